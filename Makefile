@@ -1,0 +1,41 @@
+# `make help` lists the targets. PYTHON is the interpreter the environment is made from (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+.PHONY: help install demo test check format clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## make .venv and install the package with its pinned dependencies
+
+# Made again only when a file that says what to install has changed.
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "unimatch needs Python 3.11 or newer, and this is %s: make PYTHON=python3.11 ..." % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: install ## train UniMatch V2 and labelled-only on the embedded data, and compare them
+	$(BIN)/python -m unimatch.run --multirun method=supervised,unimatch_v2 hydra.sweep.dir=$(DEMO)
+	$(BIN)/python -m unimatch.compare $(DEMO)
+
+test: install ## run the whole test suite
+	$(BIN)/python -m pytest
+
+check: install ## lint, types and spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+format: install ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove the environment and what was built
+	rm -rf $(VENV) build dist src/*.egg-info

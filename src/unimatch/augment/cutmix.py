@@ -1,0 +1,74 @@
+"""CutMix between the images of one batch: boxes are drawn with the views, pasting happens on the device.
+
+Source: UniMatch V2, section 3.1 and its published settings; the partner of image ``i`` is image ``B - 1 - i``.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Box = tuple[int, int, int, int]
+"""(top, left, bottom, right), bottom and right exclusive. Equal edges mean no box."""
+
+NO_BOX: Box = (0, 0, 0, 0)
+
+
+def draw_box(
+    rng: np.random.Generator,
+    crop: int,
+    *,
+    probability: float = 0.5,
+    area: tuple[float, float] = (0.02, 0.4),
+    aspect: tuple[float, float] = (0.3, 1 / 0.3),
+) -> Box:
+    """Draw a CutMix box inside a ``crop x crop`` view.
+
+    The area is drawn once; aspect ratio and corner are drawn again until the box lies inside.
+
+    Args:
+        rng: the only source of randomness.
+        crop: side of the view, pixels.
+        probability: of a box; otherwise :data:`NO_BOX`.
+        area: lowest and highest share of the view.
+        aspect: lowest and highest ratio of height to width, drawn uniformly.
+    """
+    if rng.random() >= probability:
+        return NO_BOX
+    pixels = rng.uniform(*area) * crop * crop
+    while True:
+        ratio = rng.uniform(*aspect)
+        height, width = int(np.sqrt(pixels * ratio)), int(np.sqrt(pixels / ratio))
+        top, left = int(rng.integers(crop)), int(rng.integers(crop))
+        if top + height <= crop and left + width <= crop:
+            return top, left, top + height, left + width
+
+
+def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
+    """(B, 4) boxes -> (B, H, W) bool, True inside. No value leaves the device."""
+    rows = torch.arange(height, device=boxes.device)[None, :, None]
+    columns = torch.arange(width, device=boxes.device)[None, None, :]
+    top, left, bottom, right = boxes[:, :, None, None].unbind(1)  # each (B, 1, 1)
+    return (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+
+
+def cutmix(boxes: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Paste into each image's box the same pixels of the batch's reversed partner.
+
+    Args:
+        boxes: (B, 4) int64, one box per image.
+        *tensors: each (B, ..., H, W): images, pseudo labels, confidences, valid masks. All get the same boxes,
+            and all sources are the values before any pasting.
+
+    Returns:
+        New tensors of the same shapes; the inputs are unchanged.
+
+    >>> a = torch.arange(2).repeat_interleave(4).view(2, 2, 2)
+    >>> cutmix(torch.tensor([[0, 0, 1, 2], [0, 0, 0, 0]]), a)[0].tolist()
+    [[[1, 1], [0, 0]], [[1, 1], [1, 1]]]
+    """
+    inside = box_mask(boxes, *tensors[0].shape[-2:])  # (B, H, W)
+    mixed = []
+    for tensor in tensors:
+        where = inside.view(inside.shape[0], *(1,) * (tensor.dim() - 3), *inside.shape[1:])
+        mixed.append(torch.where(where, tensor.flip(0), tensor))
+    return tuple(mixed)

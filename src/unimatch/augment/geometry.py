@@ -1,0 +1,95 @@
+"""The weak view's geometry: one random resize, crop and flip, applied alike to an image and its mask.
+
+Source: UniMatch V2, section 4.1 (implementation details): long side scaled by U(0.5, 2.0), random crop, flip.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unimatch.types import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a ``crop x crop`` view lies in its image: resize to ``height x width``, cut at (top, left), flip."""
+
+    height: int
+    width: int
+    top: int
+    left: int
+    flip: bool
+    crop: int
+
+    def valid(self) -> NDArray[np.bool_]:
+        """(crop, crop) bool, False where the crop pads the image: right and below, before the flip."""
+        valid = np.zeros((self.crop, self.crop), np.bool_)
+        valid[: self.height, : self.width] = True
+        return valid[:, ::-1] if self.flip else valid
+
+    def apply_to_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) -> (crop, crop, 3); padded with 0.
+
+        Shrinking averages (``INTER_AREA``), because plain bilinear interpolation would alias.
+        """
+        shrinks = self.height < image.shape[0]
+        return self._apply(image, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR, padding=0)
+
+    def apply_to_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W) -> (crop, crop), nearest pixel; padded with :data:`IGNORE_INDEX`.
+
+        ``INTER_NEAREST_EXACT`` takes pixel centres, as the image's interpolation does; ``INTER_NEAREST`` would
+        shift the mask by up to half a pixel.
+        """
+        return self._apply(mask, cv2.INTER_NEAREST_EXACT, padding=IGNORE_INDEX)
+
+    def _apply(self, array: NDArray[np.uint8], interpolation: int, padding: int) -> NDArray[np.uint8]:
+        if array.shape[:2] != (self.height, self.width):
+            array = np.asarray(cv2.resize(array, (self.width, self.height), interpolation=interpolation), np.uint8)
+        window = array[self.top : self.top + self.crop, self.left : self.left + self.crop]
+        below, right = self.crop - window.shape[0], self.crop - window.shape[1]
+        if below or right:
+            bordered = cv2.copyMakeBorder(window, 0, below, 0, right, cv2.BORDER_CONSTANT, value=[padding] * 3)
+            window = np.asarray(bordered, np.uint8)
+        return np.ascontiguousarray(window[:, ::-1] if self.flip else window)
+
+
+def draw_geometry(
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    *,
+    crop: int,
+    scale: tuple[float, float],
+    flip: float,
+) -> Geometry:
+    """Draw the geometry of one view of a ``height x width`` image.
+
+    Args:
+        rng: the only source of randomness.
+        height: of the image, pixels.
+        width: of the image, pixels.
+        crop: side of the view, pixels.
+        scale: lowest and highest factor of the long side, drawn uniformly over whole pixels.
+        flip: probability of a horizontal flip.
+
+    >>> draw_geometry(np.random.default_rng(0), 60, 80, crop=32, scale=(1.0, 1.0), flip=0.0)
+    Geometry(height=60, width=80, top=18, left=25, flip=False, crop=32)
+    """
+    long_side = max(height, width)
+    new_long = int(rng.integers(int(long_side * scale[0]), int(long_side * scale[1]), endpoint=True))
+    new_long = max(new_long, 1)
+    if height > width:
+        new_height, new_width = new_long, max(1, int(width * new_long / height + 0.5))
+    else:
+        new_height, new_width = max(1, int(height * new_long / width + 0.5)), new_long
+    return Geometry(
+        height=new_height,
+        width=new_width,
+        top=int(rng.integers(0, max(new_height - crop, 0), endpoint=True)),
+        left=int(rng.integers(0, max(new_width - crop, 0), endpoint=True)),
+        flip=bool(rng.random() < flip),
+        crop=crop,
+    )

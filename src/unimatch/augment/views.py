@@ -1,0 +1,90 @@
+"""From an image to the views a method trains on. A view is a function of the image and one random generator."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unimatch.augment.cutmix import draw_box
+from unimatch.augment.geometry import draw_geometry
+from unimatch.augment.strong import StrongAugmentation
+from unimatch.types import UNKNOWN_TRUTH
+
+
+def to_tensor(image: NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) array -> (3, H, W) uint8 tensor."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+@dataclass(frozen=True)
+class WeakView:
+    """Random resize, crop and flip.
+
+    Args:
+        crop: side of the view, pixels.
+        scale: lowest and highest factor of the image's long side.
+        flip: probability of a horizontal flip.
+    """
+
+    crop: int
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: float = 0.5
+
+
+@dataclass(frozen=True)
+class LabeledView(WeakView):
+    """The view of a labelled image: weak, or strong where labelled images are to be augmented strongly.
+
+    Args:
+        strong: adds the strong view's changes and a CutMix box if given.
+    """
+
+    strong: StrongAugmentation | None = None
+
+    def __call__(
+        self, rng: np.random.Generator, image: NDArray[np.uint8], mask: NDArray[np.uint8]
+    ) -> dict[str, Tensor]:
+        """``image`` (3, crop, crop) uint8, ``mask`` (crop, crop) uint8 and, if strong, ``box`` (4,)."""
+        geometry = draw_geometry(rng, *image.shape[:2], crop=self.crop, scale=self.scale, flip=self.flip)
+        view = geometry.apply_to_image(image)
+        sample = {"mask": torch.from_numpy(geometry.apply_to_mask(mask))}
+        if self.strong is not None:
+            view = self.strong(rng, view)
+            sample["box"] = torch.tensor(draw_box(rng, self.crop))
+        sample["image"] = to_tensor(view)
+        return sample
+
+
+@dataclass(frozen=True)
+class UnlabeledViews(WeakView):
+    """The weak and the two strong views of an unlabelled image: one geometry, two strong augmentations.
+
+    Args:
+        strong: the change that makes a strong view of the weak one, drawn anew for each.
+        cutmix: probability of a CutMix box in a strong view.
+    """
+
+    strong: StrongAugmentation = field(default_factory=StrongAugmentation)
+    cutmix: float = 0.5
+
+    def __call__(
+        self, rng: np.random.Generator, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None
+    ) -> dict[str, Tensor]:
+        """The fields of :class:`unimatch.types.UnlabeledBatch` for one image, images as uint8."""
+        geometry = draw_geometry(rng, *image.shape[:2], crop=self.crop, scale=self.scale, flip=self.flip)
+        weak = geometry.apply_to_image(image)
+        if mask is None:
+            truth = np.full((self.crop, self.crop), UNKNOWN_TRUTH, np.uint8)
+        else:
+            truth = geometry.apply_to_mask(mask)
+        return {
+            "weak": to_tensor(weak),
+            "strong1": to_tensor(self.strong(rng, weak)),
+            "strong2": to_tensor(self.strong(rng, weak)),
+            "valid": torch.from_numpy(np.ascontiguousarray(geometry.valid())),
+            "box1": torch.tensor(draw_box(rng, self.crop, probability=self.cutmix)),
+            "box2": torch.tensor(draw_box(rng, self.crop, probability=self.cutmix)),
+            "truth": torch.from_numpy(truth),
+        }

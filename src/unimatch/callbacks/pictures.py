@@ -1,0 +1,157 @@
+"""Pictures of a finished run: validation images beside truth, student and teacher; and its curves."""
+
+import csv
+from pathlib import Path
+
+import lightning
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from unimatch.augment.views import to_tensor
+from unimatch.data.catalog import DatasetInfo
+from unimatch.data.datamodule import normalize
+from unimatch.data.sources import Source
+from unimatch.inference.whole_image import whole_image_logits
+from unimatch.methods.base import Method
+from unimatch.models.networks import SegmentationModel
+from unimatch.types import IGNORE_INDEX
+
+SMOOTHING = 20
+"""Rows of the training curves that are averaged into one point."""
+
+
+class Pictures(lightning.Callback):
+    """Writes ``validation.png`` and ``curves.png`` when training ends.
+
+    Args:
+        run_dir: where to.
+        source: validation images.
+        info: their classes and colours.
+        count: images shown.
+    """
+
+    def __init__(self, run_dir: Path, source: Source, info: DatasetInfo, count: int = 6) -> None:
+        self.run_dir, self.source, self.info, self.count = run_dir, source, info, count
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Draw both, in the main process."""
+        assert isinstance(pl_module, Method)
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            logger.save()
+        pl_module.eval()
+        count = min(self.count, len(self.source))
+        indices = [(2 * i + 1) * len(self.source) // (2 * count) for i in range(count)]  # spread evenly
+        models = {"student": pl_module.student, "teacher": pl_module.teacher.model}
+        draw_predictions(models, self.source, self.info, indices, self.run_dir / "validation.png")
+        draw_curves(self.run_dir / "metrics.csv", self.run_dir / "curves.png")
+
+
+def draw_predictions(
+    models: dict[str, SegmentationModel], source: Source, info: DatasetInfo, indices: list[int], path: Path
+) -> None:
+    """One row per image: the image, its truth, and each model's prediction, with a legend of the classes.
+
+    Args:
+        models: in eval mode, by name.
+        source: images with masks.
+        info: classes and colours.
+        indices: which images.
+        path: of the PNG.
+    """
+    columns = 2 + len(models)
+    first = source.image(indices[0])
+    cell_height = 2.4 * first.shape[0] / first.shape[1]
+    figure = Figure(figsize=(2.4 * columns, cell_height * len(indices) + 0.9), layout="constrained", dpi=110)
+    axes = figure.subplots(len(indices), columns, squeeze=False)
+    seen: set[int] = set()
+    for row, index in zip(axes, indices, strict=True):
+        image, mask = source.image(index), source.mask(index)
+        cells = [("image", image)]
+        if mask is not None:
+            cells.append(("truth", colorize(mask, info)))
+            seen.update(np.unique(mask).tolist())
+        for name, model in models.items():
+            device = next(model.parameters()).device
+            logits = whole_image_logits(model, normalize(to_tensor(image)[None].to(device)))
+            prediction = logits.argmax(1)[0].cpu().numpy().astype(np.uint8)
+            seen.update(np.unique(prediction).tolist())
+            cells.append((name, colorize(prediction, info)))
+        for axis, (title, picture) in zip(row, cells, strict=False):
+            axis.imshow(picture, interpolation="nearest")
+            axis.set_title(title if index == indices[0] else "", fontsize=10)
+        for axis in row:
+            axis.axis("off")
+    handles = [
+        mpl.patches.Patch(
+            facecolor=(info.palette[i][0] / 255, info.palette[i][1] / 255, info.palette[i][2] / 255),
+            edgecolor="0.5",
+            label=info.classes[i],
+        )
+        for i in sorted(seen - {IGNORE_INDEX})
+    ]
+    figure.legend(handles=handles[:40], loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+    figure.savefig(path)
+
+
+def colorize(mask: NDArray[np.uint8], info: DatasetInfo) -> NDArray[np.uint8]:
+    """(H, W) class ids -> (H, W, 3) RGB; ignored pixels are white."""
+    table = np.full((256, 3), 255, np.uint8)
+    table[: info.num_classes] = info.palette
+    return table[mask]
+
+
+def draw_curves(metrics: Path, path: Path) -> None:
+    """Losses, the pseudo labels' share and accuracy, and mIoU over the steps.
+
+    Args:
+        metrics: the run's ``metrics.csv``.
+        path: of the PNG.
+    """
+    with metrics.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    panels = {
+        "losses": ("train/loss", "train/loss_x", "train/loss_s"),
+        "confident pixels, share": ("train/mask_ratio",),
+        "pseudo labels against the truth, %": (
+            "pseudo_label/accuracy",
+            "pseudo_label/accuracy_mean",
+            "pseudo_label/share",
+            "pseudo_label/share_mean",
+        ),
+        "mIoU on validation, %": ("student/miou", "teacher/miou"),
+    }
+    curves = {title: {key: read_curve(rows, key) for key in keys} for title, keys in panels.items()}
+    shown = {title: lines for title, lines in curves.items() if any(len(steps) for steps, _ in lines.values())}
+    if not shown:
+        return
+    figure = Figure(figsize=(4.2 * len(shown), 3.2), layout="constrained", dpi=110)
+    for axis, (title, lines) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
+        for key, (steps, values) in lines.items():
+            if len(steps):
+                many = len(steps) > 5 * SMOOTHING
+                if many:  # the mean of each run of rows, so that a trend can be seen
+                    whole = len(steps) // SMOOTHING * SMOOTHING
+                    steps = steps[:whole].reshape(-1, SMOOTHING).mean(1)
+                    values = values[:whole].reshape(-1, SMOOTHING).mean(1)
+                axis.plot(
+                    steps,
+                    values,
+                    marker=None if many else ".",
+                    label=key.split("/", 1)[-1] if title != "mIoU on validation, %" else key.split("/")[0],
+                )
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("step")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.savefig(path)
+
+
+def read_curve(rows: list[dict[str, str]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The steps and values of one column, where it has any."""
+    points = [(float(row["step"]), float(row[key])) for row in rows if row.get(key)]
+    steps, values = np.array(points).T if points else (np.empty(0), np.empty(0))
+    return steps, values

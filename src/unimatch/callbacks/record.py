@@ -1,0 +1,188 @@
+"""Keeps a run's record: ``evaluations.jsonl``, ``summary.json``, and what a checkpoint needs to be used alone."""
+
+import json
+import platform
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from unimatch.callbacks.progress import count_images
+from unimatch.data.catalog import DatasetInfo
+from unimatch.methods.base import Evaluation, Method
+
+PACKAGES = ("unimatch", "torch", "lightning", "timm", "albumentations", "opencv-python-headless", "numpy")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run before it starts."""
+
+    method: str
+    dataset: str
+    encoder: str
+    seed: int
+    labeled: int
+    unlabeled: int
+    config: dict[str, Any]
+    """The resolved configuration, plain values."""
+
+
+class Record(lightning.Callback):
+    """Writes the record after every evaluation, so that a run that is cut short has one too.
+
+    Args:
+        run_dir: where to.
+        facts: what is known beforehand.
+        info: the data set's classes.
+    """
+
+    def __init__(self, run_dir: Path, facts: RunFacts, info: DatasetInfo) -> None:
+        self.run_dir, self.facts, self.info = run_dir, facts, info
+        self.images = 0
+        self.evaluating = 0.0
+        self.finished = False
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start the clock, and write down the configuration with every interpolation resolved."""
+        self.started = time.monotonic()
+        if trainer.is_global_zero:
+            (self.run_dir / "config.json").write_text(json.dumps(self.facts.config, indent=2) + "\n")
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count images."""
+        self.images += count_images(batch) * trainer.world_size
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Evaluation does not count in images/s."""
+        self.validation_started = time.monotonic()
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the last evaluation and the summary so far."""
+        assert isinstance(pl_module, Method)
+        if trainer.sanity_checking or not trainer.is_global_zero or not hasattr(self, "started"):
+            return
+        self.evaluating += time.monotonic() - self.validation_started
+        with (self.run_dir / "evaluations.jsonl").open("a") as file:
+            file.write(json.dumps(self.describe(pl_module.evaluations[-1])) + "\n")
+        self.write_summary(pl_module, trainer)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the summary of the finished run."""
+        assert isinstance(pl_module, Method)
+        if trainer.is_global_zero:
+            self.finished = True
+            self.write_summary(pl_module, trainer)
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the configuration and the classes: plain values only, so that it loads without unpickling code."""
+        checkpoint["unimatch_run"] = {
+            "config": self.facts.config,
+            "classes": list(self.info.classes),
+            "palette": [list(color) for color in self.info.palette],
+        }
+
+    def describe(self, evaluation: Evaluation) -> dict[str, Any]:
+        """One evaluation as plain values, IoU by class name."""
+        result: dict[str, Any] = {"step": evaluation.step, "epoch": evaluation.epoch}
+        for name, scores in (("student", evaluation.student), ("teacher", evaluation.teacher)):
+            result[name] = {
+                "miou": scores.miou,
+                "pixel_accuracy": scores.pixel_accuracy,
+                "iou": dict(zip(self.info.classes, scores.iou, strict=True)),
+            }
+        result["pseudo_label"] = {
+            key: dict(zip(self.info.classes, value, strict=True)) if isinstance(value, list) else value
+            for key, value in evaluation.pseudo.items()
+        }
+        return result
+
+    def write_summary(self, method: Method, trainer: lightning.Trainer) -> None:
+        """``summary.json``: see the README for its keys."""
+        if not method.evaluations:
+            return
+        last = method.evaluations[-1]
+        best = max(method.evaluations, key=lambda evaluation: evaluation.teacher.miou)
+        seconds = time.monotonic() - self.started
+        described = self.describe(last)
+        summary = {
+            **{key: value for key, value in asdict(self.facts).items() if key != "config"},
+            "steps": trainer.global_step,
+            "epochs": trainer.current_epoch,
+            "finished": self.finished,
+            "teacher/miou": last.teacher.miou,
+            "student/miou": last.student.miou,
+            "teacher/miou_best": best.teacher.miou,
+            "student/miou_best": max(evaluation.student.miou for evaluation in method.evaluations),
+            "best_step": best.step,
+            "teacher/iou": described["teacher"]["iou"],
+            "student/iou": described["student"]["iou"],
+            "seconds": round(seconds, 1),
+            "seconds_evaluating": round(self.evaluating, 1),
+            "images_per_second": round(self.images / max(seconds - self.evaluating, 1e-9), 1),
+            "peak_memory_mb": peak_memory_mb(),
+            "processes": trainer.world_size,
+            "device": device_name(),
+            "precision": str(trainer.precision),
+            "versions": versions(),
+            "git_revision": git_revision(),
+        }
+        (self.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def peak_memory_mb() -> int | None:
+    """The most memory this process has held: of its GPU where it uses one, else resident; None on Windows."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
+        return round(torch.cuda.max_memory_allocated() / 2**20)
+    if platform.system() == "Windows":
+        return None
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2**20 if platform.system() == "Darwin" else peak / 2**10)  # bytes there, else kilobytes
+
+
+def device_name() -> str:
+    """The GPU's name, or the processor's kind."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that decide what is computed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a source tree that is not installed
+            found[package] = "unknown"
+    return found
+
+
+def git_revision() -> str | None:
+    """The revision of the source tree the package runs from, ``+`` where it is changed; None without one."""
+    here = Path(__file__).parent
+    try:
+        revision = git(here, "rev-parse", "HEAD")
+        return revision + ("+" if git(here, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def git(directory: Path, *arguments: str) -> str:
+    """What a git command prints."""
+    command = ["git", "-C", str(directory), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

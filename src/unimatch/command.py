@@ -1,0 +1,145 @@
+"""What the Hydra commands share: settings are checked by name before anything runs, errors are one message."""
+
+import difflib
+import functools
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib.resources import files
+from itertools import chain
+from typing import Any
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig, OmegaConf
+
+from unimatch.errors import ConfigError, UnimatchError
+
+CONFIG_MODULE = "unimatch.conf"
+
+
+def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
+    """Make a function of a configuration a command, like ``hydra.main`` but with errors a user can act on.
+
+    A mistyped group or key is named with the closest real one, and the process ends with status 2; so does any
+    :class:`UnimatchError`, without a traceback.
+
+    Args:
+        config_name: the primary configuration in ``conf/``, without ``.yaml``.
+    """
+
+    def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
+        @functools.wraps(task)
+        def run(config: DictConfig) -> Any:
+            with exit_on_user_error():
+                return task(config)
+
+        def main() -> None:
+            with exit_on_user_error():
+                check_overrides(config_name, sys.argv[1:])
+            hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
+
+        return main
+
+    return decorate
+
+
+class exit_on_user_error:  # noqa: N801 - reads as a statement
+    """Print a :class:`UnimatchError`, also one that Hydra's ``instantiate`` has wrapped, and exit with status 2."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        cause = error
+        while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, UnimatchError):
+            print(f"unimatch: {cause}", file=sys.stderr)
+            sys.exit(2)
+
+
+def check_overrides(config_name: str, arguments: list[str]) -> None:
+    """Check that every ``KEY=VALUE`` names a group, an option or a key that exists.
+
+    Args:
+        config_name: the primary configuration.
+        arguments: of the command line; flags are left to Hydra.
+
+    Raises:
+        ConfigError: naming the closest real one.
+    """
+    texts = [text for text in arguments if "=" in text and not text.startswith("-")]
+    try:
+        overrides = OverridesParser.create().parse_overrides(texts)
+    except HydraException as error:
+        raise ConfigError(str(error)) from error
+    groups = config_groups()
+    for override in overrides:
+        if override.key_or_group in groups and not override.is_delete():
+            for option in values(override):
+                if option not in groups[override.key_or_group]:
+                    raise ConfigError(
+                        f"{override.key_or_group}={option}: no such {override.key_or_group}"
+                        + suggestion(option, groups[override.key_or_group])
+                        + f". There are: {', '.join(groups[override.key_or_group])}"
+                    )
+    known = known_keys(config_name, [o for o in overrides if o.key_or_group in groups and not o.is_delete()])
+    for override in overrides:
+        key = override.key_or_group
+        plain = not (override.is_add() or override.is_force_add() or override.is_delete())
+        if plain and key not in groups and key not in known and not key.startswith("hydra"):
+            siblings = [name for name in known if name.startswith(key.rpartition(".")[0] + ".")]
+            raise ConfigError(f"{key}: no such key" + suggestion(key, chain(known, groups)) + listing(key, siblings))
+
+
+def config_groups() -> dict[str, list[str]]:
+    """The groups and their options, from the files in ``conf/``."""
+    return {
+        folder.name: sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+        for folder in sorted(files(CONFIG_MODULE).iterdir(), key=lambda folder: folder.name)
+        if folder.is_dir() and not folder.name.startswith("_")
+    }
+
+
+def known_keys(config_name: str, choices: list[Override]) -> list[str]:
+    """Every key of the configuration under the chosen options; a sweep over options counts the keys of each."""
+    keys: dict[str, None] = {}
+    first = [f"{choice.key_or_group}={values(choice)[0]}" for choice in choices]
+    variants = [f"{choice.key_or_group}={value}" for choice in choices for value in values(choice)[1:]]
+    with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+        for overrides in (first, *([*first, variant] for variant in variants)):
+            keys.update(dict.fromkeys(flat_keys(hydra.compose(config_name, overrides))))
+    return list(keys)
+
+
+def flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
+    """``a``, ``a.b``, ... for every key of a nested configuration."""
+    if OmegaConf.is_dict(config):
+        for key in config:
+            yield f"{prefix}{key}"
+            if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
+                yield from flat_keys(config[key], f"{prefix}{key}.")
+
+
+def values(override: Override) -> list[str]:
+    """The values of an override, several where it is a sweep."""
+    if override.is_sweep_override():
+        return [str(value) for value in override.sweep_string_iterator()]
+    return [str(override.value())]
+
+
+def suggestion(name: str, candidates: Iterable[str]) -> str:
+    """``; did you mean ...?`` for the closest candidate, or nothing."""
+    close = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def listing(key: str, siblings: list[str]) -> str:
+    """The keys beside a wrong one."""
+    return (
+        f" ({key.rpartition('.')[0]} has: {', '.join(name.rpartition('.')[2] for name in siblings)})"
+        if siblings
+        else ""
+    )

@@ -1,0 +1,228 @@
+"""Pairs the labelled and the unlabelled loader."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import cv2
+import lightning
+import torch
+from lightning.pytorch.utilities import CombinedLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from unimatch.augment.strong import StrongAugmentation
+from unimatch.augment.views import LabeledView, UnlabeledViews
+from unimatch.data.loading import (
+    EvaluationDataset,
+    EvaluationSampler,
+    LabeledDataset,
+    Stream,
+    TrainSampler,
+    UnlabeledDataset,
+    keep_list,
+)
+from unimatch.data.sources import SegmentationData, Source
+from unimatch.data.verify import verify
+from unimatch.errors import ConfigError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+IMAGE_FIELDS = ("image", "weak", "strong1", "strong2")
+MASK_FIELDS = ("mask", "truth")
+
+
+class SemiSupervisedDataModule(lightning.LightningDataModule):
+    """Loaders of labelled and unlabelled images for any method, and of validation and test images.
+
+    A training batch is ``{"labeled": ..., "unlabeled": ...}`` (:class:`unimatch.types.TrainBatch`), with
+    ``batch_size`` images of each per process. The labelled list is repeated, whole and then cut, to the length of
+    the unlabelled one; an epoch is one pass over the unlabelled list. Methods whose ``uses_unlabeled`` is False
+    get labelled batches only, the same ones in the same order.
+
+    Args:
+        data: which images, from :func:`unimatch.data.camvid` and its like.
+        crop: side of the training views, pixels.
+        crop_multiple: the crop is rounded to the nearest multiple of this, an encoder's ``size_multiple``.
+        scale: lowest and highest factor by which an image's long side is resized before the crop.
+        flip: probability of a horizontal flip.
+        batch_size: labelled images, and as many unlabelled ones, per process and step.
+        labeled_length: length the labelled list is repeated to when no unlabelled images are used;
+            None for that of the unlabelled list (of the labelled list where there is none).
+        labeled_strong: also augments labelled images strongly (for a labelled-only baseline).
+        cutmix: probability of a CutMix box in a strong view.
+        strong: the strong augmentation.
+        workers: processes per loader; 0 loads in the training process. The batches do not depend on it.
+        seed: of order and views.
+
+    Raises:
+        ConfigError: a number that cannot be.
+        DataError: from :meth:`setup`, if the data set has faults (:func:`unimatch.data.verify.verify`).
+    """
+
+    def __init__(
+        self,
+        data: SegmentationData,
+        *,
+        crop: int,
+        crop_multiple: int = 1,
+        scale: Sequence[float] = (0.5, 2.0),
+        flip: float = 0.5,
+        batch_size: int = 4,
+        labeled_length: int | None = None,
+        labeled_strong: bool = False,
+        cutmix: float = 0.5,
+        strong: StrongAugmentation | None = None,
+        workers: int = 4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+            raise ConfigError(f"datamodule.scale={list(scale)}: lowest and highest factor, both above 0, are needed")
+        for key, number, lowest in (
+            ("crop", crop, 1),
+            ("batch_size", batch_size, 1),
+            ("workers", workers, 0),
+        ):
+            if number < lowest:
+                raise ConfigError(f"datamodule.{key}={number}: must be at least {lowest}")
+        for key, probability in (("flip", flip), ("cutmix", cutmix)):
+            if not 0 <= probability <= 1:
+                raise ConfigError(f"datamodule.{key}={probability}: must be a probability, 0 to 1")
+        self.data = data
+        self.crop = round_crop(crop, crop_multiple)
+        self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self.labeled_length = labeled_length
+        strong = strong or StrongAugmentation()
+        limits = (float(scale[0]), float(scale[1]))
+        self.labeled_view = LabeledView(self.crop, limits, flip, strong=strong if labeled_strong else None)
+        self.unlabeled_views = UnlabeledViews(self.crop, limits, flip, strong=strong, cutmix=cutmix)
+        self._verified = False
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        """Whether the attached method trains on unlabelled images."""
+        method = self.trainer.lightning_module if self.trainer is not None else None
+        return bool(getattr(method, "uses_unlabeled", True))
+
+    @property
+    def epoch_length(self) -> int:
+        """Images of each loader in one epoch, all processes together, before the last partial batch is dropped."""
+        if self.uses_unlabeled:
+            return len(self.data.unlabeled)
+        return self.labeled_length or len(self.data.unlabeled) or len(self.data.labeled)
+
+    def setup(self, stage: str) -> None:
+        """Check the data once, before the long work starts."""
+        if stage == "fit" and not self._verified:
+            verify(self.data, needs_unlabeled=self.uses_unlabeled)
+            world = self._world()[0]
+            if self.epoch_length < self.batch_size * world:
+                raise ConfigError(
+                    f"datamodule.batch_size={self.batch_size}: an epoch of {self.epoch_length} images does not fill "
+                    f"one batch on {world} process(es); lower it"
+                )
+            if len(self.data.val) < world:
+                raise ConfigError(f"{len(self.data.val)} validation images cannot be shared by {world} processes")
+            self._verified = True
+
+    def train_dataloader(self) -> CombinedLoader:
+        """Labelled and unlabelled loaders side by side, of equal length."""
+        loaders = {
+            "labeled": self._train_loader(LabeledDataset(self.data.labeled, self.labeled_view, self.seed), "labeled")
+        }
+        if self.uses_unlabeled:
+            dataset = UnlabeledDataset(self.data.unlabeled, self.unlabeled_views, self.seed)
+            loaders["unlabeled"] = self._train_loader(dataset, "unlabeled")
+        return CombinedLoader(loaders, mode="min_size")
+
+    def val_dataloader(self) -> DataLoader:
+        """Validation images one by one; batching would not change the result (images are evaluated singly)."""
+        return self._evaluation_loader(self.data.val)
+
+    def test_dataloader(self) -> DataLoader:
+        """Test images one by one.
+
+        Raises:
+            ConfigError: the data set has no test images.
+        """
+        if self.data.test is None:
+            raise ConfigError(f"the data set {self.data.info.name} has no test images here")
+        return self._evaluation_loader(self.data.test)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Normalise images and widen masks, on the device the batch was moved to."""
+        if isinstance(batch, list):
+            return [prepare(sample) for sample in batch]
+        return {name: prepare(part) for name, part in batch.items()}
+
+    def _world(self) -> tuple[int, int]:
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
+
+    def _train_loader(self, dataset: Dataset, stream: Stream) -> DataLoader:
+        world, rank = self._world()
+        sampler = TrainSampler(
+            self.epoch_length, self.batch_size, seed=self.seed, stream=stream, num_replicas=world, rank=rank
+        )
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=True,
+            num_workers=self.workers,
+            worker_init_fn=one_thread,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.workers > 0,
+        )
+
+    def _evaluation_loader(self, source: Source) -> DataLoader:
+        world, rank = self._world()
+        return DataLoader(
+            EvaluationDataset(source),
+            batch_size=1,
+            sampler=EvaluationSampler(len(source), num_replicas=world, rank=rank),
+            num_workers=min(self.workers, 2),
+            worker_init_fn=one_thread,
+            collate_fn=keep_list,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def round_crop(crop: int, multiple: int) -> int:
+    """The multiple nearest to the crop, at least one; halves round up.
+
+    >>> round_crop(256, 14), round_crop(518, 14), round_crop(3, 14), round_crop(100, 1)
+    (252, 518, 14, 100)
+    """
+    return max(1, int(crop / multiple + 0.5)) * multiple
+
+
+def normalize(images: Tensor) -> Tensor:
+    """uint8 RGB in 0-255 -> float32 with ImageNet's mean and standard deviation; channels third from last."""
+    mean, std = mean_and_std(images.device)
+    return (images.float() / 255 - mean) / std
+
+
+@cache
+def mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    """ImageNet's statistics as (3, 1, 1) tensors, copied to each device once: a copy would stall every step."""
+    mean, std = torch.tensor(IMAGENET_MEAN, device=device), torch.tensor(IMAGENET_STD, device=device)
+    return mean.view(3, 1, 1), std.view(3, 1, 1)
+
+
+def prepare(sample: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Normalise the images and widen the masks to int64; the other fields stay."""
+    result = dict(sample)
+    for name in IMAGE_FIELDS:
+        if name in result:
+            result[name] = normalize(result[name])
+    for name in MASK_FIELDS:
+        if name in result:
+            result[name] = result[name].long()
+    return result
+
+
+def one_thread(worker: int) -> None:
+    """Workers share the cores among themselves: no threads of OpenCV's below them."""
+    cv2.setNumThreads(0)

@@ -1,0 +1,132 @@
+"""Samples and their order: both functions of the seed, so that a run does not depend on its workers.
+
+A sampler hands out :data:`SampleKey` values, not plain indices: the epoch travels with the index, so a data
+set needs no state, and each sample's views are drawn from (seed, stream, epoch, position). The labelled and the
+unlabelled loader have streams of their own: methods that differ in one see the same of the other.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, DistributedSampler
+
+from unimatch.augment.views import LabeledView, UnlabeledViews, to_tensor
+from unimatch.data.sources import Source
+from unimatch.errors import DataError
+
+SampleKey = tuple[int, int]
+"""(epoch, position in the epoch's list)."""
+
+STREAMS = {"labeled": 1, "unlabeled": 2}
+"""A number for each random stream."""
+
+Stream = Literal["labeled", "unlabeled"]
+
+
+class TrainSampler(DistributedSampler):
+    """Every position of an epoch's list once, in an order drawn from (seed, stream, epoch).
+
+    Process ``r`` of ``W`` takes every ``W``-th key from the ``r``-th, so the global batch of a step holds the
+    same samples at any number of processes with the same global batch. Positions that do not fill a global batch
+    are left out. (It is a ``DistributedSampler`` so that Lightning keeps it as it is.)
+
+    Args:
+        length: of the list.
+        batch_size: images per process and step.
+        seed: of the run.
+        stream: whose order this is.
+        num_replicas: number of processes ``W``.
+        rank: of this process, ``r``.
+    """
+
+    def __init__(
+        self, length: int, batch_size: int, *, seed: int, stream: Stream, num_replicas: int = 1, rank: int = 0
+    ) -> None:
+        self.length, self.seed, self.stream = length, seed, stream
+        self.num_replicas, self.rank = num_replicas, rank
+        self.epoch = 0
+        global_batch = batch_size * num_replicas
+        self.num_samples = length // global_batch * batch_size
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        order = np.random.default_rng((self.seed, STREAMS[self.stream], self.epoch)).permutation(self.length)
+        mine = order[: self.num_samples * self.num_replicas][self.rank :: self.num_replicas]
+        return iter([(self.epoch, int(position)) for position in mine])
+
+
+class EvaluationSampler(DistributedSampler):
+    """Process ``r`` of ``W`` takes every ``W``-th image from the ``r``-th: each image exactly once, none padded."""
+
+    def __init__(self, length: int, *, num_replicas: int = 1, rank: int = 0) -> None:
+        self.indices = range(rank, length, num_replicas)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The order is always the same."""
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+
+def sample_rng(seed: int, stream: Stream, key: SampleKey) -> np.random.Generator:
+    """The generator from which all of one sample's views are drawn."""
+    # The 1 keeps this apart from the sampler's own generator, whose entropy has three words.
+    return np.random.default_rng((seed, STREAMS[stream], *key, 1))
+
+
+class LabeledDataset(Dataset[dict[str, Tensor]]):
+    """Labelled images, each as one view. Positions beyond the list start it again."""
+
+    def __init__(self, source: Source, view: LabeledView, seed: int) -> None:
+        self.source, self.view, self.seed = source, view, seed
+
+    def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
+        index = key[1] % len(self.source)
+        mask = self.source.mask(index)
+        if mask is None:
+            raise DataError(f"{self.source.name(index)}: has no mask, but is in the labelled list")
+        sample = self.view(sample_rng(self.seed, "labeled", key), self.source.image(index), mask)
+        return {**sample, "index": torch.tensor(index)}
+
+
+class UnlabeledDataset(Dataset[dict[str, Tensor]]):
+    """Unlabelled images, each as one weak and two strong views."""
+
+    def __init__(self, source: Source, views: UnlabeledViews, seed: int) -> None:
+        self.source, self.views, self.seed = source, views, seed
+
+    def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
+        index = key[1] % len(self.source)
+        rng = sample_rng(self.seed, "unlabeled", key)
+        sample = self.views(rng, self.source.image(index), self.source.mask(index))
+        return {**sample, "index": torch.tensor(index)}
+
+
+class EvaluationDataset(Dataset[dict[str, Tensor]]):
+    """Images at their own size with their masks."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        mask = self.source.mask(index)
+        if mask is None:
+            raise DataError(f"{self.source.name(index)}: has no mask, so it cannot be evaluated")
+        image = to_tensor(self.source.image(index))
+        return {"image": image, "mask": torch.from_numpy(mask), "index": torch.tensor(index)}
+
+
+def keep_list(samples: list[Any]) -> list[Any]:
+    """The collate function of evaluation: images of different sizes stay a list."""
+    return samples

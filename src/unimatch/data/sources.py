@@ -1,0 +1,117 @@
+"""Where images and masks come from: files on disk, or anything else with the same four methods."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from unimatch.data.catalog import DatasetInfo
+from unimatch.errors import DataError
+from unimatch.types import IGNORE_INDEX
+
+ImageArray = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+MaskArray = NDArray[np.uint8]
+"""(H, W) class ids, 255 where there is none."""
+
+
+class Source(Protocol):
+    """An indexed collection of images, some or all with masks."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """What to call sample ``index`` in a message: its file, where it has one."""
+        ...
+
+    def image(self, index: int) -> ImageArray:
+        """(H, W, 3) uint8 RGB."""
+        ...
+
+    def mask(self, index: int) -> MaskArray | None:
+        """(H, W) uint8 class ids with 255 for ignored pixels; None where the image has no mask."""
+        ...
+
+
+@dataclass(frozen=True)
+class FilePair:
+    """One image file and, where it is labelled, its mask file."""
+
+    image: Path
+    mask: Path | None = None
+
+
+class FileSource:
+    """Images and masks in files, read when asked for."""
+
+    def __init__(self, pairs: Sequence[FilePair], info: DatasetInfo) -> None:
+        self.pairs = list(pairs)
+        self.info = info
+        # Maps every stored mask value to the value used in training: ignored ids become 255.
+        self._lookup = np.arange(256, dtype=np.uint8)
+        self._lookup[sorted(info.ignore_ids)] = IGNORE_INDEX
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def name(self, index: int) -> str:
+        """The image's path."""
+        return str(self.pairs[index].image)
+
+    def image(self, index: int) -> ImageArray:
+        """See :func:`read_image`."""
+        return read_image(self.pairs[index].image)
+
+    def mask(self, index: int) -> MaskArray | None:
+        """See :func:`read_mask`; ids in ``info.ignore_ids`` become 255."""
+        path = self.pairs[index].mask
+        return None if path is None else self._lookup[read_mask(path)]
+
+
+def read_image(path: Path) -> ImageArray:
+    """Read any image Pillow knows as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+
+    Raises:
+        DataError: the file is missing, cut short or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: cannot be read as an image ({error}); repair or remove it") from error
+
+
+def read_mask(path: Path) -> MaskArray:
+    """Read an index mask: 8-bit grey or palette PNG, whose values are the class ids.
+
+    Raises:
+        DataError: the file is missing, cut short, or not an 8-bit index image.
+    """
+    try:
+        with Image.open(path) as mask:
+            if mask.mode not in ("L", "P", "1"):
+                raise DataError(
+                    f"{path}: a mask must be an 8-bit index image (grey or palette), this one is {mask.mode}; "
+                    "save class ids, not colours"
+                )
+            return np.asarray(ImageOps.exif_transpose(mask)).astype(np.uint8, copy=False)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: cannot be read as a mask ({error}); repair or remove it") from error
+
+
+@dataclass(frozen=True)
+class SegmentationData:
+    """A data set as the methods need it: which images are labelled, which are not, which are held out."""
+
+    info: DatasetInfo
+    labeled: Source
+    unlabeled: Source
+    """Masks found here are only ever compared with, never trained on."""
+    val: Source
+    test: Source | None = None

@@ -1,0 +1,17 @@
+"""The errors a user can act on: each says what is wrong, where, and what to do."""
+
+
+class UnimatchError(ValueError):
+    """Something in the user's input is wrong. Commands print it without a traceback and exit with 2."""
+
+
+class ConfigError(UnimatchError):
+    """A setting, or a combination of settings, cannot work."""
+
+
+class DataError(UnimatchError):
+    """A file of the data set is missing, unreadable, or not what it should be."""
+
+
+class WeightsError(UnimatchError):
+    """A weights file does not fit the model it was meant for."""

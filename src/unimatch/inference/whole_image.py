@@ -1,0 +1,40 @@
+"""Whole-image prediction by the published rule."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unimatch.models.networks import SegmentationModel
+
+
+def nearest_multiple(side: int, multiple: int) -> int:
+    """The multiple nearest to a side, at least one; halves round up.
+
+    >>> nearest_multiple(500, 14), nearest_multiple(3, 14)
+    (504, 14)
+    """
+    return max(1, int(side / multiple + 0.5)) * multiple
+
+
+@torch.no_grad()
+def whole_image_logits(model: SegmentationModel, images: Tensor) -> Tensor:
+    """Logits at the images' own size, whatever that is.
+
+    Images are resized bilinearly (corners aligned) to the nearest multiple of the patch size, and the logits back.
+    The model must be in eval mode.
+
+    Args:
+        model: the student, or the teacher's model.
+        images: (B, 3, H, W) normalised floats.
+
+    Returns:
+        (B, C, H, W) float32.
+    """
+    size = (images.shape[-2], images.shape[-1])
+    fitting = (nearest_multiple(size[0], model.size_multiple), nearest_multiple(size[1], model.size_multiple))
+    if fitting != size:
+        images = F.interpolate(images, fitting, mode="bilinear", align_corners=True)
+    logits = model(images).float()
+    if fitting != size:
+        logits = F.interpolate(logits, size, mode="bilinear", align_corners=True)
+    return logits

@@ -1,0 +1,231 @@
+"""What all methods share: student and teacher, optimiser, evaluation and logs. A method adds its losses.
+
+``training_step`` here calls ``losses`` of the method: that is the whole way from Lightning to the algorithm.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from unimatch.errors import ConfigError
+from unimatch.inference.whole_image import whole_image_logits
+from unimatch.methods.optim import adamw, poly_schedule
+from unimatch.methods.teacher import Teacher
+from unimatch.metrics import PseudoLabelQuality, Scores, confusion_metric, scores
+from unimatch.models.networks import SegmentationModel
+from unimatch.types import EvaluationSample, TrainBatch
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """The teacher's view of one unlabelled batch, before CutMix; each (B, H, W)."""
+
+    label: Tensor
+    confidence: Tensor
+    valid: Tensor
+    tau: float
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a method computes in one step."""
+
+    total: Tensor
+    """The scalar to minimise."""
+    parts: dict[str, Tensor]
+    """Scalars to log, such as ``loss_x``, ``loss_s`` and ``mask_ratio``."""
+    pseudo: PseudoLabels | None = None
+    """What the pseudo labels' quality is measured on, where the method makes any."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of student and teacher on the same images."""
+
+    step: int
+    epoch: int
+    student: Scores
+    teacher: Scores
+    pseudo: dict[str, Any] = field(default_factory=dict)
+    """:meth:`unimatch.metrics.PseudoLabelQuality.compute` since the evaluation before."""
+
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+class Method(lightning.LightningModule, ABC):
+    """A student, its EMA teacher, and everything about training them but the losses.
+
+    Args:
+        model: the student; the teacher starts as its copy.
+        learning_rate: of the encoder.
+        decoder_multiplier: the rest learns at ``learning_rate`` times this.
+        weight_decay: of AdamW, on every parameter.
+        ema_decay: the teacher's largest decay. Short runs want less than the published 0.996: the teacher lags by
+            about ``1 / (1 - ema_decay)`` steps.
+        freeze_batch_statistics: keep BatchNorm's running statistics as they are and train with them. With few
+            images a step, batch statistics are noisy and those of strong views differ from the weak ones'.
+        seed: of the random choices inside the step.
+    """
+
+    uses_unlabeled: ClassVar[bool] = True
+    """Whether ``losses`` needs ``batch["unlabeled"]``."""
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        *,
+        learning_rate: float = 5e-6,
+        decoder_multiplier: float = 40.0,
+        weight_decay: float = 0.01,
+        ema_decay: float = 0.996,
+        freeze_batch_statistics: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if learning_rate <= 0:
+            raise ConfigError(f"method.learning_rate={learning_rate}: must be above 0")
+        if not 0 <= ema_decay < 1:
+            raise ConfigError(f"method.ema_decay={ema_decay}: must be at least 0 and below 1")
+        self.student: SegmentationModel = model
+        self.teacher: Teacher[SegmentationModel] = Teacher(model, ema_decay)
+        self.learning_rate, self.decoder_multiplier = learning_rate, decoder_multiplier
+        self.weight_decay = weight_decay
+        self.freeze_batch_statistics = freeze_batch_statistics
+        self.seed = seed
+        self.student_confusion = confusion_metric(model.num_classes)
+        self.teacher_confusion = confusion_metric(model.num_classes)
+        self.pseudo_quality = PseudoLabelQuality(model.num_classes)
+        self.evaluations: list[Evaluation] = []
+        self.train()
+
+    @abstractmethod
+    def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
+        """Compute one step's losses.
+
+        Args:
+            batch: normalised images on the module's device.
+            generator: for every random choice of the step, on the same device.
+        """
+
+    def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
+        """One step of Lightning: the method's losses, logged."""
+        losses = self.losses(batch, self.step_generator(batch_idx))
+        self.log("train/loss", losses.total.detach())
+        for name, value in losses.parts.items():
+            self.log(f"train/{name}", value.detach())
+        for group in self.trainer.optimizers[0].param_groups:
+            self.log(f"lr/{group['name']}", group["lr"])
+        if losses.pseudo is not None and self.global_step % self.log_interval == 0:
+            pseudo = losses.pseudo
+            confident = pseudo.confidence >= pseudo.tau
+            self.pseudo_quality.update(pseudo.label, confident, pseudo.valid, batch["unlabeled"]["truth"])
+        return losses.total
+
+    @property
+    def log_interval(self) -> int:
+        """Steps between two rows of the log."""
+        return int(getattr(self.trainer, "log_every_n_steps", 50))
+
+    def step_generator(self, batch_idx: int) -> torch.Generator:
+        """A generator seeded by (seed, epoch, batch, process): no state to lose when a run is resumed."""
+        words = np.random.SeedSequence((self.seed, self.current_epoch, batch_idx, self.global_rank, 1))
+        return torch.Generator(self.device).manual_seed(int(words.generate_state(1, np.uint64)[0]))
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Any,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Step the optimiser, then let the teacher follow: once per step, not per accumulated batch."""
+        iteration = self.global_step
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.teacher.update(self.student, iteration)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with two learning rates and poly decay over the whole run.
+
+        Raises:
+            ConfigError: the trainer has neither ``max_epochs`` nor ``max_steps``.
+        """
+        total = self.trainer.estimated_stepping_batches
+        if total == float("inf") or total < 1:
+            raise ConfigError("the length of training is not set: give trainer.max_epochs or trainer.max_steps")
+        optimizer: Optimizer = adamw(
+            self.student,
+            learning_rate=self.learning_rate,
+            decoder_multiplier=self.decoder_multiplier,
+            weight_decay=self.weight_decay,
+        )
+        scheduler = poly_schedule(optimizer, int(total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def train(self, mode: bool = True) -> "Method":
+        """Training mode for the student, without BatchNorm where its statistics are frozen."""
+        super().train(mode)
+        if mode and self.freeze_batch_statistics:
+            for module in self.student.modules():
+                if isinstance(module, BATCH_NORMS):
+                    module.eval()
+        return self
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """End a run of ``max_steps`` with an evaluation, wherever its last step falls."""
+        if self.global_step == self.trainer.max_steps:
+            self.trainer.should_stop = True
+
+    # Evaluation: student and teacher, on whole images of their own size, one by one.
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting anew."""
+        self.student_confusion.reset()
+        self.teacher_confusion.reset()
+
+    def validation_step(self, batch: list[EvaluationSample], batch_idx: int) -> None:
+        """Count the pixels of each image's prediction against its mask."""
+        for sample in batch:
+            image, mask = sample["image"][None], sample["mask"][None]
+            self.student_confusion.update(whole_image_logits(self.student, image).argmax(1), mask)
+            self.teacher_confusion.update(whole_image_logits(self.teacher.model, image).argmax(1), mask)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores, and keep them in :attr:`evaluations`."""
+        student = scores(self.student_confusion.compute())
+        teacher = scores(self.teacher_confusion.compute())
+        if self.trainer.sanity_checking:
+            return
+        pseudo = self.pseudo_quality.compute() if self.uses_unlabeled else {}
+        self.pseudo_quality.reset()
+        self.evaluations.append(Evaluation(self.global_step, self.current_epoch, student, teacher, pseudo))
+        for name, result in (("student", student), ("teacher", teacher)):
+            self.log(f"{name}/miou", result.miou)
+            self.log(f"{name}/pixel_accuracy", result.pixel_accuracy)
+        for name, value in pseudo.items():
+            if isinstance(value, float):
+                self.log(f"pseudo_label/{name}", value)
+
+    def on_test_epoch_start(self) -> None:
+        """As in validation."""
+        self.on_validation_epoch_start()
+
+    def test_step(self, batch: list[EvaluationSample], batch_idx: int) -> None:
+        """As in validation."""
+        self.validation_step(batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """As in validation."""
+        self.on_validation_epoch_end()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write down how to build the model, so that a checkpoint can be used without the run's configuration."""
+        checkpoint["unimatch_model"] = self.student.description()

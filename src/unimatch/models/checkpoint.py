@@ -1,0 +1,49 @@
+"""Trained models out of our own checkpoints, without unpickling code and without the run's configuration."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from unimatch.errors import WeightsError
+from unimatch.models.networks import SegmentationModel
+
+PREFIXES = {"student": "student.", "teacher": "teacher.model."}
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read one of our checkpoints: tensors and plain values, nothing else.
+
+    Raises:
+        WeightsError: no such file, not readable, holding more than that, or not one of ours.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such checkpoint")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises its reader's many kinds of error
+        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from error
+    if not isinstance(checkpoint, dict) or "unimatch_model" not in checkpoint:
+        raise WeightsError(f"{path}: not a checkpoint of unimatch")
+    return checkpoint
+
+
+def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> SegmentationModel:
+    """The trained model of a checkpoint, in eval mode on the CPU.
+
+    Args:
+        path: such as ``RUN/checkpoints/best.ckpt``.
+        which: the teacher, which the paper reports, or the student.
+
+    Raises:
+        WeightsError: see :func:`read_checkpoint`.
+    """
+    checkpoint = read_checkpoint(path)
+    model = SegmentationModel(**checkpoint["unimatch_model"])
+    prefix = PREFIXES[which]
+    state = {
+        key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
+    }
+    model.load_state_dict(state)
+    return model.eval()

@@ -1,0 +1,114 @@
+"""The DPT decoder: four feature maps -> class logits.
+
+Source: Ranftl, Bochkovskiy, Koltun: Vision Transformers for Dense Prediction, ICCV 2021, section 3, in the
+form UniMatch V2 uses (no BatchNorm). The reference's coarsest fusion block holds a residual unit that nothing
+passes through; it is left out here.
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class DPTDecoder(nn.Module):
+    """Reassembles four levels, fuses them from coarse to fine, and classifies every pixel.
+
+    Args:
+        widths: channels of the four feature maps.
+        strides: pixels per cell of the four feature maps.
+        features: width of the fusion blocks.
+        out_channels: widths of the four levels after their projection.
+        num_classes: channels of the result.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        strides: Sequence[int],
+        *,
+        features: int,
+        out_channels: Sequence[int],
+        num_classes: int,
+    ) -> None:
+        super().__init__()
+        # A transformer's levels share one stride p and become 4/p, 8/p, 16/p, 32/p ... of a pyramid: 4 x, 2 x, 1 x,
+        # 1/2 x the cells. A pyramid's levels are so spaced already.
+        isotropic = len(set(strides)) == 1
+        self.project = nn.ModuleList(nn.Conv2d(w, c, 1) for w, c in zip(widths, out_channels, strict=True))
+        self.resize = nn.ModuleList(
+            [
+                nn.ConvTranspose2d(out_channels[0], out_channels[0], 4, stride=4),
+                nn.ConvTranspose2d(out_channels[1], out_channels[1], 2, stride=2),
+                nn.Identity(),
+                nn.Conv2d(out_channels[3], out_channels[3], 3, stride=2, padding=1),
+            ]
+            if isotropic
+            else [nn.Identity() for _ in out_channels]
+        )
+        self.reduce = nn.ModuleList(nn.Conv2d(c, features, 3, padding=1, bias=False) for c in out_channels)
+        self.fuse = nn.ModuleList(FusionBlock(features, skip=level < 3) for level in range(4))
+        self.classify = nn.Sequential(
+            nn.Conv2d(features, features, 3, padding=1), nn.ReLU(), nn.Conv2d(features, num_classes, 1)
+        )
+
+    def forward(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Four (B, widths[l], h_l, w_l), fine to coarse -> (B, num_classes, *size) logits."""
+        maps = [
+            reduce(resize(project(level)))  # (B, features, h_l, w_l)
+            for level, project, resize, reduce in zip(levels, self.project, self.resize, self.reduce, strict=True)
+        ]
+        path = self.fuse[3](maps[3], None, size_of(maps[2]))
+        path = self.fuse[2](path, maps[2], size_of(maps[1]))
+        path = self.fuse[1](path, maps[1], size_of(maps[0]))
+        height, width = size_of(maps[0])
+        path = self.fuse[0](path, maps[0], (2 * height, 2 * width))
+        return upsample(self.classify(path), size)
+
+
+class FusionBlock(nn.Module):
+    """Adds a finer level to the path from the coarser ones, refines, and upsamples to the next size.
+
+    Args:
+        features: width.
+        skip: whether there is a level to add (the coarsest block has only the path).
+    """
+
+    def __init__(self, features: int, *, skip: bool) -> None:
+        super().__init__()
+        self.refine_skip = ResidualUnit(features) if skip else None
+        self.refine = ResidualUnit(features)
+        self.project = nn.Conv2d(features, features, 1)
+
+    def forward(self, path: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
+        """(B, features, h, w) twice -> (B, features, *size)."""
+        if self.refine_skip is not None and skip is not None:
+            path = path + self.refine_skip(skip)
+        return self.project(upsample(self.refine(path), size))
+
+
+class ResidualUnit(nn.Module):
+    """Two pre-activation convolutions and a shortcut."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(features, features, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(features, features, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return x + self.layers(x)
+
+
+def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, corners aligned, as the published models do everywhere."""
+    return F.interpolate(x, size, mode="bilinear", align_corners=True)
+
+
+def size_of(x: Tensor) -> tuple[int, int]:
+    """Height and width."""
+    return x.shape[-2], x.shape[-1]

@@ -1,0 +1,156 @@
+"""``python -m unimatch.run``: train a method on a data set and evaluate student and teacher."""
+
+import json
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig, OmegaConf
+
+from unimatch.callbacks import Pictures, Progress, Record, RunFacts
+from unimatch.command import command
+from unimatch.data import SegmentationData, SemiSupervisedDataModule
+from unimatch.methods import Method
+from unimatch.models import SegmentationModel
+
+log = logging.getLogger("unimatch")
+
+
+def train(config: DictConfig) -> float:
+    """Train as the configuration says, in the current Hydra job's run directory.
+
+    Args:
+        config: ``conf/run.yaml``, composed.
+
+    Returns:
+        The teacher's best mIoU on the validation images, in percent.
+    """
+    quiet_libraries()
+    hydra_config = HydraConfig.get()
+    run_dir = Path(hydra_config.runtime.output_dir)
+    # In a sweep, Lightning starts further processes with this process's arguments: they must name this job alone.
+    sys.argv[1:] = list(hydra_config.overrides.task)
+
+    data: SegmentationData = instantiate(config.dataset)
+    lightning.seed_everything(config.seed, verbose=False)
+    model: SegmentationModel = instantiate(config.model, num_classes=data.info.num_classes)
+    method: Method = build(config.method, model)
+    datamodule: SemiSupervisedDataModule = build(config.datamodule, data, crop_multiple=model.size_multiple)
+    if datamodule.crop != config.datamodule.crop:
+        log.info(
+            "crop %d rounded to %d, a multiple of the patch size %d",
+            config.datamodule.crop,
+            datamodule.crop,
+            model.size_multiple,
+        )
+    choices: dict[str, Any] = hydra_config.runtime.choices
+    facts = RunFacts(
+        method=choices["method"],
+        dataset=choices["dataset"],
+        encoder=choices["encoder"],
+        seed=config.seed,
+        labeled=len(data.labeled),
+        unlabeled=len(data.unlabeled) if method.uses_unlabeled else 0,
+        config=plain(config),
+    )
+    trainer: lightning.Trainer = build(
+        config.trainer,
+        default_root_dir=run_dir,
+        logger=build(config.logger, run_dir),
+        callbacks=[
+            Progress(),
+            Record(run_dir, facts, data.info),
+            Pictures(run_dir, data.val, data.info),
+            checkpoints(run_dir, "last"),
+            checkpoints(run_dir, "best", monitor="teacher/miou", mode="max"),
+        ],
+        enable_progress_bar=False,  # ours spans the whole training
+        enable_model_summary=False,
+    )
+    log.info(
+        "%s on %s with %s: %d labelled, %d unlabelled, %d validation images; %.1fM parameters; %s",
+        facts.method,
+        facts.dataset,
+        facts.encoder,
+        facts.labeled,
+        facts.unlabeled,
+        len(data.val),
+        sum(parameter.numel() for parameter in model.parameters()) / 1e6,
+        run_dir,
+    )
+    trainer.fit(method, datamodule)
+    if trainer.is_global_zero:
+        print(report(run_dir))
+    return max(evaluation.teacher.miou for evaluation in method.evaluations)
+
+
+def build(config: DictConfig, *arguments: Any, **options: Any) -> Any:
+    """Instantiate a node with objects as further arguments (Hydra itself would take those for configuration)."""
+    return instantiate(config, _partial_=True)(*arguments, **options)
+
+
+def checkpoints(run_dir: Path, name: str, **options: Any) -> ModelCheckpoint:
+    """Keep one checkpoint, ``checkpoints/NAME.ckpt``, written after evaluations."""
+    return ModelCheckpoint(
+        dirpath=run_dir / "checkpoints",
+        filename=name,
+        save_top_k=1,
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
+        **options,
+    )
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The configuration with interpolations resolved, as dicts, lists and scalars."""
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def report(run_dir: Path) -> str:
+    """The closing table: IoU per class of student and teacher, the best evaluation, where everything lies."""
+    summary = json.loads((run_dir / "summary.json").read_text())
+    width = max(len(name) for name in [*summary["teacher/iou"], "pixels are right of"])
+    lines = ["", f"{'IoU on validation, %':<{width}}  student  teacher"]
+    for name, teacher in summary["teacher/iou"].items():
+        cells = (
+            f"{value:7.1f}" if value is not None else "      -" for value in (summary["student/iou"][name], teacher)
+        )
+        lines.append(f"{name:<{width}}  {'  '.join(cells)}")
+    lines += [
+        f"{'mean':<{width}}  {summary['student/miou']:7.1f}  {summary['teacher/miou']:7.1f}",
+        "",
+        f"best teacher: {summary['teacher/miou_best']:.1f} mIoU at step {summary['best_step']} of {summary['steps']}",
+        f"{summary['seconds']:.0f} s ({summary['seconds_evaluating']:.0f} s of it evaluating), "
+        f"{summary['images_per_second']:.0f} images/s, {summary['peak_memory_mb']} MB at most",
+        f"run directory: {run_dir}",
+        "  checkpoints/best.ckpt, checkpoints/last.ckpt, summary.json, metrics.csv, evaluations.jsonl,",
+        "  config.json, validation.png, curves.png, run.log",
+    ]
+    return "\n".join(lines)
+
+
+def quiet_libraries() -> None:
+    """Silence messages that are no news to the user: each with its reason."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # tips and device lists
+    for message in (
+        ".*in eval mode at the start of training.*",  # the teacher, on purpose
+        ".*sync_dist=True.*",  # scores are computed from counts that are already those of all processes
+        ".*does not have many workers.*",
+        ".*LeafSpec.*is deprecated.*",  # Lightning's, on recent torch
+        ".*The number of training batches .* is smaller than the logging interval.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+main = command("run")(train)
+
+if __name__ == "__main__":
+    main()

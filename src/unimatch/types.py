@@ -1,0 +1,68 @@
+"""The batches that pass between data and methods, and the letters their shapes are written with.
+
+``B`` images in a batch, ``C`` classes, ``H W`` height and width in pixels, ``D`` an encoder level's width.
+Images come from the data loaders as ``uint8`` and are normalised on the device
+(:meth:`unimatch.SemiSupervisedDataModule.on_after_batch_transfer`); methods see floats.
+"""
+
+from typing import NotRequired, TypedDict
+
+from torch import Tensor
+
+IGNORE_INDEX = 255
+"""The mask value that no loss and no metric counts."""
+
+UNKNOWN_TRUTH = IGNORE_INDEX
+"""The value of ``UnlabeledBatch["truth"]`` where an unlabelled image has no mask."""
+
+
+class LabeledBatch(TypedDict):
+    """Labelled images and their masks."""
+
+    image: Tensor
+    """(B, 3, H, W) float, normalised."""
+    mask: Tensor
+    """(B, H, W) int64, class ids and :data:`IGNORE_INDEX`."""
+    index: Tensor
+    """(B,) int64, position of each image in the labelled list."""
+    box: NotRequired[Tensor]
+    """(B, 4) int64 CutMix boxes, only where the labelled images are strongly augmented."""
+
+
+class UnlabeledBatch(TypedDict):
+    """Three views of each unlabelled image, all of the same crop."""
+
+    weak: Tensor
+    """(B, 3, H, W) float, normalised: the weak view ``w``."""
+    strong1: Tensor
+    """(B, 3, H, W) float, normalised: the strong view ``s1``, before CutMix."""
+    strong2: Tensor
+    """(B, 3, H, W) float, normalised: the strong view ``s2``, before CutMix."""
+    valid: Tensor
+    """(B, H, W) bool, False where the crop padded the image."""
+    box1: Tensor
+    """(B, 4) int64, CutMix box of ``s1`` as (top, left, bottom, right); empty (zeros) for no box."""
+    box2: Tensor
+    """(B, 4) int64, the same for ``s2``."""
+    truth: Tensor
+    """(B, H, W) int64, the mask where it is known, else :data:`UNKNOWN_TRUTH`. Only ever measured against."""
+    index: Tensor
+    """(B,) int64, position of each image in the unlabelled list."""
+
+
+class TrainBatch(TypedDict):
+    """What a method's ``losses`` receives. Methods that use no unlabelled images get no ``unlabeled``."""
+
+    labeled: LabeledBatch
+    unlabeled: NotRequired[UnlabeledBatch]
+
+
+class EvaluationSample(TypedDict):
+    """One validation or test image at its own size; evaluation batches are lists of these."""
+
+    image: Tensor
+    """(3, H, W) float, normalised."""
+    mask: Tensor
+    """(H, W) int64."""
+    index: Tensor
+    """() int64, position in the list."""
