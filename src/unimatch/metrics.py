@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from unimatch.types import IGNORE_INDEX, UNKNOWN_TRUTH
+from unimatch.types import IGNORE_INDEX
 
 Absent = Literal["exclude", "zero"]
 
@@ -73,7 +73,7 @@ class PseudoLabelQuality(Metric):
     def update(self, label: Tensor, confident: Tensor, valid: Tensor, truth: Tensor) -> None:
         """Count one batch; all four are (B, H, W). Nothing leaves the device."""
         columns = self.num_classes + 1
-        known = valid & (truth != UNKNOWN_TRUTH)
+        known = valid & (truth < self.num_classes)  # UNKNOWN_TRUTH is above every class id
         cell = truth * columns + torch.where(confident, label, self.num_classes)
         cell = torch.where(known, cell, self.num_classes * columns)  # one cell more for all that does not count
         flat = torch.zeros(self.num_classes * columns + 1, dtype=torch.int64, device=label.device)

@@ -9,9 +9,10 @@ from typing import Any
 
 import lightning
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from unimatch.callbacks import Pictures, Progress, Record, RunFacts
 from unimatch.command import command
@@ -34,8 +35,8 @@ def train(config: DictConfig) -> float:
     quiet_libraries()
     hydra_config = HydraConfig.get()
     run_dir = Path(hydra_config.runtime.output_dir)
-    # In a sweep, Lightning starts further processes with this process's arguments: they must name this job alone.
-    sys.argv[1:] = list(hydra_config.overrides.task)
+    if hydra_config.mode == RunMode.MULTIRUN:
+        name_this_job_alone(hydra_config, run_dir)
 
     data: SegmentationData = instantiate(config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
@@ -88,6 +89,13 @@ def train(config: DictConfig) -> float:
     if trainer.is_global_zero:
         print(report(run_dir))
     return max(evaluation.teacher.miou for evaluation in method.evaluations)
+
+
+def name_this_job_alone(hydra_config: Any, run_dir: Path) -> None:
+    """Make this process's arguments those of one job of a sweep, because Lightning starts its further processes so."""
+    sys.argv[1:] = list(hydra_config.overrides.task)
+    with read_write(hydra_config):
+        hydra_config.run.dir = str(run_dir)
 
 
 def build(config: DictConfig, *arguments: Any, **options: Any) -> Any:

@@ -27,14 +27,14 @@ class Geometry:
         """(crop, crop) bool, False where the crop pads the image: right and below, before the flip."""
         valid = np.zeros((self.crop, self.crop), np.bool_)
         valid[: self.height, : self.width] = True
-        return valid[:, ::-1] if self.flip else valid
+        return valid[:, ::-1].copy() if self.flip else valid
 
     def apply_to_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) -> (crop, crop, 3); padded with 0.
 
         Shrinking averages (``INTER_AREA``), because plain bilinear interpolation would alias.
         """
-        shrinks = self.height < image.shape[0]
+        shrinks = self.height < image.shape[0] or self.width < image.shape[1]
         return self._apply(image, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR, padding=0)
 
     def apply_to_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -53,7 +53,7 @@ class Geometry:
         if below or right:
             bordered = cv2.copyMakeBorder(window, 0, below, 0, right, cv2.BORDER_CONSTANT, value=[padding] * 3)
             window = np.asarray(bordered, np.uint8)
-        return np.ascontiguousarray(window[:, ::-1] if self.flip else window)
+        return (window[:, ::-1] if self.flip else window).copy()
 
 
 def draw_geometry(

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from unimatch.errors import ConfigError
+
 # Otherwise importing albumentations asks the network whether there is a newer release.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
@@ -45,6 +47,16 @@ class StrongAugmentation:
     grayscale_probability: float = 0.2
     blur_probability: float = 0.5
     blur_sigma: tuple[float, float] = (0.1, 2.0)
+
+    def __post_init__(self) -> None:
+        strengths = (self.brightness, self.contrast, self.saturation, self.hue)
+        if min(strengths) < 0 or max(strengths[:3]) > 1 or self.hue > 0.5:
+            raise ConfigError(f"strong augmentation: strengths must be 0 to 1, hue 0 to 0.5; found {strengths}")
+        probabilities = (self.jitter_probability, self.grayscale_probability, self.blur_probability)
+        if min(probabilities) < 0 or max(probabilities) > 1:
+            raise ConfigError(f"strong augmentation: probabilities must be 0 to 1; found {probabilities}")
+        if not 0 < self.blur_sigma[0] <= self.blur_sigma[1]:
+            raise ConfigError(f"strong augmentation: blur_sigma={self.blur_sigma} must be above 0, lowest first")
 
     def __call__(self, rng: np.random.Generator, image: Image) -> Image:
         """A changed copy of the image, or the image itself where no change is drawn."""

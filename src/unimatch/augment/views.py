@@ -39,9 +39,11 @@ class LabeledView(WeakView):
 
     Args:
         strong: adds the strong view's changes and a CutMix box if given.
+        cutmix: probability of that box.
     """
 
     strong: StrongAugmentation | None = None
+    cutmix: float = 0.5
 
     def __call__(
         self, rng: np.random.Generator, image: NDArray[np.uint8], mask: NDArray[np.uint8]
@@ -52,7 +54,7 @@ class LabeledView(WeakView):
         sample = {"mask": torch.from_numpy(geometry.apply_to_mask(mask))}
         if self.strong is not None:
             view = self.strong(rng, view)
-            sample["box"] = torch.tensor(draw_box(rng, self.crop))
+            sample["box"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))
         sample["image"] = to_tensor(view)
         return sample
 
@@ -83,7 +85,7 @@ class UnlabeledViews(WeakView):
             "weak": to_tensor(weak),
             "strong1": to_tensor(self.strong(rng, weak)),
             "strong2": to_tensor(self.strong(rng, weak)),
-            "valid": torch.from_numpy(np.ascontiguousarray(geometry.valid())),
+            "valid": torch.from_numpy(geometry.valid()),
             "box1": torch.tensor(draw_box(rng, self.crop, probability=self.cutmix)),
             "box2": torch.tensor(draw_box(rng, self.crop, probability=self.cutmix)),
             "truth": torch.from_numpy(truth),

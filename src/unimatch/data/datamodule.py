@@ -9,7 +9,7 @@ import lightning
 import torch
 from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from unimatch.augment.strong import StrongAugmentation
 from unimatch.augment.views import LabeledView, UnlabeledViews
@@ -36,10 +36,11 @@ MASK_FIELDS = ("mask", "truth")
 class SemiSupervisedDataModule(lightning.LightningDataModule):
     """Loaders of labelled and unlabelled images for any method, and of validation and test images.
 
-    A training batch is ``{"labeled": ..., "unlabeled": ...}`` (:class:`unimatch.types.TrainBatch`), with
-    ``batch_size`` images of each per process. The labelled list is repeated, whole and then cut, to the length of
-    the unlabelled one; an epoch is one pass over the unlabelled list. Methods whose ``uses_unlabeled`` is False
-    get labelled batches only, the same ones in the same order.
+    A training batch is ``{"labeled": ..., "unlabeled": ...}`` (:class:`unimatch.types.TrainBatch`), with ``batch_size``
+    images of each per process. The labelled list is repeated, whole and then cut, to the length of the unlabelled one;
+    an epoch is one pass over the unlabelled list. (Where there are more labelled than unlabelled images, each epoch
+    draws others of them, so that none is left out for good.) Methods whose ``uses_unlabeled`` is False get labelled
+    batches only: the same ones in the same order, as long as the unlabelled list is the longer one.
 
     Args:
         data: which images, from :func:`unimatch.data.camvid` and its like.
@@ -49,7 +50,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         flip: probability of a horizontal flip.
         batch_size: labelled images, and as many unlabelled ones, per process and step.
         labeled_length: length the labelled list is repeated to when no unlabelled images are used;
-            None for that of the unlabelled list (of the labelled list where there is none).
+            None for that of the longer one of the two lists.
         labeled_strong: also augments labelled images strongly (for a labelled-only baseline).
         cutmix: probability of a CutMix box in a strong view.
         strong: the strong augmentation.
@@ -96,7 +97,9 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         self.labeled_length = labeled_length
         strong = strong or StrongAugmentation()
         limits = (float(scale[0]), float(scale[1]))
-        self.labeled_view = LabeledView(self.crop, limits, flip, strong=strong if labeled_strong else None)
+        self.labeled_view = LabeledView(
+            self.crop, limits, flip, strong=strong if labeled_strong else None, cutmix=cutmix
+        )
         self.unlabeled_views = UnlabeledViews(self.crop, limits, flip, strong=strong, cutmix=cutmix)
         self._verified = False
 
@@ -111,7 +114,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         """Images of each loader in one epoch, all processes together, before the last partial batch is dropped."""
         if self.uses_unlabeled:
             return len(self.data.unlabeled)
-        return self.labeled_length or len(self.data.unlabeled) or len(self.data.labeled)
+        return self.labeled_length or max(len(self.data.unlabeled), len(self.data.labeled))
 
     def setup(self, stage: str) -> None:
         """Check the data once, before the long work starts."""
@@ -148,7 +151,10 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             ConfigError: the data set has no test images.
         """
         if self.data.test is None:
-            raise ConfigError(f"the data set {self.data.info.name} has no test images here")
+            raise ConfigError(
+                f"the data set {self.data.info.name} has no test images here: add its test folder, or use the "
+                "validation images"
+            )
         return self._evaluation_loader(self.data.test)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -160,10 +166,16 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     def _world(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
 
-    def _train_loader(self, dataset: Dataset, stream: Stream) -> DataLoader:
+    def _train_loader(self, dataset: LabeledDataset | UnlabeledDataset, stream: Stream) -> DataLoader:
         world, rank = self._world()
         sampler = TrainSampler(
-            self.epoch_length, self.batch_size, seed=self.seed, stream=stream, num_replicas=world, rank=rank
+            self.epoch_length,
+            self.batch_size,
+            seed=self.seed,
+            stream=stream,
+            population=len(dataset.source),
+            num_replicas=world,
+            rank=rank,
         )
         return DataLoader(
             dataset,

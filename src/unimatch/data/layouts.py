@@ -124,7 +124,8 @@ def image_files(directory: Path) -> list[Path]:
     """
     if not directory.is_dir():
         raise DataError(f"{directory}: no such folder")
-    files = sorted(path for path in directory.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    # A name with a leading dot is some system's own, such as macOS's "._photo.jpg".
+    files = sorted(p for p in directory.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != ".")
     if not files:
         raise DataError(f"{directory}: no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in this folder")
     return files
@@ -181,8 +182,8 @@ def split_train(
         if labeled is not None:
             raise ConfigError("dataset.labeled and dataset.labeled_list both choose the labelled images: give one")
         chosen = read_list(Path(labeled_list).expanduser(), root, masks=True)
-        taken = {pair.image for pair in chosen}
-        rest = [pair for pair in train if pair.image not in taken]
+        taken = {pair.image.resolve() for pair in chosen}
+        rest = [pair for pair in train if pair.image.resolve() not in taken]
     else:
         indices, others = choose_labeled(len(train), labeled, split_seed)
         chosen, rest = [train[i] for i in indices], [train[i] for i in others]
@@ -205,7 +206,7 @@ def read_classes(root: Path, classes: str | Path | Sequence[str] | None) -> tupl
     if isinstance(classes, (str, Path)):
         path = Path(classes).expanduser()
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
             names = json.loads(text) if path.suffix == ".json" else [x for x in text.splitlines() if x.strip()]
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise DataError(f"{path}: the class names cannot be read ({error})") from error

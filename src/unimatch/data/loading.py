@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from unimatch.augment.views import LabeledView, UnlabeledViews, to_tensor
-from unimatch.data.sources import Source
+from unimatch.data.sources import MaskArray, Source
 from unimatch.errors import DataError
 
 SampleKey = tuple[int, int]
@@ -27,14 +27,16 @@ Stream = Literal["labeled", "unlabeled"]
 
 
 class TrainSampler(DistributedSampler):
-    """Every position of an epoch's list once, in an order drawn from (seed, stream, epoch).
+    """Every position of an epoch's list at most once, in an order drawn from (seed, stream, epoch).
 
     Process ``r`` of ``W`` takes every ``W``-th key from the ``r``-th, so the global batch of a step holds the
     same samples at any number of processes with the same global batch. Positions that do not fill a global batch
     are left out. (It is a ``DistributedSampler`` so that Lightning keeps it as it is.)
 
     Args:
-        length: of the list.
+        length: of the epoch, all processes together.
+        population: of the list the epoch is drawn from, where it is longer than the epoch; each epoch then draws
+            others of it.
         batch_size: images per process and step.
         seed: of the run.
         stream: whose order this is.
@@ -43,9 +45,17 @@ class TrainSampler(DistributedSampler):
     """
 
     def __init__(
-        self, length: int, batch_size: int, *, seed: int, stream: Stream, num_replicas: int = 1, rank: int = 0
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        seed: int,
+        stream: Stream,
+        population: int | None = None,
+        num_replicas: int = 1,
+        rank: int = 0,
     ) -> None:
-        self.length, self.seed, self.stream = length, seed, stream
+        self.population, self.seed, self.stream = max(population or 0, length), seed, stream
         self.num_replicas, self.rank = num_replicas, rank
         self.epoch = 0
         global_batch = batch_size * num_replicas
@@ -55,7 +65,7 @@ class TrainSampler(DistributedSampler):
         return self.num_samples
 
     def __iter__(self) -> Iterator[SampleKey]:
-        order = np.random.default_rng((self.seed, STREAMS[self.stream], self.epoch)).permutation(self.length)
+        order = np.random.default_rng((self.seed, STREAMS[self.stream], self.epoch)).permutation(self.population)
         mine = order[: self.num_samples * self.num_replicas][self.rank :: self.num_replicas]
         return iter([(self.epoch, int(position)) for position in mine])
 
@@ -106,8 +116,15 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
         index = key[1] % len(self.source)
         rng = sample_rng(self.seed, "unlabeled", key)
-        sample = self.views(rng, self.source.image(index), self.source.mask(index))
+        sample = self.views(rng, self.source.image(index), self._truth(index))
         return {**sample, "index": torch.tensor(index)}
+
+    def _truth(self, index: int) -> MaskArray | None:
+        """The mask that pseudo labels are measured against; a bad one is no reason to stop training."""
+        try:
+            return self.source.mask(index)
+        except DataError:
+            return None
 
 
 class EvaluationDataset(Dataset[dict[str, Tensor]]):

@@ -76,11 +76,17 @@ def read_image(path: Path) -> ImageArray:
     """Read any image Pillow knows as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 
     Raises:
-        DataError: the file is missing, cut short or no image.
+        DataError: the file is missing, cut short, no image, or of more than 8 bits a channel.
     """
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise DataError(
+                    f"{path}: an image of more than 8 bits a channel ({image.mode}) would be clipped; convert it to 8"
+                )
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except DataError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image ({error}); repair or remove it") from error
 
@@ -99,9 +105,9 @@ def read_mask(path: Path) -> MaskArray:
                     "save class ids, not colours"
                 )
             return np.asarray(ImageOps.exif_transpose(mask)).astype(np.uint8, copy=False)
+    except DataError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"{path}: cannot be read as a mask ({error}); repair or remove it") from error
 
 

@@ -46,7 +46,7 @@ def read_list(path: Path, root: Path, *, masks: bool) -> list[FilePair]:
         DataError: the list cannot be read, is empty, or a line is not of that form or names a missing file.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the list cannot be read ({error})") from error
     pairs = []

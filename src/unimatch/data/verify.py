@@ -51,12 +51,13 @@ def spread(source: Source) -> list[int]:
     return [i * len(source) // count for i in range(count)]
 
 
-def refuse(part: str, faults: Iterator[str]) -> None:
+def refuse(part: str, faults_found: Iterator[str]) -> None:
     """Raise the first faults, if any, with the number of the others."""
-    found = list(faults)
+    found = list(faults_found)
     if found:
         more = f"\n(and {len(found) - 5} more like these)" if len(found) > 5 else ""
-        raise DataError(f"{len(found)} of the {part} images cannot be used:\n" + "\n".join(found[:5]) + more)
+        faults = "1 fault" if len(found) == 1 else f"{len(found)} faults"
+        raise DataError(f"{faults} in the {part} images:\n" + "\n".join(found[:5]) + more)
 
 
 def faults_of_image(source: Source, index: int) -> Iterator[str]:

@@ -1,0 +1,472 @@
+import copy
+import math
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
+
+import unimatch
+from unimatch import ConfigError, SegmentationModel, SemiSupervisedDataModule, Supervised, UniMatchV2
+from unimatch.data.catalog import DIGITS
+
+DATA = {"labeled": 8, "train": 24, "val": 4, "size": 48}  # 16 unlabelled images
+STEPS_PER_EPOCH = 8
+
+
+def make_method(kind=UniMatchV2, **options):
+    torch.manual_seed(0)
+    model = SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))
+    defaults = {"learning_rate": 1e-3, "decoder_multiplier": 2.0, "ema_decay": 0.9}
+    if kind is UniMatchV2:
+        defaults["tau"] = 0.1
+    return kind(model, **{**defaults, **options})
+
+
+def make_data(*, workers=0, data=None, batch_size=2):
+    return SemiSupervisedDataModule(
+        data or unimatch.digits(**DATA), crop=48, batch_size=batch_size, workers=workers, seed=0
+    )
+
+
+def make_trainer(**options):
+    defaults = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+    }
+    if "max_steps" in options and "val_check_interval" not in options:
+        options = {"limit_val_batches": 0, **options}
+    return lightning.Trainer(**{**defaults, **options})
+
+
+def fit(method, *, workers=0, data=None, **options):
+    """Train, and evaluate only if `val_check_interval` is given (in steps)."""
+    if "val_check_interval" in options:
+        options = {"check_val_every_n_epoch": None, **options}
+    trainer = make_trainer(**options)
+    trainer.fit(method, make_data(workers=workers, data=data))
+    return trainer
+
+
+def snapshot(module):
+    return {key: value.detach().clone() for key, value in module.state_dict().items()}
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    different = [key for key in found if not torch.equal(found[key], expected[key])]
+    assert different == []
+
+
+def same(found, expected):
+    return all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+class EachBatch(lightning.Callback):
+    """Keeps what `look` sees after every training batch."""
+
+    def __init__(self, look):
+        self.look, self.seen = look, []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.seen.append(self.look(trainer, pl_module))
+
+
+class MemorySource:
+    """Images of many sizes in memory, with ignored pixels."""
+
+    def __init__(self, sizes):
+        rng = np.random.default_rng(0)
+        self.images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+        self.masks = [rng.integers(0, 11, size, dtype=np.uint8) for size in sizes]
+        for mask in self.masks:
+            mask[:5, 3:] = 255
+
+    def __len__(self):
+        return len(self.images)
+
+    def name(self, index):
+        return f"memory/{index}"
+
+    def image(self, index):
+        return self.images[index]
+
+    def mask(self, index):
+        return self.masks[index]
+
+
+def data_of_many_sizes():
+    train = unimatch.digits(**DATA)
+    val = MemorySource([(48, 48), (33, 60), (47, 35), (64, 40), (36, 36)])
+    return unimatch.SegmentationData(DIGITS, labeled=train.labeled, unlabeled=train.unlabeled, val=val, test=val)
+
+
+def slow_evaluation(model, source):
+    """mIoU and pixel accuracy by a loop over images and classes."""
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    intersection, union, right, counted = np.zeros(11), np.zeros(11), 0, 0
+    model = copy.deepcopy(model).eval()
+    for i in range(len(source)):
+        image, truth = source.image(i), source.mask(i)
+        pixels = torch.from_numpy(((image / 255 - mean) / std).transpose(2, 0, 1)).float()
+        with torch.no_grad():
+            prediction = model(pixels[None])[0].numpy().argmax(0)
+        known = truth != 255
+        right, counted = right + (prediction == truth)[known].sum(), counted + known.sum()
+        for k in range(11):
+            intersection[k] += ((prediction == k) & (truth == k) & known).sum()
+            union[k] += (((prediction == k) | (truth == k)) & known).sum()
+    present = union > 0
+    return 100 * (intersection[present] / union[present]).mean(), 100 * right / counted
+
+
+def test_the_teacher_moves_only_after_an_optimizer_step():
+    method = make_method(ema_decay=0.4)
+    look = EachBatch(
+        lambda trainer, module: (trainer.global_step, snapshot(module.student), snapshot(module.teacher.model))
+    )
+    initial = snapshot(method.teacher.model)
+    fit(method, max_steps=3, accumulate_grad_batches=2, callbacks=[look])
+    assert [step for step, _, _ in look.seen] == [0, 1, 1, 2, 2, 3]
+    students, teachers = [seen[1] for seen in look.seen], [seen[2] for seen in look.seen]
+
+    assert_same(teachers[0], initial)
+    assert_same(teachers[1], students[1])  # a = 0 in the first step
+    assert_same(teachers[2], teachers[1])
+    assert_same(teachers[4], teachers[3])
+    for before, after, student in ((2, 3, 3), (4, 5, 5)):  # a = 0.4: 1 - 1 / 2 is above the decay already
+        for key, value in teachers[after].items():
+            new = students[student][key]
+            expected = 0.4 * teachers[before][key] + 0.6 * new if value.is_floating_point() else new
+            torch.testing.assert_close(value, expected, msg=key)
+    assert not same(teachers[3], teachers[2])
+
+
+def test_the_optimizer_holds_the_student_and_not_the_teacher():
+    method = make_method()
+    trainer = fit(method, max_steps=1)
+    held = {id(parameter) for group in trainer.optimizers[0].param_groups for parameter in group["params"]}
+    assert held == {id(parameter) for parameter in method.student.parameters()}
+    assert not held & {id(parameter) for parameter in method.teacher.parameters()}
+    assert all(parameter.grad is None for parameter in method.teacher.parameters())
+
+
+def test_the_same_seed_gives_bit_identical_weights():
+    first, again, other = make_method(), make_method(), make_method(seed=1)
+    for method in (first, again, other):
+        fit(method, max_steps=4)
+    assert_same(snapshot(first), snapshot(again))
+    assert not same(snapshot(first), snapshot(other))
+
+
+def test_workers_change_no_bit():
+    alone, helped = make_method(), make_method()
+    fit(alone, max_steps=STEPS_PER_EPOCH + 2, workers=0)
+    fit(helped, max_steps=STEPS_PER_EPOCH + 2, workers=2)
+    assert_same(snapshot(alone), snapshot(helped))
+
+
+def test_both_methods_see_the_same_labelled_batches():
+    class Labelled(lightning.Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            self.seen.append(batch["labeled"]["image"].clone())
+
+    seen = []
+    for kind in (UniMatchV2, Supervised):
+        look = Labelled()
+        fit(make_method(kind), max_steps=3, callbacks=[look])
+        seen.append(torch.stack(look.seen))
+    assert torch.equal(*seen)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_batch_statistics_stay_and_everything_else_trains(frozen):
+    method = make_method(freeze_batch_statistics=frozen, weight_decay=0.0)  # only gradients move a parameter
+    with torch.no_grad():
+        for module in method.student.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.1, 0.1)
+    before = snapshot(method.student)
+
+    def modes(trainer, module):
+        norms = {m.training for m in module.student.modules() if isinstance(m, nn.BatchNorm2d)}
+        others = {m.training for m in module.student.modules() if not isinstance(m, nn.BatchNorm2d)}
+        return norms, others
+
+    look = EachBatch(modes)
+    fit(method, max_steps=4, val_check_interval=2, callbacks=[look])
+    assert look.seen == [({not frozen}, {True})] * 4  # also after an evaluation
+    statistics = {"running_mean", "running_var", "num_batches_tracked"}
+    for key, value in method.student.state_dict().items():
+        stays = frozen and key.rsplit(".", 1)[-1] in statistics
+        assert torch.equal(value, before[key]) is stays, key
+
+
+def test_frozen_statistics_are_trained_with():
+    method, batch = make_method(Supervised, freeze_batch_statistics=True), torch.randn(4, 3, 48, 48)
+    with torch.no_grad():
+        together, alone = method.student(batch), method.student(batch[:1])
+    torch.testing.assert_close(together[:1], alone, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "interval", "expected"),
+    [
+        (5, 2, [(2, 0), (4, 0), (5, 0)]),
+        (4, 2, [(2, 0), (4, 0)]),  # no second evaluation of the same step
+        (STEPS_PER_EPOCH + 3, 3, [(3, 0), (6, 0), (9, 1), (11, 1)]),
+        (STEPS_PER_EPOCH, 5, [(5, 0), (8, 0)]),
+    ],
+)
+def test_a_run_of_max_steps_ends_with_an_evaluation(max_steps, interval, expected):
+    method = make_method()
+    trainer = fit(method, max_steps=max_steps, val_check_interval=interval)
+    assert trainer.global_step == max_steps
+    assert [(evaluation.step, evaluation.epoch) for evaluation in method.evaluations] == expected
+
+
+def test_with_accumulation_too_a_run_ends_with_an_evaluation_at_its_last_step():
+    method = make_method()
+    trainer = fit(method, max_steps=3, accumulate_grad_batches=2, val_check_interval=4)
+    assert trainer.global_step == 3
+    assert [evaluation.step for evaluation in method.evaluations] == [2, 3]
+
+
+def test_a_run_of_max_epochs_is_evaluated_after_each():
+    method = make_method()
+    fit(method, max_epochs=2)
+    assert [(e.step, e.epoch) for e in method.evaluations] == [(8, 0), (16, 1)]
+
+
+def test_the_sanity_check_is_no_evaluation():
+    method = make_method()
+    fit(method, max_steps=2, val_check_interval=2, num_sanity_val_steps=2)
+    assert [evaluation.step for evaluation in method.evaluations] == [2]
+
+
+def predict_every_class(model, seed):
+    """New random weights, the classifier scaled so that each class is predicted somewhere."""
+    torch.manual_seed(seed)
+    model.load_state_dict(SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8)).state_dict())
+    classifier, images = model.decoder.classify[2], torch.randn(2, 3, 48, 48)
+    with torch.no_grad():
+        logits = copy.deepcopy(model).eval()(images).transpose(0, 1).flatten(1)  # (C, N)
+        mean, spread = logits.mean(1), logits.std(1)
+        classifier.weight.div_(spread.view(-1, 1, 1, 1))
+        classifier.bias.sub_(mean).div_(spread)
+
+
+def test_evaluation_equals_a_slow_loop_over_images_of_many_sizes():
+    method, data = make_method(), data_of_many_sizes()
+    predict_every_class(method.student, seed=1)
+    predict_every_class(method.teacher.model, seed=2)
+    student, teacher = slow_evaluation(method.student, data.val), slow_evaluation(method.teacher.model, data.val)
+    assert abs(student[0] - teacher[0]) > 0.1  # else mixing them up would go unnoticed
+
+    trainer = make_trainer()
+    trainer.validate(method, make_data(data=data), verbose=False)
+    found = method.evaluations[0]
+    assert (found.student.miou, found.student.pixel_accuracy) == pytest.approx(student, abs=0.02)
+    assert (found.teacher.miou, found.teacher.pixel_accuracy) == pytest.approx(teacher, abs=0.02)
+    for name, scores in (("student", found.student), ("teacher", found.teacher)):
+        assert trainer.callback_metrics[f"{name}/miou"].item() == pytest.approx(scores.miou, rel=1e-5)
+        assert trainer.callback_metrics[f"{name}/pixel_accuracy"].item() == pytest.approx(
+            scores.pixel_accuracy, rel=1e-5
+        )
+
+
+def test_evaluation_changes_no_weight_and_no_statistic():
+    method = make_method()
+    fit(method, max_steps=2)
+    before = snapshot(method)
+    make_trainer().validate(method, make_data(), verbose=False)
+    assert_same(snapshot(method), before)
+
+
+def test_evaluation_does_not_depend_on_the_workers():
+    method, data, found = make_method(), data_of_many_sizes(), []
+    for workers in (0, 1, 2):
+        make_trainer().validate(method, make_data(workers=workers, data=data), verbose=False)
+        found.append(method.evaluations[-1])
+    assert found[0] == found[1] == found[2]
+
+
+def test_testing_scores_like_validating():
+    method, data = make_method(), data_of_many_sizes()
+    trainer = make_trainer()
+    validated = trainer.validate(method, make_data(data=data), verbose=False)[0]
+    tested = trainer.test(method, make_data(data=data), verbose=False)[0]
+    for name in ("student/miou", "teacher/miou", "student/pixel_accuracy", "teacher/pixel_accuracy"):
+        assert tested[name] == validated[name]
+
+
+def test_every_step_logs_losses_mask_ratio_and_rates():
+    method = make_method(learning_rate=2e-3, decoder_multiplier=5.0, loss_weight=2.0)
+    look = EachBatch(lambda trainer, module: {key: value.item() for key, value in trainer.callback_metrics.items()})
+    total = STEPS_PER_EPOCH + 2
+    fit(method, max_steps=total, callbacks=[look])
+    rate = 2e-3
+    for it, logged in enumerate(look.seen):
+        assert logged.keys() == {
+            *(f"train/{name}" for name in ("loss", "loss_x", "loss_s", "mask_ratio")),
+            *("lr/encoder", "lr/decoder"),
+        }
+        assert logged["train/loss"] == pytest.approx(
+            (logged["train/loss_x"] + 2 * logged["train/loss_s"]) / 2, rel=1e-5
+        )
+        assert 0 <= logged["train/mask_ratio"] <= 1
+        assert (logged["lr/encoder"], logged["lr/decoder"]) == pytest.approx((rate, 5 * rate), rel=1e-5)
+        rate = 2e-3 * (1 - it / total) ** 0.9  # set after step `it`
+    assert len(look.seen) == total
+
+
+def test_rates_follow_optimizer_steps_not_batches():
+    look = EachBatch(lambda trainer, module: trainer.callback_metrics["lr/encoder"].item())
+    fit(make_method(Supervised), max_steps=4, accumulate_grad_batches=2, callbacks=[look])
+    expected = [1e-3, 1e-3, 1e-3 * 0.75**0.9, 1e-3 * 0.5**0.9]
+    assert look.seen == pytest.approx([rate for rate in expected for _ in range(2)], rel=1e-5)
+
+
+def test_pseudo_labels_are_measured_since_the_evaluation_before():
+    class Watched(UniMatchV2):
+        def losses(self, batch, generator):
+            losses = super().losses(batch, generator)
+            self.watched.append((losses.pseudo, batch["unlabeled"]["truth"]))
+            return losses
+
+    method = make_method(Watched, tau=0.12)
+    method.watched = []
+    fit(method, max_steps=6, val_check_interval=4)
+    assert [evaluation.step for evaluation in method.evaluations] == [4, 6]
+    for evaluation, steps in zip(method.evaluations, (slice(0, 4), slice(4, 6)), strict=True):
+        known = confident = right = 0
+        for pseudo, truth in method.watched[steps]:
+            counts = pseudo.valid & (truth != 255)
+            sure = counts & (pseudo.confidence >= 0.12)
+            known, confident = known + int(counts.sum()), confident + int(sure.sum())
+            right += int((sure & (pseudo.label == truth)).sum())
+        assert 0 < confident < known
+        assert evaluation.pseudo["share"] == pytest.approx(100 * confident / known)
+        assert evaluation.pseudo["accuracy"] == pytest.approx(100 * right / confident)
+
+
+def test_labelled_only_measures_no_pseudo_labels():
+    method = make_method(Supervised)
+    trainer = fit(method, max_steps=2, val_check_interval=2)
+    assert method.evaluations[0].pseudo == {}
+    assert not any(key.startswith("pseudo_label") for key in trainer.callback_metrics)
+    assert trainer.callback_metrics["train/loss"] == trainer.callback_metrics["train/loss_x"]
+
+
+def test_random_choices_differ_by_step_and_epoch_but_not_by_run():
+    class Seeds(Supervised):
+        def losses(self, batch, generator):
+            self.seeds.append(generator.initial_seed())
+            return super().losses(batch, generator)
+
+    runs = []
+    for seed in (0, 0, 1):
+        method = make_method(Seeds, seed=seed)
+        method.seeds = []
+        fit(method, max_steps=STEPS_PER_EPOCH + 3)
+        runs.append(method.seeds)
+    assert runs[0] == runs[1]
+    assert len({*runs[0], *runs[2]}) == 2 * (STEPS_PER_EPOCH + 3)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """A run with checkpoints at its evaluations, one inside and one at the end of the first epoch."""
+    directory = tmp_path_factory.mktemp("run")
+    method = make_method()
+    keep = ModelCheckpoint(directory, "{step}", save_top_k=-1, save_on_train_epoch_end=False)
+    at_evaluation = {}
+
+    class Keep(lightning.Callback):
+        def on_validation_end(self, trainer, pl_module):
+            at_evaluation[trainer.global_step] = snapshot(pl_module)
+
+    fit(method, max_steps=12, val_check_interval=4, enable_checkpointing=True, callbacks=[Keep(), keep])
+    return directory, at_evaluation, method
+
+
+@pytest.mark.parametrize("step", [4, 8])
+def test_a_resumed_run_starts_from_the_student_and_teacher_of_the_checkpoint(checkpoints, step):
+    directory, at_evaluation, _ = checkpoints
+    method = make_method()
+
+    class Start(lightning.Callback):
+        def on_train_start(self, trainer, pl_module):
+            self.step, self.weights = trainer.global_step, snapshot(pl_module)
+
+    look, start = EachBatch(lambda trainer, module: trainer.callback_metrics["lr/encoder"].item()), Start()
+    trainer = make_trainer(max_steps=12, callbacks=[start, look])
+    trainer.fit(method, make_data(), ckpt_path=directory / f"step={step}.ckpt")
+    assert start.step == step
+    assert_same(start.weights, at_evaluation[step])
+    student, teacher = ({k: v for k, v in start.weights.items() if k.startswith(p)} for p in ("student.", "teacher."))
+    assert len(student) == len(teacher) > 0
+    assert not same(
+        {key.removeprefix("student."): value for key, value in student.items()},
+        {key.removeprefix("teacher.model."): value for key, value in teacher.items()},
+    )
+    assert trainer.global_step == 12
+    assert look.seen == pytest.approx([1e-3 * (1 - (it - 1) / 12) ** 0.9 for it in range(step, 12)], rel=1e-5)
+
+
+def test_a_run_resumed_at_the_end_of_an_epoch_ends_where_it_would_have(checkpoints):
+    directory, _, uninterrupted = checkpoints
+    method = make_method()
+    make_trainer(max_steps=12).fit(method, make_data(), ckpt_path=directory / "step=8.ckpt")
+    assert_same(snapshot(method), snapshot(uninterrupted))
+
+
+def test_a_run_resumed_inside_an_epoch_ends_where_it_would_have(checkpoints):
+    directory, _, uninterrupted = checkpoints
+    method = make_method()
+    make_trainer(max_steps=12).fit(method, make_data(), ckpt_path=directory / "step=4.ckpt")
+    assert_same(snapshot(method), snapshot(uninterrupted))
+
+
+@pytest.mark.parametrize("step", [4, 8, 12])
+def test_the_models_of_each_evaluation_can_be_loaded(checkpoints, step):
+    directory, at_evaluation, _ = checkpoints
+    for which, prefix in (("student", "student."), ("teacher", "teacher.model.")):
+        model = unimatch.load_model(directory / f"step={step}.ckpt", which)
+        for key, value in model.state_dict().items():
+            assert torch.equal(value, at_evaluation[step][prefix + key])
+
+
+def test_a_run_without_a_length_is_refused():
+    with pytest.raises(ConfigError, match=r"trainer\.max_epochs or trainer\.max_steps"):
+        make_trainer(max_epochs=-1, limit_val_batches=0).fit(make_method(Supervised), make_data())
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"learning_rate": 0.0},
+        {"learning_rate": -1e-3},
+        {"ema_decay": 1.0},
+        {"ema_decay": -0.1},
+        {"ema_decay": math.nan},
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(option):
+    with pytest.raises(ConfigError, match=f"method.{next(iter(option))}"):
+        make_method(Supervised, **option)
+
+
+def test_a_run_without_a_log_trains_too():
+    method = make_method()
+    fit(method, max_steps=2, log_every_n_steps=0)

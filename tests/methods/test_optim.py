@@ -1,0 +1,78 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unimatch import SegmentationModel
+from unimatch.methods.optim import adamw, poly_factor, poly_schedule
+
+
+def optimizer(model=None, **options):
+    model = model or SegmentationModel("tiny", 3)
+    return adamw(model, **{"learning_rate": 1e-3, "decoder_multiplier": 40.0, "weight_decay": 0.01, **options})
+
+
+def test_rates_over_ten_steps_are_those_set_after_the_step_before():
+    total, lr0, multiplier = 10, 2e-3, 5.0
+    adam = optimizer(learning_rate=lr0, decoder_multiplier=multiplier)
+    schedule = poly_schedule(adam, total)
+    used = []
+    for _ in range(total):
+        used.append([group["lr"] for group in adam.param_groups])
+        adam.step()
+        schedule.step()
+
+    # The published loop: the rate of the first step is the optimiser's own, then each step sets that of the next.
+    expected, rate = [], lr0
+    for it in range(total):
+        expected.append([rate, rate * multiplier])
+        rate = lr0 * (1 - it / total) ** 0.9
+    assert used == [pytest.approx(pair, rel=1e-12) for pair in expected]
+    assert used[0] == used[1] == [lr0, lr0 * multiplier]
+    assert used[2][0] < lr0
+
+
+@given(st.integers(0, 3000), st.integers(1, 1000))
+def test_the_factor_falls_from_one_and_stays_a_real_number(step, total):
+    factor, later = poly_factor(step, total), poly_factor(step + 1, total)
+    assert isinstance(factor, float)  # steps beyond the end must not give a complex number
+    assert 0 <= later <= factor <= 1
+
+
+def test_each_parameter_is_in_exactly_one_group():
+    model = SegmentationModel("tiny", 3)
+    groups = optimizer(model).param_groups
+    listed = [id(parameter) for group in groups for parameter in group["params"]]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {id(parameter) for parameter in model.parameters()}
+    encoder, decoder = ({id(parameter) for parameter in group["params"]} for group in groups)
+    assert encoder == {id(parameter) for parameter in model.encoder.parameters()}
+    assert decoder == {id(parameter) for parameter in model.decoder.parameters()}
+
+
+def test_groups_have_names_and_rates_of_their_own():
+    groups = optimizer(learning_rate=5e-6, decoder_multiplier=40.0).param_groups
+    assert [group["name"] for group in groups] == ["encoder", "decoder"]
+    assert [group["lr"] for group in groups] == pytest.approx([5e-6, 2e-4])
+
+
+def test_betas_are_the_published_ones():
+    adam = optimizer()
+    assert isinstance(adam, torch.optim.AdamW)
+    assert all(group["betas"] == (0.9, 0.999) for group in adam.param_groups)
+
+
+def test_weight_decay_acts_on_norms_and_biases_too():
+    model = SegmentationModel("tiny", 3)
+    adam = optimizer(model, learning_rate=0.1, decoder_multiplier=2.0, weight_decay=0.5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()  # biases start at zero, where decay does nothing
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    adam.step()
+    # Without gradient a step is the decay alone: p (1 - lr * decay).
+    for name, parameter in model.named_parameters():
+        rate = 0.1 if name.startswith("encoder.") else 0.2
+        torch.testing.assert_close(parameter.detach(), before[name] * (1 - rate * 0.5), msg=name)

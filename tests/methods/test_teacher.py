@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from unimatch.methods.teacher import Teacher
+
+
+class Student(nn.Module):
+    """Parameters, BatchNorm, and buffers that have no average."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.register_buffer("positions", torch.arange(6).view(2, 3))
+        self.register_buffer("chosen", torch.tensor([True, False, True]))
+
+    def forward(self, images):
+        return self.norm(self.layer(images))
+
+
+def make_student(seed=0):
+    torch.manual_seed(seed)
+    return Student()
+
+
+def randomize(student, source):
+    with torch.no_grad():
+        for value in [*student.parameters(), *student.buffers()]:
+            if value.is_floating_point():
+                value.copy_(torch.randn(value.shape, generator=source))
+            elif value.dtype == torch.bool:
+                value.copy_(torch.rand(value.shape, generator=source) > 0.5)
+            else:
+                value.copy_(torch.randint(0, 1000, value.shape, generator=source))
+
+
+def storages(module):
+    return {value.untyped_storage().data_ptr() for value in [*module.parameters(), *module.buffers()]}
+
+
+def test_it_starts_as_the_student_and_shares_no_storage():
+    student = make_student()
+    teacher = Teacher(student)
+    for key, value in teacher.model.state_dict().items():
+        assert torch.equal(value, student.state_dict()[key])
+    assert not storages(student) & storages(teacher)
+
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    randomize(student, torch.Generator().manual_seed(1))
+    assert all(torch.equal(value, before[key]) for key, value in teacher.state_dict().items())
+
+
+def test_the_first_update_copies_the_student_bit_for_bit():
+    student = make_student()
+    teacher = Teacher(student)
+    randomize(student, torch.Generator().manual_seed(1))
+    teacher.update(student, iteration=0)
+    for key, value in teacher.model.state_dict().items():
+        assert torch.equal(value, student.state_dict()[key]), key
+    assert not storages(student) & storages(teacher)
+
+
+@pytest.mark.parametrize("decay", [0.7, 0.996])  # 0.7 is reached at the fourth of ten updates, 0.996 is not
+def test_ten_updates_equal_a_loop(decay):
+    source = torch.Generator().manual_seed(1)
+    student = make_student()
+    teacher = Teacher(student, decay)
+    expected = {key: value.numpy().copy() for key, value in teacher.model.state_dict().items()}
+    for it in range(10):
+        randomize(student, source)
+        teacher.update(student, it)
+        a = min(1 - 1 / (it + 1), decay)
+        for key, value in student.state_dict().items():
+            new = value.numpy()
+            expected[key] = a * expected[key] + (1 - a) * new if new.dtype == np.float32 else new.copy()
+    found = teacher.model.state_dict()
+    assert {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked", "positions", "chosen"} <= found.keys()
+    for key, value in found.items():
+        assert value.dtype == student.state_dict()[key].dtype
+        if value.is_floating_point():
+            np.testing.assert_allclose(value.numpy(), expected[key], rtol=1e-5, atol=1e-6, err_msg=key)
+        else:
+            np.testing.assert_array_equal(value.numpy(), expected[key], err_msg=key)
+
+
+def test_an_update_leaves_the_student_as_it_is():
+    student = make_student()
+    teacher = Teacher(make_student(seed=1), decay=0.5)
+    before = {key: value.clone() for key, value in student.state_dict().items()}
+    teacher.update(student, iteration=7)
+    assert all(torch.equal(value, before[key]) for key, value in student.state_dict().items())
+    assert student.training
+
+
+def test_it_stays_in_eval_mode_whatever_is_done_around_it():
+    student = make_student().train()
+    parent = nn.ModuleDict({"student": student, "teacher": Teacher(student)})
+    for call in (parent.eval, parent.train, parent["teacher"].train, lambda: parent["teacher"].train(True)):
+        call()
+        assert not any(module.training for module in parent["teacher"].modules())
+    assert student.training
+
+    statistics = parent["teacher"].model.norm.running_mean.clone()
+    parent["teacher"](torch.randn(2, 3, 8, 8))
+    assert torch.equal(parent["teacher"].model.norm.running_mean, statistics)
+
+
+def test_predictions_do_not_depend_on_the_rest_of_the_batch():
+    teacher = Teacher(make_student())
+    images = torch.randn(3, 3, 8, 8)
+    torch.testing.assert_close(teacher(images)[:1], teacher(images[:1]))
+
+
+def test_a_submodule_forced_into_training_is_noticed():
+    teacher = Teacher(make_student())
+    teacher.model.norm.train()
+    with pytest.raises(AssertionError, match="eval"):
+        teacher(torch.randn(2, 3, 8, 8))
+
+
+def test_it_needs_no_gradients_and_gives_none():
+    student = make_student()
+    teacher = Teacher(student)
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert all(parameter.requires_grad for parameter in student.parameters())
+    images = torch.randn(2, 3, 8, 8, requires_grad=True)
+    assert not teacher(images).requires_grad
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.1])
+def test_a_decay_outside_0_to_1_is_refused(decay):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Teacher(make_student(), decay)
+
+
+def test_a_student_of_another_architecture_is_refused():
+    teacher = Teacher(make_student())
+    with pytest.raises(ValueError, match="zip"):
+        teacher.update(nn.Conv2d(3, 4, 3), 0)

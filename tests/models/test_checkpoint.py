@@ -1,0 +1,126 @@
+import copy
+import os
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+import unimatch
+from unimatch.errors import WeightsError
+from unimatch.models.checkpoint import load_model, read_checkpoint
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A short run's checkpoint, written after an evaluation, and the method as it was then."""
+    torch.manual_seed(0)
+    directory = tmp_path_factory.mktemp("run")
+    data = unimatch.digits(labeled=8, train=24, val=2)
+    model = unimatch.SegmentationModel("tiny", data.info.num_classes, features=8, out_channels=(8, 9, 10, 11))
+    method = unimatch.UniMatchV2(model, tau=0.1, learning_rate=1e-3, decoder_multiplier=1, ema_decay=0.5)
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_steps=4,
+        val_check_interval=4,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        callbacks=[
+            ModelCheckpoint(directory, "best", monitor="teacher/miou", mode="max", save_on_train_epoch_end=False)
+        ],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(method, unimatch.SemiSupervisedDataModule(data, crop=48, batch_size=2, workers=0))
+    return directory / "best.ckpt", copy.deepcopy(method)
+
+
+def assert_same_weights(model, expected):
+    found, expected = model.state_dict(), expected.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in found)
+
+
+def test_student_and_teacher_are_exact(run):
+    path, method = run
+    student, teacher = load_model(path, "student"), load_model(path, "teacher")
+    assert_same_weights(student, method.student)
+    assert_same_weights(teacher, method.teacher.model)
+    # Otherwise mixing them up would go unnoticed.
+    weights = (student.decoder.classify[0].weight, teacher.decoder.classify[0].weight)
+    assert not torch.equal(*weights)
+    statistics = (student.encoder.stem[1].running_mean, teacher.encoder.stem[1].running_mean)
+    assert not torch.equal(*statistics)
+
+
+def test_the_teacher_is_the_default(run):
+    path, method = run
+    assert_same_weights(load_model(str(path)), method.teacher.model)
+
+
+@pytest.mark.parametrize("which", ["student", "teacher"])
+def test_the_model_predicts_in_eval_mode_on_the_cpu(run, which):
+    path, method = run
+    model = load_model(path, which)
+    assert not any(module.training for module in model.modules())
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+    original = (method.student if which == "student" else method.teacher.model).eval()
+    images = torch.randn(1, 3, 48, 48)
+    with torch.no_grad():
+        assert torch.equal(model(images), original(images))
+
+
+def test_the_decoder_is_rebuilt_from_the_checkpoint_alone(run):
+    model = load_model(run[0])
+    assert (model.num_classes, model.features, model.out_channels) == (11, 8, (8, 9, 10, 11))
+
+
+def test_the_checkpoint_holds_tensors_and_plain_values_only(run):
+    checkpoint = torch.load(run[0], weights_only=True)
+    assert checkpoint["unimatch_model"] == {
+        "encoder": "tiny",
+        "num_classes": 11,
+        "features": 8,
+        "out_channels": [8, 9, 10, 11],
+    }
+    assert checkpoint["global_step"] == 4
+    assert read_checkpoint(run[0]).keys() == checkpoint.keys()
+
+
+def test_what_is_no_checkpoint_of_ours_is_refused(run, tmp_path):
+    path = tmp_path / "other.ckpt"
+    with pytest.raises(WeightsError, match="no such checkpoint"):
+        load_model(path)
+    for content in ({"state_dict": {}}, [1, 2], torch.zeros(1)):
+        torch.save(content, path)
+        with pytest.raises(WeightsError, match="not a checkpoint of unimatch"):
+            load_model(path)
+    path.write_bytes(run[0].read_bytes()[:5000])
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_model(path)
+    path.write_text("no checkpoint\n")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_model(path)
+
+
+class RunsACommand:
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def test_a_checkpoint_that_carries_code_is_refused_and_does_not_run(run, tmp_path):
+    touched, path = tmp_path / "touched", tmp_path / "bad.ckpt"
+    content = RunsACommand(f'echo run > "{touched}"')
+    torch.save({**torch.load(run[0], weights_only=True), "hyper_parameters": content}, path)
+    with pytest.raises(WeightsError, match=r"bad\.ckpt"):
+        load_model(path)
+    assert not touched.exists()
+
+
+def test_the_home_directory_is_expanded(run, monkeypatch):
+    monkeypatch.setenv("HOME", str(run[0].parent))
+    assert_same_weights(load_model("~/best.ckpt"), run[1].teacher.model)

@@ -1,0 +1,108 @@
+import json
+
+import pytest
+import torch
+
+from unimatch.errors import ConfigError, WeightsError
+from unimatch.models import SegmentationModel
+
+
+def assert_same_weights(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"encoder": "tiny", "num_classes": 11},
+        {"encoder": "tiny", "num_classes": 2, "features": 12, "out_channels": (8, 10, 12, 14)},
+        {"encoder": "efficientnet_lite0", "num_classes": 3},
+    ],
+    ids=["tiny", "tiny with its own decoder", "efficientnet_lite0"],
+)
+def test_the_description_builds_the_same_model_again(arguments):
+    model = SegmentationModel(**arguments).eval()
+    plain = json.loads(json.dumps(model.description()))
+    assert plain == model.description()  # plain values only
+    again = SegmentationModel(**plain).eval()
+    again.load_state_dict(model.state_dict())
+    assert_same_weights(model, again)
+    images = torch.randn(1, 3, 40, 40)
+    with torch.no_grad():
+        assert torch.equal(model(images), again(images))
+
+
+def test_the_decoder_is_the_presets_unless_said_otherwise():
+    assert SegmentationModel("tiny", 4).description() == {
+        "encoder": "tiny",
+        "num_classes": 4,
+        "features": 32,
+        "out_channels": [32, 32, 32, 32],
+    }
+    model = SegmentationModel("tiny", 4, features=6, out_channels=(5, 6, 7, 8))
+    assert model.decoder.classify[2].weight.shape == (4, 6, 1, 1)
+    assert [layer.weight.shape[0] for layer in model.decoder.project] == [5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("size", [(48, 48), (33, 47)])
+def test_logits_have_the_size_of_the_images(size):
+    model = SegmentationModel("tiny", 7)
+    assert model.size_multiple == 1
+    assert model(torch.randn(2, 3, *size)).shape == (2, 7, *size)
+
+
+def test_forward_is_encode_then_decode():
+    model = SegmentationModel("tiny", 3).eval()
+    images = torch.randn(2, 3, 40, 56)
+    with torch.no_grad():
+        levels = model.encode(images)
+        assert [level.shape[1] for level in levels] == [48, 96, 128, 128]
+        assert torch.equal(model(images), model.decode(levels, (40, 56)))
+
+
+@pytest.mark.parametrize("size", [(28, 30), (29, 28), (13, 13)])
+def test_sizes_that_are_no_multiple_of_the_patch_are_refused(size):
+    with torch.device("meta"):
+        model = SegmentationModel("vits", 3)
+        assert model.size_multiple == 14
+        with pytest.raises(ValueError, match=rf"{size[0]} x {size[1]} pixels.*14"):
+            model(torch.zeros(1, 3, *size))
+
+
+@pytest.mark.parametrize("num_classes", [1, 0, -1])
+def test_fewer_than_two_classes_are_refused(num_classes):
+    with pytest.raises(ConfigError, match=rf"num_classes={num_classes}"):
+        SegmentationModel("tiny", num_classes)
+
+
+def test_an_unknown_encoder_is_refused():
+    with pytest.raises(ConfigError, match="nope"):
+        SegmentationModel("nope", 3)
+
+
+def test_weights_of_the_encoder_come_from_a_file(tmp_path):
+    torch.manual_seed(0)
+    source = SegmentationModel("tiny", 3)
+    torch.save(source.encoder.state_dict(), tmp_path / "tiny.pt")
+    torch.manual_seed(1)
+    model = SegmentationModel("tiny", 5, weights=tmp_path / "tiny.pt")
+    assert_same_weights(model.encoder, source.encoder)
+
+
+def test_weights_of_a_timm_encoder_are_in_timms_key_names(tmp_path):
+    torch.manual_seed(0)
+    source = SegmentationModel("efficientnet_lite0", 3)
+    state = source.encoder.body.state_dict()
+    assert "conv_stem.weight" in state
+    torch.save(state, tmp_path / "timm.pt")
+    torch.manual_seed(1)
+    model = SegmentationModel("efficientnet_lite0", 3, weights=str(tmp_path / "timm.pt"))
+    assert_same_weights(model.encoder, source.encoder)
+
+
+def test_weights_of_another_encoder_are_refused(tmp_path):
+    torch.save(SegmentationModel("tiny", 3).encoder.state_dict(), tmp_path / "tiny.pt")
+    with pytest.raises(WeightsError, match="does not fit"):
+        SegmentationModel("efficientnet_lite0", 3, weights=tmp_path / "tiny.pt")

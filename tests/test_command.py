@@ -1,0 +1,95 @@
+import subprocess
+import sys
+
+import pytest
+from hydra import compose, initialize_config_module
+
+from unimatch.command import check_overrides, config_groups, exit_on_user_error, flat_keys
+from unimatch.errors import ConfigError, DataError
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("datset=camvid", "did you mean dataset?"),
+        ("dataset=camvidd", "did you mean camvid?"),
+        ("dataset.labled=12", "did you mean dataset.labeled?"),
+        ("method.taw=0.9", "did you mean method.tau?"),
+        ("method=unimatch_v3", "did you mean unimatch_v2?"),
+        ("trainer.max_stepz=3", "did you mean trainer.max_steps?"),
+        ("encoder.weigths=x", "did you mean encoder.weights?"),
+        ("sede=1", "did you mean seed?"),
+    ],
+)
+def test_a_mistyped_name_is_an_error_with_the_closest_real_one(override, named):
+    with pytest.raises(ConfigError) as error:
+        check_overrides("run", [override])
+    assert named in str(error.value)
+    assert override.partition("=")[0] in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["dataset=camvid", "dataset.root=x"],
+        ["dataset=folder", "dataset.root=x", "dataset.classes=y"],
+        ["method=supervised,unimatch_v2", "seed=0,1,2"],
+        ["method=supervised,unimatch_v2", "method.tau=0.9"],  # a key of one of the swept options
+        ["hydra.run.dir=x", "-m", "--cfg"],
+        ["+trainer.profiler=simple"],
+        ["recipe.scale=[0.5,1.0]"],
+        ["seed=range(3)"],
+    ],
+)
+def test_real_names_pass(overrides):
+    check_overrides("run", overrides)
+
+
+def test_a_key_of_another_option_is_an_error():
+    with pytest.raises(ConfigError, match=r"method\.tau"):
+        check_overrides("run", ["method=supervised", "method.tau=0.9"])
+
+
+def test_an_override_that_cannot_be_read_is_one_message():
+    with pytest.raises(ConfigError):
+        check_overrides("run", ["seed=[0"])
+
+
+def test_groups_come_from_the_files():
+    groups = config_groups()
+    assert {"dataset", "encoder", "logger", "method", "trainer"} <= set(groups)
+    assert {"camvid", "digits", "folder"} <= set(groups["dataset"])
+
+
+def test_flat_keys_lists_every_level():
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        keys = list(flat_keys(compose("run")))
+    assert {"seed", "recipe", "recipe.tau", "method.tau", "dataset.labeled"} <= set(keys)
+
+
+def test_user_errors_exit_with_2_and_no_traceback(capsys):
+    with pytest.raises(SystemExit) as stopped, exit_on_user_error():
+        raise DataError("a.png: broken")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "unimatch: a.png: broken\n"
+
+
+def test_other_errors_are_not_swallowed():
+    with pytest.raises(KeyError), exit_on_user_error():
+        raise KeyError("a bug")
+
+
+@pytest.mark.slow
+def test_the_command_itself_refuses_and_helps(tmp_path):
+    def run(*arguments):
+        command = [sys.executable, "-m", "unimatch.run", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+
+    wrong = run("datset=camvid")
+    assert wrong.returncode == 2
+    assert wrong.stderr == "unimatch: datset: no such key; did you mean dataset?\n"
+    assert not list(tmp_path.iterdir())  # nothing is left behind
+    shown = run("--help")
+    assert shown.returncode == 0
+    for word in ("dataset:", "encoder:", "dataset.labeled", "trainer.max_steps", "unimatch.compare"):
+        assert word in shown.stdout

@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+from unimatch.compare import differing_settings, group_runs, load_runs, main, spread, table
+
+
+def write_run(place, *, seed, teacher, method="unimatch_v2", tau=0.8, **more):
+    place.mkdir(parents=True)
+    summary = {
+        "method": method,
+        "dataset": "digits",
+        "encoder": "tiny",
+        "labeled": 64,
+        "steps": 100,
+        "seed": seed,
+        "finished": True,
+        "teacher/miou": teacher,
+        "student/miou": teacher - 1,
+        "teacher/miou_best": teacher + 1,
+        "seconds": 10.0,
+        **more,
+    }
+    (place / "summary.json").write_text(json.dumps(summary))
+    (place / "config.json").write_text(json.dumps({"seed": seed, "method": {"tau": tau, "seed": seed}}))
+
+
+def test_seeds_are_one_row_with_mean_and_sample_deviation(tmp_path):
+    for seed, teacher in enumerate([70.0, 72.0, 77.0]):
+        write_run(tmp_path / f"v2_{seed}", seed=seed, teacher=teacher)
+    write_run(tmp_path / "sup", seed=0, teacher=50.0, method="supervised")
+    lines = table(load_runs([tmp_path])).splitlines()
+    assert len(lines) == 4  # header, rule, two rows
+    cells = [cell.strip() for cell in next(line for line in lines if "unimatch_v2" in line).split("|")]
+    mean = (70 + 72 + 77) / 3
+    deviation = (((70 - mean) ** 2 + (72 - mean) ** 2 + (77 - mean) ** 2) / 2) ** 0.5
+    assert f"{mean:.1f} ± {deviation:.1f}" in cells
+    assert "0,1,2" in cells
+    assert any("| 50.0 " in line for line in lines if "supervised" in line)
+
+
+def test_runs_that_differ_in_a_setting_are_rows_that_name_it(tmp_path):
+    write_run(tmp_path / "a", seed=0, teacher=70.0, tau=0.8)
+    write_run(tmp_path / "b", seed=0, teacher=71.0, tau=0.95)
+    runs = load_runs([tmp_path])
+    assert differing_settings(group_runs(runs)) == ["method.tau"]
+    text = table(runs)
+    assert "method.tau" in text
+    assert "0.95" in text
+
+
+def test_unfinished_runs_are_marked_and_old_keys_tolerated(tmp_path):
+    write_run(tmp_path / "a", seed=0, teacher=70.0, finished=False)
+    assert "0 (unfinished)" in table(load_runs([tmp_path]))
+
+
+def test_the_command_prints_the_table_and_pictures(tmp_path, capsys):
+    write_run(tmp_path / "a", seed=0, teacher=70.0)
+    (tmp_path / "a" / "validation.png").touch()
+    assert main([str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert "70.0" in output
+    assert str(tmp_path / "a" / "validation.png") in output
+
+
+@pytest.mark.parametrize("broken", [None, "{", ""])
+def test_places_without_runs_are_refused_by_name(tmp_path, capsys, broken):
+    if broken is not None:
+        (tmp_path / "summary.json").write_text(broken)
+    assert main([str(tmp_path)]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_spread_of_one_value_is_the_value():
+    assert spread([3.14159], digits=2) == "3.14"

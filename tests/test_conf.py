@@ -1,0 +1,108 @@
+"""Every file under ``conf/`` composes, and every ``_target_`` takes the keys beside it as arguments."""
+
+import inspect
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from unimatch.command import config_groups
+
+GROUPS = config_groups()
+EACH = [f"{group}={option}" for group, options in GROUPS.items() for option in options]
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        return compose("run", [*overrides, *(["dataset.root=somewhere"] if "dataset=folder" in overrides else [])])
+
+
+def targets(config: Any) -> Iterator[DictConfig]:
+    if OmegaConf.is_dict(config):
+        if "_target_" in config:
+            yield config
+        for key in config:
+            yield from targets(config[key])
+
+
+# What the command itself passes, beside the configuration.
+PASSED = {
+    "model": {"num_classes"},
+    "datamodule": {"data", "crop_multiple"},
+    "method": {"model"},
+    "logger": {"run_dir"},
+    "trainer": {"default_root_dir", "logger", "callbacks", "enable_progress_bar", "enable_model_summary"},
+}
+
+
+@pytest.mark.parametrize("choice", EACH)
+def test_every_option_composes_and_binds_to_its_signature(choice):
+    config = composed(choice)
+    for name in ("model", "datamodule", "method", "logger", "trainer", "dataset"):
+        node = config[name]
+        arguments = {str(key): value for key, value in node.items() if key != "_target_"}
+        passed = PASSED.get(name, set())
+        assert not passed & set(arguments)
+        target = get_object(node._target_)
+        signatures = [inspect.signature(target)]
+        if any(p.kind is p.VAR_KEYWORD for p in signatures[0].parameters.values()):
+            signatures.append(inspect.signature(target.__mro__[1]))  # **options go to the base class
+        known = {key for signature in signatures for key in signature.parameters}
+        assert set(arguments) <= known, f"{choice}: {node._target_} does not take {set(arguments) - known}"
+        needed = {
+            p.name
+            for p in signatures[0].parameters.values()
+            if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        }
+        assert needed <= set(arguments) | passed
+
+
+@pytest.mark.parametrize(("encoder", "method"), list(product(GROUPS["encoder"], GROUPS["method"])))
+def test_encoder_and_method_resolve_together(encoder, method):
+    config = composed(f"encoder={encoder}", f"method={method}", "dataset=camvid")
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert resolved["model"]["encoder"] == encoder
+    assert resolved["method"]["learning_rate"] == config.recipe.learning_rate
+
+
+def test_paper_settings_are_the_defaults_for_dinov2():
+    config = composed("dataset=folder", "encoder=vitb")
+    assert config.method.learning_rate == pytest.approx(5e-6)
+    assert config.method.decoder_multiplier == 40
+    assert config.method.weight_decay == 0.01
+    assert (config.method.tau, config.method.ema_decay, config.method.loss_weight) == (0.95, 0.996, 1.0)
+    assert list(config.datamodule.scale) == [0.5, 2.0]
+
+
+def test_supervised_strong_is_supervised_with_strong_views():
+    config = composed("method=supervised_strong")
+    assert config.method == composed("method=supervised").method
+    assert config.datamodule.labeled_strong
+    assert not composed("method=supervised").datamodule.labeled_strong
+
+
+def test_trainers_differ_as_they_say():
+    assert composed("trainer=gpu").trainer.precision == "bf16-mixed"
+    ddp = composed("trainer=ddp").trainer
+    assert (ddp.strategy, ddp.devices, ddp.sync_batchnorm, ddp.precision) == ("ddp", "auto", True, "bf16-mixed")
+    assert composed("trainer=debug").trainer.max_steps == 4
+    assert composed("trainer=cpu").trainer.accelerator == "cpu"
+
+
+def test_packages_name_every_folder():
+    """A folder of conf/ that setup.cfg does not list would be missing from the wheel."""
+    from configparser import ConfigParser
+    from pathlib import Path
+
+    root = Path(__file__).parents[1]
+    setup = ConfigParser()
+    setup.read(root / "setup.cfg")
+    listed = set(setup["options"]["packages"].split())
+    folders = {f"unimatch.conf.{p.name}" for p in (root / "conf").iterdir() if p.is_dir() and p.name[0] not in "_."}
+    modules = {".".join(p.parent.relative_to(root / "src").parts) for p in (root / "src").rglob("__init__.py")}
+    assert folders | modules | {"unimatch.conf"} == listed
+    assert folders | {"unimatch.conf", "unimatch"} == set(setup["options.package_data"])

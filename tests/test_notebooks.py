@@ -1,0 +1,23 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(notebook, tmp_path, monkeypatch):
+    """From another directory, with a few training steps instead of all."""
+    monkeypatch.setenv("NOTEBOOK_STEPS", "6")
+    command = [sys.executable, "-m", "pytest", "--nbmake", "-p", "no:cacheprovider"]
+    command += ["--rootdir", str(tmp_path), str(notebook)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "1 passed" in done.stdout
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS

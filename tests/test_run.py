@@ -1,0 +1,277 @@
+import csv
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import SMALL, make_camvid, read_summary
+
+SHORT = ["trainer.max_steps=6", "trainer.val_check_interval=4"]
+
+
+def weights(run_dir: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    a, b = weights(first), weights(second)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """One short run of the demo, read by several tests."""
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    command = [sys.executable, "-m", "unimatch.run", *SMALL, *SHORT, f"hydra.run.dir={run_dir}"]
+    done = subprocess.run(command, cwd=run_dir.parent, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    (run_dir / "stdout.txt").write_text(done.stdout)
+    return run_dir
+
+
+def test_run_directory_holds_everything_promised(finished):
+    names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    assert {
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "config.json",
+        "curves.png",
+        "evaluations.jsonl",
+        "metrics.csv",
+        "run.log",
+        "summary.json",
+        "validation.png",
+    } <= names
+
+
+def test_summary_has_the_promised_keys_and_agrees_with_the_evaluations(finished):
+    summary = read_summary(finished)
+    evaluations = [json.loads(line) for line in (finished / "evaluations.jsonl").read_text().splitlines()]
+    assert [evaluation["step"] for evaluation in evaluations] == [4, 6]  # also after the last step
+    assert (summary["method"], summary["dataset"], summary["encoder"]) == ("unimatch_v2", "digits", "tiny")
+    assert (summary["seed"], summary["labeled"], summary["unlabeled"], summary["steps"]) == (0, 8, 16, 6)
+    assert summary["finished"]
+    for name in ("student", "teacher"):
+        assert summary[f"{name}/miou"] == evaluations[-1][name]["miou"]
+        ious = [value for value in summary[f"{name}/iou"].values() if value is not None]
+        assert summary[f"{name}/miou"] == pytest.approx(sum(ious) / len(ious))
+    assert summary["teacher/miou_best"] == max(evaluation["teacher"]["miou"] for evaluation in evaluations)
+    assert summary["seconds"] > 0
+    assert summary["images_per_second"] > 0
+    assert summary["peak_memory_mb"] > 50
+    assert {"python", "torch", "lightning", "timm", "unimatch"} <= set(summary["versions"])
+    assert "git_revision" in summary
+
+
+def test_metrics_csv_has_every_logged_value(finished):
+    with (finished / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    training = [row for row in rows if row["train/loss"]]
+    assert [int(row["step"]) for row in training] == list(range(6))
+    for row in training:
+        total = (float(row["train/loss_x"]) + float(row["train/loss_s"])) / 2
+        assert float(row["train/loss"]) == pytest.approx(total, rel=1e-5)
+        assert 0 <= float(row["train/mask_ratio"]) <= 1
+    # Poly decay: full rate in steps 0 and 1, then each step uses its predecessor's number.
+    expected = [3e-3 * (1 - max(step - 1, 0) / 6) ** 0.9 for step in range(6)]
+    assert [float(row["lr/encoder"]) for row in training] == pytest.approx(expected)
+    assert sum(bool(row["teacher/miou"]) for row in rows) == 2
+
+
+def test_closing_table_names_classes_and_places(finished):
+    text = (finished / "stdout.txt").read_text()
+    for word in ("background", "mean", "best teacher", str(finished), "best.ckpt"):
+        assert word in text
+
+
+def test_pictures_are_pictures(finished):
+    for name in ("validation.png", "curves.png"):
+        pixels = np.asarray(Image.open(finished / name).convert("RGB"))
+        assert min(pixels.shape[:2]) > 200
+        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_checkpoints_are_plain_and_self_contained(finished):
+    from unimatch import load_model
+
+    checkpoint = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    assert checkpoint["unimatch_run"]["classes"][0] == "background"
+    assert checkpoint["unimatch_run"]["config"] == json.loads((finished / "config.json").read_text())
+    model = load_model(finished / "checkpoints" / "best.ckpt")
+    assert model(torch.zeros(1, 3, 48, 48)).shape == (1, 11, 48, 48)
+
+
+def test_best_is_the_teachers_best(finished):
+    evaluations = [json.loads(line) for line in (finished / "evaluations.jsonl").read_text().splitlines()]
+    best = max(evaluations, key=lambda evaluation: evaluation["teacher"]["miou"])
+    assert torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)["global_step"] == best["step"]
+    assert torch.load(finished / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
+
+
+@pytest.mark.slow
+def test_same_seed_is_bit_identical_and_so_are_0_and_2_workers(finished, run_command):
+    assert_same_weights(finished, run_command(*SMALL, *SHORT, name="again"))
+    assert_same_weights(finished, run_command(*SMALL, *SHORT, "datamodule.workers=2", name="workers"))
+    other = weights(run_command(*SMALL, *SHORT, "seed=1", name="other"))
+    assert not all(torch.equal(other[key], value) for key, value in weights(finished).items())
+
+
+@pytest.mark.slow
+def test_the_function_returns_the_best_teacher_for_sweepers(finished):
+    """As Hydra's sweepers call it: the value of a job is what ``train`` returns."""
+    script = (
+        "import hydra, sys\n"
+        "from unimatch.run import train\n"
+        "@hydra.main(version_base='1.3', config_path='pkg://unimatch.conf', config_name='run')\n"
+        "def task(config):\n"
+        "    print('VALUE', repr(train(config)))\n"
+        "task()\n"
+    )
+    command = [sys.executable, "-c", script, *SMALL, *SHORT, f"hydra.run.dir={finished.parent / 'sweeper'}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    value = float(next(line for line in done.stdout.splitlines() if line.startswith("VALUE")).split()[1])
+    assert value == read_summary(finished)["teacher/miou_best"]
+
+
+@pytest.mark.slow
+def test_a_sweep_makes_a_run_directory_each(tmp_path):
+    command = [sys.executable, "-m", "unimatch.run", "-m", "method=supervised,supervised_strong,unimatch_v2"]
+    command += [*SMALL, *SHORT, "hydra.sweep.dir=sweep"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
+    methods = sorted(json.loads(file.read_text())["method"] for file in tmp_path.glob("sweep/*/summary.json"))
+    assert methods == ["supervised", "supervised_strong", "unimatch_v2"]
+    compared = [sys.executable, "-m", "unimatch.compare", "sweep"]
+    table = subprocess.run(compared, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert all(f" {method} " in table for method in methods)
+
+
+@pytest.mark.slow
+def test_methods_see_the_same_labelled_batches_and_start_from_the_same_weights(run_command):
+    """The first step's labelled loss is a function of both: it must not depend on the method."""
+    rows = {}
+    for method in ("supervised", "unimatch_v2"):
+        run_dir = run_command(*SMALL, *SHORT, f"method={method}", name=method)
+        with (run_dir / "metrics.csv").open(newline="") as file:
+            rows[method] = next(csv.DictReader(file))
+    assert rows["supervised"]["train/loss_x"] == rows["unimatch_v2"]["train/loss_x"]
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_as_one_to_the_last_digit(tmp_path, run_command):
+    """Five validation images on two processes: neither may count a padded duplicate."""
+    run_dir = tmp_path / "two"
+    command = [sys.executable, "-m", "unimatch.run", *SMALL, *SHORT, "dataset.val=5", "trainer=cpu"]
+    command += ["trainer.devices=2", "datamodule.batch_size=4", f"hydra.run.dir={run_dir}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    summary = read_summary(run_dir)
+    assert summary["processes"] == 2
+    assert one_process_scores(run_dir / "checkpoints" / "last.ckpt") == (
+        summary["student/miou"],
+        summary["teacher/miou"],
+    )
+
+
+def one_process_scores(checkpoint: Path) -> tuple[float, float]:
+    import lightning
+
+    from unimatch import SegmentationModel, SemiSupervisedDataModule, UniMatchV2, digits
+
+    method = UniMatchV2(SegmentationModel("tiny", num_classes=11))
+    method.load_state_dict(torch.load(checkpoint, weights_only=True)["state_dict"])
+    datamodule = SemiSupervisedDataModule(digits(train=24, labeled=8, val=5), crop=48, workers=0)
+    trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    result = trainer.validate(method, datamodule, verbose=False)[0]
+    evaluation = method.evaluations[-1]
+    assert result["teacher/miou"] == pytest.approx(evaluation.teacher.miou)
+    return evaluation.student.miou, evaluation.teacher.miou
+
+
+@pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
+def test_loggers_write_beside_metrics_csv(run_command, monkeypatch, logger):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run_dir = run_command("trainer=debug", f"logger={logger}", *SMALL)
+    assert (run_dir / "metrics.csv").is_file()
+    if logger == "wandb":
+        assert list(run_dir.glob("wandb/offline-run-*"))
+    else:
+        assert list(run_dir.glob("tensorboard/events*"))
+
+
+def test_camvid_trains_from_its_layout(run_command, tmp_path):
+    root = make_camvid(tmp_path / "camvid")
+    run_dir = run_command(
+        "dataset=camvid", f"dataset.root={root}", "dataset.labeled=2", "datamodule.crop=32", "trainer=debug",
+        "datamodule.workers=0", "encoder=tiny",
+    )  # fmt: skip
+    summary = read_summary(run_dir)
+    assert (summary["labeled"], summary["unlabeled"]) == (2, 2)
+    assert math.isfinite(summary["teacher/miou"])
+
+
+BAD = {
+    "no such root": (["dataset.root={root}/nowhere"], ["dataset.root", "no such folder"]),
+    "zero labelled": (["dataset.labeled=0"], ["dataset.labeled=0", "at least one"]),
+    "more labelled than there are": (["dataset.labeled=9"], ["dataset.labeled=9", "only 4 images"]),
+    "empty unlabelled pool": (["dataset.labeled=4"], ["unlabelled pool is empty", "dataset.labeled=N"]),
+    "image without a mask": (["remove=trainannot/001.png"], ["train/001.jpg", "no mask"]),
+    "unreadable image": (["cut=train/001.jpg"], ["train/001.jpg", "cannot be read", "repair or remove"]),
+    "unreadable mask": (["cut=trainannot/001.png"], ["trainannot/001.png", "cannot be read"]),
+    "mask of another size": (["resize=trainannot/001.png"], ["trainannot/001.png", "24 x 18", "48 x 36"]),
+    "class id out of range": (["paint=valannot/001.png"], ["valannot/001.png", "id 200", "(6 pixels)", "0-10"]),
+    "weights file missing": (["encoder.weights={root}/no.safetensors"], ["no.safetensors", "no such weights file"]),
+    "epoch below one batch": (["datamodule.batch_size=5"], ["datamodule.batch_size=5", "2 images"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_before_training_with_the_place_and_the_remedy(case, tmp_path, run_command, capsys):
+    root = make_camvid(tmp_path / "camvid")
+    settings, expected = BAD[case]
+    overrides = ["dataset=camvid", f"dataset.root={root}", "dataset.labeled=2", "trainer=debug", "datamodule.crop=32"]
+    for setting in settings:
+        action, _, where = setting.partition("=")
+        if action == "remove":
+            (root / where).unlink()
+        elif action == "cut":
+            (root / where).write_bytes((root / where).read_bytes()[:60])
+        elif action == "resize":
+            Image.open(root / where).resize((24, 18), Image.Resampling.NEAREST).save(root / where)
+        elif action == "paint":
+            mask = np.asarray(Image.open(root / where)).copy()
+            mask[:2, :3] = 200
+            Image.fromarray(mask).save(root / where)
+        else:
+            overrides = [o for o in overrides if not o.startswith(f"{action}=")]
+            overrides.append(setting.format(root=root))
+    with pytest.raises(SystemExit) as stopped:
+        run_command(*overrides, "datamodule.workers=0")
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    for part in expected:
+        assert part in message
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_crop_is_rounded_to_the_patch_and_said(tmp_path, run_command, monkeypatch, caplog):
+    """A small transformer stands in for DINOv2: patch 14, four blocks."""
+    import timm
+
+    create = timm.create_model
+
+    def small(name, **options):
+        return create(name, embed_dim=48, depth=12, num_heads=2, img_size=42, **options)
+
+    monkeypatch.setattr(timm, "create_model", small)
+    with caplog.at_level("INFO"):
+        run_dir = run_command(*SMALL, "encoder=vits", "encoder.weights=null", "trainer=debug", "datamodule.crop=50")
+    assert "crop 50 rounded to 56, a multiple of the patch size 14" in (run_dir / "run.log").read_text()
+    assert math.isfinite(read_summary(run_dir)["teacher/miou"])
