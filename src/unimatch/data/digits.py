@@ -20,6 +20,9 @@ from unimatch.errors import ConfigError
 VALIDATION_SHARE = 0.25
 """The share of the 1,797 digits that only validation scenes use."""
 
+HIDDEN = 0.1
+"""A digit is left out where earlier digits have more pixels in its window than this share of its own."""
+
 INK = 0.35
 """Pixels of a digit darker than this, of 1, belong to it in the mask."""
 
@@ -122,7 +125,7 @@ def digit_part(validation: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]
 def compose_scene(
     rng: np.random.Generator, size: int, strokes: NDArray[np.float32], values: NDArray[np.int64]
 ) -> tuple[ImageArray, MaskArray]:
-    """Draw one scene: background, clutter, then two to four digits brighter than both.
+    """Draw one scene: background, clutter, then up to four digits, as far as there is room, brighter than both.
 
     Args:
         rng: the only source of randomness.
@@ -137,24 +140,23 @@ def compose_scene(
     mask = np.zeros((size, size), np.uint8)
     for _ in range(rng.integers(2, 5)):
         which = rng.integers(len(values))
-        side = int(size * rng.uniform(0.4, 0.55))
-        # Rotated a little; linear interpolation keeps the strokes' soft edges.
+        side = int(size * rng.uniform(0.4, 0.46))
         digit = cv2.resize(strokes[which], (side, side), interpolation=cv2.INTER_LINEAR)
-        matrix = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(-10, 10), 1.0)
-        digit = cv2.warpAffine(digit, matrix, (side, side), flags=cv2.INTER_LINEAR)
         window = place(rng, mask, side)
-        color = rng.uniform(180, 255, size=3)
+        if np.count_nonzero(mask[window]) > HIDDEN * np.count_nonzero(digit > INK):
+            continue  # no room left
+        color = rng.uniform(200, 255) * rng.uniform(0.9, 1, size=3)
         ink = np.clip(digit * 2, 0, 1)[..., None]
         image[window] = image[window] * (1 - ink) + color * ink
         mask[window][digit > INK] = values[which] + 1
-    image += rng.normal(0, 4, size=image.shape)
+    image += rng.normal(0, 3, size=image.shape)
     return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
 def place(rng: np.random.Generator, mask: MaskArray, side: int) -> tuple[slice, slice]:
-    """A window for a digit: of eight random ones that with the fewest pixels of digits drawn before."""
+    """A window for a digit: of twenty random ones that with the fewest pixels of digits drawn before."""
     candidates = []
-    for _ in range(8):
+    for _ in range(20):
         top, left = rng.integers(0, mask.shape[0] - side, size=2, endpoint=True)
         window = np.s_[top : top + side, left : left + side]
         candidates.append((np.count_nonzero(mask[window]), window))
@@ -164,7 +166,7 @@ def place(rng: np.random.Generator, mask: MaskArray, side: int) -> tuple[slice, 
 def background(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     """A dark textured (size, size, 3) background in 0-110: smooth noise of two scales and strokes as clutter."""
     image = np.zeros((size, size, 3))
-    for cells, amplitude in ((4, 35), (12, 20)):
+    for cells, amplitude in ((4, 30), (12, 15)):
         noise = rng.uniform(-1, 1, size=(cells, cells, 3))
         image += amplitude * cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
     image += rng.uniform(30, 70, size=3)
