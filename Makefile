@@ -25,7 +25,7 @@ demo: install ## train UniMatch V2 and labelled-only on the embedded data, and c
 	$(BIN)/python -m unimatch.compare $(DEMO)
 
 test: install ## run the whole test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 check: install ## lint, types and spelling
 	$(BIN)/ruff format --check .

@@ -180,3 +180,9 @@ def test_pseudo_label_quality_starts_anew_after_a_reset():
     metric.reset()
     metric.update(1 - ones, ones > 0, ones > 0, ones)
     assert metric.compute()["accuracy"] == 0
+
+
+@pytest.mark.parametrize("outside", [CLASSES, CLASSES + 1, 200])
+def test_ids_of_truth_outside_the_classes_are_unknown(outside):
+    # Masks of unlabelled images are only ever measured against: their ids are not verified.
+    assert_same_quality(quality([(0, 0, True, True), (outside, 1, True, True)]), quality([(0, 0, True, True)]))

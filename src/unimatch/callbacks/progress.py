@@ -51,7 +51,7 @@ class Progress(lightning.Callback):
         self.images += count_images(batch) * trainer.world_size
         if self.bar is None:
             return
-        log_interval = int(getattr(trainer, "log_every_n_steps", 50))
+        log_interval = max(1, int(getattr(trainer, "log_every_n_steps", 50)))
         if trainer.global_step % log_interval == 0:
             shown = [
                 f"{name} {float(trainer.logged_metrics[key]):.3f}"

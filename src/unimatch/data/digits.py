@@ -20,10 +20,10 @@ from unimatch.errors import ConfigError
 VALIDATION_SHARE = 0.25
 """The share of the 1,797 digits that only validation scenes use."""
 
-HIDDEN = 0.1
+HIDDEN = 0.0
 """A digit is left out where earlier digits have more pixels in its window than this share of its own."""
 
-INK = 0.35
+INK = 0.45
 """Pixels of a digit darker than this, of 1, belong to it in the mask."""
 
 
@@ -140,13 +140,13 @@ def compose_scene(
     mask = np.zeros((size, size), np.uint8)
     for _ in range(rng.integers(2, 5)):
         which = rng.integers(len(values))
-        side = int(size * rng.uniform(0.4, 0.46))
+        side = int(size * rng.uniform(0.42, 0.5))
         digit = cv2.resize(strokes[which], (side, side), interpolation=cv2.INTER_LINEAR)
         window = place(rng, mask, side)
         if np.count_nonzero(mask[window]) > HIDDEN * np.count_nonzero(digit > INK):
             continue  # no room left
         color = rng.uniform(200, 255) * rng.uniform(0.9, 1, size=3)
-        ink = np.clip(digit * 2, 0, 1)[..., None]
+        ink = np.clip((digit - 0.2) * 2.5, 0, 1)[..., None]
         image[window] = image[window] * (1 - ink) + color * ink
         mask[window][digit > INK] = values[which] + 1
     image += rng.normal(0, 3, size=image.shape)

@@ -133,7 +133,7 @@ class Method(lightning.LightningModule, ABC):
     @property
     def log_interval(self) -> int:
         """Steps between two rows of the log."""
-        return int(getattr(self.trainer, "log_every_n_steps", 50))
+        return max(1, int(getattr(self.trainer, "log_every_n_steps", 50)))
 
     def step_generator(self, batch_idx: int) -> torch.Generator:
         """A generator seeded by (seed, epoch, batch, process): no state to lose when a run is resumed."""
@@ -151,6 +151,20 @@ class Method(lightning.LightningModule, ABC):
         iteration = self.global_step
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.teacher.update(self.student, iteration)
+
+    def on_fit_start(self) -> None:
+        """Refuse lengths of training whose end would not be evaluated.
+
+        Raises:
+            ConfigError: ``check_val_every_n_epoch`` does not divide ``max_epochs``, or ends by ``max_steps``.
+        """
+        every, epochs = self.trainer.check_val_every_n_epoch or 1, self.trainer.max_epochs or -1
+        if every > 1 and (epochs < 0 or epochs % every or self.trainer.max_steps > 0):
+            raise ConfigError(
+                f"trainer.check_val_every_n_epoch={every} would leave the end of training without an evaluation: "
+                "choose a divisor of trainer.max_epochs, or evaluate every N steps: trainer.val_check_interval=N "
+                "trainer.check_val_every_n_epoch=null"
+            )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with two learning rates and poly decay over the whole run.
@@ -204,7 +218,7 @@ class Method(lightning.LightningModule, ABC):
         teacher = scores(self.teacher_confusion.compute())
         if self.trainer.sanity_checking:
             return
-        pseudo = self.pseudo_quality.compute() if self.uses_unlabeled else {}
+        pseudo = self.pseudo_quality.compute() if self.pseudo_quality.update_called else {}
         self.pseudo_quality.reset()
         self.evaluations.append(Evaluation(self.global_step, self.current_epoch, student, teacher, pseudo))
         for name, result in (("student", student), ("teacher", teacher)):

@@ -37,7 +37,8 @@ def complementary_masks(
     """
     device = generator.device
     order = torch.rand(pairs, generator=generator, device=device).argsort()
-    kept = (order < int(keep_ratio * pairs)).view(pairs, 1)  # (B, 1)
+    # The small addition undoes the rounding of products such as 0.29 * 100.
+    kept = (order < int(keep_ratio * pairs + 1e-6)).view(pairs, 1)  # (B, 1)
     drawn: dict[int, Tensor] = {}
     masks = []
     for level, width in enumerate(widths):
