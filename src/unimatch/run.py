@@ -152,6 +152,7 @@ def quiet_libraries() -> None:
         ".*in eval mode at the start of training.*",  # the teacher, on purpose
         ".*sync_dist=True.*",  # scores are computed from counts that are already those of all processes
         ".*does not have many workers.*",
+        ".*Experiment logs directory .* exists.*",  # Hydra has made the run directory
         ".*LeafSpec.*is deprecated.*",  # Lightning's, on recent torch
         ".*The number of training batches .* is smaller than the logging interval.*",
     ):

@@ -76,7 +76,7 @@ def draw_geometry(
         flip: probability of a horizontal flip.
 
     >>> draw_geometry(np.random.default_rng(0), 60, 80, crop=32, scale=(1.0, 1.0), flip=0.0)
-    Geometry(height=60, width=80, top=18, left=25, flip=False, crop=32)
+    Geometry(height=60, width=80, top=24, left=31, flip=False, crop=32)
     """
     long_side = max(height, width)
     new_long = int(rng.integers(int(long_side * scale[0]), int(long_side * scale[1]), endpoint=True))

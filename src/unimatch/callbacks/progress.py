@@ -48,9 +48,9 @@ class Progress(lightning.Callback):
         batch_idx: int,
     ) -> None:
         """Move the bar; its text is made anew only when a log step has brought the numbers to the host anyway."""
-        self.images += count_images(batch) * trainer.world_size
         if self.bar is None:
             return
+        self.images += count_images(batch) * trainer.world_size
         log_interval = max(1, int(getattr(trainer, "log_every_n_steps", 50)))
         if trainer.global_step % log_interval == 0:
             shown = [

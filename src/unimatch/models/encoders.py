@@ -71,6 +71,7 @@ def build_encoder(name: str, weights: str | Path | None = None) -> Encoder:
         ConfigError: an unknown name, or ``"pretrained"`` for ``tiny``.
         WeightsError: the file does not fit, or the download failed.
 
+    >>> import torch
     >>> encoder = build_encoder("tiny")
     >>> [tuple(level.shape) for level in encoder(torch.zeros(1, 3, 48, 48))]
     [(1, 48, 12, 12), (1, 96, 6, 6), (1, 128, 3, 3), (1, 128, 2, 2)]
