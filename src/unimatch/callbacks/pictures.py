@@ -32,7 +32,7 @@ class Pictures(lightning.Callback):
         count: images shown.
     """
 
-    def __init__(self, run_dir: Path, source: Source, info: DatasetInfo, count: int = 6) -> None:
+    def __init__(self, run_dir: Path, source: Source, info: DatasetInfo, count: int = 4) -> None:
         self.run_dir, self.source, self.info, self.count = run_dir, source, info, count
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

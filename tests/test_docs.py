@@ -1,0 +1,31 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from unimatch import __version__
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_python_in_the_readme_runs(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "README.md", "exec"), {})
+
+
+def test_make_targets_in_the_readme_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"`?make ([a-z]+)", README)) - {"and"}
+    assert {"install", "demo", "test"} <= named
+    assert named <= targets
+
+
+def test_pictures_in_the_readme_exist():
+    for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+        assert (ROOT / picture).is_file()
+
+
+def test_citation_has_the_packages_version():
+    assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text()

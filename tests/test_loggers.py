@@ -1,0 +1,30 @@
+import pytest
+
+from unimatch import ConfigError, loggers
+
+
+def test_metrics_csv_is_always_there(tmp_path):
+    assert [type(logger).__name__ for logger in loggers.csv(tmp_path)] == ["CSVLogger"]
+    assert [type(logger).__name__ for logger in loggers.tensorboard(tmp_path)] == ["CSVLogger", "TensorBoardLogger"]
+
+
+def test_absent_tensorboard_says_what_to_install(tmp_path, monkeypatch):
+    def absent(*args, **kwargs):
+        raise ModuleNotFoundError("Neither `tensorboard` nor `tensorboardX` is available")
+
+    monkeypatch.setattr(loggers, "TensorBoardLogger", absent)
+    with pytest.raises(ConfigError, match=r"pip install 'unimatch\[tensorboard\]'"):
+        loggers.tensorboard(tmp_path)
+
+
+def test_a_wandb_key_is_found_in_the_environment_and_in_netrc(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert not loggers.has_wandb_key()
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password secret\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    assert loggers.has_wandb_key()
+    (tmp_path / ".netrc").write_text("not a netrc file")
+    assert not loggers.has_wandb_key()
+    monkeypatch.setenv("WANDB_API_KEY", "secret")
+    assert loggers.has_wandb_key()
