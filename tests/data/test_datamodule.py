@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from unimatch import SemiSupervisedDataModule, camvid, digits, folder
 from unimatch.augment import StrongAugmentation
-from unimatch.data.datamodule import normalize, round_crop
+from unimatch.augment.geometry import nearest_multiple
+from unimatch.data.datamodule import normalize
 from unimatch.errors import ConfigError, DataError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -242,7 +243,7 @@ def test_transfer_normalizes_images_and_widens_masks_only(scenes):
 @given(st.integers(1, 2000), st.integers(1, 64))
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_crop_is_rounded_to_the_nearest_multiple(crop, multiple):
-    rounded = round_crop(crop, multiple)
+    rounded = nearest_multiple(crop, multiple)
     candidates = [multiple * factor for factor in range(1, crop // multiple + 2)]
     nearest = min(abs(candidate - crop) for candidate in candidates)
     # The larger of two equally near ones.

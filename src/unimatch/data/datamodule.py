@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from unimatch.augment.geometry import nearest_multiple
 from unimatch.augment.strong import StrongAugmentation
 from unimatch.augment.views import LabeledView, UnlabeledViews
 from unimatch.data.loading import (
@@ -92,7 +93,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             if not 0 <= probability <= 1:
                 raise ConfigError(f"datamodule.{key}={probability}: must be a probability, 0 to 1")
         self.data = data
-        self.crop = round_crop(crop, crop_multiple)
+        self.crop = nearest_multiple(crop, crop_multiple)
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.labeled_length = labeled_length
         strong = strong or StrongAugmentation()
@@ -199,15 +200,6 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             collate_fn=keep_list,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def round_crop(crop: int, multiple: int) -> int:
-    """The multiple nearest to the crop, at least one; halves round up.
-
-    >>> round_crop(256, 14), round_crop(518, 14), round_crop(3, 14), round_crop(100, 1)
-    (252, 518, 14, 100)
-    """
-    return max(1, int(crop / multiple + 0.5)) * multiple
 
 
 def normalize(images: Tensor) -> Tensor:

@@ -4,16 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unimatch.augment.geometry import nearest_multiple
 from unimatch.models.networks import SegmentationModel
-
-
-def nearest_multiple(side: int, multiple: int) -> int:
-    """The multiple nearest to a side, at least one; halves round up.
-
-    >>> nearest_multiple(500, 14), nearest_multiple(3, 14)
-    (504, 14)
-    """
-    return max(1, int(side / multiple + 0.5)) * multiple
 
 
 @torch.no_grad()
