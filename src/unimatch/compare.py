@@ -62,7 +62,7 @@ def group_runs(runs: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     for run in runs:
         key = json.dumps([[run.get(name) for name in IDENTITY], run["settings"]], sort_keys=True)
         groups.setdefault(key, []).append(run)
-    return list(groups.values())
+    return [sorted(group, key=lambda run: run.get("seed", 0)) for group in groups.values()]
 
 
 def differing_settings(groups: Sequence[list[dict[str, Any]]]) -> list[str]:
