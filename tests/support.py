@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import nn
 
 SMALL = [
     "dataset.train=24",
@@ -32,3 +34,24 @@ def make_camvid(root: Path, *, train: int = 4, val: int = 2, height: int = 36, w
             Image.fromarray(image).save(root / part / f"{i:03d}.jpg")
             Image.fromarray(mask).save(root / f"{part}annot" / f"{i:03d}.png")
     return root
+
+
+class PixelModel(nn.Module):
+    """Classes of each pixel and its neighbours, and of where it lies in what the model sees."""
+
+    def __init__(self, num_classes=4, size_multiple=1):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.num_classes, self.size_multiple = num_classes, size_multiple
+        self.layer = nn.Conv2d(3, num_classes, 3, padding=1)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        self.seen = []
+
+    def forward(self, images):
+        assert images.shape[-2] % self.size_multiple == 0
+        assert images.shape[-1] % self.size_multiple == 0
+        self.seen.append(tuple(images.shape[-2:]))
+        place = torch.linspace(0, 1, images.shape[-1])  # makes windows disagree about a pixel
+        return self.layer(images) + place * torch.arange(self.num_classes).view(-1, 1, 1)

@@ -33,7 +33,7 @@ def targets(config: Any) -> Iterator[DictConfig]:
 PASSED = {
     "model": {"num_classes"},
     "datamodule": {"data", "crop_multiple"},
-    "method": {"model"},
+    "method": {"model", "inference"},
     "logger": {"run_dir"},
     "trainer": {"default_root_dir", "logger", "callbacks", "enable_progress_bar", "enable_model_summary"},
 }
@@ -42,7 +42,7 @@ PASSED = {
 @pytest.mark.parametrize("choice", EACH)
 def test_every_option_composes_and_binds_to_its_signature(choice):
     config = composed(choice)
-    for name in ("model", "datamodule", "method", "logger", "trainer", "dataset"):
+    for name in ("model", "datamodule", "method", "logger", "trainer", "dataset", "inference"):
         node = config[name]
         arguments = {str(key): value for key, value in node.items() if key != "_target_"}
         passed = PASSED.get(name, set())

@@ -1,14 +1,24 @@
-"""unimatch: UniMatch V2 for semi-supervised semantic segmentation, as PyTorch Lightning modules."""
+"""unimatch: UniMatch V2 for semi-supervised semantic segmentation, as PyTorch Lightning modules.
+
+Names are imported when they are first used: what does not need PyTorch runs without it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from unimatch._version import __version__
-from unimatch.data import SegmentationData, SemiSupervisedDataModule, camvid, digits, folder
-from unimatch.errors import ConfigError, DataError, UnimatchError, WeightsError
-from unimatch.methods import Method, Supervised, UniMatchV2
-from unimatch.models import SegmentationModel, build_encoder, load_model
+
+if TYPE_CHECKING:
+    from unimatch.data import SegmentationData, SemiSupervisedDataModule, camvid, digits, folder
+    from unimatch.errors import ConfigError, DataError, UnimatchError, WeightsError
+    from unimatch.inference import Inference
+    from unimatch.methods import Method, Supervised, UniMatchV2
+    from unimatch.models import SegmentationModel, build_encoder, load_model
 
 __all__ = [
     "ConfigError",
     "DataError",
+    "Inference",
     "Method",
     "SegmentationData",
     "SegmentationModel",
@@ -24,3 +34,23 @@ __all__ = [
     "folder",
     "load_model",
 ]
+
+PARTS = ("errors", "inference", "data", "models", "methods")
+"""Where the names above are found, the parts without heavy imports first."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name, or a part of the package, on first use."""
+    if name in PARTS:
+        return import_module(f"unimatch.{name}")
+    if name in __all__:
+        for part in PARTS:
+            module = import_module(f"unimatch.{part}")
+            if hasattr(module, name):
+                return getattr(module, name)
+    raise AttributeError(f"module 'unimatch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, for completion."""
+    return __all__

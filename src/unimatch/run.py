@@ -41,7 +41,7 @@ def train(config: DictConfig) -> float:
     data: SegmentationData = instantiate(config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
     model: SegmentationModel = instantiate(config.model, num_classes=data.info.num_classes)
-    method: Method = build(config.method, model)
+    method: Method = build(config.method, model, inference=instantiate(config.inference))
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data, crop_multiple=model.size_multiple)
     if datamodule.crop != config.datamodule.crop:
         log.info(

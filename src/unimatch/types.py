@@ -5,9 +5,12 @@ Images come from the data loaders as ``uint8`` and are normalised on the device
 (:meth:`unimatch.SemiSupervisedDataModule.on_after_batch_transfer`); methods see floats.
 """
 
-from typing import NotRequired, TypedDict
+from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+if TYPE_CHECKING:  # the constants are also used where PyTorch is not installed
+    from torch import Tensor
 
 IGNORE_INDEX = 255
 """The mask value that no loss and no metric counts."""

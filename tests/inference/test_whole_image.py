@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from unimatch.inference.whole_image import nearest_multiple, whole_image_logits
+from unimatch.grid import nearest_multiple
+from unimatch.inference.whole_image import whole_image_logits
 
 
 class PatchModel(nn.Module):

@@ -11,6 +11,8 @@ from torch import nn
 import unimatch
 from unimatch import ConfigError, SegmentationModel, SemiSupervisedDataModule, Supervised, UniMatchV2
 from unimatch.data.catalog import DIGITS
+from unimatch.data.datamodule import normalize
+from unimatch.inference.torch_engine import TorchEngine
 
 DATA = {"labeled": 8, "train": 24, "val": 4, "size": 48}  # 16 unlabelled images
 STEPS_PER_EPOCH = 8
@@ -283,6 +285,22 @@ def test_evaluation_equals_a_slow_loop_over_images_of_many_sizes():
         assert trainer.callback_metrics[f"{name}/pixel_accuracy"].item() == pytest.approx(
             scores.pixel_accuracy, rel=1e-5
         )
+
+
+def test_evaluation_in_windows_differs_and_follows_the_rule():
+    rule = unimatch.Inference("sliding", window=32)
+    whole, sliding = make_method(), make_method(inference=rule)
+    for method in (whole, sliding):
+        predict_every_class(method.teacher.model, seed=2)
+        make_trainer().validate(method, make_data(data=data_of_many_sizes()), verbose=False)
+    assert sliding.evaluations[0].teacher.miou != whole.evaluations[0].teacher.miou
+    source, right, counted = data_of_many_sizes().val, 0, 0
+    for i in range(len(source)):
+        image = normalize(torch.from_numpy(source.image(i)).permute(2, 0, 1))[None]
+        labels = rule.scores(TorchEngine(sliding.teacher.model), image).argmax(1)[0].numpy()
+        known = source.mask(i) != 255
+        right, counted = right + (labels == source.mask(i))[known].sum(), counted + known.sum()
+    assert sliding.evaluations[0].teacher.pixel_accuracy == pytest.approx(100 * right / counted)
 
 
 def test_evaluation_changes_no_weight_and_no_statistic():

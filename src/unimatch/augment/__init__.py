@@ -1,7 +1,7 @@
 """Images -> views."""
 
 from unimatch.augment.cutmix import cutmix, draw_box
-from unimatch.augment.geometry import Geometry, draw_geometry, nearest_multiple
+from unimatch.augment.geometry import Geometry, draw_geometry
 from unimatch.augment.strong import StrongAugmentation
 from unimatch.augment.views import LabeledView, UnlabeledViews
 
@@ -13,5 +13,4 @@ __all__ = [
     "cutmix",
     "draw_box",
     "draw_geometry",
-    "nearest_multiple",
 ]

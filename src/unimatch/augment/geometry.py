@@ -93,12 +93,3 @@ def draw_geometry(
         flip=bool(rng.random() < flip),
         crop=crop,
     )
-
-
-def nearest_multiple(side: int, multiple: int) -> int:
-    """The multiple nearest to a side, at least one; halves round up.
-
-    >>> nearest_multiple(500, 14), nearest_multiple(3, 14), nearest_multiple(7, 1)
-    (504, 14, 7)
-    """
-    return max(1, int(side / multiple + 0.5)) * multiple

@@ -13,6 +13,7 @@ from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.datamodule import normalize
 from unimatch.data.sources import Source
+from unimatch.images import colorize
 from unimatch.inference.whole_image import whole_image_logits
 from unimatch.methods.base import Method
 from unimatch.models.networks import SegmentationModel
@@ -72,14 +73,14 @@ def draw_predictions(
         image, mask = source.image(index), source.mask(index)
         cells = [("image", image)]
         if mask is not None:
-            cells.append(("truth", colorize(mask, info)))
+            cells.append(("truth", colorize(mask, info.palette)))
             seen.update(np.unique(mask).tolist())
         for name, model in models.items():
             device = next(model.parameters()).device
             logits = whole_image_logits(model, normalize(to_tensor(image)[None].to(device)))
             prediction = logits.argmax(1)[0].cpu().numpy().astype(np.uint8)
             seen.update(np.unique(prediction).tolist())
-            cells.append((name, colorize(prediction, info)))
+            cells.append((name, colorize(prediction, info.palette)))
         for axis, (title, picture) in zip(row, cells, strict=False):
             axis.imshow(picture, interpolation="nearest")
             axis.set_title(title if index == indices[0] else "", fontsize=10)
@@ -95,13 +96,6 @@ def draw_predictions(
     ]
     figure.legend(handles=handles[:40], loc="outside lower center", ncols=6, fontsize=8, frameon=False)
     figure.savefig(path)
-
-
-def colorize(mask: NDArray[np.uint8], info: DatasetInfo) -> NDArray[np.uint8]:
-    """(H, W) class ids -> (H, W, 3) RGB; ignored pixels are white."""
-    table = np.full((256, 3), 255, np.uint8)
-    table[: info.num_classes] = info.palette
-    return table[mask]
 
 
 def draw_curves(metrics: Path, path: Path) -> None:

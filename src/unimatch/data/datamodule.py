@@ -11,7 +11,6 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from unimatch.augment.geometry import nearest_multiple
 from unimatch.augment.strong import StrongAugmentation
 from unimatch.augment.views import LabeledView, UnlabeledViews
 from unimatch.data.loading import (
@@ -26,6 +25,7 @@ from unimatch.data.loading import (
 from unimatch.data.sources import SegmentationData, Source
 from unimatch.data.verify import verify
 from unimatch.errors import ConfigError
+from unimatch.grid import nearest_multiple
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from unimatch.data.catalog import DIGITS
-from unimatch.data.sources import ImageArray, MaskArray, SegmentationData
+from unimatch.data.sources import SegmentationData
 from unimatch.data.splits import choose_labeled
 from unimatch.errors import ConfigError
+from unimatch.images import ImageArray, MaskArray
 
 VALIDATION_SHARE = 0.25
 """The share of the 1,797 digits that only validation scenes use."""

@@ -9,8 +9,7 @@ from unimatch.data.catalog import CAMVID, DatasetInfo, distinct_colors
 from unimatch.data.sources import FilePair, FileSource, SegmentationData
 from unimatch.data.splits import choose_labeled, read_list
 from unimatch.errors import ConfigError, DataError
-
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+from unimatch.images import IMAGE_SUFFIXES
 
 UnlabeledPool = Literal["rest", "train"]
 """``rest``: the training images that are not labelled; ``train``: all of them, the labelled ones included."""

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from unimatch.augment.views import LabeledView, UnlabeledViews, to_tensor
-from unimatch.data.sources import MaskArray, Source
+from unimatch.data.sources import Source
 from unimatch.errors import DataError
+from unimatch.images import MaskArray
 
 SampleKey = tuple[int, int]
 """(epoch, position in the epoch's list)."""

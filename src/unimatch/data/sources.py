@@ -6,17 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from unimatch.data.catalog import DatasetInfo
-from unimatch.errors import DataError
+from unimatch.images import ImageArray, MaskArray, read_image, read_mask
 from unimatch.types import IGNORE_INDEX
-
-ImageArray = NDArray[np.uint8]
-"""(H, W, 3) RGB."""
-MaskArray = NDArray[np.uint8]
-"""(H, W) class ids, 255 where there is none."""
 
 
 class Source(Protocol):
@@ -70,45 +63,6 @@ class FileSource:
         """See :func:`read_mask`; ids in ``info.ignore_ids`` become 255."""
         path = self.pairs[index].mask
         return None if path is None else self._lookup[read_mask(path)]
-
-
-def read_image(path: Path) -> ImageArray:
-    """Read any image Pillow knows as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
-
-    Raises:
-        DataError: the file is missing, cut short, no image, or of more than 8 bits a channel.
-    """
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise DataError(
-                    f"{path}: an image of more than 8 bits a channel ({image.mode}) would be clipped; convert it to 8"
-                )
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except DataError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); repair or remove it") from error
-
-
-def read_mask(path: Path) -> MaskArray:
-    """Read an index mask: 8-bit grey or palette PNG, whose values are the class ids.
-
-    Raises:
-        DataError: the file is missing, cut short, or not an 8-bit index image.
-    """
-    try:
-        with Image.open(path) as mask:
-            if mask.mode not in ("L", "P", "1"):
-                raise DataError(
-                    f"{path}: a mask must be an 8-bit index image (grey or palette), this one is {mask.mode}; "
-                    "save class ids, not colours"
-                )
-            return np.asarray(ImageOps.exif_transpose(mask)).astype(np.uint8, copy=False)
-    except DataError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as a mask ({error}); repair or remove it") from error
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,5 @@
-"""Trained weights -> masks."""
+"""Trained weights -> masks. Nothing imported here needs PyTorch."""
+
+from unimatch.inference.rule import Inference
+
+__all__ = ["Inference"]

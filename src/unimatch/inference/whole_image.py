@@ -4,12 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unimatch.augment.geometry import nearest_multiple
+from unimatch.grid import nearest_multiple
 from unimatch.models.networks import SegmentationModel
 
 
 @torch.no_grad()
-def whole_image_logits(model: SegmentationModel, images: Tensor) -> Tensor:
+def whole_image_logits(model: SegmentationModel, images: Tensor, scale: float = 1.0) -> Tensor:
     """Logits at the images' own size, whatever that is.
 
     Images are resized bilinearly (corners aligned) to the nearest multiple of the patch size, and the logits back.
@@ -18,12 +18,16 @@ def whole_image_logits(model: SegmentationModel, images: Tensor) -> Tensor:
     Args:
         model: the student, or the teacher's model.
         images: (B, 3, H, W) normalised floats.
+        scale: resizes to the multiple nearest to this times the images' size.
 
     Returns:
         (B, C, H, W) float32.
     """
     size = (images.shape[-2], images.shape[-1])
-    fitting = (nearest_multiple(size[0], model.size_multiple), nearest_multiple(size[1], model.size_multiple))
+    fitting = (
+        nearest_multiple(size[0] * scale, model.size_multiple),
+        nearest_multiple(size[1] * scale, model.size_multiple),
+    )
     if fitting != size:
         images = F.interpolate(images, fitting, mode="bilinear", align_corners=True)
     logits = model(images).float()

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from unimatch.errors import ConfigError
-from unimatch.inference.whole_image import whole_image_logits
+from unimatch.inference.rule import Inference
+from unimatch.inference.torch_engine import TorchEngine
 from unimatch.methods.optim import adamw, poly_schedule
 from unimatch.methods.teacher import Teacher
 from unimatch.metrics import PseudoLabelQuality, Scores, confusion_metric, scores
@@ -74,6 +75,7 @@ class Method(lightning.LightningModule, ABC):
         freeze_batch_statistics: keep BatchNorm's running statistics as they are and train with them. With few
             images a step, batch statistics are noisy and those of strong views differ from the weak ones'.
         seed: of the random choices inside the step.
+        inference: how images are evaluated; None for whole images.
     """
 
     uses_unlabeled: ClassVar[bool] = True
@@ -89,6 +91,7 @@ class Method(lightning.LightningModule, ABC):
         ema_decay: float = 0.996,
         freeze_batch_statistics: bool = False,
         seed: int = 0,
+        inference: Inference | None = None,
     ) -> None:
         super().__init__()
         if learning_rate <= 0:
@@ -101,6 +104,7 @@ class Method(lightning.LightningModule, ABC):
         self.weight_decay = weight_decay
         self.freeze_batch_statistics = freeze_batch_statistics
         self.seed = seed
+        self.inference = inference or Inference()
         self.student_confusion = confusion_metric(model.num_classes)
         self.teacher_confusion = confusion_metric(model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
@@ -198,7 +202,7 @@ class Method(lightning.LightningModule, ABC):
         if self.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True
 
-    # Evaluation: student and teacher, on whole images of their own size, one by one.
+    # Evaluation: student and teacher, on images of their own size, one by one.
 
     def on_validation_epoch_start(self) -> None:
         """Start counting anew."""
@@ -209,8 +213,11 @@ class Method(lightning.LightningModule, ABC):
         """Count the pixels of each image's prediction against its mask."""
         for sample in batch:
             image, mask = sample["image"][None], sample["mask"][None]
-            self.student_confusion.update(whole_image_logits(self.student, image).argmax(1), mask)
-            self.teacher_confusion.update(whole_image_logits(self.teacher.model, image).argmax(1), mask)
+            for model, confusion in (
+                (self.student, self.student_confusion),
+                (self.teacher.model, self.teacher_confusion),
+            ):
+                confusion.update(self.inference.scores(TorchEngine(model), image).argmax(1), mask)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores, and keep them in :attr:`evaluations`."""
