@@ -1,0 +1,93 @@
+"""The same function on many files: several processes, results in order, a progress bar."""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from unimatch.errors import ConfigError
+
+Shared = TypeVar("Shared")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CHUNK = 32
+"""Items a process takes at a time, so that passing them costs little beside the work."""
+
+_work: tuple[Callable[[Any, Any], Any], Any]
+"""The function and what all its calls share, in each worker process."""
+
+
+def for_each(
+    function: Callable[[Shared, Item], Result],
+    shared: Shared,
+    items: Sequence[Item],
+    *,
+    workers: int | None = None,
+    title: str = "",
+    unit: str = "image",
+) -> Iterator[Result]:
+    """Yield ``function(shared, item)`` for each item, in their order.
+
+    Args:
+        function: importable, as worker processes call it.
+        shared: its first argument, handed to each process once.
+        items: its second arguments.
+        workers: processes; None for one per core, 0 for this process alone.
+        title: of the progress bar.
+        unit: what one item is.
+
+    Raises:
+        ConfigError: ``workers`` is below 0.
+
+    >>> list(for_each(pow, 2, [1, 2, 3], workers=0))
+    [2, 4, 8]
+    """
+    if workers is not None and workers < 0:
+        raise ConfigError(f"workers={workers}: must be at least 0")
+    if workers == 0 or len(items) <= 1:
+        yield from _bar((function(shared, item) for item in items), len(items), title, unit)
+        return
+    # A forked process has everything imported already; elsewhere (Windows, macOS) a new one imports it.
+    method = "fork" if sys.platform == "linux" else "spawn"
+    count = min(workers or available_cores(), -(-len(items) // CHUNK))
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context(method), _start, (function, shared))
+    try:
+        yield from _bar(pool.map(_call, items, chunksize=CHUNK), len(items), title, unit)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _bar(results: Iterator[Result], total: int, title: str, unit: str) -> Iterator[Result]:
+    """The results, under a bar where there is a terminal, and with a line now and then where there is none."""
+    interval = 0.2 if sys.stderr.isatty() else 30.0
+    yield from tqdm(
+        results,
+        total=total,
+        desc=title,
+        unit=unit,
+        mininterval=interval,
+        maxinterval=interval,
+        dynamic_ncols=True,
+        ascii=not sys.stderr.isatty(),
+        disable=not title,
+    )
+
+
+def _start(function: Callable[[Any, Any], Any], shared: Any) -> None:
+    global _work
+    _work = function, shared
+
+
+def _call(item: Any) -> Any:
+    function, shared = _work
+    return function(shared, item)

@@ -1,0 +1,149 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from support import make_camvid
+from unimatch import camvid, folder
+from unimatch.split import main
+
+
+def run_split(monkeypatch, *overrides):
+    monkeypatch.setattr(sys, "argv", ["unimatch.split", *overrides])
+    main()
+
+
+def make_root(root, count=12, without_mask=2):
+    """Images below images/ in two folders ("scenes"), class 2 in one image only."""
+    for i in range(count + without_mask):
+        image = root / "images" / f"scene{i % 2}" / f"{i:02d}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 6, 3), i, np.uint8)).save(image)
+        if i < count:
+            mask = root / "masks" / f"scene{i % 2}" / f"{i:02d}.png"
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((4, 6), 2 if i == 5 else i % 2, np.uint8)).save(mask)
+    return root
+
+
+def make_folder(root):
+    """The folder layout: 6 images with masks, 4 without, 2 validation images."""
+    for part, count in (("", 6), ("val", 2)):
+        for kind in ("images", "masks"):
+            (root / part / kind).mkdir(parents=True)
+            for i in range(count):
+                array = np.full((4, 6, 3), 9 * i, np.uint8) if kind == "images" else np.full((4, 6), i % 3, np.uint8)
+                Image.fromarray(array).save(root / part / kind / f"{i}.png")
+    (root / "unlabeled").mkdir()
+    for i in range(4):
+        Image.new("RGB", (6, 4), (0, 0, i)).save(root / "unlabeled" / f"u{i}.png")
+    (root / "classes.txt").write_text("ground\nleaf\nstone\n")
+    return root
+
+
+def test_a_plain_root_is_split_into_nested_lists(tmp_path, monkeypatch, capsys):
+    root = make_root(tmp_path / "own")
+    run_split(monkeypatch, f"root={root}", "labeled=[3,6]", "seed=1", "val=2", "workers=0")
+    lists = {
+        p.relative_to(root / "splits").as_posix(): p.read_text().splitlines() for p in root.glob("splits/**/*.txt")
+    }
+    assert set(lists) == {"3/labeled.txt", "3/unlabeled.txt", "6/labeled.txt", "6/unlabeled.txt", "val.txt"}
+    assert [len(lists[name]) for name in ("3/labeled.txt", "6/labeled.txt", "val.txt")] == [3, 6, 2]
+    assert set(lists["3/labeled.txt"]) < set(lists["6/labeled.txt"])
+    everything = {p.relative_to(root).as_posix() for p in (root / "images").rglob("*.png")}
+    for size in ("3", "6"):
+        parts = lists[f"{size}/labeled.txt"] + lists[f"{size}/unlabeled.txt"] + lists["val.txt"]
+        assert sorted(line.split()[0] for line in parts) == sorted(everything)
+    assert "images/scene1/05.png masks/scene1/05.png" in lists["3/labeled.txt"]  # the only one with class 2
+    facts = json.loads((root / "splits" / "split.json").read_text())
+    assert facts["lists"]["3/labeled.txt"]["classes"] == {"id 0": 1, "id 1": 1, "id 2": 1}
+    assert (facts["seed"], facts["images"], facts["images_without_mask"]) == (1, 12, 2)
+    shown = capsys.readouterr().out
+    assert "12 images with a mask, 2 without" in shown
+    assert "3/labeled.txt" in shown
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_the_lists_train(tmp_path, monkeypatch):
+    root = make_camvid(tmp_path / "camvid")
+    run_split(monkeypatch, "dataset=camvid", f"root={root}", "labeled=2", "workers=0")
+    splits = root / "splits" / "2"
+    data = camvid(root, labeled_list=splits / "labeled.txt", unlabeled_list=splits / "unlabeled.txt")
+    assert (len(data.labeled), len(data.unlabeled)) == (2, 2)
+    assert json.loads((root / "splits" / "split.json").read_text())["dataset"] == "camvid"
+
+
+def test_a_dataset_keeps_its_held_out_images_and_names_what_is_missing(tmp_path, monkeypatch, capsys):
+    folder_root = make_folder(tmp_path / "photos")
+    run_split(
+        monkeypatch, "dataset=folder", f"dataset.root={folder_root}", "labeled=1", f"out={tmp_path}/out", "workers=0"
+    )
+    labeled = (tmp_path / "out" / "1" / "labeled.txt").read_text().splitlines()
+    unlabeled = (tmp_path / "out" / "1" / "unlabeled.txt").read_text().splitlines()
+    assert len(labeled) == 1
+    assert len(unlabeled) == 5 + 4
+    assert sum(len(line.split()) == 1 for line in unlabeled) == 4  # images without masks
+    assert not any("val/" in line or "test/" in line for line in labeled + unlabeled)
+    data = folder(folder_root, labeled_list=tmp_path / "out" / "1" / "labeled.txt")
+    assert len(data.labeled) == 1
+    for path in (folder_root / "masks").iterdir():
+        Image.fromarray(np.zeros_like(np.asarray(Image.open(path)))).save(path)
+    capsys.readouterr()
+    run_split(monkeypatch, "dataset=folder", f"root={folder_root}", "labeled=[2]", f"out={tmp_path}/b", "workers=0")
+    shown = capsys.readouterr().out
+    assert "2 classes missing: leaf, stone" in shown
+    assert "no mask at all shows: leaf, stone" in shown
+
+
+def test_scenes_stay_whole(tmp_path, monkeypatch):
+    root = make_root(tmp_path / "own", count=12, without_mask=0)
+    run_split(monkeypatch, f"root={root}", "labeled=6", 'group="([^/]+)/[^/]+$"', "workers=0")
+    labeled = (root / "splits" / "6" / "labeled.txt").read_text().splitlines()
+    assert len({line.split("/")[1] for line in labeled}) == 1
+    assert len(labeled) == 6
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["labeled=2"], "root=FOLDER or dataset=NAME is needed"),
+        (["root={root}"], "labeled=None: numbers of labelled images are needed"),
+        (["root={root}", "labeled=[1,many]"], "labeled="),
+        (["root={root}", "labeled=99"], "only 12 images"),
+        (["root={root}", "labeled=2", "masks=annotations"], "annotations: no such folder"),
+        (["root={root}/nowhere", "labeled=2"], "no such folder"),
+        (["root={root}", "labeled=2", "group=x"], "group=x: not found in images/scene0/00.png"),
+        (["dataset=digits", "labeled=2"], "not made of files"),
+        (["root={root}", "labled=2"], "did you mean labeled?"),
+        (["root={root}", "labeled=2", "workers=-1"], "workers=-1"),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(tmp_path, monkeypatch, capsys, overrides, message):
+    root = make_root(tmp_path / "own")
+    with pytest.raises(SystemExit) as stopped:
+        run_split(monkeypatch, *(o.format(root=root) for o in overrides))
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (root / "splits").exists()
+
+
+def test_existing_lists_stay_unless_told(tmp_path, monkeypatch, capsys):
+    root = make_root(tmp_path / "own")
+    run_split(monkeypatch, f"root={root}", "labeled=2", "workers=0")
+    before = (root / "splits" / "2" / "labeled.txt").read_text()
+    with pytest.raises(SystemExit):
+        run_split(monkeypatch, f"root={root}", "labeled=2", "seed=3", "workers=0")
+    assert "overwrite=true" in capsys.readouterr().err
+    assert (root / "splits" / "2" / "labeled.txt").read_text() == before
+    run_split(monkeypatch, f"root={root}", "labeled=2", "seed=3", "workers=0", "overwrite=true")
+    assert json.loads((root / "splits" / "split.json").read_text())["seed"] == 3
+
+
+def test_paths_a_list_cannot_hold_are_named(tmp_path, monkeypatch, capsys):
+    root = make_root(tmp_path / "own")
+    (root / "images" / "scene0" / "00.png").rename(root / "images" / "scene0" / "a b.png")
+    with pytest.raises(SystemExit):
+        run_split(monkeypatch, f"root={root}", "labeled=2", "workers=0")
+    assert "a b.png: a list cannot hold a path with a space" in capsys.readouterr().err
