@@ -18,7 +18,10 @@ EACH = [f"{group}={option}" for group, options in GROUPS.items() for option in o
 
 def composed(*overrides: str) -> DictConfig:
     with initialize_config_module("unimatch.conf", version_base="1.3"):
-        return compose("run", [*overrides, *(["dataset.root=somewhere"] if "dataset=folder" in overrides else [])])
+        config = compose("run", list(overrides))
+        if OmegaConf.is_missing(config.dataset, "root"):
+            config.dataset.root = "somewhere"
+        return config
 
 
 def targets(config: Any) -> Iterator[DictConfig]:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 from unimatch._version import __version__
 
 if TYPE_CHECKING:
-    from unimatch.data import SegmentationData, SemiSupervisedDataModule, camvid, digits, folder
+    from unimatch.data import (
+        SegmentationData,
+        SemiSupervisedDataModule,
+        ade20k,
+        camvid,
+        cityscapes,
+        coco,
+        digits,
+        folder,
+        pascal,
+    )
     from unimatch.errors import ConfigError, DataError, UnimatchError, WeightsError
     from unimatch.inference import Inference
     from unimatch.methods import Method, Supervised, UniMatchV2
@@ -28,11 +38,15 @@ __all__ = [
     "UnimatchError",
     "WeightsError",
     "__version__",
+    "ade20k",
     "build_encoder",
     "camvid",
+    "cityscapes",
+    "coco",
     "digits",
     "folder",
     "load_model",
+    "pascal",
 ]
 
 PARTS = ("errors", "inference", "data", "models", "methods")

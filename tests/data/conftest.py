@@ -57,3 +57,55 @@ def folder_root(tmp_path):
         write_pair(root / "test" / "images" / f"t{i}.png", root / "test" / "masks" / f"t{i}.png", seed=60 + i)
     (root / "classes.txt").write_text("\n".join(CLASS_NAMES) + "\n", encoding="utf-8")
     return root
+
+
+# An image and its mask of each part of a published layout; {} stands for a name.
+PUBLISHED = {
+    "pascal": {"train": ("JPEGImages/{}.jpg", "SegmentationClass/{}.png"), "val": None},
+    "cityscapes": {
+        part: (
+            f"leftImg8bit/{part}/town/town_{{}}_leftImg8bit.png",
+            f"gtFine/{part}/town/town_{{}}_gtFine_labelTrainIds.png",
+        )
+        for part in ("train", "val")
+    },
+    "ade20k": {
+        "train": ("images/training/{}.jpg", "annotations/training/{}.png"),
+        "val": ("images/validation/{}.jpg", "annotations/validation/{}.png"),
+    },
+    "coco": {"train": ("train2017/{}.jpg", "masks/{}.png"), "val": ("val2017/{}.jpg", "masks/{}.png")},
+}
+TRAIN, VAL = ("000", "001", "002", "003", "004"), ("100", "101")
+
+
+@pytest.fixture(params=list(PUBLISHED))
+def published(request, tmp_path):
+    """A small tree in a published layout: its name, root, and the lines of its training and validation images."""
+    name, root = request.param, tmp_path / "data"
+    parts = PUBLISHED[name]
+    lines = {}
+    for part, stems in (("train", TRAIN), ("val", VAL)):
+        image, mask = parts[part] or parts["train"]
+        lines[part] = [f"{image.format(stem)} {mask.format(stem)}" for stem in stems]
+        for i, line in enumerate(lines[part]):
+            write_pair(*(root / path for path in line.split()), seed=i, ids=(0, 1, 18, 255))
+    if name == "cityscapes":
+        write_pair(root / "gtFine/train/town/town_000_gtFine_color.png", None)
+    if name == "pascal":
+        write_pair(root / "JPEGImages/without_mask.jpg", None)
+        (root / "ImageSets" / "Segmentation").mkdir(parents=True)
+        (root / "ImageSets" / "Segmentation" / "val.txt").write_text("\n".join(VAL) + "\n")
+    return name, root, lines["train"], lines["val"]
+
+
+@pytest.fixture
+def published_splits(published, tmp_path):
+    """Lists as published for that tree: splits 1_16 (one labelled image) and 12 (two), validation images."""
+    name, _, train, val = published
+    base = tmp_path / "splits" / name
+    for split, count in (("1_16", 1), ("12", 2)):
+        (base / split).mkdir(parents=True)
+        (base / split / "labeled.txt").write_text("\n".join(train[:count]))
+        (base / split / "unlabeled.txt").write_text("\n".join(train[count:]) + "\n")
+    (base / "val.txt").write_text("\n".join(val))
+    return base.parent

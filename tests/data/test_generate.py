@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unimatch.data.catalog import DatasetInfo
+from unimatch.data.files import FilePair
 from unimatch.data.generate import (
     Candidate,
     choose,
@@ -18,7 +19,7 @@ from unimatch.data.generate import (
     read_classes_of,
     write_split,
 )
-from unimatch.data.sources import FilePair, FileSource
+from unimatch.data.sources import FileSource
 from unimatch.errors import ConfigError, DataError
 
 property_test = settings(max_examples=200, deadline=None, derandomize=True)

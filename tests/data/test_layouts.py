@@ -1,14 +1,14 @@
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from unimatch import camvid, folder
-from unimatch.data.layouts import IMAGE_SUFFIXES, pair_by_stem, read_classes
+from unimatch import ade20k, camvid, cityscapes, coco, folder, pascal
+from unimatch.data.files import Tree
 from unimatch.data.verify import verify
 from unimatch.errors import ConfigError, DataError
+from unimatch.images import IMAGE_SUFFIXES
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -81,7 +81,7 @@ def test_lists_choose_the_parts(camvid_root):
 
 
 def test_number_and_list_at_once_are_refused(camvid_root):
-    with pytest.raises(ConfigError, match=r"dataset\.labeled and dataset\.labeled_list .*give one"):
+    with pytest.raises(ConfigError, match=r"dataset\.labeled and dataset\.labeled_list all choose .*give one"):
         camvid(camvid_root, labeled=2, labeled_list=camvid_root / "labeled.txt")
 
 
@@ -90,7 +90,7 @@ def test_number_and_list_at_once_are_refused(camvid_root):
     [
         ({"labeled": 0}, r"dataset\.labeled=0: at least one"),
         ({"labeled": 9}, r"dataset\.labeled=9: .* only 8 images"),
-        ({"unlabeled": "all"}, r"dataset\.unlabeled=all: must be 'rest' or 'train'"),
+        ({"unlabeled": "all"}, r"dataset\.unlabeled=all: must be 'rest', 'train', "),
     ],
 )
 def test_impossible_settings_are_refused_with_their_key(camvid_root, arguments, message):
@@ -151,7 +151,7 @@ def test_every_image_extension_is_paired(tmp_path, write_pair, suffix):
     image, mask = tmp_path / "images" / f"some.name{suffix}", tmp_path / "masks" / "some.name.png"
     write_pair(image, mask)
     (tmp_path / "images" / "Thumbs.db").touch()
-    (pair,) = pair_by_stem(tmp_path / "images", tmp_path / "masks")
+    (pair,) = Tree("images", "masks").pairs(tmp_path)
     assert (pair.image, pair.mask) == (image, mask)
 
 
@@ -194,59 +194,11 @@ def test_root_may_be_below_the_home_folder(folder_root, monkeypatch):
     assert len(folder("~/photos").labeled) == 6
 
 
-def test_class_names_come_from_text_json_or_a_sequence(tmp_path):
-    (tmp_path / "classes.txt").write_text("  ground\n\nleaf \nstone\n", encoding="utf-8")
-    (tmp_path / "other.json").write_text(json.dumps(["ground", "leaf", "stone"]), encoding="utf-8")
-    expected = ("ground", "leaf", "stone")
-    assert read_classes(tmp_path, None) == expected
-    assert read_classes(tmp_path, tmp_path / "other.json") == expected
-    assert read_classes(tmp_path, str(tmp_path / "other.json")) == expected
-    assert read_classes(tmp_path, ["ground", " leaf", "stone"]) == expected
-
-
-def test_json_class_names_are_found_below_the_root(tmp_path):
-    (tmp_path / "classes.json").write_text('["no", "yes"]', encoding="utf-8")
-    assert read_classes(tmp_path, None) == ("no", "yes")
-
-
 def test_missing_class_names_are_explained(folder_root):
     (folder_root / "classes.txt").unlink()
     with pytest.raises(DataError, match=r"no classes\.txt; write one class name a line") as caught:
         folder(folder_root)
     assert str(folder_root) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("names.txt", "alone\n", "at least two class names"),
-        ("names.txt", "", "at least two class names"),
-        ("names.txt", "cat\ndog\n cat\n", "all different"),
-        ("names.json", '["cat", "dog"', "cannot be read"),
-        ("names.json", '{"0": "cat", "1": "dog"}', "expected a list of class names"),
-        ("names.json", '["cat", 2]', "expected a list of class names"),
-        ("names.txt", "\n".join(str(i) for i in range(256)), "at most 255 classes"),
-    ],
-)
-def test_bad_class_files_are_named(tmp_path, name, text, message):
-    path = tmp_path / name
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=message) as caught:
-        read_classes(tmp_path, path)
-    assert str(path) in str(caught.value)
-
-
-def test_absent_or_binary_class_files_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"absent\.txt: the class names cannot be read"):
-        read_classes(tmp_path, tmp_path / "absent.txt")
-    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(DataError, match=r"binary\.txt: the class names cannot be read"):
-        read_classes(tmp_path, tmp_path / "binary.txt")
-
-
-def test_bad_class_sequences_are_named_by_their_key(tmp_path):
-    with pytest.raises(DataError, match=r"dataset\.classes: at least two class names"):
-        read_classes(tmp_path, ["alone"])
 
 
 @pytest.mark.skipif(not (SHARED / "camvid").is_dir(), reason="CamVid is not here")
@@ -277,3 +229,161 @@ def test_lists_written_elsewhere_a_byte_order_mark_and_detours(tmp_path):
     data = folder(root, labeled_list=tmp_path / "list.txt")
     assert data.info.classes == ("soil", "plant")
     assert (len(data.labeled), len(data.unlabeled)) == (1, 2)
+
+
+LAYOUTS = {"pascal": pascal, "cityscapes": cityscapes, "ade20k": ade20k, "coco": coco}
+
+
+def lines_of(source, root):
+    return [f"{pair.image.relative_to(root)} {pair.mask.relative_to(root)}" for pair in source.pairs]
+
+
+def test_published_tree_gives_its_parts(published):
+    name, root, train, val = published
+    data = LAYOUTS[name](root)
+    assert data.info.name == name
+    assert lines_of(data.labeled, root) == train
+    assert lines_of(data.val, root) == val
+    assert len(data.unlabeled) == 0
+    for i in range(len(train)):
+        assert data.labeled.image(i).shape[:2] == data.labeled.mask(i).shape
+    few = LAYOUTS[name](root, labeled=2)
+    assert sorted(lines_of(few.labeled, root) + lines_of(few.unlabeled, root)) == train
+
+
+@pytest.mark.parametrize(("split", "count"), [("1_16", 1), (116, 1), ("12", 2), (12, 2)])
+def test_published_lists_are_found_by_name(published, published_splits, split, count):
+    """A number stands for the name too: Hydra reads dataset.split=1_16 as 116."""
+    name, root, train, val = published
+    for splits in (published_splits, published_splits / name):
+        data = LAYOUTS[name](root, splits=splits, split=split)
+        assert lines_of(data.labeled, root) == train[:count]
+        assert lines_of(data.unlabeled, root) == train[count:]
+        assert lines_of(data.val, root) == val
+
+
+def test_lists_of_one_folder_need_no_name(published, published_splits):
+    name, root, train, val = published
+    lists = published_splits / name / "12"
+    (lists.parent / "val.txt").rename(lists / "val.txt")
+    for arguments in ({"splits": lists}, {"splits": published_splits, "split": "12"}):
+        data = LAYOUTS[name](root, **arguments)
+        assert lines_of(data.labeled, root) == train[:2]
+        assert lines_of(data.unlabeled, root) == train[2:]
+        assert lines_of(data.val, root) == val
+
+
+def test_lists_alone_need_no_search_of_folders(published, published_splits, monkeypatch):
+    name, root, *_ = published
+    monkeypatch.setattr("unimatch.data.files.find_images", lambda *arguments: pytest.fail("a folder was searched"))
+    LAYOUTS[name](root, splits=published_splits, split="12")
+
+
+def test_split_without_unlabeled_list_leaves_the_other_training_images(published, published_splits):
+    name, root, train, _ = published
+    (published_splits / name / "12" / "unlabeled.txt").unlink()
+    data = LAYOUTS[name](root, splits=published_splits, split="12")
+    assert lines_of(data.unlabeled, root) == train[2:]
+
+
+def test_list_of_all_labeled_images_may_be_called_train(published, published_splits):
+    name, root, train, _ = published
+    (published_splits / name / "all").mkdir()
+    (published_splits / name / "all" / "train.txt").write_text("\n".join(train))
+    data = LAYOUTS[name](root, splits=published_splits, split="all")
+    assert lines_of(data.labeled, root) == train
+    assert len(data.unlabeled) == 0
+
+
+def test_lists_of_ones_own_go_before_those_of_the_split(published, published_splits, tmp_path):
+    name, root, train, val = published
+    own = {key: tmp_path / f"{key}.txt" for key in ("labeled_list", "unlabeled_list", "val_list")}
+    own["labeled_list"].write_text(train[4])
+    own["unlabeled_list"].write_text(train[3].split()[0])
+    own["val_list"].write_text(val[1])
+    data = LAYOUTS[name](root, splits=published_splits, **own)
+    assert lines_of(data.labeled, root) == train[4:]
+    assert [str(pair.image.relative_to(root)) for pair in data.unlabeled.pairs] == train[3].split()[:1]
+    assert lines_of(data.val, root) == val[1:]
+    # The split's validation images and a number of labelled ones.
+    data = LAYOUTS[name](root, splits=published_splits, labeled=4)
+    assert (len(data.labeled), len(data.unlabeled), lines_of(data.val, root)) == (4, 1, val)
+
+
+def test_validation_images_are_never_trained_on(published, tmp_path):
+    name, root, train, _ = published
+    (tmp_path / "val.txt").write_text(train[2])
+    data = LAYOUTS[name](root, val_list=tmp_path / "val.txt", unlabeled="train")
+    assert train[2] not in lines_of(data.labeled, root) + lines_of(data.unlabeled, root)
+    assert {*train[:2], *train[3:]} <= set(lines_of(data.labeled, root))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "12"}, r"dataset\.split=12: dataset\.splits=FOLDER must say"),
+        ({"splits": "SPLITS", "split": "13"}, r"dataset\.split=13: no such split .*there are: 12, 1_16"),
+        ({"splits": "nowhere"}, r"dataset\.splits=.*nowhere: no such folder"),
+        ({"splits": "SPLITS", "split": "12", "labeled": 2}, r"dataset\.labeled and dataset\.split all choose"),
+        ({"unlabeled": []}, r"dataset\.unlabeled=\[\]: name at least one pool"),
+        ({"unlabeled": [{"list": "a.txt"}]}, r"dataset\.unlabeled\[0\]=.*must be"),
+        ({"unlabeled": ["rest", {"root": ".", "lists": "a.txt"}]}, r"dataset\.unlabeled\[1\]=.*must be"),
+        ({"unlabeled": ["train"], "unlabeled_list": "a.txt"}, r"dataset\.unlabeled_list says what 'rest' is"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(published, published_splits, arguments, message):
+    name, root, *_ = published
+    if arguments.get("splits") == "SPLITS":
+        arguments = {**arguments, "splits": published_splits}
+    with pytest.raises(ConfigError, match=message):
+        LAYOUTS[name](root, **arguments)
+
+
+def test_pascal_must_be_told_its_validation_images(tmp_path, write_pair):
+    write_pair(tmp_path / "JPEGImages" / "a.jpg", tmp_path / "SegmentationClass" / "a.png")
+    with pytest.raises(ConfigError, match=r"for validation\? Give dataset\.splits or dataset\.val_list, or the file"):
+        pascal(tmp_path)
+
+
+def test_pools_of_several_roots(camvid_root, tmp_path, write_pair):
+    photos, more = tmp_path / "holiday photos", tmp_path / "more"
+    for name in ("b.jpg", "deep/er/a.PNG", ".hidden/c.jpg", "notes.txt"):
+        write_pair((photos / name).with_suffix(".png"), None)
+        (photos / name).with_suffix(".png").rename(photos / name)
+    for i in range(3):
+        write_pair(more / f"{i}.png", more / "masks" / f"{i}.png")
+    (tmp_path / "list.txt").write_text("2.png masks/2.png\n0.png None\n")
+    pools = [{"root": str(photos)}, {"root": str(more), "list": str(tmp_path / "list.txt")}]
+    data = camvid(camvid_root, labeled=3, unlabeled=pools)
+    names = [photos / "b.jpg", photos / "deep/er/a.PNG", more / "2.png", more / "0.png"]
+    assert [pair.image for pair in data.unlabeled.pairs] == names
+    assert len(data.labeled) == 3
+    assert [data.unlabeled.mask(i) is None for i in range(4)] == [True, True, False, True]
+    for i in range(4):
+        assert data.unlabeled.image(i).shape == (16, 20, 3)
+    with_rest = camvid(camvid_root, labeled=3, unlabeled=["rest", *pools])
+    assert len(with_rest.unlabeled) == 5 + 4
+    assert camvid(camvid_root, unlabeled=pools[0]).unlabeled.name(0) == str(photos / "b.jpg")
+
+
+def test_missing_pool_is_named_with_its_key(camvid_root, tmp_path):
+    with pytest.raises(DataError, match=r"dataset\.unlabeled\[1\]\.root=.*absent: no such folder"):
+        camvid(camvid_root, unlabeled=["train", {"root": str(tmp_path / "absent")}])
+
+
+def test_files_outside_the_root_are_read_only_where_that_is_allowed(camvid_root, tmp_path, write_pair):
+    outside = tmp_path / "private.png"
+    write_pair(outside, None)
+    (camvid_root / "train" / "train_0.png").unlink()
+    (camvid_root / "train" / "train_0.png").symlink_to(outside)
+    with pytest.raises(DataError, match=r"train_0\.png: .*private\.png lies outside .*dataset\.allow_outside=true"):
+        camvid(camvid_root).labeled.image(0)
+    assert camvid(camvid_root, allow_outside=True).labeled.image(0).shape == (16, 20, 3)
+
+
+def test_the_root_itself_may_be_a_link_and_loops_of_links_end(camvid_root, tmp_path):
+    (tmp_path / "link").symlink_to(camvid_root)
+    (camvid_root / "train" / "again").symlink_to(camvid_root / "train")
+    data = camvid(tmp_path / "link")
+    assert len(data.labeled) == 8
+    assert data.labeled.image(0).shape == (16, 20, 3)

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unimatch.data.catalog import CAMVID, DatasetInfo, distinct_colors
-from unimatch.data.sources import FilePair, FileSource, read_image, read_mask
+from unimatch.data.files import FilePair
+from unimatch.data.sources import FileSource
 from unimatch.errors import DataError
+from unimatch.images import read_image, read_mask
 
 ORIENTATION = 0x0112
 

@@ -1,11 +1,15 @@
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from unimatch.data.sources import FilePair
+from unimatch.data.catalog import CAMVID
+from unimatch.data.files import FilePair
+from unimatch.data.sources import FileSource
 from unimatch.data.splits import choose_labeled, read_list
 from unimatch.errors import ConfigError, DataError
 
@@ -72,7 +76,7 @@ def test_published_format_is_read_in_order_and_blank_lines_are_skipped(tmp_path)
         tmp_path / "labeled.txt",
         "JPEGImages/b.jpg SegmentationClass/b.png\n\nJPEGImages/a.jpg  SegmentationClass/a.png \n",
     )
-    assert read_list(path, tmp_path, masks=True) == [
+    assert list(read_list(path, tmp_path, masks=True)) == [
         FilePair(tmp_path / "JPEGImages/b.jpg", tmp_path / "SegmentationClass/b.png"),
         FilePair(tmp_path / "JPEGImages/a.jpg", tmp_path / "SegmentationClass/a.png"),
     ]
@@ -80,12 +84,66 @@ def test_published_format_is_read_in_order_and_blank_lines_are_skipped(tmp_path)
 
 def test_unlabeled_lists_may_name_masks_present_or_absent(tmp_path):
     make_files(tmp_path, "a.jpg", "b.jpg", "c.jpg", "a.png")
-    path = write_list(tmp_path / "unlabeled.txt", "a.jpg a.png\nb.jpg b.png\nc.jpg\n")
-    assert read_list(path, tmp_path, masks=False) == [
-        FilePair(tmp_path / "a.jpg", tmp_path / "a.png"),
-        FilePair(tmp_path / "b.jpg"),
-        FilePair(tmp_path / "c.jpg"),
+    Image.fromarray(np.ones((2, 3), np.uint8)).save(tmp_path / "a.png")
+    path = write_list(tmp_path / "unlabeled.txt", "a.jpg a.png\nb.jpg b.png\nc.jpg\na.jpg None\n")
+    pairs = read_list(path, tmp_path, masks=False)
+    assert [pair.image.name for pair in pairs] == ["a.jpg", "b.jpg", "c.jpg", "a.jpg"]
+    source = FileSource(pairs, CAMVID, optional_masks=True)
+    assert source.mask(0).tolist() == [[1, 1, 1]] * 2
+    assert [source.mask(i) for i in (1, 2, 3)] == [None] * 3
+
+
+def test_names_with_blanks_are_separated_by_a_tab(tmp_path):
+    make_files(tmp_path, "my photo.jpg", "my mask.png", "b.jpg", "b.png")
+    path = write_list(tmp_path / "list.txt", "my photo.jpg\tmy mask.png\nb.jpg b.png\n")
+    assert list(read_list(path, tmp_path, masks=True)) == [
+        FilePair(tmp_path / "my photo.jpg", tmp_path / "my mask.png"),
+        FilePair(tmp_path / "b.jpg", tmp_path / "b.png"),
     ]
+
+
+@pytest.mark.parametrize("column", [0, 1])
+@pytest.mark.parametrize("name", ["../out.png", "sub/../../out.png", "ABSOLUTE", "link.png", "linked/out.png"])
+def test_files_outside_the_root_are_refused_with_their_line(tmp_path, name, column):
+    root = tmp_path / "root"
+    make_files(tmp_path, "root/in.png", "out.png")
+    (root / "link.png").symlink_to(tmp_path / "out.png")
+    (root / "linked").symlink_to(tmp_path)
+    name = name.replace("ABSOLUTE", str(tmp_path / "out.png"))
+    entry = ["in.png", "in.png"]
+    entry[column] = name
+    path = write_list(tmp_path / "list.txt", "in.png in.png\n\n" + " ".join(entry) + "\n")
+    with pytest.raises(DataError, match=r"lies outside .*root; .*dataset\.allow_outside=true") as caught:
+        read_list(path, root, masks=True)
+    assert str(caught.value).startswith(f"{path}, line 3: ")
+    assert len(read_list(path, root, masks=True, allow_outside=True)) == 2
+
+
+def test_detours_and_absolute_paths_inside_the_root_are_allowed(tmp_path):
+    make_files(tmp_path, "a/x.png", "b/x.png")
+    make_files(tmp_path, "..hidden/a..b.png")
+    path = write_list(
+        tmp_path / "list.txt",
+        f"a/../b/x.png {tmp_path}/a/x.png\n./a//x.png b/./x.png\n..hidden/a..b.png ./..hidden/a..b.png\n",
+    )
+    assert list(read_list(path, tmp_path, masks=True)) == [
+        FilePair(tmp_path / "b/x.png", tmp_path / "a/x.png"),
+        FilePair(tmp_path / "a/x.png", tmp_path / "b/x.png"),
+        FilePair(tmp_path / "..hidden/a..b.png", tmp_path / "..hidden/a..b.png"),
+    ]
+
+
+def test_long_lists_are_sampled_for_missing_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("unimatch.data.splits.CHECKED_LINES", 10)
+    make_files(tmp_path, "a.jpg", "a.png")
+    lines = ["a.jpg a.png"] * 100
+    lines[55] = "absent.jpg a.png"
+    path = write_list(tmp_path / "list.txt", "\n".join(lines))
+    assert len(read_list(path, tmp_path, masks=True)) == 100
+    lines[50] = "absent.jpg a.png"
+    path = write_list(tmp_path / "list.txt", "\n" + "\n".join(lines))
+    with pytest.raises(DataError, match="line 52: no such image"):
+        read_list(path, tmp_path, masks=True)
 
 
 @pytest.mark.parametrize(

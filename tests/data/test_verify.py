@@ -7,7 +7,8 @@ from PIL import Image
 from unimatch import digits, folder
 from unimatch.data.catalog import CAMVID
 from unimatch.data.digits import DigitScenes
-from unimatch.data.sources import FilePair, FileSource
+from unimatch.data.files import FilePair, FilePairs
+from unimatch.data.sources import FileSource
 from unimatch.data.verify import SAMPLE_LIMIT, spread, verify
 from unimatch.errors import DataError
 
@@ -47,7 +48,7 @@ def test_empty_pool_is_refused_with_three_remedies(folder_root):
 @pytest.mark.parametrize(("part", "name"), [("labeled", "labelled"), ("val", "validation")])
 def test_part_without_images_is_refused(folder_root, part, name):
     data = folder(folder_root)
-    getattr(data, part).pairs.clear()
+    getattr(data, part).pairs = FilePairs()
     assert message_of(data) == f"there are no {name} images"
 
 
@@ -76,9 +77,9 @@ def test_class_id_out_of_range_is_named_with_its_pixel_count_and_remedy(folder_r
 
 def test_labeled_image_without_mask_is_named(folder_root):
     data = folder(folder_root)
-    pair = data.labeled.pairs[2]
-    data.labeled.pairs[2] = FilePair(pair.image)
-    assert f"{pair.image}: has no mask" in message_of(data)
+    pairs = list(data.labeled.pairs)
+    data.labeled.pairs = FilePairs.of([FilePair(pairs[0].image), *pairs[1:]])
+    assert f"{pairs[0].image}: has no mask" in message_of(data)
 
 
 @pytest.mark.parametrize("path", ["images/a3.png", "masks/a3.png", "val/images/v0.png", "val/masks/v0.png"])
@@ -120,7 +121,7 @@ def test_five_faults_are_listed_and_the_others_counted(folder_root):
 @given(st.integers(1, 5000))
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_large_parts_are_sampled_evenly(count):
-    source = FileSource([FilePair(None)] * count, CAMVID)
+    source = FileSource(FilePairs([("image", None)] * count), CAMVID)
     chosen = spread(source)
     assert len(chosen) == min(count, SAMPLE_LIMIT)
     assert chosen[0] == 0

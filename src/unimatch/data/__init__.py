@@ -3,17 +3,23 @@
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.datamodule import SemiSupervisedDataModule
 from unimatch.data.digits import digits
-from unimatch.data.layouts import camvid, folder
-from unimatch.data.sources import FilePair, FileSource, SegmentationData, Source
+from unimatch.data.files import FilePair, FilePairs
+from unimatch.data.layouts import ade20k, camvid, cityscapes, coco, folder, pascal
+from unimatch.data.sources import FileSource, SegmentationData, Source
 
 __all__ = [
     "DatasetInfo",
     "FilePair",
+    "FilePairs",
     "FileSource",
     "SegmentationData",
     "SemiSupervisedDataModule",
     "Source",
+    "ade20k",
     "camvid",
+    "cityscapes",
+    "coco",
     "digits",
     "folder",
+    "pascal",
 ]

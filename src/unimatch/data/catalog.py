@@ -49,6 +49,120 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
     return tuple(colors[:count])
 
 
+def voc_colors(count: int) -> tuple[Color, ...]:
+    """Pascal VOC's colour map: the bits of a class id in groups of three, the lowest group in the highest bits.
+
+    >>> voc_colors(21)[15]
+    (192, 128, 128)
+    """
+
+    def channel(number: int, bit: int) -> int:
+        return sum(((number >> (3 * place + bit)) & 1) << (7 - place) for place in range(8))
+
+    return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(count))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Class names from a text with commas between them.
+
+    >>> names(" wall, chest of drawers ")
+    ('wall', 'chest of drawers')
+    """
+    return tuple(name.strip() for name in text.split(","))
+
+
+PASCAL = DatasetInfo(
+    name="pascal",
+    classes=names(
+        """
+        background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog, horse,
+        motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
+        """
+    ),
+    palette=voc_colors(21),
+    url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+    license="Flickr's terms of use for the images; research use",
+    citation="Everingham et al.: The Pascal Visual Object Classes Challenge, IJCV 2010; masks of the training images: "
+    "Hariharan et al.: Semantic Contours from Inverse Detectors, ICCV 2011",
+)
+
+CITYSCAPES = DatasetInfo(
+    name="cityscapes",
+    classes=names(
+        """
+        road, sidewalk, building, wall, fence, pole, traffic light, traffic sign, vegetation, terrain, sky, person,
+        rider, car, truck, bus, train, motorcycle, bicycle
+        """
+    ),
+    palette=(
+        (128, 64, 128),
+        (244, 35, 232),
+        (70, 70, 70),
+        (102, 102, 156),
+        (190, 153, 153),
+        (153, 153, 153),
+        (250, 170, 30),
+        (220, 220, 0),
+        (107, 142, 35),
+        (152, 251, 152),
+        (70, 130, 180),
+        (220, 20, 60),
+        (255, 0, 0),
+        (0, 0, 142),
+        (0, 0, 70),
+        (0, 60, 100),
+        (0, 80, 100),
+        (0, 0, 230),
+        (119, 11, 32),
+    ),
+    url="https://www.cityscapes-dataset.com/",
+    license="non-commercial research and teaching, after registration",
+    citation="Cordts et al.: The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016",
+)
+
+ADE20K = DatasetInfo(
+    name="ade20k",
+    classes=names(
+        """
+        wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person, earth,
+        door, table, mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea, mirror, rug,
+        field, armchair, seat, fence, desk, rock, wardrobe, lamp, bathtub, railing, cushion, base, box, column,
+        signboard, chest of drawers, counter, sand, sink, skyscraper, fireplace, refrigerator, grandstand, path,
+        stairs, runway, case, pool table, pillow, screen door, stairway, river, bridge, bookcase, blind, coffee
+        table, toilet, flower, book, hill, bench, countertop, stove, palm, kitchen island, computer, swivel chair,
+        boat, bar, arcade machine, hovel, bus, towel, light, truck, tower, chandelier, awning, streetlight, booth,
+        television, airplane, dirt track, apparel, pole, land, bannister, escalator, ottoman, bottle, buffet,
+        poster, stage, van, ship, fountain, conveyor belt, canopy, washer, plaything, swimming pool, stool, barrel,
+        basket, waterfall, tent, bag, minibike, cradle, oven, ball, food, step, tank, trade name, microwave, pot,
+        animal, bicycle, lake, dishwasher, screen, blanket, sculpture, hood, sconce, vase, traffic light, tray,
+        ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, radiator, glass, clock, flag
+        """
+    ),
+    palette=distinct_colors(150),
+    url="http://sceneparsing.csail.mit.edu/",
+    license="BSD 3-Clause for the annotations; research and education for the images",
+    citation="Zhou et al.: Scene Parsing through ADE20K Dataset, CVPR 2017",
+)
+
+COCO = DatasetInfo(
+    name="coco",
+    classes=names(
+        """
+        void, person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop
+        sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack,
+        umbrella, handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove,
+        skateboard, surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple,
+        sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining
+        table, toilet, tv, laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink,
+        refrigerator, book, clock, vase, scissors, teddy bear, hair drier, toothbrush
+        """
+    ),
+    palette=distinct_colors(81),
+    url="https://cocodataset.org/",
+    license="CC BY 4.0 for the annotations; Flickr's terms of use for the images",
+    citation="Lin et al.: Microsoft COCO: Common Objects in Context, ECCV 2014",
+)
+
 CAMVID = DatasetInfo(
     name="camvid",
     classes=(

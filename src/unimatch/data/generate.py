@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from unimatch._version import __version__
+from unimatch.data.files import FilePair
 from unimatch.data.parallel import for_each
-from unimatch.data.sources import FilePair, Source
+from unimatch.data.sources import Source
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import IMAGE_SUFFIXES
 from unimatch.types import IGNORE_INDEX

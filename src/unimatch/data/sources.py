@@ -1,5 +1,6 @@
 """Where images and masks come from: files on disk, or anything else with the same four methods."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from unimatch.data.catalog import DatasetInfo
+from unimatch.data.files import FilePair, FilePairs, lies_within, outside
+from unimatch.errors import DataError
 from unimatch.images import ImageArray, MaskArray, read_image, read_mask
 from unimatch.types import IGNORE_INDEX
 
@@ -30,20 +33,28 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class FilePair:
-    """One image file and, where it is labelled, its mask file."""
-
-    image: Path
-    mask: Path | None = None
-
-
 class FileSource:
-    """Images and masks in files, read when asked for."""
+    """Images and masks in files, read when asked for.
 
-    def __init__(self, pairs: Sequence[FilePair], info: DatasetInfo) -> None:
-        self.pairs = list(pairs)
+    Args:
+        pairs: the files.
+        info: the data set's classes and ignored ids.
+        roots: folders outside of which no file is read, followed links included; none to read any.
+        optional_masks: a mask that is named but not there counts as none.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[FilePair],
+        info: DatasetInfo,
+        *,
+        roots: Sequence[Path] = (),
+        optional_masks: bool = False,
+    ) -> None:
+        self.pairs = pairs if isinstance(pairs, FilePairs) else FilePairs.of(pairs)
         self.info = info
+        self.roots = tuple(str(root) for root in roots)
+        self.optional_masks = optional_masks
         # Maps every stored mask value to the value used in training: ignored ids become 255.
         self._lookup = np.arange(256, dtype=np.uint8)
         self._lookup[sorted(info.ignore_ids)] = IGNORE_INDEX
@@ -53,16 +64,28 @@ class FileSource:
 
     def name(self, index: int) -> str:
         """The image's path."""
-        return str(self.pairs[index].image)
+        return self.pairs.image(index)
 
     def image(self, index: int) -> ImageArray:
         """See :func:`read_image`."""
-        return read_image(self.pairs[index].image)
+        return read_image(self._allowed(self.pairs.image(index)))
 
     def mask(self, index: int) -> MaskArray | None:
         """See :func:`read_mask`; ids in ``info.ignore_ids`` become 255."""
-        path = self.pairs[index].mask
-        return None if path is None else self._lookup[read_mask(path)]
+        name = self.pairs.mask(index)
+        if name is None or (self.optional_masks and not Path(name).is_file()):
+            return None
+        return self._lookup[read_mask(self._allowed(name))]
+
+    def _allowed(self, name: str) -> Path:
+        """The path, if it lies in one of the roots.
+
+        Raises:
+            DataError: it does not.
+        """
+        if self.roots and not lies_within(name, self.roots):
+            raise DataError(outside(name, os.path.realpath(name), " and ".join(self.roots)))
+        return Path(name)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,188 @@
+"""Image and mask files: pairs of them, held compactly, and folders searched for them."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unimatch.errors import DataError
+from unimatch.images import IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class FilePair:
+    """One image file and, where it is labelled, its mask file."""
+
+    image: Path
+    mask: Path | None = None
+
+
+class FilePairs(Sequence[FilePair]):
+    """Pairs of image and mask files, held as one block of text.
+
+    As objects a million paths take a gigabyte, and as much again in every worker that touches their reference
+    counts. The block is shared by all processes and quickly sent to new ones.
+
+    Args:
+        names: of each image, and of its mask or None.
+
+    >>> pairs = FilePairs([("a.jpg", "a.png"), ("b.jpg", None)])
+    >>> pairs[1], pairs.image(0), len(pairs + pairs)
+    (FilePair(image=PosixPath('b.jpg'), mask=None), 'a.jpg', 4)
+    """
+
+    def __init__(self, names: Iterable[tuple[str, str | None]] = ()) -> None:
+        encoded = [os.fsencode(name or "") for pair in names for name in pair]
+        self._text = b"".join(encoded)
+        self._ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
+
+    @classmethod
+    def of(cls, pairs: Iterable[FilePair]) -> "FilePairs":
+        """The same from single pairs."""
+        return cls((str(pair.image), None if pair.mask is None else str(pair.mask)) for pair in pairs)
+
+    def __len__(self) -> int:
+        return len(self._ends) // 2
+
+    def __getitem__(self, index: int) -> FilePair:  # type: ignore[override]  # no slices: `select` chooses
+        mask = self.mask(index)
+        return FilePair(Path(self.image(index)), None if mask is None else Path(mask))
+
+    def __add__(self, other: "FilePairs") -> "FilePairs":
+        result = FilePairs()
+        result._text = self._text + other._text
+        result._ends = np.concatenate([self._ends, other._ends + len(self._text)])
+        return result
+
+    def image(self, index: int) -> str:
+        """The image's path."""
+        return self._name(2 * self._checked(index))
+
+    def mask(self, index: int) -> str | None:
+        """The mask's path, None where there is none."""
+        return self._name(2 * self._checked(index) + 1) or None
+
+    def images(self) -> Iterator[str]:
+        """Every image's path."""
+        return (self._name(2 * index) for index in range(len(self)))
+
+    def names(self) -> Iterator[tuple[str, str | None]]:
+        """Every pair as it was given."""
+        return ((self.image(index), self.mask(index)) for index in range(len(self)))
+
+    def select(self, indices: Iterable[int]) -> "FilePairs":
+        """Some of the pairs, in the order of the indices."""
+        return FilePairs((self.image(index), self.mask(index)) for index in indices)
+
+    def without(self, images: Iterable[str]) -> "FilePairs":
+        """The pairs whose image is none of these."""
+        unwanted = set(images)
+        return FilePairs(pair for pair in self.names() if pair[0] not in unwanted) if unwanted else self
+
+    def _checked(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"pair {index} of {len(self)}")
+        return index % len(self)
+
+    def _name(self, slot: int) -> str:
+        start = self._ends[slot - 1] if slot else 0
+        return os.fsdecode(self._text[start : self._ends[slot]])
+
+
+def find_images(directory: Path) -> list[str]:
+    """The image files below a folder, also in folders of it, relative to it and sorted.
+
+    Raises:
+        DataError: no such folder, or none in it.
+    """
+    if not directory.is_dir():
+        raise DataError(f"{directory}: no such folder")
+    files, seen = list[str](), set[str]()
+    for folder, subfolders, names in os.walk(directory, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder that was searched already, maybe to the one above
+            subfolders.clear()
+            continue
+        seen.add(real)
+        # A name with a leading dot is some system's own, such as macOS's "._photo.jpg".
+        subfolders[:] = [name for name in subfolders if name[0] != "."]
+        prefix = os.path.relpath(folder, directory)
+        prefix = "" if prefix == os.curdir else prefix + os.sep
+        files += [prefix + name for name in names if name[0] != "." and suffix(name).lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise DataError(f"{directory}: no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in this folder")
+    return sorted(files)
+
+
+def suffix(name: str) -> str:
+    """The extension of a path, with its dot.
+
+    >>> suffix("some.photo.JPG")
+    '.JPG'
+    """
+    return os.path.splitext(name)[1]  # noqa: PTH122 - a Path object for each of a million names takes seconds
+
+
+def lies_within(file: str, roots: tuple[str, ...]) -> bool:
+    """Whether a file lies in one of the folders when links are followed."""
+    real = os.path.realpath(file)
+    return any(real.startswith(os.path.join(os.path.realpath(root), "")) for root in roots)  # noqa: PTH118
+
+
+def outside(where: str, name: str, root: str) -> str:
+    """The message for a file outside its root."""
+    return f"{where}: {name} lies outside {root}; correct it, or allow it with dataset.allow_outside=true"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Two folders below a root in which an image and its mask have one name, but for the ending."""
+
+    images: str
+    masks: str
+    image_ending: str | None = None
+    """What follows the common name; None for any image extension."""
+    mask_ending: str | None = None
+    every_image_has_mask: bool = True
+    """If not, images without a mask are passed over."""
+
+    def pairs(self, root: Path) -> FilePairs:
+        """The pairs below a root, sorted by the image's name.
+
+        Raises:
+            DataError: a folder is missing or empty, two files have one name but for the ending, or an image has
+                no mask.
+        """
+        images, masks = root / self.images, root / self.masks
+        by_name = by_common_name(masks, self.mask_ending, "keep one of the two masks")
+        pairs = []
+        for name, image in by_common_name(images, self.image_ending, "rename one of the two").items():
+            mask = by_name.get(name)
+            if mask is not None:
+                pairs.append((f"{images}{os.sep}{image}", f"{masks}{os.sep}{mask}"))
+            elif self.every_image_has_mask:
+                raise DataError(
+                    f"{images / image}: no mask {masks / name}{self.mask_ending or '.png'}; add it, or move the "
+                    "image to the unlabelled images"
+                )
+        if not pairs:
+            raise DataError(f"{masks}: none of these masks has the name of an image in {images}")
+        return FilePairs(pairs)
+
+
+def by_common_name(directory: Path, ending: str | None, remedy: str) -> dict[str, str]:
+    """The image files below a folder by their names without the ending; files of another ending are left out."""
+    result: dict[str, str] = {}
+    for file in find_images(directory):
+        end = suffix(file) if ending is None else ending
+        if not file.endswith(end):
+            continue
+        name = file.removesuffix(end)
+        if name in result:
+            raise DataError(f"{directory / file}: {result[name]} has the same stem; {remedy}")
+        result[name] = file
+    if not result:
+        raise DataError(f"{directory}: no files ending in {ending}")
+    return result
