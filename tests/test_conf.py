@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Iterator
-from itertools import product
 from typing import Any
 
 import pytest
@@ -21,6 +20,8 @@ def composed(*overrides: str) -> DictConfig:
         config = compose("run", list(overrides))
         if OmegaConf.is_missing(config.dataset, "root"):
             config.dataset.root = "somewhere"
+        if OmegaConf.is_missing(config.encoder, "name"):
+            config.encoder.name = "resnet18"
         return config
 
 
@@ -47,7 +48,7 @@ def test_every_option_composes_and_binds_to_its_signature(choice):
     config = composed(choice)
     for name in ("model", "datamodule", "method", "logger", "trainer", "dataset", "inference"):
         node = config[name]
-        arguments = {str(key): value for key, value in node.items() if key != "_target_"}
+        arguments = {str(key): value for key, value in node.items() if key not in ("_target_", "_convert_")}
         passed = PASSED.get(name, set())
         assert not passed & set(arguments)
         target = get_object(node._target_)
@@ -64,11 +65,14 @@ def test_every_option_composes_and_binds_to_its_signature(choice):
         assert needed <= set(arguments) | passed
 
 
-@pytest.mark.parametrize(("encoder", "method"), list(product(GROUPS["encoder"], GROUPS["method"])))
+RESOLVED = [(name, "unimatch_v2") for name in GROUPS["encoder"]] + [("vits", name) for name in GROUPS["method"]]
+
+
+@pytest.mark.parametrize(("encoder", "method"), RESOLVED)
 def test_encoder_and_method_resolve_together(encoder, method):
     config = composed(f"encoder={encoder}", f"method={method}", "dataset=camvid")
     resolved = OmegaConf.to_container(config, resolve=True)
-    assert resolved["model"]["encoder"] == encoder
+    assert resolved["model"]["encoder"] == (encoder if encoder != "timm" else "resnet18")
     assert resolved["method"]["learning_rate"] == config.recipe.learning_rate
 
 

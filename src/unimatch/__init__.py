@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unimatch.errors import ConfigError, DataError, UnimatchError, WeightsError
     from unimatch.inference import Inference
     from unimatch.methods import Method, Supervised, UniMatchV2
-    from unimatch.models import SegmentationModel, build_encoder, load_model
+    from unimatch.models import SegmentationModel, build_encoder, load_model, load_official
 
 __all__ = [
     "ConfigError",
@@ -46,6 +46,7 @@ __all__ = [
     "digits",
     "folder",
     "load_model",
+    "load_official",
     "pascal",
 ]
 

@@ -54,7 +54,7 @@ def train(config: DictConfig) -> float:
     facts = RunFacts(
         method=choices["method"],
         dataset=choices["dataset"],
-        encoder=choices["encoder"],
+        encoder=config.encoder.name,
         seed=config.seed,
         labeled=len(data.labeled),
         unlabeled=len(data.unlabeled) if method.uses_unlabeled else 0,
@@ -85,6 +85,7 @@ def train(config: DictConfig) -> float:
         sum(parameter.numel() for parameter in model.parameters()) / 1e6,
         run_dir,
     )
+    log.info("%s", model.summary())
     trainer.fit(method, datamodule)
     if trainer.is_global_zero:
         print(report(run_dir))

@@ -83,6 +83,9 @@ def test_the_checkpoint_holds_tensors_and_plain_values_only(run):
         "num_classes": 11,
         "features": 8,
         "out_channels": [8, 9, 10, 11],
+        "position_embedding": None,
+        "options": {},
+        "lora": None,
     }
     assert checkpoint["global_step"] == 4
     assert read_checkpoint(run[0]).keys() == checkpoint.keys()

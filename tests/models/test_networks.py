@@ -40,6 +40,9 @@ def test_the_decoder_is_the_presets_unless_said_otherwise():
         "num_classes": 4,
         "features": 32,
         "out_channels": [32, 32, 32, 32],
+        "position_embedding": None,
+        "options": {},
+        "lora": None,
     }
     model = SegmentationModel("tiny", 4, features=6, out_channels=(5, 6, 7, 8))
     assert model.decoder.classify[2].weight.shape == (4, 6, 1, 1)

@@ -70,6 +70,8 @@ class Method(lightning.LightningModule, ABC):
         learning_rate: of the encoder.
         decoder_multiplier: the rest learns at ``learning_rate`` times this.
         weight_decay: of AdamW, on every parameter.
+        layer_decay: below 1, the encoder's layers learn the more slowly the nearer they are to the image
+            (:func:`unimatch.methods.optim.adamw`).
         ema_decay: the teacher's largest decay. Short runs want less than the published 0.996: the teacher lags by
             about ``1 / (1 - ema_decay)`` steps.
         freeze_batch_statistics: keep BatchNorm's running statistics as they are and train with them. With few
@@ -88,6 +90,7 @@ class Method(lightning.LightningModule, ABC):
         learning_rate: float = 5e-6,
         decoder_multiplier: float = 40.0,
         weight_decay: float = 0.01,
+        layer_decay: float = 1.0,
         ema_decay: float = 0.996,
         freeze_batch_statistics: bool = False,
         seed: int = 0,
@@ -96,12 +99,14 @@ class Method(lightning.LightningModule, ABC):
         super().__init__()
         if learning_rate <= 0:
             raise ConfigError(f"method.learning_rate={learning_rate}: must be above 0")
+        if not 0 < layer_decay <= 1:
+            raise ConfigError(f"method.layer_decay={layer_decay}: must be above 0 and at most 1")
         if not 0 <= ema_decay < 1:
             raise ConfigError(f"method.ema_decay={ema_decay}: must be at least 0 and below 1")
         self.student: SegmentationModel = model
         self.teacher: Teacher[SegmentationModel] = Teacher(model, ema_decay)
         self.learning_rate, self.decoder_multiplier = learning_rate, decoder_multiplier
-        self.weight_decay = weight_decay
+        self.weight_decay, self.layer_decay = weight_decay, layer_decay
         self.freeze_batch_statistics = freeze_batch_statistics
         self.seed = seed
         self.inference = inference or Inference()
@@ -184,6 +189,7 @@ class Method(lightning.LightningModule, ABC):
             learning_rate=self.learning_rate,
             decoder_multiplier=self.decoder_multiplier,
             weight_decay=self.weight_decay,
+            layer_decay=self.layer_decay,
         )
         scheduler = poly_schedule(optimizer, int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

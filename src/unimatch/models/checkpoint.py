@@ -30,7 +30,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> SegmentationModel:
-    """The trained model of a checkpoint, in eval mode on the CPU.
+    """The trained model of a checkpoint, in eval mode on the CPU; LoRA matrices are merged into its weights.
 
     Args:
         path: such as ``RUN/checkpoints/best.ckpt``.
@@ -46,4 +46,4 @@ def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher
         key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
     }
     model.load_state_dict(state)
-    return model.eval()
+    return model.merge_lora().eval()

@@ -1,13 +1,16 @@
 """Encoder and decoder as one model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from unimatch.errors import ConfigError
 from unimatch.models.dpt import DPTDecoder, size_of
-from unimatch.models.encoders import Encoder, build_encoder, find_preset
+from unimatch.models.encoders import Encoder, build_encoder
+from unimatch.models.lora import add_lora, merge_lora
+from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
 
 
 class SegmentationModel(nn.Module):
@@ -16,12 +19,23 @@ class SegmentationModel(nn.Module):
     Methods use its two halves, :meth:`encode` and :meth:`decode`, because Complementary Dropout acts between them.
 
     Args:
-        encoder: a preset's name (``vits``, ``vitb``, ``vitl``, ``vitg``, ``efficientnet_lite0``, ``tiny``).
+        encoder: a preset's name (:data:`unimatch.models.PRESETS`) or a timm model's.
         num_classes: number of classes C.
         weights: of the encoder: None for random ones, ``"pretrained"``, or a file
             (:func:`unimatch.models.build_encoder`).
-        features: width of the decoder's fusion blocks; None for the preset's.
-        out_channels: widths of the decoder's four levels; None for the preset's.
+        features: width of the decoder's fusion blocks; None for what suits the encoder
+            (:func:`unimatch.models.presets.decoder_widths`).
+        out_channels: widths of the decoder's four levels; None as for ``features``.
+        position_embedding: how the encoder's is resized, ``"dinov2"`` or ``"timm"``; None for the preset's.
+        options: further arguments of the timm model, such as ``{"drop_path_rate": 0.1}``.
+        freeze: train the decoder alone; the encoder stays in eval mode. Source: UniMatch V2, table 7.
+        gradient_checkpointing: recompute the encoder's activations in the backward pass: less memory, more time.
+        lora: rank of trainable matrices beside the encoder's attention layers, which are frozen with the rest of the
+            encoder; None to train the encoder itself.
+
+    Raises:
+        ConfigError: settings that cannot work, see :func:`unimatch.models.build_encoder`.
+        WeightsError: see there.
 
     >>> import torch
     >>> SegmentationModel("tiny", num_classes=11)(torch.zeros(2, 3, 48, 48)).shape
@@ -38,22 +52,55 @@ class SegmentationModel(nn.Module):
         weights: str | Path | None = None,
         features: int | None = None,
         out_channels: Sequence[int] | None = None,
+        position_embedding: PositionRule | None = None,
+        options: Mapping[str, Any] | None = None,
+        freeze: bool = False,
+        gradient_checkpointing: bool = False,
+        lora: int | None = None,
     ) -> None:
         super().__init__()
         if num_classes < 2:
             raise ConfigError(f"model.num_classes={num_classes}: at least two classes are needed")
-        preset = find_preset(encoder)
+        if freeze and (lora is not None or gradient_checkpointing):
+            raise ConfigError("encoder.freeze: a frozen encoder has no use for encoder.lora or gradient_checkpointing")
+        if lora is not None and lora < 1:
+            raise ConfigError(f"encoder.lora={lora}: the rank must be at least 1, or null for none")
         self.name = encoder
         self.num_classes = num_classes
-        self.features = features or preset.features
-        self.out_channels = tuple(out_channels or preset.out_channels)
-        self.encoder = build_encoder(encoder, weights)
+        self.options = dict(options or {})
+        self.freeze, self.lora = freeze, lora
+        self.encoder = build_encoder(encoder, weights, position_embedding=position_embedding, options=options)
+        if gradient_checkpointing:
+            self.encoder.checkpoint_gradients()
+        if freeze:
+            self.encoder.requires_grad_(False).eval()
+        if lora is not None:
+            self.encoder.requires_grad_(False)
+            add_lora(self.encoder.body, lora)
+        preset, fitting = PRESETS.get(encoder), decoder_widths(self.encoder.widths)
+        self.features = features or (preset and preset.features) or fitting[0]
+        self.out_channels = tuple(out_channels or (preset and preset.out_channels) or fitting[1])
         self.decoder = DPTDecoder(
             self.encoder.widths,
             self.encoder.strides,
             features=self.features,
             out_channels=self.out_channels,
             num_classes=num_classes,
+        )
+
+    def summary(self) -> str:
+        """What was chosen for this encoder, in one line."""
+        encoder = self.encoder
+        levels = getattr(encoder, "levels", None)
+        blocks = f"blocks {', '.join(map(str, levels))}" if levels and len(set(encoder.strides)) == 1 else "four stages"
+        return (
+            f"encoder {self.name}: {blocks}, widths {list(encoder.widths)}, strides {list(encoder.strides)}"
+            + (
+                f", position embedding resized by {encoder.position_embedding}'s rule"
+                * bool(encoder.position_embedding)
+            )
+            + f"; decoder of widths {list(self.out_channels)}, fusion blocks of {self.features}"
+            + ("; the encoder is frozen" if self.freeze else f"; LoRA of rank {self.lora}" if self.lora else "")
         )
 
     def description(self) -> dict[str, object]:
@@ -63,12 +110,29 @@ class SegmentationModel(nn.Module):
             "num_classes": self.num_classes,
             "features": self.features,
             "out_channels": list(self.out_channels),
+            "position_embedding": self.encoder.position_embedding,
+            "options": self.options,
+            "lora": self.lora,
         }
 
     @property
     def size_multiple(self) -> int:
         """Image sides must be multiples of this."""
         return self.encoder.size_multiple
+
+    def train(self, mode: bool = True) -> "SegmentationModel":
+        """Training mode, except for a frozen encoder."""
+        super().train(mode)
+        if self.freeze:
+            self.encoder.eval()
+        return self
+
+    def merge_lora(self) -> "SegmentationModel":
+        """Work LoRA's matrices into the encoder's weights, in place: the same results from a plain model."""
+        if self.lora is not None:
+            merge_lora(self.encoder.body)
+            self.lora = None
+        return self
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> four feature levels (B, D_l, h_l, w_l).

@@ -35,12 +35,12 @@ def load_weights_file(module: nn.Module, path: Path) -> None:
     """Load a weights file into a module; every tensor of the module must be in the file, of the same shape.
 
     The file may hold more, such as a classifier that the module does not have. Step counters of BatchNorm may
-    be missing.
+    be missing. DINOv2 files may have the authors' names (:func:`timm_names`).
 
     Raises:
         WeightsError: names the keys that are missing or of another shape.
     """
-    given, wanted = read_state_dict(path), module.state_dict()
+    given, wanted = timm_names(read_state_dict(path)), module.state_dict()
     missing = [key for key in wanted if key not in given and not key.endswith("num_batches_tracked")]
     shapes = [
         f"{key}: {tuple(given[key].shape)} in the file, {tuple(value.shape)} in the model"
@@ -56,6 +56,26 @@ def load_weights_file(module: nn.Module, path: Path) -> None:
             + listed(f"{len(extra)} keys of the file are not the encoder's", extra)
         )
     module.load_state_dict({key: given[key] for key in wanted if key in given}, strict=False)
+
+
+def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of DINOv2 under timm's names, whether they had those or the authors'; others as they are.
+
+    ViT-g's feed-forward layers are called ``w12`` and ``w3`` by the authors, ``fc1`` and ``fc2`` by timm. With
+    registers, the authors add the class token's position at run time, and timm has added it in the file.
+
+    >>> sorted(timm_names({"blocks.0.mlp.w12.bias": torch.zeros(2), "blocks.0.mlp.w3.bias": torch.zeros(1)}))
+    ['blocks.0.mlp.fc1.bias', 'blocks.0.mlp.fc2.bias']
+    """
+    state = dict(state)
+    if "register_tokens" in state:
+        positions = state["pos_embed"]  # (1, 1 + patches, D)
+        state["reg_token"] = state.pop("register_tokens")
+        state["cls_token"] = state["cls_token"] + positions[:, :1]
+        state["pos_embed"] = positions[:, 1:]
+    if any(".mlp.w12." in key for key in state):
+        state = {key.replace(".mlp.w12.", ".mlp.fc1.").replace(".mlp.w3.", ".mlp.fc2."): state[key] for key in state}
+    return state
 
 
 def listed(title: str, keys: list[str], limit: int = 8) -> str:

@@ -1,0 +1,80 @@
+"""``python -m unimatch.convert official.pth out.ckpt``: a published UniMatch V2 checkpoint becomes one of ours."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unimatch.data.catalog import distinct_colors
+from unimatch.errors import UnimatchError, WeightsError
+from unimatch.models.checkpoint import PREFIXES
+from unimatch.models.official import OfficialWeights, read_official
+
+
+def convert(official: Path, output: Path) -> list[OfficialWeights]:
+    """Write student and teacher of a published checkpoint as a checkpoint that :func:`unimatch.load_model` reads.
+
+    Args:
+        official: the authors' file.
+        output: the new one; its folder must exist, it itself must not.
+
+    Returns:
+        What was read, the student's and the teacher's.
+
+    Raises:
+        WeightsError: the file is not such a checkpoint, or the output cannot be written.
+    """
+    if output.exists():
+        raise WeightsError(f"{output}: exists already; remove it or name another")
+    if not output.parent.is_dir():
+        raise WeightsError(f"{output}: there is no folder {output.parent}")
+    state: dict[str, Tensor] = {}
+    both = []
+    for which in ("student", "teacher"):
+        weights = read_official(official, which)
+        state.update({PREFIXES[which] + name: tensor for name, tensor in weights.state.items()})
+        both.append(weights)
+    description = both[0].description
+    if description != both[1].description:
+        raise WeightsError(f"{official}: student and teacher differ in size")
+    classes = description["num_classes"]
+    torch.save(
+        {
+            "unimatch_model": description,
+            "state_dict": state,
+            "unimatch_run": {
+                "config": {},
+                "classes": [f"class {number}" for number in range(classes)],
+                "palette": [list(color) for color in distinct_colors(classes)],
+            },
+        },
+        output,
+    )
+    return both
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Convert, print what matched; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m unimatch.convert",
+        description="Make a published UniMatch V2 checkpoint one of ours, which load_model and the commands read.",
+    )
+    parser.add_argument("official", type=Path, help="the authors' checkpoint, such as best.pth")
+    parser.add_argument("output", type=Path, help="the checkpoint to write, such as ade20k_vitb.ckpt")
+    options = parser.parse_args(arguments)
+    try:
+        both = convert(options.official, options.output)
+    except UnimatchError as error:
+        print(f"unimatch: {error}", file=sys.stderr)
+        return 2
+    for weights in both:
+        print(weights.report)
+    print(f"written: {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
