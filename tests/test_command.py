@@ -3,8 +3,9 @@ import sys
 
 import pytest
 from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from unimatch.command import check_overrides, config_groups, exit_on_user_error, flat_keys
+from unimatch.command import check_overrides, config_groups, exit_on_user_error, flat_keys, quote_fractions
 from unimatch.errors import ConfigError, DataError
 
 
@@ -53,6 +54,24 @@ def test_a_key_of_another_option_is_an_error():
 def test_an_override_that_cannot_be_read_is_one_message():
     with pytest.raises(ConfigError):
         check_overrides("run", ["seed=[0"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("dataset.split=1_16", "dataset.split='1_16'"),
+        ("dataset.split=1_16,1_8,all", "dataset.split='1_16','1_8',all"),
+        ("dataset.split='1_16'", "dataset.split='1_16'"),
+        ("dataset.split=366", "dataset.split=366"),
+        ("trainer.max_steps=10_000", "trainer.max_steps=10_000"),
+        ("dataset.split=scene_1_16", "dataset.split=scene_1_16"),
+    ],
+)
+def test_fractions_reach_hydra_as_text(argument, expected):
+    assert quote_fractions(argument) == expected
+    parsed = OverridesParser.create().parse_override(expected)
+    if "split" in argument and not parsed.is_sweep_override():
+        assert str(parsed.value()) == argument.partition("=")[2].strip("'")
 
 
 def test_groups_come_from_the_files():

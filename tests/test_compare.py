@@ -73,3 +73,15 @@ def test_places_without_runs_are_refused_by_name(tmp_path, capsys, broken):
 
 def test_spread_of_one_value_is_the_value():
     assert spread([3.14159], digits=2) == "3.14"
+
+
+def test_a_run_that_repeats_a_published_one_stands_beside_it(tmp_path):
+    published = {"dataset": "pascal", "encoder": "vitb", "split": "366"}
+    write_run(tmp_path / "a", seed=0, teacher=88.0, tau=0.95, **published)
+    write_run(tmp_path / "b", seed=0, teacher=87.0, tau=0.5, **published)
+    lines = table(load_runs([tmp_path])).splitlines()
+    assert lines[0].split("|")[-2].strip() == "published"
+    ours, other = (line.split("|") for line in lines[2:])
+    assert ours[-2].strip() == "88.9 (table01)"
+    assert other[-2].strip() == "-"
+    assert "366" in [cell.strip() for cell in ours]

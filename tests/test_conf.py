@@ -43,6 +43,16 @@ PASSED = {
 }
 
 
+def signatures_of(target: Any) -> list[inspect.Signature]:
+    """Of a function or a class, and of the base classes to which its ``**options`` go."""
+    found = []
+    for owner in getattr(target, "__mro__", [target]):
+        found.append(inspect.signature(owner))
+        if not any(p.kind is p.VAR_KEYWORD for p in found[-1].parameters.values()):
+            break
+    return found
+
+
 @pytest.mark.parametrize("choice", EACH)
 def test_every_option_composes_and_binds_to_its_signature(choice):
     config = composed(choice)
@@ -52,9 +62,7 @@ def test_every_option_composes_and_binds_to_its_signature(choice):
         passed = PASSED.get(name, set())
         assert not passed & set(arguments)
         target = get_object(node._target_)
-        signatures = [inspect.signature(target)]
-        if any(p.kind is p.VAR_KEYWORD for p in signatures[0].parameters.values()):
-            signatures.append(inspect.signature(target.__mro__[1]))  # **options go to the base class
+        signatures = signatures_of(target)
         known = {key for signature in signatures for key in signature.parameters}
         assert set(arguments) <= known, f"{choice}: {node._target_} does not take {set(arguments) - known}"
         needed = {
@@ -113,3 +121,9 @@ def test_packages_name_every_folder():
     modules = {".".join(p.parent.relative_to(root / "src").parts) for p in (root / "src").rglob("__init__.py")}
     assert folders | modules | {"unimatch.conf"} == listed
     assert folders | {"unimatch.conf", "unimatch"} == set(setup["options.package_data"])
+
+
+def test_figure_4():
+    for name, expected in {"a": (1, "independent"), "b": (2, "none"), "c": (2, "independent")}.items():
+        method = composed(f"method=figure4{name}").method
+        assert (method.strong_views, method.channel_dropout) == expected

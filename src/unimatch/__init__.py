@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     )
     from unimatch.errors import ConfigError, DataError, UnimatchError, WeightsError
     from unimatch.inference import Inference
-    from unimatch.methods import Method, Supervised, UniMatchV2
+    from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2
     from unimatch.models import SegmentationModel, build_encoder, load_model, load_official
 
 __all__ = [
     "ConfigError",
     "DataError",
+    "FixMatch",
     "Inference",
     "Method",
     "SegmentationData",
     "SegmentationModel",
     "SemiSupervisedDataModule",
     "Supervised",
+    "UniMatchV1",
     "UniMatchV2",
     "UnimatchError",
     "WeightsError",

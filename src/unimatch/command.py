@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
@@ -36,6 +37,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 return task(config)
 
         def main() -> None:
+            sys.argv[1:] = [quote_fractions(argument) for argument in sys.argv[1:]]
             with exit_on_user_error():
                 check_overrides(config_name, sys.argv[1:])
             hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
@@ -43,6 +45,20 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
         return main
 
     return decorate
+
+
+def quote_fractions(argument: str) -> str:
+    """Quote fractions such as ``1_16`` in ``KEY.split=1_16,1_8``: Hydra would read the whole number 116.
+
+    >>> quote_fractions("dataset.split=1_16,all")
+    "dataset.split='1_16',all"
+    """
+    key, equals, value = argument.partition("=")
+    return (
+        key + equals + re.sub(r"(?<![\w'\"])\d+_\d+(?![\w'\"])", r"'\g<0>'", value)
+        if key.endswith("split")
+        else argument
+    )
 
 
 class exit_on_user_error:  # noqa: N801 - reads as a statement

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from unimatch.errors import DataError
+from unimatch.published import find_published
 
 COLUMNS = {
     "teacher/miou": "teacher",
@@ -91,14 +92,19 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
-    """The comparison as a Markdown table: a row per method and setting, seeds together."""
+    """The comparison as a Markdown table: a row per method and setting, seeds together.
+
+    Where a run repeats a published one, the published mIoU and its source stand in a last column.
+    """
     groups = group_runs(runs)
     settings = differing_settings(groups)
-    header = [*IDENTITY, *settings, "seeds", *COLUMNS.values()]
+    found = [find_published(group[0], group[0]["settings"]) for group in groups]
+    split = ["split"] if any(run.get("split") for run in runs) else []
+    header = [*IDENTITY, *split, *settings, "seeds", *COLUMNS.values(), *(["published"] if any(found) else [])]
     rows = []
-    for group in groups:
+    for group, known in zip(groups, found, strict=True):
         first = group[0]
-        row = [str(first.get(name, "?")) for name in IDENTITY]
+        row = [str(first.get(name, "?")) for name in IDENTITY] + [str(first.get(name) or "-") for name in split]
         row += [first["settings"].get(name, "-").strip('"') for name in settings]
         row.append(
             ",".join(str(run.get("seed", "?")) for run in group)
@@ -107,6 +113,8 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
         for key in COLUMNS:
             values = [float(run[key]) for run in group if run.get(key) is not None]
             row.append(spread(values, digits=0 if key == "seconds" else 1) if values else "-")
+        if any(found):
+            row.append(f"{known.miou:.1f} ({known.source})" if known else "-")
         rows.append(row)
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = [

@@ -58,6 +58,8 @@ def train(config: DictConfig) -> float:
         seed=config.seed,
         labeled=len(data.labeled),
         unlabeled=len(data.unlabeled) if method.uses_unlabeled else 0,
+        split=config.dataset.get("split"),
+        experiment=choices.get("experiment"),
         config=plain(config),
     )
     trainer: lightning.Trainer = build(

@@ -33,19 +33,19 @@ class LabeledBatch(TypedDict):
 
 
 class UnlabeledBatch(TypedDict):
-    """Three views of each unlabelled image, all of the same crop."""
+    """One weak and one or two strong views of each unlabelled image, all of the same crop."""
 
     weak: Tensor
     """(B, 3, H, W) float, normalised: the weak view ``w``."""
     strong1: Tensor
     """(B, 3, H, W) float, normalised: the strong view ``s1``, before CutMix."""
-    strong2: Tensor
-    """(B, 3, H, W) float, normalised: the strong view ``s2``, before CutMix."""
+    strong2: NotRequired[Tensor]
+    """(B, 3, H, W) float, normalised: the strong view ``s2``, before CutMix, for methods with two."""
     valid: Tensor
     """(B, H, W) bool, False where the crop padded the image."""
     box1: Tensor
     """(B, 4) int64, CutMix box of ``s1`` as (top, left, bottom, right); empty (zeros) for no box."""
-    box2: Tensor
+    box2: NotRequired[Tensor]
     """(B, 4) int64, the same for ``s2``."""
     truth: Tensor
     """(B, H, W) int64, the mask where it is known, else :data:`UNKNOWN_TRUTH`. Only ever measured against."""
@@ -58,6 +58,8 @@ class TrainBatch(TypedDict):
 
     labeled: LabeledBatch
     unlabeled: NotRequired[UnlabeledBatch]
+    partner: NotRequired[UnlabeledBatch]
+    """A second unlabelled batch to paste from, for methods whose CutMix asks for one."""
 
 
 class EvaluationSample(TypedDict):

@@ -138,3 +138,18 @@ def test_result_shares_no_memory_with_the_input():
     (mixed,) = cutmix(torch.tensor([[0, 0, 2, 2], [0, 0, 0, 0]]), labels)
     mixed += 1
     assert labels.sum() == 0
+
+
+@given(batches())
+@property_test
+def test_a_second_batch_is_pasted_from_image_by_image(drawn):
+    boxes, height, width = drawn
+    batch = len(boxes)
+    own, other = torch.rand(2, batch, 3, height, width, generator=torch.Generator().manual_seed(batch))
+    (mixed,) = cutmix(boxes, own, partner=[other])
+    for i in range(batch):
+        top, left, bottom, right = boxes[i].tolist()
+        for row in range(height):
+            for column in range(width):
+                inside = top <= row < bottom and left <= column < right
+                assert torch.equal(mixed[i, :, row, column], (other if inside else own)[i, :, row, column])

@@ -198,3 +198,11 @@ def test_the_labelled_views_box_has_its_probability():
         view = LabeledView(16, strong=StrongAugmentation(), cutmix=probability)
         drawn = [view(np.random.default_rng(i), image, mask)["box"] for i in range(20)]
         assert sum(bool(box.any()) for box in drawn) == boxes
+
+
+def test_one_strong_view_is_the_first_of_two():
+    image, mask = coded_pair(0, 30, 40)
+    one = UnlabeledViews(24, strong_views=1)(seeded(5), image, mask)
+    two = UnlabeledViews(24)(seeded(5), image, mask)
+    assert set(two) - set(one) == {"strong2", "box2"}
+    assert all(torch.equal(one[name], two[name]) for name in one)

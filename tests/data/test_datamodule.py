@@ -331,3 +331,27 @@ def test_setup_reads_the_data_once(scenes, monkeypatch):
     module.setup("fit")
     module.setup("fit")
     assert len(calls) == 1
+
+
+def test_a_method_gets_as_many_strong_views_as_it_asks_for(scenes):
+    module = make_module(scenes, uses_unlabeled=True)
+    module.trainer.lightning_module.strong_views = 1
+    one = training_batches(module)
+    two = training_batches(make_module(scenes, uses_unlabeled=True))
+    assert not {"strong2", "box2"} & set(one[0]["unlabeled"])
+    for a, b in zip(one, two, strict=True):
+        assert_same(a["unlabeled"], {name: b["unlabeled"][name] for name in a["unlabeled"]})
+
+
+def test_a_partner_is_a_second_unlabeled_batch_in_another_order(scenes):
+    module = make_module(scenes, uses_unlabeled=True)
+    module.trainer.lightning_module.uses_partner = True
+    with_partner = training_batches(module, epochs=2)
+    without = training_batches(make_module(scenes, uses_unlabeled=True), epochs=2)
+    assert_same_batches([{k: v for k, v in batch.items() if k != "partner"} for batch in with_partner], without)
+    own = torch.cat([batch["unlabeled"]["index"] for batch in with_partner[:4]]).tolist()
+    other = torch.cat([batch["partner"]["index"] for batch in with_partner[:4]]).tolist()
+    assert len(set(other)) == len(other) == 16
+    assert own != other
+    assert with_partner[0]["partner"]["weak"].shape == with_partner[0]["unlabeled"]["weak"].shape
+    assert module.on_after_batch_transfer(with_partner[0], 0)["partner"]["weak"].dtype == torch.float32

@@ -1,13 +1,14 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from unimatch.methods.losses import consistency_loss, cross_entropy, mask_ratio
+from unimatch.methods.losses import consistency_loss, cross_entropy, mask_ratio, ohem_cross_entropy
 
 CLASSES = 3
 SHAPES = [(2,), (2, 5), (2, 4, 5)]  # image classes, a line, masks
@@ -156,3 +157,52 @@ def test_losses_of_low_precision_logits_are_computed_in_float32(dtype):
     for loss in (cross_entropy(logits, label), consistency_loss(logits, label, ones, ones > 0, tau=0.5)):
         assert loss.dtype == torch.float32
         assert loss.item() == pytest.approx(exact, rel=1e-5)
+
+
+def slow_ohem(logits, target, threshold, min_kept):
+    """Sort the counted pixels by the probability of their true class and keep the hard ones."""
+    pixels = []
+    for values, label in zip(logits, target, strict=True):
+        if label != 255:
+            surprise = slow_cross_entropy_of_pixel(values, label)
+            pixels.append((math.exp(-surprise), surprise))
+    pixels.sort()
+    if not pixels:
+        return 0.0
+    if min_kept == 0 or min_kept > len(pixels):
+        kept = pixels
+    else:
+        limit = max(threshold, pixels[min_kept - 1][0])
+        kept = [pixel for pixel in pixels if pixel[0] <= limit]
+    return sum(surprise for _, surprise in kept) / len(kept)
+
+
+@given(pixels, st.integers(0, 2**12 - 1), st.sampled_from([0.05, 0.3, 0.7, 0.95]), st.integers(0, 14))
+@settings(max_examples=300, deadline=None)
+def test_ohem_equals_a_loop(some, ignored, threshold, min_kept):
+    logits, label, _, _ = columns_of(some)
+    target = [255 if ignored >> number & 1 else int(value) for number, value in enumerate(label[0])]
+    found = ohem_cross_entropy(logits, torch.tensor(target)[None], threshold=threshold, min_kept=min_kept)
+    probabilities = [
+        math.exp(-slow_cross_entropy_of_pixel(values, value))
+        for values, value in zip(logits[0].T.tolist(), target, strict=True)
+        if value != 255
+    ]
+    # Two pixels nearly as hard as each other or as the threshold may fall on either side of it.
+    near = sorted([*probabilities, threshold])
+    assume(all(b - a > 1e-5 or b == a for a, b in pairwise(near)))
+    expected = slow_ohem(logits[0].T.tolist(), target, threshold, min_kept)
+    assert found.item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_ohem_gives_easy_pixels_no_gradient_and_zero_where_all_are_ignored():
+    logits = torch.tensor([[[9.0, 0.1, 0.2], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]).requires_grad_()
+    target = torch.zeros(1, 3, dtype=torch.int64)
+    ohem_cross_entropy(logits, target, threshold=0.7, min_kept=1).backward()
+    assert not logits.grad[0, :, 0].any()
+    assert logits.grad[0, :, 1:].abs().sum(0).all()
+    logits.grad = None
+    loss = ohem_cross_entropy(logits, torch.full((1, 3), 255), threshold=0.7, min_kept=1)
+    loss.backward()
+    assert loss.item() == 0
+    assert not logits.grad.any()

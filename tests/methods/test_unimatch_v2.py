@@ -1,148 +1,89 @@
 import copy
 
-import numpy as np
 import pytest
 import torch
+from slow_methods import (
+    CLASSES,
+    SIZE,
+    assert_losses_equal,
+    make_batch,
+    make_semi_supervised,
+    slow_consistency,
+    slow_cutmix,
+    slow_drop,
+    slow_mask_ratio,
+    slow_pseudo_labels,
+    slow_supervised,
+    threshold_between,
+)
 
-from unimatch import ConfigError, SegmentationModel, UniMatchV2
-from unimatch.models.dropout import complementary_masks
-
-CLASSES, SIZE = 4, 40
-BOXES1 = [[2, 3, 12, 20], [0, 0, 40, 5], [0, 0, 0, 0], [5, 0, 6, 40]]
-BOXES2 = [[0, 0, 0, 0], [10, 10, 40, 40], [1, 2, 20, 9], [0, 0, 0, 0]]
+from unimatch import ConfigError, UniMatchV2
+from unimatch.models.dropout import channel_masks
 
 
 def make_method(**options):
-    torch.manual_seed(0)
-    model = SegmentationModel("tiny", CLASSES, features=8, out_channels=(8, 8, 8, 8))
-    method = UniMatchV2(model, **options)
-    # A teacher unlike the student, with some pixels of each class, sure of some and unsure of others.
-    torch.manual_seed(1)
-    teacher = method.teacher.model
-    teacher.load_state_dict(SegmentationModel("tiny", CLASSES, features=8, out_channels=(8, 8, 8, 8)).state_dict())
-    classifier = teacher.decoder.classify[2]
-    with torch.no_grad():
-        logits = teacher(make_batch(4)["unlabeled"]["weak"]).transpose(0, 1).flatten(1)  # (C, N)
-        mean, spread = logits.mean(1), logits.std(1) / 2
-        classifier.weight.div_(spread.view(-1, 1, 1, 1))
-        classifier.bias.sub_(mean).div_(spread)
-    return method
+    return make_semi_supervised(UniMatchV2, **options)
 
 
-def make_batch(images, validity="all", seed=0):
-    source = torch.Generator().manual_seed(seed)
-
-    def pictures():
-        # Coarse noise, whose features differ from place to place.
-        cells = torch.randn(images, 3, SIZE // 4, SIZE // 4, generator=source)
-        return cells.repeat_interleave(4, 2).repeat_interleave(4, 3)
-
-    mask = torch.randint(0, CLASSES, (images, SIZE, SIZE), generator=source)
-    mask[torch.rand(mask.shape, generator=source) < 0.2] = 255
-    valid = torch.ones(images, SIZE, SIZE, dtype=torch.bool)
-    if validity == "partly":
-        valid[0, :, 15:] = False
-        valid[-1, 9:] = False
-    elif validity == "none":
-        valid[:] = False
-    return {
-        "labeled": {"image": pictures(), "mask": mask, "index": torch.arange(images)},
-        "unlabeled": {
-            "weak": pictures(),
-            "strong1": pictures(),
-            "strong2": pictures(),
-            "valid": valid,
-            "box1": torch.tensor(BOXES1[:images]),
-            "box2": torch.tensor(BOXES2[:images]),
-            "truth": torch.full((images, SIZE, SIZE), 255),
-            "index": torch.arange(images),
-        },
-    }
-
-
-def slow_pseudo_labels(teacher, weak):
-    labels, confidences = [], []
-    for image in weak:
-        with torch.no_grad():
-            logits = teacher(image[None])[0].double().numpy()
-        odds = np.exp(logits - logits.max(0))
-        p = odds / odds.sum(0)
-        labels.append(p.argmax(0))
-        confidences.append(p.max(0))
-    return torch.from_numpy(np.stack(labels)), torch.from_numpy(np.stack(confidences))
-
-
-def slow_cutmix(boxes, tensor):
-    mixed = tensor.clone()
-    for i, (top, left, bottom, right) in enumerate(boxes.tolist()):
-        for row in range(top, bottom):
-            for column in range(left, right):
-                mixed[i, ..., row, column] = tensor[len(tensor) - 1 - i, ..., row, column]
-    return mixed
-
-
-def slow_drop(level, mask):
-    images = []
-    for features, factors in zip(level.unbind(), mask.flatten(1).tolist(), strict=True):
-        images.append(torch.stack([channel * factor for channel, factor in zip(features, factors, strict=True)]))
-    return torch.stack(images)
-
-
-def slow_sum_of_cross_entropy(logits, label, counted):
-    total = torch.zeros(())
-    for image, labels, here in zip(logits, label, counted, strict=True):
-        surprise = image.logsumexp(0) - image  # (C, H, W)
-        for k in range(CLASSES):
-            total = total + surprise[k][(labels == k) & here].sum()
-    return total
-
-
-def slow_losses(student, teacher, batch, *, tau, loss_weight, keep_ratio, seed):
+def slow_losses(
+    student,
+    teacher,
+    batch,
+    *,
+    tau,
+    seed,
+    loss_weight=1.0,
+    keep_ratio=0.5,
+    views=2,
+    kind="complementary",
+    at="encoder",
+    student_labels=False,
+):
     """Section 1 of the specification, by loops over images, pixels and channels."""
     x, y = batch["labeled"]["image"], batch["labeled"]["mask"]
-    unlabeled = batch["unlabeled"]
-    v = unlabeled["valid"]
-    q, c = slow_pseudo_labels(teacher, unlabeled["weak"])
+    own, other = batch["unlabeled"], batch.get("partner")
+    labeler = copy.deepcopy(student).eval() if student_labels else teacher
+    q, c = slow_pseudo_labels(labeler, own["weak"])
+    v = own["valid"]
+    q_other, c_other = slow_pseudo_labels(labeler, other["weak"]) if other else (None, None)
+    loss_x = slow_supervised(student(x), y)
 
-    loss_x = slow_sum_of_cross_entropy(student(x), y, y != 255) / max(int((y != 255).sum()), 1)
+    strong = [
+        slow_cutmix(own[f"box{k}"], own[f"strong{k}"], other and other[f"strong{k}"]) for k in range(1, views + 1)
+    ]
+    levels = student.encode(torch.cat(strong))
+    generator = torch.Generator().manual_seed(seed)
+    if kind != "none":
+        widths = [level.shape[1] for level in levels] if at == "encoder" else [student.features]
+        masks = channel_masks(
+            len(x),
+            widths,
+            views=views,
+            complementary=kind == "complementary",
+            keep_ratio=keep_ratio,
+            generator=generator,
+        )
+        if at == "encoder":
+            levels = [slow_drop(level, mask) for level, mask in zip(levels, masks, strict=True)]
+        else:
+            classifier = student.decoder.classify[2]
+            hook = classifier.register_forward_pre_hook(lambda module, inputs: (slow_drop(inputs[0], masks[0]),))
+    logits = student.decode(levels, (SIZE, SIZE)).split(len(x))
+    if at == "classifier":
+        hook.remove()
 
-    views = [slow_cutmix(unlabeled[f"box{k}"], unlabeled[f"strong{k}"]) for k in (1, 2)]
-    features = student.encode(torch.cat(views))
-    masks = complementary_masks(
-        len(x),
-        [level.shape[1] for level in features],
-        generator=torch.Generator().manual_seed(seed),
-        keep_ratio=keep_ratio,
-    )
-    dropped = [slow_drop(level, mask) for level, mask in zip(features, masks, strict=True)]
-    logits = student.decode(dropped, (SIZE, SIZE))
-
-    loss_s = []
-    for k, view in ((1, logits[: len(x)]), (2, logits[len(x) :])):
-        qk, ck, vk = (slow_cutmix(unlabeled[f"box{k}"], tensor) for tensor in (q, c, v))
-        loss_s.append(slow_sum_of_cross_entropy(view, qk, (ck >= tau) & vk) / max(int(vk.sum()), 1))
-    total = (loss_x + loss_weight * (loss_s[0] + loss_s[1]) / 2) / 2
-    valid = int(v.sum())
+    loss_s = 0.0
+    for k in range(1, views + 1):
+        box = own[f"box{k}"]
+        qk, ck = slow_cutmix(box, q, q_other), slow_cutmix(box, c, c_other)
+        vk = slow_cutmix(box, v, other and other["valid"])
+        loss_s = loss_s + slow_consistency(logits[k - 1], qk, ck, vk, tau) / views
     return {
-        "total": total,
+        "total": (loss_x + loss_weight * loss_s) / 2,
         "loss_x": loss_x,
-        "loss_s": (loss_s[0] + loss_s[1]) / 2,
-        "mask_ratio": torch.tensor(int(((c >= tau) & v).sum()) / valid if valid else 0.0),
+        "loss_s": loss_s,
+        "mask_ratio": slow_mask_ratio(c, v, tau),
     }, (q, c)
-
-
-def threshold_between(confidence):
-    # Half of the pixels pass, and no confidence is so near that rounding could decide.
-    ordered = confidence.flatten().sort().values
-    middle = ordered[int(0.4 * len(ordered)) : int(0.6 * len(ordered))]
-    widest = middle.diff().argmax()
-    return float((middle[widest] + middle[widest + 1]) / 2)
-
-
-def assert_same_gradients(student, slow):
-    for (name, fast), other in zip(student.named_parameters(), slow.parameters(), strict=True):
-        scale = other.grad.abs().max().item()
-        torch.testing.assert_close(fast.grad, other.grad, rtol=1e-3, atol=1e-4 * scale + 1e-7, msg=name)
 
 
 @pytest.mark.parametrize(
@@ -162,32 +103,59 @@ def test_losses_and_gradients_equal_a_slow_version(images, validity, loss_weight
     slow_student, slow_teacher = copy.deepcopy(method.student), copy.deepcopy(method.teacher)
 
     losses = method.losses(batch, torch.Generator().manual_seed(5))
-    losses.total.backward()
     expected, (q, c) = slow_losses(
-        slow_student,
-        slow_teacher,
-        batch,
-        tau=method.tau,
-        loss_weight=loss_weight,
-        keep_ratio=keep_ratio,
-        seed=5,
+        slow_student, slow_teacher, batch, tau=method.tau, loss_weight=loss_weight, keep_ratio=keep_ratio, seed=5
     )
-    expected["total"].backward()
-
-    assert losses.total.item() == pytest.approx(expected["total"].item(), rel=1e-5)
-    assert losses.parts.keys() == {"loss_x", "loss_s", "mask_ratio"}
-    for name, value in losses.parts.items():
-        assert value.item() == pytest.approx(float(expected[name].detach()), rel=1e-5), name
+    assert_losses_equal(method, losses, expected, slow_student)
     assert losses.pseudo.tau == method.tau
     assert torch.equal(losses.pseudo.label, q)
     torch.testing.assert_close(losses.pseudo.confidence.double(), c, atol=1e-5, rtol=1e-5)
     assert torch.equal(losses.pseudo.valid, batch["unlabeled"]["valid"])
-    assert_same_gradients(method.student, slow_student)
 
     # The scenes are such that every part of the method matters.
     assert (expected["loss_s"].item() > 0.05) is (validity != "none")
     assert validity == "none" or 0.2 < expected["mask_ratio"].item() < 0.8
     assert len(q.unique()) == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("options", "slow"),
+    [
+        ({"strong_views": 1, "channel_dropout": "independent"}, {"views": 1, "kind": "independent"}),
+        ({"channel_dropout": "none"}, {"kind": "none"}),
+        ({"channel_dropout": "independent"}, {"kind": "independent"}),
+        ({"dropout_at": "classifier"}, {"at": "classifier"}),
+        ({"pseudo_labels_from": "student"}, {"student_labels": True}),
+        ({"cutmix_partner": "second_batch"}, {}),
+    ],
+    ids=["figure4a", "figure4b", "figure4c", "table12", "table10", "second_batch"],
+)
+def test_ablations_equal_a_slow_version(options, slow):
+    method = make_method(**options)
+    batch = make_batch(3, "partly", partner="cutmix_partner" in options)
+    labeler = copy.deepcopy(method.student).eval() if slow.get("student_labels") else method.teacher
+    weak = torch.cat([batch[part]["weak"] for part in ("unlabeled", "partner") if part in batch])
+    method.tau = threshold_between(slow_pseudo_labels(labeler, weak)[1])
+    slow_student, slow_teacher = copy.deepcopy(method.student), copy.deepcopy(method.teacher)
+    losses = method.losses(batch, torch.Generator().manual_seed(5))
+    expected, _ = slow_losses(slow_student, slow_teacher, batch, tau=method.tau, seed=5, **slow)
+    assert_losses_equal(method, losses, expected, slow_student)
+
+    # The option is no option if the step is that of the paper's method.
+    published = slow_losses(
+        slow_student, slow_teacher, {k: v for k, v in batch.items() if k != "partner"}, tau=method.tau, seed=5
+    )
+    assert published[0]["loss_s"].item() != pytest.approx(expected["loss_s"].item(), rel=1e-3)
+
+
+def test_pseudo_labels_from_the_student_leave_it_training_and_its_statistics_alone():
+    method, batch = make_method(pseudo_labels_from="student", freeze_batch_statistics=True), make_batch(2)
+    method.train()
+    before = {key: value.clone() for key, value in method.student.named_buffers()}
+    modes = [module.training for module in method.modules()]
+    method.pseudo_labels(batch["unlabeled"]["weak"])
+    assert modes == [module.training for module in method.modules()]
+    assert all(torch.equal(value, before[key]) for key, value in method.student.named_buffers())
 
 
 def test_the_batch_is_left_as_it_is():
@@ -246,7 +214,22 @@ def test_the_defaults_are_the_published_ones():
     assert method.uses_unlabeled
 
 
-@pytest.mark.parametrize("option", [{"tau": -0.1}, {"tau": 1.1}, {"keep_ratio": -0.5}, {"keep_ratio": 1.5}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"tau": -0.1},
+        {"tau": 1.1},
+        {"keep_ratio": -0.5},
+        {"keep_ratio": 1.5},
+        {"strong_views": 3},
+        {"channel_dropout": "half"},
+        {"channel_dropout": "complementary", "strong_views": 1},
+        {"dropout_at": "decoder"},
+        {"pseudo_labels_from": "ema"},
+        {"cutmix_partner": "next"},
+        {"criterion": "focal"},
+    ],
+)
 def test_numbers_that_cannot_be_are_refused(option):
     with pytest.raises(ConfigError, match=f"method.{next(iter(option))}"):
         make_method(**option)

@@ -1,7 +1,10 @@
-"""CutMix between the images of one batch: boxes are drawn with the views, pasting happens on the device.
+"""CutMix between images of one batch, or of two: boxes are drawn with the views, pasting happens on the device.
 
-Source: UniMatch V2, section 3.1 and its published settings; the partner of image ``i`` is image ``B - 1 - i``.
+Source: UniMatch V2, section 3.1 and its published settings. The partner of image ``i`` is image ``B - 1 - i`` of the
+same batch, or image ``i`` of a second one (UniMatch V1, arXiv 2208.09910).
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -51,13 +54,14 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
     return (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
 
 
-def cutmix(boxes: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """Paste into each image's box the same pixels of the batch's reversed partner.
+def cutmix(boxes: Tensor, *tensors: Tensor, partner: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
+    """Paste into each image's box the same pixels of its partner.
 
     Args:
         boxes: (B, 4) int64, one box per image.
         *tensors: each (B, ..., H, W): images, pseudo labels, confidences, valid masks. All get the same boxes,
             and all sources are the values before any pasting.
+        partner: tensors of the same shapes to paste from; None for the batch in reverse order.
 
     Returns:
         New tensors of the same shapes; the inputs are unchanged.
@@ -67,8 +71,9 @@ def cutmix(boxes: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
     [[[1, 1], [0, 0]], [[1, 1], [1, 1]]]
     """
     inside = box_mask(boxes, *tensors[0].shape[-2:])  # (B, H, W)
+    sources = [tensor.flip(0) for tensor in tensors] if partner is None else partner
     mixed = []
-    for tensor in tensors:
+    for tensor, source in zip(tensors, sources, strict=True):
         where = inside.view(inside.shape[0], *(1,) * (tensor.dim() - 3), *inside.shape[1:])
-        mixed.append(torch.where(where, tensor.flip(0), tensor))
+        mixed.append(torch.where(where, source, tensor))
     return tuple(mixed)

@@ -61,15 +61,17 @@ class LabeledView(WeakView):
 
 @dataclass(frozen=True)
 class UnlabeledViews(WeakView):
-    """The weak and the two strong views of an unlabelled image: one geometry, two strong augmentations.
+    """The weak and the strong views of an unlabelled image: one geometry, a strong augmentation for each.
 
     Args:
         strong: the change that makes a strong view of the weak one, drawn anew for each.
         cutmix: probability of a CutMix box in a strong view.
+        strong_views: how many; the first is the same whatever the number.
     """
 
     strong: StrongAugmentation = field(default_factory=StrongAugmentation)
     cutmix: float = 0.5
+    strong_views: int = 2
 
     def __call__(
         self, rng: np.random.Generator, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None
@@ -81,12 +83,12 @@ class UnlabeledViews(WeakView):
             truth = np.full((self.crop, self.crop), UNKNOWN_TRUTH, np.uint8)
         else:
             truth = geometry.apply_to_mask(mask)
-        return {
+        sample = {
             "weak": to_tensor(weak),
-            "strong1": to_tensor(self.strong(rng, weak)),
-            "strong2": to_tensor(self.strong(rng, weak)),
             "valid": torch.from_numpy(geometry.valid()),
-            "box1": torch.tensor(draw_box(rng, self.crop, probability=self.cutmix)),
-            "box2": torch.tensor(draw_box(rng, self.crop, probability=self.cutmix)),
             "truth": torch.from_numpy(truth),
         }
+        for view in range(1, self.strong_views + 1):
+            sample[f"strong{view}"] = to_tensor(self.strong(rng, weak))
+            sample[f"box{view}"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))
+        return sample

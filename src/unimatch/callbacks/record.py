@@ -29,6 +29,10 @@ class RunFacts:
     seed: int
     labeled: int
     unlabeled: int
+    split: str | None
+    """The split's name, where the data set has named splits."""
+    experiment: str | None
+    """``table01`` and the like, where the run was started from such a file."""
     config: dict[str, Any]
     """The resolved configuration, plain values."""
 

@@ -1,6 +1,7 @@
 """Pairs the labelled and the unlabelled loader."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -41,7 +42,8 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     images of each per process. The labelled list is repeated, whole and then cut, to the length of the unlabelled one;
     an epoch is one pass over the unlabelled list. (Where there are more labelled than unlabelled images, each epoch
     draws others of them, so that none is left out for good.) Methods whose ``uses_unlabeled`` is False get labelled
-    batches only: the same ones in the same order, as long as the unlabelled list is the longer one.
+    batches only: the same ones in the same order, as long as the unlabelled list is the longer one. Methods whose
+    ``uses_partner`` is True get a second unlabelled batch, ``"partner"``: the same list in an order of its own.
 
     Args:
         data: which images, from :func:`unimatch.data.camvid` and its like.
@@ -107,8 +109,12 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     @property
     def uses_unlabeled(self) -> bool:
         """Whether the attached method trains on unlabelled images."""
+        return bool(self._asks("uses_unlabeled", True))
+
+    def _asks(self, name: str, default: Any) -> Any:
+        """What the attached method says it needs."""
         method = self.trainer.lightning_module if self.trainer is not None else None
-        return bool(getattr(method, "uses_unlabeled", True))
+        return getattr(method, name, default)
 
     @property
     def epoch_length(self) -> int:
@@ -133,12 +139,15 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> CombinedLoader:
         """Labelled and unlabelled loaders side by side, of equal length."""
-        loaders = {
+        loaders: dict[str, DataLoader] = {
             "labeled": self._train_loader(LabeledDataset(self.data.labeled, self.labeled_view, self.seed), "labeled")
         }
         if self.uses_unlabeled:
-            dataset = UnlabeledDataset(self.data.unlabeled, self.unlabeled_views, self.seed)
-            loaders["unlabeled"] = self._train_loader(dataset, "unlabeled")
+            views = replace(self.unlabeled_views, strong_views=self._asks("strong_views", 2))
+            streams: list[Stream] = ["unlabeled", "partner"] if self._asks("uses_partner", False) else ["unlabeled"]
+            for stream in streams:
+                dataset = UnlabeledDataset(self.data.unlabeled, views, self.seed, stream)
+                loaders[stream] = self._train_loader(dataset, stream)
         return CombinedLoader(loaders, mode="min_size")
 
     def val_dataloader(self) -> DataLoader:

@@ -21,10 +21,10 @@ from unimatch.images import MaskArray
 SampleKey = tuple[int, int]
 """(epoch, position in the epoch's list)."""
 
-STREAMS = {"labeled": 1, "unlabeled": 2}
+STREAMS = {"labeled": 1, "unlabeled": 2, "partner": 3}
 """A number for each random stream."""
 
-Stream = Literal["labeled", "unlabeled"]
+Stream = Literal["labeled", "unlabeled", "partner"]
 
 
 class TrainSampler(DistributedSampler):
@@ -109,14 +109,14 @@ class LabeledDataset(Dataset[dict[str, Tensor]]):
 
 
 class UnlabeledDataset(Dataset[dict[str, Tensor]]):
-    """Unlabelled images, each as one weak and two strong views."""
+    """Unlabelled images, each as one weak view and its strong views."""
 
-    def __init__(self, source: Source, views: UnlabeledViews, seed: int) -> None:
-        self.source, self.views, self.seed = source, views, seed
+    def __init__(self, source: Source, views: UnlabeledViews, seed: int, stream: Stream = "unlabeled") -> None:
+        self.source, self.views, self.seed, self.stream = source, views, seed, stream
 
     def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
         index = key[1] % len(self.source)
-        rng = sample_rng(self.seed, "unlabeled", key)
+        rng = sample_rng(self.seed, self.stream, key)
         sample = self.views(rng, self.source.image(index), self._truth(index))
         return {**sample, "index": torch.tensor(index)}
 

@@ -6,7 +6,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import lightning
 import numpy as np
@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from unimatch.errors import ConfigError
 from unimatch.inference.rule import Inference
 from unimatch.inference.torch_engine import TorchEngine
+from unimatch.methods.losses import build_criterion
 from unimatch.methods.optim import adamw, poly_schedule
 from unimatch.methods.teacher import Teacher
 from unimatch.metrics import PseudoLabelQuality, Scores, confusion_metric, scores
@@ -74,6 +75,9 @@ class Method(lightning.LightningModule, ABC):
             (:func:`unimatch.methods.optim.adamw`).
         ema_decay: the teacher's largest decay. Short runs want less than the published 0.996: the teacher lags by
             about ``1 / (1 - ema_decay)`` steps.
+        criterion: of the labelled images: ``ce``, cross-entropy, or ``ohem``, online hard example mining.
+        ohem_threshold: see :func:`unimatch.methods.losses.ohem_cross_entropy`.
+        ohem_min_kept: likewise.
         freeze_batch_statistics: keep BatchNorm's running statistics as they are and train with them. With few
             images a step, batch statistics are noisy and those of strong views differ from the weak ones'.
         seed: of the random choices inside the step.
@@ -82,6 +86,10 @@ class Method(lightning.LightningModule, ABC):
 
     uses_unlabeled: ClassVar[bool] = True
     """Whether ``losses`` needs ``batch["unlabeled"]``."""
+    uses_partner: bool = False
+    """Whether it needs a second unlabelled batch, ``batch["partner"]``."""
+    strong_views: int = 2
+    """How many strong views of each unlabelled image it needs."""
 
     def __init__(
         self,
@@ -92,6 +100,9 @@ class Method(lightning.LightningModule, ABC):
         weight_decay: float = 0.01,
         layer_decay: float = 1.0,
         ema_decay: float = 0.996,
+        criterion: Literal["ce", "ohem"] = "ce",
+        ohem_threshold: float = 0.7,
+        ohem_min_kept: int = 200_000,
         freeze_batch_statistics: bool = False,
         seed: int = 0,
         inference: Inference | None = None,
@@ -107,6 +118,7 @@ class Method(lightning.LightningModule, ABC):
         self.teacher: Teacher[SegmentationModel] = Teacher(model, ema_decay)
         self.learning_rate, self.decoder_multiplier = learning_rate, decoder_multiplier
         self.weight_decay, self.layer_decay = weight_decay, layer_decay
+        self.criterion = build_criterion(criterion, ohem_threshold=ohem_threshold, ohem_min_kept=ohem_min_kept)
         self.freeze_batch_statistics = freeze_batch_statistics
         self.seed = seed
         self.inference = inference or Inference()

@@ -1,9 +1,30 @@
 """Losses over logits (B, C, *) and targets (B, *): the same for masks, changed pixels and image classes."""
 
+from collections.abc import Callable
+from functools import partial
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unimatch.errors import ConfigError
 from unimatch.types import IGNORE_INDEX
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""(B, C, *) logits and (B, *) targets -> a scalar."""
+
+
+def build_criterion(name: str, *, ohem_threshold: float, ohem_min_kept: int) -> Criterion:
+    """The loss of the labelled images by its name, ``ce`` or ``ohem``.
+
+    Raises:
+        ConfigError: another name.
+    """
+    if name == "ce":
+        return cross_entropy
+    if name == "ohem":
+        return partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept)
+    raise ConfigError(f"method.criterion={name}: must be one of ce, ohem")
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -15,6 +36,32 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """
     total = F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX, reduction="sum")
     return total / (target != IGNORE_INDEX).sum().clamp(min=1)
+
+
+def ohem_cross_entropy(logits: Tensor, target: Tensor, *, threshold: float = 0.7, min_kept: int = 200_000) -> Tensor:
+    """Mean cross-entropy over the hard pixels: online hard example mining.
+
+    Kept are the pixels whose true class has at most the probability ``threshold``, or, where these are fewer, the
+    ``min_kept`` least probable ones (and all that tie with the last of them). Where there are fewer than
+    ``min_kept`` pixels to count, or ``min_kept`` is 0, it is plain cross-entropy. 0, not NaN, where all are ignored.
+
+    Source: the published Cityscapes settings (threshold 0.7, 200,000 pixels kept of a process's batch).
+
+    Args:
+        logits: (B, C, *) of any float type; computed in float32.
+        target: (B, *) int64 class ids and :data:`IGNORE_INDEX`.
+        threshold: probability of the true class above which a pixel is easy.
+        min_kept: pixels, of the whole batch.
+    """
+    valid = target != IGNORE_INDEX
+    if min_kept == 0 or target.numel() < min_kept:
+        return cross_entropy(logits, target)
+    loss = F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX, reduction="none")  # (B, *)
+    # An ignored pixel has loss 0 and so probability 1: the easiest.
+    probability = torch.where(valid, (-loss.detach()).exp(), 1.0)
+    limit = probability.flatten().kthvalue(min_kept).values.clamp(min=threshold)
+    kept = valid & ((probability <= limit) | (valid.sum() < min_kept))
+    return (loss * kept).sum() / kept.sum().clamp(min=1)
 
 
 def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: Tensor, tau: float) -> Tensor:

@@ -6,12 +6,11 @@ import torch
 
 from unimatch.augment.cutmix import cutmix
 from unimatch.methods.base import Losses, Method
-from unimatch.methods.losses import cross_entropy
 from unimatch.types import TrainBatch
 
 
 class Supervised(Method):
-    """Cross-entropy on the labelled images. The EMA of the student is evaluated too, but teaches nothing.
+    """The criterion on the labelled images. The EMA of the student is evaluated too, but teaches nothing.
 
     Where the data module augments labelled images strongly, CutMix is applied among them.
 
@@ -22,9 +21,9 @@ class Supervised(Method):
     uses_unlabeled: ClassVar[bool] = False
 
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
-        """``L = CE(f(x), y)``."""
+        """``L = criterion(f(x), y)``."""
         x, y = batch["labeled"]["image"], batch["labeled"]["mask"]
         if "box" in batch["labeled"]:
             x, y = cutmix(batch["labeled"]["box"], x, y)
-        loss_x = cross_entropy(self.student(x), y)
+        loss_x = self.criterion(self.student(x), y)
         return Losses(loss_x, {"loss_x": loss_x})

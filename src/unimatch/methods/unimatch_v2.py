@@ -3,29 +3,37 @@
 ``B`` images, ``C`` classes, ``H W`` the crop, ``D_l h_l w_l`` the encoder's level ``l``; names follow the paper.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
-from unimatch.augment.cutmix import cutmix
 from unimatch.errors import ConfigError
-from unimatch.methods.base import Losses, Method, PseudoLabels
-from unimatch.methods.losses import consistency_loss, cross_entropy, mask_ratio
+from unimatch.methods.base import Losses, PseudoLabels
+from unimatch.methods.losses import mask_ratio
+from unimatch.methods.semi_supervised import SemiSupervised, one_of
 from unimatch.models.dpt import size_of
-from unimatch.models.dropout import complementary_masks, drop_channels
+from unimatch.models.dropout import channel_masks, drop_channels
 from unimatch.models.networks import SegmentationModel
 from unimatch.types import TrainBatch
 
+ChannelDropout = Literal["complementary", "independent", "none"]
 
-class UniMatchV2(Method):
+
+class UniMatchV2(SemiSupervised):
     """One weak view teaches two strong views, whose features are dropped complementarily.
+
+    The ablations of the paper are arguments: ``strong_views=1 channel_dropout=independent`` is figure 4a,
+    ``channel_dropout=none`` 4b, ``channel_dropout=independent`` 4c (table 6); ``dropout_at=classifier`` table 12;
+    ``pseudo_labels_from=student`` table 10.
 
     Args:
         model: the student.
-        tau: pseudo labels below this confidence are not trained on.
-        loss_weight: lambda, the weight of the unlabelled loss.
-        keep_ratio: share of the pairs of strong views whose features are not dropped.
-        **options: see :class:`unimatch.methods.base.Method`.
+        channel_dropout: masks of the two strong views: the one's the other's complement, drawn independently,
+            or none.
+        keep_ratio: share of the unlabelled images whose features are not dropped.
+        dropout_at: the encoder's output, or the input of the decoder's last layer, its classifier.
+        **options: see :class:`unimatch.methods.semi_supervised.SemiSupervised`.
 
     >>> from unimatch import SegmentationModel
     >>> method = UniMatchV2(SegmentationModel("tiny", num_classes=11), tau=0.8, learning_rate=3e-3)
@@ -35,45 +43,60 @@ class UniMatchV2(Method):
         self,
         model: SegmentationModel,
         *,
-        tau: float = 0.95,
-        loss_weight: float = 1.0,
+        channel_dropout: ChannelDropout = "complementary",
         keep_ratio: float = 0.5,
+        dropout_at: Literal["encoder", "classifier"] = "encoder",
         **options: Any,
     ) -> None:
         super().__init__(model, **options)
-        if not 0 <= tau <= 1:
-            raise ConfigError(f"method.tau={tau}: must be a probability, 0 to 1")
+        one_of("channel_dropout", channel_dropout, ("complementary", "independent", "none"))
+        one_of("dropout_at", dropout_at, ("encoder", "classifier"))
         if not 0 <= keep_ratio <= 1:
             raise ConfigError(f"method.keep_ratio={keep_ratio}: must be a share, 0 to 1")
-        self.tau, self.loss_weight, self.keep_ratio = tau, loss_weight, keep_ratio
+        if channel_dropout == "complementary" and self.strong_views == 1:
+            raise ConfigError(
+                "method.channel_dropout=complementary needs two strong views; with method.strong_views=1 choose "
+                "independent or none"
+            )
+        self.channel_dropout, self.keep_ratio, self.dropout_at = channel_dropout, keep_ratio, dropout_at
 
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
         """``L = (L_x + lambda (L_s1 + L_s2) / 2) / 2``."""
         x, y = batch["labeled"]["image"], batch["labeled"]["mask"]
-        unlabeled = batch["unlabeled"]
-        w, v = unlabeled["weak"], unlabeled["valid"]
+        w, v = batch["unlabeled"]["weak"], batch["unlabeled"]["valid"]
 
-        # The teacher's pseudo labels on the weak view.
-        p = self.teacher(w).float().softmax(dim=1)  # (B, C, H, W)
-        c, q = p.max(dim=1)  # (B, H, W) twice
+        # The teacher's pseudo labels on the weak view, and their confidence.
+        q, c = self.pseudo_labels(w)  # (B, H, W) twice
 
         # CutMix moves each strong view together with its pseudo labels.
-        s1, q1, c1, v1 = cutmix(unlabeled["box1"], unlabeled["strong1"], q, c, v)
-        s2, q2, c2, v2 = cutmix(unlabeled["box2"], unlabeled["strong2"], q, c, v)
+        strong = self.cutmixed(batch, q, c)
 
         # The student: labelled images without dropout, both strong views with Complementary Dropout.
-        loss_x = cross_entropy(self.student(x), y)
-        features = self.student.encode(torch.cat([s1, s2]))  # levels of (2B, D_l, h_l, w_l)
-        widths = [level.shape[1] for level in features]
-        masks = complementary_masks(len(w), widths, generator=generator, keep_ratio=self.keep_ratio)
-        features = drop_channels(features, masks)
-        logits1, logits2 = self.student.decode(features, size_of(w)).chunk(2)  # (B, C, H, W) twice
+        loss_x = self.criterion(self.student(x), y)
+        s = torch.cat([view.image for view in strong])  # (2B, 3, H, W)
+        logits = self.student_with_dropout(s, len(w), generator).chunk(len(strong))  # (B, C, H, W) twice
+        loss_s = self.consistency(logits, strong)
 
-        loss_s1 = consistency_loss(logits1, q1, c1, v1, self.tau)
-        loss_s2 = consistency_loss(logits2, q2, c2, v2, self.tau)
-        loss_s = (loss_s1 + loss_s2) / 2
         return Losses(
             total=(loss_x + self.loss_weight * loss_s) / 2,
             parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": mask_ratio(c, v, self.tau)},
             pseudo=PseudoLabels(q, c, v, self.tau),
         )
+
+    def student_with_dropout(self, s: Tensor, images: int, generator: torch.Generator) -> Tensor:
+        """Strong views (2B, 3, H, W), first views before second views -> logits, with channel dropout."""
+        levels = self.student.encode(s)  # of (2B, D_l, h_l, w_l)
+        if self.channel_dropout == "none":
+            return self.student.decode(levels, size_of(s))
+        at_encoder = self.dropout_at == "encoder"
+        masks = channel_masks(
+            images,
+            [level.shape[1] for level in levels] if at_encoder else [self.student.features],
+            views=len(s) // images,
+            complementary=self.channel_dropout == "complementary",
+            keep_ratio=self.keep_ratio,
+            generator=generator,
+        )
+        if at_encoder:
+            return self.student.decode(drop_channels(levels, masks), size_of(s))
+        return self.student.decode(levels, size_of(s), classifier_mask=masks[0])

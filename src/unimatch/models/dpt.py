@@ -52,8 +52,13 @@ class DPTDecoder(nn.Module):
             nn.Conv2d(features, features, 3, padding=1), nn.ReLU(), nn.Conv2d(features, num_classes, 1)
         )
 
-    def forward(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Four (B, widths[l], h_l, w_l), fine to coarse -> (B, num_classes, *size) logits."""
+    def forward(
+        self, levels: Sequence[Tensor], size: tuple[int, int], *, classifier_mask: Tensor | None = None
+    ) -> Tensor:
+        """Four (B, widths[l], h_l, w_l), fine to coarse -> (B, num_classes, *size) logits.
+
+        ``classifier_mask`` (B, features, 1, 1) multiplies the input of the last convolution, the classifier.
+        """
         maps = [
             reduce(resize(project(level)))  # (B, features, h_l, w_l)
             for level, project, resize, reduce in zip(levels, self.project, self.resize, self.reduce, strict=True)
@@ -63,7 +68,10 @@ class DPTDecoder(nn.Module):
         path = self.fuse[1](path, maps[1], size_of(maps[0]))
         height, width = size_of(maps[0])
         path = self.fuse[0](path, maps[0], (2 * height, 2 * width))
-        return upsample(self.classify(path), size)
+        path = self.classify[:-1](path)  # (B, features, 2 h_0, 2 w_0)
+        if classifier_mask is not None:
+            path = path * classifier_mask.to(path.dtype)
+        return upsample(self.classify[-1](path), size)
 
 
 class FusionBlock(nn.Module):

@@ -1,6 +1,6 @@
-"""Complementary Dropout: the two strong views lose complementary halves of the feature channels.
+"""Channel dropout: whole feature channels are dropped, complementarily in the two strong views.
 
-Source: UniMatch V2, section 3.3 and figure 3d.
+Source: UniMatch V2, section 3.3 and figures 3d and 4; UniMatch V1, section 3.2 (feature perturbation).
 """
 
 from collections.abc import Sequence
@@ -9,32 +9,38 @@ import torch
 from torch import Tensor
 
 
-def complementary_masks(
+def channel_masks(
     pairs: int,
     widths: Sequence[int],
     *,
-    generator: torch.Generator,
+    views: int = 2,
+    complementary: bool = True,
     keep_ratio: float = 0.5,
+    generator: torch.Generator,
 ) -> list[Tensor]:
-    """Draw the channel masks of ``pairs`` pairs of strong views.
+    """Draw the channel masks of the strong views of ``pairs`` images.
 
-    For pair ``i`` a mask ``m_i ~ Bernoulli(0.5)^D`` is drawn; the first view is multiplied by ``2 m_i``, the second
-    by ``2 (1 - m_i)``. A random ``floor(keep_ratio * pairs)`` of the pairs keeps all its channels. One mask serves
-    all levels of equal width; pyramids get one per level.
+    For image ``i`` a mask ``m_i ~ Bernoulli(0.5)^D`` is drawn; the first view is multiplied by ``2 m_i``, the second
+    by ``2 (1 - m_i)`` if complementary, else by a mask of its own. A random ``floor(keep_ratio * pairs)`` of the
+    images keeps all its channels. One mask serves all levels of equal width; pyramids get one per level.
 
     Args:
         pairs: number of images, ``B``.
         widths: channels ``D_l`` of each feature level.
+        views: strong views of each image, 1 or 2; complementary masks need 2.
+        complementary: whether the second view keeps what the first one loses (Complementary Dropout).
+        keep_ratio: share of the images that is left undropped.
         generator: on the device of the features.
-        keep_ratio: share of the pairs that is left undropped.
 
     Returns:
-        Per level (2 B, D_l, 1, 1) float, the first views' masks before the second views'.
+        Per level (views B, D_l, 1, 1) float, the first views' masks before the second views'.
 
-    >>> masks = complementary_masks(4, (6,), generator=torch.Generator().manual_seed(0))[0].view(2, 4, 6)
+    >>> masks = channel_masks(4, (6,), generator=torch.Generator().manual_seed(0))[0].view(2, 4, 6)
     >>> bool((masks.sum(0) == 2).all())  # in every channel, what one view loses the other has twice
     True
     """
+    if complementary and views != 2:
+        raise ValueError(f"views={views}: complementary masks are those of two views")
     device = generator.device
     order = torch.rand(pairs, generator=generator, device=device).argsort()
     # The small addition undoes the rounding of products such as 0.29 * 100.
@@ -44,13 +50,35 @@ def complementary_masks(
     for level, width in enumerate(widths):
         key = 0 if len(set(widths)) == 1 else level
         if key not in drawn:
-            coin = torch.randint(0, 2, (pairs, width), generator=generator, device=device).float()  # (B, D)
-            both = torch.stack([2 * coin, 2 * (1 - coin)])  # (2, B, D)
-            drawn[key] = torch.where(kept, torch.ones_like(both), both).view(2 * pairs, width, 1, 1)
+            coins = torch.randint(
+                0, 2, (1 if complementary else views, pairs, width), generator=generator, device=device
+            )
+            both = 2.0 * (torch.cat([coins, 1 - coins]) if complementary else coins)  # (views, B, D)
+            drawn[key] = torch.where(kept, torch.ones_like(both), both).view(views * pairs, width, 1, 1)
         masks.append(drawn[key])
     return masks
 
 
+def feature_masks(images: int, widths: Sequence[int], drop: float, *, generator: torch.Generator) -> list[Tensor]:
+    """Draw plain channel dropout, each level's mask by itself: UniMatch V1's feature perturbation.
+
+    Args:
+        images: ``B``.
+        widths: channels ``D_l`` of each feature level.
+        drop: probability of dropping a channel, at least 0 and below 1; the others are multiplied by
+            ``1 / (1 - drop)``.
+        generator: on the device of the features.
+
+    Returns:
+        Per level (B, D_l, 1, 1) float.
+    """
+    masks = []
+    for width in widths:
+        kept = torch.rand(images, width, generator=generator, device=generator.device) >= drop
+        masks.append((kept.float() / (1 - drop)).view(images, width, 1, 1))
+    return masks
+
+
 def drop_channels(levels: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
-    """Multiply each feature level (2 B, D, h, w) by its channel mask (2 B, D, 1, 1)."""
+    """Multiply each feature level (N, D, h, w) by its channel mask (N, D, 1, 1)."""
     return [level * mask.to(level.dtype) for level, mask in zip(levels, masks, strict=True)]

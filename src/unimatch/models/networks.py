@@ -147,9 +147,11 @@ class SegmentationModel(nn.Module):
             )
         return self.encoder(images)
 
-    def decode(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Feature levels -> (B, C, *size) logits."""
-        return self.decoder(levels, size)
+    def decode(
+        self, levels: Sequence[Tensor], size: tuple[int, int], *, classifier_mask: Tensor | None = None
+    ) -> Tensor:
+        """Feature levels -> (B, C, *size) logits; ``classifier_mask`` (B, features, 1, 1) drops channels late."""
+        return self.decoder(levels, size, classifier_mask=classifier_mask)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C, H, W) logits."""

@@ -1,0 +1,47 @@
+"""FixMatch for segmentation. Source: Sohn et al., arXiv 2001.07685, as compared in UniMatch V2, table 5.
+
+``B`` images, ``C`` classes, ``H W`` the crop.
+"""
+
+from typing import Any
+
+import torch
+
+from unimatch.methods.base import Losses, PseudoLabels
+from unimatch.methods.losses import mask_ratio
+from unimatch.methods.semi_supervised import SemiSupervised
+from unimatch.models.networks import SegmentationModel
+from unimatch.types import TrainBatch
+
+
+class FixMatch(SemiSupervised):
+    """One weak view teaches one strong view; labelled and strong images go through the student in one batch.
+
+    Args:
+        model: the student.
+        **options: see :class:`unimatch.methods.semi_supervised.SemiSupervised`; there is one strong view.
+
+    >>> from unimatch import SegmentationModel
+    >>> method = FixMatch(SegmentationModel("tiny", num_classes=11), tau=0.8, learning_rate=3e-3)
+    """
+
+    def __init__(self, model: SegmentationModel, **options: Any) -> None:
+        super().__init__(model, strong_views=1, **options)
+
+    def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
+        """``L = (L_x + lambda L_s) / 2``."""
+        x, y = batch["labeled"]["image"], batch["labeled"]["mask"]
+        w, v = batch["unlabeled"]["weak"], batch["unlabeled"]["valid"]
+
+        q, c = self.pseudo_labels(w)  # (B, H, W) twice
+        strong = self.cutmixed(batch, q, c)
+
+        f_x, f_s = self.student(torch.cat([x, strong[0].image])).split([len(x), len(w)])  # (B, C, H, W) each
+        loss_x = self.criterion(f_x, y)
+        loss_s = self.consistency([f_s], strong)
+
+        return Losses(
+            total=(loss_x + self.loss_weight * loss_s) / 2,
+            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": mask_ratio(c, v, self.tau)},
+            pseudo=PseudoLabels(q, c, v, self.tau),
+        )

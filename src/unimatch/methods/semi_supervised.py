@@ -1,0 +1,129 @@
+"""What the methods with pseudo labels share: where the labels come from, and CutMix of the strong views.
+
+Source: UniMatch V2, section 3.1; FixMatch (arXiv 2001.07685) and UniMatch V1 (arXiv 2208.09910) are built of the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from unimatch.augment.cutmix import cutmix
+from unimatch.errors import ConfigError
+from unimatch.methods.base import Method
+from unimatch.methods.losses import consistency_loss
+from unimatch.models.networks import SegmentationModel
+from unimatch.types import TrainBatch, UnlabeledBatch
+
+PseudoLabelsFrom = Literal["teacher", "student"]
+CutMixPartner = Literal["reversed", "second_batch"]
+
+
+@dataclass(frozen=True)
+class StrongView:
+    """One strong view of the unlabelled batch after CutMix, with what moved along."""
+
+    image: Tensor
+    """(B, 3, H, W), ``s``."""
+    label: Tensor
+    """(B, H, W) int64, ``q``."""
+    confidence: Tensor
+    """(B, H, W) in 0-1, ``c``."""
+    valid: Tensor
+    """(B, H, W) bool, ``v``."""
+
+
+class SemiSupervised(Method):
+    """A method that trains on confident pseudo labels.
+
+    Args:
+        model: the student.
+        tau: pseudo labels below this confidence are not trained on.
+        loss_weight: lambda, the weight of the unlabelled loss.
+        strong_views: number of strong views of each unlabelled image, 1 or 2.
+        pseudo_labels_from: the teacher, or the student itself (the paper's "no EMA", table 10).
+        cutmix_partner: ``reversed`` pastes from the same batch in reverse order, ``second_batch`` from a second
+            unlabelled batch (UniMatch V1), which the data module then loads.
+        **options: see :class:`unimatch.methods.base.Method`.
+    """
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        *,
+        tau: float = 0.95,
+        loss_weight: float = 1.0,
+        strong_views: int = 2,
+        pseudo_labels_from: PseudoLabelsFrom = "teacher",
+        cutmix_partner: CutMixPartner = "reversed",
+        **options: Any,
+    ) -> None:
+        super().__init__(model, **options)
+        if not 0 <= tau <= 1:
+            raise ConfigError(f"method.tau={tau}: must be a probability, 0 to 1")
+        one_of("strong_views", strong_views, (1, 2))
+        one_of("pseudo_labels_from", pseudo_labels_from, ("teacher", "student"))
+        one_of("cutmix_partner", cutmix_partner, ("reversed", "second_batch"))
+        self.tau, self.loss_weight = tau, loss_weight
+        self.strong_views = strong_views
+        self.pseudo_labels_from = pseudo_labels_from
+        self.uses_partner = cutmix_partner == "second_batch"
+
+    @torch.no_grad()
+    def pseudo_labels(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """The most probable class ``q`` of each pixel of the weak view and its probability ``c``: (B, H, W) each."""
+        if self.pseudo_labels_from == "teacher":
+            return label_and_confidence(self.teacher(w))
+        self.student.eval()
+        try:
+            return label_and_confidence(self.student(w))
+        finally:
+            self.train()  # and not student.train(): frozen statistics stay frozen
+
+    def cutmixed(self, batch: TrainBatch, q: Tensor, c: Tensor) -> list[StrongView]:
+        """The strong views after CutMix: the same boxes move ``s``, ``q``, ``c`` and ``v``."""
+        own = batch["unlabeled"]
+        if not self.uses_partner:
+            return [StrongView(*cutmix(box, s, q, c, own["valid"])) for s, box in strong_images(own, self.strong_views)]
+        other = batch["partner"]
+        q_other, c_other = self.pseudo_labels(other["weak"])
+        return [
+            StrongView(*cutmix(box, s, q, c, own["valid"], partner=(s_other, q_other, c_other, other["valid"])))
+            for (s, box), (s_other, _) in zip(
+                strong_images(own, self.strong_views), strong_images(other, self.strong_views), strict=True
+            )
+        ]
+
+    def consistency(self, logits: Sequence[Tensor], views: Sequence[StrongView]) -> Tensor:
+        """The mean over the strong views of their losses, ``(L_s1 + L_s2) / 2`` where there are two."""
+        losses = [
+            consistency_loss(f_s, view.label, view.confidence, view.valid, self.tau)
+            for f_s, view in zip(logits, views, strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+
+def strong_images(batch: UnlabeledBatch, count: int) -> list[tuple[Tensor, Tensor]]:
+    """The first one or two strong views of a batch with their CutMix boxes."""
+    views = [(batch["strong1"], batch["box1"])]
+    if count == 2:
+        views.append((batch["strong2"], batch["box2"]))
+    return views
+
+
+def label_and_confidence(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, C, *) logits -> the most probable class (B, *) and its probability (B, *), in float32."""
+    confidence, label = logits.detach().float().softmax(dim=1).max(dim=1)
+    return label, confidence
+
+
+def one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
+    """Refuse a setting that is none of its choices.
+
+    Raises:
+        ConfigError: naming the key and the choices.
+    """
+    if value not in choices:
+        raise ConfigError(f"method.{name}={value}: must be one of {', '.join(map(str, choices))}")

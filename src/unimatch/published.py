@@ -1,0 +1,98 @@
+"""The published numbers, and which of them a run is to be held against.
+
+``published.csv`` holds, for every segmentation run of UniMatch V2's tables and figures, the best mIoU over epochs of
+the EMA teacher (which the paper reports) and of the student, in percent. Sources: arXiv 2410.10777 and the training
+logs its authors published with their code, https://github.com/LiheYoung/UniMatch-V2. Labelled-only and no-EMA runs
+have no teacher there. The teachers of the BEiT rows of table 9 are those of an EMA that averaged integer buffers.
+"""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+DEFAULTS = {
+    "method.tau": "0.95",
+    "method.loss_weight": "1.0",
+    "method.pseudo_labels_from": '"teacher"',
+    "method.dropout_at": '"encoder"',
+    "model.freeze": "false",
+}
+"""The settings, beside data set, split, encoder and method, that tell the published runs apart: the paper's values."""
+
+NEEDS_EXPERIMENT = ("table11", "table13")
+"""Rows whose runs differ in more than that: compared only with runs of ``+experiment=`` of that name."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published run."""
+
+    source: str
+    """``table01`` to ``table13``, ``figure05``, ``figure06``."""
+    dataset: str
+    split: str
+    encoder: str
+    method: str
+    setting: str
+    """What differs from the paper's settings: ``key=value``, or a description."""
+    teacher: float | None
+    student: float | None
+
+    @property
+    def miou(self) -> float:
+        """The value the paper reports: of the teacher where there is one."""
+        value = self.teacher if self.teacher is not None else self.student
+        assert value is not None
+        return value
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """All rows, tables before figures."""
+
+    def number(text: str) -> float | None:
+        return float(text) if text else None
+
+    with (files("unimatch") / "published.csv").open(encoding="utf-8") as file:
+        rows = [
+            Published(
+                **{name: value for name, value in row.items() if name not in ("teacher", "student")},
+                teacher=number(row["teacher"]),
+                student=number(row["student"]),
+            )
+            for row in csv.DictReader(file)
+        ]
+    return tuple(sorted(rows, key=lambda row: row.source.startswith("figure")))
+
+
+def find_published(summary: Mapping[str, Any], settings: Mapping[str, str]) -> Published | None:
+    """The published run with the same data set, split, encoder, method and settings, if there is one.
+
+    Args:
+        summary: of ``summary.json``.
+        settings: the run's configuration as ``{"method.tau": "0.95", ...}``, values in JSON.
+    """
+    mine = {key: same(settings.get(key, value)) for key, value in DEFAULTS.items()}
+    for row in published():
+        if any(getattr(row, key) != summary.get(key) for key in ("dataset", "split", "encoder", "method")):
+            continue
+        if row.source in NEEDS_EXPERIMENT:
+            if summary.get("experiment") == row.source:
+                return row
+            continue
+        key, _, value = row.setting.partition("=")
+        theirs = {**{name: same(default) for name, default in DEFAULTS.items()}, **({key: same(value)} if key else {})}
+        if mine == theirs and summary.get("experiment") not in NEEDS_EXPERIMENT:
+            return row
+    return None
+
+
+def same(text: str) -> str | float:
+    """Numbers as numbers, other JSON values without quotes: comparable whatever they were written like."""
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip('"')
