@@ -34,7 +34,7 @@ class FixMatch(SemiSupervised):
         w, v = batch["unlabeled"]["weak"], batch["unlabeled"]["valid"]
 
         q, c = self.pseudo_labels(w)  # (B, H, W) twice
-        strong = self.cutmixed(batch, q, c)
+        strong = self.cutmixed(batch, q, c, self.partner_labels(batch))
 
         f_x, f_s = self.student(torch.cat([x, strong[0].image])).split([len(x), len(w)])  # (B, C, H, W) each
         loss_x = self.criterion(f_x, y)

@@ -82,18 +82,29 @@ class SemiSupervised(Method):
         finally:
             self.train()  # and not student.train(): frozen statistics stay frozen
 
-    def cutmixed(self, batch: TrainBatch, q: Tensor, c: Tensor) -> list[StrongView]:
-        """The strong views after CutMix: the same boxes move ``s``, ``q``, ``c`` and ``v``."""
+    def partner_labels(self, batch: TrainBatch) -> tuple[Tensor, Tensor] | None:
+        """The pseudo labels of the second unlabelled batch, where CutMix pastes from one."""
+        return self.pseudo_labels(batch["partner"]["weak"]) if self.uses_partner else None
+
+    def cutmixed(
+        self, batch: TrainBatch, q: Tensor, c: Tensor, other: tuple[Tensor, Tensor] | None
+    ) -> list[StrongView]:
+        """The strong views after CutMix: the same boxes move ``s``, ``q``, ``c`` and ``v``.
+
+        Args:
+            batch: as for ``losses``.
+            q: (B, H, W) pseudo labels of the unlabelled batch.
+            c: (B, H, W) their confidence.
+            other: of :meth:`partner_labels`.
+        """
         own = batch["unlabeled"]
-        if not self.uses_partner:
-            return [StrongView(*cutmix(box, s, q, c, own["valid"])) for s, box in strong_images(own, self.strong_views)]
-        other = batch["partner"]
-        q_other, c_other = self.pseudo_labels(other["weak"])
+        images = strong_images(own, self.strong_views)
+        if other is None:
+            return [StrongView(*cutmix(box, s, q, c, own["valid"])) for s, box in images]
+        v_other = batch["partner"]["valid"]
         return [
-            StrongView(*cutmix(box, s, q, c, own["valid"], partner=(s_other, q_other, c_other, other["valid"])))
-            for (s, box), (s_other, _) in zip(
-                strong_images(own, self.strong_views), strong_images(other, self.strong_views), strict=True
-            )
+            StrongView(*cutmix(box, s, q, c, own["valid"], partner=(s_other, *other, v_other)))
+            for (s, box), (s_other, _) in zip(images, strong_images(batch["partner"], self.strong_views), strict=True)
         ]
 
     def consistency(self, logits: Sequence[Tensor], views: Sequence[StrongView]) -> Tensor:

@@ -48,6 +48,9 @@ class UniMatchV1(SemiSupervised):
         x, y = batch["labeled"]["image"], batch["labeled"]["mask"]
         w, v = batch["unlabeled"]["weak"], batch["unlabeled"]["valid"]
 
+        # First, because the student's next pass moves its BatchNorm statistics.
+        other = self.partner_labels(batch)
+
         # Labelled images and weak views in one pass; the weak views' features once more with dropped channels.
         levels = self.student.encode(torch.cat([x, w]))  # of (2B, D_l, h_l, w_l)
         levels_w = [level[len(x) :] for level in levels]  # of (B, D_l, h_l, w_l)
@@ -57,7 +60,7 @@ class UniMatchV1(SemiSupervised):
         f_x, f_w, f_fp = torch.split(self.student.decode(together, size_of(w)), [len(x), len(w), len(w)])
 
         q, c = self.pseudo_labels(w) if self.pseudo_labels_from == "teacher" else label_and_confidence(f_w)
-        strong = self.cutmixed(batch, q, c)
+        strong = self.cutmixed(batch, q, c, other)
         logits = self.student(torch.cat([view.image for view in strong])).chunk(2)  # (B, C, H, W) twice
 
         loss_x = self.criterion(f_x, y)

@@ -69,7 +69,7 @@ class UniMatchV2(SemiSupervised):
         q, c = self.pseudo_labels(w)  # (B, H, W) twice
 
         # CutMix moves each strong view together with its pseudo labels.
-        strong = self.cutmixed(batch, q, c)
+        strong = self.cutmixed(batch, q, c, self.partner_labels(batch))
 
         # The student: labelled images without dropout, both strong views with Complementary Dropout.
         loss_x = self.criterion(self.student(x), y)
