@@ -55,3 +55,25 @@ class PixelModel(nn.Module):
         self.seen.append(tuple(images.shape[-2:]))
         place = torch.linspace(0, 1, images.shape[-1])  # makes windows disagree about a pixel
         return self.layer(images) + place * torch.arange(self.num_classes).view(-1, 1, 1)
+
+
+def save_run(path: Path, root: Path) -> Path:
+    """A checkpoint as ``unimatch.run`` writes it, of models with random weights that predict several classes."""
+    from unimatch import SegmentationModel, UniMatchV2
+    from unimatch.data.catalog import CAMVID
+
+    method = UniMatchV2(SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8)))
+    generator = torch.Generator().manual_seed(0)
+    for model in (method.student, method.teacher.model):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    checkpoint = {"state_dict": method.state_dict(), "unimatch_run": {
+        "config": {"dataset": {"_target_": "unimatch.camvid", "root": str(root)}},
+        "classes": list(CAMVID.classes),
+        "palette": [list(color) for color in CAMVID.palette],
+    }}  # fmt: skip
+    method.on_save_checkpoint(checkpoint)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(checkpoint, path)
+    return path

@@ -127,3 +127,16 @@ def test_figure_4():
     for name, expected in {"a": (1, "independent"), "b": (2, "none"), "c": (2, "independent")}.items():
         method = composed(f"method=figure4{name}").method
         assert (method.strong_views, method.channel_dropout) == expected
+
+
+@pytest.mark.parametrize("dataset", [None, *GROUPS["dataset"]])
+def test_evaluate_takes_every_data_set_and_binds_to_its_signatures(dataset):
+    import lightning
+
+    import unimatch
+
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        config = compose("evaluate", [f"dataset={dataset}"] if dataset else [])
+    assert set(config.inference) <= set(inspect.signature(unimatch.Inference).parameters) | {"_target_"}
+    assert set(config.trainer) <= set(inspect.signature(lightning.Trainer).parameters) | {"_target_"}
+    assert ("dataset" in config and config.dataset is not None) is (dataset is not None)

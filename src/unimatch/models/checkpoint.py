@@ -39,7 +39,11 @@ def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher
     Raises:
         WeightsError: see :func:`read_checkpoint`.
     """
-    checkpoint = read_checkpoint(path)
+    return build_model(read_checkpoint(path), which)
+
+
+def build_model(checkpoint: dict[str, Any], which: str) -> SegmentationModel:
+    """The student or the teacher of what :func:`read_checkpoint` has read, in eval mode."""
     model = SegmentationModel(**checkpoint["unimatch_model"])
     prefix = PREFIXES[which]
     state = {

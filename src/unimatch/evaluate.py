@@ -1,0 +1,225 @@
+"""``python -m unimatch.evaluate``: score a checkpoint's student and teacher on a data set."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+import unimatch.data
+from unimatch.command import command
+from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
+from unimatch.data.verify import faults_of_pair, refuse, spread
+from unimatch.errors import ConfigError
+from unimatch.inference.evaluator import Evaluator
+from unimatch.inference.facts import ModelFacts, inference_with
+from unimatch.inference.loading import checkpoint_facts, models_in
+from unimatch.metrics import Absent, Scores, scores
+from unimatch.models.checkpoint import build_model, read_checkpoint
+from unimatch.run import build, quiet_libraries
+
+
+def evaluate(config: DictConfig) -> dict[str, Any]:
+    """Evaluate as the configuration says, print the table and write the JSON file.
+
+    Args:
+        config: ``conf/evaluate.yaml``, composed.
+
+    Returns:
+        What the JSON file holds.
+    """
+    quiet_libraries()
+    path = Path(config.checkpoint).expanduser()
+    checkpoint = read_checkpoint(path)
+    names = list(config.models)
+    missing = [name for name in names if name not in models_in(checkpoint)]
+    if missing or not names:
+        raise ConfigError(f"models={names}: {path} holds {models_in(checkpoint)}")
+    if config.absent not in ("exclude", "zero"):
+        raise ConfigError(f"absent={config.absent}: must be 'exclude' or 'zero'")
+    models = {name: build_model(checkpoint, name) for name in names}
+    facts = checkpoint_facts(checkpoint, models[names[0]])
+    data = choose_data(config, checkpoint)
+    known = bool(checkpoint.get("unimatch_run", {}).get("config"))  # converted published checkpoints name no classes
+    check_classes(facts, data.info.classes, by_name=config.check_classes, known=known)
+    source = choose_split(data, config.split)
+    classes = data.info.num_classes
+    refuse(config.split, chain.from_iterable(faults_of_pair(source, i, classes) for i in spread(source)))
+
+    trainer: lightning.Trainer = build(
+        config.trainer,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[Bar()],
+    )
+    if len(source) < trainer.world_size:
+        raise ConfigError(f"{len(source)} images cannot be shared by {trainer.world_size} processes")
+    inference = inference_with(facts.inference, plain(config.inference))
+    evaluator = Evaluator(models, inference)
+    datamodule = SemiSupervisedDataModule(data, crop=1, workers=config.workers)
+    (trainer.test if config.split == "test" else trainer.validate)(evaluator, datamodule=datamodule, verbose=False)
+    result: dict[str, Any] = {
+        "checkpoint": str(path),
+        "dataset": data.info.name,
+        "split": config.split,
+        "images": len(source),
+        "inference": asdict(inference),
+        "absent": config.absent,
+        "precision": str(config.trainer.precision),
+        "processes": trainer.world_size,
+    }
+    results: dict[str, Scores] = {}
+    for name, confusion in evaluator.confusions.items():
+        results[name] = scores(confusion, config.absent)
+        result[name] = describe(results[name], confusion, data.info.classes)
+    if trainer.is_global_zero:
+        output = Path(config.output or path.with_name(f"{path.stem}.{data.info.name}.{config.split}.json")).expanduser()
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(result, indent=2) + "\n")
+        print(table(results, data.info.classes, config.absent))
+        print(f"{len(source)} {config.split} images of {data.info.name}; written to {output}")
+    return result
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A node as a dict, without ``_target_``."""
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items() if key != "_target_"}
+
+
+def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> SegmentationData:
+    """The data set of the command line, or else that of the checkpoint's run.
+
+    A checkpoint may come from anywhere: of what it says only our own data sets are called, by name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if config.get("dataset") is not None:
+        return instantiate(config.dataset)
+    settings = dict(checkpoint.get("unimatch_run", {}).get("config", {}).get("dataset") or {})
+    name = str(settings.pop("_target_", "")).removeprefix("unimatch.")
+    function = getattr(unimatch.data, name) if name in unimatch.data.__all__ and name.islower() else None
+    if function is None:
+        raise ConfigError("the checkpoint does not say what it was trained on: give dataset=NAME dataset.root=FOLDER")
+    return function(**settings)
+
+
+def check_classes(facts: ModelFacts, classes: tuple[str, ...], *, by_name: bool, known: bool) -> None:
+    """Refuse a data set whose classes are not the model's.
+
+    Args:
+        facts: of the model.
+        classes: the data set's.
+        by_name: whether names must agree, and not only their number.
+        known: whether the checkpoint names its classes.
+
+    Raises:
+        ConfigError: naming where they differ.
+    """
+    pairs = list(zip(facts.classes, classes, strict=False))
+    different = next((i for i, (ours, theirs) in enumerate(pairs) if ours != theirs), len(pairs))
+
+    def named(names: tuple[str, ...]) -> str:
+        return f"{names[different]!r}" if different < len(names) else "none"
+
+    where = f"; class {different} is {named(facts.classes)} there and {named(classes)} here" if known else ""
+    if len(classes) != len(facts.classes):
+        raise ConfigError(
+            f"the checkpoint has {len(facts.classes)} classes and the data set {len(classes)}{where}: a model can be "
+            "scored only on the classes it was trained on"
+        )
+    if known and by_name and different < len(classes):
+        raise ConfigError(
+            f"the checkpoint and the data set have {len(classes)} classes each, but not the same{where}; if they mean "
+            "the same, check_classes=false"
+        )
+
+
+def choose_split(data: SegmentationData, split: str) -> Source:
+    """The images of a split.
+
+    Raises:
+        ConfigError: there is no such split.
+    """
+    if split not in ("val", "test"):
+        raise ConfigError(f"split={split}: must be val or test")
+    source = data.val if split == "val" else data.test
+    if source is None:
+        raise ConfigError(f"split=test: the data set {data.info.name} has no test images here; use split=val")
+    return source
+
+
+def describe(result: Scores, confusion: torch.Tensor, classes: tuple[str, ...]) -> dict[str, Any]:
+    """One model's result as plain values."""
+    return {
+        "miou": result.miou,
+        "pixel_accuracy": result.pixel_accuracy,
+        "iou": dict(zip(classes, result.iou, strict=True)),
+        "confusion": confusion.tolist(),
+    }
+
+
+def table(results: Mapping[str, Scores], classes: tuple[str, ...], absent: Absent) -> str:
+    """IoU per class and model, the means, and which classes are absent.
+
+    >>> print(table({"teacher": Scores(50.0, (50.0, None), 75.0)}, ("sky", "sea"), "exclude"))
+    IoU, %          teacher
+    sky                50.0
+    sea                   -
+    mean               50.0
+    pixel accuracy     75.0
+    without a pixel in truth and prediction, left out of the mean: teacher: sea
+    """
+    width = max(len("pixel accuracy"), *map(len, classes))
+    columns = {name: max(7, len(name)) for name in results}
+
+    def row(title: str, values: list[float | None]) -> str:
+        cells = zip(values, columns.values(), strict=True)
+        return f"{title:<{width}}  " + "  ".join(f"{'-' if v is None else f'{v:.1f}':>{w}}" for v, w in cells)
+
+    lines = [f"{'IoU, %':<{width}}  " + "  ".join(f"{name:>{w}}" for name, w in columns.items())]
+    lines += [row(name, [result.iou[i] for result in results.values()]) for i, name in enumerate(classes)]
+    lines.append(row("mean", [result.miou for result in results.values()]))
+    lines.append(row("pixel accuracy", [result.pixel_accuracy for result in results.values()]))
+    for name, result in results.items():
+        gone = [label for label, value in zip(classes, result.iou, strict=True) if value is None]
+        if gone:
+            effect = "left out of the mean" if absent == "exclude" else "counted as 0"
+            lines.append(f"without a pixel in truth and prediction, {effect}: {name}: {', '.join(gone)}")
+    return "\n".join(lines)
+
+
+class Bar(lightning.Callback):
+    """A progress bar over the main process's images."""
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Open it."""
+        batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
+        self.bar = tqdm(total=int(sum(batches)), desc="images", disable=None if trainer.is_global_zero else True)
+
+    def on_validation_batch_end(self, *arguments: Any, **options: Any) -> None:
+        """Move it."""
+        self.bar.update()
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Close it."""
+        self.bar.close()
+
+    on_test_start, on_test_batch_end, on_test_end = on_validation_start, on_validation_batch_end, on_validation_end
+
+
+main = command("evaluate")(evaluate)
+
+if __name__ == "__main__":
+    main()

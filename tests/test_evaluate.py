@@ -1,0 +1,177 @@
+"""``python -m unimatch.evaluate``, over a short run of the demo's model on a data set in files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from support import make_camvid, save_run
+from unimatch import Inference, SegmentationData, camvid, load_model
+from unimatch.data.datamodule import normalize
+from unimatch.inference.torch_engine import TorchEngine
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> tuple[Path, Path]:
+    """A checkpoint whose student and teacher differ, and the folder of its data: 3 validation and test images."""
+    directory = tmp_path_factory.mktemp("run")
+    root = make_camvid(directory / "camvid", val=3, height=48, width=60)
+    checkpoint = save_run(directory / "checkpoints" / "best.ckpt", root)
+    return checkpoint, root
+
+
+@pytest.fixture
+def evaluate(run, monkeypatch, tmp_path):
+    """``evaluate("split=test", ...)``: the command in this process; what its JSON file holds."""
+    from unimatch.evaluate import main
+
+    def call(*overrides: str) -> dict:
+        output = tmp_path / "result.json"
+        arguments = ["unimatch.evaluate", f"checkpoint={run[0]}", "workers=0", "trainer.accelerator=cpu"]
+        monkeypatch.setattr(sys, "argv", [*arguments, f"output={output}", *overrides])
+        main()
+        return json.loads(output.read_text())
+
+    return call
+
+
+def slow_scores(checkpoint: Path, data: SegmentationData, which: str, rule: Inference) -> tuple[list, float]:
+    """IoU per class in percent (None without a pixel) and pixel accuracy, by loops over images and classes."""
+    engine = TorchEngine(load_model(checkpoint, which))
+    pairs = []
+    for i in range(len(data.test)):
+        image = normalize(torch.from_numpy(data.test.image(i).copy()).permute(2, 0, 1))[None]
+        pairs.append((rule.scores(engine, image).argmax(1)[0].numpy(), data.test.mask(i)))
+    predicted = np.concatenate([p[t != 255] for p, t in pairs])
+    truth = np.concatenate([t[t != 255] for p, t in pairs])
+    ious = []
+    for k in range(11):
+        union = ((predicted == k) | (truth == k)).sum()
+        ious.append(100 * ((predicted == k) & (truth == k)).sum() / union if union else None)
+    return ious, 100 * (predicted == truth).mean()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rule"),
+    [
+        ([], Inference()),
+        (["inference.mode=sliding", "inference.window=32"], Inference("sliding", window=32)),
+        (["inference.scales=[0.5,1.0]", "inference.flip=true"], Inference(scales=(0.5, 1.0), flip=True)),
+    ],
+)
+def test_student_and_teacher_score_as_a_slow_loop_says(run, evaluate, overrides, rule):
+    result = evaluate("split=test", *overrides)
+    for which in ("student", "teacher"):
+        ious, accuracy = slow_scores(run[0], camvid(run[1]), which, rule)
+        assert list(result[which]["iou"].values()) == pytest.approx(ious, abs=0.02)
+        assert result[which]["miou"] == pytest.approx(np.mean([iou for iou in ious if iou is not None]), abs=0.02)
+        assert result[which]["pixel_accuracy"] == pytest.approx(accuracy, abs=0.02)
+    assert result["student"]["confusion"] != result["teacher"]["confusion"]
+    assert np.sum(result["teacher"]["confusion"]) == 3 * 48 * 60
+    assert (result["images"], result["dataset"], result["split"]) == (3, "camvid", "test")
+
+
+def test_the_runs_data_set_is_the_default_and_another_can_be_given(run, evaluate, tmp_path):
+    other = make_camvid(tmp_path / "other", val=2, height=24, width=36)
+    assert evaluate()["images"] == 3
+    assert evaluate("dataset=camvid", f"dataset.root={other}")["images"] == 2
+
+
+def test_absent_classes_are_left_out_and_said_or_counted_as_zero_on_request(evaluate, capsys, tmp_path):
+    few = ["dataset=camvid", f"dataset.root={make_camvid(tmp_path / 'few', val=1, height=12, width=24)}"]
+    excluded = evaluate("models=[teacher]", *few)
+    assert "student" not in excluded
+    printed = capsys.readouterr().out
+    ious = excluded["teacher"]["iou"]
+    present = [value for value in ious.values() if value is not None]
+    assert len(present) < 11
+    absent = ", ".join(name for name, value in ious.items() if value is None)
+    assert f"left out of the mean: teacher: {absent}" in printed
+    zero = evaluate("models=[teacher]", "absent=zero", *few)
+    assert zero["teacher"]["miou"] == pytest.approx(sum(present) / 11)
+    assert excluded["teacher"]["miou"] == pytest.approx(sum(present) / len(present))
+    assert f"counted as 0: teacher: {absent}" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_processes_count_as_one(run, evaluate, tmp_path):
+    """Three images on two processes: neither may count a padded duplicate."""
+    one = evaluate("split=test")
+    output = tmp_path / "two.json"
+    command = [sys.executable, "-m", "unimatch.evaluate", f"checkpoint={run[0]}", "split=test", "workers=0"]
+    command += ["trainer.accelerator=cpu", "trainer.devices=2", f"output={output}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    two = json.loads(output.read_text())
+    assert two["processes"] == 2
+    assert (two["student"], two["teacher"]) == (one["student"], one["teacher"])
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["result.json", "two.json"]
+
+
+BAD = {
+    "other classes": (["dataset=digits"], ["11 classes each", "'sky'", "'background'", "check_classes=false"]),
+    "fewer classes": (
+        ["dataset=folder", "dataset.root={root}/photos"],
+        ["11 classes", "data set 2", "class 0 is 'sky' there and 'ground' here"],
+    ),
+    "no such model": (["models=[mentor]"], ["models=['mentor']", "student", "teacher"]),
+    "no such split": (["split=train"], ["split=train", "val or test"]),
+    "absent": (["absent=drop"], ["absent=drop", "zero"]),
+    "no test images": (["dataset=digits", "check_classes=false", "split=test"], ["no test images", "split=val"]),
+    "no checkpoint": (["checkpoint=nowhere.ckpt"], ["nowhere.ckpt", "no such checkpoint"]),
+    "mistyped": (["inference.windows=3"], ["inference.windows", "did you mean inference.window?"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_with_the_reason(case, run, evaluate, capsys, write_photos):
+    overrides, expected = BAD[case]
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(*[override.format(root=write_photos) for override in overrides])
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    for part in expected:
+        assert part in message
+
+
+@pytest.fixture
+def write_photos(tmp_path) -> Path:
+    """The folder layout with two classes below ``photos``."""
+    from PIL import Image
+
+    for part in ("", "val"):
+        for kind, mode in (("images", "RGB"), ("masks", "L")):
+            folder = tmp_path / "photos" / part / kind
+            folder.mkdir(parents=True)
+            Image.new(mode, (20, 16)).save(folder / "a.png")
+    (tmp_path / "photos" / "classes.txt").write_text("ground\nleaf\n")
+    return tmp_path
+
+
+def test_other_names_of_the_same_classes_can_be_allowed(evaluate):
+    assert evaluate("dataset=digits", "dataset.val=2", "check_classes=false")["images"] == 2
+
+
+def test_a_checkpoint_cannot_name_what_is_called(run, evaluate, tmp_path, capsys):
+    """Its configuration is foreign: only our data sets are called, whatever ``_target_`` says."""
+    checkpoint = torch.load(run[0], weights_only=True)
+    for target in ("os.system", "unimatch.FileSource", "unimatch.data.verify.verify", "", "unimatch.__name__"):
+        checkpoint["unimatch_run"]["config"]["dataset"] = {"_target_": target, "command": "exit 3"}
+        torch.save(checkpoint, tmp_path / "foreign.ckpt")
+        with pytest.raises(SystemExit) as stopped:
+            evaluate(f"checkpoint={tmp_path / 'foreign.ckpt'}")
+        assert stopped.value.code == 2
+        assert "give dataset=NAME" in capsys.readouterr().err
+
+
+def test_a_converted_checkpoint_names_no_classes_and_is_held_to_their_number_alone(run, evaluate, tmp_path):
+    checkpoint = torch.load(run[0], weights_only=True)
+    checkpoint["unimatch_run"]["config"] = {}
+    checkpoint["unimatch_run"]["classes"] = [f"class {i}" for i in range(11)]
+    torch.save(checkpoint, tmp_path / "converted.ckpt")
+    where = f"checkpoint={tmp_path / 'converted.ckpt'}"
+    assert evaluate(where, "dataset=digits", "dataset.val=2")["images"] == 2
