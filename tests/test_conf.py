@@ -38,8 +38,10 @@ PASSED = {
     "model": {"num_classes"},
     "datamodule": {"data", "crop_multiple"},
     "method": {"model", "inference"},
-    "logger": {"run_dir"},
-    "trainer": {"default_root_dir", "logger", "callbacks", "enable_progress_bar", "enable_model_summary"},
+    "logger": {"run_dir", "resumed"},
+    "trainer": {"default_root_dir", "logger", "callbacks", "plugins", "enable_progress_bar", "enable_model_summary"},
+    "checkpoint": {"folder"},
+    "guard": {"run_dir"},
 }
 
 
@@ -56,7 +58,7 @@ def signatures_of(target: Any) -> list[inspect.Signature]:
 @pytest.mark.parametrize("choice", EACH)
 def test_every_option_composes_and_binds_to_its_signature(choice):
     config = composed(choice)
-    for name in ("model", "datamodule", "method", "logger", "trainer", "dataset", "inference"):
+    for name in ("model", "datamodule", "method", "logger", "trainer", "dataset", "inference", "checkpoint", "guard"):
         node = config[name]
         arguments = {str(key): value for key, value in node.items() if key not in ("_target_", "_convert_")}
         passed = PASSED.get(name, set())

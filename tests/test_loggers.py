@@ -4,8 +4,8 @@ from unimatch import ConfigError, loggers
 
 
 def test_metrics_csv_is_always_there(tmp_path):
-    assert [type(logger).__name__ for logger in loggers.csv(tmp_path)] == ["CSVLogger"]
-    assert [type(logger).__name__ for logger in loggers.tensorboard(tmp_path)] == ["CSVLogger", "TensorBoardLogger"]
+    assert [type(logger).__name__ for logger in loggers.csv(tmp_path)] == ["MetricsFile"]
+    assert [type(logger).__name__ for logger in loggers.tensorboard(tmp_path)] == ["MetricsFile", "TensorBoardLogger"]
 
 
 def test_absent_tensorboard_says_what_to_install(tmp_path, monkeypatch):

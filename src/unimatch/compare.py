@@ -20,7 +20,7 @@ COLUMNS = {
 IDENTITY = ("dataset", "encoder", "labeled", "steps", "method")
 """Runs that agree in these and in their configuration, but for the seed, are one row."""
 
-IGNORED = ("seed", "data", "workers", "devices", "root", "weights")
+IGNORED = ("seed", "data", "workers", "devices", "root", "weights", "every_n_steps", "every_minutes", "idle_steps")
 """Settings that may differ between the runs of one row: where files lie and how fast they are read."""
 
 

@@ -15,3 +15,7 @@ class DataError(UnimatchError):
 
 class WeightsError(UnimatchError):
     """A weights file does not fit the model it was meant for."""
+
+
+class NumericalError(UnimatchError):
+    """A loss or gradient is not finite."""

@@ -4,19 +4,27 @@ import os
 from collections.abc import Sequence
 from netrc import NetrcParseError, netrc
 from pathlib import Path
+from uuid import uuid4
 
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from unimatch.errors import ConfigError
+from unimatch.metrics_file import MetricsFile
 
 
-def csv(run_dir: Path) -> list[Logger]:
-    """``metrics.csv`` in the run directory."""
-    return [CSVLogger(run_dir, name="", version="")]
+def csv(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
+    """``metrics.csv`` in the run directory.
+
+    Args:
+        run_dir: where.
+        resumed: makes no difference here: the rows to keep are told later.
+    """
+    return [MetricsFile(run_dir / "metrics.csv")]
 
 
-def tensorboard(run_dir: Path) -> list[Logger]:
-    """``metrics.csv`` and TensorBoard's event files.
+def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
+    """``metrics.csv`` and TensorBoard's event files, a further one for each part of a run that is resumed.
 
     Raises:
         ConfigError: TensorBoard is not installed.
@@ -30,6 +38,7 @@ def tensorboard(run_dir: Path) -> list[Logger]:
 def wandb(
     run_dir: Path,
     *,
+    resumed: bool = False,
     project: str = "unimatch",
     entity: str | None = None,
     name: str | None = None,
@@ -39,16 +48,22 @@ def wandb(
 
     Args:
         run_dir: where the offline files go.
+        resumed: continue the run of W&B that this run directory has begun.
         project: to log to.
         entity: the user or team, None for the default one.
         name: of the run; None for the run directory's.
         tags: of the run.
     """
     offline = not has_wandb_key()
+    identity = run_dir / "wandb_id"  # of all parts of a run that is resumed
+    if getattr(rank_zero_only, "rank", 0) == 0 and not (resumed and identity.is_file()):
+        identity.write_text(uuid4().hex[:8])
     wandb_logger = WandbLogger(
         name=name or run_dir.name,
         save_dir=run_dir,
         offline=offline,
+        id=identity.read_text() if identity.is_file() else None,
+        resume="allow",
         project=project,
         entity=entity,
         tags=list(tags),

@@ -80,6 +80,11 @@ class PseudoLabelQuality(Metric):
         flat.scatter_add_(0, cell.flatten(), torch.ones_like(cell).flatten())
         self.counts += flat[:-1].view(self.num_classes, columns)
 
+    def restore(self, counts: Tensor) -> None:
+        """Continue from the counts of a checkpoint, this process's share of them."""
+        self.counts = counts.to(self.counts.device)
+        self._update_count = 1  # counts as updated
+
     def compute(self) -> dict[str, list[float | None] | float | None]:
         """Shares and accuracies in percent, None where nothing was counted.
 

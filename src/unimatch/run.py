@@ -11,14 +11,17 @@ import lightning
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from unimatch.callbacks import Pictures, Progress, Record, RunFacts
+from unimatch.callbacks import CheckpointFiles, Pictures, Progress, Record, RunFacts, Watch
 from unimatch.command import command
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
+from unimatch.disk import check_writable
 from unimatch.methods import Method
+from unimatch.metrics_file import MetricsFile
 from unimatch.models import SegmentationModel
+from unimatch.models.checkpoint import read_checkpoint
+from unimatch.resume import check_unchanged, choose_checkpoint, requeued
 
 log = logging.getLogger("unimatch")
 
@@ -38,6 +41,7 @@ def train(config: DictConfig) -> float:
     if hydra_config.mode == RunMode.MULTIRUN:
         name_this_job_alone(hydra_config, run_dir)
 
+    checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
     data: SegmentationData = instantiate(config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
     model: SegmentationModel = instantiate(config.model, num_classes=data.info.num_classes)
@@ -60,19 +64,21 @@ def train(config: DictConfig) -> float:
         unlabeled=len(data.unlabeled) if method.uses_unlabeled else 0,
         split=config.dataset.get("split"),
         experiment=choices.get("experiment"),
-        config=plain(config),
+        config={key: value for key, value in plain(config).items() if not key.startswith("resume")},
     )
     trainer: lightning.Trainer = build(
         config.trainer,
         default_root_dir=run_dir,
-        logger=build(config.logger, run_dir),
+        logger=build(config.logger, run_dir, resumed=checkpoint is not None),
         callbacks=[
+            Watch(),
+            build(config.guard, run_dir),
             Progress(),
             Record(run_dir, facts, data.info),
             Pictures(run_dir, data.val, data.info),
-            checkpoints(run_dir, "last"),
-            checkpoints(run_dir, "best", monitor="teacher/miou", mode="max"),
+            build(config.checkpoint, run_dir / "checkpoints"),
         ],
+        plugins=[CheckpointFiles()],
         enable_progress_bar=False,  # ours spans the whole training
         enable_model_summary=False,
     )
@@ -88,7 +94,10 @@ def train(config: DictConfig) -> float:
         run_dir,
     )
     log.info("%s", model.summary())
-    trainer.fit(method, datamodule)
+    check_writable(run_dir / "checkpoints", needed=CHECKPOINTS_AT_ONCE * checkpoint_bytes(model))
+    if checkpoint is not None:
+        resume(checkpoint, trainer, facts, run_dir, allowed=config.resume_changed)
+    trainer.fit(method, datamodule, ckpt_path=checkpoint)
     if trainer.is_global_zero:
         print(report(run_dir))
     return max(evaluation.teacher.miou for evaluation in method.evaluations)
@@ -106,16 +115,39 @@ def build(config: DictConfig, *arguments: Any, **options: Any) -> Any:
     return instantiate(config, _partial_=True)(*arguments, **options)
 
 
-def checkpoints(run_dir: Path, name: str, **options: Any) -> ModelCheckpoint:
-    """Keep one checkpoint, ``checkpoints/NAME.ckpt``, written after evaluations."""
-    return ModelCheckpoint(
-        dirpath=run_dir / "checkpoints",
-        filename=name,
-        save_top_k=1,
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-        **options,
-    )
+def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, run_dir: Path, *, allowed: bool) -> None:
+    """Check that a checkpoint is of this training, and keep what was logged up to it.
+
+    Args:
+        checkpoint: to continue from.
+        trainer: of this run.
+        facts: of this run.
+        run_dir: this run's directory; the checkpoint may be another's.
+        allowed: whether it may be another training.
+
+    Raises:
+        ConfigError: it is another training.
+        WeightsError: the checkpoint cannot be read.
+    """
+    content = read_checkpoint(checkpoint)
+    before = content["unimatch_run"]
+    old = {**before["config"], "processes": before["processes"]}
+    check_unchanged(old, {**facts.config, "processes": trainer.world_size}, allowed=allowed)
+    log.info("continuing from %s, step %d", checkpoint, content["global_step"])
+    if trainer.is_global_zero:
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                other = checkpoint.parent.parent / "metrics.csv"
+                logger.resume(before["metrics_rows"], other if other.is_file() else None)
+
+
+CHECKPOINTS_AT_ONCE = 4
+"""last, previous and best, and the one that is being written."""
+
+
+def checkpoint_bytes(model: SegmentationModel) -> int:
+    """About how large a checkpoint is: student, teacher, and AdamW's two moments."""
+    return 4 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -157,6 +189,7 @@ def quiet_libraries() -> None:
         ".*does not have many workers.*",
         ".*Experiment logs directory .* exists.*",  # Hydra has made the run directory
         ".*LeafSpec.*is deprecated.*",  # Lightning's, on recent torch
+        ".*your dataloader is not resumable.*",  # ours is: the sampler leaves out what is done
         ".*The number of training batches .* is smaller than the logging interval.*",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -1,7 +1,10 @@
-"""What happens around training: progress, the record, pictures."""
+"""What happens around training: progress, the record, pictures, checkpoints, and what looks after all of it."""
 
+from unimatch.callbacks.checkpoints import CheckpointFiles, Checkpoints
+from unimatch.callbacks.guard import Guard
 from unimatch.callbacks.pictures import Pictures
 from unimatch.callbacks.progress import Progress
 from unimatch.callbacks.record import Record, RunFacts
+from unimatch.callbacks.watch import Watch
 
-__all__ = ["Pictures", "Progress", "Record", "RunFacts"]
+__all__ = ["CheckpointFiles", "Checkpoints", "Guard", "Pictures", "Progress", "Record", "RunFacts", "Watch"]

@@ -1,6 +1,7 @@
 """Pictures of a finished run: validation images beside truth, student and teacher; and its curves."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import lightning
@@ -13,6 +14,7 @@ from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.datamodule import normalize
 from unimatch.data.sources import Source
+from unimatch.disk import training_goes_on
 from unimatch.images import colorize
 from unimatch.inference.whole_image import whole_image_logits
 from unimatch.methods.base import Method
@@ -47,8 +49,12 @@ class Pictures(lightning.Callback):
         count = min(self.count, len(self.source))
         indices = [(2 * i + 1) * len(self.source) // (2 * count) for i in range(count)]  # spread evenly
         models = {"student": pl_module.student, "teacher": pl_module.teacher.model}
-        draw_predictions(models, self.source, self.info, indices, self.run_dir / "validation.png")
-        draw_curves(self.run_dir / "metrics.csv", self.run_dir / "curves.png")
+        for path, draw in (
+            (self.run_dir / "validation.png", partial(draw_predictions, models, self.source, self.info, indices)),
+            (self.run_dir / "curves.png", partial(draw_curves, self.run_dir / "metrics.csv")),
+        ):
+            with training_goes_on(path):
+                draw(path)
 
 
 def draw_predictions(

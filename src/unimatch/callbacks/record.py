@@ -14,7 +14,9 @@ import torch
 
 from unimatch.callbacks.progress import count_images
 from unimatch.data.catalog import DatasetInfo
+from unimatch.disk import replace_text, training_goes_on
 from unimatch.methods.base import Evaluation, Method
+from unimatch.metrics_file import MetricsFile
 
 PACKAGES = ("unimatch", "torch", "lightning", "timm", "albumentations", "opencv-python-headless", "numpy")
 
@@ -49,14 +51,29 @@ class Record(lightning.Callback):
     def __init__(self, run_dir: Path, facts: RunFacts, info: DatasetInfo) -> None:
         self.run_dir, self.facts, self.info = run_dir, facts, info
         self.images = 0
-        self.evaluating = 0.0
+        self.evaluating = self.before = 0.0  # seconds; before this process, where the run is resumed
+        self.started = time.monotonic()
         self.finished = False
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """Images and times go on counting after resuming."""
+        return {"images": self.images, "evaluating": self.evaluating, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See :meth:`state_dict`."""
+        self.images, self.evaluating = state_dict["images"], state_dict["evaluating"]
+        self.before = state_dict["seconds"]
+
+    @property
+    def seconds(self) -> float:
+        """Since training started, over all processes that continued one another."""
+        return self.before + time.monotonic() - self.started
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock, and write down the configuration with every interpolation resolved."""
         self.started = time.monotonic()
         if trainer.is_global_zero:
-            (self.run_dir / "config.json").write_text(json.dumps(self.facts.config, indent=2) + "\n")
+            self.write("config.json", json.dumps(self.facts.config, indent=2) + "\n")
 
     def on_train_batch_end(
         self,
@@ -76,15 +93,15 @@ class Record(lightning.Callback):
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write the last evaluation and the summary so far."""
         assert isinstance(pl_module, Method)
-        if trainer.sanity_checking or not trainer.is_global_zero or not hasattr(self, "started"):
+        if trainer.sanity_checking or not trainer.is_global_zero:
             return
         self.evaluating += time.monotonic() - self.validation_started
-        with (self.run_dir / "evaluations.jsonl").open("a") as file:
-            file.write(json.dumps(self.describe(pl_module.evaluations[-1])) + "\n")
+        lines = [json.dumps(self.describe(evaluation)) + "\n" for evaluation in pl_module.evaluations]
+        self.write("evaluations.jsonl", "".join(lines))
         self.write_summary(pl_module, trainer)
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the summary of the finished run."""
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the summary of the finished run, also where it was resumed at its end."""
         assert isinstance(pl_module, Method)
         if trainer.is_global_zero:
             self.finished = True
@@ -98,6 +115,8 @@ class Record(lightning.Callback):
             "config": self.facts.config,
             "classes": list(self.info.classes),
             "palette": [list(color) for color in self.info.palette],
+            "processes": trainer.world_size,
+            "metrics_rows": sum(logger.rows for logger in trainer.loggers if isinstance(logger, MetricsFile)),
         }
 
     def describe(self, evaluation: Evaluation) -> dict[str, Any]:
@@ -121,7 +140,7 @@ class Record(lightning.Callback):
             return
         last = method.evaluations[-1]
         best = max(method.evaluations, key=lambda evaluation: evaluation.teacher.miou)
-        seconds = time.monotonic() - self.started
+        seconds = self.seconds
         described = self.describe(last)
         summary = {
             **{key: value for key, value in asdict(self.facts).items() if key != "config"},
@@ -145,7 +164,12 @@ class Record(lightning.Callback):
             "versions": versions(),
             "git_revision": git_revision(),
         }
-        (self.run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        self.write("summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the run directory, whole or not at all."""
+        with training_goes_on(self.run_dir / name):
+            replace_text(self.run_dir / name, text)
 
 
 def peak_memory_mb() -> int | None:

@@ -176,6 +176,11 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     def _world(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
 
+    def _start(self) -> tuple[int, int]:
+        """(epoch, batch) at which a resumed training continues: the method has it from the checkpoint."""
+        method = self.trainer.lightning_module if self.trainer is not None else None
+        return getattr(method, "start", (0, 0))
+
     def _train_loader(self, dataset: LabeledDataset | UnlabeledDataset, stream: Stream) -> DataLoader:
         world, rank = self._world()
         sampler = TrainSampler(
@@ -186,6 +191,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             population=len(dataset.source),
             num_replicas=world,
             rank=rank,
+            start=self._start(),
         )
         return DataLoader(
             dataset,

@@ -43,6 +43,8 @@ class TrainSampler(DistributedSampler):
         stream: whose order this is.
         num_replicas: number of processes ``W``.
         rank: of this process, ``r``.
+        start: (epoch, batches of it that are done): the first epoch to draw, whose done batches are left out. The
+            length counts them nevertheless, as Lightning does when it resumes inside an epoch.
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class TrainSampler(DistributedSampler):
         population: int | None = None,
         num_replicas: int = 1,
         rank: int = 0,
+        start: tuple[int, int] = (0, 0),
     ) -> None:
         self.population, self.seed, self.stream = max(population or 0, length), seed, stream
         self.num_replicas, self.rank = num_replicas, rank
-        self.epoch = 0
+        self.epoch, self.start = start[0], start
+        self.batch_size = batch_size
         global_batch = batch_size * num_replicas
         self.num_samples = length // global_batch * batch_size
 
@@ -68,7 +72,8 @@ class TrainSampler(DistributedSampler):
     def __iter__(self) -> Iterator[SampleKey]:
         order = np.random.default_rng((self.seed, STREAMS[self.stream], self.epoch)).permutation(self.population)
         mine = order[: self.num_samples * self.num_replicas][self.rank :: self.num_replicas]
-        return iter([(self.epoch, int(position)) for position in mine])
+        done = self.start[1] * self.batch_size if self.epoch == self.start[0] else 0
+        return iter([(self.epoch, int(position)) for position in mine[done:]])
 
 
 class EvaluationSampler(DistributedSampler):

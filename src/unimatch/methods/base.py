@@ -5,7 +5,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import lightning
@@ -23,6 +23,7 @@ from unimatch.methods.optim import adamw, poly_schedule
 from unimatch.methods.teacher import Teacher
 from unimatch.metrics import PseudoLabelQuality, Scores, confusion_metric, scores
 from unimatch.models.networks import SegmentationModel
+from unimatch.place import place_of, rewrite_counters
 from unimatch.types import EvaluationSample, TrainBatch
 
 
@@ -126,6 +127,8 @@ class Method(lightning.LightningModule, ABC):
         self.teacher_confusion = confusion_metric(model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
         self.evaluations: list[Evaluation] = []
+        self.start = (0, 0)  # (epoch, batch) at which the data begin; later than that only when resumed
+        self.evaluated_after = 0  # batches, over all epochs
         self.train()
 
     @abstractmethod
@@ -139,7 +142,9 @@ class Method(lightning.LightningModule, ABC):
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """One step of Lightning: the method's losses, logged."""
-        losses = self.losses(batch, self.step_generator(batch_idx))
+        generator = self.step_generator(batch_idx)
+        torch.manual_seed(generator.initial_seed())  # for models with dropout of their own: no state to lose either
+        losses = self.losses(batch, generator)
         self.log("train/loss", losses.total.detach())
         for name, value in losses.parts.items():
             self.log(f"train/{name}", value.detach())
@@ -171,7 +176,8 @@ class Method(lightning.LightningModule, ABC):
         """Step the optimiser, then let the teacher follow: once per step, not per accumulated batch."""
         iteration = self.global_step
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.teacher.update(self.student, iteration)
+        if any(parameter.grad is not None for parameter in self.student.parameters()):  # none: a step that was skipped
+            self.teacher.update(self.student, iteration)
 
     def on_fit_start(self) -> None:
         """Refuse lengths of training whose end would not be evaluated.
@@ -215,6 +221,10 @@ class Method(lightning.LightningModule, ABC):
                     module.eval()
         return self
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """The step of the logs is the optimizer's, also after resuming."""
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """End a run of ``max_steps`` with an evaluation, wherever its last step falls."""
         if self.global_step == self.trainer.max_steps:
@@ -245,6 +255,7 @@ class Method(lightning.LightningModule, ABC):
             return
         pseudo = self.pseudo_quality.compute() if self.pseudo_quality.update_called else {}
         self.pseudo_quality.reset()
+        self.evaluated_after = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
         self.evaluations.append(Evaluation(self.global_step, self.current_epoch, student, teacher, pseudo))
         for name, result in (("student", student), ("teacher", teacher)):
             self.log(f"{name}/miou", result.miou)
@@ -252,6 +263,11 @@ class Method(lightning.LightningModule, ABC):
         for name, value in pseudo.items():
             if isinstance(value, float):
                 self.log(f"pseudo_label/{name}", value)
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether an evaluation has been finished since the last training batch."""
+        return self.evaluated_after == self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
 
     def on_test_epoch_start(self) -> None:
         """As in validation."""
@@ -266,5 +282,41 @@ class Method(lightning.LightningModule, ABC):
         self.on_validation_epoch_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write down how to build the model, so that a checkpoint can be used without the run's configuration."""
+        """Add how to build the model, so that a checkpoint can be used alone, and what continuing exactly needs."""
         checkpoint["unimatch_model"] = self.student.description()
+        place = place_of(self.trainer, self.evaluated_after)
+        last = place.batch == self.trainer.num_training_batches
+        rewrite_counters(checkpoint["loops"], place, step=self.global_step, last=last)
+        counts = self.trainer.strategy.reduce(self.pseudo_quality.counts.clone(), reduce_op="sum")
+        checkpoint["unimatch_training"] = {
+            "place": asdict(place),
+            "evaluated_after": self.evaluated_after,
+            "evaluations": [asdict(evaluation) for evaluation in self.evaluations],
+            "pseudo_label_counts": counts if self.pseudo_quality.update_called else None,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue where :meth:`on_save_checkpoint` was.
+
+        Raises:
+            ConfigError: the checkpoint is of a moment between two batches of one optimizer step.
+        """
+        training = checkpoint.get("unimatch_training")
+        if training is None:
+            return
+        if training["place"]["accumulating"]:
+            raise ConfigError(
+                "this checkpoint holds no gradients, and was written between two batches whose gradients are summed: "
+                "training cannot continue from it exactly; use last.ckpt"
+            )
+        self.start = (training["place"]["epoch"], training["place"]["batch"])
+        self.evaluated_after = training["evaluated_after"]
+        self.evaluations = [
+            Evaluation(
+                **{**evaluation, "student": Scores(**evaluation["student"]), "teacher": Scores(**evaluation["teacher"])}
+            )
+            for evaluation in training["evaluations"]
+        ]
+        if training["pseudo_label_counts"] is not None:  # of all processes together: the first one keeps them
+            counts = training["pseudo_label_counts"]
+            self.pseudo_quality.restore(counts if self.trainer.is_global_zero else torch.zeros_like(counts))

@@ -1,5 +1,6 @@
 """Trained models out of our own checkpoints, without unpickling code and without the run's configuration."""
 
+import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,18 +16,37 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read one of our checkpoints: tensors and plain values, nothing else.
 
     Raises:
-        WeightsError: no such file, not readable, holding more than that, or not one of ours.
+        WeightsError: no such file, cut short or altered, holding more than that, or not one of ours.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise WeightsError(f"{path}: no such checkpoint")
+    if damage := damage_of(path):
+        raise WeightsError(f"{path}: cannot be read as a checkpoint, it is cut short or altered ({damage})")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises its reader's many kinds of error
-        raise WeightsError(f"{path}: cannot be read as a checkpoint ({error})") from error
+        raise WeightsError(f"{path}: cannot be read as a checkpoint ({first_line(error)})") from error
     if not isinstance(checkpoint, dict) or "unimatch_model" not in checkpoint:
         raise WeightsError(f"{path}: not a checkpoint of unimatch")
     return checkpoint
+
+
+def damage_of(path: Path) -> str | None:
+    """What is wrong with a checkpoint file by the checksums in it, a CRC-32 of each part; None for a whole one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                return "its parts are compressed, which torch never does"
+            part = archive.testzip()
+            return None if part is None else f"the checksum of {part} is wrong"
+    except Exception as error:  # zipfile raises many kinds for what is no archive
+        return first_line(error)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> SegmentationModel:

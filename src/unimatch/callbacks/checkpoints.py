@@ -1,0 +1,232 @@
+"""Checkpoints: when they are written, how they reach the disk, and which one to continue from."""
+
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched, requeue
+from unimatch.disk import replace_file
+from unimatch.errors import ConfigError, NumericalError, WeightsError
+from unimatch.methods.base import Method
+from unimatch.models.checkpoint import damage_of, first_line, read_checkpoint
+
+log = logging.getLogger("unimatch")
+
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+
+
+class Checkpoints(Checkpoint):
+    """Writes ``last.ckpt`` after evaluations, every so often and when a signal asks to end; ``best.ckpt`` too.
+
+    ``previous.ckpt`` is the last but one: what training continues from if ``last.ckpt`` is damaged. ``best.ckpt`` is of
+    the evaluation with the highest mIoU of the teacher. Writing changes nothing in training.
+
+    SIGTERM, SIGUSR1 and Ctrl-C end the run after the step they arrive in, with a checkpoint and status 128 + the
+    signal's number (143, 138, 130). With several processes they agree on the step, at the interval of the log.
+
+    Args:
+        folder: where to, ``RUN/checkpoints``.
+        every_n_steps: optimizer steps between checkpoints, beside those after evaluations; None for none.
+        every_minutes: likewise by the clock.
+
+    Raises:
+        ConfigError: an interval is not above 0.
+    """
+
+    def __init__(self, folder: Path, *, every_n_steps: int | None = None, every_minutes: float | None = None) -> None:
+        for key, interval in (("every_n_steps", every_n_steps), ("every_minutes", every_minutes)):
+            if interval is not None and not interval > 0:
+                raise ConfigError(f"checkpoint.{key}={interval}: must be above 0, or null for none")
+        self.folder, self.every_n_steps, self.every_minutes = folder, every_n_steps, every_minutes
+        self.signals = Signals()
+        self.saved = 0  # the step of the last checkpoint, written or continued from
+        self.step = 0
+        self.overdue = False
+        self.whole = True  # between two optimizer steps, with nothing half done
+
+    def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Take signals over."""
+        self.signals.install()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Take signals over, and start the clock."""
+        self.signals.install()
+        self.saved = self.step = trainer.global_step
+        self.clock = time.monotonic()
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Note whether the batch ended an optimizer step: gradients being accumulated are not in a checkpoint."""
+        self.whole, self.step = trainer.global_step != self.step, trainer.global_step
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Between two steps, when the first is logged too. From here to the step's end nothing can be saved."""
+        self.between_steps(trainer, pl_module)
+        self.whole = False
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Between a step and an evaluation."""
+        if not trainer.sanity_checking:
+            self.between_steps(trainer, pl_module)
+
+    def between_steps(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write ``last.ckpt`` if it is time to, and end if a signal has asked to."""
+        assert isinstance(pl_module, Method)
+        if not self.whole:
+            return
+        by_steps = self.every_n_steps is not None and self.step > 0 and self.step % self.every_n_steps == 0
+        due = by_steps and self.saved != self.step
+        # The processes ask one another no more often than they log: it waits for the device.
+        wanted = 0
+        if trainer.world_size == 1 or self.step % pl_module.log_interval == 0:
+            wanted = agreed(trainer, self.signals.received or int(self.is_time(trainer)))
+        if due or self.overdue or (wanted and self.saved != self.step):
+            self.save(trainer)
+        if wanted > 1:
+            self.leave(trainer, wanted)
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """A signal ends an evaluation too: it is run again on resuming. Several processes finish it first."""
+        if self.signals.received and trainer.world_size == 1:
+            if not trainer.sanity_checking and self.whole:
+                self.save(trainer)
+            self.leave(trainer, self.signals.received)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write ``best.ckpt`` if the teacher was never better, and ``last.ckpt``."""
+        assert isinstance(pl_module, Method)
+        if trainer.sanity_checking:
+            return
+        *before, now = (evaluation.teacher.miou for evaluation in pl_module.evaluations)
+        if all(now > earlier for earlier in before):
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+        self.overdue = not self.whole
+        if self.whole:
+            self.save(trainer)
+        if wanted := agreed(trainer, self.signals.received):
+            self.leave(trainer, wanted)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write ``last.ckpt`` of a training without evaluations."""
+        if self.saved != trainer.global_step:
+            self.save(trainer)
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """Write ``last.ckpt`` if something failed between two steps, such as reading an image, in a single process."""
+        told = isinstance(exception, (SystemExit, KeyboardInterrupt, NumericalError))
+        if not told and self.whole and trainer.world_size == 1 and self.saved != trainer.global_step:
+            self.save(trainer)
+
+    def is_time(self, trainer: lightning.Trainer) -> bool:
+        """Whether the first process's clock says so."""
+        if self.every_minutes is None or not trainer.is_global_zero:
+            return False
+        return time.monotonic() - self.clock >= 60 * self.every_minutes
+
+    def save(self, trainer: lightning.Trainer) -> None:
+        """Write ``last.ckpt``, with all that is logged before it.
+
+        Not before the evaluation that ends training: Lightning would not run that on resuming.
+        """
+        method = trainer.lightning_module
+        assert isinstance(method, Method)
+        ends_with_an_evaluation = trainer.global_step == trainer.max_steps and trainer.enable_validation
+        if ends_with_an_evaluation and not method.is_evaluated:
+            return
+        for logger in trainer.loggers:
+            logger.save()
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+        self.saved, self.overdue = trainer.global_step, False
+        self.clock = time.monotonic()
+
+    def leave(self, trainer: lightning.Trainer, signum: int) -> None:
+        """End because of a signal.
+
+        Raises:
+            Stopped: always.
+        """
+        requeue(trainer, signum)
+        if trainer.is_global_zero:
+            name = signal.Signals(signum).name
+            log.warning("ended by %s at step %d; resume=auto continues from step %d", name, self.step, self.saved)
+        raise Stopped(signum, status=0 if is_launched(trainer) else None)
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Lightning's plugin that writes and reads checkpoint files: safely, and never unpickling code.
+
+    A file that cannot be written is a warning: the one before is still there, and training goes on.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Write a file that holds a CRC-32 for each of its parts; ``last.ckpt`` becomes ``previous.ckpt``."""
+        path = Path(path)
+        previous = path.with_name(PREVIOUS) if path.name == LAST else None
+        try:
+            replace_file(path, lambda file: torch.save(checkpoint, file), previous=previous)
+        except (OSError, RuntimeError) as error:  # torch's writer makes a RuntimeError of an OSError
+            log.warning(
+                "%s of step %d was not written (%s); training goes on",
+                path,
+                checkpoint["global_step"],
+                first_line(error),
+            )
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read tensors and plain values, whatever Lightning asks for.
+
+        Raises:
+            WeightsError: the file is damaged, or holds anything else.
+        """
+        return read_checkpoint(Path(path))
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint to continue from: ``last.ckpt``, or ``previous.ckpt`` if that is damaged; None without any.
+
+    Raises:
+        WeightsError: there are checkpoints, and all are damaged.
+    """
+    damages: list[str] = []
+    for name in (LAST, PREVIOUS):
+        path = folder / name
+        if path.exists():
+            damage = damage_of(path)
+            if damage is None:
+                for found in damages:
+                    log.warning("%s; continuing from %s", found, path.name)
+                return path
+            damages.append(f"{path}: is damaged ({damage})")
+    if damages:
+        raise WeightsError("\n".join(damages) + f"\nno checkpoint in {folder} can be continued from; start anew")
+    return None

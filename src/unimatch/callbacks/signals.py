@@ -1,0 +1,66 @@
+"""Signals that ask a training to end: noted when they arrive, acted on between two steps."""
+
+import os
+import signal
+import threading
+from types import FrameType
+
+import lightning
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+NAMES = ("SIGTERM", "SIGUSR1", "SIGINT")
+"""From schedulers; from SLURM, some time before its end; from Ctrl-C."""
+
+
+class Stopped(SystemExit):
+    """Training was asked to end by a signal. The process ends with 128 + its number, as a shell reports it."""
+
+    def __init__(self, signum: int, *, status: int | None = None) -> None:
+        super().__init__(128 + signum if status is None else status)
+        self.signum = signum
+
+
+class Signals:
+    """Takes signals over, so that they neither end a step halfway nor are lost."""
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def install(self) -> None:
+        """Take over from Lightning, whose handlers act at once. Its teardown restores those from before training."""
+        if threading.current_thread() is threading.main_thread():
+            for name in NAMES:
+                if hasattr(signal, name):  # Windows has fewer
+                    signal.signal(getattr(signal, name), self.note)
+
+    def note(self, signum: int, frame: FrameType | None) -> None:
+        """Remember the signal; a second Ctrl-C ends at once."""
+        if signum == signal.SIGINT == self.received:
+            raise KeyboardInterrupt
+        self.received = self.received or signum
+        text = f"\nunimatch: {signal.Signals(signum).name}: ending after this step\n"
+        os.write(2, text.encode())  # print is not safe in a handler
+
+
+def agreed(trainer: lightning.Trainer, number: int) -> int:
+    """The largest of all processes' numbers: what one of them was told, all do."""
+    if trainer.world_size == 1:
+        return number
+    everyone = trainer.strategy.reduce(torch.tensor(number, device=trainer.strategy.root_device), reduce_op="max")
+    assert isinstance(everyone, torch.Tensor)
+    return int(everyone)
+
+
+def is_launched(trainer: lightning.Trainer) -> bool:
+    """Whether this process was started by the first one, which would kill the run if this one ended with an error."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    return isinstance(environment, LightningEnvironment) and trainer.local_rank > 0
+
+
+def requeue(trainer: lightning.Trainer, signum: int) -> None:
+    """Have Lightning's SLURM plugin requeue the job, if that is SLURM's warning; it writes a checkpoint of its own."""
+    environment = trainer._accelerator_connector.cluster_environment
+    if isinstance(environment, SLURMEnvironment) and environment.auto_requeue and signum == environment.requeue_signal:
+        trainer._signal_connector._slurm_sigusr_handler_fn(signum, None)  # type: ignore[arg-type]

@@ -1,0 +1,83 @@
+"""Processes of one run end together: when one dies, the others say so and end instead of waiting for it."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import lightning
+
+from unimatch.callbacks.signals import is_launched
+from unimatch.errors import UnimatchError
+
+log = logging.getLogger("unimatch")
+
+TRY_AGAIN = 75
+"""The exit status when a process of the run died (``EX_TEMPFAIL`` of sysexits.h): resuming may well succeed."""
+
+
+class Watch(lightning.Callback):
+    """The first process watches those it has started, and they watch it. Without any it does nothing.
+
+    Args:
+        seconds: between two looks.
+    """
+
+    def __init__(self, seconds: float = 1.0) -> None:
+        self.seconds = seconds
+        self.over = threading.Event()
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Start watching."""
+        self.parent = os.getppid() if is_launched(trainer) else None
+        self.children: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
+        if self.parent is not None or self.children:
+            threading.Thread(target=self.watch, name="watch", daemon=True).start()
+
+    def watch(self) -> None:
+        """Look now and then, until training is over."""
+        while not self.over.wait(self.seconds):
+            if cause := self.death():
+                self.end(*cause)
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        """An error of communication has a cause: a process that has died, perhaps a moment from now."""
+        understood = isinstance(exception, (SystemExit, KeyboardInterrupt, UnimatchError))
+        for _ in range(0 if understood or trainer.world_size == 1 else 20):
+            if cause := self.death():
+                self.end(*cause)
+            time.sleep(0.1)
+        self.over.set()
+
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Stop watching."""
+        self.over.set()
+
+    def death(self) -> tuple[str, int] | None:
+        """What has happened to another process, and the status to end with; None if nothing has."""
+        if self.parent is not None and os.getppid() != self.parent:
+            return "the first process of this run is gone", TRY_AGAIN
+        ended = [(rank, child.poll()) for rank, child in enumerate(self.children, start=1)]
+        for rank, status in sorted(ended, key=lambda item: item[1] or 0):  # killed ones first: the others follow them
+            if status is not None and status < 0:
+                return f"process {rank} of this run was killed by {signal.Signals(-status).name}", TRY_AGAIN
+            if status:
+                return f"process {rank} of this run ended with status {status}", status
+        return None
+
+    def end(self, cause: str, status: int) -> None:
+        """Say why, and end this process and all it has started."""
+        sys.stderr.write(f"unimatch: {cause}; ending. resume=auto continues from the last checkpoint\n")
+        sys.stderr.flush()
+        for child in self.children:
+            child.kill()
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        logging.shutdown()
+        os._exit(status)

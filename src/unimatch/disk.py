@@ -1,0 +1,97 @@
+"""Writing so that a killed process or a full disk leaves the file as it was, and asking first whether it will fit."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from unimatch.errors import ConfigError
+
+log = logging.getLogger("unimatch")
+
+BUFFER = 2**20
+"""Bytes given to the operating system at once."""
+
+
+def replace_file(path: Path, write: Callable[[BinaryIO], object], *, previous: Path | None = None) -> None:
+    """Write a file under another name in the same folder, sync it, and only then give it its name.
+
+    At every moment either the old file or the new one is there, whole. A failed attempt leaves no half of a file.
+
+    Args:
+        path: of the file.
+        write: is given the open file.
+        previous: what to call the old file from now on; None to do without it.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb", buffering=BUFFER) as file:  # noqa: PTH123 - tests put failing disks in its place
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            os.replace(path, previous)  # noqa: PTH105 - likewise
+        os.replace(temporary, path)  # noqa: PTH105
+        sync_folder(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def replace_text(path: Path, text: str) -> None:
+    """:func:`replace_file` for text."""
+    replace_file(path, lambda file: file.write(text.encode()))
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder written to disk too, where the system can."""
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def training_goes_on(what: object) -> Iterator[None]:
+    """Say what could not be written, and go on: a full disk is no reason to lose what is in memory."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s was not written: %s", what, error.strerror or error)
+
+
+def check_writable(folder: Path, needed: int = 0) -> None:
+    """Write and sync a small file, and compare the free space with what will be needed.
+
+    Args:
+        folder: made if it is not there.
+        needed: bytes.
+
+    Raises:
+        ConfigError: a file cannot be written there, or there is too little space.
+    """
+    probe = folder / ".probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(probe, lambda file: file.write(bytes(4096)))
+        probe.unlink()
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be written to ({error.strerror or error}); choose hydra.run.dir"
+        ) from error
+    if free < needed:
+        raise ConfigError(
+            f"{folder}: {free / 1e9:.1f} GB are free, and the checkpoints of this training need about "
+            f"{needed / 1e9:.1f} GB; make room, or choose another hydra.run.dir"
+        )

@@ -1,0 +1,110 @@
+"""``metrics.csv``: a row for each step that is logged and for each evaluation."""
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from unimatch.disk import replace_text, training_goes_on
+
+PENDING = 50
+"""Rows held in memory before they are written."""
+
+
+class MetricsFile(Logger):
+    """Appends rows to a CSV file; the columns are all that was ever logged, and empty where a row has no value.
+
+    Lightning's own empties the file when it is opened again, and loses rows if it is killed while it adds a column.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.columns: list[str] = []
+        self.pending: list[dict[str, float]] = []
+        self.rows = 0  # logged, written or not
+        self.begun = False
+
+    @property
+    def name(self) -> str:
+        """Lightning wants one; it names no folder here."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Likewise."""
+        return ""
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """The configuration is in ``config.json``."""
+
+    def resume(self, rows: int, source: Path | None = None) -> None:
+        """Keep the first rows of an existing file, those that a checkpoint knows of, and go on after them.
+
+        Args:
+            rows: how many.
+            source: the file they are in, if it is another run's.
+        """
+        source = source or self.path
+        kept: list[dict[str, str]] = []
+        if source.is_file():
+            with source.open(newline="", errors="replace") as file:
+                reader = csv.DictReader(file)
+                kept = [row for row, _ in zip(reader, range(rows), strict=False)]
+                self.columns = list(reader.fieldnames or [])
+        self.rows, self.begun = len(kept), True
+        replace_text(self.path, table(self.columns, kept))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """One row."""
+        self.pending.append({**metrics, "step": self.rows if step is None else step})
+        self.rows += 1
+        if len(self.pending) >= PENDING:
+            self.save()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the rows held in memory; they stay there if the disk is full."""
+        with training_goes_on(self.path):
+            new = sorted({key for row in self.pending for key in row} - set(self.columns))
+            if new or not self.begun:
+                old: list[dict[str, str]] = []
+                if self.begun:
+                    with self.path.open(newline="") as file:
+                        old = list(csv.DictReader(file))
+                columns = [*self.columns, *new]
+                replace_text(self.path, table(columns, [*old, *self.pending]))
+                self.columns = columns
+            else:
+                whole = self.path.stat().st_size
+                try:
+                    with self.path.open("a", newline="") as file:
+                        csv.DictWriter(file, self.columns).writerows(self.pending)
+                except OSError:
+                    with self.path.open("r+") as file:  # no half of a row stays
+                        file.truncate(whole)
+                    raise
+            self.begun, self.pending = True, []
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what is left."""
+        if self.pending:
+            self.save()
+
+
+def table(columns: list[str], rows: list[Any]) -> str:
+    """Rows as CSV, with a header."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,118 @@
+"""Continuing a training: from which checkpoint, and whether that is still the same training."""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unimatch.callbacks.checkpoints import newest_checkpoint
+from unimatch.errors import ConfigError
+
+log = logging.getLogger("unimatch")
+
+HARMLESS = (
+    "dataset.root",
+    "datamodule.workers",
+    "encoder.weights",
+    "model.weights",
+    "trainer.accelerator",
+    "trainer.log_every_n_steps",
+    "trainer.num_sanity_val_steps",
+    "trainer.val_check_interval",
+    "trainer.check_val_every_n_epoch",
+    "trainer.limit_val_batches",
+    "trainer.benchmark",
+    "trainer.deterministic",
+    "checkpoint.",
+    "guard.idle_steps",
+    "logger.",
+)
+"""Settings that do not change what is trained: where things lie, what is looked at and when, how fast it goes.
+
+``trainer.accelerator`` and the two after it that concern the arithmetic may change the last bits.
+"""
+
+DERIVED = ("recipe.",)
+"""Settings that act only through others, which are compared themselves."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One setting that is not as it was."""
+
+    key: str
+    old: Any
+    new: Any
+
+    @property
+    def matters(self) -> bool:
+        """Whether it changes what is trained."""
+        return not self.key.startswith(HARMLESS)
+
+    def __str__(self) -> str:
+        return f"  {self.key}: {self.old} -> {self.new}" + (
+            "" if self.matters else " (changes nothing that is trained)"
+        )
+
+
+def requeued() -> bool:
+    """Whether SLURM has started this job again: the same command then means to continue."""
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+
+
+def choose_checkpoint(resume: str | None, run_dir: Path) -> Path | None:
+    """The checkpoint that ``resume=`` means; None to begin.
+
+    Args:
+        resume: None; ``"auto"`` for the newest whole one of the run directory, if there is any; or a file.
+        run_dir: the run directory.
+
+    Raises:
+        ConfigError: no such file.
+        WeightsError: the run directory's checkpoints are all damaged.
+    """
+    if resume is None:
+        return None
+    if resume == "auto":
+        found = newest_checkpoint(run_dir / "checkpoints")
+        if found is None:
+            log.info("resume=auto: no checkpoint in %s yet, beginning", run_dir)
+        return found
+    path = Path(resume).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"resume={resume}: no such file; resume=auto takes the run directory's last checkpoint")
+    return path
+
+
+def check_unchanged(old: dict[str, Any], new: dict[str, Any], *, allowed: bool) -> None:
+    """Show how the configuration differs from the checkpoint's, and refuse to train something else.
+
+    Args:
+        old: of the checkpoint.
+        new: of this run.
+        allowed: ``resume_changed``: differences are only shown.
+
+    Raises:
+        ConfigError: what is trained would change.
+    """
+    found = list(changes(old, new))
+    if not found:
+        return
+    text = "the configuration is not the checkpoint's:\n" + "\n".join(str(change) for change in found)
+    if any(change.matters for change in found) and not allowed:
+        raise ConfigError(
+            f"{text}\nThis would not continue the same training: set these back, or continue all the same with "
+            "resume_changed=true"
+        )
+    log.warning(text)
+
+
+def changes(old: Any, new: Any, key: str = "") -> Iterator[Change]:
+    """Every setting that differs, by its full name."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*old, *(name for name in new if name not in old)]:
+            yield from changes(old.get(name), new.get(name), f"{key}.{name}" if key else name)
+    elif old != new and not key.startswith(DERIVED):
+        yield Change(key, old, new)
