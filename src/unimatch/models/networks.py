@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from unimatch.errors import ConfigError
@@ -87,6 +88,8 @@ class SegmentationModel(nn.Module):
             out_channels=self.out_channels,
             num_classes=num_classes,
         )
+        # The layout that convolutions are fastest in, on CPUs and GPUs; values are the same.
+        self.to(memory_format=torch.channels_last)
 
     def summary(self) -> str:
         """What was chosen for this encoder, in one line."""
@@ -145,7 +148,7 @@ class SegmentationModel(nn.Module):
             raise ValueError(
                 f"images of {height} x {width} pixels: both must be multiples of the patch size {self.size_multiple}"
             )
-        return self.encoder(images)
+        return self.encoder(images.contiguous(memory_format=torch.channels_last))
 
     def decode(
         self, levels: Sequence[Tensor], size: tuple[int, int], *, classifier_mask: Tensor | None = None
