@@ -20,6 +20,7 @@ from unimatch.errors import ConfigError, DataError
         ("trainer.max_stepz=3", "did you mean trainer.max_steps?"),
         ("encoder.weigths=x", "did you mean encoder.weights?"),
         ("sede=1", "did you mean seed?"),
+        ("experiment=table01", "write +experiment=table01"),
     ],
 )
 def test_a_mistyped_name_is_an_error_with_the_closest_real_one(override, named):

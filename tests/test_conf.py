@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from unimatch.command import config_groups
+from unimatch.command import check_overrides, config_groups
 
 GROUPS = config_groups()
-EACH = [f"{group}={option}" for group, options in GROUPS.items() for option in options]
+OUTSIDE = ("experiment", "tuned")
+"""Groups of which nothing is chosen by default."""
+EACH = [f"{'+' if group in OUTSIDE else ''}{group}={option}" for group, options in GROUPS.items() for option in options]
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -123,6 +126,39 @@ def test_packages_name_every_folder():
     modules = {".".join(p.parent.relative_to(root / "src").parts) for p in (root / "src").rglob("__init__.py")}
     assert folders | modules | {"unimatch.conf"} == listed
     assert folders | {"unimatch.conf", "unimatch"} == set(setup["options.package_data"])
+
+
+@pytest.mark.parametrize("option", GROUPS["experiment"])
+def test_experiments_are_sweeps_over_real_options_and_keys(option):
+    """What Hydra will sweep over is checked like what a user types."""
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        config = compose("run", [f"+experiment={option}"], return_hydra_config=True)
+    sweep = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
+    assert sweep
+    check_overrides("run", [f"+experiment={option}", *sweep])
+
+
+def test_fractions_in_sweeps_stay_text():
+    parser = OverridesParser.create()
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        config = compose("run", ["+experiment=table02"], return_hydra_config=True)
+    override = parser.parse_override(f"dataset.split={config.hydra.sweeper.params['dataset.split']}")
+    assert list(override.sweep_string_iterator()) == ["'1_16'", "'1_8'", "'1_4'", "'1_2'"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "tau"), [("ade20k", 0.98), ("coco", 0.9), ("cityscapes", 0.0), ("pascal", 0.95), ("digits", 0.8)]
+)
+def test_the_tuned_recipe_changes_only_what_is_published_for_the_data_set(dataset, tau):
+    paper, tuned = (composed(f"dataset={dataset}", "encoder=vitb", f"recipe={recipe}") for recipe in ("paper", "tuned"))
+    assert tuned.method.tau == tau
+    tuned.recipe.tau = paper.recipe.tau
+    assert tuned == paper
+
+
+def test_the_tuned_recipe_follows_the_data_set_of_an_experiment():
+    assert composed("+experiment=table03", "recipe=tuned").method.tau == 0.98
+    assert composed("+experiment=table05", "dataset=coco", "recipe=tuned").method.tau == 0.9
 
 
 def test_figure_4():

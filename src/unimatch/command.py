@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from unimatch.errors import ConfigError, UnimatchError
 
 CONFIG_MODULE = "unimatch.conf"
+ADDED_GROUPS = ("experiment",)
+"""Groups of which nothing is chosen by default: given as ``+experiment=table01``."""
 
 
 def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -101,6 +103,9 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
                         + suggestion(option, groups[override.key_or_group])
                         + f". There are: {', '.join(groups[override.key_or_group])}"
                     )
+    for override in overrides:
+        if override.key_or_group in ADDED_GROUPS and not override.is_add():
+            raise ConfigError(f"{override.input_line}: nothing is chosen by default; write +{override.input_line}")
     known = known_keys(config_name, [o for o in overrides if o.key_or_group in groups and not o.is_delete()])
     for override in overrides:
         key = override.key_or_group
@@ -122,8 +127,13 @@ def config_groups() -> dict[str, list[str]]:
 def known_keys(config_name: str, choices: list[Override]) -> list[str]:
     """Every key of the configuration under the chosen options; a sweep over options counts the keys of each."""
     keys: dict[str, None] = {}
-    first = [f"{choice.key_or_group}={values(choice)[0]}" for choice in choices]
-    variants = [f"{choice.key_or_group}={value}" for choice in choices for value in values(choice)[1:]]
+    sign = {choice.key_or_group: "+" if choice.is_add() else "" for choice in choices}
+    first = [f"{sign[choice.key_or_group]}{choice.key_or_group}={values(choice)[0]}" for choice in choices]
+    variants = [
+        f"{sign[choice.key_or_group]}{choice.key_or_group}={value}"
+        for choice in choices
+        for value in values(choice)[1:]
+    ]
     with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         for overrides in (first, *([*first, variant] for variant in variants)):
             keys.update(dict.fromkeys(flat_keys(hydra.compose(config_name, overrides))))

@@ -89,7 +89,7 @@ class SegmentationModel(nn.Module):
             num_classes=num_classes,
         )
         # The layout that convolutions are fastest in, on CPUs and GPUs; values are the same.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def summary(self) -> str:
         """What was chosen for this encoder, in one line."""
