@@ -275,3 +275,37 @@ def test_crop_is_rounded_to_the_patch_and_said(tmp_path, run_command, monkeypatc
         run_dir = run_command(*SMALL, "encoder=vits", "encoder.weights=null", "trainer=debug", "datamodule.crop=50")
     assert "crop 50 rounded to 56, a multiple of the patch size 14" in (run_dir / "run.log").read_text()
     assert math.isfinite(read_summary(run_dir)["teacher/miou"])
+
+
+SMALL_VIT = [
+    "+encoder.options.depth=4",
+    "+encoder.options.embed_dim=12",
+    "+encoder.options.num_heads=2",
+    "+encoder.options.img_size=42",
+]
+ENCODERS = {
+    "any timm model": (["encoder=timm", "encoder.name=resnet18"], "encoder resnet18: four stages"),
+    "frozen": (["encoder=tiny", "encoder.freeze=true"], "the encoder is frozen"),
+    "LoRA": (["encoder=vits", "encoder.lora=2", *SMALL_VIT], "blocks 0, 1, 2, 3.*dinov2's rule.*LoRA of rank 2"),
+    "layer decay, checkpointing": (
+        ["encoder=beit_b", "method.layer_decay=0.8", "encoder.gradient_checkpointing=true", *SMALL_VIT],
+        "encoder beit_b",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENCODERS)
+def test_encoders_and_their_options_train_and_load_again(case, run_command):
+    import re
+
+    from unimatch import load_model
+
+    overrides, logged = ENCODERS[case]
+    decoder = ["model.features=8", "model.out_channels=[8,8,8,8]"]
+    run_dir = run_command(*SMALL, "encoder.weights=null", "trainer=debug", *decoder, *overrides)
+    assert re.search(logged, (run_dir / "run.log").read_text())
+    assert math.isfinite(read_summary(run_dir)["teacher/miou"])
+    model = load_model(run_dir / "checkpoints" / "best.ckpt")
+    assert model.lora is None
+    size = 4 * model.size_multiple if model.size_multiple > 1 else 64
+    assert torch.isfinite(model(torch.zeros(1, 3, size, size))).all()

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unimatch import SegmentationModel
+from unimatch import ConfigError, SegmentationModel, Supervised
 from unimatch.methods.optim import adamw, poly_factor, poly_schedule
 
 
@@ -76,3 +76,44 @@ def test_weight_decay_acts_on_norms_and_biases_too():
     for name, parameter in model.named_parameters():
         rate = 0.1 if name.startswith("encoder.") else 0.2
         torch.testing.assert_close(parameter.detach(), before[name] * (1 - rate * 0.5), msg=name)
+
+
+def test_layer_decay_slows_the_encoder_from_the_last_layer_to_the_stem():
+    model = SegmentationModel("tiny", 3)
+    groups = optimizer(model, learning_rate=1e-3, decoder_multiplier=40.0, layer_decay=0.5).param_groups
+    assert [group["name"] for group in groups] == [*(f"encoder_{layer:02d}" for layer in range(5)), "decoder"]
+    assert [group["lr"] for group in groups] == pytest.approx([1e-3 / 16, 1e-3 / 8, 1e-3 / 4, 1e-3 / 2, 1e-3, 4e-2])
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for layer, group in enumerate(groups[:5]):
+        prefix = "encoder.stem." if layer == 0 else f"encoder.stages.{layer - 1}."
+        assert {names[id(parameter)] for parameter in group["params"]} == {
+            name for name in names.values() if name.startswith(prefix)
+        }
+
+
+def test_layer_decay_of_a_transformer_goes_by_its_blocks():
+    options = {"depth": 4, "embed_dim": 12, "num_heads": 2, "img_size": 28}
+    model = SegmentationModel("vits", 3, features=4, out_channels=(4, 4, 4, 4), options=options)
+    groups = optimizer(model, learning_rate=1.0, layer_decay=0.9).param_groups
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    assert set(rates) == {id(parameter) for parameter in model.parameters()}
+    for name, parameter in model.encoder.body.named_parameters():
+        depth = int(name.split(".")[1]) + 1 if name.startswith("blocks.") else 4 if name.startswith("norm.") else 0
+        assert rates[id(parameter)] == pytest.approx(0.9 ** (4 - depth))
+
+
+def test_without_layer_decay_there_are_the_published_two_groups():
+    assert [group["name"] for group in optimizer(layer_decay=1.0).param_groups] == ["encoder", "decoder"]
+
+
+@pytest.mark.parametrize("layer_decay", [0.0, -0.5, 1.1])
+def test_a_layer_decay_that_is_none_is_refused(layer_decay):
+    with pytest.raises(ConfigError, match="layer_decay"):
+        Supervised(SegmentationModel("tiny", 3), layer_decay=layer_decay)
+
+
+def test_what_is_frozen_is_left_out():
+    model = SegmentationModel("tiny", 3, freeze=True)
+    (group,) = optimizer(model).param_groups
+    assert group["name"] == "decoder"
+    assert {id(parameter) for parameter in group["params"]} == {id(p) for p in model.decoder.parameters()}

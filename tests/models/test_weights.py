@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from unimatch.errors import WeightsError
+from unimatch.models import build_encoder
 from unimatch.models.weights import load_weights_file, read_state_dict
 
 
@@ -161,3 +162,45 @@ def test_a_missing_file_and_a_directory_are_refused(tmp_path):
     for path in (tmp_path / "nowhere.pt", tmp_path):
         with pytest.raises(WeightsError, match="no such weights file"):
             read_state_dict(path)
+
+
+# DINOv2 under the authors' names.
+
+VIT = {"depth": 4, "embed_dim": 12, "num_heads": 2, "img_size": 42}
+
+
+def authors_names(name, body):
+    """What the authors' file of this model would hold: the reverse of the import, written on its own."""
+    state = {key: torch.randn(value.shape) for key, value in body.state_dict().items()}
+    given = {}
+    for key, value in state.items():
+        if "vitg" in name:
+            key = key.replace("mlp.fc1.", "mlp.w12.").replace("mlp.fc2.", "mlp.w3.")
+        given[key] = value
+    if "reg" in name:  # the class token without its position, the position in the table
+        position = torch.randn(1, 1, 12)
+        given["register_tokens"] = given.pop("reg_token")
+        given["pos_embed"] = torch.cat([position, given["pos_embed"]], 1)
+        given["cls_token"] = given["cls_token"] - position
+    return {**given, "mask_token": torch.zeros(1, 12)}, state
+
+
+@pytest.mark.parametrize("name", ["vits", "vitb", "vitl", "vitg", "vits_reg", "vitb_reg", "vitl_reg", "vitg_reg"])
+@pytest.mark.parametrize("file", FORMATS)
+def test_dinov2_weights_load_under_the_authors_names_and_timms(name, file, tmp_path):
+    body = build_encoder(name, options=VIT).body
+    given, expected = authors_names(name, body)
+    for state in (given, expected):
+        loaded = build_encoder(name, save(state, tmp_path / file), options=VIT).body.state_dict()
+        assert loaded.keys() == expected.keys()
+        for key, value in loaded.items():
+            torch.testing.assert_close(value, expected[key])
+
+
+def test_dinov2_weights_of_another_size_or_without_registers_are_refused(tmp_path):
+    given, _ = authors_names("vits", build_encoder("vits", options=VIT).body)
+    path = save(given, tmp_path / "vits.pth")
+    with pytest.raises(WeightsError, match=r"cls_token: \(1, 1, 12\) in the file, \(1, 1, 24\) in the model"):
+        build_encoder("vits", path, options={**VIT, "embed_dim": 24})
+    with pytest.raises(WeightsError, match="reg_token"):
+        build_encoder("vits_reg", path, options=VIT)

@@ -14,6 +14,7 @@ from typing import Any
 import timm
 from timm.models import group_parameters
 from timm.models.beit import Beit
+from timm.models.convnext import ConvNeXt
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -38,7 +39,7 @@ class Encoder(nn.Module):
     position_embedding: PositionRule | None = None
     """How the position embedding is resized, where there is one and the rule is known."""
     body: Any
-    """The library's model, whose key names a weights file has."""
+    """The library's model, whose key names a weights file has; the encoder itself where it is ours."""
 
     def layer_numbers(self) -> dict[str, int]:
         """The depth of each parameter, 0 for the stem, by its name in this module."""
@@ -90,7 +91,7 @@ def build_encoder(
         check_name(preset.timm_name)
         encoder = TimmEncoder(preset.timm_name, pretrained=published, position_embedding=rule, options=options)
     if weights is not None and not published:
-        load_weights_file(encoder if name == "tiny" else encoder.body, Path(weights))
+        load_weights_file(encoder.body, Path(weights))
     return encoder
 
 
@@ -146,10 +147,9 @@ class TimmEncoder(Encoder):
         self.body.prune_intermediate_layers(self.levels, prune_norm=not self.norm, prune_head=True)
         self.widths = tuple(info[level]["num_chs"] for level in self.levels)
         self.strides = tuple(info[level]["reduction"] for level in self.levels)
-        if is_transformer:
-            self.size_multiple = self.strides[0]
-        else:  # stages of transformers want whole cells at the coarsest stage, convolutions do not mind
-            self.size_multiple = self.strides[-1] if hasattr(self.body, "patch_embed") else 1
+        # What cuts the image into patches wants whole cells at the coarsest level, padded convolutions do not mind.
+        cuts = isinstance(self.body, ConvNeXt) or hasattr(self.body, "patch_embed")
+        self.size_multiple = self.strides[-1] if cuts else 1
         if isinstance(self.body, Beit):
             any_grid(self.body)
         self.set_position_embedding(timm_name, position_embedding)
@@ -277,6 +277,11 @@ class TinyEncoder(Encoder):
             stages.append(nn.Sequential(*conv_bn_relu(before, width, stride=2), *conv_bn_relu(width, width, stride=1)))
             before = width
         self.stages = nn.ModuleList(stages)
+
+    @property
+    def body(self) -> nn.Module:
+        """Itself."""
+        return self
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> (B, widths[l], ceil(H / strides[l]), ...) for four levels."""
