@@ -27,7 +27,7 @@ def split(config: DictConfig) -> None:
     root, pairs, info = training_images(config)
     lines = {pair: line_of(pair, root) for pair in pairs}
     with_mask = [pair for pair in pairs if pair.mask is not None]
-    groups = [group_of(lines[pair].split()[0], config.group) for pair in with_mask]
+    groups = [group_of(relative(pair.image, root), config.group) for pair in with_mask]
     classes = read_classes_of(FileSource(with_mask, info), range(len(with_mask)), config.workers)
     candidates = [
         Candidate(lines[pair], seen, group) for pair, seen, group in zip(with_mask, classes, groups, strict=True)
@@ -71,22 +71,25 @@ def file_pairs(source: Source | None) -> Iterable[FilePair]:
 
 
 def line_of(pair: FilePair, root: Path) -> str:
-    """``image_path mask_path`` relative to the root, as lists have it.
+    """``image_path mask_path`` relative to the root, as lists have it; with a tab between them where a name has blanks.
 
     Raises:
-        DataError: a path lies elsewhere or has a space.
+        DataError: a path lies elsewhere, or has a tab or a line break.
     """
-    parts = []
-    for path in (pair.image, pair.mask):
-        if path is None:
-            continue
-        if not path.is_relative_to(root):
-            raise DataError(f"{path}: not below {root}, which the lists' paths are relative to")
-        part = path.relative_to(root).as_posix()
-        if len(part.split()) != 1:
-            raise DataError(f"{path}: a list cannot hold a path with a space; rename the file")
-        parts.append(part)
-    return " ".join(parts)
+    parts = [relative(path, root) for path in (pair.image, pair.mask) if path is not None]
+    if all(len(part.split()) == 1 for part in parts):
+        return " ".join(parts)
+    return "\t".join(parts) + ("\t" if len(parts) == 1 else "")
+
+
+def relative(path: Path, root: Path) -> str:
+    """A file's path relative to the root, with ``/``."""
+    if not path.is_relative_to(root):
+        raise DataError(f"{path}: not below {root}, which the lists' paths are relative to")
+    part = path.relative_to(root).as_posix()
+    if "\t" in part or len(part.splitlines()) != 1:
+        raise DataError(f"{path}: a list cannot hold a name with a tab or a line break; rename the file")
+    return part
 
 
 def report(facts: dict[str, Any], out: Path) -> str:

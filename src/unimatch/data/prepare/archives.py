@@ -1,0 +1,231 @@
+"""Reading published archives without unpacking them, and the folders they were unpacked to."""
+
+import gzip
+import os
+import re
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from unimatch.data.prepare.disk import check_space
+from unimatch.errors import DataError
+
+LARGEST_FILE = 128 * 2**20
+"""Bytes of a single image or mask; the largest of the published ones have 4 MB."""
+
+LARGEST_TEXT = 2 * 2**30
+"""Bytes of an annotation file; COCO's have 470 MB."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file as the data set's authors publish it."""
+
+    name: str
+    contents: str
+    """What is in it, for messages."""
+    page: str
+    """Where people get it."""
+    url: str | None = None
+    """Where it can be fetched without an account."""
+    size: int | None = None
+    """Bytes."""
+    checksum: str | None = None
+    """``sha256:...``, ``sha1:...`` or ``md5:...``; None where none is known."""
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of an archive, or of a folder."""
+
+    place: Path
+    """The archive or the folder."""
+    name: str
+    """The path in it, with ``/``."""
+    size: int
+    """Bytes of the file itself, as the archive declares it."""
+    offset: int | None = None
+    """Where the file begins in a tar archive."""
+    link: bool = False
+    """A link or a device in an archive, which is never read."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file on disk, None in an archive."""
+        return None if self.place.is_file() else self.place / self.name
+
+    def read(self, largest: int = LARGEST_FILE) -> bytes:
+        """The file's bytes.
+
+        Raises:
+            DataError: it is a link, larger than ``largest`` or than the archive declares, or damaged.
+        """
+        if self.link:
+            raise DataError(f"{self.place}: {self.name} is a link or a device, which a published archive has not")
+        if self.size > largest:
+            raise DataError(f"{self.place}: {self.name} has {self.size} bytes; at most {largest} are expected")
+        try:
+            if self.path is not None:
+                return self.path.read_bytes()
+            if self.offset is not None:
+                with self.place.open("rb") as file:
+                    file.seek(self.offset)
+                    content = file.read(self.size)
+            else:
+                with open_zip(self.place).open(self.name) as file:
+                    content = file.read(self.size + 1)
+        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
+            raise DataError(f"{self.place}: {self.name} cannot be read ({error}); get the archive anew") from error
+        if len(content) != self.size:
+            raise DataError(f"{self.place}: {self.name} has not the {self.size} bytes declared; get the archive anew")
+        return content
+
+
+@lru_cache(maxsize=8)
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """A zip archive, opened once in each process."""
+    return zipfile.ZipFile(path)
+
+
+class Published:
+    """The files of all archives of a data set that were found, as archives or unpacked.
+
+    Args:
+        source: the folder that holds archives, or what was unpacked from them.
+        archives: those of the data set.
+        root: the folder that is prepared, which is not searched unless it is the source itself.
+        scratch: folder for compressed tar archives, which have to be decompressed once to be read at any place.
+
+    Raises:
+        DataError: an archive is damaged or names a file outside its folder, or a required one is neither there nor
+            are files unpacked from it.
+    """
+
+    def __init__(self, source: Path, archives: Sequence[Archive], root: Path, scratch: Path) -> None:
+        self.source, self.root = source, root
+        self.archives = {archive.name: archive for archive in archives}
+        self.found = {
+            name: list(members(source / name, scratch)) for name in self.archives if (source / name).is_file()
+        }
+        self._unpacked: list[Member] | None = None
+
+    def match(self, archive: str, pattern: str) -> list[tuple[re.Match[str], Member]]:
+        """The files of one archive whose path matches, below whatever leading folders, sorted by path.
+
+        Args:
+            archive: its published name.
+            pattern: regular expression for the end of the path.
+        """
+        expression = re.compile(rf"(?:.*/)?(?:{pattern})")
+        if archive not in self.found and self._unpacked is None:
+            self._unpacked = list(folder_members(self.source, self.root))
+        matches = [
+            (found, member)
+            for member in self.found.get(archive, self._unpacked) or []
+            if member.name.rpartition("/")[2][:1] != "." and (found := expression.fullmatch(member.name))
+        ]
+        return sorted(matches, key=lambda pair: pair[1].name)
+
+    def require(self, archive: str, pattern: str) -> list[tuple[re.Match[str], Member]]:
+        """The same; no match is an error.
+
+        Raises:
+            DataError: there is none, saying where to get the archive.
+        """
+        matches = self.match(archive, pattern)
+        if not matches:
+            absent = [name for name, about in self.archives.items() if about.required and name not in self.found]
+            raise DataError("\n".join(self.where_to_get(name) for name in dict.fromkeys([archive, *absent])))
+        return matches
+
+    def where_to_get(self, name: str) -> str:
+        """What is missing and where it is published."""
+        archive = self.archives[name]
+        state = "holds nothing of the kind" if name in self.found else "is not there, nor what it unpacks to"
+        how = f"it is at {archive.page}, behind an account"
+        if archive.url is not None:
+            how = f"it is at {archive.url}, and download=true fetches it"
+        return f"{self.source / name} ({archive.contents}) {state}; {how}"
+
+
+def members(archive: Path, scratch: Path) -> Iterator[Member]:
+    """The files of a zip or tar archive.
+
+    Raises:
+        DataError: it is no archive, damaged, or names a file outside its folder.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            yield from zip_members(archive)
+        else:
+            yield from tar_members(decompressed(archive, scratch), archive)
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
+        raise DataError(f"{archive}: cannot be read as an archive ({error}); get it anew") from error
+
+
+def zip_members(archive: Path) -> Iterator[Member]:
+    """The files of a zip archive."""
+    for info in open_zip(archive).infolist():
+        check_name(archive, info.filename)
+        mode = info.external_attr >> 16
+        if not info.is_dir():
+            yield Member(archive, info.filename, info.file_size, link=bool(mode) and stat.S_IFMT(mode) == stat.S_IFLNK)
+
+
+def tar_members(archive: Path, published: Path) -> Iterator[Member]:
+    """The files of an uncompressed tar archive; ``published`` is what messages call it."""
+    with tarfile.open(archive, "r:") as file:
+        for info in file:
+            check_name(published, info.name)
+            if not info.isdir():
+                yield Member(archive, info.name, info.size, offset=info.offset_data, link=not info.isreg())
+
+
+def decompressed(archive: Path, scratch: Path) -> Path:
+    """A gzipped tar archive without its compression, kept in ``scratch``; others as they are."""
+    with archive.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            return archive
+    target = scratch / f"{archive.name}.tar"
+    if not target.is_file():
+        with archive.open("rb") as file:
+            file.seek(-4, os.SEEK_END)
+            check_space(scratch, int.from_bytes(file.read(4), "little"))  # the length, if it is below 4 GB
+        scratch.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.part")
+        with gzip.open(archive) as packed, temporary.open("wb") as file:
+            shutil.copyfileobj(packed, file, 2**20)
+        temporary.replace(target)
+    return target
+
+
+def folder_members(folder: Path, skipped: Path) -> Iterator[Member]:
+    """The files below a folder, without those below another one in it."""
+    seen = set[str]()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(place) in seen:  # a link to a folder that was searched already, maybe to the one above
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(place))
+        folders[:] = [name for name in folders if Path(place, name).absolute() != skipped.absolute()]
+        for name in names:
+            path = Path(place, name)
+            if path.is_file():
+                yield Member(folder, path.relative_to(folder).as_posix(), path.stat().st_size)
+
+
+def check_name(archive: Path, name: str) -> None:
+    """Refuse a name that leads out of the folder an archive is unpacked to.
+
+    Raises:
+        DataError: it is absolute or has ``..`` in it.
+    """
+    plain = name.replace("\\", "/")
+    if plain.startswith("/") or re.match(r"[A-Za-z]:", plain) or ".." in plain.split("/") or "\0" in name:
+        raise DataError(f"{archive}: {name!r} leads out of the archive's folder; this is not the published archive")

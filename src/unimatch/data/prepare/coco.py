@@ -1,0 +1,154 @@
+"""COCO 2017: masks of its 80 kinds of things, drawn from the instance annotations."""
+
+import functools
+import json
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from unimatch.data.prepare.archives import LARGEST_TEXT, Archive, Member, Published
+from unimatch.data.prepare.jobs import Job, copy_of
+from unimatch.data.prepare.masks import encode_mask
+from unimatch.errors import ConfigError, DataError
+from unimatch.images import MaskArray
+
+TRAIN, VAL, NOTES = "train2017.zip", "val2017.zip", "annotations_trainval2017.zip"
+EXTRA = "unlabeled2017.zip"
+PAGE = "https://cocodataset.org/#download"
+
+ARCHIVES = (
+    Archive(
+        TRAIN,
+        "118,287 images",
+        PAGE,
+        url="http://images.cocodataset.org/zips/train2017.zip",
+        size=19_336_861_798,
+        checksum="sha256:69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+    ),
+    Archive(
+        VAL,
+        "5,000 images",
+        PAGE,
+        url="http://images.cocodataset.org/zips/val2017.zip",
+        size=815_585_330,
+        checksum="sha256:4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+    ),
+    Archive(
+        NOTES,
+        "instance annotations",
+        PAGE,
+        url="http://images.cocodataset.org/annotations/annotations_trainval2017.zip",
+        size=252_907_541,
+        checksum="sha256:113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+    ),
+    Archive(
+        EXTRA,
+        "123,403 images to be used as unlabelled ones",
+        PAGE,
+        url="http://images.cocodataset.org/zips/unlabeled2017.zip",
+        size=20_126_613_414,
+        required=False,
+    ),
+)
+"""The checksums are TensorFlow Datasets' (``url_checksums/coco.txt``); of the last archive only the size is known."""
+
+
+class Thing(NamedTuple):
+    """One annotated object, or a crowd of them."""
+
+    label: int
+    """Its class in the mask, 1-80."""
+    crowd: bool
+    segmentation: Any
+    """Polygons, [[x, y, x, y, ...], ...], or a run-length encoding, {"size": [h, w], "counts": ...}."""
+
+
+def jobs(published: Published) -> list[Job]:
+    """Images as they are, and a mask for each of the training and validation images.
+
+    Raises:
+        ConfigError: pycocotools is not installed.
+    """
+    if find_spec("pycocotools") is None:
+        raise ConfigError("dataset=coco: pycocotools draws the masks; install it: pip install 'unimatch[coco]'")
+    result = []
+    for part, archive in (("train2017", TRAIN), ("val2017", VAL)):
+        images = published.require(archive, rf"{part}/([^/]+)\.jpg")
+        note = published.require(NOTES, rf"annotations/instances_{part}\.json")[0][1]
+        masks = read_annotations(note)
+        result += [copy_of(member, f"{part}/{match[1]}.jpg") for match, member in images]
+        for match, member in images:
+            if match[1] not in masks:
+                raise DataError(f"{note.place}: {note.name} does not know the image {member.name}")
+            height, width, things = masks[match[1]]
+            make = functools.partial(draw, height, width, things)
+            result.append(Job(f"masks/{match[1]}.png", make, height * width // 32))
+    extra = published.match(EXTRA, r"(unlabeled2017/[^/]+\.jpg)")
+    return result + [copy_of(member, match[1]) for match, member in extra]
+
+
+def read_annotations(member: Member) -> dict[str, tuple[int, int, list[Thing]]]:
+    """Height, width and things of every image, by the stem of its file name.
+
+    Raises:
+        DataError: the file is not what COCO publishes.
+    """
+    try:
+        content = json.loads(member.read(LARGEST_TEXT))
+        order = sorted(category["id"] for category in content["categories"])
+        labels = {category: label for label, category in enumerate(order, start=1)}
+        images = {
+            image["id"]: (int(image["height"]), int(image["width"]), list[Thing]()) for image in content["images"]
+        }
+        for note in content["annotations"]:
+            thing = Thing(labels[note["category_id"]], bool(note.get("iscrowd", 0)), note["segmentation"])
+            images[note["image_id"]][2].append(thing)
+        return {image["file_name"].rpartition(".")[0]: images[image["id"]] for image in content["images"]}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{member.place}: {member.name} is no file of instance annotations ({error!r})") from error
+
+
+def draw(height: int, width: int, things: Sequence[Thing]) -> bytes:
+    """The mask of one image as PNG, see :func:`draw_mask`."""
+    return encode_mask(draw_mask(height, width, things))
+
+
+def draw_mask(height: int, width: int, things: Sequence[Thing]) -> MaskArray:
+    """The mask of one image: 0 where there is no thing, else the thing's class.
+
+    Where things overlap the smaller one is seen: crowds lie below all others, then larger things below smaller ones,
+    and of two equally large ones the later is above. (Which rule the published masks follow is not known.)
+
+    Args:
+        height: of the image, pixels.
+        width: of the image, pixels.
+        things: its annotations.
+
+    Returns:
+        (height, width) uint8.
+    """
+    mask = np.zeros((height, width), np.uint8)
+    drawn = [(thing, area_of(thing.segmentation, height, width)) for thing in things]
+    for thing, area in sorted(drawn, key=lambda pair: (not pair[0].crowd, -np.count_nonzero(pair[1]))):
+        mask[area] = thing.label
+    return mask
+
+
+def area_of(segmentation: Any, height: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    """The pixels of one thing, (height, width) bool."""
+    from pycocotools import mask as rle
+
+    if isinstance(segmentation, dict):
+        if isinstance(segmentation["counts"], list):
+            segmentation = rle.frPyObjects(segmentation, height, width)
+    else:
+        # pycocotools would take four numbers for a box.
+        polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
+        if not polygons:
+            return np.zeros((height, width), bool)
+        segmentation = rle.merge(rle.frPyObjects(polygons, height, width))
+    return np.asarray(rle.decode(segmentation), bool)

@@ -1,0 +1,44 @@
+"""Index masks in and out of bytes."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from unimatch.data.prepare.archives import Member
+from unimatch.errors import DataError
+from unimatch.images import MaskArray
+
+
+def decode_mask(member: Member) -> MaskArray:
+    """The (H, W) uint8 ids of an 8-bit mask.
+
+    Raises:
+        DataError: it cannot be read, or is no 8-bit index image.
+    """
+    try:
+        with Image.open(io.BytesIO(member.read())) as image:
+            if image.mode not in ("L", "P"):
+                raise DataError(f"{member.place}: {member.name} is no 8-bit index image ({image.mode})")
+            return np.asarray(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{member.place}: {member.name} cannot be read as a mask ({error})") from error
+
+
+def encode_mask(mask: MaskArray) -> bytes:
+    """An (H, W) uint8 array of ids as a grey PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(mask)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def relabel(member: Member, table: bytes) -> bytes:
+    """A mask whose ids are replaced, as PNG.
+
+    Args:
+        member: the mask.
+        table: 256 bytes, the new id of each old one.
+    """
+    return encode_mask(np.frombuffer(table, np.uint8)[decode_mask(member)])

@@ -1,0 +1,76 @@
+"""Pascal VOC 2012 with the masks of SBD, the Semantic Boundaries Dataset."""
+
+import functools
+import io
+
+import numpy as np
+import scipy.io
+
+from unimatch.data.prepare.archives import Archive, Member, Published
+from unimatch.data.prepare.jobs import Job, copy_of
+from unimatch.data.prepare.masks import encode_mask
+from unimatch.errors import DataError
+
+VOC, SBD = "VOCtrainval_11-May-2012.tar", "benchmark.tgz"
+
+ARCHIVES = (
+    Archive(
+        VOC,
+        "images and 2,913 masks",
+        page="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+        url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+        size=1_999_639_040,
+        checksum="sha256:e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
+    ),
+    Archive(
+        SBD,
+        "SBD, masks of 11,355 of the images",
+        page="http://home.bharathh.info/pubs/codes/SBD/download.html",
+        url="https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",
+        size=1_419_539_633,
+        checksum="md5:82b4d87ceb2ed10f6038a1cba92111cb",
+    ),
+)
+"""The checksums are those of TensorFlow Datasets (``url_checksums/voc.txt``) and of torchvision (``SBDataset``)."""
+
+CLASSES = 21
+
+
+def jobs(published: Published) -> list[Job]:
+    """Images, the lists in ``ImageSets/Segmentation`` and VOC's own masks as they are; SBD's masks where it has none.
+
+    Both have ids 0 (background) to 20. VOC's mark the objects' borders with 255, SBD's have no border.
+    """
+    images = published.require(VOC, r"JPEGImages/([^/]+)\.jpg")
+    own = published.require(VOC, r"SegmentationClass/([^/]+)\.png")
+    lists = published.require(VOC, r"ImageSets/Segmentation/([^/]+)\.txt")
+    more = published.require(SBD, r"cls/([^/]+)\.mat")
+    wanted = {match[1] for match, _ in images} - {match[1] for match, _ in own}
+    return [
+        *(copy_of(member, f"ImageSets/Segmentation/{match[1]}.txt") for match, member in lists),
+        *(copy_of(member, f"JPEGImages/{match[1]}.jpg") for match, member in images),
+        *(copy_of(member, f"SegmentationClass/{match[1]}.png") for match, member in own),
+        *(
+            Job(f"SegmentationClass/{match[1]}.png", functools.partial(sbd_mask, member), member.size, member.path)
+            for match, member in more
+            if match[1] in wanted
+        ),
+    ]
+
+
+def sbd_mask(member: Member) -> bytes:
+    """The class mask of one of SBD's MATLAB files as PNG.
+
+    Raises:
+        DataError: it is no such file, or holds an id that is no class.
+    """
+    try:
+        content = scipy.io.loadmat(io.BytesIO(member.read()), variable_names=["GTcls"])
+        mask = np.asarray(content["GTcls"]["Segmentation"][0, 0])
+    except DataError:
+        raise
+    except Exception as error:  # scipy raises whatever a damaged file leads it to
+        raise DataError(f"{member.place}: {member.name} has no GTcls.Segmentation ({error})") from error
+    if mask.ndim != 2 or not 0 <= mask.min() <= mask.max() < CLASSES:
+        raise DataError(f"{member.place}: {member.name} is no mask of classes 0-{CLASSES - 1}")
+    return encode_mask(mask.astype(np.uint8))

@@ -1,0 +1,43 @@
+"""``python -m unimatch.prepare``: turn a benchmark's published archives into the folders its layout reads."""
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from unimatch.command import command
+from unimatch.data.prepare import RECIPES, prepare
+from unimatch.errors import ConfigError
+
+
+def prepare_dataset(config: DictConfig) -> None:
+    """Prepare a data set as the configuration says and print what was done.
+
+    Args:
+        config: ``conf/prepare.yaml``, composed.
+    """
+    dataset = HydraConfig.get().runtime.choices.get("dataset")
+    if dataset is None:
+        raise ConfigError(f"dataset=NAME is needed; there are: {', '.join(RECIPES)}")
+    if config.source is None:
+        raise ConfigError("source=FOLDER is needed: where the archives are, or are to be downloaded to")
+    root = config.dataset.get("root", None) if config.root is None and "root" in config.dataset else config.root
+    if root is None:
+        raise ConfigError("root=FOLDER is needed: where the prepared data set is to lie")
+    outcome = prepare(
+        dataset,
+        Path(config.source).expanduser(),
+        Path(root).expanduser(),
+        download=config.download,
+        extra=config.extra,
+        overwrite=config.overwrite,
+        workers=config.workers,
+    )
+    print(f"{root}: {outcome.written} files written, {outcome.kept} were there")
+    print(f"next: python -m unimatch.check dataset={dataset} dataset.root={root}")
+
+
+main = command("prepare")(prepare_dataset)
+
+if __name__ == "__main__":
+    main()
