@@ -77,3 +77,36 @@ def save_run(path: Path, root: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(checkpoint, path)
     return path
+
+
+PUBLISHED = {
+    "pascal": ("JPEGImages/{}.jpg", "SegmentationClass/{}.png"),
+    "cityscapes": (
+        "leftImg8bit/train/town/town_{}_leftImg8bit.png",
+        "gtFine/train/town/town_{}_gtFine_labelTrainIds.png",
+    ),
+    "ade20k": ("images/training/{}.jpg", "annotations/training/{}.png"),
+    "coco": ("train2017/{}.jpg", "masks/{}.png"),
+}
+"""An image and its mask in each published layout; {} stands for a name."""
+
+
+def make_published(root: Path, name: str, splits: Path, names: list[str]) -> list[str]:
+    """A small tree in a published layout and lists of the named splits; the overrides that choose it."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for i in range(8):
+        image, mask = (root / path.format(f"{i:03d}") for path in PUBLISHED[name])
+        lines.append(f"{image.relative_to(root)} {mask.relative_to(root)}")
+        ids = rng.choice(np.array([0, 1, 18, 255], np.uint8), (4, 5)).repeat(10, 0).repeat(10, 1)
+        for path, array in ((image, np.stack([ids, 255 - ids, ids // 2], -1)), (mask, ids)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(path)
+    (splits / name).mkdir(parents=True)
+    for split in names:
+        folder = splits / name / split
+        folder.mkdir()
+        (folder / "labeled.txt").write_text("\n".join(lines[:2]))
+        (folder / "unlabeled.txt").write_text("\n".join(lines[2:6]))
+    (splits / name / "val.txt").write_text("\n".join(lines[6:]))
+    return [f"dataset={name}", f"dataset.root={root}", f"dataset.splits={splits}"]

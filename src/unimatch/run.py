@@ -62,7 +62,7 @@ def train(config: DictConfig) -> float:
         seed=config.seed,
         labeled=len(data.labeled),
         unlabeled=len(data.unlabeled) if method.uses_unlabeled else 0,
-        split=config.dataset.get("split"),
+        split=None if config.dataset.get("split") is None else str(config.dataset.split),
         experiment=choices.get("experiment"),
         config={key: value for key, value in plain(config).items() if not key.startswith("resume")},
     )
