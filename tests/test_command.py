@@ -113,3 +113,33 @@ def test_the_command_itself_refuses_and_helps(tmp_path):
     assert shown.returncode == 0
     for word in ("dataset:", "encoder:", "dataset.labeled", "trainer.max_steps", "unimatch.compare"):
         assert word in shown.stdout
+
+
+def test_a_pickle_is_never_run_again():
+    from unimatch.command import refuse_pickles
+
+    for flag in ("--experimental-rerun=config.pickle", "--experimental-rerun", "--exp=config.pickle"):
+        with pytest.raises(ConfigError, match="would run code out of a pickle file"):
+            refuse_pickles(["seed=1", flag])
+    refuse_pickles(["seed=1", "--multirun", "-m", "--help", "--cfg", "job"])
+
+
+def test_an_output_folder_that_cannot_be_made_is_refused_first(tmp_path, monkeypatch):
+    from unimatch import command
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file"):
+        command.check_output_folder([f"hydra.run.dir={tmp_path}/file/run"])
+    monkeypatch.setattr(command.os, "access", lambda path, mode: False)
+    with pytest.raises(ConfigError, match=r"cannot be written to; choose another hydra\.sweep\.dir"):
+        command.check_output_folder(["seed=1", f"hydra.sweep.dir='{tmp_path}/a/b'"])
+    command.check_output_folder(["hydra.run.dir=${oc.env:HOME}/run", "seed=1"])
+
+
+def test_an_error_in_a_loading_process_is_told_without_its_traceback():
+    from unimatch import DataError
+    from unimatch.command import message_of
+
+    text = "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File ...\n"
+    assert message_of(DataError(text + "unimatch.errors.DataError: a.jpg: gone\n")) == "a.jpg: gone\n"
+    assert message_of(DataError("a.jpg: gone")) == "a.jpg: gone"

@@ -2,11 +2,13 @@
 
 import difflib
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -41,7 +43,9 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
         def main() -> None:
             sys.argv[1:] = [quote_fractions(argument) for argument in sys.argv[1:]]
             with exit_on_user_error():
+                refuse_pickles(sys.argv[1:])
                 check_overrides(config_name, sys.argv[1:])
+                check_output_folder(sys.argv[1:])
             hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
 
         return main
@@ -74,8 +78,43 @@ class exit_on_user_error:  # noqa: N801 - reads as a statement
         while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
             cause = cause.__cause__
         if isinstance(cause, UnimatchError):
-            print(f"unimatch: {cause}", file=sys.stderr)
-            sys.exit(2)
+            print(f"unimatch: {message_of(cause)}", file=sys.stderr)
+            sys.exit(cause.status)
+
+
+def message_of(error: UnimatchError) -> str:
+    """What the user is told: of an error in a loading process, without the traceback that torch puts before it."""
+    text = str(error)
+    return text.rpartition(f"{type(error).__name__}: ")[2] if text.startswith("Caught ") else text
+
+
+def check_output_folder(arguments: list[str]) -> None:
+    """Check that Hydra will be able to make the output folder that the command line names.
+
+    Raises:
+        ConfigError: it will not.
+    """
+    for text in arguments:
+        key, _, value = text.partition("=")
+        if key in ("hydra.run.dir", "hydra.sweep.dir") and "${" not in value:
+            folder = Path(value.strip("'\"")).absolute()
+            there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+            if not there.is_dir():
+                raise ConfigError(f"{text}: {there} is a file")
+            if not os.access(there, os.W_OK | os.X_OK):
+                raise ConfigError(f"{text}: {there} cannot be written to; choose another {key}")
+
+
+def refuse_pickles(arguments: list[str]) -> None:
+    """Refuse Hydra's ``--experimental-rerun``: it unpickles a file, which runs whatever that says.
+
+    Raises:
+        ConfigError: it is there, in full or abbreviated.
+    """
+    for text in arguments:
+        flag = text.partition("=")[0]
+        if len(flag) > 3 and "--experimental-rerun".startswith(flag):
+            raise ConfigError(f"{flag}: would run code out of a pickle file; give the settings themselves")
 
 
 def check_overrides(config_name: str, arguments: list[str]) -> None:

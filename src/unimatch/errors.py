@@ -2,7 +2,10 @@
 
 
 class UnimatchError(ValueError):
-    """Something in the user's input is wrong. Commands print it without a traceback and exit with 2."""
+    """Something in the user's input is wrong. Commands print it without a traceback and exit with :attr:`status`."""
+
+    status = 2
+    """The same command would fail again."""
 
 
 class ConfigError(UnimatchError):
@@ -15,6 +18,13 @@ class DataError(UnimatchError):
 
 class WeightsError(UnimatchError):
     """A weights file does not fit the model it was meant for."""
+
+
+class ProcessError(UnimatchError):
+    """A process of the run has died."""
+
+    status = 75
+    """``EX_TEMPFAIL`` of sysexits.h: resuming may well succeed."""
 
 
 class NumericalError(UnimatchError):

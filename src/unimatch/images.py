@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from unimatch.errors import DataError
+from unimatch.reading import read_file
 
 ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -24,7 +25,7 @@ def read_image(path: Path) -> ImageArray:
         DataError: the file is missing, cut short, no image, or of more than 8 bits a channel.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(read_file(path)) as image:
             if image.mode.startswith(("I", "F")):
                 raise DataError(
                     f"{path}: an image of more than 8 bits a channel ({image.mode}) would be clipped; convert it to 8"
@@ -44,7 +45,7 @@ def read_mask(path: Path) -> MaskArray:
         DataError: the file is missing, cut short, or not an 8-bit index image.
     """
     try:
-        with Image.open(path) as mask:
+        with Image.open(read_file(path)) as mask:
             if mask.mode not in ("L", "P", "1"):
                 raise DataError(
                     f"{path}: a mask must be an 8-bit index image (grey or palette), this one is {mask.mode}; "

@@ -4,6 +4,8 @@ import json
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ from unimatch.callbacks import CheckpointFiles, Pictures, Progress, Record, RunF
 from unimatch.command import command
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable
+from unimatch.errors import ProcessError
 from unimatch.methods import Method
 from unimatch.metrics_file import MetricsFile
 from unimatch.models import SegmentationModel
-from unimatch.models.checkpoint import read_checkpoint
+from unimatch.models.checkpoint import first_line, read_checkpoint
 from unimatch.resume import check_unchanged, choose_checkpoint, requeued
 
 log = logging.getLogger("unimatch")
@@ -97,10 +100,29 @@ def train(config: DictConfig) -> float:
     check_writable(run_dir / "checkpoints", needed=CHECKPOINTS_AT_ONCE * checkpoint_bytes(model))
     if checkpoint is not None:
         resume(checkpoint, trainer, facts, run_dir, allowed=config.resume_changed)
-    trainer.fit(method, datamodule, ckpt_path=checkpoint)
+    with lost_workers_explained():
+        trainer.fit(method, datamodule, ckpt_path=checkpoint)
     if trainer.is_global_zero:
         print(report(run_dir))
     return max(evaluation.teacher.miou for evaluation in method.evaluations)
+
+
+@contextmanager
+def lost_workers_explained() -> Iterator[None]:
+    """Say in one line that a loading process was killed.
+
+    Raises:
+        ProcessError: it was.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ProcessError(
+            f"a process that loads images has died ({first_line(error)}). If the system killed it for memory: fewer "
+            "datamodule.workers, or smaller images. resume=auto continues from the last checkpoint"
+        ) from error
 
 
 def name_this_job_alone(hydra_config: Any, run_dir: Path) -> None:

@@ -12,12 +12,9 @@ import time
 import lightning
 
 from unimatch.callbacks.signals import is_launched
-from unimatch.errors import UnimatchError
+from unimatch.errors import ProcessError, UnimatchError
 
 log = logging.getLogger("unimatch")
-
-TRY_AGAIN = 75
-"""The exit status when a process of the run died (``EX_TEMPFAIL`` of sysexits.h): resuming may well succeed."""
 
 
 class Watch(lightning.Callback):
@@ -62,11 +59,11 @@ class Watch(lightning.Callback):
     def death(self) -> tuple[str, int] | None:
         """What has happened to another process, and the status to end with; None if nothing has."""
         if self.parent is not None and os.getppid() != self.parent:
-            return "the first process of this run is gone", TRY_AGAIN
+            return "the first process of this run is gone", ProcessError.status
         ended = [(rank, child.poll()) for rank, child in enumerate(self.children, start=1)]
         for rank, status in sorted(ended, key=lambda item: item[1] or 0):  # killed ones first: the others follow them
             if status is not None and status < 0:
-                return f"process {rank} of this run was killed by {signal.Signals(-status).name}", TRY_AGAIN
+                return f"process {rank} of this run was killed by {signal.Signals(-status).name}", ProcessError.status
             if status:
                 return f"process {rank} of this run ended with status {status}", status
         return None

@@ -1,5 +1,6 @@
 """Pairs the labelled and the unlabelled loader."""
 
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -199,7 +200,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             sampler=sampler,
             drop_last=True,
             num_workers=self.workers,
-            worker_init_fn=one_thread,
+            worker_init_fn=prepare_worker,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.workers > 0,
         )
@@ -211,7 +212,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             batch_size=1,
             sampler=EvaluationSampler(len(source), num_replicas=world, rank=rank),
             num_workers=min(self.workers, 2),
-            worker_init_fn=one_thread,
+            worker_init_fn=prepare_worker,
             collate_fn=keep_list,
             pin_memory=torch.cuda.is_available(),
         )
@@ -242,6 +243,15 @@ def prepare(sample: dict[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def one_thread(worker: int) -> None:
-    """Workers share the cores among themselves: no threads of OpenCV's below them."""
-    cv2.setNumThreads(0)
+def prepare_worker(worker: int) -> None:
+    """Let workers share the cores among themselves, and outlive a signal to all processes of the run.
+
+    The main process finishes its step after such a signal, and needs batches for that; it ends its workers itself. One
+    that it cannot end so dies by the alarm.
+    """
+    cv2.setNumThreads(0)  # no threads of OpenCV's below a worker
+    for name in ("SIGINT", "SIGUSR1"):
+        if hasattr(signal, name):  # Windows has fewer
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, lambda signum, frame: signal.alarm(30))

@@ -1,12 +1,13 @@
 """Trained models out of our own checkpoints, without unpickling code and without the run's configuration."""
 
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from unimatch.errors import WeightsError
+from unimatch.errors import UnimatchError, WeightsError
 from unimatch.models.networks import SegmentationModel
 
 PREFIXES = {"student": "student.", "teacher": "teacher.model."}
@@ -27,7 +28,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises its reader's many kinds of error
         raise WeightsError(f"{path}: cannot be read as a checkpoint ({first_line(error)})") from error
-    if not isinstance(checkpoint, dict) or "unimatch_model" not in checkpoint:
+    if not isinstance(checkpoint, dict) or not {"unimatch_model", "state_dict"} <= checkpoint.keys():
         raise WeightsError(f"{path}: not a checkpoint of unimatch")
     return checkpoint
 
@@ -63,11 +64,38 @@ def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher
 
 
 def build_model(checkpoint: dict[str, Any], which: str) -> SegmentationModel:
-    """The student or the teacher of what :func:`read_checkpoint` has read, in eval mode."""
-    model = SegmentationModel(**checkpoint["unimatch_model"])
+    """The student or the teacher of what :func:`read_checkpoint` has read, in eval mode.
+
+    Raises:
+        WeightsError: the checkpoint describes no model of ours, or holds other weights.
+    """
     prefix = PREFIXES[which]
-    state = {
-        key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
-    }
-    model.load_state_dict(state)
+    try:
+        model = SegmentationModel(**checked(checkpoint["unimatch_model"]))
+        state = {
+            key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
+        }
+        model.load_state_dict(state)
+    except UnimatchError:
+        raise
+    except Exception as error:  # a stranger's file may say anything
+        raise WeightsError(f"the checkpoint does not hold the model it describes ({first_line(error)})") from error
     return model.merge_lora().eval()
+
+
+LARGEST = 2**16
+"""No model of ours has more classes or a wider layer: a larger number would only fill the memory."""
+
+
+def checked(description: Any) -> dict[str, Any]:
+    """A file's description of its model, if building it reads no other file and takes no absurd amount of memory.
+
+    Raises:
+        WeightsError: it is no description, or would do either.
+    """
+    if not isinstance(description, dict) or not re.fullmatch(r"[\w.-]+", str(description.get("encoder"))):
+        raise WeightsError("the checkpoint does not describe a model of ours")
+    numbers = [description.get("num_classes"), description.get("features"), *(description.get("out_channels") or ())]
+    if description.get("weights") is not None or any(isinstance(n, int) and n > LARGEST for n in numbers):
+        raise WeightsError(f"the checkpoint describes a model that is not built from a file: {description}")
+    return description
