@@ -29,3 +29,27 @@ def test_pictures_in_the_readme_exist():
 
 def test_citation_has_the_packages_version():
     assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_python_in_the_inference_page_runs(tmp_path, monkeypatch):
+    import numpy as np
+
+    from support import save_run
+
+    monkeypatch.chdir(tmp_path)
+    save_run(tmp_path / "best.ckpt", tmp_path)
+    text = (ROOT / "docs" / "inference.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "inference.md", "exec"), {"image": np.zeros((32, 40, 3), np.uint8)})
+
+
+def test_commands_in_the_inference_page_name_real_settings():
+    from unimatch.command import check_overrides
+
+    text = (ROOT / "docs" / "inference.md").read_text().replace("\\\n", " ")
+    lines = re.findall(r"^python -m unimatch\.(\w+) (.*)$", text, re.MULTILINE)
+    assert {name for name, _ in lines} >= {"evaluate", "predict", "run"}
+    for name, arguments in lines:
+        check_overrides(name, [argument.strip("'") for argument in arguments.split()])

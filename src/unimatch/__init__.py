@@ -1,6 +1,7 @@
 """unimatch: UniMatch V2 for semi-supervised semantic segmentation, as PyTorch Lightning modules.
 
-Names are imported when they are first used: what does not need PyTorch runs without it.
+Names are imported when they are first used, so that ``from unimatch import Predictor`` runs an exported model
+where neither PyTorch nor Lightning is installed.
 """
 
 from importlib import import_module
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         pascal,
     )
     from unimatch.errors import ConfigError, DataError, UnimatchError, WeightsError
-    from unimatch.inference import Inference
+    from unimatch.inference import Inference, Prediction, Predictor
     from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2
     from unimatch.models import SegmentationModel, build_encoder, load_model, load_official
 
@@ -31,6 +32,8 @@ __all__ = [
     "FixMatch",
     "Inference",
     "Method",
+    "Prediction",
+    "Predictor",
     "SegmentationData",
     "SegmentationModel",
     "SemiSupervisedDataModule",

@@ -15,6 +15,8 @@ class Engine(Protocol):
     """A model and the few array operations around it. Arrays are torch tensors, or numpy's where torch is absent."""
 
     num_classes: int
+    batch_size: int
+    """Images at once that suit the device."""
 
     def logits(self, images: Array, scale: float = 1.0) -> Array:
         """(B, 3, H, W), normalised or a numpy array of uint8 RGB -> (B, C, H, W) float32.

@@ -26,6 +26,7 @@ class TorchEngine:
         self.dtype = getattr(torch, precision)
         self.num_classes = model.num_classes
         self.device = next(model.parameters()).device
+        self.batch_size = 1 if self.device.type == "cpu" else 8
 
     def logits(self, images: Tensor | NDArray[np.uint8], scale: float = 1.0) -> Tensor:
         """See :func:`unimatch.inference.whole_image.whole_image_logits`; channels of uint8 stay last in memory."""

@@ -1,0 +1,139 @@
+"""Which images are to be predicted: a file, a folder, a glob, a list, a video; each with a name for its outputs."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from unimatch.errors import DataError
+from unimatch.images import IMAGE_SUFFIXES, ImageArray, read_image
+
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One image to predict."""
+
+    name: str
+    """What its outputs are called, without a suffix: a relative path with ``/``."""
+    path: Path
+    """The image, or the video it is a frame of."""
+    load: Callable[[], ImageArray]
+    """Reads it; raises :class:`DataError`."""
+    is_file: bool = True
+    """False for a frame of a video."""
+
+    def pixels(self) -> int:
+        """How many it has, from its header alone; 0 where that cannot be read."""
+        if not self.is_file:
+            return self.load().shape[0] * self.load().shape[1]
+        try:
+            with Image.open(self.path) as image:
+                return image.width * image.height
+        except Exception:  # whatever is wrong with it is said when it is read
+            return 0
+
+
+def find_photos(source: str) -> tuple[int, Iterator[Photo]]:
+    """Find the images.
+
+    Args:
+        source: an image; a folder, searched recursively; a pattern such as ``photos/**/*.jpg``; a ``.txt`` file of
+            paths, one a line, relative to it; a video.
+
+    Returns:
+        Their number (of a video: as it says itself), and the images in order.
+
+    Raises:
+        DataError: there are none, or a video cannot be read.
+    """
+    path = Path(source).expanduser()
+    if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+        return open_video(path)
+    if path.is_dir():
+        paths = [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+        paths = [p for p in paths if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+        root = path
+    elif path.is_file():
+        paths = read_paths(path) if path.suffix.lower() == ".txt" else [path]
+        root = common_folder(paths) if paths else path.parent
+    else:
+        found = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - a pattern may be absolute
+        paths = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+        root = common_folder(paths) if paths else path.parent
+    if not paths:
+        raise DataError(
+            f"input={source}: no images there; give an image, a folder, a pattern in quotes, a .txt list or a video"
+        )
+    photos = name_photos(sorted(set(paths)), root)
+    return len(photos), iter(photos)
+
+
+def common_folder(paths: list[Path]) -> Path:
+    """The deepest folder that holds all of them."""
+    return Path(os.path.commonpath([p.absolute().parent for p in paths]))
+
+
+def name_photos(paths: list[Path], root: Path) -> list[Photo]:
+    """Names below ``root``; the suffix stays part of the name where ``a.jpg`` and ``a.png`` would be one."""
+    relative = [PurePosixPath(p.absolute().relative_to(root.absolute()).as_posix()) for p in paths]
+    count = Counter(str(name.with_suffix("")).casefold() for name in relative)
+    return [
+        Photo(
+            str(name if count[str(name.with_suffix("")).casefold()] > 1 else name.with_suffix("")),
+            path,
+            lambda path=path: read_image(path),  # type: ignore[misc]
+        )
+        for path, name in zip(paths, relative, strict=True)
+    ]
+
+
+def read_paths(path: Path) -> list[Path]:
+    """The paths in a list file; of lines ``image_path mask_path`` the first, unless the whole line is a file.
+
+    Raises:
+        DataError: a line names no file.
+    """
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        candidates = [path.parent / line.strip(), path.parent / line.split()[0]]
+        existing = [candidate for candidate in candidates if candidate.is_file()]
+        if not existing:
+            raise DataError(f"{path}, line {number}: no such image: {candidates[0]}")
+        found.append(existing[0])
+    return found
+
+
+def open_video(path: Path) -> tuple[int, Iterator[Photo]]:
+    """The frames of a video, named by number.
+
+    Raises:
+        DataError: OpenCV is missing or cannot read it.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise DataError(f"{path}: reading a video needs OpenCV: pip install opencv-python-headless") from error
+    video = cv2.VideoCapture(str(path))
+    if not video.isOpened():
+        raise DataError(f"{path}: OpenCV cannot read this video; convert it, or extract its frames")
+
+    def frames() -> Iterator[Photo]:
+        number = 0
+        while True:
+            there, frame = video.read()
+            if not there:
+                video.release()
+                return
+            image = frame[..., ::-1]  # OpenCV's order is BGR
+            yield Photo(f"{path.stem}/{number:06d}", path, lambda image=image: image, is_file=False)  # type: ignore[misc]
+            number += 1
+
+    return max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))), frames()

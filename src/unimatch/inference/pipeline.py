@@ -1,0 +1,125 @@
+"""Predicts many images: threads read and write while the model works, images of one size go through it together."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from unimatch.images import ImageArray
+from unimatch.inference.inputs import Photo
+from unimatch.inference.outputs import Writer
+from unimatch.inference.predictor import Prediction, Predictor
+
+PIXELS = 64_000_000
+"""No further image is read while those between reading and writing have more pixels than this together."""
+
+
+@dataclass
+class Pipeline:
+    """Photos in, files out.
+
+    Args:
+        predictor: the model.
+        writer: where predictions go.
+        threshold: pixels of lower confidence become 255; None for none.
+        batch_size: images of one size that the model sees at once.
+        threads: that read, and as many that write.
+        progress: called with each image's name and, where it failed, the reason.
+    """
+
+    predictor: Predictor
+    writer: Writer
+    threshold: float | None = None
+    batch_size: int = 1
+    threads: int = 2
+    progress: Callable[[str, str | None], None] = lambda name, reason: None
+    failures: dict[str, str] = field(default_factory=dict)
+    """Reasons, by image's name."""
+
+    def run(self, photos: Iterable[Photo]) -> None:
+        """Predict all of them; those that fail are noted in :attr:`failures` and the others go on."""
+        self.waiting: dict[tuple[int, ...], list[tuple[Photo, ImageArray]]] = {}
+        self.writing: dict[Future[list[str | int]], Photo] = {}
+        self.pixels: dict[str, int] = {}  # of photos between reading and writing
+        with ThreadPoolExecutor(self.threads) as readers, ThreadPoolExecutor(self.threads) as self.writers:
+            for photo, image in self.read(readers, photos):
+                group = self.waiting.setdefault(image.shape, [])
+                group.append((photo, image))
+                if len(group) == self.batch_size or self.predictor.inference.slides(*image.shape[:2]):
+                    self.predict(image.shape)
+            self.empty()
+
+    def read(self, readers: ThreadPoolExecutor, photos: Iterable[Photo]) -> Iterator[tuple[Photo, ImageArray]]:
+        """Images in order, read ahead as far as memory allows."""
+        ahead: deque[tuple[Photo, Future[ImageArray]]] = deque()
+        for photo in photos:
+            pixels = photo.pixels()
+            while ahead and (len(ahead) > 2 * self.batch_size or self.full(pixels)):
+                yield from self.take(ahead)
+            if self.full(pixels):
+                self.empty()
+            self.pixels[photo.name] = pixels
+            ahead.append((photo, readers.submit(photo.load)))
+        while ahead:
+            yield from self.take(ahead)
+
+    def full(self, pixels: int) -> bool:
+        """Whether an image of that many pixels must wait for others to be written."""
+        return bool(self.pixels) and sum(self.pixels.values()) + pixels > PIXELS
+
+    def take(self, ahead: deque[tuple[Photo, Future[ImageArray]]]) -> Iterator[tuple[Photo, ImageArray]]:
+        """The next image, or nothing where it cannot be read."""
+        photo, future = ahead.popleft()
+        try:
+            yield photo, future.result()
+        except Exception as error:  # one bad file must not end the work on the others
+            self.fail(photo, error)
+
+    def predict(self, shape: tuple[int, ...]) -> None:
+        """Predict the images of one size that are waiting, and hand them to the writers."""
+        group = self.waiting.pop(shape)
+        images = [image for _, image in group]
+        try:
+            predictions = self.predict_images(images)
+        except Exception as error:  # such as memory that did not suffice for this size
+            for photo, _ in group:
+                self.fail(photo, error)
+            return
+        for (photo, image), prediction in zip(group, predictions, strict=True):
+            self.writing[self.writers.submit(self.writer.write, photo.name, image, prediction)] = photo
+        self.finish(at_most=4 * self.batch_size)
+
+    def predict_images(self, images: list[ImageArray]) -> list[Prediction]:
+        """With what the writer needs of each."""
+        kinds = self.writer.kinds
+        return self.predictor.predict_batch(
+            images, confidence="confidence" in kinds, scores="scores" in kinds, threshold=self.threshold
+        )
+
+    def finish(self, at_most: int) -> None:
+        """Note what has been written, and wait until at most so many images are on their way to the disk."""
+        done, running = wait(self.writing, timeout=0)
+        while len(running) > at_most:
+            more, running = wait(running, return_when=FIRST_COMPLETED)
+            done |= more
+        for future in done:
+            photo = self.writing.pop(future)
+            try:
+                self.writer.finish(future.result())
+            except Exception as error:
+                self.fail(photo, error)
+            else:
+                self.pixels.pop(photo.name)
+                self.progress(photo.name, None)
+
+    def empty(self) -> None:
+        """Predict and write everything that has been read."""
+        for shape in list(self.waiting):
+            self.predict(shape)
+        self.finish(at_most=0)
+
+    def fail(self, photo: Photo, error: Exception) -> None:
+        """Note the reason and go on."""
+        self.failures[photo.name] = str(error) or repr(error)
+        self.pixels.pop(photo.name, None)
+        self.progress(photo.name, self.failures[photo.name])

@@ -1,0 +1,222 @@
+"""Masks of images, in Python: ``Predictor("best.ckpt")(image).mask``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unimatch.errors import ConfigError, DataError
+from unimatch.images import ImageArray, MaskArray, colorize, read_image
+from unimatch.inference.engine import Engine
+from unimatch.inference.facts import ModelFacts
+from unimatch.inference.rule import Inference
+from unimatch.types import IGNORE_INDEX
+
+LARGE = 4_000_000
+"""Images of more pixels than this are predicted in windows, unless the rule says otherwise."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is predicted for one image, at its own size."""
+
+    mask: MaskArray
+    """(H, W) uint8 class ids; 255 where the confidence is below a threshold."""
+    confidence: NDArray[np.float32] | None
+    """(H, W) probability of the likeliest class, where it was asked for."""
+    scores: NDArray[np.float32] | None
+    """(C, H, W) probabilities, where they were asked for."""
+    facts: ModelFacts
+    """Classes and colours."""
+
+    def overlay(self, image: ImageArray, opacity: float = 0.5) -> ImageArray:
+        """The image with the classes' colours over it; pixels without a class stay as they are."""
+        colors = colorize(self.mask, self.facts.palette)
+        mixed = (image * np.float32(1 - opacity) + colors * np.float32(opacity)).astype(np.uint8)
+        return np.where((self.mask == IGNORE_INDEX)[..., None], image, mixed)
+
+    def areas(self) -> dict[int, int]:
+        """Pixels of each class id, and of 255."""
+        counts = np.bincount(self.mask.ravel(), minlength=256).tolist()
+        return {i: counts[i] for i in (*range(len(self.facts.classes)), IGNORE_INDEX)}
+
+
+class Predictor:
+    """A trained model, ready to predict.
+
+    Args:
+        path: a checkpoint, or a file that ``python -m unimatch.export`` wrote as ONNX or safetensors. ONNX needs
+            numpy, Pillow and onnxruntime alone.
+        model: the teacher, which the paper reports, or the student; of checkpoints only.
+        inference: how images are predicted; by default as the model was evaluated in training, and images of more
+            than 4 megapixels in windows.
+        device: ``auto`` (the GPU where there is one), ``cpu``, ``cuda``, ...
+        precision: of the computation, ``float32``, ``bfloat16`` or ``float16``; ONNX files have their own.
+
+    Raises:
+        ConfigError: a setting that cannot be.
+        WeightsError: the file cannot be read, or is none of ours.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        model: Literal["teacher", "student"] = "teacher",
+        inference: Inference | None = None,
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> None:
+        path = Path(path).expanduser()
+        if precision not in ("float32", "bfloat16", "float16"):
+            raise ConfigError(f"precision={precision}: must be float32, bfloat16 or float16")
+        self.engine: Engine
+        if path.suffix == ".onnx":
+            from unimatch.inference.onnx_engine import OnnxEngine
+
+            engine = OnnxEngine(path, "cpu" if device == "auto" else device)
+            self.engine, self.facts = engine, engine.facts
+        else:
+            # PyTorch is imported here and not above, so that exported models run without it.
+            from unimatch.inference.loading import choose_device, load_with_facts
+            from unimatch.inference.torch_engine import TorchEngine
+
+            network, self.facts = load_with_facts(path, model)
+            self.engine = TorchEngine(network.to(choose_device(device)), precision)
+        self.inference = inference or with_limit(self.facts.inference)
+        self.batch_size = self.engine.batch_size
+        """Images of one size that the model sees at once: 8 on a GPU, 1 on a CPU, whose caches more would overrun."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the ids in masks."""
+        return self.facts.classes
+
+    def __call__(
+        self,
+        images: Any,
+        *,
+        confidence: bool = False,
+        scores: bool = False,
+        threshold: float | None = None,
+        batch_size: int | None = None,
+    ) -> Any:
+        """Predict one image or several.
+
+        Args:
+            images: an (H, W, 3) RGB or (H, W) grey uint8 array, a PIL image, a (3, H, W) uint8 tensor, or a path; a
+                sequence of these, or a (B, 3, H, W) tensor, for several.
+            confidence: also return each pixel's confidence.
+            scores: also return the probabilities of all classes.
+            threshold: pixels of lower confidence become 255.
+            batch_size: images of one size that the model sees at once; None for :attr:`batch_size`.
+
+        Returns:
+            A :class:`Prediction`, or a list of them for several images.
+
+        Raises:
+            DataError: not an image.
+        """
+        single = not isinstance(images, (list, tuple)) and not (is_tensor(images) and images.ndim == 4)
+        arrays = [to_array(image) for image in ([images] if single else images)]
+        batch_size = batch_size or self.batch_size
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, array in enumerate(arrays):
+            groups.setdefault(array.shape, []).append(i)
+        predictions: dict[int, Prediction] = {}
+        for group in groups.values():
+            for start in range(0, len(group), batch_size):
+                chosen = group[start : start + batch_size]
+                batch = self.predict_batch(
+                    [arrays[i] for i in chosen], confidence=confidence, scores=scores, threshold=threshold
+                )
+                predictions.update(zip(chosen, batch, strict=True))
+        ordered = [predictions[i] for i in range(len(arrays))]
+        return ordered[0] if single else ordered
+
+    def predict_batch(
+        self,
+        images: Sequence[ImageArray],
+        *,
+        confidence: bool = False,
+        scores: bool = False,
+        threshold: float | None = None,
+    ) -> list[Prediction]:
+        """Predict (H, W, 3) uint8 images of one size, all at once, or one by one where they are seen in windows."""
+        height, width = images[0].shape[:2]
+        if self.inference.slides(height, width) and len(images) > 1:
+            return [
+                self.predict_batch([image], confidence=confidence, scores=scores, threshold=threshold)[0]
+                for image in images
+            ]
+        # One image is not copied: it may be large.
+        batch = (images[0][None] if len(images) == 1 else np.stack(images)).transpose(0, 3, 1, 2)  # (B, 3, H, W)
+        engine = self.engine
+        if not (confidence or scores or threshold is not None or self.inference.slides(height, width)):
+            masks = engine.labels(self.inference.scores(engine, batch))
+            return [Prediction(mask, None, None, self.facts) for mask in masks]
+        count = len(images)
+        masks = np.empty((count, height, width), np.uint8)
+        confidences = np.empty((count, height, width), np.float32) if confidence else None
+        probabilities = np.empty((count, engine.num_classes, height, width), np.float32) if scores else None
+        for top, band in self.inference.bands(engine, batch):
+            rows = slice(top, top + band.shape[-2])
+            masks[:, rows] = engine.labels(band)
+            if confidence or threshold is not None:
+                sure = engine.confidence(band)
+                if threshold is not None:
+                    masks[:, rows][sure < threshold] = IGNORE_INDEX
+                if confidences is not None:
+                    confidences[:, rows] = sure
+            if probabilities is not None:
+                probabilities[:, :, rows] = engine.numpy(band)
+        return [
+            Prediction(
+                masks[i],
+                None if confidences is None else confidences[i],
+                None if probabilities is None else probabilities[i],
+                self.facts,
+            )
+            for i in range(count)
+        ]
+
+
+def with_limit(inference: Inference) -> Inference:
+    """A rule that predicts large images in windows where it set no limit of its own."""
+    if inference.large is not None:
+        return inference
+    return Inference(inference.mode, inference.window, inference.stride, inference.scales, inference.flip, LARGE)
+
+
+def is_tensor(image: Any) -> bool:
+    """Whether something is a PyTorch tensor, without importing PyTorch."""
+    return type(image).__module__.split(".")[0] == "torch"
+
+
+def to_array(image: Any) -> ImageArray:
+    """One image of any accepted kind as (H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: it is none.
+    """
+    if isinstance(image, (str, Path)):
+        return read_image(Path(image))
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    if is_tensor(image):
+        array = image.detach().cpu().numpy()
+        array = array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] == 3 else array[..., None]
+    else:
+        array = np.asarray(image)
+        if array.ndim == 2:
+            array = np.repeat(array[..., None], 3, axis=2)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise DataError(
+            f"an image must be (H, W, 3) or (H, W) for arrays and (3, H, W) for tensors, uint8 in 0-255; this one is "
+            f"{tuple(getattr(image, 'shape', ()))} of {getattr(image, 'dtype', type(image).__name__)}"
+        )
+    return array

@@ -1,0 +1,126 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
+
+from unimatch import DataError, Inference, Prediction
+from unimatch.inference.facts import ModelFacts
+from unimatch.inference.outputs import KINDS, Writer, atomic, run_lengths
+
+FACTS = ModelFacts(
+    classes=("ground", "leaf", "stone, wet"),
+    palette=((0, 0, 0), (10, 200, 30), (90, 80, 70)),
+    mean=(0.5, 0.5, 0.5),
+    std=(0.2, 0.2, 0.2),
+    size_multiple=14,
+    inference=Inference("sliding", window=28, scales=(0.5, 1.0)),
+)
+
+
+def make_prediction(height=20, width=30, seed=0):
+    rng = np.random.default_rng(seed)
+    scores = rng.dirichlet((1, 1, 1), (height, width)).transpose(2, 0, 1).astype(np.float32)
+    mask = scores.argmax(0).astype(np.uint8)
+    mask[:2] = 255
+    return Prediction(mask, scores.max(0), scores, FACTS)
+
+
+def decode(segmentation):
+    """COCO's uncompressed run lengths, by a loop."""
+    height, width = segmentation["size"]
+    values, value = [], 0
+    for count in segmentation["counts"]:
+        values += [value] * count
+        value = 1 - value
+    return np.array(values, bool).reshape(width, height).T
+
+
+@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 1, 2, 255])))
+def test_run_lengths_decode_to_the_mask(mask):
+    entries = run_lengths(mask, FACTS.classes)
+    assert [entry["category_id"] for entry in entries] == [i for i in (0, 1, 2) if (mask == i).any()]
+    for entry in entries:
+        assert np.array_equal(decode(entry["segmentation"]), mask == entry["category_id"])
+        assert entry["area"] == (mask == entry["category_id"]).sum()
+        assert entry["category"] == FACTS.classes[entry["category_id"]]
+        assert all(count > 0 for count in entry["segmentation"]["counts"][1:])
+
+
+def test_everything_is_written_and_reads_back(tmp_path):
+    writer = Writer(tmp_path / "out", FACTS, KINDS)
+    prediction = make_prediction()
+    image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    writer.finish(writer.write("a/b c", image, prediction))
+    with Image.open(tmp_path / "out" / "masks" / "a" / "b c.png") as mask:
+        assert mask.mode == "P"
+        assert np.array_equal(np.asarray(mask), prediction.mask)
+        colors = np.asarray(mask.convert("RGB"))
+    assert np.array_equal(colors[prediction.mask == 1][0], FACTS.palette[1])
+    assert np.array_equal(colors[0, 0], (255, 255, 255))
+    with Image.open(tmp_path / "out" / "confidence" / "a" / "b c.png") as confidence:
+        assert np.abs(np.asarray(confidence) / 255 - prediction.confidence).max() <= 0.5 / 255 + 1e-6
+    with np.load(tmp_path / "out" / "scores" / "a" / "b c.npz") as file:
+        assert np.abs(file["scores"] - prediction.scores).max() < 1e-3
+        assert file["classes"].tolist() == list(FACTS.classes)
+    entries = json.loads((tmp_path / "out" / "rle" / "a" / "b c.json").read_text())
+    assert np.array_equal(decode(entries[1]["segmentation"]), prediction.mask == 1)
+    with (tmp_path / "out" / "areas.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    expected = {name: str((prediction.mask == i).sum()) for i, name in enumerate(FACTS.classes)}
+    assert row == {"image": "a/b c", "width": "30", "height": "20", **expected, "unsure": "60"}
+    with Image.open(tmp_path / "out" / "overlays" / "a" / "b c.jpg") as overlay:
+        assert overlay.width == 30
+        assert overlay.height > 20  # the legend
+        pixels = np.asarray(overlay).reshape(-1, 3).astype(int)
+    assert (np.abs(pixels - FACTS.palette[1]).max(1) < 60).any()
+
+
+def test_only_what_is_asked_for_is_written(tmp_path):
+    writer = Writer(tmp_path, FACTS, [])
+    writer.write("x", np.zeros((20, 30, 3), np.uint8), make_prediction())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["areas.csv", "masks"]
+
+
+def test_large_overlays_are_shrunk(tmp_path, monkeypatch):
+    monkeypatch.setattr("unimatch.inference.outputs.OVERLAY_SIDE", 16)
+    Writer(tmp_path, FACTS, ["overlay"]).write("x", np.zeros((20, 30, 3), np.uint8), make_prediction())
+    with Image.open(tmp_path / "overlays" / "x.jpg") as overlay:
+        assert overlay.width == 15
+
+
+def test_done_is_what_has_a_line_and_a_mask(tmp_path):
+    image = np.zeros((20, 30, 3), np.uint8)
+    writer = Writer(tmp_path, FACTS, [])
+    for name in ("whole", "no mask", "cut"):
+        writer.finish(writer.write(name, image, make_prediction()))
+    writer.write("no line", image, make_prediction())
+    writer.mask_path("no mask").unlink()
+    areas = tmp_path / "areas.csv"
+    areas.write_text(areas.read_text()[:-3])  # as a machine that stops leaves it
+    again = Writer(tmp_path, FACTS, [])
+    assert again.done == {"whole"}
+    again.finish(again.write("cut", image, make_prediction()))
+    assert Writer(tmp_path, FACTS, []).done == {"whole", "cut"}
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("before")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(DataError, match="disk full"):
+        atomic(path, fail)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_facts_read_back():
+    assert ModelFacts.from_json(FACTS.to_json(), "file") == FACTS

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from support import make_camvid, save_run
+from unimatch import ConfigError, DataError, Inference, Predictor, WeightsError, load_model
+from unimatch.data.datamodule import normalize
+from unimatch.inference.torch_engine import TorchEngine
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return save_run(tmp_path_factory.mktemp("run") / "best.ckpt", "nowhere")
+
+
+@pytest.fixture(scope="module")
+def predictor(checkpoint):
+    return Predictor(checkpoint, device="cpu")
+
+
+def random_image(height=40, width=52, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def expected_probabilities(checkpoint, image, which="teacher"):
+    pixels = normalize(torch.from_numpy(image).permute(2, 0, 1))[None]
+    with torch.no_grad():
+        return load_model(checkpoint, which)(pixels).softmax(1)[0].numpy()
+
+
+def test_mask_confidence_and_scores_are_the_models(checkpoint, predictor):
+    image = random_image()
+    expected = expected_probabilities(checkpoint, image)
+    prediction = predictor(image, confidence=True, scores=True)
+    np.testing.assert_allclose(prediction.scores, expected, atol=1e-5)
+    np.testing.assert_allclose(prediction.confidence, expected.max(0), atol=1e-5)
+    assert prediction.mask.dtype == np.uint8
+    assert (prediction.mask == expected.argmax(0)).mean() > 0.999
+    assert np.array_equal(predictor(image).mask, prediction.mask)
+    assert len(np.unique(prediction.mask)) >= 3
+    assert predictor(image).confidence is None
+    assert predictor(image).scores is None
+
+
+def test_the_teacher_is_the_default_and_the_student_can_be_asked_for(checkpoint, predictor):
+    image = random_image()
+    student = Predictor(checkpoint, model="student", device="cpu")(image)
+    assert (student.mask == expected_probabilities(checkpoint, image, "student").argmax(0)).mean() > 0.999
+    assert not np.array_equal(student.mask, predictor(image).mask)
+
+
+def test_every_kind_of_image_gives_the_same_mask(predictor, tmp_path):
+    image = random_image()
+    Image.fromarray(image).save(tmp_path / "image.png")
+    mask = predictor(image).mask
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    kinds = [Image.fromarray(image), tensor, tmp_path / "image.png", str(tmp_path / "image.png"), image[:, :].copy()]
+    kinds += [Image.fromarray(image).convert("RGBA")]
+    for kind in kinds:
+        assert np.array_equal(predictor(kind).mask, mask)
+    gray = image[..., 0]
+    assert np.array_equal(predictor(gray).mask, predictor(np.stack([gray] * 3, axis=-1)).mask)
+
+
+def test_several_images_of_several_sizes_keep_their_order(predictor):
+    images = [random_image(40 + 8 * (i % 2), 52, seed=i) for i in range(5)]
+    alone = [predictor(image).mask for image in images]
+    for batch_size in (1, 2, 8):
+        together = predictor(images, batch_size=batch_size)
+        assert [p.mask.shape for p in together] == [mask.shape for mask in alone]
+        # Rounding may differ with the batch where two classes are equally likely.
+        assert all((p.mask == mask).mean() > 0.999 for p, mask in zip(together, alone, strict=True))
+    assert len(predictor(torch.from_numpy(np.stack(images[::2])).permute(0, 3, 1, 2))) == 3
+    assert predictor([]) == []
+
+
+def test_a_threshold_marks_unsure_pixels(predictor):
+    image = random_image()
+    free = predictor(image, confidence=True)
+    threshold = float(np.median(free.confidence))
+    sure = predictor(image, threshold=threshold)
+    assert np.array_equal(sure.mask, np.where(free.confidence < threshold, 255, free.mask))
+    assert 0.4 < (sure.mask == 255).mean() < 0.6
+    assert sure.areas()[255] == (sure.mask == 255).sum()
+    assert sum(sure.areas().values()) == sure.mask.size
+
+
+@pytest.mark.parametrize(
+    "rule", [Inference("sliding", window=24), Inference(scales=(0.5, 1.0), flip=True), Inference(window=24, large=500)]
+)
+def test_the_rule_is_that_of_evaluation(checkpoint, rule):
+    image = random_image()
+    predictor = Predictor(checkpoint, inference=rule, device="cpu")
+    pixels = normalize(torch.from_numpy(image).permute(2, 0, 1))[None]
+    expected = rule.scores(TorchEngine(load_model(checkpoint)), pixels)[0].numpy()
+    prediction = predictor(image, scores=True, confidence=True)
+    np.testing.assert_allclose(prediction.scores, expected, atol=1e-5)
+    np.testing.assert_allclose(prediction.confidence, expected.max(0), atol=1e-5)
+    assert (prediction.mask == expected.argmax(0)).mean() > 0.999
+    assert np.array_equal(predictor([image, image])[1].mask, prediction.mask)
+
+
+def test_the_run_says_how_images_are_predicted_and_large_ones_are_seen_in_windows(tmp_path):
+    path = save_run(tmp_path / "run.ckpt", "nowhere")
+    assert Predictor(path, device="cpu").inference == Inference(large=4_000_000)
+    checkpoint = torch.load(path, weights_only=True)
+    settings = {"_target_": "unimatch.Inference", "mode": "sliding", "window": 24, "stride": 8, "large": 100}
+    checkpoint["unimatch_run"]["config"]["inference"] = settings
+    torch.save(checkpoint, path)
+    assert Predictor(path, device="cpu").inference == Inference("sliding", window=24, stride=8, large=100)
+
+
+def test_overlay_mixes_colours_and_leaves_unsure_pixels(predictor):
+    image = random_image()
+    prediction = predictor(image, threshold=0.5)
+    overlay = prediction.overlay(image, opacity=0.25)
+    unsure = prediction.mask == 255
+    assert unsure.any()
+    assert np.array_equal(overlay[unsure], image[unsure])
+    colors = np.array(prediction.facts.palette)[prediction.mask[~unsure]]
+    assert np.abs(overlay[~unsure] - (0.75 * image[~unsure] + 0.25 * colors)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((3, 4, 4, 4, 3), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        torch.zeros(4, 4, 3, dtype=torch.uint8),
+        torch.zeros(3, 4, 4),
+    ],
+)
+def test_what_is_no_image_is_refused(predictor, bad):
+    with pytest.raises(DataError, match="uint8"):
+        predictor(bad)
+
+
+def test_bad_settings_are_refused(checkpoint, tmp_path):
+    with pytest.raises(ConfigError, match="precision=half"):
+        Predictor(checkpoint, precision="half")
+    with pytest.raises(ConfigError, match="device=tpu9"):
+        Predictor(checkpoint, device="tpu9")
+    with pytest.raises(ConfigError, match=r"model=mentor.*student and teacher"):
+        Predictor(checkpoint, model="mentor")
+    with pytest.raises(WeightsError, match="no such checkpoint"):
+        Predictor(tmp_path / "none.ckpt")
+
+
+def test_bfloat16_agrees_on_nearly_all_pixels(checkpoint, predictor, tmp_path):
+    image = np.asarray(Image.open(make_camvid(tmp_path / "c", val=1) / "val" / "000.jpg"))
+    assert (Predictor(checkpoint, device="cpu", precision="bfloat16")(image).mask == predictor(image).mask).mean() > 0.9

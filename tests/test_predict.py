@@ -1,0 +1,189 @@
+"""``python -m unimatch.predict``, over a model with random weights."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from support import make_camvid, save_run
+from unimatch import Predictor, camvid
+from unimatch.images import read_mask
+from unimatch.metrics import confusion_metric, scores
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> tuple[Path, Path]:
+    """A checkpoint and the folder of its data: 5 validation and 5 test images."""
+    directory = tmp_path_factory.mktemp("run")
+    root = make_camvid(directory / "camvid", val=5, height=48, width=60)
+    return save_run(directory / "checkpoints" / "best.ckpt", root), root
+
+
+@pytest.fixture
+def predict(run, monkeypatch, tmp_path):
+    """``predict("threshold=0.5", ...)``: the command in this process; the output folder and the exit status."""
+    from unimatch.predict import main
+
+    def call(*overrides: str, source: Path | None = None, name: str = "out") -> tuple[Path, int]:
+        output = tmp_path / name
+        arguments = [f"checkpoint={run[0]}", f'input="{source or run[1] / "test"}"', f'output="{output}"', "device=cpu"]
+        monkeypatch.setattr(sys, "argv", ["unimatch.predict", *arguments, *overrides])
+        try:
+            main()
+        except SystemExit as stopped:
+            return output, int(stopped.code)
+        return output, 0
+
+    return call
+
+
+@pytest.mark.parametrize("rule", [[], ["inference.mode=sliding", "inference.window=32", "inference.flip=true"]])
+def test_masks_on_disk_have_the_score_that_evaluate_gives(run, predict, monkeypatch, tmp_path, rule):
+    from unimatch.evaluate import main
+
+    output, status = predict("save=[]", *rule)
+    assert status == 0
+    arguments = [f"checkpoint={run[0]}", "split=test", "models=[teacher]", "workers=0", "trainer.accelerator=cpu"]
+    monkeypatch.setattr(sys, "argv", ["unimatch.evaluate", *arguments, *rule, f"output={tmp_path / 'result.json'}"])
+    main()
+    evaluated = json.loads((tmp_path / "result.json").read_text())["teacher"]
+    metric, data = confusion_metric(11), camvid(run[1])
+    for i in range(5):
+        mask = read_mask(output / "masks" / f"{Path(data.test.name(i)).stem}.png")
+        metric.update(torch.from_numpy(mask).long(), torch.from_numpy(data.test.mask(i)).long())
+    assert metric.compute().tolist() == evaluated["confusion"]
+    assert scores(metric.compute()).miou == evaluated["miou"]
+
+
+def test_files_equal_what_the_predictor_gives(run, predict):
+    output, _ = predict("save=[overlay,confidence,scores,rle]", "batch_size=2")
+    predictor = Predictor(run[0], device="cpu")
+    for i in range(5):
+        prediction = predictor(run[1] / "test" / f"{i:03d}.jpg")
+        assert (read_mask(output / "masks" / f"{i:03d}.png") == prediction.mask).mean() > 0.999
+        for kind, suffix in (("overlays", "jpg"), ("confidence", "png"), ("scores", "npz"), ("rle", "json")):
+            assert (output / kind / f"{i:03d}.{suffix}").stat().st_size > 0
+    assert len((output / "areas.csv").read_text().splitlines()) == 6
+    assert not list(output.rglob("*.part"))
+
+
+def test_a_bad_file_is_reported_and_the_others_are_predicted(predict, run, tmp_path, capsys):
+    source = tmp_path / "photos"
+    source.mkdir()
+    for i, name in enumerate(("good.jpg", "z good.jpg")):
+        (source / name).write_bytes((run[1] / "test" / f"{i:03d}.jpg").read_bytes())
+    (source / "cut.jpg").write_bytes((run[1] / "test" / "002.jpg").read_bytes()[:300])
+    (source / "text.png").write_text("no image")
+    output, status = predict(source=source)
+    assert status == 1
+    assert sorted(path.stem for path in (output / "masks").iterdir()) == ["good", "z good"]
+    printed = capsys.readouterr()
+    assert "2 of 4 images predicted (0 of them earlier), 2 failed" in printed.out
+    assert "cut.jpg: cannot be read as an image" in printed.err
+    assert "text.png: cannot be read as an image" in printed.err
+
+
+def test_a_second_call_goes_on_where_the_first_one_stopped(predict, capsys):
+    output, _ = predict("save=[]")
+    (output / "masks" / "003.png").unlink()
+    before = {path: path.stat().st_mtime_ns for path in (output / "masks").iterdir()}
+    predict("save=[]")
+    assert "5 of 5 images predicted (4 of them earlier), 0 failed" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert (output / "masks" / "003.png").is_file()
+    predict("save=[]", "overwrite=true")
+    assert "(0 of them earlier)" in capsys.readouterr().out
+    assert all(path.stat().st_mtime_ns > time for path, time in before.items())
+
+
+def test_other_settings_are_not_mixed_into_one_folder(predict, capsys):
+    predict("save=[]")
+    _, status = predict("save=[]", "threshold=0.5")
+    assert status == 2
+    assert "holds results of other settings (threshold, see predict.json)" in capsys.readouterr().err
+    assert predict("save=[]", "threshold=0.5", "overwrite=true")[1] == 0
+
+
+def test_memory_for_images_under_way_is_bounded(predict, monkeypatch, run):
+    """With room for one image and a half, each is read only after the one before has been written."""
+    from unimatch.inference import pipeline
+
+    under_way, read = [], pipeline.Pipeline.read
+
+    def spy(self, readers, photos):
+        for photo, image in read(self, readers, photos):
+            under_way.append(len(self.pixels))
+            yield photo, image
+
+    monkeypatch.setattr(pipeline.Pipeline, "read", spy)
+    monkeypatch.setattr(pipeline, "PIXELS", 48 * 60 * 3 // 2)
+    output, status = predict("batch_size=4")
+    assert status == 0
+    assert under_way == [1] * 5
+    assert len(list((output / "masks").iterdir())) == 5
+
+
+@pytest.mark.slow
+def test_pseudo_labels_are_a_second_rounds_labelled_images(predict, run, tmp_path, monkeypatch, capsys):
+    from unimatch.run import main
+
+    root = tmp_path / "photos"
+    for part, source in (("images", "train"), ("val/images", "val")):
+        (root / part).mkdir(parents=True)
+        for path in (run[1] / source).iterdir():
+            (root / part / path.name).write_bytes(path.read_bytes())
+    for part, source in (("masks", "trainannot"), ("val/masks", "valannot")):
+        (root / part).mkdir(parents=True)
+        for path in (run[1] / source).iterdir():
+            (root / part / path.name).write_bytes(path.read_bytes())
+    output, status = predict("threshold=0.3", "save=[]", source=root / "images", name="pseudo")
+    assert status == 0
+    masks = [read_mask(path) for path in (output / "masks").iterdir()]
+    assert any((mask == 255).any() for mask in masks)
+    assert any((mask < 11).any() for mask in masks)
+    (root / "classes.txt").write_text("\n".join(Predictor(run[0]).classes))
+    lines = (output / "pseudo_labels.txt").read_text().splitlines()
+    assert len(lines) == sum((mask < 11).any() for mask in masks)
+    run_dir = tmp_path / "second"
+    monkeypatch.setattr(sys, "argv", [
+        "unimatch.run", "dataset=folder", f"dataset.root={root}",
+        f"dataset.labeled_list={output / 'pseudo_labels.txt'}",
+        "dataset.unlabeled=train", "dataset.allow_outside=true", "encoder=tiny", "datamodule.crop=32",
+        "datamodule.workers=0", "datamodule.batch_size=2", "trainer.max_steps=2", "trainer.val_check_interval=2",
+        "trainer.check_val_every_n_epoch=null", f"hydra.run.dir={run_dir}",
+    ])  # fmt: skip
+    main()
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert (summary["labeled"], summary["steps"]) == (len(lines), 2)
+
+
+BAD = {
+    "threshold": (["threshold=1.5"], ["threshold=1.5", "0 to 1"]),
+    "kind": (["save=[overlays]"], ["overlays", "overlay, confidence, scores, rle"]),
+    "batch": (["batch_size=0"], ["batch_size=0"]),
+    "key": (["treshold=0.5"], ["treshold", "did you mean threshold?"]),
+    "rule": (["inference.mode=slide"], ["inference.mode=slide", "whole"]),
+    "model": (["model=mentor"], ["model=mentor", "teacher"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_settings_are_refused(case, predict, capsys):
+    overrides, expected = BAD[case]
+    output, status = predict(*overrides)
+    assert status == 2
+    message = capsys.readouterr().err
+    assert all(part in message for part in expected)
+    assert not (output / "masks").exists()
+
+
+def test_overlays_and_palette_show_the_checkpoints_colours(predict, run):
+    output, _ = predict()
+    with Image.open(output / "masks" / "000.png") as mask:
+        ids, colors = np.asarray(mask), np.asarray(mask.convert("RGB"))
+    palette = np.array(camvid(run[1]).info.palette)
+    assert np.array_equal(colors, palette[ids])
