@@ -73,7 +73,7 @@ def save_run(path: Path, root: Path) -> Path:
         "classes": list(CAMVID.classes),
         "palette": [list(color) for color in CAMVID.palette],
     }}  # fmt: skip
-    method.on_save_checkpoint(checkpoint)
+    checkpoint["unimatch_model"] = method.student.description()
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(checkpoint, path)
     return path

@@ -165,7 +165,7 @@ BAD = {
     "threshold": (["threshold=1.5"], ["threshold=1.5", "0 to 1"]),
     "kind": (["save=[overlays]"], ["overlays", "overlay, confidence, scores, rle"]),
     "batch": (["batch_size=0"], ["batch_size=0"]),
-    "key": (["treshold=0.5"], ["treshold", "did you mean threshold?"]),
+    "key": (["batch=2"], ["batch", "did you mean batch_size?"]),
     "rule": (["inference.mode=slide"], ["inference.mode=slide", "whole"]),
     "model": (["model=mentor"], ["model=mentor", "teacher"]),
 }
