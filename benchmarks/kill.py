@@ -122,7 +122,8 @@ def main() -> int:
     options = parser.parse_args()
     random.seed(options.seed)
     folder = Path(tempfile.mkdtemp(prefix="kill_"))
-    overrides = [*SMALL, *options.overrides]
+    scenes = not any(text.startswith("dataset=") for text in options.overrides)
+    overrides = [*(text for text in SMALL if scenes or not text.startswith("dataset.")), *options.overrides]
 
     if (status := start(folder / "whole", overrides, folder / "whole.txt").wait()) != 0:
         print((folder / "whole.txt").read_text())

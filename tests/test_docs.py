@@ -53,3 +53,10 @@ def test_commands_in_the_inference_page_name_real_settings():
     assert {name for name, _ in lines} >= {"evaluate", "predict", "run"}
     for name, arguments in lines:
         check_overrides(name, [argument.strip("'") for argument in arguments.split()])
+
+
+def test_each_test_that_the_reliability_page_names_exists():
+    named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "reliability.md").read_text()))
+    assert len(named) > 25
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), test

@@ -28,10 +28,15 @@ TINY = [
 pytestmark = pytest.mark.slow
 
 
-def start(run_dir: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "unimatch.run", *TINY, *overrides, f"hydra.run.dir={run_dir}"]
+def start(run_dir: Path, *overrides: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command, cwd=run_dir.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        [sys.executable, "-m", "unimatch.run", *TINY, *overrides, f"hydra.run.dir={run_dir}"],
+        cwd=run_dir.parent,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -150,6 +155,38 @@ def test_a_signal_to_the_first_of_two_processes_ends_both_at_the_same_step(tmp_p
     assert process.returncode == 143, text
     assert "ended by SIGTERM at step" in text
     assert_gone(everyone)
+
+
+def test_slurm_is_asked_to_requeue_and_the_job_continues(tmp_path):
+    """With a SLURM of one script: Lightning's plugin sees its variables and calls ``scontrol``."""
+    called, run_dir = tmp_path / "called", tmp_path / "run"
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {called}\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    slurm = {
+        "SLURM_JOB_ID": "42",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NTASKS": "1",
+        "SLURM_NTASKS_PER_NODE": "1",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "0",
+        "SLURM_JOB_NODELIST": "localhost",
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }
+    process = start(run_dir, "datamodule.workers=0", **slurm)
+    wait_for_a_checkpoint(process, run_dir)
+    process.send_signal(signal.SIGUSR1)
+    text = process.communicate(timeout=120)[0]
+    assert process.returncode == 138, text
+    assert called.read_text() == "requeue 42\n"
+    step = read_checkpoint(run_dir / "checkpoints" / "last.ckpt")["global_step"]
+    assert f"ended by SIGUSR1 at step {step}" in text
+
+    end = f"trainer.max_steps={step + 2}"
+    process = start(run_dir, "datamodule.workers=0", end, "resume_changed=true", **slurm, SLURM_RESTART_COUNT="1")
+    text = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, text
+    assert f"continuing from {run_dir}/checkpoints/last.ckpt, step {step}" in text
 
 
 RANKS = """

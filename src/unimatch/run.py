@@ -97,7 +97,8 @@ def train(config: DictConfig) -> float:
         run_dir,
     )
     log.info("%s", model.summary())
-    check_writable(run_dir / "checkpoints", needed=CHECKPOINTS_AT_ONCE * checkpoint_bytes(model))
+    if trainer.is_global_zero:
+        check_writable(run_dir / "checkpoints", needed=CHECKPOINTS_AT_ONCE * checkpoint_bytes(model))
     if checkpoint is not None:
         resume(checkpoint, trainer, facts, run_dir, allowed=config.resume_changed)
     with lost_workers_explained():

@@ -1,0 +1,39 @@
+import os
+import signal
+
+import pytest
+
+from unimatch.callbacks.signals import NAMES, Signals, Stopped
+
+
+@pytest.fixture
+def signals():
+    before = {name: signal.getsignal(getattr(signal, name)) for name in NAMES}
+    taken = Signals()
+    taken.install()
+    yield taken
+    for name, handler in before.items():
+        signal.signal(getattr(signal, name), handler)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_signal_is_noted_and_said_and_interrupts_nothing(name, signals, capfd):
+    os.kill(os.getpid(), getattr(signal, name))
+    assert signals.received == getattr(signal, name)
+    assert f"unimatch: {name}: ending after this step" in capfd.readouterr().err
+
+
+def test_the_first_signal_counts(signals):
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert signals.received == signal.SIGUSR1
+
+
+def test_a_second_ctrl_c_ends_at_once(signals):
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_status_is_what_a_shell_reports():
+    assert [Stopped(number).code for number in (signal.SIGTERM, signal.SIGINT)] == [143, 130]
