@@ -178,3 +178,33 @@ def test_evaluate_takes_every_data_set_and_binds_to_its_signatures(dataset):
     assert set(config.inference) <= set(inspect.signature(unimatch.Inference).parameters) | {"_target_"}
     assert set(config.trainer) <= set(inspect.signature(lightning.Trainer).parameters) | {"_target_"}
     assert ("dataset" in config and config.dataset is not None) is (dataset is not None)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "crop", "epochs", "batch_size", "length", "criterion", "mode"),
+    [
+        ("pascal", 518, 60, 4, 3000, "ce", "whole"),
+        ("cityscapes", 798, 180, 2, 3000, "ohem", "sliding"),
+        ("ade20k", 518, 60, 2, 6000, "ce", "whole"),
+        ("coco", 518, 20, 4, 30000, "ce", "whole"),
+    ],
+)
+def test_benchmarks_have_the_papers_settings(dataset, crop, epochs, batch_size, length, criterion, mode):
+    config = composed(f"dataset={dataset}", "encoder=vitb")
+    assert (config.datamodule.crop, config.trainer.max_epochs, config.datamodule.batch_size) == (
+        crop,
+        epochs,
+        batch_size,
+    )
+    assert config.datamodule.labeled_length is None
+    assert (config.method.criterion, config.inference.mode, config.inference.window) == (criterion, mode, 798)
+    for method in ("supervised", "supervised_strong"):
+        supervised = composed(f"dataset={dataset}", "encoder=vitb", f"method={method}")
+        assert (supervised.datamodule.batch_size, supervised.datamodule.labeled_length) == (2 * batch_size, length)
+
+
+@pytest.mark.parametrize("dataset", ["digits", "camvid", "folder"])
+def test_elsewhere_labeled_only_sees_the_same_labeled_batches(dataset):
+    method, supervised = composed(f"dataset={dataset}"), composed(f"dataset={dataset}", "method=supervised")
+    assert supervised.datamodule == method.datamodule
+    assert composed(f"dataset={dataset}", "method=supervised", "datamodule.batch_size=3").datamodule.batch_size == 3

@@ -309,3 +309,62 @@ def test_encoders_and_their_options_train_and_load_again(case, run_command):
     assert model.lora is None
     size = 4 * model.size_multiple if model.size_multiple > 1 else 64
     assert torch.isfinite(model(torch.zeros(1, 3, size, size))).all()
+
+
+def make_folder(root: Path, *, labeled: int = 6, unlabeled: int = 0) -> Path:
+    """Images and masks in the folder layout, without validation images."""
+    rng = np.random.default_rng(0)
+    for folder in ("images", "masks", *["unlabeled"] * bool(unlabeled)):
+        (root / folder).mkdir(parents=True)
+    for i in range(labeled):
+        mask = rng.integers(0, 2, (24, 32), dtype=np.uint8)
+        Image.fromarray(np.stack([mask * 200] * 3, axis=-1)).save(root / "images" / f"{i}.jpg")
+        Image.fromarray(mask).save(root / "masks" / f"{i}.png")
+    for i in range(unlabeled):
+        Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(root / "unlabeled" / f"{i:03d}.jpg")
+    (root / "classes.txt").write_text("soil\nplant\n")
+    return root
+
+
+def test_run_with_bad_unlabeled_images_finishes_and_reports_them(run_command, tmp_path, capsys):
+    """1% of 200: one cut short and one that is no image."""
+    root = make_folder(tmp_path / "own", unlabeled=200)
+    bad = [root / "unlabeled" / name for name in ("007.jpg", "150.jpg")]
+    bad[0].write_bytes(bad[0].read_bytes()[:200])
+    bad[1].write_text("not found: 404")
+    arguments = [
+        "dataset=folder",
+        f"dataset.root={root}",
+        "datamodule.crop=24",
+        "datamodule.batch_size=10",
+        "datamodule.workers=2",
+        "trainer.max_epochs=1",
+    ]
+    with pytest.raises(SystemExit, match="2"):
+        run_command(*arguments, name="refused")
+    assert "2 faults in the unlabelled images" in capsys.readouterr().err
+    run_dir = run_command(*arguments, "dataset.on_bad_image=skip")
+    summary, log = read_summary(run_dir), (run_dir / "run.log").read_text()
+    assert summary["finished"]
+    assert summary["steps"] == 20
+    assert summary["bad_images"] == [str(path) for path in bad]
+    assert "2 of 200 unlabelled images (1%) could not be read; others took their places 2 times" in log
+    for path in bad:
+        assert f"{path}: cannot be read" in log
+
+
+def test_four_lines_from_photos_to_a_model(run_command, tmp_path):
+    """No validation images, no lists, one pool elsewhere: a part of the images with masks is held out."""
+    root = make_folder(tmp_path / "own", labeled=10)
+    photos = make_folder(tmp_path / "elsewhere", labeled=1, unlabeled=12) / "unlabeled"
+    run_dir = run_command(
+        "dataset=folder",
+        f"dataset.root={root}",
+        f"dataset.unlabeled=[{{root: {photos}}}]",
+        "datamodule.crop=24",
+        "datamodule.workers=0",
+        "trainer=debug",
+    )
+    summary = read_summary(run_dir)
+    assert (summary["labeled"], summary["unlabeled"]) == (8, 12)
+    assert "2 of the 10 images with masks are held out" in (run_dir / "run.log").read_text()

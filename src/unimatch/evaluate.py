@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from tqdm import tqdm
 import unimatch.data
 from unimatch.command import command
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
-from unimatch.data.verify import faults_of_pair, refuse, spread
+from unimatch.data.verify import fault_of_pair, look, refuse
 from unimatch.errors import ConfigError
 from unimatch.inference.evaluator import Evaluator
 from unimatch.inference.facts import ModelFacts, inference_with
@@ -50,8 +49,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     known = bool(checkpoint.get("unimatch_run", {}).get("config"))  # converted published checkpoints name no classes
     check_classes(facts, data.info.classes, by_name=config.check_classes, known=known)
     source = choose_split(data, config.split)
-    classes = data.info.num_classes
-    refuse(config.split, chain.from_iterable(faults_of_pair(source, i, classes) for i in spread(source)))
+    refuse(config.split, look(config.split, source, fault_of_pair)[0])
 
     trainer: lightning.Trainer = build(
         config.trainer,

@@ -1,11 +1,12 @@
 """Images and masks as arrays, out of files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.errors import DataError
 from unimatch.reading import read_file
@@ -21,41 +22,79 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".
 def read_image(path: Path) -> ImageArray:
     """Read any image Pillow knows as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 
+    Grey, 1-bit, palette and CMYK images become RGB; transparency is left out.
+
     Raises:
-        DataError: the file is missing, cut short, no image, or of more than 8 bits a channel.
+        DataError: the file is missing, cut short, no image, of more than 8 bits a channel, or of more pixels than
+            Pillow allows.
+    """
+    with opened(path, "an image") as image:
+        if image.mode.startswith(("I", "F")):
+            raise DataError(
+                f"{path}: an image of more than 8 bits a channel ({image.mode}) would be clipped; convert it to 8"
+            )
+        return rgb(upright(image))
+
+
+def read_mask(path: Path) -> NDArray[np.uint8] | NDArray[np.int32]:
+    """Read an index mask, whose values are class ids: grey of 1, 8, 16 or 32 bits, or palette.
+
+    Returns:
+        (H, W) uint8, or int32 where more than 8 bits are stored.
+
+    Raises:
+        DataError: the file is missing, cut short, or not an index image.
+    """
+    with opened(path, "a mask") as mask:
+        if mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
+            raise DataError(
+                f"{path}: a mask must be an index image (grey or palette), this one is {mask.mode}; save class ids, "
+                "or read colours as classes with dataset.colors"
+            )
+        stored = np.asarray(upright(mask))
+        return stored.astype(np.int32) if mask.mode.startswith("I") else stored.astype(np.uint8, copy=False)
+
+
+def read_color_mask(path: Path) -> ImageArray:
+    """Read a mask whose colours are the classes, as (H, W, 3) uint8.
+
+    Raises:
+        DataError: the file is missing, cut short, or of more than 8 bits a channel.
+    """
+    with opened(path, "a mask") as mask:
+        if mask.mode.startswith(("I", "F")):
+            raise DataError(f"{path}: a mask of {mask.mode} has no colours; leave out dataset.colors to read ids")
+        return rgb(upright(mask))
+
+
+@contextmanager
+def opened(path: Path, what: str) -> Iterator[Image.Image]:
+    """The file as an image, not yet decoded.
+
+    Raises:
+        DataError: from whatever goes wrong, naming the file.
     """
     try:
         with Image.open(read_file(path)) as image:
-            if image.mode.startswith(("I", "F")):
-                raise DataError(
-                    f"{path}: an image of more than 8 bits a channel ({image.mode}) would be clipped; convert it to 8"
-                )
-            ImageOps.exif_transpose(image, in_place=True)  # large images are not copied more often than needed
-            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+            yield image
     except DataError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); repair or remove it") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: cannot be read as {what} (of no known kind); repair or remove it") from error
+    except Exception as error:  # a damaged file can raise nearly anything in Pillow's decoders
+        raise DataError(f"{path}: cannot be read as {what} ({error}); repair or remove it") from error
 
 
-def read_mask(path: Path) -> MaskArray:
-    """Read an index mask: 8-bit grey or palette PNG, whose values are the class ids.
+def upright(image: Image.Image) -> Image.Image:
+    """The image, turned as its EXIF orientation says."""
+    ImageOps.exif_transpose(image, in_place=True)  # large images are not copied more often than needed
+    return image
 
-    Raises:
-        DataError: the file is missing, cut short, or not an 8-bit index image.
-    """
-    try:
-        with Image.open(read_file(path)) as mask:
-            if mask.mode not in ("L", "P", "1"):
-                raise DataError(
-                    f"{path}: a mask must be an 8-bit index image (grey or palette), this one is {mask.mode}; "
-                    "save class ids, not colours"
-                )
-            return np.asarray(ImageOps.exif_transpose(mask)).astype(np.uint8, copy=False)
-    except DataError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as a mask ({error}); repair or remove it") from error
+
+def rgb(image: Image.Image) -> ImageArray:
+    """(H, W, 3) uint8."""
+    image.info.pop("transparency", None)  # is left out in any case, and a palette's makes Pillow warn
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def colorize(mask: MaskArray, palette: Sequence[Sequence[int]]) -> ImageArray:

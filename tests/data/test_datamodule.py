@@ -156,7 +156,8 @@ def test_labeled_list_may_be_repeated_to_a_given_length(scenes):
     counts = np.bincount(torch.cat([batch["labeled"]["index"] for batch in batches]), minlength=5)
     assert counts.sum() == 40
     assert (counts <= [9, 8, 8, 8, 8]).all()
-    # It is for methods without unlabelled images alone.
+    # It is no way to leave labelled images out, and for methods without unlabelled images alone.
+    assert len(training_batches(make_module(scenes, uses_unlabeled=False, labeled_length=2, batch_size=1))) == 5
     assert len(training_batches(make_module(scenes, uses_unlabeled=True, labeled_length=41))) == 4
 
 
@@ -314,6 +315,47 @@ def test_setup_refuses_faulty_data(folder_root):
     assert str(file) in str(caught.value)
     # A method that does not read the file may run.
     make_module(folder(folder_root), batch_size=2, uses_unlabeled=False).setup("fit")
+
+
+def bad_pool(folder_root):
+    for name in ("u0.png", "u2.png"):
+        (folder_root / "unlabeled" / name).write_bytes(b"no image")
+    return folder(folder_root, labeled=2, on_bad_image="skip")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_bad_unlabeled_images_are_skipped_and_counted_where_that_is_asked_for(folder_root, caplog, workers):
+    module = make_module(bad_pool(folder_root), batch_size=2, uses_unlabeled=True, workers=workers)
+    batches = [module.on_before_batch_transfer(batch, 0) for batch in training_batches(module, epochs=6)]
+    assert all("bad" not in part for batch in batches for part in batch.values())
+    names = {module.data.unlabeled.name(i) for batch in batches for i in batch["unlabeled"]["index"].tolist()}
+    bad = {str(folder_root / "unlabeled" / name) for name in ("u0.png", "u2.png")}
+    assert not names & bad
+    assert set(module.bad_images.names()) == bad
+    module.teardown("fit")
+    assert "2 of 8 unlabelled images (25%) could not be read; others took their places" in caplog.text
+
+
+def test_skipping_does_not_depend_on_the_workers(folder_root):
+    data = bad_pool(folder_root)
+    without = training_batches(make_module(data, batch_size=2, workers=0), epochs=3)
+    assert_same_batches(without, training_batches(make_module(data, batch_size=2, workers=2), epochs=3))
+
+
+def test_count_of_bad_images_is_resumed(folder_root):
+    data = bad_pool(folder_root)
+    module, resumed = make_module(data), make_module(data)
+    module.bad_images.add(torch.tensor([1, 1, 3]))
+    resumed.load_state_dict(module.state_dict())
+    assert resumed.bad_images.counts == {1: 2, 3: 1}
+
+
+@pytest.mark.parametrize("path", ["images/a1.png", "masks/a1.png", "val/images/v1.png", "val/masks/v1.png"])
+def test_labeled_and_validation_images_are_never_skipped(folder_root, path):
+    (folder_root / path).write_bytes(b"no image")
+    module = make_module(folder(folder_root, on_bad_image="skip"), batch_size=2, uses_unlabeled=True)
+    with pytest.raises(DataError, match="cannot be read"):
+        module.setup("fit")
 
 
 def test_setup_refuses_an_empty_pool():

@@ -150,7 +150,7 @@ def test_groups_larger_than_the_list_are_refused_with_the_smallest():
 def test_ids_are_those_counted_in_training(tmp_path):
     stored = np.array([[0, 3, 255], [11, 3, 200]], np.uint8)
     Image.fromarray(stored).save(tmp_path / "a.png")
-    info = DatasetInfo("x", ("a", "b"), ((0, 0, 0), (1, 1, 1)), ignore_ids=frozenset({11, 255}))
+    info = DatasetInfo("x", (), (), ignore_ids=frozenset({11, 255}))
     source = FileSource([FilePair(tmp_path / "a.jpg", tmp_path / "a.png")] * 2, info)
     assert ids_in_mask(source, 0) == {0, 3, 200}
     assert read_classes_of(source, [0, 1], workers=0) == [{0, 3, 200}] * 2

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -387,3 +388,79 @@ def test_the_root_itself_may_be_a_link_and_loops_of_links_end(camvid_root, tmp_p
     data = camvid(tmp_path / "link")
     assert len(data.labeled) == 8
     assert data.labeled.image(0).shape == (16, 20, 3)
+
+
+def test_validation_images_are_held_out_where_there_are_none(folder_root, caplog):
+    (folder_root / "val").rename(folder_root / "elsewhere")
+    caplog.set_level("INFO", "unimatch")
+    data = folder(folder_root, val_share=0.4)
+    assert "2 of the 6 images with masks are held out (dataset.val_share=0.4, dataset.val_seed=0)" in caplog.text
+    assert sorted(stems(data.val) + stems(data.labeled)) == [f"a{i}" for i in range(6)]
+    assert stems(data.unlabeled) == ["u0", "u1", "u2", "u3"]
+    few = folder(folder_root, val_share=0.4, labeled=1, split_seed=3, unlabeled="train")
+    assert stems(few.val) == stems(data.val)
+    assert not set(stems(few.val)) & set(stems(few.labeled) + stems(few.unlabeled))
+    assert len({tuple(stems(folder(folder_root, val_share=0.4, val_seed=seed).val)) for seed in range(10)}) > 3
+    (folder_root / "val.txt").write_text("images/a3.png masks/a3.png")
+    assert stems(folder(folder_root, val_list=folder_root / "val.txt").val) == ["a3"]
+
+
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [(1.0, "must be at least 0 and below 1"), (0.95, "of 6 images with masks none is left"), (0.0, "no such folder")],
+)
+def test_share_that_leaves_nothing_is_refused(folder_root, share, message):
+    (folder_root / "val").rename(folder_root / "elsewhere")
+    with pytest.raises((ConfigError, DataError), match=message):
+        folder(folder_root, val_share=share)
+
+
+def test_masks_in_the_colors_of_the_class_file(folder_root):
+    colors = {"ground": (0, 0, 0), "leaf": (0, 200, 0), "stone": (90, 90, 90)}
+    ids = np.array([[0, 1, 2], [255, 1, 1]], np.uint8)
+    table = np.array([*colors.values(), *[(255, 255, 255)] * 253], np.uint8)
+    for mask in [*folder_root.glob("masks/*"), *folder_root.glob("*/masks/*")]:
+        Image.fromarray(table[ids]).save(mask)
+    text = "\n".join(f"{r} {g} {b} {name}" for name, (r, g, b) in colors.items())
+    (folder_root / "classes.txt").write_text(text)
+    data = folder(folder_root, colors="palette", ignore_colors=[[255, 255, 255]])
+    for source in (data.labeled, data.val, data.test):
+        assert source.mask(0).tolist() == ids.tolist()
+    assert data.info.palette == tuple(colors.values())
+    (folder_root / "colors.json").write_text(json.dumps(colors))
+    (folder_root / "classes.txt").unlink()
+    data = folder(folder_root, colors=folder_root / "colors.json", ignore_colors=[(255, 255, 255)])
+    assert data.info.classes == tuple(colors)
+    assert data.labeled.mask(0).tolist() == ids.tolist()
+
+
+def test_colors_must_be_there_and_fit_the_classes(folder_root, camvid_root, tmp_path):
+    with pytest.raises(DataError, match=r"dataset\.colors=palette: .*classes\.txt gives no colours"):
+        folder(folder_root, colors="palette")
+    (tmp_path / "names.txt").write_text("sky\nroad")
+    with pytest.raises(DataError, match=r"names\.txt: gives no colours; write lines 'R G B name'"):
+        camvid(camvid_root, colors=tmp_path / "names.txt")
+    (tmp_path / "names.txt").write_text("1 2 3 sky\n4 5 6 road")
+    with pytest.raises(DataError, match=r"names\.txt: must name the 11 classes in their order: sky, building"):
+        camvid(camvid_root, colors=tmp_path / "names.txt")
+
+
+def test_masks_in_the_published_colors(camvid_root):
+    for mask in camvid_root.glob("*annot/*"):
+        Image.fromarray(np.array([[(128, 64, 128), (0, 128, 192)]], np.uint8)).save(mask)
+    assert camvid(camvid_root, colors="palette").labeled.mask(0).tolist() == [[3, 10]]
+
+
+def test_raw_masks_that_count_from_1(published):
+    name, root, *_ = published
+    for i, mask in enumerate(sorted({*root.rglob("*_labelTrainIds.png"), *root.rglob("**/0*.png")})):
+        Image.fromarray(np.array([[0, 1, 3 + i % 2, 255]], np.uint8)).save(mask)
+    data = LAYOUTS[name](root, reduce_zero_label=True)
+    assert data.labeled.mask(0).tolist() == [[255, 0, 2, 255]]
+
+
+def test_stored_ids_of_ones_own(folder_root):
+    for mask in folder_root.rglob("masks/*"):
+        Image.fromarray(np.array([[0, 255, 128, 7]], np.uint8)).save(mask)
+    data = folder(folder_root, ids={0: 0, 255: 1, 128: 2}, ignore_ids=[7])
+    assert data.labeled.mask(0).tolist() == [[0, 1, 2, 255]]

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from unimatch import digits, folder
 from unimatch.augment import LabeledView, StrongAugmentation, UnlabeledViews
+from unimatch.data.catalog import CAMVID
+from unimatch.data.files import FilePair
 from unimatch.data.loading import (
     EvaluationDataset,
     EvaluationSampler,
@@ -220,3 +222,61 @@ def test_evaluation_of_an_image_without_mask_is_refused(folder_root):
 def test_evaluation_batches_stay_lists():
     samples = [{"image": torch.zeros(3, 4, 5)}, {"image": torch.zeros(3, 7, 2)}]
     assert keep_list(samples) is samples
+
+
+@pytest.fixture
+def pool_with_bad_images(tmp_path, write_pair):
+    """40 unlabelled images, of which numbers 3, 17 and 30 cannot be read."""
+    for i in range(40):
+        write_pair(tmp_path / "pool" / f"{i:02d}.png", None, seed=i)
+    for i in (3, 17, 30):
+        (tmp_path / "pool" / f"{i:02d}.png").write_bytes(b"no image")
+    return FileSource([FilePair(tmp_path / "pool" / f"{i:02d}.png") for i in range(40)], CAMVID)
+
+
+def test_bad_image_is_replaced_by_one_that_its_key_chooses(pool_with_bad_images):
+    views = UnlabeledViews(16, scale=(1.0, 1.0), flip=0.0)
+    dataset = UnlabeledDataset(pool_with_bad_images, views, 0, skip_bad=True)
+    replacements = set()
+    for epoch in range(20):
+        for position in range(40):
+            sample = dataset[(epoch, position)]
+            bad = sample["bad"][sample["bad"] >= 0].tolist()
+            assert (position in (3, 17, 30)) == bool(bad)
+            assert set(bad) <= {3, 17, 30}
+            assert bad[:1] in ([], [position])
+            assert (sample["index"] == position) == (not bad)
+            if bad:
+                replacements.add(int(sample["index"]))
+                assert same(sample, UnlabeledDataset(pool_with_bad_images, views, 0, skip_bad=True)[(epoch, position)])
+    assert len(replacements) > 15
+    assert not replacements & {3, 17, 30}
+
+
+def test_other_samples_do_not_depend_on_bad_ones(pool_with_bad_images):
+    skipping, plain = (
+        UnlabeledDataset(pool_with_bad_images, UnlabeledViews(16), 0, skip_bad=skip) for skip in (True, False)
+    )
+    for position in (0, 4, 39):
+        sample = skipping[(2, position)]
+        sample.pop("bad")
+        assert same(sample, plain[(2, position)])
+
+
+def test_bad_image_ends_the_run_by_default(pool_with_bad_images):
+    with pytest.raises(DataError, match=r"17\.png: cannot be read"):
+        UnlabeledDataset(pool_with_bad_images, UnlabeledViews(16), 0)[(0, 17)]
+
+
+def test_too_many_bad_images_end_the_run_in_any_case(tmp_path):
+    source = FileSource([FilePair(tmp_path / f"{i}.png") for i in range(9)], CAMVID)
+    with pytest.raises(DataError, match=r"9 unlabelled images in a row cannot be read\. .*\.png: cannot be read"):
+        UnlabeledDataset(source, UnlabeledViews(16), 0, skip_bad=True)[(0, 0)]
+
+
+def test_mask_of_another_size_is_unknown_truth(tmp_path, write_pair):
+    write_pair(tmp_path / "a.png", tmp_path / "m.png", size=(16, 20), mask_size=(8, 10))
+    dataset = UnlabeledDataset(
+        FileSource([FilePair(tmp_path / "a.png", tmp_path / "m.png")], CAMVID), UnlabeledViews(12), 0
+    )
+    assert (dataset[(0, 0)]["truth"] == 255).all()

@@ -9,7 +9,7 @@ from unimatch.data.catalog import CAMVID
 from unimatch.data.digits import DigitScenes
 from unimatch.data.files import FilePair, FilePairs
 from unimatch.data.sources import FileSource
-from unimatch.data.verify import SAMPLE_LIMIT, spread, verify
+from unimatch.data.verify import SAMPLE_LEAST, SAMPLE_LIMIT, fault_of_pair, look, spread, verify
 from unimatch.errors import DataError
 
 
@@ -95,7 +95,7 @@ def test_mask_of_colors_is_named(folder_root, write_pair):
     mask = folder_root / "masks" / "a2.png"
     write_pair(mask, None)
     message = message_of(folder(folder_root))
-    assert f"{mask}: a mask must be an 8-bit index image" in message
+    assert f"{mask}: a mask must be an index image" in message
     assert "RGB" in message
 
 
@@ -128,3 +128,36 @@ def test_large_parts_are_sampled_evenly(count):
     gaps = np.diff([*chosen, count])
     assert gaps.min() >= 1
     assert gaps.max() - gaps.min() <= 1
+
+
+def test_image_that_is_labeled_and_validation_image_is_refused(folder_root):
+    (folder_root / "val.txt").write_text("images/a2.png masks/a2.png\nimages/a3.png masks/a3.png\n")
+    (folder_root / "labeled.txt").write_text("images/a1.png masks/a1.png\nimages/a2.png masks/a2.png\n")
+    data = folder(folder_root, labeled_list=folder_root / "labeled.txt", val_list=folder_root / "val.txt")
+    assert message_of(data).startswith("1 images are both labelled and validation images, such as ")
+    assert "a2.png" in message_of(data)
+
+
+def test_unlabeled_validation_images_are_said(folder_root, caplog):
+    (folder_root / "unlabeled.txt").write_text("val/images/v0.png\nimages/a0.png\n")
+    verify(folder(folder_root, unlabeled_list=folder_root / "unlabeled.txt"), needs_unlabeled=True)
+    assert "1 validation images are also unlabelled training images" in caplog.text
+
+
+def test_bad_unlabeled_images_that_are_skipped_are_said(folder_root, caplog):
+    (folder_root / "unlabeled" / "u1.png").write_bytes(b"")
+    verify(folder(folder_root, on_bad_image="skip"), needs_unlabeled=True)
+    assert "1 of 4 unlabelled images looked at cannot be read: such are skipped" in caplog.text
+    for path in (folder_root / "unlabeled").iterdir():
+        path.write_bytes(b"")
+    assert message_of(folder(folder_root, on_bad_image="skip")).startswith("4 faults in the unlabelled images")
+
+
+def test_looking_ends_when_the_time_is_up(folder_root, monkeypatch, caplog):
+    caplog.set_level("INFO", "unimatch")
+    monkeypatch.setattr("unimatch.data.verify.SAMPLE_SECONDS", 0.0)
+    source = folder(folder_root).labeled
+    source.pairs = source.pairs.select([0] * 500)
+    found, looked_at = look("labelled", source, fault_of_pair)
+    assert (found, looked_at) == ([], SAMPLE_LEAST)
+    assert "checked 100 of 500 labelled images" in caplog.text

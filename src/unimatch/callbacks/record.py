@@ -14,6 +14,7 @@ import torch
 
 from unimatch.callbacks.progress import count_images
 from unimatch.data.catalog import DatasetInfo
+from unimatch.data.datamodule import SemiSupervisedDataModule
 from unimatch.disk import replace_text, training_goes_on
 from unimatch.methods.base import Evaluation, Method
 from unimatch.metrics_file import MetricsFile
@@ -51,6 +52,7 @@ class Record(lightning.Callback):
     def __init__(self, run_dir: Path, facts: RunFacts, info: DatasetInfo) -> None:
         self.run_dir, self.facts, self.info = run_dir, facts, info
         self.images = 0
+        self.bad_images: list[str] = []
         self.evaluating = self.before = 0.0  # seconds; before this process, where the run is resumed
         self.started = time.monotonic()
         self.finished = False
@@ -87,8 +89,11 @@ class Record(lightning.Callback):
         self.images += count_images(batch) * trainer.world_size
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Evaluation does not count in images/s."""
+        """Evaluation does not count in images/s. All processes are here together: see what they had to skip."""
         self.validation_started = time.monotonic()
+        module = getattr(trainer, "datamodule", None)
+        if isinstance(module, SemiSupervisedDataModule):
+            self.bad_images = module.bad_images.names()
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write the last evaluation and the summary so far."""
@@ -154,6 +159,7 @@ class Record(lightning.Callback):
             "best_step": best.step,
             "teacher/iou": described["teacher"]["iou"],
             "student/iou": described["student"]["iou"],
+            "bad_images": self.bad_images,
             "seconds": round(seconds, 1),
             "seconds_evaluating": round(self.evaluating, 1),
             "images_per_second": round(self.images / max(seconds - self.evaluating, 1e-9), 1),

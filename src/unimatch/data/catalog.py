@@ -1,6 +1,7 @@
 """The facts of each data set, one frozen record per set, and nowhere else."""
 
 import colorsys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from unimatch.types import IGNORE_INDEX
@@ -18,7 +19,15 @@ class DatasetInfo:
     palette: tuple[Color, ...]
     """One RGB colour (0-255) per class."""
     ignore_ids: frozenset[int] = field(default=frozenset({IGNORE_INDEX}))
-    """Mask values that mean "no class"; all become 255 when read."""
+    """Stored mask values that mean "no class"; all become 255 when read, as 255 itself does."""
+    reduce_zero_label: bool = False
+    """Masks store 0 for "no class" and classes from 1 on."""
+    ids: Mapping[int, int] | None = None
+    """Stored mask value -> class id, where these differ; other values are errors."""
+    color_masks: bool = False
+    """Masks are RGB images in the colours of :attr:`palette`."""
+    ignore_colors: frozenset[Color] = frozenset()
+    """Colours of such masks that mean "no class"."""
     url: str = ""
     license: str = ""
     citation: str = ""

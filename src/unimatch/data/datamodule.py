@@ -1,5 +1,6 @@
 """Pairs the labelled and the unlabelled loader."""
 
+import logging
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from unimatch.augment.strong import StrongAugmentation
 from unimatch.augment.views import LabeledView, UnlabeledViews
+from unimatch.data.bad_images import BadImages
 from unimatch.data.loading import (
     EvaluationDataset,
     EvaluationSampler,
@@ -28,6 +30,8 @@ from unimatch.data.sources import SegmentationData, Source
 from unimatch.data.verify import verify
 from unimatch.errors import ConfigError
 from unimatch.grid import nearest_multiple
+
+log = logging.getLogger("unimatch")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -53,8 +57,8 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         scale: lowest and highest factor by which an image's long side is resized before the crop.
         flip: probability of a horizontal flip.
         batch_size: labelled images, and as many unlabelled ones, per process and step.
-        labeled_length: length the labelled list is repeated to when no unlabelled images are used;
-            None for that of the longer one of the two lists.
+        labeled_length: length the labelled list is repeated to, if it is shorter, when no unlabelled images are
+            used; None for that of the longer one of the two lists.
         labeled_strong: also augments labelled images strongly (for a labelled-only baseline).
         cutmix: probability of a CutMix box in a strong view.
         strong: the strong augmentation.
@@ -105,6 +109,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             self.crop, limits, flip, strong=strong if labeled_strong else None, cutmix=cutmix
         )
         self.unlabeled_views = UnlabeledViews(self.crop, limits, flip, strong=strong, cutmix=cutmix)
+        self.bad_images = BadImages(data.unlabeled)
         self._verified = False
 
     @property
@@ -122,7 +127,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         """Images of each loader in one epoch, all processes together, before the last partial batch is dropped."""
         if self.uses_unlabeled:
             return len(self.data.unlabeled)
-        return self.labeled_length or max(len(self.data.unlabeled), len(self.data.labeled))
+        return max(self.labeled_length or len(self.data.unlabeled), len(self.data.labeled))
 
     def setup(self, stage: str) -> None:
         """Check the data once, before the long work starts."""
@@ -146,8 +151,9 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         if self.uses_unlabeled:
             views = replace(self.unlabeled_views, strong_views=self._asks("strong_views", 2))
             streams: list[Stream] = ["unlabeled", "partner"] if self._asks("uses_partner", False) else ["unlabeled"]
+            skip_bad = self.data.on_bad_image == "skip"
             for stream in streams:
-                dataset = UnlabeledDataset(self.data.unlabeled, views, self.seed, stream)
+                dataset = UnlabeledDataset(self.data.unlabeled, views, self.seed, stream, skip_bad=skip_bad)
                 loaders[stream] = self._train_loader(dataset, stream)
         return CombinedLoader(loaders, mode="min_size")
 
@@ -167,6 +173,28 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
                 "validation images"
             )
         return self._evaluation_loader(self.data.test)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Count the unlabelled images that were replaced, while the batch is on the CPU."""
+        if isinstance(batch, dict):
+            for part in batch.values():
+                if "bad" in part:
+                    self.bad_images.add(part.pop("bad"))
+        return batch
+
+    def teardown(self, stage: str) -> None:
+        """Say how many unlabelled images were replaced."""
+        report = self.bad_images.report()
+        if stage == "fit" and report:
+            log.warning("%s", report)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        return {"bad_images": dict(self.bad_images.counts)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue counting."""
+        self.bad_images.counts.update(state_dict["bad_images"])
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalise images and widen masks, on the device the batch was moved to."""

@@ -1,16 +1,20 @@
 """From a folder's layout to a :class:`SegmentationData`: one record per published layout, and your own images."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unimatch.data.catalog import ADE20K, CAMVID, CITYSCAPES, COCO, PASCAL, DatasetInfo, distinct_colors
-from unimatch.data.classes import read_classes
+from unimatch.data.classes import find_classes, read_classes
 from unimatch.data.files import FilePairs, Tree, find_images
 from unimatch.data.selection import Pool, Selection
-from unimatch.data.sources import FileSource, SegmentationData
-from unimatch.data.splits import read_lines
+from unimatch.data.sources import FileSource, OnBadImage, SegmentationData
+from unimatch.data.splits import choose_labeled, read_lines
 from unimatch.errors import ConfigError, DataError
+from unimatch.types import IGNORE_INDEX
+
+log = logging.getLogger("unimatch")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class Layout:
     """A file of validation images' names, used where no list of them is given."""
     unlabeled: str | None = None
     """A folder of images without masks, used where there is one."""
+    val_share: float = 0.0
+    """The share of the training images to hold out for validation instead."""
+    val_seed: int = 0
+    """Which images those are."""
 
     def __call__(
         self,
@@ -41,6 +49,9 @@ class Layout:
         val_list: str | Path | None = None,
         unlabeled: Pool | Sequence[Pool] = "rest",
         allow_outside: bool = False,
+        on_bad_image: OnBadImage = "error",
+        colors: str | Path | None = None,
+        reduce_zero_label: bool = False,
     ) -> SegmentationData:
         """The images below a root.
 
@@ -61,12 +72,20 @@ class Layout:
                 images, the labelled ones included; ``{root: FOLDER}``, all images below another folder;
                 ``{root: FOLDER, list: FILE}``, those of a list, relative to that folder.
             allow_outside: whether files may lie outside the root and the pools' folders, by ``..`` or links.
+            on_bad_image: what to do with an unlabelled image that cannot be read: ``error``, or ``skip``, which
+                takes another one, counts it and says so. Other images are never skipped.
+            colors: masks are RGB images: ``palette``, in the published colours, or a file of names and colours
+                (:func:`unimatch.data.classes.read_classes`).
+            reduce_zero_label: masks store 0 for no class and classes from 1 on.
 
         Raises:
             DataError: a folder, a partner file or a list is missing or malformed.
             ConfigError: the settings contradict each other or do not fit the number of images.
         """
+        if on_bad_image not in ("error", "skip"):
+            raise ConfigError(f"dataset.on_bad_image={on_bad_image}: must be 'error' or 'skip'")
         path = existing_root(root)
+        info = with_colors(replace(self.info, reduce_zero_label=reduce_zero_label), colors)
         selection = Selection(
             dataset=self.info.name,
             root=path,
@@ -85,11 +104,12 @@ class Layout:
         )
         test = self.test.pairs(path) if self.test and (path / self.test.images).is_dir() else None
         return SegmentationData(
-            self.info,
-            labeled=FileSource(selection.labeled_pairs, self.info, roots=selection.roots),
-            unlabeled=FileSource(selection.unlabeled_pairs, self.info, roots=selection.roots, optional_masks=True),
-            val=FileSource(selection.val_pairs, self.info, roots=selection.roots),
-            test=FileSource(test, self.info, roots=selection.roots) if test else None,
+            info,
+            labeled=FileSource(selection.labeled_pairs, info, roots=selection.roots),
+            unlabeled=FileSource(selection.unlabeled_pairs, info, roots=selection.roots, optional_masks=True),
+            val=FileSource(selection.val_pairs, info, roots=selection.roots),
+            test=FileSource(test, info, roots=selection.roots) if test else None,
+            on_bad_image=on_bad_image,
         )
 
     def _extra(self, root: Path) -> FilePairs:
@@ -98,16 +118,34 @@ class Layout:
         return FilePairs((str(root / self.unlabeled / file), None) for file in find_images(root / self.unlabeled))
 
     def _val_pairs(self, root: Path) -> FilePairs:
-        if self.val is not None:
+        if self.val is not None and not self.val_share:
             return self.val.pairs(root)
+        train = self.train.pairs(root)
+        if self.val_share:
+            return self._hold_out(train)
         if self.val_names is None or not (root / self.val_names).is_file():
             raise ConfigError(
                 f"which images of {root} are for validation? Give dataset.splits or dataset.val_list"
                 + (f", or the file {root / self.val_names}" if self.val_names else "")
             )
         names = set(" ".join(read_lines(root / self.val_names)).split())
-        pairs = self.train.pairs(root)
-        return pairs.select(i for i, pair in enumerate(pairs) if pair.image.stem in names)
+        return train.select(i for i, pair in enumerate(train) if pair.image.stem in names)
+
+    def _hold_out(self, train: FilePairs) -> FilePairs:
+        count = max(1, round(self.val_share * len(train)))
+        if count >= len(train):
+            raise ConfigError(
+                f"dataset.val_share={self.val_share}: of {len(train)} images with masks none is left to train on"
+            )
+        log.info(
+            "no folder of validation images: %d of the %d images with masks are held out "
+            "(dataset.val_share=%s, dataset.val_seed=%d)",
+            count,
+            len(train),
+            self.val_share,
+            self.val_seed,
+        )
+        return train.select(choose_labeled(len(train), count, self.val_seed)[0])
 
 
 pascal = Layout(
@@ -150,17 +188,26 @@ def folder(
     val_list: str | Path | None = None,
     unlabeled: Pool | Sequence[Pool] = "rest",
     allow_outside: bool = False,
+    on_bad_image: OnBadImage = "error",
     classes: str | Path | Sequence[str] | None = None,
+    colors: str | Path | None = None,
+    ignore_colors: Sequence[Sequence[int]] = (),
+    ids: Mapping[int, int] | None = None,
+    ignore_ids: Sequence[int] = (IGNORE_INDEX,),
+    reduce_zero_label: bool = False,
+    val_share: float = 0.2,
+    val_seed: int = 0,
     name: str = "folder",
 ) -> SegmentationData:
-    """Your own images: ``images/ masks/ val/images/ val/masks/`` and optionally ``unlabeled/ test/`` below a root.
+    """Your own images: ``images/ masks/`` and optionally ``unlabeled/ val/images/ val/masks/ test/`` below a root.
 
-    A mask has its image's stem and holds class ids from 0, with 255 where a pixel is not to be counted. Images
-    below ``images/`` without a mask must be moved to ``unlabeled/``, so that a forgotten mask is noticed.
+    A mask has its image's stem and stores class ids from 0 (or what the arguments below say), with 255 where a
+    pixel is not to be counted: a PNG of 8 or 16 bits, of a palette, or of colours. Images below ``images/`` without
+    a mask must be moved to ``unlabeled/``, so that a forgotten mask is noticed.
 
     Args:
         root: the folder.
-        splits: see :class:`Layout`, as for the arguments that follow.
+        splits: see :meth:`Layout.__call__`, as for the arguments that follow.
         split: likewise.
         labeled: number of labelled images, None for all that have a mask.
         split_seed: which images those are.
@@ -169,8 +216,17 @@ def folder(
         val_list: of the validation images.
         unlabeled: the unlabelled pool, or several.
         allow_outside: whether files may lie outside the root and the pools' folders.
-        classes: names in the order of their ids, or a file of them: JSON (a list of names) or text (one a line).
-            By default ``classes.txt`` or ``classes.json`` below the root.
+        on_bad_image: what to do with an unlabelled image that cannot be read.
+        classes: names in the order of their ids, or a file of them, with colours or without
+            (:func:`unimatch.data.classes.read_classes`). By default ``colors``, if that is a file, or
+            ``classes.txt`` or ``classes.json`` below the root.
+        colors: masks are RGB images: ``palette``, in the colours that the file of classes gives, or a file.
+        ignore_colors: colours of such masks that are no class.
+        ids: stored id -> class id, where they differ, such as ``{0: 0, 255: 1}``; no others may occur.
+        ignore_ids: stored ids that are no class; 255 is one in any case, unless ``ids`` names it.
+        reduce_zero_label: masks store 0 for no class and classes from 1 on.
+        val_share: the share of the images with masks that is held out for validation where there is no ``val/``.
+        val_seed: which images those are.
         name: what to call the data set.
 
     Raises:
@@ -178,14 +234,30 @@ def folder(
         ConfigError: the settings contradict each other or do not fit the number of images.
     """
     path = existing_root(root)
-    names = read_classes(path, classes)
-    info = DatasetInfo(name=name, classes=names, palette=distinct_colors(len(names)))
+    if not 0 <= val_share < 1:
+        raise ConfigError(f"dataset.val_share={val_share}: must be at least 0 and below 1")
+    if classes is None:
+        classes = colors if colors not in (None, "palette") else find_classes(path)
+    assert classes is not None
+    found = read_classes(classes)
+    if colors == "palette" and found.colors is None:
+        raise DataError(f"dataset.colors=palette: {classes} gives no colours; write lines 'R G B name'")
+    info = DatasetInfo(
+        name=name,
+        classes=found.names,
+        palette=found.colors or distinct_colors(len(found.names)),
+        ignore_ids=frozenset(ignore_ids),
+        ids=None if ids is None else dict(ids),
+        ignore_colors=frozenset((color[0], color[1], color[2]) for color in ignore_colors),
+    )
     layout = Layout(
         info,
         train=Tree("images", "masks"),
         val=Tree("val/images", "val/masks"),
         test=Tree("test/images", "test/masks"),
         unlabeled="unlabeled",
+        val_share=0.0 if (path / "val").is_dir() else val_share,
+        val_seed=val_seed,
     )
     return layout(
         path,
@@ -198,7 +270,28 @@ def folder(
         val_list=val_list,
         unlabeled=unlabeled,
         allow_outside=allow_outside,
+        on_bad_image=on_bad_image,
+        colors=colors,
+        reduce_zero_label=reduce_zero_label,
     )
+
+
+def with_colors(info: DatasetInfo, colors: str | Path | None) -> DatasetInfo:
+    """The same data set with masks in colours: those of its palette, or of a file that names its classes.
+
+    Raises:
+        DataError: the file names no colours, or other classes.
+    """
+    if colors is None:
+        return info
+    if colors == "palette":
+        return replace(info, color_masks=True)
+    found = read_classes(colors)
+    if found.colors is None:
+        raise DataError(f"{colors}: gives no colours; write lines 'R G B name'")
+    if found.names != info.classes:
+        raise DataError(f"{colors}: must name the {info.num_classes} classes in their order: {', '.join(info.classes)}")
+    return replace(info, palette=found.colors, color_masks=True)
 
 
 def existing_root(root: str | Path) -> Path:

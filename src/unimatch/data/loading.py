@@ -16,13 +16,16 @@ from torch.utils.data import Dataset, DistributedSampler
 from unimatch.augment.views import LabeledView, UnlabeledViews, to_tensor
 from unimatch.data.sources import Source
 from unimatch.errors import DataError
-from unimatch.images import MaskArray
+from unimatch.images import ImageArray, MaskArray
 
 SampleKey = tuple[int, int]
 """(epoch, position in the epoch's list)."""
 
 STREAMS = {"labeled": 1, "unlabeled": 2, "partner": 3}
 """A number for each random stream."""
+
+REPLACEMENTS = 8
+"""Images that are tried in the place of one that cannot be read; then the data set as a whole is at fault."""
 
 Stream = Literal["labeled", "unlabeled", "partner"]
 
@@ -114,23 +117,59 @@ class LabeledDataset(Dataset[dict[str, Tensor]]):
 
 
 class UnlabeledDataset(Dataset[dict[str, Tensor]]):
-    """Unlabelled images, each as one weak view and its strong views."""
+    """Unlabelled images, each as one weak view and its strong views.
 
-    def __init__(self, source: Source, views: UnlabeledViews, seed: int, stream: Stream = "unlabeled") -> None:
-        self.source, self.views, self.seed, self.stream = source, views, seed, stream
+    Args:
+        source: the images.
+        views: of an image.
+        seed: of the run.
+        stream: whose order and views these are.
+        skip_bad: whether another image, drawn from the sample's own key, takes the place of one that cannot be read.
+            Samples then have a field ``bad``, (:data:`REPLACEMENTS`,) int64: the indices of such images, else -1.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        views: UnlabeledViews,
+        seed: int,
+        stream: Stream = "unlabeled",
+        *,
+        skip_bad: bool = False,
+    ) -> None:
+        self.source, self.views, self.seed, self.stream, self.skip_bad = source, views, seed, stream, skip_bad
 
     def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
-        index = key[1] % len(self.source)
+        index, image, bad = self._read(key)
         rng = sample_rng(self.seed, self.stream, key)
-        sample = self.views(rng, self.source.image(index), self._truth(index))
-        return {**sample, "index": torch.tensor(index)}
+        sample = {**self.views(rng, image, self._truth(index, image)), "index": torch.tensor(index)}
+        if self.skip_bad:
+            sample["bad"] = torch.tensor(bad + [-1] * (REPLACEMENTS - len(bad)))
+        return sample
 
-    def _truth(self, index: int) -> MaskArray | None:
+    def _read(self, key: SampleKey) -> tuple[int, ImageArray, list[int]]:
+        """The image of a key, or the first readable one of its replacements; and the indices of those before it."""
+        index, bad = key[1] % len(self.source), list[int]()
+        while True:
+            try:
+                return index, self.source.image(index), bad
+            except DataError as error:
+                if not self.skip_bad:
+                    raise
+                if len(bad) == REPLACEMENTS:
+                    raise DataError(f"{len(bad) + 1} unlabelled images in a row cannot be read. {error}") from error
+            bad.append(index)
+            # The 2 keeps this apart from the sample's views.
+            rng = np.random.default_rng((self.seed, STREAMS[self.stream], *key, 2, len(bad)))
+            index = int(rng.integers(len(self.source)))
+
+    def _truth(self, index: int, image: ImageArray) -> MaskArray | None:
         """The mask that pseudo labels are measured against; a bad one is no reason to stop training."""
         try:
-            return self.source.mask(index)
+            mask = self.source.mask(index)
         except DataError:
             return None
+        return mask if mask is not None and mask.shape == image.shape[:2] else None
 
 
 class EvaluationDataset(Dataset[dict[str, Tensor]]):

@@ -4,15 +4,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
+from typing import Literal, Protocol
 
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.files import FilePair, FilePairs, lies_within, outside
+from unimatch.data.masks import mask_reader
 from unimatch.errors import DataError
-from unimatch.images import ImageArray, MaskArray, read_image, read_mask
-from unimatch.types import IGNORE_INDEX
+from unimatch.images import ImageArray, MaskArray, read_image
+
+OnBadImage = Literal["error", "skip"]
 
 
 class Source(Protocol):
@@ -55,9 +55,7 @@ class FileSource:
         self.info = info
         self.roots = tuple(str(root) for root in roots)
         self.optional_masks = optional_masks
-        # Maps every stored mask value to the value used in training: ignored ids become 255.
-        self._lookup = np.arange(256, dtype=np.uint8)
-        self._lookup[sorted(info.ignore_ids)] = IGNORE_INDEX
+        self._read_mask = mask_reader(info)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -71,11 +69,11 @@ class FileSource:
         return read_image(self._allowed(self.pairs.image(index)))
 
     def mask(self, index: int) -> MaskArray | None:
-        """See :func:`read_mask`; ids in ``info.ignore_ids`` become 255."""
+        """See :func:`mask_reader`."""
         name = self.pairs.mask(index)
         if name is None or (self.optional_masks and not Path(name).is_file()):
             return None
-        return self._lookup[read_mask(self._allowed(name))]
+        return self._read_mask(self._allowed(name))
 
     def _allowed(self, name: str) -> Path:
         """The path, if it lies in one of the roots.
@@ -98,3 +96,6 @@ class SegmentationData:
     """Masks found here are only ever compared with, never trained on."""
     val: Source
     test: Source | None = None
+    on_bad_image: OnBadImage = "error"
+    """What to do with an unlabelled image that cannot be read: end the run, or take another one and count it.
+    Labelled and validation images are never skipped."""
