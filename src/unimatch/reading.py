@@ -3,6 +3,7 @@
 import errno
 import io
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def read_file(path: Path) -> io.BytesIO:
     for wait in (*WAITS, None):
         try:
             with path.open("rb") as file:
-                content = file.read(LIMIT + 1)
+                # As many bytes as there are and one more: Python sets aside as many as are asked for.
+                content = file.read(min(os.fstat(file.fileno()).st_size, LIMIT) + 1)
         except OSError as error:
             if error.errno not in PASSING or wait is None:
                 raise
