@@ -7,12 +7,23 @@ import pytest
 
 from published import MAKERS, make_ade20k
 from support import read_summary
+from unimatch import check
 from unimatch.prepare import main
 
 
 def run_prepare(monkeypatch, *overrides):
     monkeypatch.setattr(sys, "argv", ["unimatch.prepare", *overrides])
     main()
+
+
+def run_check(monkeypatch, *overrides):
+    """The exit status."""
+    monkeypatch.setattr(sys, "argv", ["unimatch.check", *overrides])
+    try:
+        check.main()
+    except SystemExit as stopped:
+        return stopped.code
+    return 0
 
 
 SETTINGS = {
@@ -25,15 +36,18 @@ UNLABELED = {"ade20k": 2, "cityscapes": 2 + 3, "coco": 3, "pascal": 2}
 
 
 @pytest.mark.parametrize("dataset", MAKERS)
-def test_each_data_set_is_prepared_and_trained_on(tmp_path, monkeypatch, run_command, capsys, dataset):
+def test_each_data_set_is_prepared_checked_and_trained_on(tmp_path, monkeypatch, run_command, capsys, dataset):
     MAKERS[dataset](tmp_path / "source")
     root = tmp_path / "root"
     run_prepare(monkeypatch, f"dataset={dataset}", f"source={tmp_path}/source", f"root={root}", "workers=0")
     shown = capsys.readouterr().out
     assert f"{root}: " in shown
     assert f"unimatch.check dataset={dataset} dataset.root={root}" in shown
+    settings = [f"dataset={dataset}", f"dataset.root={root}", *(s.format(root=root) for s in SETTINGS[dataset])]
+    assert run_check(monkeypatch, *settings, "workers=0", f"out={tmp_path}/check") == 0
+    assert "WRONG" not in capsys.readouterr().out
     run_dir = run_command(
-        f"dataset={dataset}", f"dataset.root={root}", *(s.format(root=root) for s in SETTINGS[dataset]),
+        *settings,
         "encoder=tiny", "trainer=debug", "trainer.max_steps=2", "datamodule.crop=32", "datamodule.batch_size=2",
         "datamodule.workers=0",
     )  # fmt: skip
@@ -69,3 +83,12 @@ def test_a_second_call_writes_nothing(tmp_path, monkeypatch, capsys):
             monkeypatch, "dataset=ade20k", f"source={tmp_path}/source", f"dataset.root={tmp_path}/root", "workers=0"
         )
         assert f"{written} files written, {kept} were there" in capsys.readouterr().out
+
+
+def test_published_masks_that_were_not_prepared_are_found(tmp_path, monkeypatch, capsys):
+    make_ade20k(tmp_path, unpacked=True)
+    settings = ["dataset=ade20k", f"dataset.root={tmp_path}/ADEChallengeData2016", "dataset.labeled=2"]
+    assert run_check(monkeypatch, *settings, "workers=0", f"out={tmp_path}/check") == 1
+    shown = capsys.readouterr().out
+    assert "WRONG: all masks: id 0 is void" in shown
+    assert "prepare the masks (python -m unimatch.prepare)" in shown

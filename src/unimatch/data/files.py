@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,23 @@ import numpy as np
 
 from unimatch.errors import DataError
 from unimatch.images import IMAGE_SUFFIXES
+
+_may_be_missing = ContextVar("may_be_missing", default=False)
+
+
+@contextmanager
+def missing_files_allowed() -> Iterator[None]:
+    """Within this, lists and folders may promise files that are not there: reading them all will tell which."""
+    token = _may_be_missing.set(True)
+    try:
+        yield
+    finally:
+        _may_be_missing.reset(token)
+
+
+def files_may_be_missing() -> bool:
+    """Whether :func:`missing_files_allowed` holds."""
+    return _may_be_missing.get()
 
 
 @dataclass(frozen=True)
@@ -162,6 +181,8 @@ class Tree:
             mask = by_name.get(name)
             if mask is not None:
                 pairs.append((f"{images}{os.sep}{image}", f"{masks}{os.sep}{mask}"))
+            elif self.every_image_has_mask and files_may_be_missing():
+                pairs.append((f"{images}{os.sep}{image}", f"{masks}{os.sep}{name}{self.mask_ending or '.png'}"))
             elif self.every_image_has_mask:
                 raise DataError(
                     f"{images / image}: no mask {masks / name}{self.mask_ending or '.png'}; add it, or move the "

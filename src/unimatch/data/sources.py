@@ -70,10 +70,19 @@ class FileSource:
 
     def mask(self, index: int) -> MaskArray | None:
         """See :func:`mask_reader`."""
+        path = self.mask_path(index)
+        return None if path is None else self._read_mask(path)
+
+    def mask_path(self, index: int) -> Path | None:
+        """The mask's file; None where the image has no mask.
+
+        Raises:
+            DataError: it lies outside the roots.
+        """
         name = self.pairs.mask(index)
         if name is None or (self.optional_masks and not Path(name).is_file()):
             return None
-        return self._read_mask(self._allowed(name))
+        return self._allowed(name)
 
     def _allowed(self, name: str) -> Path:
         """The path, if it lies in one of the roots.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unimatch.data.files import FilePairs, lies_within, outside
+from unimatch.data.files import FilePairs, files_may_be_missing, lies_within, outside
 from unimatch.errors import ConfigError, DataError
 
 CHECKED_LINES = 1000
@@ -78,7 +78,7 @@ def read_list(path: Path, root: Path, *, masks: bool, allow_outside: bool = Fals
         pairs.append((files[0], files[1] if len(parts) == 2 and parts[1] != "None" else None))
     if not pairs:
         raise DataError(f"{path}: the list is empty")
-    count = min(len(pairs), CHECKED_LINES)
+    count = 0 if files_may_be_missing() else min(len(pairs), CHECKED_LINES)
     for index in (i * len(pairs) // count for i in range(count)):
         for kind, name in zip(("image", "mask"), pairs[index], strict=True):
             if name is None or (kind == "mask" and not masks):

@@ -1,0 +1,111 @@
+"""``python -m unimatch.check``: read all of a data set and report what would make training wrong."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from unimatch._version import __version__
+from unimatch.command import command
+from unimatch.data import SegmentationData
+from unimatch.data.check import FAULTS, WARNINGS, Part, Report, check
+from unimatch.data.contact_sheet import draw_contact_sheet
+from unimatch.data.files import missing_files_allowed
+from unimatch.errors import ConfigError
+from unimatch.types import IGNORE_INDEX
+
+SHOWN = 5
+"""Files named for each fault; ``check.json`` names all."""
+
+
+def check_dataset(config: DictConfig) -> None:
+    """Check a data set as the configuration says, print the report and end the process with status 1 for faults.
+
+    Args:
+        config: ``conf/check.yaml``, composed.
+    """
+    if config.get("dataset") is None:
+        raise ConfigError("dataset=NAME is needed: which data set is to be checked?")
+    with missing_files_allowed():
+        data: SegmentationData = instantiate(config.dataset)
+    report = check(data, workers=config.workers)
+    out = Path(HydraConfig.get().runtime.output_dir)
+    (out / "check.json").write_text(json.dumps(facts(report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    draw_contact_sheet(data, out / "contact_sheet.png", {part.name: part.faulty for part in report.parts})
+    print(table(report))
+    print(f"\n{out}: contact_sheet.png, and check.json with all files")
+    if report.wrong:
+        sys.exit(1)
+
+
+def table(report: Report) -> str:
+    """The parts, the classes and the findings, for reading."""
+    lines = [f"{'part':<12}{'images':>9}{'masks':>9}  ignored  width x height"]
+    for part in report.parts:
+        sizes = [f"{width} x {height} ({number})" for (height, width), number in part.shapes.most_common(3)]
+        more = f" and {len(part.shapes) - 3} more" if len(part.shapes) > 3 else ""
+        lines.append(f"{part.name:<12}{part.images:>9}{part.masks:>9}{ignored(part):>9}  {', '.join(sizes)}{more}")
+    masked = [part for part in report.parts if part.masks and part.name != "unlabelled"]
+    width = max(len(name) for name in [*report.info.classes, "class"])
+    lines += ["", f"{'class':<{width}}" + "".join(f"{part.name + ' masks, pixels':>26}" for part in masked)]
+    for i, name in enumerate(report.info.classes):
+        cells = [f"{part.showing[i]:>17}{share(part.pixels[i], part):>9}" for part in masked]
+        lines.append(f"{name:<{width}}" + "".join(cells))
+    lines.append("")
+    for finding in report.findings:
+        meaning = {**FAULTS, **WARNINGS}[finding.kind]
+        lines.append(
+            f"{'WRONG' if finding.wrong else 'note'}: {finding.part}: {finding.kind} ({meaning}): {len(finding.texts)}"
+        )
+        lines += [f"    {text}" for text in finding.texts[:SHOWN]]
+        if len(finding.texts) > SHOWN:
+            lines.append(f"    and {len(finding.texts) - SHOWN} more")
+    faults = sum(finding.wrong for finding in report.findings)
+    lines.append(
+        f"{report.info.name}: " + (f"{faults} kinds of faults; training would be wrong" if faults else "no faults")
+    )
+    return "\n".join(lines)
+
+
+def ignored(part: Part) -> str:
+    """The share of a part's pixels that do not count."""
+    return share(part.pixels[IGNORE_INDEX], part) if part.masks else "-"
+
+
+def share(pixels: int, part: Part) -> str:
+    """Of the pixels of a part's masks, in percent."""
+    return f"{100 * pixels / max(1, part.pixels.sum()):.2f} %"
+
+
+def facts(report: Report) -> dict[str, Any]:
+    """All of the report, for programs."""
+    return {
+        "unimatch": __version__,
+        "dataset": report.info.name,
+        "wrong": report.wrong,
+        "parts": {
+            part.name: {
+                "images": part.images,
+                "masks": part.masks,
+                "sizes": [[width, height, number] for (height, width), number in part.shapes.most_common()],
+                "stored_ids": {str(i): part.stored[i] for i in sorted(part.stored)},
+                "masks_showing": dict(zip(report.info.classes, part.showing.tolist(), strict=False)),
+                "pixels": dict(zip(report.info.classes, part.pixels.tolist(), strict=False)),
+                "pixels_ignored": int(part.pixels[IGNORE_INDEX]),
+            }
+            for part in report.parts
+        },
+        "findings": [
+            {"kind": f.kind, "wrong": f.wrong, "part": f.part, "texts": list(f.texts)} for f in report.findings
+        ],
+    }
+
+
+main = command("check")(check_dataset)
+
+if __name__ == "__main__":
+    main()
