@@ -23,7 +23,7 @@ from unimatch.errors import ProcessError
 from unimatch.methods import Method
 from unimatch.metrics_file import MetricsFile
 from unimatch.models import SegmentationModel
-from unimatch.models.checkpoint import first_line, read_checkpoint
+from unimatch.models.checkpoint import first_line, read_checkpoint, start_from
 from unimatch.resume import check_unchanged, choose_checkpoint, requeued
 
 log = logging.getLogger("unimatch")
@@ -48,6 +48,8 @@ def train(config: DictConfig) -> float:
     data: SegmentationData = instantiate(config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
     model: SegmentationModel = instantiate(config.model, num_classes=data.info.num_classes)
+    if config.start_from is not None:
+        log.info("%s", start_from(model, config.start_from))
     method: Method = build(config.method, model, inference=instantiate(config.inference))
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data, crop_multiple=model.size_multiple)
     if datamodule.crop != config.datamodule.crop:

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 import unimatch
 from unimatch.errors import WeightsError
-from unimatch.models.checkpoint import load_model, read_checkpoint
+from unimatch.models.checkpoint import load_model, read_checkpoint, start_from
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +127,44 @@ def test_a_checkpoint_that_carries_code_is_refused_and_does_not_run(run, tmp_pat
 def test_the_home_directory_is_expanded(run, monkeypatch):
     monkeypatch.setenv("HOME", str(run[0].parent))
     assert_same_weights(load_model("~/best.ckpt"), run[1].teacher.model)
+
+
+def own(num_classes=11, **options):
+    return unimatch.SegmentationModel("tiny", num_classes, features=8, out_channels=(8, 9, 10, 11), **options)
+
+
+@pytest.mark.parametrize("which", ["teacher", "student"])
+def test_a_training_can_start_from_a_checkpoint(run, which):
+    model = own()
+    assert which in start_from(model, run[0], which)
+    assert_same_weights(model, load_model(run[0], which))
+
+
+def test_other_classes_get_a_last_layer_of_their_own(run):
+    model = own(3)
+    before = copy.deepcopy(model.state_dict())
+    assert "decoder.classify.2.weight, decoder.classify.2.bias anew" in start_from(model, run[0])
+    trained = load_model(run[0]).state_dict()
+    for key, value in model.state_dict().items():
+        expected = before[key] if key.startswith("decoder.classify.2.") else trained[key]
+        assert torch.equal(value, expected)
+
+
+def test_with_lora_the_weights_beside_it_are_the_checkpoints(tmp_path):
+    pytest.importorskip("peft")
+    small = {"options": {"depth": 4, "embed_dim": 12, "num_heads": 2, "img_size": 42}, "features": 4}
+    plain = unimatch.SegmentationModel("vits", 3, out_channels=(4, 4, 4, 4), **small).eval()
+    state = {f"teacher.model.{key}": value for key, value in plain.state_dict().items()}
+    torch.save({"unimatch_model": plain.description(), "state_dict": state}, tmp_path / "vits.ckpt")
+    model = unimatch.SegmentationModel("vits", 3, out_channels=(4, 4, 4, 4), lora=2, **small).eval()
+    start_from(model, tmp_path / "vits.ckpt")
+    images = torch.randn(1, 3, 42, 28)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), plain(images))
+
+
+def test_another_model_is_no_start(run):
+    with pytest.raises(WeightsError, match=r"encoder tiny, and the one to train efficientnet_lite0"):
+        start_from(unimatch.SegmentationModel("efficientnet_lite0", 11), run[0])
+    with pytest.raises(WeightsError, match=r"features 8, and the one to train 32"):
+        start_from(unimatch.SegmentationModel("tiny", 11), run[0])

@@ -5,6 +5,7 @@ import json
 import math
 from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -318,3 +319,33 @@ def test_decoders_are_as_wide_as_the_published_model_of_the_encoders_width():
     assert decoder_widths([512] * 4) == decoder_widths([768] * 4)
     assert decoder_widths([64, 128, 320, 512]) == (128, (64, 128, 320, 512))
     assert decoder_widths([192, 384, 768, 1536]) == (256, (192, 384, 768, 1024))
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "encoders.md").read_text()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_table_of_the_documentation_is_true(name, monkeypatch):
+    (row,) = (line for line in DOCS.splitlines() if line.startswith(f"| `{name}` |"))
+    _, timm_name, strides, widths, parameters, weights_license = (cell.strip() for cell in row.strip("|").split("|"))
+    if name == "mitb5":
+        monkeypatch.undo()  # at its full depth
+        model = SegmentationModel(name, 21)
+    else:
+        with torch.device("meta"):
+            model = SegmentationModel(name, 21)
+
+    def listed(values):
+        return str(values[0]) if len(set(values)) == 1 else ", ".join(map(str, values))
+
+    def count(module):
+        return f"{sum(parameter.numel() for parameter in module.parameters()) / 1e6:.1f}M"
+
+    assert timm_name.strip("`") == (PRESETS[name].timm_name or "-")
+    assert strides == listed(model.encoder.strides)
+    assert widths == listed(model.encoder.widths)
+    assert parameters == f"{count(model.encoder)} + {count(model.decoder)}"
+    configuration = files("unimatch.conf.encoder").joinpath(f"{name}.yaml").read_text()
+    assert f"name: {name}\n" in configuration
+    if weights_license.split()[0] in ("DINOv3", "NVIDIA"):
+        assert weights_license.split()[0] in configuration

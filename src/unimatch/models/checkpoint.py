@@ -63,6 +63,38 @@ def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher
     return build_model(read_checkpoint(path), which)
 
 
+@torch.no_grad()
+def start_from(model: SegmentationModel, path: str | Path, which: Literal["teacher", "student"] = "teacher") -> str:
+    """Give a model the trained weights of a checkpoint, encoder and decoder, to train it further on other data.
+
+    Where the classes are others in number, the last layer of the classifier stays as it is.
+
+    Args:
+        model: changed in place.
+        path: one of our checkpoints, a converted published one for example.
+        which: of its models.
+
+    Returns:
+        What was taken.
+
+    Raises:
+        WeightsError: the checkpoint cannot be read, or holds another model.
+    """
+    trained = load_model(path, which)
+    theirs, ours = trained.description(), model.description()
+    for key in ("encoder", "features", "out_channels", "position_embedding", "options"):
+        if theirs[key] != ours[key]:
+            raise WeightsError(f"{path}: its model has {key} {theirs[key]}, and the one to train {ours[key]}")
+    given, left = trained.state_dict(), []
+    for key, value in model.state_dict().items():
+        source = given.get(key.replace(".base_layer.", "."))  # where LoRA stands beside the layer
+        if source is not None and source.shape == value.shape:
+            value.copy_(source)
+        elif ".lora_" not in key:
+            left.append(key)
+    return f"starting from the {which} of {path}" + (f"; {', '.join(left)} anew" if left else "")
+
+
 def build_model(checkpoint: dict[str, Any], which: str) -> SegmentationModel:
     """The student or the teacher of what :func:`read_checkpoint` has read, in eval mode.
 

@@ -262,7 +262,7 @@ class MiTEncoder(Encoder):
 
 
 class TinyEncoder(Encoder):
-    """Four stages of convolutions with BatchNorm, for the demo and for tests: 0.6M parameters, from scratch."""
+    """Four stages of convolutions with BatchNorm, for the demo and for tests: 0.7M parameters, from scratch."""
 
     widths = (48, 96, 128, 128)
     strides = (4, 8, 16, 32)
