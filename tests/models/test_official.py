@@ -257,7 +257,7 @@ def test_a_file_that_carries_code_is_refused_and_does_not_run(tmp_path, kind, pl
     touched, path = tmp_path / "touched", tmp_path / "bad.pth"
     content = {"model": {}, "model_ema": hollow("small"), place: kind(f'echo run > "{touched}"')}
     torch.save(content, path)
-    with pytest.raises(WeightsError, match=r"bad\.pth: refused, it holds more than tensors"):
+    with pytest.raises(WeightsError, match=r"bad\.pth: refused, it holds more than tensors.*(posix\.system|scalar)"):
         load_official(path)
     assert not touched.exists()
 

@@ -9,6 +9,7 @@ import torch
 
 from unimatch.errors import UnimatchError, WeightsError
 from unimatch.models.networks import SegmentationModel
+from unimatch.models.weights import why_unreadable
 
 PREFIXES = {"student": "student.", "teacher": "teacher.model."}
 
@@ -27,7 +28,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises its reader's many kinds of error
-        raise WeightsError(f"{path}: cannot be read as a checkpoint ({first_line(error)})") from error
+        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
     if not isinstance(checkpoint, dict) or not {"unimatch_model", "state_dict"} <= checkpoint.keys():
         raise WeightsError(f"{path}: not a checkpoint of unimatch")
     return checkpoint

@@ -18,7 +18,7 @@ from torch.serialization import safe_globals
 
 from unimatch.errors import WeightsError
 from unimatch.models.networks import SegmentationModel
-from unimatch.models.weights import listed
+from unimatch.models.weights import listed, why_unreadable
 
 log = logging.getLogger("unimatch")
 
@@ -243,8 +243,7 @@ def read_plain(path: Path) -> dict[str, Any]:
         with safe_globals(NUMPY_SCALAR):
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises its reader's many kinds of error
-        reason = "refused, it holds more than tensors" if "weights_only" in str(error) else "cannot be read, cut short?"
-        raise WeightsError(f"{path}: {reason} ({str(error).splitlines()[0]})") from error
+        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
     if not isinstance(checkpoint, dict):
         raise WeightsError(f"{path}: not a checkpoint: expected a dict, found {type(checkpoint).__name__}")
     return checkpoint

@@ -1,9 +1,9 @@
 """Reads weights files without running anything in them, and says what did not match."""
 
+import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -22,13 +22,26 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path.expanduser())
         content = torch.load(path.expanduser(), map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-        raise WeightsError(f"{path}: cannot be read as weights ({error})") from error
-    except Exception as error:  # torch raises pickle.UnpicklingError and others for files that carry code
-        raise WeightsError(f"{path}: refused, it holds more than tensors ({error})") from error
+    except Exception as error:  # torch raises its reader's many kinds of error
+        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path}: expected a state dict, tensors by name")
     return content
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why a file of tensors could not be read, without torch's advice to read it unsafely.
+
+    >>> why_unreadable(ValueError("Trying to load unsupported GLOBAL posix.system whose"))
+    'refused, it holds more than tensors and plain values: posix.system'
+    """
+    message = str(error)
+    called = re.search(r"GLOBAL ([\w.]+)", message)
+    if called:
+        return f"refused, it holds more than tensors and plain values: {called[1]}"
+    reason = re.search(r"Unsupported \w+ \d+", message)
+    first = next(iter(message.splitlines()), "") or type(error).__name__
+    return f"cannot be read, cut short or another kind of file ({reason[0] if reason else first})"
 
 
 def load_weights_file(module: nn.Module, path: Path) -> None:
