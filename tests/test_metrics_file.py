@@ -25,6 +25,16 @@ def test_rows_with_new_columns_keep_the_old_ones(tmp_path):
     assert logger.rows == 3
 
 
+def test_nothing_to_write_writes_nothing(tmp_path):
+    logger = MetricsFile(tmp_path / "metrics.csv")
+    logger.resume(0)
+    logger.save()
+    assert not (tmp_path / "metrics.csv").exists()
+    logger.log_metrics({"a": 1.0}, 0)
+    logger.save()
+    assert rows(tmp_path / "metrics.csv") == [{"a": "1.0", "step": "0"}]
+
+
 def test_a_new_run_begins_the_file_anew(tmp_path):
     (tmp_path / "metrics.csv").write_text("a,step\n1,0\n")
     logger = MetricsFile(tmp_path / "metrics.csv")

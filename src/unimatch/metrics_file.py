@@ -59,8 +59,9 @@ class MetricsFile(Logger):
                 reader = csv.DictReader(file)
                 kept = [row for row, _ in zip(reader, range(rows), strict=False)]
                 self.columns = list(reader.fieldnames or [])
-        self.rows, self.begun = len(kept), True
-        replace_text(self.path, table(self.columns, kept))
+        self.rows, self.begun = len(kept), bool(self.columns)
+        if self.begun:
+            replace_text(self.path, table(self.columns, kept))
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -73,6 +74,8 @@ class MetricsFile(Logger):
     @rank_zero_only
     def save(self) -> None:
         """Write the rows held in memory; they stay there if the disk is full."""
+        if not self.pending:
+            return
         with training_goes_on(self.path):
             new = sorted({key for row in self.pending for key in row} - set(self.columns))
             if new or not self.begun:
@@ -97,8 +100,7 @@ class MetricsFile(Logger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write what is left."""
-        if self.pending:
-            self.save()
+        self.save()
 
 
 def table(columns: list[str], rows: list[Any]) -> str:
