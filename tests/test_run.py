@@ -284,7 +284,10 @@ SMALL_VIT = [
     "+encoder.options.img_size=42",
 ]
 ENCODERS = {
-    "any timm model": (["encoder=timm", "encoder.name=resnet18"], "encoder resnet18: four stages"),
+    "any timm model": (
+        ["encoder=timm", "encoder.name=mobilenetv3_small_050"],
+        "encoder mobilenetv3_small_050: four stages",
+    ),
     "frozen": (["encoder=tiny", "encoder.freeze=true"], "the encoder is frozen"),
     "LoRA": (["encoder=vits", "encoder.lora=2", *SMALL_VIT], "blocks 0, 1, 2, 3.*dinov2's rule.*LoRA of rank 2"),
     "layer decay, checkpointing": (

@@ -8,18 +8,22 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unimatch.data.catalog import distinct_colors
+from unimatch.data.catalog import ADE20K, CITYSCAPES, COCO, PASCAL, DatasetInfo
 from unimatch.errors import UnimatchError, WeightsError
 from unimatch.models.checkpoint import PREFIXES
 from unimatch.models.official import OfficialWeights, read_official
 
+DATASETS = {info.name: info for info in (PASCAL, CITYSCAPES, ADE20K, COCO)}
+"""What published checkpoints were trained on."""
 
-def convert(official: Path, output: Path) -> list[OfficialWeights]:
+
+def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> list[OfficialWeights]:
     """Write student and teacher of a published checkpoint as a checkpoint that :func:`unimatch.load_model` reads.
 
     Args:
         official: the authors' file.
         output: the new one; its folder must exist, it itself must not.
+        info: the data set's classes, whose names the published files do not hold; None to call them by their numbers.
 
     Returns:
         What was read, the student's and the teacher's.
@@ -40,19 +44,14 @@ def convert(official: Path, output: Path) -> list[OfficialWeights]:
     description = both[0].description
     if description != both[1].description:
         raise WeightsError(f"{official}: student and teacher differ in size")
-    classes = description["num_classes"]
-    torch.save(
-        {
-            "unimatch_model": description,
-            "state_dict": state,
-            "unimatch_run": {
-                "config": {},
-                "classes": [f"class {number}" for number in range(classes)],
-                "palette": [list(color) for color in distinct_colors(classes)],
-            },
-        },
-        output,
-    )
+    content = {"unimatch_model": description, "state_dict": state}
+    if info is not None:
+        if info.num_classes != description["num_classes"]:
+            raise WeightsError(
+                f"{official}: has {description['num_classes']} classes, and {info.name} has {info.num_classes}"
+            )
+        content["unimatch_run"] = {"classes": list(info.classes), "palette": [list(color) for color in info.palette]}
+    torch.save(content, output)
     return both
 
 
@@ -64,9 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("official", type=Path, help="the authors' checkpoint, such as best.pth")
     parser.add_argument("output", type=Path, help="the checkpoint to write, such as ade20k_vitb.ckpt")
+    parser.add_argument("--dataset", choices=DATASETS, help="what it was trained on, for the names of its classes")
     options = parser.parse_args(arguments)
     try:
-        both = convert(options.official, options.output)
+        both = convert(options.official, options.output, DATASETS.get(options.dataset))
     except UnimatchError as error:
         print(f"unimatch: {error}", file=sys.stderr)
         return 2

@@ -229,3 +229,13 @@ def test_published_weights_are_loaded_only_on_request(name, weights, expected, m
 def test_tiny_has_no_published_weights():
     with pytest.raises(ConfigError, match="tiny"):
         build_encoder("tiny", "pretrained")
+
+
+def test_vitg_feeds_forward_through_a_gate():
+    options = {"depth": 4, "embed_dim": 12, "num_heads": 2, "img_size": 28}
+    mlp = build_encoder("vitg", options=options).body.blocks[0].mlp
+    x = torch.randn(2, 5, 12)
+    both = x @ mlp.fc1.weight.T + mlp.fc1.bias
+    gate, value = both[..., : both.shape[-1] // 2], both[..., both.shape[-1] // 2 :]
+    expected = (gate / (1 + torch.exp(-gate)) * value) @ mlp.fc2.weight.T + mlp.fc2.bias
+    torch.testing.assert_close(mlp(x), expected, atol=1e-5, rtol=1e-5)

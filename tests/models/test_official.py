@@ -10,6 +10,7 @@ import torch
 from slow_models import official_shapes, slow_dinov2, slow_official_head
 
 from unimatch import convert, load_model, load_official
+from unimatch.data.catalog import PASCAL
 from unimatch.errors import WeightsError
 from unimatch.models import SegmentationModel
 from unimatch.models.official import UNUSED, official_key
@@ -139,7 +140,7 @@ def test_without_the_prefix_of_distributed_training(tmp_path):
 
 def test_a_converted_checkpoint_gives_the_same_models(official, tmp_path):
     path, output = official[0], tmp_path / "ours.ckpt"
-    command = [sys.executable, "-m", "unimatch.convert", str(path), str(output)]
+    command = [sys.executable, "-m", "unimatch.convert", str(path), str(output), "--dataset", "pascal"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "174 tensors of the encoder" in done.stdout
@@ -150,8 +151,20 @@ def test_a_converted_checkpoint_gives_the_same_models(official, tmp_path):
         assert ours.description() == theirs.description()
         with torch.no_grad():
             assert torch.equal(ours(images), theirs(images))
-    content = torch.load(output, weights_only=True)
-    assert len(content["unimatch_run"]["classes"]) == len(content["unimatch_run"]["palette"]) == CLASSES
+    run = torch.load(output, weights_only=True)["unimatch_run"]
+    assert run["classes"] == list(PASCAL.classes)
+    assert run["palette"] == [list(color) for color in PASCAL.palette]
+
+
+def test_without_a_data_set_the_classes_have_no_names(official, tmp_path):
+    assert convert.main([str(official[0]), str(tmp_path / "ours.ckpt")]) == 0
+    assert "unimatch_run" not in torch.load(tmp_path / "ours.ckpt", weights_only=True)
+
+
+def test_a_data_set_of_other_classes_is_refused(official, tmp_path, capsys):
+    assert convert.main([str(official[0]), str(tmp_path / "ours.ckpt"), "--dataset", "ade20k"]) == 2
+    assert "has 21 classes, and ade20k has 150" in capsys.readouterr().err
+    assert not (tmp_path / "ours.ckpt").exists()
 
 
 def test_convert_writes_over_nothing_and_says_why(official, tmp_path, capsys):
