@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unimatch import camvid, digits, folder
+from unimatch.data import parallel
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.check import FAULTS, WARNINGS, check, counts_of, encoding_faults, fingerprint
 from unimatch.data.contact_sheet import draw_contact_sheet, draw_image
@@ -65,7 +66,9 @@ def test_every_part_is_counted(root):
     assert len(masks) == 6
 
 
-def test_several_processes_find_the_same(root):
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_several_processes_find_the_same(root, monkeypatch, start):
+    monkeypatch.setattr(parallel, "START", start)
     (root / "masks" / "a3.png").write_bytes(b"")
     data = folder(root, labeled=3, unlabeled="train")
     one, two = check(data, workers=0, progress=False), check(data, workers=2, progress=False)

@@ -225,7 +225,11 @@ def kind_of_error(path: Path | None, what: str) -> str:
 
 
 def counts_of(mask: NDArray[np.integer]) -> dict[int, int]:
-    """The number of pixels of each value."""
+    """The number of pixels of each value.
+
+    >>> counts_of(np.array([[7, 7, 0], [0, 7, 255]], np.uint8))
+    {0: 2, 7: 3, 255: 1}
+    """
     if mask.dtype == np.uint8:  # Pillow counts bytes in half the time of NumPy
         return {value: number for value, number in enumerate(Image.fromarray(mask).histogram()) if number}
     values, counts = np.unique(mask, return_counts=True)

@@ -18,6 +18,9 @@ Result = TypeVar("Result")
 CHUNK = 32
 """Items a process takes at a time, so that passing them costs little beside the work."""
 
+START = "fork" if sys.platform == "linux" else "spawn"
+"""How processes are started: a forked one has everything imported already; elsewhere (Windows, macOS) it imports it."""
+
 _work: tuple[Callable[[Any, Any], Any], Any]
 """The function and what all its calls share, in each worker process."""
 
@@ -52,10 +55,8 @@ def for_each(
     if workers == 0 or len(items) <= 1:
         yield from _bar((function(shared, item) for item in items), len(items), title, unit)
         return
-    # A forked process has everything imported already; elsewhere (Windows, macOS) a new one imports it.
-    method = "fork" if sys.platform == "linux" else "spawn"
     count = min(workers or available_cores(), -(-len(items) // CHUNK))
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context(method), _start, (function, shared))
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context(START), _start, (function, shared))
     try:
         yield from _bar(pool.map(_call, items, chunksize=CHUNK), len(items), title, unit)
     finally:

@@ -268,6 +268,13 @@ def test_damaged_archives_are_named(tmp_path, archive, damage):
     assert archive in str(caught.value)
 
 
+def test_archives_of_another_size_than_published_are_noted(tmp_path, caplog):
+    make_ade20k(tmp_path)
+    prepare("ade20k", tmp_path, tmp_path / "root", workers=0)
+    size = (tmp_path / "ADEChallengeData2016.zip").stat().st_size
+    assert f"ADEChallengeData2016.zip has {size} bytes, the published file 967382037" in caplog.text
+
+
 def test_damaged_masks_are_named(tmp_path):
     expected = make_ade20k(tmp_path, unpacked=True)
     name = next(iter(expected))

@@ -1,5 +1,6 @@
 """Published archives -> the folders that :mod:`unimatch.data.layouts` reads."""
 
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,11 +8,13 @@ from pathlib import Path
 
 from unimatch.data.prepare import ade20k, cityscapes, coco, pascal
 from unimatch.data.prepare.archives import Archive, Published
-from unimatch.data.prepare.download import fetch
+from unimatch.data.prepare.download import fetch, size_of
 from unimatch.data.prepare.jobs import Job, Outcome, run
 from unimatch.errors import ConfigError, DataError
 
 __all__ = ["RECIPES", "Outcome", "Recipe", "prepare"]
+
+log = logging.getLogger("unimatch")
 
 SCRATCH = ".prepare"
 """Folder below the root for what is only needed while preparing."""
@@ -69,6 +72,10 @@ def prepare(
                 fetch(archive, source)
     if not source.is_dir():
         raise DataError(f"source={source}: no such folder (looked at {source.resolve()})")
+    for archive in recipe.archives:
+        size = size_of(source / archive.name)
+        if size and archive.size not in (None, size):
+            log.warning("%s has %d bytes, the published file %d", source / archive.name, size, archive.size)
     scratch = root / SCRATCH
     published = Published(source, recipe.archives, root, scratch)
     jobs = recipe.jobs(published)

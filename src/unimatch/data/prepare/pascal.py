@@ -20,7 +20,7 @@ ARCHIVES = (
         page="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
         url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
         size=1_999_639_040,
-        checksum="sha256:e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
+        checksum="md5:6cd6e144f989b92b3379bac3b3de84fd",
     ),
     Archive(
         SBD,
@@ -31,7 +31,7 @@ ARCHIVES = (
         checksum="md5:82b4d87ceb2ed10f6038a1cba92111cb",
     ),
 )
-"""The checksums are those of TensorFlow Datasets (``url_checksums/voc.txt``) and of torchvision (``SBDataset``)."""
+"""The checksums are torchvision's (``VOCSegmentation``, ``SBDataset``)."""
 
 CLASSES = 21
 
