@@ -52,6 +52,12 @@ def test_a_key_of_another_option_is_an_error():
         check_overrides("run", ["method=supervised", "method.tau=0.9"])
 
 
+def test_a_group_of_another_command_is_an_error():
+    with pytest.raises(ConfigError, match="trainer=cpu: this command has no group trainer"):
+        check_overrides("evaluate", ["trainer=cpu"])
+    check_overrides("evaluate", ["dataset=camvid", "trainer.accelerator=cpu"])
+
+
 def test_an_override_that_cannot_be_read_is_one_message():
     with pytest.raises(ConfigError):
         check_overrides("run", ["seed=[0"])

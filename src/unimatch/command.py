@@ -133,7 +133,14 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
     except HydraException as error:
         raise ConfigError(str(error)) from error
     groups = config_groups()
+    with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+        chosen = hydra.compose(config_name, return_hydra_config=True).hydra.runtime.choices
     for override in overrides:
+        if override.key_or_group in groups and override.key_or_group not in (*chosen, *ADDED_GROUPS):
+            raise ConfigError(
+                f"{override.input_line}: this command has no group {override.key_or_group}; set its keys, such as "
+                f"{override.key_or_group}.KEY=VALUE (--help lists them)"
+            )
         if override.key_or_group in groups and not override.is_delete():
             for option in values(override):
                 if option not in groups[override.key_or_group]:
