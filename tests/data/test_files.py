@@ -45,6 +45,11 @@ def test_pairs_end_where_they_end():
                 read(index)
 
 
+def test_zero_byte_in_a_name_cannot_shift_the_others():
+    with pytest.raises(ValueError, match="zero byte"):
+        FilePairs([("a", "b\0c"), ("d", None)])
+
+
 def test_a_million_pairs_are_small():
     pairs = FilePairs((f"train2017/{i:012d}.jpg", f"masks/{i:012d}.png") for i in range(100_000))
     assert len(pickle.dumps(pairs)) < 100_000 * (26 + 22 + 20)

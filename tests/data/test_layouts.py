@@ -382,6 +382,15 @@ def test_files_outside_the_root_are_read_only_where_that_is_allowed(camvid_root,
     assert camvid(camvid_root, allow_outside=True).labeled.image(0).shape == (16, 20, 3)
 
 
+def test_lists_and_folders_agree_on_a_files_name(camvid_root, monkeypatch):
+    """Else a labelled image would be taken for an unlabelled one too."""
+    (camvid_root / "labeled.txt").write_text("train/../train/train_1.jpg trainannot/train_1.png\n")
+    monkeypatch.chdir(camvid_root / "val")
+    for root in (camvid_root, "..", "../../camvid", camvid_root / "val" / ".."):
+        data = camvid(root, labeled_list=camvid_root / "labeled.txt")
+        assert (len(data.labeled), len(data.unlabeled)) == (1, 7)
+
+
 def test_the_root_itself_may_be_a_link_and_loops_of_links_end(camvid_root, tmp_path):
     (tmp_path / "link").symlink_to(camvid_root)
     (camvid_root / "train" / "again").symlink_to(camvid_root / "train")

@@ -186,6 +186,13 @@ def test_unreadable_list_is_refused(tmp_path):
         read_list(tmp_path / "binary.txt", tmp_path, masks=True)
 
 
+def test_list_with_zero_bytes_is_refused(tmp_path):
+    make_files(tmp_path, "a.jpg", "a.png")
+    path = write_list(tmp_path / "list.txt", "a.jpg a.png\n\0\0\0\0")
+    with pytest.raises(DataError, match=r"list\.txt: the list cannot be read \(zero bytes"):
+        read_list(path, tmp_path, masks=True)
+
+
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published lists are not here")
 def test_a_published_list_is_read(tmp_path):
     path = PUBLISHED / "92" / "labeled.txt"

@@ -53,9 +53,11 @@ class FilePairs(Sequence[FilePair]):
     """
 
     def __init__(self, names: Iterable[tuple[str, str | None]] = ()) -> None:
-        encoded = [os.fsencode(name or "") for pair in names for name in pair]
-        self._text = b"".join(encoded)
-        self._ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
+        flat = [name or "" for pair in names for name in pair]
+        self._text = os.fsencode("".join(f"{name}\0" for name in flat))
+        self._ends = np.flatnonzero(np.frombuffer(self._text, np.uint8) == 0)
+        if len(self._ends) != len(flat):
+            raise ValueError("a file's name cannot hold a zero byte")
 
     @classmethod
     def of(cls, pairs: Iterable[FilePair]) -> "FilePairs":
@@ -106,7 +108,7 @@ class FilePairs(Sequence[FilePair]):
         return index % len(self)
 
     def _name(self, slot: int) -> str:
-        start = self._ends[slot - 1] if slot else 0
+        start = self._ends[slot - 1] + 1 if slot else 0
         return os.fsdecode(self._text[start : self._ends[slot]])
 
 

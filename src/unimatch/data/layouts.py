@@ -8,7 +8,7 @@ from pathlib import Path
 from unimatch.data.catalog import ADE20K, CAMVID, CITYSCAPES, COCO, PASCAL, DatasetInfo, distinct_colors
 from unimatch.data.classes import find_classes, read_classes
 from unimatch.data.files import FilePairs, Tree, find_images
-from unimatch.data.selection import Pool, Selection
+from unimatch.data.selection import Pool, Selection, absolute
 from unimatch.data.sources import FileSource, OnBadImage, SegmentationData
 from unimatch.data.splits import choose_labeled, read_lines
 from unimatch.errors import ConfigError, DataError
@@ -300,7 +300,7 @@ def existing_root(root: str | Path) -> Path:
     Raises:
         DataError: there is no such folder.
     """
-    path = Path(root).expanduser().absolute()
+    path = absolute(root)
     if not path.is_dir():
         raise DataError(f"dataset.root={root}: no such folder (looked at {path.resolve()})")
     return path

@@ -1,6 +1,7 @@
 """Which images are labelled, which are not, which are held out: the choices all data sets of files share."""
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,8 +143,8 @@ class Selection:
 
 
 def absolute(path: str | Path) -> Path:
-    """An absolute path, with ``~`` replaced by the home folder."""
-    return Path(path).expanduser().absolute()
+    """An absolute path without ``..``, and with ``~`` replaced by the home folder: one name for one file."""
+    return Path(os.path.normpath(Path(path).expanduser().absolute()))
 
 
 def check_pool(key: str, pool: Pool) -> Pool:
