@@ -1,4 +1,5 @@
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -45,14 +46,19 @@ def test_python_in_the_inference_page_runs(tmp_path, monkeypatch):
         exec(compile(block, "inference.md", "exec"), {"image": np.zeros((32, 40, 3), np.uint8)})
 
 
-def test_commands_in_the_inference_page_name_real_settings():
+@pytest.mark.parametrize(
+    ("page", "commands"),
+    [("inference.md", {"evaluate", "predict", "run"}), ("data.md", {"run"}), ("../README.md", {"run"})],
+)
+def test_commands_of_a_page_name_real_settings(page, commands):
     from unimatch.command import check_overrides
 
-    text = (ROOT / "docs" / "inference.md").read_text().replace("\\\n", " ")
+    text = (ROOT / "docs" / page).read_text().replace("\\\n", " ")
     lines = re.findall(r"^python -m unimatch\.(\w+) (.*)$", text, re.MULTILINE)
-    assert {name for name, _ in lines} >= {"evaluate", "predict", "run"}
+    assert {name for name, _ in lines} >= commands
     for name, arguments in lines:
-        check_overrides(name, [argument.strip("'") for argument in arguments.split()])
+        if name != "compare":  # takes folders
+            check_overrides(name, shlex.split(arguments, comments=True))
 
 
 def test_each_test_that_the_reliability_page_names_exists():
