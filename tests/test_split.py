@@ -72,6 +72,9 @@ def test_the_lists_train(tmp_path, monkeypatch):
     splits = root / "splits" / "2"
     data = camvid(root, labeled_list=splits / "labeled.txt", unlabeled_list=splits / "unlabeled.txt")
     assert (len(data.labeled), len(data.unlabeled)) == (2, 2)
+    named = camvid(root, splits=root / "splits", split=2)
+    assert list(named.labeled.pairs) == list(data.labeled.pairs)
+    assert list(named.unlabeled.pairs) == list(data.unlabeled.pairs)
     assert json.loads((root / "splits" / "split.json").read_text())["dataset"] == "camvid"
 
 

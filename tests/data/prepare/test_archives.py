@@ -255,6 +255,22 @@ def test_members_larger_than_they_may_be_or_than_they_say_are_refused(tmp_path, 
         lying.read()
 
 
+def test_archives_that_expand_without_end_are_refused(tmp_path, monkeypatch):
+    make_pascal(tmp_path)
+    monkeypatch.setattr("unimatch.data.prepare.archives.LARGEST_TAR", 1000)
+    with pytest.raises(DataError, match=r"benchmark\.tgz: more than 0 GB when decompressed"):
+        prepare("pascal", tmp_path, tmp_path / "root", workers=0)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_large_files_of_matlab_are_refused(tmp_path):
+    make_pascal(tmp_path, unpacked=True)
+    with (tmp_path / "benchmark_RELEASE/dataset/cls/2008_000002.mat").open("ab") as file:
+        file.truncate(2_000_000)
+    with pytest.raises(DataError, match=r"2008_000002\.mat has 2000000 bytes; at most 1048576 are expected"):
+        prepare("pascal", tmp_path, tmp_path / "root", workers=0)
+
+
 @pytest.mark.parametrize("archive", ["ADEChallengeData2016.zip", "VOCtrainval_11-May-2012.tar", "benchmark.tgz"])
 @pytest.mark.parametrize("damage", ["cut", "zeros", "text"])
 def test_damaged_archives_are_named(tmp_path, archive, damage):

@@ -3,7 +3,6 @@
 import gzip
 import os
 import re
-import shutil
 import stat
 import tarfile
 import zipfile
@@ -20,6 +19,9 @@ LARGEST_FILE = 128 * 2**20
 
 LARGEST_TEXT = 2 * 2**30
 """Bytes of an annotation file; COCO's have 470 MB."""
+
+LARGEST_TAR = 16 * 2**30
+"""Bytes of a tar archive whose compression is taken off; SBD's has about 1.5 GB."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,13 @@ def decompressed(archive: Path, scratch: Path) -> Path:
         scratch.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.part")
         with gzip.open(archive) as packed, temporary.open("wb") as file:
-            shutil.copyfileobj(packed, file, 2**20)
+            while file.tell() <= LARGEST_TAR and (chunk := packed.read(2**20)):
+                file.write(chunk)
+        if temporary.stat().st_size > LARGEST_TAR:
+            temporary.unlink()
+            raise DataError(
+                f"{archive}: more than {LARGEST_TAR / 1e9:.0f} GB when decompressed; not a published archive"
+            )
         temporary.replace(target)
     return target
 

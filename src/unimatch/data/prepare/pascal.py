@@ -35,6 +35,9 @@ ARCHIVES = (
 
 CLASSES = 21
 
+LARGEST_MAT = 2**20
+"""Bytes of one of SBD's files, which have some 10 KB; they are compressed, and what they expand to is bounded so."""
+
 
 def jobs(published: Published) -> list[Job]:
     """Images, the lists in ``ImageSets/Segmentation`` and VOC's own masks as they are; SBD's masks where it has none.
@@ -65,7 +68,7 @@ def sbd_mask(member: Member) -> bytes:
         DataError: it is no such file, or holds an id that is no class.
     """
     try:
-        content = scipy.io.loadmat(io.BytesIO(member.read()), variable_names=["GTcls"])
+        content = scipy.io.loadmat(io.BytesIO(member.read(LARGEST_MAT)), variable_names=["GTcls"])
         mask = np.asarray(content["GTcls"]["Segmentation"][0, 0])
     except DataError:
         raise
