@@ -208,3 +208,8 @@ def test_elsewhere_labeled_only_sees_the_same_labeled_batches(dataset):
     method, supervised = composed(f"dataset={dataset}"), composed(f"dataset={dataset}", "method=supervised")
     assert supervised.datamodule == method.datamodule
     assert composed(f"dataset={dataset}", "method=supervised", "datamodule.batch_size=3").datamodule.batch_size == 3
+
+
+def test_hydra_reads_the_name_of_a_split_as_a_number():
+    """Why ``unimatch.data.splits.find_split`` takes 116 for 1_16."""
+    assert composed("dataset=ade20k", "dataset.split=1_16").dataset.split == 116

@@ -359,7 +359,8 @@ def test_pools_of_several_roots(camvid_root, tmp_path, write_pair):
     names = [photos / "b.jpg", photos / "deep/er/a.PNG", more / "2.png", more / "0.png"]
     assert [pair.image for pair in data.unlabeled.pairs] == names
     assert len(data.labeled) == 3
-    assert [data.unlabeled.mask(i) is None for i in range(4)] == [True, True, False, True]
+    # The masks of another data set may be of other classes: pseudo labels are not compared with them.
+    assert [data.unlabeled.mask(i) for i in range(4)] == [None] * 4
     for i in range(4):
         assert data.unlabeled.image(i).shape == (16, 20, 3)
     with_rest = camvid(camvid_root, labeled=3, unlabeled=["rest", *pools])

@@ -136,7 +136,8 @@ class Selection:
             raise DataError(f"{key}.root={pool['root']}: no such folder (looked at {root.resolve()})")
         if pool.get("list") is None:
             return FilePairs((str(root / name), None) for name in find_images(root))
-        return read_list(absolute(pool["list"]), root, masks=False, allow_outside=self.allow_outside)
+        pairs = read_list(absolute(pool["list"]), root, masks=False, allow_outside=self.allow_outside)
+        return FilePairs((image, None) for image in pairs.images())  # masks of other classes are no truth
 
     def _read(self, path: Path, *, masks: bool = True) -> FilePairs:
         return read_list(path, self.root, masks=masks, allow_outside=self.allow_outside)
