@@ -60,11 +60,17 @@ def test_processes_share_the_global_batch_of_each_step(length, batch_size, proce
     single = order(length, batch_size * processes, seed=seed)
     ranks = [order(length, batch_size, seed=seed, num_replicas=processes, rank=rank) for rank in range(processes)]
     assert len({len(positions) for positions in ranks}) == 1
-    assert sum(len(positions) for positions in ranks) == len(single)
+    assert len(ranks[0]) == -(-length // processes) // batch_size * batch_size
     for step in range(len(single) // (batch_size * processes)):
         whole = single[step * batch_size * processes : (step + 1) * batch_size * processes]
         parts = [positions[step * batch_size : (step + 1) * batch_size] for positions in ranks]
         assert sorted(chain(*parts)) == sorted(whole)
+    # At most one step more, of what is left and the first of the order again.
+    more = sorted(chain(*(positions[len(single) // processes :] for positions in ranks)))
+    assert len(more) in (0, batch_size * processes)
+    if more:
+        assert set(range(length)) - set(single) <= set(more)
+        assert 0 < len(single) + len(more) - length < processes
 
 
 def test_order_is_drawn_from_seed_stream_and_epoch():

@@ -6,6 +6,7 @@ unlabelled loader have streams of their own: methods that differ in one see the 
 """
 
 from collections.abc import Iterator
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
@@ -35,7 +36,8 @@ class TrainSampler(DistributedSampler):
 
     Process ``r`` of ``W`` takes every ``W``-th key from the ``r``-th, so the global batch of a step holds the
     same samples at any number of processes with the same global batch. Positions that do not fill a global batch
-    are left out. (It is a ``DistributedSampler`` so that Lightning keeps it as it is.)
+    are left out, but where up to ``W - 1`` more would fill one, the first of the order are taken again: the published
+    runs have as many steps an epoch. (It is a ``DistributedSampler`` so that Lightning keeps it as it is.)
 
     Args:
         length: of the epoch, all processes together.
@@ -66,15 +68,15 @@ class TrainSampler(DistributedSampler):
         self.num_replicas, self.rank = num_replicas, rank
         self.epoch, self.start = start[0], start
         self.batch_size = batch_size
-        global_batch = batch_size * num_replicas
-        self.num_samples = length // global_batch * batch_size
+        self.num_samples = ceil(length / num_replicas) // batch_size * batch_size
 
     def __len__(self) -> int:
         return self.num_samples
 
     def __iter__(self) -> Iterator[SampleKey]:
         order = np.random.default_rng((self.seed, STREAMS[self.stream], self.epoch)).permutation(self.population)
-        mine = order[: self.num_samples * self.num_replicas][self.rank :: self.num_replicas]
+        # np.resize cuts the order, or starts it again.
+        mine = np.resize(order, self.num_samples * self.num_replicas)[self.rank :: self.num_replicas]
         done = self.start[1] * self.batch_size if self.epoch == self.start[0] else 0
         return iter([(self.epoch, int(position)) for position in mine[done:]])
 
