@@ -13,6 +13,7 @@ from unimatch._version import __version__
 from unimatch.data.files import FilePair
 from unimatch.data.parallel import for_each
 from unimatch.data.sources import Source
+from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import IMAGE_SUFFIXES
 from unimatch.types import IGNORE_INDEX
@@ -231,14 +232,15 @@ def write_split(
         "lists": {},
     }
     for name, (indices, more) in lists.items():
-        write_lines(folder / name, [*(candidates[i].line for i in indices), *more])
+        lines = [*(candidates[i].line for i in indices), *more]
+        replace_text(folder / name, "".join(f"{line}\n" for line in lines))
         counts = count_classes(candidates, indices, names)
         facts["lists"][name] = {
             "images": len(indices) + len(more),
             "classes": counts,
             "missing": [name for name, count in counts.items() if not count],
         }
-    write_lines(folder / FACTS, [json.dumps(facts, indent=1, ensure_ascii=False)])
+    replace_text(folder / FACTS, json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     return facts
 
 
@@ -249,14 +251,6 @@ def count_classes(candidates: Sequence[Candidate], indices: Iterable[int], names
         for c in candidates[i].classes:
             counts[c] = counts.get(c, 0) + 1
     return {names.get(c, f"id {c}"): count for c, count in counts.items()}
-
-
-def write_lines(path: Path, lines: Sequence[str]) -> None:
-    """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    temporary.replace(path)
 
 
 def pair_below(images: Path, masks: Path) -> list[FilePair]:

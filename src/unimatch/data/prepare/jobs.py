@@ -10,6 +10,7 @@ from unimatch._version import __version__
 from unimatch.data.parallel import for_each
 from unimatch.data.prepare.archives import Member
 from unimatch.data.prepare.disk import check_space
+from unimatch.disk import replace_text
 from unimatch.errors import DataError
 
 MARK = "prepared.json"
@@ -133,6 +134,4 @@ def read_mark(root: Path) -> dict[str, Any]:
 
 def write_mark(root: Path, facts: dict[str, Any]) -> None:
     """Say in the root what it was made from."""
-    temporary = root / f".{MARK}.part"
-    temporary.write_text(json.dumps({"unimatch": __version__, **facts}, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(root / MARK)
+    replace_text(root / MARK, json.dumps({"unimatch": __version__, **facts}, indent=1) + "\n")
