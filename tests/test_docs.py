@@ -48,7 +48,7 @@ def test_python_in_the_inference_page_runs(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("page", "commands"),
-    [("inference.md", {"evaluate", "predict", "run"}), ("data.md", {"run"}), ("../README.md", {"run"})],
+    [("inference.md", {"evaluate", "export", "predict", "run"}), ("data.md", {"run"}), ("../README.md", {"run"})],
 )
 def test_commands_of_a_page_name_real_settings(page, commands):
     from unimatch.command import check_overrides

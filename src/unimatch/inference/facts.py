@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from unimatch.errors import WeightsError
@@ -52,6 +53,11 @@ class ModelFacts:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"{where}: does not hold unimatch's facts of a model ({error!r})") from error
+
+
+def beside(path: Path) -> Path:
+    """Where the facts of an exported file lie: ``model.onnx.json`` for ``model.onnx``."""
+    return path.with_name(f"{path.name}.json")
 
 
 def inference_with(inference: Inference, settings: Mapping[str, Any]) -> Inference:

@@ -10,9 +10,9 @@ import torch
 from unimatch.data.catalog import distinct_colors
 from unimatch.data.datamodule import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.inference.facts import ModelFacts
+from unimatch.inference.facts import ModelFacts, beside
 from unimatch.inference.rule import Inference
-from unimatch.models.checkpoint import PREFIXES, build_model, read_checkpoint
+from unimatch.models.checkpoint import PREFIXES, build_model, checked, read_checkpoint
 from unimatch.models.networks import SegmentationModel
 from unimatch.models.weights import load_weights_file
 
@@ -21,7 +21,7 @@ def load_with_facts(path: Path, which: str = "teacher") -> tuple[SegmentationMod
     """A model in eval mode on the CPU, and what must be known of it.
 
     Args:
-        path: a checkpoint, or what ``unimatch.export`` wrote as ``.safetensors`` (its ``.json`` must lie beside it).
+        path: a checkpoint, or what ``unimatch.export`` wrote as ``.safetensors``, with its JSON file beside it.
         which: ``teacher`` or ``student`` of a checkpoint.
 
     Raises:
@@ -67,15 +67,15 @@ def load_safetensors(path: Path) -> tuple[SegmentationModel, ModelFacts]:
     Raises:
         WeightsError: a file is missing or does not fit.
     """
-    beside = path.with_suffix(".json")
+    description_file = beside(path)
     try:
-        text = beside.read_text(encoding="utf-8")
+        text = description_file.read_text(encoding="utf-8")
         description = json.loads(text)["model"]
-        model = SegmentationModel(**description)
+        model = SegmentationModel(**checked(description))
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{beside}: must describe the model in {path.name} ({error})") from error
+        raise WeightsError(f"{description_file}: must describe the model in {path.name} ({error})") from error
     load_weights_file(model, path)
-    return model.eval(), ModelFacts.from_json(text, str(beside))
+    return model.eval(), ModelFacts.from_json(text, str(description_file))
 
 
 def choose_device(device: str) -> torch.device:

@@ -1,5 +1,6 @@
 """An exported ONNX file as an engine: numpy and onnxruntime, nothing else."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,13 @@ class OnnxEngine:
     Args:
         path: written by ``python -m unimatch.export format=onnx``.
         device: ``cpu``, or ``cuda`` with onnxruntime-gpu.
-        threads: of one run; None for onnxruntime's choice.
 
     Raises:
         ConfigError: onnxruntime is missing, or cannot use the device.
         WeightsError: the file is not readable, or not one of ours.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, path: Path, device: str = "cpu") -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -40,7 +40,7 @@ class OnnxEngine:
                 raise ConfigError(f"device={device}: this onnxruntime has no CUDA; install onnxruntime-gpu")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as PyTorch; 0: all cores
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # onnxruntime raises kinds of its own
@@ -48,14 +48,18 @@ class OnnxEngine:
         text = self.session.get_modelmeta().custom_metadata_map.get(METADATA, "")
         self.facts = ModelFacts.from_json(text, str(path))
         self.num_classes = len(self.facts.classes)
+        mean, std = (np.array(value, np.float32)[:, None] for value in (self.facts.mean, self.facts.std))
+        self.tables = (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std  # by channel and pixel value
         self.batch_size = 1 if device == "cpu" else 8
         self.input = self.session.get_inputs()[0].name
 
     def logits(self, images: NDArray[Any], scale: float = 1.0) -> NDArray[np.float32]:
         """At the images' size; the model's input is resized to the nearest size it takes, the logits back."""
         if images.dtype == np.uint8:
-            mean, std = (np.array(value, np.float32).reshape(3, 1, 1) for value in (self.facts.mean, self.facts.std))
-            images = (images.astype(np.float32) / np.float32(255) - mean) / std
+            pixels = images
+            images = np.empty(pixels.shape, np.float32)
+            for channel, table in enumerate(self.tables):
+                images[:, channel] = table[pixels[:, channel]]
         height, width = images.shape[-2:]
         multiple = self.facts.size_multiple
         fitting = nearest_multiple(height * scale, multiple), nearest_multiple(width * scale, multiple)
@@ -83,7 +87,12 @@ class OnnxEngine:
 
     def labels(self, scores: NDArray[np.float32]) -> MaskArray:
         """The highest scores' ids."""
-        return scores.argmax(1).astype(np.uint8)
+        best = scores[:, 0].copy()
+        labels = np.zeros(best.shape, np.uint8)
+        for i in range(1, scores.shape[1]):  # class by class: argmax would jump through memory
+            np.copyto(labels, np.uint8(i), where=scores[:, i] > best)
+            np.maximum(best, scores[:, i], out=best)
+        return labels
 
     def confidence(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
         """The highest probabilities."""

@@ -53,7 +53,7 @@ class DINOv2ViT(VisionTransformer):
         """(B, h, w, D) patches -> (B, prefix + h w, D) tokens."""
         grid = (x.shape[1], x.shape[2])
         prefix = [token for token in (self.cls_token, self.reg_token) if token is not None]
-        tokens = [token.expand(len(x), -1, -1) for token in prefix]
+        tokens = [token.expand(x.shape[0], -1, -1) for token in prefix]
         before = 0 if self.no_embed_class else self.num_prefix_tokens  # entries of the table that are no patch's
         table = self.pos_embed[:, before:].unflatten(1, self.patch_embed.grid_size)
         patches = x.flatten(1, 2) + resize_positions(table, grid).flatten(1, 2)

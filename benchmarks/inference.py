@@ -1,0 +1,103 @@
+"""Images per second of ``unimatch.predict`` on the CPU, against a plain loop, in one process and by turns.
+
+The plain loop is what one writes first: open with Pillow, one forward pass, argmax, save with Pillow. ``predict``
+runs with the checkpoint and with the ONNX file exported from it. All write the same masks and nothing else.
+
+    OMP_NUM_THREADS=1 python benchmarks/inference.py best.ckpt photos
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from unimatch.images import read_mask
+from unimatch.inference.exporting import export_onnx
+from unimatch.inference.inputs import Photo, find_photos
+from unimatch.inference.loading import load_with_facts
+from unimatch.inference.outputs import Writer, flat_palette
+from unimatch.inference.pipeline import Pipeline
+from unimatch.inference.predictor import Predictor
+from unimatch.inference.whole_image import whole_image_logits
+
+
+def plain_loop(checkpoint: Path, photos: list[Photo]) -> Callable[[Path], None]:
+    """What one writes first."""
+    model, facts = load_with_facts(checkpoint)
+    mean, std = (np.array(value, np.float32) for value in (facts.mean, facts.std))
+
+    def run(output: Path) -> None:
+        (output / "masks").mkdir()
+        for photo in photos:
+            image = np.asarray(Image.open(photo.path).convert("RGB"), np.float32) / 255
+            pixels = torch.from_numpy((image - mean) / std).permute(2, 0, 1)[None].contiguous()
+            with torch.no_grad():
+                mask = whole_image_logits(model, pixels).argmax(1)[0].numpy().astype(np.uint8)
+            picture = Image.fromarray(mask)
+            picture.putpalette(flat_palette(facts))
+            picture.save(output / "masks" / f"{photo.name}.png")
+
+    return run
+
+
+def pipeline(path: Path, photos: list[Photo]) -> Callable[[Path], None]:
+    """What ``unimatch.predict`` does, without its progress bar."""
+    predictor = Predictor(path, device="cpu")
+
+    def run(output: Path) -> None:
+        Pipeline(predictor, Writer(output, predictor.facts, []), batch_size=predictor.batch_size).run(photos)
+
+    return run
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="Images per second of predict on the CPU against a plain loop.")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("photos", help="a folder or pattern, as for unimatch.predict")
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    photos = list(find_photos(options.photos)[1])[: options.images]
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder) / "model.onnx"
+        export_onnx(exported, *load_with_facts(options.checkpoint), "float32")
+        ways = {
+            "plain loop": plain_loop(options.checkpoint, photos),
+            "predict, checkpoint": pipeline(options.checkpoint, photos),
+            "predict, ONNX": pipeline(exported, photos),
+        }
+        wall: dict[str, list[float]] = {name: [] for name in ways}
+        cpu: dict[str, list[float]] = {name: [] for name in ways}
+        for i in range(options.rounds + 1):  # the first one warms up
+            for name, run in ways.items():
+                output = Path(folder) / f"{i} {name}"
+                output.mkdir()
+                started, used = time.perf_counter(), time.process_time()
+                run(output)
+                wall[name].append(time.perf_counter() - started)
+                cpu[name].append(time.process_time() - used)
+        masks = {
+            name: [read_mask(Path(folder) / f"0 {name}" / "masks" / f"{photo.name}.png") for photo in photos]
+            for name in ways
+        }
+    print(f"{len(photos)} images, {options.rounds} rounds by turns, {torch.get_num_threads()} thread(s) of PyTorch")
+    for name in ways:
+        ratios = [plain / own for plain, own in zip(wall["plain loop"][1:], wall[name][1:], strict=True)]
+        equal = [np.mean(a == b) for a, b in zip(masks["plain loop"], masks[name], strict=True)]
+        print(
+            f"{name:<20} {len(photos) / statistics.median(wall[name][1:]):6.2f} images/s (median), "
+            f"{1000 * statistics.median(cpu[name][1:]) / len(photos):6.1f} ms of CPU time an image, "
+            f"{statistics.median(ratios):.2f} x the plain loop ({min(ratios):.2f} to {max(ratios):.2f}), "
+            f"{100 * np.mean(equal):.4f}% of its pixels"
+        )
+
+
+if __name__ == "__main__":
+    main()

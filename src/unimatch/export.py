@@ -1,0 +1,74 @@
+"""``python -m unimatch.export``: write a trained model for use elsewhere."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+from unimatch.command import command
+from unimatch.errors import ConfigError
+from unimatch.images import ImageArray
+from unimatch.inference.exporting import EXPORTERS, PRECISIONS, SUFFIXES, Agreement, compare, describe
+from unimatch.inference.facts import ModelFacts, beside
+from unimatch.inference.inputs import find_photos
+from unimatch.inference.loading import load_with_facts
+from unimatch.inference.predictor import Predictor
+from unimatch.inference.torch_engine import TorchEngine
+from unimatch.models.networks import SegmentationModel
+
+NOISE_SIZES = ((64, 96), (101, 77), (150, 200))
+
+
+def export(config: DictConfig) -> Agreement | None:
+    """Export as the configuration says.
+
+    Args:
+        config: ``conf/export.yaml``, composed.
+
+    Returns:
+        How far the result agrees with the original, where that was asked for.
+    """
+    path = Path(config.output).expanduser()
+    by_suffix = {suffix: name for name, suffix in SUFFIXES.items()}
+    format_name = config.format or by_suffix.get(path.suffix)
+    if format_name not in EXPORTERS or SUFFIXES[format_name] != path.suffix:
+        expected = ", ".join(f"format={name} with a file *{suffix}" for name, suffix in SUFFIXES.items())
+        raise ConfigError(f"format={config.format} output={path}: choose {expected}")
+    if config.precision not in PRECISIONS:
+        raise ConfigError(f"precision={config.precision}: must be one of {', '.join(PRECISIONS)}")
+    images = sample_images(config.images) if config.verify else []
+    model, facts = load_with_facts(Path(config.checkpoint).expanduser(), config.model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    EXPORTERS[format_name](path, model, facts, config.precision)
+    print(f"{path}: {format_name}, {config.precision}, {path.stat().st_size / 1e6:.1f} MB; {beside(path)}")
+    if not config.verify:
+        return None
+    agreement = compare(TorchEngine(model), open_exported(path, facts), images)
+    print(describe(agreement))
+    return agreement
+
+
+def sample_images(source: str | None) -> list[ImageArray]:
+    """Images to compare on."""
+    if source is not None:
+        return [photo.load() for photo in find_photos(source)[1]]
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in NOISE_SIZES]
+
+
+def open_exported(path: Path, facts: ModelFacts) -> Any:
+    """An engine that runs what has just been written."""
+    if path.suffix != ".pt2":
+        return Predictor(path, device="cpu").engine
+    program: Any = torch.export.load(path).module()  # our own file: such programs are not to be taken from strangers
+    program.num_classes, program.size_multiple = len(facts.classes), facts.size_multiple
+    model: SegmentationModel = program
+    return TorchEngine(model)
+
+
+main = command("export")(export)
+
+if __name__ == "__main__":
+    main()
