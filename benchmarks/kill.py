@@ -1,6 +1,7 @@
 """Kills a training again and again at random moments, resumes it each time, and compares its end with another's.
 
-Weights, optimiser, evaluations and logged rows must be those of an uninterrupted training, bit for bit.
+Weights, optimiser, evaluations and logged rows must be those of an uninterrupted training, bit for bit, and no kill may
+lose more steps than lie between two checkpoints (``checkpoint.every_n_steps``, here 1).
 
     python benchmarks/kill.py --kills 20
     python benchmarks/kill.py --kills 10 trainer=cpu trainer.devices=2
@@ -50,6 +51,12 @@ def step_of(run_dir: Path) -> int:
     """The step that training would continue from."""
     path = newest_checkpoint(run_dir / "checkpoints")
     return -1 if path is None else int(read_checkpoint(path)["global_step"])
+
+
+def trained(run_dir: Path) -> int:
+    """Steps of which the log tells, whether or not a checkpoint holds them."""
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        return max((int(row["step"]) + 1 for row in csv.DictReader(file) if row["train/loss"]), default=0)
 
 
 def members(group: int) -> list[int]:
@@ -130,7 +137,7 @@ def main() -> int:
         return status
     expected = content(folder / "whole")
 
-    kills, finished, reached, left_behind = 0, 0, -1, 0
+    kills, finished, reached, left_behind, most_lost = 0, 0, -1, 0, 0
     run_dir = folder / "killed0"
     while kills < options.kills:
         process = start(run_dir, overrides, folder / "killed.txt")
@@ -143,7 +150,9 @@ def main() -> int:
             left_behind += len(members(process.pid))
             assert step_of(run_dir) >= reached, "a checkpoint was lost"
             reached = step_of(run_dir)
-            print(f"kill {kills}: at step {reached}", flush=True)
+            lost = max(0, trained(run_dir) - reached)
+            most_lost = max(most_lost, lost)
+            print(f"kill {kills}: at step {reached}, {lost} lost", flush=True)
         else:
             assert process.returncode == 0, (folder / "killed.txt").read_text()[-3000:]
             differing = [key for key, value in expected.items() if not equal(content(run_dir)[key], value)]
@@ -156,8 +165,9 @@ def main() -> int:
     differing = [key for key, value in expected.items() if not equal(content(run_dir)[key], value)]
     segments = [name for name in os.listdir("/dev/shm") if name.startswith("torch_")]  # noqa: PTH208
     print(f"{kills} kills of {finished + 1} training(s); the last one's differences: {differing or 'none'}")
+    print(f"most steps lost by a kill: {most_lost}")
     print(f"processes left behind: {left_behind}; shared-memory segments: {len(segments)}; files in {folder}")
-    return 1 if differing or left_behind else 0
+    return 1 if differing or left_behind or most_lost > 1 else 0
 
 
 if __name__ == "__main__":
