@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from unimatch.types import UNKNOWN_TRUTH
 
 def to_tensor(image: NDArray[np.uint8]) -> Tensor:
     """(H, W, 3) array -> (3, H, W) uint8 tensor."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    planes = np.empty((image.shape[2], *image.shape[:2]), np.uint8)
+    cv2.split(image, list(planes))
+    return torch.from_numpy(planes)
 
 
 @dataclass(frozen=True)
