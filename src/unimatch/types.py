@@ -43,8 +43,9 @@ class UnlabeledBatch(TypedDict):
     """(B, 3, H, W) float, normalised: the strong view ``s2``, before CutMix, for methods with two."""
     valid: Tensor
     """(B, H, W) bool, False where the crop padded the image."""
-    box1: Tensor
-    """(B, 4) int64, CutMix box of ``s1`` as (top, left, bottom, right); empty (zeros) for no box."""
+    box1: NotRequired[Tensor]
+    """(B, 4) int64, CutMix box of ``s1`` as (top, left, bottom, right); empty (zeros) for no box. Data without CutMix
+    has no such field."""
     box2: NotRequired[Tensor]
     """(B, 4) int64, the same for ``s2``."""
     truth: Tensor

@@ -153,3 +153,10 @@ def test_a_second_batch_is_pasted_from_image_by_image(drawn):
             for column in range(width):
                 inside = top <= row < bottom and left <= column < right
                 assert torch.equal(mixed[i, :, row, column], (other if inside else own)[i, :, row, column])
+
+
+def test_without_boxes_nothing_is_pasted_whatever_the_shapes():
+    images, labels = torch.rand(3, 3, 4, 4), torch.arange(3)
+    mixed = cutmix(None, images, labels, partner=(images.flip(0), labels.flip(0)))
+    assert torch.equal(mixed[0], images)
+    assert torch.equal(mixed[1], labels)

@@ -397,3 +397,50 @@ def test_a_partner_is_a_second_unlabeled_batch_in_another_order(scenes):
     assert own != other
     assert with_partner[0]["partner"]["weak"].shape == with_partner[0]["unlabeled"]["weak"].shape
     assert module.on_after_batch_transfer(with_partner[0], 0)["partner"]["weak"].dtype == torch.float32
+
+
+def test_a_batch_has_several_times_as_many_unlabeled_images(scenes):
+    module = make_module(scenes, batch_size=2, unlabeled_ratio=3, uses_unlabeled=True)
+    batches = training_batches(module, epochs=2)
+    assert len(batches) == 2 * (17 // 6)
+    assert {len(batch["labeled"]["index"]) for batch in batches} == {2}
+    for epoch in (batches[:2], batches[2:]):
+        unlabeled = torch.cat([batch["unlabeled"]["index"] for batch in epoch]).tolist()
+        assert len(set(unlabeled)) == len(unlabeled) == 12
+
+
+def test_the_labeled_batches_of_a_labeled_only_method_are_the_same_at_any_ratio(scenes):
+    options = {"batch_size": 2, "unlabeled_ratio": 3}
+    both = training_batches(make_module(scenes, **options, uses_unlabeled=True))
+    alone = training_batches(make_module(scenes, **options, uses_unlabeled=False))
+    assert len(alone) - len(both) in (0, 1)  # where the unlabelled list ends inside a step
+    for one, other in zip(both, alone, strict=False):
+        assert_same(one["labeled"], other["labeled"])
+
+
+def test_processes_share_the_batches_of_one_at_a_ratio(scenes):
+    single = training_batches(make_module(scenes, batch_size=2, unlabeled_ratio=3, uses_unlabeled=True))
+    ranks = [
+        training_batches(make_module(scenes, batch_size=1, unlabeled_ratio=3, uses_unlabeled=True, world=2, rank=rank))
+        for rank in range(2)
+    ]
+    for step, whole in enumerate(single):
+        for part, image in (("labeled", "image"), ("unlabeled", "weak")):
+            shared = [view.numpy().tobytes() for rank in ranks for view in rank[step][part][image]]
+            assert sorted(shared) == sorted(view.numpy().tobytes() for view in whole[part][image])
+
+
+def test_a_resumed_epoch_goes_on_with_the_next_batch_at_a_ratio(scenes):
+    options = {"batch_size": 2, "unlabeled_ratio": 3, "uses_unlabeled": True}
+    whole = training_batches(make_module(scenes, **options))
+    resumed = make_module(scenes, **options)
+    resumed.trainer.lightning_module.start = (0, 1)
+    assert_same_batches(training_batches(resumed), whole[1:])
+
+
+def test_a_ratio_that_no_epoch_fills_is_refused(scenes):
+    module = make_module(scenes, batch_size=2, unlabeled_ratio=9, uses_unlabeled=True)
+    with pytest.raises(ConfigError, match=r"batch_size=2, unlabeled_ratio=9: an epoch of 17 images"):
+        module.setup("fit")
+    with pytest.raises(ConfigError, match=r"datamodule\.unlabeled_ratio=0: must be at least 1"):
+        make_module(scenes, unlabeled_ratio=0)

@@ -1,21 +1,25 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unimatch import ConfigError, SegmentationModel, Supervised
-from unimatch.methods.optim import adamw, poly_factor, poly_schedule
+from unimatch.methods.optim import build_optimizer, build_schedule, cosine_factor, parameter_groups, poly_factor
 
 
 def optimizer(model=None, **options):
     model = model or SegmentationModel("tiny", 3)
-    return adamw(model, **{"learning_rate": 1e-3, "decoder_multiplier": 40.0, "weight_decay": 0.01, **options})
+    rates = {"learning_rate": 1e-3, "decoder_multiplier": 40.0, **options}
+    weight_decay, name = rates.pop("weight_decay", 0.01), rates.pop("name", "adamw")
+    return build_optimizer(name, parameter_groups(model, **rates), weight_decay=weight_decay)
 
 
 def test_rates_over_ten_steps_are_those_set_after_the_step_before():
     total, lr0, multiplier = 10, 2e-3, 5.0
     adam = optimizer(learning_rate=lr0, decoder_multiplier=multiplier)
-    schedule = poly_schedule(adam, total)
+    schedule = build_schedule("poly", adam, total)
     used = []
     for _ in range(total):
         used.append([group["lr"] for group in adam.param_groups])
@@ -117,3 +121,53 @@ def test_what_is_frozen_is_left_out():
     (group,) = optimizer(model).param_groups
     assert group["name"] == "decoder"
     assert {id(parameter) for parameter in group["params"]} == {id(p) for p in model.decoder.parameters()}
+
+
+def test_cosine_rates_end_at_seven_sixteenths_of_a_turn():
+    total = 8
+    sgd = optimizer(learning_rate=0.03, decoder_multiplier=1.0, name="sgd")
+    schedule = build_schedule("cosine", sgd, total)
+    used = []
+    for _ in range(total):
+        used.append([group["lr"] for group in sgd.param_groups])
+        sgd.step()
+        schedule.step()
+    expected = [0.03 * math.cos(7 * math.pi * it / (16 * total)) for it in range(total)]
+    assert used == [pytest.approx([rate, rate], rel=1e-12) for rate in expected]
+    assert cosine_factor(total + 5, total) == pytest.approx(math.cos(7 * math.pi / 16))
+
+
+def test_sgd_steps_by_nesterovs_rule():
+    model = torch.nn.Module()
+    model.encoder, model.rest = torch.nn.Linear(2, 1), torch.nn.Linear(1, 1)
+    sgd = optimizer(model, learning_rate=0.1, decoder_multiplier=1.0, weight_decay=0.5, name="sgd")
+    weight = model.encoder.weight
+    expected, velocity = weight.detach().clone(), 0.0
+    for gradient in (1.0, -2.0, 0.5):
+        weight.grad = torch.full_like(weight, gradient)
+        sgd.step()
+        pull = gradient + 0.5 * expected
+        velocity = 0.9 * velocity + pull
+        expected = expected - 0.1 * (pull + 0.9 * velocity)
+        torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_norms_and_biases_can_be_left_undecayed():
+    model = SegmentationModel("tiny", 3)
+    groups = optimizer(model, decay_norms=False, weight_decay=0.5).param_groups
+    assert [group["name"] for group in groups] == ["encoder", "encoder_undecayed", "decoder", "decoder_undecayed"]
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0, 0.5, 0.0]
+    assert [group["lr"] for group in groups] == pytest.approx([1e-3, 1e-3, 4e-2, 4e-2])
+    listed = {id(parameter): group["name"] for group in groups for parameter in group["params"]}
+    assert len(listed) == len(list(model.parameters()))
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert listed[id(module.weight)].endswith("undecayed")
+        if isinstance(module, torch.nn.Conv2d):
+            assert not listed[id(module.weight)].endswith("undecayed")
+
+
+@pytest.mark.parametrize("key", ["optimizer", "schedule"])
+def test_an_unknown_optimizer_or_schedule_is_refused(key):
+    with pytest.raises(ConfigError, match=rf"method\.{key}=lion: must be one of"):
+        Supervised(SegmentationModel("tiny", 3), **{key: "lion"})

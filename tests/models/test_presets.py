@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from unimatch.errors import ConfigError
-from unimatch.methods.optim import adamw
+from unimatch.methods.optim import build_optimizer, parameter_groups
 from unimatch.methods.teacher import Teacher
 from unimatch.models import PRESETS, SegmentationModel, build_encoder
 from unimatch.models.presets import decoder_widths, token_blocks
@@ -179,7 +179,8 @@ def test_a_frozen_encoder_learns_nothing_and_the_decoder_learns(name):
     assert not any(module.training for module in model.encoder.modules())
     assert all(module.training for module in model.decoder.modules())
     before = copy.deepcopy(model.state_dict())
-    optimizer = adamw(model, learning_rate=0.1, decoder_multiplier=1, weight_decay=0.5)
+    groups = parameter_groups(model, learning_rate=0.1, decoder_multiplier=1)
+    optimizer = build_optimizer("adamw", groups, weight_decay=0.5)
     assert [group["name"] for group in optimizer.param_groups] == ["decoder"]
     model(images(model)).square().mean().backward()
     assert all(parameter.grad is None for parameter in model.encoder.parameters())

@@ -54,22 +54,24 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
     return (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
 
 
-def cutmix(boxes: Tensor, *tensors: Tensor, partner: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
+def cutmix(boxes: Tensor | None, *tensors: Tensor, partner: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
     """Paste into each image's box the same pixels of its partner.
 
     Args:
-        boxes: (B, 4) int64, one box per image.
+        boxes: (B, 4) int64, one box per image; None for data without CutMix, whose tensors need no H and W.
         *tensors: each (B, ..., H, W): images, pseudo labels, confidences, valid masks. All get the same boxes,
             and all sources are the values before any pasting.
         partner: tensors of the same shapes to paste from; None for the batch in reverse order.
 
     Returns:
-        New tensors of the same shapes; the inputs are unchanged.
+        New tensors of the same shapes; the inputs are unchanged (and returned, where there are no boxes).
 
     >>> a = torch.arange(2).repeat_interleave(4).view(2, 2, 2)
     >>> cutmix(torch.tensor([[0, 0, 1, 2], [0, 0, 0, 0]]), a)[0].tolist()
     [[[1, 1], [0, 0]], [[1, 1], [1, 1]]]
     """
+    if boxes is None:
+        return tensors
     inside = box_mask(boxes, *tensors[0].shape[-2:])  # (B, H, W)
     sources = [tensor.flip(0) for tensor in tensors] if partner is None else partner
     mixed = []

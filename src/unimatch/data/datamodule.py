@@ -5,6 +5,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from math import ceil
 from typing import Any
 
 import cv2
@@ -44,8 +45,9 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     """Loaders of labelled and unlabelled images for any method, and of validation and test images.
 
     A training batch is ``{"labeled": ..., "unlabeled": ...}`` (:class:`unimatch.types.TrainBatch`), with ``batch_size``
-    images of each per process. The labelled list is repeated, whole and then cut, to the length of the unlabelled one;
-    an epoch is one pass over the unlabelled list. (Where there are more labelled than unlabelled images, each epoch
+    labelled images and ``unlabeled_ratio`` times as many unlabelled ones per process. An epoch is one pass over the
+    unlabelled list; the labelled list is repeated, whole and then cut, to the length of the unlabelled one, or to that
+    divided by the ratio. (Where there are more labelled than unlabelled images, each epoch
     draws others of them, so that none is left out for good.) Methods whose ``uses_unlabeled`` is False get labelled
     batches only: the same ones in the same order, as long as the unlabelled list is the longer one. Methods whose
     ``uses_partner`` is True get a second unlabelled batch, ``"partner"``: the same list in an order of its own.
@@ -56,7 +58,8 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         crop_multiple: the crop is rounded to the nearest multiple of this, an encoder's ``size_multiple``.
         scale: lowest and highest factor by which an image's long side is resized before the crop.
         flip: probability of a horizontal flip.
-        batch_size: labelled images, and as many unlabelled ones, per process and step.
+        batch_size: labelled images per process and step.
+        unlabeled_ratio: unlabelled images for each labelled one of a step; FixMatch has 7 for classification.
         labeled_length: length the labelled list is repeated to, if it is shorter, when no unlabelled images are
             used; None for that of the longer one of the two lists.
         labeled_strong: also augments labelled images strongly (for a labelled-only baseline).
@@ -79,6 +82,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         scale: Sequence[float] = (0.5, 2.0),
         flip: float = 0.5,
         batch_size: int = 4,
+        unlabeled_ratio: int = 1,
         labeled_length: int | None = None,
         labeled_strong: bool = False,
         cutmix: float = 0.5,
@@ -92,6 +96,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         for key, number, lowest in (
             ("crop", crop, 1),
             ("batch_size", batch_size, 1),
+            ("unlabeled_ratio", unlabeled_ratio, 1),
             ("workers", workers, 0),
         ):
             if number < lowest:
@@ -102,6 +107,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         self.data = data
         self.crop = nearest_multiple(crop, crop_multiple)
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self.unlabeled_ratio = unlabeled_ratio
         self.labeled_length = labeled_length
         strong = strong or StrongAugmentation()
         limits = (float(scale[0]), float(scale[1]))
@@ -124,27 +130,31 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     @property
     def epoch_length(self) -> int:
-        """Images of each loader in one epoch, all processes together, before the last partial batch is dropped."""
+        """Labelled images in one epoch, all processes together, before the last partial batch is dropped."""
+        as_unlabeled = ceil(len(self.data.unlabeled) / self.unlabeled_ratio)
         if self.uses_unlabeled:
-            return len(self.data.unlabeled)
-        return max(self.labeled_length or len(self.data.unlabeled), len(self.data.labeled))
+            return as_unlabeled
+        return max(self.labeled_length or as_unlabeled, len(self.data.labeled))
 
     def setup(self, stage: str) -> None:
         """Check the data once, before the long work starts."""
         if stage == "fit" and not self._verified:
             verify(self.data, needs_unlabeled=self.uses_unlabeled)
             world = self._world()[0]
-            if self.epoch_length < self.batch_size * world:
+            ratio = self.unlabeled_ratio if self.uses_unlabeled else 1
+            images = len(self.data.unlabeled) if self.uses_unlabeled else self.epoch_length
+            if images < self.batch_size * ratio * world:
                 raise ConfigError(
-                    f"datamodule.batch_size={self.batch_size}: an epoch of {self.epoch_length} images does not fill "
-                    f"one batch on {world} process(es); lower it"
+                    f"datamodule.batch_size={self.batch_size}"
+                    + f", unlabeled_ratio={ratio}" * (ratio > 1)
+                    + f": an epoch of {images} images does not fill one batch on {world} process(es); lower it"
                 )
             if len(self.data.val) < world:
                 raise ConfigError(f"{len(self.data.val)} validation images cannot be shared by {world} processes")
             self._verified = True
 
     def train_dataloader(self) -> CombinedLoader:
-        """Labelled and unlabelled loaders side by side, of equal length."""
+        """Labelled and unlabelled loaders side by side; the shorter one, the unlabelled, ends the epoch."""
         loaders: dict[str, DataLoader] = {
             "labeled": self._train_loader(LabeledDataset(self.data.labeled, self.labeled_view, self.seed), "labeled")
         }
@@ -212,9 +222,11 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     def _train_loader(self, dataset: LabeledDataset | UnlabeledDataset, stream: Stream) -> DataLoader:
         world, rank = self._world()
+        labeled = stream == "labeled"
+        batch_size = self.batch_size if labeled else self.batch_size * self.unlabeled_ratio
         sampler = TrainSampler(
-            self.epoch_length,
-            self.batch_size,
+            self.epoch_length if labeled else len(dataset.source),
+            batch_size,
             seed=self.seed,
             stream=stream,
             population=len(dataset.source),
@@ -224,7 +236,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         )
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=batch_size,
             sampler=sampler,
             drop_last=True,
             num_workers=self.workers,

@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from unimatch.errors import ConfigError
 from unimatch.inference.rule import Inference
 from unimatch.inference.torch_engine import TorchEngine
 from unimatch.methods.losses import build_criterion
-from unimatch.methods.optim import adamw, poly_schedule
+from unimatch.methods.optim import FACTORS, OPTIMIZERS, build_optimizer, build_schedule, parameter_groups
 from unimatch.methods.teacher import Teacher
 from unimatch.metrics import PseudoLabelQuality, Scores, confusion_metric, scores
 from unimatch.models.networks import SegmentationModel
@@ -71,9 +70,12 @@ class Method(lightning.LightningModule, ABC):
         model: the student; the teacher starts as its copy.
         learning_rate: of the encoder.
         decoder_multiplier: the rest learns at ``learning_rate`` times this.
-        weight_decay: of AdamW, on every parameter.
+        optimizer: ``adamw``, the paper's, or ``sgd`` with Nesterov momentum 0.9, FixMatch's for classification.
+        schedule: of the learning rates over the whole run: ``poly``, the paper's, or ``cosine``, FixMatch's.
+        weight_decay: on every parameter.
+        decay_norms: False for no weight decay on norms and biases.
         layer_decay: below 1, the encoder's layers learn the more slowly the nearer they are to the image
-            (:func:`unimatch.methods.optim.adamw`).
+            (:func:`unimatch.methods.optim.parameter_groups`).
         ema_decay: the teacher's largest decay. Short runs want less than the published 0.996: the teacher lags by
             about ``1 / (1 - ema_decay)`` steps.
         criterion: of the labelled images: ``ce``, cross-entropy, or ``ohem``, online hard example mining.
@@ -98,7 +100,10 @@ class Method(lightning.LightningModule, ABC):
         *,
         learning_rate: float = 5e-6,
         decoder_multiplier: float = 40.0,
+        optimizer: Literal["adamw", "sgd"] = "adamw",
+        schedule: Literal["poly", "cosine"] = "poly",
         weight_decay: float = 0.01,
+        decay_norms: bool = True,
         layer_decay: float = 1.0,
         ema_decay: float = 0.996,
         criterion: Literal["ce", "ohem"] = "ce",
@@ -111,6 +116,9 @@ class Method(lightning.LightningModule, ABC):
         super().__init__()
         if learning_rate <= 0:
             raise ConfigError(f"method.learning_rate={learning_rate}: must be above 0")
+        for key, name, names in (("optimizer", optimizer, OPTIMIZERS), ("schedule", schedule, FACTORS)):
+            if name not in names:
+                raise ConfigError(f"method.{key}={name}: must be one of {', '.join(names)}")
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"method.layer_decay={layer_decay}: must be above 0 and at most 1")
         if not 0 <= ema_decay < 1:
@@ -118,7 +126,8 @@ class Method(lightning.LightningModule, ABC):
         self.student: SegmentationModel = model
         self.teacher: Teacher[SegmentationModel] = Teacher(model, ema_decay)
         self.learning_rate, self.decoder_multiplier = learning_rate, decoder_multiplier
-        self.weight_decay, self.layer_decay = weight_decay, layer_decay
+        self.optimizer, self.schedule = optimizer, schedule
+        self.weight_decay, self.decay_norms, self.layer_decay = weight_decay, decay_norms, layer_decay
         self.criterion = build_criterion(criterion, ohem_threshold=ohem_threshold, ohem_min_kept=ohem_min_kept)
         self.freeze_batch_statistics = freeze_batch_statistics
         self.seed = seed
@@ -194,7 +203,7 @@ class Method(lightning.LightningModule, ABC):
             )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with two learning rates and poly decay over the whole run.
+        """The optimiser with its two learning rates, and their decay over the whole run.
 
         Raises:
             ConfigError: the trainer has neither ``max_epochs`` nor ``max_steps``.
@@ -202,14 +211,15 @@ class Method(lightning.LightningModule, ABC):
         total = self.trainer.estimated_stepping_batches
         if total == float("inf") or total < 1:
             raise ConfigError("the length of training is not set: give trainer.max_epochs or trainer.max_steps")
-        optimizer: Optimizer = adamw(
+        groups = parameter_groups(
             self.student,
             learning_rate=self.learning_rate,
             decoder_multiplier=self.decoder_multiplier,
-            weight_decay=self.weight_decay,
             layer_decay=self.layer_decay,
+            decay_norms=self.decay_norms,
         )
-        scheduler = poly_schedule(optimizer, int(total))
+        optimizer = build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay)
+        scheduler = build_schedule(self.schedule, optimizer, int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def train(self, mode: bool = True) -> "Method":

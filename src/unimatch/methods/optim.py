@@ -1,38 +1,41 @@
 """The optimiser and its schedule.
 
-Source: UniMatch V2, section 4.1 and the published logs.
+Source: UniMatch V2, section 4.1 and the published logs; for classification FixMatch, arXiv 2001.07685.
 """
 
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from unimatch.models.encoders import Encoder
 
 
-def adamw(
+def parameter_groups(
     model: nn.Module,
     *,
     learning_rate: float,
     decoder_multiplier: float,
-    weight_decay: float,
     layer_decay: float = 1.0,
-) -> AdamW:
-    """AdamW with one learning rate for ``model.encoder`` and a multiple of it for the rest.
+    decay_norms: bool = True,
+) -> list[dict[str, Any]]:
+    """One learning rate for ``model.encoder`` and a multiple of it for the rest.
 
-    Weight decay applies to everything, LayerNorms and biases included, as in the published runs. Parameters that do
-    not require gradients (a frozen encoder's) are left out.
+    Parameters that do not require gradients (a frozen encoder's) are left out.
 
     Args:
         model: with an ``encoder``.
         learning_rate: of the encoder.
         decoder_multiplier: the rest learns at ``learning_rate`` times this.
-        weight_decay: of AdamW.
         layer_decay: below 1, the encoder's layer ``l`` of ``n`` (0 is the stem) learns at ``learning_rate *
             layer_decay ** (n - 1 - l)``: the deepest layer at the full rate, the stem slowest. Each layer is a group of
             its own then, ``encoder_00`` and so on.
+        decay_norms: if False, what has at most one dimension (norms and biases) is in groups of its own, without weight
+            decay, ``encoder_undecayed`` and so on.
 
     Raises:
         ConfigError: layers of this encoder are not numbered.
@@ -54,7 +57,37 @@ def adamw(
             rate = learning_rate * layer_decay ** (last - layer)
             groups.append({"name": f"encoder_{layer:02d}", "params": members, "lr": rate})
     groups.append({"name": "decoder", "params": rest, "lr": learning_rate * decoder_multiplier})
-    return AdamW([group for group in groups if group["params"]], betas=(0.9, 0.999), weight_decay=weight_decay)
+    if not decay_norms:
+        groups = [part for group in groups for part in split_by_dimensions(group)]
+    return [group for group in groups if group["params"]]
+
+
+def split_by_dimensions(group: dict[str, Any]) -> list[dict[str, Any]]:
+    """A group as two: weights of several dimensions, and the others without weight decay."""
+    weights = [parameter for parameter in group["params"] if parameter.dim() > 1]
+    others = [parameter for parameter in group["params"] if parameter.dim() <= 1]
+    undecayed = {**group, "name": f"{group['name']}_undecayed", "params": others, "weight_decay": 0.0}
+    return [{**group, "params": weights}, undecayed]
+
+
+def build_optimizer(name: str, groups: list[dict[str, Any]], *, weight_decay: float) -> Optimizer:
+    """``adamw``, or ``sgd`` with Nesterov momentum 0.9.
+
+    Weight decay applies to everything, LayerNorms and biases included, as in the paper's runs, but to groups that say
+    otherwise. The settings of SGD are FixMatch's (arXiv 2001.07685, section 4 and table 4).
+
+    Args:
+        name: of :data:`OPTIMIZERS`.
+        groups: of :func:`parameter_groups`.
+        weight_decay: of groups that have none of their own.
+    """
+    return OPTIMIZERS[name](groups, weight_decay=weight_decay)
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "adamw": partial(AdamW, betas=(0.9, 0.999)),
+    "sgd": partial(SGD, momentum=0.9, nesterov=True),
+}
 
 
 def poly_factor(step: int, total_steps: int, power: float = 0.9) -> float:
@@ -69,6 +102,27 @@ def poly_factor(step: int, total_steps: int, power: float = 0.9) -> float:
     return (1 - min(max(step - 1, 0), total_steps) / total_steps) ** power
 
 
-def poly_schedule(optimizer: Optimizer, total_steps: int) -> LambdaLR:
-    """A scheduler, stepped once per optimizer step, that applies :func:`poly_factor` to every group."""
-    return LambdaLR(optimizer, lambda step: poly_factor(step, total_steps))
+def cosine_factor(step: int, total_steps: int) -> float:
+    """The factor of the learning rate during step ``step`` (0 for the first): ``cos(7 pi step / (16 total))``.
+
+    It ends at ``cos(7 pi / 16)``, 0.195. Source: FixMatch, arXiv 2001.07685, section 2.3.
+
+    >>> [round(cosine_factor(step, 4), 3) for step in range(5)]
+    [1.0, 0.942, 0.773, 0.514, 0.195]
+    """
+    return math.cos(7 * math.pi * min(step, total_steps) / (16 * total_steps))
+
+
+FACTORS = {"poly": poly_factor, "cosine": cosine_factor}
+
+
+def build_schedule(name: str, optimizer: Optimizer, total_steps: int) -> LambdaLR:
+    """A scheduler, stepped once per optimizer step, that applies a factor to every group.
+
+    Args:
+        name: ``poly``, the paper's (:func:`poly_factor`), or ``cosine``, FixMatch's (:func:`cosine_factor`).
+        optimizer: whose rates.
+        total_steps: the length of training.
+    """
+    factor = FACTORS[name]
+    return LambdaLR(optimizer, lambda step: factor(step, total_steps))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unimatch.augment.cutmix import cutmix
 from unimatch.errors import ConfigError
+from unimatch.methods.alignment import DistributionAlignment
 from unimatch.methods.base import Method
 from unimatch.methods.losses import consistency_loss
 from unimatch.models.networks import SegmentationModel
@@ -19,6 +20,7 @@ from unimatch.types import TrainBatch, UnlabeledBatch
 
 PseudoLabelsFrom = Literal["teacher", "student"]
 CutMixPartner = Literal["reversed", "second_batch"]
+Alignment = Literal["none", "uniform", "labeled"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class SemiSupervised(Method):
         pseudo_labels_from: the teacher, or the student itself (the paper's "no EMA", table 10).
         cutmix_partner: ``reversed`` pastes from the same batch in reverse order, ``second_batch`` from a second
             unlabelled batch (UniMatch V1), which the data module then loads.
+        distribution_alignment: of the pseudo labels' classes (:mod:`unimatch.methods.alignment`), for classification:
+            with the ``uniform`` distribution, with that of the ``labeled`` images, or ``none``.
         **options: see :class:`unimatch.methods.base.Method`.
     """
 
@@ -58,6 +62,7 @@ class SemiSupervised(Method):
         strong_views: int = 2,
         pseudo_labels_from: PseudoLabelsFrom = "teacher",
         cutmix_partner: CutMixPartner = "reversed",
+        distribution_alignment: Alignment = "none",
         **options: Any,
     ) -> None:
         super().__init__(model, **options)
@@ -66,21 +71,39 @@ class SemiSupervised(Method):
         one_of("strong_views", strong_views, (1, 2))
         one_of("pseudo_labels_from", pseudo_labels_from, ("teacher", "student"))
         one_of("cutmix_partner", cutmix_partner, ("reversed", "second_batch"))
+        one_of("distribution_alignment", distribution_alignment, ("none", "uniform", "labeled"))
         self.tau, self.loss_weight = tau, loss_weight
         self.strong_views = strong_views
         self.pseudo_labels_from = pseudo_labels_from
         self.uses_partner = cutmix_partner == "second_batch"
+        self.alignment: DistributionAlignment | None = None
+        if distribution_alignment != "none":
+            self.alignment = DistributionAlignment(model.num_classes, labeled=distribution_alignment == "labeled")
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """See the base class; and count the labelled classes, where pseudo labels are aligned with these."""
+        super().on_train_batch_start(batch, batch_idx)
+        if self.alignment is not None:
+            self.alignment.observe(batch["labeled"]["mask"])
 
     @torch.no_grad()
     def pseudo_labels(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """The most probable class ``q`` of each pixel of the weak view and its probability ``c``: (B, H, W) each."""
         if self.pseudo_labels_from == "teacher":
-            return label_and_confidence(self.teacher(w))
+            return self.label_and_confidence(self.teacher(w))
         self.student.eval()
         try:
-            return label_and_confidence(self.student(w))
+            return self.label_and_confidence(self.student(w))
         finally:
             self.train()  # and not student.train(): frozen statistics stay frozen
+
+    def label_and_confidence(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, *) logits -> the most probable class (B, *) and its probability (B, *), in float32."""
+        probability = logits.detach().float().softmax(dim=1)
+        if self.alignment is not None:
+            probability = self.alignment(probability)
+        confidence, label = probability.max(dim=1)
+        return label, confidence
 
     def partner_labels(self, batch: TrainBatch) -> tuple[Tensor, Tensor] | None:
         """The pseudo labels of the second unlabelled batch, where CutMix pastes from one."""
@@ -116,18 +139,12 @@ class SemiSupervised(Method):
         return torch.stack(losses).mean()
 
 
-def strong_images(batch: UnlabeledBatch, count: int) -> list[tuple[Tensor, Tensor]]:
-    """The first one or two strong views of a batch with their CutMix boxes."""
-    views = [(batch["strong1"], batch["box1"])]
+def strong_images(batch: UnlabeledBatch, count: int) -> list[tuple[Tensor, Tensor | None]]:
+    """The first one or two strong views of a batch with their CutMix boxes, None for data without any."""
+    views = [(batch["strong1"], batch.get("box1"))]
     if count == 2:
-        views.append((batch["strong2"], batch["box2"]))
+        views.append((batch["strong2"], batch.get("box2")))
     return views
-
-
-def label_and_confidence(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, C, *) logits -> the most probable class (B, *) and its probability (B, *), in float32."""
-    confidence, label = logits.detach().float().softmax(dim=1).max(dim=1)
-    return label, confidence
 
 
 def one_of(name: str, value: object, choices: tuple[object, ...]) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from unimatch.methods.base import Losses, PseudoLabels
 from unimatch.methods.losses import consistency_loss, mask_ratio
-from unimatch.methods.semi_supervised import CutMixPartner, SemiSupervised, label_and_confidence
+from unimatch.methods.semi_supervised import CutMixPartner, SemiSupervised
 from unimatch.models.dpt import size_of
 from unimatch.models.dropout import drop_channels, feature_masks
 from unimatch.models.networks import SegmentationModel
@@ -59,7 +59,7 @@ class UniMatchV1(SemiSupervised):
         together = [torch.cat(pair) for pair in zip(levels, levels_fp, strict=True)]  # of (3B, D_l, h_l, w_l)
         f_x, f_w, f_fp = torch.split(self.student.decode(together, size_of(w)), [len(x), len(w), len(w)])
 
-        q, c = self.pseudo_labels(w) if self.pseudo_labels_from == "teacher" else label_and_confidence(f_w)
+        q, c = self.pseudo_labels(w) if self.pseudo_labels_from == "teacher" else self.label_and_confidence(f_w)
         strong = self.cutmixed(batch, q, c, other)
         logits = self.student(torch.cat([view.image for view in strong])).chunk(2)  # (B, C, H, W) twice
 

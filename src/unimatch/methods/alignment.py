@@ -1,0 +1,61 @@
+"""Distribution alignment: pseudo labels' probabilities are moved towards a known distribution of the classes.
+
+Source: ReMixMatch, arXiv 1911.09785, section 3.1, with an exponential moving average in place of its average over 128
+batches, as FixMatch's and FlexMatch's published classification runs have it.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class DistributionAlignment(nn.Module):
+    """``p <- normalize(p * target / average)``, ``average`` being the running mean of the predictions ``p``.
+
+    The state is in buffers, so that a checkpoint holds it, and the same in all processes.
+
+    Args:
+        num_classes: ``C``.
+        labeled: align with the distribution of the labelled images' classes (:meth:`observe`), else with the uniform
+            one.
+        decay: of the running mean.
+    """
+
+    average: Tensor
+    batches: Tensor
+    counts: Tensor
+
+    def __init__(self, num_classes: int, *, labeled: bool = False, decay: float = 0.999) -> None:
+        super().__init__()
+        self.labeled, self.decay = labeled, decay
+        self.register_buffer("average", torch.full((num_classes,), 1 / num_classes))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        # One of each class to begin with: one that no label has shown yet is not ruled out.
+        self.register_buffer("counts", torch.ones(num_classes))
+
+    @torch.no_grad()
+    def observe(self, target: Tensor) -> None:
+        """Count the classes of a labelled batch, (B, *) int64; ids that are no class do not count."""
+        if self.labeled:
+            classes = torch.arange(len(self.counts), device=target.device)
+            seen = (target.flatten()[:, None] == classes).sum(0).to(self.counts)
+            self.counts += over_processes(seen)
+
+    @torch.no_grad()
+    def forward(self, probability: Tensor) -> Tensor:
+        """Aligned probabilities (B, C, *) of a batch's (B, C, *), which enter the running mean first."""
+        mean = probability.transpose(0, 1).flatten(1).mean(1)  # (C,)
+        mean = over_processes(mean)
+        mean = mean / mean.sum()  # of the processes' sum
+        decay = torch.where(self.batches == 0, 0.0, self.decay)  # the first batch replaces what there is
+        self.average.copy_(decay * self.average + (1 - decay) * mean)
+        self.batches += 1
+        ratio = self.counts / self.counts.sum() / self.average.clamp(min=1e-6)  # (C,)
+        aligned = probability * ratio.view(-1, *(1,) * (probability.dim() - 2))
+        return aligned / aligned.sum(dim=1, keepdim=True)
+
+
+def over_processes(values: Tensor) -> Tensor:
+    """The sum over all processes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(values)
+    return values
