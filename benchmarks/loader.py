@@ -144,7 +144,7 @@ class Ours:
         with clock.stage("strong"):
             changed = []
             for _ in range(2):
-                changed.append(strong(rng, weak))
+                changed.append(strong(rng, weak, geometry.shown))
                 draw_box(rng, crop)
         with clock.stage("tensors"):
             [to_tensor(view) for view in (weak, *changed)]

@@ -300,3 +300,45 @@ def test_jitter_changes_come_in_random_order():
 def test_settings_that_cannot_be_are_refused(options):
     with pytest.raises(ConfigError, match="strong augmentation"):
         StrongAugmentation(**options)
+
+
+def torchvision_like(image, brightness, contrast, saturation, order):
+    """Blends as torchvision has them, in floats, rounded and clipped after each."""
+    image = image.astype(float)
+    for which in order:
+        if which == 0:
+            image = brightness * image
+        elif which == 1:
+            image = contrast * image + (1 - contrast) * luma(image).mean()
+        else:
+            image = saturation * image + (1 - saturation) * luma(image)[..., None]
+        image = image.clip(0, 255).round()
+    return image
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_blends_in_a_row_are_torchvisions(seed):
+    image = random_image(seed, 20, 30)
+    result = only(jitter_probability=1.0, brightness=0.5, contrast=0.5, saturation=0.5)(
+        np.random.default_rng(seed), image
+    )
+    rng = np.random.default_rng(seed)
+    rng.random()
+    factors = [rng.uniform(0.5, 1.5) for _ in range(3)]
+    rng.uniform(0.0, 0.0)
+    order = [which for which in rng.permutation(4) if which < 3]
+    # The weights have ten bits, and each change passes on and adds to the rounding of the one before.
+    difference = np.abs(result - torchvision_like(image, *factors, order))
+    assert difference.max() <= 3
+    assert difference.mean() <= 0.5
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 2**32 - 1))
+@property_test
+def test_padding_is_left_out_of_the_work_and_not_of_the_result(height, width, seed):
+    image = np.zeros((20, 20, 3), np.uint8)
+    shown = (slice(height), slice(20 - width, None))
+    image[shown] = random_image(seed, height, width)
+    whole = StrongAugmentation(jitter_probability=1.0)(np.random.default_rng(seed), image)
+    part = StrongAugmentation(jitter_probability=1.0)(np.random.default_rng(seed), image, shown)
+    assert np.abs(whole.astype(int) - part).max() <= 1

@@ -23,11 +23,15 @@ class Geometry:
     flip: bool
     crop: int
 
+    @property
+    def shown(self) -> tuple[slice, slice]:
+        """The rows and columns of the view that are not padded; padding is below, and right or, if flipped, left."""
+        return slice(self.height), slice(max(self.crop - self.width, 0), None) if self.flip else slice(self.width)
+
     def valid(self) -> NDArray[np.bool_]:
-        """(crop, crop) bool, False where the crop pads the image: right and below, or left and below if flipped."""
+        """(crop, crop) bool, False where the crop pads the image."""
         valid = np.zeros((self.crop, self.crop), np.bool_)
-        columns = slice(max(self.crop - self.width, 0), None) if self.flip else slice(self.width)
-        valid[: self.height, columns] = True
+        valid[self.shown] = True
         return valid
 
     def apply_to_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The strong view's changes of colour and sharpness, drawn by us and carried out by albumentations.
+"""The strong view's changes of colour and sharpness, drawn by us; carried out by OpenCV and, for hues, albumentations.
 
 This is the only module that knows albumentations, so that another library can take its place. Every random
 number comes from the generator that is passed in: a view is a function of its seed.
@@ -22,6 +22,11 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 from albumentations.augmentations.pixel import functional as pixel
 
 Image = NDArray[np.uint8]
+Part = tuple[slice, slice]
+
+WHOLE: Part = (slice(None), slice(None))
+LUMA = np.array([0.299, 0.587, 0.114])
+"""What red, green and blue weigh in the gray value (ITU-R 601)."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,16 @@ class StrongAugmentation:
         if not 0 < self.blur_sigma[0] <= self.blur_sigma[1]:
             raise ConfigError(f"strong augmentation: blur_sigma={self.blur_sigma} must be above 0, lowest first")
 
-    def __call__(self, rng: np.random.Generator, image: Image) -> Image:
-        """A changed copy of the image, or the image itself where no change is drawn."""
+    def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
+        """A changed copy of the image, or the image itself where no change is drawn.
+
+        Args:
+            rng: the only source of randomness.
+            image: (H, W, 3).
+            shown: rows and columns outside of which the image is black, padded: colours need not be computed there.
+        """
         if rng.random() < self.jitter_probability:
-            image = self._jitter(rng, image)
+            image = self._jitter(rng, image, shown)
         if rng.random() < self.grayscale_probability:
             gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
             image = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
@@ -70,14 +81,60 @@ class StrongAugmentation:
             image = np.asarray(blurred, np.uint8)
         return image
 
-    def _jitter(self, rng: np.random.Generator, image: Image) -> Image:
+    def _jitter(self, rng: np.random.Generator, image: Image, shown: Part) -> Image:
         changes = (
-            (pixel.adjust_brightness_torchvision, rng.uniform(1 - self.brightness, 1 + self.brightness)),
-            (pixel.adjust_contrast_torchvision, rng.uniform(1 - self.contrast, 1 + self.contrast)),
-            (pixel.adjust_saturation_torchvision, rng.uniform(1 - self.saturation, 1 + self.saturation)),
-            (pixel.adjust_hue_torchvision, rng.uniform(-self.hue, self.hue)),
+            (brightness, rng.uniform(1 - self.brightness, 1 + self.brightness)),
+            (contrast, rng.uniform(1 - self.contrast, 1 + self.contrast)),
+            (saturation, rng.uniform(1 - self.saturation, 1 + self.saturation)),
+            (hue, rng.uniform(-self.hue, self.hue)),
         )
+        part, padding = image[shown], np.zeros((1, 1, 3), np.uint8)
+        padded = image.shape[0] * image.shape[1] - part.shape[0] * part.shape[1]
         for which in rng.permutation(len(changes)):
             change, amount = changes[which]
-            image = change(image, amount)
-        return image
+            mean = gray_mean(part, padding, padded) if change is contrast else 0.0
+            part, padding = change(part, amount, mean), change(padding, amount, mean)
+        (top, bottom, _), (left, right, _) = (
+            where.indices(size) for where, size in zip(shown, image.shape[:2], strict=True)
+        )
+        below, beside = image.shape[0] - bottom, image.shape[1] - right
+        color = padding[0, 0].tolist()
+        return np.asarray(
+            cv2.copyMakeBorder(part, top, below, left, beside, cv2.BORDER_CONSTANT, value=color), np.uint8
+        )
+
+
+def gray_mean(part: Image, padding: Image, padded: int) -> float:
+    """The mean gray value of an image: of its shown part and of so many pixels of padding."""
+    pixels = part.shape[0] * part.shape[1]
+    colors = (np.array(cv2.mean(part)[:3]) * pixels + padding[0, 0] * float(padded)) / (pixels + padded)
+    return float(LUMA @ colors)
+
+
+def brightness(image: Image, factor: float, mean: float) -> Image:
+    """Blend with black."""
+    return mapped(image, factor * np.eye(3, 4))
+
+
+def contrast(image: Image, factor: float, mean: float) -> Image:
+    """Blend with the mean gray value."""
+    matrix = factor * np.eye(3, 4)
+    matrix[:, 3] = (1 - factor) * mean
+    return mapped(image, matrix)
+
+
+def saturation(image: Image, factor: float, mean: float) -> Image:
+    """Blend each pixel with its gray value."""
+    matrix = factor * np.eye(3, 4)
+    matrix[:, :3] += (1 - factor) * LUMA
+    return mapped(image, matrix)
+
+
+def hue(image: Image, turn: float, mean: float) -> Image:
+    """Turn the colour circle, in steps of two degrees."""
+    return np.asarray(pixel.adjust_hue_torchvision(image, turn), np.uint8)
+
+
+def mapped(image: Image, matrix: NDArray[np.float64]) -> Image:
+    """Every colour times (3, 4): a linear map and an offset; rounded and clipped."""
+    return np.asarray(cv2.transform(image, matrix), np.uint8)

@@ -56,7 +56,7 @@ class LabeledView(WeakView):
         view = geometry.apply_to_image(image)
         sample = {"mask": torch.from_numpy(geometry.apply_to_mask(mask))}
         if self.strong is not None:
-            view = self.strong(rng, view)
+            view = self.strong(rng, view, geometry.shown)
             sample["box"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))
         sample["image"] = to_tensor(view)
         return sample
@@ -92,6 +92,6 @@ class UnlabeledViews(WeakView):
             "truth": torch.from_numpy(truth),
         }
         for view in range(1, self.strong_views + 1):
-            sample[f"strong{view}"] = to_tensor(self.strong(rng, weak))
+            sample[f"strong{view}"] = to_tensor(self.strong(rng, weak, geometry.shown))
             sample[f"box{view}"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))
         return sample
