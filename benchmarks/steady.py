@@ -18,6 +18,8 @@ import psutil
 def sample(process: psutil.Process) -> dict[str, float] | None:
     """Resident memory in MB, open files and zombies of a process and all below it; None if it has ended."""
     try:
+        if process.status() == psutil.STATUS_ZOMBIE:  # ended, and not yet waited for by us
+            return None
         family = [process, *process.children(recursive=True)]
         zombies = sum(member.status() == psutil.STATUS_ZOMBIE for member in family)
         living = [member for member in family if member.status() != psutil.STATUS_ZOMBIE]
