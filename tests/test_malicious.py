@@ -96,6 +96,9 @@ DESCRIPTIONS = {
     "weights from elsewhere": {"encoder": "tiny", "num_classes": 2, "weights": "/etc/passwd"},
     "classes beyond memory": {"encoder": "tiny", "num_classes": 10**12},
     "features beyond memory": {"encoder": "tiny", "num_classes": 2, "features": 10**9},
+    "layers that fill the memory": {"encoder": "tiny", "num_classes": 2, "features": 30_000},
+    "blocks beyond patience": {"encoder": "vits", "num_classes": 2, "options": {"depth": 10**6}},
+    "another file": {"encoder": "efficientnet_lite0", "num_classes": 2, "options": {"checkpoint_path": "/etc/passwd"}},
     "no classes": {"encoder": "tiny", "num_classes": 0},
     "another type": {"encoder": ["tiny"], "num_classes": "2"},
     "no dict": "tiny",
@@ -108,6 +111,20 @@ def test_a_checkpoint_that_describes_no_model_of_ours_is_refused(name, tmp_path)
     torch.save({"unimatch_model": DESCRIPTIONS[name], "state_dict": {}}, path)
     with pytest.raises(UnimatchError):
         load_model(path)
+
+
+def test_weights_expanded_from_one_number_do_not_fill_the_memory(tmp_path):
+    description = {"encoder": "tiny", "num_classes": 2, "features": 10_000}
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in unimatch.SegmentationModel(**description).state_dict().items()}
+    state = {f"teacher.model.{key}": torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+    path = tmp_path / "model.ckpt"
+    torch.save({"unimatch_model": description, "state_dict": state}, path)
+    assert path.stat().st_size < 10**6
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UnimatchError, match="bytes and holds weights of"):
+        load_model(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB; the model would take 20 GB
 
 
 def png(width: int, height: int, data: bytes = b"") -> bytes:

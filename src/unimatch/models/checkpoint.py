@@ -104,10 +104,17 @@ def build_model(checkpoint: dict[str, Any], which: str) -> SegmentationModel:
     """
     prefix = PREFIXES[which]
     try:
-        model = SegmentationModel(**checked(checkpoint["unimatch_model"]))
+        description = checked(checkpoint["unimatch_model"])
         state = {
             key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
         }
+        with torch.device("meta"):  # without memory
+            needed = bytes_of(SegmentationModel(**description).state_dict())
+        if needed > bytes_of(state):
+            raise WeightsError(
+                f"the checkpoint describes a model of {needed:,} bytes and holds weights of {bytes_of(state):,}"
+            )
+        model = SegmentationModel(**description)
         model.load_state_dict(state)
     except UnimatchError:
         raise
@@ -116,8 +123,18 @@ def build_model(checkpoint: dict[str, Any], which: str) -> SegmentationModel:
     return model.merge_lora().eval()
 
 
+def bytes_of(state: dict[str, torch.Tensor]) -> int:
+    """Bytes that tensors take, those that share memory (as a tensor expanded from one number does) counted once."""
+    if any(tensor.is_meta for tensor in state.values()):
+        return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    storages = {storage.data_ptr(): storage.nbytes() for storage in (t.untyped_storage() for t in state.values())}
+    return sum(storages.values())
+
+
 LARGEST = 2**16
-"""No model of ours has more classes or a wider layer: a larger number would only fill the memory."""
+"""No model of ours has more classes or a wider layer."""
+LARGEST_OPTION = 2**12
+"""Nor more blocks, heads or an image of more pixels a side: building it would take forever."""
 
 
 def checked(description: Any) -> dict[str, Any]:
@@ -129,6 +146,21 @@ def checked(description: Any) -> dict[str, Any]:
     if not isinstance(description, dict) or not re.fullmatch(r"[\w.-]+", str(description.get("encoder"))):
         raise WeightsError("the checkpoint does not describe a model of ours")
     numbers = [description.get("num_classes"), description.get("features"), *(description.get("out_channels") or ())]
-    if description.get("weights") is not None or any(isinstance(n, int) and n > LARGEST for n in numbers):
+    options = description.get("options") or {}
+    if (
+        description.get("weights") is not None
+        or "checkpoint_path" in options  # timm would read that file
+        or any(isinstance(n, int) and n > LARGEST for n in numbers)
+        or any(n > LARGEST_OPTION for n in numbers_in(options))
+    ):
         raise WeightsError(f"the checkpoint describes a model that is not built from a file: {description}")
     return description
+
+
+def numbers_in(value: Any) -> list[float]:
+    """All numbers in nested lists and dictionaries."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [number for inner in value for number in numbers_in(inner)]
+    return [value] if isinstance(value, (int, float)) else []
