@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from unimatch.inference import Inference, Prediction, Predictor
     from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2
     from unimatch.models import SegmentationModel, build_encoder, load_model, load_official
+    from unimatch.trainer import Trainer
 
 __all__ = [
     "ConfigError",
@@ -38,6 +39,7 @@ __all__ = [
     "SegmentationModel",
     "SemiSupervisedDataModule",
     "Supervised",
+    "Trainer",
     "UniMatchV1",
     "UniMatchV2",
     "UnimatchError",
@@ -55,7 +57,7 @@ __all__ = [
     "pascal",
 ]
 
-PARTS = ("errors", "inference", "data", "models", "methods")
+PARTS = ("errors", "inference", "data", "models", "methods", "trainer")
 """Where the names above are found, the parts without heavy imports first."""
 
 

@@ -31,6 +31,7 @@ from unimatch.data.sources import SegmentationData, Source
 from unimatch.data.verify import verify
 from unimatch.errors import ConfigError
 from unimatch.grid import nearest_multiple
+from unimatch.trainer import parts_of
 
 log = logging.getLogger("unimatch")
 
@@ -143,10 +144,12 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             world = self._world()[0]
             ratio = self.unlabeled_ratio if self.uses_unlabeled else 1
             images = len(self.data.unlabeled) if self.uses_unlabeled else self.epoch_length
-            if images < self.batch_size * ratio * world:
+            parts = parts_of(self.trainer)
+            if images < self.batch_size * ratio * world * parts:
                 raise ConfigError(
                     f"datamodule.batch_size={self.batch_size}"
                     + f", unlabeled_ratio={ratio}" * (ratio > 1)
+                    + f", trainer.global_batch={self.batch_size * world * parts}" * (parts > 1)
                     + f": an epoch of {images} images does not fill one batch on {world} process(es); lower it"
                 )
             if len(self.data.val) < world:
@@ -230,6 +233,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             seed=self.seed,
             stream=stream,
             population=len(dataset.source),
+            parts=parts_of(self.trainer),
             num_replicas=world,
             rank=rank,
             start=self._start(),

@@ -34,18 +34,21 @@ Stream = Literal["labeled", "unlabeled", "partner"]
 class TrainSampler(DistributedSampler):
     """Every position of an epoch's list at most once, in an order drawn from (seed, stream, epoch).
 
-    Process ``r`` of ``W`` takes every ``W``-th key from the ``r``-th, so the global batch of a step holds the
-    same samples at any number of processes with the same global batch. Positions that do not fill a global batch
-    are left out, but where up to ``W - 1`` more would fill one, the first of the order are taken again: the published
-    runs have as many steps an epoch. (It is a ``DistributedSampler`` so that Lightning keeps it as it is.)
+    A step is shared by ``P`` parts of ``batch_size`` images: part ``p`` takes every ``P``-th key of the step's from the
+    ``p``-th. There is a part for each process, or there are several that it takes one after the other: then process
+    ``r`` of ``W`` takes parts ``r``, ``r + W`` and so on. So a part holds the same samples at any number of processes.
+    Positions that do not fill a step are left out, but where up to ``P - 1`` more would fill one, the first of the
+    order are taken again: the published runs have as many steps an epoch. (It is a ``DistributedSampler`` so that
+    Lightning keeps it as it is.)
 
     Args:
         length: of the epoch, all processes together.
         population: of the list the epoch is drawn from, where it is longer than the epoch; each epoch then draws
             others of it.
-        batch_size: images per process and step.
+        batch_size: images of a part.
         seed: of the run.
         stream: whose order this is.
+        parts: of a step that each process takes, ``P / W``.
         num_replicas: number of processes ``W``.
         rank: of this process, ``r``.
         start: (epoch, batches of it that are done): the first epoch to draw, whose done batches are left out. The
@@ -60,6 +63,7 @@ class TrainSampler(DistributedSampler):
         seed: int,
         stream: Stream,
         population: int | None = None,
+        parts: int = 1,
         num_replicas: int = 1,
         rank: int = 0,
         start: tuple[int, int] = (0, 0),
@@ -67,8 +71,9 @@ class TrainSampler(DistributedSampler):
         self.population, self.seed, self.stream = max(population or 0, length), seed, stream
         self.num_replicas, self.rank = num_replicas, rank
         self.epoch, self.start = start[0], start
-        self.batch_size = batch_size
-        self.num_samples = ceil(length / num_replicas) // batch_size * batch_size
+        self.batch_size, self.parts = batch_size, parts
+        self.steps = ceil(length / (parts * num_replicas)) // batch_size
+        self.num_samples = self.steps * parts * batch_size
 
     def __len__(self) -> int:
         return self.num_samples
@@ -76,7 +81,8 @@ class TrainSampler(DistributedSampler):
     def __iter__(self) -> Iterator[SampleKey]:
         order = np.random.default_rng((self.seed, STREAMS[self.stream], self.epoch)).permutation(self.population)
         # np.resize cuts the order, or starts it again.
-        mine = np.resize(order, self.num_samples * self.num_replicas)[self.rank :: self.num_replicas]
+        shared = np.resize(order, (self.steps, self.batch_size, self.parts, self.num_replicas))
+        mine = shared[..., self.rank].transpose(0, 2, 1).ravel()
         done = self.start[1] * self.batch_size if self.epoch == self.start[0] else 0
         return iter([(self.epoch, int(position)) for position in mine[done:]])
 

@@ -3,6 +3,7 @@
 ``training_step`` here calls ``losses`` of the method: that is the whole way from Lightning to the algorithm.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -23,7 +24,10 @@ from unimatch.methods.teacher import Teacher
 from unimatch.metrics import PseudoLabelQuality, Scores, confusion_metric, scores
 from unimatch.models.networks import SegmentationModel
 from unimatch.place import place_of, rewrite_counters
+from unimatch.trainer import parts_of
 from unimatch.types import EvaluationSample, TrainBatch
+
+log = logging.getLogger("unimatch")
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class Method(lightning.LightningModule, ABC):
         ohem_min_kept: likewise.
         freeze_batch_statistics: keep BatchNorm's running statistics as they are and train with them. With few
             images a step, batch statistics are noisy and those of strong views differ from the weak ones'.
+        reference_batch: labelled images of an optimizer step for which the learning rate is meant: if given, it is
+            multiplied by how many times as many a step has. None for the rate as it is.
         seed: of the random choices inside the step.
         inference: how images are evaluated; None for whole images.
     """
@@ -110,6 +116,7 @@ class Method(lightning.LightningModule, ABC):
         ohem_threshold: float = 0.7,
         ohem_min_kept: int = 200_000,
         freeze_batch_statistics: bool = False,
+        reference_batch: int | None = None,
         seed: int = 0,
         inference: Inference | None = None,
     ) -> None:
@@ -130,6 +137,7 @@ class Method(lightning.LightningModule, ABC):
         self.weight_decay, self.decay_norms, self.layer_decay = weight_decay, decay_norms, layer_decay
         self.criterion = build_criterion(criterion, ohem_threshold=ohem_threshold, ohem_min_kept=ohem_min_kept)
         self.freeze_batch_statistics = freeze_batch_statistics
+        self.reference_batch = reference_batch
         self.seed = seed
         self.inference = inference or Inference()
         self.student_confusion = confusion_metric(model.num_classes)
@@ -171,8 +179,10 @@ class Method(lightning.LightningModule, ABC):
         return max(1, int(getattr(self.trainer, "log_every_n_steps", 50)))
 
     def step_generator(self, batch_idx: int) -> torch.Generator:
-        """A generator seeded by (seed, epoch, batch, process): no state to lose when a run is resumed."""
-        words = np.random.SeedSequence((self.seed, self.current_epoch, batch_idx, self.global_rank, 1))
+        """A generator seeded by (seed, epoch, step, part): no state to lose when a run is resumed."""
+        step, turn = divmod(batch_idx, parts_of(self.trainer))
+        part = turn * self.trainer.world_size + self.global_rank
+        words = np.random.SeedSequence((self.seed, self.current_epoch, step, part, 1))
         return torch.Generator(self.device).manual_seed(int(words.generate_state(1, np.uint64)[0]))
 
     def optimizer_step(
@@ -213,7 +223,7 @@ class Method(lightning.LightningModule, ABC):
             raise ConfigError("the length of training is not set: give trainer.max_epochs or trainer.max_steps")
         groups = parameter_groups(
             self.student,
-            learning_rate=self.learning_rate,
+            learning_rate=self.learning_rate * self.learning_rate_factor(),
             decoder_multiplier=self.decoder_multiplier,
             layer_decay=self.layer_decay,
             decay_norms=self.decay_norms,
@@ -221,6 +231,36 @@ class Method(lightning.LightningModule, ABC):
         optimizer = build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay)
         scheduler = build_schedule(self.schedule, optimizer, int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def learning_rate_factor(self) -> float:
+        """How many times as many labelled images a step has as ``reference_batch``, 1 without one; said in the log.
+
+        Raises:
+            ConfigError: ``reference_batch`` is below 1, or the batch size is not known.
+        """
+        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
+        if self.reference_batch is not None and (batch_size is None or self.reference_batch < 1):
+            raise ConfigError(
+                f"method.reference_batch={self.reference_batch}: must be at least 1, and needs a data module whose "
+                "batch_size it is compared with"
+            )
+        if batch_size is None:
+            return 1.0
+        world, turns = self.trainer.world_size, self.trainer.accumulate_grad_batches
+        images = batch_size * world * turns
+        factor = 1.0 if self.reference_batch is None else images / self.reference_batch
+        if self.trainer.is_global_zero:
+            log.info(
+                "an optimizer step has %d labelled images (%d x %d process(es) x %d in a row); the learning rate is %s",
+                images,
+                batch_size,
+                world,
+                turns,
+                "not scaled by that (method.reference_batch)"
+                if self.reference_batch is None
+                else f"multiplied by {images} / {self.reference_batch} = {factor:.4g}",
+            )
+        return factor
 
     def train(self, mode: bool = True) -> "Method":
         """Training mode for the student, without BatchNorm where its statistics are frozen."""

@@ -1,0 +1,70 @@
+"""Lightning's trainer, with optimizer steps of a given number of images at any number of processes."""
+
+from typing import Any
+
+import lightning
+
+from unimatch.errors import ConfigError
+
+
+class Trainer(lightning.Trainer):
+    """Lightning's trainer that also takes ``global_batch``.
+
+    The published step is the mean of ``P`` *parts*, one a process: 16 images are four parts of four. CutMix pastes
+    within a part, each part's losses are divided by its own pixels, and the gradients of the parts are averaged. A
+    part is ``datamodule.batch_size`` labelled images here, and a step has ``P = global_batch / batch_size`` parts
+    whatever the number of processes: each carries out ``P / processes`` of them one after the other. Which samples a
+    part holds and what is drawn for it depends on the step and the part alone, so that the gradients of a step are the
+    same, to rounding, on 1, 2 or ``P`` processes; so is the number of steps an epoch. Only batch statistics (BatchNorm
+    in training mode) are still those of what a process holds at once.
+
+    Args:
+        global_batch: labelled images of an optimizer step, all processes together; None for those that the processes
+            hold at once, times ``accumulate_grad_batches``. If given, a whole-number ``val_check_interval`` counts
+            optimizer steps (Lightning counts batches).
+        **options: ``lightning.Trainer``'s.
+
+    Raises:
+        ConfigError: ``accumulate_grad_batches`` is given too.
+    """
+
+    def __init__(self, *, global_batch: int | None = None, **options: Any) -> None:
+        if global_batch is not None and options.get("accumulate_grad_batches", 1) != 1:
+            raise ConfigError("trainer.accumulate_grad_batches follows from trainer.global_batch: give one of the two")
+        super().__init__(**options)
+        self.global_batch = global_batch
+
+    def fit(
+        self,
+        model: Any,
+        train_dataloaders: Any = None,
+        val_dataloaders: Any = None,
+        datamodule: Any = None,
+        ckpt_path: Any = None,
+        weights_only: bool | None = None,
+    ) -> None:
+        """As Lightning's; the data module says how many images a part has."""
+        if self.global_batch is not None:
+            self._accumulate(self.global_batch, (datamodule or train_dataloaders).batch_size)
+        super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)
+
+    def _accumulate(self, global_batch: int, batch_size: int) -> None:
+        """Set how many parts each process carries out.
+
+        Raises:
+            ConfigError: the parts cannot be shared evenly.
+        """
+        together = batch_size * self.world_size
+        if global_batch < 1 or global_batch % together:
+            raise ConfigError(
+                f"trainer.global_batch={global_batch}: must be a multiple of {together}, what {self.world_size} "
+                f"process(es) hold at datamodule.batch_size={batch_size}; change one of the three"
+            )
+        before, self.accumulate_grad_batches = self.accumulate_grad_batches, global_batch // together
+        if type(self.val_check_interval) is int:
+            self.val_check_interval = self.val_check_interval // before * self.accumulate_grad_batches
+
+
+def parts_of(trainer: Any) -> int:
+    """How many parts of a step of ``global_batch`` images each process carries out; 1 without ``global_batch``."""
+    return trainer.accumulate_grad_batches if getattr(trainer, "global_batch", None) is not None else 1
