@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from timm.models import group_parameters
 from timm.models.beit import Beit
 from timm.models.convnext import ConvNeXt
@@ -240,7 +241,8 @@ class MiTEncoder(Encoder):
         except ModuleNotFoundError as error:
             raise ConfigError("encoder=mitb5 needs another library: pip install 'unimatch[mit]'") from error
         try:
-            self.body = get_encoder("mit_b5", weights="imagenet" if pretrained else None)
+            with torch.device("cpu"):  # it reads numbers from tensors, which those of the meta device have none of
+                self.body = get_encoder("mit_b5", weights="imagenet" if pretrained else None)
         except Exception as error:
             if not pretrained:
                 raise
