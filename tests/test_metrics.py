@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimatch.metrics import PseudoLabelQuality, confusion_metric, scores
+from unimatch.metrics import PseudoLabelQuality, confusion_metric
+from unimatch.tasks.segmentation import scores
 
 CLASSES = 4
 

@@ -12,7 +12,8 @@ from PIL import Image
 from support import make_camvid, save_run
 from unimatch import Predictor, camvid
 from unimatch.images import read_mask
-from unimatch.metrics import confusion_metric, scores
+from unimatch.metrics import confusion_metric
+from unimatch.tasks.segmentation import scores
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def test_metrics_csv_has_every_logged_value(finished):
 
 def test_closing_table_names_classes_and_places(finished):
     text = (finished / "stdout.txt").read_text()
-    for word in ("background", "mean", "best teacher", str(finished), "best.ckpt"):
+    for word in ("background", "mIoU", "best teacher", str(finished), "best.ckpt"):
         assert word in text
 
 

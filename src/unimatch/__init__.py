@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from unimatch.inference import Inference, Prediction, Predictor
     from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2
     from unimatch.models import SegmentationModel, build_encoder, load_model, load_official
+    from unimatch.tasks import Segmentation
     from unimatch.trainer import Trainer
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Method",
     "Prediction",
     "Predictor",
+    "Segmentation",
     "SegmentationData",
     "SegmentationModel",
     "SemiSupervisedDataModule",
@@ -57,7 +59,7 @@ __all__ = [
     "pascal",
 ]
 
-PARTS = ("errors", "inference", "data", "models", "methods", "trainer")
+PARTS = ("errors", "inference", "data", "models", "tasks", "methods", "trainer")
 """Where the names above are found, the parts without heavy imports first."""
 
 

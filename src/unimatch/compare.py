@@ -12,11 +12,12 @@ from unimatch.errors import DataError
 from unimatch.published import find_published
 
 COLUMNS = {
-    "teacher/miou": "teacher",
-    "student/miou": "student",
-    "teacher/miou_best": "best teacher",
+    "teacher/{}": "teacher",
+    "student/{}": "student",
+    "teacher/{}_best": "best teacher",
     "seconds": "seconds",
 }
+"""A run's summary says which score stands for {}: ``miou`` and the like."""
 IDENTITY = ("dataset", "encoder", "labeled", "steps", "method")
 """Runs that agree in these and in their configuration, but for the seed, are one row."""
 
@@ -110,7 +111,8 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
             ",".join(str(run.get("seed", "?")) for run in group)
             + ("" if all(r.get("finished") for r in group) else " (unfinished)")
         )
-        for key in COLUMNS:
+        for column in COLUMNS:
+            key = column.format(first.get("headline", "miou"))
             values = [float(run[key]) for run in group if run.get(key) is not None]
             row.append(spread(values, digits=0 if key == "seconds" else 1) if values else "-")
         if any(found):
@@ -129,7 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table and where the pictures are; the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.compare",
-        description="One table of several runs: mIoU on validation in percent, mean ± standard deviation over seeds.",
+        description="One table of several runs: the task's first score on validation, such as mIoU, in percent; "
+        "mean ± standard deviation over seeds.",
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run directories, or folders that hold some (sweeps)")
     options = parser.parse_args(arguments)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
@@ -20,9 +19,10 @@ from unimatch.errors import ConfigError
 from unimatch.inference.evaluator import Evaluator
 from unimatch.inference.facts import ModelFacts, inference_with
 from unimatch.inference.loading import checkpoint_facts, models_in
-from unimatch.metrics import Absent, Scores, scores
+from unimatch.metrics import Absent, Scores, scores_table
 from unimatch.models.checkpoint import build_model, read_checkpoint
 from unimatch.run import build, quiet_libraries
+from unimatch.tasks import task_of
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
@@ -62,7 +62,8 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     if len(source) < trainer.world_size:
         raise ConfigError(f"{len(source)} images cannot be shared by {trainer.world_size} processes")
     inference = inference_with(facts.inference, plain(config.inference))
-    evaluator = Evaluator(models, inference)
+    task = task_of(models[names[0]], inference, absent=config.absent)
+    evaluator = Evaluator(models, task)
     datamodule = SemiSupervisedDataModule(data, crop=1, workers=config.workers)
     (trainer.test if config.split == "test" else trainer.validate)(evaluator, datamodule=datamodule, verbose=False)
     result: dict[str, Any] = {
@@ -75,15 +76,16 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         "precision": str(config.trainer.precision),
         "processes": trainer.world_size,
     }
-    results: dict[str, Scores] = {}
-    for name, confusion in evaluator.confusions.items():
-        results[name] = scores(confusion, config.absent)
-        result[name] = describe(results[name], confusion, data.info.classes)
+    classes = data.info.classes
+    for name, counts in evaluator.counts.items():
+        found = task.scores(counts)
+        per_class = {key: dict(zip(classes, values, strict=True)) for key, values in found.per_class().items()}
+        result[name] = found.overall() | per_class | {key: count.tolist() for key, count in counts.items()}
     if trainer.is_global_zero:
         output = Path(config.output or path.with_name(f"{path.stem}.{data.info.name}.{config.split}.json")).expanduser()
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(json.dumps(result, indent=2) + "\n")
-        print(table(results, data.info.classes, config.absent))
+        print(table({name: result[name] for name in names}, task.scores_type, config.absent))
         print(f"{len(source)} {config.split} images of {data.info.name}; written to {output}")
     return result
 
@@ -158,43 +160,26 @@ def choose_split(data: SegmentationData, split: str) -> Source:
     return source
 
 
-def describe(result: Scores, confusion: torch.Tensor, classes: tuple[str, ...]) -> dict[str, Any]:
-    """One model's result as plain values."""
-    return {
-        "miou": result.miou,
-        "pixel_accuracy": result.pixel_accuracy,
-        "iou": dict(zip(classes, result.iou, strict=True)),
-        "confusion": confusion.tolist(),
-    }
+def table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores], absent: Absent) -> str:
+    """Scores per class and model, overall ones, and which classes are absent.
 
-
-def table(results: Mapping[str, Scores], classes: tuple[str, ...], absent: Absent) -> str:
-    """IoU per class and model, the means, and which classes are absent.
-
-    >>> print(table({"teacher": Scores(50.0, (50.0, None), 75.0)}, ("sky", "sea"), "exclude"))
+    >>> from unimatch.tasks.segmentation import SegmentationScores
+    >>> teacher = {"miou": 50.0, "pixel_accuracy": 75.0, "iou": {"sky": 50.0, "sea": None}}
+    >>> print(table({"teacher": teacher}, SegmentationScores, "exclude"))
     IoU, %          teacher
     sky                50.0
     sea                   -
-    mean               50.0
+    mIoU               50.0
     pixel accuracy     75.0
-    without a pixel in truth and prediction, left out of the mean: teacher: sea
+    in neither truth nor prediction, left out of the mean: teacher: sea
     """
-    width = max(len("pixel accuracy"), *map(len, classes))
-    columns = {name: max(7, len(name)) for name in results}
-
-    def row(title: str, values: list[float | None]) -> str:
-        cells = zip(values, columns.values(), strict=True)
-        return f"{title:<{width}}  " + "  ".join(f"{'-' if v is None else f'{v:.1f}':>{w}}" for v, w in cells)
-
-    lines = [f"{'IoU, %':<{width}}  " + "  ".join(f"{name:>{w}}" for name, w in columns.items())]
-    lines += [row(name, [result.iou[i] for result in results.values()]) for i, name in enumerate(classes)]
-    lines.append(row("mean", [result.miou for result in results.values()]))
-    lines.append(row("pixel accuracy", [result.pixel_accuracy for result in results.values()]))
+    lines = [scores_table(results, scores)]
+    effect = "left out of the mean" if absent == "exclude" else "counted as 0"
     for name, result in results.items():
-        gone = [label for label, value in zip(classes, result.iou, strict=True) if value is None]
+        per_class = next((values for values in result.values() if isinstance(values, dict)), {})
+        gone = [label for label, value in per_class.items() if value is None]
         if gone:
-            effect = "left out of the mean" if absent == "exclude" else "counted as 0"
-            lines.append(f"without a pixel in truth and prediction, {effect}: {name}: {', '.join(gone)}")
+            lines.append(f"in neither truth nor prediction, {effect}: {name}: {', '.join(gone)}")
     return "\n".join(lines)
 
 

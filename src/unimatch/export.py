@@ -16,7 +16,7 @@ from unimatch.inference.inputs import find_photos
 from unimatch.inference.loading import load_with_facts
 from unimatch.inference.predictor import Predictor
 from unimatch.inference.torch_engine import TorchEngine
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model
 
 NOISE_SIZES = ((64, 96), (101, 77), (150, 200))
 
@@ -64,7 +64,7 @@ def open_exported(path: Path, facts: ModelFacts) -> Any:
         return Predictor(path, device="cpu").engine
     program: Any = torch.export.load(path).module()  # our own file: such programs are not to be taken from strangers
     program.num_classes, program.size_multiple = len(facts.classes), facts.size_multiple
-    model: SegmentationModel = program
+    model: Model = program
     return TorchEngine(model)
 
 

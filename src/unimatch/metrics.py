@@ -1,7 +1,8 @@
-"""Mean intersection over union from one confusion matrix of the whole set, and pseudo labels' quality."""
+"""What an evaluation finds: scores from counts over the whole set, and pseudo labels' quality."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -15,13 +16,28 @@ Absent = Literal["exclude", "zero"]
 
 @dataclass(frozen=True)
 class Scores:
-    """What one evaluation of one model found, in percent."""
+    """What one evaluation of one model found, in percent; a subclass for each task.
 
-    miou: float
-    """The mean over classes of (sum of intersections) / (sum of unions) over the whole set."""
-    iou: tuple[float | None, ...]
-    """Per class; None where the class has no pixel in truth or prediction."""
-    pixel_accuracy: float
+    Its fields are floats, and tuples with a value per class, None where the class did not occur.
+    """
+
+    headline: ClassVar[str]
+    """The field that the best checkpoint is chosen by, and that is shown first."""
+    titles: ClassVar[Mapping[str, str]]
+    """What each field is called where people read it."""
+
+    @property
+    def main(self) -> float:
+        """The headline's value."""
+        return float(getattr(self, self.headline))
+
+    def overall(self) -> dict[str, float]:
+        """The fields of one value, by name."""
+        return {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), float)}
+
+    def per_class(self) -> dict[str, tuple[float | None, ...]]:
+        """The fields of a value per class, by name."""
+        return {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), tuple)}
 
 
 def confusion_metric(num_classes: int) -> MulticlassConfusionMatrix:
@@ -29,29 +45,31 @@ def confusion_metric(num_classes: int) -> MulticlassConfusionMatrix:
     return MulticlassConfusionMatrix(num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
 
 
-def scores(confusion: Tensor, absent: Absent = "exclude") -> Scores:
-    """Scores from a (C, C) int64 matrix with truth along the rows.
+def scores_table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores]) -> str:
+    """A column per model: its scores per class, then overall.
 
     Args:
-        confusion: pixel counts.
-        absent: what a class without a pixel in truth and prediction does to the mean: ``"exclude"`` leaves it out,
-            ``"zero"`` counts it as 0, as the published code does.
-
-    >>> scores(torch.tensor([[3, 1], [0, 4]])).miou  # (3/4 + 4/5) / 2
-    77.5
+        results: by the model's name, what ``evaluations.jsonl`` holds of it: each field's value, those per class by
+            the class's name.
+        scores: whose fields those are.
     """
-    counts = confusion.double().cpu()
-    intersection = counts.diag()
-    union = counts.sum(0) + counts.sum(1) - intersection
-    present = union > 0
-    iou = torch.where(present, 100 * intersection / union.clamp(min=1), torch.zeros(()).double())
-    counted = present if absent == "exclude" else torch.ones_like(present)
-    miou = iou[counted].sum() / counted.sum().clamp(min=1)
-    total = counts.sum().clamp(min=1)
-    return Scores(
-        miou=float(miou),
-        iou=tuple(float(value) if here else None for value, here in zip(iou, present, strict=True)),
-        pixel_accuracy=float(100 * intersection.sum() / total),
+    columns = {name: max(7, len(name)) for name in results}
+    rows: list[tuple[str, list[str]]] = []
+
+    def add(title: str, cells: Iterable[float | None]) -> None:
+        rows.append((title, ["-" if value is None else f"{value:.1f}" for value in cells]))
+
+    kinds = {field: {type(result[field]) for result in results.values()} for field in scores.titles}
+    for field in (field for field, kind in kinds.items() if kind == {dict}):
+        rows.append((f"{scores.titles[field]}, %", list(columns)))
+        for name in next(iter(results.values()))[field]:
+            add(name, (result[field][name] for result in results.values()))
+    for field in (field for field, kind in kinds.items() if kind != {dict}):
+        add(scores.titles[field], (result[field] for result in results.values()))
+    width = max(len(title) for title, _ in rows)
+    return "\n".join(
+        "  ".join([f"{title:<{width}}", *(f"{cell:>{w}}" for cell, w in zip(cells, columns.values(), strict=True))])
+        for title, cells in rows
     )
 
 

@@ -21,8 +21,9 @@ from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable
 from unimatch.errors import ProcessError
 from unimatch.methods import Method
+from unimatch.metrics import Scores, scores_table
 from unimatch.metrics_file import MetricsFile
-from unimatch.models import SegmentationModel
+from unimatch.models import Model
 from unimatch.models.checkpoint import first_line, read_checkpoint, start_from
 from unimatch.resume import check_unchanged, choose_checkpoint, requeued
 
@@ -36,7 +37,7 @@ def train(config: DictConfig) -> float:
         config: ``conf/run.yaml``, composed.
 
     Returns:
-        The teacher's best mIoU on the validation images, in percent.
+        The teacher's best headline score on the validation images, in percent.
     """
     quiet_libraries()
     hydra_config = HydraConfig.get()
@@ -47,10 +48,10 @@ def train(config: DictConfig) -> float:
     checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
     data: SegmentationData = instantiate(config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
-    model: SegmentationModel = instantiate(config.model, num_classes=data.info.num_classes)
+    model: Model = instantiate(config.model, num_classes=data.info.num_classes)
     if config.start_from is not None:
         log.info("%s", start_from(model, config.start_from))
-    method: Method = build(config.method, model, inference=instantiate(config.inference))
+    method: Method = build(config.method, model, task=instantiate(config.task))
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data, crop_multiple=model.size_multiple)
     if datamodule.crop != config.datamodule.crop:
         log.info(
@@ -64,6 +65,7 @@ def train(config: DictConfig) -> float:
         method=choices["method"],
         dataset=choices["dataset"],
         encoder=config.encoder.name,
+        task=method.task.name,
         seed=config.seed,
         labeled=len(data.labeled),
         unlabeled=len(data.unlabeled) if method.uses_unlabeled else 0,
@@ -106,8 +108,8 @@ def train(config: DictConfig) -> float:
     with lost_workers_explained():
         trainer.fit(method, datamodule, ckpt_path=checkpoint)
     if trainer.is_global_zero:
-        print(report(run_dir))
-    return max(evaluation.teacher.miou for evaluation in method.evaluations)
+        print(report(run_dir, method.task.scores_type))
+    return max(evaluation.teacher.main for evaluation in method.evaluations)
 
 
 @contextmanager
@@ -170,7 +172,7 @@ CHECKPOINTS_AT_ONCE = 4
 """last, previous and best, and the one that is being written."""
 
 
-def checkpoint_bytes(model: SegmentationModel) -> int:
+def checkpoint_bytes(model: Model) -> int:
     """About how large a checkpoint is: student, teacher, and AdamW's two moments."""
     return 4 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
@@ -182,20 +184,16 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in resolved.items()}
 
 
-def report(run_dir: Path) -> str:
-    """The closing table: IoU per class of student and teacher, the best evaluation, where everything lies."""
+def report(run_dir: Path, scores: type[Scores]) -> str:
+    """The closing table: scores of student and teacher, per class and overall, the best evaluation, where all lies."""
     summary = json.loads((run_dir / "summary.json").read_text())
-    width = max(len(name) for name in [*summary["teacher/iou"], "pixels are right of"])
-    lines = ["", f"{'IoU on validation, %':<{width}}  student  teacher"]
-    for name, teacher in summary["teacher/iou"].items():
-        cells = (
-            f"{value:7.1f}" if value is not None else "      -" for value in (summary["student/iou"][name], teacher)
-        )
-        lines.append(f"{name:<{width}}  {'  '.join(cells)}")
+    last = json.loads((run_dir / "evaluations.jsonl").read_text().splitlines()[-1])
+    headline, title = scores.headline, scores.titles[scores.headline]
+    lines = ["", scores_table({name: last[name] for name in ("student", "teacher")}, scores)]
     lines += [
-        f"{'mean':<{width}}  {summary['student/miou']:7.1f}  {summary['teacher/miou']:7.1f}",
         "",
-        f"best teacher: {summary['teacher/miou_best']:.1f} mIoU at step {summary['best_step']} of {summary['steps']}",
+        f"best teacher: {summary[f'teacher/{headline}_best']:.1f} {title} at step {summary['best_step']} of "
+        f"{summary['steps']}",
         f"{summary['seconds']:.0f} s ({summary['seconds_evaluating']:.0f} s of it evaluating), "
         f"{summary['images_per_second']:.0f} images/s, {summary['peak_memory_mb']} MB at most",
         f"run directory: {run_dir}",

@@ -1,6 +1,8 @@
 """The batches that pass between data and methods, and the letters their shapes are written with.
 
-``B`` images in a batch, ``C`` classes, ``H W`` height and width in pixels, ``D`` an encoder level's width.
+``B`` images in a batch, ``C`` classes, ``H W`` height and width in pixels, ``D`` an encoder level's width, ``*S`` the
+shape of a label: ``H W`` where each pixel has a class, nothing where each image has one.
+An image is (3, H, W), or (2, 3, H, W) where it is a pair of two dates; ``...`` stands for what comes before ``H W``.
 Images come from the data loaders as ``uint8`` and are normalised on the device
 (:meth:`unimatch.SemiSupervisedDataModule.on_after_batch_transfer`); methods see floats.
 """
@@ -20,12 +22,12 @@ UNKNOWN_TRUTH = IGNORE_INDEX
 
 
 class LabeledBatch(TypedDict):
-    """Labelled images and their masks."""
+    """Labelled images and their labels."""
 
     image: Tensor
-    """(B, 3, H, W) float, normalised."""
-    mask: Tensor
-    """(B, H, W) int64, class ids and :data:`IGNORE_INDEX`."""
+    """(B, ..., H, W) float, normalised."""
+    label: Tensor
+    """(B, *S) int64, class ids and :data:`IGNORE_INDEX`."""
     index: Tensor
     """(B,) int64, position of each image in the labelled list."""
     box: NotRequired[Tensor]
@@ -36,20 +38,20 @@ class UnlabeledBatch(TypedDict):
     """One weak and one or two strong views of each unlabelled image, all of the same crop."""
 
     weak: Tensor
-    """(B, 3, H, W) float, normalised: the weak view ``w``."""
+    """(B, ..., H, W) float, normalised: the weak view ``w``."""
     strong1: Tensor
-    """(B, 3, H, W) float, normalised: the strong view ``s1``, before CutMix."""
+    """(B, ..., H, W) float, normalised: the strong view ``s1``, before CutMix."""
     strong2: NotRequired[Tensor]
-    """(B, 3, H, W) float, normalised: the strong view ``s2``, before CutMix, for methods with two."""
+    """(B, ..., H, W) float, normalised: the strong view ``s2``, before CutMix, for methods with two."""
     valid: Tensor
-    """(B, H, W) bool, False where the crop padded the image."""
+    """(B, *S) bool, False where the crop padded the image."""
     box1: NotRequired[Tensor]
     """(B, 4) int64, CutMix box of ``s1`` as (top, left, bottom, right); empty (zeros) for no box. Data without CutMix
     has no such field."""
     box2: NotRequired[Tensor]
     """(B, 4) int64, the same for ``s2``."""
     truth: Tensor
-    """(B, H, W) int64, the mask where it is known, else :data:`UNKNOWN_TRUTH`. Only ever measured against."""
+    """(B, *S) int64, the label where it is known, else :data:`UNKNOWN_TRUTH`. Only ever measured against."""
     index: Tensor
     """(B,) int64, position of each image in the unlabelled list."""
 
@@ -67,8 +69,8 @@ class EvaluationSample(TypedDict):
     """One validation or test image at its own size; evaluation batches are lists of these."""
 
     image: Tensor
-    """(3, H, W) float, normalised."""
-    mask: Tensor
-    """(H, W) int64."""
+    """(..., H, W) float, normalised."""
+    label: Tensor
+    """(*S) int64."""
     index: Tensor
     """() int64, position in the list."""

@@ -57,7 +57,7 @@ def test_unlabeled_fields_have_the_types_of_a_batch(height, width, crop, has_mas
 def test_labeled_fields_have_the_types_of_a_batch(strong):
     image, mask = coded_pair(0, 20, 30)
     sample = LabeledView(16, strong=strong)(seeded(), image, mask)
-    expected = {"image": ((3, 16, 16), torch.uint8), "mask": ((16, 16), torch.uint8)}
+    expected = {"image": ((3, 16, 16), torch.uint8), "label": ((16, 16), torch.uint8)}
     if strong is not None:
         expected["box"] = ((4,), torch.int64)
     assert {name: (tuple(value.shape), value.dtype) for name, value in sample.items()} == expected
@@ -105,10 +105,10 @@ def test_truth_and_valid_are_aligned_with_the_weak_view(height, width, crop, see
 def test_labeled_mask_is_aligned_with_its_image(height, width, crop, seed):
     image, mask = coded_pair(seed, height, width)
     sample = LabeledView(crop, scale=(1.0, 1.0))(seeded(seed), image, mask)
-    inside = sample["mask"] != IGNORE_INDEX
+    inside = sample["label"] != IGNORE_INDEX
     assert torch.equal(sample["image"][0] > 0, inside)
     for channel in range(3):
-        assert torch.equal(sample["image"][channel][inside], 20 * (sample["mask"][inside] + 1))
+        assert torch.equal(sample["image"][channel][inside], 20 * (sample["label"][inside] + 1))
 
 
 def test_truth_is_unknown_where_there_is_no_mask():
@@ -174,7 +174,7 @@ def test_strong_labeled_view_changes_the_image_and_not_the_mask():
     changed = boxes = 0
     for seed in range(100):
         plain, augmented = weak(seeded(seed), image, mask), strong(seeded(seed), image, mask)
-        assert torch.equal(plain["mask"], augmented["mask"])
+        assert torch.equal(plain["label"], augmented["label"])
         changed += not torch.equal(plain["image"], augmented["image"])
         boxes += bool(augmented["box"].any())
     assert changed > 90

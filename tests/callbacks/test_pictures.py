@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from unimatch import Segmentation
 from unimatch.callbacks.pictures import draw_curves, read_curve
 from unimatch.data.catalog import CAMVID
 from unimatch.images import colorize
@@ -24,5 +25,5 @@ def test_read_curve_skips_rows_without_a_value():
 def test_curves_of_any_length_are_drawn_and_none_of_nothing(tmp_path, rows):
     metrics = tmp_path / "metrics.csv"
     metrics.write_text("step,train/loss\n" + "".join(f"{i},{1 / (i + 1)}\n" for i in range(rows)))
-    draw_curves(metrics, tmp_path / "curves.png")
+    draw_curves(metrics, Segmentation(), tmp_path / "curves.png")
     assert (tmp_path / "curves.png").is_file() is (rows > 0)

@@ -86,7 +86,7 @@ def test_batches_have_the_documented_fields_shapes_and_types(scenes):
     ids, index = ((4, 24, 24), torch.int64), ((4,), torch.int64)
     found = {part: {name: (tuple(value.shape), value.dtype) for name, value in batch[part].items()} for part in batch}
     assert found == {
-        "labeled": {"image": image, "mask": ids, "index": index, "box": box},
+        "labeled": {"image": image, "label": ids, "index": index, "box": box},
         "unlabeled": {
             "weak": image,
             "strong1": image,
@@ -101,7 +101,7 @@ def test_batches_have_the_documented_fields_shapes_and_types(scenes):
 
 
 def test_labeled_images_have_no_box_by_default(scenes):
-    assert set(training_batches(make_module(scenes))[0]["labeled"]) == {"image", "mask", "index"}
+    assert set(training_batches(make_module(scenes))[0]["labeled"]) == {"image", "label", "index"}
 
 
 def test_workers_do_not_change_the_batches(scenes):
@@ -193,8 +193,8 @@ def test_validation_images_are_seen_once_at_their_own_size(scenes, world):
             expected = scenes.val.image(index).astype(float).transpose(2, 0, 1) / 255
             expected = (expected - np.array(MEAN)[:, None, None]) / np.array(STD)[:, None, None]
             assert np.allclose(sample["image"].numpy(), expected, atol=1e-5)
-            assert sample["mask"].dtype == torch.int64
-            assert np.array_equal(sample["mask"].numpy(), scenes.val.mask(index))
+            assert sample["label"].dtype == torch.int64
+            assert np.array_equal(sample["label"].numpy(), scenes.val.mask(index))
     assert sorted(seen) == list(range(7))
 
 
@@ -267,7 +267,7 @@ def test_view_settings_reach_the_views():
     valid = batch["unlabeled"]["valid"]
     assert valid.sum(dim=(1, 2)).tolist() == [256] * 4
     assert valid[:, :16, 16:].all()
-    assert (batch["labeled"]["mask"][:, :16, :16] == 255).all()
+    assert (batch["labeled"]["label"][:, :16, :16] == 255).all()
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_sample_shows_the_image_of_its_index(scenes):
     for position in range(5):
         sample = dataset[(0, position)]
         assert torch.equal(sample["image"], torch.tensor(scenes.labeled.image(position)).permute(2, 0, 1))
-        assert torch.equal(sample["mask"], torch.tensor(scenes.labeled.mask(position)))
+        assert torch.equal(sample["label"], torch.tensor(scenes.labeled.mask(position)))
         sample = pool[(0, position)]
         assert sample["index"] == position
         assert torch.equal(sample["weak"], torch.tensor(scenes.unlabeled.image(position)).permute(2, 0, 1))
@@ -211,9 +211,9 @@ def test_evaluation_samples_are_whole_images_with_masks(folder_root):
     assert len(dataset) == 3
     for i in range(3):
         sample = dataset[i]
-        assert sample["image"].dtype == sample["mask"].dtype == torch.uint8
+        assert sample["image"].dtype == sample["label"].dtype == torch.uint8
         assert torch.equal(sample["image"], torch.tensor(source.image(i)).permute(2, 0, 1))
-        assert torch.equal(sample["mask"], torch.tensor(source.mask(i)))
+        assert torch.equal(sample["label"], torch.tensor(source.mask(i)))
         assert sample["index"].dtype == torch.int64
         assert sample["index"] == i
 

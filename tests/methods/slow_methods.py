@@ -61,7 +61,7 @@ def make_batch(images, validity="all", seed=0, *, partner=False):
         }
 
     batch = {
-        "labeled": {"image": pictures(), "mask": mask, "index": torch.arange(images)},
+        "labeled": {"image": pictures(), "label": mask, "index": torch.arange(images)},
         "unlabeled": unlabeled(valid),
     }
     if partner:

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 import unimatch
-from unimatch import ConfigError, SegmentationModel, SemiSupervisedDataModule, Supervised, UniMatchV2
+from unimatch import ConfigError, Segmentation, SegmentationModel, SemiSupervisedDataModule, Supervised, UniMatchV2
 from unimatch.data.catalog import DIGITS
 from unimatch.data.datamodule import normalize
 from unimatch.inference.torch_engine import TorchEngine
@@ -289,7 +289,7 @@ def test_evaluation_equals_a_slow_loop_over_images_of_many_sizes():
 
 def test_evaluation_in_windows_differs_and_follows_the_rule():
     rule = unimatch.Inference("sliding", window=32)
-    whole, sliding = make_method(), make_method(inference=rule)
+    whole, sliding = make_method(), make_method(task=Segmentation(rule))
     for method in (whole, sliding):
         predict_every_class(method.teacher.model, seed=2)
         make_trainer().validate(method, make_data(data=data_of_many_sizes()), verbose=False)

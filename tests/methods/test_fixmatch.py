@@ -19,7 +19,7 @@ from unimatch import FixMatch
 
 def slow_losses(student, teacher, batch, *, tau, loss_weight):
     """One strong view, no dropout; labelled and strong images in one batch (which BatchNorm sees)."""
-    x, y = batch["labeled"]["image"], batch["labeled"]["mask"]
+    x, y = batch["labeled"]["image"], batch["labeled"]["label"]
     own = batch["unlabeled"]
     q, c = slow_pseudo_labels(teacher, own["weak"])
     logits = student(torch.cat([x, slow_cutmix(own["box1"], own["strong1"])]))

@@ -20,7 +20,7 @@ def make_labeled(images=3, *, box=False, seed=0):
     mask[torch.rand(mask.shape, generator=source) < 0.2] = 255
     labeled = {
         "image": torch.randn(images, 3, SIZE, SIZE, generator=source),
-        "mask": mask,
+        "label": mask,
         "index": torch.arange(images),
     }
     if box:
@@ -66,7 +66,7 @@ def test_losses_and_gradients_equal_a_slow_version(images, box):
     before = {key: value.clone() for key, value in labeled.items()}
     losses = run_losses(method, {"labeled": labeled})
 
-    x, y = labeled["image"], labeled["mask"]
+    x, y = labeled["image"], labeled["label"]
     if box:
         x, y = slow_cutmix(labeled["box"], x), slow_cutmix(labeled["box"], y)
     expected = slow_cross_entropy(slow_student(x), y)
@@ -96,7 +96,7 @@ def test_unlabelled_images_are_neither_needed_nor_used():
 
 def test_all_ignored_gives_zero_and_no_nan():
     method, labeled = make_method(), make_labeled()
-    labeled["mask"].fill_(255)
+    labeled["label"].fill_(255)
     assert run_losses(method, {"labeled": labeled}).total.item() == 0
     assert not any(parameter.grad.any() for parameter in method.student.parameters())
 

@@ -22,7 +22,7 @@ from unimatch.models.dropout import feature_masks
 
 def slow_losses(student, teacher, batch, *, tau, loss_weight, from_student, seed):
     """``L = (L_x + .25 L_s1 + .25 L_s2 + .5 L_fp) / 2``."""
-    x, y = batch["labeled"]["image"], batch["labeled"]["mask"]
+    x, y = batch["labeled"]["image"], batch["labeled"]["label"]
     own, other = batch["unlabeled"], batch.get("partner")
     v = own["valid"]
     labeler = copy.deepcopy(student).eval()

@@ -40,7 +40,7 @@ def slow_losses(
     student_labels=False,
 ):
     """Section 1 of the specification, by loops over images, pixels and channels."""
-    x, y = batch["labeled"]["image"], batch["labeled"]["mask"]
+    x, y = batch["labeled"]["image"], batch["labeled"]["label"]
     own, other = batch["unlabeled"], batch.get("partner")
     labeler = copy.deepcopy(student).eval() if student_labels else teacher
     q, c = slow_pseudo_labels(labeler, own["weak"])

@@ -79,6 +79,7 @@ def test_the_decoder_is_rebuilt_from_the_checkpoint_alone(run):
 def test_the_checkpoint_holds_tensors_and_plain_values_only(run):
     checkpoint = torch.load(run[0], weights_only=True)
     assert checkpoint["unimatch_model"] == {
+        "task": "segmentation",
         "encoder": "tiny",
         "num_classes": 11,
         "features": 8,

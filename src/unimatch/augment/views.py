@@ -51,10 +51,10 @@ class LabeledView(WeakView):
     def __call__(
         self, rng: np.random.Generator, image: NDArray[np.uint8], mask: NDArray[np.uint8]
     ) -> dict[str, Tensor]:
-        """``image`` (3, crop, crop) uint8, ``mask`` (crop, crop) uint8 and, if strong, ``box`` (4,)."""
+        """``image`` (3, crop, crop) uint8, ``label`` (crop, crop) uint8 and, if strong, ``box`` (4,)."""
         geometry = draw_geometry(rng, *image.shape[:2], crop=self.crop, scale=self.scale, flip=self.flip)
         view = geometry.apply_to_image(image)
-        sample = {"mask": torch.from_numpy(geometry.apply_to_mask(mask))}
+        sample = {"label": torch.from_numpy(geometry.apply_to_mask(mask))}
         if self.strong is not None:
             view = self.strong(rng, view, geometry.shown)
             sample["box"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))

@@ -27,7 +27,7 @@ class Checkpoints(Checkpoint):
     """Writes ``last.ckpt`` after evaluations, every so often and when a signal asks to end; ``best.ckpt`` too.
 
     ``previous.ckpt`` is the last but one: what training continues from if ``last.ckpt`` is damaged. ``best.ckpt`` is of
-    the evaluation with the highest mIoU of the teacher. Writing changes nothing in training.
+    the evaluation with the highest headline score of the teacher. Writing changes nothing in training.
 
     SIGTERM, SIGUSR1 and Ctrl-C end the run after the step they arrive in, with a checkpoint and status 128 + the
     signal's number (143, 138, 130). With several processes they agree on the step, at the interval of the log.
@@ -121,7 +121,7 @@ class Checkpoints(Checkpoint):
         assert isinstance(pl_module, Method)
         if trainer.sanity_checking:
             return
-        *before, now = (evaluation.teacher.miou for evaluation in pl_module.evaluations)
+        *before, now = (evaluation.teacher.main for evaluation in pl_module.evaluations)
         if all(now > earlier for earlier in before):
             trainer.save_checkpoint(self.folder / BEST, weights_only=False)
         self.overdue = not self.whole

@@ -16,9 +16,9 @@ from unimatch.data.datamodule import normalize
 from unimatch.data.sources import Source
 from unimatch.disk import training_goes_on
 from unimatch.images import colorize
-from unimatch.inference.whole_image import whole_image_logits
 from unimatch.methods.base import Method
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model
+from unimatch.tasks import Task
 from unimatch.types import IGNORE_INDEX
 
 SMOOTHING = 20
@@ -50,19 +50,23 @@ class Pictures(lightning.Callback):
         indices = [(2 * i + 1) * len(self.source) // (2 * count) for i in range(count)]  # spread evenly
         models = {"student": pl_module.student, "teacher": pl_module.teacher.model}
         for path, draw in (
-            (self.run_dir / "validation.png", partial(draw_predictions, models, self.source, self.info, indices)),
-            (self.run_dir / "curves.png", partial(draw_curves, self.run_dir / "metrics.csv")),
+            (
+                self.run_dir / "validation.png",
+                partial(draw_predictions, pl_module.task, models, self.source, self.info, indices),
+            ),
+            (self.run_dir / "curves.png", partial(draw_curves, self.run_dir / "metrics.csv", pl_module.task)),
         ):
             with training_goes_on(path):
                 draw(path)
 
 
 def draw_predictions(
-    models: dict[str, SegmentationModel], source: Source, info: DatasetInfo, indices: list[int], path: Path
+    task: Task, models: dict[str, Model], source: Source, info: DatasetInfo, indices: list[int], path: Path
 ) -> None:
     """One row per image: the image, its truth, and each model's prediction, with a legend of the classes.
 
     Args:
+        task: how images are predicted.
         models: in eval mode, by name.
         source: images with masks.
         info: classes and colours.
@@ -83,8 +87,8 @@ def draw_predictions(
             seen.update(np.unique(mask).tolist())
         for name, model in models.items():
             device = next(model.parameters()).device
-            logits = whole_image_logits(model, normalize(to_tensor(image)[None].to(device)))
-            prediction = logits.argmax(1)[0].cpu().numpy().astype(np.uint8)
+            scores = task.predict(model, normalize(to_tensor(image)[None].to(device)))
+            prediction = scores.argmax(1)[0].cpu().numpy().astype(np.uint8)
             seen.update(np.unique(prediction).tolist())
             cells.append((name, colorize(prediction, info.palette)))
         for axis, (title, picture) in zip(row, cells, strict=False):
@@ -104,15 +108,18 @@ def draw_predictions(
     figure.savefig(path)
 
 
-def draw_curves(metrics: Path, path: Path) -> None:
-    """Losses, the pseudo labels' share and accuracy, and mIoU over the steps.
+def draw_curves(metrics: Path, task: Task, path: Path) -> None:
+    """Losses, the pseudo labels' share and accuracy, and the headline score over the steps.
 
     Args:
         metrics: the run's ``metrics.csv``.
+        task: whose scores those are.
         path: of the PNG.
     """
     with metrics.open(newline="") as file:
         rows = list(csv.DictReader(file))
+    headline = task.scores_type.headline
+    evaluated = f"{task.scores_type.titles[headline]} on validation, %"
     panels = {
         "losses": ("train/loss", "train/loss_x", "train/loss_s"),
         "confident pixels, share": ("train/mask_ratio",),
@@ -122,7 +129,7 @@ def draw_curves(metrics: Path, path: Path) -> None:
             "pseudo_label/share",
             "pseudo_label/share_mean",
         ),
-        "mIoU on validation, %": ("student/miou", "teacher/miou"),
+        evaluated: (f"student/{headline}", f"teacher/{headline}"),
     }
     curves = {title: {key: read_curve(rows, key) for key in keys} for title, keys in panels.items()}
     shown = {title: lines for title, lines in curves.items() if any(len(steps) for steps, _ in lines.values())}
@@ -141,7 +148,7 @@ def draw_curves(metrics: Path, path: Path) -> None:
                     steps,
                     values,
                     marker=None if many else ".",
-                    label=key.split("/", 1)[-1] if title != "mIoU on validation, %" else key.split("/")[0],
+                    label=key.split("/", 1)[-1] if title != evaluated else key.split("/")[0],
                 )
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("step")

@@ -7,8 +7,9 @@ from typing import Any
 import lightning
 from tqdm import tqdm
 
+from unimatch.methods.base import Method
+
 SHOWN = {"train/loss": "loss", "train/loss_x": "loss_x", "train/loss_s": "loss_s", "train/mask_ratio": "mask"}
-EVALUATED = {"student/miou": "student", "teacher/miou": "teacher"}
 
 
 class Progress(lightning.Callback):
@@ -70,10 +71,12 @@ class Progress(lightning.Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Show the last scores beside the bar."""
+        assert isinstance(pl_module, Method)
         if self.bar is not None:
             self.paused += time.monotonic() - self.validation_started
-            scores = [f"{name} {float(trainer.callback_metrics[key]):.1f}" for key, name in EVALUATED.items()]
-            self.evaluated = f" | mIoU {' '.join(scores)}"
+            last = pl_module.evaluations[-1]
+            title = last.teacher.titles[last.teacher.headline]
+            self.evaluated = f" | {title} student {last.student.main:.1f} teacher {last.teacher.main:.1f}"
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Close the bar."""

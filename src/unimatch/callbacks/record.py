@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,6 +30,7 @@ class RunFacts:
     method: str
     dataset: str
     encoder: str
+    task: str
     seed: int
     labeled: int
     unlabeled: int
@@ -125,40 +127,38 @@ class Record(lightning.Callback):
         }
 
     def describe(self, evaluation: Evaluation) -> dict[str, Any]:
-        """One evaluation as plain values, IoU by class name."""
+        """One evaluation as plain values, those per class by its name."""
         result: dict[str, Any] = {"step": evaluation.step, "epoch": evaluation.epoch}
         for name, scores in (("student", evaluation.student), ("teacher", evaluation.teacher)):
-            result[name] = {
-                "miou": scores.miou,
-                "pixel_accuracy": scores.pixel_accuracy,
-                "iou": dict(zip(self.info.classes, scores.iou, strict=True)),
-            }
-        result["pseudo_label"] = {
-            key: dict(zip(self.info.classes, value, strict=True)) if isinstance(value, list) else value
-            for key, value in evaluation.pseudo.items()
-        }
+            result[name] = scores.overall() | self.by_class(scores.per_class())
+        pseudo = evaluation.pseudo
+        per_class = {key: value for key, value in pseudo.items() if isinstance(value, list)}
+        result["pseudo_label"] = {**pseudo, **self.by_class(per_class)}
         return result
+
+    def by_class(self, values: Mapping[str, Sequence[float | None]]) -> dict[str, dict[str, float | None]]:
+        """Values in the order of the classes, each by its class's name."""
+        return {key: dict(zip(self.info.classes, value, strict=True)) for key, value in values.items()}
 
     def write_summary(self, method: Method, trainer: lightning.Trainer) -> None:
         """``summary.json``: see the README for its keys."""
         if not method.evaluations:
             return
         last = method.evaluations[-1]
-        best = max(method.evaluations, key=lambda evaluation: evaluation.teacher.miou)
+        best = max(method.evaluations, key=lambda evaluation: evaluation.teacher.main)
         seconds = self.seconds
         described = self.describe(last)
+        headline = last.teacher.headline
         summary = {
             **{key: value for key, value in asdict(self.facts).items() if key != "config"},
             "steps": trainer.global_step,
             "epochs": trainer.current_epoch,
             "finished": self.finished,
-            "teacher/miou": last.teacher.miou,
-            "student/miou": last.student.miou,
-            "teacher/miou_best": best.teacher.miou,
-            "student/miou_best": max(evaluation.student.miou for evaluation in method.evaluations),
+            "headline": headline,
+            f"teacher/{headline}_best": best.teacher.main,
+            f"student/{headline}_best": max(evaluation.student.main for evaluation in method.evaluations),
             "best_step": best.step,
-            "teacher/iou": described["teacher"]["iou"],
-            "student/iou": described["student"]["iou"],
+            **{f"{name}/{key}": value for name in ("teacher", "student") for key, value in described[name].items()},
             "bad_images": self.bad_images,
             "seconds": round(seconds, 1),
             "seconds_evaluating": round(self.evaluating, 1),

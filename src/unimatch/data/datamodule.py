@@ -39,7 +39,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 IMAGE_FIELDS = ("image", "weak", "strong1", "strong2")
-MASK_FIELDS = ("mask", "truth")
+LABEL_FIELDS = ("label", "truth")
 
 
 class SemiSupervisedDataModule(lightning.LightningDataModule):
@@ -281,7 +281,7 @@ def prepare(sample: dict[str, Tensor]) -> dict[str, Tensor]:
     for name in IMAGE_FIELDS:
         if name in result:
             result[name] = normalize(result[name])
-    for name in MASK_FIELDS:
+    for name in LABEL_FIELDS:
         if name in result:
             result[name] = result[name].long()
     return result

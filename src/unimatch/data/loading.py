@@ -194,7 +194,7 @@ class EvaluationDataset(Dataset[dict[str, Tensor]]):
         if mask is None:
             raise DataError(f"{self.source.name(index)}: has no mask, so it cannot be evaluated")
         image = to_tensor(self.source.image(index))
-        return {"image": image, "mask": torch.from_numpy(mask), "index": torch.tensor(index)}
+        return {"image": image, "label": torch.from_numpy(mask), "index": torch.tensor(index)}
 
 
 def keep_list(samples: list[Any]) -> list[Any]:

@@ -6,39 +6,36 @@ import lightning
 from torch import Tensor
 from torch.nn import ModuleList
 
-from unimatch.inference.rule import Inference
-from unimatch.inference.torch_engine import TorchEngine
-from unimatch.metrics import confusion_metric
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model
+from unimatch.tasks import Task
 from unimatch.types import EvaluationSample
 
 
 class Evaluator(lightning.LightningModule):
-    """Counts the pixels of each model's predictions against the masks.
+    """Counts each model's predictions against the labels.
 
-    ``lightning.Trainer().test(Evaluator(...), datamodule=...)`` fills :attr:`confusions`.
+    ``lightning.Trainer().test(Evaluator(...), datamodule=...)`` fills :attr:`counts`.
 
     Args:
         models: by name.
-        inference: how images are predicted.
+        task: how samples are predicted and counted.
     """
 
-    def __init__(self, models: Mapping[str, SegmentationModel], inference: Inference) -> None:
+    def __init__(self, models: Mapping[str, Model], task: Task) -> None:
         super().__init__()
         self.models = dict(models)
-        self.inference = inference
-        self.metrics = {name: confusion_metric(model.num_classes) for name, model in models.items()}
+        self.task = task
+        self.metrics = {name: task.metric(model.num_classes) for name, model in models.items()}
         self.on_device = ModuleList([*self.models.values(), *self.metrics.values()])
-        self.confusions: dict[str, Tensor] = {}
-        """By model's name: (C, C) pixel counts of all processes together, truth along the rows."""
+        self.counts: dict[str, dict[str, Tensor]] = {}
+        """By model's name: what :meth:`unimatch.tasks.Task.metric` counted, of all processes together."""
 
     def test_step(self, batch: list[EvaluationSample], batch_idx: int) -> None:
         """Count one batch."""
         for sample in batch:
-            image, mask = sample["image"][None], sample["mask"][None]
+            image, label = sample["image"][None], sample["label"][None]
             for name, model in self.models.items():
-                labels = self.inference.scores(TorchEngine(model), image).argmax(1)
-                self.metrics[name].update(labels, mask)
+                self.metrics[name].update(self.task.predict(model, image), label)
 
     def validation_step(self, batch: list[EvaluationSample], batch_idx: int) -> None:
         """As in testing."""
@@ -46,7 +43,9 @@ class Evaluator(lightning.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Sum the counts of all processes, while they are all here."""
-        self.confusions = {name: metric.compute().cpu() for name, metric in self.metrics.items()}
+        self.counts = {
+            name: {key: value.cpu() for key, value in metric.compute().items()} for name, metric in self.metrics.items()
+        }
 
     def on_validation_epoch_end(self) -> None:
         """As in testing."""

@@ -22,9 +22,10 @@ from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
 from unimatch.inference.facts import ModelFacts, beside
 from unimatch.inference.torch_engine import TorchEngine
-from unimatch.metrics import confusion_metric, scores
+from unimatch.metrics import confusion_metric
 from unimatch.models import positions
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model, describe_model
+from unimatch.tasks.segmentation import scores
 
 OPSET = 17
 """The ONNX operator set: onnxruntime 1.13 and newer."""
@@ -35,11 +36,11 @@ ONNX_LIMIT = 2**31
 PRECISIONS = ("float32", "float16", "bfloat16")
 
 
-def write_facts(path: Path, model: SegmentationModel, facts: ModelFacts, precision: str, **more: Any) -> None:
+def write_facts(path: Path, model: Model, facts: ModelFacts, precision: str, **more: Any) -> None:
     """Write what must be known of the model beside ``path``, as JSON."""
     content = {
         **json.loads(facts.to_json()),
-        "model": {**model.description(), "lora": None},
+        "model": {**describe_model(model), "lora": None},
         "precision": precision,
         "input": "float32 (B, 3, H, W), RGB in 0-1, minus mean, divided by std",
         "output": "float32 (B, C, H, W) logits",
@@ -50,7 +51,7 @@ def write_facts(path: Path, model: SegmentationModel, facts: ModelFacts, precisi
     beside(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def export_safetensors(path: Path, model: SegmentationModel, facts: ModelFacts, precision: str) -> None:
+def export_safetensors(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
     """Weights by name, in the given precision, and the facts as JSON beside them."""
     dtype = getattr(torch, precision)
     state = {
@@ -61,7 +62,7 @@ def export_safetensors(path: Path, model: SegmentationModel, facts: ModelFacts, 
     write_facts(path, model, facts, precision, torch=torch.__version__)
 
 
-def export_onnx(path: Path, model: SegmentationModel, facts: ModelFacts, precision: str) -> None:
+def export_onnx(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
     """One ONNX file with the facts in its metadata.
 
     Raises:
@@ -97,7 +98,7 @@ def export_onnx(path: Path, model: SegmentationModel, facts: ModelFacts, precisi
     write_facts(path, model, facts, precision, opset=OPSET, torch=torch.__version__, onnx=onnx.__version__)
 
 
-def export_torch(path: Path, model: SegmentationModel, facts: ModelFacts, precision: str) -> None:
+def export_torch(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
     """A ``torch.export`` program (``.pt2``)."""
     multiple = facts.size_multiple
     sides = [torch.export.Dim(name, min=48 // multiple, max=2**14 // multiple) for name in ("height", "width")]
@@ -117,7 +118,7 @@ def export_torch(path: Path, model: SegmentationModel, facts: ModelFacts, precis
 class Cast(nn.Module):
     """The model in another precision, with float32 outside."""
 
-    def __init__(self, model: SegmentationModel, precision: str) -> None:
+    def __init__(self, model: Model, precision: str) -> None:
         super().__init__()
         self.dtype: torch.dtype = getattr(torch, precision)
         self.model = copy.deepcopy(model).to(self.dtype).eval()
@@ -127,7 +128,7 @@ class Cast(nn.Module):
         return self.model(images.to(self.dtype)).float()
 
 
-def example(model: SegmentationModel) -> Tensor:
+def example(model: Model) -> Tensor:
     """A batch to trace with, of another height than width."""
     multiple = model.size_multiple
     sides = (max(1, round(64 / multiple)) * multiple, max(2, round(96 / multiple)) * multiple)

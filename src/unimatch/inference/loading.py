@@ -13,11 +13,11 @@ from unimatch.errors import ConfigError, WeightsError
 from unimatch.inference.facts import ModelFacts, beside
 from unimatch.inference.rule import Inference
 from unimatch.models.checkpoint import PREFIXES, build_model, checked, read_checkpoint
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model, build_described
 from unimatch.models.weights import load_weights_file
 
 
-def load_with_facts(path: Path, which: str = "teacher") -> tuple[SegmentationModel, ModelFacts]:
+def load_with_facts(path: Path, which: str = "teacher") -> tuple[Model, ModelFacts]:
     """A model in eval mode on the CPU, and what must be known of it.
 
     Args:
@@ -44,7 +44,7 @@ def models_in(checkpoint: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def checkpoint_facts(checkpoint: Mapping[str, Any], model: SegmentationModel) -> ModelFacts:
+def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
     """What a checkpoint says of its model; classes that it does not name are called by their numbers."""
     run = checkpoint.get("unimatch_run", {})
     classes = tuple(run.get("classes") or map(str, range(model.num_classes)))
@@ -61,7 +61,7 @@ def checkpoint_facts(checkpoint: Mapping[str, Any], model: SegmentationModel) ->
     )
 
 
-def load_safetensors(path: Path) -> tuple[SegmentationModel, ModelFacts]:
+def load_safetensors(path: Path) -> tuple[Model, ModelFacts]:
     """A model that was exported as safetensors; half precision becomes float32.
 
     Raises:
@@ -71,7 +71,7 @@ def load_safetensors(path: Path) -> tuple[SegmentationModel, ModelFacts]:
     try:
         text = description_file.read_text(encoding="utf-8")
         description = json.loads(text)["model"]
-        model = SegmentationModel(**checked(description))
+        model = build_described(checked(description))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{description_file}: must describe the model in {path.name} ({error})") from error
     load_weights_file(model, path)

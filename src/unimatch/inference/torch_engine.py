@@ -10,7 +10,7 @@ from torch import Tensor
 from unimatch.data.datamodule import normalize
 from unimatch.images import MaskArray
 from unimatch.inference.whole_image import whole_image_logits
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model
 
 
 class TorchEngine:
@@ -21,7 +21,7 @@ class TorchEngine:
         precision: ``float32``, or ``bfloat16`` or ``float16`` for autocast.
     """
 
-    def __init__(self, model: SegmentationModel, precision: str = "float32") -> None:
+    def __init__(self, model: Model, precision: str = "float32") -> None:
         self.model = model
         self.dtype = getattr(torch, precision)
         self.num_classes = model.num_classes

@@ -5,11 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unimatch.grid import nearest_multiple
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model
 
 
 @torch.no_grad()
-def whole_image_logits(model: SegmentationModel, images: Tensor, scale: float = 1.0) -> Tensor:
+def whole_image_logits(model: Model, images: Tensor, scale: float = 1.0) -> Tensor:
     """Logits at the images' own size, whatever that is.
 
     Images are resized bilinearly (corners aligned) to the nearest multiple of the patch size, and the logits back.

@@ -16,14 +16,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from unimatch.errors import ConfigError
-from unimatch.inference.rule import Inference
-from unimatch.inference.torch_engine import TorchEngine
 from unimatch.methods.losses import build_criterion
 from unimatch.methods.optim import FACTORS, OPTIMIZERS, build_optimizer, build_schedule, parameter_groups
 from unimatch.methods.teacher import Teacher
-from unimatch.metrics import PseudoLabelQuality, Scores, confusion_metric, scores
-from unimatch.models.networks import SegmentationModel
+from unimatch.metrics import PseudoLabelQuality, Scores
+from unimatch.models.networks import Model, describe_model
 from unimatch.place import place_of, rewrite_counters
+from unimatch.tasks import Task, task_of
 from unimatch.trainer import parts_of
 from unimatch.types import EvaluationSample, TrainBatch
 
@@ -32,7 +31,7 @@ log = logging.getLogger("unimatch")
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """The teacher's view of one unlabelled batch, before CutMix; each (B, H, W)."""
+    """The teacher's view of one unlabelled batch, before CutMix; each (B, *S)."""
 
     label: Tensor
     confidence: Tensor
@@ -90,7 +89,7 @@ class Method(lightning.LightningModule, ABC):
         reference_batch: labelled images of an optimizer step for which the learning rate is meant: if given, it is
             multiplied by how many times as many a step has. None for the rate as it is.
         seed: of the random choices inside the step.
-        inference: how images are evaluated; None for whole images.
+        task: how the model is evaluated; None for the model's own task, on whole images.
     """
 
     uses_unlabeled: ClassVar[bool] = True
@@ -102,7 +101,7 @@ class Method(lightning.LightningModule, ABC):
 
     def __init__(
         self,
-        model: SegmentationModel,
+        model: Model,
         *,
         learning_rate: float = 5e-6,
         decoder_multiplier: float = 40.0,
@@ -118,7 +117,7 @@ class Method(lightning.LightningModule, ABC):
         freeze_batch_statistics: bool = False,
         reference_batch: int | None = None,
         seed: int = 0,
-        inference: Inference | None = None,
+        task: Task | None = None,
     ) -> None:
         super().__init__()
         if learning_rate <= 0:
@@ -130,8 +129,8 @@ class Method(lightning.LightningModule, ABC):
             raise ConfigError(f"method.layer_decay={layer_decay}: must be above 0 and at most 1")
         if not 0 <= ema_decay < 1:
             raise ConfigError(f"method.ema_decay={ema_decay}: must be at least 0 and below 1")
-        self.student: SegmentationModel = model
-        self.teacher: Teacher[SegmentationModel] = Teacher(model, ema_decay)
+        self.student: Model = model
+        self.teacher: Teacher[Model] = Teacher(model, ema_decay)
         self.learning_rate, self.decoder_multiplier = learning_rate, decoder_multiplier
         self.optimizer, self.schedule = optimizer, schedule
         self.weight_decay, self.decay_norms, self.layer_decay = weight_decay, decay_norms, layer_decay
@@ -139,9 +138,9 @@ class Method(lightning.LightningModule, ABC):
         self.freeze_batch_statistics = freeze_batch_statistics
         self.reference_batch = reference_batch
         self.seed = seed
-        self.inference = inference or Inference()
-        self.student_confusion = confusion_metric(model.num_classes)
-        self.teacher_confusion = confusion_metric(model.num_classes)
+        self.task = task or task_of(model)
+        self.student_metric = self.task.metric(model.num_classes)
+        self.teacher_metric = self.task.metric(model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
         self.evaluations: list[Evaluation] = []
         self.start = (0, 0)  # (epoch, batch) at which the data begin; later than that only when resumed
@@ -284,23 +283,20 @@ class Method(lightning.LightningModule, ABC):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting anew."""
-        self.student_confusion.reset()
-        self.teacher_confusion.reset()
+        self.student_metric.reset()
+        self.teacher_metric.reset()
 
     def validation_step(self, batch: list[EvaluationSample], batch_idx: int) -> None:
-        """Count the pixels of each image's prediction against its mask."""
+        """Count each sample's prediction against its label."""
         for sample in batch:
-            image, mask = sample["image"][None], sample["mask"][None]
-            for model, confusion in (
-                (self.student, self.student_confusion),
-                (self.teacher.model, self.teacher_confusion),
-            ):
-                confusion.update(self.inference.scores(TorchEngine(model), image).argmax(1), mask)
+            image, label = sample["image"][None], sample["label"][None]
+            for model, metric in ((self.student, self.student_metric), (self.teacher.model, self.teacher_metric)):
+                metric.update(self.task.predict(model, image), label)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores, and keep them in :attr:`evaluations`."""
-        student = scores(self.student_confusion.compute())
-        teacher = scores(self.teacher_confusion.compute())
+        student = self.task.scores(self.student_metric.compute())
+        teacher = self.task.scores(self.teacher_metric.compute())
         if self.trainer.sanity_checking:
             return
         pseudo = self.pseudo_quality.compute() if self.pseudo_quality.update_called else {}
@@ -308,8 +304,8 @@ class Method(lightning.LightningModule, ABC):
         self.evaluated_after = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
         self.evaluations.append(Evaluation(self.global_step, self.current_epoch, student, teacher, pseudo))
         for name, result in (("student", student), ("teacher", teacher)):
-            self.log(f"{name}/miou", result.miou)
-            self.log(f"{name}/pixel_accuracy", result.pixel_accuracy)
+            for key, number in result.overall().items():
+                self.log(f"{name}/{key}", number)
         for name, value in pseudo.items():
             if isinstance(value, float):
                 self.log(f"pseudo_label/{name}", value)
@@ -333,7 +329,7 @@ class Method(lightning.LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how to build the model, so that a checkpoint can be used alone, and what continuing exactly needs."""
-        checkpoint["unimatch_model"] = self.student.description()
+        checkpoint["unimatch_model"] = describe_model(self.student)
         place = place_of(self.trainer, self.evaluated_after)
         last = place.batch == self.trainer.num_training_batches
         rewrite_counters(checkpoint["loops"], place, step=self.global_step, last=last)
@@ -361,10 +357,9 @@ class Method(lightning.LightningModule, ABC):
             )
         self.start = (training["place"]["epoch"], training["place"]["batch"])
         self.evaluated_after = training["evaluated_after"]
+        read = self.task.scores_type
         self.evaluations = [
-            Evaluation(
-                **{**evaluation, "student": Scores(**evaluation["student"]), "teacher": Scores(**evaluation["teacher"])}
-            )
+            Evaluation(**{**evaluation, **{name: read(**evaluation[name]) for name in ("student", "teacher")}})
             for evaluation in training["evaluations"]
         ]
         if training["pseudo_label_counts"] is not None:  # of all processes together: the first one keeps them

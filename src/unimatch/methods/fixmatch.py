@@ -10,7 +10,7 @@ import torch
 from unimatch.methods.base import Losses, PseudoLabels
 from unimatch.methods.losses import mask_ratio
 from unimatch.methods.semi_supervised import SemiSupervised
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model
 from unimatch.types import TrainBatch
 
 
@@ -25,12 +25,12 @@ class FixMatch(SemiSupervised):
     >>> method = FixMatch(SegmentationModel("tiny", num_classes=11), tau=0.8, learning_rate=3e-3)
     """
 
-    def __init__(self, model: SegmentationModel, **options: Any) -> None:
+    def __init__(self, model: Model, **options: Any) -> None:
         super().__init__(model, strong_views=1, **options)
 
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
         """``L = (L_x + lambda L_s) / 2``."""
-        x, y = batch["labeled"]["image"], batch["labeled"]["mask"]
+        x, y = batch["labeled"]["image"], batch["labeled"]["label"]
         w, v = batch["unlabeled"]["weak"], batch["unlabeled"]["valid"]
 
         q, c = self.pseudo_labels(w)  # (B, H, W) twice

@@ -15,7 +15,7 @@ from unimatch.errors import ConfigError
 from unimatch.methods.alignment import DistributionAlignment
 from unimatch.methods.base import Method
 from unimatch.methods.losses import consistency_loss
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model
 from unimatch.types import TrainBatch, UnlabeledBatch
 
 PseudoLabelsFrom = Literal["teacher", "student"]
@@ -55,7 +55,7 @@ class SemiSupervised(Method):
 
     def __init__(
         self,
-        model: SegmentationModel,
+        model: Model,
         *,
         tau: float = 0.95,
         loss_weight: float = 1.0,
@@ -84,7 +84,7 @@ class SemiSupervised(Method):
         """See the base class; and count the labelled classes, where pseudo labels are aligned with these."""
         super().on_train_batch_start(batch, batch_idx)
         if self.alignment is not None:
-            self.alignment.observe(batch["labeled"]["mask"])
+            self.alignment.observe(batch["labeled"]["label"])
 
     @torch.no_grad()
     def pseudo_labels(self, w: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ class Supervised(Method):
 
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
         """``L = criterion(f(x), y)``."""
-        x, y = batch["labeled"]["image"], batch["labeled"]["mask"]
+        x, y = batch["labeled"]["image"], batch["labeled"]["label"]
         if "box" in batch["labeled"]:
             x, y = cutmix(batch["labeled"]["box"], x, y)
         loss_x = self.criterion(self.student(x), y)

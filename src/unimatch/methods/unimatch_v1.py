@@ -12,7 +12,7 @@ from unimatch.methods.losses import consistency_loss, mask_ratio
 from unimatch.methods.semi_supervised import CutMixPartner, SemiSupervised
 from unimatch.models.dpt import size_of
 from unimatch.models.dropout import drop_channels, feature_masks
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model
 from unimatch.types import TrainBatch
 
 
@@ -34,7 +34,7 @@ class UniMatchV1(SemiSupervised):
 
     def __init__(
         self,
-        model: SegmentationModel,
+        model: Model,
         *,
         cutmix_partner: CutMixPartner = "second_batch",
         feature_dropout: float = 0.5,
@@ -45,7 +45,7 @@ class UniMatchV1(SemiSupervised):
 
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
         """``L = (L_x + lambda (L_s1 / 4 + L_s2 / 4 + L_fp / 2)) / 2``."""
-        x, y = batch["labeled"]["image"], batch["labeled"]["mask"]
+        x, y = batch["labeled"]["image"], batch["labeled"]["label"]
         w, v = batch["unlabeled"]["weak"], batch["unlabeled"]["valid"]
 
         # First, because the student's next pass moves its BatchNorm statistics.

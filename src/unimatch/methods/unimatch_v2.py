@@ -14,7 +14,7 @@ from unimatch.methods.losses import mask_ratio
 from unimatch.methods.semi_supervised import SemiSupervised, one_of
 from unimatch.models.dpt import size_of
 from unimatch.models.dropout import channel_masks, drop_channels
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model
 from unimatch.types import TrainBatch
 
 ChannelDropout = Literal["complementary", "independent", "none"]
@@ -41,7 +41,7 @@ class UniMatchV2(SemiSupervised):
 
     def __init__(
         self,
-        model: SegmentationModel,
+        model: Model,
         *,
         channel_dropout: ChannelDropout = "complementary",
         keep_ratio: float = 0.5,
@@ -62,7 +62,7 @@ class UniMatchV2(SemiSupervised):
 
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
         """``L = (L_x + lambda (L_s1 + L_s2) / 2) / 2``."""
-        x, y = batch["labeled"]["image"], batch["labeled"]["mask"]
+        x, y = batch["labeled"]["image"], batch["labeled"]["label"]
         w, v = batch["unlabeled"]["weak"], batch["unlabeled"]["valid"]
 
         # The teacher's pseudo labels on the weak view, and their confidence.

@@ -3,8 +3,17 @@
 from unimatch.models.checkpoint import load_model
 from unimatch.models.dpt import DPTDecoder
 from unimatch.models.encoders import Encoder, build_encoder
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model, SegmentationModel
 from unimatch.models.official import load_official
 from unimatch.models.presets import PRESETS
 
-__all__ = ["PRESETS", "DPTDecoder", "Encoder", "SegmentationModel", "build_encoder", "load_model", "load_official"]
+__all__ = [
+    "PRESETS",
+    "DPTDecoder",
+    "Encoder",
+    "Model",
+    "SegmentationModel",
+    "build_encoder",
+    "load_model",
+    "load_official",
+]

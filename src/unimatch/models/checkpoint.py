@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 
 from unimatch.errors import UnimatchError, WeightsError
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import Model, build_described, describe_model
 from unimatch.models.weights import why_unreadable
 
 PREFIXES = {"student": "student.", "teacher": "teacher.model."}
@@ -51,7 +51,7 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> SegmentationModel:
+def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> Model:
     """The trained model of a checkpoint, in eval mode on the CPU; LoRA matrices are merged into its weights.
 
     Args:
@@ -65,7 +65,7 @@ def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher
 
 
 @torch.no_grad()
-def start_from(model: SegmentationModel, path: str | Path, which: Literal["teacher", "student"] = "teacher") -> str:
+def start_from(model: Model, path: str | Path, which: Literal["teacher", "student"] = "teacher") -> str:
     """Give a model the trained weights of a checkpoint, encoder and decoder, to train it further on other data.
 
     Where the classes are others in number, the last layer of the classifier stays as it is.
@@ -82,10 +82,10 @@ def start_from(model: SegmentationModel, path: str | Path, which: Literal["teach
         WeightsError: the checkpoint cannot be read, or holds another model.
     """
     trained = load_model(path, which)
-    theirs, ours = trained.description(), model.description()
-    for key in ("encoder", "features", "out_channels", "position_embedding", "options"):
-        if theirs[key] != ours[key]:
-            raise WeightsError(f"{path}: its model has {key} {theirs[key]}, and the one to train {ours[key]}")
+    theirs, ours = describe_model(trained), describe_model(model)
+    for key in [key for key in {**ours, **theirs} if key not in ("num_classes", "lora")]:
+        if theirs.get(key) != ours.get(key):
+            raise WeightsError(f"{path}: its model has {key} {theirs.get(key)}, and the one to train {ours.get(key)}")
     given, left = trained.state_dict(), []
     for key, value in model.state_dict().items():
         source = given.get(key.replace(".base_layer.", "."))  # where LoRA stands beside the layer
@@ -96,7 +96,7 @@ def start_from(model: SegmentationModel, path: str | Path, which: Literal["teach
     return f"starting from the {which} of {path}" + (f"; {', '.join(left)} anew" if left else "")
 
 
-def build_model(checkpoint: dict[str, Any], which: str) -> SegmentationModel:
+def build_model(checkpoint: dict[str, Any], which: str) -> Model:
     """The student or the teacher of what :func:`read_checkpoint` has read, in eval mode.
 
     Raises:
@@ -109,12 +109,12 @@ def build_model(checkpoint: dict[str, Any], which: str) -> SegmentationModel:
             key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
         }
         with torch.device("meta"):  # without memory
-            needed = bytes_of(SegmentationModel(**description).state_dict())
+            needed = bytes_of(build_described(description).state_dict())
         if needed > bytes_of(state):
             raise WeightsError(
                 f"the checkpoint describes a model of {needed:,} bytes and holds weights of {bytes_of(state):,}"
             )
-        model = SegmentationModel(**description)
+        model = build_described(description)
         model.load_state_dict(state)
     except UnimatchError:
         raise

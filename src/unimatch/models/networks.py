@@ -1,8 +1,9 @@
-"""Encoder and decoder as one model."""
+"""An encoder and what turns its features into logits, as one model; one class per task."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,8 @@ from unimatch.models.lora import add_lora, merge_lora
 from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
 
 
-class SegmentationModel(nn.Module):
-    """(B, 3, H, W) normalised floats -> (B, C, H, W) logits: an encoder and a DPT decoder.
+class Model(nn.Module, ABC):
+    """(B, ..., H, W) normalised floats -> (B, C, *S) logits: an encoder and, in subclasses, a decoder.
 
     Methods use its two halves, :meth:`encode` and :meth:`decode`, because Complementary Dropout acts between them.
 
@@ -24,9 +25,6 @@ class SegmentationModel(nn.Module):
         num_classes: number of classes C.
         weights: of the encoder: None for random ones, ``"pretrained"``, or a file
             (:func:`unimatch.models.build_encoder`).
-        features: width of the decoder's fusion blocks; None for what suits the encoder
-            (:func:`unimatch.models.presets.decoder_widths`).
-        out_channels: widths of the decoder's four levels; None as for ``features``.
         position_embedding: how the encoder's is resized, ``"dinov2"`` or ``"timm"``; None for the preset's.
         options: further arguments of the timm model, such as ``{"drop_path_rate": 0.1}``.
         freeze: train the decoder alone; the encoder stays in eval mode. Source: UniMatch V2, table 7.
@@ -37,13 +35,13 @@ class SegmentationModel(nn.Module):
     Raises:
         ConfigError: settings that cannot work, see :func:`unimatch.models.build_encoder`.
         WeightsError: see there.
-
-    >>> import torch
-    >>> SegmentationModel("tiny", num_classes=11)(torch.zeros(2, 3, 48, 48)).shape
-    torch.Size([2, 11, 48, 48])
     """
 
+    task: ClassVar[str]
+    """The name of the task it is for, in :data:`unimatch.tasks.TASKS`."""
     encoder: Encoder
+    features: int
+    """Channels of the classifier's input."""
 
     def __init__(
         self,
@@ -51,8 +49,6 @@ class SegmentationModel(nn.Module):
         num_classes: int,
         *,
         weights: str | Path | None = None,
-        features: int | None = None,
-        out_channels: Sequence[int] | None = None,
         position_embedding: PositionRule | None = None,
         options: Mapping[str, Any] | None = None,
         freeze: bool = False,
@@ -78,18 +74,6 @@ class SegmentationModel(nn.Module):
         if lora is not None:
             self.encoder.requires_grad_(False)
             add_lora(self.encoder.body, lora)
-        preset, fitting = PRESETS.get(encoder), decoder_widths(self.encoder.widths)
-        self.features = features or (preset and preset.features) or fitting[0]
-        self.out_channels = tuple(out_channels or (preset and preset.out_channels) or fitting[1])
-        self.decoder = DPTDecoder(
-            self.encoder.widths,
-            self.encoder.strides,
-            features=self.features,
-            out_channels=self.out_channels,
-            num_classes=num_classes,
-        )
-        # The layout that convolutions are fastest in, on CPUs and GPUs; values are the same.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def summary(self) -> str:
         """What was chosen for this encoder, in one line."""
@@ -102,17 +86,19 @@ class SegmentationModel(nn.Module):
                 f", position embedding resized by {encoder.position_embedding}'s rule"
                 * bool(encoder.position_embedding)
             )
-            + f"; decoder of widths {list(self.out_channels)}, fusion blocks of {self.features}"
+            + self.decoder_summary()
             + ("; the encoder is frozen" if self.freeze else f"; LoRA of rank {self.lora}" if self.lora else "")
         )
+
+    def decoder_summary(self) -> str:
+        """What :meth:`summary` says of the decoder, after a semicolon; nothing if there is nothing to say."""
+        return ""
 
     def description(self) -> dict[str, object]:
         """The arguments that build this model again, without its weights; plain values for a checkpoint."""
         return {
             "encoder": self.name,
             "num_classes": self.num_classes,
-            "features": self.features,
-            "out_channels": list(self.out_channels),
             "position_embedding": self.encoder.position_embedding,
             "options": self.options,
             "lora": self.lora,
@@ -123,14 +109,14 @@ class SegmentationModel(nn.Module):
         """Image sides must be multiples of this."""
         return self.encoder.size_multiple
 
-    def train(self, mode: bool = True) -> "SegmentationModel":
+    def train(self, mode: bool = True) -> Self:
         """Training mode, except for a frozen encoder."""
         super().train(mode)
         if self.freeze:
             self.encoder.eval()
         return self
 
-    def merge_lora(self) -> "SegmentationModel":
+    def merge_lora(self) -> Self:
         """Work LoRA's matrices into the encoder's weights, in place: the same results from a plain model."""
         if self.lora is not None:
             merge_lora(self.encoder.body)
@@ -150,12 +136,89 @@ class SegmentationModel(nn.Module):
             )
         return self.encoder(images.contiguous(memory_format=torch.channels_last))
 
+    @abstractmethod
+    def decode(
+        self, levels: Sequence[Tensor], size: tuple[int, int], *, classifier_mask: Tensor | None = None
+    ) -> Tensor:
+        """Feature levels -> (B, C, *S) logits.
+
+        Args:
+            levels: what :meth:`encode` gives, each (B, D_l, h_l, w_l).
+            size: height and width of the images.
+            classifier_mask: (B, features, 1, 1) multiplies the input of the last layer, the classifier.
+        """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, ..., H, W) -> (B, C, *S) logits."""
+        return self.decode(self.encode(images), size_of(images))
+
+
+class SegmentationModel(Model):
+    """(B, 3, H, W) normalised floats -> (B, C, H, W) logits: an encoder and a DPT decoder.
+
+    Args:
+        encoder: see :class:`Model`.
+        num_classes: number of classes C.
+        features: width of the decoder's fusion blocks; None for what suits the encoder
+            (:func:`unimatch.models.presets.decoder_widths`).
+        out_channels: widths of the decoder's four levels; None as for ``features``.
+        **options: see :class:`Model`.
+
+    >>> import torch
+    >>> SegmentationModel("tiny", num_classes=11)(torch.zeros(2, 3, 48, 48)).shape
+    torch.Size([2, 11, 48, 48])
+    """
+
+    task = "segmentation"
+
+    def __init__(
+        self,
+        encoder: str,
+        num_classes: int,
+        *,
+        features: int | None = None,
+        out_channels: Sequence[int] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(encoder, num_classes, **options)
+        preset, fitting = PRESETS.get(encoder), decoder_widths(self.encoder.widths)
+        self.features = features or (preset and preset.features) or fitting[0]
+        self.out_channels = tuple(out_channels or (preset and preset.out_channels) or fitting[1])
+        self.decoder = DPTDecoder(
+            self.encoder.widths,
+            self.encoder.strides,
+            features=self.features,
+            out_channels=self.out_channels,
+            num_classes=num_classes,
+        )
+        # The layout that convolutions are fastest in, on CPUs and GPUs; values are the same.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def decoder_summary(self) -> str:
+        """Its widths."""
+        return f"; decoder of widths {list(self.out_channels)}, fusion blocks of {self.features}"
+
+    def description(self) -> dict[str, object]:
+        """See :meth:`Model.description`."""
+        return {**super().description(), "features": self.features, "out_channels": list(self.out_channels)}
+
     def decode(
         self, levels: Sequence[Tensor], size: tuple[int, int], *, classifier_mask: Tensor | None = None
     ) -> Tensor:
         """Feature levels -> (B, C, *size) logits; ``classifier_mask`` (B, features, 1, 1) drops channels late."""
         return self.decoder(levels, size, classifier_mask=classifier_mask)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C, H, W) logits."""
-        return self.decode(self.encode(images), size_of(images))
+
+MODELS: dict[str, type[Model]] = {"segmentation": SegmentationModel}
+"""The model of each task, by the task's name: how a checkpoint's description becomes a model again."""
+
+
+def describe_model(model: Model) -> dict[str, object]:
+    """What a checkpoint says of its model: its task, and the arguments that build it."""
+    return {"task": model.task, **model.description()}
+
+
+def build_described(description: Mapping[str, Any]) -> Model:
+    """The reverse of :func:`describe_model`, with random weights; without a task it is segmentation."""
+    arguments = dict(description)
+    return MODELS[arguments.pop("task", SegmentationModel.task)](**arguments)

@@ -1,0 +1,18 @@
+"""What is trained: one file per task. Methods do not know which one they train."""
+
+from unimatch.inference.rule import Inference
+from unimatch.metrics import Absent
+from unimatch.models.networks import Model
+from unimatch.tasks.base import Task
+from unimatch.tasks.segmentation import Segmentation
+
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation,)}
+"""By name, which the model of a task (:data:`unimatch.models.networks.MODELS`) has too."""
+
+
+def task_of(model: Model, inference: Inference | None = None, *, absent: Absent = "exclude") -> Task:
+    """The task that a model is for, with these settings."""
+    return TASKS[model.task](inference, absent=absent)
+
+
+__all__ = ["TASKS", "Segmentation", "Task", "task_of"]

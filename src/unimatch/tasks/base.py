@@ -1,0 +1,49 @@
+"""A task: how samples are predicted and scored. What a method trains, it does not know."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from unimatch.inference.rule import Inference
+from unimatch.metrics import Absent, Scores
+from unimatch.models.networks import Model
+
+
+class Task(ABC):
+    """Everything in which evaluating one kind of model differs from another. ``*S`` is the shape of a label.
+
+    Args:
+        inference: how samples are predicted; None for whole images.
+        absent: what a class that occurs in neither truth nor prediction does to means over classes: ``"exclude"``
+            leaves it out, ``"zero"`` counts it as 0, as the published code does.
+    """
+
+    name: ClassVar[str]
+    scores_type: ClassVar[type[Scores]]
+    """What :meth:`scores` returns; its ``headline`` is the task's."""
+
+    def __init__(self, inference: Inference | None = None, *, absent: Absent = "exclude") -> None:
+        self.inference, self.absent = inference or Inference(), absent
+
+    @abstractmethod
+    def predict(self, model: Model, images: Tensor) -> Tensor:
+        """(1, ..., H, W) normalised floats -> (1, C, *S), whose highest class is the prediction.
+
+        Args:
+            model: in eval mode, on the images' device.
+            images: one evaluation sample at its own size.
+        """
+
+    @abstractmethod
+    def metric(self, num_classes: int) -> MetricCollection:
+        """What counts: updated with (predictions (1, C, *S), labels (1, *S)), computes counts of all processes.
+
+        One of its metrics is called ``confusion``: (C, C) counts with truth along the rows.
+        """
+
+    @abstractmethod
+    def scores(self, counts: Mapping[str, Tensor]) -> Scores:
+        """What :meth:`metric` has computed, as scores."""

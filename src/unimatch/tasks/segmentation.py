@@ -1,0 +1,77 @@
+"""Semantic segmentation: a class for each pixel."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics import MetricCollection
+
+from unimatch.inference.torch_engine import TorchEngine
+from unimatch.metrics import Absent, Scores, confusion_metric
+from unimatch.models.networks import Model
+from unimatch.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class SegmentationScores(Scores):
+    """Intersection over union, from one confusion matrix of the whole set."""
+
+    headline: ClassVar[str] = "miou"
+    titles: ClassVar[Mapping[str, str]] = {"miou": "mIoU", "iou": "IoU", "pixel_accuracy": "pixel accuracy"}
+
+    miou: float
+    """The mean over classes of (sum of intersections) / (sum of unions) over the whole set."""
+    iou: tuple[float | None, ...]
+    """Per class; None where the class has no pixel in truth or prediction."""
+    pixel_accuracy: float
+
+
+class Segmentation(Task):
+    """Images (3, H, W) -> a class per pixel.
+
+    Args:
+        inference: see :class:`unimatch.tasks.base.Task`, as for all arguments.
+    """
+
+    name = "segmentation"
+    scores_type = SegmentationScores
+
+    def predict(self, model: Model, images: Tensor) -> Tensor:
+        """(1, 3, H, W) -> (1, C, H, W) by the rule of inference."""
+        return self.inference.scores(TorchEngine(model), images)
+
+    def metric(self, num_classes: int) -> MetricCollection:
+        """Pixels by truth and prediction."""
+        return MetricCollection({"confusion": confusion_metric(num_classes)}, compute_groups=False)
+
+    def scores(self, counts: Mapping[str, Tensor]) -> SegmentationScores:
+        """See :func:`scores`."""
+        return scores(counts["confusion"], self.absent)
+
+
+def scores(confusion: Tensor, absent: Absent = "exclude") -> SegmentationScores:
+    """Scores from a (C, C) int64 matrix with truth along the rows.
+
+    Args:
+        confusion: pixel counts.
+        absent: what a class without a pixel in truth and prediction does to the mean: ``"exclude"`` leaves it out,
+            ``"zero"`` counts it as 0, as the published code does.
+
+    >>> scores(torch.tensor([[3, 1], [0, 4]])).miou  # (3/4 + 4/5) / 2
+    77.5
+    """
+    counts = confusion.double().cpu()
+    intersection = counts.diag()
+    union = counts.sum(0) + counts.sum(1) - intersection
+    present = union > 0
+    iou = torch.where(present, 100 * intersection / union.clamp(min=1), torch.zeros(()).double())
+    counted = present if absent == "exclude" else torch.ones_like(present)
+    miou = iou[counted].sum() / counted.sum().clamp(min=1)
+    total = counts.sum().clamp(min=1)
+    return SegmentationScores(
+        miou=float(miou),
+        iou=tuple(float(value) if here else None for value, here in zip(iou, present, strict=True)),
+        pixel_accuracy=float(100 * intersection.sum() / total),
+    )
