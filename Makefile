@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: help install demo test check format clean
+.PHONY: help install demo test check docs notebooks format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -38,9 +38,16 @@ check: install ## lint, types and spelling
 	$(BIN)/mypy
 	$(BIN)/codespell
 
+# The warning that is turned off is about mkdocs 2, which Material for MkDocs does not use.
+docs: install ## build the documentation site in site/, with warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+notebooks: install ## run the notebooks and keep their outputs
+	OMP_NUM_THREADS=1 $(BIN)/python notebooks/execute.py notebooks/*.ipynb
+
 format: install ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean: ## remove the environment and what was built
-	rm -rf $(VENV) build dist src/*.egg-info
+	rm -rf $(VENV) build dist site src/*.egg-info

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -85,6 +86,22 @@ def test_groups_come_from_the_files():
     groups = config_groups()
     assert {"dataset", "encoder", "logger", "method", "trainer"} <= set(groups)
     assert {"camvid", "digits", "folder"} <= set(groups["dataset"])
+
+
+def test_a_folder_of_configurations_adds_options_and_groups_that_are_checked_too(tmp_path):
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text("_target_: mine.Mine\nweight: 2\n")
+    folder = ["--config-dir", str(tmp_path)]
+    check_overrides("run", [*folder, "method=mine", "method.weight=3"])
+    check_overrides("run", [f"--config-dir={tmp_path}", "-m", "method=supervised,mine"])
+    for arguments, named in (
+        ([*folder, "method=mime"], "did you mean mine?"),
+        ([*folder, "method=mine", "method.weigths=3"], "did you mean method.weight?"),
+        (["method=mine"], "no such method"),
+        (["--config-dir", str(tmp_path / "conf")], "no such folder"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(named)):
+            check_overrides("run", arguments)
 
 
 def test_flat_keys_lists_every_level():

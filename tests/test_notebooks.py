@@ -1,8 +1,13 @@
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+LARGEST = 300_000
+"""Bytes of a notebook with its outputs."""
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
@@ -21,3 +26,15 @@ def test_notebook_runs(notebook, tmp_path, monkeypatch):
 
 def test_there_are_notebooks():
     assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_keeps_small_outputs_and_nothing_of_the_machine(notebook):
+    text = notebook.read_text()
+    cells = json.loads(text)["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert any(cell["outputs"] for cell in code)
+    assert all(cell["execution_count"] == number for number, cell in enumerate(code, start=1)), "make notebooks"
+    assert len(text) <= LARGEST
+    assert not re.search(r"/(?:home|tmp|root|Users)/", text)
+    assert not any(cell["metadata"] for cell in cells)

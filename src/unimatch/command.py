@@ -1,5 +1,6 @@
 """What the Hydra commands share: settings are checked by name before anything runs, errors are one message."""
 
+import argparse
 import difflib
 import functools
 import os
@@ -122,17 +123,20 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
 
     Args:
         config_name: the primary configuration.
-        arguments: of the command line; flags are left to Hydra.
+        arguments: of the command line; flags are left to Hydra, but for ``--config-dir``, a folder of further groups
+            and options.
 
     Raises:
         ConfigError: naming the closest real one.
     """
+    folder = config_folder(arguments)
+    search = [] if folder is None else [f"hydra.searchpath=['file://{folder}']"]
     texts = [text for text in arguments if "=" in text and not text.startswith("-")]
     try:
         overrides = OverridesParser.create().parse_overrides(texts)
     except HydraException as error:
         raise ConfigError(str(error)) from error
-    groups = config_groups()
+    groups = config_groups(folder)
     with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         chosen = hydra.compose(config_name, return_hydra_config=True).hydra.runtime.choices
     for override in overrides:
@@ -152,7 +156,7 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
     for override in overrides:
         if override.key_or_group in ADDED_GROUPS and not override.is_add():
             raise ConfigError(f"{override.input_line}: nothing is chosen by default; write +{override.input_line}")
-    known = known_keys(config_name, [o for o in overrides if o.key_or_group in groups and not o.is_delete()])
+    known = known_keys(config_name, [o for o in overrides if o.key_or_group in groups and not o.is_delete()], search)
     for override in overrides:
         key = override.key_or_group
         plain = not (override.is_add() or override.is_force_add() or override.is_delete())
@@ -161,16 +165,34 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
             raise ConfigError(f"{key}: no such key" + suggestion(key, chain(known, groups)) + listing(key, siblings))
 
 
-def config_groups() -> dict[str, list[str]]:
-    """The groups and their options, from the files in ``conf/``."""
-    return {
-        folder.name: sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
-        for folder in sorted(files(CONFIG_MODULE).iterdir(), key=lambda folder: folder.name)
-        if folder.is_dir() and not folder.name.startswith("_")
-    }
+def config_folder(arguments: list[str]) -> Path | None:
+    """The folder of configurations that the command line adds to ours: ``--config-dir FOLDER``.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--config-dir", "-cd")
+    given = parser.parse_known_args(arguments)[0].config_dir
+    if given is None:
+        return None
+    if not Path(given).is_dir():
+        raise ConfigError(f"--config-dir {given}: no such folder")
+    return Path(given).absolute()
 
 
-def known_keys(config_name: str, choices: list[Override]) -> list[str]:
+def config_groups(added: Path | None = None) -> dict[str, list[str]]:
+    """The groups and their options, from the files in ``conf/`` and in a folder like it."""
+    groups: dict[str, set[str]] = {}
+    for place in (files(CONFIG_MODULE), *([added] if added else [])):
+        for folder in place.iterdir():
+            if folder.is_dir() and not folder.name.startswith(("_", ".")):
+                names = {file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")}
+                groups[folder.name] = groups.get(folder.name, set()) | names
+    return {name: sorted(groups[name]) for name in sorted(groups)}
+
+
+def known_keys(config_name: str, choices: list[Override], search: list[str]) -> list[str]:
     """Every key of the configuration under the chosen options; a sweep over options counts the keys of each."""
     keys: dict[str, None] = {}
     sign = {choice.key_or_group: "+" if choice.is_add() else "" for choice in choices}
@@ -182,7 +204,7 @@ def known_keys(config_name: str, choices: list[Override]) -> list[str]:
     ]
     with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         for overrides in (first, *([*first, variant] for variant in variants)):
-            keys.update(dict.fromkeys(flat_keys(hydra.compose(config_name, overrides))))
+            keys.update(dict.fromkeys(flat_keys(hydra.compose(config_name, [*search, *overrides]))))
     return list(keys)
 
 

@@ -348,6 +348,16 @@ def test_every_step_logs_losses_mask_ratio_and_rates():
     assert len(look.seen) == total
 
 
+def test_a_subclass_may_bring_an_optimiser_whose_groups_have_no_names():
+    class WithSGD(UniMatchV2):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.student.parameters(), lr=0.5)
+
+    look = EachBatch(lambda trainer, module: trainer.callback_metrics["lr/0"].item())
+    fit(make_method(WithSGD), max_steps=2, callbacks=[look])
+    assert look.seen == [0.5, 0.5]
+
+
 def test_rates_follow_optimizer_steps_not_batches():
     look = EachBatch(lambda trainer, module: trainer.callback_metrics["lr/encoder"].item())
     fit(make_method(Supervised), max_steps=4, accumulate_grad_batches=2, callbacks=[look])

@@ -164,8 +164,8 @@ class Method(lightning.LightningModule, ABC):
         self.log("train/loss", losses.total.detach())
         for name, value in losses.parts.items():
             self.log(f"train/{name}", value.detach())
-        for group in self.trainer.optimizers[0].param_groups:
-            self.log(f"lr/{group['name']}", group["lr"])
+        for number, group in enumerate(self.trainer.optimizers[0].param_groups):
+            self.log(f"lr/{group.get('name', number)}", group["lr"])  # a subclass's optimiser may name none
         if losses.pseudo is not None and self.global_step % self.log_interval == 0:
             pseudo = losses.pseudo
             confident = pseudo.confidence >= pseudo.tau
