@@ -21,7 +21,7 @@ from support import make_camvid, save_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-TAKE_FILES = ("compare", "convert")
+TAKE_FILES = ("compare", "convert", "report")
 """Commands without settings."""
 SHOWN = ("", "csv", "console", "diff", "ini", "json", "make", "pycon", "text", "yaml")
 """Languages of blocks that are only read, unless they have a title."""

@@ -42,9 +42,12 @@ def test_run_directory_holds_everything_promised(finished):
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         "config.json",
+        "confusion.csv",
         "curves.png",
         "evaluations.jsonl",
+        "examples/examples.json",
         "metrics.csv",
+        "report.html",
         "run.log",
         "summary.json",
         "validation.png",
@@ -96,6 +99,29 @@ def test_pictures_are_pictures(finished):
         pixels = np.asarray(Image.open(finished / name).convert("RGB"))
         assert min(pixels.shape[:2]) > 200
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_confusion_csv_is_of_the_last_evaluation(finished):
+    summary = read_summary(finished)
+    with (finished / "confusion.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0][1:] == [row[0] for row in rows[1:]] == list(summary["teacher/iou"])
+    counts = np.array([[int(cell) for cell in row[1:]] for row in rows[1:]])
+    assert counts.sum() == 4 * 48 * 48  # every pixel of the validation images
+    union = counts.sum(0) + counts.sum(1) - counts.diagonal()
+    expected = [100 * i / u if u else None for i, u in zip(counts.diagonal(), union, strict=True)]
+    assert list(summary["teacher/iou"].values()) == pytest.approx(expected)
+
+
+def test_the_report_shows_images_by_their_score_and_the_views(finished):
+    examples = json.loads((finished / "examples" / "examples.json").read_text())
+    scores = [float(row["title"].split()[1].rstrip("%:")) for row in examples["validation"]]
+    assert scores == sorted(scores, reverse=True)
+    assert [row["title"].split(",")[0] for row in examples["validation"]] == ["best", "median", "worst"]
+    assert [len(row["cells"]) for row in examples["views"]] == [4, 4]
+    text = (finished / "report.html").read_text()
+    assert text.count("<img") == 3 * 4 + 2 * 4
+    assert f"{read_summary(finished)['teacher/miou']:.1f}" in text
 
 
 def test_checkpoints_are_plain_and_self_contained(finished):
@@ -173,6 +199,11 @@ def test_two_processes_evaluate_as_one_to_the_last_digit(tmp_path, run_command):
     assert done.returncode == 0, done.stderr
     summary = read_summary(run_dir)
     assert summary["processes"] == 2
+    examples = json.loads((run_dir / "examples" / "examples.json").read_text())
+    scores = [float(row["title"].split()[1].rstrip("%:")) for row in examples["validation"]]
+    assert min(scores) > 0  # each process's images are among them
+    counts = np.loadtxt(run_dir / "confusion.csv", delimiter=",", skiprows=1, usecols=range(1, 12))
+    assert counts.sum() == 5 * 48 * 48
     assert one_process_scores(run_dir / "checkpoints" / "last.ckpt") == (
         summary["student/miou"],
         summary["teacher/miou"],

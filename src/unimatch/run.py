@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from unimatch.callbacks import CheckpointFiles, Pictures, Progress, Record, RunFacts, Watch
+from unimatch.callbacks import CheckpointFiles, Pictures, Progress, Record, Report, RunFacts, Watch
 from unimatch.command import command
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable
@@ -83,6 +83,7 @@ def train(config: DictConfig) -> float:
             Progress(),
             Record(run_dir, facts, data.info),
             Pictures(run_dir, data.val, data.info),
+            Report(run_dir, data),
             build(config.checkpoint, run_dir / "checkpoints"),
         ],
         plugins=[CheckpointFiles()],
@@ -197,8 +198,9 @@ def report(run_dir: Path, scores: type[Scores]) -> str:
         f"{summary['seconds']:.0f} s ({summary['seconds_evaluating']:.0f} s of it evaluating), "
         f"{summary['images_per_second']:.0f} images/s, {summary['peak_memory_mb']} MB at most",
         f"run directory: {run_dir}",
+        "  report.html: curves, classes, examples, settings on one page",
         "  checkpoints/best.ckpt, checkpoints/last.ckpt, summary.json, metrics.csv, evaluations.jsonl,",
-        "  config.json, validation.png, curves.png, run.log",
+        "  config.json, confusion.csv, examples, validation.png, curves.png, run.log",
     ]
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ from unimatch.callbacks.guard import Guard
 from unimatch.callbacks.pictures import Pictures
 from unimatch.callbacks.progress import Progress
 from unimatch.callbacks.record import Record, RunFacts
+from unimatch.callbacks.report import Report
 from unimatch.callbacks.watch import Watch
 
-__all__ = ["CheckpointFiles", "Checkpoints", "Guard", "Pictures", "Progress", "Record", "RunFacts", "Watch"]
+__all__ = ["CheckpointFiles", "Checkpoints", "Guard", "Pictures", "Progress", "Record", "Report", "RunFacts", "Watch"]

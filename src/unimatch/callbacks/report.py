@@ -1,0 +1,126 @@
+"""Writes what ``report.html`` shows when training ends, and the page."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from unimatch.data.datamodule import SemiSupervisedDataModule
+from unimatch.data.sources import SegmentationData
+from unimatch.methods.base import Method
+from unimatch.methods.semi_supervised import SemiSupervised
+from unimatch.report import write_report
+from unimatch.report.examples import validation_rows, view_rows, write_confusion, write_examples
+from unimatch.tasks import Segmentation
+
+log = logging.getLogger("unimatch")
+
+
+class Report(lightning.Callback):
+    """Scores each validation image; at the end writes ``confusion.csv``, ``examples/`` and ``report.html``.
+
+    Nothing that fails here ends a run: by then its checkpoints and its record are written.
+
+    Args:
+        run_dir: where to.
+        data: whose validation images are evaluated.
+    """
+
+    def __init__(self, run_dir: Path, data: SegmentationData) -> None:
+        self.run_dir, self.data = run_dir, data
+        self.confusion: Tensor | None = None
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """A score for each image of the set; each process fills in those it sees."""
+        self.scores = torch.zeros(len(self.data.val), device=pl_module.device)
+
+    def on_validation_batch_start(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Note what the teacher's matrix held before this image."""
+        assert isinstance(pl_module, Method)
+        self.before = confusion_of(pl_module).confmat.clone()
+
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """What has come to the matrix is this image's (they are evaluated one by one)."""
+        assert isinstance(pl_module, Method)
+        (sample,) = batch
+        self.scores[sample["index"]] = mean_iou(confusion_of(pl_module).confmat - self.before)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Bring the processes' scores together while all of them are here."""
+        assert isinstance(pl_module, Method)
+        if not trainer.sanity_checking:
+            self.confusion = confusion_of(pl_module).compute().cpu()
+            total = trainer.strategy.reduce(self.scores, reduce_op="sum")
+            assert isinstance(total, Tensor)
+            self.scores = total.cpu()
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write everything, in the main process."""
+        assert isinstance(pl_module, Method)
+        if not trainer.is_global_zero or not pl_module.evaluations:
+            return
+        pl_module.eval()
+        if self.confusion is not None:  # else the run was resumed at its end: the files are there
+            with run_goes_on("examples"):
+                self.write_files(trainer, pl_module)
+        with run_goes_on("report.html"):
+            write_report(self.run_dir)
+
+    def write_files(self, trainer: lightning.Trainer, method: Method) -> None:
+        """``confusion.csv`` and ``examples/``."""
+        assert self.confusion is not None
+        info = self.data.info
+        write_confusion(self.run_dir / "confusion.csv", self.confusion, info.classes)
+        if not isinstance(method.task, Segmentation):
+            return  # the pictures are of one image and a class for each pixel
+        models = {"student": method.student, "teacher": method.teacher.model}
+        validation = validation_rows(models, method.task, self.data.val, info, self.scores)
+        module = getattr(trainer, "datamodule", None)
+        views = []
+        if isinstance(method, SemiSupervised) and isinstance(module, SemiSupervisedDataModule):
+            views = view_rows(method, module, max(trainer.current_epoch - 1, 0))
+        write_examples(self.run_dir / "examples", info, trainer.global_step, validation, views)
+
+
+@contextmanager
+def run_goes_on(what: str) -> Iterator[None]:
+    """Say that something was not written, whatever the reason."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("%s: not written (%s: %s)", what, type(error).__name__, error)
+
+
+def confusion_of(method: Method) -> MulticlassConfusionMatrix:
+    """The counts of the teacher's predictions, which the metrics of every task hold."""
+    metric = method.teacher_metric["confusion"]
+    assert isinstance(metric, MulticlassConfusionMatrix)
+    return metric
+
+
+def mean_iou(confusion: Tensor) -> Tensor:
+    """One image's mIoU in percent, over the classes in its truth or prediction; nothing leaves the device."""
+    right = confusion.diag().float()
+    union = (confusion.sum(0) + confusion.sum(1)).float() - right
+    return 100 * (right / union.clamp(min=1)).sum() / (union > 0).sum().clamp(min=1)

@@ -1,0 +1,29 @@
+"""``python -m unimatch.report RUNS...``: write ``report.html`` of finished runs, or of one that is still training."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from unimatch.errors import DataError
+from unimatch.report import write_report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the pages and print where they are; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m unimatch.report",
+        description="Write report.html into run directories, from the files in them. A run writes its own at its end.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories")
+    for place in parser.parse_args(arguments).runs:
+        try:
+            print(write_report(place))
+        except (DataError, OSError) as error:
+            print(f"unimatch: {error}", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""The pictures of a report: ``examples/`` in the run directory, and the confusion matrix beside it.
+
+``examples.json`` names the classes' colours, the validation images by their score and the training views; each is a
+title and cells with a caption and a file in the same folder.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from unimatch.augment.views import to_tensor
+from unimatch.data.catalog import DatasetInfo
+from unimatch.data.datamodule import IMAGENET_MEAN, IMAGENET_STD, SemiSupervisedDataModule, normalize
+from unimatch.data.loading import TrainSampler, UnlabeledDataset
+from unimatch.data.sources import Source
+from unimatch.disk import replace_file, replace_text
+from unimatch.images import ImageArray, MaskArray, colorize
+from unimatch.methods.semi_supervised import SemiSupervised
+from unimatch.models.networks import Model
+from unimatch.tasks import Task
+from unimatch.types import IGNORE_INDEX, UnlabeledBatch
+
+SMALLEST, LARGEST = 240, 480
+"""Pictures with a longer side below or above are enlarged or shrunk to about this."""
+VIEWS = 2
+"""Unlabelled images whose views are shown."""
+
+
+def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> None:
+    """Write pixel counts as CSV: a row for each true class, a column for each predicted one.
+
+    Args:
+        path: of the file.
+        confusion: (C, C) int64, truth along the rows.
+        classes: their names.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["truth", *classes])
+    writer.writerows([name, *row] for name, row in zip(classes, confusion.tolist(), strict=True))
+    replace_text(path, text.getvalue())
+
+
+def write_examples(
+    folder: Path, info: DatasetInfo, step: int, validation: list[dict[str, Any]], views: list[dict[str, Any]]
+) -> None:
+    """Write the pictures of the rows that the functions below make, and ``examples.json``.
+
+    Args:
+        folder: ``RUN/examples``.
+        info: the classes.
+        step: of the training that the models have made.
+        validation: of :func:`validation_rows`.
+        views: of :func:`view_rows`.
+    """
+    for kind, rows in (("validation", validation), ("view", views)):
+        for i, row in enumerate(rows):
+            row["cells"] = [
+                {"caption": caption, "file": write_picture(folder / f"{kind}{i}_{j}", *drawn)}
+                for j, (caption, *drawn) in enumerate(row["cells"])
+            ]
+    content = {
+        "step": step,
+        "classes": list(info.classes),
+        "palette": [list(color) for color in info.palette],
+        "validation": validation,
+        "views": views,
+    }
+    replace_text(folder / "examples.json", json.dumps(content, indent=1) + "\n")
+
+
+def write_picture(stem: Path, picture: ImageArray, box: Sequence[int] = ()) -> str:
+    """Write one picture, of a size to look at.
+
+    Args:
+        stem: its path without the suffix.
+        picture: (H, W, 3) uint8.
+        box: (top, left, bottom, right) of a box to outline; none where it is empty.
+
+    Returns:
+        The file's name: of a PNG where it was enlarged, else of a JPEG.
+    """
+    image = Image.fromarray(picture)
+    side = max(image.size)
+    factor = float(-(-SMALLEST // side)) if side < SMALLEST else min(1.0, LARGEST / side)
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    image = image.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS)
+    if any(box):
+        top, left, bottom, right = (round(edge * factor) for edge in box)
+        draw = ImageDraw.Draw(image)
+        draw.rectangle((left, top, right - 1, bottom - 1), outline="black", width=4)
+        draw.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline="white", width=2)
+    kind, suffix = ("PNG", ".png") if factor > 1 else ("JPEG", ".jpg")
+    path = stem.with_name(stem.name + suffix)
+    replace_file(path, lambda file: image.save(file, kind, quality=85))
+    return path.name
+
+
+def validation_rows(
+    models: Mapping[str, Model],
+    task: Task,
+    source: Source,
+    info: DatasetInfo,
+    scores: Tensor,
+) -> list[dict[str, Any]]:
+    """The best, the median and the worst image: itself, its truth and each model's prediction over it.
+
+    Args:
+        models: in eval mode, by name.
+        task: how they predict.
+        source: images with masks.
+        info: classes and colours.
+        scores: (N,) of each image, in percent.
+    """
+    order = scores.argsort(descending=True).tolist()
+    places = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    rows: dict[int, dict[str, Any]] = {}
+    for title, index in places.items():
+        if index in rows:  # fewer than three images
+            continue
+        image, mask = source.image(index), source.mask(index)
+        masks = {"truth": mask} if mask is not None else {}
+        masks.update({name: predict(model, task, image) for name, model in models.items()})
+        present = sorted({int(i) for array in masks.values() for i in np.unique(array)} - {IGNORE_INDEX})
+        rows[index] = {
+            "title": f"{title}, {float(scores[index]):.1f}%: {Path(source.name(index)).name}",
+            "present": present,
+            "cells": [("image", image), *((name, overlay(image, array, info)) for name, array in masks.items())],
+        }
+    return list(rows.values())
+
+
+@torch.no_grad()
+def predict(model: Model, task: Task, image: ImageArray) -> MaskArray:
+    """(H, W) class ids."""
+    device = next(model.parameters()).device
+    scores = task.predict(model, normalize(to_tensor(image)[None].to(device)))
+    return scores.argmax(1)[0].cpu().numpy().astype(np.uint8)
+
+
+def overlay(image: ImageArray, mask: MaskArray, info: DatasetInfo, opacity: float = 0.55) -> ImageArray:
+    """The image under its classes' colours; pixels without a class stay as they are."""
+    mixed = (image * (1 - opacity) + colorize(mask, info.palette) * opacity).astype(np.uint8)
+    return np.where((mask == IGNORE_INDEX)[..., None], image, mixed)
+
+
+@torch.no_grad()
+def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoch: int) -> list[dict[str, Any]]:
+    """Unlabelled images of an epoch's first batch as the method sees them, teacher in eval mode.
+
+    Args:
+        method: its teacher labels the weak views.
+        datamodule: whose views are drawn.
+        epoch: its number; the views of a seed, an epoch and an image are always the same.
+    """
+    own = first_batch(method, datamodule, "unlabeled", epoch)
+    batch: Any = {"unlabeled": own}
+    if method.uses_partner:
+        batch["partner"] = first_batch(method, datamodule, "partner", epoch)
+    label, confidence = method.pseudo_labels(own["weak"])
+    strong = method.cutmixed(batch, label, confidence, method.partner_labels(batch))
+    boxes = [own["box1"], own["box2"]] if len(strong) == 2 else [own["box1"]]
+    info, source = datamodule.data.info, datamodule.data.unlabeled
+    sure = torch.where((confidence >= method.tau) & own["valid"], label, IGNORE_INDEX).cpu().numpy().astype(np.uint8)
+    # Those with the most boxes: they show what CutMix does.
+    order = sorted(range(len(label)), key=lambda i: -sum(int(box[i].any()) for box in boxes))
+    rows = []
+    for i in order[:VIEWS]:
+        weak = pixels(own["weak"][i])
+        share = 100 * float((sure[i] != IGNORE_INDEX).mean())
+        cells: list[Any] = [
+            ("weak view", weak),
+            (f"pseudo labels, {share:.0f}% confident", overlay(weak, sure[i], info)),
+        ]
+        cells += [
+            (f"strong view {j}", pixels(view.image[i]), box[i].tolist())
+            for j, (view, box) in enumerate(zip(strong, boxes, strict=True), 1)
+        ]
+        rows.append({"title": Path(source.name(int(own["index"][i]))).name, "cells": cells})
+    return rows
+
+
+def first_batch(
+    method: SemiSupervised, datamodule: SemiSupervisedDataModule, stream: Any, epoch: int
+) -> UnlabeledBatch:
+    """The batch with which a stream begins an epoch, on the method's device."""
+    data = datamodule.data
+    views = replace(datamodule.unlabeled_views, strong_views=method.strong_views)
+    dataset = UnlabeledDataset(data.unlabeled, views, datamodule.seed, stream, skip_bad=data.on_bad_image == "skip")
+    size = min(datamodule.batch_size, len(data.unlabeled))
+    keys = iter(TrainSampler(len(data.unlabeled), size, seed=datamodule.seed, stream=stream, start=(epoch, 0)))
+    batch = default_collate([dataset[next(keys)] for _ in range(size)])
+    batch = {name: tensor.to(method.device) for name, tensor in batch.items() if name != "bad"}
+    return datamodule.on_after_batch_transfer({stream: batch}, 0)[stream]
+
+
+def pixels(image: Tensor) -> NDArray[np.uint8]:
+    """(3, H, W) normalised -> (H, W, 3) uint8."""
+    mean, std = (torch.tensor(values, device=image.device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    restored = ((image * std + mean) * 255).round().clamp(0, 255)
+    return restored.byte().permute(1, 2, 0).cpu().numpy()

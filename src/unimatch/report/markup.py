@@ -1,0 +1,93 @@
+"""HTML out of Python values: whatever is not HTML already is escaped. Class names and paths come from users."""
+
+from collections.abc import Iterable
+from html import escape
+from importlib.resources import files
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def html(*content: object) -> Html:
+    """Everything in a row, escaped where it is not HTML already; None is left out, iterables are taken apart.
+
+    >>> html("a < b ", Html("<br>"), [1, None, 2])
+    'a &lt; b <br>12'
+    """
+    parts = []
+    for item in content:
+        if isinstance(item, Html):
+            parts.append(str(item))
+        elif isinstance(item, Iterable) and not isinstance(item, str):
+            parts.append(html(*item))
+        elif item is not None:
+            parts.append(escape(str(item)))
+    return Html("".join(parts))
+
+
+def tag(name: str, /, *content: object, **attributes: object) -> Html:
+    """An element.
+
+    Args:
+        name: of the element; those without an end tag are known.
+        *content: see :func:`html`.
+        **attributes: None leaves one out; ``class_`` is ``class``, other underscores are hyphens.
+
+    >>> tag("p", "<script>", class_="note", title='"')
+    '<p class="note" title="&quot;">&lt;script&gt;</p>'
+    """
+    pairs = (
+        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    start = f"<{name}{''.join(pairs)}>"
+    return Html(start) if name in ("img", "meta", "link", "input") else Html(f"{start}{html(*content)}</{name}>")
+
+
+def table(
+    header: Iterable[object], rows: Iterable[Iterable[object]], *, caption: str, class_: str | None = None
+) -> Html:
+    """A table whose first column names its rows; one that is too wide scrolls by itself, also with the keyboard.
+
+    Args:
+        header: of the columns.
+        rows: their cells; one that is a ``td`` already stays as it is.
+        caption: what the table holds.
+        class_: of the table.
+    """
+    head = tag("tr", [tag("th", cell, scope="col") for cell in header])
+    body = [
+        tag("tr", [tag("th", cell, scope="row") if i == 0 else as_cell(cell) for i, cell in enumerate(row)])
+        for row in rows
+    ]
+    inner = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", body), class_=class_)
+    return tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=caption)
+
+
+def as_cell(content: object) -> Html:
+    """A ``td``, unless it is one."""
+    return content if isinstance(content, Html) and content.startswith("<td") else tag("td", content)
+
+
+def folded(summary: str, *content: object) -> Html:
+    """Content that is shown when its heading is opened."""
+    return tag("details", tag("summary", summary), *content)
+
+
+def page(title: str, *body: object) -> Html:
+    """A whole page. It may load nothing and run nothing, whatever it holds."""
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("link", rel="icon", href="data:,"),
+        tag("title", title),
+        tag("style", Html((files("unimatch.report") / "style.css").read_text(encoding="utf-8"))),
+    )
+    return html(Html("<!doctype html>\n"), tag("html", head, tag("body", tag("main", *body)), lang="en"), "\n")

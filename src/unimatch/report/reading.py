@@ -1,0 +1,126 @@
+"""What a run directory holds, as plain values; what is not there is empty."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unimatch.errors import DataError
+
+TITLES = {"miou": "mIoU", "iou": "IoU", "pixel_accuracy": "pixel accuracy"}
+"""How measures are called in titles; others by the names they have in the files."""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """One run directory, read."""
+
+    place: Path
+    summary: dict[str, Any]
+    config: dict[str, Any]
+    evaluations: list[dict[str, Any]]
+    curves: dict[str, list[tuple[float, float]]]
+    """``metrics.csv``: for each column its (step, value) pairs."""
+    confusion: list[list[int]]
+    """Pixels of each class (row) predicted as each class (column)."""
+    examples: dict[str, Any]
+    """``examples/examples.json``: see :mod:`unimatch.report.examples`."""
+
+    @property
+    def measure(self) -> str:
+        """By which evaluations are compared: ``miou``."""
+        return measure_of(self.summary)
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes, in the order of their ids."""
+        return list(self.per_class(self.summary_of("teacher")))
+
+    def summary_of(self, model: str) -> dict[str, Any]:
+        """The last evaluation of ``teacher`` or ``student``."""
+        return dict(self.evaluations[-1].get(model, {})) if self.evaluations else {}
+
+    @staticmethod
+    def per_class(scores: Mapping[str, Any]) -> dict[str, float | None]:
+        """The score of each class, out of one model's scores: ``iou``."""
+        return next((value for value in scores.values() if isinstance(value, dict)), {})
+
+
+def measure_of(summary: Mapping[str, Any]) -> str:
+    """The measure that a summary has the best value of."""
+    if summary.get("headline"):
+        return str(summary["headline"])
+    names = [key for key in summary if key.startswith("teacher/") and key.endswith("_best")]
+    return names[0].removeprefix("teacher/").removesuffix("_best") if names else "miou"
+
+
+def title_of(measure: str) -> str:
+    """A measure's name as people write it.
+
+    >>> title_of("miou"), title_of("top1")
+    ('mIoU', 'top1')
+    """
+    return TITLES.get(measure, measure.replace("_", " "))
+
+
+def read_run(place: Path) -> RunFiles:
+    """Read a run directory.
+
+    Raises:
+        DataError: it is none, it has not been evaluated yet, or a file in it cannot be read.
+    """
+    if not (place / "summary.json").is_file():
+        raise DataError(f"{place}: no summary.json: not a run directory, or its training has not been evaluated yet")
+    try:
+        summary, config = read_json(place / "summary.json"), read_json(place / "config.json")
+        lines = read_text(place / "evaluations.jsonl").splitlines()
+        return RunFiles(
+            place=place,
+            summary=summary,
+            config=config,
+            evaluations=[json.loads(line) for line in lines if line.strip()],
+            curves=read_curves(place / "metrics.csv"),
+            confusion=read_confusion(place / "confusion.csv"),
+            examples=read_json(place / "examples" / "examples.json"),
+        )
+    except (OSError, ValueError) as error:
+        raise DataError(f"{place}: cannot be read ({error})") from error
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, none of one that is not there."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object in a file.
+
+    Raises:
+        ValueError: something else is in it.
+    """
+    content = json.loads(read_text(path) or "{}")
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} holds no object")
+    return content
+
+
+def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """The columns of ``metrics.csv`` that have values."""
+    curves: dict[str, list[tuple[float, float]]] = {}
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            for row in csv.DictReader(file):
+                for key, value in row.items():
+                    if key not in ("step", None) and value:
+                        curves.setdefault(key, []).append((float(row["step"]), float(value)))
+    return curves
+
+
+def read_confusion(path: Path) -> list[list[int]]:
+    """The counts of ``confusion.csv``, without the names."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [[int(cell) for cell in row[1:]] for row in list(csv.reader(file))[1:]]

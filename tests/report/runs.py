@@ -1,0 +1,63 @@
+"""Run directories made by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HOSTILE = ["<script>document.title='caught'</script>", '"><img src=x onerror="document.title=1">', "a&b", "tree"]
+
+
+def make_run(
+    place: Path, *, classes=HOSTILE, seed=0, evaluations=3, method="unimatch_v2", offset=0.0, examples=True
+) -> Path:
+    """What a run of ``steps`` 100 an evaluation leaves, with scores that rise."""
+    place.mkdir(parents=True)
+    lines = []
+    for i in range(1, evaluations + 1):
+        iou = {name: None if j == 1 else 10.0 * i + j % 50 + offset for j, name in enumerate(classes)}
+        miou = sum(v for v in iou.values() if v is not None) / sum(v is not None for v in iou.values())
+        scores = {"miou": miou, "pixel_accuracy": 80.0, "iou": iou}
+        pseudo = {"share": 50.0, "accuracy": 90.0, "share_mean": 40.0, "accuracy_mean": 80.0}
+        pseudo |= {"class_share": dict.fromkeys(classes, 12.5 * i), "class_accuracy": dict.fromkeys(classes)}
+        lines.append({"step": 100 * i, "epoch": i, "student": scores, "teacher": scores, "pseudo_label": pseudo})
+    last = lines[-1]
+    summary = {
+        "method": method, "dataset": "folder", "encoder": "tiny", "seed": seed, "labeled": 8, "unlabeled": 16,
+        "split": None, "steps": 100 * evaluations, "epochs": evaluations, "finished": True,
+        "teacher/miou": last["teacher"]["miou"], "student/miou": last["student"]["miou"],
+        "teacher/miou_best": last["teacher"]["miou"], "student/miou_best": last["student"]["miou"],
+        "best_step": 100 * evaluations, "teacher/iou": last["teacher"]["iou"], "student/iou": last["student"]["iou"],
+        "bad_images": [], "seconds": 250.0, "seconds_evaluating": 50.0, "images_per_second": 12.0,
+        "peak_memory_mb": 900, "processes": 1, "device": "cpu", "precision": "32-true", "versions": {"python": "3"},
+        "git_revision": None,
+    }  # fmt: skip
+    (place / "summary.json").write_text(json.dumps(summary))
+    (place / "config.json").write_text(json.dumps({"seed": seed, "method": {"_target_": method, "tau": 0.95}}))
+    (place / "evaluations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = [f"{i},{1 / (i + 1)},{1 / (i + 1)},0.01,{i / 1000},0.001\n" for i in range(0, 100 * evaluations, 2)]
+    header = "step,train/loss,train/loss_x,train/loss_s,train/mask_ratio,lr/encoder\n"
+    (place / "metrics.csv").write_text(header + "".join(rows))
+    if examples:
+        add_examples(place, classes)
+    return place
+
+
+def add_examples(place: Path, classes: list[str]) -> None:
+    """A confusion matrix and a picture."""
+    import torch
+
+    from unimatch.report.examples import write_confusion
+
+    counts = np.eye(len(classes), dtype=int) * 90 + 10
+    counts[1] = 0
+    write_confusion(place / "confusion.csv", torch.tensor(counts), classes)
+    folder = place / "examples"
+    folder.mkdir()
+    Image.new("RGB", (64, 48), "red").save(folder / "a.jpg")
+    cells = [{"caption": HOSTILE[0], "file": "a.jpg"}, {"caption": "b", "file": "../../secret.png"}]
+    row = {"title": HOSTILE[1], "present": [0, 1], "cells": cells}
+    palette = [[i % 256, 2 * i % 256, 7] for i in range(len(classes))]
+    content = {"step": 300, "classes": classes, "palette": palette, "validation": [row], "views": [row]}
+    (folder / "examples.json").write_text(json.dumps(content))

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import unimatch
+from unimatch import SegmentationModel, SemiSupervisedDataModule, UniMatchV1, UniMatchV2
+from unimatch.callbacks.report import mean_iou
+from unimatch.report.examples import validation_rows, view_rows, write_examples, write_picture
+from unimatch.tasks import Segmentation
+
+SMALL = {"features": 8, "out_channels": (8, 8, 8, 8)}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return unimatch.digits(train=24, labeled=8, val=4)
+
+
+def test_strong_views_show_what_cutmix_pasted(data):
+    """Inside the box another image of the batch, outside the image's own view, as SPEC section 1 has it."""
+    datamodule = SemiSupervisedDataModule(data, crop=48, batch_size=4, cutmix=1.0, workers=0, seed=3)
+    method = UniMatchV2(SegmentationModel("tiny", 11, **SMALL), tau=0.0).eval()
+    rows = view_rows(method, datamodule, epoch=2)
+    loader = datamodule.train_dataloader()
+    for part in loader.iterables.values():
+        part.sampler.epoch = 2
+    batch = next(iter(loader))[0]["unlabeled"]
+    names = [Path(data.unlabeled.name(int(i))).name for i in batch["index"]]
+    assert len(rows) == 2
+    for row in rows:
+        i = names.index(row["title"])
+        captions = [cell[0] for cell in row["cells"]]
+        assert captions == ["weak view", "pseudo labels, 100% confident", "strong view 1", "strong view 2"]
+        assert np.array_equal(row["cells"][0][1], batch["weak"][i].permute(1, 2, 0).numpy())
+        for view in (1, 2):
+            _, picture, box = row["cells"][1 + view]
+            assert box == batch[f"box{view}"][i].tolist()
+            expected = batch[f"strong{view}"][i].permute(1, 2, 0).numpy().copy()
+            top, left, bottom, right = box
+            pasted = batch[f"strong{view}"][3 - i].permute(1, 2, 0).numpy()
+            expected[top:bottom, left:right] = pasted[top:bottom, left:right]
+            assert np.array_equal(picture, expected)
+
+
+def test_views_of_a_method_with_a_second_batch(data):
+    datamodule = SemiSupervisedDataModule(data, crop=48, batch_size=2, workers=0)
+    method = UniMatchV1(SegmentationModel("tiny", 11, **SMALL), cutmix_partner="second_batch").eval()
+    assert len(view_rows(method, datamodule, 0)) == 2
+
+
+def test_validation_images_are_the_best_the_median_and_the_worst(data, tmp_path):
+    model = SegmentationModel("tiny", 11, **SMALL).eval()
+    scores = torch.tensor([30.0, 10.0, 50.0, 20.0])
+    rows = validation_rows({"teacher": model}, Segmentation(), data.val, data.info, scores)
+    names = [Path(data.val.name(i)).name for i in (2, 3, 1)]
+    assert [row["title"] for row in rows] == [
+        f"best, 50.0%: {names[0]}", f"median, 20.0%: {names[1]}", f"worst, 10.0%: {names[2]}",
+    ]  # fmt: skip
+    assert [cell[0] for cell in rows[0]["cells"]] == ["image", "truth", "teacher"]
+    assert np.array_equal(rows[0]["cells"][0][1], data.val.image(2))
+    write_examples(tmp_path / "examples", data.info, 5, rows, [])
+    assert len(list((tmp_path / "examples").glob("*.png"))) == 9
+    only = validation_rows({}, Segmentation(), data.val, data.info, torch.tensor([1.0]))
+    assert [row["title"] for row in only] == ["best, 1.0%: 0"]
+
+
+@pytest.mark.parametrize(("side", "name", "size"), [(48, "a.png", 240), (300, "a.jpg", 300), (960, "a.jpg", 480)])
+def test_pictures_are_of_a_size_to_look_at(tmp_path, side, name, size):
+    picture = np.zeros((side // 2, side, 3), np.uint8)
+    assert write_picture(tmp_path / "a", picture, (0, 0, side // 4, side // 4)) == name
+    written = Image.open(tmp_path / name)
+    assert written.size == (size, size // 2)
+    assert np.asarray(written.convert("L")).max() > 200  # the box
+
+
+def test_an_images_miou_is_the_mean_over_its_classes():
+    rng = np.random.default_rng(0)
+    truth, guess = rng.choice([0, 1, 3], 50), rng.choice([0, 1, 3, 4], 50)
+    confusion = np.zeros((6, 6), int)
+    np.add.at(confusion, (truth, guess), 1)
+    found = [c for c in range(6) if (truth == c).any() or (guess == c).any()]
+    ious = [np.sum((truth == c) & (guess == c)) / np.sum((truth == c) | (guess == c)) for c in found]
+    assert float(mean_iou(torch.tensor(confusion))) == pytest.approx(100 * np.mean(ious))
+    assert float(mean_iou(torch.zeros(2, 2, dtype=torch.int64))) == 0

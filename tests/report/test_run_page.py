@@ -1,0 +1,109 @@
+import csv
+import logging
+import re
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import pytest
+
+from report.runs import HOSTILE, make_run
+from unimatch.callbacks import Report
+from unimatch.report import write_report
+from unimatch.report.__main__ import main
+from unimatch.report.confusion import cell, luminance
+from unimatch.report.reading import read_run
+
+
+class Elements(HTMLParser):
+    """Collects what a browser would make elements of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def test_names_of_users_are_text_and_never_elements(tmp_path):
+    text = write_report(make_run(tmp_path / "run")).read_text()
+    elements = Elements(text).found
+    assert not [name for name, _ in elements if name in ("script", "iframe", "object")]
+    assert not [attributes for _, attributes in elements if any(key.startswith("on") for key in attributes)]
+    assert all(attributes["src"].startswith("data:image/") for name, attributes in elements if name == "img")
+    assert HOSTILE[0].replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#x27;") in text
+
+
+def test_nothing_is_loaded_from_anywhere(tmp_path):
+    text = write_report(make_run(tmp_path / "run")).read_text()
+    links = [
+        value for _, attributes in Elements(text).found for key, value in attributes.items() if key in ("src", "href")
+    ]
+    assert links
+    assert all(link.startswith("data:") for link in links)
+    assert not re.search(r"url\(|@import", text)
+    assert any("default-src 'none'" in attributes.get("content", "") for _, attributes in Elements(text).found)
+
+
+def test_each_part_is_there_and_pictures_come_from_the_runs_own_folder_only(tmp_path):
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    text = write_report(make_run(tmp_path / "run")).read_text()
+    assert re.findall(r"<h2>([^<]*)</h2>", text) == [
+        "Training", "Classes", "Classes over training", "Confusion", "Validation images", "Training views",
+        "Time and place", "Configuration",
+    ]  # fmt: skip
+    assert text.count("<img") == 2  # a.jpg in two places; the one that leaves the folder is left out
+    assert "1.5" in text  # steps per second: 300 / (250 - 50)
+    assert "method.tau" in text
+
+
+@pytest.mark.parametrize("classes", [["only"], [f"class {i}" for i in range(150)]])
+def test_one_class_and_many_classes(tmp_path, classes):
+    text = write_report(make_run(tmp_path / "run", classes=classes, examples=len(classes) > 1)).read_text()
+    assert classes[-1] in text
+    assert len(text) < 2_000_000
+    assert ("126 further classes" in text) == (len(classes) == 150)
+
+
+def test_a_run_without_anything_but_its_summary(tmp_path):
+    (tmp_path / "summary.json").write_text("{}")
+    assert "<h1>" in write_report(tmp_path).read_text()
+
+
+def test_the_command_names_what_is_no_run(tmp_path, capsys):
+    run = make_run(tmp_path / "run", examples=False)
+    assert main([str(run)]) == 0
+    assert str(run / "report.html") in capsys.readouterr().out
+    assert main([str(tmp_path)]) == 2
+    assert "not been evaluated yet" in capsys.readouterr().err
+    (run / "summary.json").write_text("[1]")
+    assert main([str(run)]) == 2
+    assert str(run) in capsys.readouterr().err
+
+
+def test_a_report_that_fails_is_a_warning(tmp_path, caplog):
+    trainer = SimpleNamespace(is_global_zero=True)
+    from unimatch import SegmentationModel, UniMatchV2
+
+    method = UniMatchV2(SegmentationModel("tiny", 2, features=8, out_channels=(8, 8, 8, 8)))
+    method.evaluations = [None]
+    with caplog.at_level(logging.WARNING, "unimatch"):
+        Report(tmp_path, None).on_fit_end(trainer, method)
+    assert "report.html: not written (DataError" in caplog.text
+
+
+@pytest.mark.parametrize("share", range(0, 101, 5))
+def test_numbers_on_any_shade_have_a_contrast_of_4_5(share):
+    red, green, blue = map(int, re.search(r"rgb\((\d+),(\d+),(\d+)\)", cell(share)).groups())
+    background = luminance((red, green, blue))
+    text = 0.0 if "color:#000" in cell(share) else 1.0
+    assert (max(text, background) + 0.05) / (min(text, background) + 0.05) >= 4.5
+
+
+def test_confusion_csv_is_read_back(tmp_path):
+    run = make_run(tmp_path / "run")
+    with (run / "confusion.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["truth", *HOSTILE]
+    assert read_run(run).confusion[0] == [100, 10, 10, 10] == [int(cell) for cell in rows[1][1:]]
