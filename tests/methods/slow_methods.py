@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from unimatch import SegmentationModel
 
@@ -89,6 +90,10 @@ def slow_cutmix(boxes, tensor, partner=None):
             for column in range(left, right):
                 mixed[i, ..., row, column] = source[..., row, column]
     return mixed
+
+
+def slow_decode(student, levels):
+    return F.interpolate(student.decode(levels), (SIZE, SIZE), mode="bilinear", align_corners=True)
 
 
 def slow_drop(level, mask):

@@ -3,12 +3,12 @@ import copy
 import pytest
 import torch
 from slow_methods import (
-    SIZE,
     assert_losses_equal,
     make_batch,
     make_semi_supervised,
     slow_consistency,
     slow_cutmix,
+    slow_decode,
     slow_drop,
     slow_mask_ratio,
     slow_pseudo_labels,
@@ -30,10 +30,10 @@ def slow_losses(student, teacher, batch, *, tau, loss_weight, from_student, seed
     masks = feature_masks(
         len(x), [level.shape[1] for level in levels], 0.5, generator=torch.Generator().manual_seed(seed)
     )
-    f_x = student.decode([level[: len(x)] for level in levels], (SIZE, SIZE))
-    f_w = student.decode([level[len(x) :] for level in levels], (SIZE, SIZE))
+    f_x = slow_decode(student, [level[: len(x)] for level in levels])
+    f_w = slow_decode(student, [level[len(x) :] for level in levels])
     dropped = [slow_drop(level[len(x) :], mask) for level, mask in zip(levels, masks, strict=True)]
-    f_fp = student.decode(dropped, (SIZE, SIZE))
+    f_fp = slow_decode(student, dropped)
     q, c = slow_pseudo_labels(teacher, own["weak"])
     if from_student:  # the student's own prediction in this pass, its BatchNorm seeing the batch
         c, q = f_w.detach().double().softmax(1).max(1)

@@ -4,12 +4,13 @@ import pytest
 import torch
 from slow_methods import (
     CLASSES,
-    SIZE,
     assert_losses_equal,
+    assert_same_gradients,
     make_batch,
     make_semi_supervised,
     slow_consistency,
     slow_cutmix,
+    slow_decode,
     slow_drop,
     slow_mask_ratio,
     slow_pseudo_labels,
@@ -68,7 +69,7 @@ def slow_losses(
         else:
             classifier = student.decoder.classify[2]
             hook = classifier.register_forward_pre_hook(lambda module, inputs: (slow_drop(inputs[0], masks[0]),))
-    logits = student.decode(levels, (SIZE, SIZE)).split(len(x))
+    logits = slow_decode(student, levels).split(len(x))
     if at == "classifier":
         hook.remove()
 
@@ -146,6 +147,33 @@ def test_ablations_equal_a_slow_version(options, slow):
         slow_student, slow_teacher, {k: v for k, v in batch.items() if k != "partner"}, tau=method.tau, seed=5
     )
     assert published[0]["loss_s"].item() != pytest.approx(expected["loss_s"].item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("options", [{}, {"strong_views": 1, "channel_dropout": "none"}, {"dropout_at": "classifier"}])
+def test_one_pass_over_labelled_and_strong_views_equals_two(options, monkeypatch):
+    # Where no image's features depend on the rest of its batch: frozen BatchNorm, transformers.
+    method, batch = make_method(freeze_batch_statistics=True, tau=0.3, **options), make_batch(3, "partly")
+    again = copy.deepcopy(method)
+    passes = []
+    for each, apart in ((method, False), (again, True)):
+        encoder = each.student.encoder
+        encoder.register_forward_hook(lambda module, inputs, output: passes.append(len(inputs[0])))
+        assert not each.uses_batch_statistics
+        if apart:
+            monkeypatch.setattr(UniMatchV2, "uses_batch_statistics", True)
+        each.total = each.losses(batch, torch.Generator().manual_seed(0)).total
+        each.total.backward()
+    views = method.strong_views
+    assert passes == [3 + 3 * views, 3, 3 * views]
+    torch.testing.assert_close(method.total, again.total, rtol=1e-6, atol=0)
+    assert_same_gradients(method.student, again.student)
+
+
+def test_images_normalised_together_are_passed_by_kind():
+    method = make_method()
+    assert method.uses_batch_statistics
+    method.eval()
+    assert not method.uses_batch_statistics
 
 
 def test_pseudo_labels_from_the_student_leave_it_training_and_its_statistics_alone():

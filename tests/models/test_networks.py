@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.models import SegmentationModel
@@ -62,7 +63,11 @@ def test_forward_is_encode_then_decode():
     with torch.no_grad():
         levels = model.encode(images)
         assert [level.shape[1] for level in levels] == [48, 96, 128, 128]
-        assert torch.equal(model(images), model.decode(levels, (40, 56)))
+        coarse = model.decode(levels)
+        assert coarse.shape == (2, 3, 20, 28)
+        assert torch.equal(model.coarse(images), coarse)
+        expected = F.interpolate(coarse, (40, 56), mode="bilinear", align_corners=True)
+        assert torch.equal(model(images), expected)
 
 
 @pytest.mark.parametrize("size", [(28, 30), (29, 28), (13, 13)])

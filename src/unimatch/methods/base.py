@@ -261,6 +261,11 @@ class Method(lightning.LightningModule, ABC):
             )
         return factor
 
+    @property
+    def uses_batch_statistics(self) -> bool:
+        """Whether an image's features depend on the rest of its batch: BatchNorm that trains."""
+        return any(isinstance(module, BATCH_NORMS) and module.training for module in self.student.modules())
+
     def train(self, mode: bool = True) -> "Method":
         """Training mode for the student, without BatchNorm where its statistics are frozen."""
         super().train(mode)

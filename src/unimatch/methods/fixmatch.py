@@ -1,6 +1,6 @@
 """FixMatch for segmentation. Source: Sohn et al., arXiv 2001.07685, as compared in UniMatch V2, table 5.
 
-``B`` images, ``C`` classes, ``H W`` the crop.
+``B`` images, ``C`` classes, ``H W`` the crop, ``h w`` the decoder's size.
 """
 
 from typing import Any
@@ -36,7 +36,8 @@ class FixMatch(SemiSupervised):
         q, c = self.pseudo_labels(w)  # (B, H, W) twice
         strong = self.cutmixed(batch, q, c, self.partner_labels(batch))
 
-        f_x, f_s = self.student(torch.cat([x, strong[0].image])).split([len(x), len(w)])  # (B, C, H, W) each
+        logits = self.student.coarse(torch.cat([x, strong[0].image]))  # (2B, C, h, w)
+        f_x, f_s = torch.split(logits, [len(x), len(w)])
         loss_x = self.criterion(f_x, y)
         loss_s = self.consistency([f_s], strong)
 

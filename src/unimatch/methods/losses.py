@@ -1,13 +1,16 @@
-"""Losses over logits (B, C, *) and targets (B, *): the same for masks, changed pixels and image classes."""
+"""Losses over logits (B, C, *) and targets (B, *): the same for masks, changed pixels and image classes.
+
+Maps of logits may be coarser than the target: they are upsampled to its size (:mod:`unimatch.methods.full_size`).
+"""
 
 from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from unimatch.errors import ConfigError
+from unimatch.methods.full_size import cross_entropy_per_pixel
 from unimatch.types import IGNORE_INDEX
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -34,7 +37,7 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
         logits: (B, C, *) of any float type; computed in float32.
         target: (B, *) int64 class ids and :data:`IGNORE_INDEX`.
     """
-    total = F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX, reduction="sum")
+    total = cross_entropy_per_pixel(logits, target, IGNORE_INDEX).sum()
     return total / (target != IGNORE_INDEX).sum().clamp(min=1)
 
 
@@ -56,7 +59,7 @@ def ohem_cross_entropy(logits: Tensor, target: Tensor, *, threshold: float = 0.7
     valid = target != IGNORE_INDEX
     if min_kept == 0 or target.numel() < min_kept:
         return cross_entropy(logits, target)
-    loss = F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX, reduction="none")  # (B, *)
+    loss = cross_entropy_per_pixel(logits, target, IGNORE_INDEX)  # (B, *)
     # An ignored pixel has loss 0 and so probability 1: the easiest.
     probability = torch.where(valid, (-loss.detach()).exp(), 1.0)
     limit = probability.flatten().kthvalue(min_kept).values.clamp(min=threshold)
@@ -79,7 +82,7 @@ def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: T
     Returns:
         A scalar; 0, not NaN, where no pixel is valid.
     """
-    loss = F.cross_entropy(logits.float(), label, reduction="none")  # (B, *)
+    loss = cross_entropy_per_pixel(logits, label)  # (B, *)
     counted = (confidence >= tau) & valid
     return (loss * counted).sum() / valid.sum().clamp(min=1)
 

@@ -14,7 +14,9 @@ from unimatch.augment.cutmix import cutmix
 from unimatch.errors import ConfigError
 from unimatch.methods.alignment import DistributionAlignment
 from unimatch.methods.base import Method
+from unimatch.methods.full_size import label_and_confidence
 from unimatch.methods.losses import consistency_loss
+from unimatch.models.dpt import size_of, upsample
 from unimatch.models.networks import Model
 from unimatch.types import TrainBatch, UnlabeledBatch
 
@@ -90,19 +92,20 @@ class SemiSupervised(Method):
     def pseudo_labels(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """The most probable class ``q`` of each pixel of the weak view and its probability ``c``: (B, H, W) each."""
         if self.pseudo_labels_from == "teacher":
-            return self.label_and_confidence(self.teacher(w))
+            return self.label_and_confidence(self.teacher.coarse(w), size_of(w))
         self.student.eval()
         try:
-            return self.label_and_confidence(self.student(w))
+            return self.label_and_confidence(self.student.coarse(w), size_of(w))
         finally:
             self.train()  # and not student.train(): frozen statistics stay frozen
 
-    def label_and_confidence(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, *) logits -> the most probable class (B, *) and its probability (B, *), in float32."""
-        probability = logits.detach().float().softmax(dim=1)
-        if self.alignment is not None:
-            probability = self.alignment(probability)
-        confidence, label = probability.max(dim=1)
+    def label_and_confidence(self, logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """See :func:`unimatch.methods.full_size.label_and_confidence`; and aligned, where pseudo labels are."""
+        if self.alignment is None:
+            return label_and_confidence(logits, size)
+        if logits.dim() == 4:
+            logits = upsample(logits, size)  # alignment needs the whole batch at once
+        confidence, label = self.alignment(logits.detach().float().softmax(dim=1)).max(dim=1)
         return label, confidence
 
     def partner_labels(self, batch: TrainBatch) -> tuple[Tensor, Tensor] | None:

@@ -25,5 +25,5 @@ class Supervised(Method):
         x, y = batch["labeled"]["image"], batch["labeled"]["label"]
         if "box" in batch["labeled"]:
             x, y = cutmix(batch["labeled"]["box"], x, y)
-        loss_x = self.criterion(self.student(x), y)
+        loss_x = self.criterion(self.student.coarse(x), y)
         return Losses(loss_x, {"loss_x": loss_x})

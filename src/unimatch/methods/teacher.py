@@ -41,8 +41,17 @@ class Teacher(nn.Module, Generic[M]):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """The logits of the averaged model, without gradient."""
+        return self.checked()(images)
+
+    @torch.no_grad()
+    def coarse(self, images: Tensor) -> Tensor:
+        """The same at the decoder's size (:meth:`unimatch.SegmentationModel.coarse`)."""
+        return self.checked().coarse(images)  # type: ignore[operator]
+
+    def checked(self) -> M:
+        """The averaged model, after a look at its mode."""
         assert not any(module.training for module in self.modules()), "the teacher must stay in eval mode"
-        return self.model(images)
+        return self.model
 
     @torch.no_grad()
     def update(self, student: nn.Module, iteration: int) -> None:
@@ -56,8 +65,8 @@ class Teacher(nn.Module, Generic[M]):
                 values.append(value.detach())
             else:
                 average.copy_(value)
-        torch._foreach_mul_(averages, decay)
-        torch._foreach_add_(averages, values, alpha=1 - decay)
+        # g + (1 - a) (f - g), all tensors in one call; f itself, exactly, where a is 0.
+        torch._foreach_lerp_(averages, values, 1 - decay)
 
 
 def tensors(model: nn.Module) -> list[Tensor]:

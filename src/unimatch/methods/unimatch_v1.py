@@ -1,6 +1,6 @@
 """UniMatch V1. Source: Yang et al.: Revisiting Weak-to-Strong Consistency, arXiv 2208.09910, section 3, algorithm 1.
 
-``B`` images, ``C`` classes, ``H W`` the crop, ``D_l h_l w_l`` the encoder's level ``l``.
+``B`` images, ``C`` classes, ``H W`` the crop, ``h w`` the decoder's size, ``D_l h_l w_l`` the encoder's level ``l``.
 """
 
 from typing import Any
@@ -57,11 +57,14 @@ class UniMatchV1(SemiSupervised):
         masks = feature_masks(len(w), [level.shape[1] for level in levels], self.feature_dropout, generator=generator)
         levels_fp = drop_channels(levels_w, masks)
         together = [torch.cat(pair) for pair in zip(levels, levels_fp, strict=True)]  # of (3B, D_l, h_l, w_l)
-        f_x, f_w, f_fp = torch.split(self.student.decode(together, size_of(w)), [len(x), len(w), len(w)])
+        f_x, f_w, f_fp = torch.split(self.student.decode(together), [len(x), len(w), len(w)])
 
-        q, c = self.pseudo_labels(w) if self.pseudo_labels_from == "teacher" else self.label_and_confidence(f_w)
+        if self.pseudo_labels_from == "teacher":
+            q, c = self.pseudo_labels(w)  # (B, H, W) twice
+        else:
+            q, c = self.label_and_confidence(f_w, size_of(w))
         strong = self.cutmixed(batch, q, c, other)
-        logits = self.student(torch.cat([view.image for view in strong])).chunk(2)  # (B, C, H, W) twice
+        logits = self.student.coarse(torch.cat([view.image for view in strong])).chunk(2)  # (B, C, h, w) twice
 
         loss_x = self.criterion(f_x, y)
         loss_s = self.consistency(logits, strong)

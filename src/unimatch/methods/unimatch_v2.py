@@ -1,8 +1,10 @@
 """UniMatch V2. Source: Yang, Zhao, Zhao: UniMatch V2, arXiv 2410.10777, section 3 and algorithm 1.
 
-``B`` images, ``C`` classes, ``H W`` the crop, ``D_l h_l w_l`` the encoder's level ``l``; names follow the paper.
+``B`` images, ``C`` classes, ``H W`` the crop, ``h w`` the decoder's size, ``D_l h_l w_l`` the encoder's level ``l``;
+names follow the paper.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,7 +14,6 @@ from unimatch.errors import ConfigError
 from unimatch.methods.base import Losses, PseudoLabels
 from unimatch.methods.losses import mask_ratio
 from unimatch.methods.semi_supervised import SemiSupervised, one_of
-from unimatch.models.dpt import size_of
 from unimatch.models.dropout import channel_masks, drop_channels
 from unimatch.models.networks import Model
 from unimatch.types import TrainBatch
@@ -72,10 +73,10 @@ class UniMatchV2(SemiSupervised):
         strong = self.cutmixed(batch, q, c, self.partner_labels(batch))
 
         # The student: labelled images without dropout, both strong views with Complementary Dropout.
-        loss_x = self.criterion(self.student(x), y)
         s = torch.cat([view.image for view in strong])  # (2B, 3, H, W)
-        logits = self.student_with_dropout(s, len(w), generator).chunk(len(strong))  # (B, C, H, W) twice
-        loss_s = self.consistency(logits, strong)
+        f_x, *f_s = self.student_logits(x, s, generator)  # (B, C, h, w) three times
+        loss_x = self.criterion(f_x, y)
+        loss_s = self.consistency(f_s, strong)
 
         return Losses(
             total=(loss_x + self.loss_weight * loss_s) / 2,
@@ -83,20 +84,32 @@ class UniMatchV2(SemiSupervised):
             pseudo=PseudoLabels(q, c, v, self.tau),
         )
 
-    def student_with_dropout(self, s: Tensor, images: int, generator: torch.Generator) -> Tensor:
-        """Strong views (2B, 3, H, W), first views before second views -> logits, with channel dropout."""
-        levels = self.student.encode(s)  # of (2B, D_l, h_l, w_l)
+    def student_logits(self, x: Tensor, s: Tensor, generator: torch.Generator) -> Sequence[Tensor]:
+        """``f(x)`` and each ``f(s)``, in one pass unless images of a batch are normalised together."""
+        images = len(s) // self.strong_views
+        if self.uses_batch_statistics:  # which labelled images and strong views do not share, as published
+            return self.student.coarse(x), *torch.split(self.coarse_with_dropout(s, 0, generator), images)
+        everything = self.coarse_with_dropout(torch.cat([x, s]), len(x), generator)
+        return torch.split(everything, [len(x), *[images] * self.strong_views])
+
+    def coarse_with_dropout(self, images: Tensor, undropped: int, generator: torch.Generator) -> Tensor:
+        """The student's logits (N, C, h, w), with channel dropout but for the first ``undropped`` images.
+
+        The others are strong views, first views before second views.
+        """
+        levels = self.student.encode(images)  # of (N, D_l, h_l, w_l)
         if self.channel_dropout == "none":
-            return self.student.decode(levels, size_of(s))
+            return self.student.decode(levels)
         at_encoder = self.dropout_at == "encoder"
         masks = channel_masks(
-            images,
+            (len(images) - undropped) // self.strong_views,
             [level.shape[1] for level in levels] if at_encoder else [self.student.features],
-            views=len(s) // images,
+            views=self.strong_views,
             complementary=self.channel_dropout == "complementary",
             keep_ratio=self.keep_ratio,
             generator=generator,
         )
+        masks = [torch.cat([mask.new_ones(undropped, *mask.shape[1:]), mask]) for mask in masks]
         if at_encoder:
-            return self.student.decode(drop_channels(levels, masks), size_of(s))
-        return self.student.decode(levels, size_of(s), classifier_mask=masks[0])
+            return self.student.decode(drop_channels(levels, masks))
+        return self.student.decode(levels, classifier_mask=masks[0])

@@ -1,4 +1,4 @@
-"""The DPT decoder: four feature maps -> class logits.
+"""The DPT decoder: four feature maps -> coarse class logits.
 
 Source: Ranftl, Bochkovskiy, Koltun: Vision Transformers for Dense Prediction, ICCV 2021, section 3, in the
 form UniMatch V2 uses (no BatchNorm). The reference's coarsest fusion block holds a residual unit that nothing
@@ -52,10 +52,8 @@ class DPTDecoder(nn.Module):
             nn.Conv2d(features, features, 3, padding=1), nn.ReLU(), nn.Conv2d(features, num_classes, 1)
         )
 
-    def forward(
-        self, levels: Sequence[Tensor], size: tuple[int, int], *, classifier_mask: Tensor | None = None
-    ) -> Tensor:
-        """Four (B, widths[l], h_l, w_l), fine to coarse -> (B, num_classes, *size) logits.
+    def forward(self, levels: Sequence[Tensor], *, classifier_mask: Tensor | None = None) -> Tensor:
+        """Four (B, widths[l], h_l, w_l), fine to coarse -> (B, num_classes, 2 h_0, 2 w_0) logits.
 
         ``classifier_mask`` (B, features, 1, 1) multiplies the input of the last convolution, the classifier.
         """
@@ -71,7 +69,7 @@ class DPTDecoder(nn.Module):
         path = self.classify[:-1](path)  # (B, features, 2 h_0, 2 w_0)
         if classifier_mask is not None:
             path = path * classifier_mask.to(path.dtype)
-        return upsample(self.classify[-1](path), size)
+        return self.classify[-1](path)
 
 
 class FusionBlock(nn.Module):
@@ -92,7 +90,9 @@ class FusionBlock(nn.Module):
         """(B, features, h, w) twice -> (B, features, *size)."""
         if self.refine_skip is not None and skip is not None:
             path = path + self.refine_skip(skip)
-        return self.project(upsample(self.refine(path), size))
+        # As published after the upsampling, at four times the cost: the two can change places, because the weights
+        # of an interpolation add up to one.
+        return upsample(self.project(self.refine(path)), size)
 
 
 class ResidualUnit(nn.Module):

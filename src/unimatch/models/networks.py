@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unimatch.errors import ConfigError
-from unimatch.models.dpt import DPTDecoder, size_of
+from unimatch.models.dpt import DPTDecoder, size_of, upsample
 from unimatch.models.encoders import Encoder, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
 from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
@@ -18,7 +18,8 @@ from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
 class Model(nn.Module, ABC):
     """(B, ..., H, W) normalised floats -> (B, C, *S) logits: an encoder and, in subclasses, a decoder.
 
-    Methods use its two halves, :meth:`encode` and :meth:`decode`, because Complementary Dropout acts between them.
+    Methods use its two halves, :meth:`encode` and :meth:`decode`, because Complementary Dropout acts between them, and
+    losses upsample logits themselves (:mod:`unimatch.methods.full_size`).
 
     Args:
         encoder: a preset's name (:data:`unimatch.models.PRESETS`) or a timm model's.
@@ -137,20 +138,22 @@ class Model(nn.Module, ABC):
         return self.encoder(images.contiguous(memory_format=torch.channels_last))
 
     @abstractmethod
-    def decode(
-        self, levels: Sequence[Tensor], size: tuple[int, int], *, classifier_mask: Tensor | None = None
-    ) -> Tensor:
-        """Feature levels -> (B, C, *S) logits.
+    def decode(self, levels: Sequence[Tensor], *, classifier_mask: Tensor | None = None) -> Tensor:
+        """Feature levels -> coarse logits: (B, C, h, w) at the decoder's size, or (B, C).
 
         Args:
             levels: what :meth:`encode` gives, each (B, D_l, h_l, w_l).
-            size: height and width of the images.
             classifier_mask: (B, features, 1, 1) multiplies the input of the last layer, the classifier.
         """
 
+    def coarse(self, images: Tensor) -> Tensor:
+        """(B, ..., H, W) -> logits as :meth:`decode` gives them; maps are a fraction of the images' size."""
+        return self.decode(self.encode(images))
+
     def forward(self, images: Tensor) -> Tensor:
-        """(B, ..., H, W) -> (B, C, *S) logits."""
-        return self.decode(self.encode(images), size_of(images))
+        """(B, ..., H, W) -> (B, C, *S) logits, maps at the images' size."""
+        logits = self.coarse(images)
+        return upsample(logits, size_of(images)) if logits.dim() == 4 else logits
 
 
 class SegmentationModel(Model):
@@ -202,11 +205,9 @@ class SegmentationModel(Model):
         """See :meth:`Model.description`."""
         return {**super().description(), "features": self.features, "out_channels": list(self.out_channels)}
 
-    def decode(
-        self, levels: Sequence[Tensor], size: tuple[int, int], *, classifier_mask: Tensor | None = None
-    ) -> Tensor:
-        """Feature levels -> (B, C, *size) logits; ``classifier_mask`` (B, features, 1, 1) drops channels late."""
-        return self.decoder(levels, size, classifier_mask=classifier_mask)
+    def decode(self, levels: Sequence[Tensor], *, classifier_mask: Tensor | None = None) -> Tensor:
+        """Feature levels -> coarse logits (B, C, h, w); ``classifier_mask`` (B, features, 1, 1) drops channels late."""
+        return self.decoder(levels, classifier_mask=classifier_mask)
 
 
 MODELS: dict[str, type[Model]] = {"segmentation": SegmentationModel}

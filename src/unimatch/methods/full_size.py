@@ -1,0 +1,152 @@
+"""Cross-entropy and pseudo labels at full size from coarse logits, some rows at a time.
+
+Decoders end in logits of a fraction of the image's size, which are upsampled. Upsampled logits of C classes are most of
+the memory of a step where C is large, so they are made, used and dropped in pieces, and made again in the backward
+pass. Values and gradients are those of the whole.
+
+``B`` images, ``C`` classes, ``h w`` the decoder's size, ``H W`` the target's.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PIECE = {"cpu": 2**20, "cuda": 2**24}
+"""Upsampled logits in a piece: what stays in a CPU's cache, or what keeps a GPU busy."""
+
+NOTHING = -100
+"""A target value that no pixel has."""
+
+
+def cross_entropy_per_pixel(logits: Tensor, target: Tensor, ignore_index: int = NOTHING) -> Tensor:
+    """Cross-entropy of every pixel, as ``F.cross_entropy(upsample(logits), target, reduction="none")``.
+
+    Args:
+        logits: (B, C, *) of any float type; computed in float32. Maps (B, C, h, w) may be of any size: they are
+            upsampled to the target's, bilinearly with the corners aligned.
+        target: (B, *) int64 class ids.
+        ignore_index: the value in ``target`` that counts 0 and gives no gradient.
+
+    Returns:
+        (B, *) float32.
+
+    >>> cross_entropy_per_pixel(torch.zeros(1, 8, 2, 2), torch.zeros(1, 3, 4, dtype=torch.int64)).exp().round()
+    tensor([[[8., 8., 8., 8.],
+             [8., 8., 8., 8.],
+             [8., 8., 8., 8.]]])
+    """
+    if logits.dim() != 4:
+        return F.cross_entropy(logits.float(), target, ignore_index=ignore_index, reduction="none")
+    return CrossEntropyPerPixel.apply(logits, target, ignore_index)  # type: ignore[no-untyped-call]
+
+
+@torch.no_grad()
+def label_and_confidence(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The most probable class and its probability, in float32.
+
+    Args:
+        logits: (B, C, h, w), upsampled to ``size`` as for :func:`cross_entropy_per_pixel`; or (B, C) of whole images.
+        size: height and width of the result, where there are pixels.
+
+    Returns:
+        (B, *size) int64 and (B, *size) float32 in 0-1; (B,) twice for whole images.
+    """
+    if logits.dim() != 4:
+        confidence, label = logits.float().softmax(dim=1).max(dim=1)
+        return label, confidence
+    label = logits.new_empty((len(logits), *size), dtype=torch.int64)
+    confidence = logits.new_empty((len(logits), *size), dtype=torch.float32)
+    for images, rows in pieces(logits, size):
+        upsampled = upsample_rows(coarse_rows(logits, images, rows, size), rows, logits.shape[2], size)
+        here = (images, slice(rows.start, rows.stop))
+        torch.max(upsampled.softmax(1), 1, out=(confidence[here], label[here]))
+    return label, confidence
+
+
+class CrossEntropyPerPixel(torch.autograd.Function):
+    """See :func:`cross_entropy_per_pixel`."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+        """(B, C, h, w) and (B, H, W) -> (B, H, W)."""
+        ctx.save_for_backward(logits, target)
+        ctx.ignore_index = ignore_index
+        size = (target.shape[1], target.shape[2])
+        loss = logits.new_empty(target.shape, dtype=torch.float32)
+        for images, rows in pieces(logits, size):
+            upsampled = upsample_rows(coarse_rows(logits, images, rows, size), rows, logits.shape[2], size)
+            here = target[images, rows.start : rows.stop]
+            loss[images, rows.start : rows.stop] = F.cross_entropy(
+                upsampled, here, ignore_index=ignore_index, reduction="none"
+            )
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """``softmax - one hot``, times the gradient, through the upsampling."""
+        logits, target = ctx.saved_tensors
+        size = (target.shape[1], target.shape[2])
+        total = torch.zeros_like(logits, dtype=torch.float32)
+        for images, rows in pieces(logits, size):
+            here = target[images, rows.start : rows.stop]
+            counted = here != ctx.ignore_index
+            gradient = (gradients[0][images, rows.start : rows.stop] * counted).unsqueeze(1)  # (b, 1, n, W)
+            coarse = coarse_rows(logits, images, rows, size)
+            with torch.enable_grad():
+                coarse.requires_grad_()
+                upsampled = upsample_rows(coarse, rows, logits.shape[2], size)  # (b, C, n, W)
+            slope = upsampled.detach().softmax(1).mul_(gradient)
+            slope.scatter_add_(1, (here * counted).unsqueeze(1), -gradient)
+            needed = source_rows(rows, logits.shape[2], size[0])
+            total[images, :, needed.start : needed.stop] += torch.autograd.grad(upsampled, coarse, slope)[0]
+        return total.to(logits.dtype), None, None
+
+
+def pieces(logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, range]]:
+    """Some images and some rows of full size at a time."""
+    height, width = size
+    limit = PIECE.get(logits.device.type, PIECE["cuda"]) // (logits.shape[1] * width)  # rows of an image
+    images, rows = max(1, limit // height), min(height, max(1, limit))
+    for first in range(0, len(logits), images):
+        for top in range(0, height, rows):
+            yield slice(first, first + images), range(top, min(top + rows, height))
+
+
+def source_rows(rows: range, coarse: int, full: int) -> range:
+    """The rows of the coarse map that these rows of the full-size map lie between, and one more on either side."""
+    steps = max(full - 1, 1)
+    return range(max(rows[0] * (coarse - 1) // steps - 1, 0), min(rows[-1] * (coarse - 1) // steps + 3, coarse))
+
+
+def coarse_rows(logits: Tensor, images: slice, rows: range, size: tuple[int, int]) -> Tensor:
+    """The part of the coarse logits that these rows are made of: (b, C, m, w), float32, without its history."""
+    needed = source_rows(rows, logits.shape[2], size[0])
+    part = logits.detach()[images, :, needed.start : needed.stop]
+    return part.to(torch.float32, memory_format=torch.channels_last)  # in which upsampling is fastest
+
+
+def upsample_rows(part: Tensor, rows: range, coarse: int, size: tuple[int, int]) -> Tensor:
+    """Rows of the upsampled map.
+
+    Args:
+        part: (b, C, m, w), of :func:`coarse_rows`.
+        rows: which, of the full-size map.
+        coarse: ``h``, rows of the whole coarse map.
+        size: ``(H, W)``, of the whole full-size map.
+
+    Returns:
+        (b, C, len(rows), W).
+    """
+    height, width = size
+    if len(rows) < height:
+        # As F.interpolate does, in float32 too: row r lies at r (h - 1) / (H - 1) of the coarse map.
+        position = torch.arange(rows.start, rows.stop, device=part.device) * ((coarse - 1) / (height - 1))
+        above = position.long()
+        weight = (position - above)[:, None]
+        above = above - source_rows(rows, coarse, height).start
+        below = (above + 1).clamp(max=part.shape[2] - 1)
+        part = torch.lerp(part.index_select(2, above), part.index_select(2, below), weight)  # (b, C, n, w)
+    return F.interpolate(part, (len(rows), width), mode="bilinear", align_corners=True)
