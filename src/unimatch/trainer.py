@@ -4,11 +4,12 @@ from typing import Any
 
 import lightning
 
+from unimatch.compiling import Compile
 from unimatch.errors import ConfigError
 
 
 class Trainer(lightning.Trainer):
-    """Lightning's trainer that also takes ``global_batch``.
+    """Lightning's trainer that also takes ``global_batch`` and ``compile``.
 
     The published step is the mean of ``P`` *parts*, one a process: 16 images are four parts of four. CutMix pastes
     within a part, each part's losses are divided by its own pixels, and the gradients of the parts are averaged. A
@@ -22,15 +23,18 @@ class Trainer(lightning.Trainer):
         global_batch: labelled images of an optimizer step, all processes together; None for those that the processes
             hold at once, times ``accumulate_grad_batches``. If given, a whole-number ``val_check_interval`` counts
             optimizer steps (Lightning counts batches).
+        compile: student and teacher by ``torch.compile`` (:class:`unimatch.compiling.Compile`).
         **options: ``lightning.Trainer``'s.
 
     Raises:
         ConfigError: ``accumulate_grad_batches`` is given too.
     """
 
-    def __init__(self, *, global_batch: int | None = None, **options: Any) -> None:
+    def __init__(self, *, global_batch: int | None = None, compile: bool = False, **options: Any) -> None:
         if global_batch is not None and options.get("accumulate_grad_batches", 1) != 1:
             raise ConfigError("trainer.accumulate_grad_batches follows from trainer.global_batch: give one of the two")
+        if compile:
+            options["callbacks"] = [*(options.get("callbacks") or []), Compile()]
         super().__init__(**options)
         self.global_batch = global_batch
 

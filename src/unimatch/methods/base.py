@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from unimatch.errors import ConfigError
 from unimatch.methods.losses import build_criterion
@@ -165,7 +166,9 @@ class Method(lightning.LightningModule, ABC):
         for name, value in losses.parts.items():
             self.log(f"train/{name}", value.detach())
         for number, group in enumerate(self.trainer.optimizers[0].param_groups):
-            self.log(f"lr/{group.get('name', number)}", group["lr"])  # a subclass's optimiser may name none
+            name = group.get("name", number)  # a subclass's optimiser may name none
+            # As a tensor on the host: a number would be copied to the device, which waits for it.
+            self.log(f"lr/{name}", torch.tensor(group["lr"]))
         if losses.pseudo is not None and self.global_step % self.log_interval == 0:
             pseudo = losses.pseudo
             confident = pseudo.confidence >= pseudo.tau
@@ -220,16 +223,26 @@ class Method(lightning.LightningModule, ABC):
         total = self.trainer.estimated_stepping_batches
         if total == float("inf") or total < 1:
             raise ConfigError("the length of training is not set: give trainer.max_epochs or trainer.max_steps")
+        # Lightning cannot clip gradients that a fused optimiser has yet to unscale from float16.
+        optimizer = self.build_optimizer(factor=self.learning_rate_factor(), fused=self.trainer.scaler is None)
+        scheduler = build_schedule(self.schedule, optimizer, int(total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def build_optimizer(self, *, factor: float = 1.0, fused: bool = True) -> Optimizer:
+        """The optimiser over the student.
+
+        Args:
+            factor: of the learning rates.
+            fused: all parameters in one kernel, where the device has one.
+        """
         groups = parameter_groups(
             self.student,
-            learning_rate=self.learning_rate * self.learning_rate_factor(),
+            learning_rate=self.learning_rate * factor,
             decoder_multiplier=self.decoder_multiplier,
             layer_decay=self.layer_decay,
             decay_norms=self.decay_norms,
         )
-        optimizer = build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay)
-        scheduler = build_schedule(self.schedule, optimizer, int(total))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay, fused=fused)
 
     def learning_rate_factor(self) -> float:
         """How many times as many labelled images a step has as ``reference_batch``, 1 without one; said in the log.

@@ -70,7 +70,7 @@ def split_by_dimensions(group: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**group, "params": weights}, undecayed]
 
 
-def build_optimizer(name: str, groups: list[dict[str, Any]], *, weight_decay: float) -> Optimizer:
+def build_optimizer(name: str, groups: list[dict[str, Any]], *, weight_decay: float, fused: bool = True) -> Optimizer:
     """``adamw``, or ``sgd`` with Nesterov momentum 0.9.
 
     Weight decay applies to everything, LayerNorms and biases included, as in the paper's runs, but to groups that say
@@ -80,8 +80,14 @@ def build_optimizer(name: str, groups: list[dict[str, Any]], *, weight_decay: fl
         name: of :data:`OPTIMIZERS`.
         groups: of :func:`parameter_groups`.
         weight_decay: of groups that have none of their own.
+        fused: all parameters in one kernel, on devices that have it.
     """
-    return OPTIMIZERS[name](groups, weight_decay=weight_decay)
+    devices = {parameter.device.type for group in groups for parameter in group["params"]}
+    return OPTIMIZERS[name](groups, weight_decay=weight_decay, fused=True if fused and devices <= FUSED else None)
+
+
+FUSED = {"cpu", "cuda"}
+"""Devices whose optimisers can be fused."""
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

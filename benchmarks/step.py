@@ -1,0 +1,289 @@
+"""A training step against a plain one, by turns in one process: time, rate, share of the matrix-product peak, memory.
+
+    OMP_NUM_THREADS=2 python benchmarks/step.py --encoder vits --batch 1 --crop 266 --pairs 15
+    python benchmarks/step.py --encoder vits --batch 2 --crop 518 --classes 150 --pairs 0
+    python benchmarks/step.py --device cuda --encoder vitb --batch 4 --precision bf16 --compile --json vitb.json
+
+The plain step (``benchmarks/plain_step.py``) is eager float32 on the same weights, images and random draws. Memory is
+the highest above the models' weights during two steps, gradients and the optimiser's state included, each side in a
+process of its own: what the allocator gave out on a GPU, resident memory on a CPU. Weights are random, and the
+threshold is set so that about half of the pseudo labels count.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import machine
+from plain_step import PlainStep
+from timing import Clock
+from torch.utils.flop_counter import FlopCounterMode
+
+from unimatch.augment.cutmix import draw_box
+from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2, full_size, semi_supervised
+from unimatch.models import SegmentationModel
+
+METHODS = {"supervised": Supervised, "fixmatch": FixMatch, "unimatch_v1": UniMatchV1, "unimatch_v2": UniMatchV2}
+OVERHEAD = ("pseudo labels", "CutMix", "losses", "losses' backward", "teacher update")
+"""The parts that are no network."""
+
+
+class OurStep:
+    """A step as Lightning takes it."""
+
+    def __init__(self, method: Method, precision: str, compiled: bool) -> None:
+        self.method, self.optimizer = method, method.build_optimizer()
+        self.autocast: Any = contextlib.nullcontext
+        if precision == "bf16":
+            self.autocast = lambda: torch.autocast(method.device.type, torch.bfloat16)
+        if compiled:
+            for model in (method.student, method.teacher.model):
+                model.encoder.compile()
+                model.decoder.compile()
+
+    def __call__(self, batch: Any, generator: torch.Generator, iteration: int) -> torch.Tensor:
+        """One step; the loss, on the device."""
+        with self.autocast():
+            losses = self.method.losses(batch, generator)
+        self.optimizer.zero_grad()
+        self.backward(losses.total)
+        self.update()
+        self.method.teacher.update(self.method.student, iteration)
+        return losses.total.detach()
+
+    def backward(self, total: torch.Tensor) -> None:
+        """Of the whole loss."""
+        total.backward()
+
+    def update(self) -> None:
+        """Of the student."""
+        self.optimizer.step()
+
+    def watch(self, clock: Clock) -> None:
+        """Time its parts."""
+        method = self.method
+        clock.wrap(method.teacher, "coarse", "teacher")
+        clock.wrap(method.student, "encode", "student")
+        clock.wrap(method.student, "decode", "student")
+        clock.wrap(semi_supervised, "label_and_confidence", "pseudo labels")
+        if hasattr(method, "cutmixed"):
+            clock.wrap(method, "cutmixed", "CutMix")
+            clock.wrap(method, "consistency", "losses")
+        clock.wrap(method, "criterion", "losses")
+        clock.wrap(full_size.CrossEntropyPerPixel, "backward", "losses' backward")
+        clock.wrap(self, "backward", "backward")
+        clock.wrap(self, "update", "optimiser")
+        clock.wrap(method.teacher, "update", "teacher update")
+
+
+def make_batch(options: argparse.Namespace, device: torch.device, images: int) -> Any:
+    """Coarse noise, masks with ignored pixels, and CutMix boxes."""
+    source, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    crop = options.crop
+
+    def pictures() -> torch.Tensor:
+        small = torch.randn(images, 3, crop // 7 + 1, crop // 7 + 1, generator=source)
+        return small.repeat_interleave(7, 2).repeat_interleave(7, 3)[..., :crop, :crop].contiguous()
+
+    mask = torch.randint(0, options.classes, (images, crop, crop), generator=source)
+    mask[:, :9] = 255
+    valid = torch.ones(images, crop, crop, dtype=torch.bool)
+    valid[0, :, -20:] = False
+    boxes = [torch.tensor([draw_box(rng, crop, probability=1.0) for _ in range(images)]) for _ in range(2)]
+    unlabeled = {"weak": pictures(), "strong1": pictures(), "strong2": pictures(), "valid": valid}
+    unlabeled |= {"box1": boxes[0], "box2": boxes[1], "truth": mask, "index": torch.arange(images)}
+    batch = {"labeled": {"image": pictures(), "mask": mask, "index": torch.arange(images)}, "unlabeled": unlabeled}
+    return {name: {key: value.to(device) for key, value in part.items()} for name, part in batch.items()}
+
+
+def make_method(options: argparse.Namespace, device: torch.device, batch: Any) -> Method:
+    """With random weights and a threshold between two confidences."""
+    torch.manual_seed(0)
+    model = SegmentationModel(options.encoder, options.classes, gradient_checkpointing=options.checkpointing)
+    kind = METHODS[options.method]
+    extra: dict[str, Any] = {"cutmix_partner": "reversed"} if kind is UniMatchV1 else {}
+    method = kind(model, **extra).to(device)
+    if isinstance(method, semi_supervised.SemiSupervised):
+        confidence = method.pseudo_labels(batch["unlabeled"]["weak"][:1])[1].flatten().sort().values
+        middle = confidence[len(confidence) * 2 // 5 : len(confidence) * 3 // 5]
+        widest = middle.diff().argmax()
+        method.tau = float((middle[widest] + middle[widest + 1]) / 2)
+    return method
+
+
+def seconds_of(step: Any, batch: Any, clock: Clock, iteration: int) -> tuple[float, float]:
+    """How long one step takes, and its loss."""
+    generator = torch.Generator(clock.device).manual_seed(iteration)
+    start = clock.now()
+    loss = step(batch, generator, iteration)
+    return clock.now() - start, float(loss)
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Clock) -> float:
+    """Operations a second of a large matrix product, the best of ten."""
+    n = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
+    times = []
+    for _ in range(10):
+        start = clock.now()
+        for _ in range(5):
+            a @ b
+        times.append((clock.now() - start) / 5)
+    return 2 * n**3 / min(times)
+
+
+def flops(options: argparse.Namespace, device: torch.device) -> float:
+    """Of a plain step, counted at 1 + 1 images: it has no operation that the counter does not know."""
+    batch = make_batch(options, device, 1)
+    step = PlainStep(make_method(options, device, batch), Clock(device))
+    with FlopCounterMode(display=False) as counter:
+        step(batch, torch.Generator(device).manual_seed(0), 0)
+    return float(counter.get_total_flops()) * options.batch
+
+
+def memory(options: argparse.Namespace, device: torch.device) -> int:
+    """Bytes above the weights, at the highest point of two steps of one side."""
+    batch = make_batch(options, device, options.batch)
+    method, clock = make_method(options, device, batch), Clock(device)
+    step = OurStep(method, options.precision, options.compile) if options.memory == "ours" else PlainStep(method, clock)
+    if options.memory == "plain":
+        del method.student, method.teacher  # it has copies of these
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        before = resident("VmRSS")
+    for iteration in range(2):
+        seconds_of(step, batch, clock, iteration)
+    return (torch.cuda.max_memory_allocated() if device.type == "cuda" else resident("VmHWM")) - before
+
+
+def resident(field: str) -> int:
+    """Bytes, from the kernel's account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def memory_of_both(sides: list[str]) -> dict[str, int]:
+    """Each side in a process of its own; freed memory goes back to the system at once, so that it is not counted."""
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    found = {}
+    for side in sides:
+        command = [sys.executable, __file__, *sys.argv[1:], "--memory", side]
+        output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+        found[side] = int(output.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", choices=METHODS, default="unimatch_v2")
+    parser.add_argument("--encoder", default="vits")
+    parser.add_argument("--batch", type=int, default=4, help="labelled images, and as many unlabelled ones")
+    parser.add_argument("--crop", type=int, default=518)
+    parser.add_argument("--classes", type=int, default=21)
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of ours; the baseline is float32")
+    parser.add_argument("--compile", action="store_true", help="ours, by torch.compile")
+    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing of the encoder, ours")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--pairs", type=int, default=10, help="of timed steps, by turns; 0: memory alone")
+    parser.add_argument("--no-baseline", action="store_true")
+    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--memory", choices=("ours", "plain"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    if options.memory:
+        print(memory(options, device))
+        return
+    result: dict[str, Any] = {"machine": machine(), "options": {k: str(v) for k, v in vars(options).items()}}
+    images = options.batch * (1 if options.method == "supervised" else 2)
+    print(
+        f"{options.method}, {options.encoder}, {images} images of {options.crop} px, {options.classes} classes, ",
+        end="",
+    )
+    print(f"{device}, {torch.get_num_threads()} threads; ours in {options.precision}{', compiled' * options.compile}")
+    sides = ["ours"] if options.no_baseline else ["ours", "plain"]
+    if options.pairs:
+        result |= times(options, device, sides, images)
+    if not options.no_memory:
+        peak = memory_of_both(sides)
+        result["bytes above weights"] = peak
+        row = "".join(f"{peak[side] / 2**20:12.0f}" for side in sides)
+        print(
+            f"{'MiB above weights':22s}{row}"
+            + (f"   ratio {peak['ours'] / peak['plain']:.3f}" if len(sides) > 1 else "")
+        )
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def times(options: argparse.Namespace, device: torch.device, sides: list[str], images: int) -> dict[str, Any]:
+    """Measure both sides by turns, then the parts of each; print the table."""
+    clock = Clock(device)
+    work = flops(options, device)
+    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
+    peaks = {"ours": matmul_peak(device, dtype, clock), "plain": matmul_peak(device, torch.float32, clock)}
+    batch = make_batch(options, device, options.batch)
+    method = make_method(options, device, batch)
+    steps: dict[str, Any] = {}
+    if "plain" in sides:
+        steps["plain"] = PlainStep(method, clock)
+    steps["ours"] = OurStep(method, options.precision, options.compile)
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    losses: dict[str, list[float]] = {side: [] for side in sides}
+    warm = 3 if device.type == "cuda" or options.compile else 1
+    for i in range(warm + options.pairs):
+        for side in sides if i % 2 else sides[::-1]:
+            taken, loss = seconds_of(steps[side], batch, clock, i)
+            seconds[side].append(taken)
+            losses[side].append(loss)
+    steps["ours"].watch(clock)
+    clock.on = True
+    parts: dict[str, dict[str, float]] = {}
+    repeats = max(3, options.pairs // 3)
+    for side in sides:
+        clock.seconds.clear()
+        for i in range(repeats):
+            seconds_of(steps[side], batch, clock, warm + options.pairs + i)
+        parts[side] = {part: value / repeats for part, value in clock.seconds.items()}
+        if "losses' backward" in parts[side]:
+            parts[side]["backward"] -= parts[side]["losses' backward"]
+    clock.on = False
+    median = {side: statistics.median(seconds[side][warm:]) for side in sides}
+    rows = {
+        "ms": {side: 1000 * median[side] for side in sides},
+        "images/s": {side: images / median[side] for side in sides},
+        "TFLOP/s": {side: work / median[side] / 1e12 for side in sides},
+        "% of the matrix peak": {side: 100 * work / median[side] / peaks[side] for side in sides},
+        "loss of the 1st step": {side: losses[side][0] for side in sides},
+    }
+    rows |= {f"  ms {part}": {s: 1000 * parts[s].get(part, 0.0) for s in sides} for part in parts["ours"]}
+    print(f"{work / 1e12:.3f} TFLOP a step; matrix peak {peaks['ours'] / 1e12:.3f} TFLOP/s ({options.precision})")
+    print(f"{'':22s}" + "".join(f"{side:>12s}" for side in sides))
+    for name, row in rows.items():
+        print(f"{name:22s}" + "".join(f"{row[side]:12.{5 if 'loss of' in name else 2}f}" for side in sides))
+    overhead = sum(parts["ours"].get(part, 0.0) for part in OVERHEAD) / sum(parts["ours"].values())
+    print(f"{' + '.join(OVERHEAD)}: {100 * overhead:.1f}% of the parts' sum")
+    found = {"flops": work, "peaks": peaks, "rows": rows, "overhead": overhead, "seconds": seconds, "losses": losses}
+    if len(sides) > 1:
+        ratios = [a / b for a, b in zip(seconds["ours"][warm:], seconds["plain"][warm:], strict=True)]
+        found |= {"ratio": statistics.median(ratios), "ratios": ratios}
+        span = f"median of {len(ratios)} pairs, {min(ratios):.3f} to {max(ratios):.3f}"
+        print(f"time of ours / plain: {found['ratio']:.3f} ({span})")
+    return found
+
+
+if __name__ == "__main__":
+    main()
