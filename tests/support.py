@@ -110,3 +110,19 @@ def make_published(root: Path, name: str, splits: Path, names: list[str]) -> lis
         (folder / "unlabeled.txt").write_text("\n".join(lines[2:6]))
     (splits / name / "val.txt").write_text("\n".join(lines[6:]))
     return [f"dataset={name}", f"dataset.root={root}", f"dataset.splits={splits}"]
+
+
+def make_change(root: Path, names: list[str], *, height: int = 20, width: int = 24, changed: int = 255) -> Path:
+    """Pairs in LEVIR's layout: a block of each second date, and of nothing else, is brighter."""
+    for folder in ("A", "B", "label"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for name in names:
+        rng = np.random.default_rng(list(name.encode()))
+        before = rng.integers(0, 128, size=(height, width, 3), dtype=np.uint8)
+        label = np.zeros((height, width), np.uint8)
+        top, left = rng.integers(0, height - 8), rng.integers(0, width - 8)
+        label[top : top + 8, left : left + 8] = changed
+        after = before + np.uint8(100) * (label[..., None] > 0)
+        for folder, array in (("A", before), ("B", after), ("label", label)):
+            Image.fromarray(array).save(root / folder / name)
+    return root

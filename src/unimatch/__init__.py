@@ -15,20 +15,26 @@ if TYPE_CHECKING:
         SemiSupervisedDataModule,
         ade20k,
         camvid,
+        change_demo,
+        change_folder,
         cityscapes,
         coco,
         digits,
         folder,
+        levir,
         pascal,
+        whu,
     )
     from unimatch.errors import ConfigError, DataError, UnimatchError, WeightsError
     from unimatch.inference import Inference, Prediction, Predictor
     from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2
-    from unimatch.models import SegmentationModel, build_encoder, load_model, load_official
-    from unimatch.tasks import Segmentation
+    from unimatch.models import ChangeModel, SegmentationModel, build_encoder, load_model, load_official
+    from unimatch.tasks import ChangeDetection, Segmentation
     from unimatch.trainer import Trainer
 
 __all__ = [
+    "ChangeDetection",
+    "ChangeModel",
     "ConfigError",
     "DataError",
     "FixMatch",
@@ -50,13 +56,17 @@ __all__ = [
     "ade20k",
     "build_encoder",
     "camvid",
+    "change_demo",
+    "change_folder",
     "cityscapes",
     "coco",
     "digits",
     "folder",
+    "levir",
     "load_model",
     "load_official",
     "pascal",
+    "whu",
 ]
 
 PARTS = ("errors", "inference", "data", "models", "tasks", "methods", "trainer")

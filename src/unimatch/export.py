@@ -38,8 +38,8 @@ def export(config: DictConfig) -> Agreement | None:
         raise ConfigError(f"format={config.format} output={path}: choose {expected}")
     if config.precision not in PRECISIONS:
         raise ConfigError(f"precision={config.precision}: must be one of {', '.join(PRECISIONS)}")
-    images = sample_images(config.images) if config.verify else []
     model, facts = load_with_facts(Path(config.checkpoint).expanduser(), config.model)
+    images = sample_images(config.images, facts.dates) if config.verify else []
     path.parent.mkdir(parents=True, exist_ok=True)
     EXPORTERS[format_name](path, model, facts, config.precision)
     print(f"{path}: {format_name}, {config.precision}, {path.stat().st_size / 1e6:.1f} MB; {beside(path)}")
@@ -50,12 +50,13 @@ def export(config: DictConfig) -> Agreement | None:
     return agreement
 
 
-def sample_images(source: str | None) -> list[ImageArray]:
-    """Images to compare on."""
+def sample_images(source: str | None, dates: int) -> list[ImageArray]:
+    """Images, or pairs of dates, to compare on."""
     if source is not None:
-        return [photo.load() for photo in find_photos(source)[1]]
+        return [photo.load() for photo in find_photos(source, dates)[1]]
     rng = np.random.default_rng(0)
-    return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in NOISE_SIZES]
+    before = (dates,) if dates > 1 else ()
+    return [rng.integers(0, 256, (*before, *size, 3), dtype=np.uint8) for size in NOISE_SIZES]
 
 
 def open_exported(path: Path, facts: ModelFacts) -> Any:

@@ -1,5 +1,6 @@
 """Images and masks as arrays, out of files."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from unimatch.errors import DataError
 from unimatch.reading import read_file
 
 ImageArray = NDArray[np.uint8]
-"""(H, W, 3) RGB."""
+"""(H, W, 3) RGB; (2, H, W, 3) for the two dates of a pair."""
 MaskArray = NDArray[np.uint8]
 """(H, W) class ids, 255 where there is none."""
 
@@ -34,6 +35,33 @@ def read_image(path: Path) -> ImageArray:
                 f"{path}: an image of more than 8 bits a channel ({image.mode}) would be clipped; convert it to 8"
             )
         return rgb(upright(image))
+
+
+def read_pair(before: Path, after: Path) -> ImageArray:
+    """Read two dates of one place as (2, H, W, 3) uint8 RGB.
+
+    Raises:
+        DataError: a date is missing or cannot be read (:func:`read_image`), or the two differ in size.
+    """
+    if before.is_file() and not after.is_file():
+        raise DataError(f"{after}: no such file; it is the second date of {before}")
+    first, second = read_image(before), read_image(after)
+    if first.shape != second.shape:
+        raise DataError(
+            f"{after}: the second date is {second.shape[1]} x {second.shape[0]} pixels and the first, {before}, "
+            f"{first.shape[1]} x {first.shape[0]}; they must be equal"
+        )
+    return np.stack([first, second])
+
+
+def second_date(before: str) -> str:
+    """The file of the second date: ``B`` in place of the last folder called ``A``.
+
+    >>> second_date("/data/A/train_1.png")
+    '/data/B/train_1.png'
+    """
+    root, _, name = before.rpartition(f"{os.sep}A{os.sep}")
+    return os.path.join(root, "B", name)  # noqa: PTH118
 
 
 def read_mask(path: Path) -> NDArray[np.uint8] | NDArray[np.int32]:
@@ -95,6 +123,11 @@ def rgb(image: Image.Image) -> ImageArray:
     """(H, W, 3) uint8."""
     image.info.pop("transparency", None)  # is left out in any case, and a palette's makes Pillow warn
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def latest(image: NDArray[np.uint8]) -> ImageArray:
+    """The image itself, or of a pair (2, H, W, 3) the second date."""
+    return image if image.ndim == 3 else image[-1]
 
 
 def colorize(mask: MaskArray, palette: Sequence[Sequence[int]]) -> ImageArray:

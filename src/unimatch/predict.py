@@ -43,8 +43,10 @@ def predict(config: DictConfig) -> int:
         if config[key] is not None and config[key] < 1:
             raise ConfigError(f"{key}={config[key]}: must be at least 1")
     Image.MAX_IMAGE_PIXELS = PIXEL_LIMIT // 2  # it refuses twice this
-    count, photos = find_photos(config.input)
     predictor = Predictor(config.checkpoint, model=config.model, device=config.device, precision=config.precision)
+    if config.threshold is not None and predictor.facts.dates > 1:
+        raise ConfigError(f"threshold={config.threshold}: 255 means changed in labels, so no pixel can be left open")
+    count, photos = find_photos(config.input, predictor.facts.dates)
     settings = OmegaConf.to_container(config.inference)
     assert isinstance(settings, dict)
     predictor.inference = inference_with(predictor.inference, {str(key): value for key, value in settings.items()})

@@ -26,6 +26,28 @@ def seeded(seed=0):
     return np.random.default_rng(seed)
 
 
+def test_dates_and_label_share_one_geometry_and_each_date_has_colours_of_its_own():
+    """Where every pixel of both dates tells the label, so it does in every view; strong views by their brightness."""
+    first, label = coded_pair(0, 40, 30)
+    pair = np.stack([first, 255 - first])
+    sample = UnlabeledViews(24, scale=(1.0, 1.0), strong=NO_CHANGE)(seeded(3), pair, label)
+    inside = sample["truth"] != IGNORE_INDEX
+    assert inside.any()
+    for name in ("weak", "strong1", "strong2"):
+        assert sample[name].shape == (2, 3, 24, 24)
+        for channel in range(3):
+            assert torch.equal(sample[name][0, channel][inside], 20 * (sample["truth"][inside] + 1))
+            assert torch.equal(sample[name][1, channel][inside], 255 - 20 * (sample["truth"][inside] + 1))
+    labeled = LabeledView(24, scale=(1.0, 1.0))(seeded(3), pair, label)
+    inside = labeled["label"] != IGNORE_INDEX
+    assert torch.equal(labeled["image"][1, 0][inside], 255 - 20 * (labeled["label"][inside] + 1))
+    gray = np.full((2, 40, 30, 3), 100, np.uint8)
+    brightness = UnlabeledViews(24, scale=(1.0, 1.0), strong=ONLY_BRIGHTNESS)(seeded(3), gray, None)
+    levels = {(name, date): brightness[name][date].unique() for name in ("strong1", "strong2") for date in (0, 1)}
+    assert all(len(values) == 1 for values in levels.values())
+    assert len({int(values) for values in levels.values()}) == 4
+
+
 def test_tensor_is_channels_first():
     image = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     tensor = to_tensor(image)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from hydra import compose, initialize_config_module
 
-from unimatch import SemiSupervisedDataModule, ade20k, cityscapes, coco, pascal
+from unimatch import SemiSupervisedDataModule, ade20k, cityscapes, coco, levir, pascal, whu
 from unimatch.data.files import FilePairs, Tree
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -138,3 +138,55 @@ def test_iterations_of_an_epoch_are_those_of_every_published_run(load, tmp_path)
         module.trainer = SimpleNamespace(lightning_module=method, world_size=processes, global_rank=0)
         for loader in module.train_dataloader().flattened:
             assert len(loader) // 8 == int(row["iterations_between_log_lines"]), name
+
+
+CHANGE = {"levir": (levir, 7120, 1024, 2048), "whu": (whu, 5947, 743, 744)}
+"""Training, validation and test pairs of each."""
+
+
+@pytest.mark.parametrize("split", ["5%", "10%", "20%", "40%"])
+@pytest.mark.parametrize("dataset", list(CHANGE))
+def test_published_lists_of_change_detection(tmp_path, monkeypatch, dataset, split):
+    monkeypatch.setattr("unimatch.data.splits.CHECKED_LINES", 0)
+    layout, train, val, test = CHANGE[dataset]
+    data = layout(tmp_path, splits=SPLITS, split=split)
+    parts = [set(part.pairs.images()) for part in (data.labeled, data.unlabeled, data.val, data.test)]
+    assert [len(part) for part in parts[2:]] == [val, test]
+    assert len(parts[0]) == train * int(split[:-1]) // 100
+    assert len(parts[0]) + len(parts[1]) == train
+    assert len(set().union(*parts)) == train + val + test
+    pair = data.labeled.pairs[0]
+    name = (SPLITS / dataset / split / "labeled.txt").read_text().split()[0]
+    assert (pair.image, pair.mask) == (tmp_path / "A" / name, tmp_path / "label" / name)
+    assert data.labeled.image_paths(0) == [tmp_path / "A" / name, tmp_path / "B" / name]
+
+
+def test_iterations_of_an_epoch_are_those_of_every_published_run_of_change_detection(tmp_path, monkeypatch):
+    monkeypatch.setattr("unimatch.data.splits.CHECKED_LINES", 0)
+    rows = [row for row in csv.DictReader(RUNS.open(newline="")) if row["experiment"].startswith("table14-")]
+    assert len(rows) == 24
+    for row in rows:
+        dataset, split = re.match(r"table14-(\w+?)_cd_.*_(\d+%)labels", row["experiment"]).groups()
+        labels_only = "labeled_only" in row["experiment"]
+        with initialize_config_module("unimatch.conf", version_base="1.3"):
+            overrides = [
+                f"dataset={dataset}",
+                f"method={'supervised' if labels_only else 'unimatch_v2'}",
+                "encoder=vits",
+            ]
+            config = compose("run", overrides)
+        assert config.datamodule.batch_size == int(row["batch_size"])
+        assert (config.datamodule.crop, config.trainer.max_epochs) == (int(row["crop_size"]), int(row["epochs"]))
+        assert list(config.datamodule.scale) == [0.8, 1.2]
+        data = CHANGE[dataset][0](tmp_path, splits=SPLITS, split=split)
+        module = SemiSupervisedDataModule(
+            data,
+            crop=14,
+            batch_size=config.datamodule.batch_size,
+            labeled_length=config.datamodule.labeled_length,
+            workers=0,
+        )
+        method = SimpleNamespace(uses_unlabeled=not labels_only)
+        module.trainer = SimpleNamespace(lightning_module=method, world_size=1, global_rank=0)
+        for loader in module.train_dataloader().flattened:
+            assert len(loader) // 8 == int(row["iterations_between_log_lines"]), row["experiment"]

@@ -31,10 +31,10 @@ def hollow(size, classes=CLASSES):
     return {f"module.{name}": torch.full((1,), 0.5).expand(shape) for name, shape in shapes.items()}
 
 
-def random_state(seed):
+def random_state(seed, classes=CLASSES):
     source = torch.Generator().manual_seed(seed)
     state = {}
-    for name, shape in official_shapes(*SIZES["small"][1], CLASSES).items():
+    for name, shape in official_shapes(*SIZES["small"][1], classes).items():
         tensor = torch.randn(shape, generator=source)
         if len(shape) > 1 and "token" not in name and "pos_embed" not in name:
             tensor /= (tensor[0].numel()) ** 0.5  # so that values neither vanish nor explode on their way
@@ -95,6 +95,27 @@ def test_logits_are_those_of_the_specification(official, height, width):
         logits = model(images)
     assert logits.shape == (2, CLASSES, *whole)
     assert (logits - expected).abs().max() < 5e-5 * expected.std()
+
+
+def test_a_checkpoint_of_change_detection_takes_pairs(tmp_path):
+    teacher = random_state(3, classes=2)
+    path = save(tmp_path / "best.pth", hollow("small", classes=2), teacher)
+    content = torch.load(path, weights_only=False)
+    for name in ("previous_best", "previous_best_ema"):
+        content |= {f"{name}_iou": content[name], f"{name}_acc": content.pop(name)}
+    torch.save(content, path)
+    weights = {name.removeprefix("module."): tensor for name, tensor in teacher.items()}
+    pairs = torch.randn(2, 2, 3, 28, 45, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        before, after = (slow_dinov2(weights, date[..., :42], (2, 5, 8, 11), 6) for date in pairs.unbind(1))
+        levels = [(a - b).abs() for a, b in zip(before, after, strict=True)]
+        expected = slow_official_head(weights, levels, (28, 42))
+        logits = load_official(path)(pairs)
+    assert logits.shape == (2, 2, 28, 42)
+    assert (logits - expected).abs().max() < 5e-5 * expected.std()
+    convert.convert(path, tmp_path / "ours.ckpt", None)
+    with torch.no_grad():
+        torch.testing.assert_close(load_model(tmp_path / "ours.ckpt")(pairs[..., :42]), logits)
 
 
 def test_at_the_own_grid_too(official):

@@ -1,6 +1,11 @@
-"""From an image to the views a method trains on. A view is a function of the image and one random generator."""
+"""From an image to the views a method trains on. A view is a function of the image and one random generator.
 
+Both dates of a pair have one geometry; each has changes of colour and sharpness of its own, as in the published code.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import cv2
 import numpy as np
@@ -15,10 +20,17 @@ from unimatch.types import UNKNOWN_TRUTH
 
 
 def to_tensor(image: NDArray[np.uint8]) -> Tensor:
-    """(H, W, 3) array -> (3, H, W) uint8 tensor."""
+    """(..., H, W, 3) array -> (..., 3, H, W) uint8 tensor."""
+    if image.ndim > 3:
+        return torch.stack([to_tensor(date) for date in image])
     planes = np.empty((image.shape[2], *image.shape[:2]), np.uint8)
     cv2.split(image, list(planes))
     return torch.from_numpy(planes)
+
+
+def each_date(change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Change an image (H, W, 3), or each date of a pair (2, H, W, 3) by itself."""
+    return change(image) if image.ndim == 3 else np.stack([change(date) for date in image])
 
 
 @dataclass(frozen=True)
@@ -52,11 +64,11 @@ class LabeledView(WeakView):
         self, rng: np.random.Generator, image: NDArray[np.uint8], mask: NDArray[np.uint8]
     ) -> dict[str, Tensor]:
         """``image`` (3, crop, crop) uint8, ``label`` (crop, crop) uint8 and, if strong, ``box`` (4,)."""
-        geometry = draw_geometry(rng, *image.shape[:2], crop=self.crop, scale=self.scale, flip=self.flip)
-        view = geometry.apply_to_image(image)
+        geometry = draw_geometry(rng, *image.shape[-3:-1], crop=self.crop, scale=self.scale, flip=self.flip)
+        view = each_date(geometry.apply_to_image, image)
         sample = {"label": torch.from_numpy(geometry.apply_to_mask(mask))}
         if self.strong is not None:
-            view = self.strong(rng, view, geometry.shown)
+            view = each_date(partial(self.strong, rng, shown=geometry.shown), view)
             sample["box"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))
         sample["image"] = to_tensor(view)
         return sample
@@ -80,8 +92,8 @@ class UnlabeledViews(WeakView):
         self, rng: np.random.Generator, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None
     ) -> dict[str, Tensor]:
         """The fields of :class:`unimatch.types.UnlabeledBatch` for one image, images as uint8."""
-        geometry = draw_geometry(rng, *image.shape[:2], crop=self.crop, scale=self.scale, flip=self.flip)
-        weak = geometry.apply_to_image(image)
+        geometry = draw_geometry(rng, *image.shape[-3:-1], crop=self.crop, scale=self.scale, flip=self.flip)
+        weak = each_date(geometry.apply_to_image, image)
         if mask is None:
             truth = np.full((self.crop, self.crop), UNKNOWN_TRUTH, np.uint8)
         else:
@@ -92,6 +104,6 @@ class UnlabeledViews(WeakView):
             "truth": torch.from_numpy(truth),
         }
         for view in range(1, self.strong_views + 1):
-            sample[f"strong{view}"] = to_tensor(self.strong(rng, weak, geometry.shown))
+            sample[f"strong{view}"] = to_tensor(each_date(partial(self.strong, rng, shown=geometry.shown), weak))
             sample[f"box{view}"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))
         return sample

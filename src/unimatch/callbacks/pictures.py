@@ -63,7 +63,7 @@ class Pictures(lightning.Callback):
 def draw_predictions(
     task: Task, models: dict[str, Model], source: Source, info: DatasetInfo, indices: list[int], path: Path
 ) -> None:
-    """One row per image: the image, its truth, and each model's prediction, with a legend of the classes.
+    """One row per image: the image or both dates, the truth, each model's prediction; and a legend of the classes.
 
     Args:
         task: how images are predicted.
@@ -73,15 +73,16 @@ def draw_predictions(
         indices: which images.
         path: of the PNG.
     """
-    columns = 2 + len(models)
     first = source.image(indices[0])
-    cell_height = 2.4 * first.shape[0] / first.shape[1]
+    dates = 1 if first.ndim == 3 else len(first)
+    columns = dates + 1 + len(models)
+    cell_height = 2.4 * first.shape[-3] / first.shape[-2]
     figure = Figure(figsize=(2.4 * columns, cell_height * len(indices) + 0.9), layout="constrained", dpi=110)
     axes = figure.subplots(len(indices), columns, squeeze=False)
     seen: set[int] = set()
     for row, index in zip(axes, indices, strict=True):
         image, mask = source.image(index), source.mask(index)
-        cells = [("image", image)]
+        cells = [("image", image)] if dates == 1 else [(f"date {i + 1}", date) for i, date in enumerate(image)]
         if mask is not None:
             cells.append(("truth", colorize(mask, info.palette)))
             seen.update(np.unique(mask).tolist())

@@ -172,8 +172,9 @@ def read(context: tuple[Source, IndexMasks | None], index: int) -> Reading:
     try:
         image = source.image(index)
     except DataError as error:
-        image_faults.append((kind_of_error(image_file(source, index), "image"), str(error)))
-    shape = None if image is None else (image.shape[0], image.shape[1])
+        there = all(path.is_file() for path in source.image_paths(index)) if isinstance(source, FileSource) else True
+        image_faults.append(("unreadable" if there else "missing", str(error)))
+    shape = None if image is None else (image.shape[-3], image.shape[-2])
     where = mask_file(source, index)
     try:
         if ids is not None and isinstance(source, FileSource):
@@ -192,11 +193,6 @@ def read(context: tuple[Source, IndexMasks | None], index: int) -> Reading:
     return Reading(tuple(image_faults), tuple(faults), shape, print_of_image, stored)
 
 
-def image_file(source: Source, index: int) -> Path | None:
-    """The file of an image, where it is one."""
-    return Path(source.pairs.image(index)) if isinstance(source, FileSource) else None
-
-
 def mask_file(source: Source, index: int) -> Path | None:
     """The file of a mask, where there is one."""
     name = source.pairs.mask(index) if isinstance(source, FileSource) else None
@@ -204,14 +200,14 @@ def mask_file(source: Source, index: int) -> Path | None:
 
 
 def kind_of_error(path: Path | None, what: str) -> str:
-    """Which kind of fault made a file unusable.
+    """Which kind of fault made a mask unusable.
 
     Args:
-        path: the file.
-        what: ``image``, ``mask`` or ``colour mask``.
+        path: its file.
+        what: ``mask`` or ``colour mask``.
     """
-    if path is None or what == "image":
-        return "unreadable" if path is None or path.is_file() else "missing"
+    if path is None:
+        return "unreadable"
     if not path.is_file():
         return "missing"
     try:
@@ -239,7 +235,7 @@ def counts_of(mask: NDArray[np.integer]) -> dict[int, int]:
 def fingerprint(image: ImageArray) -> bytes:
     """A short value that images of the same pixels share."""
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image[::ROWS]).data)
+    digest.update(np.ascontiguousarray(image[..., ::ROWS, :, :]).data)
     return digest.digest()
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources import SegmentationData, Source
 from unimatch.errors import DataError
-from unimatch.images import ImageArray, MaskArray, colorize
+from unimatch.images import ImageArray, MaskArray, colorize, latest
 from unimatch.types import IGNORE_INDEX
 
 COLUMNS = 6
@@ -79,7 +79,7 @@ def choose_images(total: int, count: int, faulty: Sequence[int]) -> list[int]:
 def draw_image(source: Source, index: int, info: DatasetInfo) -> tuple[ImageArray, set[int]]:
     """One image under its mask, made small, and the ids in the mask; a grey square where it cannot be read."""
     try:
-        image = source.image(index)
+        image = latest(source.image(index))
     except DataError:
         return np.full((SIDE, SIDE, 3), 128, np.uint8), set()
     try:

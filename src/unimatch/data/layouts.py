@@ -122,7 +122,7 @@ class Layout:
             return self.val.pairs(root)
         train = self.train.pairs(root)
         if self.val_share:
-            return self._hold_out(train)
+            return hold_out(train, self.val_share, self.val_seed)
         if self.val_names is None or not (root / self.val_names).is_file():
             raise ConfigError(
                 f"which images of {root} are for validation? Give dataset.splits or dataset.val_list"
@@ -131,21 +131,30 @@ class Layout:
         names = set(" ".join(read_lines(root / self.val_names)).split())
         return train.select(i for i, pair in enumerate(train) if pair.image.stem in names)
 
-    def _hold_out(self, train: FilePairs) -> FilePairs:
-        count = max(1, round(self.val_share * len(train)))
-        if count >= len(train):
-            raise ConfigError(
-                f"dataset.val_share={self.val_share}: of {len(train)} images with masks none is left to train on"
-            )
-        log.info(
-            "no folder of validation images: %d of the %d images with masks are held out "
-            "(dataset.val_share=%s, dataset.val_seed=%d)",
-            count,
-            len(train),
-            self.val_share,
-            self.val_seed,
-        )
-        return train.select(choose_labeled(len(train), count, self.val_seed)[0])
+
+def hold_out(train: FilePairs, share: float, seed: int) -> FilePairs:
+    """Some of the training images for validation.
+
+    Args:
+        train: all images with masks.
+        share: of them to hold out, at least one.
+        seed: which ones.
+
+    Raises:
+        ConfigError: none would be left to train on.
+    """
+    count = max(1, round(share * len(train)))
+    if count >= len(train):
+        raise ConfigError(f"dataset.val_share={share}: of {len(train)} images with masks none is left to train on")
+    log.info(
+        "no folder of validation images: %d of the %d images with masks are held out "
+        "(dataset.val_share=%s, dataset.val_seed=%d)",
+        count,
+        len(train),
+        share,
+        seed,
+    )
+    return train.select(choose_labeled(len(train), count, seed)[0])
 
 
 pascal = Layout(

@@ -177,7 +177,7 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
             mask = self.source.mask(index)
         except DataError:
             return None
-        return mask if mask is not None and mask.shape == image.shape[:2] else None
+        return mask if mask is not None and mask.shape == image.shape[-3:-1] else None
 
 
 class EvaluationDataset(Dataset[dict[str, Tensor]]):

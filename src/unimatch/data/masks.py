@@ -72,7 +72,9 @@ class IndexMasks:
         known = f"the {self.count} classes {self.first}-{self.count - 1 + self.first}"
         remedy = f"correct the mask, name more classes, or mark such pixels {IGNORE_INDEX}"
         if self.info.ids is not None:
-            known, remedy = "those of dataset.ids", "correct the mask or name them there"
+            names = {**dict(enumerate(self.info.classes)), IGNORE_INDEX: "no class"}
+            known = ", ".join(f"{stored} ({names[i]})" for stored, i in sorted(self.info.ids.items()))
+            remedy = "correct the mask, or for a folder of your own name them in dataset.ids"
         elif unknown.tolist() == [self.count] and not self.first:
             remedy += " (does the mask count classes from 1? dataset.reduce_zero_label=true)"
         return f"{listing([f'id {value}' for value in unknown], counts)} outside {known}; {remedy}"

@@ -25,7 +25,7 @@ class Source(Protocol):
         ...
 
     def image(self, index: int) -> ImageArray:
-        """(H, W, 3) uint8 RGB."""
+        """(H, W, 3) uint8 RGB, or (2, H, W, 3), the two dates of a pair."""
         ...
 
     def mask(self, index: int) -> MaskArray | None:
@@ -67,6 +67,10 @@ class FileSource:
     def image(self, index: int) -> ImageArray:
         """See :func:`read_image`."""
         return read_image(self._allowed(self.pairs.image(index)))
+
+    def image_paths(self, index: int) -> list[Path]:
+        """The files of an image: one, or as many as there are dates."""
+        return [Path(self.pairs.image(index))]
 
     def mask(self, index: int) -> MaskArray | None:
         """See :func:`mask_reader`."""

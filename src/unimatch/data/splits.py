@@ -42,7 +42,9 @@ def choose_labeled(total: int, labeled: int | None, seed: int) -> tuple[list[int
     return sorted(order[:labeled]), sorted(order[labeled:])
 
 
-def read_list(path: Path, root: Path, *, masks: bool, allow_outside: bool = False) -> FilePairs:
+def read_list(
+    path: Path, root: Path, *, masks: bool, allow_outside: bool = False, folders: tuple[str, str] | None = None
+) -> FilePairs:
     """Read a list in the published format: ``image_path mask_path`` a line, relative to ``root``.
 
     The two are separated by blanks, or by a tab where names hold blanks. Files are looked for in
@@ -53,6 +55,7 @@ def read_list(path: Path, root: Path, *, masks: bool, allow_outside: bool = Fals
         root: the folder its paths are relative to.
         masks: whether each line must name a mask; if False a mask may be named and need not exist.
         allow_outside: whether lines may name files outside ``root``, by an absolute path, ``..`` or a link.
+        folders: a line is one name instead: of the image in the first of these folders, of its mask in the second.
 
     Raises:
         DataError: the list cannot be read, is empty, or a line is not of that form, names a file outside ``root``
@@ -64,6 +67,8 @@ def read_list(path: Path, root: Path, *, masks: bool, allow_outside: bool = Fals
     pairs: list[tuple[str, str | None]] = []
     for number, line in enumerate(lines, start=1):
         parts = split_line(line)
+        if folders is not None and parts:
+            parts = [f"{folder}/{line.strip()}" for folder in folders]
         if not parts:
             continue
         if len(parts) > 2 or (masks and len(parts) < 2):
@@ -139,6 +144,9 @@ class SplitLists:
     labeled: Path | None = None
     unlabeled: Path | None = None
     val: Path | None = None
+    train: Path | None = None
+    """Of all training images, labelled or not."""
+    test: Path | None = None
 
 
 def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitLists:
@@ -172,6 +180,8 @@ def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitList
         labeled=first_file(folder, LABELED),
         unlabeled=first_file(folder, ("unlabeled.txt",)),
         val=first_file(folder, ("val.txt",)) or first_file(base, ("val.txt",)),
+        train=first_file(base, ("train.txt",)),
+        test=first_file(folder, ("test.txt",)) or first_file(base, ("test.txt",)),
     )
 
 

@@ -94,12 +94,14 @@ def refuse_shared(data: SegmentationData) -> None:
     if not (isinstance(data.labeled, FileSource) and isinstance(data.val, FileSource)):
         return
     val = set(data.val.pairs.images())
-    shared = [name for name in data.labeled.pairs.images() if name in val]
-    if shared:
-        raise DataError(
-            f"{len(shared)} images are both labelled and validation images, such as {shared[0]}; take them out of "
-            "one of the two lists"
-        )
+    test = set(data.test.pairs.images()) if isinstance(data.test, FileSource) else set()
+    for part, held_out in (("validation", val), ("test", test)):
+        shared = [name for name in data.labeled.pairs.images() if name in held_out]
+        if shared:
+            raise DataError(
+                f"{len(shared)} images are both labelled and {part} images, such as {shared[0]}; take them out of "
+                "one of the two lists"
+            )
     if isinstance(data.unlabeled, FileSource):
         count = sum(name in val for name in data.unlabeled.pairs.images())
         if count:
@@ -123,10 +125,10 @@ def fault_of_pair(source: Source, index: int) -> str | None:
         return str(error)
     if mask is None:
         return f"{source.name(index)}: has no mask"
-    if mask.shape == image.shape[:2]:
+    if mask.shape == image.shape[-3:-1]:
         return None
     name = source.pairs.mask(index) if isinstance(source, FileSource) else source.name(index)
-    height, width = image.shape[:2]
+    height, width = image.shape[-3:-1]
     return (
         f"{name}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels and its image {width} x {height}; "
         "they must be equal"

@@ -42,7 +42,8 @@ def write_facts(path: Path, model: Model, facts: ModelFacts, precision: str, **m
         **json.loads(facts.to_json()),
         "model": {**describe_model(model), "lora": None},
         "precision": precision,
-        "input": "float32 (B, 3, H, W), RGB in 0-1, minus mean, divided by std",
+        "input": f"float32 (B, {'3' if model.dates == 1 else f'{model.dates}, 3'}, H, W), RGB in 0-1, minus mean, "
+        "divided by std",
         "output": "float32 (B, C, H, W) logits",
         "size_rule": f"resize bilinearly (corners aligned) to the nearest multiples of {facts.size_multiple}; resize "
         "the logits back in the same way",
@@ -77,7 +78,7 @@ def export_onnx(path: Path, model: Model, facts: ModelFacts, precision: str) -> 
     size = sum(tensor.numel() for tensor in model.parameters()) * (2 if precision == "float16" else 4)
     if size >= ONNX_LIMIT:
         raise ConfigError(f"format=onnx: {size / 1e9:.1f} GB of weights exceed the 2 GB of one file; use safetensors")
-    dynamic = {0: "batch", 2: "height", 3: "width"}
+    dynamic, logits = ({0: "batch", n - 2: "height", n - 1: "width"} for n in (example(model).ndim, 4))
     with traceable(), torch.no_grad():
         # The exporter that traces: the newer one takes minutes over convolutions that pad by the image's size.
         torch.onnx.export(
@@ -88,7 +89,7 @@ def export_onnx(path: Path, model: Model, facts: ModelFacts, precision: str) -> 
             input_names=["image"],
             output_names=["logits"],
             opset_version=OPSET,
-            dynamic_axes={"image": dynamic, "logits": dynamic},
+            dynamic_axes={"image": dynamic, "logits": logits},
         )
     graph = onnx.load(str(path))
     entry = graph.metadata_props.add()
@@ -102,7 +103,8 @@ def export_torch(path: Path, model: Model, facts: ModelFacts, precision: str) ->
     """A ``torch.export`` program (``.pt2``)."""
     multiple = facts.size_multiple
     sides = [torch.export.Dim(name, min=48 // multiple, max=2**14 // multiple) for name in ("height", "width")]
-    shapes = {0: torch.export.Dim("batch"), 2: multiple * sides[0], 3: multiple * sides[1]}
+    last = example(model).ndim - 1
+    shapes = {0: torch.export.Dim("batch"), last - 1: multiple * sides[0], last: multiple * sides[1]}
     with traceable(), torch.no_grad():
         program = torch.export.export(
             Cast(model, precision),
@@ -124,7 +126,7 @@ class Cast(nn.Module):
         self.model = copy.deepcopy(model).to(self.dtype).eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C, H, W)."""
+        """(B, ..., 3, H, W) -> (B, C, H, W)."""
         return self.model(images.to(self.dtype)).float()
 
 
@@ -132,7 +134,7 @@ def example(model: Model) -> Tensor:
     """A batch to trace with, of another height than width."""
     multiple = model.size_multiple
     sides = (max(1, round(64 / multiple)) * multiple, max(2, round(96 / multiple)) * multiple)
-    return torch.zeros(2, 3, *sides)
+    return torch.zeros(2, *([model.dates] if model.dates > 1 else []), 3, *sides)
 
 
 @contextmanager
@@ -211,7 +213,7 @@ def compare(original: TorchEngine, exported: Any, images: Sequence[ImageArray]) 
     metric = confusion_metric(original.num_classes)
     largest, total, squares, count = 0.0, 0.0, 0.0, 0
     for image in images:
-        batch = image[None].transpose(0, 3, 1, 2)
+        batch = np.moveaxis(image[None], -1, -3)
         expected, found = original.numpy(original.logits(batch)), np.asarray(exported.numpy(exported.logits(batch)))
         largest = max(largest, float(np.abs(expected - found).max()))
         total, squares, count = total + expected.sum(), squares + (expected**2).sum(), count + expected.size

@@ -25,6 +25,8 @@ class ModelFacts:
     """The sides of the model's input are multiples of this."""
     inference: Inference
     """The rule by which the model was evaluated."""
+    dates: int = 1
+    """Images that are one sample: 2 for change detection."""
 
     def to_json(self) -> str:
         """As text, for a file beside the weights or inside them."""
@@ -50,6 +52,7 @@ class ModelFacts:
                 std=tuple(map(float, values["std"])),
                 size_multiple=int(values["size_multiple"]),
                 inference=Inference(**values["inference"]),
+                dates=int(values.get("dates", 1)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"{where}: does not hold unimatch's facts of a model ({error!r})") from error

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image
 
 from unimatch.errors import DataError
-from unimatch.images import IMAGE_SUFFIXES, ImageArray, read_image
+from unimatch.images import IMAGE_SUFFIXES, ImageArray, read_image, read_pair, second_date
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
 
@@ -39,12 +39,13 @@ class Photo:
             return 0
 
 
-def find_photos(source: str) -> tuple[int, Iterator[Photo]]:
+def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
     """Find the images.
 
     Args:
         source: an image; a folder, searched recursively; a pattern such as ``photos/**/*.jpg``; a ``.txt`` file of
             paths, one a line, relative to it; a video.
+        dates: 2 for pairs: the source is a folder with ``A/`` and ``B/``, which hold files of the same names.
 
     Returns:
         Their number (of a video: as it says itself), and the images in order.
@@ -53,6 +54,9 @@ def find_photos(source: str) -> tuple[int, Iterator[Photo]]:
         DataError: there are none, or a video cannot be read.
     """
     path = Path(source).expanduser()
+    if dates > 1:
+        pairs = find_pairs(path)
+        return len(pairs), iter(pairs)
     if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
         return open_video(path)
     if path.is_dir():
@@ -72,6 +76,22 @@ def find_photos(source: str) -> tuple[int, Iterator[Photo]]:
         )
     photos = name_photos(sorted(set(paths)), root)
     return len(photos), iter(photos)
+
+
+def find_pairs(folder: Path) -> list[Photo]:
+    """Pairs of dates, named as the files in ``A/``.
+
+    Raises:
+        DataError: there are none.
+    """
+    first = folder.absolute() / "A"
+    if not first.is_dir() or not (folder / "B").is_dir():
+        raise DataError(f"input={folder}: a model of change detection needs a folder with A/ and B/, the two dates")
+    _, photos = find_photos(str(first))
+    return [
+        Photo(photo.name, photo.path, lambda path=photo.path: read_pair(path, Path(second_date(str(path)))))  # type: ignore[misc]
+        for photo in photos
+    ]
 
 
 def common_folder(paths: list[Path]) -> Path:

@@ -58,6 +58,7 @@ def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
         std=IMAGENET_STD,
         size_multiple=model.size_multiple,
         inference=Inference(**settings),
+        dates=model.dates,
     )
 
 

@@ -59,7 +59,7 @@ class OnnxEngine:
             pixels = images
             images = np.empty(pixels.shape, np.float32)
             for channel, table in enumerate(self.tables):
-                images[:, channel] = table[pixels[:, channel]]
+                images[..., channel, :, :] = table[pixels[..., channel, :, :]]
         height, width = images.shape[-2:]
         multiple = self.facts.size_multiple
         fitting = nearest_multiple(height * scale, multiple), nearest_multiple(width * scale, multiple)

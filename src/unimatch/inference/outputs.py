@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from unimatch.errors import DataError
-from unimatch.images import ImageArray, MaskArray
+from unimatch.images import ImageArray, MaskArray, latest
 from unimatch.inference.facts import ModelFacts
 from unimatch.inference.predictor import Prediction
 from unimatch.types import IGNORE_INDEX
@@ -67,7 +67,7 @@ class Writer:
         """
         mask = prediction.mask
         if "overlay" in self.kinds:
-            self.save("overlays", f"{name}.jpg", save_jpeg, draw_overlay(image, prediction))
+            self.save("overlays", f"{name}.jpg", save_jpeg, draw_overlay(latest(image), prediction))
         if "confidence" in self.kinds and prediction.confidence is not None:
             levels = np.rint(prediction.confidence * np.float32(255)).astype(np.uint8)
             self.save("confidence", f"{name}.png", save_png, Image.fromarray(levels))

@@ -45,7 +45,7 @@ class Pipeline:
             for photo, image in self.read(readers, photos):
                 group = self.waiting.setdefault(image.shape, [])
                 group.append((photo, image))
-                if len(group) == self.batch_size or self.predictor.inference.slides(*image.shape[:2]):
+                if len(group) == self.batch_size or self.predictor.inference.slides(*image.shape[-3:-1]):
                     self.predict(image.shape)
             self.empty()
 

@@ -110,7 +110,8 @@ class Predictor:
 
         Args:
             images: an (H, W, 3) RGB or (H, W) grey uint8 array, a PIL image, a (3, H, W) uint8 tensor, or a path; a
-                sequence of these, or a (B, 3, H, W) tensor, for several.
+                sequence of these, or a (B, 3, H, W) tensor, for several. Models of change detection take a pair of
+                dates as one image: a (2, H, W, 3) array, or a sequence of pairs, each of two images.
             confidence: also return each pixel's confidence.
             scores: also return the probabilities of all classes.
             threshold: pixels of lower confidence become 255.
@@ -122,8 +123,9 @@ class Predictor:
         Raises:
             DataError: not an image.
         """
-        single = not isinstance(images, (list, tuple)) and not (is_tensor(images) and images.ndim == 4)
-        arrays = [to_array(image) for image in ([images] if single else images)]
+        several = 3 + self.facts.dates  # axes
+        single = not isinstance(images, (list, tuple)) and not (is_tensor(images) and images.ndim == several)
+        arrays = [to_arrays(image, self.facts.dates) for image in ([images] if single else images)]
         batch_size = batch_size or self.batch_size
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, array in enumerate(arrays):
@@ -148,14 +150,14 @@ class Predictor:
         threshold: float | None = None,
     ) -> list[Prediction]:
         """Predict (H, W, 3) uint8 images of one size, all at once, or one by one where they are seen in windows."""
-        height, width = images[0].shape[:2]
+        height, width = images[0].shape[-3:-1]
         if self.inference.slides(height, width) and len(images) > 1:
             return [
                 self.predict_batch([image], confidence=confidence, scores=scores, threshold=threshold)[0]
                 for image in images
             ]
         # One image is not copied: it may be large.
-        batch = (images[0][None] if len(images) == 1 else np.stack(images)).transpose(0, 3, 1, 2)  # (B, 3, H, W)
+        batch = np.moveaxis(images[0][None] if len(images) == 1 else np.stack(images), -1, -3)  # (B, ..., 3, H, W)
         engine = self.engine
         if not (confidence or scores or threshold is not None or self.inference.slides(height, width)):
             masks = engine.labels(self.inference.scores(engine, batch))
@@ -196,6 +198,20 @@ def with_limit(inference: Inference) -> Inference:
 def is_tensor(image: Any) -> bool:
     """Whether something is a PyTorch tensor, without importing PyTorch."""
     return type(image).__module__.split(".")[0] == "torch"
+
+
+def to_arrays(image: Any, dates: int) -> ImageArray:
+    """One image as :func:`to_array` makes it, or as many as there are dates, stacked.
+
+    Raises:
+        DataError: not an image, or not so many of one size.
+    """
+    if dates == 1:
+        return to_array(image)
+    found = [] if isinstance(image, (str, Path, Image.Image)) else [to_array(date) for date in image]
+    if len(found) != dates or len({date.shape for date in found}) > 1:
+        raise DataError(f"this model needs {dates} images of one size as one, such as a (2, H, W, 3) array")
+    return np.stack(found)
 
 
 def to_array(image: Any) -> ImageArray:

@@ -31,8 +31,8 @@ class TorchEngine:
     def logits(self, images: Tensor | NDArray[np.uint8], scale: float = 1.0) -> Tensor:
         """See :func:`unimatch.inference.whole_image.whole_image_logits`; channels of uint8 stay last in memory."""
         if isinstance(images, np.ndarray):
-            pixels = torch.from_numpy(np.array(images.transpose(0, 2, 3, 1), order="C"))  # (B, H, W, 3), a copy
-            images = normalize(pixels.to(self.device).permute(0, 3, 1, 2))
+            pixels = torch.from_numpy(np.array(np.moveaxis(images, -3, -1), order="C"))  # (B, ..., H, W, 3), a copy
+            images = normalize(pixels.to(self.device).movedim(-1, -3))
         if self.dtype == torch.float32:  # or whatever precision the caller has set
             return whole_image_logits(self.model, images, scale)
         with torch.autocast(self.device.type, self.dtype):

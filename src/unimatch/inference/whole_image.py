@@ -17,7 +17,7 @@ def whole_image_logits(model: Model, images: Tensor, scale: float = 1.0) -> Tens
 
     Args:
         model: the student, or the teacher's model.
-        images: (B, 3, H, W) normalised floats.
+        images: (B, ..., 3, H, W) normalised floats.
         scale: resizes to the multiple nearest to this times the images' size.
 
     Returns:
@@ -29,7 +29,10 @@ def whole_image_logits(model: Model, images: Tensor, scale: float = 1.0) -> Tens
         nearest_multiple(size[1] * scale, model.size_multiple),
     )
     if fitting != size:
-        images = F.interpolate(images, fitting, mode="bilinear", align_corners=True)
+        flat = F.interpolate(
+            images.flatten(0, -4), fitting, mode="bilinear", align_corners=True
+        )  # both dates of a pair
+        images = flat.reshape(*images.shape[:-2], *fitting)
     logits = model(images).float()
     if fitting != size:
         logits = F.interpolate(logits, size, mode="bilinear", align_corners=True)

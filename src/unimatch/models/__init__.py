@@ -3,12 +3,13 @@
 from unimatch.models.checkpoint import load_model
 from unimatch.models.dpt import DPTDecoder
 from unimatch.models.encoders import Encoder, build_encoder
-from unimatch.models.networks import Model, SegmentationModel
+from unimatch.models.networks import ChangeModel, Model, SegmentationModel
 from unimatch.models.official import load_official
 from unimatch.models.presets import PRESETS
 
 __all__ = [
     "PRESETS",
+    "ChangeModel",
     "DPTDecoder",
     "Encoder",
     "Model",

@@ -40,6 +40,8 @@ class Model(nn.Module, ABC):
 
     task: ClassVar[str]
     """The name of the task it is for, in :data:`unimatch.tasks.TASKS`."""
+    dates: ClassVar[int] = 1
+    """Images that are one sample; where they are several, there is an axis for them: (B, dates, 3, H, W)."""
     encoder: Encoder
     features: int
     """Channels of the classifier's input."""
@@ -210,7 +212,30 @@ class SegmentationModel(Model):
         return self.decoder(levels, classifier_mask=classifier_mask)
 
 
-MODELS: dict[str, type[Model]] = {"segmentation": SegmentationModel}
+class ChangeModel(SegmentationModel):
+    """(B, 2, 3, H, W) normalised floats, two dates -> (B, C, H, W) logits.
+
+    Both dates go through one encoder; the decoder sees ``|F_A - F_B|`` at each of the four levels, where channel
+    dropout acts too. Source: UniMatch V2's experiments on change detection (table 14).
+
+    Args:
+        encoder: see :class:`SegmentationModel`, as for all arguments.
+
+    >>> ChangeModel("tiny", num_classes=2)(torch.zeros(3, 2, 3, 48, 48)).shape
+    torch.Size([3, 2, 48, 48])
+    """
+
+    task = "change"
+    dates = 2
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """(B, 2, 3, H, W) -> four levels (B, D_l, h_l, w_l) of what differs between the dates."""
+        levels = super().encode(images.flatten(0, 1))  # of (2B, D_l, h_l, w_l)
+        pairs = [level.reshape(*images.shape[:2], *level.shape[1:]) for level in levels]  # of (B, 2, D_l, h_l, w_l)
+        return [(pair[:, 0] - pair[:, 1]).abs() for pair in pairs]
+
+
+MODELS: dict[str, type[Model]] = {"segmentation": SegmentationModel, "change": ChangeModel}
 """The model of each task, by the task's name: how a checkpoint's description becomes a model again."""
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.serialization import safe_globals
 
 from unimatch.errors import WeightsError
-from unimatch.models.networks import SegmentationModel
+from unimatch.models.networks import ChangeModel, Model, SegmentationModel, build_described
 from unimatch.models.weights import listed, why_unreadable
 
 log = logging.getLogger("unimatch")
@@ -51,19 +51,34 @@ class OfficialModel(SegmentationModel):
         return super().forward(images[..., :height, :width])
 
 
+class OfficialChangeModel(ChangeModel):
+    """A published model of change detection: (B, 2, 3, H, W), otherwise as :class:`OfficialModel`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        height, width = (PATCH * (side // PATCH) for side in images.shape[-2:])
+        return super().forward(images[..., :height, :width])
+
+
+OFFICIAL: dict[object, type[Model]] = {"segmentation": OfficialModel, "change": OfficialChangeModel}
+
+CHANGE_ENTRY = "previous_best_acc"
+"""An entry of the published checkpoints of change detection alone: their accuracy. The weights' names are the same."""
+
+
 @dataclass(frozen=True)
 class OfficialWeights:
     """What a published checkpoint holds of one of its two models."""
 
     description: dict[str, Any]
-    """The arguments of :class:`SegmentationModel`."""
+    """The task, and the arguments of its model (:func:`unimatch.models.networks.describe_model`)."""
     state: dict[str, Tensor]
     """Its weights, by our names."""
     report: str
     """What matched and what was left out."""
 
 
-def load_official(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> OfficialModel:
+def load_official(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> Model:
     """A model of the authors' published checkpoints, in eval mode on the CPU.
 
     Its size and its number of classes are read from the file. Off the 37 x 37 patches of DINOv2's position embedding
@@ -75,14 +90,16 @@ def load_official(path: str | Path, which: Literal["teacher", "student"] = "teac
 
     Returns:
         (B, 3, H, W) floats, normalised with ImageNet's mean and deviation -> (B, C, 14 * (H // 14), 14 * (W // 14))
-        logits. H and W need not be multiples of 14: what exceeds the last whole patch is cut off.
+        logits. H and W need not be multiples of 14: what exceeds the last whole patch is cut off. One of change
+        detection takes (B, 2, 3, H, W).
 
     Raises:
         WeightsError: not such a checkpoint, with the reason.
     """
     weights = read_official(path, which)
     log.info("%s", weights.report)
-    model = OfficialModel(**weights.description)
+    arguments = dict(weights.description)
+    model = OFFICIAL[arguments.pop("task")](**arguments)
     model.load_state_dict(weights.state)
     return model.eval()
 
@@ -107,9 +124,10 @@ def read_official(path: str | Path, which: Literal["teacher", "student"]) -> Off
     if not isinstance(given, dict) or not all(isinstance(value, Tensor) for value in given.values()):
         raise WeightsError(f"{path}: '{entry}' is not a state dict, tensors by name")
     given = {str(key).removeprefix("module."): value for key, value in given.items()}
-    description = describe(path, given)
+    task = ChangeModel.task if CHANGE_ENTRY in checkpoint else SegmentationModel.task
+    description = {"task": task, **describe(path, given)}
     with torch.device("meta"):
-        wanted = SegmentationModel(**description).state_dict()
+        wanted = build_described(description).state_dict()
     names = {ours: official_key(ours, swiglu=description["encoder"] == "vitg") for ours in wanted}
     missing = [name for name in names.values() if name not in given]
     extra = sorted(set(given) - set(names.values()) - set(UNUSED))
@@ -119,6 +137,7 @@ def read_official(path: str | Path, which: Literal["teacher", "student"]) -> Off
         if name in given and given[name].shape != wanted[ours].shape
     ]
     title = f"UniMatch V2's {which} with DINOv2 {description['encoder']}, {description['num_classes']} classes"
+    title += ", for change detection" * (task == ChangeModel.task)
     if missing or extra or shapes:
         raise WeightsError(
             f"{path}: looks like {title}, but does not match"

@@ -3,10 +3,11 @@
 from unimatch.inference.rule import Inference
 from unimatch.metrics import Absent
 from unimatch.models.networks import Model
-from unimatch.tasks.base import Task
+from unimatch.tasks.base import PixelTask, Task
+from unimatch.tasks.change import ChangeDetection
 from unimatch.tasks.segmentation import Segmentation
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation,)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation, ChangeDetection)}
 """By name, which the model of a task (:data:`unimatch.models.networks.MODELS`) has too."""
 
 
@@ -15,4 +16,4 @@ def task_of(model: Model, inference: Inference | None = None, *, absent: Absent 
     return TASKS[model.task](inference, absent=absent)
 
 
-__all__ = ["TASKS", "Segmentation", "Task", "task_of"]
+__all__ = ["TASKS", "ChangeDetection", "PixelTask", "Segmentation", "Task", "task_of"]

@@ -8,7 +8,8 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from unimatch.inference.rule import Inference
-from unimatch.metrics import Absent, Scores
+from unimatch.inference.torch_engine import TorchEngine
+from unimatch.metrics import Absent, Scores, confusion_metric
 from unimatch.models.networks import Model
 
 
@@ -47,3 +48,15 @@ class Task(ABC):
     @abstractmethod
     def scores(self, counts: Mapping[str, Tensor]) -> Scores:
         """What :meth:`metric` has computed, as scores."""
+
+
+class PixelTask(Task):
+    """A class for each pixel: ``*S`` is H, W. What is scored is up to the subclass."""
+
+    def predict(self, model: Model, images: Tensor) -> Tensor:
+        """(1, ..., 3, H, W) -> (1, C, H, W) by the rule of inference."""
+        return self.inference.scores(TorchEngine(model), images)
+
+    def metric(self, num_classes: int) -> MetricCollection:
+        """Pixels by truth and prediction."""
+        return MetricCollection({"confusion": confusion_metric(num_classes)}, compute_groups=False)

@@ -6,12 +6,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torchmetrics import MetricCollection
 
-from unimatch.inference.torch_engine import TorchEngine
-from unimatch.metrics import Absent, Scores, confusion_metric
-from unimatch.models.networks import Model
-from unimatch.tasks.base import Task
+from unimatch.metrics import Absent, Scores
+from unimatch.tasks.base import PixelTask
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class SegmentationScores(Scores):
     pixel_accuracy: float
 
 
-class Segmentation(Task):
+class Segmentation(PixelTask):
     """Images (3, H, W) -> a class per pixel.
 
     Args:
@@ -37,14 +34,6 @@ class Segmentation(Task):
 
     name = "segmentation"
     scores_type = SegmentationScores
-
-    def predict(self, model: Model, images: Tensor) -> Tensor:
-        """(1, 3, H, W) -> (1, C, H, W) by the rule of inference."""
-        return self.inference.scores(TorchEngine(model), images)
-
-    def metric(self, num_classes: int) -> MetricCollection:
-        """Pixels by truth and prediction."""
-        return MetricCollection({"confusion": confusion_metric(num_classes)}, compute_groups=False)
 
     def scores(self, counts: Mapping[str, Tensor]) -> SegmentationScores:
         """See :func:`scores`."""

@@ -1,0 +1,81 @@
+"""Change detection: which pixels differ between two dates. Source: UniMatch V2, table 14."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from unimatch.metrics import Scores
+from unimatch.tasks.base import PixelTask
+
+CHANGED = 1
+"""The class id of changed pixels."""
+
+
+@dataclass(frozen=True)
+class ChangeScores(Scores):
+    """What the field reports of the changed class, from one confusion matrix of the whole set."""
+
+    headline: ClassVar[str] = "changed_iou"
+    titles: ClassVar[Mapping[str, str]] = {
+        "changed_iou": "changed-class IoU",
+        "f1": "F1",
+        "precision": "precision",
+        "recall": "recall",
+        "overall_accuracy": "overall accuracy",
+        "iou": "IoU",
+    }
+
+    changed_iou: float
+    """Intersection over union of the changed pixels."""
+    f1: float
+    """Of the changed pixels: the harmonic mean of precision and recall."""
+    precision: float
+    """The share of the pixels called changed that are."""
+    recall: float
+    """The share of the changed pixels that are called so."""
+    overall_accuracy: float
+    """The share of all pixels that are right."""
+    iou: tuple[float | None, ...]
+    """Of both classes; None where a class has no pixel in truth or prediction."""
+
+
+class ChangeDetection(PixelTask):
+    """Pairs of dates (2, 3, H, W) -> for each pixel whether it changed.
+
+    The rule of inference holds for both dates alike.
+
+    Args:
+        inference: see :class:`unimatch.tasks.base.Task`, as for all arguments.
+    """
+
+    name = "change"
+    scores_type = ChangeScores
+
+    def scores(self, counts: Mapping[str, Tensor]) -> ChangeScores:
+        """See :func:`change_scores`."""
+        return change_scores(counts["confusion"])
+
+
+def change_scores(confusion: Tensor) -> ChangeScores:
+    """Scores from a (2, 2) int64 matrix with truth along the rows; 0, not NaN, where there is nothing to divide by.
+
+    >>> import torch
+    >>> scores = change_scores(torch.tensor([[5, 1], [1, 3]]))
+    >>> scores.changed_iou, scores.f1, scores.overall_accuracy
+    (60.0, 75.0, 80.0)
+    """
+    counts = confusion.double().cpu()
+    right = counts.diag()
+    truth, predicted = counts.sum(1), counts.sum(0)
+    union = truth + predicted - right
+    iou = 100 * right / union.clamp(min=1)
+    return ChangeScores(
+        changed_iou=float(iou[CHANGED]),
+        f1=float(200 * right[CHANGED] / (truth + predicted)[CHANGED].clamp(min=1)),
+        precision=float(100 * right[CHANGED] / predicted[CHANGED].clamp(min=1)),
+        recall=float(100 * right[CHANGED] / truth[CHANGED].clamp(min=1)),
+        overall_accuracy=float(100 * right.sum() / counts.sum().clamp(min=1)),
+        iou=tuple(float(value) if some > 0 else None for value, some in zip(iou, union, strict=True)),
+    )
