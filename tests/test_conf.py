@@ -125,7 +125,7 @@ def test_packages_name_every_folder():
     folders = {f"unimatch.conf.{p.name}" for p in (root / "conf").iterdir() if p.is_dir() and p.name[0] not in "_."}
     modules = {".".join(p.parent.relative_to(root / "src").parts) for p in (root / "src").rglob("__init__.py")}
     assert folders | modules | {"unimatch.conf"} == listed
-    files = (path for path in (root / "src").rglob("*") if path.suffix in (".css", ".html"))
+    files = (path for path in (root / "src").rglob("*") if path.suffix in (".css", ".js"))
     pages = {".".join(path.parent.relative_to(root / "src").parts) for path in files}
     assert folders | pages | {"unimatch.conf", "unimatch"} == set(setup["options.package_data"])
 

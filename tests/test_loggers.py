@@ -5,14 +5,14 @@ from unimatch import ConfigError, loggers
 
 def test_metrics_csv_is_always_there(tmp_path):
     assert [type(logger).__name__ for logger in loggers.csv(tmp_path)] == ["MetricsFile"]
-    assert [type(logger).__name__ for logger in loggers.tensorboard(tmp_path)] == ["MetricsFile", "TensorBoardLogger"]
+    assert [type(logger).__name__ for logger in loggers.tensorboard(tmp_path)] == ["MetricsFile", "EventFiles"]
 
 
 def test_absent_tensorboard_says_what_to_install(tmp_path, monkeypatch):
     def absent(*args, **kwargs):
         raise ModuleNotFoundError("Neither `tensorboard` nor `tensorboardX` is available")
 
-    monkeypatch.setattr(loggers, "TensorBoardLogger", absent)
+    monkeypatch.setattr(loggers, "EventFiles", absent)
     with pytest.raises(ConfigError, match=r"pip install 'unimatch\[tensorboard\]'"):
         loggers.tensorboard(tmp_path)
 

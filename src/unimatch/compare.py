@@ -1,15 +1,17 @@
-"""``python -m unimatch.compare RUNS...``: one table of several runs, mean and spread over their seeds."""
+"""``python -m unimatch.compare RUNS...``: one table of several runs, mean and spread over their seeds; a page too."""
 
 import argparse
 import json
-import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.published import find_published
+from unimatch.report.compare_page import Group, compare_page, spread
+from unimatch.report.reading import read_run
 
 COLUMNS = {
     "teacher/{}": "teacher",
@@ -82,25 +84,14 @@ def differing_settings(groups: Sequence[list[dict[str, Any]]]) -> list[str]:
     return sorted(names - {name for name in names if name.startswith("recipe.")})
 
 
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """``mean ± standard deviation`` (of the sample), the mean alone for one value.
-
-    >>> spread([70.0, 72.0, 74.0]), spread([70.0])
-    ('72.0 ± 2.0', '70.0')
-    """
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
-
-
-def table(runs: Sequence[dict[str, Any]]) -> str:
-    """The comparison as a Markdown table: a row per method and setting, seeds together.
+def cells(groups: Sequence[list[dict[str, Any]]]) -> tuple[list[str], list[list[str]]]:
+    """The comparison's header and a row for each group: a method and setting, seeds together.
 
     Where a run repeats a published one, the published mIoU and its source stand in a last column.
     """
-    groups = group_runs(runs)
     settings = differing_settings(groups)
     found = [find_published(group[0], group[0]["settings"]) for group in groups]
-    split = ["split"] if any(run.get("split") for run in runs) else []
+    split = ["split"] if any(run.get("split") for group in groups for run in group) else []
     header = [*IDENTITY, *split, *settings, "seeds", *COLUMNS.values(), *(["published"] if any(found) else [])]
     rows = []
     for group, known in zip(groups, found, strict=True):
@@ -118,6 +109,12 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
         if any(found):
             row.append(f"{known.miou:.1f} ({known.source})" if known else "-")
         rows.append(row)
+    return header, rows
+
+
+def table(runs: Sequence[dict[str, Any]]) -> str:
+    """The comparison as a Markdown table."""
+    header, rows = cells(group_runs(runs))
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
@@ -125,6 +122,31 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)
+
+
+def write_page(runs: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write the comparison as a page.
+
+    Args:
+        runs: of :func:`load_runs`.
+        path: of the file.
+
+    Raises:
+        DataError: a run's files cannot be read, or the page cannot be written.
+    """
+    groups = group_runs(runs)
+    header, rows = cells(groups)
+    # A group is called by what its row has of its own; what all rows have in common tells nothing.
+    named = [i for i, title in enumerate(header) if title not in ("seeds", "published", *COLUMNS.values())]
+    telling = [i for i in named if len({row[i] for row in rows}) > 1] or [header.index("method")]
+    names = [" ".join(row[i] if header[i] in IDENTITY else f"{header[i]}={row[i]}" for i in telling) for row in rows]
+    read = [
+        Group(name, [read_run(Path(run["place"])) for run in group]) for name, group in zip(names, groups, strict=True)
+    ]
+    try:
+        replace_text(path, compare_page(read, header, rows, path.absolute().parent))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -135,9 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "mean ± standard deviation over seeds.",
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run directories, or folders that hold some (sweeps)")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write a page: the table, curves and classes")
     options = parser.parse_args(arguments)
     try:
         runs = load_runs(options.runs)
+        if options.html:
+            write_page(runs, options.html)
     except DataError as error:
         print(f"unimatch: {error}", file=sys.stderr)
         return 2
@@ -146,6 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = [str(picture) for picture in pictures if picture.is_file()]
     if found:
         print("\npictures:", *found, sep="\n  ")
+    if options.html:
+        print(f"\npage: {options.html}")
     return 0
 
 

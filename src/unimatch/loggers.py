@@ -23,6 +23,14 @@ def csv(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
     return [MetricsFile(run_dir / "metrics.csv")]
 
 
+class EventFiles(TensorBoardLogger):
+    """TensorBoard's event files. A run that is resumed writes a further one."""
+
+    def resume(self, step: int) -> None:
+        """Have TensorBoard leave out what earlier files hold of this step and later ones: it is logged again."""
+        self._kwargs["purge_step"] = step  # of the writer, which is made when the first value is logged
+
+
 def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
     """``metrics.csv`` and TensorBoard's event files, a further one for each part of a run that is resumed.
 
@@ -30,7 +38,7 @@ def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
         ConfigError: TensorBoard is not installed.
     """
     try:
-        return [*csv(run_dir), TensorBoardLogger(run_dir, name="", version="tensorboard")]
+        return [*csv(run_dir), EventFiles(run_dir, name="", version="tensorboard")]
     except ModuleNotFoundError as error:
         raise ConfigError("logger=tensorboard needs TensorBoard: pip install 'unimatch[tensorboard]'") from error
 

@@ -15,11 +15,12 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from unimatch.callbacks import CheckpointFiles, Pictures, Progress, Record, Report, RunFacts, Watch
+from unimatch.callbacks import CheckpointFiles, Pictures, Progress, Record, Report, RunFacts, Tracking, Watch
 from unimatch.command import command
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable
 from unimatch.errors import ProcessError
+from unimatch.loggers import EventFiles
 from unimatch.methods import Method
 from unimatch.metrics import Scores, scores_table
 from unimatch.metrics_file import MetricsFile
@@ -84,6 +85,7 @@ def train(config: DictConfig) -> float:
             Record(run_dir, facts, data.info),
             Pictures(run_dir, data.val, data.info),
             Report(run_dir, data),
+            Tracking(data),
             build(config.checkpoint, run_dir / "checkpoints"),
         ],
         plugins=[CheckpointFiles()],
@@ -167,6 +169,8 @@ def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, run_di
             if isinstance(logger, MetricsFile):
                 other = checkpoint.parent.parent / "metrics.csv"
                 logger.resume(before["metrics_rows"], other if other.is_file() else None)
+            elif isinstance(logger, EventFiles):
+                logger.resume(content["global_step"])
 
 
 CHECKPOINTS_AT_ONCE = 4

@@ -6,6 +6,7 @@ import pytest
 
 from browser import check_page, headless, violations
 from report.runs import HOSTILE, make_run
+from unimatch.compare import main as compare
 from unimatch.report import write_report
 
 pytestmark = pytest.mark.slow
@@ -54,3 +55,16 @@ def test_tables_that_are_folded_open_with_the_keyboard(browser, report):
     first.send_keys(Keys.ENTER)
     assert browser.execute_script("return arguments[0].parentElement.open", first)
     assert first.find_element("xpath", "..").find_element("tag name", "table").is_displayed()
+
+
+def test_a_comparison_has_no_fault_either(browser, tmp_path):
+    for seed in (0, 1):
+        write_report(make_run(tmp_path / f"v2_{seed}", seed=seed, offset=seed, examples=False))
+    make_run(tmp_path / "supervised", method="supervised", examples=False)
+    assert compare([str(tmp_path), "--html", str(tmp_path / "all.html")]) == 0
+    browser.get((tmp_path / "all.html").as_uri())
+    assert browser.title == "3 runs compared"
+    check_page(browser)
+    assert violations(browser) == []
+    browser.find_element("link text", str(tmp_path / "v2_1")).click()
+    assert browser.current_url == (tmp_path / "v2_1" / "report.html").as_uri()

@@ -6,6 +6,18 @@ from unimatch.callbacks.pictures import Pictures
 from unimatch.callbacks.progress import Progress
 from unimatch.callbacks.record import Record, RunFacts
 from unimatch.callbacks.report import Report
+from unimatch.callbacks.tracking import Tracking
 from unimatch.callbacks.watch import Watch
 
-__all__ = ["CheckpointFiles", "Checkpoints", "Guard", "Pictures", "Progress", "Record", "Report", "RunFacts", "Watch"]
+__all__ = [
+    "CheckpointFiles",
+    "Checkpoints",
+    "Guard",
+    "Pictures",
+    "Progress",
+    "Record",
+    "Report",
+    "RunFacts",
+    "Tracking",
+    "Watch",
+]

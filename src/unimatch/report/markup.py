@@ -1,5 +1,7 @@
 """HTML out of Python values: whatever is not HTML already is escaped. Class names and paths come from users."""
 
+import base64
+import hashlib
 from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
@@ -78,9 +80,20 @@ def folded(summary: str, *content: object) -> Html:
     return tag("details", tag("summary", summary), *content)
 
 
-def page(title: str, *body: object) -> Html:
-    """A whole page. It may load nothing and run nothing, whatever it holds."""
+def page(title: str, *body: object, style: str = "", script: str = "") -> Html:
+    """A whole page. It may load nothing and run nothing but the script, whatever it holds.
+
+    Args:
+        title: of the page.
+        *body: see :func:`html`.
+        style: CSS beside that of all pages.
+        script: JavaScript; it may ask the page's own server.
+    """
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy += f"; script-src 'sha256-{digest}'; connect-src 'self'"
+    common = (files("unimatch.report") / "style.css").read_text(encoding="utf-8")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -88,6 +101,7 @@ def page(title: str, *body: object) -> Html:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("link", rel="icon", href="data:,"),
         tag("title", title),
-        tag("style", Html((files("unimatch.report") / "style.css").read_text(encoding="utf-8"))),
+        tag("style", Html(common + style)),
     )
-    return html(Html("<!doctype html>\n"), tag("html", head, tag("body", tag("main", *body)), lang="en"), "\n")
+    main = tag("body", tag("main", *body), tag("script", Html(script)) if script else None)
+    return html(Html("<!doctype html>\n"), tag("html", head, main, lang="en"), "\n")

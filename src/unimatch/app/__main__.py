@@ -1,0 +1,40 @@
+"""``python -m unimatch.app``: a local page to drop images on."""
+
+import sys
+
+from omegaconf import DictConfig
+
+from unimatch.app.server import AppServer
+from unimatch.command import command
+from unimatch.errors import ConfigError
+from unimatch.inference.predictor import Predictor
+
+
+def serve(config: DictConfig) -> None:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        config: ``conf/app.yaml``, composed.
+
+    Raises:
+        ConfigError: the port cannot be had.
+    """
+    predictor = Predictor(config.checkpoint, model=config.model, device=config.device, precision=config.precision)
+    try:
+        server = AppServer(predictor, config.port)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"port={config.port}: cannot be used ({error}); port=0 takes any free one") from error
+    print(f"{config.checkpoint}: open {server.url} in a browser on this machine; Ctrl-C ends")
+    sys.stdout.flush()
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        server.server_close()
+
+
+main = command("app")(serve)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What TensorBoard and Weights & Biases get beside the logged numbers: curves of the classes, and a picture."""
+
+from dataclasses import asdict
+from typing import Any
+
+import lightning
+import numpy as np
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from numpy.typing import NDArray
+from PIL import Image
+
+from unimatch.data.sources import SegmentationData
+from unimatch.images import ImageArray
+from unimatch.methods.base import Method
+from unimatch.report.examples import overlay, predict
+from unimatch.tasks import Segmentation
+
+WIDTH = 320
+"""Pixels of one image in the picture; larger ones are shrunk."""
+
+
+class Tracking(lightning.Callback):
+    """At each evaluation logs the teacher's scores and the pseudo labels by class, and one picture of a few images.
+
+    ``metrics.csv`` gets none of it: ``evaluations.jsonl`` has it, and the report shows it.
+
+    Args:
+        data: validation images of the picture, names and colours of the classes.
+        count: images in the picture.
+    """
+
+    def __init__(self, data: SegmentationData, count: int = 4) -> None:
+        self.data, self.count = data, count
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Log both, from the main process, if there is such a logger."""
+        assert isinstance(pl_module, Method)
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, (TensorBoardLogger, WandbLogger))]
+        if trainer.sanity_checking or not trainer.is_global_zero or not loggers:
+            return
+        step = max(trainer.global_step - 1, 0)  # of Lightning's own values of this evaluation
+        values = self.by_class(pl_module)
+        picture = self.picture(pl_module) if isinstance(pl_module.task, Segmentation) else None
+        for logger in loggers:
+            logger.log_metrics(values, step)
+            if picture is None:
+                continue
+            if isinstance(logger, WandbLogger):
+                logger.log_image("validation", [picture], step)
+            else:
+                logger.experiment.add_image("validation", picture, step, dataformats="HWC")
+
+    def by_class(self, method: Method) -> dict[str, float]:
+        """``teacher_iou/CLASS``, ``pseudo_label_share/CLASS`` and ``pseudo_label_accuracy/CLASS``, in percent."""
+        evaluation = method.evaluations[-1]
+        found: dict[str, Any] = {f"teacher_{key}": value for key, value in asdict(evaluation.teacher).items()}
+        found |= {key.replace("class", "pseudo_label"): value for key, value in evaluation.pseudo.items()}
+        return {
+            f"{key}/{name}": value
+            for key, values in found.items()
+            if isinstance(values, (tuple, list))
+            for name, value in zip(self.data.info.classes, values, strict=True)
+            if value is not None
+        }
+
+    def picture(self, method: Method) -> ImageArray:
+        """A row for each image: itself, its truth, the student's and the teacher's prediction over it."""
+        source, info = self.data.val, self.data.info
+        count = min(self.count, len(source))
+        rows = []
+        for index in ((2 * i + 1) * len(source) // (2 * count) for i in range(count)):  # spread evenly
+            image, truth = source.image(index), source.mask(index)
+            masks = [] if truth is None else [truth]
+            masks += [predict(model, method.task, image) for model in (method.student, method.teacher.model)]
+            rows.append(np.hstack([shrunk(cell) for cell in (image, *(overlay(image, mask, info) for mask in masks))]))
+        width = max(row.shape[1] for row in rows)
+        return np.vstack([np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in rows])
+
+
+def shrunk(picture: ImageArray) -> NDArray[np.uint8]:
+    """At most :data:`WIDTH` pixels wide."""
+    image = Image.fromarray(picture)
+    image.thumbnail((WIDTH, 10 * WIDTH))
+    return np.asarray(image)

@@ -1,0 +1,134 @@
+"""The page that compares runs: the table, curves overlaid, classes side by side."""
+
+import os
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from unimatch.report.charts import Line, Point, line_chart, thinned
+from unimatch.report.markup import Html, page, table, tag
+from unimatch.report.reading import RunFiles, title_of
+from unimatch.report.run_page import key_of_classes, over_evaluations, section
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seeds only: a row of the comparison, and a line of its charts."""
+
+    name: str
+    runs: Sequence[RunFiles]
+
+
+def compare_page(groups: Sequence[Group], header: Sequence[str], rows: Sequence[Sequence[str]], folder: Path) -> Html:
+    """The whole page.
+
+    Args:
+        groups: at least one.
+        header: of the table.
+        rows: of the table, one for each group.
+        folder: that the page will lie in; links are relative to it.
+    """
+    count = sum(len(group.runs) for group in groups)
+    title = f"{count} runs compared" if count > 1 else "1 run"
+    caption = "On validation, in percent, at the end of training: mean ± standard deviation over seeds."
+    note = "Lines are means over seeds; where there are several, bands reach from the lowest to the highest."
+    named = [[group.name, *row] for group, row in zip(groups, rows, strict=True)]
+    return page(
+        title,
+        tag("h1", title),
+        section("Scores", table(["runs", *header], named, caption=caption, class_="words")),
+        section("Curves", tag("p", note), tag("div", charts(groups), class_="charts")),
+        section("Classes", class_table(groups)) if any(run.classes for group in groups for run in group.runs) else None,
+        section("Reports", tag("ul", (tag("li", link(run, folder)) for group in groups for run in group.runs))),
+    )
+
+
+def charts(groups: Sequence[Group]) -> Iterator[Html]:
+    """A chart for each measure, with a line for each group that has it."""
+    measure = groups[0].runs[0].measure
+    for title, part, key in (
+        (f"{title_of(measure)} of the teacher", "teacher", measure),
+        (f"{title_of(measure)} of the student", "student", measure),
+        ("Confident pseudo labels, mean of classes", "pseudo_label", "share_mean"),
+        ("Of these right, mean of classes", "pseudo_label", "accuracy_mean"),
+    ):
+        lines = [
+            line
+            for style, group in enumerate(groups)
+            for line in mean_lines(group.name, [over_evaluations(run, part, key) for run in group.runs], style)
+        ]
+        if lines:
+            yield line_chart(title, lines, unit="%")
+    for title, key, factor in (
+        ("Loss on labelled images", "train/loss_x", 1),
+        ("Mask ratio: confident pixels", "train/mask_ratio", 100),
+    ):
+        lines = [
+            line
+            for style, group in enumerate(groups)
+            for line in mean_lines(
+                group.name,
+                [[(x, factor * y) for x, y in thinned(run.curves.get(key, []))] for run in group.runs],
+                style,
+            )
+        ]
+        if lines:
+            yield line_chart(title, lines, unit="%" if factor == 100 else "")
+
+
+def mean_lines(name: str, curves: Sequence[Sequence[Point]], style: int) -> list[Line]:
+    """The mean of curves over their common steps with a band, or each curve where there are no common steps.
+
+    >>> mean_lines("v2", [[(1, 10.0), (2, 20.0)], [(2, 30.0)]], 0)
+    [Line(name='v2', points=[(2, 25.0)], style=0, band=[(2, 20.0, 30.0)])]
+    """
+    known = [dict(curve) for curve in curves if curve]
+    if not known:
+        return []
+    common = sorted(set.intersection(*(set(curve) for curve in known)))
+    if not common:
+        return [Line(name, curve, style) for curve in curves if curve]
+    values = {x: [curve[x] for curve in known] for x in common}
+    band = [(x, min(each), max(each)) for x, each in values.items()] if len(known) > 1 else []
+    return [Line(name, [(x, statistics.fmean(each)) for x, each in values.items()], style, band)]
+
+
+def class_table(groups: Sequence[Group]) -> Html:
+    """The teacher's last score of each class, a column for each group; the best of a row stands out."""
+    kind = title_of(key_of_classes(groups[0].runs[0]))
+    names = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.classes))
+    rows = []
+    for name in names:
+        found = [
+            [score for run in group.runs if (score := run.per_class(run.summary_of("teacher")).get(name)) is not None]
+            for group in groups
+        ]
+        best = max((statistics.fmean(values) for values in found if values), default=None)
+        cells: list[object] = []
+        for values in found:
+            text = spread(values) if values else "-"
+            stands_out = len(groups) > 1 and values and statistics.fmean(values) == best
+            cells.append(tag("strong", text) if stands_out else text)
+        rows.append([name, *cells])
+    caption = f"{kind} of the teacher on validation, %, mean ± standard deviation over seeds; the best in bold"
+    return table(["class", *(group.name for group in groups)], rows, caption=caption)
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """``mean ± standard deviation`` (of the sample), the mean alone for one value.
+
+    >>> spread([70.0, 72.0, 74.0]), spread([70.0])
+    ('72.0 ± 2.0', '70.0')
+    """
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def link(run: RunFiles, folder: Path) -> Html | str:
+    """A run's own report, or where the run is if it has none."""
+    report = run.place / "report.html"
+    if not report.is_file():
+        return str(run.place)
+    return tag("a", str(run.place), href=quote(os.path.relpath(report, folder).replace(os.sep, "/")))
