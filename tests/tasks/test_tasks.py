@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
 def page(tmp_path, monkeypatch):
     """The module that the page's Python makes, and the settings of its command."""
     text = PAGE.read_text()
-    (tmp_path / "my_tasks.py").write_text("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)))
+    (tmp_path / "my_tasks.py").write_text(re.search(r'```python title="my_tasks.py"\n(.*?)```', text, re.DOTALL)[1])
     monkeypatch.syspath_prepend(tmp_path)
     before = dict(MODELS), dict(TASKS)
     yield re.search(r"python -m unimatch.run (.*)", text)[1].split()
