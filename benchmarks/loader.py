@@ -4,9 +4,10 @@
 
 A sample is a weak and two strong views of one JPEG, as a training batch holds them. The baseline makes it as the
 published code does: Pillow resizes image and mask, torchvision jitters Pillow images, Pillow blurs, and each view
-becomes normalised floats. Ours is what the training loader runs (:class:`unimatch.data.loading.UnlabeledDataset`).
-Both run by turns in one process, batch by batch of the same images; figures are medians over blocks of batches, of
-processor time. The images are two photographs of scikit-learn's, cut differently.
+becomes normalised floats. Ours is what the training loader runs (:class:`unimatch.data.loading.UnlabeledDataset`); with
+``datamodule.augment=device`` the strong views are only drawn, and made later for the whole batch. All run by turns in
+one process, batch by batch of the same images; figures are medians over blocks of batches, of processor time. The
+images are two photographs of scikit-learn's, cut differently.
 """
 
 import argparse
@@ -121,9 +122,9 @@ class Baseline:
 class Ours:
     """What the training loader runs; :meth:`stages` is the same, cut into stages."""
 
-    def __init__(self, paths: list[Path], crop: int) -> None:
+    def __init__(self, paths: list[Path], crop: int, *, on_device: bool) -> None:
         self.source = FileSource([FilePair(path, None) for path in paths], PASCAL)
-        self.views = UnlabeledViews(crop)
+        self.views = UnlabeledViews(crop, on_device=on_device)
         self.dataset = UnlabeledDataset(self.source, self.views, 0)
 
     def batch(self, indices: range, epoch: int, clock: Clock) -> None:
@@ -144,7 +145,9 @@ class Ours:
         with clock.stage("strong"):
             changed = []
             for _ in range(2):
-                changed.append(strong(rng, weak, geometry.shown))
+                change = strong.draw(rng)
+                if not self.views.on_device:
+                    changed.append(change.apply(weak, geometry.shown))
                 draw_box(rng, crop)
         with clock.stage("tensors"):
             [to_tensor(view) for view in (weak, *changed)]
@@ -190,22 +193,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = make_images(Path(folder), options.images)
         size = statistics.mean(path.stat().st_size for path in paths)
-        baseline, ours = Baseline(paths, options.crop), Ours(paths, options.crop)
+        baseline = Baseline(paths, options.crop)
+        ours = {name: Ours(paths, options.crop, on_device=name == "device") for name in ("ours", "device")}
         for block in range(options.blocks + 1):  # the first warms up
             rng = np.random.default_rng(block)
             torch.manual_seed(block)
-            clocks = {"baseline": Clock(), "ours": Clock()}
+            clocks = {name: Clock() for name in ("baseline", *ours)}
             spent = dict.fromkeys(clocks, 0.0)
             for first in range(0, len(paths), BATCH):
                 batch = range(first, min(first + BATCH, len(paths)))
                 spent["baseline"] += seconds(partial(baseline.batch, batch, rng, clocks["baseline"]))
-                spent["ours"] += seconds(partial(ours.batch, batch, block, clocks["ours"]))
-                for index in batch:
-                    ours.stages(index, block, clocks["ours"])
+                for name, loader in ours.items():
+                    spent[name] += seconds(partial(loader.batch, batch, block, clocks[name]))
+                    for index in batch:
+                        loader.stages(index, block, clocks[name])
             for name, clock in clocks.items():
                 totals[name].append(1000 * spent[name] / len(paths))
                 stages[name].append({key: 1000 * value / len(paths) for key, value in clock.seconds.items()})
-    ratios = [a / b for a, b in zip(totals["baseline"], totals["ours"], strict=True)][1:]
+    ratios = {
+        name: [a / b for a, b in zip(totals["baseline"], totals[name], strict=True)][1:] for name in ("ours", "device")
+    }
     result = {
         "machine": machine(),
         "options": {"images": options.images, "blocks": options.blocks, "crop": options.crop, "bytes": round(size)},
@@ -214,7 +221,7 @@ def main() -> None:
             | {"total": statistics.median(totals[name][1:])}
             for name, rows in stages.items()
         },
-        "ratio": statistics.median(ratios),
+        "ratio": {name: statistics.median(values) for name, values in ratios.items()},
         "ratios": ratios,
     }
     print(f"{len(paths)} JPEGs of 500 x 375, {size / 1000:.0f} kB each; crop {options.crop}; one core")
@@ -222,7 +229,8 @@ def main() -> None:
     for key in ("decode", "geometry", "strong", "tensors", "collate", "total"):
         print(f"{key:12s}" + "".join(f"{row[key]:10.2f}" for row in result["ms"].values()))
     print(f"{'images/s':12s}" + "".join(f"{1000 / row['total']:10.1f}" for row in result["ms"].values()))
-    print(f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    for name, values in ratios.items():
+        print(f"ratio {name}: {statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})")
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 

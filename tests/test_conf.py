@@ -215,3 +215,10 @@ def test_elsewhere_labeled_only_sees_the_same_labeled_batches(dataset):
 def test_hydra_reads_the_name_of_a_split_as_a_number():
     """Why ``unimatch.data.splits.find_split`` takes 116 for 1_16."""
     assert composed("dataset=ade20k", "dataset.split=1_16").dataset.split == 116
+
+
+def test_slurm_says_how_many_machines_there_are(monkeypatch):
+    monkeypatch.setenv("SLURM_NNODES", "3")
+    assert composed("trainer=slurm").trainer.num_nodes == 3
+    monkeypatch.delenv("SLURM_NNODES")
+    assert composed("trainer=slurm").trainer.num_nodes == 1

@@ -71,27 +71,54 @@ class StrongAugmentation:
             image: (H, W, 3).
             shown: rows and columns outside of which the image is black, padded: colours need not be computed there.
         """
+        return self.draw(rng).apply(image, shown)
+
+    def draw(self, rng: np.random.Generator) -> "Change":
+        """Draw what to do with one image."""
+        order: tuple[int, ...] = ()
+        amounts = (1.0, 1.0, 1.0, 0.0)
         if rng.random() < self.jitter_probability:
-            image = self._jitter(rng, image, shown)
-        if rng.random() < self.grayscale_probability:
+            limits = (self.brightness, self.contrast, self.saturation)
+            first, second, third = (rng.uniform(1 - limit, 1 + limit) for limit in limits)
+            amounts = (first, second, third, rng.uniform(-self.hue, self.hue))
+            order = tuple(rng.permutation(len(CHANGES)).tolist())
+        grayscale = bool(rng.random() < self.grayscale_probability)
+        sigma = rng.uniform(*self.blur_sigma) if rng.random() < self.blur_probability else 0.0
+        return Change(order, amounts, grayscale, sigma)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was drawn for one image."""
+
+    order: tuple[int, ...]
+    """Of the jitter's changes, positions in :data:`CHANGES`; empty for no jitter."""
+    amounts: tuple[float, float, float, float]
+    """Factors of brightness, contrast and saturation, and the turn of the hue."""
+    grayscale: bool
+    sigma: float
+    """Of the blur, pixels; 0 for none."""
+
+    def packed(self) -> list[float]:
+        """Ten numbers: amounts, order (-1 for no jitter), grayscale, sigma."""
+        return [*self.amounts, *(self.order or (-1,) * 4), float(self.grayscale), self.sigma]
+
+    def apply(self, image: Image, shown: Part = WHOLE) -> Image:
+        """A changed copy of the image, or the image itself where nothing is to be changed."""
+        if self.order:
+            image = self._jitter(image, shown)
+        if self.grayscale:
             gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
             image = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
-        if rng.random() < self.blur_probability:
-            blurred = cv2.GaussianBlur(image, ksize=(0, 0), sigmaX=rng.uniform(*self.blur_sigma))
-            image = np.asarray(blurred, np.uint8)
+        if self.sigma:
+            image = np.asarray(cv2.GaussianBlur(image, ksize=(0, 0), sigmaX=self.sigma), np.uint8)
         return image
 
-    def _jitter(self, rng: np.random.Generator, image: Image, shown: Part) -> Image:
-        changes = (
-            (brightness, rng.uniform(1 - self.brightness, 1 + self.brightness)),
-            (contrast, rng.uniform(1 - self.contrast, 1 + self.contrast)),
-            (saturation, rng.uniform(1 - self.saturation, 1 + self.saturation)),
-            (hue, rng.uniform(-self.hue, self.hue)),
-        )
+    def _jitter(self, image: Image, shown: Part) -> Image:
         part, padding = image[shown], np.zeros((1, 1, 3), np.uint8)
         padded = image.shape[0] * image.shape[1] - part.shape[0] * part.shape[1]
-        for which in rng.permutation(len(changes)):
-            change, amount = changes[which]
+        for which in self.order:
+            change, amount = CHANGES[which], self.amounts[which]
             mean = gray_mean(part, padding, padded) if change is contrast else 0.0
             part, padding = change(part, amount, mean), change(padding, amount, mean)
         (top, bottom, _), (left, right, _) = (
@@ -138,3 +165,6 @@ def hue(image: Image, turn: float, mean: float) -> Image:
 def mapped(image: Image, matrix: NDArray[np.float64]) -> Image:
     """Every colour times (3, 4): a linear map and an offset; rounded and clipped."""
     return np.asarray(cv2.transform(image, matrix), np.uint8)
+
+
+CHANGES = (brightness, contrast, saturation, hue)

@@ -33,6 +33,12 @@ def each_date(change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], image: N
     return change(image) if image.ndim == 3 else np.stack([change(date) for date in image])
 
 
+def drawn(strong: StrongAugmentation, rng: np.random.Generator, view: NDArray[np.uint8]) -> Tensor:
+    """What to do with a view, (10,) float32; of a pair of dates (2, 10)."""
+    changes = [strong.draw(rng).packed() for _ in range(len(view) if view.ndim == 4 else 1)]
+    return torch.tensor(changes if view.ndim == 4 else changes[0], dtype=torch.float32)
+
+
 @dataclass(frozen=True)
 class WeakView:
     """Random resize, crop and flip.
@@ -55,10 +61,13 @@ class LabeledView(WeakView):
     Args:
         strong: adds the strong view's changes and a CutMix box if given.
         cutmix: probability of that box.
+        on_device: the changes are only drawn: ``change``, (10,) float32, says what to do with the whole batch
+            (:func:`unimatch.augment.batched.augment`).
     """
 
     strong: StrongAugmentation | None = None
     cutmix: float = 0.5
+    on_device: bool = False
 
     def __call__(
         self, rng: np.random.Generator, image: NDArray[np.uint8], mask: NDArray[np.uint8]
@@ -68,7 +77,10 @@ class LabeledView(WeakView):
         view = each_date(geometry.apply_to_image, image)
         sample = {"label": torch.from_numpy(geometry.apply_to_mask(mask))}
         if self.strong is not None:
-            view = each_date(partial(self.strong, rng, shown=geometry.shown), view)
+            if self.on_device:
+                sample["change"] = drawn(self.strong, rng, view)
+            else:
+                view = each_date(partial(self.strong, rng, shown=geometry.shown), view)
             sample["box"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))
         sample["image"] = to_tensor(view)
         return sample
@@ -82,11 +94,14 @@ class UnlabeledViews(WeakView):
         strong: the change that makes a strong view of the weak one, drawn anew for each.
         cutmix: probability of a CutMix box in a strong view.
         strong_views: how many; the first is the same whatever the number.
+        on_device: the changes are only drawn: ``change1`` and ``change2`` take the place of the strong views, see
+            :class:`LabeledView`.
     """
 
     strong: StrongAugmentation = field(default_factory=StrongAugmentation)
     cutmix: float = 0.5
     strong_views: int = 2
+    on_device: bool = False
 
     def __call__(
         self, rng: np.random.Generator, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None
@@ -104,6 +119,9 @@ class UnlabeledViews(WeakView):
             "truth": torch.from_numpy(truth),
         }
         for view in range(1, self.strong_views + 1):
-            sample[f"strong{view}"] = to_tensor(each_date(partial(self.strong, rng, shown=geometry.shown), weak))
+            if self.on_device:
+                sample[f"change{view}"] = drawn(self.strong, rng, weak)
+            else:
+                sample[f"strong{view}"] = to_tensor(each_date(partial(self.strong, rng, shown=geometry.shown), weak))
             sample[f"box{view}"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))
         return sample

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import lightning
@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from unimatch.augment.batched import augment as augmented
 from unimatch.augment.strong import StrongAugmentation
 from unimatch.augment.views import LabeledView, UnlabeledViews
 from unimatch.data.bad_images import BadImages
@@ -66,6 +67,8 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         labeled_strong: also augments labelled images strongly (for a labelled-only baseline).
         cutmix: probability of a CutMix box in a strong view.
         strong: the strong augmentation.
+        augment: where colour jitter, grayscale and blur are carried out: by the ``workers``, image by image, or on the
+            ``device``, for the whole batch, in floats. The draws are the same.
         workers: processes per loader; 0 loads in the training process. The batches do not depend on it.
         seed: of order and views.
 
@@ -88,6 +91,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         labeled_strong: bool = False,
         cutmix: float = 0.5,
         strong: StrongAugmentation | None = None,
+        augment: Literal["workers", "device"] = "workers",
         workers: int = 4,
         seed: int = 0,
     ) -> None:
@@ -105,17 +109,22 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         for key, probability in (("flip", flip), ("cutmix", cutmix)):
             if not 0 <= probability <= 1:
                 raise ConfigError(f"datamodule.{key}={probability}: must be a probability, 0 to 1")
+        if augment not in ("workers", "device"):
+            raise ConfigError(f"datamodule.augment={augment}: workers or device")
         self.data = data
         self.crop = nearest_multiple(crop, crop_multiple)
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.unlabeled_ratio = unlabeled_ratio
         self.labeled_length = labeled_length
-        strong = strong or StrongAugmentation()
+        self.strong = strong or StrongAugmentation()
+        on_device = augment == "device"
         limits = (float(scale[0]), float(scale[1]))
         self.labeled_view = LabeledView(
-            self.crop, limits, flip, strong=strong if labeled_strong else None, cutmix=cutmix
+            self.crop, limits, flip, strong=self.strong if labeled_strong else None, cutmix=cutmix, on_device=on_device
         )
-        self.unlabeled_views = UnlabeledViews(self.crop, limits, flip, strong=strong, cutmix=cutmix)
+        self.unlabeled_views = UnlabeledViews(
+            self.crop, limits, flip, strong=self.strong, cutmix=cutmix, on_device=on_device
+        )
         self.bad_images = BadImages(data.unlabeled)
         self._verified = False
 
@@ -210,10 +219,22 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         self.bad_images.counts.update(state_dict["bad_images"])
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Normalise images and widen masks, on the device the batch was moved to."""
+        """Make the strong views that are left to the device, normalise images and widen masks."""
         if isinstance(batch, list):
             return [prepare(sample) for sample in batch]
-        return {name: prepare(part) for name, part in batch.items()}
+        return {name: prepare(self._augmented(part)) for name, part in batch.items()}
+
+    def _augmented(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The part of a batch with the strong views whose changes were only drawn."""
+        result = {name: value for name, value in part.items() if not name.startswith("change")}
+        sigma = self.strong.blur_sigma[1]
+        if "change" in part:
+            result["image"] = augmented(part["image"], part["change"], sigma)
+        changes = [part[name] for name in ("change1", "change2") if name in part]
+        if changes:
+            views = augmented(torch.cat([part["weak"]] * len(changes)), torch.cat(changes), sigma).chunk(len(changes))
+            result |= {f"strong{number}": view for number, view in enumerate(views, 1)}
+        return result
 
     def _world(self) -> tuple[int, int]:
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
@@ -263,7 +284,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
 
 def normalize(images: Tensor) -> Tensor:
-    """uint8 RGB in 0-255 -> float32 with ImageNet's mean and standard deviation; channels third from last."""
+    """RGB in 0-255 -> float32 with ImageNet's mean and standard deviation; channels third from last."""
     mean, std = mean_and_std(images.device)
     return (images.float() / 255 - mean) / std
 

@@ -84,7 +84,8 @@ class TrainSampler(DistributedSampler):
         shared = np.resize(order, (self.steps, self.batch_size, self.parts, self.num_replicas))
         mine = shared[..., self.rank].transpose(0, 2, 1).ravel()
         done = self.start[1] * self.batch_size if self.epoch == self.start[0] else 0
-        return iter([(self.epoch, int(position)) for position in mine[done:]])
+        epoch = self.epoch  # may be set while the keys are handed out
+        return ((epoch, int(position)) for position in mine[done:])  # a list of a million would take 100 MB
 
 
 class EvaluationSampler(DistributedSampler):

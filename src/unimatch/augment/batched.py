@@ -1,0 +1,100 @@
+"""The strong view's changes for a whole batch, on the device the images are on, each image with its own draws.
+
+What :class:`unimatch.augment.strong.StrongAugmentation` draws is carried out here in floats, without rounding between
+the changes and without the steps of two degrees that eight-bit hues have. No value leaves the device.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+
+
+def augment(images: Tensor, changes: Tensor, largest_sigma: float) -> Tensor:
+    """Colour jitter, grayscale and blur.
+
+    Args:
+        images: (B, 3, H, W) uint8, or (B, 2, 3, H, W), pairs.
+        changes: (B, 10) or (B, 2, 10) float32, :meth:`unimatch.augment.strong.Change.packed` of each image.
+        largest_sigma: of the blurs that may have been drawn, pixels; sets the filter's size.
+
+    Returns:
+        As ``images``, float32 in 0-255, not rounded.
+    """
+    shape = images.shape
+    images, changes = images.flatten(0, -4), changes.flatten(0, -2)
+    amounts, order = changes[:, :4], changes[:, 4:8]
+    grayscale, sigma = changes[:, 8], changes[:, 9]
+    images = images.float()
+    for which in order.unbind(1):
+        images = change(images, which.long(), amounts)
+    images = torch.where(column(grayscale) > 0, luma(images), images)
+    return blur(images, sigma, largest_sigma).view(shape)
+
+
+def change(images: Tensor, which: Tensor, amounts: Tensor) -> Tensor:
+    """One of the four changes of the jitter for each image; -1 for none.
+
+    Args:
+        images: (B, 3, H, W) in 0-255.
+        which: (B,) int64 of brightness, contrast, saturation and hue.
+        amounts: (B, 4), by which.
+    """
+    gray = luma(images)  # (B, 1, H, W)
+    mean = gray.mean((2, 3), keepdim=True)  # (B, 1, 1, 1)
+    base = torch.where(column(which) == CONTRAST, mean, gray) * (column(which) != BRIGHTNESS)
+    factor = column(amounts.gather(1, which.clamp(0, SATURATION)[:, None])[:, 0])
+    blended = torch.lerp(base.expand_as(images), images, factor.expand_as(images)).clamp(0, 255)
+    changed = torch.where(column(which) == HUE, turn_hue(images, amounts[:, HUE]), blended)
+    return torch.where(column(which) < 0, images, changed)
+
+
+def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
+    """Turn the colour circle of HSV by a part of a turn for each image, (B,); value and saturation stay."""
+    value, which = images.max(1, keepdim=True)
+    chroma = value - images.amin(1, keepdim=True)
+    red, green, blue = images.chunk(3, 1)
+    sides = torch.cat([green - blue, blue - red, red - green], 1).gather(1, which)  # (B, 1, H, W)
+    hue = 2 * which + sides / chroma.clamp(min=1e-6)  # in sixths of a turn
+    offsets = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)
+    distance = (offsets + hue + 6 * column(turns)) % 6  # (B, 3, H, W)
+    return value - chroma * torch.minimum(distance, 4 - distance).clamp(0, 1)
+
+
+def blur(images: Tensor, sigma: Tensor, largest_sigma: float) -> Tensor:
+    """A Gaussian blur of each image, sigma (B,) in pixels, 0 for none; mirrored at the border's pixels."""
+    reach = int(filter_reach(torch.tensor(largest_sigma)))
+    offsets = torch.arange(-reach, reach + 1, device=images.device)  # (K,)
+    inside = offsets.abs() <= filter_reach(sigma)[:, None]  # (B, K)
+    weights = torch.exp(-((offsets / sigma.clamp(min=1e-3)[:, None]) ** 2) / 2) * inside
+    kernels = (weights / weights.sum(1, keepdim=True)).repeat_interleave(3, 0)  # (3B, K)
+    planes = images.flatten(0, 1)[None]  # (1, 3B, H, W)
+    for shape in ((-1, 1, 1, 2 * reach + 1), (-1, 1, 2 * reach + 1, 1)):
+        axis = 3 if shape[2] == 1 else 2
+        padded = planes.index_select(axis, mirrored(planes.shape[axis], reach, images.device))
+        planes = F.conv2d(padded, kernels.view(shape), groups=len(kernels))
+    return planes[0].view_as(images)
+
+
+def filter_reach(sigma: Tensor) -> Tensor:
+    """Pixels on either side that OpenCV's filter of eight-bit images takes in."""
+    return ((6 * sigma + 1).round() / 2).floor()
+
+
+def mirrored(length: int, reach: int, device: torch.device) -> Tensor:
+    """The positions from ``-reach`` to ``length + reach``, those outside mirrored at the first and last."""
+    positions = torch.arange(-reach, length + reach, device=device)
+    period = max(2 * (length - 1), 1)
+    return (length - 1 - (positions % period - (length - 1)).abs()).clamp(0, length - 1)
+
+
+def luma(images: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, 1, H, W), ITU-R 601."""
+    red, green, blue = images.chunk(3, 1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def column(values: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1, 1)."""
+    return values.view(-1, 1, 1, 1)
