@@ -231,3 +231,74 @@ def test_gradients_are_those_of_one_big_batch_on_one_two_and_four_processes(tmp_
         other = torch.load(tmp_path / f"world4_{rank}.pt", weights_only=True)
         assert torch.equal(other["student"], found[4]["student"])
         assert torch.equal(other["teacher"], found[4]["teacher"])
+
+
+SHARDED = """
+import os, sys, torch, lightning, unimatch
+from lightning.pytorch.strategies import ModelParallelStrategy
+from unimatch.callbacks import CheckpointFiles, Guard
+from unimatch.methods.sharding import whole
+from pathlib import Path
+
+class Keep(lightning.Callback):
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if trainer.global_step == 2 and name == "sharded":
+            divided = [whole(p) is not p for m in (module.student, module.teacher.model) for p in m.parameters()]
+            assert all(divided)
+            trainer.save_checkpoint("step2.ckpt")
+
+    def on_train_end(self, trainer, module):
+        state = {key: whole(value).detach().clone() for key, value in module.state_dict().items()}
+        if trainer.is_global_zero:
+            torch.save(state, f"{name}.pt")
+
+def train():
+    torch.manual_seed(0)
+    tiny = {"depth": 4, "embed_dim": 24, "img_size": 32, "num_heads": 3}
+    model = unimatch.SegmentationModel("vit_tiny_patch16_224", 11, features=8, out_channels=(8, 8, 8, 8), options=tiny)
+    method = unimatch.UniMatchV2(
+        model, tau=0.1, learning_rate=1e-3, decoder_multiplier=1, ema_decay=0.5, optimizer="sgd"
+    )
+    strategy = "auto"
+    if name != "one":
+        strategy = ModelParallelStrategy(2, 1, save_distributed_checkpoint=False, process_group_backend="gloo")
+    trainer = unimatch.Trainer(
+        accelerator="cpu", devices=1 if name == "one" else 2, strategy=strategy, global_batch=4, max_steps=4,
+        limit_val_batches=1, val_check_interval=2, check_val_every_n_epoch=None, num_sanity_val_steps=0,
+        callbacks=[Keep(), Guard(Path("."))], plugins=[CheckpointFiles()], logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )
+    data = unimatch.SemiSupervisedDataModule(
+        unimatch.digits(labeled=6, train=38, val=4, size=32), crop=32, batch_size=2, workers=0
+    )
+    trainer.fit(method, data, ckpt_path="step2.ckpt" if name == "resumed" else None)
+
+name = sys.argv[1]
+
+train()
+"""
+
+
+@pytest.mark.slow
+def test_fsdp2_trains_as_one_process_does_and_is_resumed(tmp_path):
+    (tmp_path / "train.py").write_text(SHARDED)
+    for name in ("sharded", "resumed", "one"):
+        done = subprocess.run(
+            [sys.executable, "train.py", name],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    sharded, resumed, one = (
+        torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("sharded", "resumed", "one")
+    )
+    checkpoint = torch.load(tmp_path / "step2.ckpt", weights_only=True)  # whole, as any other
+    assert checkpoint["state_dict"].keys() == one.keys()
+    for key, value in one.items():
+        assert checkpoint["state_dict"][key].shape == value.shape
+        torch.testing.assert_close(sharded[key], value, rtol=1e-5, atol=1e-6, msg=key)
+        assert torch.equal(resumed[key], sharded[key]), key

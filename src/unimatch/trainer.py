@@ -50,7 +50,8 @@ class Trainer(lightning.Trainer):
         """As Lightning's; the data module says how many images a part has."""
         if self.global_batch is not None:
             self._accumulate(self.global_batch, (datamodule or train_dataloaders).batch_size)
-        super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)
+        options = {} if weights_only is None else {"weights_only": weights_only}  # Lightning 2.5 has no such argument
+        super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, **options)
 
     def _accumulate(self, global_batch: int, batch_size: int) -> None:
         """Set how many parts each process carries out.

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from unimatch.disk import replace_file, training_goes_on
 from unimatch.errors import ConfigError, NumericalError
 from unimatch.methods.base import Method
+from unimatch.methods.sharding import whole
 
 log = logging.getLogger("unimatch")
 
@@ -88,7 +89,7 @@ class Guard(lightning.Callback):
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if trainer.scaler is not None or not gradients:
             return  # float16 overflows now and then, and its scaler skips those steps
-        bad = ~get_total_norm(gradients, norm_type=2.0).isfinite()
+        bad = ~whole(get_total_norm(gradients, norm_type=2.0)).isfinite()
         if self.on_nan == "stop":
             self.bad = bad if self.bad is None else self.bad | bad
             return

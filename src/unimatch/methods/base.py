@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from unimatch.errors import ConfigError
 from unimatch.methods.losses import build_criterion
 from unimatch.methods.optim import FACTORS, OPTIMIZERS, build_optimizer, build_schedule, parameter_groups
+from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import Teacher
 from unimatch.metrics import PseudoLabelQuality, Scores
 from unimatch.models.networks import Model, describe_model
@@ -213,6 +214,13 @@ class Method(lightning.LightningModule, ABC):
                 "choose a divisor of trainer.max_epochs, or evaluate every N steps: trainer.val_check_interval=N "
                 "trainer.check_val_every_n_epoch=null"
             )
+
+    def configure_model(self) -> None:
+        """Divide student and teacher alike among the processes, where the strategy is FSDP2."""
+        mesh = self.device_mesh
+        if mesh is not None:
+            for model in (self.student, self.teacher.model):
+                shard(model, mesh["data_parallel"])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser with its two learning rates, and their decay over the whole run.

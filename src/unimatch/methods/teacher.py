@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from unimatch.methods.sharding import local
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -70,5 +72,5 @@ class Teacher(nn.Module, Generic[M]):
 
 
 def tensors(model: nn.Module) -> list[Tensor]:
-    """Parameters, then buffers."""
-    return [*model.parameters(), *model.buffers()]
+    """Parameters, then buffers; of what is divided among processes this one's part."""
+    return [local(tensor) for tensor in (*model.parameters(), *model.buffers())]

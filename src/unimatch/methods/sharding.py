@@ -1,0 +1,36 @@
+"""FSDP2: parameters, gradients and the optimiser's moments divided among the processes (``trainer=fsdp``)."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+
+def shard(model: nn.Module, mesh: Any) -> None:
+    """Divide a model: each transformer block of its encoder is gathered by itself when it is used, then the rest.
+
+    What was gathered is given up after each pass, the last one too: the teacher, which has no backward pass, and the
+    optimizer step work on the parts.
+
+    Args:
+        model: with an ``encoder``.
+        mesh: of one dimension, the processes.
+    """
+    if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
+        return  # Lightning asks again before every stage
+    for parameter in model.parameters():
+        parameter.data = parameter.data.contiguous()  # FSDP2 takes no other layout
+    blocks = getattr(getattr(model.encoder, "body", None), "blocks", ())
+    for module in (*blocks, *model.children()):
+        fully_shard(module, mesh=mesh, reshard_after_forward=True)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's part of a tensor that is divided; any other tensor itself."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that is divided, gathered; any other tensor itself."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
