@@ -6,7 +6,7 @@ import torch
 
 from unimatch import ConfigError, SemiSupervisedDataModule, digits
 from unimatch.augment.batched import augment, mirrored
-from unimatch.augment.strong import CHANGES, Change, gray_mean
+from unimatch.augment.strong import CHANGES, Change, StrongAugmentation, gray_mean
 from unimatch.augment.views import to_tensor
 
 NOTHING = ((), (1.0, 1.0, 1.0, 0.0), False, 0.0)
@@ -130,3 +130,11 @@ def test_the_devices_views_do_not_depend_on_the_workers():
 def test_another_place_is_refused():
     with pytest.raises(ConfigError, match=r"datamodule\.augment=gpu: workers or device"):
         SemiSupervisedDataModule(digits(labeled=4, train=8, val=2, size=32), crop=16, augment="gpu")
+
+
+def test_each_date_of_a_pair_has_its_own_draws():
+    images = torch.stack([to_tensor(smooth_image(seed)) for seed in range(4)])
+    rng = np.random.default_rng(0)
+    packed = torch.tensor([StrongAugmentation().draw(rng).packed() for _ in range(4)])
+    pairs = augment(images.view(2, 2, *images.shape[1:]), packed.view(2, 2, -1), 2.0)
+    assert torch.equal(pairs.flatten(0, 1), augment(images, packed, 2.0))

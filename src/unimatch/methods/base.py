@@ -231,8 +231,10 @@ class Method(lightning.LightningModule, ABC):
         total = self.trainer.estimated_stepping_batches
         if total == float("inf") or total < 1:
             raise ConfigError("the length of training is not set: give trainer.max_epochs or trainer.max_steps")
-        # Lightning cannot clip gradients that a fused optimiser has yet to unscale from float16; FSDP2 has no fused SGD.
-        optimizer = self.build_optimizer(factor=self.learning_rate_factor(), fused=self.trainer.scaler is None and self.device_mesh is None)
+        # Lightning cannot clip gradients that a fused optimiser has yet to unscale; FSDP2 has no fused SGD.
+        optimizer = self.build_optimizer(
+            factor=self.learning_rate_factor(), fused=self.trainer.scaler is None and self.device_mesh is None
+        )
         scheduler = build_schedule(self.schedule, optimizer, int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
