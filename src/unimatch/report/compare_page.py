@@ -38,7 +38,7 @@ def compare_page(groups: Sequence[Group], header: Sequence[str], rows: Sequence[
     return page(
         title,
         tag("h1", title),
-        section("Scores", table(["runs", *header], named, caption=caption, class_="words")),
+        section("Scores", table(["runs", *header], named, caption=caption)),
         section("Curves", tag("p", note), tag("div", charts(groups), class_="charts")),
         section("Classes", class_table(groups)) if any(run.classes for group in groups for run in group.runs) else None,
         section("Reports", tag("ul", (tag("li", link(run, folder)) for group in groups for run in group.runs))),
