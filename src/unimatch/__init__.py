@@ -11,30 +11,48 @@ from unimatch._version import __version__
 
 if TYPE_CHECKING:
     from unimatch.data import (
+        ClassificationDataModule,
         SegmentationData,
         SemiSupervisedDataModule,
         ade20k,
         camvid,
         change_demo,
         change_folder,
+        cifar10,
         cityscapes,
         coco,
         digits,
+        digits_classification,
         folder,
+        image_folder,
+        imagenet,
         levir,
         pascal,
+        stl10,
+        svhn,
         whu,
     )
     from unimatch.errors import ConfigError, DataError, UnimatchError, WeightsError
-    from unimatch.inference import Inference, Prediction, Predictor
+    from unimatch.inference import Classifier, Inference, Prediction, Predictor
     from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2
-    from unimatch.models import ChangeModel, SegmentationModel, build_encoder, load_model, load_official
-    from unimatch.tasks import ChangeDetection, Segmentation
+    from unimatch.models import (
+        ChangeModel,
+        ClassificationModel,
+        SegmentationModel,
+        build_encoder,
+        load_model,
+        load_official,
+    )
+    from unimatch.tasks import ChangeDetection, Classification, Segmentation
     from unimatch.trainer import Trainer
 
 __all__ = [
     "ChangeDetection",
     "ChangeModel",
+    "Classification",
+    "ClassificationDataModule",
+    "ClassificationModel",
+    "Classifier",
     "ConfigError",
     "DataError",
     "FixMatch",
@@ -58,14 +76,20 @@ __all__ = [
     "camvid",
     "change_demo",
     "change_folder",
+    "cifar10",
     "cityscapes",
     "coco",
     "digits",
+    "digits_classification",
     "folder",
+    "image_folder",
+    "imagenet",
     "levir",
     "load_model",
     "load_official",
     "pascal",
+    "stl10",
+    "svhn",
     "whu",
 ]
 

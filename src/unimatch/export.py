@@ -39,6 +39,8 @@ def export(config: DictConfig) -> Agreement | None:
     if config.precision not in PRECISIONS:
         raise ConfigError(f"precision={config.precision}: must be one of {', '.join(PRECISIONS)}")
     model, facts = load_with_facts(Path(config.checkpoint).expanduser(), config.model)
+    if model.task == "classification":
+        raise ConfigError(f"checkpoint={config.checkpoint}: only models that give masks can be exported")
     images = sample_images(config.images, facts.dates) if config.verify else []
     path.parent.mkdir(parents=True, exist_ok=True)
     EXPORTERS[format_name](path, model, facts, config.precision)

@@ -17,6 +17,9 @@ ImageArray = NDArray[np.uint8]
 MaskArray = NDArray[np.uint8]
 """(H, W) class ids, 255 where there is none."""
 
+LabelArray = NDArray[np.uint8] | NDArray[np.int64]
+"""A mask, or the class of an image as a whole: an array of shape ()."""
+
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 

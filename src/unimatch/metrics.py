@@ -91,7 +91,7 @@ class PseudoLabelQuality(Metric):
     def update(self, label: Tensor, confident: Tensor, valid: Tensor, truth: Tensor) -> None:
         """Count one batch; all four are (B, H, W). Nothing leaves the device."""
         columns = self.num_classes + 1
-        known = valid & (truth < self.num_classes)  # UNKNOWN_TRUTH is above every class id
+        known = valid & (truth >= 0) & (truth < self.num_classes)  # what stands for an unknown truth is no class id
         cell = truth * columns + torch.where(confident, label, self.num_classes)
         cell = torch.where(known, cell, self.num_classes * columns)  # one cell more for all that does not count
         flat = torch.zeros(self.num_classes * columns + 1, dtype=torch.int64, device=label.device)

@@ -1,8 +1,12 @@
-"""``python -m unimatch.predict``: masks, overlays and more of any images."""
+"""``python -m unimatch.predict``: masks, overlays and more of any images; classes, if the model is a classifier."""
 
+import csv
+import io
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +16,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from unimatch.command import command
-from unimatch.errors import ConfigError
-from unimatch.images import read_mask
+from unimatch.errors import ConfigError, DataError
+from unimatch.images import ImageArray, read_mask
 from unimatch.inference.facts import inference_with
 from unimatch.inference.inputs import Photo, find_photos
 from unimatch.inference.outputs import KINDS, Writer, atomic, save_text
@@ -43,6 +47,8 @@ def predict(config: DictConfig) -> int:
         if config[key] is not None and config[key] < 1:
             raise ConfigError(f"{key}={config[key]}: must be at least 1")
     Image.MAX_IMAGE_PIXELS = PIXEL_LIMIT // 2  # it refuses twice this
+    if task_in(Path(config.checkpoint).expanduser()) == "classification":
+        return predict_classes(config)
     predictor = Predictor(config.checkpoint, model=config.model, device=config.device, precision=config.precision)
     if config.threshold is not None and predictor.facts.dates > 1:
         raise ConfigError(f"threshold={config.threshold}: 255 means changed in labels, so no pixel can be left open")
@@ -88,6 +94,64 @@ def predict(config: DictConfig) -> int:
     if config.threshold is not None:
         print(write_list(output, writer, predicted))
     return failed
+
+
+def task_in(path: Path) -> str:
+    """The task of the model in a checkpoint; other files hold models of segmentation."""
+    if path.suffix in (".onnx", ".safetensors"):
+        return "segmentation"
+    from unimatch.models.checkpoint import read_checkpoint  # exported models run without PyTorch
+
+    return str(read_checkpoint(path)["unimatch_model"].get("task", "segmentation"))
+
+
+def predict_classes(config: DictConfig) -> int:
+    """Write ``classes.csv``: each image's file, its class and the confidence, in the order of the files' names.
+
+    Where the confidence is below ``threshold``, the class is left empty. Settings of masks and windows have no effect.
+
+    Returns:
+        The number of images that failed.
+    """
+    from unimatch.inference.classifier import Classifier
+
+    count, photos = find_photos(config.input, 1)
+    classifier = Classifier(config.checkpoint, model=config.model, device=config.device)
+    batch_size = config.batch_size or (8 if classifier.device.type == "cpu" else 64)
+    bar = tqdm(total=count or None, desc="images", unit="image", disable=None)
+    rows, failed = [["image", "class", "confidence"]], 0
+    with ThreadPoolExecutor(config.threads) as readers:
+        while chunk := list(islice(photos, batch_size)):
+            images: list[ImageArray] = []
+            places: list[Photo] = []
+            for photo, image in zip(chunk, readers.map(load, chunk), strict=True):
+                if isinstance(image, DataError):
+                    failed += 1
+                    bar.write(f"unimatch: {photo.name}: {image}", file=sys.stderr)
+                else:
+                    images.append(image)
+                    places.append(photo)
+            for photo, found in zip(places, classifier(images), strict=True):
+                sure = config.threshold is None or found.confidence >= config.threshold
+                name = str(photo.path) if photo.is_file else photo.name
+                rows.append([name, found.name if sure else "", f"{found.confidence:.4f}"])
+            bar.update(len(chunk))
+    bar.close()
+    output = Path(config.output).expanduser()
+    output.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    atomic(output / "classes.csv", save_text, text.getvalue())
+    print(f"{len(rows) - 1} images classified, {failed} failed: {output / 'classes.csv'}")
+    return failed
+
+
+def load(photo: Photo) -> ImageArray | DataError:
+    """An image, or why it cannot be read."""
+    try:
+        return photo.load()
+    except DataError as error:
+        return error
 
 
 def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:

@@ -20,6 +20,9 @@ IGNORE_INDEX = 255
 UNKNOWN_TRUTH = IGNORE_INDEX
 """The value of ``UnlabeledBatch["truth"]`` where an unlabelled image has no mask."""
 
+NO_CLASS = -1
+"""What stands for the class of an image that has none, in classification: every id from 0 up may be a class there."""
+
 
 class LabeledBatch(TypedDict):
     """Labelled images and their labels."""

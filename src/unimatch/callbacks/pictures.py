@@ -65,6 +65,8 @@ def draw_predictions(
 ) -> None:
     """One row per image: the image or both dates, the truth, each model's prediction; and a legend of the classes.
 
+    Of images that have a class as a whole, the classes' names stand above.
+
     Args:
         task: how images are predicted.
         models: in eval mode, by name.
@@ -83,18 +85,22 @@ def draw_predictions(
     for row, index in zip(axes, indices, strict=True):
         image, mask = source.image(index), source.mask(index)
         cells = [("image", image)] if dates == 1 else [(f"date {i + 1}", date) for i, date in enumerate(image)]
-        if mask is not None:
-            cells.append(("truth", colorize(mask, info.palette)))
-            seen.update(np.unique(mask).tolist())
+        labels = {} if mask is None else {"truth": mask}
         for name, model in models.items():
             device = next(model.parameters()).device
             scores = task.predict(model, normalize(to_tensor(image)[None].to(device)))
-            prediction = scores.argmax(1)[0].cpu().numpy().astype(np.uint8)
-            seen.update(np.unique(prediction).tolist())
-            cells.append((name, colorize(prediction, info.palette)))
+            labels[name] = scores.argmax(1)[0].cpu().numpy()
+        if index != indices[0]:
+            cells = [("", picture) for _, picture in cells]
+        for name, label in labels.items():
+            if label.ndim == 0:
+                cells.append((f"{name}: {info.classes[int(label)]}", image))
+            else:
+                seen.update(np.unique(label).tolist())
+                cells.append((name if index == indices[0] else "", colorize(label.astype(np.uint8), info.palette)))
         for axis, (title, picture) in zip(row, cells, strict=False):
             axis.imshow(picture, interpolation="nearest")
-            axis.set_title(title if index == indices[0] else "", fontsize=10)
+            axis.set_title(title, fontsize=10)
         for axis in row:
             axis.axis("off")
     handles = [
@@ -105,7 +111,8 @@ def draw_predictions(
         )
         for i in sorted(seen - {IGNORE_INDEX})
     ]
-    figure.legend(handles=handles[:40], loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+    if handles:
+        figure.legend(handles=handles[:40], loc="outside lower center", ncols=6, fontsize=8, frameon=False)
     figure.savefig(path)
 
 

@@ -70,7 +70,7 @@ class Tracking(lightning.Callback):
         rows = []
         for index in ((2 * i + 1) * len(source) // (2 * count) for i in range(count)):  # spread evenly
             image, truth = source.image(index), source.mask(index)
-            masks = [] if truth is None else [truth]
+            masks = [] if truth is None else [truth.astype(np.uint8, copy=False)]
             masks += [predict(model, method.task, image) for model in (method.student, method.teacher.model)]
             rows.append(np.hstack([shrunk(cell) for cell in (image, *(overlay(image, mask, info) for mask in masks))]))
         width = max(row.shape[1] for row in rows)

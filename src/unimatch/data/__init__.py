@@ -2,14 +2,18 @@
 
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.change_demo import change_demo
+from unimatch.data.class_datamodule import ClassificationDataModule
+from unimatch.data.class_layouts import cifar10, image_folder, imagenet, stl10, svhn
 from unimatch.data.datamodule import SemiSupervisedDataModule
 from unimatch.data.digits import digits
+from unimatch.data.digits_classification import digits_classification
 from unimatch.data.files import FilePair, FilePairs
 from unimatch.data.layouts import ade20k, camvid, cityscapes, coco, folder, pascal
 from unimatch.data.pairs import change_folder, levir, whu
 from unimatch.data.sources import FileSource, SegmentationData, Source
 
 __all__ = [
+    "ClassificationDataModule",
     "DatasetInfo",
     "FilePair",
     "FilePairs",
@@ -21,11 +25,17 @@ __all__ = [
     "camvid",
     "change_demo",
     "change_folder",
+    "cifar10",
     "cityscapes",
     "coco",
     "digits",
+    "digits_classification",
     "folder",
+    "image_folder",
+    "imagenet",
     "levir",
     "pascal",
+    "stl10",
+    "svhn",
     "whu",
 ]

@@ -254,3 +254,39 @@ DIGITS = DatasetInfo(
     license="CC BY 4.0",
     citation="Alpaydin, Kaynak: Optical Recognition of Handwritten Digits, UCI Machine Learning Repository 1998",
 )
+
+CIFAR10 = DatasetInfo(
+    name="cifar10",
+    classes=names("airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"),
+    palette=distinct_colors(10),
+    url="https://www.cs.toronto.edu/~kriz/cifar.html",
+    license="not stated",
+    citation="Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009",
+)
+
+STL10 = DatasetInfo(
+    name="stl10",
+    classes=names("airplane, bird, car, cat, deer, dog, horse, monkey, ship, truck"),
+    palette=distinct_colors(10),
+    url="https://cs.stanford.edu/~acoates/stl10/",
+    license="that of ImageNet: non-commercial research and education",
+    citation="Coates, Lee, Ng: An Analysis of Single Layer Networks in Unsupervised Feature Learning, AISTATS 2011",
+)
+
+SVHN = DatasetInfo(
+    name="svhn",
+    classes=names("0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+    palette=distinct_colors(10),
+    url="http://ufldl.stanford.edu/housenumbers/",
+    license="non-commercial use",
+    citation="Netzer et al.: Reading Digits in Natural Images with Unsupervised Feature Learning, NIPS workshop 2011",
+)
+
+DIGITS_CLASSIFICATION = DatasetInfo(
+    name="digits_classification",
+    classes=DIGITS.classes[1:],
+    palette=distinct_colors(10),
+    url=DIGITS.url,
+    license=DIGITS.license,
+    citation=DIGITS.citation,
+)

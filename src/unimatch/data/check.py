@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,6 +169,7 @@ def read(context: tuple[Source, IndexMasks | None], index: int) -> Reading:
     source, ids = context
     image_faults, faults = list[tuple[str, str]](), list[tuple[str, str]]()
     image, stored = None, None
+    mask: Any = None
     try:
         image = source.image(index)
     except DataError as error:

@@ -26,6 +26,7 @@ from unimatch.data.loading import (
     Stream,
     TrainSampler,
     UnlabeledDataset,
+    Views,
     keep_list,
 )
 from unimatch.data.sources import SegmentationData, Source
@@ -119,10 +120,10 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         self.strong = strong or StrongAugmentation()
         on_device = augment == "device"
         limits = (float(scale[0]), float(scale[1]))
-        self.labeled_view = LabeledView(
+        self.labeled_view: Views = LabeledView(
             self.crop, limits, flip, strong=self.strong if labeled_strong else None, cutmix=cutmix, on_device=on_device
         )
-        self.unlabeled_views = UnlabeledViews(
+        self.unlabeled_views: Any = UnlabeledViews(
             self.crop, limits, flip, strong=self.strong, cutmix=cutmix, on_device=on_device
         )
         self.bad_images = BadImages(data.unlabeled)

@@ -5,7 +5,7 @@ set needs no state, and each sample's views are drawn from (seed, stream, epoch,
 unlabelled loader have streams of their own: methods that differ in one see the same of the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import ceil
 from typing import Any, Literal
 
@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
-from unimatch.augment.views import LabeledView, UnlabeledViews, to_tensor
+from unimatch.augment.views import to_tensor
 from unimatch.data.sources import Source
 from unimatch.errors import DataError
-from unimatch.images import ImageArray, MaskArray
+from unimatch.images import ImageArray, LabelArray
 
 SampleKey = tuple[int, int]
 """(epoch, position in the epoch's list)."""
@@ -29,6 +29,9 @@ REPLACEMENTS = 8
 """Images that are tried in the place of one that cannot be read; then the data set as a whole is at fault."""
 
 Stream = Literal["labeled", "unlabeled", "partner"]
+
+Views = Callable[[np.random.Generator, ImageArray, Any], dict[str, Tensor]]
+"""From an image and what :meth:`Source.mask` gives of it to a sample."""
 
 
 class TrainSampler(DistributedSampler):
@@ -113,7 +116,7 @@ def sample_rng(seed: int, stream: Stream, key: SampleKey) -> np.random.Generator
 class LabeledDataset(Dataset[dict[str, Tensor]]):
     """Labelled images, each as one view. Positions beyond the list start it again."""
 
-    def __init__(self, source: Source, view: LabeledView, seed: int) -> None:
+    def __init__(self, source: Source, view: Views, seed: int) -> None:
         self.source, self.view, self.seed = source, view, seed
 
     def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
@@ -140,7 +143,7 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
     def __init__(
         self,
         source: Source,
-        views: UnlabeledViews,
+        views: Views,
         seed: int,
         stream: Stream = "unlabeled",
         *,
@@ -172,13 +175,13 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
             rng = np.random.default_rng((self.seed, STREAMS[self.stream], *key, 2, len(bad)))
             index = int(rng.integers(len(self.source)))
 
-    def _truth(self, index: int, image: ImageArray) -> MaskArray | None:
+    def _truth(self, index: int, image: ImageArray) -> LabelArray | None:
         """The mask that pseudo labels are measured against; a bad one is no reason to stop training."""
         try:
             mask = self.source.mask(index)
         except DataError:
             return None
-        return mask if mask is not None and mask.shape == image.shape[-3:-1] else None
+        return mask if mask is not None and mask.shape in (image.shape[-3:-1], ()) else None
 
 
 class EvaluationDataset(Dataset[dict[str, Tensor]]):

@@ -10,7 +10,7 @@ from unimatch.data.catalog import DatasetInfo
 from unimatch.data.files import FilePair, FilePairs, lies_within, outside
 from unimatch.data.masks import mask_reader
 from unimatch.errors import DataError
-from unimatch.images import ImageArray, MaskArray, read_image
+from unimatch.images import ImageArray, LabelArray, read_image
 
 OnBadImage = Literal["error", "skip"]
 
@@ -28,8 +28,11 @@ class Source(Protocol):
         """(H, W, 3) uint8 RGB, or (2, H, W, 3), the two dates of a pair."""
         ...
 
-    def mask(self, index: int) -> MaskArray | None:
-        """(H, W) uint8 class ids with 255 for ignored pixels; None where the image has no mask."""
+    def mask(self, index: int) -> LabelArray | None:
+        """(H, W) uint8 class ids with 255 for ignored pixels; None where the image has no mask.
+
+        Where the image as a whole has a class, an int64 array of shape () with that.
+        """
         ...
 
 
@@ -72,7 +75,7 @@ class FileSource:
         """The files of an image: one, or as many as there are dates."""
         return [Path(self.pairs.image(index))]
 
-    def mask(self, index: int) -> MaskArray | None:
+    def mask(self, index: int) -> LabelArray | None:
         """See :func:`mask_reader`."""
         path = self.mask_path(index)
         return None if path is None else self._read_mask(path)

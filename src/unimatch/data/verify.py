@@ -125,7 +125,7 @@ def fault_of_pair(source: Source, index: int) -> str | None:
         return str(error)
     if mask is None:
         return f"{source.name(index)}: has no mask"
-    if mask.shape == image.shape[-3:-1]:
+    if mask.shape in (image.shape[-3:-1], ()):  # a class for each pixel, or for the image
         return None
     name = source.pairs.mask(index) if isinstance(source, FileSource) else source.name(index)
     height, width = image.shape[-3:-1]

@@ -1,7 +1,21 @@
-"""Trained weights -> masks. Nothing imported here needs PyTorch until a checkpoint is opened."""
+"""Trained weights -> masks, or classes. Nothing imported here needs PyTorch until a checkpoint is opened."""
+
+from typing import TYPE_CHECKING, Any
 
 from unimatch.inference.facts import ModelFacts
 from unimatch.inference.predictor import Prediction, Predictor
 from unimatch.inference.rule import Inference
 
-__all__ = ["Inference", "ModelFacts", "Prediction", "Predictor"]
+if TYPE_CHECKING:
+    from unimatch.inference.classifier import Classifier
+
+__all__ = ["Classifier", "Inference", "ModelFacts", "Prediction", "Predictor"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs PyTorch on first use."""
+    if name == "Classifier":
+        from unimatch.inference.classifier import Classifier
+
+        return Classifier
+    raise AttributeError(f"module 'unimatch.inference' has no attribute {name!r}")

@@ -87,6 +87,8 @@ class Predictor:
             from unimatch.inference.torch_engine import TorchEngine
 
             network, self.facts = load_with_facts(path, model)
+            if network.task == "classification":
+                raise ConfigError(f"{path}: this model gives classes of images and no masks; use unimatch.Classifier")
             self.engine = TorchEngine(network.to(choose_device(device)), precision)
         self.inference = inference or with_limit(self.facts.inference)
         self.batch_size = self.engine.batch_size

@@ -136,11 +136,16 @@ class Method(lightning.LightningModule, ABC):
         self.learning_rate, self.decoder_multiplier = learning_rate, decoder_multiplier
         self.optimizer, self.schedule = optimizer, schedule
         self.weight_decay, self.decay_norms, self.layer_decay = weight_decay, decay_norms, layer_decay
-        self.criterion = build_criterion(criterion, ohem_threshold=ohem_threshold, ohem_min_kept=ohem_min_kept)
         self.freeze_batch_statistics = freeze_batch_statistics
         self.reference_batch = reference_batch
         self.seed = seed
         self.task = task or task_of(model)
+        self.criterion = build_criterion(
+            criterion,
+            ohem_threshold=ohem_threshold,
+            ohem_min_kept=ohem_min_kept,
+            ignore_index=self.task.ignore_index,
+        )
         self.student_metric = self.task.metric(model.num_classes)
         self.teacher_metric = self.task.metric(model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)

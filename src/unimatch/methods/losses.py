@@ -17,31 +17,41 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 """(B, C, *) logits and (B, *) targets -> a scalar."""
 
 
-def build_criterion(name: str, *, ohem_threshold: float, ohem_min_kept: int) -> Criterion:
-    """The loss of the labelled images by its name, ``ce`` or ``ohem``.
+def build_criterion(
+    name: str, *, ohem_threshold: float, ohem_min_kept: int, ignore_index: int = IGNORE_INDEX
+) -> Criterion:
+    """The loss of the labelled images by its name, ``ce`` or ``ohem``; the target ``ignore_index`` does not count.
 
     Raises:
         ConfigError: another name.
     """
     if name == "ce":
-        return cross_entropy
+        return partial(cross_entropy, ignore_index=ignore_index)
     if name == "ohem":
-        return partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept)
+        return partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept, ignore_index=ignore_index)
     raise ConfigError(f"method.criterion={name}: must be one of ce, ohem")
 
 
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Mean cross-entropy over the pixels that are not ignored; 0, not NaN, where all are.
 
     Args:
         logits: (B, C, *) of any float type; computed in float32.
-        target: (B, *) int64 class ids and :data:`IGNORE_INDEX`.
+        target: (B, *) int64 class ids and ``ignore_index``.
+        ignore_index: does not count.
     """
-    total = cross_entropy_per_pixel(logits, target, IGNORE_INDEX).sum()
-    return total / (target != IGNORE_INDEX).sum().clamp(min=1)
+    total = cross_entropy_per_pixel(logits, target, ignore_index).sum()
+    return total / (target != ignore_index).sum().clamp(min=1)
 
 
-def ohem_cross_entropy(logits: Tensor, target: Tensor, *, threshold: float = 0.7, min_kept: int = 200_000) -> Tensor:
+def ohem_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    threshold: float = 0.7,
+    min_kept: int = 200_000,
+    ignore_index: int = IGNORE_INDEX,
+) -> Tensor:
     """Mean cross-entropy over the hard pixels: online hard example mining.
 
     Kept are the pixels whose true class has at most the probability ``threshold``, or, where these are fewer, the
@@ -52,14 +62,15 @@ def ohem_cross_entropy(logits: Tensor, target: Tensor, *, threshold: float = 0.7
 
     Args:
         logits: (B, C, *) of any float type; computed in float32.
-        target: (B, *) int64 class ids and :data:`IGNORE_INDEX`.
+        target: (B, *) int64 class ids and ``ignore_index``.
         threshold: probability of the true class above which a pixel is easy.
         min_kept: pixels, of the whole batch.
+        ignore_index: does not count.
     """
-    valid = target != IGNORE_INDEX
+    valid = target != ignore_index
     if min_kept == 0 or target.numel() < min_kept:
-        return cross_entropy(logits, target)
-    loss = cross_entropy_per_pixel(logits, target, IGNORE_INDEX)  # (B, *)
+        return cross_entropy(logits, target, ignore_index=ignore_index)
+    loss = cross_entropy_per_pixel(logits, target, ignore_index)  # (B, *)
     # An ignored pixel has loss 0 and so probability 1: the easiest.
     probability = torch.where(valid, (-loss.detach()).exp(), 1.0)
     limit = probability.flatten().kthvalue(min_kept).values.clamp(min=threshold)

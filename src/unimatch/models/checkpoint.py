@@ -151,7 +151,9 @@ def checked(description: Any) -> dict[str, Any]:
         description.get("weights") is not None
         or "checkpoint_path" in options  # timm would read that file
         or any(isinstance(n, int) and n > LARGEST for n in numbers)
-        or any(n > LARGEST_OPTION for n in numbers_in(options))
+        or any(
+            n > LARGEST_OPTION for n in numbers_in([options, description.get("image_size"), description.get("resize")])
+        )
     ):
         raise WeightsError(f"the checkpoint describes a model that is not built from a file: {description}")
     return description

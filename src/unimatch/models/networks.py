@@ -1,7 +1,7 @@
 """An encoder and what turns its features into logits, as one model; one class per task."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from unimatch.errors import ConfigError
+from unimatch.grid import nearest_multiple
 from unimatch.models.dpt import DPTDecoder, size_of, upsample
 from unimatch.models.encoders import Encoder, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
+from unimatch.models.pooled import build_pooled_encoder
 from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
 
 
@@ -42,6 +44,8 @@ class Model(nn.Module, ABC):
     """The name of the task it is for, in :data:`unimatch.tasks.TASKS`."""
     dates: ClassVar[int] = 1
     """Images that are one sample; where they are several, there is an axis for them: (B, dates, 3, H, W)."""
+    build_encoder: ClassVar[Callable[..., Encoder]] = staticmethod(build_encoder)
+    """What builds the encoder from the arguments of :func:`unimatch.models.build_encoder`."""
     encoder: Encoder
     features: int
     """Channels of the classifier's input."""
@@ -69,7 +73,7 @@ class Model(nn.Module, ABC):
         self.num_classes = num_classes
         self.options = dict(options or {})
         self.freeze, self.lora = freeze, lora
-        self.encoder = build_encoder(encoder, weights, position_embedding=position_embedding, options=options)
+        self.encoder = self.build_encoder(encoder, weights, position_embedding=position_embedding, options=options)
         if gradient_checkpointing:
             self.encoder.checkpoint_gradients()
         if freeze:
@@ -83,6 +87,7 @@ class Model(nn.Module, ABC):
         encoder = self.encoder
         levels = getattr(encoder, "levels", None)
         blocks = f"blocks {', '.join(map(str, levels))}" if levels and len(set(encoder.strides)) == 1 else "four stages"
+        blocks = blocks if len(encoder.widths) > 1 else "pooled"
         return (
             f"encoder {self.name}: {blocks}, widths {list(encoder.widths)}, strides {list(encoder.strides)}"
             + (
@@ -127,7 +132,7 @@ class Model(nn.Module, ABC):
         return self
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> four feature levels (B, D_l, h_l, w_l).
+        """(B, 3, H, W) -> four feature levels (B, D_l, h_l, w_l), in classification one of (B, D, 1, 1).
 
         Raises:
             ValueError: H or W is no multiple of :attr:`size_multiple`.
@@ -235,7 +240,52 @@ class ChangeModel(SegmentationModel):
         return [(pair[:, 0] - pair[:, 1]).abs() for pair in pairs]
 
 
-MODELS: dict[str, type[Model]] = {"segmentation": SegmentationModel, "change": ChangeModel}
+class ClassificationModel(Model):
+    """(B, 3, H, W) normalised floats -> (B, C) logits: an encoder, pooling and a linear classifier.
+
+    Complementary Dropout acts on the pooled feature.
+
+    Args:
+        encoder: ``wrn_28_2``, ``wrn_37_2`` (STL-10's), a preset's name or any timm model's
+            (:func:`unimatch.models.pooled.build_pooled_encoder`).
+        num_classes: number of classes C.
+        image_size: side of the images it is trained on, pixels, rounded to the nearest multiple of the encoder's;
+            others are cut in the middle.
+        resize: length to which an image's short side is resized before; None for none.
+        **options: see :class:`unimatch.models.networks.Model`.
+
+    >>> import torch
+    >>> ClassificationModel("wrn_28_2", num_classes=10)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
+    """
+
+    task = "classification"
+    build_encoder = staticmethod(build_pooled_encoder)
+
+    def __init__(
+        self, encoder: str, num_classes: int, *, image_size: int = 32, resize: int | None = None, **options: Any
+    ) -> None:
+        if image_size < 1 or (resize is not None and resize < 1):
+            raise ConfigError(f"model.image_size={image_size}, resize={resize}: must be at least 1")
+        super().__init__(encoder, num_classes, **options)
+        self.image_size, self.resize = nearest_multiple(image_size, self.encoder.size_multiple), resize
+        self.features = self.encoder.widths[-1]
+        self.classifier = nn.Linear(self.features, num_classes)
+        nn.init.xavier_normal_(self.classifier.weight)
+        nn.init.zeros_(self.classifier.bias)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def description(self) -> dict[str, object]:
+        """See :meth:`Model.description`."""
+        return {**super().description(), "image_size": self.image_size, "resize": self.resize}
+
+    def decode(self, levels: Sequence[Tensor], *, classifier_mask: Tensor | None = None) -> Tensor:
+        """The pooled feature (B, D, 1, 1) -> (B, C) logits; ``classifier_mask`` (B, D, 1, 1) drops channels of it."""
+        feature = levels[0] if classifier_mask is None else levels[0] * classifier_mask
+        return self.classifier(feature.flatten(1))
+
+
+MODELS: dict[str, type[Model]] = {model.task: model for model in (SegmentationModel, ChangeModel, ClassificationModel)}
 """The model of each task, by the task's name: how a checkpoint's description becomes a model again."""
 
 

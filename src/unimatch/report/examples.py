@@ -130,7 +130,7 @@ def validation_rows(
         if index in rows:  # fewer than three images
             continue
         image, mask = source.image(index), source.mask(index)
-        masks = {"truth": mask} if mask is not None else {}
+        masks = {} if mask is None else {"truth": mask.astype(np.uint8, copy=False)}
         masks.update({name: predict(model, task, image) for name, model in models.items()})
         present = sorted({int(i) for array in masks.values() for i in np.unique(array)} - {IGNORE_INDEX})
         rows[index] = {

@@ -5,9 +5,10 @@ from unimatch.metrics import Absent
 from unimatch.models.networks import Model
 from unimatch.tasks.base import PixelTask, Task
 from unimatch.tasks.change import ChangeDetection
+from unimatch.tasks.classification import Classification
 from unimatch.tasks.segmentation import Segmentation
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation, ChangeDetection)}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation, ChangeDetection, Classification)}
 """By name, which the model of a task (:data:`unimatch.models.networks.MODELS`) has too."""
 
 
@@ -16,4 +17,4 @@ def task_of(model: Model, inference: Inference | None = None, *, absent: Absent 
     return TASKS[model.task](inference, absent=absent)
 
 
-__all__ = ["TASKS", "ChangeDetection", "PixelTask", "Segmentation", "Task", "task_of"]
+__all__ = ["TASKS", "ChangeDetection", "Classification", "PixelTask", "Segmentation", "Task", "task_of"]

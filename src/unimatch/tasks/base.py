@@ -11,6 +11,7 @@ from unimatch.inference.rule import Inference
 from unimatch.inference.torch_engine import TorchEngine
 from unimatch.metrics import Absent, Scores, confusion_metric
 from unimatch.models.networks import Model
+from unimatch.types import IGNORE_INDEX
 
 
 class Task(ABC):
@@ -25,6 +26,9 @@ class Task(ABC):
     name: ClassVar[str]
     scores_type: ClassVar[type[Scores]]
     """What :meth:`scores` returns; its ``headline`` is the task's."""
+
+    ignore_index: ClassVar[int] = IGNORE_INDEX
+    """The label that no loss counts."""
 
     def __init__(self, inference: Inference | None = None, *, absent: Absent = "exclude") -> None:
         self.inference, self.absent = inference or Inference(), absent

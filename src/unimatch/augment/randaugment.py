@@ -1,0 +1,86 @@
+"""Strong views for classification: random changes of colour and shape, then a grey square.
+
+The changes and their ranges are those of FixMatch, arXiv 2001.07685, appendix D, table 12, carried out by Pillow; all
+random numbers come from the generator that is passed in.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageOps
+
+from unimatch.errors import ConfigError
+
+GREY = (127, 127, 127)
+"""What comes into view where an image is moved."""
+
+
+def moved(image: Image.Image, xx: float, xy: float, x0: float, yx: float, yy: float, y0: float) -> Image.Image:
+    """Each pixel (x, y) from (xx x + xy y + x0, yx x + yy y + y0)."""
+    return image.transform(
+        image.size, Image.Transform.AFFINE, (xx, xy, x0, yx, yy, y0), Image.Resampling.BILINEAR, fillcolor=GREY
+    )
+
+
+CHANGES: dict[str, tuple[float, float, Callable[[Image.Image, float], Image.Image]]] = {
+    "identity": (0, 0, lambda image, _: image),
+    "autocontrast": (0, 0, lambda image, _: ImageOps.autocontrast(image)),
+    "equalize": (0, 0, lambda image, _: ImageOps.equalize(image)),
+    "brightness": (0.05, 0.95, lambda image, factor: ImageEnhance.Brightness(image).enhance(factor)),
+    "color": (0.05, 0.95, lambda image, factor: ImageEnhance.Color(image).enhance(factor)),
+    "contrast": (0.05, 0.95, lambda image, factor: ImageEnhance.Contrast(image).enhance(factor)),
+    "sharpness": (0.05, 0.95, lambda image, factor: ImageEnhance.Sharpness(image).enhance(factor)),
+    "posterize": (4, 8, lambda image, bits: ImageOps.posterize(image, int(bits))),
+    "solarize": (0, 256, lambda image, threshold: ImageOps.solarize(image, int(threshold))),
+    "rotate": (-30, 30, lambda image, degrees: image.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=GREY)),
+    "shear_x": (-0.3, 0.3, lambda image, slope: moved(image, 1, slope, 0, 0, 1, 0)),
+    "shear_y": (-0.3, 0.3, lambda image, slope: moved(image, 1, 0, 0, slope, 1, 0)),
+    "translate_x": (-0.3, 0.3, lambda image, share: moved(image, 1, 0, share * image.width, 0, 1, 0)),
+    "translate_y": (-0.3, 0.3, lambda image, share: moved(image, 1, 0, 0, 0, 1, share * image.height)),
+}
+"""By name: the lowest and the highest strength, drawn uniformly, and the change."""
+
+
+@dataclass(frozen=True)
+class RandAugment:
+    """``count`` random changes of an (H, W, 3) uint8 image, then a grey square at a random place.
+
+    Args:
+        count: changes, drawn with repetition.
+        changes: some of :data:`CHANGES`, by name; None for all.
+        cutout: the square's side is drawn from U(0, cutout), as a share of the image's short side; 0 for none.
+
+    >>> image = np.zeros((8, 8, 3), np.uint8)
+    >>> RandAugment()(np.random.default_rng(0), image).shape
+    (8, 8, 3)
+    """
+
+    count: int = 2
+    changes: Sequence[str] | None = None
+    cutout: float = 0.5
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.changes or () if name not in CHANGES]
+        if unknown or (self.changes is not None and not self.changes):
+            raise ConfigError(f"strong.changes={list(self.changes or ())}: choose from {', '.join(CHANGES)}")
+        if self.count < 0 or not 0 <= self.cutout <= 1:
+            raise ConfigError(f"strong.count={self.count}, cutout={self.cutout}: at least 0, and a share, are needed")
+
+    def __call__(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A changed copy of the image."""
+        names = tuple(CHANGES if self.changes is None else self.changes)
+        picture = Image.fromarray(image)
+        for which in rng.integers(len(names), size=self.count):
+            lowest, highest, change = CHANGES[names[which]]
+            picture = change(picture, float(rng.uniform(lowest, highest)))
+        return self._cut_out(rng, np.array(picture))
+
+    def _cut_out(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Grey where the square is; its centre is uniform over the image, at whose border it is cut."""
+        height, width = image.shape[:2]
+        side = int(rng.uniform(0, self.cutout) * min(height, width))
+        top, left = int(rng.integers(height)) - side // 2, int(rng.integers(width)) - side // 2
+        image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = GREY
+        return image

@@ -1,0 +1,50 @@
+"""Reads pickles of plain arrays, as CIFAR's batches are, and refuses all others.
+
+Unpickling can run any code. This calls nothing but numpy's array and its type, whatever the file says.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unimatch.errors import DataError
+
+RECONSTRUCT = np.zeros(0).__reduce__()[0]
+ALLOWED = {
+    ("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): RECONSTRUCT,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+"""What numpy's pickles of arrays name."""
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Finds what :data:`ALLOWED` lists, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What a pickle names by module and name.
+
+        Raises:
+            UnpicklingError: it is anything but an array.
+        """
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"refused, it holds more than arrays and plain values: {module}.{name}")
+        return ALLOWED[module, name]
+
+
+def read_array_pickle(path: Path) -> Any:
+    """What a pickle of arrays, lists, dicts, numbers and texts holds; texts of Python 2 become ``str``.
+
+    Raises:
+        DataError: the file cannot be read, or holds anything else.
+    """
+    try:
+        with path.open("rb") as file:
+            return ArrayUnpickler(file, encoding="latin1").load()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except Exception as error:  # pickle raises many kinds for what is no pickle
+        raise DataError(f"{path}: cannot be read as a pickle of arrays ({error})") from error

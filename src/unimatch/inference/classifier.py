@@ -1,0 +1,87 @@
+"""Classes of images, in Python: ``Classifier("best.ckpt")(image).name``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unimatch.augment.views import to_tensor
+from unimatch.data.datamodule import normalize
+from unimatch.errors import ConfigError
+from unimatch.images import ImageArray
+from unimatch.inference.loading import choose_device, load_with_facts
+from unimatch.inference.predictor import to_array
+from unimatch.models.networks import ClassificationModel
+from unimatch.tasks.classification import middle
+
+
+@dataclass(frozen=True)
+class ClassPrediction:
+    """What is predicted for one image."""
+
+    label: int
+    """The most probable class's id."""
+    name: str
+    """And its name."""
+    confidence: float
+    """And its probability."""
+    scores: NDArray[np.float32]
+    """(C,) probabilities of all classes."""
+
+
+class Classifier:
+    """A trained classification model, ready to predict.
+
+    Args:
+        path: a checkpoint.
+        model: the teacher, or the student.
+        device: ``auto`` (the GPU where there is one), ``cpu``, ``cuda``, ...
+
+    Raises:
+        ConfigError: a setting that cannot be, or a model that gives masks.
+        WeightsError: the file cannot be read, or is none of ours.
+    """
+
+    def __init__(
+        self, path: str | Path, *, model: Literal["teacher", "student"] = "teacher", device: str = "auto"
+    ) -> None:
+        network, facts = load_with_facts(Path(path).expanduser(), model)
+        if not isinstance(network, ClassificationModel):
+            raise ConfigError(f"{path}: this model gives masks and no classes of images; use unimatch.Predictor")
+        self.device = choose_device(device)
+        self.model = network.to(self.device)
+        self.classes = facts.classes
+        """Names in the order of their ids."""
+
+    @torch.no_grad()
+    def __call__(self, images: Any) -> Any:
+        """Predict one image or several, as they are: images of different sizes may come together.
+
+        Args:
+            images: an (H, W, 3) RGB or (H, W) grey uint8 array, a PIL image, a (3, H, W) uint8 tensor, or a path; or a
+                sequence of these.
+
+        Returns:
+            A :class:`ClassPrediction`, or a list of them for several images.
+
+        Raises:
+            DataError: not an image.
+        """
+        single = not isinstance(images, (list, tuple))
+        arrays = [to_array(image) for image in ([images] if single else images)]
+        predictions = self.predict_batch(arrays) if arrays else []
+        return predictions[0] if single else predictions
+
+    def predict_batch(self, images: Sequence[ImageArray]) -> list[ClassPrediction]:
+        """Predict (H, W, 3) uint8 images all at once."""
+        size, resize = self.model.image_size, self.model.resize
+        views = [middle(normalize(to_tensor(image)[None].to(self.device)), size, resize) for image in images]
+        probability = self.model(torch.cat(views)).softmax(1).cpu().numpy()  # (B, C)
+        return [
+            ClassPrediction(int(row.argmax()), self.classes[int(row.argmax())], float(row.max()), row)
+            for row in probability
+        ]

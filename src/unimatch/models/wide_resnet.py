@@ -1,0 +1,133 @@
+"""Wide ResNets, the encoders of published semi-supervised classification.
+
+Source: Zagoruyko and Komodakis: Wide Residual Networks, arXiv 1605.07146; their semi-supervised settings (leaky ReLU of
+slope 0.1, BatchNorm with momentum 0.001 and eps 0.001, weights drawn for the fan-out): Oliver et al., arXiv 1804.09170,
+and the public repositories google-research/fixmatch and TorchSSL/TorchSSL on github.com.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from unimatch.errors import ConfigError
+from unimatch.models.encoders import Encoder
+
+
+class WideBlock(nn.Module):
+    """BatchNorm, leaky ReLU and 3 x 3 convolution, twice; the sum with the input, or with a 1 x 1 convolution of it.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        stride: of the first convolution.
+        momentum: of BatchNorm.
+        activate_input: whether what is added is the input after the first BatchNorm and ReLU.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int, momentum: float, activate_input: bool) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = batch_norm(inputs, momentum), batch_norm(outputs, momentum)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+        self.activate = nn.LeakyReLU(0.1)
+        self.activate_input = activate_input
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, ceil(H / stride), ceil(W / stride))."""
+        active = self.activate(self.norm1(x))
+        residual = self.conv2(self.activate(self.norm2(self.conv1(active))))
+        return residual + self.shortcut(active if self.activate_input else x)
+
+
+class WideResNet(Encoder):
+    """One feature level: the last group's, averaged over the image. (B, 3, H, W) -> [(B, D, 1, 1)].
+
+    ``wrn_28_2`` (1.5M parameters) has three groups of four blocks. ``wrn_37_2`` (5.9M), STL-10's, has a fourth group,
+    twice as wide, and halves the image at the first. Where a group widens, its shortcut takes the activated input; in
+    ``wrn_28_2`` at the first group alone.
+
+    Args:
+        groups: of blocks, each of twice the channels of the one before and half its size.
+        width: ``k``: the first group has ``16 k`` channels.
+        blocks: of each group.
+        first_stride: of the first group.
+        bn_momentum: of BatchNorm's running statistics. The published 0.001 is for hundreds of thousands of steps; short
+            runs want 0.1.
+    """
+
+    size_multiple = 1
+
+    def __init__(
+        self, *, groups: int = 3, width: int = 2, blocks: int = 4, first_stride: int = 1, bn_momentum: float = 0.001
+    ) -> None:
+        super().__init__()
+        channels = [16, *(16 * width * 2**group for group in range(groups))]
+        self.stem = nn.Conv2d(3, channels[0], 3, padding=1, bias=False)
+        self.groups = nn.ModuleList()
+        for group in range(groups):
+            members = [
+                WideBlock(
+                    channels[group] if block == 0 else channels[group + 1],
+                    channels[group + 1],
+                    stride=1 if block > 0 else first_stride if group == 0 else 2,
+                    momentum=bn_momentum,
+                    activate_input=block == 0 and (group == 0 or groups > 3),
+                )
+                for block in range(blocks)
+            ]
+            self.groups.append(nn.Sequential(*members))
+        self.norm = batch_norm(channels[-1], bn_momentum)
+        self.activate = nn.LeakyReLU(0.1)
+        self.widths = (channels[-1],)
+        self.strides = (first_stride * 2 ** (groups - 1),)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, a=0.01, mode="fan_out", nonlinearity="leaky_relu")
+
+    @property
+    def body(self) -> nn.Module:
+        """Itself."""
+        return self
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> [(B, D, 1, 1)]."""
+        x = self.stem(images)
+        for group in self.groups:
+            x = group(x)
+        return [self.activate(self.norm(x)).mean(dim=(2, 3), keepdim=True)]
+
+    def layer_numbers(self) -> dict[str, int]:
+        """0 for the stem, then group by group; the last BatchNorm counts with the last group."""
+        last = len(self.groups)
+        return {
+            name: int(name.split(".")[1]) + 1 if name.startswith("groups.") else last if name.startswith("norm.") else 0
+            for name, _ in self.named_parameters()
+        }
+
+
+WIDE_RESNETS: dict[str, dict[str, int]] = {
+    "wrn_10_1": {"width": 1, "blocks": 1},
+    "wrn_28_2": {},
+    "wrn_28_8": {"width": 8},
+    "wrn_37_2": {"groups": 4, "first_stride": 2},
+}
+"""By name: the published ones and a small one, with what differs from :class:`WideResNet`'s own settings."""
+
+
+def wide_resnet(name: str, options: Mapping[str, Any] | None = None) -> WideResNet:
+    """A Wide ResNet by its name.
+
+    Raises:
+        ConfigError: an option that it does not take.
+    """
+    try:
+        return WideResNet(**{**WIDE_RESNETS[name], **(options or {})})
+    except TypeError as error:
+        raise ConfigError(f"encoder.options: {name} does not take them ({error})") from error
+
+
+def batch_norm(channels: int, momentum: float) -> nn.BatchNorm2d:
+    """With the eps of the published settings."""
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=momentum)
