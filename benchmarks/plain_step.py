@@ -61,7 +61,7 @@ class PlainStep:
     """The same training as a method's, on copies of its weights."""
 
     def __init__(self, method: Method, clock: Clock) -> None:
-        self.method, self.clock = method, clock
+        self.clock, self.tau, self.decay = clock, getattr(method, "tau", 0.0), method.teacher.decay
         self.student, self.teacher = PlainModel(method.student), PlainModel(method.teacher.model).eval()
         encoder, decoder = self.student.model.encoder, self.student.model.decoder
         rate = method.learning_rate
@@ -86,7 +86,7 @@ class PlainStep:
         with self.clock("optimiser"):
             self.optimizer.step()
         with self.clock("teacher update"), torch.no_grad():
-            decay = min(1 - 1 / (iteration + 1), self.method.teacher.decay)
+            decay = min(1 - 1 / (iteration + 1), self.decay)
             for mine, theirs in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
                 mine.copy_(mine * decay + theirs.detach() * (1 - decay))
             for mine, theirs in zip(self.teacher.buffers(), self.student.buffers(), strict=True):
@@ -179,15 +179,15 @@ class PlainStep:
     def labeled(self, logits: Tensor, batch: Any) -> Tensor:
         """Cross-entropy of the labelled images."""
         with self.clock("losses"):
-            return F.cross_entropy(logits, batch["labeled"]["mask"], ignore_index=255)
+            return F.cross_entropy(logits, batch["labeled"]["label"], ignore_index=255)
 
     def consistency(self, logits: Tensor, q: Tensor, c: Tensor, valid: Tensor) -> Tensor:
         """Cross-entropy against confident pseudo labels."""
         with self.clock("losses"):
             loss = F.cross_entropy(logits, q, reduction="none")
-            return (loss * ((c >= self.method.tau) & valid)).sum() / valid.sum().item()
+            return (loss * ((c >= self.tau) & valid)).sum() / valid.sum().item()
 
     def ratio(self, c: Tensor, batch: Any) -> Tensor:
         """The share of confident pixels."""
         valid = batch["unlabeled"]["valid"]
-        return ((c >= self.method.tau) & valid).sum() / valid.sum()
+        return ((c >= self.tau) & valid).sum() / valid.sum()

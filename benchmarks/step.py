@@ -100,7 +100,7 @@ def make_batch(options: argparse.Namespace, device: torch.device, images: int) -
     boxes = [torch.tensor([draw_box(rng, crop, probability=1.0) for _ in range(images)]) for _ in range(2)]
     unlabeled = {"weak": pictures(), "strong1": pictures(), "strong2": pictures(), "valid": valid}
     unlabeled |= {"box1": boxes[0], "box2": boxes[1], "truth": mask, "index": torch.arange(images)}
-    batch = {"labeled": {"image": pictures(), "mask": mask, "index": torch.arange(images)}, "unlabeled": unlabeled}
+    batch = {"labeled": {"image": pictures(), "label": mask, "index": torch.arange(images)}, "unlabeled": unlabeled}
     return {name: {key: value.to(device) for key, value in part.items()} for name, part in batch.items()}
 
 

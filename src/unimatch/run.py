@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from unimatch.callbacks import CheckpointFiles, Pictures, Progress, Record, Report, RunFacts, Tracking, Watch
+from unimatch.callbacks import CheckpointFiles, Pictures, Plan, Progress, Record, Report, RunFacts, Tracking, Watch
 from unimatch.command import command
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable
@@ -61,6 +61,8 @@ def train(config: DictConfig) -> float:
             datamodule.crop,
             model.size_multiple,
         )
+    if config.plan:
+        return print_plan(config, method, datamodule)
     choices: dict[str, Any] = hydra_config.runtime.choices
     facts = RunFacts(
         method=choices["method"],
@@ -72,7 +74,7 @@ def train(config: DictConfig) -> float:
         unlabeled=len(data.unlabeled) if method.uses_unlabeled else 0,
         split=None if config.dataset.get("split") is None else str(config.dataset.split),
         experiment=choices.get("experiment"),
-        config={key: value for key, value in plain(config).items() if not key.startswith("resume")},
+        config={key: value for key, value in plain(config).items() if not key.startswith(("resume", "plan"))},
     )
     trainer: lightning.Trainer = build(
         config.trainer,
@@ -113,6 +115,20 @@ def train(config: DictConfig) -> float:
     if trainer.is_global_zero:
         print(report(run_dir, method.task.scores_type))
     return max(evaluation.teacher.main for evaluation in method.evaluations)
+
+
+def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDataModule) -> float:
+    """Take a few steps on the training's own device and batches, and print what all of it will take."""
+    plan = Plan(config.plan_memory)
+    options = {"num_sanity_val_steps": 0, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer: lightning.Trainer = build(
+        config.trainer, logger=False, callbacks=[plan], enable_checkpointing=False, **options
+    )
+    with lost_workers_explained():
+        trainer.fit(method, datamodule)
+    if trainer.is_global_zero:
+        print(plan.report)
+    return 0.0
 
 
 @contextmanager

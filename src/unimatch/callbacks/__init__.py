@@ -3,6 +3,7 @@
 from unimatch.callbacks.checkpoints import CheckpointFiles, Checkpoints
 from unimatch.callbacks.guard import Guard
 from unimatch.callbacks.pictures import Pictures
+from unimatch.callbacks.plan import Plan
 from unimatch.callbacks.progress import Progress
 from unimatch.callbacks.record import Record, RunFacts
 from unimatch.callbacks.report import Report
@@ -14,6 +15,7 @@ __all__ = [
     "Checkpoints",
     "Guard",
     "Pictures",
+    "Plan",
     "Progress",
     "Record",
     "Report",

@@ -1,0 +1,208 @@
+"""``plan=true``: what a training will take, from a few steps, instead of the training."""
+
+import contextlib
+import time
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from unimatch.methods.base import Method
+
+GB = 1e9
+HEADROOM = 0.95
+"""The share of a device's memory that is counted on."""
+
+
+class Plan(lightning.Callback):
+    """Takes three steps of one labelled image and three of two, and says what the whole training will take.
+
+    Memory and time grow in a straight line with the batch, which the two sizes give. On a GPU, memory is what PyTorch's
+    allocator gave out, on a CPU the sum of all living tensors, without the libraries' own buffers. Time is that of
+    the third step of each size on this device, without loading, evaluation and communication.
+
+    Args:
+        memory: GB of the device that the training is meant for; None for this one's, if it is a GPU.
+    """
+
+    def __init__(self, memory: float | None = None) -> None:
+        self.memory = memory
+        self.report = ""
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Measure, and end the training before it begins."""
+        assert isinstance(pl_module, Method)
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        batch = next(iter(datamodule.train_dataloader()))
+        batch = batch[0] if isinstance(batch, tuple) else batch
+        batch = trainer.strategy.batch_to_device(datamodule.on_before_batch_transfer(batch, 0))
+        batch = datamodule.on_after_batch_transfer(batch, 0)
+        sizes = {count: measure(trainer, pl_module, part_of(batch, count)) for count in (1, 2)}
+        self.report = self.describe(trainer, pl_module, datamodule.batch_size, sizes)
+        trainer.should_stop = True
+
+    def describe(
+        self, trainer: lightning.Trainer, method: Method, batch_size: int, sizes: dict[int, tuple[float, float, float]]
+    ) -> str:
+        """The report.
+
+        Args:
+            trainer: of the training.
+            method: likewise.
+            batch_size: labelled images of a process's batch.
+            sizes: FLOPs, bytes and seconds by labelled images.
+        """
+
+        def at(images: int, quantity: int) -> float:
+            small, large = sizes[1][quantity], sizes[2][quantity]
+            return small + (images - 1) * max(large - small, 0.0)
+
+        models = sum(p.numel() for p in method.student.parameters())
+        trained = sum(p.numel() for p in method.student.parameters() if p.requires_grad)
+        steps, turns = int(trainer.estimated_stepping_batches), trainer.accumulate_grad_batches
+        hours = steps * turns * at(batch_size, 2) / 3600
+        per_image = max(sizes[2][1] - sizes[1][1], 1.0)
+        capacity = self.memory * GB if self.memory is not None else device_memory(method.device)
+        lines = [
+            f"parameters    {models / 1e6:.1f}M in student and teacher each, {trained / 1e6:.1f}M trained",
+            f"a step        {turns * at(batch_size, 0) / 1e12:.3f} TFLOP a process, {turns} x {batch_size} labelled",
+            f"              {turns * at(batch_size, 2):.3g} s on {method.device}, from steps of 1 and 2 labelled",
+            f"memory        {at(batch_size, 1) / GB:.2f} GB at its highest, {per_image / GB:.2f} GB of it for each "
+            "labelled image and its unlabelled ones",
+            f"training      {steps} steps, {hours:.3g} hours on {trainer.world_size} x {method.device}, without "
+            "loading and evaluation",
+        ]
+        if capacity is not None:
+            fits = int((HEADROOM * capacity - (sizes[1][1] - per_image)) // per_image)
+            size = f"datamodule.batch_size={fits}" if fits >= 1 else "not even datamodule.batch_size=1"
+            lines.append(f"it fits       {size} in {HEADROOM:.0%} of {capacity / GB:.0f} GB")
+        else:
+            lines.append("it fits       plan_memory=GB says which batch fits in a GPU's memory")
+        return "\n".join(lines)
+
+
+def measure(trainer: lightning.Trainer, method: Method, batch: Any) -> tuple[float, float, float]:
+    """FLOPs of a first step, highest bytes of a second, seconds of a third."""
+    optimizer: Any = method.build_optimizer()
+
+    def step() -> None:
+        with trainer.precision_plugin.forward_context():
+            losses = method.losses(batch, method.step_generator(0))
+        optimizer.zero_grad()
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        method.teacher.update(method.student, 1)
+
+    custom = {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_of_shapes,
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_of_shapes,
+    }
+    torch.compiler.set_stance("force_eager")  # compiled code does not say what it counts
+    with FlopCounterMode(display=False, custom_mapping=custom) as counter:
+        step()
+    torch.compiler.set_stance("default")
+    weights = sum(t.numel() * t.element_size() for t in [*method.parameters(), *method.buffers()])
+    with peak_bytes(method, optimizer) as found:
+        step()
+    started = now(method.device)
+    step()
+    seconds = now(method.device) - started
+    for parameter in method.student.parameters():
+        parameter.grad = None
+    return float(counter.get_total_flops()), weights + found[0], seconds
+
+
+@contextlib.contextmanager
+def peak_bytes(method: Method, optimizer: Any) -> Iterator[list[float]]:
+    """The most bytes alive inside, above the weights; a list that holds the number afterwards."""
+    found: list[float] = []
+    if method.device.type == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        weights = sum(t.numel() * t.element_size() for t in [*method.parameters(), *method.buffers()])
+        yield found
+        found.append(torch.cuda.max_memory_allocated() - weights)
+        return
+    state = [value for values in optimizer.state.values() for value in values.values() if isinstance(value, Tensor)]
+    gradients = [parameter.grad for parameter in method.parameters() if parameter.grad is not None]
+    live = LiveBytes([*method.parameters(), *method.buffers()])
+    for tensor in [*state, *gradients]:
+        live.count(tensor)
+    with live:
+        yield found
+    found.append(float(live.peak))
+
+
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of all tensors that operations make, while they live.
+
+    Args:
+        known: tensors that do not count.
+    """
+
+    def __init__(self, known: list[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self.seen = {tensor.untyped_storage()._cdata for tensor in known}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation and count what it has made."""
+        before = {tensor.untyped_storage()._cdata for tensor in args if isinstance(tensor, Tensor)}
+        result = func(*args, **(kwargs or {}))
+        tree_map_only(Tensor, lambda t: None if t.untyped_storage()._cdata in before else self.count(t), result)
+        return result
+
+    def count(self, tensor: Tensor) -> None:
+        """One tensor, until its memory is freed."""
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.seen:
+            self.seen.add(storage._cdata)
+            self.now += storage.nbytes()
+            self.peak = max(self.peak, self.now)
+            weakref.finalize(storage, self.free, storage._cdata, storage.nbytes())
+
+    def free(self, key: int, size: int) -> None:
+        """It is gone."""
+        self.seen.discard(key)
+        self.now -= size
+
+
+def part_of(batch: Any, labeled: int) -> Any:
+    """The first labelled images of a batch and their share of the others, repeated where it has too few."""
+    have = len(batch["labeled"]["index"])
+
+    def cut(tensor: Tensor) -> Tensor:
+        count = labeled * (len(tensor) // have)
+        return torch.cat([tensor] * -(-count // len(tensor)))[:count]
+
+    return {name: {key: cut(value) for key, value in part.items()} for name, part in batch.items()}
+
+
+def device_memory(device: torch.device) -> int | None:
+    """Bytes that a GPU has; None for a CPU."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+
+
+def now(device: torch.device) -> float:
+    """Seconds, once all work is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def sdpa_of_shapes(query: Any, key: Any, value: Any, *arguments: Any, out_shape: Any = None, **options: Any) -> int:
+    """Of the CPU's fused attention, which the counter does not know."""
+    return sdpa_flop_count(query, key, value)  # type: ignore[no-untyped-call]
+
+
+def sdpa_backward_of_shapes(
+    gradient: Any, query: Any, key: Any, value: Any, *arguments: Any, out_shape: Any = None, **options: Any
+) -> int:
+    """The same of its backward pass."""
+    return sdpa_backward_flop_count(gradient, query, key, value)  # type: ignore[no-untyped-call]
