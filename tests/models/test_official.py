@@ -59,7 +59,7 @@ def save(path, student, teacher):
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
     teacher = random_state(1)
-    path = save(tmp_path_factory.mktemp("official") / "best.pth", hollow("small"), teacher)
+    path = save(tmp_path_factory.mktemp("official") / "best.pth", random_state(2), teacher)
     return path, {name.removeprefix("module."): tensor for name, tensor in teacher.items()}
 
 

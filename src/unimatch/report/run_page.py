@@ -99,7 +99,7 @@ def duration(seconds: float | None) -> str:
     """Seconds as people say them.
 
     >>> duration(12.34), duration(986), duration(40000)
-    ('12.3 s', '16 min 26 s', '11 h 7 min')
+    ('12.3 s', '16 min 26 s', '11 h 6 min')
     """
     if seconds is None:
         return "?"
