@@ -29,3 +29,11 @@ class ProcessError(UnimatchError):
 
 class NumericalError(UnimatchError):
     """A loss or gradient is not finite."""
+
+
+def is_of_a_worker(error: BaseException) -> bool:
+    """Whether PyTorch raised this because a process that loads images has died.
+
+    It does so by a signal, wherever the main process is just then: also within a ``try`` that is about files.
+    """
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)

@@ -19,7 +19,7 @@ from unimatch.callbacks import CheckpointFiles, Pictures, Plan, Progress, Record
 from unimatch.command import command
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable
-from unimatch.errors import ProcessError
+from unimatch.errors import ProcessError, is_of_a_worker
 from unimatch.loggers import EventFiles
 from unimatch.methods import Method
 from unimatch.metrics import Scores, scores_table
@@ -141,7 +141,7 @@ def lost_workers_explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if not is_of_a_worker(error):
             raise
         raise ProcessError(
             f"a process that loads images has died ({first_line(error)}). If the system killed it for memory: fewer "

@@ -84,6 +84,20 @@ def test_short_writes_lose_nothing(tmp_path, monkeypatch):
     assert all(torch.equal(loaded["state_dict"][key], value) for key, value in content(1)["state_dict"].items())
 
 
+def test_a_worker_that_dies_while_a_checkpoint_is_written_is_no_fault_of_the_disk(tmp_path, monkeypatch):
+    files, path = CheckpointFiles(), tmp_path / "last.ckpt"
+    files.save_checkpoint(content(1), path)
+
+    def interrupted(*arguments, **options):  # as PyTorch's handler of SIGCHLD does, wherever the program is
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        files.save_checkpoint(content(2), path)
+    assert read_checkpoint(path)["global_step"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
 def test_whichever_operation_fails_a_whole_checkpoint_is_there(error, for_good, tmp_path, caplog):

@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched, requeue
 from unimatch.disk import replace_file
-from unimatch.errors import ConfigError, NumericalError, WeightsError
+from unimatch.errors import ConfigError, NumericalError, WeightsError, is_of_a_worker
 from unimatch.methods.base import Method
 from unimatch.models.checkpoint import damage_of, first_line, read_checkpoint
 
@@ -193,6 +193,8 @@ class CheckpointFiles(TorchCheckpointIO):
         try:
             replace_file(path, lambda file: torch.save(checkpoint, file), previous=previous)
         except (OSError, RuntimeError) as error:  # torch's writer makes a RuntimeError of an OSError
+            if is_of_a_worker(error):
+                raise
             log.warning(
                 "%s of step %d was not written (%s); training goes on",
                 path,
