@@ -15,6 +15,7 @@ from unimatch.methods.optim import build_optimizer, parameter_groups
 from unimatch.methods.teacher import Teacher
 from unimatch.models import PRESETS, SegmentationModel, build_encoder
 from unimatch.models.presets import decoder_widths, token_blocks
+from unimatch.models.wide_resnet import WIDE_RESNETS
 
 TOKENS = {"depth": 4, "embed_dim": 48, "num_heads": 2}
 REDUCED = {
@@ -65,7 +66,7 @@ def images(model, batch=2, seed=0):
 
 def test_every_preset_has_a_configuration_and_the_other_way_round():
     conf = {file.name.removesuffix(".yaml") for file in files("unimatch.conf.encoder").iterdir()}
-    assert {name for name in conf if not name.startswith("__")} == {*PRESETS, "timm"}
+    assert {name for name in conf if not name.startswith("__")} == {*PRESETS, *WIDE_RESNETS, "timm"}
 
 
 @pytest.mark.parametrize("name", PRESETS)
