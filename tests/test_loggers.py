@@ -28,3 +28,15 @@ def test_a_wandb_key_is_found_in_the_environment_and_in_netrc(tmp_path, monkeypa
     assert not loggers.has_wandb_key()
     monkeypatch.setenv("WANDB_API_KEY", "secret")
     assert loggers.has_wandb_key()
+
+
+def test_two_wandb_runs_of_one_process_are_two_runs(tmp_path, monkeypatch):
+    """As the jobs of a sweep are."""
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        _, logger = loggers.wandb(tmp_path / name)
+        logger.log_metrics({"loss": 1.0}, 0)
+        logger.finalize("success")
+        assert len(list(tmp_path.glob(f"{name}/wandb/offline-run-*"))) == 1

@@ -43,6 +43,17 @@ def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
         raise ConfigError("logger=tensorboard needs TensorBoard: pip install 'unimatch[tensorboard]'") from error
 
 
+class WandbRun(WandbLogger):
+    """A run of Weights & Biases that ends with the training: a sweep's next job in this process gets its own."""
+
+    def finalize(self, status: str) -> None:
+        """Upload what is left and end the run; a failed training marks it as failed."""
+        super().finalize(status)
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=0 if status == "success" else 1)
+            self._experiment = None
+
+
 def wandb(
     run_dir: Path,
     *,
@@ -66,7 +77,7 @@ def wandb(
     identity = run_dir / "wandb_id"  # of all parts of a run that is resumed
     if getattr(rank_zero_only, "rank", 0) == 0 and not (resumed and identity.is_file()):
         identity.write_text(uuid4().hex[:8])
-    wandb_logger = WandbLogger(
+    wandb_logger = WandbRun(
         name=name or run_dir.name,
         save_dir=run_dir,
         offline=offline,
