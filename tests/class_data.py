@@ -87,3 +87,14 @@ def make_image_folder(
         image = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
         Image.fromarray(image).save(root / "unlabeled" / "some" / f"{i}.jpg")
     return root
+
+
+def classes_of(source) -> list[int | None]:
+    """The class of each image."""
+    masks = (source.mask(i) for i in range(len(source)))
+    return [None if mask is None else int(mask) for mask in masks]
+
+
+def names_of(source) -> list[str]:
+    """The name of each image."""
+    return [source.name(i) for i in range(len(source))]

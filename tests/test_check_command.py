@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support import make_camvid
+from class_data import make_image_folder
+from support import make_camvid, make_change
 from unimatch.check import main
 from unimatch.data.check import FAULTS, WARNINGS
 
@@ -78,6 +79,28 @@ def test_warnings_alone_have_status_0(tmp_path, monkeypatch, capsys):
     assert "note: labelled: class never labelled" in shown
     assert "    tree\n" in shown
     assert "and 1 more" in shown
+
+
+def test_pairs_and_folders_of_classes_are_checked(tmp_path, monkeypatch, capsys):
+    root = make_change(tmp_path / "pairs", [f"{i}.png" for i in range(6)])
+    settings = ["dataset=change_folder", f"dataset.root={root}", "workers=0", f"out={tmp_path}/out"]
+    assert run_check(monkeypatch, *settings) == 0
+    shown = capsys.readouterr().out
+    assert "24 x 20 (5)" in shown
+    assert f"{100 * 64 / 480:.2f} %" in shown  # of the pixels are changed
+    (root / "B" / "4.png").unlink()
+    assert run_check(monkeypatch, *settings) == 1
+    assert f"{root}/B/4.png: no such file; it is the second date of" in capsys.readouterr().out
+    animals = make_image_folder(tmp_path / "animals")
+    settings = ["dataset=image_folder", f"dataset.root={animals}", "dataset.val_per_class=1", "workers=0"]
+    settings += [f"out={tmp_path}/classes", "dataset.labeled_per_class=1"]
+    assert run_check(monkeypatch, *settings) == 0
+    shown = capsys.readouterr().out
+    assert "image_folder: no faults" in shown
+    assert "labelled images, share" in shown
+    facts = json.loads((tmp_path / "classes" / "check.json").read_text())
+    assert facts["parts"]["labelled"]["images_of_class"] == {"ant": 1, "bee": 1}
+    assert Image.open(tmp_path / "classes" / "contact_sheet.png").width > 1000
 
 
 @pytest.mark.parametrize(

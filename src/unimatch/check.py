@@ -44,18 +44,7 @@ def check_dataset(config: DictConfig) -> None:
 
 def table(report: Report) -> str:
     """The parts, the classes and the findings, for reading."""
-    lines = [f"{'part':<12}{'images':>9}{'masks':>9}  ignored  width x height"]
-    for part in report.parts:
-        sizes = [f"{width} x {height} ({number})" for (height, width), number in part.shapes.most_common(3)]
-        more = f" and {len(part.shapes) - 3} more" if len(part.shapes) > 3 else ""
-        lines.append(f"{part.name:<12}{part.images:>9}{part.masks:>9}{ignored(part):>9}  {', '.join(sizes)}{more}")
-    masked = [part for part in report.parts if part.masks and part.name != "unlabelled"]
-    width = max(len(name) for name in [*report.info.classes, "class"])
-    lines += ["", f"{'class':<{width}}" + "".join(f"{part.name + ' masks, pixels':>26}" for part in masked)]
-    for i, name in enumerate(report.info.classes):
-        cells = [f"{part.showing[i]:>17}{share(part.pixels[i], part):>9}" for part in masked]
-        lines.append(f"{name:<{width}}" + "".join(cells))
-    lines.append("")
+    lines = [*part_lines(report), "", *class_lines(report), ""]
     for finding in report.findings:
         meaning = {**FAULTS, **WARNINGS}[finding.kind]
         lines.append(
@@ -71,13 +60,37 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def ignored(part: Part) -> str:
+def part_lines(report: Report) -> list[str]:
+    """A line for each part: how many images, and of which sizes."""
+    title = f"{'labels':>9}" if report.one_class else f"{'masks':>9}  ignored"
+    lines = [f"{'part':<12}{'images':>9}{title}  width x height"]
+    for part in report.parts:
+        sizes = [f"{width} x {height} ({number})" for (height, width), number in part.shapes.most_common(3)]
+        more = f" and {len(part.shapes) - 3} more" if len(part.shapes) > 3 else ""
+        ignored = "" if report.one_class else f"{ignored_share(part):>9}"
+        lines.append(f"{part.name:<12}{part.images:>9}{part.masks:>9}{ignored}  {', '.join(sizes)}{more}")
+    return lines
+
+
+def class_lines(report: Report) -> list[str]:
+    """A line for each class: where it is shown, and how often."""
+    shown = "images, share" if report.one_class else "masks, pixels"
+    labeled = [part for part in report.parts if part.masks and part.name != "unlabelled"]
+    width = max(len(name) for name in [*report.info.classes, "class"])
+    lines = [f"{'class':<{width}}" + "".join(f"{f'{part.name} {shown}':>26}" for part in labeled)]
+    for i, name in enumerate(report.info.classes):
+        cells = [f"{part.showing[i]:>17}{share(part.pixels[i], part):>9}" for part in labeled]
+        lines.append(f"{name:<{width}}" + "".join(cells))
+    return lines
+
+
+def ignored_share(part: Part) -> str:
     """The share of a part's pixels that do not count."""
     return share(part.pixels[IGNORE_INDEX], part) if part.masks else "-"
 
 
 def share(pixels: int, part: Part) -> str:
-    """Of the pixels of a part's masks, in percent."""
+    """Of the pixels of a part's masks, or of its images, in percent."""
     return f"{100 * pixels / max(1, part.pixels.sum()):.2f} %"
 
 
@@ -87,21 +100,29 @@ def facts(report: Report) -> dict[str, Any]:
         "unimatch": __version__,
         "dataset": report.info.name,
         "wrong": report.wrong,
-        "parts": {
-            part.name: {
-                "images": part.images,
-                "masks": part.masks,
-                "sizes": [[width, height, number] for (height, width), number in part.shapes.most_common()],
-                "stored_ids": {str(i): part.stored[i] for i in sorted(part.stored)},
-                "masks_showing": dict(zip(report.info.classes, part.showing.tolist(), strict=False)),
-                "pixels": dict(zip(report.info.classes, part.pixels.tolist(), strict=False)),
-                "pixels_ignored": int(part.pixels[IGNORE_INDEX]),
-            }
-            for part in report.parts
-        },
+        "parts": {part.name: part_facts(part, report) for part in report.parts},
         "findings": [
             {"kind": f.kind, "wrong": f.wrong, "part": f.part, "texts": list(f.texts)} for f in report.findings
         ],
+    }
+
+
+def part_facts(part: Part, report: Report) -> dict[str, Any]:
+    """What was counted in one part."""
+    found: dict[str, Any] = {
+        "images": part.images,
+        "sizes": [[width, height, number] for (height, width), number in part.shapes.most_common()],
+    }
+    showing = dict(zip(report.info.classes, part.showing.tolist(), strict=False))
+    if report.one_class:
+        return {**found, "images_of_class": showing}
+    return {
+        **found,
+        "masks": part.masks,
+        "stored_ids": {str(i): part.stored[i] for i in sorted(part.stored)},
+        "masks_showing": showing,
+        "pixels": dict(zip(report.info.classes, part.pixels.tolist(), strict=False)),
+        "pixels_ignored": int(part.pixels[IGNORE_INDEX]),
     }
 
 

@@ -145,6 +145,8 @@ def choose_per_class(
     for number, name in enumerate(classes):
         members = order[labels[order] == number]
         if not 1 <= count <= len(members):
-            raise ConfigError(f"{key}={count}: must be at least 1, and the class {name} has {len(members)} images")
+            raise ConfigError(
+                f"{key}={count}: must be at least 1, and the class {name} has {len(members)} images; choose fewer"
+            )
         chosen += members[:count].tolist()
     return sorted(chosen), sorted(set(range(len(labels))) - set(chosen))

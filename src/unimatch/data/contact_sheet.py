@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources import SegmentationData, Source
 from unimatch.errors import DataError
-from unimatch.images import ImageArray, MaskArray, colorize, latest
+from unimatch.images import ImageArray, MaskArray, colorize
 from unimatch.types import IGNORE_INDEX
 
 COLUMNS = 6
@@ -40,14 +40,15 @@ def draw_contact_sheet(data: SegmentationData, path: Path, faulty: Mapping[str, 
         for index in choose_images(len(source), ROWS[part] * COLUMNS, faulty.get(part, ()))
     ]
     rows = max(1, -(-len(cells) // COLUMNS))
-    figure = Figure(figsize=(2.4 * COLUMNS, 2.3 * rows + 1.5), layout="constrained", dpi=110)
+    drawn = [draw_image(source, index, data.info) for _, source, index, _ in cells]
+    tallest = max((picture.shape[0] / picture.shape[1] for picture, _ in drawn), default=1.0)
+    size = (2.4 * COLUMNS, (2.3 * min(tallest, 1) + 0.2) * rows + 1.2)
+    figure = Figure(figsize=size, layout="constrained", dpi=110)
     axes = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    seen = set[int]()
-    for axis, (part, source, index, bad) in zip(axes, cells, strict=False):
-        picture, ids = draw_image(source, index, data.info)
-        seen |= ids
+    seen = set[int]().union(*(ids for _, ids in drawn))
+    for axis, (part, source, index, bad), (picture, _) in zip(axes, cells, drawn, strict=False):
         axis.imshow(picture)
-        title = f"{part} {Path(source.name(index)).name}"
+        title = f"{part} {class_name(source, index, data.info)}{Path(source.name(index)).name}"
         axis.set_title(
             title if len(title) <= 38 else f"{title[:18]}...{title[-17:]}",
             fontsize=6.5,
@@ -76,25 +77,44 @@ def choose_images(total: int, count: int, faulty: Sequence[int]) -> list[int]:
     return list(dict.fromkeys(chosen + [(2 * i + 1) * total // (2 * number) for i in range(number)]))
 
 
-def draw_image(source: Source, index: int, info: DatasetInfo) -> tuple[ImageArray, set[int]]:
-    """One image under its mask, made small, and the ids in the mask; a grey square where it cannot be read."""
+def class_name(source: Source, index: int, info: DatasetInfo) -> str:
+    """The class of an image as a whole and what stands before the next word; nothing where there is none."""
     try:
-        image = latest(source.image(index))
+        label = source.mask(index)
+    except DataError:
+        return ""
+    return "" if label is None or label.ndim else f"{info.classes[int(label)]}: "
+
+
+def draw_image(source: Source, index: int, info: DatasetInfo) -> tuple[ImageArray, set[int]]:
+    """One image under its mask, made small, and the ids in the mask; a grey square where it cannot be read.
+
+    Of a pair of dates the first stands left of the second, which is under the mask.
+    """
+    try:
+        image = source.image(index)
     except DataError:
         return np.full((SIDE, SIDE, 3), 128, np.uint8), set()
     try:
         mask = source.mask(index)
     except DataError:
         mask = None
+    dates = [shrink(date) for date in image.reshape(-1, *image.shape[-3:])]
+    ids = set[int]()
+    if mask is not None and mask.ndim == 2:
+        height, width = dates[-1].shape[:2]
+        # A mask of another size is stretched over its image, so that the fault can be seen.
+        stretched = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+        dates[-1], ids = overlay(dates[-1], stretched, info), set(np.unique(stretched).tolist()) - {IGNORE_INDEX}
+    return np.concatenate(dates, axis=1), ids
+
+
+def shrink(image: ImageArray) -> ImageArray:
+    """An image with a longer side of :data:`SIDE`."""
     factor = SIDE / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
-    small = cv2.resize(image, size, interpolation=interpolation).astype(np.uint8)
-    if mask is None:
-        return small, set()
-    # A mask of another size is stretched over its image, so that the fault can be seen.
-    stretched = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
-    return overlay(small, stretched, info), set(np.unique(stretched).tolist()) - {IGNORE_INDEX}
+    return cv2.resize(image, size, interpolation=interpolation).astype(np.uint8)
 
 
 def overlay(image: ImageArray, mask: MaskArray, info: DatasetInfo) -> ImageArray:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from unimatch.data.catalog import DIGITS_CLASSIFICATION
-from unimatch.data.class_layouts import Pool, choose_images
+from unimatch.data.class_selection import Pool, choose_images
 from unimatch.data.class_sources import ClassArrays
 from unimatch.data.digits import digit_part
 from unimatch.data.sources import SegmentationData
@@ -23,7 +23,7 @@ def digits_classification(
 
     Args:
         size: height and width in pixels, at least 8.
-        labeled_per_class: see :func:`unimatch.data.class_layouts.choose_images`, as for the arguments that follow.
+        labeled_per_class: see :func:`unimatch.data.class_selection.choose_images`, as for the arguments that follow.
         split_seed: likewise.
         val_per_class: likewise.
         unlabeled: likewise.

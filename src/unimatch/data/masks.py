@@ -72,12 +72,16 @@ class IndexMasks:
         known = f"the {self.count} classes {self.first}-{self.count - 1 + self.first}"
         remedy = f"correct the mask, name more classes, or mark such pixels {IGNORE_INDEX}"
         if self.info.ids is not None:
-            names = {**dict(enumerate(self.info.classes)), IGNORE_INDEX: "no class"}
-            known = ", ".join(f"{stored} ({names[i]})" for stored, i in sorted(self.info.ids.items()))
+            known = self.meanings()
             remedy = "correct the mask, or for a folder of your own name them in dataset.ids"
         elif unknown.tolist() == [self.count] and not self.first:
             remedy += " (does the mask count classes from 1? dataset.reduce_zero_label=true)"
         return f"{listing([f'id {value}' for value in unknown], counts)} outside {known}; {remedy}"
+
+    def meanings(self) -> str:
+        """What the stored values of ``dataset.ids`` mean, such as ``0 (unchanged), 255 (changed)``."""
+        names = {**dict(enumerate(self.info.classes)), IGNORE_INDEX: "no class"}
+        return ", ".join(f"{stored} ({names[i]})" for stored, i in sorted((self.info.ids or {}).items()))
 
 
 class ColorMasks:

@@ -10,14 +10,16 @@ from PIL import Image
 from unimatch import camvid, digits, folder
 from unimatch.data import parallel
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.check import FAULTS, WARNINGS, check, counts_of, encoding_faults, fingerprint
+from unimatch.data.check import FAULTS, WARNINGS, check
+from unimatch.data.check.contents import fingerprint
+from unimatch.data.check.masks import counts_of, encoding_faults
 from unimatch.data.contact_sheet import draw_contact_sheet, draw_image
 from unimatch.data.files import FilePair, missing_files_allowed
 from unimatch.data.sources import FileSource
 from unimatch.data.splits import read_list
 from unimatch.errors import DataError
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 
 
 @pytest.fixture
@@ -259,9 +261,13 @@ def test_the_same_pixels_in_training_and_validation_are_named(root, copy, part, 
     assert text == f"{root}/{copy}{suffix}: the pixels of the validation image {original}"
 
 
-def test_images_that_differ_in_one_pixel_are_not_the_same(root):
-    pixels = np.asarray(Image.open(root / "val" / "images" / "v2.png")).copy()
+def test_images_that_differ_in_one_pixel_are_not_the_same(root, write_pair):
+    names = root / "val" / "images" / "v2.png", root / "val" / "masks" / "v2.png"
+    write_pair(*names, size=(60, 20))
+    pixels = np.asarray(Image.open(names[0])).copy()
+    before = fingerprint(pixels)
     pixels[1, 1, 1] ^= 1  # in a row that the fingerprint leaves out
+    assert fingerprint(pixels) == before
     Image.fromarray(pixels).save(root / "unlabeled" / "u1.png")
     assert found(root, None) == {}
 
