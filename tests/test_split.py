@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from support import make_camvid
-from unimatch import camvid, folder
+from class_data import make_image_folder, names_of
+from support import make_camvid, make_change
+from unimatch import camvid, change_folder, folder, image_folder
 from unimatch.split import main
 
 
@@ -118,7 +119,8 @@ def test_scenes_stay_whole(tmp_path, monkeypatch):
         (["root={root}", "labeled=2", "masks=annotations"], "annotations: no such folder"),
         (["root={root}/nowhere", "labeled=2"], "no such folder"),
         (["root={root}", "labeled=2", "group=x"], "group=x: not found in images/scene0/00.png"),
-        (["dataset=digits", "labeled=2"], "not made of files"),
+        (["dataset=digits", "labeled=2"], "not made of files; dataset.labeled=N splits it"),
+        (["dataset=digits_classification", "labeled=2"], "not made of files; dataset.labeled_per_class=N splits it"),
         (["root={root}", "labled=2"], "did you mean labeled?"),
         (["root={root}", "labeled=2", "workers=-1"], "workers=-1"),
     ],
@@ -166,3 +168,68 @@ def test_names_a_list_cannot_hold_are_named(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run_split(monkeypatch, f"root={root}", "labeled=2", "workers=0")
     assert "a\tb.png: a list cannot hold a name with a tab" in capsys.readouterr().err
+
+
+NAMES = [f"t{i}.png" for i in range(12)]
+
+
+def parts(data):
+    sources = (data.labeled, data.unlabeled, data.val, data.test or ())
+    return [{source.name(i).rpartition("/")[2] for i in range(len(source))} for source in sources]
+
+
+@pytest.mark.parametrize("layout", ["one folder", "lists", "folders"])
+def test_lists_of_pairs_are_those_that_the_data_set_reads(tmp_path, monkeypatch, capsys, layout):
+    root = tmp_path / "pairs"
+    held = 0 if layout == "one folder" else 4
+    if layout == "folders":
+        for part, names in (
+            ("train", NAMES[:8]),
+            ("val", NAMES[8:10]),
+            ("test", NAMES[10:]),
+            ("unlabeled", ["u0.png"]),
+        ):
+            make_change(root / part, names)
+    else:
+        make_change(root, NAMES)
+    if layout == "lists":
+        (root / "list").mkdir()
+        for part, names in (("train", NAMES[:8]), ("val", NAMES[8:10]), ("test", NAMES[10:])):
+            (root / "list" / f"{part}.txt").write_text("\n".join(names))
+    arguments = [] if held else ["dataset.val_share=0.1", "val=2"]
+    run_split(monkeypatch, "dataset=change_folder", f"root={root}", "labeled=[2,5]", "workers=0", *arguments)
+    shown = capsys.readouterr().out
+    assert ("1 pairs of" in shown) == (layout == "folders")
+    pools = ["rest", {"root": str(root / "unlabeled")}] if layout == "folders" else "rest"
+    few, more = (parts(change_folder(root, splits=root / "splits", split=size, unlabeled=pools)) for size in (2, 5))
+    assert len(few[0]) == 2
+    assert few[0] < more[0]
+    assert len(more[0]) == 5
+    if held:
+        assert few[0] | few[1] == {*NAMES[:8], *(["u0.png"] if layout == "folders" else [])}
+        assert few[2:] == more[2:] == [set(NAMES[8:10]), set(NAMES[10:])]
+    else:
+        assert len(few[2]) == 2
+        assert len(few[0] | few[1] | few[2]) == 11  # one was held out before, by dataset.val_share
+    assert not few[0] & few[1]
+    assert not few[2] & (few[0] | few[1])
+
+
+def test_lists_of_classes_are_balanced_and_those_that_the_data_set_reads(tmp_path, monkeypatch, capsys):
+    root = make_image_folder(tmp_path / "animals", per_class=6)
+    settings = ["dataset=image_folder", f"root={root}", "dataset.val_per_class=1", "labeled=[1,3]", "val=2"]
+    run_split(monkeypatch, *settings)
+    assert "12 images with a class" in capsys.readouterr().out
+    lists = root / "splits"
+    written = sorted(path.relative_to(lists).as_posix() for path in lists.rglob("*.*"))
+    assert written == ["1/labeled.txt", "3/labeled.txt", "split.json", "val.txt"]
+    few, more = (
+        image_folder(root, labeled_list=lists / size / "labeled.txt", val_list=lists / "val.txt", unlabeled="rest")
+        for size in "13"
+    )
+    for data, count in ((few, 1), (more, 3)):
+        assert np.bincount(data.labeled.labels).tolist() == [count, count]
+        assert np.bincount(data.val.labels).tolist() == [2, 2]
+        assert len(data.unlabeled) == 12 - 2 * count - 4 + 4
+    assert set(names_of(few.labeled)) < set(names_of(more.labeled))
+    assert json.loads((lists / "split.json").read_text())["lists"]["3/labeled.txt"]["classes"] == {"ant": 3, "bee": 3}

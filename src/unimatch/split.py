@@ -10,9 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from unimatch.command import command
 from unimatch.data import DatasetInfo, FilePair, FileSource, SegmentationData, Source
-from unimatch.data.generate import Candidate, choose, group_of, pair_below, read_classes_of, write_split
+from unimatch.data.candidates import Candidates, with_classes, with_dates, with_masks
+from unimatch.data.class_sources import ClassFiles
+from unimatch.data.files import Tree
+from unimatch.data.generate import choose, choose_of_each_class, write_split
 from unimatch.data.layouts import existing_root
-from unimatch.errors import ConfigError, DataError
+from unimatch.data.pairs import PairSource
+from unimatch.errors import ConfigError
 
 
 def split(config: DictConfig) -> None:
@@ -24,45 +28,53 @@ def split(config: DictConfig) -> None:
     sizes = OmegaConf.to_container(config.labeled) if OmegaConf.is_list(config.labeled) else [config.labeled]
     if not isinstance(sizes, list) or not all(type(size) is int for size in sizes):
         raise ConfigError(f"labeled={config.labeled}: numbers of labelled images are needed, such as labeled=[50,100]")
-    root, pairs, info = training_images(config)
-    lines = {pair: line_of(pair, root) for pair in pairs}
-    with_mask = [pair for pair in pairs if pair.mask is not None]
-    groups = [group_of(relative(pair.image, root), config.group) for pair in with_mask]
-    classes = read_classes_of(FileSource(with_mask, info), range(len(with_mask)), config.workers)
-    candidates = [
-        Candidate(lines[pair], seen, group) for pair, seen, group in zip(with_mask, classes, groups, strict=True)
-    ]
-    chosen = choose(candidates, sizes, config.seed, config.val)
+    root, found, info, one_class = training_images(config)
+    if one_class:
+        chosen = choose_of_each_class(found.images, sizes, config.seed, config.val, info.classes)
+    else:
+        chosen = choose(found.images, sizes, config.seed, config.val)
     out = Path(config.out).expanduser() if config.out is not None else root / "splits"
     settings = {"dataset": HydraConfig.get().runtime.choices.get("dataset"), "seed": config.seed, "group": config.group}
     facts = write_split(
         out,
-        candidates,
-        [lines[pair] for pair in pairs if pair.mask is None],
+        found.images,
+        found.others,
         chosen,
         dict(enumerate(info.classes)),
         settings,
         overwrite=config.overwrite,
+        unlabeled_lists=not one_class,
     )
-    print(report(facts, out))
+    print(report(facts, out, "class" if one_class else "mask"))
+    if found.left_out:
+        pool = root / "unlabeled"
+        print(f"{found.left_out} pairs of {pool} are in no list; add them: 'dataset.unlabeled=[rest,{{root: {pool}}}]'")
 
 
-def training_images(config: DictConfig) -> tuple[Path, list[FilePair], DatasetInfo]:
-    """The root, the training images sorted by path, and what is known of the data set."""
+def training_images(config: DictConfig) -> tuple[Path, Candidates, DatasetInfo, bool]:
+    """The root, the training images, what is known of the data set, and whether each image has one class."""
     if config.get("dataset") is None:
         if config.root is None:
             raise ConfigError("root=FOLDER or dataset=NAME is needed: which images are to be split?")
         root = existing_root(config.root)
-        return root, pair_below(root / config.images, root / config.masks), DatasetInfo("folder", (), ())
+        pairs = list(Tree(config.images, config.masks).images_and_masks(root))
+        info = DatasetInfo("folder", (), ())
+        return root, with_masks(pairs, root, info, config.group, config.workers), info, False
     if config.root is not None:
         config.dataset.root = config.root
     data: SegmentationData = instantiate(config.dataset)
     if not isinstance(data.labeled, FileSource):
-        raise ConfigError(f"dataset={data.info.name} is not made of files; dataset.labeled=N splits it")
+        key = "labeled_per_class" if "labeled_per_class" in config.dataset else "labeled"
+        raise ConfigError(f"dataset={data.info.name} is not made of files; dataset.{key}=N splits it")
     root = existing_root(config.dataset.root)
+    if isinstance(data.labeled, ClassFiles):
+        folder = root / config.dataset.get("train", "train")
+        return root, with_classes(data, folder, config.group), data.info, True
     held_out = {pair.image for part in (data.val, data.test) for pair in file_pairs(part)}
-    pairs = {pair.image: pair for pair in [*file_pairs(data.unlabeled), *file_pairs(data.labeled)]}
-    return root, [pairs[image] for image in sorted(pairs) if image not in held_out], data.info
+    by_image = {pair.image: pair for pair in [*file_pairs(data.unlabeled), *file_pairs(data.labeled)]}
+    pairs = [by_image[image] for image in sorted(by_image) if image not in held_out]
+    read = with_dates if isinstance(data.labeled, PairSource) else with_masks
+    return root, read(pairs, root, data.info, config.group, config.workers), data.info, False
 
 
 def file_pairs(source: Source | None) -> Iterable[FilePair]:
@@ -70,31 +82,9 @@ def file_pairs(source: Source | None) -> Iterable[FilePair]:
     return source.pairs if isinstance(source, FileSource) else ()
 
 
-def line_of(pair: FilePair, root: Path) -> str:
-    """``image_path mask_path`` relative to the root, as lists have it; with a tab between them where a name has blanks.
-
-    Raises:
-        DataError: a path lies elsewhere, or has a tab or a line break.
-    """
-    parts = [relative(path, root) for path in (pair.image, pair.mask) if path is not None]
-    if all(len(part.split()) == 1 for part in parts):
-        return " ".join(parts)
-    return "\t".join(parts) + ("\t" if len(parts) == 1 else "")
-
-
-def relative(path: Path, root: Path) -> str:
-    """A file's path relative to the root, with ``/``."""
-    if not path.is_relative_to(root):
-        raise DataError(f"{path}: not below {root}, which the lists' paths are relative to")
-    part = path.relative_to(root).as_posix()
-    if "\t" in part or len(part.splitlines()) != 1:
-        raise DataError(f"{path}: a list cannot hold a name with a tab or a line break; rename the file")
-    return part
-
-
-def report(facts: dict[str, Any], out: Path) -> str:
+def report(facts: dict[str, Any], out: Path, label: str) -> str:
     """A line per list, and the classes that are missing from it."""
-    lines = [f"{facts['images']} images with a mask, {facts['images_without_mask']} without; lists below {out}:"]
+    lines = [f"{facts['images']} images with a {label}, {facts['images_without_mask']} without; lists below {out}:"]
     width = max(len(name) for name in facts["lists"])
     for name, about in facts["lists"].items():
         missing = ", ".join(about["missing"][:10]) + (" ..." if len(about["missing"]) > 10 else "")
@@ -102,7 +92,7 @@ def report(facts: dict[str, Any], out: Path) -> str:
         lines.append(f"  {name:<{width}}  {about['images']:6d} images{shown}")
     nowhere = [name for name, count in facts["classes"].items() if not count]
     if nowhere:
-        lines.append(f"no mask at all shows: {', '.join(nowhere)}")
+        lines.append(f"no {label} at all shows: {', '.join(nowhere)}")
     return "\n".join(lines)
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimatch.data.files import FilePair, FilePairs
+from unimatch.data.files import FilePair, FilePairs, Tree
+from unimatch.errors import DataError
 
 names = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), min_size=1, max_size=12)
 pairs_of_names = st.lists(st.tuples(names, st.none() | names), max_size=20)
@@ -53,3 +54,21 @@ def test_zero_byte_in_a_name_cannot_shift_the_others():
 def test_a_million_pairs_are_small():
     pairs = FilePairs((f"train2017/{i:012d}.jpg", f"masks/{i:012d}.png") for i in range(100_000))
     assert len(pickle.dumps(pairs)) < 100_000 * (26 + 22 + 20)
+
+
+def test_images_are_paired_at_any_depth(tmp_path, write_pair):
+    write_pair(tmp_path / "i" / "x" / "1.jpg", tmp_path / "m" / "x" / "1.png")
+    write_pair(tmp_path / "i" / "2.tif", None)
+    tree = Tree("i", "m", every_image_has_mask=False)
+    both = FilePair(tmp_path / "i" / "x" / "1.jpg", tmp_path / "m" / "x" / "1.png")
+    assert list(tree.images_and_masks(tmp_path)) == [FilePair(tmp_path / "i" / "2.tif"), both]
+    assert list(tree.pairs(tmp_path)) == [both]
+    with pytest.raises(DataError, match=r"2\.tif: no mask .*m/2\.png; add it"):
+        Tree("i", "m").pairs(tmp_path)
+    for folders, message in ((("i", "nowhere"), "nowhere: no such folder"), (("empty", "m"), "empty: no images")):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(DataError, match=message):
+            Tree(*folders).images_and_masks(tmp_path)
+    write_pair(tmp_path / "m" / "x" / "1.tif", None)
+    with pytest.raises(DataError, match="has the same stem"):
+        tree.images_and_masks(tmp_path)

@@ -12,10 +12,10 @@ from unimatch.data.files import FilePair
 from unimatch.data.generate import (
     Candidate,
     choose,
+    choose_of_each_class,
     count_classes,
     group_of,
     ids_in_mask,
-    pair_below,
     read_classes_of,
     write_split,
 )
@@ -232,18 +232,25 @@ def test_counts_per_class():
     assert count_classes(three_candidates(), [0, 1], {0: "soil", 1: "weed"}) == {"soil": 2, "weed": 0, "id 2": 1}
 
 
-def test_images_are_paired_at_any_depth(tmp_path, write_pair):
-    write_pair(tmp_path / "i" / "x" / "1.jpg", tmp_path / "m" / "x" / "1.png")
-    write_pair(tmp_path / "i" / "2.tif", None)
-    assert pair_below(tmp_path / "i", tmp_path / "m") == [
-        FilePair(tmp_path / "i" / "2.tif"),
-        FilePair(tmp_path / "i" / "x" / "1.jpg", tmp_path / "m" / "x" / "1.png"),
-    ]
-    with pytest.raises(DataError, match="nowhere: no such folder"):
-        pair_below(tmp_path / "i", tmp_path / "nowhere")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty: no images"):
-        pair_below(tmp_path / "empty", tmp_path / "m")
-    write_pair(tmp_path / "m" / "x" / "1.tif", None)
-    with pytest.raises(DataError, match="has the same stem"):
-        pair_below(tmp_path / "i", tmp_path / "m")
+@given(st.lists(st.integers(0, 2), min_size=12, max_size=40), st.integers(0, 3))
+@property_test
+def test_each_class_gives_as_many_images_and_smaller_sizes_are_among_larger(classes, seed):
+    candidates = [Candidate(f"{c}/{i}.png", frozenset([c]), str(i)) for i, c in enumerate(classes)]
+    names = ("ant", "bee", "cow")
+    if min(classes.count(c) for c in range(3)) < 4:
+        reject()
+    split = choose_of_each_class(candidates, [3, 1], seed, 1, names)
+    for size, images in [*split.labeled.items(), (1, split.val)]:
+        assert sorted(classes[i] for i in images) == [c for c in range(3) for _ in range(size)]
+        assert images == sorted(set(images))
+    assert set(split.labeled[1]) < set(split.labeled[3])
+    assert not set(split.labeled[3]) & set(split.val)
+
+
+def test_a_class_with_too_few_images_and_a_group_of_two_classes_are_named():
+    images = [Candidate(f"{i}.png", frozenset([i % 2]), str(i // 2)) for i in range(8)]
+    with pytest.raises(ConfigError, match="group: 0 has images of ant and bee"):
+        choose_of_each_class(images, [1], 0, 0, ("ant", "bee"))
+    images = [Candidate(f"{i}.png", frozenset([int(i > 5)]), str(i)) for i in range(8)]
+    with pytest.raises(ConfigError, match="class bee: labeled=3 and val=0: there are only 2 images"):
+        choose_of_each_class(images, [1, 3], 0, 0, ("ant", "bee"))

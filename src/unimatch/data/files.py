@@ -176,23 +176,39 @@ class Tree:
             DataError: a folder is missing or empty, two files have one name but for the ending, or an image has
                 no mask.
         """
+        found = self.images_and_masks(root)
+        alone = next((image for image, mask in found.names() if mask is None), None)
+        if alone is None:
+            return found
+        images, masks = root / self.images, root / self.masks
+        if not self.every_image_has_mask:
+            pairs = FilePairs(pair for pair in found.names() if pair[1] is not None)
+            if not pairs:
+                raise DataError(f"{masks}: none of these masks has the name of an image in {images}")
+            return pairs
+        if files_may_be_missing():
+            return FilePairs((image, mask or self._mask_of(root, image)) for image, mask in found.names())
+        raise DataError(
+            f"{alone}: no mask {self._mask_of(root, alone)}; add it, or move the image to the unlabelled images"
+        )
+
+    def images_and_masks(self, root: Path) -> FilePairs:
+        """All images below a root, sorted by name, each with its mask or without one.
+
+        Raises:
+            DataError: a folder is missing or empty, or two files have one name but for the ending.
+        """
         images, masks = root / self.images, root / self.masks
         by_name = by_common_name(masks, self.mask_ending, "keep one of the two masks")
-        pairs = []
-        for name, image in by_common_name(images, self.image_ending, "rename one of the two").items():
-            mask = by_name.get(name)
-            if mask is not None:
-                pairs.append((f"{images}{os.sep}{image}", f"{masks}{os.sep}{mask}"))
-            elif self.every_image_has_mask and files_may_be_missing():
-                pairs.append((f"{images}{os.sep}{image}", f"{masks}{os.sep}{name}{self.mask_ending or '.png'}"))
-            elif self.every_image_has_mask:
-                raise DataError(
-                    f"{images / image}: no mask {masks / name}{self.mask_ending or '.png'}; add it, or move the "
-                    "image to the unlabelled images"
-                )
-        if not pairs:
-            raise DataError(f"{masks}: none of these masks has the name of an image in {images}")
-        return FilePairs(pairs)
+        return FilePairs(
+            (f"{images}{os.sep}{image}", f"{masks}{os.sep}{by_name[name]}" if name in by_name else None)
+            for name, image in by_common_name(images, self.image_ending, "rename one of the two").items()
+        )
+
+    def _mask_of(self, root: Path, image: str) -> str:
+        """The mask's path that an image without one would have."""
+        name = image.removeprefix(f"{root / self.images}{os.sep}").removesuffix(self.image_ending or suffix(image))
+        return f"{root / self.masks}{os.sep}{name}{self.mask_ending or '.png'}"
 
 
 def by_common_name(directory: Path, ending: str | None, remedy: str) -> dict[str, str]:

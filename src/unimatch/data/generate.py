@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 
 from unimatch._version import __version__
-from unimatch.data.files import FilePair
 from unimatch.data.parallel import for_each
 from unimatch.data.sources import Source
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import IMAGE_SUFFIXES
 from unimatch.types import IGNORE_INDEX
 
 FACTS = "split.json"
@@ -27,9 +25,9 @@ class Candidate:
     """A training image that may be labelled."""
 
     line: str
-    """``image_path mask_path``, as in a list file."""
+    """As in a list file: ``image_path mask_path``, or a name."""
     classes: frozenset[int]
-    """Ids that occur in its mask, without the ignored ones."""
+    """Ids that occur in its mask, without the ignored ones; or the one class of the image."""
     group: str
     """Images of one group, such as the frames of one video, go into the same part; by default each is its own."""
 
@@ -43,7 +41,7 @@ class Split:
     val: list[int] = field(default_factory=list)
 
 
-def choose(candidates: Sequence[Candidate], sizes: Iterable[int], seed: int, val: int = 0) -> Split:
+def choose(candidates: Sequence[Candidate], sizes: Iterable[int], seed: int | Sequence[int], val: int = 0) -> Split:
     """Choose labelled images of several sizes, and validation images where asked.
 
     One order of all groups serves every part. It begins with images that show every class: for each class not yet
@@ -73,7 +71,7 @@ def choose(candidates: Sequence[Candidate], sizes: Iterable[int], seed: int, val
         raise ConfigError(f"val={val}: must be at least 0")
     if sizes[-1] + val > len(candidates):
         raise ConfigError(
-            f"labeled={sizes[-1]} and val={val}: the data set has only {len(candidates)} images with a mask"
+            f"labeled={sizes[-1]} and val={val}: there are only {len(candidates)} images to choose from; choose fewer"
         )
     groups = collect_groups(candidates)
     order = order_groups(groups, [group_classes(candidates, group) for group in groups], sizes[0], seed)
@@ -85,6 +83,44 @@ def choose(candidates: Sequence[Candidate], sizes: Iterable[int], seed: int, val
         taken += take(groups, [i for i in order if i not in set(taken)], room, "labeled", already=len(taken))
         labeled[size] = sorted(image for i in taken for image in groups[i])
     return Split(labeled, sorted(image for i in held_out for image in groups[i]))
+
+
+def choose_of_each_class(
+    candidates: Sequence[Candidate], sizes: Iterable[int], seed: int, val: int, names: Sequence[str]
+) -> Split:
+    """Choose as many images of each class, where each image has one.
+
+    Args:
+        candidates: all training images.
+        sizes: numbers of labelled images of each class.
+        seed: of the order.
+        val: number of validation images of each class to hold out.
+        names: of the classes.
+
+    Raises:
+        ConfigError: a class has fewer images, or a group has several classes; see :func:`choose`.
+    """
+    sizes = list(sizes)
+    class_of_group: dict[str, int] = {}
+    members: dict[int, list[int]] = {number: [] for number in range(len(names))}
+    for index, candidate in enumerate(candidates):
+        (number,) = candidate.classes
+        members[number].append(index)
+        other = class_of_group.setdefault(candidate.group, number)
+        if other != number:
+            both = f"{names[other]} and {names[number]}"
+            raise ConfigError(f"group: {candidate.group} has images of {both}, and each class is chosen from alone")
+    labeled: dict[int, list[int]] = {size: [] for size in sizes}
+    held_out: list[int] = []
+    for number, name in enumerate(names):
+        try:
+            split = choose([candidates[i] for i in members[number]], sizes, [seed, number], val)
+        except ConfigError as error:
+            raise ConfigError(f"class {name}: {error}") from error
+        for size, places in split.labeled.items():
+            labeled[size] += [members[number][place] for place in places]
+        held_out += [members[number][place] for place in split.val]
+    return Split({size: sorted(images) for size, images in sorted(labeled.items())}, sorted(held_out))
 
 
 def collect_groups(candidates: Sequence[Candidate]) -> list[list[int]]:
@@ -100,7 +136,9 @@ def group_classes(candidates: Sequence[Candidate], group: list[int]) -> frozense
     return frozenset().union(*(candidates[i].classes for i in group))
 
 
-def order_groups(groups: list[list[int]], classes: list[frozenset[int]], smallest: int, seed: int) -> list[int]:
+def order_groups(
+    groups: list[list[int]], classes: list[frozenset[int]], smallest: int, seed: int | Sequence[int]
+) -> list[int]:
     """The order described in :func:`choose`, as indices of groups."""
     order: list[int] = np.random.default_rng(seed).permutation(len(groups)).tolist()
     first = rarest_first(order, classes)
@@ -193,6 +231,7 @@ def write_split(
     settings: dict[str, Any],
     *,
     overwrite: bool,
+    unlabeled_lists: bool = True,
 ) -> dict[str, Any]:
     """Write ``SIZE/labeled.txt``, ``SIZE/unlabeled.txt``, ``val.txt`` where there is one, and ``split.json``.
 
@@ -204,6 +243,7 @@ def write_split(
         names: of the classes, by id.
         settings: what the split was made with, for the JSON file.
         overwrite: whether files that exist are replaced.
+        unlabeled_lists: whether ``SIZE/unlabeled.txt`` is of use.
 
     Returns:
         What was written to the JSON file: counts, images per class of each list, classes missing from it.
@@ -216,7 +256,8 @@ def write_split(
     for size, labeled in split.labeled.items():
         chosen = held_out.union(labeled)
         lists[f"{size}/labeled.txt"] = labeled, ()
-        lists[f"{size}/unlabeled.txt"] = [i for i in range(len(candidates)) if i not in chosen], others
+        if unlabeled_lists:
+            lists[f"{size}/unlabeled.txt"] = [i for i in range(len(candidates)) if i not in chosen], others
     if split.val:
         lists["val.txt"] = split.val, ()
     for name in [*lists, FACTS]:
@@ -251,29 +292,3 @@ def count_classes(candidates: Sequence[Candidate], indices: Iterable[int], names
         for c in candidates[i].classes:
             counts[c] = counts.get(c, 0) + 1
     return {names.get(c, f"id {c}"): count for c, count in counts.items()}
-
-
-def pair_below(images: Path, masks: Path) -> list[FilePair]:
-    """The images below one folder, at any depth, each with the mask of the same relative path and stem, if any.
-
-    Raises:
-        DataError: a folder is missing, there is no image, or two masks have one stem.
-    """
-    for folder in (images, masks):
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder")
-    by_stem: dict[Path, Path] = {}
-    for mask in files_below(masks):
-        stem = mask.relative_to(masks).with_suffix("")
-        if stem in by_stem:
-            raise DataError(f"{mask}: {by_stem[stem].name} has the same stem; keep one of the two masks")
-        by_stem[stem] = mask
-    pairs = [FilePair(path, by_stem.get(path.relative_to(images).with_suffix(""))) for path in files_below(images)]
-    if not pairs:
-        raise DataError(f"{images}: no images ({', '.join(sorted(IMAGE_SUFFIXES))}) below this folder")
-    return pairs
-
-
-def files_below(folder: Path) -> list[Path]:
-    """The image files below a folder, sorted by path."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != ".")

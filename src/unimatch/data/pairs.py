@@ -96,13 +96,13 @@ class ChangeLayout:
         allow_outside: bool = False,
         on_bad_image: OnBadImage = "error",
     ) -> SegmentationData:
-        """The pairs below a root. Lists hold one file name a line.
+        """The pairs below a root. Lists hold one file name a line, of a pair in ``train/`` where there is ``train/A``.
 
         Args:
             root: the data set's folder.
             splits: a folder of lists, as published: ``SPLITS/DATASET/SPLIT/{labeled,unlabeled}.txt`` and
-                ``SPLITS/DATASET/{train,val,test}.txt``; by default the folder ``list/`` below the root, if there is
-                one.
+                ``SPLITS/DATASET/{train,val,test}.txt``. What they do not say, ``list/{train,val,test}.txt`` below the
+                root do, if there are any.
             split: which of them, such as ``10%``.
             labeled: number of labelled training pairs, None for all; instead of lists.
             split_seed: which pairs those are.
@@ -129,21 +129,26 @@ class ChangeLayout:
         if choose_best_on not in ("val", "test"):
             raise ConfigError(f"dataset.choose_best_on={choose_best_on}: must be 'val' or 'test'")
         path = existing_root(root)
+        own = find_split(path / "list", self.info.name, None) if (path / "list").is_dir() else SplitLists()
         if splits is None and split is None and (path / "list").is_dir():
             splits = path / "list"
         found = SplitLists() if splits is None else find_split(absolute(splits), self.info.name, split)
+        folders = first_and_label(path)
 
         def listed(file: Path) -> FilePairs:
-            return read_list(file, path, masks=True, allow_outside=allow_outside, folders=(BEFORE, LABEL))
+            return read_list(file, path, masks=True, allow_outside=allow_outside, folders=folders)
 
-        test_file = absolute(test_list) if test_list is not None else found.test
+        test_file = absolute(test_list) if test_list is not None else found.test or own.test
         test = listed(test_file) if test_file else tree_of(path, "test")
 
         def train() -> FilePairs:
-            pairs = listed(found.train) if found.train else tree_of(path, "train") or PairTree().pairs(path)
+            file = found.train or own.train
+            pairs = listed(file) if file else tree_of(path, "train") or PairTree().pairs(path)
             return pairs if test is None else pairs.without(test.images())
 
         def val() -> FilePairs:
+            if own.val:
+                return listed(own.val)
             return tree_of(path, "val") or hold_out(train(), val_share, val_seed)
 
         extra = path / "unlabeled" / BEFORE
@@ -164,7 +169,8 @@ class ChangeLayout:
             val_list=val_list,
             unlabeled=unlabeled,
             allow_outside=allow_outside,
-            folders=(BEFORE, LABEL),
+            folders=folders,
+            pool_folder=BEFORE,
         )
         roots = selection.roots
         test_source = None if test is None else PairSource(test, self.info, roots=roots)
@@ -179,6 +185,12 @@ class ChangeLayout:
             test=test_source,
             on_bad_image=on_bad_image,
         )
+
+
+def first_and_label(root: Path) -> tuple[str, str]:
+    """The folders below a root that hold the first dates and the labels of training pairs."""
+    part = "train/" if (root / "train" / BEFORE).is_dir() else ""
+    return f"{part}{BEFORE}", f"{part}{LABEL}"
 
 
 def tree_of(root: Path, part: str) -> FilePairs | None:

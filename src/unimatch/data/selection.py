@@ -39,6 +39,7 @@ class Selection:
         unlabeled: likewise.
         allow_outside: likewise.
         folders: of an image and its mask, where lists hold names (:func:`unimatch.data.splits.read_list`).
+        pool_folder: of the images of a pool of another root.
     """
 
     dataset: str
@@ -55,7 +56,8 @@ class Selection:
     val_list: str | Path | None
     unlabeled: Pool | Sequence[Pool]
     allow_outside: bool
-    folders: tuple[str, str] | None = None
+    folders: tuple[str, ...] | None = None
+    pool_folder: str = ""
 
     def __post_init__(self) -> None:
         given = [key for key in ("labeled", "labeled_list", "split") if getattr(self, key) is not None]
@@ -137,13 +139,14 @@ class Selection:
         if not root.is_dir():
             raise DataError(f"{key}.root={pool['root']}: no such folder (looked at {root.resolve()})")
         if pool.get("list") is None:
-            images = root / self.folders[0] if self.folders else root
+            images = root / self.pool_folder
             return FilePairs((str(images / name), None) for name in find_images(images))
-        pairs = self._read(absolute(pool["list"]), root, masks=False)
+        folders = (self.pool_folder,) if self.folders else None
+        pairs = read_list(absolute(pool["list"]), root, masks=False, allow_outside=self.allow_outside, folders=folders)
         return FilePairs((image, None) for image in pairs.images())  # masks of other classes are no truth
 
-    def _read(self, path: Path, root: Path | None = None, *, masks: bool = True) -> FilePairs:
-        return read_list(path, root or self.root, masks=masks, allow_outside=self.allow_outside, folders=self.folders)
+    def _read(self, path: Path, *, masks: bool = True) -> FilePairs:
+        return read_list(path, self.root, masks=masks, allow_outside=self.allow_outside, folders=self.folders)
 
 
 def absolute(path: str | Path) -> Path:

@@ -43,7 +43,7 @@ def choose_labeled(total: int, labeled: int | None, seed: int) -> tuple[list[int
 
 
 def read_list(
-    path: Path, root: Path, *, masks: bool, allow_outside: bool = False, folders: tuple[str, str] | None = None
+    path: Path, root: Path, *, masks: bool, allow_outside: bool = False, folders: tuple[str, ...] | None = None
 ) -> FilePairs:
     """Read a list in the published format: ``image_path mask_path`` a line, relative to ``root``.
 
@@ -55,7 +55,8 @@ def read_list(
         root: the folder its paths are relative to.
         masks: whether each line must name a mask; if False a mask may be named and need not exist.
         allow_outside: whether lines may name files outside ``root``, by an absolute path, ``..`` or a link.
-        folders: a line is one name instead: of the image in the first of these folders, of its mask in the second.
+        folders: a line is one name instead: of the image in the first of these folders, of its mask in the second, if
+            there is one.
 
     Raises:
         DataError: the list cannot be read, is empty, or a line is not of that form, names a file outside ``root``
