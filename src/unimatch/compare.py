@@ -87,7 +87,7 @@ def differing_settings(groups: Sequence[list[dict[str, Any]]]) -> list[str]:
 def cells(groups: Sequence[list[dict[str, Any]]]) -> tuple[list[str], list[list[str]]]:
     """The comparison's header and a row for each group: a method and setting, seeds together.
 
-    Where a run repeats a published one, the published mIoU and its source stand in a last column.
+    Where a run repeats a published one, the published score and its source stand in a last column.
     """
     settings = differing_settings(groups)
     found = [find_published(group[0], group[0]["settings"]) for group in groups]
@@ -107,7 +107,7 @@ def cells(groups: Sequence[list[dict[str, Any]]]) -> tuple[list[str], list[list[
             values = [float(run[key]) for run in group if run.get(key) is not None]
             row.append(spread(values, digits=0 if key == "seconds" else 1) if values else "-")
         if any(found):
-            row.append(f"{known.miou:.1f} ({known.source})" if known else "-")
+            row.append(f"{known.score:.1f} ({known.source})" if known else "-")
         rows.append(row)
     return header, rows
 

@@ -8,12 +8,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, DataError
 
 log = logging.getLogger("unimatch")
 
 BUFFER = 2**20
 """Bytes given to the operating system at once."""
+
+SPARE = 2**26
+"""Bytes that are to stay free where data sets are prepared."""
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object], *, previous: Path | None = None) -> None:
@@ -94,4 +97,23 @@ def check_writable(folder: Path, needed: int = 0) -> None:
         raise ConfigError(
             f"{folder}: {free / 1e9:.1f} GB are free, and the checkpoints of this training need about "
             f"{needed / 1e9:.1f} GB; make room, or choose another hydra.run.dir"
+        )
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """See that the disk of a folder, which need not exist yet, has room.
+
+    Args:
+        folder: that is to be written to.
+        needed: bytes.
+
+    Raises:
+        DataError: it has not.
+    """
+    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(place).free
+    if needed + SPARE > free:
+        raise DataError(
+            f"{folder}: about {needed / 1e9:.1f} GB are needed there and {free / 1e9:.1f} GB are free; make room or "
+            "choose another folder"
         )

@@ -2,7 +2,7 @@
 
 import colorsys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from unimatch.types import IGNORE_INDEX
 
@@ -207,40 +207,34 @@ CAMVID = DatasetInfo(
     citation="Brostow, Fauqueur, Cipolla: Semantic object classes in video, Pattern Recognition Letters 2009",
 )
 
-UNCHANGED_AND_CHANGED = ("unchanged", "changed")
-BLACK_AND_RED = ((0, 0, 0), (255, 64, 64))
-
-LEVIR = DatasetInfo(
-    name="levir",
-    classes=UNCHANGED_AND_CHANGED,
-    palette=BLACK_AND_RED,
+CHANGE = DatasetInfo(
+    name="change_folder",
+    classes=("unchanged", "changed"),
+    palette=((0, 0, 0), (255, 64, 64)),
     ids={0: 0, 1: 1, 255: 1},
+)
+
+LEVIR = replace(
+    CHANGE,
+    name="levir",
     url="https://justchenhao.github.io/LEVIR/",
     license="academic use",
     citation="Chen, Shi: A Spatial-Temporal Attention-Based Method and a New Dataset for Remote Sensing Image Change "
     "Detection, Remote Sensing 2020",
 )
 
-WHU = DatasetInfo(
+WHU = replace(
+    CHANGE,
     name="whu",
-    classes=UNCHANGED_AND_CHANGED,
-    palette=BLACK_AND_RED,
-    ids={0: 0, 1: 1, 255: 1},
     url="http://gpcv.whu.edu.cn/data/building_dataset.html",
     license="see its page",
     citation="Ji, Wei, Lu: Fully Convolutional Networks for Multisource Building Extraction From an Open Aerial and "
     "Satellite Imagery Data Set, IEEE Transactions on Geoscience and Remote Sensing 2019",
 )
 
-CHANGE = DatasetInfo(
-    name="change_folder", classes=UNCHANGED_AND_CHANGED, palette=BLACK_AND_RED, ids={0: 0, 1: 1, 255: 1}
-)
-
-CHANGE_DEMO = DatasetInfo(
+CHANGE_DEMO = replace(
+    CHANGE,
     name="change_demo",
-    classes=UNCHANGED_AND_CHANGED,
-    palette=BLACK_AND_RED,
-    ids={0: 0, 1: 1, 255: 1},
     url="https://www.flickr.com/photos/danielbuechele/6061409035, https://www.flickr.com/photos/vultilion/6056698931",
     license="CC BY 2.0",
     citation="photographs by danielbuechele (china.jpg) and vultilion (flower.jpg), as scikit-learn ships them",
@@ -282,11 +276,6 @@ SVHN = DatasetInfo(
     citation="Netzer et al.: Reading Digits in Natural Images with Unsupervised Feature Learning, NIPS workshop 2011",
 )
 
-DIGITS_CLASSIFICATION = DatasetInfo(
-    name="digits_classification",
-    classes=DIGITS.classes[1:],
-    palette=distinct_colors(10),
-    url=DIGITS.url,
-    license=DIGITS.license,
-    citation=DIGITS.citation,
+DIGITS_CLASSIFICATION = replace(
+    DIGITS, name="digits_classification", classes=DIGITS.classes[1:], palette=distinct_colors(10)
 )

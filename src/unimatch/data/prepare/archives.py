@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from unimatch.data.prepare.disk import check_space
+from unimatch.disk import check_space
 from unimatch.errors import DataError
 
 LARGEST_FILE = 128 * 2**20

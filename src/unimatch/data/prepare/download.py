@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from unimatch.data.prepare.archives import Archive
-from unimatch.data.prepare.disk import check_space
+from unimatch.disk import check_space
 from unimatch.errors import DataError
 
 log = logging.getLogger("unimatch")

@@ -9,8 +9,7 @@ from typing import Any
 from unimatch._version import __version__
 from unimatch.data.parallel import for_each
 from unimatch.data.prepare.archives import Member
-from unimatch.data.prepare.disk import check_space
-from unimatch.disk import replace_text
+from unimatch.disk import check_space, replace_text
 from unimatch.errors import DataError
 
 MARK = "prepared.json"
