@@ -277,6 +277,24 @@ def test_two_processes_train_as_one_does(tmp_path):
         assert first["counts"][key].sum() == value.sum()
 
 
+@pytest.mark.slow
+def test_two_processes_evaluate_as_one(run, tmp_path):
+    """449 images, an odd number: neither process may count one twice."""
+    found = []
+    for devices in (1, 2):
+        output = tmp_path / f"{devices}.json"
+        command = [sys.executable, "-m", "unimatch.evaluate", f"checkpoint={run / 'checkpoints' / 'best.ckpt'}"]
+        command += ["split=test", "workers=0", "trainer.accelerator=cpu", f"trainer.devices={devices}"]
+        done = subprocess.run(
+            [*command, f"output={output}"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(output.read_text()))
+    for which in ("student", "teacher"):
+        assert np.sum(found[1][which]["confusion"]) == 449
+        assert found[0][which] == found[1][which]
+
+
 def test_the_module_works_without_hydra():
     torch.manual_seed(0)
     model = unimatch.ClassificationModel("tiny", 10, image_size=16)

@@ -79,8 +79,8 @@ def read_mask(path: Path) -> NDArray[np.uint8] | NDArray[np.int32]:
     with opened(path, "a mask") as mask:
         if mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
             raise DataError(
-                f"{path}: a mask must be an index image (grey or palette), this one is {mask.mode}; save class ids, "
-                "or read colours as classes with dataset.colors"
+                f"{path}: a mask must be an index image (grey or palette), this one is {mask.mode}; save class ids "
+                "(of changes 0 and 255) in one channel, or in segmentation read colours as classes with dataset.colors"
             )
         stored = np.asarray(upright(mask))
         return stored.astype(np.int32) if mask.mode.startswith("I") else stored.astype(np.uint8, copy=False)

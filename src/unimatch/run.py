@@ -19,7 +19,7 @@ from unimatch.callbacks import CheckpointFiles, Pictures, Plan, Progress, Record
 from unimatch.command import command
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable
-from unimatch.errors import ProcessError, is_of_a_worker
+from unimatch.errors import ConfigError, ProcessError, is_of_a_worker
 from unimatch.loggers import EventFiles
 from unimatch.methods import Method
 from unimatch.metrics import Scores, scores_table
@@ -157,7 +157,14 @@ def name_this_job_alone(hydra_config: Any, run_dir: Path) -> None:
 
 
 def build(config: DictConfig, *arguments: Any, **options: Any) -> Any:
-    """Instantiate a node with objects as further arguments (Hydra itself would take those for configuration)."""
+    """Instantiate a node with objects as further arguments (Hydra itself would take those for configuration).
+
+    Raises:
+        ConfigError: the node does not say what it is.
+    """
+    if "_target_" not in config:
+        key = config._get_full_key(None)
+        raise ConfigError(f"{key}._target_: missing; a task's file (conf/task/) names its model, task and data module")
     return instantiate(config, _partial_=True)(*arguments, **options)
 
 

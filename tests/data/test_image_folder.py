@@ -61,6 +61,27 @@ def test_folders_that_are_no_data_set_are_refused(tmp_path):
         image_folder(tmp_path / "two")
 
 
+@pytest.mark.parametrize("held_out", [3, 2])
+def test_holding_out_leaves_each_class_something(tmp_path, held_out):
+    make_image_folder(tmp_path, per_class=3)
+    if held_out < 3:
+        assert len(image_folder(tmp_path, val_per_class=held_out).labeled) == 2
+        return
+    with pytest.raises(ConfigError, match=r"dataset\.val_per_class=3: leaves no image of the class ant to train on"):
+        image_folder(tmp_path, val_per_class=held_out)
+
+
+def test_an_empty_class_and_a_file_of_no_class_are_told_what_to_do(tmp_path):
+    make_image_folder(tmp_path)
+    (tmp_path / "train" / "cow").mkdir()
+    with pytest.raises(ConfigError, match="the class cow has no images; add some, or remove its folder"):
+        image_folder(tmp_path, labeled_per_class=1, val_per_class=0)
+    (tmp_path / "train" / "cow").rmdir()
+    (tmp_path / "train" / "ant" / "ant_train_0.png").rename(tmp_path / "train" / "lost.png")
+    with pytest.raises(DataError, match=r"lost\.png: lies in no folder of a class; move it to CLASS/"):
+        image_folder(tmp_path, val_per_class=0)
+
+
 def test_a_list_and_a_number_contradict_each_other(tmp_path):
     make_image_folder(tmp_path)
     (tmp_path / "list.txt").write_text("ant_train_0.png\n")

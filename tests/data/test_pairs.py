@@ -154,6 +154,22 @@ def test_without_lists_a_missing_second_date_is_found_at_once(tmp_path):
         change_folder(root)
 
 
+@pytest.mark.parametrize("folder", ["A", "label"])
+def test_a_folder_that_is_missing_is_named_with_those_there_must_be(tmp_path, folder):
+    root = make_change(tmp_path / "a", NAMES)
+    (root / folder).rename(root / "elsewhere")
+    with pytest.raises(DataError, match=rf"{folder}: no such folder; pairs lie in A/ B/ label/ below dataset\.root"):
+        change_folder(root)
+
+
+def test_a_label_in_colours_is_told_what_to_be(root):
+    path = root / "label" / "t1.png"
+    Image.open(path).convert("RGB").save(path)
+    data = levir(root, splits=root.parent / "lists", split="5%")
+    with pytest.raises(DataError, match=r"this one is RGB; save class ids \(of changes 0 and 255\) in one channel"):
+        verify(data, needs_unlabeled=True)
+
+
 def test_a_whole_data_set_has_no_faults(root):
     data = levir(root, splits=root.parent / "lists", split="5%")
     verify(data, needs_unlabeled=True)

@@ -58,6 +58,13 @@ def test_a_task_added_as_the_page_says_trains_is_scored_and_comes_back(page, run
     assert found["teacher"]["dice"] == pytest.approx(200 * matrix[1][1] / max(1, truth + predicted))
 
 
+def test_a_task_without_a_data_module_is_refused(run_command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run_command(*SMALL, "~datamodule._target_")
+    assert stopped.value.code == 2
+    assert "datamodule._target_: missing; a task's file (conf/task/) names its" in capsys.readouterr().err
+
+
 def test_no_method_asks_which_task_it_trains():
     files = list((Path(unimatch.__file__).parent / "methods").glob("*.py"))
     assert len(files) > 5

@@ -64,6 +64,10 @@ def choose_images(
     elif val_per_class:
         key = "dataset.val_per_class"
         held, pool = choose_per_class(train.labels, val_per_class, 0, key=key, classes=info.classes)
+        counts = np.bincount(train.labels[np.asarray(pool, np.int64)], minlength=len(info.classes))
+        if not counts.all():
+            name = info.classes[int(counts.argmin())]
+            raise ConfigError(f"{key}={val_per_class}: leaves no image of the class {name} to train on; hold fewer out")
     else:
         pool = list(range(len(train)))
     held_out = train.select(held) if held is not None else val if val is not None else test

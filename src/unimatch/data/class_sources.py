@@ -144,6 +144,8 @@ def choose_per_class(
     chosen: list[int] = []
     for number, name in enumerate(classes):
         members = order[labels[order] == number]
+        if len(members) == 0:
+            raise ConfigError(f"{key}={count}: the class {name} has no images; add some, or remove its folder")
         if not 1 <= count <= len(members):
             raise ConfigError(
                 f"{key}={count}: must be at least 1, and the class {name} has {len(members)} images; choose fewer"

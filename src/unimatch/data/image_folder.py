@@ -153,9 +153,9 @@ def class_folder(root: Path, part: str, info: DatasetInfo) -> ClassFiles:
             raise DataError(
                 f"{root / part / file}: "
                 + (
-                    "lies in no folder of a class"
+                    "lies in no folder of a class; move it to CLASS/"
                     if not slash
-                    else f"the class {name} has no folder of training images"
+                    else f"the class {name} has no folder of training images; add it, or remove this one"
                 )
             )
         labels[i] = ids[name]

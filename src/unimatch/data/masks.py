@@ -73,7 +73,7 @@ class IndexMasks:
         remedy = f"correct the mask, name more classes, or mark such pixels {IGNORE_INDEX}"
         if self.info.ids is not None:
             known = self.meanings()
-            remedy = "correct the mask, or for a folder of your own name them in dataset.ids"
+            remedy = "correct the mask, or in segmentation name them in dataset.ids"
         elif unknown.tolist() == [self.count] and not self.first:
             remedy += " (does the mask count classes from 1? dataset.reduce_zero_label=true)"
         return f"{listing([f'id {value}' for value in unknown], counts)} outside {known}; {remedy}"

@@ -56,11 +56,17 @@ class PairTree(Tree):
         Raises:
             DataError: a second date is missing, or as for :class:`Tree`.
         """
+        for folder in (self.images, self.masks):
+            if not (root / folder).is_dir():
+                raise DataError(
+                    f"{root / folder}: no such folder; pairs lie in {BEFORE}/ {AFTER}/ {LABEL}/ below dataset.root, or "
+                    "below its train/ val/ test/"
+                )
         pairs = super().pairs(root)
         missing = [name for name in pairs.images() if not Path(second_date(name)).is_file()]
         if missing and not files_may_be_missing():
             raise DataError(
-                f"{second_date(missing[0])}: no such file; it is the second date of {missing[0]}"
+                f"{second_date(missing[0])}: no such file; it is the second date of {missing[0]} and has its name"
                 + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
             )
         return pairs

@@ -58,7 +58,7 @@ def test_a_class_without_training_images_is_named(root):
     assert found["empty class", "training"] == ("cow",)
     assert found["class never labelled", "labelled"] == ("cow",)
     assert found["class not validated", "validation"] == ("cow",)
-    with pytest.raises(ConfigError, match="the class cow has 0 images"):
+    with pytest.raises(ConfigError, match="the class cow has no images"):
         image_folder(root, labeled_per_class=1, val_per_class=0)
 
 
