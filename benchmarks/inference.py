@@ -1,12 +1,14 @@
 """Images per second of ``unimatch.predict`` on the CPU, against a plain loop, in one process and by turns.
 
-The plain loop is what one writes first: open with Pillow, one forward pass, argmax, save with Pillow. ``predict``
-runs with the checkpoint and with the ONNX file exported from it. All write the same masks and nothing else.
+The plain loop is what one writes first: open with Pillow, one forward pass, argmax, save mask and overlay with Pillow.
+``predict`` runs with the checkpoint and with the ONNX file exported from it. All write the same masks, and overlays;
+those of ``predict`` have a legend besides.
 
-    OMP_NUM_THREADS=1 python benchmarks/inference.py best.ckpt photos
+    OMP_NUM_THREADS=2 python benchmarks/inference.py best.ckpt photos
 """
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from machine import machine
 from PIL import Image
 
 from unimatch.images import read_mask
@@ -34,14 +37,18 @@ def plain_loop(checkpoint: Path, photos: list[Photo]) -> Callable[[Path], None]:
 
     def run(output: Path) -> None:
         (output / "masks").mkdir()
+        (output / "overlays").mkdir()
         for photo in photos:
-            image = np.asarray(Image.open(photo.path).convert("RGB"), np.float32) / 255
-            pixels = torch.from_numpy((image - mean) / std).permute(2, 0, 1)[None].contiguous()
+            image = Image.open(photo.path).convert("RGB")
+            array = np.asarray(image, np.float32) / 255
+            pixels = torch.from_numpy((array - mean) / std).permute(2, 0, 1)[None].contiguous()
             with torch.no_grad():
                 mask = whole_image_logits(model, pixels).argmax(1)[0].numpy().astype(np.uint8)
             picture = Image.fromarray(mask)
             picture.putpalette(flat_palette(facts))
             picture.save(output / "masks" / f"{photo.name}.png")
+            overlay = Image.blend(image, picture.convert("RGB"), 0.5)
+            overlay.save(output / "overlays" / f"{photo.name}.jpg", quality=90)
 
     return run
 
@@ -51,7 +58,7 @@ def pipeline(path: Path, photos: list[Photo]) -> Callable[[Path], None]:
     predictor = Predictor(path, device="cpu")
 
     def run(output: Path) -> None:
-        Pipeline(predictor, Writer(output, predictor.facts, []), batch_size=predictor.batch_size).run(photos)
+        Pipeline(predictor, Writer(output, predictor.facts, ["overlay"]), batch_size=predictor.batch_size).run(photos)
 
     return run
 
@@ -63,6 +70,7 @@ def main() -> None:
     parser.add_argument("photos", help="a folder or pattern, as for unimatch.predict")
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     photos = list(find_photos(options.photos)[1])[: options.images]
     with tempfile.TemporaryDirectory() as folder:
@@ -88,15 +96,26 @@ def main() -> None:
             for name in ways
         }
     print(f"{len(photos)} images, {options.rounds} rounds by turns, {torch.get_num_threads()} thread(s) of PyTorch")
+    results = {}
     for name in ways:
         ratios = [plain / own for plain, own in zip(wall["plain loop"][1:], wall[name][1:], strict=True)]
         equal = [np.mean(a == b) for a, b in zip(masks["plain loop"], masks[name], strict=True)]
+        results[name] = {
+            "images_per_second": len(photos) / statistics.median(wall[name][1:]),
+            "cpu_ms_per_image": 1000 * statistics.median(cpu[name][1:]) / len(photos),
+            "ratios": ratios,
+            "equal_pixels": float(np.mean(equal)),
+        }
         print(
-            f"{name:<20} {len(photos) / statistics.median(wall[name][1:]):6.2f} images/s (median), "
-            f"{1000 * statistics.median(cpu[name][1:]) / len(photos):6.1f} ms of CPU time an image, "
+            f"{name:<20} {results[name]['images_per_second']:6.2f} images/s (median), "
+            f"{results[name]['cpu_ms_per_image']:6.1f} ms of CPU time an image, "
             f"{statistics.median(ratios):.2f} x the plain loop ({min(ratios):.2f} to {max(ratios):.2f}), "
-            f"{100 * np.mean(equal):.4f}% of its pixels"
+            f"{100 * np.mean(equal):.5f}% of its pixels"
         )
+    if options.json:
+        settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+        content = {"results": results, "settings": settings, "machine": machine()}
+        options.json.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -35,10 +35,10 @@ from torchvision import transforms
 from unimatch.augment import UnlabeledViews, draw_box, draw_geometry
 from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import PASCAL
-from unimatch.data.datamodule import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.data.files import FilePair
 from unimatch.data.loading import UnlabeledDataset, sample_rng
 from unimatch.data.sources import FileSource
+from unimatch.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 QUALITY = 96
 BATCH = 4

@@ -15,9 +15,9 @@ from PIL import Image
 from support import make_change, read_summary
 from unimatch import Predictor, change_folder, load_model
 from unimatch.callbacks import Record
-from unimatch.data.datamodule import normalize
 from unimatch.inference.whole_image import whole_image_logits
 from unimatch.models import ChangeModel
+from unimatch.normalization import normalize
 
 NAMES = [f"t{i:02d}.png" for i in range(20)]
 SHORT = [

@@ -18,8 +18,8 @@ from class_data import make_image_folder
 from support import read_summary
 from unimatch import Classifier, ConfigError, Predictor, digits_classification
 from unimatch.callbacks import Record
-from unimatch.data.datamodule import normalize
 from unimatch.models.checkpoint import load_model, read_checkpoint
+from unimatch.normalization import normalize
 
 TINY = [
     "dataset=digits_classification",

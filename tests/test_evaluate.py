@@ -11,8 +11,8 @@ import torch
 
 from support import make_camvid, save_run
 from unimatch import Inference, SegmentationData, camvid, load_model
-from unimatch.data.datamodule import normalize
 from unimatch.inference.torch_engine import TorchEngine
+from unimatch.normalization import normalize
 
 
 @pytest.fixture(scope="module")

@@ -128,6 +128,37 @@ def test_memory_for_images_under_way_is_bounded(predict, monkeypatch, run):
     assert len(list((output / "masks").iterdir())) == 5
 
 
+def test_small_images_go_side_by_side_through_a_cpu_and_large_ones_alone(predict, monkeypatch, run, tmp_path):
+    """As many at once as have no more pixels together than one that is seen whole; files are the same."""
+    from unimatch.inference import pipeline
+
+    engine, used, found = pipeline.Predictor(run[0], device="cpu").engine, [], pipeline.Pipeline.predict_images
+
+    def spy(self, images):
+        used.append((torch.get_num_threads(), self.beside))
+        return found(self, images)
+
+    monkeypatch.setattr(pipeline.Pipeline, "predict_images", spy)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        expected = predict("save=[confidence]", "batch_size=2", name="batches")[0]
+        assert {beside for _, beside in used} == {1}
+        for limit, at_once in ((4, 4), (2, 2), (1, 1)):
+            used.clear()
+            monkeypatch.setattr(pipeline, "LARGE", limit * 48 * 60)
+            output, status = predict("save=[confidence]", name=f"limit{limit}")
+            assert status == 0
+            assert used == [(4 // at_once, at_once)] * 5
+            assert torch.get_num_threads() == 4
+            for kind in ("masks", "confidence"):
+                for path in (expected / kind).iterdir():
+                    assert (read_mask(output / kind / path.name) == read_mask(path)).mean() > 0.999
+            assert (output / "areas.csv").read_text().count("\n") == 6
+    finally:
+        engine.use_threads(threads)
+
+
 @pytest.mark.slow
 def test_pseudo_labels_are_a_second_rounds_labelled_images(predict, run, tmp_path, monkeypatch, capsys):
     from unimatch.run import main

@@ -18,6 +18,7 @@ from unimatch.data.verify import fault_of_pair, look, refuse
 from unimatch.errors import ConfigError
 from unimatch.inference.evaluator import Evaluator
 from unimatch.inference.facts import ModelFacts, inference_with
+from unimatch.inference.folding import fold_batch_norms
 from unimatch.inference.loading import checkpoint_facts, models_in
 from unimatch.metrics import Absent, Scores, scores_table
 from unimatch.models.checkpoint import build_model, read_checkpoint
@@ -43,7 +44,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         raise ConfigError(f"models={names}: {path} holds {models_in(checkpoint)}")
     if config.absent not in ("exclude", "zero"):
         raise ConfigError(f"absent={config.absent}: must be 'exclude' or 'zero'")
-    models = {name: build_model(checkpoint, name) for name in names}
+    models = {name: fold_batch_norms(build_model(checkpoint, name)) for name in names}  # as in predict
     facts = checkpoint_facts(checkpoint, models[names[0]])
     data = choose_data(config, checkpoint)
     known = bool(checkpoint.get("unimatch_run", {}).get("config"))  # converted published checkpoints name no classes

@@ -22,6 +22,9 @@ LabelArray = NDArray[np.uint8] | NDArray[np.int64]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
+STRIP = 2**18
+"""Pixels of a strip."""
+
 
 def read_image(path: Path) -> ImageArray:
     """Read any image Pillow knows as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
@@ -125,12 +128,37 @@ def upright(image: Image.Image) -> Image.Image:
 def rgb(image: Image.Image) -> ImageArray:
     """(H, W, 3) uint8."""
     image.info.pop("transparency", None)  # is left out in any case, and a palette's makes Pillow warn
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    width, height = image.size
+    array = np.empty((height, width, 3), np.uint8)
+    for rows in strips(height, width):  # all at once, Pillow would copy them twice
+        array[rows] = np.asarray(image.crop((0, rows.start, width, min(rows.stop, height))))
+    return array
 
 
 def latest(image: NDArray[np.uint8]) -> ImageArray:
     """The image itself, or of a pair (2, H, W, 3) the second date."""
     return image if image.ndim == 3 else image[-1]
+
+
+def to_levels(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Probabilities as 0-255 for 0-1, as they are stored.
+
+    >>> to_levels(np.array([0, 0.5, 1], np.float32)).tolist()
+    [0, 128, 255]
+    """
+    return np.rint(confidence * np.float32(255)).astype(np.uint8)
+
+
+def strips(height: int, width: int) -> Iterator[slice]:
+    """Rows to work on together: so few that what is computed of them takes no memory to speak of and stays in caches.
+
+    >>> list(strips(100, 1024))
+    [slice(0, 256, None)]
+    """
+    step = max(1, STRIP // width)
+    return (slice(row, row + step) for row in range(0, height, step))
 
 
 def colorize(mask: MaskArray, palette: Sequence[Sequence[int]]) -> ImageArray:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from support import PixelModel
 from unimatch import ConfigError, Inference
 from unimatch.grid import window_starts
-from unimatch.inference.sliding_window import sliding_bands
+from unimatch.inference.sliding_window import sliding_blocks
 from unimatch.inference.torch_engine import TorchEngine
 from unimatch.inference.whole_image import whole_image_logits
 
@@ -77,7 +77,7 @@ def test_cityscapes_windows_lie_as_published():
         asked.append((int(window[0, 0, 0, 0]), int(window[0, 1, 0, 0]), *window.shape[-2:]))
         return torch.zeros(1, 2, *window.shape[-2:])
 
-    list(sliding_bands(engine, image, predict, window=798, stride=532))
+    list(sliding_blocks(engine, image, predict, window=798, stride=532))
     assert asked == [(top, left, 798, 798) for top in (0, 226) for left in (0, 532, 1064, 1250)]
 
 
@@ -102,13 +102,31 @@ def test_a_batch_equals_its_images():
     torch.testing.assert_close(rule.scores(engine, images), one_by_one)
 
 
-def test_bands_join_to_the_scores_and_hold_no_more_than_a_window_of_rows():
-    engine, image = TorchEngine(make_model()), image_of(100, 30)
-    rule = Inference("sliding", window=24)
-    bands = [(top, band.clone()) for top, band in rule.bands(engine, image)]
-    assert [top for top, _ in bands] == window_starts(100, 24, 16)
-    assert max(band.shape[-2] for _, band in bands) <= 24
-    assert torch.equal(torch.cat([band for _, band in bands], dim=-2), rule.scores(engine, image))
+class CountingEngine(TorchEngine):
+    """Notes how many numbers each array it makes has."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.made = []
+
+    def zeros(self, *shape):
+        self.made.append(int(np.prod(shape)))
+        return super().zeros(*shape)
+
+
+@pytest.mark.parametrize(("stride", "shared"), [(None, 12), (5, 23)])  # rows of the last windows, which are moved back
+def test_blocks_cover_the_image_once_and_memory_is_that_of_overlapping_rows(stride, shared):
+    engine, image = CountingEngine(make_model()), image_of(100, 70)
+    rule = Inference("sliding", window=24, stride=stride)
+    scores, covered = rule.scores(engine, image), np.zeros((100, 70), int)
+    engine.made.clear()
+    for top, left, block in rule.blocks(engine, image):
+        rows, columns = slice(top, top + block.shape[-2]), slice(left, left + block.shape[-1])
+        assert max(block.shape[-2:]) <= 24
+        assert torch.equal(block, scores[..., rows, columns])
+        covered[rows, columns] += 1
+    assert (covered == 1).all()
+    assert engine.made == [4 * shared * 70]
 
 
 @pytest.mark.parametrize("mode", ["whole", "sliding"])

@@ -4,7 +4,6 @@ import logging
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from math import ceil
 from typing import Any, Literal
 
@@ -33,12 +32,11 @@ from unimatch.data.sources import SegmentationData, Source
 from unimatch.data.verify import verify
 from unimatch.errors import ConfigError
 from unimatch.grid import nearest_multiple
+from unimatch.normalization import normalize
 from unimatch.trainer import parts_of
 
 log = logging.getLogger("unimatch")
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 IMAGE_FIELDS = ("image", "weak", "strong1", "strong2")
 LABEL_FIELDS = ("label", "truth")
@@ -282,19 +280,6 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             collate_fn=keep_list,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def normalize(images: Tensor) -> Tensor:
-    """RGB in 0-255 -> float32 with ImageNet's mean and standard deviation; channels third from last."""
-    mean, std = mean_and_std(images.device)
-    return (images.float() / 255 - mean) / std
-
-
-@cache
-def mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
-    """ImageNet's statistics as (3, 1, 1) tensors, copied to each device once: a copy would stall every step."""
-    mean, std = torch.tensor(IMAGENET_MEAN, device=device), torch.tensor(IMAGENET_STD, device=device)
-    return mean.view(3, 1, 1), std.view(3, 1, 1)
 
 
 def prepare(sample: dict[str, Tensor]) -> dict[str, Tensor]:

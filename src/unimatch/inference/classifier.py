@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from unimatch.augment.views import to_tensor
-from unimatch.data.datamodule import normalize
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
 from unimatch.inference.loading import choose_device, load_with_facts
 from unimatch.inference.predictor import to_array
 from unimatch.models.networks import ClassificationModel
+from unimatch.normalization import normalize
 from unimatch.tasks.classification import middle
 
 

@@ -17,6 +17,12 @@ class Engine(Protocol):
     num_classes: int
     batch_size: int
     """Images at once that suit the device."""
+    threads: int
+    """Of the processor, that can be divided among images, because one image does not keep them all at work; or 1."""
+
+    def use_threads(self, count: int) -> None:
+        """So many for what the calling thread computes from now on."""
+        ...
 
     def logits(self, images: Array, scale: float = 1.0) -> Array:
         """(B, 3, H, W), normalised or a numpy array of uint8 RGB -> (B, C, H, W) float32.

@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 
-from unimatch.data.catalog import distinct_colors
-from unimatch.data.datamodule import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.inference.facts import ModelFacts, beside
 from unimatch.inference.rule import Inference
 from unimatch.models.checkpoint import PREFIXES, build_model, checked, read_checkpoint
 from unimatch.models.networks import Model, build_described
 from unimatch.models.weights import load_weights_file
+from unimatch.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 
 def load_with_facts(path: Path, which: str = "teacher") -> tuple[Model, ModelFacts]:
@@ -48,7 +47,11 @@ def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
     """What a checkpoint says of its model; classes that it does not name are called by their numbers."""
     run = checkpoint.get("unimatch_run", {})
     classes = tuple(run.get("classes") or map(str, range(model.num_classes)))
-    palette = run.get("palette") or distinct_colors(len(classes))
+    palette = run.get("palette")
+    if not palette:
+        from unimatch.data.catalog import distinct_colors  # what trains and what reads data sets is not imported else
+
+        palette = distinct_colors(len(classes))
     settings = dict(run.get("config", {}).get("inference") or {})
     settings.pop("_target_", None)
     return ModelFacts(

@@ -51,7 +51,11 @@ class OnnxEngine:
         mean, std = (np.array(value, np.float32)[:, None] for value in (self.facts.mean, self.facts.std))
         self.tables = (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std  # by channel and pixel value
         self.batch_size = 1 if device == "cpu" else 8
+        self.threads = 1  # onnxruntime divides its own
         self.input = self.session.get_inputs()[0].name
+
+    def use_threads(self, count: int) -> None:
+        """They are the session's."""
 
     def logits(self, images: NDArray[Any], scale: float = 1.0) -> NDArray[np.float32]:
         """At the images' size; the model's input is resized to the nearest size it takes, the logits back."""

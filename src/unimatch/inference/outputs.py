@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from unimatch.errors import DataError
-from unimatch.images import ImageArray, MaskArray, latest
+from unimatch.images import ImageArray, MaskArray, latest, to_levels
 from unimatch.inference.facts import ModelFacts
 from unimatch.inference.predictor import Prediction
 from unimatch.types import IGNORE_INDEX
@@ -69,7 +69,8 @@ class Writer:
         if "overlay" in self.kinds:
             self.save("overlays", f"{name}.jpg", save_jpeg, draw_overlay(latest(image), prediction))
         if "confidence" in self.kinds and prediction.confidence is not None:
-            levels = np.rint(prediction.confidence * np.float32(255)).astype(np.uint8)
+            sure = prediction.confidence
+            levels = sure if sure.dtype == np.uint8 else to_levels(sure)
             self.save("confidence", f"{name}.png", save_png, Image.fromarray(levels))
         if "scores" in self.kinds and prediction.scores is not None:
             self.save("scores", f"{name}.npz", save_scores, prediction.scores, self.facts.classes)

@@ -1,4 +1,7 @@
-"""Predicts many images: threads read and write while the model works, images of one size go through it together."""
+"""Predicts many images: threads read and write while the model works.
+
+On a GPU, images of one size go through the model together; on a CPU, small ones go through it side by side.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +11,7 @@ from dataclasses import dataclass, field
 from unimatch.images import ImageArray
 from unimatch.inference.inputs import Photo
 from unimatch.inference.outputs import Writer
-from unimatch.inference.predictor import Prediction, Predictor
+from unimatch.inference.predictor import LARGE, Prediction, Predictor
 
 PIXELS = 64_000_000
 """No further image is read while those between reading and writing have more pixels than this together."""
@@ -41,13 +44,20 @@ class Pipeline:
         self.waiting: dict[tuple[int, ...], list[tuple[Photo, ImageArray]]] = {}
         self.writing: dict[Future[list[str | int]], Photo] = {}
         self.pixels: dict[str, int] = {}  # of photos between reading and writing
-        with ThreadPoolExecutor(self.threads) as readers, ThreadPoolExecutor(self.threads) as self.writers:
+        self.beside = 1  # predictions at once of those that are running
+        engine = self.predictor.engine
+        with (
+            ThreadPoolExecutor(self.threads) as readers,
+            ThreadPoolExecutor(self.threads) as self.writers,
+            ThreadPoolExecutor(engine.threads) as self.models,
+        ):
             for photo, image in self.read(readers, photos):
                 group = self.waiting.setdefault(image.shape, [])
                 group.append((photo, image))
                 if len(group) == self.batch_size or self.predictor.inference.slides(*image.shape[-3:-1]):
                     self.predict(image.shape)
             self.empty()
+        engine.use_threads(engine.threads)
 
     def read(self, readers: ThreadPoolExecutor, photos: Iterable[Photo]) -> Iterator[tuple[Photo, ImageArray]]:
         """Images in order, read ahead as far as memory allows."""
@@ -78,6 +88,16 @@ class Pipeline:
     def predict(self, shape: tuple[int, ...]) -> None:
         """Predict the images of one size that are waiting, and hand them to the writers."""
         group = self.waiting.pop(shape)
+        beside = self.side_by_side(shape)
+        if beside != self.beside:
+            self.finish(at_most=0)  # they have other numbers of threads
+            self.beside = beside
+            self.predictor.engine.use_threads(self.predictor.engine.threads)
+        if beside > 1:
+            for photo, image in group:
+                self.writing[self.models.submit(self.predict_and_write, photo, image)] = photo
+                self.finish(at_most=beside)
+            return
         images = [image for _, image in group]
         try:
             predictions = self.predict_images(images)
@@ -89,11 +109,28 @@ class Pipeline:
             self.writing[self.writers.submit(self.writer.write, photo.name, image, prediction)] = photo
         self.finish(at_most=4 * self.batch_size)
 
+    def side_by_side(self, shape: tuple[int, ...]) -> int:
+        """How many images of that size are predicted at once, each by its share of the processor's threads.
+
+        They have no more pixels together than one image may have that the model sees whole, so that memory is bounded
+        as it is for one.
+        """
+        height, width = shape[-3:-1]
+        if self.batch_size > 1 or self.predictor.inference.slides(height, width):
+            return 1
+        return max(1, min(self.predictor.engine.threads, LARGE // (height * width)))
+
+    def predict_and_write(self, photo: Photo, image: ImageArray) -> list[str | int]:
+        """One image, beside others."""
+        engine = self.predictor.engine
+        engine.use_threads(max(1, engine.threads // self.beside))
+        return self.writer.write(photo.name, image, self.predict_images([image])[0])
+
     def predict_images(self, images: list[ImageArray]) -> list[Prediction]:
         """With what the writer needs of each."""
         kinds = self.writer.kinds
         return self.predictor.predict_batch(
-            images, confidence="confidence" in kinds, scores="scores" in kinds, threshold=self.threshold
+            images, confidence="confidence" in kinds, scores="scores" in kinds, threshold=self.threshold, levels=True
         )
 
     def finish(self, at_most: int) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import ImageArray, MaskArray, colorize, read_image
+from unimatch.images import ImageArray, MaskArray, colorize, read_image, strips, to_levels
 from unimatch.inference.engine import Engine
 from unimatch.inference.facts import ModelFacts
 from unimatch.inference.rule import Inference
@@ -27,7 +27,7 @@ class Prediction:
     mask: MaskArray
     """(H, W) uint8 class ids; 255 where the confidence is below a threshold."""
     confidence: NDArray[np.float32] | None
-    """(H, W) probability of the likeliest class, where it was asked for."""
+    """(H, W) probability of the likeliest class, where it was asked for (0-255 as uint8 where asked for levels)."""
     scores: NDArray[np.float32] | None
     """(C, H, W) probabilities, where they were asked for."""
     facts: ModelFacts
@@ -35,9 +35,13 @@ class Prediction:
 
     def overlay(self, image: ImageArray, opacity: float = 0.5) -> ImageArray:
         """The image with the classes' colours over it; pixels without a class stay as they are."""
-        colors = colorize(self.mask, self.facts.palette)
-        mixed = (image * np.float32(1 - opacity) + colors * np.float32(opacity)).astype(np.uint8)
-        return np.where((self.mask == IGNORE_INDEX)[..., None], image, mixed)
+        result = np.empty_like(image)
+        for rows in strips(*self.mask.shape):
+            seen, mask = image[rows], self.mask[rows]
+            colors = colorize(mask, self.facts.palette)
+            mixed = (seen * np.float32(1 - opacity) + colors * np.float32(opacity)).astype(np.uint8)
+            result[rows] = np.where((mask == IGNORE_INDEX)[..., None], seen, mixed)
+        return result
 
     def areas(self) -> dict[int, int]:
         """Pixels of each class id, and of 255."""
@@ -83,13 +87,14 @@ class Predictor:
             self.engine, self.facts = engine, engine.facts
         else:
             # PyTorch is imported here and not above, so that exported models run without it.
+            from unimatch.inference.folding import fold_batch_norms
             from unimatch.inference.loading import choose_device, load_with_facts
             from unimatch.inference.torch_engine import TorchEngine
 
             network, self.facts = load_with_facts(path, model)
             if network.task == "classification":
                 raise ConfigError(f"{path}: this model gives classes of images and no masks; use unimatch.Classifier")
-            self.engine = TorchEngine(network.to(choose_device(device)), precision)
+            self.engine = TorchEngine(fold_batch_norms(network).to(choose_device(device)), precision)
         self.inference = inference or with_limit(self.facts.inference)
         self.batch_size = self.engine.batch_size
         """Images of one size that the model sees at once: 8 on a GPU, 1 on a CPU, whose caches more would overrun."""
@@ -150,12 +155,16 @@ class Predictor:
         confidence: bool = False,
         scores: bool = False,
         threshold: float | None = None,
+        levels: bool = False,
     ) -> list[Prediction]:
-        """Predict (H, W, 3) uint8 images of one size, all at once, or one by one where they are seen in windows."""
+        """Predict (H, W, 3) uint8 images of one size, all at once, or one by one where they are seen in windows.
+
+        With ``levels``, confidences are :func:`unimatch.images.to_levels`, which takes a quarter of the memory.
+        """
         height, width = images[0].shape[-3:-1]
         if self.inference.slides(height, width) and len(images) > 1:
             return [
-                self.predict_batch([image], confidence=confidence, scores=scores, threshold=threshold)[0]
+                self.predict_batch([image], confidence=confidence, scores=scores, threshold=threshold, levels=levels)[0]
                 for image in images
             ]
         # One image is not copied: it may be large.
@@ -166,19 +175,20 @@ class Predictor:
             return [Prediction(mask, None, None, self.facts) for mask in masks]
         count = len(images)
         masks = np.empty((count, height, width), np.uint8)
-        confidences = np.empty((count, height, width), np.float32) if confidence else None
+        confidences: Any = np.empty((count, height, width), np.uint8 if levels else np.float32) if confidence else None
         probabilities = np.empty((count, engine.num_classes, height, width), np.float32) if scores else None
-        for top, band in self.inference.bands(engine, batch):
-            rows = slice(top, top + band.shape[-2])
-            masks[:, rows] = engine.labels(band)
+        for top, left, block in self.inference.blocks(engine, batch):
+            rows, columns = slice(top, top + block.shape[-2]), slice(left, left + block.shape[-1])
+            labels = engine.labels(block)
             if confidence or threshold is not None:
-                sure = engine.confidence(band)
+                sure = engine.confidence(block)
                 if threshold is not None:
-                    masks[:, rows][sure < threshold] = IGNORE_INDEX
+                    labels[sure < threshold] = IGNORE_INDEX
                 if confidences is not None:
-                    confidences[:, rows] = sure
+                    confidences[:, rows, columns] = to_levels(sure) if levels else sure
+            masks[:, rows, columns] = labels
             if probabilities is not None:
-                probabilities[:, :, rows] = engine.numpy(band)
+                probabilities[:, :, rows, columns] = engine.numpy(block)
         return [
             Prediction(
                 masks[i],

@@ -7,7 +7,7 @@ from typing import Literal
 
 from unimatch.errors import ConfigError
 from unimatch.inference.engine import Array, Engine
-from unimatch.inference.sliding_window import sliding_bands
+from unimatch.inference.sliding_window import sliding_blocks
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,20 @@ class Inference:
         if not self.slides(height, width):
             return self.seen(engine, images, probabilities=False)
         result = engine.zeros(images.shape[0], engine.num_classes, height, width)
-        for top, band in self.bands(engine, images):
-            result[..., top : top + band.shape[-2], :] = band
+        for top, left, block in self.blocks(engine, images):
+            result[..., top : top + block.shape[-2], left : left + block.shape[-1]] = block
         return result
 
-    def bands(self, engine: Engine, images: Array) -> Iterator[tuple[int, Array]]:
-        """Probabilities in bands from top to bottom: each band's first row, and (B, C, rows, W).
+    def blocks(self, engine: Engine, images: Array) -> Iterator[tuple[int, int, Array]]:
+        """Probabilities in blocks that cover the image: each one's first row and column, and (B, C, rows, columns).
 
-        An image predicted whole is one band. A band is overwritten when the next one is asked for.
+        An image predicted whole is one block.
         """
         if not self.slides(*images.shape[-2:]):
-            yield 0, self.seen(engine, images, probabilities=True)
+            yield 0, 0, self.seen(engine, images, probabilities=True)
             return
         stride = self.stride or max(1, int(self.window * 2 / 3))
-        yield from sliding_bands(
+        yield from sliding_blocks(
             engine,
             images,
             lambda window: self.seen(engine, window, probabilities=True),

@@ -1,4 +1,4 @@
-"""Prediction in overlapping windows, band by band, so that memory does not grow with an image's height.
+"""Prediction in overlapping windows, block by block, so that memory does not grow with an image's height.
 
 The windows lie as in the published evaluation: every ``stride`` pixels from the top left corner, the last of each row
 and column moved back to end with the image; what they say of a pixel is summed (here: averaged).
@@ -13,42 +13,48 @@ from unimatch.grid import window_starts
 from unimatch.inference.engine import Array, Engine
 
 
-def sliding_bands(
+def sliding_blocks(
     engine: Engine, images: Array, predict: Callable[[Array], Array], *, window: int, stride: int
-) -> Iterator[tuple[int, Array]]:
-    """Mean class probabilities over the windows that hold a pixel, in bands from top to bottom.
+) -> Iterator[tuple[int, int, Array]]:
+    """Mean class probabilities over the windows that hold a pixel, in blocks that are done with their window.
 
     Windows of images that are smaller than the window are as small as the image.
 
     Args:
         engine: makes the arrays.
         images: (B, 3, H, W).
-        predict: (B, 3, h, w) -> (B, C, h, w) probabilities, for h and w up to ``window``.
+        predict: (B, 3, h, w) -> (B, C, h, w) probabilities, for h and w up to ``window``; they are overwritten.
         window: side of the windows, pixels.
         stride: pixels from one window to the next, 1 to ``window``.
 
     Yields:
-        The band's first row, and its (B, C, rows, W) probabilities. They are overwritten when the next band is asked
-        for: ``B * C * window * W`` numbers are held in all.
+        The block's first row and column, and its (B, C, rows, columns) probabilities. The blocks cover the image once.
+        Between them, sums are held for the rows alone that two rows of windows share: ``B * C * rows * W`` numbers,
+        where rows is ``window - stride``, or as many as the last row of windows shares, and less than ``window``.
     """
     height, width = images.shape[-2:]
     tops, lefts = window_starts(height, window, stride), window_starts(width, window, stride)
     count_rows, count_columns = coverage(height, window, tops), coverage(width, window, lefts)
-    total = engine.zeros(images.shape[0], engine.num_classes, min(window, height), width)
-    for top, following in zip(tops, [*tops[1:], height], strict=True):
-        bottom = min(top + window, height)
-        for left in lefts:
+    ends = [min(top + window, height) for top in tops]
+    overlap = max((end - following for end, following in zip(ends, tops[1:], strict=False)), default=0)
+    below = engine.zeros(images.shape[0], engine.num_classes, overlap, width)  # sums for the next row of windows
+    kept = 0  # rows of them
+    for top, bottom, following in zip(tops, ends, [*tops[1:], height], strict=True):
+        done = following - top  # rows that no further window sees
+        aside: Array = None  # sums for the next window of the row
+        for left, next_left in zip(lefts, [*lefts[1:], width], strict=True):
             right = min(left + window, width)
-            total[..., : bottom - top, left:right] += predict(images[..., top:bottom, left:right])
-        done = following - top  # rows that no further window holds
-        band = total[..., :done, :]
-        band /= engine.array(np.outer(count_rows[top:following], count_columns))
-        yield top, band
+            total = predict(images[..., top:bottom, left:right])
+            if aside is not None:
+                total[..., : aside.shape[-1]] += aside
+            columns = next_left - left
+            aside, total = total[..., columns:], total[..., :columns]
+            total[..., :kept, :] += below[..., :kept, left:next_left]
+            below[..., : bottom - following, left:next_left] = total[..., done:, :]
+            block = total[..., :done, :]
+            block /= engine.array(np.outer(count_rows[top:following], count_columns[left:next_left]))
+            yield top, left, block
         kept = bottom - following
-        for row in range(0, kept, done):  # moved up in steps that do not overlap what they are copied from
-            end = min(row + done, kept)
-            total[..., row:end, :] = total[..., row + done : end + done, :]
-        total[..., kept:, :] = 0
 
 
 def coverage(side: int, window: int, starts: list[int]) -> NDArray[np.float32]:

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unimatch.data.datamodule import normalize
 from unimatch.images import MaskArray
 from unimatch.inference.whole_image import whole_image_logits
 from unimatch.models.networks import Model
+from unimatch.normalization import normalize
 
 
 class TorchEngine:
@@ -27,6 +27,11 @@ class TorchEngine:
         self.num_classes = model.num_classes
         self.device = next(model.parameters()).device
         self.batch_size = 1 if self.device.type == "cpu" else 8
+        self.threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+
+    def use_threads(self, count: int) -> None:
+        """So many for what the calling thread computes from now on."""
+        torch.set_num_threads(count)
 
     def logits(self, images: Tensor | NDArray[np.uint8], scale: float = 1.0) -> Tensor:
         """See :func:`unimatch.inference.whole_image.whole_image_logits`; channels of uint8 stay last in memory."""

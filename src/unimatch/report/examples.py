@@ -21,13 +21,14 @@ from torch.utils.data import default_collate
 
 from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.datamodule import IMAGENET_MEAN, IMAGENET_STD, SemiSupervisedDataModule, normalize
+from unimatch.data.datamodule import SemiSupervisedDataModule
 from unimatch.data.loading import TrainSampler, UnlabeledDataset
 from unimatch.data.sources import Source
 from unimatch.disk import replace_file, replace_text
 from unimatch.images import ImageArray, MaskArray, colorize
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.models.networks import Model
+from unimatch.normalization import IMAGENET_MEAN, IMAGENET_STD, normalize
 from unimatch.tasks import Task
 from unimatch.types import IGNORE_INDEX, UnlabeledBatch
 

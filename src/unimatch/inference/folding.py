@@ -1,0 +1,82 @@
+"""BatchNorms worked into the convolutions before them: the same results from fewer passes over memory."""
+
+import copy
+from typing import Any
+
+import torch
+from timm.layers import BatchNormAct2d
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from unimatch.grid import nearest_multiple
+from unimatch.models.networks import Model
+
+SIDE = 64
+"""Of the images that show which layer follows which, pixels."""
+
+TOLERANCE = 1e-4
+"""How far results may be from those of the model as it was, in proportion to the largest."""
+
+
+@torch.no_grad()
+def fold_batch_norms(model: Model) -> Model:
+    """A model with fewer layers that gives the same logits, but for rounding.
+
+    A BatchNorm is folded where all it is ever given is what one convolution returns. The result is compared with the
+    original on noise; where it differs, as it may where a network uses that value twice, the original is returned.
+
+    Args:
+        model: in eval mode. It is not changed.
+
+    Returns:
+        A copy for prediction alone: its weights have other names and values. The model itself where nothing is folded.
+    """
+    device = next(model.parameters()).device
+    side = nearest_multiple(SIDE, model.size_multiple)
+    shape = (1, *([model.dates] if model.dates > 1 else []), 3, side, side)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+    folded = copy.deepcopy(model)
+    pairs = convolutions_before(folded, noise)
+    if not pairs:
+        return model
+    for name, convolution in pairs.items():
+        norm = folded.get_submodule(name)
+        weight, bias = fuse_conv_bn_weights(
+            convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+        convolution.weight, convolution.bias = weight, bias
+        parent, _, own = name.rpartition(".")
+        setattr(folded.get_submodule(parent), own, norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity())
+    before, after = model.coarse(noise), folded.coarse(noise)
+    return folded if (before - after).abs().max() <= TOLERANCE * before.abs().max() else model
+
+
+def convolutions_before(model: Model, images: Tensor) -> dict[str, nn.Conv2d]:
+    """By BatchNorms' names, the convolutions whose results are all that they see of these images."""
+    made: list[tuple[Tensor, nn.Conv2d]] = []  # held, so that no other tensor takes the place of one
+    found: dict[str, list[nn.Conv2d | None]] = {}
+    hooks = []
+
+    def note_convolution(module: Any, _: Any, output: Tensor) -> None:
+        made.append((output, module))
+
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(note_convolution))
+        elif type(module) in (nn.BatchNorm2d, BatchNormAct2d) and not module.training:
+
+            def note_norm(_: Any, inputs: tuple[Tensor, ...], name: str = name) -> None:
+                found.setdefault(name, []).append(next((c for output, c in made if output is inputs[0]), None))
+
+            hooks.append(module.register_forward_pre_hook(note_norm))
+    try:
+        model.coarse(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    seen = [convolution for _, convolution in made]
+    return {
+        name: convolutions[0]
+        for name, convolutions in found.items()
+        if len(convolutions) == 1 and convolutions[0] is not None and seen.count(convolutions[0]) == 1
+    }
