@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -40,7 +40,7 @@ def fold_batch_norms(model: Model) -> Model:
     if not pairs:
         return model
     for name, convolution in pairs.items():
-        norm = folded.get_submodule(name)
+        norm: Any = folded.get_submodule(name)
         weight, bias = fuse_conv_bn_weights(
             convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )
