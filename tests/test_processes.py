@@ -225,3 +225,23 @@ def test_all_processes_end_with_the_same_weights_statistics_and_metrics(processe
         assert [key for key, value in first["state"].items() if not torch.equal(other["state"][key], value)] == []
         assert torch.equal(other["confusion"], first["confusion"])
         assert other["miou"] == first["miou"]
+
+
+def test_torchrun_trains_as_lightnings_own_launcher_does(tmp_path):
+    """The same bits: two processes, three steps."""
+    last = []
+    for name, launcher in (("torchrun", ["torch.distributed.run", "--nproc-per-node=2", "-m"]), ("lightning", [])):
+        command = [sys.executable, "-m", *launcher, "unimatch.run", *TINY, "trainer=cpu", "trainer.devices=2"]
+        short = ["datamodule.workers=0", "trainer.max_steps=3", "trainer.val_check_interval=3"]
+        done = subprocess.run(
+            [*command, *short, f"hydra.run.dir={tmp_path / name}"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        last.append(read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt"))
+    assert last[0]["unimatch_run"]["processes"] == 2
+    assert last[0]["global_step"] == last[1]["global_step"] == 3
+    different = [
+        key for key, value in last[0]["state_dict"].items() if not torch.equal(last[1]["state_dict"][key], value)
+    ]
+    assert different == []
