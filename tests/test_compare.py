@@ -39,6 +39,15 @@ def test_seeds_are_one_row_with_mean_and_sample_deviation(tmp_path):
     assert any("| 50.0 " in line for line in lines if "supervised" in line)
 
 
+def test_labeled_images_chosen_by_the_seed_are_part_of_the_seed_and_else_a_setting(tmp_path):
+    for name, seed, split_seed in (("a", 0, 0), ("b", 1, 1), ("c", 1, 0)):
+        write_run(tmp_path / name, seed=seed, teacher=70.0)
+        (tmp_path / name / "config.json").write_text(json.dumps({"dataset": {"split_seed": split_seed}}))
+    runs = load_runs([tmp_path])
+    assert [[run["seed"] for run in group] for group in group_runs(runs)] == [[0, 1], [1]]
+    assert differing_settings(group_runs(runs)) == ["dataset.split_seed"]
+
+
 def test_runs_that_differ_in_a_setting_are_rows_that_name_it(tmp_path):
     write_run(tmp_path / "a", seed=0, teacher=70.0, tau=0.8)
     write_run(tmp_path / "b", seed=0, teacher=71.0, tau=0.95)

@@ -45,7 +45,11 @@ def load_runs(places: Sequence[Path]) -> list[dict[str, Any]]:
                 config = json.loads(config_file.read_text()) if config_file.is_file() else {}
             except (OSError, ValueError) as error:
                 raise DataError(f"{file}: cannot be read ({error})") from error
-            runs.append({**summary, "place": str(file.parent), "settings": flat(config)})
+            seed = json.dumps(summary.get("seed"))
+            settings = {
+                key: value for key, value in flat(config).items() if not (key.endswith("_seed") and value == seed)
+            }  # dataset.split_seed=${seed}: each seed has its own labelled images
+            runs.append({**summary, "place": str(file.parent), "settings": settings})
     return runs
 
 
