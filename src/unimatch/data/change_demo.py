@@ -97,7 +97,9 @@ def compose_pair(part: str, index: int) -> tuple[ImageArray, ImageArray, MaskArr
     dates, changed = [scene, scene.copy()], np.zeros((SIDE, SIDE), np.uint8)
     for _ in range(rng.integers(1, 4)):
         shape = blob(rng)
-        texture = piece(rng, part, SIDE)
+        # Of some pieces the one that differs most in colour: sky on sky is no change that can be seen.
+        candidates = [piece(rng, part, SIDE) for _ in range(4)]
+        texture = max(candidates, key=lambda other: float(np.abs(other[shape].mean(0) - scene[shape].mean(0)).max()))
         which = rng.choice(["both", "first", "second"], p=[0.3, 0.35, 0.35])
         for date, name in zip(dates, ("first", "second"), strict=True):
             if which in ("both", name):
