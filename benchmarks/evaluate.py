@@ -27,7 +27,7 @@ from plain_step import PlainModel
 from timing import Clock
 
 from unimatch.data.catalog import DatasetInfo, distinct_colors
-from unimatch.data.datamodule import IMAGENET_MEAN, IMAGENET_STD, prepare
+from unimatch.data.datamodule import prepare
 from unimatch.data.files import FilePair
 from unimatch.data.loading import EvaluationDataset
 from unimatch.data.sources import FileSource
@@ -36,6 +36,7 @@ from unimatch.inference.evaluator import Evaluator
 from unimatch.inference.inputs import find_photos
 from unimatch.inference.rule import Inference
 from unimatch.models import SegmentationModel
+from unimatch.normalization import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.tasks import Segmentation
 
 
