@@ -97,9 +97,8 @@ def test_each_fault_is_named_with_its_file_and_nothing_else(root, part, file, sp
 
 def test_a_first_date_that_a_list_names_and_that_is_missing_is_named(root):
     (root / "names.txt").write_text("t0.png\ngone.png\n")
-    for name in "AB", "label":
-        for folder in name if name == "AB" else [name]:
-            shutil.copytree(root / "train" / folder, root / folder)
+    for folder in "A", "B", "label":
+        shutil.move(root / "train" / folder, root / folder)
     found = findings(root, labeled_list=root / "names.txt")
     assert f"{root}/A/gone.png" in found["missing", "labelled"][0]
     assert f"{root}/label/gone.png" in found["missing", "labelled"][1]
