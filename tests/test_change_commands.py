@@ -76,6 +76,9 @@ def test_a_run_is_judged_on_val_and_evaluate_reads_test(train, root, monkeypatch
     assert summary["teacher/changed_iou_best"] == max(found["teacher"]["changed_iou"] for found in evaluations)
     assert {"teacher/f1", "student/overall_accuracy", "teacher/iou"} <= set(summary)
     assert (run_dir / "validation.png").is_file()
+    page = (run_dir / "report.html").read_text()
+    assert page.count("<figcaption>date 2</figcaption>") == 3
+    assert page.count("<figcaption>strong view 1, date 2</figcaption>") == 2
     checkpoint = run_dir / "checkpoints" / "last.ckpt"
     assert isinstance(load_model(checkpoint), ChangeModel)
 

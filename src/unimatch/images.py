@@ -142,6 +142,11 @@ def latest(image: NDArray[np.uint8]) -> ImageArray:
     return image if image.ndim == 3 else image[-1]
 
 
+def dates_by_name(image: NDArray[np.uint8]) -> list[tuple[str, ImageArray]]:
+    """``image`` and the image itself, or of a pair (2, H, W, 3) ``date 1`` and ``date 2`` with theirs."""
+    return [("image", image)] if image.ndim == 3 else [(f"date {i}", date) for i, date in enumerate(image, 1)]
+
+
 def to_levels(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Probabilities as 0-255 for 0-1, as they are stored.
 

@@ -6,10 +6,19 @@ import torch
 from PIL import Image
 
 import unimatch
-from unimatch import SegmentationModel, SemiSupervisedDataModule, UniMatchV1, UniMatchV2
+from support import make_change
+from unimatch import (
+    ChangeModel,
+    ClassificationModel,
+    SegmentationModel,
+    SemiSupervisedDataModule,
+    UniMatchV1,
+    UniMatchV2,
+)
 from unimatch.callbacks.report import mean_iou
-from unimatch.report.examples import validation_rows, view_rows, write_examples, write_picture
-from unimatch.tasks import Segmentation
+from unimatch.data import ClassificationDataModule
+from unimatch.report.examples import classified_rows, validation_rows, view_rows, write_examples, write_picture
+from unimatch.tasks import ChangeDetection, Classification, Segmentation
 
 SMALL = {"features": 8, "out_channels": (8, 8, 8, 8)}
 
@@ -65,6 +74,56 @@ def test_validation_images_are_the_best_the_median_and_the_worst(data, tmp_path)
     assert len(list((tmp_path / "examples").glob("*.png"))) == 9
     only = validation_rows({}, Segmentation(), data.val, data.info, torch.tensor([1.0]))
     assert [row["title"] for row in only] == ["best, 1.0%: 0"]
+
+
+def test_of_pairs_both_dates_are_shown_and_labels_lie_over_the_second(tmp_path):
+    for part, names in (("train", [f"t{i}.png" for i in range(6)]), ("val", ["v0.png"])):
+        make_change(tmp_path / part, names)
+    data = unimatch.change_folder(tmp_path, labeled=2)
+    model = ChangeModel("tiny", 2, **SMALL).eval()
+    (row,) = validation_rows({"teacher": model}, ChangeDetection(), data.val, data.info, torch.tensor([40.0]))
+    assert [cell[0] for cell in row["cells"]] == ["date 1", "date 2", "truth", "teacher"]
+    pictures = [cell[1] for cell in row["cells"]]
+    assert np.array_equal(np.stack(pictures[:2]), data.val.image(0))
+    changed = data.val.mask(0) == 1
+    red = np.array(data.info.palette[1])
+    assert np.array_equal(pictures[2][changed], (pictures[1][changed] * (1 - 0.55) + red * 0.55).astype(np.uint8))
+    datamodule = SemiSupervisedDataModule(data, crop=16, batch_size=2, workers=0)
+    views = view_rows(UniMatchV2(model, tau=0.0).eval(), datamodule, 0)
+    assert [cell[0] for cell in views[0]["cells"]] == [
+        "weak view, date 1", "weak view, date 2", "pseudo labels, 100% confident",
+        "strong view 1, date 1", "strong view 1, date 2", "strong view 2, date 1", "strong view 2, date 2",
+    ]  # fmt: skip
+    assert not np.array_equal(views[0]["cells"][0][1], views[0]["cells"][1][1])
+    write_examples(tmp_path / "examples", data.info, 5, [row], views)
+    assert len(list((tmp_path / "examples").glob("*.png"))) == 4 + 2 * 7
+
+
+def test_of_images_with_a_class_the_wrong_and_the_right_ones_are_shown_with_what_they_are_called():
+    data = unimatch.digits_classification(labeled_per_class=4)
+    model = ClassificationModel("wrn_28_2", 10, image_size=8).eval()
+    method = UniMatchV2(model, tau=0.0).eval()
+    scores = torch.full((len(data.val),), 100.0)
+    scores[[1, 5]] = 0.0
+    wrong, right = classified_rows({"teacher": model}, Classification(), data.val, data.info, scores)
+    assert (wrong["title"], right["title"]) == (
+        f"wrong: 2 of {len(scores)}",
+        f"right: {len(scores) - 2} of {len(scores)}",
+    )
+    assert len(right["cells"]) == 6
+    for (caption, picture), index in zip(wrong["cells"], (1, 5), strict=True):
+        assert np.array_equal(picture, data.val.image(index))
+        assert f"truth {data.val.mask(index)}, teacher " in caption
+    only = classified_rows({}, Classification(), data.val, data.info, torch.ones(len(data.val)))
+    assert [row["title"][:5] for row in only] == ["right"]
+    datamodule = ClassificationDataModule(data, crop=8, batch_size=2, workers=0)
+    for threshold, end in ((0.0, "% confident"), (1.0, "not used")):
+        method.tau = threshold
+        rows = view_rows(method, datamodule, 0)
+        assert len(rows) == 2
+        assert [cell[0] for cell in rows[0]["cells"]][1:] == ["strong view 1", "strong view 2"]
+        assert rows[0]["cells"][0][0].startswith("weak view; pseudo label ")
+        assert rows[0]["cells"][0][0].endswith(end)
 
 
 @pytest.mark.parametrize(("side", "name", "size"), [(48, "a.png", 240), (300, "a.jpg", 300), (960, "a.jpg", 480)])

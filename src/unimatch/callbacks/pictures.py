@@ -14,7 +14,7 @@ from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources import Source
 from unimatch.disk import training_goes_on
-from unimatch.images import colorize
+from unimatch.images import colorize, dates_by_name
 from unimatch.methods.base import Method
 from unimatch.models.networks import Model
 from unimatch.normalization import normalize
@@ -84,7 +84,7 @@ def draw_predictions(
     seen: set[int] = set()
     for row, index in zip(axes, indices, strict=True):
         image, mask = source.image(index), source.mask(index)
-        cells = [("image", image)] if dates == 1 else [(f"date {i + 1}", date) for i, date in enumerate(image)]
+        cells = dates_by_name(image)
         labels = {} if mask is None else {"truth": mask}
         for name, model in models.items():
             device = next(model.parameters()).device

@@ -16,8 +16,8 @@ from unimatch.data.sources import SegmentationData
 from unimatch.methods.base import Method
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.report import write_report
-from unimatch.report.examples import validation_rows, view_rows, write_confusion, write_examples
-from unimatch.tasks import Segmentation
+from unimatch.report.examples import classified_rows, validation_rows, view_rows, write_confusion, write_examples
+from unimatch.tasks import PixelTask
 
 log = logging.getLogger("unimatch")
 
@@ -92,10 +92,9 @@ class Report(lightning.Callback):
         assert self.confusion is not None
         info = self.data.info
         write_confusion(self.run_dir / "confusion.csv", self.confusion, info.classes)
-        if not isinstance(method.task, Segmentation):
-            return  # the pictures are of one image and a class for each pixel
         models = {"student": method.student, "teacher": method.teacher.model}
-        validation = validation_rows(models, method.task, self.data.val, info, self.scores)
+        rows = validation_rows if isinstance(method.task, PixelTask) else classified_rows
+        validation = rows(models, method.task, self.data.val, info, self.scores)
         module = getattr(trainer, "datamodule", None)
         views = []
         if isinstance(method, SemiSupervised) and isinstance(module, SemiSupervisedDataModule):
@@ -120,7 +119,10 @@ def confusion_of(method: Method) -> MulticlassConfusionMatrix:
 
 
 def mean_iou(confusion: Tensor) -> Tensor:
-    """One image's mIoU in percent, over the classes in its truth or prediction; nothing leaves the device."""
+    """One image's mIoU in percent, over the classes in its truth or prediction; nothing leaves the device.
+
+    Where the image has one class, 100 if that is found and 0 if not.
+    """
     right = confusion.diag().float()
     union = (confusion.sum(0) + confusion.sum(1)).float() - right
     return 100 * (right / union.clamp(min=1)).sum() / (union > 0).sum().clamp(min=1)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unimatch.data.sources import SegmentationData
-from unimatch.images import ImageArray
+from unimatch.images import ImageArray, dates_by_name
 from unimatch.methods.base import Method
 from unimatch.report.examples import overlay, predict
-from unimatch.tasks import Segmentation
+from unimatch.tasks import PixelTask
 
 WIDTH = 320
 """Pixels of one image in the picture; larger ones are shrunk."""
@@ -21,6 +21,8 @@ WIDTH = 320
 
 class Tracking(lightning.Callback):
     """At each evaluation logs the teacher's scores and the pseudo labels by class, and one picture of a few images.
+
+    There is no picture where an image has one class: a picture could not say which.
 
     ``metrics.csv`` gets none of it: ``evaluations.jsonl`` has it, and the report shows it.
 
@@ -40,7 +42,7 @@ class Tracking(lightning.Callback):
             return
         step = max(trainer.global_step - 1, 0)  # of Lightning's own values of this evaluation
         values = self.by_class(pl_module)
-        picture = self.picture(pl_module) if isinstance(pl_module.task, Segmentation) else None
+        picture = self.picture(pl_module) if isinstance(pl_module.task, PixelTask) else None
         for logger in loggers:
             logger.log_metrics(values, step)
             if picture is None:
@@ -64,15 +66,16 @@ class Tracking(lightning.Callback):
         }
 
     def picture(self, method: Method) -> ImageArray:
-        """A row for each image: itself, its truth, the student's and the teacher's prediction over it."""
+        """A row for each image: itself or its dates, its truth, the student's and the teacher's prediction over it."""
         source, info = self.data.val, self.data.info
         count = min(self.count, len(source))
         rows = []
         for index in ((2 * i + 1) * len(source) // (2 * count) for i in range(count)):  # spread evenly
             image, truth = source.image(index), source.mask(index)
-            masks = [] if truth is None else [truth.astype(np.uint8, copy=False)]
+            masks: list[NDArray[np.integer]] = [] if truth is None else [truth]
             masks += [predict(model, method.task, image) for model in (method.student, method.teacher.model)]
-            rows.append(np.hstack([shrunk(cell) for cell in (image, *(overlay(image, mask, info) for mask in masks))]))
+            cells = [date for _, date in dates_by_name(image)] + [overlay(image, mask, info) for mask in masks]
+            rows.append(np.hstack([shrunk(cell) for cell in cells]))
         width = max(row.shape[1] for row in rows)
         return np.vstack([np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in rows])
 

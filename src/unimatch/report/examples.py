@@ -25,8 +25,8 @@ from unimatch.data.datamodule import SemiSupervisedDataModule
 from unimatch.data.loading import TrainSampler, UnlabeledDataset
 from unimatch.data.sources import Source
 from unimatch.disk import replace_file, replace_text
-from unimatch.images import ImageArray, MaskArray, colorize
-from unimatch.methods.semi_supervised import SemiSupervised
+from unimatch.images import ImageArray, colorize, dates_by_name, latest
+from unimatch.methods.semi_supervised import SemiSupervised, strong_images
 from unimatch.models.networks import Model
 from unimatch.normalization import IMAGENET_MEAN, IMAGENET_STD, normalize
 from unimatch.tasks import Task
@@ -36,6 +36,8 @@ SMALLEST, LARGEST = 240, 480
 """Pictures with a longer side below or above are enlarged or shrunk to about this."""
 VIEWS = 2
 """Unlabelled images whose views are shown."""
+CLASSIFIED = 6
+"""Images shown that are classified right, and as many that are not."""
 
 
 def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> None:
@@ -115,12 +117,12 @@ def validation_rows(
     info: DatasetInfo,
     scores: Tensor,
 ) -> list[dict[str, Any]]:
-    """The best, the median and the worst image: itself, its truth and each model's prediction over it.
+    """The best, the median and the worst image: itself or its dates, its truth and each model's prediction over it.
 
     Args:
         models: in eval mode, by name.
         task: how they predict.
-        source: images with masks.
+        source: images with masks, or pairs.
         info: classes and colours.
         scores: (N,) of each image, in percent.
     """
@@ -131,29 +133,57 @@ def validation_rows(
         if index in rows:  # fewer than three images
             continue
         image, mask = source.image(index), source.mask(index)
-        masks = {} if mask is None else {"truth": mask.astype(np.uint8, copy=False)}
+        masks: dict[str, Any] = {} if mask is None else {"truth": mask}
         masks.update({name: predict(model, task, image) for name, model in models.items()})
         present = sorted({int(i) for array in masks.values() for i in np.unique(array)} - {IGNORE_INDEX})
         rows[index] = {
             "title": f"{title}, {float(scores[index]):.1f}%: {Path(source.name(index)).name}",
             "present": present,
-            "cells": [("image", image), *((name, overlay(image, array, info)) for name, array in masks.items())],
+            "cells": dates_by_name(image) + [(name, overlay(image, array, info)) for name, array in masks.items()],
         }
     return list(rows.values())
 
 
+def classified_rows(
+    models: Mapping[str, Model], task: Task, source: Source, info: DatasetInfo, scores: Tensor
+) -> list[dict[str, Any]]:
+    """Images that are classified wrong, and right, each with its class and what the models call it.
+
+    Args:
+        models: in eval mode, by name.
+        task: how they predict.
+        source: images with a class each.
+        info: the classes.
+        scores: (N,) of each image: 0 where its class is not found.
+    """
+    rows = []
+    for title, found in (("wrong", scores == 0), ("right", scores > 0)):
+        indices = found.nonzero().flatten().tolist()
+        cells = []
+        for index in indices[:: -(-len(indices) // CLASSIFIED) or 1]:  # spread evenly
+            image, label = source.image(index), source.mask(index)
+            labels: dict[str, Any] = {} if label is None else {"truth": label}
+            labels |= {name: predict(model, task, image) for name, model in models.items()}
+            named = ", ".join(f"{name} {info.classes[int(value)]}" for name, value in labels.items())
+            cells.append((f"{Path(source.name(index)).name}: {named}", image))
+        if cells:
+            rows.append({"title": f"{title}: {len(indices)} of {len(scores)}", "cells": cells})
+    return rows
+
+
 @torch.no_grad()
-def predict(model: Model, task: Task, image: ImageArray) -> MaskArray:
-    """(H, W) class ids."""
+def predict(model: Model, task: Task, image: ImageArray) -> NDArray[np.integer]:
+    """(*S) class ids: of each pixel, or of the image."""
     device = next(model.parameters()).device
     scores = task.predict(model, normalize(to_tensor(image)[None].to(device)))
-    return scores.argmax(1)[0].cpu().numpy().astype(np.uint8)
+    return scores.argmax(1)[0].cpu().numpy()
 
 
-def overlay(image: ImageArray, mask: MaskArray, info: DatasetInfo, opacity: float = 0.55) -> ImageArray:
-    """The image under its classes' colours; pixels without a class stay as they are."""
-    mixed = (image * (1 - opacity) + colorize(mask, info.palette) * opacity).astype(np.uint8)
-    return np.where((mask == IGNORE_INDEX)[..., None], image, mixed)
+def overlay(image: ImageArray, mask: NDArray[np.integer], info: DatasetInfo, opacity: float = 0.55) -> ImageArray:
+    """The image, or the second date, under its classes' colours; pixels without a class stay as they are."""
+    seen = latest(image)
+    mixed = (seen * (1 - opacity) + colorize(mask.astype(np.uint8), info.palette) * opacity).astype(np.uint8)
+    return np.where((mask == IGNORE_INDEX)[..., None], seen, mixed)
 
 
 @torch.no_grad()
@@ -171,25 +201,33 @@ def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoc
         batch["partner"] = first_batch(method, datamodule, "partner", epoch)
     label, confidence = method.pseudo_labels(own["weak"])
     strong = method.cutmixed(batch, label, confidence, method.partner_labels(batch))
-    boxes = [own["box1"], own["box2"]] if len(strong) == 2 else [own["box1"]]
+    boxes = [box for _, box in strong_images(own, method.strong_views)]
     info, source = datamodule.data.info, datamodule.data.unlabeled
-    sure = torch.where((confidence >= method.tau) & own["valid"], label, IGNORE_INDEX).cpu().numpy().astype(np.uint8)
+    sure = (confidence >= method.tau) & own["valid"]
     # Those with the most boxes: they show what CutMix does.
-    order = sorted(range(len(label)), key=lambda i: -sum(int(box[i].any()) for box in boxes))
+    order = sorted(range(len(label)), key=lambda i: -sum(int(box[i].any()) for box in boxes if box is not None))
     rows = []
     for i in order[:VIEWS]:
         weak = pixels(own["weak"][i])
-        share = 100 * float((sure[i] != IGNORE_INDEX).mean())
-        cells: list[Any] = [
-            ("weak view", weak),
-            (f"pseudo labels, {share:.0f}% confident", overlay(weak, sure[i], info)),
-        ]
-        cells += [
-            (f"strong view {j}", pixels(view.image[i]), box[i].tolist())
-            for j, (view, box) in enumerate(zip(strong, boxes, strict=True), 1)
-        ]
+        cells: list[Any] = [(named("weak view", name), date) for name, date in dates_by_name(weak)]
+        if label[i].dim() == 0:
+            said = f"{info.classes[int(label[i])]}, {100 * float(confidence[i]):.0f}% confident"
+            cells = [(f"weak view; pseudo label {said}{'' if sure[i] else ', not used'}", weak)]
+        else:
+            share = 100 * float(sure[i].float().mean())
+            shown = torch.where(sure[i], label[i], IGNORE_INDEX).cpu().numpy()
+            cells.append((f"pseudo labels, {share:.0f}% confident", overlay(weak, shown, info)))
+        for j, (view, box) in enumerate(zip(strong, boxes, strict=True), 1):
+            edges = [] if box is None else box[i].tolist()
+            for name, date in dates_by_name(pixels(view.image[i])):
+                cells.append((named(f"strong view {j}", name), date, edges))
         rows.append({"title": Path(source.name(int(own["index"][i]))).name, "cells": cells})
     return rows
+
+
+def named(view: str, date: str) -> str:
+    """A view's name; and the date's, where there are two."""
+    return view if date == "image" else f"{view}, {date}"
 
 
 def first_batch(
@@ -207,7 +245,7 @@ def first_batch(
 
 
 def pixels(image: Tensor) -> NDArray[np.uint8]:
-    """(3, H, W) normalised -> (H, W, 3) uint8."""
+    """(..., 3, H, W) normalised -> (..., H, W, 3) uint8."""
     mean, std = (torch.tensor(values, device=image.device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     restored = ((image * std + mean) * 255).round().clamp(0, 255)
-    return restored.byte().permute(1, 2, 0).cpu().numpy()
+    return restored.byte().movedim(-3, -1).cpu().numpy()

@@ -252,13 +252,18 @@ def percent(value: float | None) -> str:
 
 
 def validation_section(run: RunFiles) -> Html | None:
-    """The best, the median and the worst validation image, and what the colours mean."""
+    """The best, the median and the worst validation image, and what the colours mean; or images and their classes."""
     rows = run.examples.get("validation") or []
     if not rows:
         return None
     used = sorted({i for row in rows for i in row.get("present", []) if i < len(run.classes)})
-    names = tag("ul", [tag("li", class_name(run, i)) for i in used], class_="legend")
-    text = f"By the mIoU of the teacher's prediction of each image alone, at step {run.examples['step']}."
+    names = tag("ul", [tag("li", class_name(run, i)) for i in used], class_="legend") if used else None
+    step = run.examples["step"]
+    text = (
+        f"As the teacher classifies them at step {step}."
+        if run.summary.get("task") == "classification"
+        else f"By the mIoU of the teacher's prediction of each image alone, at step {step}."
+    )
     return section("Validation images", tag("p", text), names, (row_of_pictures(run.place, row) for row in rows))
 
 
@@ -267,9 +272,10 @@ def views_section(run: RunFiles) -> Html | None:
     rows = run.examples.get("views") or []
     if not rows:
         return None
+    cutmix = "" if run.summary.get("task") == "classification" else " after CutMix, whose boxes are outlined"
     text = (
         "Unlabelled images as the last epoch's first batch showed them: the weak view, the pseudo labels where "
-        "confident, and the strong views after CutMix, whose boxes are outlined. The teacher is that of the end."
+        f"confident, and the strong views{cutmix}. The teacher is that of the end."
     )
     return section("Training views", tag("p", text), (row_of_pictures(run.place, row) for row in rows))
 
