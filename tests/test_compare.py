@@ -48,6 +48,15 @@ def test_labeled_images_chosen_by_the_seed_are_part_of_the_seed_and_else_a_setti
     assert differing_settings(group_runs(runs)) == ["dataset.split_seed"]
 
 
+def test_a_number_that_stays_is_not_part_of_the_seed_that_happens_to_equal_it(tmp_path):
+    for seed in (0, 1, 2):
+        write_run(tmp_path / str(seed), seed=seed, teacher=70.0)
+        (tmp_path / str(seed) / "config.json").write_text(json.dumps({"dataset": {"split_seed": 0}}))
+    groups = group_runs(load_runs([tmp_path]))
+    assert [[run["seed"] for run in group] for group in groups] == [[0, 1, 2]]
+    assert groups[0][0]["settings"] == {"dataset.split_seed": "0"}
+
+
 def test_runs_that_differ_in_a_setting_are_rows_that_name_it(tmp_path):
     write_run(tmp_path / "a", seed=0, teacher=70.0, tau=0.8)
     write_run(tmp_path / "b", seed=0, teacher=71.0, tau=0.95)

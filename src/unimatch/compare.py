@@ -45,12 +45,34 @@ def load_runs(places: Sequence[Path]) -> list[dict[str, Any]]:
                 config = json.loads(config_file.read_text()) if config_file.is_file() else {}
             except (OSError, ValueError) as error:
                 raise DataError(f"{file}: cannot be read ({error})") from error
-            seed = json.dumps(summary.get("seed"))
-            settings = {
-                key: value for key, value in flat(config).items() if not (key.endswith("_seed") and value == seed)
-            }  # dataset.split_seed=${seed}: each seed has its own labelled images
-            runs.append({**summary, "place": str(file.parent), "settings": settings})
+            runs.append({**summary, "place": str(file.parent), "settings": flat(config)})
+    for run, names in [(run, seeds_that_follow(run, runs)) for run in runs]:
+        run["settings"] = {name: value for name, value in run["settings"].items() if name not in names}
     return runs
+
+
+def seeds_that_follow(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> set[str]:
+    """Settings that are part of a run's seed: ``dataset.split_seed=${seed}`` gives each seed its own labelled images.
+
+    One that equals the seed does so by chance where runs of other seeds have the same number there, and none has its
+    own.
+    """
+    like = [other for other in runs if all(other.get(name) == run.get(name) for name in IDENTITY)]
+    others = [other for other in like if other.get("seed") != run.get("seed")]
+
+    def follows(one: dict[str, Any], name: str) -> bool:
+        return bool(one["settings"].get(name) == json.dumps(one.get("seed")))
+
+    return {
+        name
+        for name, value in run["settings"].items()
+        if name.endswith("_seed")
+        and follows(run, name)
+        and (
+            any(follows(other, name) for other in others)
+            or not any(other["settings"].get(name) == value for other in others)
+        )
+    }
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
