@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from unimatch.augment import StrongAugmentation
 from unimatch.command import check_overrides, config_groups
 
 GROUPS = config_groups()
@@ -28,12 +30,14 @@ def composed(*overrides: str) -> DictConfig:
         return config
 
 
-def targets(config: Any) -> Iterator[DictConfig]:
+def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Each node with a ``_target_``, and where it is, such as ``datamodule.strong``."""
     if OmegaConf.is_dict(config):
         if "_target_" in config:
-            yield config
+            yield path, config
         for key in config:
-            yield from targets(config[key])
+            if not OmegaConf.is_missing(config, key):
+                yield from targets(config[key], f"{path}.{key}".lstrip("."))
 
 
 # What the command itself passes, beside the configuration.
@@ -61,21 +65,21 @@ def signatures_of(target: Any) -> list[inspect.Signature]:
 @pytest.mark.parametrize("choice", EACH)
 def test_every_option_composes_and_binds_to_its_signature(choice):
     config = composed(choice)
-    for name in ("model", "datamodule", "method", "logger", "trainer", "dataset", "inference", "checkpoint", "guard"):
-        node = config[name]
-        arguments = {str(key): value for key, value in node.items() if key not in ("_target_", "_convert_")}
-        passed = PASSED.get(name, set())
-        assert not passed & set(arguments)
-        target = get_object(node._target_)
-        signatures = signatures_of(target)
+    found = dict(targets(config))
+    assert set(PASSED) | {"dataset", "inference", "task"} <= set(found)
+    for path, node in found.items():
+        arguments = {str(key) for key in node if key not in ("_target_", "_convert_")}
+        passed = PASSED.get(path, set())
+        assert not passed & arguments
+        signatures = signatures_of(get_object(node._target_))
         known = {key for signature in signatures for key in signature.parameters}
-        assert set(arguments) <= known, f"{choice}: {node._target_} does not take {set(arguments) - known}"
+        assert arguments <= known, f"{choice}: {node._target_} does not take {arguments - known}"
         needed = {
             p.name
             for p in signatures[0].parameters.values()
             if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
         }
-        assert needed <= set(arguments) | passed
+        assert needed <= arguments | passed
 
 
 RESOLVED = [(name, "unimatch_v2") for name in GROUPS["encoder"]] + [("vits", name) for name in GROUPS["method"]]
@@ -96,6 +100,14 @@ def test_paper_settings_are_the_defaults_for_dinov2():
     assert config.method.weight_decay == 0.01
     assert (config.method.tau, config.method.ema_decay, config.method.loss_weight) == (0.95, 0.996, 1.0)
     assert list(config.datamodule.scale) == [0.5, 2.0]
+
+
+@pytest.mark.parametrize(("dataset", "changed"), [("folder", {}), ("levir", {"grayscale_probability": 0.0})])
+def test_strong_views_are_the_papers_and_every_strength_has_a_key(dataset, changed):
+    strong = OmegaConf.to_container(composed(f"dataset={dataset}").datamodule.strong)
+    published = asdict(StrongAugmentation()) | changed
+    assert strong.pop("_target_") == "unimatch.augment.StrongAugmentation"
+    assert strong | {"blur_sigma": tuple(strong["blur_sigma"])} == published
 
 
 def test_supervised_strong_is_supervised_with_strong_views():
