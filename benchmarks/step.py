@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=21)
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of ours; the baseline is float32")
     parser.add_argument("--compile", action="store_true", help="ours, by torch.compile")
-    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing of the encoder, of both sides")
+    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing of both sides' encoder")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--pairs", type=int, default=10, help="of timed steps, by turns; 0: memory alone")
     parser.add_argument("--no-baseline", action="store_true")
