@@ -20,6 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from unimatch.errors import ConfigError, WeightsError
+from unimatch.models.activations import recompute_activations
 from unimatch.models.positions import DINOv2ViT, any_grid
 from unimatch.models.presets import PRESETS, PositionRule, Preset, token_blocks
 from unimatch.models.weights import load_weights_file
@@ -153,6 +154,7 @@ class TimmEncoder(Encoder):
         self.size_multiple = self.strides[-1] if cuts else 1
         if isinstance(self.body, Beit):
             any_grid(self.body)
+        recompute_activations(self.body)
         self.set_position_embedding(timm_name, position_embedding)
 
     def set_position_embedding(self, timm_name: str, rule: PositionRule | None) -> None:
