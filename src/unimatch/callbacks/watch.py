@@ -32,6 +32,10 @@ class Watch(lightning.Callback):
         """Start watching."""
         self.parent = os.getppid() if is_launched(trainer) else None
         self.children: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
+        for thread in threading.enumerate():
+            if thread.name == "child-process-observer":
+                # Lightning's own, every five seconds: it kills all, and this process first of all, without the cause.
+                vars(thread)["_child_processes"] = []
         if self.parent is not None or self.children:
             threading.Thread(target=self.watch, name="watch", daemon=True).start()
 
