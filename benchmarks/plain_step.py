@@ -20,10 +20,10 @@ from torch.optim import AdamW
 from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2
 from unimatch.models.activations import RecomputingMlp
 from unimatch.models.dropout import channel_masks, feature_masks
-from unimatch.models.linear import OneDNNLinear
+from unimatch.models.onednn import OneDNNLinear, OneDNNPointwise
 
-PLAIN: dict[type, type] = {OneDNNLinear: nn.Linear, RecomputingMlp: Mlp}
-"""What our encoders have instead of timm's layers, and what those are."""
+PLAIN: dict[type, type] = {OneDNNLinear: nn.Linear, OneDNNPointwise: nn.Conv2d, RecomputingMlp: Mlp}
+"""What our encoders have instead of the usual layers, and what those are."""
 
 
 class PlainModel(nn.Module):

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.models.activations import recompute_activations
-from unimatch.models.linear import use_onednn
 from unimatch.models.positions import DINOv2ViT, any_grid
 from unimatch.models.presets import PRESETS, PositionRule, Preset, token_blocks
 from unimatch.models.weights import load_weights_file
@@ -156,7 +155,6 @@ class TimmEncoder(Encoder):
         if isinstance(self.body, Beit):
             any_grid(self.body)
         recompute_activations(self.body)
-        use_onednn(self.body)
         self.set_position_embedding(timm_name, position_embedding)
 
     def set_position_embedding(self, timm_name: str, rule: PositionRule | None) -> None:

@@ -13,6 +13,7 @@ from unimatch.grid import nearest_multiple
 from unimatch.models.dpt import DPTDecoder, size_of, upsample
 from unimatch.models.encoders import Encoder, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
+from unimatch.models.onednn import use_onednn
 from unimatch.models.pooled import build_pooled_encoder
 from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
 
@@ -203,6 +204,7 @@ class SegmentationModel(Model):
         )
         # The layout that convolutions are fastest in, on CPUs and GPUs; values are the same.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        use_onednn(self)
 
     def decoder_summary(self) -> str:
         """Its widths."""
@@ -274,6 +276,7 @@ class ClassificationModel(Model):
         nn.init.xavier_normal_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        use_onednn(self)
 
     def description(self) -> dict[str, object]:
         """See :meth:`Model.description`."""
