@@ -61,11 +61,12 @@ def test_value_and_gradient_equal_those_of_full_size_logits(layout):
     st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),
     st.tuples(st.integers(1, 20), st.integers(1, 20)),
     st.integers(1, 500),
+    st.sampled_from([2, full_size.VECTOR - 1, full_size.VECTOR, 21]),
 )
-def test_any_sizes_up_and_down(shape, size, limit):
+def test_any_sizes_up_and_down(shape, size, limit, classes):
     before, full_size.PIECE["cpu"] = full_size.PIECE["cpu"], limit
     try:
-        logits, target = make(shape, size)
+        logits, target = make(shape, size, classes=classes)
         assert_same(lambda x: cross_entropy_per_pixel(x, target, 255), lambda x: plain(x, target), logits)
         label, confidence = label_and_confidence(logits, size)
         probability = whole(logits, size).softmax(1)
