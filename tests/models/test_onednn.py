@@ -7,6 +7,8 @@ from torch import nn
 from unimatch.models import SegmentationModel
 from unimatch.models.onednn import OneDNNLinear, OneDNNPointwise, runs_in_onednn, use_onednn
 
+needs_onednn = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch without oneDNN")
+
 
 def pair(*, bias: bool = True, dtype: torch.dtype = torch.float32) -> tuple[nn.Linear, nn.Linear]:
     """PyTorch's layer and ours, of the same weights."""
@@ -49,6 +51,7 @@ def test_values_and_gradients_are_those_of_a_matrix_product(shape: tuple[int, ..
         torch.testing.assert_close(ours.bias.grad.double(), slopes.sum(0), rtol=1e-5, atol=1e-5)
 
 
+@needs_onednn
 def test_is_onednns_in_float32_and_pytorchs_choice_otherwise() -> None:
     plain, ours = pair()
     x = torch.randn(2, 500, 24)  # PyTorch has a convolution of its own for one small image
@@ -60,6 +63,7 @@ def test_is_onednns_in_float32_and_pytorchs_choice_otherwise() -> None:
     assert torch.equal(ours(x.double()), plain(x.double()))
 
 
+@needs_onednn
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_convolution_of_one_pixel_is_onednns_too(bias: bool) -> None:
     torch.manual_seed(0)
