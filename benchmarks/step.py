@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=2 python benchmarks/step.py --encoder vits --batch 1 --crop 266 --pairs 15
     python benchmarks/step.py --encoder vits --batch 2 --crop 518 --classes 150 --pairs 0
-    python benchmarks/step.py --device cuda --encoder vitb --batch 4 --precision bf16 --compile --json vitb.json
+    python benchmarks/step.py --device cuda --encoder vitb --batch 4 --precision bf16 --compile --turn 5
 
 The plain step (``benchmarks/plain_step.py``) is eager float32 on the same weights, images and random draws. Memory is
 the highest above the models' weights during two steps, gradients and the optimiser's state included, each side in a
@@ -119,12 +119,13 @@ def make_method(options: argparse.Namespace, device: torch.device, batch: Any) -
     return method
 
 
-def seconds_of(step: Any, batch: Any, clock: Clock, iteration: int) -> tuple[float, float]:
-    """How long one step takes, and its loss."""
+def seconds_of(step: Any, batch: Any, clock: Clock, iteration: int, steps: int = 1) -> tuple[float, float]:
+    """How long a step takes, of some in a row, and the loss of the last."""
     generator = torch.Generator(clock.device).manual_seed(iteration)
     start = clock.now()
-    loss = step(batch, generator, iteration)
-    return clock.now() - start, float(loss)
+    for _ in range(steps):
+        loss = step(batch, generator, iteration)
+    return (clock.now() - start) / steps, float(loss)
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Clock) -> float:
@@ -198,6 +199,7 @@ def main() -> None:
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing of both sides' encoder")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--pairs", type=int, default=10, help="of timed steps, by turns; 0: memory alone")
+    parser.add_argument("--turn", type=int, default=1, help="steps of a side in a row, before it waits for the device")
     parser.add_argument("--no-baseline", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--json", type=Path)
@@ -246,7 +248,7 @@ def times(options: argparse.Namespace, device: torch.device, sides: list[str], i
     warm = 3 if device.type == "cuda" or options.compile else 1
     for i in range(warm + options.pairs):
         for side in sides if i % 2 else sides[::-1]:
-            taken, loss = seconds_of(steps[side], batch, clock, i)
+            taken, loss = seconds_of(steps[side], batch, clock, i, options.turn if i >= warm else 1)
             seconds[side].append(taken)
             losses[side].append(loss)
     steps["ours"].watch(clock)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unimatch import ChangeDetection, ChangeModel, Inference, SegmentationModel, UniMatchV2
-from unimatch.models.dpt import upsample
+from unimatch.models.upsampling import upsample
 from unimatch.tasks import task_of
 from unimatch.tasks.change import change_scores
 

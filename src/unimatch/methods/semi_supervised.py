@@ -16,8 +16,9 @@ from unimatch.methods.alignment import DistributionAlignment
 from unimatch.methods.base import Method
 from unimatch.methods.full_size import label_and_confidence
 from unimatch.methods.losses import consistency_loss
-from unimatch.models.dpt import size_of, upsample
+from unimatch.models.dpt import size_of
 from unimatch.models.networks import Model
+from unimatch.models.upsampling import upsample
 from unimatch.types import TrainBatch, UnlabeledBatch
 
 PseudoLabelsFrom = Literal["teacher", "student"]

@@ -7,8 +7,9 @@ passes through; it is left out here.
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from unimatch.models.upsampling import upsample
 
 
 class DPTDecoder(nn.Module):
@@ -110,11 +111,6 @@ class ResidualUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
         return x + self.layers(x)
-
-
-def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear, corners aligned, as the published models do everywhere."""
-    return F.interpolate(x, size, mode="bilinear", align_corners=True)
 
 
 def size_of(x: Tensor) -> tuple[int, int]:

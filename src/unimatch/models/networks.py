@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from unimatch.errors import ConfigError
 from unimatch.grid import nearest_multiple
-from unimatch.models.dpt import DPTDecoder, size_of, upsample
+from unimatch.models.dpt import DPTDecoder, size_of
 from unimatch.models.encoders import Encoder, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
 from unimatch.models.onednn import use_onednn
 from unimatch.models.pooled import build_pooled_encoder
 from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
+from unimatch.models.upsampling import upsample
 
 
 class Model(nn.Module, ABC):
