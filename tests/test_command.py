@@ -1,11 +1,14 @@
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+import unimatch
 from unimatch.command import check_overrides, config_groups, exit_on_user_error, flat_keys, quote_fractions
 from unimatch.errors import ConfigError, DataError
 
@@ -166,3 +169,18 @@ def test_an_error_in_a_loading_process_is_told_without_its_traceback():
     text = "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File ...\n"
     assert message_of(DataError(text + "unimatch.errors.DataError: a.jpg: gone\n")) == "a.jpg: gone\n"
     assert message_of(DataError("a.jpg: gone")) == "a.jpg: gone"
+
+
+def test_a_package_on_the_path_that_is_not_installed_says_so(tmp_path):
+    shutil.copytree(Path(unimatch.__file__).parent, tmp_path / "unimatch", ignore=shutil.ignore_patterns("__pycache__"))
+    # Alone on the path before the dependencies, without the finders of an editable installation.
+    program = (
+        "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]; "
+        f"sys.path.insert(0, {str(tmp_path)!r}); sys.argv = ['run']; import runpy; "
+        "runpy.run_module('unimatch.run', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "unimatch.conf, is missing" in done.stderr
+    assert str(tmp_path / "unimatch") in done.stderr
+    assert "Traceback" not in done.stderr

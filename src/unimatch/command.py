@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             sys.argv[1:] = [quote_fractions(argument) for argument in sys.argv[1:]]
             with exit_on_user_error():
                 refuse_pickles(sys.argv[1:])
+                check_installed()
                 check_overrides(config_name, sys.argv[1:])
                 check_output_folder(sys.argv[1:])
             hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
@@ -87,6 +89,20 @@ def message_of(error: UnimatchError) -> str:
     """What the user is told: of an error in a loading process, without the traceback that torch puts before it."""
     text = str(error)
     return text.rpartition(f"{type(error).__name__}: ")[2] if text.startswith("Caught ") else text
+
+
+def check_installed() -> None:
+    """Check that the configuration is there: a checkout's ``src`` on the search path alone does not hold it.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if find_spec(CONFIG_MODULE) is None:
+        raise ConfigError(
+            f"the configuration, {CONFIG_MODULE}, is missing: the package is imported from {Path(__file__).parent} "
+            "but is not installed; run `pip install -e .` in the checkout, or `pip install --no-deps -e .` where the "
+            "dependencies are there"
+        )
 
 
 def check_output_folder(arguments: list[str]) -> None:
