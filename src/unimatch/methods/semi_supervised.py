@@ -99,6 +99,8 @@ class SemiSupervised(Method):
             return self.label_and_confidence(self.student.coarse(w), size_of(w))
         finally:
             self.train()  # and not student.train(): frozen statistics stay frozen
+            # In older PyTorch (2.6; not 2.11) autocast uses the casts of these weights, which have no gradient, again.
+            torch.clear_autocast_cache()
 
     def label_and_confidence(self, logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """See :func:`unimatch.methods.full_size.label_and_confidence`; and aligned, where pseudo labels are."""
