@@ -72,6 +72,25 @@ def test_the_host_never_waits_for_the_gpu(kind, options):
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(
+    ("kind", "options"), [(Supervised, {}), (FixMatch, {}), (UniMatchV2, {"channel_dropout": "none"})]
+)
+def test_a_step_on_the_gpu_is_that_on_the_cpu(kind, options, monkeypatch):
+    # Without channel dropout, whose draws are the device's own; and in whole float32.
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    totals, gradients = [], []
+    for device in ("cpu", "cuda"):
+        method = make_semi_supervised(kind, **options).to(device)
+        batch = {name: {k: v.to(device) for k, v in part.items()} for name, part in make_batch(2, "partly").items()}
+        losses = take_step(method, batch, method.build_optimizer())
+        totals.append(losses.total.detach().cpu())
+        gradients.append(torch.cat([parameter.grad.flatten().cpu() for parameter in method.student.parameters()]))
+    # A pixel whose confidence is at the threshold may fall on the other side: one of 3,200 is 3e-4 of a loss.
+    torch.testing.assert_close(totals[1], totals[0], rtol=1e-3, atol=0)
+    assert (gradients[1] - gradients[0]).norm() < 1e-2 * gradients[0].norm()
+
+
 @pytest.mark.parametrize(("kind", "options"), METHODS, ids=NAMES)
 def test_bfloat16_keeps_weights_losses_and_teacher_in_float32(kind, options):
     method, batch = make_semi_supervised(kind, **options), make_batch(2, "partly")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch._inductor.utils import run_and_get_code
 
-from unimatch.models.upsampling import Upsample, gathered
+from unimatch.models.upsampling import Upsample, gathered, upsample
 
 
 def plain_gradient(gradient, coarse):
@@ -62,3 +62,17 @@ def test_compiled_it_has_no_scatter():
     assert scatters[0] > 0  # else this test, and Upsample, can go
     assert scatters[1] == 0
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+def test_compiled_on_a_gpu_it_is_pytorchs_on_the_cpu(dtype, tolerance):
+    maps = torch.randn(2, 16, 37, 37)
+    weights = torch.randn(2, 16, 74, 74)
+    gradients = []
+    for device, function in (("cpu", upsample), ("cuda", torch.compile(upsample))):
+        of_type = dtype if device == "cuda" else torch.float32
+        copy = maps.to(device, of_type, copy=True).requires_grad_()
+        (function(copy * 1, (74, 74)) * weights.to(device)).sum().backward()
+        gradients.append(copy.grad.float().cpu())
+    assert (gradients[1] - gradients[0]).norm() < tolerance * gradients[0].norm()
