@@ -24,6 +24,7 @@ import torch
 from loader import make_images
 from machine import machine
 from PIL import Image
+from scale import QUIET
 
 import unimatch
 from unimatch.data.catalog import PASCAL
@@ -102,6 +103,8 @@ def main() -> None:
     options = parser.parse_args()
     if not 0 < options.drain < options.block:
         parser.error("--drain: at least 1 and less than --block")
+    if options.pairs < 1 or options.images < options.batch:
+        parser.error("--pairs: at least 1; --images: at least --batch")
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.manual_seed(0)
@@ -125,13 +128,8 @@ def main() -> None:
             precision=options.precision,
             compile=options.compile,
             max_steps=options.block * 2 * options.pairs,
-            limit_val_batches=0,
-            num_sanity_val_steps=0,
             callbacks=[blocks],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
+            **QUIET,
         )
         trainer.fit(unimatch.UniMatchV2(model), data)
     taken = list(zip(blocks.seconds["loaders"], blocks.seconds["kept"], strict=True))

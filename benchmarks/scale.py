@@ -34,6 +34,15 @@ from unimatch.data.files import FilePairs
 from unimatch.data.sources import FileSource
 
 WARM_UP = 3
+QUIET: dict[str, Any] = {
+    "limit_val_batches": 0,
+    "num_sanity_val_steps": 0,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+"""A trainer that trains and does nothing else."""
 
 
 class Clock(lightning.Callback):
@@ -69,13 +78,8 @@ def train(options: argparse.Namespace, data: unimatch.SegmentationData, devices:
         strategy="ddp" if devices > 1 else "auto",
         precision=options.precision,
         max_steps=options.steps + WARM_UP + 1,
-        limit_val_batches=0,
-        num_sanity_val_steps=0,
         callbacks=[clock],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        **QUIET,
     )
     trainer.fit(unimatch.UniMatchV2(model), module)
     return clock.result()

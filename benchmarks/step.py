@@ -25,6 +25,7 @@ import torch
 from machine import machine
 from plain_step import PlainStep
 from timing import Clock
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from unimatch.augment.cutmix import draw_box
@@ -128,6 +129,20 @@ def seconds_of(step: Any, batch: Any, clock: Clock, iteration: int, steps: int =
     return (clock.now() - start) / steps, float(loss)
 
 
+def kernels(step: Any, batch: Any, clock: Clock, steps: int = 3) -> None:
+    """Print the device's time of a step, and the kernels with the largest parts in it."""
+    cuda = clock.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as profiled:
+        for i in range(steps):
+            seconds_of(step, batch, clock, i)
+    spent = "self_device_time_total" if cuda else "self_cpu_time_total"
+    rows = sorted(profiled.key_averages(), key=lambda row: -getattr(row, spent))
+    total = sum(getattr(row, spent) for row in rows)
+    print(f"on the {clock.device.type}: {total / 1000 / steps:.2f} ms a step; kernels:")
+    for row in rows[:20]:
+        print(f"{getattr(row, spent) / 1000 / steps:9.2f} ms {row.count / steps:7.1f} x {row.key[:90]}")
+
+
 def matmul_peak(device: torch.device, dtype: torch.dtype, clock: Clock) -> float:
     """Operations a second of a large matrix product, the best of ten."""
     n = 8192 if device.type == "cuda" else 1024
@@ -200,11 +215,14 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--pairs", type=int, default=10, help="of timed steps, by turns; 0: memory alone")
     parser.add_argument("--turn", type=int, default=1, help="steps of a side in a row, before it waits for the device")
+    parser.add_argument("--profile", action="store_true", help="also the kernels of our step on which most time goes")
     parser.add_argument("--no-baseline", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--memory", choices=("ours", "plain"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.turn < 1:
+        parser.error("--turn: at least 1")
     device = torch.device(options.device)
     if options.memory:
         print(memory(options, device))
@@ -263,6 +281,8 @@ def times(options: argparse.Namespace, device: torch.device, sides: list[str], i
         if "losses' backward" in parts[side]:
             parts[side]["backward"] -= parts[side]["losses' backward"]
     clock.on = False
+    if options.profile:
+        kernels(steps["ours"], batch, clock)
     median = {side: statistics.median(seconds[side][warm:]) for side in sides}
     rows = {
         "ms": {side: 1000 * median[side] for side in sides},

@@ -3,7 +3,7 @@
 ``torch.compile`` takes an interpolation apart into gathers, whose gradient is a scatter with atomic additions: of all
 that a compiled step of ViT-B did on a GPU, the largest piece (docs/performance.md). Turned round it is a gather too:
 a coarse cell sums the few full-size cells that lie less than one coarse cell away, by their distance. So there are no
-atomic additions, and the same sum every time. Compiled for a CPU, where additions need not be atomic, it is slower.
+atomic additions, and the same sum every time. Compiled for a CPU, where additions need not be atomic, it is no gain.
 """
 
 import math
@@ -56,9 +56,9 @@ def gathered(gradient: Tensor, dim: int, coarse: int) -> Tensor:
     full = gradient.shape[dim]
     if coarse == full:
         return gradient
-    step = (coarse - 1) / (full - 1) if full > 1 else 0.0
     if coarse == 1:
         return gradient.sum(dim, keepdim=True)
+    step = (coarse - 1) / (full - 1) if full > 1 else 0.0
     shape = [-1 if axis == dim % gradient.dim() else 1 for axis in range(gradient.dim())]
     cell = torch.arange(coarse, device=gradient.device)
     # The first full-size cell that may be near enough, and how many; at step 0, the only one.
