@@ -23,7 +23,7 @@ from PIL import Image
 from unimatch import SegmentationData, folder
 from unimatch.data.check import check
 from unimatch.data.parallel import available_cores, for_each
-from unimatch.data.sources import FileSource
+from unimatch.data.sources.base import FileSource
 
 
 def main() -> None:

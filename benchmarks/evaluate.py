@@ -27,17 +27,17 @@ from plain_step import PlainModel
 from timing import Clock
 
 from unimatch.data.catalog import DatasetInfo, distinct_colors
-from unimatch.data.datamodule import prepare
-from unimatch.data.files import FilePair
-from unimatch.data.loading import EvaluationDataset
-from unimatch.data.sources import FileSource
+from unimatch.data.loading.datamodule import prepare
+from unimatch.data.loading.datasets import EvaluationDataset
+from unimatch.data.sources.base import FileSource
+from unimatch.data.sources.files import FilePair
+from unimatch.engines.test_time import Inference
 from unimatch.grid import nearest_multiple, window_starts
-from unimatch.inference.evaluator import Evaluator
 from unimatch.inference.inputs import find_photos
-from unimatch.inference.rule import Inference
 from unimatch.models import SegmentationModel
-from unimatch.normalization import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.tasks import Segmentation
+from unimatch.tasks.evaluator import Evaluator
+from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Plain:

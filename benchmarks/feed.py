@@ -28,8 +28,8 @@ from scale import QUIET
 
 import unimatch
 from unimatch.data.catalog import PASCAL
-from unimatch.data.files import FilePair
-from unimatch.data.sources import FileSource
+from unimatch.data.sources.base import FileSource
+from unimatch.data.sources.files import FilePair
 
 
 class ByTurns:

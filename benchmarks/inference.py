@@ -23,14 +23,14 @@ import torch
 from machine import machine
 from PIL import Image
 
+from unimatch.engines.whole_image import whole_image_logits
 from unimatch.images import read_mask
-from unimatch.inference.exporting import export_onnx
+from unimatch.inference.export import export_onnx
 from unimatch.inference.inputs import Photo, find_photos
-from unimatch.inference.loading import load_with_facts
+from unimatch.inference.load import load_with_facts
 from unimatch.inference.outputs import Writer, flat_palette
 from unimatch.inference.pipeline import Pipeline
 from unimatch.inference.predictor import Predictor
-from unimatch.inference.whole_image import whole_image_logits
 
 
 def plain_loop(checkpoint: Path, photos: list[Photo]) -> Callable[[Path], None]:

@@ -17,8 +17,8 @@ import torch
 from machine import machine
 from torch import nn
 
-from unimatch.methods.full_size import over_classes
-from unimatch.models.onednn import use_onednn
+from unimatch.speed.full_size import over_classes
+from unimatch.speed.onednn import use_onednn
 
 LINEAR = [(384, 1152), (384, 384), (384, 1536), (1536, 384)]
 """Of ViT-S; 1,086 tokens."""

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from unimatch import coco
-from unimatch.data.verify import verify
+from unimatch.data.check.sample import verify
 
 IMAGES = 200
 

@@ -4,7 +4,7 @@
 
 A sample is a weak and two strong views of one JPEG, as a training batch holds them. The baseline makes it as the
 published code does: Pillow resizes image and mask, torchvision jitters Pillow images, Pillow blurs, and each view
-becomes normalised floats. Ours is what the training loader runs (:class:`unimatch.data.loading.UnlabeledDataset`); with
+becomes normalised floats. Ours is what the training loader runs (``UnlabeledDataset``); with
 ``datamodule.augment=device`` the strong views are only drawn, and made later for the whole batch. All run by turns in
 one process, batch by batch of the same images; figures are medians over blocks of batches, of processor time. The
 images are two photographs of scikit-learn's, cut differently.
@@ -35,10 +35,10 @@ from torchvision import transforms
 from unimatch.augment import UnlabeledViews, draw_box, draw_geometry
 from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import PASCAL
-from unimatch.data.files import FilePair
-from unimatch.data.loading import UnlabeledDataset, sample_rng
-from unimatch.data.sources import FileSource
-from unimatch.normalization import IMAGENET_MEAN, IMAGENET_STD
+from unimatch.data.loading.datasets import UnlabeledDataset, sample_rng
+from unimatch.data.sources.base import FileSource
+from unimatch.data.sources.files import FilePair
+from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD
 
 QUALITY = 96
 BATCH = 4

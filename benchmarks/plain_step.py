@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2
-from unimatch.models.activations import RecomputingMlp
 from unimatch.models.dropout import channel_masks, feature_masks
-from unimatch.models.onednn import OneDNNLinear, OneDNNPointwise
+from unimatch.speed.onednn import OneDNNLinear, OneDNNPointwise
+from unimatch.speed.recompute import RecomputingMlp
 
 PLAIN: dict[type, type] = {OneDNNLinear: nn.Linear, OneDNNPointwise: nn.Conv2d, RecomputingMlp: Mlp}
 """What our encoders have instead of the usual layers, and what those are."""

@@ -30,8 +30,8 @@ from machine import machine
 
 import unimatch
 from unimatch.data.catalog import COCO
-from unimatch.data.files import FilePairs
-from unimatch.data.sources import FileSource
+from unimatch.data.sources.base import FileSource
+from unimatch.data.sources.files import FilePairs
 
 WARM_UP = 3
 QUIET: dict[str, Any] = {

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from timing import Clock
 from torch import Tensor
 
-from unimatch.models.upsampling import Upsample
+from unimatch.speed.upsampling import Upsample
 
 
 def plain(x: Tensor, size: tuple[int, int]) -> Tensor:

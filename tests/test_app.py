@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browser import check_page, headless, resize, violations
-from support import save_run
+from helpers.browser import check_page, headless, resize, violations
+from helpers.support import save_run
 from unimatch import ConfigError, Predictor
 from unimatch.app import server as app
 from unimatch.app.__main__ import main

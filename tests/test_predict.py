@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from support import make_camvid, save_run
+from helpers.support import make_camvid, save_run
 from unimatch import Predictor, camvid
 from unimatch.images import read_mask
-from unimatch.metrics import confusion_metric
+from unimatch.tasks.scores import confusion_metric
 from unimatch.tasks.segmentation import scores
 
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from published import MAKERS, make_ade20k
-from support import read_summary
+from helpers.published import MAKERS, make_ade20k
+from helpers.support import read_summary
 from unimatch import check
 from unimatch.prepare import main
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from support import SMALL, make_camvid, read_summary
+from helpers.support import SMALL, make_camvid, read_summary
 
 SHORT = ["trainer.max_steps=6", "trainer.val_check_interval=4"]
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from class_data import make_image_folder, names_of
-from support import make_camvid, make_change
+from helpers.class_data import make_image_folder, names_of
+from helpers.support import make_camvid, make_change
 from unimatch import camvid, change_folder, folder, image_folder
 from unimatch.split import main
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from unimatch._version import __version__
 
 if TYPE_CHECKING:
+    from unimatch.checkpoints import load_model, load_official
     from unimatch.data import (
         ClassificationDataModule,
         SegmentationData,
@@ -35,14 +36,7 @@ if TYPE_CHECKING:
     from unimatch.errors import ConfigError, DataError, UnimatchError, WeightsError
     from unimatch.inference import Classifier, Inference, Prediction, Predictor
     from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2
-    from unimatch.models import (
-        ChangeModel,
-        ClassificationModel,
-        SegmentationModel,
-        build_encoder,
-        load_model,
-        load_official,
-    )
+    from unimatch.models import ChangeModel, ClassificationModel, SegmentationModel, build_encoder
     from unimatch.tasks import ChangeDetection, Classification, Segmentation
     from unimatch.trainer import Trainer
 
@@ -93,7 +87,7 @@ __all__ = [
     "whu",
 ]
 
-PARTS = ("errors", "inference", "data", "models", "tasks", "methods", "trainer")
+PARTS = ("errors", "inference", "data", "models", "checkpoints", "tasks", "methods", "trainer")
 """Where the names above are found, the parts without heavy imports first."""
 
 

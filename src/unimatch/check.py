@@ -13,8 +13,8 @@ from unimatch._version import __version__
 from unimatch.command import command
 from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, check
-from unimatch.data.contact_sheet import draw_contact_sheet
-from unimatch.data.files import missing_files_allowed
+from unimatch.data.check.contact_sheet import draw_contact_sheet
+from unimatch.data.sources.files import missing_files_allowed
 from unimatch.errors import ConfigError
 from unimatch.types import IGNORE_INDEX
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
-from unimatch.published import find_published
 from unimatch.report.compare_page import Group, compare_page, spread
-from unimatch.report.reading import read_run
+from unimatch.report.published import find_published
+from unimatch.report.run_files import read_run
 
 COLUMNS = {
     "teacher/{}": "teacher",

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unimatch.checkpoints.files import PREFIXES
+from unimatch.checkpoints.official import OfficialWeights, read_official
 from unimatch.data.catalog import ADE20K, CITYSCAPES, COCO, PASCAL, DatasetInfo
 from unimatch.errors import UnimatchError, WeightsError
-from unimatch.models.checkpoint import PREFIXES
-from unimatch.models.official import OfficialWeights, read_official
 
 DATASETS = {info.name: info for info in (PASCAL, CITYSCAPES, ADE20K, COCO)}
 """What published checkpoints were trained on."""

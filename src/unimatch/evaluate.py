@@ -12,18 +12,18 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 import unimatch.data
+from unimatch.checkpoints.files import build_model, read_checkpoint
 from unimatch.command import command
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
-from unimatch.data.verify import fault_of_pair, look, refuse
+from unimatch.data.check.sample import fault_of_pair, look, refuse
+from unimatch.engines.model_facts import ModelFacts, inference_with
 from unimatch.errors import ConfigError
-from unimatch.inference.evaluator import Evaluator
-from unimatch.inference.facts import ModelFacts, inference_with
-from unimatch.inference.folding import fold_batch_norms
-from unimatch.inference.loading import checkpoint_facts, models_in
-from unimatch.metrics import Absent, Scores, scores_table
-from unimatch.models.checkpoint import build_model, read_checkpoint
+from unimatch.inference.load import checkpoint_facts, models_in
 from unimatch.run import build, quiet_libraries
+from unimatch.speed.fold import fold_batch_norms
 from unimatch.tasks import task_of
+from unimatch.tasks.evaluator import Evaluator
+from unimatch.tasks.scores import Absent, Scores, scores_table
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:

@@ -8,14 +8,14 @@ import torch
 from omegaconf import DictConfig
 
 from unimatch.command import command
+from unimatch.engines.model_facts import ModelFacts, beside
+from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
-from unimatch.inference.exporting import EXPORTERS, PRECISIONS, SUFFIXES, Agreement, compare, describe
-from unimatch.inference.facts import ModelFacts, beside
+from unimatch.inference.export import EXPORTERS, PRECISIONS, SUFFIXES, Agreement, compare, describe
 from unimatch.inference.inputs import find_photos
-from unimatch.inference.loading import load_with_facts
+from unimatch.inference.load import load_with_facts
 from unimatch.inference.predictor import Predictor
-from unimatch.inference.torch_engine import TorchEngine
 from unimatch.models.networks import Model
 
 NOISE_SIZES = ((64, 96), (101, 77), (150, 200))

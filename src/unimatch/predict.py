@@ -16,9 +16,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from unimatch.command import command
+from unimatch.engines.model_facts import inference_with
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, read_mask
-from unimatch.inference.facts import inference_with
 from unimatch.inference.inputs import Photo, find_photos
 from unimatch.inference.outputs import KINDS, Writer, atomic, save_text
 from unimatch.inference.pipeline import Pipeline
@@ -100,7 +100,7 @@ def task_in(path: Path) -> str:
     """The task of the model in a checkpoint; other files hold models of segmentation."""
     if path.suffix in (".onnx", ".safetensors"):
         return "segmentation"
-    from unimatch.models.checkpoint import read_checkpoint  # exported models run without PyTorch
+    from unimatch.checkpoints.files import read_checkpoint  # exported models run without PyTorch
 
     return str(read_checkpoint(path)["unimatch_model"].get("task", "segmentation"))
 

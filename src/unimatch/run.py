@@ -16,17 +16,17 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from unimatch.callbacks import CheckpointFiles, Pictures, Plan, Progress, Record, Report, RunFacts, Tracking, Watch
+from unimatch.checkpoints.files import first_line, read_checkpoint, start_from
+from unimatch.checkpoints.resume import check_unchanged, choose_checkpoint, requeued
 from unimatch.command import command
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable
 from unimatch.errors import ConfigError, ProcessError, is_of_a_worker
-from unimatch.loggers import EventFiles
+from unimatch.loggers.loggers import EventFiles
+from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
-from unimatch.metrics import Scores, scores_table
-from unimatch.metrics_file import MetricsFile
 from unimatch.models import Model
-from unimatch.models.checkpoint import first_line, read_checkpoint, start_from
-from unimatch.resume import check_unchanged, choose_checkpoint, requeued
+from unimatch.tasks.scores import Scores, scores_table
 
 log = logging.getLogger("unimatch")
 

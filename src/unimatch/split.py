@@ -10,12 +10,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from unimatch.command import command
 from unimatch.data import DatasetInfo, FilePair, FileSource, SegmentationData, Source
-from unimatch.data.candidates import Candidates, with_classes, with_dates, with_masks
-from unimatch.data.class_sources import ClassFiles
-from unimatch.data.files import Tree
-from unimatch.data.generate import choose, choose_of_each_class, write_split
-from unimatch.data.layouts import existing_root
-from unimatch.data.pairs import PairSource
+from unimatch.data.sets.change import PairSource
+from unimatch.data.sets.segmentation import existing_root
+from unimatch.data.sources.files import Tree
+from unimatch.data.sources.one_class import ClassFiles
+from unimatch.data.splits.candidates import Candidates, with_classes, with_dates, with_masks
+from unimatch.data.splits.generate import choose, choose_of_each_class, write_split
 from unimatch.errors import ConfigError
 
 

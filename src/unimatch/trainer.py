@@ -4,8 +4,8 @@ from typing import Any
 
 import lightning
 
-from unimatch.compiling import Compile
 from unimatch.errors import ConfigError
+from unimatch.speed.compile import Compile
 
 
 class Trainer(lightning.Trainer):
@@ -23,7 +23,7 @@ class Trainer(lightning.Trainer):
         global_batch: labelled images of an optimizer step, all processes together; None for those that the processes
             hold at once, times ``accumulate_grad_batches``. If given, a whole-number ``val_check_interval`` counts
             optimizer steps (Lightning counts batches).
-        compile: student and teacher by ``torch.compile`` (:class:`unimatch.compiling.Compile`).
+        compile: student and teacher by ``torch.compile`` (:class:`unimatch.speed.compile.Compile`).
         **options: ``lightning.Trainer``'s.
 
     Raises:

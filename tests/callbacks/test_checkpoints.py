@@ -16,8 +16,8 @@ import unimatch
 from unimatch import disk
 from unimatch.callbacks import CheckpointFiles, Checkpoints
 from unimatch.callbacks.checkpoints import newest_checkpoint
+from unimatch.checkpoints.files import damage_of, read_checkpoint
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.models.checkpoint import damage_of, read_checkpoint
 
 
 def content(step: int) -> dict:

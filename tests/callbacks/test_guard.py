@@ -9,8 +9,8 @@ import torch
 import unimatch
 from unimatch.callbacks import CheckpointFiles, Checkpoints, Guard
 from unimatch.callbacks import guard as guard_module
+from unimatch.checkpoints.files import read_checkpoint
 from unimatch.errors import ConfigError, NumericalError
-from unimatch.models.checkpoint import read_checkpoint
 
 
 class Poisoned(unimatch.UniMatchV2):

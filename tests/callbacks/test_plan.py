@@ -2,7 +2,7 @@ import re
 
 import torch
 
-from support import SMALL
+from helpers.support import SMALL
 from unimatch.callbacks.plan import LiveBytes, part_of
 from unimatch.run import main
 

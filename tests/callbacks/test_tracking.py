@@ -3,8 +3,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import unimatch
-from support import SMALL
-from unimatch import loggers
+from helpers.support import SMALL
+from unimatch.loggers import loggers
 
 
 def test_a_resumed_part_replaces_what_was_logged_after_its_checkpoint(tmp_path):

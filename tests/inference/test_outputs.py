@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from unimatch import DataError, Inference, Prediction
-from unimatch.inference.facts import ModelFacts
+from unimatch.engines.model_facts import ModelFacts
 from unimatch.inference.outputs import KINDS, Writer, atomic, run_lengths
 
 FACTS = ModelFacts(

@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
-from support import make_camvid, save_run
+from helpers.support import make_camvid, save_run
 from unimatch import ConfigError, DataError, Inference, Predictor, WeightsError, load_model
-from unimatch.inference.torch_engine import TorchEngine
-from unimatch.normalization import normalize
+from unimatch.engines.torch import TorchEngine
+from unimatch.tensors import normalize
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from slow_methods import make_batch, make_semi_supervised
 
+from helpers.slow_methods import make_batch, make_semi_supervised
 from unimatch import ConfigError, FixMatch, UniMatchV1, UniMatchV2
 from unimatch.methods.alignment import DistributionAlignment
 

@@ -11,8 +11,8 @@ from torch import nn
 import unimatch
 from unimatch import ConfigError, Segmentation, SegmentationModel, SemiSupervisedDataModule, Supervised, UniMatchV2
 from unimatch.data.catalog import DIGITS
-from unimatch.inference.torch_engine import TorchEngine
-from unimatch.normalization import normalize
+from unimatch.engines.torch import TorchEngine
+from unimatch.tensors import normalize
 
 DATA = {"labeled": 8, "train": 24, "val": 4, "size": 48}  # 16 unlabelled images
 STEPS_PER_EPOCH = 8

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from slow_methods import make_batch, make_semi_supervised
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from helpers.slow_methods import make_batch, make_semi_supervised
 from unimatch import FixMatch, SegmentationModel, Supervised, UniMatchV1, UniMatchV2
 
 METHODS = [

@@ -2,7 +2,8 @@ import copy
 
 import pytest
 import torch
-from slow_methods import (
+
+from helpers.slow_methods import (
     assert_losses_equal,
     make_batch,
     make_semi_supervised,
@@ -15,7 +16,6 @@ from slow_methods import (
     slow_supervised,
     threshold_between,
 )
-
 from unimatch import UniMatchV1
 from unimatch.models.dropout import feature_masks
 

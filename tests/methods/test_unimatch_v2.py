@@ -2,7 +2,8 @@ import copy
 
 import pytest
 import torch
-from slow_methods import (
+
+from helpers.slow_methods import (
     CLASSES,
     assert_losses_equal,
     assert_same_gradients,
@@ -17,7 +18,6 @@ from slow_methods import (
     slow_supervised,
     threshold_between,
 )
-
 from unimatch import ConfigError, UniMatchV2
 from unimatch.models.dropout import channel_masks
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from unimatch.models.dpt import DPTDecoder, size_of
-from unimatch.models.upsampling import upsample
+from unimatch.speed.upsampling import upsample
 
 CLASSES, FEATURES, OUT_CHANNELS = 5, 8, (6, 7, 8, 9)
 TOKENS = {"widths": (10,) * 4, "strides": (14,) * 4}

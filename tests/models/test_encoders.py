@@ -1,12 +1,12 @@
 import json
 import math
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import timm
 import torch
 
+from helpers.places import SHARED
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.models import PRESETS, SegmentationModel, build_encoder
 from unimatch.models.dpt import DPTDecoder
@@ -20,7 +20,7 @@ PUBLISHED = {
     "vitl": (1024, (4, 11, 17, 23), 256, (256, 512, 1024, 1024), 304.4, 31.2),
     "vitg": (1536, (9, 19, 29, 39), 384, (1536,) * 4, None, None),
 }
-OFFICIAL = Path(__file__).parents[2].parent / "shared" / "reference" / "official_state_dicts.json"
+OFFICIAL = SHARED / "reference" / "official_state_dicts.json"
 OFFICIAL_NAMES = {"vits": "small", "vitb": "base", "vitl": "large", "vitg": "giant"}
 
 

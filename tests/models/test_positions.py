@@ -1,8 +1,8 @@
 import pytest
 import timm
 import torch
-from slow_models import slow_bicubic, slow_positions
 
+from helpers.slow_models import slow_bicubic, slow_positions
 from unimatch.errors import ConfigError
 from unimatch.models import SegmentationModel, build_encoder
 from unimatch.models.positions import resize_positions

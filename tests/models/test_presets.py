@@ -5,11 +5,11 @@ import json
 import math
 from importlib.resources import files
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
 
+from helpers.places import ROOT
 from unimatch.errors import ConfigError
 from unimatch.methods.optim import build_optimizer, parameter_groups
 from unimatch.methods.teacher import Teacher
@@ -323,7 +323,7 @@ def test_decoders_are_as_wide_as_the_published_model_of_the_encoders_width():
     assert decoder_widths([192, 384, 768, 1536]) == (256, (192, 384, 768, 1024))
 
 
-DOCS = (Path(__file__).parents[2] / "docs" / "encoders.md").read_text()
+DOCS = (ROOT / "docs" / "encoders.md").read_text()
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from browser import check_page, headless, violations
-from report.runs import HOSTILE, make_run
+from helpers.browser import check_page, headless, violations
+from helpers.runs import HOSTILE, make_run
 from unimatch.compare import main as compare
 from unimatch.report import write_report
 

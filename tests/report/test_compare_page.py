@@ -3,7 +3,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from report.runs import HOSTILE, make_run
+from helpers.runs import HOSTILE, make_run
 from unimatch.compare import main
 from unimatch.report import write_report
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import unimatch
-from support import make_change
+from helpers.support import make_change
 from unimatch import (
     ChangeModel,
     ClassificationModel,

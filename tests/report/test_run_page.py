@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from report.runs import HOSTILE, make_run
+from helpers.runs import HOSTILE, make_run
 from unimatch.callbacks import Report
 from unimatch.report import write_report
 from unimatch.report.__main__ import main
 from unimatch.report.confusion import cell, luminance
-from unimatch.report.reading import read_run
+from unimatch.report.run_files import read_run
 
 
 class Elements(HTMLParser):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unimatch import ChangeDetection, ChangeModel, Inference, SegmentationModel, UniMatchV2
-from unimatch.models.upsampling import upsample
+from unimatch.speed.upsampling import upsample
 from unimatch.tasks import task_of
 from unimatch.tasks.change import change_scores
 
@@ -79,7 +79,7 @@ def test_both_dates_are_seen_alike_by_every_rule(rule):
     swapped = ChangeDetection(rule).predict(model, pairs.flip(1))
     torch.testing.assert_close(scores, swapped)
     if rule.mode == "sliding":
-        from unimatch.inference.whole_image import whole_image_logits
+        from unimatch.engines.whole_image import whole_image_logits
 
         total, count = torch.zeros(1, 2, 45, 70), torch.zeros(45, 70)
         for top in (0, 13):

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 import unimatch
-from support import SMALL, read_summary
+from helpers.places import ROOT
+from helpers.support import SMALL, read_summary
 from unimatch.models.networks import MODELS
 from unimatch.tasks import TASKS
 
-PAGE = Path(__file__).parents[2] / "docs" / "tasks.md"
+PAGE = ROOT / "docs" / "tasks.md"
 
 
 @pytest.fixture

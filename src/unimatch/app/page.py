@@ -3,7 +3,7 @@
 import json
 from importlib.resources import files
 
-from unimatch.inference.facts import ModelFacts
+from unimatch.engines.model_facts import ModelFacts
 from unimatch.report.markup import Html, page, tag
 
 

@@ -1,6 +1,7 @@
 """What happens around training: progress, the record, pictures, checkpoints, and what looks after all of it."""
 
 from unimatch.callbacks.checkpoints import CheckpointFiles, Checkpoints
+from unimatch.callbacks.end_together import Watch
 from unimatch.callbacks.guard import Guard
 from unimatch.callbacks.pictures import Pictures
 from unimatch.callbacks.plan import Plan
@@ -8,7 +9,6 @@ from unimatch.callbacks.progress import Progress
 from unimatch.callbacks.record import Record, RunFacts
 from unimatch.callbacks.report import Report
 from unimatch.callbacks.tracking import Tracking
-from unimatch.callbacks.watch import Watch
 
 __all__ = [
     "CheckpointFiles",

@@ -13,10 +13,10 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched, requeue
+from unimatch.checkpoints.files import damage_of, first_line, read_checkpoint
 from unimatch.disk import replace_file
 from unimatch.errors import ConfigError, NumericalError, WeightsError, is_of_a_worker
 from unimatch.methods.base import Method
-from unimatch.models.checkpoint import damage_of, first_line, read_checkpoint
 
 log = logging.getLogger("unimatch")
 

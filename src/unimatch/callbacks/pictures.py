@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.sources import Source
+from unimatch.data.sources.base import Source
 from unimatch.disk import training_goes_on
 from unimatch.images import colorize, dates_by_name
 from unimatch.methods.base import Method
 from unimatch.models.networks import Model
-from unimatch.normalization import normalize
 from unimatch.tasks import Task
+from unimatch.tensors import normalize
 from unimatch.types import IGNORE_INDEX
 
 SMOOTHING = 20

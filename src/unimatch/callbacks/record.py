@@ -15,10 +15,10 @@ import torch
 
 from unimatch.callbacks.progress import count_images
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.datamodule import SemiSupervisedDataModule
+from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.disk import replace_text, training_goes_on
+from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods.base import Evaluation, Method
-from unimatch.metrics_file import MetricsFile
 
 PACKAGES = ("unimatch", "torch", "lightning", "timm", "albumentations", "opencv-python-headless", "numpy")
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from unimatch.data.datamodule import SemiSupervisedDataModule
-from unimatch.data.sources import SegmentationData
+from unimatch.data.loading.datamodule import SemiSupervisedDataModule
+from unimatch.data.sources.base import SegmentationData
 from unimatch.methods.base import Method
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.report import write_report

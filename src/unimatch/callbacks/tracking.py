@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
 from PIL import Image
 
-from unimatch.data.sources import SegmentationData
+from unimatch.data.sources.base import SegmentationData
 from unimatch.images import ImageArray, dates_by_name
 from unimatch.methods.base import Method
 from unimatch.report.examples import overlay, predict

@@ -1,19 +1,19 @@
 """Files -> batches."""
 
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.change_demo import change_demo
-from unimatch.data.cifar10 import cifar10
-from unimatch.data.class_datamodule import ClassificationDataModule
-from unimatch.data.datamodule import SemiSupervisedDataModule
-from unimatch.data.digits import digits
-from unimatch.data.digits_classification import digits_classification
-from unimatch.data.files import FilePair, FilePairs
-from unimatch.data.image_folder import image_folder, imagenet
-from unimatch.data.layouts import ade20k, camvid, cityscapes, coco, folder, pascal
-from unimatch.data.pairs import change_folder, levir, whu
-from unimatch.data.sources import FileSource, SegmentationData, Source
-from unimatch.data.stl10 import stl10
-from unimatch.data.svhn import svhn
+from unimatch.data.loading.class_datamodule import ClassificationDataModule
+from unimatch.data.loading.datamodule import SemiSupervisedDataModule
+from unimatch.data.sets.change import change_folder, levir, whu
+from unimatch.data.sets.change_demo import change_demo
+from unimatch.data.sets.cifar10 import cifar10
+from unimatch.data.sets.digits import digits
+from unimatch.data.sets.digits_classification import digits_classification
+from unimatch.data.sets.image_folder import image_folder, imagenet
+from unimatch.data.sets.segmentation import ade20k, camvid, cityscapes, coco, folder, pascal
+from unimatch.data.sets.stl10 import stl10
+from unimatch.data.sets.svhn import svhn
+from unimatch.data.sources.base import FileSource, SegmentationData, Source
+from unimatch.data.sources.files import FilePair, FilePairs
 
 __all__ = [
     "ClassificationDataModule",

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from unimatch.inference.facts import ModelFacts
+from unimatch.engines.model_facts import ModelFacts
+from unimatch.engines.test_time import Inference
 from unimatch.inference.predictor import Prediction, Predictor
-from unimatch.inference.rule import Inference
 
 if TYPE_CHECKING:
     from unimatch.inference.classifier import Classifier

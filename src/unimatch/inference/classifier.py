@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from unimatch.augment.views import to_tensor
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
-from unimatch.inference.loading import choose_device, load_with_facts
+from unimatch.inference.load import choose_device, load_with_facts
 from unimatch.inference.predictor import to_array
 from unimatch.models.networks import ClassificationModel
-from unimatch.normalization import normalize
 from unimatch.tasks.classification import middle
+from unimatch.tensors import normalize
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from unimatch.engines.model_facts import ModelFacts
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, MaskArray, latest, to_levels
-from unimatch.inference.facts import ModelFacts
 from unimatch.inference.predictor import Prediction
 from unimatch.types import IGNORE_INDEX
 

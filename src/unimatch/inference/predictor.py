@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unimatch.engines.base import Engine
+from unimatch.engines.model_facts import ModelFacts
+from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, MaskArray, colorize, read_image, strips, to_levels
-from unimatch.inference.engine import Engine
-from unimatch.inference.facts import ModelFacts
-from unimatch.inference.rule import Inference
 from unimatch.types import IGNORE_INDEX
 
 LARGE = 4_000_000
@@ -81,15 +81,15 @@ class Predictor:
             raise ConfigError(f"precision={precision}: must be float32, bfloat16 or float16")
         self.engine: Engine
         if path.suffix == ".onnx":
-            from unimatch.inference.onnx_engine import OnnxEngine
+            from unimatch.engines.onnx import OnnxEngine
 
             engine = OnnxEngine(path, "cpu" if device == "auto" else device)
             self.engine, self.facts = engine, engine.facts
         else:
             # PyTorch is imported here and not above, so that exported models run without it.
-            from unimatch.inference.folding import fold_batch_norms
-            from unimatch.inference.loading import choose_device, load_with_facts
-            from unimatch.inference.torch_engine import TorchEngine
+            from unimatch.engines.torch import TorchEngine
+            from unimatch.inference.load import choose_device, load_with_facts
+            from unimatch.speed.fold import fold_batch_norms
 
             network, self.facts = load_with_facts(path, model)
             if network.task == "classification":

@@ -16,15 +16,15 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
 from unimatch.methods.losses import build_criterion
 from unimatch.methods.optim import FACTORS, OPTIMIZERS, build_optimizer, build_schedule, parameter_groups
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import Teacher
-from unimatch.metrics import PseudoLabelQuality, Scores
 from unimatch.models.networks import Model, describe_model
-from unimatch.place import place_of, rewrite_counters
 from unimatch.tasks import Task, task_of
+from unimatch.tasks.scores import PseudoLabelQuality, Scores
 from unimatch.trainer import parts_of
 from unimatch.types import EvaluationSample, TrainBatch
 
@@ -62,7 +62,7 @@ class Evaluation:
     student: Scores
     teacher: Scores
     pseudo: dict[str, Any] = field(default_factory=dict)
-    """:meth:`unimatch.metrics.PseudoLabelQuality.compute` since the evaluation before."""
+    """:meth:`unimatch.tasks.scores.PseudoLabelQuality.compute` since the evaluation before."""
 
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

@@ -14,11 +14,11 @@ from unimatch.augment.cutmix import cutmix
 from unimatch.errors import ConfigError
 from unimatch.methods.alignment import DistributionAlignment
 from unimatch.methods.base import Method
-from unimatch.methods.full_size import label_and_confidence
 from unimatch.methods.losses import consistency_loss
 from unimatch.models.dpt import size_of
 from unimatch.models.networks import Model
-from unimatch.models.upsampling import upsample
+from unimatch.speed.full_size import label_and_confidence
+from unimatch.speed.upsampling import upsample
 from unimatch.types import TrainBatch, UnlabeledBatch
 
 PseudoLabelsFrom = Literal["teacher", "student"]
@@ -103,7 +103,7 @@ class SemiSupervised(Method):
             torch.clear_autocast_cache()
 
     def label_and_confidence(self, logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """See :func:`unimatch.methods.full_size.label_and_confidence`; and aligned, where pseudo labels are."""
+        """See :func:`unimatch.speed.full_size.label_and_confidence`; and aligned, where pseudo labels are."""
         if self.alignment is None:
             return label_and_confidence(logits, size)
         if logits.dim() == 4:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from unimatch.models.upsampling import upsample
+from unimatch.speed.upsampling import upsample
 
 
 class DPTDecoder(nn.Module):

@@ -20,10 +20,10 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.models.activations import recompute_activations
 from unimatch.models.positions import DINOv2ViT, any_grid
 from unimatch.models.presets import PRESETS, PositionRule, Preset, token_blocks
 from unimatch.models.weights import load_weights_file
+from unimatch.speed.recompute import recompute_activations
 
 PRETRAINED = "pretrained"
 """The value of ``weights`` that asks for the published weights."""

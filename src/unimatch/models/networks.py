@@ -13,17 +13,17 @@ from unimatch.grid import nearest_multiple
 from unimatch.models.dpt import DPTDecoder, size_of
 from unimatch.models.encoders import Encoder, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
-from unimatch.models.onednn import use_onednn
 from unimatch.models.pooled import build_pooled_encoder
 from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
-from unimatch.models.upsampling import upsample
+from unimatch.speed.onednn import use_onednn
+from unimatch.speed.upsampling import upsample
 
 
 class Model(nn.Module, ABC):
     """(B, ..., H, W) normalised floats -> (B, C, *S) logits: an encoder and, in subclasses, a decoder.
 
     Methods use its two halves, :meth:`encode` and :meth:`decode`, because Complementary Dropout acts between them, and
-    losses upsample logits themselves (:mod:`unimatch.methods.full_size`).
+    losses upsample logits themselves (:mod:`unimatch.speed.full_size`).
 
     Args:
         encoder: a preset's name (:data:`unimatch.models.PRESETS`) or a timm model's.

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from unimatch.report.charts import Line, Point, line_chart, thinned
 from unimatch.report.markup import Html, page, table, tag
-from unimatch.report.reading import RunFiles, title_of
+from unimatch.report.run_files import RunFiles, title_of
 from unimatch.report.run_page import key_of_classes, over_evaluations, section
 
 

@@ -21,15 +21,15 @@ from torch.utils.data import default_collate
 
 from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.datamodule import SemiSupervisedDataModule
-from unimatch.data.loading import TrainSampler, UnlabeledDataset
-from unimatch.data.sources import Source
+from unimatch.data.loading.datamodule import SemiSupervisedDataModule
+from unimatch.data.loading.datasets import TrainSampler, UnlabeledDataset
+from unimatch.data.sources.base import Source
 from unimatch.disk import replace_file, replace_text
 from unimatch.images import ImageArray, colorize, dates_by_name, latest
 from unimatch.methods.semi_supervised import SemiSupervised, strong_images
 from unimatch.models.networks import Model
-from unimatch.normalization import IMAGENET_MEAN, IMAGENET_STD, normalize
 from unimatch.tasks import Task
+from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD, normalize
 from unimatch.types import IGNORE_INDEX, UnlabeledBatch
 
 SMALLEST, LARGEST = 240, 480

@@ -10,7 +10,7 @@ from unimatch.disk import replace_text
 from unimatch.report.charts import Line, legend, line_chart
 from unimatch.report.confusion import confusion_section
 from unimatch.report.markup import Html, folded, html, page, table, tag
-from unimatch.report.reading import RunFiles, read_run, title_of
+from unimatch.report.run_files import RunFiles, read_run, title_of
 
 BLUE, ORANGE, GREEN = 0, 1, 2
 SMALL_CHARTS = 24

@@ -1,11 +1,11 @@
 """What is trained: one file per task. Methods do not know which one they train."""
 
-from unimatch.inference.rule import Inference
-from unimatch.metrics import Absent
+from unimatch.engines.test_time import Inference
 from unimatch.models.networks import Model
 from unimatch.tasks.base import PixelTask, Task
 from unimatch.tasks.change import ChangeDetection
 from unimatch.tasks.classification import Classification
+from unimatch.tasks.scores import Absent
 from unimatch.tasks.segmentation import Segmentation
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation, ChangeDetection, Classification)}

@@ -7,10 +7,10 @@ from typing import ClassVar
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from unimatch.inference.rule import Inference
-from unimatch.inference.torch_engine import TorchEngine
-from unimatch.metrics import Absent, Scores, confusion_metric
+from unimatch.engines.test_time import Inference
+from unimatch.engines.torch import TorchEngine
 from unimatch.models.networks import Model
+from unimatch.tasks.scores import Absent, Scores, confusion_metric
 from unimatch.types import IGNORE_INDEX
 
 

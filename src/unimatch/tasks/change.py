@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from unimatch.metrics import Scores
 from unimatch.tasks.base import PixelTask
+from unimatch.tasks.scores import Scores
 
 CHANGED = 1
 """The class id of changed pixels."""

@@ -10,9 +10,9 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from unimatch.metrics import Scores, ratios
 from unimatch.models.networks import ClassificationModel, Model
 from unimatch.tasks.base import Task
+from unimatch.tasks.scores import Scores, ratios
 from unimatch.types import NO_CLASS
 
 

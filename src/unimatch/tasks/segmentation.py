@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from unimatch.metrics import Absent, Scores
 from unimatch.tasks.base import PixelTask
+from unimatch.tasks.scores import Absent, Scores
 
 
 @dataclass(frozen=True)

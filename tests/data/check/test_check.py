@@ -7,19 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from helpers.places import SHARED
 from unimatch import camvid, digits, folder
 from unimatch.data import parallel
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.check import FAULTS, WARNINGS, check
+from unimatch.data.check.contact_sheet import draw_contact_sheet, draw_image
 from unimatch.data.check.contents import fingerprint
-from unimatch.data.check.masks import counts_of, encoding_faults
-from unimatch.data.contact_sheet import draw_contact_sheet, draw_image
-from unimatch.data.files import FilePair, missing_files_allowed
-from unimatch.data.sources import FileSource
-from unimatch.data.splits import read_list
+from unimatch.data.check.mask_faults import counts_of, encoding_faults
+from unimatch.data.sources.base import FileSource
+from unimatch.data.sources.files import FilePair, missing_files_allowed
+from unimatch.data.splits.lists import read_list
 from unimatch.errors import DataError
 
-SHARED = Path(__file__).parents[3].parent / "shared" / "data"
+SHARED = SHARED / "data"
 
 
 @pytest.fixture

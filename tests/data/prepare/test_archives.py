@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from published import MAKERS, make_ade20k, make_cityscapes, make_coco, make_pascal, pack, photo, png
+from helpers.published import MAKERS, make_ade20k, make_cityscapes, make_coco, make_pascal, pack, photo, png
 from unimatch.data.prepare import prepare
 from unimatch.data.prepare.archives import Archive, Member, Published, members
 from unimatch.data.prepare.jobs import Job, run

@@ -197,7 +197,7 @@ def test_too_little_room_is_known_before_the_bytes_come(tmp_path, server, monkey
 
 
 def test_prepare_fetches_what_is_missing_when_told(tmp_path, monkeypatch):
-    from published import make_coco
+    from helpers.published import make_coco
 
     expected = make_coco(tmp_path / "there")
     files = {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()}

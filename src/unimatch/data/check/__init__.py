@@ -2,16 +2,16 @@
 
 from collections import Counter
 
-from unimatch.data.check.classes import empty_classes, has_one_class, two_classes
+from unimatch.data.check.class_faults import empty_classes, has_one_class, two_classes
 from unimatch.data.check.contents import copies, repeated, shared
 from unimatch.data.check.findings import FAULTS, WARNINGS, Finding, Part, Report, collect
-from unimatch.data.check.masks import class_faults, class_of, encoding_faults
-from unimatch.data.check.pairs import share_faults
-from unimatch.data.check.reading import Reading, read
-from unimatch.data.masks import UNKNOWN, IndexMasks
-from unimatch.data.pairs import PairSource
+from unimatch.data.check.mask_faults import class_faults, class_of, encoding_faults
+from unimatch.data.check.one_image import Reading, read
+from unimatch.data.check.pair_faults import share_faults
 from unimatch.data.parallel import for_each
-from unimatch.data.sources import SegmentationData
+from unimatch.data.sets.change import PairSource
+from unimatch.data.sources.base import SegmentationData
+from unimatch.data.sources.masks import UNKNOWN, IndexMasks
 
 __all__ = ["FAULTS", "WARNINGS", "Finding", "Part", "Report", "check"]
 

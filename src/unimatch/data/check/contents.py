@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from unimatch.data.sources import FileSource, Source
+from unimatch.data.sources.base import FileSource, Source
 from unimatch.images import ImageArray
 
 ROWS = 24

@@ -1,4 +1,4 @@
-"""Published archives -> the folders that :mod:`unimatch.data.layouts` reads."""
+"""Published archives -> the folders that :mod:`unimatch.data.sets.segmentation` reads."""
 
 import logging
 import shutil

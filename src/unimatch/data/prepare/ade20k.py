@@ -6,7 +6,7 @@ import numpy as np
 
 from unimatch.data.prepare.archives import Archive, Published
 from unimatch.data.prepare.jobs import Job, copy_of
-from unimatch.data.prepare.masks import relabel
+from unimatch.data.prepare.mask_bytes import relabel
 
 NAME = "ADEChallengeData2016.zip"
 

@@ -4,7 +4,7 @@ import functools
 
 from unimatch.data.prepare.archives import Archive, Published
 from unimatch.data.prepare.jobs import Job, copy_of
-from unimatch.data.prepare.masks import relabel
+from unimatch.data.prepare.mask_bytes import relabel
 from unimatch.types import IGNORE_INDEX
 
 IMAGES, MASKS, COARSE = "leftImg8bit_trainvaltest.zip", "gtFine_trainvaltest.zip", "leftImg8bit_trainextra.zip"

@@ -10,7 +10,7 @@ import numpy as np
 
 from unimatch.data.prepare.archives import LARGEST_TEXT, Archive, Member, Published
 from unimatch.data.prepare.jobs import Job, copy_of
-from unimatch.data.prepare.masks import encode_mask
+from unimatch.data.prepare.mask_bytes import encode_mask
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import MaskArray
 

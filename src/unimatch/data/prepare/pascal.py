@@ -8,7 +8,7 @@ import scipy.io
 
 from unimatch.data.prepare.archives import Archive, Member, Published
 from unimatch.data.prepare.jobs import Job, copy_of
-from unimatch.data.prepare.masks import encode_mask
+from unimatch.data.prepare.mask_bytes import encode_mask
 from unimatch.errors import DataError
 
 VOC, SBD = "VOCtrainval_11-May-2012.tar", "benchmark.tgz"

@@ -1,0 +1,1 @@
+"""Samples -> batches: views, order, labelled and unlabelled images side by side."""

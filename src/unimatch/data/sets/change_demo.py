@@ -1,0 +1,148 @@
+"""The embedded change-detection data: tiles of two real photographs with changes pasted in, in LEVIR's layout.
+
+Nothing is downloaded: the photographs, ``china.jpg`` and ``flower.jpg`` (CC BY 2.0), are part of the installed
+scikit-learn. The tiles are a function of their number alone; training and held-out tiles come from different parts of
+the photographs.
+"""
+
+import os
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+from unimatch.data.catalog import CHANGE_DEMO
+from unimatch.data.sets.change import AFTER, BEFORE, LABEL, ChangeLayout
+from unimatch.data.sources.base import SegmentationData
+from unimatch.data.splits.selection import absolute
+from unimatch.errors import DataError
+from unimatch.images import ImageArray, MaskArray
+
+COUNTS = {"train": 200, "val": 60, "test": 60}
+"""Tiles of each list."""
+
+SIDE = 48
+"""Of the tiles, pixels."""
+
+TRAIN_SHARE = 0.65
+"""The left part of the photographs, from which training tiles come; the right part is held out."""
+
+
+def change_demo(
+    root: str | Path = "data/change_demo", *, labeled: int | None = 20, split_seed: int = 0
+) -> SegmentationData:
+    """The demo's data: ``labeled`` of 200 training pairs with their labels, the others as the unlabelled pool.
+
+    Args:
+        root: the folder; written where it is missing.
+        labeled: number of labelled pairs, None for all.
+        split_seed: which training pairs are labelled.
+
+    Raises:
+        ConfigError: a number that cannot be.
+        DataError: the folder cannot be written, or holds something else.
+    """
+    path = absolute(root)
+    if not path.exists():
+        write_change_demo(path)
+    return ChangeLayout(CHANGE_DEMO)(path, labeled=labeled, split_seed=split_seed)
+
+
+def write_change_demo(root: Path) -> None:
+    """Write ``A/ B/ label/ list/`` below a new folder, all of it or nothing.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        passing = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+        try:
+            for folder in (BEFORE, AFTER, LABEL, "list"):
+                (passing / folder).mkdir()
+            for part, count in COUNTS.items():
+                names = [f"{part}_{i:03d}.png" for i in range(count)]
+                for i, name in enumerate(names):
+                    before, after, changed = compose_pair(part, i)
+                    for folder, array in ((BEFORE, before), (AFTER, after), (LABEL, changed)):
+                        Image.fromarray(array).save(passing / folder / name)
+                (passing / "list" / f"{part}.txt").write_text("\n".join(names) + "\n")
+            passing.chmod(0o755)  # temporary folders are their owner's alone
+            os.rename(passing, root)  # noqa: PTH104 - fails where another process was faster
+        finally:
+            shutil.rmtree(passing, ignore_errors=True)
+    except OSError as error:
+        if not root.is_dir():
+            raise DataError(f"dataset.root={root}: the demo's tiles cannot be written there ({error})") from error
+
+
+def compose_pair(part: str, index: int) -> tuple[ImageArray, ImageArray, MaskArray]:
+    """One pair: a piece of a photograph at two dates, which differ in light, shadows and noise, and in what is pasted.
+
+    Args:
+        part: ``train``, ``val`` or ``test``.
+        index: of the tile.
+
+    Returns:
+        Two (SIDE, SIDE, 3) uint8 RGB images, and the (SIDE, SIDE) uint8 label: 255 where they differ in content.
+    """
+    rng = np.random.default_rng((list(COUNTS).index(part), index))
+    scene = piece(rng, part, SIDE)
+    dates, changed = [scene, scene.copy()], np.zeros((SIDE, SIDE), np.uint8)
+    for _ in range(rng.integers(1, 4)):
+        shape = blob(rng)
+        # Of some pieces the one that differs most in colour: sky on sky is no change that can be seen.
+        candidates = [piece(rng, part, SIDE) for _ in range(4)]
+        texture = max(candidates, key=lambda other: float(np.abs(other[shape].mean(0) - scene[shape].mean(0)).max()))
+        which = rng.choice(["both", "first", "second"], p=[0.3, 0.35, 0.35])
+        for date, name in zip(dates, ("first", "second"), strict=True):
+            if which in ("both", name):
+                date[shape] = texture[shape]
+        # What covers an earlier change at both dates leaves no change there.
+        changed[shape] = 0 if which == "both" else 255
+    return seen(rng, dates[0]), seen(rng, dates[1]), changed
+
+
+def piece(rng: np.random.Generator, part: str, side: int) -> NDArray[np.float32]:
+    """A square of a photograph, shrunk or enlarged to ``side`` pixels, in 0-255."""
+    photo = photographs()[rng.integers(2)]
+    border = int(photo.shape[1] * TRAIN_SHARE)
+    photo = photo[:, :border] if part == "train" else photo[:, border:]
+    width = int(side * rng.uniform(0.75, 1.5))
+    top, left = rng.integers(0, photo.shape[0] - width), rng.integers(0, photo.shape[1] - width)
+    window = photo[top : top + width, left : left + width]
+    return np.asarray(cv2.resize(window, (side, side), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def blob(rng: np.random.Generator) -> NDArray[np.bool_]:
+    """(SIDE, SIDE) bool: a turned rectangle or an ellipse."""
+    canvas = np.zeros((SIDE, SIDE), np.uint8)
+    center = tuple(int(value) for value in rng.integers(6, SIDE - 6, size=2))
+    axes = tuple(int(value) for value in rng.integers(4, 12, size=2))
+    angle = float(rng.uniform(0, 180))
+    if rng.random() < 0.5:
+        cv2.ellipse(canvas, center, axes, angle, 0, 360, 1, -1)
+    else:
+        corners = cv2.boxPoints((center, (2 * axes[0], 2 * axes[1]), angle))
+        cv2.fillPoly(canvas, [corners.astype(np.int32)], 1)
+    return canvas.astype(bool)
+
+
+def seen(rng: np.random.Generator, scene: NDArray[np.float32]) -> ImageArray:
+    """A scene in the light of its date: brightness, tint, a soft shadow and noise."""
+    light = rng.uniform(0.6, 1.3) * rng.uniform(0.9, 1.1, size=3)
+    shadow = cv2.resize(rng.uniform(0.55, 1.0, size=(3, 3)), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    image = scene * light * np.clip(shadow, 0.4, 1)[..., None] + rng.normal(0, 6, size=scene.shape)
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+@cache
+def photographs() -> tuple[ImageArray, ImageArray]:
+    """The two, (427, 640, 3) uint8 RGB each."""
+    return load_sample_image("china.jpg"), load_sample_image("flower.jpg")

@@ -1,0 +1,178 @@
+"""The embedded data set: scenes composed from scikit-learn's 1,797 real handwritten digits.
+
+Nothing is downloaded: the digits are part of the installed scikit-learn. A scene is a textured, coloured,
+cluttered background with a few digits of random size, colour and place, and a mask that names each digit's
+pixels. Scenes are a function of (seed, index) alone; training and validation scenes use different digits.
+"""
+
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+
+from unimatch.data.catalog import DIGITS
+from unimatch.data.sources.base import SegmentationData
+from unimatch.data.splits.lists import choose_labeled
+from unimatch.errors import ConfigError
+from unimatch.images import ImageArray, MaskArray
+
+VALIDATION_SHARE = 0.25
+"""The share of the 1,797 digits that only validation scenes use."""
+
+HIDDEN = 0.0
+"""A digit is left out where earlier digits have more pixels in its window than this share of its own."""
+
+INK = 0.45
+"""Pixels of a digit darker than this, of 1, belong to it in the mask."""
+
+
+def digits(
+    *,
+    labeled: int | None = 64,
+    train: int = 664,
+    val: int = 200,
+    size: int = 48,
+    split_seed: int = 0,
+    scene_seed: int = 0,
+) -> SegmentationData:
+    """The demo's data: ``labeled`` of ``train`` scenes with their masks, the others as the unlabelled pool.
+
+    Args:
+        labeled: number of labelled scenes, None for all.
+        train: number of training scenes.
+        val: number of validation scenes.
+        size: their height and width in pixels, at least 32.
+        split_seed: which training scenes are labelled.
+        scene_seed: of the scenes themselves.
+
+    Raises:
+        ConfigError: a number that cannot be.
+    """
+    if size < 32 or train < 1 or val < 1:
+        raise ConfigError(f"dataset.size={size}, train={train}, val={val}: at least 32, 1 and 1 are needed")
+    scenes = DigitScenes(train, size, scene_seed, validation=False)
+    indices, rest = choose_labeled(train, labeled, split_seed)
+    return SegmentationData(
+        DIGITS,
+        labeled=DigitSubset(scenes, indices),
+        unlabeled=DigitSubset(scenes, rest),
+        val=DigitScenes(val, size, scene_seed, validation=True),
+    )
+
+
+class DigitScenes:
+    """``count`` scenes, composed once and kept (a scene of 48 x 48 pixels takes 9 KB)."""
+
+    def __init__(self, count: int, size: int, seed: int, *, validation: bool) -> None:
+        self.count, self.size, self.seed, self.validation = count, size, seed, validation
+        self._scenes: dict[int, tuple[ImageArray, MaskArray]] = {}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def name(self, index: int) -> str:
+        """Such as ``digits/train/17``."""
+        return f"digits/{'val' if self.validation else 'train'}/{index}"
+
+    def image(self, index: int) -> ImageArray:
+        """(size, size, 3) uint8 RGB."""
+        return self._scene(index)[0]
+
+    def mask(self, index: int) -> MaskArray:
+        """(size, size) uint8: 0 for background, d + 1 for digit d."""
+        return self._scene(index)[1]
+
+    def _scene(self, index: int) -> tuple[ImageArray, MaskArray]:
+        if index not in self._scenes:
+            rng = np.random.default_rng((self.seed, int(self.validation), index))
+            self._scenes[index] = compose_scene(rng, self.size, *digit_part(self.validation))
+        return self._scenes[index]
+
+
+class DigitSubset:
+    """Some of the scenes, in the order given."""
+
+    def __init__(self, scenes: DigitScenes, indices: list[int]) -> None:
+        self.scenes, self.indices = scenes, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def name(self, index: int) -> str:
+        """Such as ``digits/train/17``."""
+        return self.scenes.name(self.indices[index])
+
+    def image(self, index: int) -> ImageArray:
+        """(size, size, 3) uint8 RGB."""
+        return self.scenes.image(self.indices[index])
+
+    def mask(self, index: int) -> MaskArray:
+        """(size, size) uint8."""
+        return self.scenes.mask(self.indices[index])
+
+
+@cache
+def digit_part(validation: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The digits of one part: (N, 8, 8) float32 strokes in 0-1 and their (N,) values 0-9."""
+    dataset = load_digits()
+    order = np.random.default_rng(0).permutation(len(dataset.target))
+    held_out = int(len(order) * VALIDATION_SHARE)
+    chosen = order[:held_out] if validation else order[held_out:]
+    return (dataset.images[chosen] / 16).astype(np.float32), dataset.target[chosen].astype(np.int64)
+
+
+def compose_scene(
+    rng: np.random.Generator, size: int, strokes: NDArray[np.float32], values: NDArray[np.int64]
+) -> tuple[ImageArray, MaskArray]:
+    """Draw one scene: background, clutter, then up to four digits, as far as there is room, brighter than both.
+
+    Args:
+        rng: the only source of randomness.
+        size: height and width in pixels.
+        strokes: (N, 8, 8) digits to choose from, ink 1 and paper 0.
+        values: (N,) what they are.
+
+    Returns:
+        (size, size, 3) uint8 RGB and the (size, size) uint8 mask.
+    """
+    image = background(rng, size)
+    mask = np.zeros((size, size), np.uint8)
+    for _ in range(rng.integers(2, 5)):
+        which = rng.integers(len(values))
+        side = int(size * rng.uniform(0.42, 0.5))
+        digit = cv2.resize(strokes[which], (side, side), interpolation=cv2.INTER_LINEAR)
+        window = place(rng, mask, side)
+        if np.count_nonzero(mask[window]) > HIDDEN * np.count_nonzero(digit > INK):
+            continue  # no room left
+        color = rng.uniform(200, 255) * rng.uniform(0.9, 1, size=3)
+        ink = np.clip((digit - 0.2) * 2.5, 0, 1)[..., None]
+        image[window] = image[window] * (1 - ink) + color * ink
+        mask[window][digit > INK] = values[which] + 1
+    image += rng.normal(0, 3, size=image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8), mask
+
+
+def place(rng: np.random.Generator, mask: MaskArray, side: int) -> tuple[slice, slice]:
+    """A window for a digit: of twenty random ones that with the fewest pixels of digits drawn before."""
+    candidates = []
+    for _ in range(20):
+        top, left = rng.integers(0, mask.shape[0] - side, size=2, endpoint=True)
+        window = np.s_[top : top + side, left : left + side]
+        candidates.append((np.count_nonzero(mask[window]), window))
+    return min(candidates, key=lambda candidate: candidate[0])[1]
+
+
+def background(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """A dark textured (size, size, 3) background in 0-110: smooth noise of two scales and strokes as clutter."""
+    image = np.zeros((size, size, 3))
+    for cells, amplitude in ((4, 30), (12, 15)):
+        noise = rng.uniform(-1, 1, size=(cells, cells, 3))
+        image += amplitude * cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
+    image += rng.uniform(30, 70, size=3)
+    for _ in range(rng.integers(3, 7)):
+        start, end = rng.integers(0, size, size=(2, 2)).tolist()
+        color = tuple(rng.uniform(20, 110, size=3).tolist())
+        cv2.line(image, start, end, color, thickness=int(rng.integers(1, 3)), lineType=cv2.LINE_AA)
+    return np.clip(image, 0, 110)

@@ -1,0 +1,117 @@
+"""Where images and masks come from: files on disk, or anything else with the same four methods."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from unimatch.data.catalog import DatasetInfo
+from unimatch.data.sources.files import FilePair, FilePairs, lies_within, outside
+from unimatch.data.sources.masks import mask_reader
+from unimatch.errors import DataError
+from unimatch.images import ImageArray, LabelArray, read_image
+
+OnBadImage = Literal["error", "skip"]
+
+
+class Source(Protocol):
+    """An indexed collection of images, some or all with masks."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """What to call sample ``index`` in a message: its file, where it has one."""
+        ...
+
+    def image(self, index: int) -> ImageArray:
+        """(H, W, 3) uint8 RGB, or (2, H, W, 3), the two dates of a pair."""
+        ...
+
+    def mask(self, index: int) -> LabelArray | None:
+        """(H, W) uint8 class ids with 255 for ignored pixels; None where the image has no mask.
+
+        Where the image as a whole has a class, an int64 array of shape () with that.
+        """
+        ...
+
+
+class FileSource:
+    """Images and masks in files, read when asked for.
+
+    Args:
+        pairs: the files.
+        info: the data set's classes and ignored ids.
+        roots: folders outside of which no file is read, followed links included; none to read any.
+        optional_masks: a mask that is named but not there counts as none.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[FilePair],
+        info: DatasetInfo,
+        *,
+        roots: Sequence[Path] = (),
+        optional_masks: bool = False,
+    ) -> None:
+        self.pairs = pairs if isinstance(pairs, FilePairs) else FilePairs.of(pairs)
+        self.info = info
+        self.roots = tuple(str(root) for root in roots)
+        self.optional_masks = optional_masks
+        self._read_mask = mask_reader(info)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def name(self, index: int) -> str:
+        """The image's path."""
+        return self.pairs.image(index)
+
+    def image(self, index: int) -> ImageArray:
+        """See :func:`read_image`."""
+        return read_image(self._allowed(self.pairs.image(index)))
+
+    def image_paths(self, index: int) -> list[Path]:
+        """The files of an image: one, or as many as there are dates."""
+        return [Path(self.pairs.image(index))]
+
+    def mask(self, index: int) -> LabelArray | None:
+        """See :func:`mask_reader`."""
+        path = self.mask_path(index)
+        return None if path is None else self._read_mask(path)
+
+    def mask_path(self, index: int) -> Path | None:
+        """The mask's file; None where the image has no mask.
+
+        Raises:
+            DataError: it lies outside the roots.
+        """
+        name = self.pairs.mask(index)
+        if name is None or (self.optional_masks and not Path(name).is_file()):
+            return None
+        return self._allowed(name)
+
+    def _allowed(self, name: str) -> Path:
+        """The path, if it lies in one of the roots.
+
+        Raises:
+            DataError: it does not.
+        """
+        if self.roots and not lies_within(name, self.roots):
+            raise DataError(outside(name, os.path.realpath(name), " and ".join(self.roots)))
+        return Path(name)
+
+
+@dataclass(frozen=True)
+class SegmentationData:
+    """A data set as the methods need it: which images are labelled, which are not, which are held out."""
+
+    info: DatasetInfo
+    labeled: Source
+    unlabeled: Source
+    """Masks found here are only ever compared with, never trained on."""
+    val: Source
+    test: Source | None = None
+    on_bad_image: OnBadImage = "error"
+    """What to do with an unlabelled image that cannot be read: end the run, or take another one and count it.
+    Labelled and validation images are never skipped."""

@@ -1,0 +1,154 @@
+"""Images that have one class each: in memory, or in files below folders of the classes' names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unimatch.data.catalog import DatasetInfo
+from unimatch.data.sources.base import FileSource, Source
+from unimatch.data.sources.files import FilePairs
+from unimatch.errors import ConfigError
+from unimatch.images import ImageArray, LabelArray
+from unimatch.types import NO_CLASS
+
+
+class ClassArrays:
+    """Some images of an array, with their classes.
+
+    Args:
+        name: of the data set's part, for messages.
+        images: (N, H, W, 3) uint8; what lies in a file may be mapped into memory.
+        labels: (N,) class ids, :data:`NO_CLASS` where there is none.
+        indices: which of them, in this order; None for all.
+    """
+
+    def __init__(
+        self, name: str, images: NDArray[np.uint8], labels: NDArray[np.int64], indices: Sequence[int] | None = None
+    ) -> None:
+        self.part, self.images, self.all_labels = name, images, labels
+        self.indices = np.arange(len(labels)) if indices is None else np.asarray(indices, np.int64)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(len(self),) class ids."""
+        return self.all_labels[self.indices]
+
+    def select(self, indices: Sequence[int]) -> "ClassArrays":
+        """Some of these images."""
+        return ClassArrays(
+            self.part, self.images, self.all_labels, self.indices[np.asarray(indices, np.int64)].tolist()
+        )
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def name(self, index: int) -> str:
+        """Such as ``cifar10/train/17``."""
+        return f"{self.part}/{self.indices[index]}"
+
+    def image(self, index: int) -> ImageArray:
+        """(H, W, 3) uint8 RGB."""
+        return np.ascontiguousarray(self.images[self.indices[index]])
+
+    def mask(self, index: int) -> NDArray[np.int64] | None:
+        """The class as an array of shape (); None where there is none."""
+        return class_array(self.all_labels[self.indices[index]])
+
+
+class ClassFiles(FileSource):
+    """Image files with their classes.
+
+    Args:
+        names: their paths.
+        labels: (N,) class ids, :data:`NO_CLASS` where there is none.
+        info: the data set's classes.
+        roots: folders outside of which no file is read.
+    """
+
+    def __init__(
+        self, names: Sequence[str], labels: NDArray[np.int64], info: DatasetInfo, roots: Sequence[Path] = ()
+    ) -> None:
+        super().__init__(FilePairs((name, None) for name in names), info, roots=roots)
+        self.labels = labels
+
+    def select(self, indices: Sequence[int]) -> "ClassFiles":
+        """Some of these images."""
+        names = [self.pairs.image(int(index)) for index in indices]
+        return ClassFiles(names, self.labels[np.asarray(indices, np.int64)], self.info, tuple(map(Path, self.roots)))
+
+    def mask(self, index: int) -> NDArray[np.int64] | None:
+        """The class as an array of shape (); None where there is none."""
+        return class_array(self.labels[index])
+
+
+class Joined:
+    """Several collections of images as one."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = list(sources)
+        self.ends = np.cumsum([len(source) for source in sources])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def _place(self, index: int) -> tuple[Source, int]:
+        which = int(np.searchsorted(self.ends, index, side="right"))
+        return self.sources[which], index - int(self.ends[which - 1] if which else 0)
+
+    def name(self, index: int) -> str:
+        """See :class:`Source`."""
+        source, place = self._place(index)
+        return source.name(place)
+
+    def image(self, index: int) -> ImageArray:
+        """See :class:`Source`."""
+        source, place = self._place(index)
+        return source.image(place)
+
+    def mask(self, index: int) -> LabelArray | None:
+        """See :class:`Source`."""
+        source, place = self._place(index)
+        return source.mask(place)
+
+
+def class_array(label: np.int64) -> NDArray[np.int64] | None:
+    """A class id as an array of shape (), None for :data:`NO_CLASS`."""
+    return None if label == NO_CLASS else np.asarray(label)
+
+
+def choose_per_class(
+    labels: NDArray[np.int64], count: int | None, seed: int, *, key: str, classes: Sequence[str]
+) -> tuple[list[int], list[int]]:
+    """Split the images into ``count`` of each class and the others, both ascending.
+
+    One seeded order serves every count, so that the 4 images of a class are among its 25.
+
+    Args:
+        labels: (N,) class ids.
+        count: images of each class; None for all.
+        seed: of the order.
+        key: the setting's name, for the message.
+        classes: names in the order of the ids.
+
+    Raises:
+        ConfigError: a class has fewer images.
+
+    >>> choose_per_class(np.array([0, 1, 0, 1, 1]), 1, seed=0, key="dataset.labeled_per_class", classes=("a", "b"))
+    ([2, 4], [0, 1, 3])
+    """
+    if count is None:
+        return list(range(len(labels))), []
+    order = np.random.default_rng(seed).permutation(len(labels))
+    chosen: list[int] = []
+    for number, name in enumerate(classes):
+        members = order[labels[order] == number]
+        if len(members) == 0:
+            raise ConfigError(f"{key}={count}: the class {name} has no images; add some, or remove its folder")
+        if not 1 <= count <= len(members):
+            raise ConfigError(
+                f"{key}={count}: must be at least 1, and the class {name} has {len(members)} images; choose fewer"
+            )
+        chosen += members[:count].tolist()
+    return sorted(chosen), sorted(set(range(len(labels))) - set(chosen))

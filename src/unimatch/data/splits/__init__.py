@@ -1,0 +1,1 @@
+"""Which images are labelled, which are not, and which are held out."""

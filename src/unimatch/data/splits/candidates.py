@@ -1,0 +1,103 @@
+"""Training images that may be labelled, as lists name them: of each kind of data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unimatch.data.catalog import DatasetInfo
+from unimatch.data.sets.change import PairSource, first_and_label
+from unimatch.data.sources.base import FileSource, SegmentationData
+from unimatch.data.sources.files import FilePair
+from unimatch.data.sources.one_class import ClassFiles
+from unimatch.data.splits.generate import Candidate, group_of, read_classes_of
+from unimatch.errors import DataError
+from unimatch.types import NO_CLASS
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a split chooses from."""
+
+    images: list[Candidate]
+    """Those with a mask or a class."""
+    others: list[str]
+    """Lines of the images without one, which join every unlabelled list."""
+    left_out: int = 0
+    """Images without a label that a list cannot name."""
+
+
+def with_masks(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: str | None, workers: int) -> Candidates:
+    """Images with masks; lists give the paths of both.
+
+    Args:
+        pairs: the training images.
+        root: that paths are relative to.
+        info: how masks store classes.
+        group: see :func:`unimatch.data.splits.generate.group_of`, as for what follows.
+        workers: processes that read the masks.
+    """
+    lines = {pair: line_of(pair, root) for pair in pairs}
+    masked = [pair for pair in pairs if pair.mask is not None]
+    groups = [group_of(relative(pair.image, root), group) for pair in masked]
+    classes = read_classes_of(FileSource(masked, info), range(len(masked)), workers)
+    return Candidates(
+        [Candidate(lines[pair], seen, name) for pair, seen, name in zip(masked, classes, groups, strict=True)],
+        [lines[pair] for pair in pairs if pair.mask is None],
+    )
+
+
+def with_dates(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: str | None, workers: int) -> Candidates:
+    """Pairs of dates; lists give their name below ``A/`` or ``train/A/``. Arguments: see :func:`with_masks`."""
+    folder = root / first_and_label(root)[0]
+    named = [pair for pair in pairs if pair.image.is_relative_to(folder)]
+    masked = [pair for pair in named if pair.mask is not None]
+    names = [relative(pair.image, folder) for pair in masked]
+    classes = read_classes_of(PairSource(masked, info), range(len(masked)), workers)
+    images = [Candidate(name, seen, group_of(name, group)) for name, seen in zip(names, classes, strict=True)]
+    others = [relative(pair.image, folder) for pair in named if pair.mask is None]
+    return Candidates(images, others, left_out=len(pairs) - len(named))
+
+
+def with_classes(data: SegmentationData, folder: Path, group: str | None) -> Candidates:
+    """Images with one class each; lists give their names below the folder of training images.
+
+    Args:
+        data: the data set. All images of a known class below the folder are candidates, also those that it holds out.
+        folder: of training images.
+        group: see :func:`unimatch.data.splits.generate.group_of`.
+    """
+    found: dict[str, int] = {}
+    for source in (data.labeled, data.unlabeled, data.val):
+        assert isinstance(source, ClassFiles)
+        for i, label in enumerate(source.labels.tolist()):
+            if label != NO_CLASS and Path(source.name(i)).is_relative_to(folder):
+                found[relative(Path(source.name(i)), folder)] = label
+    return Candidates(
+        [Candidate(name, frozenset([label]), group_of(name, group)) for name, label in sorted(found.items())], []
+    )
+
+
+def line_of(pair: FilePair, root: Path) -> str:
+    """``image_path mask_path`` relative to the root, as lists have it; with a tab between them where a name has blanks.
+
+    Raises:
+        DataError: a path lies elsewhere, or has a tab or a line break.
+    """
+    parts = [relative(path, root) for path in (pair.image, pair.mask) if path is not None]
+    if all(len(part.split()) == 1 for part in parts):
+        return " ".join(parts)
+    return "\t".join(parts) + ("\t" if len(parts) == 1 else "")
+
+
+def relative(path: Path, root: Path) -> str:
+    """A file's path relative to the root, with ``/``.
+
+    Raises:
+        DataError: it lies elsewhere, or has a tab or a line break.
+    """
+    if not path.is_relative_to(root):
+        raise DataError(f"{path}: not below {root}, which the lists' paths are relative to")
+    part = path.relative_to(root).as_posix()
+    if "\t" in part or len(part.splitlines()) != 1:
+        raise DataError(f"{path}: a list cannot hold a name with a tab or a line break; rename the file")
+    return part

@@ -1,0 +1,203 @@
+"""Which training images are labelled: chosen by number and seed, or read from list files."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unimatch.data.sources.files import FilePairs, files_may_be_missing, lies_within, outside
+from unimatch.errors import ConfigError, DataError
+
+CHECKED_LINES = 1000
+"""Lines of a list whose files are looked for when it is read; longer lists are sampled evenly."""
+
+LABELED = ("labeled.txt", "train.txt")
+
+
+def choose_labeled(total: int, labeled: int | None, seed: int) -> tuple[list[int], list[int]]:
+    """Split ``range(total)`` into labelled and remaining indices, both ascending.
+
+    One seeded order serves every size, so that the 12 labelled images of a seed are among its 24.
+
+    Args:
+        total: number of images that have a mask.
+        labeled: how many of them to use as labelled; None for all.
+        seed: of the order.
+
+    Raises:
+        ConfigError: ``labeled`` is below 1 or above ``total``.
+
+    >>> choose_labeled(5, 2, seed=0)
+    ([2, 4], [0, 1, 3])
+    """
+    if labeled is None:
+        labeled = total
+    if labeled < 1:
+        raise ConfigError(f"dataset.labeled={labeled}: at least one labelled image is needed")
+    if labeled > total:
+        raise ConfigError(f"dataset.labeled={labeled}: the data set has only {total} images with a mask")
+    order = np.random.default_rng(seed).permutation(total).tolist()
+    return sorted(order[:labeled]), sorted(order[labeled:])
+
+
+def read_list(
+    path: Path, root: Path, *, masks: bool, allow_outside: bool = False, folders: tuple[str, ...] | None = None
+) -> FilePairs:
+    """Read a list in the published format: ``image_path mask_path`` a line, relative to ``root``.
+
+    The two are separated by blanks, or by a tab where names hold blanks. Files are looked for in
+    :data:`CHECKED_LINES` lines; the others when they are read.
+
+    Args:
+        path: the list file.
+        root: the folder its paths are relative to.
+        masks: whether each line must name a mask; if False a mask may be named and need not exist.
+        allow_outside: whether lines may name files outside ``root``, by an absolute path, ``..`` or a link.
+        folders: a line is one name instead: of the image in the first of these folders, of its mask in the second, if
+            there is one.
+
+    Raises:
+        DataError: the list cannot be read, is empty, or a line is not of that form, names a file outside ``root``
+            or a missing one.
+    """
+    lines = read_lines(path)
+    base = os.path.normpath(root.absolute())
+    below = os.path.join(base, "")  # noqa: PTH118 - ends in the separator
+    pairs: list[tuple[str, str | None]] = []
+    for number, line in enumerate(lines, start=1):
+        parts = split_line(line)
+        if folders is not None and parts:
+            parts = [f"{folder}/{line.strip()}" for folder in folders]
+        if not parts:
+            continue
+        if len(parts) > 2 or (masks and len(parts) < 2):
+            form = "'image_path mask_path'" if masks else "'image_path' or 'image_path mask_path'"
+            raise DataError(f"{path}, line {number}: expected {form}, found {line!r}")
+        files = [locate(base, part) for part in parts]
+        for part, file in zip(parts, files, strict=True):
+            if not (allow_outside or file.startswith(below)):
+                raise DataError(outside(f"{path}, line {number}", part, base))
+        # "None" is what published lists of images without masks put in their place.
+        pairs.append((files[0], files[1] if len(parts) == 2 and parts[1] != "None" else None))
+    if not pairs:
+        raise DataError(f"{path}: the list is empty")
+    count = 0 if files_may_be_missing() else min(len(pairs), CHECKED_LINES)
+    for index in (i * len(pairs) // count for i in range(count)):
+        for kind, name in zip(("image", "mask"), pairs[index], strict=True):
+            if name is None or (kind == "mask" and not masks):
+                continue
+            if not Path(name).is_file():
+                raise DataError(f"{path}, line {line_number(lines, index)}: no such {kind}: {name}")
+            if not allow_outside and not lies_within(name, (base,)):
+                raise DataError(outside(f"{path}, line {line_number(lines, index)}", name, base))
+    return FilePairs(pairs)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: the list cannot be read ({error})") from error
+    if "\0" in text:
+        raise DataError(f"{path}: the list cannot be read (zero bytes, it is no text file or was cut short)")
+    return text.split("\n")
+
+
+def split_line(line: str) -> list[str]:
+    r"""The paths of one line.
+
+    >>> split_line("a.jpg  a.png"), split_line("my photo.jpg\tmy photo.png")
+    (['a.jpg', 'a.png'], ['my photo.jpg', 'my photo.png'])
+    """
+    if "\t" in line:
+        return [part.strip() for part in line.split("\t") if part.strip()]
+    return line.split()
+
+
+def locate(base: str, name: str) -> str:
+    """A list's path as an absolute one, without detours.
+
+    >>> locate("/data", "a/../b.jpg"), locate("/data", "../b.jpg"), locate("/data", "/b.jpg")
+    ('/data/b.jpg', '/b.jpg', '/b.jpg')
+    """
+    if not ("/." in name or "//" in name or name[0] in "./"):
+        return f"{base}{os.sep}{name}"  # nearly always; a million names should take no seconds
+    return os.path.normpath(os.path.join(base, name))  # noqa: PTH118
+
+
+def line_number(lines: list[str], index: int) -> int:
+    """The number, from 1, of the line that holds entry ``index``."""
+    numbers: Iterator[int] = (number for number, line in enumerate(lines, start=1) if line.strip())
+    return next(number for i, number in enumerate(numbers) if i == index)
+
+
+@dataclass(frozen=True)
+class SplitLists:
+    """The list files of a split; None for those there are not."""
+
+    labeled: Path | None = None
+    unlabeled: Path | None = None
+    val: Path | None = None
+    train: Path | None = None
+    """Of all training images, labelled or not."""
+    test: Path | None = None
+
+
+def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitLists:
+    """Find a split below a folder of list files.
+
+    The published layout is ``SPLITS/DATASET/SPLIT/{labeled,unlabeled}.txt`` with ``SPLITS/DATASET/val.txt``; the
+    folder of the data set may be left out, ``val.txt`` may lie with the other two, and ``labeled.txt`` may be
+    called ``train.txt``.
+
+    Args:
+        splits: the folder.
+        dataset: name of the data set.
+        split: name of the split; None for lists that lie in the folder itself. A number also stands for a name
+            that reads as this number, because Hydra reads ``1_16`` as 116.
+
+    Raises:
+        ConfigError: no such folder or split, naming those there are.
+    """
+    if not splits.is_dir():
+        raise ConfigError(f"dataset.splits={splits}: no such folder (looked at {splits.resolve()})")
+    base = splits / dataset if (splits / dataset).is_dir() else splits
+    folder = base
+    if split is not None:
+        found = sorted(path.name for path in base.iterdir() if path.is_dir() and first_file(path, LABELED))
+        same = [name for name in found if name == str(split)] or [name for name in found if reads_as(name) == split]
+        if len(same) != 1:
+            known = ", ".join(found) or "none"
+            raise ConfigError(f"dataset.split={split}: no such split in {base}; there are: {known}")
+        folder = base / same[0]
+    return SplitLists(
+        labeled=first_file(folder, LABELED),
+        unlabeled=first_file(folder, ("unlabeled.txt",)),
+        val=first_file(folder, ("val.txt",)) or first_file(base, ("val.txt",)),
+        train=first_file(base, ("train.txt",)),
+        test=first_file(folder, ("test.txt",)) or first_file(base, ("test.txt",)),
+    )
+
+
+def first_file(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of these files that the folder has."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def reads_as(name: str) -> int | None:
+    """The number that Hydra and YAML read a name as.
+
+    >>> reads_as("1_16"), reads_as("all")
+    (116, None)
+    """
+    try:
+        return int(name)
+    except ValueError:
+        return None

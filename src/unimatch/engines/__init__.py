@@ -1,0 +1,1 @@
+"""How an image becomes scores: whole or in windows, at several scales, by PyTorch or by an exported file."""

@@ -1,0 +1,127 @@
+"""An exported ONNX file as an engine: numpy and onnxruntime, nothing else."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unimatch.engines.model_facts import ModelFacts
+from unimatch.errors import ConfigError, WeightsError
+from unimatch.grid import nearest_multiple
+from unimatch.images import MaskArray
+
+METADATA = "unimatch"
+"""The key of the facts in the file's metadata."""
+
+
+class OnnxEngine:
+    """See :class:`unimatch.engines.base.Engine`.
+
+    Args:
+        path: written by ``python -m unimatch.export format=onnx``.
+        device: ``cpu``, or ``cuda`` with onnxruntime-gpu.
+
+    Raises:
+        ConfigError: onnxruntime is missing, or cannot use the device.
+        WeightsError: the file is not readable, or not one of ours.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ConfigError(f"{path}: needs onnxruntime: pip install onnxruntime") from error
+        providers = ["CPUExecutionProvider"]
+        if device != "cpu":
+            providers.insert(0, "CUDAExecutionProvider")
+            if providers[0] not in onnxruntime.get_available_providers():
+                raise ConfigError(f"device={device}: this onnxruntime has no CUDA; install onnxruntime-gpu")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as PyTorch; 0: all cores
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # onnxruntime raises kinds of its own
+            raise WeightsError(f"{path}: cannot be read as an ONNX model ({error})") from error
+        text = self.session.get_modelmeta().custom_metadata_map.get(METADATA, "")
+        self.facts = ModelFacts.from_json(text, str(path))
+        self.num_classes = len(self.facts.classes)
+        mean, std = (np.array(value, np.float32)[:, None] for value in (self.facts.mean, self.facts.std))
+        self.tables = (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std  # by channel and pixel value
+        self.batch_size = 1 if device == "cpu" else 8
+        self.threads = 1  # onnxruntime divides its own
+        self.input = self.session.get_inputs()[0].name
+
+    def use_threads(self, count: int) -> None:
+        """They are the session's."""
+
+    def logits(self, images: NDArray[Any], scale: float = 1.0) -> NDArray[np.float32]:
+        """At the images' size; the model's input is resized to the nearest size it takes, the logits back."""
+        if images.dtype == np.uint8:
+            pixels = images
+            images = np.empty(pixels.shape, np.float32)
+            for channel, table in enumerate(self.tables):
+                images[..., channel, :, :] = table[pixels[..., channel, :, :]]
+        height, width = images.shape[-2:]
+        multiple = self.facts.size_multiple
+        fitting = nearest_multiple(height * scale, multiple), nearest_multiple(width * scale, multiple)
+        images = np.ascontiguousarray(resize(images, fitting))
+        logits = self.session.run(None, {self.input: images})[0]
+        return resize(logits, (height, width))
+
+    def softmax(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Over the classes."""
+        result = np.exp(logits - logits.max(1, keepdims=True))
+        result /= result.sum(1, keepdims=True)
+        return result
+
+    def flip(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Left to right."""
+        return array[..., ::-1]
+
+    def zeros(self, *shape: int) -> NDArray[np.float32]:
+        """Of float32."""
+        return np.zeros(shape, np.float32)
+
+    def array(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The array itself."""
+        return values
+
+    def labels(self, scores: NDArray[np.float32]) -> MaskArray:
+        """The highest scores' ids."""
+        best = scores[:, 0].copy()
+        labels = np.zeros(best.shape, np.uint8)
+        for i in range(1, scores.shape[1]):  # class by class: argmax would jump through memory
+            np.copyto(labels, np.uint8(i), where=scores[:, i] > best)
+            np.maximum(best, scores[:, i], out=best)
+        return labels
+
+    def confidence(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The highest probabilities."""
+        return probabilities.max(1)
+
+    def numpy(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The array itself."""
+        return array
+
+
+def resize(images: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Bilinear with aligned corners, (..., H, W) -> (..., *size).
+
+    >>> resize(np.array([[0, 1]], np.float32), (1, 3)).tolist()
+    [[0.0, 0.5, 1.0]]
+    """
+    for axis, new in ((-2, size[0]), (-1, size[1])):
+        old = images.shape[axis]
+        if old == new:
+            continue
+        position = np.arange(new) * ((old - 1) / max(new - 1, 1))
+        low = np.minimum(position.astype(np.int64), old - 1)
+        high = np.minimum(low + 1, old - 1)
+        share = (position - low).astype(np.float32)
+        if axis == -2:
+            share = share[:, None]
+        images = images.take(low, axis) * (1 - share) + images.take(high, axis) * share
+    return images

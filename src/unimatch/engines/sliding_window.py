@@ -1,0 +1,65 @@
+"""Prediction in overlapping windows, block by block, so that memory does not grow with an image's height.
+
+The windows lie as in the published evaluation: every ``stride`` pixels from the top left corner, the last of each row
+and column moved back to end with the image; what they say of a pixel is summed (here: averaged).
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unimatch.engines.base import Array, Engine
+from unimatch.grid import window_starts
+
+
+def sliding_blocks(
+    engine: Engine, images: Array, predict: Callable[[Array], Array], *, window: int, stride: int
+) -> Iterator[tuple[int, int, Array]]:
+    """Mean class probabilities over the windows that hold a pixel, in blocks that are done with their window.
+
+    Windows of images that are smaller than the window are as small as the image.
+
+    Args:
+        engine: makes the arrays.
+        images: (B, 3, H, W).
+        predict: (B, 3, h, w) -> (B, C, h, w) probabilities, for h and w up to ``window``; they are overwritten.
+        window: side of the windows, pixels.
+        stride: pixels from one window to the next, 1 to ``window``.
+
+    Yields:
+        The block's first row and column, and its (B, C, rows, columns) probabilities. The blocks cover the image once.
+        Between them, sums are held for the rows alone that two rows of windows share: ``B * C * rows * W`` numbers,
+        where rows is ``window - stride``, or as many as the last row of windows shares, and less than ``window``.
+    """
+    height, width = images.shape[-2:]
+    tops, lefts = window_starts(height, window, stride), window_starts(width, window, stride)
+    count_rows, count_columns = coverage(height, window, tops), coverage(width, window, lefts)
+    ends = [min(top + window, height) for top in tops]
+    overlap = max((end - following for end, following in zip(ends, tops[1:], strict=False)), default=0)
+    below = engine.zeros(images.shape[0], engine.num_classes, overlap, width)  # sums for the next row of windows
+    kept = 0  # rows of them
+    for top, bottom, following in zip(tops, ends, [*tops[1:], height], strict=True):
+        done = following - top  # rows that no further window sees
+        aside: Array = None  # sums for the next window of the row
+        for left, next_left in zip(lefts, [*lefts[1:], width], strict=True):
+            right = min(left + window, width)
+            total = predict(images[..., top:bottom, left:right])
+            if aside is not None:
+                total[..., : aside.shape[-1]] += aside
+            columns = next_left - left
+            aside, total = total[..., columns:], total[..., :columns]
+            total[..., :kept, :] += below[..., :kept, left:next_left]
+            below[..., : bottom - following, left:next_left] = total[..., done:, :]
+            block = total[..., :done, :]
+            block /= engine.array(np.outer(count_rows[top:following], count_columns[left:next_left]))
+            yield top, left, block
+        kept = bottom - following
+
+
+def coverage(side: int, window: int, starts: list[int]) -> NDArray[np.float32]:
+    """How many windows hold each pixel along one side."""
+    count = np.zeros(side, np.float32)
+    for start in starts:
+        count[start : start + window] += 1
+    return count

@@ -1,0 +1,95 @@
+"""How an image becomes scores: in one pass or in windows, at one scale or several, flipped or not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+from unimatch.engines.base import Array, Engine
+from unimatch.engines.sliding_window import sliding_blocks
+from unimatch.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Inference:
+    """The rule by which images are predicted, in training's evaluation, ``evaluate`` and ``predict`` alike.
+
+    ``whole`` resizes an image to the nearest size the model takes, and the logits back; ``sliding`` does so with
+    windows and averages their probabilities. Flips and scales are applied to what the model sees, image or window, and
+    probabilities averaged.
+
+    Args:
+        mode: ``whole`` or ``sliding``.
+        window: side of the windows, pixels.
+        stride: pixels from one window to the next; None for two thirds of the window, rounded down.
+        scales: factors by which images (or windows) are resized.
+        flip: also predict the mirror image.
+        large: images of more pixels than this are predicted in windows in any case; None for no limit.
+
+    Raises:
+        ConfigError: a setting that cannot be.
+    """
+
+    mode: Literal["whole", "sliding"] = "whole"
+    window: int = 798
+    stride: int | None = None
+    scales: Sequence[float] = (1.0,)
+    flip: bool = False
+    large: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("whole", "sliding"):
+            raise ConfigError(f"inference.mode={self.mode}: must be 'whole' or 'sliding'")
+        if self.window < 1:
+            raise ConfigError(f"inference.window={self.window}: must be at least 1")
+        if self.stride is not None and not 1 <= self.stride <= self.window:
+            raise ConfigError(f"inference.stride={self.stride}: must be between 1 and the window, {self.window}")
+        object.__setattr__(self, "scales", tuple(self.scales))
+        if not self.scales or min(self.scales) <= 0:
+            raise ConfigError(f"inference.scales={list(self.scales)}: at least one factor above 0 is needed")
+
+    def slides(self, height: int, width: int) -> bool:
+        """Whether an image of that size is predicted in windows."""
+        return self.mode == "sliding" or (self.large is not None and height * width > self.large)
+
+    def scores(self, engine: Engine, images: Array) -> Array:
+        """(B, 3, H, W) as :meth:`Engine.logits` takes them -> (B, C, H, W) whose highest class is the prediction.
+
+        They are logits where the model sees the images once and whole, else probabilities.
+        """
+        height, width = images.shape[-2:]
+        if not self.slides(height, width):
+            return self.seen(engine, images, probabilities=False)
+        result = engine.zeros(images.shape[0], engine.num_classes, height, width)
+        for top, left, block in self.blocks(engine, images):
+            result[..., top : top + block.shape[-2], left : left + block.shape[-1]] = block
+        return result
+
+    def blocks(self, engine: Engine, images: Array) -> Iterator[tuple[int, int, Array]]:
+        """Probabilities in blocks that cover the image: each one's first row and column, and (B, C, rows, columns).
+
+        An image predicted whole is one block.
+        """
+        if not self.slides(*images.shape[-2:]):
+            yield 0, 0, self.seen(engine, images, probabilities=True)
+            return
+        stride = self.stride or max(1, int(self.window * 2 / 3))
+        yield from sliding_blocks(
+            engine,
+            images,
+            lambda window: self.seen(engine, window, probabilities=True),
+            window=self.window,
+            stride=stride,
+        )
+
+    def seen(self, engine: Engine, images: Array, *, probabilities: bool) -> Array:
+        """What the model says of images or windows that it sees whole, in all their versions."""
+        versions = list(product(self.scales, (False, True) if self.flip else (False,)))
+        if len(versions) == 1 and not probabilities:
+            return engine.logits(images, self.scales[0])
+        total: Array = None
+        for scale, flipped in versions:
+            logits = engine.logits(engine.flip(images) if flipped else images, scale)
+            probability = engine.softmax(engine.flip(logits) if flipped else logits)
+            total = probability if total is None else total + probability
+        return total if len(versions) == 1 else total / len(versions)

@@ -1,0 +1,232 @@
+"""Writes trained models for use elsewhere, and compares what was written with what it was made from.
+
+Every format takes (B, 3, H, W) normalised float32 and returns (B, C, H, W) logits of the same size, for any batch and
+any H and W that are multiples of the model's ``size_multiple``; the JSON file beside it says the rest.
+"""
+
+import copy
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from unimatch.engines.model_facts import ModelFacts, beside
+from unimatch.engines.torch import TorchEngine
+from unimatch.errors import ConfigError
+from unimatch.images import ImageArray
+from unimatch.models import positions
+from unimatch.models.networks import Model, describe_model
+from unimatch.tasks.scores import confusion_metric
+from unimatch.tasks.segmentation import scores
+
+OPSET = 17
+"""The ONNX operator set: onnxruntime 1.13 and newer."""
+
+ONNX_LIMIT = 2**31
+"""Bytes that one ONNX file can hold."""
+
+PRECISIONS = ("float32", "float16", "bfloat16")
+
+
+def write_facts(path: Path, model: Model, facts: ModelFacts, precision: str, **more: Any) -> None:
+    """Write what must be known of the model beside ``path``, as JSON."""
+    content = {
+        **json.loads(facts.to_json()),
+        "model": {**describe_model(model), "lora": None},
+        "precision": precision,
+        "input": f"float32 (B, {'3' if model.dates == 1 else f'{model.dates}, 3'}, H, W), RGB in 0-1, minus mean, "
+        "divided by std",
+        "output": "float32 (B, C, H, W) logits",
+        "size_rule": f"resize bilinearly (corners aligned) to the nearest multiples of {facts.size_multiple}; resize "
+        "the logits back in the same way",
+        **more,
+    }
+    beside(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def export_safetensors(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
+    """Weights by name, in the given precision, and the facts as JSON beside them."""
+    dtype = getattr(torch, precision)
+    state = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().clone()
+        for name, tensor in model.state_dict().items()
+    }
+    save_file(state, path)
+    write_facts(path, model, facts, precision, torch=torch.__version__)
+
+
+def export_onnx(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
+    """One ONNX file with the facts in its metadata.
+
+    Raises:
+        ConfigError: onnx is missing, or the model cannot be exported in this way.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ConfigError("format=onnx: needs onnx and onnxruntime: pip install 'unimatch[export]'") from error
+    if precision == "bfloat16":
+        raise ConfigError("precision=bfloat16: onnxruntime has too few operators for it; use float16 or float32")
+    size = sum(tensor.numel() for tensor in model.parameters()) * (2 if precision == "float16" else 4)
+    if size >= ONNX_LIMIT:
+        raise ConfigError(f"format=onnx: {size / 1e9:.1f} GB of weights exceed the 2 GB of one file; use safetensors")
+    dynamic, logits = ({0: "batch", n - 2: "height", n - 1: "width"} for n in (example(model).ndim, 4))
+    with traceable(), torch.no_grad():
+        # The exporter that traces: the newer one takes minutes over convolutions that pad by the image's size.
+        torch.onnx.export(
+            Cast(model, precision),
+            (example(model),),
+            str(path),
+            dynamo=False,
+            input_names=["image"],
+            output_names=["logits"],
+            opset_version=OPSET,
+            dynamic_axes={"image": dynamic, "logits": logits},
+        )
+    graph = onnx.load(str(path))
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = "unimatch", facts.to_json()
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(path))
+    write_facts(path, model, facts, precision, opset=OPSET, torch=torch.__version__, onnx=onnx.__version__)
+
+
+def export_torch(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
+    """A ``torch.export`` program (``.pt2``)."""
+    multiple = facts.size_multiple
+    sides = [torch.export.Dim(name, min=48 // multiple, max=2**14 // multiple) for name in ("height", "width")]
+    last = example(model).ndim - 1
+    shapes = {0: torch.export.Dim("batch"), last - 1: multiple * sides[0], last: multiple * sides[1]}
+    with traceable(), torch.no_grad():
+        program = torch.export.export(
+            Cast(model, precision),
+            (example(model),),
+            dynamic_shapes=(shapes,),
+            strict=False,
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
+    torch.export.save(program, path)
+    write_facts(path, model, facts, precision, torch=torch.__version__)
+
+
+class Cast(nn.Module):
+    """The model in another precision, with float32 outside."""
+
+    def __init__(self, model: Model, precision: str) -> None:
+        super().__init__()
+        self.dtype: torch.dtype = getattr(torch, precision)
+        self.model = copy.deepcopy(model).to(self.dtype).eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, ..., 3, H, W) -> (B, C, H, W)."""
+        return self.model(images.to(self.dtype)).float()
+
+
+def example(model: Model) -> Tensor:
+    """A batch to trace with, of another height than width."""
+    multiple = model.size_multiple
+    sides = (max(1, round(64 / multiple)) * multiple, max(2, round(96 / multiple)) * multiple)
+    return torch.zeros(2, *([model.dates] if model.dates > 1 else []), 3, *sides)
+
+
+@contextmanager
+def traceable() -> Iterator[None]:
+    """While tracing, resize position embeddings by arithmetic that holds for every grid."""
+    original = positions.resize_positions
+    positions.resize_positions = resize_by_matrices
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of constants in the trace: the result is compared at other sizes
+            yield
+    finally:
+        positions.resize_positions = original
+
+
+def resize_by_matrices(table: Tensor, grid: tuple[int, int]) -> Tensor:
+    """:func:`unimatch.models.positions.resize_positions` as two matrix products.
+
+    The operator behind it takes its scale factor as a constant, which in a trace would be that of the traced grid.
+
+    >>> table = torch.rand(1, 37, 37, 8)
+    >>> bool((resize_by_matrices(table, (19, 25)) - positions.resize_positions(table, (19, 25))).abs().max() < 1e-4)
+    True
+    """
+    height, width = table.shape[1:3]
+    rows, columns = torch.as_tensor(grid[0]), torch.as_tensor(grid[1])
+    own = (rows == height) & (columns == width)
+    down = bicubic(grid[0], height, torch.where(own, 1.0, (rows + positions.OFFSET) / height))
+    across = bicubic(grid[1], width, torch.where(own, 1.0, (columns + positions.OFFSET) / width))
+    resized = down @ table.float().permute(0, 3, 1, 2) @ across.T  # (1, D, rows, columns)
+    return resized.permute(0, 2, 3, 1).to(table.dtype)
+
+
+def bicubic(new: int, old: int, scale: Tensor) -> Tensor:
+    """(new, old) weights of bicubic interpolation by a scale factor, borders repeated (PyTorch's, a = -0.75)."""
+    center = (torch.arange(new) + 0.5) / scale - 0.5
+    first = center.floor()
+    weights = torch.zeros(1)
+    for offset in range(-1, 3):
+        at = first + offset
+        x, a = (center - at).abs(), -0.75
+        near = ((a + 2) * x - (a + 3)) * x * x + 1
+        far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+        weight = torch.where(x <= 1, near, far)
+        weights = weights + weight[:, None] * (at.clamp(0, old - 1)[:, None] == torch.arange(old))
+    return weights
+
+
+EXPORTERS = {"onnx": export_onnx, "torch": export_torch, "safetensors": export_safetensors}
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far an exported model agrees with its original on some images."""
+
+    images: int
+    largest_difference: float
+    """Of a logit."""
+    deviation: float
+    """The logits' standard deviation, to compare with."""
+    pixels: float
+    """Percent of pixels with the same class."""
+    miou: float
+    """Percent, of the exported model's masks against the original's."""
+
+
+def compare(original: TorchEngine, exported: Any, images: Sequence[ImageArray]) -> Agreement:
+    """Predict images with both.
+
+    Args:
+        original: an engine.
+        exported: another, with the same classes.
+        images: of any sizes.
+    """
+    metric = confusion_metric(original.num_classes)
+    largest, total, squares, count = 0.0, 0.0, 0.0, 0
+    for image in images:
+        batch = np.moveaxis(image[None], -1, -3)
+        expected, found = original.numpy(original.logits(batch)), np.asarray(exported.numpy(exported.logits(batch)))
+        largest = max(largest, float(np.abs(expected - found).max()))
+        total, squares, count = total + expected.sum(), squares + (expected**2).sum(), count + expected.size
+        metric.update(torch.from_numpy(found.argmax(1)), torch.from_numpy(expected.argmax(1)))
+    result = scores(metric.compute())
+    deviation = float(max(squares / count - (total / count) ** 2, 0) ** 0.5)
+    return Agreement(len(images), largest, deviation, result.pixel_accuracy, result.miou)
+
+
+def describe(agreement: Agreement) -> str:
+    """In one line."""
+    values = asdict(agreement)
+    return (
+        "{images} images: largest difference of a logit {largest_difference:.2g} (their standard deviation is "
+        "{deviation:.2g}), {pixels:.4f}% of the pixels and {miou:.4f}% mIoU agree".format(**values)
+    )

@@ -1,0 +1,97 @@
+"""Trained models with the facts about them, out of checkpoints and exported safetensors files."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unimatch.checkpoints.files import PREFIXES, build_model, checked, read_checkpoint
+from unimatch.engines.model_facts import ModelFacts, beside
+from unimatch.engines.test_time import Inference
+from unimatch.errors import ConfigError, WeightsError
+from unimatch.models.networks import Model, build_described
+from unimatch.models.weights import load_weights_file
+from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD
+
+
+def load_with_facts(path: Path, which: str = "teacher") -> tuple[Model, ModelFacts]:
+    """A model in eval mode on the CPU, and what must be known of it.
+
+    Args:
+        path: a checkpoint, or what ``unimatch.export`` wrote as ``.safetensors``, with its JSON file beside it.
+        which: ``teacher`` or ``student`` of a checkpoint.
+
+    Raises:
+        ConfigError: the checkpoint has no such model.
+        WeightsError: the file cannot be read, or is none of ours.
+    """
+    if path.suffix == ".safetensors":
+        return load_safetensors(path)
+    checkpoint = read_checkpoint(path)
+    if which not in models_in(checkpoint):
+        raise ConfigError(f"model={which}: {path} holds {' and '.join(models_in(checkpoint)) or 'no model'}")
+    model = build_model(checkpoint, which)
+    return model, checkpoint_facts(checkpoint, model)
+
+
+def models_in(checkpoint: Mapping[str, Any]) -> list[str]:
+    """Which of student and teacher a checkpoint holds."""
+    return [
+        which for which, prefix in PREFIXES.items() if any(key.startswith(prefix) for key in checkpoint["state_dict"])
+    ]
+
+
+def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
+    """What a checkpoint says of its model; classes that it does not name are called by their numbers."""
+    run = checkpoint.get("unimatch_run", {})
+    classes = tuple(run.get("classes") or map(str, range(model.num_classes)))
+    palette = run.get("palette")
+    if not palette:
+        from unimatch.data.catalog import distinct_colors  # what trains and what reads data sets is not imported else
+
+        palette = distinct_colors(len(classes))
+    settings = dict(run.get("config", {}).get("inference") or {})
+    settings.pop("_target_", None)
+    return ModelFacts(
+        classes=classes,
+        palette=tuple((int(r), int(g), int(b)) for r, g, b in palette),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        size_multiple=model.size_multiple,
+        inference=Inference(**settings),
+        dates=model.dates,
+    )
+
+
+def load_safetensors(path: Path) -> tuple[Model, ModelFacts]:
+    """A model that was exported as safetensors; half precision becomes float32.
+
+    Raises:
+        WeightsError: a file is missing or does not fit.
+    """
+    description_file = beside(path)
+    try:
+        text = description_file.read_text(encoding="utf-8")
+        description = json.loads(text)["model"]
+        model = build_described(checked(description))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{description_file}: must describe the model in {path.name} ({error})") from error
+    load_weights_file(model, path)
+    return model.eval(), ModelFacts.from_json(text, str(description_file))
+
+
+def choose_device(device: str) -> torch.device:
+    """``auto`` is the GPU where there is one.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+        return torch.device(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device={device}: cannot be used ({str(error).splitlines()[0]})") from error

@@ -1,0 +1,100 @@
+"""The loggers of a run directory. ``metrics.csv`` is always among them."""
+
+import os
+from collections.abc import Sequence
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from uuid import uuid4
+
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from unimatch.errors import ConfigError
+from unimatch.loggers.metrics_file import MetricsFile
+
+
+def csv(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
+    """``metrics.csv`` in the run directory.
+
+    Args:
+        run_dir: where.
+        resumed: makes no difference here: the rows to keep are told later.
+    """
+    return [MetricsFile(run_dir / "metrics.csv")]
+
+
+class EventFiles(TensorBoardLogger):
+    """TensorBoard's event files. A run that is resumed writes a further one."""
+
+    def resume(self, step: int) -> None:
+        """Have TensorBoard leave out what earlier files hold of this step and later ones: it is logged again."""
+        self._kwargs["purge_step"] = step  # of the writer, which is made when the first value is logged
+
+
+def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
+    """``metrics.csv`` and TensorBoard's event files, a further one for each part of a run that is resumed.
+
+    Raises:
+        ConfigError: TensorBoard is not installed.
+    """
+    try:
+        return [*csv(run_dir), EventFiles(run_dir, name="", version="tensorboard")]
+    except ModuleNotFoundError as error:
+        raise ConfigError("logger=tensorboard needs TensorBoard: pip install 'unimatch[tensorboard]'") from error
+
+
+class WandbRun(WandbLogger):
+    """A run of Weights & Biases that ends with the training: a sweep's next job in this process gets its own."""
+
+    def finalize(self, status: str) -> None:
+        """Upload what is left and end the run; a failed training marks it as failed."""
+        super().finalize(status)
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=0 if status == "success" else 1)
+            self._experiment = None
+
+
+def wandb(
+    run_dir: Path,
+    *,
+    resumed: bool = False,
+    project: str = "unimatch",
+    entity: str | None = None,
+    name: str | None = None,
+    tags: Sequence[str] = (),
+) -> list[Logger]:
+    """``metrics.csv`` and Weights & Biases, offline (``wandb sync`` sends it later) where there is no key.
+
+    Args:
+        run_dir: where the offline files go.
+        resumed: continue the run of W&B that this run directory has begun.
+        project: to log to.
+        entity: the user or team, None for the default one.
+        name: of the run; None for the run directory's.
+        tags: of the run.
+    """
+    offline = not has_wandb_key()
+    identity = run_dir / "wandb_id"  # of all parts of a run that is resumed
+    if getattr(rank_zero_only, "rank", 0) == 0 and not (resumed and identity.is_file()):
+        identity.write_text(uuid4().hex[:8])
+    wandb_logger = WandbRun(
+        name=name or run_dir.name,
+        save_dir=run_dir,
+        offline=offline,
+        id=identity.read_text() if identity.is_file() else None,
+        resume="allow",
+        project=project,
+        entity=entity,
+        tags=list(tags),
+    )
+    return [*csv(run_dir), wandb_logger]
+
+
+def has_wandb_key() -> bool:
+    """Whether a key is in the environment or was stored by ``wandb login``."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, NetrcParseError):
+        return False

@@ -1,0 +1,171 @@
+import copy
+import os
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+import unimatch
+from unimatch.checkpoints.files import load_model, read_checkpoint, start_from
+from unimatch.errors import WeightsError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A short run's checkpoint, written after an evaluation, and the method as it was then."""
+    torch.manual_seed(0)
+    directory = tmp_path_factory.mktemp("run")
+    data = unimatch.digits(labeled=8, train=24, val=2)
+    model = unimatch.SegmentationModel("tiny", data.info.num_classes, features=8, out_channels=(8, 9, 10, 11))
+    method = unimatch.UniMatchV2(model, tau=0.1, learning_rate=1e-3, decoder_multiplier=1, ema_decay=0.5)
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_steps=4,
+        val_check_interval=4,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        callbacks=[
+            ModelCheckpoint(directory, "best", monitor="teacher/miou", mode="max", save_on_train_epoch_end=False)
+        ],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(method, unimatch.SemiSupervisedDataModule(data, crop=48, batch_size=2, workers=0))
+    return directory / "best.ckpt", copy.deepcopy(method)
+
+
+def assert_same_weights(model, expected):
+    found, expected = model.state_dict(), expected.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in found)
+
+
+def test_student_and_teacher_are_exact(run):
+    path, method = run
+    student, teacher = load_model(path, "student"), load_model(path, "teacher")
+    assert_same_weights(student, method.student)
+    assert_same_weights(teacher, method.teacher.model)
+    # Otherwise mixing them up would go unnoticed.
+    weights = (student.decoder.classify[0].weight, teacher.decoder.classify[0].weight)
+    assert not torch.equal(*weights)
+    statistics = (student.encoder.stem[1].running_mean, teacher.encoder.stem[1].running_mean)
+    assert not torch.equal(*statistics)
+
+
+def test_the_teacher_is_the_default(run):
+    path, method = run
+    assert_same_weights(load_model(str(path)), method.teacher.model)
+
+
+@pytest.mark.parametrize("which", ["student", "teacher"])
+def test_the_model_predicts_in_eval_mode_on_the_cpu(run, which):
+    path, method = run
+    model = load_model(path, which)
+    assert not any(module.training for module in model.modules())
+    assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+    original = (method.student if which == "student" else method.teacher.model).eval()
+    images = torch.randn(1, 3, 48, 48)
+    with torch.no_grad():
+        assert torch.equal(model(images), original(images))
+
+
+def test_the_decoder_is_rebuilt_from_the_checkpoint_alone(run):
+    model = load_model(run[0])
+    assert (model.num_classes, model.features, model.out_channels) == (11, 8, (8, 9, 10, 11))
+
+
+def test_the_checkpoint_holds_tensors_and_plain_values_only(run):
+    checkpoint = torch.load(run[0], weights_only=True)
+    assert checkpoint["unimatch_model"] == {
+        "task": "segmentation",
+        "encoder": "tiny",
+        "num_classes": 11,
+        "features": 8,
+        "out_channels": [8, 9, 10, 11],
+        "position_embedding": None,
+        "options": {},
+        "lora": None,
+    }
+    assert checkpoint["global_step"] == 4
+    assert read_checkpoint(run[0]).keys() == checkpoint.keys()
+
+
+def test_what_is_no_checkpoint_of_ours_is_refused(run, tmp_path):
+    path = tmp_path / "other.ckpt"
+    with pytest.raises(WeightsError, match="no such checkpoint"):
+        load_model(path)
+    for content in ({"state_dict": {}}, [1, 2], torch.zeros(1)):
+        torch.save(content, path)
+        with pytest.raises(WeightsError, match="not a checkpoint of unimatch"):
+            load_model(path)
+    path.write_bytes(run[0].read_bytes()[:5000])
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_model(path)
+    path.write_text("no checkpoint\n")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_model(path)
+
+
+class RunsACommand:
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def test_a_checkpoint_that_carries_code_is_refused_and_does_not_run(run, tmp_path):
+    touched, path = tmp_path / "touched", tmp_path / "bad.ckpt"
+    content = RunsACommand(f'echo run > "{touched}"')
+    torch.save({**torch.load(run[0], weights_only=True), "hyper_parameters": content}, path)
+    with pytest.raises(WeightsError, match=r"bad\.ckpt"):
+        load_model(path)
+    assert not touched.exists()
+
+
+def test_the_home_directory_is_expanded(run, monkeypatch):
+    monkeypatch.setenv("HOME", str(run[0].parent))
+    assert_same_weights(load_model("~/best.ckpt"), run[1].teacher.model)
+
+
+def own(num_classes=11, **options):
+    return unimatch.SegmentationModel("tiny", num_classes, features=8, out_channels=(8, 9, 10, 11), **options)
+
+
+@pytest.mark.parametrize("which", ["teacher", "student"])
+def test_a_training_can_start_from_a_checkpoint(run, which):
+    model = own()
+    assert which in start_from(model, run[0], which)
+    assert_same_weights(model, load_model(run[0], which))
+
+
+def test_other_classes_get_a_last_layer_of_their_own(run):
+    model = own(3)
+    before = copy.deepcopy(model.state_dict())
+    assert "decoder.classify.2.weight, decoder.classify.2.bias anew" in start_from(model, run[0])
+    trained = load_model(run[0]).state_dict()
+    for key, value in model.state_dict().items():
+        expected = before[key] if key.startswith("decoder.classify.2.") else trained[key]
+        assert torch.equal(value, expected)
+
+
+def test_with_lora_the_weights_beside_it_are_the_checkpoints(tmp_path):
+    pytest.importorskip("peft")
+    small = {"options": {"depth": 4, "embed_dim": 12, "num_heads": 2, "img_size": 42}, "features": 4}
+    plain = unimatch.SegmentationModel("vits", 3, out_channels=(4, 4, 4, 4), **small).eval()
+    state = {f"teacher.model.{key}": value for key, value in plain.state_dict().items()}
+    torch.save({"unimatch_model": plain.description(), "state_dict": state}, tmp_path / "vits.ckpt")
+    model = unimatch.SegmentationModel("vits", 3, out_channels=(4, 4, 4, 4), lora=2, **small).eval()
+    start_from(model, tmp_path / "vits.ckpt")
+    images = torch.randn(1, 3, 42, 28)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), plain(images))
+
+
+def test_another_model_is_no_start(run):
+    with pytest.raises(WeightsError, match=r"encoder tiny, and the one to train efficientnet_lite0"):
+        start_from(unimatch.SegmentationModel("efficientnet_lite0", 11), run[0])
+    with pytest.raises(WeightsError, match=r"features 8, and the one to train 32"):
+        start_from(unimatch.SegmentationModel("tiny", 11), run[0])

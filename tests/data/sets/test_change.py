@@ -1,0 +1,200 @@
+"""Pairs of dates out of files, by lists and by folders."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.support import make_change
+from unimatch import ConfigError, DataError, change_demo, change_folder, levir, whu
+from unimatch.data.check import check
+from unimatch.data.check.sample import verify
+from unimatch.data.sets.change_demo import COUNTS, compose_pair
+
+NAMES = [f"t{i}.png" for i in range(10)]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Ten pairs with lists: six to train, two of them labelled, two to validate, two to test."""
+    root = make_change(tmp_path / "levir", NAMES)
+    lists = {
+        "train": NAMES[:6],
+        "val": NAMES[6:8],
+        "test": NAMES[8:],
+        "5%/labeled": NAMES[:2],
+        "5%/unlabeled": NAMES[2:6],
+    }
+    for name, lines in lists.items():
+        path = tmp_path / "lists" / "levir" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(lines) + "\n")
+    return root
+
+
+def names(source):
+    return [source.pairs[i].image.name for i in range(len(source))]
+
+
+def parts(data):
+    return [names(source) for source in (data.labeled, data.unlabeled, data.val, data.test)]
+
+
+def test_an_image_is_both_dates_and_a_label_is_0_and_1(root):
+    data = levir(root, splits=root.parent / "lists", split="5%")
+    for i, name in enumerate(NAMES[:2]):
+        dates, label = data.labeled.image(i), data.labeled.mask(i)
+        assert dates.shape == (2, 20, 24, 3)
+        for date, folder in zip(dates, "AB", strict=True):
+            assert np.array_equal(date, np.asarray(Image.open(root / folder / name)))
+        stored = np.asarray(Image.open(root / "label" / name))
+        assert set(np.unique(stored)) == {0, 255}
+        assert np.array_equal(label, stored // 255)
+        assert np.array_equal(label == 1, (dates[0] != dates[1]).any(-1))
+
+
+@pytest.mark.parametrize("stored", [1, 255])
+def test_1_and_255_both_mean_changed(tmp_path, stored):
+    data = change_folder(make_change(tmp_path / "a", NAMES, changed=stored))
+    assert set(np.unique(data.labeled.mask(0))) == {0, 1}
+
+
+def test_published_lists_choose_each_part(root):
+    lists = root.parent / "lists"
+    assert parts(levir(root, splits=lists, split="5%")) == [NAMES[:2], NAMES[2:6], NAMES[6:8], NAMES[8:]]
+    everything = levir(root, splits=lists)
+    assert (names(everything.labeled), names(everything.val)) == (NAMES[:6], NAMES[6:8])
+    assert len(everything.unlabeled) == 0
+    some = levir(root, splits=lists, labeled=3)
+    assert len(some.labeled) == 3
+    assert sorted(names(some.labeled) + names(some.unlabeled)) == NAMES[:6]
+
+
+def test_a_folder_of_lists_below_the_root_is_found(root):
+    (root.parent / "lists" / "levir").rename(root / "list")
+    data = whu(root, labeled=2)
+    assert sorted(names(data.labeled) + names(data.unlabeled)) == NAMES[:6]
+    assert (names(data.val), names(data.test)) == (NAMES[6:8], NAMES[8:])
+
+
+def test_best_is_chosen_on_val_unless_the_published_way_is_asked_for(root):
+    lists = root.parent / "lists"
+    data = levir(root, splits=lists, split="5%", choose_best_on="test")
+    assert (names(data.val), names(data.test)) == (NAMES[8:], NAMES[8:])
+    with pytest.raises(ConfigError, match="choose_best_on=all"):
+        levir(root, splits=lists, choose_best_on="all")
+    with pytest.raises(ConfigError, match="there are no test pairs"):
+        change_folder(root, choose_best_on="test")
+
+
+def test_folders_say_what_is_for_what(tmp_path):
+    for part, chosen in (("train", NAMES[:6]), ("val", NAMES[6:8]), ("test", NAMES[8:]), ("unlabeled", ["u0.png"])):
+        make_change(tmp_path / part, chosen)
+    data = change_folder(tmp_path, labeled=2)
+    assert (sorted(names(data.labeled) + names(data.unlabeled)), names(data.val)) == (
+        [*NAMES[:6], "u0.png"],
+        NAMES[6:8],
+    )
+    assert names(data.test) == NAMES[8:]
+
+
+def test_some_are_held_out_where_nothing_says_which(tmp_path):
+    data = change_folder(make_change(tmp_path / "a", NAMES), val_share=0.3)
+    assert (len(data.labeled), len(data.val), data.test) == (7, 3, None)
+    assert sorted(names(data.labeled) + names(data.val)) == NAMES
+
+
+def test_a_pool_of_another_root_has_both_dates(tmp_path, root):
+    other = make_change(tmp_path / "other", ["x.png", "y.png"])
+    data = levir(root, splits=root.parent / "lists", split="5%", unlabeled=["rest", {"root": str(other)}])
+    assert names(data.unlabeled) == [*NAMES[2:6], "x.png", "y.png"]
+    assert data.unlabeled.image(5).shape == (2, 20, 24, 3)
+    assert data.unlabeled.mask(5) is None  # truth of pairs elsewhere is none of ours
+    assert data.unlabeled.mask(0) is not None
+
+
+def grow(path):
+    Image.open(path).resize((30, 20), Image.Resampling.NEAREST).save(path)
+
+
+def set_id(path):
+    label = np.asarray(Image.open(path)).copy()
+    label[0, :3] = 7
+    Image.fromarray(label).save(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "file", "message"),
+    [
+        (lambda path: path.unlink(), "B/t1.png", "B/t1.png: no such file; it is the second date of .*A/t1.png"),
+        (grow, "B/t1.png", "B/t1.png: the second date is 30 x 20 pixels and the first, .*A/t1.png, 24 x 20"),
+        (grow, "label/t1.png", "label/t1.png: the mask is 30 x 20 pixels and its image 24 x 20"),
+        (
+            set_id,
+            "label/t1.png",
+            r"label/t1.png: id 7 \(3 pixels\) outside 0 \(unchanged\), 1 \(changed\), 255 \(changed\); correct",
+        ),
+        (lambda path: path.write_bytes(b"no image"), "B/t1.png", "B/t1.png: cannot be read"),
+    ],
+)
+def test_faults_are_named_before_training_and_by_check(root, spoil, file, message):
+    spoil(root / file)
+    data = levir(root, splits=root.parent / "lists", split="5%")
+    with pytest.raises(DataError, match=message):
+        verify(data, needs_unlabeled=True)
+    report = check(data, workers=0, progress=False)
+    assert report.wrong
+    assert {finding.part for finding in report.findings if finding.wrong} == {"labelled"}
+
+
+def test_without_lists_a_missing_second_date_is_found_at_once(tmp_path):
+    root = make_change(tmp_path / "a", NAMES)
+    (root / "B" / "t3.png").unlink()
+    (root / "B" / "t4.png").unlink()
+    with pytest.raises(DataError, match=r"B/t3.png: no such file.* \(and 1 more"):
+        change_folder(root)
+
+
+@pytest.mark.parametrize("folder", ["A", "label"])
+def test_a_folder_that_is_missing_is_named_with_those_there_must_be(tmp_path, folder):
+    root = make_change(tmp_path / "a", NAMES)
+    (root / folder).rename(root / "elsewhere")
+    with pytest.raises(DataError, match=rf"{folder}: no such folder; pairs lie in A/ B/ label/ below dataset\.root"):
+        change_folder(root)
+
+
+def test_a_label_in_colours_is_told_what_to_be(root):
+    path = root / "label" / "t1.png"
+    Image.open(path).convert("RGB").save(path)
+    data = levir(root, splits=root.parent / "lists", split="5%")
+    with pytest.raises(DataError, match=r"this one is RGB; save class ids \(of changes 0 and 255\) in one channel"):
+        verify(data, needs_unlabeled=True)
+
+
+def test_a_whole_data_set_has_no_faults(root):
+    data = levir(root, splits=root.parent / "lists", split="5%")
+    verify(data, needs_unlabeled=True)
+    report = check(data, workers=0, progress=False)
+    assert not report.wrong
+    assert [part.images for part in report.parts] == [2, 4, 2, 2]
+    assert dict(report.parts[0].shapes) == {(20, 24): 2}
+
+
+def test_a_pair_that_is_labelled_and_tested_is_refused(root):
+    (root.parent / "labeled.txt").write_text(f"{NAMES[0]}\n{NAMES[9]}\n")
+    data = levir(root, splits=root.parent / "lists", labeled_list=root.parent / "labeled.txt")
+    with pytest.raises(DataError, match="1 images are both labelled and test images"):
+        verify(data, needs_unlabeled=False)
+
+
+def test_the_demo_writes_pairs_that_differ_where_it_says(tmp_path):
+    data = change_demo(tmp_path / "demo")
+    assert [len(part) for part in (data.labeled, data.unlabeled, data.val, data.test)] == [20, 180, 60, 60]
+    assert sum(COUNTS.values()) == len(list((tmp_path / "demo" / "label").iterdir()))
+    first = change_demo(tmp_path / "demo", labeled=20)
+    assert names(first.labeled) == names(data.labeled)
+    before, after, label = compose_pair("train", int(names(data.labeled)[0][6:9]))
+    assert np.array_equal(data.labeled.image(0), np.stack([before, after]))
+    assert np.array_equal(data.labeled.mask(0), label // 255)
+    shares = [data.val.mask(i).mean() for i in range(60)]
+    assert 0.08 < np.mean(shares) < 0.25
+    assert 0 < np.mean([share == 0 for share in shares]) < 0.5

@@ -1,0 +1,116 @@
+import pytest
+
+from helpers.class_data import classes_of, make_image_folder, names_of
+from unimatch import ConfigError, DataError, image_folder, imagenet
+from unimatch.data.check.sample import verify
+
+
+def test_folders_are_classes(tmp_path):
+    make_image_folder(tmp_path)
+    data = image_folder(tmp_path, labeled_per_class=1, val_per_class=1)
+    assert data.info.classes == ("ant", "bee")
+    for source in (data.labeled, data.val, data.test):
+        for i in range(len(source)):
+            assert f"/{data.info.classes[int(source.mask(i))]}/" in source.name(i)
+    assert len(data.unlabeled) == 4 + 4
+    assert classes_of(data.unlabeled)[4:] == [None] * 4
+    assert not set(names_of(data.val)) & set(names_of(data.unlabeled))
+    verify(data, needs_unlabeled=True)
+    (tmp_path / "val").symlink_to(tmp_path / "test")
+    assert len(image_folder(tmp_path, labeled_per_class=1).unlabeled) == 6 + 4
+
+
+def test_imagenets_validation_images_are_its_test(tmp_path):
+    make_image_folder(tmp_path)
+    (tmp_path / "test").rename(tmp_path / "val")
+    data = imagenet(tmp_path, labeled_per_class=1)
+    assert data.info.name == "imagenet"
+    assert names_of(data.val) == names_of(data.test)
+    assert all("/val/" in name for name in names_of(data.test))
+    assert "/train/" in imagenet(tmp_path, val_per_class=1).val.name(0)
+
+
+def test_a_list_names_the_labeled_images(tmp_path):
+    make_image_folder(tmp_path)
+    path = tmp_path / "labeled.txt"
+    path.write_text("bee_train_1.png\n\nant/ant_train_2.png\n")
+    data = image_folder(tmp_path, labeled_list=path, val_per_class=0, unlabeled="rest")
+    assert classes_of(data.labeled) == [0, 1]
+    assert [name.rpartition("/")[2] for name in names_of(data.labeled)] == ["ant_train_2.png", "bee_train_1.png"]
+    assert len(data.unlabeled) == 4 + 4
+    for text, message in (
+        ("cat_1.png\n", "line 1: cat_1.png is no training image"),
+        ("bee_train_1.png\nbee/bee_train_1.png\n", "line 2: .* is in line 1 too"),
+        ("\n", "names no images|empty"),
+    ):
+        path.write_text(text)
+        with pytest.raises(DataError, match=message):
+            image_folder(tmp_path, labeled_list=path, val_per_class=0)
+
+
+def test_folders_that_are_no_data_set_are_refused(tmp_path):
+    with pytest.raises(DataError, match="holds a folder of images for each class"):
+        image_folder(tmp_path)
+    make_image_folder(tmp_path, classes=("ant",))
+    with pytest.raises(DataError, match="at least two folders"):
+        image_folder(tmp_path)
+    make_image_folder(tmp_path / "two")
+    (tmp_path / "two" / "test" / "cow").mkdir()
+    (tmp_path / "two" / "test" / "ant" / "ant_test_0.png").rename(tmp_path / "two" / "test" / "cow" / "x.png")
+    with pytest.raises(DataError, match="the class cow has no folder of training images"):
+        image_folder(tmp_path / "two")
+
+
+@pytest.mark.parametrize("held_out", [3, 2])
+def test_holding_out_leaves_each_class_something(tmp_path, held_out):
+    make_image_folder(tmp_path, per_class=3)
+    if held_out < 3:
+        assert len(image_folder(tmp_path, val_per_class=held_out).labeled) == 2
+        return
+    with pytest.raises(ConfigError, match=r"dataset\.val_per_class=3: leaves no image of the class ant to train on"):
+        image_folder(tmp_path, val_per_class=held_out)
+
+
+def test_an_empty_class_and_a_file_of_no_class_are_told_what_to_do(tmp_path):
+    make_image_folder(tmp_path)
+    (tmp_path / "train" / "cow").mkdir()
+    with pytest.raises(ConfigError, match="the class cow has no images; add some, or remove its folder"):
+        image_folder(tmp_path, labeled_per_class=1, val_per_class=0)
+    (tmp_path / "train" / "cow").rmdir()
+    (tmp_path / "train" / "ant" / "ant_train_0.png").rename(tmp_path / "train" / "lost.png")
+    with pytest.raises(DataError, match=r"lost\.png: lies in no folder of a class; move it to CLASS/"):
+        image_folder(tmp_path, val_per_class=0)
+
+
+def test_a_list_and_a_number_contradict_each_other(tmp_path):
+    make_image_folder(tmp_path)
+    (tmp_path / "list.txt").write_text("ant_train_0.png\n")
+    with pytest.raises(ConfigError, match="labeled_list: goes with neither"):
+        image_folder(tmp_path, labeled_list=tmp_path / "list.txt", labeled_per_class=1, val_per_class=0)
+
+
+def test_a_list_names_the_images_held_out(tmp_path):
+    make_image_folder(tmp_path)
+    for name, line in (("labeled", "ant_train_0.png"), ("val", "bee/bee_train_1.png")):
+        (tmp_path / f"{name}.txt").write_text(f"{line}\n")
+    lists = {"labeled_list": tmp_path / "labeled.txt", "val_list": tmp_path / "val.txt"}
+    data = image_folder(tmp_path, **lists, unlabeled="rest")
+    assert [name.rpartition("/")[2] for name in names_of(data.labeled)] == ["ant_train_0.png"]
+    assert [name.rpartition("/")[2] for name in names_of(data.val)] == ["bee_train_1.png"]
+    assert len(data.unlabeled) == 4 + 4
+    assert len(image_folder(tmp_path, val_list=tmp_path / "val.txt").labeled) == 5
+    with pytest.raises(ConfigError, match=r"val_list and dataset\.val_per_class both"):
+        image_folder(tmp_path, val_list=tmp_path / "val.txt", val_per_class=1)
+    with pytest.raises(ConfigError, match=r"bee_train_1\.png: is in dataset\.labeled_list and in dataset\.val_list"):
+        image_folder(tmp_path, labeled_list=tmp_path / "val.txt", val_list=tmp_path / "val.txt")
+
+
+def test_a_name_that_several_classes_have_wants_its_folder(tmp_path):
+    make_image_folder(tmp_path)
+    for name in ("ant", "bee"):
+        (tmp_path / "train" / name / f"{name}_train_0.png").rename(tmp_path / "train" / name / "0.png")
+    (tmp_path / "labeled.txt").write_text("bee/0.png\n")
+    assert classes_of(image_folder(tmp_path, labeled_list=tmp_path / "labeled.txt").labeled) == [1]
+    (tmp_path / "labeled.txt").write_text("0.png\n")
+    with pytest.raises(DataError, match=r"line 1: several classes have an image 0\.png; write CLASS/0\.png"):
+        image_folder(tmp_path, labeled_list=tmp_path / "labeled.txt")

@@ -1,0 +1,109 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from unimatch.data.catalog import DatasetInfo, distinct_colors
+from unimatch.data.sources.masks import mask_reader
+from unimatch.errors import ConfigError, DataError
+
+THREE = DatasetInfo("some", ("a", "b", "c"), ((0, 0, 0), (200, 10, 0), (0, 10, 200)))
+DTYPES = {"png": [np.uint8, np.uint16], "tif": [np.uint8, np.uint16, np.int32]}
+
+
+@st.composite
+def encodings(draw):
+    """What a mask may store for each class and for none, as arguments and as a dict made by hand."""
+    count = draw(st.integers(2, 6))
+    meaning = {255: 255}
+    arguments = {}
+    kind = draw(st.sampled_from(["plain", "reduce", "ids"]))
+    if kind == "plain":
+        meaning |= {i: i for i in range(count)}
+    elif kind == "reduce":
+        meaning |= {0: 255} | {i + 1: i for i in range(count)}
+        arguments["reduce_zero_label"] = True
+    ignored = draw(st.sets(st.integers(0, 300), max_size=3))
+    arguments["ignore_ids"] = frozenset(ignored)
+    meaning |= dict.fromkeys(ignored, 255)
+    if kind == "ids":
+        stored = draw(st.lists(st.integers(0, 60000), min_size=count, max_size=8, unique=True))
+        arguments["ids"] = {value: i % count for i, value in enumerate(stored)}
+        meaning |= arguments["ids"]
+    info = DatasetInfo("some", tuple("abcdef"[:count]), distinct_colors(count), **arguments)
+    return info, meaning
+
+
+@given(encodings(), st.data())
+@settings(
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_stored_ids_become_classes_or_an_error(tmp_path, encoding, data):
+    info, meaning = encoding
+    values = data.draw(st.lists(st.sampled_from(sorted(meaning)) | st.integers(0, 300), min_size=6, max_size=6))
+    suffix = data.draw(st.sampled_from(["png", "tif"]))
+    fitting = [dtype for dtype in DTYPES[suffix] if max(values) <= np.iinfo(dtype).max]
+    path = tmp_path / f"mask.{suffix}"
+    Image.fromarray(np.array(values, data.draw(st.sampled_from(fitting))).reshape(2, 3)).save(path)
+    unknown = sorted(set(values) - set(meaning))
+    if unknown:
+        with pytest.raises(DataError) as caught:
+            mask_reader(info)(path)
+        for value in unknown[:5]:
+            assert f"id {value} ({values.count(value)} pixels)" in str(caught.value)
+        assert str(caught.value).startswith(f"{path}: ")
+    else:
+        mask = mask_reader(info)(path)
+        assert mask.dtype == np.uint8
+        assert mask.ravel().tolist() == [meaning[value] for value in values]
+
+
+def test_ids_that_no_16_bit_mask_has_are_refused(tmp_path):
+    Image.fromarray(np.array([[0, 1, 70000, -3]], np.int32)).save(tmp_path / "mask.tif")
+    with pytest.raises(DataError, match=r"id -3 \(1 pixels\), id 70000 \(1 pixels\) outside the 3 classes 0-2"):
+        mask_reader(THREE)(tmp_path / "mask.tif")
+
+
+def test_off_by_one_is_recognised(tmp_path):
+    Image.fromarray(np.array([[1, 2, 3]], np.uint8)).save(tmp_path / "mask.png")
+    with pytest.raises(DataError, match=r"count classes from 1\? dataset\.reduce_zero_label=true"):
+        mask_reader(THREE)(tmp_path / "mask.png")
+    assert mask_reader(replace(THREE, reduce_zero_label=True))(tmp_path / "mask.png").tolist() == [[0, 1, 2]]
+
+
+def test_without_class_names_every_id_is_one(tmp_path):
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(tmp_path / "mask.png")
+    assert mask_reader(DatasetInfo("folder", (), ()))(tmp_path / "mask.png").ravel().tolist() == list(range(256))
+
+
+def test_colors_become_classes(tmp_path):
+    info = replace(THREE, color_masks=True, ignore_colors=frozenset({(224, 224, 192)}))
+    ids = np.array([[0, 1, 2], [255, 2, 1]], np.uint8)
+    colors = {0: (0, 0, 0), 1: (200, 10, 0), 2: (0, 10, 200), 255: (224, 224, 192)}
+    image = np.array([[colors[i] for i in row] for row in ids], np.uint8)
+    Image.fromarray(image).save(tmp_path / "mask.png")
+    assert mask_reader(info)(tmp_path / "mask.png").tolist() == ids.tolist()
+    image[0, 0], image[1, 1], image[1, 2] = (1, 0, 0), (255, 255, 255), (255, 255, 255)
+    Image.fromarray(image).save(tmp_path / "mask.png")
+    with pytest.raises(DataError, match=r"mask\.png: .* of no class; .*dataset\.ignore_colors") as caught:
+        mask_reader(info)(tmp_path / "mask.png")
+    assert "colour (1, 0, 0) (1 pixels), colour (255, 255, 255) (2 pixels)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ids": {0: 0}, "reduce_zero_label": True}, r"dataset\.ids and dataset\.reduce_zero_label both"),
+        ({"ids": {0: 3}}, r"dataset\.ids: class ids lie between 0 and 2, found \{0: 3\}"),
+        ({"ids": {-1: 0}}, r"dataset\.ids: stored ids lie between 0 and 65535, found \[-1\]"),
+        ({"ignore_ids": frozenset({70000})}, r"dataset\.ignore_ids: stored ids lie between 0 and 65535"),
+        ({"color_masks": True, "ignore_colors": frozenset({(0, 0, 0)})}, "needs its own colour"),
+        ({"color_masks": True, "palette": ((1, 1, 1),) * 3}, "needs its own colour"),
+    ],
+)
+def test_encodings_that_cannot_be_are_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        mask_reader(replace(THREE, **arguments))

@@ -1,0 +1,246 @@
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.support import save_run
+from unimatch import ConfigError, Inference, Predictor, SegmentationModel, WeightsError
+from unimatch.engines.model_facts import beside
+from unimatch.engines.onnx import resize
+from unimatch.engines.torch import TorchEngine
+from unimatch.export import open_exported
+from unimatch.inference.export import compare, export_onnx, export_safetensors, export_torch
+from unimatch.inference.load import load_with_facts
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return save_run(tmp_path_factory.mktemp("run") / "best.ckpt", Path("nowhere"))
+
+
+@pytest.fixture(scope="module")
+def onnx_file(checkpoint) -> Path:
+    pytest.importorskip("onnx")
+    path = checkpoint.with_name("model.onnx")
+    export_onnx(path, *load_with_facts(checkpoint), "float32")
+    return path
+
+
+def images(*sizes):
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+SIZES = ((64, 96), (61, 49), (50, 130))
+
+
+def test_onnx_agrees_at_every_size_and_in_batches(checkpoint, onnx_file):
+    pytest.importorskip("onnxruntime")
+    engine = TorchEngine(load_with_facts(checkpoint)[0])
+    exported = Predictor(onnx_file)
+    agreement = compare(engine, exported.engine, images(*SIZES))
+    assert agreement.largest_difference < 1e-4 * agreement.deviation
+    assert agreement.pixels > 99.9
+    batch = np.stack(images((40, 50), (40, 50), (40, 50))).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(exported.engine.logits(batch), engine.logits(batch).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "rule", [Inference("sliding", window=24), Inference(scales=(0.5, 1.5), flip=True), Inference(window=30, large=1000)]
+)
+def test_the_predictor_gives_the_same_through_onnx(checkpoint, onnx_file, rule):
+    pytest.importorskip("onnxruntime")
+    for image in images(*SIZES):
+        expected = Predictor(checkpoint, device="cpu", inference=rule)(image, scores=True, confidence=True)
+        found = Predictor(onnx_file, inference=rule)(image, scores=True, confidence=True)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+        np.testing.assert_allclose(found.confidence, expected.confidence, atol=1e-5)
+        assert (found.mask == expected.mask).mean() > 0.999
+    assert found.facts == expected.facts
+
+
+@pytest.mark.slow
+def test_dinov2_exports_for_every_grid_of_patches(tmp_path, monkeypatch):
+    """A small transformer stands in for DINOv2; 37 x 37 patches is its own grid."""
+    pytest.importorskip("onnxruntime")
+    import timm
+
+    create = timm.create_model
+    monkeypatch.setattr(
+        timm, "create_model", lambda name, **options: create(name, embed_dim=48, num_heads=2, **options)
+    )
+    torch.manual_seed(0)
+    model = SegmentationModel("vits", 5, features=8, out_channels=(8, 8, 8, 8)).eval()
+    torch.nn.init.normal_(model.encoder.body.pos_embed)
+    facts = load_with_facts(save_run(tmp_path / "x.ckpt", tmp_path))[1]
+    facts = type(facts).from_json(
+        json.dumps({**json.loads(facts.to_json()), "classes": list("abcde"), "size_multiple": 14}), "test"
+    )
+    export_onnx(tmp_path / "vits.onnx", model, facts, "float32")
+    agreement = compare(TorchEngine(model), Predictor(tmp_path / "vits.onnx").engine, images((100, 60), (518, 518)))
+    assert agreement.largest_difference < 1e-3 * agreement.deviation
+    assert agreement.pixels > 99.9
+
+
+@pytest.mark.slow
+def test_a_torch_export_program_agrees_at_every_size(checkpoint, tmp_path):
+    model, facts = load_with_facts(checkpoint)
+    export_torch(tmp_path / "model.pt2", model, facts, "float32")
+    agreement = compare(TorchEngine(model), open_exported(tmp_path / "model.pt2", facts), images(*SIZES, (48, 200)))
+    assert agreement.largest_difference < 1e-4 * agreement.deviation
+    assert agreement.pixels > 99.9
+
+
+@pytest.mark.slow
+def test_onnx_in_half_precision_agrees(checkpoint, tmp_path):
+    pytest.importorskip("onnxruntime")
+    model, facts = load_with_facts(checkpoint)
+    export_onnx(tmp_path / "half.onnx", model, facts, "float16")
+    agreement = compare(TorchEngine(model), Predictor(tmp_path / "half.onnx").engine, images(*SIZES))
+    assert 0 < agreement.largest_difference < 2e-2 * agreement.deviation
+    assert agreement.pixels > 99
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_safetensors_hold_the_model(checkpoint, tmp_path, precision):
+    model, facts = load_with_facts(checkpoint)
+    export_safetensors(tmp_path / "model.safetensors", model, facts, precision)
+    again, same = load_with_facts(tmp_path / "model.safetensors")
+    assert same == facts
+    agreement = compare(TorchEngine(model), TorchEngine(again), images(*SIZES))
+    limit = {"float32": 0, "float16": 1e-2, "bfloat16": 5e-2}[precision]
+    assert agreement.largest_difference <= limit * agreement.deviation
+    assert json.loads(beside(tmp_path / "model.safetensors").read_text())["precision"] == precision
+
+
+def test_compare_counts_by_hand(checkpoint):
+    """Two models that differ by a constant in one class: the largest difference is that constant."""
+    model, _ = load_with_facts(checkpoint)
+    other, _ = load_with_facts(checkpoint)
+    with torch.no_grad():
+        other.decoder.classify[-1].bias[3] += 2.5
+    first, second = TorchEngine(model), TorchEngine(other)
+    (image,) = images((40, 60))
+    batch = image[None].transpose(0, 3, 1, 2)
+    a, b = first.labels(first.logits(batch)), second.labels(second.logits(batch))
+    ious = [((a == k) & (b == k)).sum() / ((a == k) | (b == k)).sum() for k in range(11) if ((a == k) | (b == k)).any()]
+    found = compare(first, second, [image])
+    assert found.largest_difference == pytest.approx(2.5, rel=1e-4)
+    assert found.pixels == pytest.approx(100 * (a == b).mean())
+    assert found.miou == pytest.approx(100 * np.mean(ious))
+    assert found.deviation == pytest.approx(first.logits(batch).std(unbiased=False).item(), rel=1e-4)
+
+
+def test_resizing_in_numpy_is_pytorchs():
+    array = np.random.default_rng(0).normal(size=(2, 3, 7, 9)).astype(np.float32)
+    for size in ((14, 28), (7, 5), (3, 9), (1, 1), (7, 9)):
+        expected = torch.nn.functional.interpolate(torch.from_numpy(array), size, mode="bilinear", align_corners=True)
+        np.testing.assert_allclose(resize(array, size), expected.numpy(), atol=1e-5)
+
+
+def test_onnx_needs_neither_pytorch_nor_lightning_nor_hydra(onnx_file, tmp_path):
+    pytest.importorskip("onnxruntime")
+    script = textwrap.dedent(
+        f"""
+        import sys
+        class Block:
+            def find_spec(self, name, path=None, target=None):
+                heavy = ("torch", "lightning", "hydra", "omegaconf", "timm", "cv2", "torchmetrics", "safetensors")
+                if name.split(".")[0] in heavy + ("albumentations", "sklearn", "scipy", "matplotlib", "tqdm"):
+                    raise ImportError(name + " is not installed")
+        sys.meta_path.insert(0, Block())
+        import numpy as np
+        from unimatch import Inference, Predictor
+        image = np.random.default_rng(0).integers(0, 256, (61, 45, 3), dtype=np.uint8)
+        np.save("whole.npy", Predictor({str(onnx_file)!r})(image).mask)
+        rule = Inference("sliding", window=24, flip=True)
+        np.save("sliding.npy", Predictor({str(onnx_file)!r}, inference=rule)(image, threshold=0.3).mask)
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (image,) = images((61, 45))
+    checkpoint = onnx_file.with_name("best.ckpt")
+    assert (np.load(tmp_path / "whole.npy") == Predictor(checkpoint, device="cpu")(image).mask).mean() > 0.999
+    rule = Inference("sliding", window=24, flip=True)
+    expected = Predictor(checkpoint, device="cpu", inference=rule)(image, threshold=0.3).mask
+    assert (np.load(tmp_path / "sliding.npy") == expected).mean() > 0.999
+
+
+def test_foreign_and_broken_files_are_refused(checkpoint, onnx_file, tmp_path):
+    pytest.importorskip("onnxruntime")
+    import onnx
+
+    with pytest.raises(WeightsError, match="cannot be read as an ONNX model"):
+        Predictor(tmp_path / "gone.onnx")
+    (tmp_path / "cut.onnx").write_bytes(onnx_file.read_bytes()[:500])
+    with pytest.raises(WeightsError, match="cannot be read as an ONNX model"):
+        Predictor(tmp_path / "cut.onnx")
+    graph = onnx.load(onnx_file)
+    del graph.metadata_props[:]
+    onnx.save(graph, tmp_path / "foreign.onnx")
+    with pytest.raises(WeightsError, match="does not hold unimatch's facts"):
+        Predictor(tmp_path / "foreign.onnx")
+    export_safetensors(tmp_path / "m.safetensors", *load_with_facts(checkpoint), "float32")
+    description = json.loads(beside(tmp_path / "m.safetensors").read_text())
+    description["model"]["weights"] = "/etc/passwd"
+    beside(tmp_path / "m.safetensors").write_text(json.dumps(description))
+    with pytest.raises(WeightsError):
+        Predictor(tmp_path / "m.safetensors")
+    beside(tmp_path / "m.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"m\.safetensors\.json: must describe the model"):
+        Predictor(tmp_path / "m.safetensors")
+
+
+def test_what_onnx_cannot_hold_is_said(checkpoint, tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    model, facts = load_with_facts(checkpoint)
+    with pytest.raises(ConfigError, match="precision=bfloat16"):
+        export_onnx(tmp_path / "m.onnx", model, facts, "bfloat16")
+    monkeypatch.setattr("unimatch.inference.export.ONNX_LIMIT", 1000)
+    with pytest.raises(ConfigError, match="exceed the 2 GB"):
+        export_onnx(tmp_path / "m.onnx", model, facts, "float32")
+
+
+@pytest.fixture
+def export(checkpoint, monkeypatch, capsys):
+    """The command in this process; its status and what it printed."""
+    from unimatch.export import main
+
+    def call(*overrides):
+        monkeypatch.setattr(sys, "argv", ["unimatch.export", f"checkpoint={checkpoint}", *overrides])
+        try:
+            main()
+        except SystemExit as stopped:
+            return int(stopped.code), capsys.readouterr().err
+        return 0, capsys.readouterr().out
+
+    return call
+
+
+def test_the_command_exports_and_verifies(export, tmp_path):
+    status, printed = export(f"output={tmp_path / 'new' / 'model.safetensors'}", "precision=float16", "verify=true")
+    assert status == 0
+    assert "safetensors, float16" in printed
+    assert "3 images: largest difference of a logit" in printed
+    assert Predictor(tmp_path / "new" / "model.safetensors").classes[0] == "sky"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["output=model.bin"], "format=onnx with a file *.onnx"),
+        (["output=model.onnx", "format=torch"], "format=torch with a file *.pt2"),
+        (["output=model.onnx", "precision=int8"], "precision=int8"),
+        (["output=model.onnx", "verify=true", "images=nowhere"], "no images there"),
+    ],
+)
+def test_bad_settings_are_refused(export, overrides, expected):
+    status, message = export(*overrides)
+    assert status == 2
+    assert expected in message

@@ -1,0 +1,236 @@
+"""Every file under ``conf/`` composes, and every ``_target_`` takes the keys beside it as arguments."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from helpers.places import ROOT
+from unimatch.augment import StrongAugmentation
+from unimatch.command import check_overrides, config_groups
+
+GROUPS = config_groups()
+OUTSIDE = ("experiment", "tuned")
+"""Groups of which nothing is chosen by default."""
+EACH = [f"{'+' if group in OUTSIDE else ''}{group}={option}" for group, options in GROUPS.items() for option in options]
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        config = compose("run", list(overrides))
+        if OmegaConf.is_missing(config.dataset, "root"):
+            config.dataset.root = "somewhere"
+        if OmegaConf.is_missing(config.encoder, "name"):
+            config.encoder.name = "resnet18"
+        return config
+
+
+def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Each node with a ``_target_``, and where it is, such as ``datamodule.strong``."""
+    if OmegaConf.is_dict(config):
+        if "_target_" in config:
+            yield path, config
+        for key in config:
+            if not OmegaConf.is_missing(config, key):
+                yield from targets(config[key], f"{path}.{key}".lstrip("."))
+
+
+# What the command itself passes, beside the configuration.
+PASSED = {
+    "model": {"num_classes"},
+    "datamodule": {"data", "crop_multiple"},
+    "method": {"model", "inference"},
+    "logger": {"run_dir", "resumed"},
+    "trainer": {"default_root_dir", "logger", "callbacks", "plugins", "enable_progress_bar", "enable_model_summary"},
+    "checkpoint": {"folder"},
+    "guard": {"run_dir"},
+}
+
+
+def signatures_of(target: Any) -> list[inspect.Signature]:
+    """Of a function or a class, and of the base classes to which its ``**options`` go."""
+    found = []
+    for owner in getattr(target, "__mro__", [target]):
+        found.append(inspect.signature(owner))
+        if not any(p.kind is p.VAR_KEYWORD for p in found[-1].parameters.values()):
+            break
+    return found
+
+
+@pytest.mark.parametrize("choice", EACH)
+def test_every_option_composes_and_binds_to_its_signature(choice):
+    config = composed(choice)
+    found = dict(targets(config))
+    assert set(PASSED) | {"dataset", "inference", "task"} <= set(found)
+    for path, node in found.items():
+        arguments = {str(key) for key in node if key not in ("_target_", "_convert_")}
+        passed = PASSED.get(path, set())
+        assert not passed & arguments
+        signatures = signatures_of(get_object(node._target_))
+        known = {key for signature in signatures for key in signature.parameters}
+        assert arguments <= known, f"{choice}: {node._target_} does not take {arguments - known}"
+        needed = {
+            p.name
+            for p in signatures[0].parameters.values()
+            if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        }
+        assert needed <= arguments | passed
+
+
+RESOLVED = [(name, "unimatch_v2") for name in GROUPS["encoder"]] + [("vits", name) for name in GROUPS["method"]]
+
+
+@pytest.mark.parametrize(("encoder", "method"), RESOLVED)
+def test_encoder_and_method_resolve_together(encoder, method):
+    config = composed(f"encoder={encoder}", f"method={method}", "dataset=camvid")
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert resolved["model"]["encoder"] == (encoder if encoder != "timm" else "resnet18")
+    assert resolved["method"]["learning_rate"] == config.recipe.learning_rate
+
+
+def test_paper_settings_are_the_defaults_for_dinov2():
+    config = composed("dataset=folder", "encoder=vitb")
+    assert config.method.learning_rate == pytest.approx(5e-6)
+    assert config.method.decoder_multiplier == 40
+    assert config.method.weight_decay == 0.01
+    assert (config.method.tau, config.method.ema_decay, config.method.loss_weight) == (0.95, 0.996, 1.0)
+    assert list(config.datamodule.scale) == [0.5, 2.0]
+
+
+@pytest.mark.parametrize(("dataset", "changed"), [("folder", {}), ("levir", {"grayscale_probability": 0.0})])
+def test_strong_views_are_the_papers_and_every_strength_has_a_key(dataset, changed):
+    strong = OmegaConf.to_container(composed(f"dataset={dataset}").datamodule.strong)
+    published = asdict(StrongAugmentation()) | changed
+    assert strong.pop("_target_") == "unimatch.augment.StrongAugmentation"
+    assert strong | {"blur_sigma": tuple(strong["blur_sigma"])} == published
+
+
+def test_supervised_strong_is_supervised_with_strong_views():
+    config = composed("method=supervised_strong")
+    assert config.method == composed("method=supervised").method
+    assert config.datamodule.labeled_strong
+    assert not composed("method=supervised").datamodule.labeled_strong
+
+
+def test_trainers_differ_as_they_say():
+    assert composed("trainer=gpu").trainer.precision == "bf16-mixed"
+    ddp = composed("trainer=ddp").trainer
+    assert (ddp.strategy, ddp.devices, ddp.sync_batchnorm, ddp.precision) == ("ddp", "auto", True, "bf16-mixed")
+    assert composed("trainer=debug").trainer.max_steps == 4
+    assert composed("trainer=cpu").trainer.accelerator == "cpu"
+
+
+def test_packages_name_every_folder():
+    """A folder of conf/ that setup.cfg does not list would be missing from the wheel."""
+    from configparser import ConfigParser
+
+    root = ROOT
+    setup = ConfigParser()
+    setup.read(root / "setup.cfg")
+    listed = set(setup["options"]["packages"].split())
+    folders = {f"unimatch.conf.{p.name}" for p in (root / "conf").iterdir() if p.is_dir() and p.name[0] not in "_."}
+    modules = {".".join(p.parent.relative_to(root / "src").parts) for p in (root / "src").rglob("__init__.py")}
+    assert folders | modules | {"unimatch.conf"} == listed
+    files = (path for path in (root / "src").rglob("*") if path.suffix in (".css", ".js"))
+    pages = {".".join(path.parent.relative_to(root / "src").parts) for path in files}
+    assert folders | pages | {"unimatch.conf", "unimatch"} == set(setup["options.package_data"])
+
+
+@pytest.mark.parametrize("option", GROUPS["experiment"])
+def test_experiments_are_sweeps_over_real_options_and_keys(option):
+    """What Hydra will sweep over is checked like what a user types."""
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        config = compose("run", [f"+experiment={option}"], return_hydra_config=True)
+    sweep = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
+    assert sweep
+    check_overrides("run", [f"+experiment={option}", *sweep])
+
+
+def test_fractions_in_sweeps_stay_text():
+    parser = OverridesParser.create()
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        config = compose("run", ["+experiment=table02"], return_hydra_config=True)
+    override = parser.parse_override(f"dataset.split={config.hydra.sweeper.params['dataset.split']}")
+    assert list(override.sweep_string_iterator()) == ["'1_16'", "'1_8'", "'1_4'", "'1_2'"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "tau"), [("ade20k", 0.98), ("coco", 0.9), ("cityscapes", 0.0), ("pascal", 0.95), ("digits", 0.8)]
+)
+def test_the_tuned_recipe_changes_only_what_is_published_for_the_data_set(dataset, tau):
+    paper, tuned = (composed(f"dataset={dataset}", "encoder=vitb", f"recipe={recipe}") for recipe in ("paper", "tuned"))
+    assert tuned.method.tau == tau
+    tuned.recipe.tau = paper.recipe.tau
+    assert tuned == paper
+
+
+def test_the_tuned_recipe_follows_the_data_set_of_an_experiment():
+    assert composed("+experiment=table03", "recipe=tuned").method.tau == 0.98
+    assert composed("+experiment=table05", "dataset=coco", "recipe=tuned").method.tau == 0.9
+
+
+def test_figure_4():
+    for name, expected in {"a": (1, "independent"), "b": (2, "none"), "c": (2, "independent")}.items():
+        method = composed(f"method=figure4{name}").method
+        assert (method.strong_views, method.channel_dropout) == expected
+
+
+@pytest.mark.parametrize("dataset", [None, *GROUPS["dataset"]])
+def test_evaluate_takes_every_data_set_and_binds_to_its_signatures(dataset):
+    import lightning
+
+    import unimatch
+
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        config = compose("evaluate", [f"dataset={dataset}"] if dataset else [])
+    assert set(config.inference) <= set(inspect.signature(unimatch.Inference).parameters) | {"_target_"}
+    assert set(config.trainer) <= set(inspect.signature(lightning.Trainer).parameters) | {"_target_"}
+    assert ("dataset" in config and config.dataset is not None) is (dataset is not None)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "crop", "epochs", "batch_size", "length", "criterion", "mode"),
+    [
+        ("pascal", 518, 60, 4, 3000, "ce", "whole"),
+        ("cityscapes", 798, 180, 2, 3000, "ohem", "sliding"),
+        ("ade20k", 518, 60, 2, 6000, "ce", "whole"),
+        ("coco", 518, 20, 4, 30000, "ce", "whole"),
+    ],
+)
+def test_benchmarks_have_the_papers_settings(dataset, crop, epochs, batch_size, length, criterion, mode):
+    config = composed(f"dataset={dataset}", "encoder=vitb")
+    assert (config.datamodule.crop, config.trainer.max_epochs, config.datamodule.batch_size) == (
+        crop,
+        epochs,
+        batch_size,
+    )
+    assert config.datamodule.labeled_length is None
+    assert (config.method.criterion, config.inference.mode, config.inference.window) == (criterion, mode, 798)
+    for method in ("supervised", "supervised_strong"):
+        supervised = composed(f"dataset={dataset}", "encoder=vitb", f"method={method}")
+        assert (supervised.datamodule.batch_size, supervised.datamodule.labeled_length) == (2 * batch_size, length)
+
+
+@pytest.mark.parametrize("dataset", ["digits", "camvid", "folder"])
+def test_elsewhere_labeled_only_sees_the_same_labeled_batches(dataset):
+    method, supervised = composed(f"dataset={dataset}"), composed(f"dataset={dataset}", "method=supervised")
+    assert supervised.datamodule == method.datamodule
+    assert composed(f"dataset={dataset}", "method=supervised", "datamodule.batch_size=3").datamodule.batch_size == 3
+
+
+def test_hydra_reads_the_name_of_a_split_as_a_number():
+    """Why ``unimatch.data.splits.lists.find_split`` takes 116 for 1_16."""
+    assert composed("dataset=ade20k", "dataset.split=1_16").dataset.split == 116
+
+
+def test_slurm_says_how_many_machines_there_are(monkeypatch):
+    monkeypatch.setenv("SLURM_NNODES", "3")
+    assert composed("trainer=slurm").trainer.num_nodes == 3
+    monkeypatch.delenv("SLURM_NNODES")
+    assert composed("trainer=slurm").trainer.num_nodes == 1

@@ -1,0 +1,252 @@
+"""Broken input of every kind is answered with one of our errors, quickly; nothing else gets out.
+
+A few hundred inputs of each kind here. Many more: ``UNIMATCH_FUZZ=20000 python -m pytest tests/system/test_fuzz.py``.
+"""
+
+import io
+import os
+import zipfile
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import unimatch
+from unimatch import UnimatchError
+from unimatch.callbacks import CheckpointFiles
+from unimatch.checkpoints.files import load_model
+from unimatch.command import check_overrides
+from unimatch.images import read_image, read_mask
+from unimatch.models.weights import read_state_dict
+
+COUNT = int(os.environ.get("UNIMATCH_FUZZ", "0"))
+
+
+def fuzz(default):
+    return settings(
+        max_examples=COUNT or default,
+        deadline=20_000,  # milliseconds: a hang is a failure
+        derandomize=not COUNT,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def refused(function, *arguments):
+    """Call a function that may raise our errors, and no others."""
+    with suppress(UnimatchError):
+        function(*arguments)
+
+
+@st.composite
+def damaged(draw, whole):
+    """A file that is cut, or some of whose bytes are others, moved, removed or added."""
+    content = bytearray(whole)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, max(len(content) - 1, 0)))
+        kind = draw(st.sampled_from(("cut", "byte", "insert", "remove", "repeat")))
+        if kind == "cut":
+            del content[at:]
+        elif kind == "byte" and content:
+            content[at] = draw(st.integers(0, 255))
+        elif kind == "insert":
+            content[at:at] = draw(st.binary(max_size=20))
+        elif kind == "remove":
+            del content[at : at + draw(st.integers(1, 50))]
+        else:
+            content[at:at] = content[at : at + draw(st.integers(1, 50))]
+    return bytes(content)
+
+
+def encoded(form, mode, **options):
+    pixels = np.random.default_rng(0).integers(0, 255, (9, 13, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, form, **options)
+    return file.getvalue()
+
+
+IMAGES = [
+    encoded("PNG", "RGB"),
+    encoded("PNG", "P"),
+    encoded("PNG", "L"),
+    encoded("JPEG", "RGB"),
+    encoded("JPEG", "L"),
+    encoded("WEBP", "RGB"),
+    encoded("BMP", "RGB"),
+    encoded("TIFF", "RGB"),
+    encoded("TIFF", "RGB", compression="tiff_lzw"),
+    encoded("GIF", "P"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@given(content=st.one_of(st.binary(max_size=300), st.sampled_from(IMAGES).flatmap(damaged)))
+@fuzz(400)
+def test_images_and_masks(content, folder):
+    path = folder / "image.png"
+    path.write_bytes(content)
+    refused(read_image, path)
+    refused(read_mask, path)
+
+
+def checkpoint():
+    model = unimatch.SegmentationModel("tiny", 2, features=8, out_channels=(8, 8, 8, 8))
+    state = {
+        f"{part}.{key}": value for part in ("student", "teacher.model") for key, value in model.state_dict().items()
+    }
+    return {"unimatch_model": model.description(), "state_dict": state, "global_step": 1}
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    CheckpointFiles().save_checkpoint(checkpoint(), folder / "whole.ckpt")
+    return (folder / "whole.ckpt").read_bytes()
+
+
+@given(data=st.data())
+@fuzz(100)
+def test_checkpoints_with_damage(data, whole, folder):
+    path = folder / "damaged.ckpt"
+    path.write_bytes(data.draw(damaged(whole)))
+    refused(load_model, path)
+    refused(read_state_dict, path)
+
+
+plain = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just(torch.zeros(2, 3))),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=8,
+)
+description = st.fixed_dictionaries(
+    {},
+    optional={
+        "encoder": st.one_of(st.just("tiny"), plain),
+        "num_classes": st.one_of(st.integers(-2, 20), plain),
+        "features": st.one_of(st.integers(-2, 20), plain),
+        "out_channels": st.one_of(st.lists(st.integers(-2, 20), max_size=5), plain),
+        "other": plain,
+    },
+)
+
+
+@given(
+    content=st.one_of(
+        plain,
+        st.fixed_dictionaries({}, optional={"unimatch_model": description, "state_dict": plain, "unimatch_run": plain}),
+    )
+)
+@fuzz(200)
+def test_checkpoints_that_say_anything(content, folder):
+    path = folder / "any.ckpt"
+    torch.save(content, path)
+    refused(load_model, path)
+    refused(read_state_dict, path)
+
+
+@given(content=st.binary(max_size=200), name=st.sampled_from(["data.pkl", "version", "byteorder", "data/0"]))
+@fuzz(200)
+def test_archives_around_any_bytes(content, name, folder):
+    path = folder / "archive.ckpt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"archive/{name}", content)
+    refused(load_model, path)
+    refused(read_state_dict, path)
+
+
+@pytest.fixture(scope="module")
+def images(folder):
+    root = folder / "images_and_masks"
+    picture = Image.fromarray(np.zeros((4, 4, 3), np.uint8))
+    mask = Image.fromarray(np.zeros((4, 4), np.uint8))
+    for part in (root, root / "val"):
+        (part / "images").mkdir(parents=True)
+        (part / "masks").mkdir()
+        for name in ("a.png", "b.png"):
+            picture.save(part / "images" / name)
+            mask.save(part / "masks" / name)
+    (root / "classes.txt").write_text("soil\nplant\n")
+    return root
+
+
+line = st.one_of(
+    st.just("images/a.png masks/a.png"),
+    st.just("images/b.png"),
+    st.text(max_size=30),
+    st.lists(
+        st.sampled_from(["..", "/", "images", "a.png", " ", "masks", "\t", "~", "\0", "é", "#", '"']), max_size=8
+    ).map("".join),
+)
+
+
+@given(
+    text=st.one_of(
+        st.lists(line, max_size=5).map("\n".join).map(lambda s: s.encode(errors="replace")), st.binary(max_size=60)
+    )
+)
+@fuzz(200)
+def test_lists(text, images):
+    path = images.parent / "list.txt"
+    path.write_bytes(text)
+
+    def read():
+        data = unimatch.folder(str(images), labeled_list=str(path))
+        for index in range(len(data.labeled)):
+            assert images.resolve() in data.labeled.pairs[index].image.resolve().parents
+            data.labeled.image(index)
+
+    refused(read)
+
+
+word = st.one_of(
+    st.sampled_from(
+        [
+            "seed",
+            "method",
+            "dataset",
+            "encoder",
+            "trainer",
+            "tau",
+            "method.tau",
+            "recipe.crop",
+            "trainer.max_steps",
+            "~seed",
+            "+x",
+            "++a.b",
+            "unimatch_v2",
+            "digits",
+            "0",
+            "1.5",
+            "null",
+            "true",
+            "[1,2]",
+            "{a:1}",
+            "${seed}",
+            "${oops}",
+            "1,2",
+            "''",
+            '"',
+            ":",
+            "@",
+            "/",
+            "-m",
+            "hydra.run.dir",
+            "a",
+            "b",
+        ]
+    ),
+    st.text(max_size=8),
+)
+
+
+@given(arguments=st.lists(st.tuples(word, st.sampled_from(["=", "", "=="]), word).map("".join), max_size=2))
+@fuzz(40)
+def test_settings(arguments):
+    refused(check_overrides, "run", arguments)

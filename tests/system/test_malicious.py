@@ -1,0 +1,201 @@
+"""Files made to run code, to write or read elsewhere, or to fill the memory: none acts, and each is refused by name."""
+
+import os
+import pickle
+import resource
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import unimatch
+from unimatch import UnimatchError
+from unimatch.checkpoints.files import load_model, read_checkpoint
+from unimatch.images import read_image, read_mask
+from unimatch.models.weights import read_state_dict
+
+
+class Act:
+    """Calls a function when it is unpickled."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+class InState(dict):
+    def __reduce__(self):
+        return dict, (), None, None, iter([("state_dict", Act(os.system, self["command"]))])
+
+
+def torch_zip(pickled: bytes, path: Path) -> None:
+    """The form of ``torch.save`` around any pickle."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/version", "3\n")
+
+
+def ours(**content):
+    return {"unimatch_model": {"encoder": "tiny", "num_classes": 2}, "state_dict": {}, **content}
+
+
+def opcode_pickle(command: str) -> bytes:
+    """Written by hand, in the text opcodes: no class of ours is in it."""
+    return b"cos\nsystem\n(S'" + command.encode() + b"'\ntR."
+
+
+PICKLES = {
+    "os.system": lambda c: pickle.dumps(ours(x=Act(os.system, c))),
+    "posix.system by hand": lambda c: opcode_pickle(c).replace(b"cos\n", b"cposix\n"),
+    "os.system by hand": opcode_pickle,
+    "subprocess.call": lambda c: pickle.dumps(ours(x=Act(subprocess.call, ["sh", "-c", c]))),
+    "subprocess.Popen": lambda c: pickle.dumps(ours(x=Act(subprocess.Popen, ["sh", "-c", c]))),
+    "eval": lambda c: pickle.dumps(ours(x=Act(eval, f"__import__('os').system({c!r})"))),
+    "exec": lambda c: pickle.dumps(ours(x=Act(exec, f"import os; os.system({c!r})"))),
+    "__import__": lambda c: pickle.dumps([Act(__import__, "antigravity")]),
+    "getattr": lambda c: pickle.dumps(ours(x=Act(getattr, c, "upper"))),
+    "inside a state dict": lambda c: pickle.dumps(InState(command=c)),
+    "as a key": lambda c: pickle.dumps(OrderedDict(state_dict={"a": Act(os.popen, c)})),
+    "torch.hub": lambda c: pickle.dumps(ours(x=Act(torch.hub.load, "evil/evil", "model"))),
+    "torch.load of another": lambda c: pickle.dumps(ours(x=Act(torch.load, c))),
+    "builtins.open": lambda c: pickle.dumps(ours(x=Act(open, c.split()[-1].strip('"'), "w"))),
+    "protocol 0": lambda c: pickle.dumps(ours(x=Act(os.system, c)), protocol=0),
+}
+
+
+@pytest.mark.parametrize("form", ["zip", "bare"])
+@pytest.mark.parametrize("disguise", PICKLES)
+def test_a_pickle_with_code_does_not_run_and_is_refused_with_its_name(disguise, form, tmp_path):
+    touched, path = tmp_path / "touched", tmp_path / "model.ckpt"
+    content = PICKLES[disguise](f'echo run > "{touched}"')
+    if form == "zip":
+        torch_zip(content, path)
+    else:
+        path.write_bytes(content)
+    for read in (read_checkpoint, load_model, read_state_dict, unimatch.load_official):
+        with pytest.raises(UnimatchError, match=r"model\.ckpt"):
+            read(path)
+    assert not touched.exists()
+    assert "antigravity" not in sys.modules
+
+
+DESCRIPTIONS = {
+    "a model from the network": {"encoder": "hf-hub:evil/model", "num_classes": 2},
+    "a model from a folder": {"encoder": "local-dir:/etc", "num_classes": 2},
+    "weights from elsewhere": {"encoder": "tiny", "num_classes": 2, "weights": "/etc/passwd"},
+    "classes beyond memory": {"encoder": "tiny", "num_classes": 10**12},
+    "features beyond memory": {"encoder": "tiny", "num_classes": 2, "features": 10**9},
+    "layers that fill the memory": {"encoder": "tiny", "num_classes": 2, "features": 30_000},
+    "blocks beyond patience": {"encoder": "vits", "num_classes": 2, "options": {"depth": 10**6}},
+    "another file": {"encoder": "efficientnet_lite0", "num_classes": 2, "options": {"checkpoint_path": "/etc/passwd"}},
+    "no classes": {"encoder": "tiny", "num_classes": 0},
+    "another type": {"encoder": ["tiny"], "num_classes": "2"},
+    "no dict": "tiny",
+}
+
+
+@pytest.mark.parametrize("name", DESCRIPTIONS)
+def test_a_checkpoint_that_describes_no_model_of_ours_is_refused(name, tmp_path):
+    path = tmp_path / "model.ckpt"
+    torch.save({"unimatch_model": DESCRIPTIONS[name], "state_dict": {}}, path)
+    with pytest.raises(UnimatchError):
+        load_model(path)
+
+
+def test_weights_expanded_from_one_number_do_not_fill_the_memory(tmp_path):
+    description = {"encoder": "tiny", "num_classes": 2, "features": 10_000}
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in unimatch.SegmentationModel(**description).state_dict().items()}
+    state = {f"teacher.model.{key}": torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+    path = tmp_path / "model.ckpt"
+    torch.save({"unimatch_model": description, "state_dict": state}, path)
+    assert path.stat().st_size < 10**6
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UnimatchError, match="bytes and holds weights of"):
+        load_model(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB; the model would take 20 GB
+
+
+def png(width: int, height: int, data: bytes = b"") -> bytes:
+    """A PNG that claims a size."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (20_000, 20_000)])
+@pytest.mark.parametrize("read", [read_image, read_mask])
+def test_an_image_that_claims_to_be_huge_is_refused_without_the_memory(read, size, tmp_path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png(*size, bytes(1000)))
+    before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(UnimatchError, match=r"bomb\.png"):
+        read(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB
+    assert time.monotonic() - begun < 5
+
+
+def test_text_that_inflates_is_refused(tmp_path):
+    """A small chunk of compressed text that becomes a gigabyte."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    text = b"comment\0\0" + zlib.compress(bytes(10**8))
+    data = zlib.compress(b"\0" + bytes(3))
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"zTXt", text), chunk(b"IDAT", data), chunk(b"IEND", b"")]
+    (tmp_path / "text.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UnimatchError, match=r"text\.png: cannot be read"):
+        read_image(tmp_path / "text.png")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+@pytest.mark.parametrize("line", ["../secret.png", "{root}/../secret.png", "link.png", "images/../../secret.png"])
+def test_a_list_cannot_name_a_file_outside_its_root(line, tmp_path):
+    root = tmp_path / "data"
+    for folder in ("images", "masks", "val/images", "val/masks"):
+        (root / folder).mkdir(parents=True)
+    from PIL import Image
+
+    picture, mask = Image.fromarray(np.zeros((8, 8, 3), np.uint8)), Image.fromarray(np.zeros((8, 8), np.uint8))
+    for folder in ("images", "val/images"):
+        picture.save(root / folder / "a.png")
+    for folder in ("masks", "val/masks"):
+        mask.save(root / folder / "a.png")
+    picture.save(tmp_path / "secret.png")
+    (root / "link.png").symlink_to(tmp_path / "secret.png")
+    (root / "classes.txt").write_text("soil\nplant\n")
+    (tmp_path / "labeled.txt").write_text(line.format(root=root) + " masks/a.png\n")
+
+    def read():
+        unimatch.folder(str(root), labeled_list=str(tmp_path / "labeled.txt")).labeled.image(0)
+
+    with pytest.raises(UnimatchError, match=r"secret|link"):
+        read()
+
+
+def test_yaml_is_read_without_building_objects(tmp_path):
+    """Hydra's own loader reads the files of ``conf/`` and of ``--config-dir``."""
+    from omegaconf import OmegaConf
+
+    touched = tmp_path / "touched"
+    (tmp_path / "run.yaml").write_text(f"x: !!python/object/apply:os.system ['touch {touched}']\n")
+    with pytest.raises(yaml.constructor.ConstructorError):
+        OmegaConf.load(tmp_path / "run.yaml")
+    assert not touched.exists()

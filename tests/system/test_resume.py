@@ -1,0 +1,187 @@
+"""``resume=`` of the run command: what it continues, and what it refuses."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from helpers.support import read_summary
+from unimatch.callbacks import Record
+from unimatch.checkpoints.files import read_checkpoint
+
+TINY = [
+    "dataset.train=12",
+    "dataset.labeled=4",
+    "dataset.val=2",
+    "dataset.size=32",
+    "datamodule.crop=16",
+    "datamodule.batch_size=2",
+    "datamodule.workers=0",
+    "trainer.log_every_n_steps=1",
+    "trainer.max_steps=7",
+    "trainer.val_check_interval=3",
+]
+
+
+def interrupt(monkeypatch, step, signum=signal.SIGTERM):
+    """Send this process a signal in the middle of a step."""
+    counted = Record.on_train_batch_end
+
+    def count_and_send(self, trainer, *arguments):
+        counted(self, trainer, *arguments)
+        if trainer.global_step == step:
+            os.kill(os.getpid(), signum)
+
+    monkeypatch.setattr(Record, "on_train_batch_end", count_and_send)
+
+
+def rows(run_dir):
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def assert_same_run(found, expected):
+    first, second = (read_checkpoint(run / "checkpoints" / "last.ckpt") for run in (found, expected))
+    for key, value in second["state_dict"].items():
+        assert torch.equal(first["state_dict"][key], value), key
+    assert first["unimatch_training"]["evaluations"] == second["unimatch_training"]["evaluations"]
+    assert rows(found) == rows(expected)
+    assert (found / "evaluations.jsonl").read_text() == (expected / "evaluations.jsonl").read_text()
+    summaries = [read_summary(run) for run in (found, expected)]
+    for key in ("steps", "finished", "teacher/miou_best", "best_step", "teacher/iou"):
+        assert summaries[0][key] == summaries[1][key]
+    best = [read_checkpoint(run / "checkpoints" / "best.ckpt")["global_step"] for run in (found, expected)]
+    assert best[0] == best[1] == summaries[0]["best_step"]
+
+
+@pytest.fixture
+def whole(run_command):
+    return run_command(*TINY, name="whole")
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGUSR1", 138), ("SIGINT", 130)])
+@pytest.mark.parametrize("step", [2, 3])  # 3: an evaluation is due next
+def test_a_signal_ends_the_run_with_a_checkpoint_and_resume_finishes_it(
+    name, status, step, whole, run_command, monkeypatch, tmp_path
+):
+    with monkeypatch.context() as patch:
+        interrupt(patch, step, getattr(signal, name))
+        with pytest.raises(SystemExit) as stopped:
+            run_command(*TINY)
+    assert stopped.value.code == status
+    run_dir = tmp_path / "run"
+    assert read_checkpoint(run_dir / "checkpoints" / "last.ckpt")["global_step"] == step
+    assert f"ended by {name} at step {step}; resume=auto continues" in (run_dir / "run.log").read_text()
+    run_command(*TINY, "resume=auto")
+    assert_same_run(run_dir, whole)
+
+
+def test_auto_begins_where_there_is_nothing_and_ends_where_all_is_done(whole, run_command):
+    run_dir = run_command(*TINY, "resume=auto")
+    assert_same_run(run_dir, whole)
+    written = (run_dir / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    (run_dir / "summary.json").unlink()
+    run_command(*TINY, "resume=auto")
+    assert (run_dir / "checkpoints" / "last.ckpt").stat().st_mtime_ns == written
+    assert_same_run(run_dir, whole)
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(whole, run_command):
+    run_dir = run_command(*TINY, "checkpoint.every_n_steps=1")
+    last = run_dir / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-100])
+    run_command(*TINY, "checkpoint.every_n_steps=1", "resume=auto")
+    assert "last.ckpt: is damaged" in (run_dir / "run.log").read_text()
+    assert_same_run(run_dir, whole)
+
+
+def test_a_checkpoint_of_another_run_directory_brings_its_rows(whole, run_command):
+    best = whole / "checkpoints" / "best.ckpt"
+    step = read_checkpoint(best)["global_step"]
+    run_dir = run_command(*TINY, f"resume={best}", name="other")
+    assert rows(run_dir) == rows(whole)
+    assert read_summary(run_dir)["steps"] == 7
+    assert f"continuing from {best}, step {step}" in (run_dir / "run.log").read_text()
+
+
+def test_another_training_is_refused_with_the_difference_and_done_if_told(whole, run_command, capsys):
+    changed = [*TINY, "method.tau=0.7", "datamodule.workers=1", "trainer.max_steps=9"]
+    with pytest.raises(SystemExit) as stopped:
+        run_command(*changed, "resume=auto", name="whole")
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert "method.tau: 0.8 -> 0.7\n" in message
+    assert "trainer.max_steps: 7 -> 9\n" in message
+    assert "datamodule.workers: 0 -> 1 (changes nothing that is trained)" in message
+    assert "resume_changed=true" in message
+    assert "recipe." not in message
+    run_command(*changed, "resume=auto", "resume_changed=true", name="whole")
+    assert read_summary(whole)["steps"] == 9
+    assert json.loads((whole / "config.json").read_text())["method"]["tau"] == 0.7
+
+
+def test_settings_that_train_the_same_are_shown_and_accepted(whole, run_command):
+    run_command(*TINY, "datamodule.workers=1", "resume=auto", name="whole")
+    assert "datamodule.workers: 0 -> 1 (changes nothing that is trained)" in (whole / "run.log").read_text()
+
+
+def test_a_file_that_is_not_there_is_refused(run_command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run_command(*TINY, "resume=nowhere.ckpt")
+    assert stopped.value.code == 2
+    assert "resume=nowhere.ckpt: no such file" in capsys.readouterr().err
+
+
+def test_a_job_that_slurm_starts_again_continues(whole, run_command, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch:
+        interrupt(patch, 2)
+        with pytest.raises(SystemExit):
+            run_command(*TINY)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    run_command(*TINY)
+    assert_same_run(tmp_path / "run", whole)
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_training(run_command, tmp_path, monkeypatch, capsys):
+    from unimatch import disk
+
+    def refuse(*arguments, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(disk, "replace_file", refuse)
+    with pytest.raises(SystemExit) as stopped:
+        run_command(*TINY)
+    assert stopped.value.code == 2
+    assert "cannot be written to (Read-only file system); choose hydra.run.dir" in capsys.readouterr().err
+
+
+def test_too_little_room_is_found_before_training(run_command, monkeypatch, capsys):
+    from unimatch import disk
+
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
+    with pytest.raises(SystemExit) as stopped:
+        run_command(*TINY)
+    assert stopped.value.code == 2
+    assert "0.0 GB are free, and the checkpoints of this training need about 0.1 GB" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_signal_ends_a_sweep_and_does_not_begin_its_next_job(tmp_path):
+    command = [sys.executable, "-m", "unimatch.run", "-m", "seed=0,1", *TINY, "hydra.sweep.dir=sweep"]
+    command += ["trainer.max_steps=2000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob("sweep/0_*/checkpoints/last.ckpt")):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert len(list(tmp_path.glob("sweep/[0-9]*"))) == 1

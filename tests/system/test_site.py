@@ -1,0 +1,90 @@
+"""What docs/hooks.py and docs/docstrings.py make of configurations, sources, notebooks and docstrings."""
+
+import importlib.util
+import re
+
+import pytest
+
+from helpers.pages import PAGES, ROOT
+
+pytest.importorskip("mkdocs")
+pytest.importorskip("griffe")
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"site_{name}", ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+hooks, docstrings = load("hooks"), load("docstrings")
+
+
+def test_keys_of_a_configuration(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(
+        "# What it is.\n\ndefaults:\n  - _self_\n\n# Of everything.\nseed: 0\n\n"
+        "node:\n  _target_: a.B\n  rate: [0.5, 2.0] # lowest, highest\n  deep:\n    flag: null\n\n"
+        "# Whole node.\nother: # beside\n  x: 1\n\nhydra:\n  run:\n    dir: .\n"
+    )
+    assert list(hooks.keys(file)) == [
+        ("seed", "0", "Of everything."),
+        ("node._target_", "a.B", ""),
+        ("node.rate", "[0.5, 2.0]", "lowest, highest"),
+        ("node.deep.flag", "null", ""),
+        ("other", "", "beside"),
+        ("other.x", "1", ""),
+    ]
+    assert hooks.first_comment(file) == "What it is."
+
+
+def test_the_configuration_page_has_every_key_of_run():
+    from unimatch.command import config_groups, known_keys
+
+    page = hooks.configuration()
+    for group, options in config_groups().items():
+        assert f"### `{group}=`" in page
+        for option in options:
+            assert f"| `{option}` |" in page
+    shown = set(re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE))
+    for key in known_keys("run", [], []):
+        assert key.endswith("_convert_") or key in shown or any(name.startswith(f"{key}.") for name in shown), key
+
+
+def test_source_is_the_function_without_its_docstring():
+    code = hooks.source("models/dropout.py", "drop_channels")
+    assert code.splitlines()[1].startswith("def drop_channels(")
+    assert code.splitlines()[-2].strip().startswith("return [level * mask")
+    assert '"""' not in code
+    assert hooks.source("methods/semi_supervised.py", "SemiSupervised.pseudo_labels").splitlines()[1] == (
+        "@torch.no_grad()"
+    )
+    with pytest.raises(hooks.PluginError, match="no nothing"):
+        hooks.source("models/dropout.py", "nothing")
+
+
+def test_every_source_that_a_page_asks_for_is_there():
+    asked = [
+        match
+        for page in PAGES
+        if "docs" in page.parts
+        for match in re.findall(r"^<!-- source: (\S+) (\S+) -->$", page.read_text(), re.MULTILINE)
+    ]
+    assert len(asked) > 5
+    for file, name in asked:
+        assert hooks.source(file, name)
+
+
+def test_notebooks_become_pages_with_their_pictures():
+    files = hooks.notebook_files(ROOT / "notebooks" / "inside_the_method.ipynb")
+    page = files["inside_the_method.md"]
+    assert page.startswith("# Inside the method\n")
+    pictures = re.findall(r"!\[output\]\((\w+\.jpeg)\)", page)
+    assert len(pictures) > 3
+    assert all(files[name].startswith(b"\xff\xd8") for name in pictures)
+
+
+def test_docstrings_for_markdown():
+    text = "See :func:`unimatch.digits` and ``x``.\n\n>>> 1 + 1\n2\n"
+    assert docstrings.for_markdown(text) == "See `unimatch.digits` and `x`.\n\n```pycon\n>>> 1 + 1\n2\n\n```"

@@ -1,0 +1,130 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.class_data import make_image_folder
+from helpers.places import ROOT, SHARED
+from helpers.support import make_camvid, make_change
+from unimatch.check import main
+from unimatch.data.check import FAULTS, WARNINGS
+
+DOCS = (ROOT / "docs" / "preparation.md").read_text()
+SHARED = SHARED / "data"
+
+
+def run_check(monkeypatch, *overrides):
+    """The exit status."""
+    monkeypatch.setattr(sys, "argv", ["unimatch.check", *overrides])
+    try:
+        main()
+    except SystemExit as stopped:
+        return stopped.code
+    return 0
+
+
+def make_distinct_camvid(root):
+    """CamVid's layout with every class in every part."""
+    make_camvid(root, train=4, val=2)
+    for i, path in enumerate(sorted(root.glob("*annot/*.png"))):
+        ids = np.arange(i, i + 12).reshape(3, 4) % 12
+        Image.fromarray(ids.repeat(12, 0).repeat(12, 1).astype(np.uint8)).save(path)
+    return root
+
+
+def test_a_faultless_data_set_is_reported_with_status_0(tmp_path, monkeypatch, capsys):
+    root = make_distinct_camvid(tmp_path / "camvid")
+    settings = ["dataset=camvid", f"dataset.root={root}", "dataset.labeled=3", "workers=0", f"out={tmp_path}/out"]
+    assert run_check(monkeypatch, *settings) == 0
+    shown = capsys.readouterr().out
+    for part in ("labelled", "unlabelled", "validation", "test", "48 x 36 (3)", "bicyclist", "8.33 %", "no faults"):
+        assert part in shown
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"check.json", "contact_sheet.png"}
+    facts = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert (facts["wrong"], facts["findings"]) == (False, [])
+    assert facts["parts"]["labelled"]["masks_showing"]["sky"] == 3
+    assert facts["parts"]["labelled"]["pixels"]["sky"] == 3 * 144
+    assert facts["parts"]["validation"]["pixels_ignored"] == 2 * 144
+    assert Image.open(tmp_path / "out" / "contact_sheet.png").width > 1000
+
+
+def test_faults_are_reported_with_status_1(tmp_path, monkeypatch, capsys):
+    root = make_distinct_camvid(tmp_path / "camvid")
+    for i in range(4):
+        (root / "trainannot" / f"{i:03d}.png").write_bytes(b"")
+    (root / "train" / "001.jpg").write_bytes((root / "val" / "000.jpg").read_bytes())
+    (root / "valannot" / "001.png").unlink()
+    settings = ["dataset=camvid", f"dataset.root={root}", "workers=0", f"out={tmp_path}/out"]
+    assert run_check(monkeypatch, *settings) == 1
+    shown = capsys.readouterr().out
+    assert "WRONG: labelled: unreadable" in shown
+    assert "WRONG: labelled: same content" in shown
+    assert "WRONG: validation: missing" in shown
+    assert f"{root}/valannot/001.png" in shown
+    assert "camvid: 3 kinds of faults; training would be wrong" in shown
+    facts = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert facts["wrong"] is True
+    assert [len(f["texts"]) for f in facts["findings"] if f["kind"] == "unreadable"] == [4]
+
+
+def test_warnings_alone_have_status_0(tmp_path, monkeypatch, capsys):
+    root = make_distinct_camvid(tmp_path / "camvid")
+    for path in root.glob("trainannot/*.png"):
+        Image.fromarray(np.minimum(np.asarray(Image.open(path)), 4)).save(path)
+    settings = ["dataset=camvid", f"dataset.root={root}", "workers=0", f"out={tmp_path}/out"]
+    assert run_check(monkeypatch, *settings) == 0
+    shown = capsys.readouterr().out
+    assert "note: labelled: class never labelled" in shown
+    assert "    tree\n" in shown
+    assert "and 1 more" in shown
+
+
+def test_pairs_and_folders_of_classes_are_checked(tmp_path, monkeypatch, capsys):
+    root = make_change(tmp_path / "pairs", [f"{i}.png" for i in range(6)])
+    settings = ["dataset=change_folder", f"dataset.root={root}", "workers=0", f"out={tmp_path}/out"]
+    assert run_check(monkeypatch, *settings) == 0
+    shown = capsys.readouterr().out
+    assert "24 x 20 (5)" in shown
+    assert f"{100 * 64 / 480:.2f} %" in shown  # of the pixels are changed
+    (root / "B" / "4.png").unlink()
+    assert run_check(monkeypatch, *settings) == 1
+    assert f"{root}/B/4.png: no such file; it is the second date of" in capsys.readouterr().out
+    animals = make_image_folder(tmp_path / "animals")
+    settings = ["dataset=image_folder", f"dataset.root={animals}", "dataset.val_per_class=1", "workers=0"]
+    settings += [f"out={tmp_path}/classes", "dataset.labeled_per_class=1"]
+    assert run_check(monkeypatch, *settings) == 0
+    shown = capsys.readouterr().out
+    assert "image_folder: no faults" in shown
+    assert "labelled images, share" in shown
+    facts = json.loads((tmp_path / "classes" / "check.json").read_text())
+    assert facts["parts"]["labelled"]["images_of_class"] == {"ant": 1, "bee": 1}
+    assert Image.open(tmp_path / "classes" / "contact_sheet.png").width > 1000
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "dataset=NAME is needed"),
+        (["dataset=camvid", "dataset.root={tmp}/nowhere"], "no such folder"),
+        (["dataset=camvid", "dataset.root={tmp}"], "annot: no such folder"),
+        (["dataset=camvid", "dataset.rot={tmp}"], "did you mean dataset.root?"),
+    ],
+)
+def test_settings_that_cannot_be_have_status_2(tmp_path, monkeypatch, capsys, overrides, message):
+    monkeypatch.chdir(tmp_path)
+    assert run_check(monkeypatch, *(o.format(tmp=tmp_path) for o in overrides)) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not (SHARED / "nuclei").is_dir(), reason="the nuclei images are not here")
+def test_nuclei_pass(tmp_path, monkeypatch, capsys):
+    root = SHARED / "nuclei"
+    assert run_check(monkeypatch, "dataset=folder", f"dataset.root={root}", f"out={tmp_path}") == 0
+    assert "no faults" in capsys.readouterr().out
+
+
+def test_the_documentation_lists_every_kind_of_finding():
+    for kind, meaning in {**FAULTS, **WARNINGS}.items():
+        assert f"| {kind} | {meaning} |" in DOCS
