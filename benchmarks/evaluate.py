@@ -31,8 +31,9 @@ from unimatch.data.loading.datamodule import prepare
 from unimatch.data.loading.datasets import EvaluationDataset
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
+from unimatch.engines.sliding_window import window_starts
 from unimatch.engines.test_time import Inference
-from unimatch.grid import nearest_multiple, window_starts
+from unimatch.images import nearest_multiple
 from unimatch.inference.inputs import find_photos
 from unimatch.models import SegmentationModel
 from unimatch.tasks import Segmentation

@@ -22,8 +22,7 @@ from pathlib import Path
 
 import torch
 
-from unimatch.callbacks.checkpoints import newest_checkpoint
-from unimatch.checkpoints.files import read_checkpoint
+from unimatch.checkpoints.files import newest_checkpoint, read_checkpoint
 
 # A checkpoint at each step: much of the time is spent in writing them, and so some of the kills fall there.
 SMALL = [

@@ -35,7 +35,8 @@ from torchvision import transforms
 from unimatch.augment import UnlabeledViews, draw_box, draw_geometry
 from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import PASCAL
-from unimatch.data.loading.datasets import UnlabeledDataset, sample_rng
+from unimatch.data.loading.datasets import UnlabeledDataset
+from unimatch.data.loading.samplers import sample_rng
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
 from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import unimatch
 from unimatch import ConfigError, SegmentationModel, SemiSupervisedDataModule, Trainer, UniMatchV2
-from unimatch.data.loading.datasets import TrainSampler
+from unimatch.data.loading.samplers import TrainSampler
 
 QUIET = {
     "accelerator": "cpu",

@@ -1,8 +1,11 @@
-"""Writing so that a killed process or a full disk leaves the file as it was, and asking first whether it will fit."""
+"""Reading and writing files: failed reads are tried again; a killed process or a full disk leaves a file as it was."""
 
+import errno
+import io
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -117,3 +120,43 @@ def check_space(folder: Path, needed: int) -> None:
             f"{folder}: about {needed / 1e9:.1f} GB are needed there and {free / 1e9:.1f} GB are free; make room or "
             "choose another folder"
         )
+
+
+WAITS = (0.2, 1.0, 5.0)
+"""Seconds before each further attempt."""
+
+PASSING = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EIO", "ESTALE", "ETIMEDOUT", "EAGAIN", "EBUSY", "EREMOTEIO"),
+        *("ENETDOWN", "ENETUNREACH", "ECONNRESET", "ECONNABORTED", "EHOSTUNREACH"),
+    )
+    if hasattr(errno, name)
+)
+"""Errors of a file system that may be gone a moment later; a missing file is none of them."""
+
+LIMIT = 2**30
+"""Bytes: no image or mask is larger."""
+
+
+def read_file(path: Path) -> io.BytesIO:
+    """The content of a file, tried again where the file system fails.
+
+    Raises:
+        OSError: it cannot be read, after several attempts if the error may pass; or it is larger than :data:`LIMIT`.
+    """
+    for wait in (*WAITS, None):
+        try:
+            with path.open("rb") as file:
+                # As many bytes as there are and one more: Python sets aside as many as are asked for.
+                content = file.read(min(os.fstat(file.fileno()).st_size, LIMIT) + 1)
+        except OSError as error:
+            if error.errno not in PASSING or wait is None:
+                raise
+            log.warning("%s: %s; trying again in %g s", path, error.strerror, wait)
+            time.sleep(wait)
+        else:
+            if len(content) > LIMIT:
+                raise OSError(errno.EFBIG, f"larger than {LIMIT >> 20} MiB")
+            return io.BytesIO(content)
+    raise AssertionError  # the last attempt returns or raises

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from unimatch.disk import read_file
 from unimatch.errors import DataError
-from unimatch.reading import read_file
 
 ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB; (2, H, W, 3) for the two dates of a pair."""
@@ -175,3 +175,12 @@ def colorize(mask: MaskArray, palette: Sequence[Sequence[int]]) -> ImageArray:
     table = np.full((256, 3), 255, np.uint8)
     table[: len(palette)] = palette
     return table[mask]
+
+
+def nearest_multiple(side: float, multiple: int) -> int:
+    """The multiple nearest to a side, at least one; halves round up.
+
+    >>> nearest_multiple(500, 14), nearest_multiple(3, 14), nearest_multiple(7, 1)
+    (504, 14, 7)
+    """
+    return max(1, int(side / multiple + 0.5)) * multiple

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 import unimatch
 from unimatch import disk
 from unimatch.callbacks import CheckpointFiles, Checkpoints
-from unimatch.callbacks.checkpoints import newest_checkpoint
-from unimatch.checkpoints.files import damage_of, read_checkpoint
+from unimatch.checkpoints.files import damage_of, newest_checkpoint, read_checkpoint
 from unimatch.errors import ConfigError, WeightsError
 
 

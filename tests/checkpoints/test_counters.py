@@ -147,7 +147,7 @@ def test_a_resumed_training_can_be_interrupted_and_resumed_again(first, second, 
 
 
 def test_the_sampler_leaves_out_the_batches_that_are_done_in_their_epoch_only():
-    from unimatch.data.loading.datasets import TrainSampler
+    from unimatch.data.loading.samplers import TrainSampler
 
     options = {"length": 16, "batch_size": 2, "seed": 3, "stream": "unlabeled"}
     whole, resumed = TrainSampler(**options), TrainSampler(**options, start=(5, 3))

@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 
 from helpers.support import PixelModel
 from unimatch import ConfigError, Inference
-from unimatch.engines.sliding_window import sliding_blocks
+from unimatch.engines.sliding_window import sliding_blocks, window_starts
 from unimatch.engines.torch import TorchEngine
 from unimatch.engines.whole_image import whole_image_logits
-from unimatch.grid import window_starts
 
 
 def make_model(**options):

@@ -7,9 +7,9 @@ import torch
 
 from unimatch import FixMatch, Supervised, UniMatchV1, UniMatchV2
 from unimatch.methods.losses import cross_entropy
+from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.models.dropout import channel_masks, feature_masks
 from unimatch.models.networks import ClassificationModel
-from unimatch.tasks.scores import PseudoLabelQuality
 
 CLASSES, LABELED, UNLABELED = 4, 3, 6
 

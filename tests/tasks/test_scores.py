@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimatch.tasks.scores import PseudoLabelQuality, confusion_metric
+from unimatch.methods.pseudo_quality import PseudoLabelQuality
+from unimatch.tasks.scores import confusion_metric
 from unimatch.tasks.segmentation import scores
 
 CLASSES = 4

@@ -13,14 +13,12 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched, requeue
-from unimatch.checkpoints.files import damage_of, first_line, read_checkpoint
+from unimatch.checkpoints.files import BEST, LAST, PREVIOUS, first_line, read_checkpoint
 from unimatch.disk import replace_file
-from unimatch.errors import ConfigError, NumericalError, WeightsError, is_of_a_worker
+from unimatch.errors import ConfigError, NumericalError, is_of_a_worker
 from unimatch.methods.base import Method
 
 log = logging.getLogger("unimatch")
-
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 
 class Checkpoints(Checkpoint):
@@ -211,24 +209,3 @@ class CheckpointFiles(TorchCheckpointIO):
             WeightsError: the file is damaged, or holds anything else.
         """
         return read_checkpoint(Path(path))
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint to continue from: ``last.ckpt``, or ``previous.ckpt`` if that is damaged; None without any.
-
-    Raises:
-        WeightsError: there are checkpoints, and all are damaged.
-    """
-    damages: list[str] = []
-    for name in (LAST, PREVIOUS):
-        path = folder / name
-        if path.exists():
-            damage = damage_of(path)
-            if damage is None:
-                for found in damages:
-                    log.warning("%s; continuing from %s", found, path.name)
-                return path
-            damages.append(f"{path}: is damaged ({damage})")
-    if damages:
-        raise WeightsError("\n".join(damages) + f"\nno checkpoint in {folder} can be continued from; start anew")
-    return None

@@ -1,5 +1,6 @@
 """Trained models out of our own checkpoints, without unpickling code and without the run's configuration."""
 
+import logging
 import re
 import zipfile
 from pathlib import Path
@@ -10,6 +11,10 @@ import torch
 from unimatch.errors import UnimatchError, WeightsError
 from unimatch.models.networks import Model, build_described, describe_model
 from unimatch.models.weights import why_unreadable
+
+log = logging.getLogger("unimatch")
+
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 PREFIXES = {"student": "student.", "teacher": "teacher.model."}
 
@@ -166,3 +171,24 @@ def numbers_in(value: Any) -> list[float]:
     if isinstance(value, (list, tuple)):
         return [number for inner in value for number in numbers_in(inner)]
     return [value] if isinstance(value, (int, float)) else []
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint to continue from: ``last.ckpt``, or ``previous.ckpt`` if that is damaged; None without any.
+
+    Raises:
+        WeightsError: there are checkpoints, and all are damaged.
+    """
+    damages: list[str] = []
+    for name in (LAST, PREVIOUS):
+        path = folder / name
+        if path.exists():
+            damage = damage_of(path)
+            if damage is None:
+                for found in damages:
+                    log.warning("%s; continuing from %s", found, path.name)
+                return path
+            damages.append(f"{path}: is damaged ({damage})")
+    if damages:
+        raise WeightsError("\n".join(damages) + f"\nno checkpoint in {folder} can be continued from; start anew")
+    return None

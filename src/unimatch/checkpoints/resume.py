@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unimatch.callbacks.checkpoints import newest_checkpoint
+from unimatch.checkpoints.files import newest_checkpoint
 from unimatch.errors import ConfigError
 
 log = logging.getLogger("unimatch")

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.grid import nearest_multiple
-from unimatch.images import MaskArray
+from unimatch.images import MaskArray, nearest_multiple
 
 METADATA = "unimatch"
 """The key of the facts in the file's metadata."""

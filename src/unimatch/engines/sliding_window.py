@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unimatch.engines.base import Array, Engine
-from unimatch.grid import window_starts
 
 
 def sliding_blocks(
@@ -63,3 +62,15 @@ def coverage(side: int, window: int, starts: list[int]) -> NDArray[np.float32]:
     for start in starts:
         count[start : start + window] += 1
     return count
+
+
+def window_starts(side: int, window: int, stride: int) -> list[int]:
+    """Where windows begin along one side: every ``stride`` pixels, the last one moved back to end with the image.
+
+    An image that is no longer than the window has one window, the image.
+
+    >>> window_starts(2048, 798, 532), window_starts(500, 798, 532)
+    ([0, 532, 1064, 1250], [0])
+    """
+    last = max(side - window, 0)
+    return [*range(0, last, stride), last]

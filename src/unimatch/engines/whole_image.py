@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unimatch.grid import nearest_multiple
+from unimatch.images import nearest_multiple
 from unimatch.models.networks import Model
 
 

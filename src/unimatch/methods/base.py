@@ -20,11 +20,12 @@ from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
 from unimatch.methods.losses import build_criterion
 from unimatch.methods.optim import FACTORS, OPTIMIZERS, build_optimizer, build_schedule, parameter_groups
+from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import Teacher
 from unimatch.models.networks import Model, describe_model
 from unimatch.tasks import Task, task_of
-from unimatch.tasks.scores import PseudoLabelQuality, Scores
+from unimatch.tasks.scores import Scores
 from unimatch.trainer import parts_of
 from unimatch.types import EvaluationSample, TrainBatch
 
@@ -62,7 +63,7 @@ class Evaluation:
     student: Scores
     teacher: Scores
     pseudo: dict[str, Any] = field(default_factory=dict)
-    """:meth:`unimatch.tasks.scores.PseudoLabelQuality.compute` since the evaluation before."""
+    """:meth:`unimatch.methods.pseudo_quality.PseudoLabelQuality.compute` since the evaluation before."""
 
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

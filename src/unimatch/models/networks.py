@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unimatch.errors import ConfigError
-from unimatch.grid import nearest_multiple
+from unimatch.images import nearest_multiple
 from unimatch.models.dpt import DPTDecoder, size_of
 from unimatch.models.encoders import Encoder, build_encoder
 from unimatch.models.lora import add_lora, merge_lora

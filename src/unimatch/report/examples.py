@@ -22,7 +22,8 @@ from torch.utils.data import default_collate
 from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
-from unimatch.data.loading.datasets import TrainSampler, UnlabeledDataset
+from unimatch.data.loading.datasets import UnlabeledDataset
+from unimatch.data.loading.samplers import TrainSampler
 from unimatch.data.sources.base import Source
 from unimatch.disk import replace_file, replace_text
 from unimatch.images import ImageArray, colorize, dates_by_name, latest

@@ -8,7 +8,7 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from unimatch.grid import nearest_multiple
+from unimatch.images import nearest_multiple
 from unimatch.models.networks import Model
 
 SIDE = 64

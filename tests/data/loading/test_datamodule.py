@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from unimatch import SemiSupervisedDataModule, camvid, digits, folder
 from unimatch.augment import StrongAugmentation
 from unimatch.errors import ConfigError, DataError
-from unimatch.grid import nearest_multiple
+from unimatch.images import nearest_multiple
 from unimatch.tensors import normalize
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 from unimatch import digits, folder
 from unimatch.augment import LabeledView, StrongAugmentation, UnlabeledViews
 from unimatch.data.catalog import CAMVID
-from unimatch.data.loading.datasets import (
-    EvaluationDataset,
-    EvaluationSampler,
-    LabeledDataset,
-    TrainSampler,
-    UnlabeledDataset,
-    keep_list,
-)
+from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, keep_list
+from unimatch.data.loading.samplers import EvaluationSampler, TrainSampler
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
 from unimatch.errors import DataError

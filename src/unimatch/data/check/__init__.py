@@ -9,8 +9,8 @@ from unimatch.data.check.mask_faults import class_faults, class_of, encoding_fau
 from unimatch.data.check.one_image import Reading, read
 from unimatch.data.check.pair_faults import share_faults
 from unimatch.data.parallel import for_each
-from unimatch.data.sets.change import PairSource
 from unimatch.data.sources.base import SegmentationData
+from unimatch.data.sources.dates import PairSource
 from unimatch.data.sources.masks import UNKNOWN, IndexMasks
 
 __all__ = ["FAULTS", "WARNINGS", "Finding", "Part", "Report", "check"]

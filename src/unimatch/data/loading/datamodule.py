@@ -19,19 +19,11 @@ from unimatch.augment.strong import StrongAugmentation
 from unimatch.augment.views import LabeledView, UnlabeledViews
 from unimatch.data.check.sample import verify
 from unimatch.data.loading.bad_images import BadImages
-from unimatch.data.loading.datasets import (
-    EvaluationDataset,
-    EvaluationSampler,
-    LabeledDataset,
-    Stream,
-    TrainSampler,
-    UnlabeledDataset,
-    Views,
-    keep_list,
-)
+from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, Views, keep_list
+from unimatch.data.loading.samplers import EvaluationSampler, Stream, TrainSampler
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.errors import ConfigError
-from unimatch.grid import nearest_multiple
+from unimatch.images import nearest_multiple
 from unimatch.tensors import normalize
 from unimatch.trainer import parts_of
 

@@ -7,69 +7,14 @@ from typing import Literal
 
 from unimatch.data.catalog import CHANGE, LEVIR, WHU, DatasetInfo
 from unimatch.data.sets.segmentation import existing_root, hold_out
-from unimatch.data.sources.base import FileSource, OnBadImage, SegmentationData
-from unimatch.data.sources.files import FilePairs, Tree, files_may_be_missing, find_images
+from unimatch.data.sources.base import OnBadImage, SegmentationData
+from unimatch.data.sources.dates import BEFORE, LABEL, PairSource, PairTree
+from unimatch.data.sources.files import FilePairs, find_images
 from unimatch.data.splits.lists import SplitLists, find_split, read_list
 from unimatch.data.splits.selection import Pool, Selection, absolute
-from unimatch.errors import ConfigError, DataError
-from unimatch.images import ImageArray, read_pair, second_date
-
-BEFORE, AFTER, LABEL = "A", "B", "label"
-"""The folders of the first date, the second date, and the changes."""
+from unimatch.errors import ConfigError
 
 PARTS = ("train", "val", "test")
-
-
-class PairSource(FileSource):
-    """Two images of one place, each pair with the mask of what changed. The pairs' images are those of the first date.
-
-    Args:
-        pairs: the first dates and the masks; the second date has the first one's name in the folder ``B`` beside ``A``.
-        info: see :class:`unimatch.data.sources.base.FileSource`, as for all arguments that follow.
-    """
-
-    def image_paths(self, index: int) -> list[Path]:
-        """The files of both dates."""
-        before = self.pairs.image(index)
-        return [Path(before), Path(second_date(before))]
-
-    def image(self, index: int) -> ImageArray:
-        """(2, H, W, 3) uint8 RGB, the first date first.
-
-        Raises:
-            DataError: a date cannot be read, or the two differ in size.
-        """
-        before, after = (self._allowed(str(path)) for path in self.image_paths(index))
-        return read_pair(before, after)
-
-
-@dataclass(frozen=True)
-class PairTree(Tree):
-    """The folders of pairs and masks below a root."""
-
-    images: str = BEFORE
-    masks: str = LABEL
-
-    def pairs(self, root: Path) -> FilePairs:
-        """As in :class:`Tree`, and each first date has its second.
-
-        Raises:
-            DataError: a second date is missing, or as for :class:`Tree`.
-        """
-        for folder in (self.images, self.masks):
-            if not (root / folder).is_dir():
-                raise DataError(
-                    f"{root / folder}: no such folder; pairs lie in {BEFORE}/ {AFTER}/ {LABEL}/ below dataset.root, or "
-                    "below its train/ val/ test/"
-                )
-        pairs = super().pairs(root)
-        missing = [name for name in pairs.images() if not Path(second_date(name)).is_file()]
-        if missing and not files_may_be_missing():
-            raise DataError(
-                f"{second_date(missing[0])}: no such file; it is the second date of {missing[0]} and has its name"
-                + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
-            )
-        return pairs
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from unimatch.data.catalog import CHANGE_DEMO
-from unimatch.data.sets.change import AFTER, BEFORE, LABEL, ChangeLayout
+from unimatch.data.sets.change import ChangeLayout
 from unimatch.data.sources.base import SegmentationData
+from unimatch.data.sources.dates import AFTER, BEFORE, LABEL
 from unimatch.data.splits.selection import absolute
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, MaskArray

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unimatch import DataError, reading
+from unimatch import DataError, disk
 from unimatch.images import read_image, read_mask
 
 
@@ -20,7 +20,7 @@ class Failing:
 
     def __init__(self, monkeypatch, times, error):
         self.times, self.error, self.tries, self.slept = times, error, 0, []
-        opened = reading.Path.open
+        opened = disk.Path.open
         failing = self
 
         def open_or_fail(path, *arguments, **options):
@@ -29,32 +29,32 @@ class Failing:
                 raise OSError(failing.error, os.strerror(failing.error))
             return opened(path, *arguments, **options)
 
-        monkeypatch.setattr(reading.Path, "open", open_or_fail)
-        monkeypatch.setattr(reading.time, "sleep", self.slept.append)
+        monkeypatch.setattr(disk.Path, "open", open_or_fail)
+        monkeypatch.setattr(disk.time, "sleep", self.slept.append)
 
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_failure_that_passes_is_tried_again_with_longer_waits(times, image, monkeypatch, caplog):
-    disk = Failing(monkeypatch, times, errno.EIO)
+    failing = Failing(monkeypatch, times, errno.EIO)
     assert (read_image(image) == 7).all()
-    assert disk.tries == times + 1
-    assert disk.slept == list(reading.WAITS[:times])
+    assert failing.tries == times + 1
+    assert failing.slept == list(disk.WAITS[:times])
     assert "a.png: Input/output error; trying again in 0.2 s" in caplog.text
 
 
 def test_a_failure_that_stays_is_an_error_of_the_data_after_a_limit(image, monkeypatch):
-    disk = Failing(monkeypatch, 99, errno.ESTALE)
+    failing = Failing(monkeypatch, 99, errno.ESTALE)
     with pytest.raises(DataError, match=r"a\.png: cannot be read as an image.*[Ss]tale"):
         read_image(image)
-    assert disk.tries == len(reading.WAITS) + 1
+    assert failing.tries == len(disk.WAITS) + 1
 
 
 @pytest.mark.parametrize("error", [errno.ENOENT, errno.EACCES])
 def test_what_will_not_pass_is_not_tried_again(error, image, monkeypatch):
-    disk = Failing(monkeypatch, 99, error)
+    failing = Failing(monkeypatch, 99, error)
     with pytest.raises(DataError, match=r"a\.png"):
         read_mask(image)
-    assert (disk.tries, disk.slept) == (1, [])
+    assert (failing.tries, failing.slept) == (1, [])
 
 
 def test_a_file_that_no_image_has_the_size_of_is_not_read_whole(image, monkeypatch):

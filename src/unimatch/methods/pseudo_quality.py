@@ -1,0 +1,63 @@
+"""The pseudo labels' quality: how many pass the threshold, and how many of those are right."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from unimatch.tasks.scores import ratios
+
+
+class PseudoLabelQuality(Metric):
+    """How many pseudo labels pass the threshold, and how many of those are right, per true class.
+
+    Only pixels whose truth is known count, so that it needs masks of unlabelled images; they are never trained on.
+    """
+
+    counts: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        # Row: true class. Column: pseudo label, or the last one where the teacher is not confident.
+        zeros = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
+        self.add_state("counts", zeros, dist_reduce_fx="sum")
+
+    def update(self, label: Tensor, confident: Tensor, valid: Tensor, truth: Tensor) -> None:
+        """Count one batch; all four are (B, H, W). Nothing leaves the device."""
+        columns = self.num_classes + 1
+        known = valid & (truth >= 0) & (truth < self.num_classes)  # what stands for an unknown truth is no class id
+        cell = truth * columns + torch.where(confident, label, self.num_classes)
+        cell = torch.where(known, cell, self.num_classes * columns)  # one cell more for all that does not count
+        flat = torch.zeros(self.num_classes * columns + 1, dtype=torch.int64, device=label.device)
+        flat.scatter_add_(0, cell.flatten(), torch.ones_like(cell).flatten())
+        self.counts += flat[:-1].view(self.num_classes, columns)
+
+    def restore(self, counts: Tensor) -> None:
+        """Continue from the counts of a checkpoint, this process's share of them."""
+        self.counts = counts.to(self.counts.device)
+        self._update_count = 1  # counts as updated
+
+    def compute(self) -> dict[str, list[float | None] | float | None]:
+        """Shares and accuracies in percent, None where nothing was counted.
+
+        ``share`` and ``accuracy`` are over all pixels, ``share_mean`` and ``accuracy_mean`` the means over the true
+        classes, ``class_share`` and ``class_accuracy`` per class.
+        """
+        counts = self.counts.double().cpu()
+        confident, total, right = counts[:, :-1].sum(1), counts.sum(1), counts[:, :-1].diag()
+        class_share = ratios(confident, total)
+        class_accuracy = ratios(right, confident)
+        return {
+            "share": ratios(confident.sum()[None], total.sum()[None])[0],
+            "accuracy": ratios(right.sum()[None], confident.sum()[None])[0],
+            "share_mean": mean_of(class_share),
+            "accuracy_mean": mean_of(class_accuracy),
+            "class_share": list(class_share),
+            "class_accuracy": list(class_accuracy),
+        }
+
+
+def mean_of(values: list[float | None]) -> float | None:
+    """The mean of those that are not None."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
