@@ -20,7 +20,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from unimatch import SegmentationData, folder
+from unimatch import SegmentationData
+from unimatch.data import folder
 from unimatch.data.check import check
 from unimatch.data.parallel import available_cores, for_each
 from unimatch.data.sources.base import FileSource

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from unimatch import coco
+from unimatch.data import coco
 from unimatch.data.check.sample import verify
 
 IMAGES = 200

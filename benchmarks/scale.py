@@ -149,7 +149,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     if options.what == "one":
-        data = unimatch.digits(labeled=64, train=64 + 1000 * options.counts[0], val=8, size=options.crop)
+        data = unimatch.data.digits(labeled=64, train=64 + 1000 * options.counts[0], val=8, size=options.crop)
         row = train(options, data, options.counts[0])
         if options.json and lightning.pytorch.utilities.rank_zero_only.rank == 0:
             options.json.write_text(json.dumps(row))

@@ -58,6 +58,6 @@ def test_what_will_not_pass_is_not_tried_again(error, image, monkeypatch):
 
 
 def test_a_file_that_no_image_has_the_size_of_is_not_read_whole(image, monkeypatch):
-    monkeypatch.setattr(reading, "LIMIT", 50)
+    monkeypatch.setattr(disk, "LIMIT", 50)
     with pytest.raises(DataError, match="larger than"):
         read_image(image)

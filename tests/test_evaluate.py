@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from helpers.support import make_camvid, save_run
-from unimatch import Inference, SegmentationData, camvid, load_model
+from unimatch import Inference, SegmentationData, load_model
+from unimatch.data import camvid
 from unimatch.engines.torch import TorchEngine
 from unimatch.tensors import normalize
 

@@ -213,7 +213,8 @@ def test_two_processes_evaluate_as_one_to_the_last_digit(tmp_path, run_command):
 def one_process_scores(checkpoint: Path) -> tuple[float, float]:
     import lightning
 
-    from unimatch import SegmentationModel, SemiSupervisedDataModule, UniMatchV2, digits
+    from unimatch import SegmentationModel, SemiSupervisedDataModule, UniMatchV2
+    from unimatch.data import digits
 
     method = UniMatchV2(SegmentationModel("tiny", num_classes=11))
     method.load_state_dict(torch.load(checkpoint, weights_only=True)["state_dict"])

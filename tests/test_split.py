@@ -7,7 +7,7 @@ from PIL import Image
 
 from helpers.class_data import make_image_folder, names_of
 from helpers.support import make_camvid, make_change
-from unimatch import camvid, change_folder, folder, image_folder
+from unimatch.data import camvid, change_folder, folder, image_folder
 from unimatch.split import main
 
 

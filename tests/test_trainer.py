@@ -31,7 +31,7 @@ def make_method(**options):
 
 
 def make_data():
-    data = unimatch.digits(labeled=4, train=28, val=2, size=32)  # 24 unlabelled images
+    data = unimatch.data.digits(labeled=4, train=28, val=2, size=32)  # 24 unlabelled images
     return SemiSupervisedDataModule(data, crop=16, batch_size=2, workers=0)
 
 
@@ -191,7 +191,7 @@ def train(world, path):
         model, tau=0.1, learning_rate=1e-2, decoder_multiplier=1, ema_decay=0.5, optimizer="sgd",
         freeze_batch_statistics=True,
     )
-    data = unimatch.digits(labeled=6, train=38, val=4, size=32)
+    data = unimatch.data.digits(labeled=6, train=38, val=4, size=32)
     trainer = unimatch.Trainer(
         accelerator="cpu", devices=world, strategy="ddp_fork" if world > 1 else "auto", global_batch=8, max_steps=3,
         limit_val_batches=0, num_sanity_val_steps=0, callbacks=[Keep(path)], logger=False,
@@ -269,7 +269,7 @@ def train():
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )
     data = unimatch.SemiSupervisedDataModule(
-        unimatch.digits(labeled=6, train=38, val=4, size=32), crop=32, batch_size=2, workers=0
+        unimatch.data.digits(labeled=6, train=38, val=4, size=32), crop=32, batch_size=2, workers=0
     )
     trainer.fit(method, data, ckpt_path="step2.ckpt" if name == "resumed" else None)
 

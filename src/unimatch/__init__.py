@@ -1,7 +1,8 @@
 """unimatch: UniMatch V2 for semi-supervised semantic segmentation, as PyTorch Lightning modules.
 
 Names are imported when they are first used, so that ``from unimatch import Predictor`` runs an exported model
-where neither PyTorch nor Lightning is installed.
+where neither PyTorch nor Lightning is installed. The data sets are functions of :mod:`unimatch.data`, such as
+``unimatch.data.camvid("CAMVID")``.
 """
 
 from importlib import import_module
@@ -9,100 +10,95 @@ from typing import TYPE_CHECKING, Any
 
 from unimatch._version import __version__
 
-if TYPE_CHECKING:
-    from unimatch.checkpoints import load_model, load_official
-    from unimatch.data import (
-        ClassificationDataModule,
-        SegmentationData,
-        SemiSupervisedDataModule,
-        ade20k,
-        camvid,
-        change_demo,
-        change_folder,
-        cifar10,
-        cityscapes,
-        coco,
-        digits,
-        digits_classification,
-        folder,
-        image_folder,
-        imagenet,
-        levir,
-        pascal,
-        stl10,
-        svhn,
-        whu,
-    )
-    from unimatch.errors import ConfigError, DataError, UnimatchError, WeightsError
-    from unimatch.inference import Classifier, Inference, Prediction, Predictor
-    from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2
-    from unimatch.models import ChangeModel, ClassificationModel, SegmentationModel, build_encoder
-    from unimatch.tasks import ChangeDetection, Classification, Segmentation
-    from unimatch.trainer import Trainer
+if TYPE_CHECKING:  # each name twice, so that type checkers see it as public
+    from unimatch.augment import StrongAugmentation as StrongAugmentation
+    from unimatch.callbacks import Checkpoints as Checkpoints
+    from unimatch.callbacks import Guard as Guard
+    from unimatch.checkpoints import load_model as load_model
+    from unimatch.checkpoints import load_official as load_official
+    from unimatch.data import ClassificationDataModule as ClassificationDataModule
+    from unimatch.data import SegmentationData as SegmentationData
+    from unimatch.data import SemiSupervisedDataModule as SemiSupervisedDataModule
+    from unimatch.engines.test_time import Inference as Inference
+    from unimatch.errors import ConfigError as ConfigError
+    from unimatch.errors import DataError as DataError
+    from unimatch.errors import UnimatchError as UnimatchError
+    from unimatch.errors import WeightsError as WeightsError
+    from unimatch.inference import Classifier as Classifier
+    from unimatch.inference import Prediction as Prediction
+    from unimatch.inference import Predictor as Predictor
+    from unimatch.methods import FixMatch as FixMatch
+    from unimatch.methods import Losses as Losses
+    from unimatch.methods import Method as Method
+    from unimatch.methods import PseudoLabels as PseudoLabels
+    from unimatch.methods import SemiSupervised as SemiSupervised
+    from unimatch.methods import Supervised as Supervised
+    from unimatch.methods import UniMatchV1 as UniMatchV1
+    from unimatch.methods import UniMatchV2 as UniMatchV2
+    from unimatch.models import ChangeModel as ChangeModel
+    from unimatch.models import ClassificationModel as ClassificationModel
+    from unimatch.models import SegmentationModel as SegmentationModel
+    from unimatch.models import build_encoder as build_encoder
+    from unimatch.speed.compile import Compile as Compile
+    from unimatch.tasks import ChangeDetection as ChangeDetection
+    from unimatch.tasks import Classification as Classification
+    from unimatch.tasks import Segmentation as Segmentation
+    from unimatch.trainer import Trainer as Trainer
+    from unimatch.types import TrainBatch as TrainBatch
 
-__all__ = [
-    "ChangeDetection",
-    "ChangeModel",
-    "Classification",
-    "ClassificationDataModule",
-    "ClassificationModel",
-    "Classifier",
-    "ConfigError",
-    "DataError",
-    "FixMatch",
-    "Inference",
-    "Method",
-    "Prediction",
-    "Predictor",
-    "Segmentation",
-    "SegmentationData",
-    "SegmentationModel",
-    "SemiSupervisedDataModule",
-    "Supervised",
-    "Trainer",
-    "UniMatchV1",
-    "UniMatchV2",
-    "UnimatchError",
-    "WeightsError",
-    "__version__",
-    "ade20k",
-    "build_encoder",
-    "camvid",
-    "change_demo",
-    "change_folder",
-    "cifar10",
-    "cityscapes",
-    "coco",
-    "digits",
-    "digits_classification",
-    "folder",
-    "image_folder",
-    "imagenet",
-    "levir",
-    "load_model",
-    "load_official",
-    "pascal",
-    "stl10",
-    "svhn",
-    "whu",
-]
+HOMES = {
+    "ChangeDetection": "tasks",
+    "ChangeModel": "models",
+    "Checkpoints": "callbacks",
+    "Classification": "tasks",
+    "ClassificationDataModule": "data",
+    "ClassificationModel": "models",
+    "Classifier": "inference",
+    "Compile": "speed.compile",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "FixMatch": "methods",
+    "Guard": "callbacks",
+    "Inference": "engines.test_time",
+    "Losses": "methods",
+    "Method": "methods",
+    "Prediction": "inference",
+    "Predictor": "inference",
+    "PseudoLabels": "methods",
+    "Segmentation": "tasks",
+    "SegmentationData": "data",
+    "SegmentationModel": "models",
+    "SemiSupervised": "methods",
+    "SemiSupervisedDataModule": "data",
+    "StrongAugmentation": "augment",
+    "Supervised": "methods",
+    "TrainBatch": "types",
+    "Trainer": "trainer",
+    "UniMatchV1": "methods",
+    "UniMatchV2": "methods",
+    "UnimatchError": "errors",
+    "WeightsError": "errors",
+    "build_encoder": "models",
+    "load_model": "checkpoints",
+    "load_official": "checkpoints",
+}
+"""Where each public name is defined, below ``unimatch``."""
 
-PARTS = ("errors", "inference", "data", "models", "checkpoints", "tasks", "methods", "trainer")
-"""Where the names above are found, the parts without heavy imports first."""
+PARTS = ("augment", "callbacks", "checkpoints", "data", "errors", "inference", "methods", "models", "tasks", "trainer")
+"""Packages that are imported when they are asked for, as ``unimatch.data`` is in ``unimatch.data.camvid(...)``."""
+
+__all__ = ["__version__", *HOMES]  # the names are strings
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name, or a part of the package, on first use."""
     if name in PARTS:
         return import_module(f"unimatch.{name}")
-    if name in __all__:
-        for part in PARTS:
-            module = import_module(f"unimatch.{part}")
-            if hasattr(module, name):
-                return getattr(module, name)
+    if name in HOMES:
+        return getattr(import_module(f"unimatch.{HOMES[name]}"), name)
     raise AttributeError(f"module 'unimatch' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """The public names, for completion."""
-    return __all__
+    return [*__all__, *PARTS]

@@ -109,7 +109,7 @@ def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> Segmentati
     if config.get("dataset") is not None:
         return instantiate(config.dataset)
     settings = dict(checkpoint.get("unimatch_run", {}).get("config", {}).get("dataset") or {})
-    name = str(settings.pop("_target_", "")).removeprefix("unimatch.")
+    name = str(settings.pop("_target_", "")).removeprefix("unimatch.").removeprefix("data.")  # older runs lack data
     function = getattr(unimatch.data, name) if name in unimatch.data.__all__ and name.islower() else None
     if function is None:
         raise ConfigError("the checkpoint does not say what it was trained on: give dataset=NAME dataset.root=FOLDER")

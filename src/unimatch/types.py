@@ -9,7 +9,8 @@ Images come from the data loaders as ``uint8`` and are normalised on the device
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict, runtime_checkable
 
 if TYPE_CHECKING:  # the constants are also used where PyTorch is not installed
     from torch import Tensor
@@ -77,3 +78,29 @@ class EvaluationSample(TypedDict):
     """(*S) int64."""
     index: Tensor
     """() int64, position in the list."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method asks of the data module that feeds it."""
+
+    unlabeled: bool = True
+    """Whether a batch holds unlabelled images."""
+    partner: bool = False
+    """Whether it holds a second unlabelled batch to paste from."""
+    strong_views: int = 2
+    """How many strong views of each unlabelled image it holds, 1 or 2."""
+    size_multiple: int = 1
+    """Sides of the crops are multiples of this, an encoder's patch size."""
+    start: tuple[int, int] = (0, 0)
+    """(epoch, batch) at which the data begin; later than that only when resumed."""
+
+
+@runtime_checkable
+class HasNeeds(Protocol):
+    """A LightningModule that says what it needs of the data."""
+
+    @property
+    def needs(self) -> Needs:
+        """What this module asks of the data module."""
+        ...

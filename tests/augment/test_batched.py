@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from unimatch import ConfigError, SemiSupervisedDataModule, digits
+from unimatch import ConfigError, SemiSupervisedDataModule
 from unimatch.augment.batched import augment, mirrored
 from unimatch.augment.strong import CHANGES, Change, StrongAugmentation, gray_mean
 from unimatch.augment.views import to_tensor
+from unimatch.data import digits
 
 NOTHING = ((), (1.0, 1.0, 1.0, 0.0), False, 0.0)
 

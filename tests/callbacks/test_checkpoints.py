@@ -186,7 +186,7 @@ def fit(folder, *callbacks, plugins=(), data=None, max_steps=6, interval=4, **op
     torch.manual_seed(0)
     model = unimatch.SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))
     method = unimatch.UniMatchV2(model, tau=0.1, learning_rate=1e-3, decoder_multiplier=1, ema_decay=0.5)
-    data = data or unimatch.digits(labeled=4, train=12, val=2, size=32)
+    data = data or unimatch.data.digits(labeled=4, train=12, val=2, size=32)
     trainer = lightning.Trainer(
         accelerator="cpu",
         max_steps=max_steps,
@@ -258,7 +258,7 @@ class Broken:
 
 
 def test_an_image_that_goes_bad_ends_training_with_a_checkpoint_of_the_last_step(tmp_path):
-    scenes = unimatch.digits(labeled=4, train=12, val=2, size=32)
+    scenes = unimatch.data.digits(labeled=4, train=12, val=2, size=32)
     data = unimatch.SegmentationData(scenes.info, scenes.labeled, Broken(scenes.unlabeled, 7), scenes.val)
     with pytest.raises(unimatch.DataError, match="broken/3"):
         fit(tmp_path, data=data)

@@ -59,7 +59,7 @@ def fit(folder, guard, *, bad=(), max_steps=6, tau=0.1, callbacks=(), method=Non
         enable_model_summary=False,
         **options,
     )
-    data = unimatch.digits(labeled=4, train=12, val=2, size=32)
+    data = unimatch.data.digits(labeled=4, train=12, val=2, size=32)
     trainer.fit(method, unimatch.SemiSupervisedDataModule(data, crop=16, batch_size=2, workers=0))
     return method, trainer
 

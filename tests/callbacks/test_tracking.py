@@ -44,7 +44,7 @@ def test_the_picture_begins_with_the_image_itself():
     from unimatch import SegmentationModel, UniMatchV2
     from unimatch.callbacks import Tracking
 
-    data = unimatch.digits(train=8, labeled=4, val=3)
+    data = unimatch.data.digits(train=8, labeled=4, val=3)
     method = UniMatchV2(SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))).eval()
     picture = Tracking(data, count=1).picture(method)
     assert picture.shape == (52, 4 * 48, 3)

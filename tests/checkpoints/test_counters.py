@@ -67,7 +67,7 @@ def train(folder=None, *, resume=None, workers=0, **options):
     torch.manual_seed(0)
     model = SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))
     method = Dropout(model, learning_rate=1e-3, decoder_multiplier=2.0, ema_decay=0.9, tau=0.1)
-    data = unimatch.digits(labeled=4, train=12, val=2, size=32)  # 4 steps an epoch
+    data = unimatch.data.digits(labeled=4, train=12, val=2, size=32)  # 4 steps an epoch
     save = SaveEverywhere(folder)
     rows = Rows()
     trainer = lightning.Trainer(

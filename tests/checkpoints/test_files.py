@@ -16,7 +16,7 @@ def run(tmp_path_factory):
     """A short run's checkpoint, written after an evaluation, and the method as it was then."""
     torch.manual_seed(0)
     directory = tmp_path_factory.mktemp("run")
-    data = unimatch.digits(labeled=8, train=24, val=2)
+    data = unimatch.data.digits(labeled=8, train=24, val=2)
     model = unimatch.SegmentationModel("tiny", data.info.num_classes, features=8, out_channels=(8, 9, 10, 11))
     method = unimatch.UniMatchV2(model, tau=0.1, learning_rate=1e-3, decoder_multiplier=1, ema_decay=0.5)
     trainer = lightning.Trainer(

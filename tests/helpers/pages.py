@@ -174,7 +174,7 @@ def digit_scenes() -> Any:
     """24 scenes of 64 x 64 pixels."""
     import unimatch
 
-    return unimatch.digits(labeled=12, train=24, val=1, size=64)
+    return unimatch.data.digits(labeled=12, train=24, val=1, size=64)
 
 
 def checkpoint(folder: Path) -> None:

@@ -69,7 +69,7 @@ def save_run(path: Path, root: Path) -> Path:
             for parameter in model.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
     checkpoint = {"state_dict": method.state_dict(), "unimatch_run": {
-        "config": {"dataset": {"_target_": "unimatch.camvid", "root": str(root)}},
+        "config": {"dataset": {"_target_": "unimatch.data.camvid", "root": str(root)}},
         "classes": list(CAMVID.classes),
         "palette": [list(color) for color in CAMVID.palette],
     }}  # fmt: skip

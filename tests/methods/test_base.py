@@ -29,7 +29,7 @@ def make_method(kind=UniMatchV2, **options):
 
 def make_data(*, workers=0, data=None, batch_size=2):
     return SemiSupervisedDataModule(
-        data or unimatch.digits(**DATA), crop=48, batch_size=batch_size, workers=workers, seed=0
+        data or unimatch.data.digits(**DATA), crop=48, batch_size=batch_size, workers=workers, seed=0
     )
 
 
@@ -105,7 +105,7 @@ class MemorySource:
 
 
 def data_of_many_sizes():
-    train = unimatch.digits(**DATA)
+    train = unimatch.data.digits(**DATA)
     val = MemorySource([(48, 48), (33, 60), (47, 35), (64, 40), (36, 36)])
     return unimatch.SegmentationData(DIGITS, labeled=train.labeled, unlabeled=train.unlabeled, val=val, test=val)
 

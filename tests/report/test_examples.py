@@ -25,7 +25,7 @@ SMALL = {"features": 8, "out_channels": (8, 8, 8, 8)}
 
 @pytest.fixture(scope="module")
 def data():
-    return unimatch.digits(train=24, labeled=8, val=4)
+    return unimatch.data.digits(train=24, labeled=8, val=4)
 
 
 def test_strong_views_show_what_cutmix_pasted(data):
@@ -79,7 +79,7 @@ def test_validation_images_are_the_best_the_median_and_the_worst(data, tmp_path)
 def test_of_pairs_both_dates_are_shown_and_labels_lie_over_the_second(tmp_path):
     for part, names in (("train", [f"t{i}.png" for i in range(6)]), ("val", ["v0.png"])):
         make_change(tmp_path / part, names)
-    data = unimatch.change_folder(tmp_path, labeled=2)
+    data = unimatch.data.change_folder(tmp_path, labeled=2)
     model = ChangeModel("tiny", 2, **SMALL).eval()
     (row,) = validation_rows({"teacher": model}, ChangeDetection(), data.val, data.info, torch.tensor([40.0]))
     assert [cell[0] for cell in row["cells"]] == ["date 1", "date 2", "truth", "teacher"]
@@ -100,7 +100,7 @@ def test_of_pairs_both_dates_are_shown_and_labels_lie_over_the_second(tmp_path):
 
 
 def test_of_images_with_a_class_the_wrong_and_the_right_ones_are_shown_with_what_they_are_called():
-    data = unimatch.digits_classification(labeled_per_class=4)
+    data = unimatch.data.digits_classification(labeled_per_class=4)
     model = ClassificationModel("wrn_28_2", 10, image_size=8).eval()
     method = UniMatchV2(model, tau=0.0).eval()
     scores = torch.full((len(data.val),), 100.0)

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from helpers.support import make_change, read_summary
-from unimatch import Predictor, change_folder, load_model
+from unimatch import Predictor, load_model
 from unimatch.callbacks import Record
+from unimatch.data import change_folder
 from unimatch.engines.whole_image import whole_image_logits
 from unimatch.models import ChangeModel
 from unimatch.tensors import normalize

@@ -16,9 +16,10 @@ from PIL import Image
 import unimatch
 from helpers.class_data import make_image_folder
 from helpers.support import read_summary
-from unimatch import Classifier, ConfigError, Predictor, digits_classification
+from unimatch import Classifier, ConfigError, Predictor
 from unimatch.callbacks import Record
 from unimatch.checkpoints.files import load_model, read_checkpoint
+from unimatch.data import digits_classification
 from unimatch.tensors import normalize
 
 TINY = [
@@ -250,7 +251,7 @@ method = unimatch.UniMatchV2(
     model, tau=0.1, learning_rate=0.01, decoder_multiplier=1, ema_decay=0.5, optimizer="sgd", channel_dropout="none",
     freeze_batch_statistics=True, distribution_alignment="labeled",
 )
-data = unimatch.digits_classification(size=8, val_per_class=3)
+data = unimatch.data.digits_classification(size=8, val_per_class=3)
 trainer = lightning.Trainer(
     accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
     max_steps=3, val_check_interval=3,

@@ -197,7 +197,7 @@ def test_lists(text, images):
     path.write_bytes(text)
 
     def read():
-        data = unimatch.folder(str(images), labeled_list=str(path))
+        data = unimatch.data.folder(str(images), labeled_list=str(path))
         for index in range(len(data.labeled)):
             assert images.resolve() in data.labeled.pairs[index].image.resolve().parents
             data.labeled.image(index)

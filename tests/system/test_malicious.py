@@ -184,7 +184,7 @@ def test_a_list_cannot_name_a_file_outside_its_root(line, tmp_path):
     (tmp_path / "labeled.txt").write_text(line.format(root=root) + " masks/a.png\n")
 
     def read():
-        unimatch.folder(str(root), labeled_list=str(tmp_path / "labeled.txt")).labeled.image(0)
+        unimatch.data.folder(str(root), labeled_list=str(tmp_path / "labeled.txt")).labeled.image(0)
 
     with pytest.raises(UnimatchError, match=r"secret|link"):
         read()

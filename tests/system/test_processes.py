@@ -203,7 +203,7 @@ class Keep(lightning.Callback):
 torch.manual_seed(0)
 model = unimatch.SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))
 method = unimatch.UniMatchV2(model, tau=0.1, learning_rate=1e-2, decoder_multiplier=1, ema_decay=0.5)
-data = unimatch.digits(labeled=6, train=30, val=5, size=32)
+data = unimatch.data.digits(labeled=6, train=30, val=5, size=32)
 trainer = lightning.Trainer(
     accelerator="cpu", devices=int(sys.argv[2]), strategy="ddp", max_steps=3, val_check_interval=3,
     check_val_every_n_epoch=None, num_sanity_val_steps=0, callbacks=[Keep()], logger=False,

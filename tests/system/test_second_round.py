@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.pages import ROOT, follow
-from unimatch import folder
+from unimatch.data import folder
 from unimatch.images import read_mask
 
 

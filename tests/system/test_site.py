@@ -86,5 +86,5 @@ def test_notebooks_become_pages_with_their_pictures():
 
 
 def test_docstrings_for_markdown():
-    text = "See :func:`unimatch.digits` and ``x``.\n\n>>> 1 + 1\n2\n"
-    assert docstrings.for_markdown(text) == "See `unimatch.digits` and `x`.\n\n```pycon\n>>> 1 + 1\n2\n\n```"
+    text = "See :func:`unimatch.data.digits` and ``x``.\n\n>>> 1 + 1\n2\n"
+    assert docstrings.for_markdown(text) == "See `unimatch.data.digits` and `x`.\n\n```pycon\n>>> 1 + 1\n2\n\n```"

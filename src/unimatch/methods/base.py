@@ -27,7 +27,7 @@ from unimatch.models.networks import Model, describe_model
 from unimatch.tasks import Task, task_of
 from unimatch.tasks.scores import Scores
 from unimatch.trainer import parts_of
-from unimatch.types import EvaluationSample, TrainBatch
+from unimatch.types import EvaluationSample, Needs, TrainBatch
 
 log = logging.getLogger("unimatch")
 
@@ -163,6 +163,11 @@ class Method(lightning.LightningModule, ABC):
             batch: normalised images on the module's device.
             generator: for every random choice of the step, on the same device.
         """
+
+    @property
+    def needs(self) -> Needs:
+        """What this method asks of the data module."""
+        return Needs(self.uses_unlabeled, self.uses_partner, self.strong_views, self.student.size_multiple, self.start)
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         """One step of Lightning: the method's losses, logged."""

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from helpers.places import SHARED
-from unimatch import camvid, digits, folder
-from unimatch.data import parallel
+from unimatch.data import camvid, digits, folder, parallel
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.check import FAULTS, WARNINGS, check
 from unimatch.data.check.contact_sheet import draw_contact_sheet, draw_image

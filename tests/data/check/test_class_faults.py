@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from helpers.class_data import make_cifar10, make_image_folder, make_stl10, make_svhn
-from unimatch import ConfigError, DataError, cifar10, digits_classification, image_folder, stl10, svhn
+from unimatch import ConfigError, DataError
+from unimatch.data import cifar10, digits_classification, image_folder, stl10, svhn
 from unimatch.data.check import check
 from unimatch.data.check.contact_sheet import draw_contact_sheet, draw_image
 from unimatch.data.sources.files import missing_files_allowed

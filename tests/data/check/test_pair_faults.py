@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from helpers.support import make_change
-from unimatch import DataError, change_folder, whu
+from unimatch import DataError
+from unimatch.data import change_folder, whu
 from unimatch.data.check import check
 from unimatch.data.check.contact_sheet import draw_contact_sheet, draw_image
 from unimatch.data.sources.files import missing_files_allowed

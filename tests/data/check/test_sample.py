@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unimatch import digits, folder
+from unimatch.data import digits, folder
 from unimatch.data.catalog import CAMVID
 from unimatch.data.check.sample import SAMPLE_LEAST, SAMPLE_LIMIT, fault_of_pair, look, spread, verify
 from unimatch.data.sets.digits import DigitScenes

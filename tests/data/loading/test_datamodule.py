@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimatch import SemiSupervisedDataModule, camvid, digits, folder
+from unimatch import SemiSupervisedDataModule
 from unimatch.augment import StrongAugmentation
+from unimatch.data import camvid, digits, folder
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import nearest_multiple
 from unimatch.tensors import normalize

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimatch import digits, folder
 from unimatch.augment import LabeledView, StrongAugmentation, UnlabeledViews
+from unimatch.data import digits, folder
 from unimatch.data.catalog import CAMVID
 from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, keep_list
 from unimatch.data.loading.samplers import EvaluationSampler, TrainSampler

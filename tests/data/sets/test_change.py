@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from helpers.support import make_change
-from unimatch import ConfigError, DataError, change_demo, change_folder, levir, whu
+from unimatch import ConfigError, DataError
+from unimatch.data import change_demo, change_folder, levir, whu
 from unimatch.data.check import check
 from unimatch.data.check.sample import verify
 from unimatch.data.sets.change_demo import COUNTS, compose_pair

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from helpers.class_data import classes_of, make_cifar10, names_of
-from unimatch import DataError, cifar10
+from unimatch import DataError
+from unimatch.data import cifar10
 from unimatch.data.check.sample import verify
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from unimatch import digits
+from unimatch.data import digits
 from unimatch.data.sets.digits import DigitScenes, compose_scene, digit_part
 from unimatch.errors import ConfigError
 

@@ -1,7 +1,8 @@
 import pytest
 
 from helpers.class_data import names_of
-from unimatch import ConfigError, digits_classification
+from unimatch import ConfigError
+from unimatch.data import digits_classification
 
 
 def test_digits_are_scikit_learns():

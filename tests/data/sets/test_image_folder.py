@@ -1,7 +1,8 @@
 import pytest
 
 from helpers.class_data import classes_of, make_image_folder, names_of
-from unimatch import ConfigError, DataError, image_folder, imagenet
+from unimatch import ConfigError, DataError
+from unimatch.data import image_folder, imagenet
 from unimatch.data.check.sample import verify
 
 

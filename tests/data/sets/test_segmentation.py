@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from helpers.places import SHARED
-from unimatch import ade20k, camvid, cityscapes, coco, folder, pascal
+from unimatch.data import ade20k, camvid, cityscapes, coco, folder, pascal
 from unimatch.data.check.sample import verify
 from unimatch.data.sources.files import Tree
 from unimatch.errors import ConfigError, DataError

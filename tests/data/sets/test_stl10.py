@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from helpers.class_data import classes_of, make_stl10, names_of
-from unimatch import ConfigError, DataError, stl10
+from unimatch import ConfigError, DataError
+from unimatch.data import stl10
 
 
 def test_stl10_is_read_as_published(tmp_path):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from helpers.class_data import make_svhn
-from unimatch import DataError, svhn
+from unimatch import DataError
+from unimatch.data import svhn
 
 
 def test_svhn_is_read_as_published(tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from helpers.class_data import names_of
-from unimatch import ConfigError, digits_classification
+from unimatch import ConfigError
+from unimatch.data import digits_classification
 from unimatch.data.sources.one_class import choose_per_class
 
 

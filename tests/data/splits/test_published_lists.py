@@ -10,7 +10,8 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from helpers.places import SHARED
-from unimatch import SemiSupervisedDataModule, ade20k, cityscapes, coco, levir, pascal, whu
+from unimatch import SemiSupervisedDataModule
+from unimatch.data import ade20k, cityscapes, coco, levir, pascal, whu
 from unimatch.data.sources.files import FilePairs, Tree
 
 SPLITS, RUNS = SHARED / "data" / "splits", SHARED / "reference" / "published_runs.csv"

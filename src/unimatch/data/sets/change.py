@@ -19,7 +19,7 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class ChangeLayout:
-    """A change-detection data set. Called with its root, it gives the pairs: ``unimatch.levir("LEVIR-CD")``.
+    """A change-detection data set. Called with its root, it gives the pairs: ``unimatch.data.levir("LEVIR-CD")``.
 
     The pairs lie in ``A/ B/ label/`` below the root, with lists that say which are for what, or in such folders below
     ``train/ val/ test/``. A pair's three files have one name. A label stores 255 (or 1) where the pixel has changed

@@ -19,7 +19,7 @@ log = logging.getLogger("unimatch")
 
 @dataclass(frozen=True)
 class Layout:
-    """A published data set's folders. Called with its root, it gives the images: ``unimatch.pascal("VOC2012")``."""
+    """The folders of a published data set. Called with a root, it gives the images: ``pascal("VOC2012")``."""
 
     info: DatasetInfo
     train: Tree
