@@ -32,10 +32,11 @@ demo: install ## train UniMatch V2 and labelled-only on the embedded data, and c
 test: install ## run the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
-check: install ## lint, types and spelling
+check: install ## lint, types, layers and spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
 
 # The warning that is turned off is about mkdocs 2, which Material for MkDocs does not use.
