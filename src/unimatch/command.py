@@ -1,12 +1,15 @@
-"""What the Hydra commands share: settings are checked by name before anything runs, errors are one message."""
+"""What the Hydra commands share: their start, how objects are built from the configuration, errors as one message."""
 
 import argparse
 import difflib
 import functools
+import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from importlib.util import find_spec
 from itertools import chain
@@ -16,7 +19,8 @@ from typing import Any
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import CompactHydraException, HydraException, InstantiationException
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from unimatch.errors import ConfigError, UnimatchError
@@ -26,8 +30,34 @@ ADDED_GROUPS = ("experiment",)
 """Groups of which nothing is chosen by default: given as ``+experiment=table01``."""
 
 
+NODES = (
+    "dataset",
+    "datamodule",
+    "method",
+    "model",
+    "inference",
+    "trainer",
+    "callbacks",
+    "checkpoint",
+    "guard",
+    "logger",
+)
+"""Nodes of a configuration whose keys are arguments of Python objects."""
+
+SET_BY_COMMANDS = {
+    "callbacks": "add an entry to the group: +callbacks.NAME._target_=CLASS",
+    "logger": "choose logger=csv, tensorboard or wandb, or give a node of your own",
+    "default_root_dir": "choose hydra.run.dir",
+    "enable_checkpointing": "unimatch.run always writes checkpoints, see checkpoint.KEY",
+    "enable_model_summary": "the log names the model's parts",
+    "enable_progress_bar": "callbacks.progress=null trains without the bar",
+    "plugins": "one is always given, which writes checkpoints safely",
+}
+"""Arguments that a command passes itself, and what to do instead of giving them."""
+
+
 def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
-    """Make a function of a configuration a command, like ``hydra.main`` but with errors a user can act on.
+    """Makes a function of a configuration a command, like ``hydra.main`` but with errors a user can act on.
 
     A mistyped group or key is named with the closest real one, and the process ends with status 2; so does any
     :class:`UnimatchError`, without a traceback.
@@ -39,7 +69,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
         @functools.wraps(task)
         def run(config: DictConfig) -> Any:
-            with exit_on_user_error():
+            with exit_on_user_error(config):
                 return task(config)
 
         def main() -> None:
@@ -47,13 +77,91 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             with exit_on_user_error():
                 refuse_pickles(sys.argv[1:])
                 check_installed()
-                check_overrides(config_name, sys.argv[1:])
+                config_folder(sys.argv[1:])
                 check_output_folder(sys.argv[1:])
-            hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
+                if {"-m", "--multirun"} & set(sys.argv):  # Hydra makes the sweep's folder before it looks at all jobs
+                    check_overrides(config_name, sys.argv[1:])
+            traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print what failed and exit before it is explained
+            try:
+                hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
+            except CompactHydraException as error:
+                with exit_on_user_error():
+                    check_overrides(config_name, sys.argv[1:])
+                if traceback_wanted:
+                    raise
+                sys.exit(f"{error}\n{error.__cause__ or ''}\nHYDRA_FULL_ERROR=1 shows where in the code")
 
         return main
 
     return decorate
+
+
+def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
+    """Makes the object that a node describes, with objects as further arguments (Hydra takes those for configuration).
+
+    An error that begins with the name of one of the node's keys gets the key's full name: ``method.tau=2: ...``.
+
+    Raises:
+        ConfigError: the node does not say what it is, or gives an argument that the command passes itself.
+    """
+    key = node._get_full_key(None)
+    if "_target_" not in node:
+        raise ConfigError(f"{key}._target_: missing; a task's file (conf/task/) names its model, task and data module")
+    for name in options:
+        if name in node:
+            raise ConfigError(f"{key}.{name}: set by the command; {SET_BY_COMMANDS.get(name, 'leave it out')}")
+    try:
+        return instantiate(node, _partial_=True)(*arguments, **options)
+    except (UnimatchError, InstantiationException) as error:
+        cause = user_error_in(error)
+        if cause is None:
+            raise
+        cause.args = (with_key(str(cause), node, key + "."),)
+        raise cause from None
+
+
+def with_key(message: str, node: DictConfig, prefix: str = "") -> str:
+    """Gives the argument that a message begins with the full name of its key.
+
+    Where several keys of the configuration have that name, or none, the message stays as it is.
+
+    >>> config = OmegaConf.create({"seed": 0, "method": {"tau": 2, "seed": 0}, "encoder": {"name": "tiny"}})
+    >>> with_key("tau=2: must be a probability", config)
+    'method.tau=2: must be a probability'
+    >>> with_key("seed=-1: must be at least 0", config)
+    'seed=-1: must be at least 0'
+    >>> with_key("tau=2: must be a probability", config.method, "method.")
+    'method.tau=2: must be a probability'
+    """
+    name = re.match(r"(\w+)[=:]", message)
+    if name is None or (not prefix and name[1] in node):
+        return message
+    keys = [key for key in flat_keys(node, prefix) if key.rpartition(".")[2] == name[1] and key.startswith(NODES)]
+    nearest = [key for key in keys if key.count(".") == min(key.count(".") for key in keys)]
+    return nearest[0].removesuffix(name[1]) + message if len(nearest) == 1 else message
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Returns a configuration as dicts, lists and scalars, with interpolations resolved."""
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def quiet_libraries() -> None:
+    """Silences messages that are no news to the user: each with its reason."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # tips and device lists
+    for message in (
+        ".*in eval mode at the start of training.*",  # the teacher, on purpose
+        ".*sync_dist=True.*",  # scores are computed from counts that are already those of all processes
+        ".*does not have many workers.*",
+        ".*Experiment logs directory .* exists.*",  # Hydra has made the run directory
+        ".*LeafSpec.*is deprecated.*",  # Lightning's, on recent torch
+        ".*your dataloader is not resumable.*",  # ours is: the sampler leaves out what is done
+        ".*The number of training batches .* is smaller than the logging interval.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def quote_fractions(argument: str) -> str:
@@ -70,19 +178,29 @@ def quote_fractions(argument: str) -> str:
     )
 
 
-class exit_on_user_error:  # noqa: N801 - reads as a statement
-    """Print a :class:`UnimatchError`, also one that Hydra's ``instantiate`` has wrapped, and exit with status 2."""
+@contextmanager
+def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
+    """Prints a :class:`UnimatchError`, also one that Hydra's ``instantiate`` has wrapped, and exits with its status.
 
-    def __enter__(self) -> None:
-        return None
+    Args:
+        config: in which the argument that the message begins with is looked up.
+    """
+    try:
+        yield
+    except (UnimatchError, InstantiationException) as error:
+        cause = user_error_in(error)
+        if cause is None:
+            raise
+        message = message_of(cause)
+        print(f"unimatch: {message if config is None else with_key(message, config)}", file=sys.stderr)
+        sys.exit(cause.status)
 
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        cause = error
-        while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
-            cause = cause.__cause__
-        if isinstance(cause, UnimatchError):
-            print(f"unimatch: {message_of(cause)}", file=sys.stderr)
-            sys.exit(cause.status)
+
+def user_error_in(error: BaseException | None) -> UnimatchError | None:
+    """Returns the error of ours that Hydra has wrapped, if it is one."""
+    while isinstance(error, InstantiationException):
+        error = error.__cause__
+    return error if isinstance(error, UnimatchError) else None
 
 
 def message_of(error: UnimatchError) -> str:
@@ -92,7 +210,7 @@ def message_of(error: UnimatchError) -> str:
 
 
 def check_installed() -> None:
-    """Check that the configuration is there: a checkout's ``src`` on the search path alone does not hold it.
+    """Checks that the configuration is there: a checkout's ``src`` on the search path alone does not hold it.
 
     Raises:
         ConfigError: it is not.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unimatch.checkpoints.content import migrated
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.report.compare_page import Group, compare_page, spread
@@ -23,8 +24,11 @@ COLUMNS = {
 IDENTITY = ("dataset", "encoder", "labeled", "steps", "method")
 """Runs that agree in these and in their configuration, but for the seed, are one row."""
 
-IGNORED = ("seed", "data", "workers", "devices", "root", "weights", "every_n_steps", "every_minutes", "idle_steps")
-"""Settings that may differ between the runs of one row: where files lie and how fast they are read."""
+IGNORED = (
+    *("seed", "data", "workers", "devices", "root", "weights", "every_n_steps", "every_minutes", "idle_steps"),
+    "callbacks",
+)
+"""Settings that may differ between the runs of one row: where files lie, how fast they are read, what else is written."""
 
 
 def load_runs(places: Sequence[Path]) -> list[dict[str, Any]]:
@@ -45,7 +49,7 @@ def load_runs(places: Sequence[Path]) -> list[dict[str, Any]]:
                 config = json.loads(config_file.read_text()) if config_file.is_file() else {}
             except (OSError, ValueError) as error:
                 raise DataError(f"{file}: cannot be read ({error})") from error
-            runs.append({**summary, "place": str(file.parent), "settings": flat(config)})
+            runs.append({**summary, "place": str(file.parent), "settings": flat(migrated(config))})
     for run, names in [(run, seeds_that_follow(run, runs)) for run in runs]:
         run["settings"] = {name: value for name, value in run["settings"].items() if name not in names}
     return runs
@@ -79,9 +83,11 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
     """``{"method.tau": "0.8", ...}`` for a nested configuration, without what rows may differ in."""
     result: dict[str, str] = {}
     for key, value in config.items():
+        if key in IGNORED:
+            continue
         if isinstance(value, dict):
             result.update(flat(value, f"{prefix}{key}."))
-        elif key not in IGNORED:
+        else:
             result[f"{prefix}{key}"] = json.dumps(value)
     return result
 

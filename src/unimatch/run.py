@@ -3,7 +3,6 @@
 import json
 import logging
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,16 +11,16 @@ from typing import Any
 import lightning
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, read_write
 
 from unimatch.callbacks import CheckpointFiles, Pictures, Plan, Progress, Record, Report, RunFacts, Tracking, Watch
+from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import first_line, read_checkpoint, start_from
 from unimatch.checkpoints.resume import check_unchanged, choose_checkpoint, requeued
-from unimatch.command import command
+from unimatch.command import build, command, plain, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable
-from unimatch.errors import ConfigError, ProcessError, is_of_a_worker
+from unimatch.errors import ProcessError, is_of_a_worker
 from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
@@ -47,12 +46,12 @@ def train(config: DictConfig) -> float:
         name_this_job_alone(hydra_config, run_dir)
 
     checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
-    data: SegmentationData = instantiate(config.dataset)
+    data: SegmentationData = build(config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
-    model: Model = instantiate(config.model, num_classes=data.info.num_classes)
+    model: Model = build(config.model, num_classes=data.info.num_classes)
     if config.start_from is not None:
         log.info("%s", start_from(model, config.start_from))
-    method: Method = build(config.method, model, task=instantiate(config.task))
+    method: Method = build(config.method, model, task=build(config.task))
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data, crop_multiple=model.size_multiple)
     if datamodule.crop != config.datamodule.crop:
         log.info(
@@ -156,18 +155,6 @@ def name_this_job_alone(hydra_config: Any, run_dir: Path) -> None:
         hydra_config.run.dir = str(run_dir)
 
 
-def build(config: DictConfig, *arguments: Any, **options: Any) -> Any:
-    """Instantiate a node with objects as further arguments (Hydra itself would take those for configuration).
-
-    Raises:
-        ConfigError: the node does not say what it is.
-    """
-    if "_target_" not in config:
-        key = config._get_full_key(None)
-        raise ConfigError(f"{key}._target_: missing; a task's file (conf/task/) names its model, task and data module")
-    return instantiate(config, _partial_=True)(*arguments, **options)
-
-
 def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, run_dir: Path, *, allowed: bool) -> None:
     """Check that a checkpoint is of this training, and keep what was logged up to it.
 
@@ -183,15 +170,18 @@ def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, run_di
         WeightsError: the checkpoint cannot be read.
     """
     content = read_checkpoint(checkpoint)
-    before = content["unimatch_run"]
-    old = {**before["config"], "processes": before["processes"]}
-    check_unchanged(old, {**facts.config, "processes": trainer.world_size}, allowed=allowed)
+    before = run_of(content)
+    check_unchanged(
+        {**before.config, "processes": before.processes},
+        {**facts.config, "processes": trainer.world_size},
+        allowed=allowed,
+    )
     log.info("continuing from %s, step %d", checkpoint, content["global_step"])
     if trainer.is_global_zero:
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 other = checkpoint.parent.parent / "metrics.csv"
-                logger.resume(before["metrics_rows"], other if other.is_file() else None)
+                logger.resume(before.metrics_rows, other if other.is_file() else None)
             elif isinstance(logger, EventFiles):
                 logger.resume(content["global_step"])
 
@@ -203,13 +193,6 @@ CHECKPOINTS_AT_ONCE = 4
 def checkpoint_bytes(model: Model) -> int:
     """About how large a checkpoint is: student, teacher, and AdamW's two moments."""
     return 4 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-
-
-def plain(config: DictConfig) -> dict[str, Any]:
-    """The configuration with interpolations resolved, as dicts, lists and scalars."""
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
 
 
 def report(run_dir: Path, scores: type[Scores]) -> str:
@@ -230,21 +213,6 @@ def report(run_dir: Path, scores: type[Scores]) -> str:
         "  config.json, confusion.csv, examples, validation.png, curves.png, run.log",
     ]
     return "\n".join(lines)
-
-
-def quiet_libraries() -> None:
-    """Silence messages that are no news to the user: each with its reason."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # tips and device lists
-    for message in (
-        ".*in eval mode at the start of training.*",  # the teacher, on purpose
-        ".*sync_dist=True.*",  # scores are computed from counts that are already those of all processes
-        ".*does not have many workers.*",
-        ".*Experiment logs directory .* exists.*",  # Hydra has made the run directory
-        ".*LeafSpec.*is deprecated.*",  # Lightning's, on recent torch
-        ".*your dataloader is not resumable.*",  # ours is: the sampler leaves out what is done
-        ".*The number of training batches .* is smaller than the logging interval.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)
 
 
 main = command("run")(train)

@@ -14,6 +14,7 @@ import lightning
 import torch
 
 from unimatch.callbacks.progress import count_images
+from unimatch.checkpoints.content import Run, write_run
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.disk import replace_text, training_goes_on
@@ -118,13 +119,14 @@ class Record(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the configuration and the classes: plain values only, so that it loads without unpickling code."""
-        checkpoint["unimatch_run"] = {
-            "config": self.facts.config,
-            "classes": list(self.info.classes),
-            "palette": [list(color) for color in self.info.palette],
-            "processes": trainer.world_size,
-            "metrics_rows": sum(logger.rows for logger in trainer.loggers if isinstance(logger, MetricsFile)),
-        }
+        run = Run(
+            config=self.facts.config,
+            classes=list(self.info.classes),
+            palette=[list(color) for color in self.info.palette],
+            processes=trainer.world_size,
+            metrics_rows=sum(logger.rows for logger in trainer.loggers if isinstance(logger, MetricsFile)),
+        )
+        write_run(checkpoint, run)
 
     def describe(self, evaluation: Evaluation) -> dict[str, Any]:
         """One evaluation as plain values, those per class by its name."""

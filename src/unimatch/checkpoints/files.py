@@ -1,13 +1,13 @@
 """Trained models out of our own checkpoints, without unpickling code and without the run's configuration."""
 
 import logging
-import re
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from unimatch.checkpoints.content import is_ours, model_of
 from unimatch.errors import UnimatchError, WeightsError
 from unimatch.models.networks import Model, build_described, describe_model
 from unimatch.models.weights import why_unreadable
@@ -34,7 +34,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises its reader's many kinds of error
         raise WeightsError(f"{path}: {why_unreadable(error)}") from error
-    if not isinstance(checkpoint, dict) or not {"unimatch_model", "state_dict"} <= checkpoint.keys():
+    if not is_ours(checkpoint):
         raise WeightsError(f"{path}: not a checkpoint of unimatch")
     return checkpoint
 
@@ -109,7 +109,7 @@ def build_model(checkpoint: dict[str, Any], which: str) -> Model:
     """
     prefix = PREFIXES[which]
     try:
-        description = checked(checkpoint["unimatch_model"])
+        description = model_of(checkpoint)
         state = {
             key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
         }
@@ -134,43 +134,6 @@ def bytes_of(state: dict[str, torch.Tensor]) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     storages = {storage.data_ptr(): storage.nbytes() for storage in (t.untyped_storage() for t in state.values())}
     return sum(storages.values())
-
-
-LARGEST = 2**16
-"""No model of ours has more classes or a wider layer."""
-LARGEST_OPTION = 2**12
-"""Nor more blocks, heads or an image of more pixels a side: building it would take forever."""
-
-
-def checked(description: Any) -> dict[str, Any]:
-    """A file's description of its model, if building it reads no other file and takes no absurd amount of memory.
-
-    Raises:
-        WeightsError: it is no description, or would do either.
-    """
-    if not isinstance(description, dict) or not re.fullmatch(r"[\w.-]+", str(description.get("encoder"))):
-        raise WeightsError("the checkpoint does not describe a model of ours")
-    numbers = [description.get("num_classes"), description.get("features"), *(description.get("out_channels") or ())]
-    options = description.get("options") or {}
-    if (
-        description.get("weights") is not None
-        or "checkpoint_path" in options  # timm would read that file
-        or any(isinstance(n, int) and n > LARGEST for n in numbers)
-        or any(
-            n > LARGEST_OPTION for n in numbers_in([options, description.get("image_size"), description.get("resize")])
-        )
-    ):
-        raise WeightsError(f"the checkpoint describes a model that is not built from a file: {description}")
-    return description
-
-
-def numbers_in(value: Any) -> list[float]:
-    """All numbers in nested lists and dictionaries."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return [number for inner in value for number in numbers_in(inner)]
-    return [value] if isinstance(value, (int, float)) else []
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -34,8 +34,8 @@ HARMLESS = (
 ``trainer.accelerator`` and the two after it that concern the arithmetic may change the last bits.
 """
 
-DERIVED = ("recipe.",)
-"""Settings that act only through others, which are compared themselves."""
+DERIVED = ("recipe.", "callbacks")
+"""Settings that act only through others, which are compared themselves, or beside the training."""
 
 
 @dataclass(frozen=True)
