@@ -28,7 +28,8 @@ IGNORED = (
     *("seed", "data", "workers", "devices", "root", "weights", "every_n_steps", "every_minutes", "idle_steps"),
     "callbacks",
 )
-"""Settings that may differ between the runs of one row: where files lie, how fast they are read, what else is written."""
+"""Settings that may differ between the runs of one row: where files lie, how fast they are read
+what else is written."""
 
 
 def load_runs(places: Sequence[Path]) -> list[dict[str, Any]]:

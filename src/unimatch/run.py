@@ -1,5 +1,6 @@
 """``python -m unimatch.run``: train a method on a data set and evaluate student and teacher."""
 
+import inspect
 import json
 import logging
 import sys
@@ -11,16 +12,18 @@ from typing import Any
 import lightning
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from hydra.utils import get_object
+from lightning.pytorch.callbacks import Checkpoint
 from omegaconf import DictConfig, read_write
 
-from unimatch.callbacks import CheckpointFiles, Pictures, Plan, Progress, Record, Report, RunFacts, Tracking, Watch
+from unimatch.callbacks import CheckpointFiles, Plan, RunFacts
 from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import first_line, read_checkpoint, start_from
 from unimatch.checkpoints.resume import check_unchanged, choose_checkpoint, requeued
 from unimatch.command import build, command, plain, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable
-from unimatch.errors import ProcessError, is_of_a_worker
+from unimatch.errors import ConfigError, ProcessError, is_of_a_worker
 from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
@@ -75,21 +78,14 @@ def train(config: DictConfig) -> float:
         experiment=choices.get("experiment"),
         config={key: value for key, value in plain(config).items() if not key.startswith(("resume", "plan"))},
     )
+    callbacks = build_callbacks(config.callbacks, run_dir=run_dir, facts=facts, data=data)
     trainer: lightning.Trainer = build(
         config.trainer,
         default_root_dir=run_dir,
         logger=build(config.logger, run_dir, resumed=checkpoint is not None),
-        callbacks=[
-            Watch(),
-            build(config.guard, run_dir),
-            Progress(),
-            Record(run_dir, facts, data.info),
-            Pictures(run_dir, data.val, data.info),
-            Report(run_dir, data),
-            Tracking(data),
-            build(config.checkpoint, run_dir / "checkpoints"),
-        ],
+        callbacks=callbacks,
         plugins=[CheckpointFiles()],
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),  # else Lightning adds one
         enable_progress_bar=False,  # ours spans the whole training
         enable_model_summary=False,
     )
@@ -111,9 +107,33 @@ def train(config: DictConfig) -> float:
         resume(checkpoint, trainer, facts, run_dir, allowed=config.resume_changed)
     with lost_workers_explained():
         trainer.fit(method, datamodule, ckpt_path=checkpoint)
-    if trainer.is_global_zero:
+    if trainer.is_global_zero and config.callbacks.get("record") is not None:
         print(report(run_dir, method.task.scores_type))
     return max(evaluation.teacher.main for evaluation in method.evaluations)
+
+
+def build_callbacks(entries: DictConfig, **objects: Any) -> list[lightning.Callback]:
+    """Makes a callback of each entry of the configuration's ``callbacks`` that is not null.
+
+    Args:
+        entries: nodes by name.
+        **objects: what a callback is given where its constructor has an argument of that name.
+
+    Raises:
+        ConfigError: an entry names no class.
+    """
+    callbacks = []
+    for name, node in entries.items():
+        if node is None:
+            continue
+        target = node.get("_target_", "")
+        try:
+            takes = inspect.signature(get_object(target)).parameters
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"callbacks.{name!s}._target_={target}: cannot be imported ({error})") from error
+        given = {key: value for key, value in objects.items() if key in takes and key not in node}
+        callbacks.append(build(node, **given))
+    return callbacks
 
 
 def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDataModule) -> float:

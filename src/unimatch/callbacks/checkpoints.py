@@ -12,10 +12,11 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched, requeue
+from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched
 from unimatch.checkpoints.files import BEST, LAST, PREVIOUS, first_line, read_checkpoint
 from unimatch.disk import replace_file
 from unimatch.errors import ConfigError, NumericalError, is_of_a_worker
+from unimatch.lightning_internals import requeue
 from unimatch.methods.base import Method
 
 log = logging.getLogger("unimatch")
@@ -31,7 +32,7 @@ class Checkpoints(Checkpoint):
     signal's number (143, 138, 130). With several processes they agree on the step, at the interval of the log.
 
     Args:
-        folder: where to, ``RUN/checkpoints``.
+        run_dir: the run directory; its folder ``checkpoints`` is made.
         every_n_steps: optimizer steps between checkpoints, beside those after evaluations; None for none.
         every_minutes: likewise by the clock.
 
@@ -39,11 +40,11 @@ class Checkpoints(Checkpoint):
         ConfigError: an interval is not above 0.
     """
 
-    def __init__(self, folder: Path, *, every_n_steps: int | None = None, every_minutes: float | None = None) -> None:
+    def __init__(self, run_dir: Path, *, every_n_steps: int | None = None, every_minutes: float | None = None) -> None:
         for key, interval in (("every_n_steps", every_n_steps), ("every_minutes", every_minutes)):
             if interval is not None and not interval > 0:
-                raise ConfigError(f"checkpoint.{key}={interval}: must be above 0, or null for none")
-        self.folder, self.every_n_steps, self.every_minutes = folder, every_n_steps, every_minutes
+                raise ConfigError(f"{key}={interval}: must be above 0, or null for none")
+        self.folder, self.every_n_steps, self.every_minutes = run_dir / "checkpoints", every_n_steps, every_minutes
         self.signals = Signals()
         self.saved = 0  # the step of the last checkpoint, written or continued from
         self.step = 0

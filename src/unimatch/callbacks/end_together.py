@@ -13,11 +13,12 @@ import lightning
 
 from unimatch.callbacks.signals import is_launched
 from unimatch.errors import ProcessError, UnimatchError
+from unimatch.lightning_internals import stop_watching_processes
 
 log = logging.getLogger("unimatch")
 
 
-class Watch(lightning.Callback):
+class EndTogether(lightning.Callback):
     """The first process watches those it has started, and they watch it. Without any it does nothing.
 
     Args:
@@ -32,10 +33,7 @@ class Watch(lightning.Callback):
         """Start watching."""
         self.parent = os.getppid() if is_launched(trainer) else None
         self.children: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
-        for thread in threading.enumerate():
-            if thread.name == "child-process-observer":
-                # Lightning's own, every five seconds: it kills all, and this process first of all, without the cause.
-                vars(thread)["_child_processes"] = []
+        stop_watching_processes()
         if self.parent is not None or self.children:
             threading.Thread(target=self.watch, name="watch", daemon=True).start()
 

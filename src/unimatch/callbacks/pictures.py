@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.sources.base import Source
+from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.disk import training_goes_on
 from unimatch.images import colorize, dates_by_name
 from unimatch.methods.base import Method
@@ -30,13 +30,12 @@ class Pictures(lightning.Callback):
 
     Args:
         run_dir: where to.
-        source: validation images.
-        info: their classes and colours.
+        data: whose validation images are shown, in the colours of its classes.
         count: images shown.
     """
 
-    def __init__(self, run_dir: Path, source: Source, info: DatasetInfo, count: int = 4) -> None:
-        self.run_dir, self.source, self.info, self.count = run_dir, source, info, count
+    def __init__(self, run_dir: Path, data: SegmentationData, count: int = 4) -> None:
+        self.run_dir, self.source, self.info, self.count = run_dir, data.val, data.info, count
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Draw both, in the main process."""

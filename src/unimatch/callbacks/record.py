@@ -15,8 +15,8 @@ import torch
 
 from unimatch.callbacks.progress import count_images
 from unimatch.checkpoints.content import Run, write_run
-from unimatch.data.catalog import DatasetInfo
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
+from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import replace_text, training_goes_on
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods.base import Evaluation, Method
@@ -49,11 +49,11 @@ class Record(lightning.Callback):
     Args:
         run_dir: where to.
         facts: what is known beforehand.
-        info: the data set's classes.
+        data: whose classes it names.
     """
 
-    def __init__(self, run_dir: Path, facts: RunFacts, info: DatasetInfo) -> None:
-        self.run_dir, self.facts, self.info = run_dir, facts, info
+    def __init__(self, run_dir: Path, facts: RunFacts, data: SegmentationData) -> None:
+        self.run_dir, self.facts, self.info = run_dir, facts, data.info
         self.images = 0
         self.bad_images: list[str] = []
         self.evaluating = self.before = 0.0  # seconds; before this process, where the run is resumed

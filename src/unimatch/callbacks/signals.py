@@ -8,7 +8,6 @@ from types import FrameType
 import lightning
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 NAMES = ("SIGTERM", "SIGUSR1", "SIGINT")
 """From schedulers; from SLURM, some time before its end; from Ctrl-C."""
@@ -57,10 +56,3 @@ def is_launched(trainer: lightning.Trainer) -> bool:
     """Whether this process was started by the first one, which would kill the run if this one ended with an error."""
     environment = getattr(trainer.strategy, "cluster_environment", None)
     return isinstance(environment, LightningEnvironment) and trainer.local_rank > 0
-
-
-def requeue(trainer: lightning.Trainer, signum: int) -> None:
-    """Have Lightning's SLURM plugin requeue the job, if that is SLURM's warning; it writes a checkpoint of its own."""
-    environment = trainer._accelerator_connector.cluster_environment
-    if isinstance(environment, SLURMEnvironment) and environment.auto_requeue and signum == environment.requeue_signal:
-        trainer._signal_connector._slurm_sigusr_handler_fn(signum, None)  # type: ignore[arg-type]

@@ -8,8 +8,10 @@ from uuid import uuid4
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
 
 from unimatch.errors import ConfigError
+from unimatch.lightning_internals import end_wandb_run, hide_events_from
 from unimatch.loggers.metrics_file import MetricsFile
 
 
@@ -27,8 +29,8 @@ class EventFiles(TensorBoardLogger):
     """TensorBoard's event files. A run that is resumed writes a further one."""
 
     def resume(self, step: int) -> None:
-        """Have TensorBoard leave out what earlier files hold of this step and later ones: it is logged again."""
-        self._kwargs["purge_step"] = step  # of the writer, which is made when the first value is logged
+        """Has TensorBoard leave out what earlier files hold of this step and later ones: they are logged again."""
+        hide_events_from(self, step)
 
 
 def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
@@ -46,12 +48,10 @@ def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
 class WandbRun(WandbLogger):
     """A run of Weights & Biases that ends with the training: a sweep's next job in this process gets its own."""
 
+    @override
     def finalize(self, status: str) -> None:
-        """Upload what is left and end the run; a failed training marks it as failed."""
         super().finalize(status)
-        if self._experiment is not None:
-            self._experiment.finish(exit_code=0 if status == "success" else 1)
-            self._experiment = None
+        end_wandb_run(self, failed=status != "success")
 
 
 def wandb(

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from unimatch.checkpoints.content import Training, training_of, write_model, write_training
 from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
+from unimatch.lightning_internals import set_log_step
 from unimatch.methods.losses import build_criterion
 from unimatch.methods.optim import FACTORS, OPTIMIZERS, build_optimizer, build_schedule, parameter_groups
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
@@ -312,7 +313,7 @@ class Method(lightning.LightningModule, ABC):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """The step of the logs is the optimizer's, also after resuming."""
-        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+        set_log_step(self.trainer, self.global_step)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """End a run of ``max_steps`` with an evaluation, wherever its last step falls."""

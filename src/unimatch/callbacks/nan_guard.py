@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from unimatch.disk import replace_file, training_goes_on
 from unimatch.errors import ConfigError, NumericalError
+from unimatch.lightning_internals import is_accumulating
 from unimatch.methods.base import Method
 from unimatch.methods.sharding import whole
 
@@ -45,7 +46,7 @@ class Guard(lightning.Callback):
 
     def __init__(self, run_dir: Path, *, on_nan: Literal["stop", "skip"] = "stop", idle_steps: int = 500) -> None:
         if on_nan not in ("stop", "skip"):
-            raise ConfigError(f"guard.on_nan={on_nan}: stop or skip")
+            raise ConfigError(f"on_nan={on_nan}: must be stop or skip")
         self.run_dir, self.on_nan, self.idle_steps = run_dir, on_nan, idle_steps
         self.skipped = self.skipped_in_a_row = 0
         self.idle_since: int | None = None
@@ -117,7 +118,7 @@ class Guard(lightning.Callback):
         batch_idx: int,
     ) -> None:
         """Read the answer: at once on the CPU, some steps later on a GPU."""
-        if trainer.fit_loop._should_accumulate():
+        if is_accumulating(trainer):
             return
         if self.bad is not None:
             event = None
