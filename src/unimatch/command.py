@@ -108,9 +108,8 @@ def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
     key = node._get_full_key(None)
     if "_target_" not in node:
         raise ConfigError(f"{key}._target_: missing; a task's file (conf/task/) names its model, task and data module")
-    for name in options:
-        if name in node:
-            raise ConfigError(f"{key}.{name}: set by the command; {SET_BY_COMMANDS.get(name, 'leave it out')}")
+    for name in options.keys() & node.keys() & SET_BY_COMMANDS.keys():
+        raise ConfigError(f"{key}.{name}: set by the command; {SET_BY_COMMANDS[name]}")
     try:
         return instantiate(node, _partial_=True)(*arguments, **options)
     except (UnimatchError, InstantiationException) as error:
