@@ -320,9 +320,14 @@ def config_groups(added: Path | None = None) -> dict[str, list[str]]:
     for place in (files(CONFIG_MODULE), *([added] if added else [])):
         for folder in place.iterdir():
             if folder.is_dir() and not folder.name.startswith(("_", ".")):
-                names = {file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")}
+                names = {file.name.removesuffix(".yaml") for file in folder.iterdir() if is_option(file.name)}
                 groups[folder.name] = groups.get(folder.name, set()) | names
     return {name: sorted(groups[name]) for name in sorted(groups)}
+
+
+def is_option(file: str) -> bool:
+    """Tells the files of a group that can be chosen: a name that begins with ``_`` is a base of others."""
+    return file.endswith(".yaml") and not file.startswith("_")
 
 
 def known_keys(config_name: str, choices: list[Override], search: list[str]) -> list[str]:
