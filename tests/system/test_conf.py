@@ -50,6 +50,8 @@ PASSED = {
     "trainer": {"default_root_dir", "logger", "callbacks", "plugins", "enable_progress_bar", "enable_model_summary"},
     "checkpoint": {"run_dir"},
     "guard": {"run_dir"},
+    "callbacks.checkpoints": {"run_dir"},
+    "callbacks.guard": {"run_dir"},
     "callbacks.record": {"run_dir", "facts", "data"},
     "callbacks.pictures": {"run_dir", "data"},
     "callbacks.report": {"run_dir", "data"},
