@@ -11,6 +11,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from typing_extensions import override
 
 from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched
 from unimatch.checkpoints.files import BEST, LAST, PREVIOUS, first_line, read_checkpoint
@@ -51,16 +52,17 @@ class Checkpoints(Checkpoint):
         self.overdue = False
         self.whole = True  # between two optimizer steps, with nothing half done
 
+    @override
     def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take signals over."""
         self.signals.install()
 
+    @override
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take signals over, and start the clock."""
         self.signals.install()
         self.saved = self.step = trainer.global_step
         self.clock = time.monotonic()
 
+    @override
     def on_train_batch_end(
         self,
         trainer: lightning.Trainer,
@@ -69,18 +71,19 @@ class Checkpoints(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Note whether the batch ended an optimizer step: gradients being accumulated are not in a checkpoint."""
+        # Gradients that are being accumulated are not in a checkpoint: only a batch that ends a step leaves all whole.
         self.whole, self.step = trainer.global_step != self.step, trainer.global_step
 
+    @override
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Between two steps, when the first is logged too. From here to the step's end nothing can be saved."""
+        # Between two steps: here the step before is logged too. From here to its end nothing can be saved.
         self.between_steps(trainer, pl_module)
         self.whole = False
 
+    @override
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Between a step and an evaluation."""
         if not trainer.sanity_checking:
             self.between_steps(trainer, pl_module)
 
@@ -100,6 +103,7 @@ class Checkpoints(Checkpoint):
         if wanted > 1:
             self.leave(trainer, wanted)
 
+    @override
     def on_validation_batch_end(
         self,
         trainer: lightning.Trainer,
@@ -109,14 +113,14 @@ class Checkpoints(Checkpoint):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """A signal ends an evaluation too: it is run again on resuming. Several processes finish it first."""
+        # An evaluation that a signal ends is run again on resuming. Several processes finish it first.
         if self.signals.received and trainer.world_size == 1:
             if not trainer.sanity_checking and self.whole:
                 self.save(trainer)
             self.leave(trainer, self.signals.received)
 
+    @override
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write ``best.ckpt`` if the teacher was never better, and ``last.ckpt``."""
         assert isinstance(pl_module, Method)
         if trainer.sanity_checking:
             return
@@ -129,15 +133,17 @@ class Checkpoints(Checkpoint):
         if wanted := agreed(trainer, self.signals.received):
             self.leave(trainer, wanted)
 
+    @override
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write ``last.ckpt`` of a training without evaluations."""
+        # A training without evaluations has no last checkpoint yet.
         if self.saved != trainer.global_step:
             self.save(trainer)
 
+    @override
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Write ``last.ckpt`` if something failed between two steps, such as reading an image, in a single process."""
+        # What fails between two steps, such as reading an image, leaves all whole; several processes may differ.
         told = isinstance(exception, (SystemExit, KeyboardInterrupt, NumericalError))
         if not told and self.whole and trainer.world_size == 1 and self.saved != trainer.global_step:
             self.save(trainer)
@@ -183,10 +189,11 @@ class CheckpointFiles(TorchCheckpointIO):
     A file that cannot be written is a warning: the one before is still there, and training goes on.
     """
 
+    @override
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Write a file that holds a CRC-32 for each of its parts; ``last.ckpt`` becomes ``previous.ckpt``."""
+        # The file holds a CRC-32 for each of its parts.
         path = Path(path)
         previous = path.with_name(PREVIOUS) if path.name == LAST else None
         try:
@@ -201,12 +208,9 @@ class CheckpointFiles(TorchCheckpointIO):
                 first_line(error),
             )
 
+    @override
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read tensors and plain values, whatever Lightning asks for.
-
-        Raises:
-            WeightsError: the file is damaged, or holds anything else.
-        """
+        # Tensors and plain values alone, whatever Lightning asks for.
         return read_checkpoint(Path(path))

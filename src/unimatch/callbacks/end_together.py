@@ -10,6 +10,7 @@ import threading
 import time
 
 import lightning
+from typing_extensions import override
 
 from unimatch.callbacks.signals import is_launched
 from unimatch.errors import ProcessError, UnimatchError
@@ -29,8 +30,8 @@ class EndTogether(lightning.Callback):
         self.seconds = seconds
         self.over = threading.Event()
 
+    @override
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start watching."""
         self.parent = os.getppid() if is_launched(trainer) else None
         self.children: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
         stop_watching_processes()
@@ -43,10 +44,11 @@ class EndTogether(lightning.Callback):
             if cause := self.death():
                 self.end(*cause)
 
+    @override
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """An error of communication has a cause: a process that has died, perhaps a moment from now."""
+        # An error of communication has a cause: a process that has died, or will have in a moment.
         understood = isinstance(exception, (SystemExit, KeyboardInterrupt, UnimatchError))
         for _ in range(0 if understood or trainer.world_size == 1 else 20):
             if cause := self.death():
@@ -54,8 +56,8 @@ class EndTogether(lightning.Callback):
             time.sleep(0.1)
         self.over.set()
 
+    @override
     def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Stop watching."""
         self.over.set()
 
     def death(self) -> tuple[str, int] | None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from unimatch.disk import replace_file, training_goes_on
 from unimatch.errors import ConfigError, NumericalError
@@ -57,34 +58,36 @@ class Guard(lightning.Callback):
         self.buffers: list[Tensor] = []  # the student's, before this step
         self.unread: deque[tuple[int, Tensor, torch.cuda.Event | None, list[tuple[int, int, Any]]]] = deque()
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The count goes on after resuming."""
         return {"skipped": self.skipped}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See :meth:`state_dict`."""
         self.skipped = state_dict["skipped"]
 
+    @override
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the batch, and where steps may be skipped the statistics that the forward pass will change."""
+        # The batch is kept, and where steps may be skipped the statistics that the forward pass will change.
         assert isinstance(pl_module, Method)
         if self.on_nan == "skip" and not self.batches:
             self.buffers = [buffer.clone() for buffer in pl_module.student.buffers()]
         self.batches.append((trainer.current_epoch, batch_idx, batch))
 
+    @override
     def on_before_backward(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, loss: Tensor
     ) -> None:
-        """Look at the loss."""
         bad = ~loss.detach().isfinite()
         self.bad = bad if self.bad is None else self.bad | bad
 
+    @override
     def on_before_optimizer_step(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Look at the gradients, of all processes together; drop them where the step is to be skipped."""
+        # The gradients of all processes together are looked at, and dropped where the step is to be skipped.
         assert isinstance(pl_module, Method)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -109,6 +112,7 @@ class Guard(lightning.Callback):
         if self.skipped_in_a_row >= ROW_LIMIT:
             raise NumericalError(f"{ROW_LIMIT} steps in a row had gradients that are not finite: skipping is no help")
 
+    @override
     def on_train_batch_end(
         self,
         trainer: lightning.Trainer,
@@ -117,7 +121,7 @@ class Guard(lightning.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Read the answer: at once on the CPU, some steps later on a GPU."""
+        # The answer is read at once on the CPU, some steps later on a GPU.
         if is_accumulating(trainer):
             return
         if self.bad is not None:
@@ -136,14 +140,16 @@ class Guard(lightning.Callback):
         if trainer.global_step % pl_module.log_interval == 0:
             self.look_at_mask_ratio(trainer)
 
+    @override
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """No checkpoint of lost numbers."""
+        # No checkpoint is to hold lost numbers.
         self.read(trainer, 0)
 
+    @override
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Warn of a teacher that predicts one class only, in two evaluations in a row: the first may be too early."""
+        # A teacher that predicts one class is warned of at its second evaluation in a row: the first may be too early.
         assert isinstance(pl_module, Method)
         if trainer.sanity_checking:
             return

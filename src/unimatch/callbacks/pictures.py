@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
@@ -37,8 +38,8 @@ class Pictures(lightning.Callback):
     def __init__(self, run_dir: Path, data: SegmentationData, count: int = 4) -> None:
         self.run_dir, self.source, self.info, self.count = run_dir, data.val, data.info, count
 
+    @override
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Draw both, in the main process."""
         assert isinstance(pl_module, Method)
         if not trainer.is_global_zero:
             return

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from typing_extensions import override
 
 from unimatch.methods.base import Method
 
@@ -35,8 +36,8 @@ class Plan(lightning.Callback):
         self.memory = memory
         self.report = ""
 
+    @override
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Measure, and end the training before it begins."""
         assert isinstance(pl_module, Method)
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         batch = next(iter(datamodule.train_dataloader()))

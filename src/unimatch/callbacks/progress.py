@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning
 from tqdm import tqdm
+from typing_extensions import override
 
 from unimatch.methods.base import Method
 
@@ -24,8 +25,8 @@ class Progress(lightning.Callback):
         self.bar: tqdm | None = None
         self.evaluated = ""
 
+    @override
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Open the bar."""
         if trainer.is_global_zero:
             interval = 0.5 if sys.stderr.isatty() else self.line_seconds
             self.bar = tqdm(
@@ -40,6 +41,7 @@ class Progress(lightning.Callback):
             )
             self.started, self.images, self.paused = time.monotonic(), 0, 0.0
 
+    @override
     def on_train_batch_end(
         self,
         trainer: lightning.Trainer,
@@ -48,7 +50,7 @@ class Progress(lightning.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Move the bar; its text is made anew only when a log step has brought the numbers to the host anyway."""
+        # The bar's text is made anew only when a step that is logged has brought the numbers to the host anyway.
         if self.bar is None:
             return
         self.images += count_images(batch) * trainer.world_size
@@ -65,12 +67,12 @@ class Progress(lightning.Callback):
             )
         self.bar.update(trainer.global_step - self.bar.n)
 
+    @override
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Evaluation does not count in images/s."""
         self.validation_started = time.monotonic()
 
+    @override
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Show the last scores beside the bar."""
         assert isinstance(pl_module, Method)
         if self.bar is not None:
             self.paused += time.monotonic() - self.validation_started
@@ -78,15 +80,15 @@ class Progress(lightning.Callback):
             title = last.teacher.titles[last.teacher.headline]
             self.evaluated = f" | {title} student {last.student.main:.1f} teacher {last.teacher.main:.1f}"
 
+    @override
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Close the bar."""
         if self.bar is not None:
             self.bar.close()
 
+    @override
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Close the bar, so that the message stands below it."""
         if self.bar is not None:
             self.bar.close()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning
 import torch
+from typing_extensions import override
 
 from unimatch.callbacks.progress import count_images
 from unimatch.checkpoints.content import Run, write_run
@@ -60,12 +61,12 @@ class Record(lightning.Callback):
         self.started = time.monotonic()
         self.finished = False
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """Images and times go on counting after resuming."""
         return {"images": self.images, "evaluating": self.evaluating, "seconds": self.seconds}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See :meth:`state_dict`."""
         self.images, self.evaluating = state_dict["images"], state_dict["evaluating"]
         self.before = state_dict["seconds"]
 
@@ -74,12 +75,13 @@ class Record(lightning.Callback):
         """Since training started, over all processes that continued one another."""
         return self.before + time.monotonic() - self.started
 
+    @override
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start the clock, and write down the configuration with every interpolation resolved."""
         self.started = time.monotonic()
         if trainer.is_global_zero:
             self.write("config.json", json.dumps(self.facts.config, indent=2) + "\n")
 
+    @override
     def on_train_batch_end(
         self,
         trainer: lightning.Trainer,
@@ -88,18 +90,18 @@ class Record(lightning.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count images."""
         self.images += count_images(batch) * trainer.world_size
 
+    @override
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Evaluation does not count in images/s. All processes are here together: see what they had to skip."""
+        # All processes are here together: this is when each can learn what the others had to skip.
         self.validation_started = time.monotonic()
         module = getattr(trainer, "datamodule", None)
         if isinstance(module, SemiSupervisedDataModule):
             self.bad_images = module.bad_images.names()
 
+    @override
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the last evaluation and the summary so far."""
         assert isinstance(pl_module, Method)
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
@@ -108,17 +110,18 @@ class Record(lightning.Callback):
         self.write("evaluations.jsonl", "".join(lines))
         self.write_summary(pl_module, trainer)
 
+    @override
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the summary of the finished run, also where it was resumed at its end."""
+        # Also where the run was resumed at its end.
         assert isinstance(pl_module, Method)
         if trainer.is_global_zero:
             self.finished = True
             self.write_summary(pl_module, trainer)
 
+    @override
     def on_save_checkpoint(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the configuration and the classes: plain values only, so that it loads without unpickling code."""
         run = Run(
             config=self.facts.config,
             classes=list(self.info.classes),
