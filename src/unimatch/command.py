@@ -164,7 +164,7 @@ def quiet_libraries() -> None:
 
 
 def quote_fractions(argument: str) -> str:
-    """Quote fractions such as ``1_16`` in ``KEY.split=1_16,1_8``: Hydra would read the whole number 116.
+    """Quotes fractions such as ``1_16`` in ``KEY.split=1_16,1_8``: Hydra would read the whole number 116.
 
     >>> quote_fractions("dataset.split=1_16,all")
     "dataset.split='1_16',all"
@@ -203,7 +203,7 @@ def user_error_in(error: BaseException | None) -> UnimatchError | None:
 
 
 def message_of(error: UnimatchError) -> str:
-    """What the user is told: of an error in a loading process, without the traceback that torch puts before it."""
+    """Returns an error's message; torch puts a traceback before one from a loading process, which is left out."""
     text = str(error)
     return text.rpartition(f"{type(error).__name__}: ")[2] if text.startswith("Caught ") else text
 
@@ -223,7 +223,7 @@ def check_installed() -> None:
 
 
 def check_output_folder(arguments: list[str]) -> None:
-    """Check that Hydra will be able to make the output folder that the command line names.
+    """Checks that Hydra will be able to make the output folder that the command line names.
 
     Raises:
         ConfigError: it will not.
@@ -240,7 +240,7 @@ def check_output_folder(arguments: list[str]) -> None:
 
 
 def refuse_pickles(arguments: list[str]) -> None:
-    """Refuse Hydra's ``--experimental-rerun``: it unpickles a file, which runs whatever that says.
+    """Refuses Hydra's ``--experimental-rerun``: it unpickles a file, which runs whatever that says.
 
     Raises:
         ConfigError: it is there, in full or abbreviated.
@@ -252,7 +252,7 @@ def refuse_pickles(arguments: list[str]) -> None:
 
 
 def check_overrides(config_name: str, arguments: list[str]) -> None:
-    """Check that every ``KEY=VALUE`` names a group, an option or a key that exists.
+    """Checks that every ``KEY=VALUE`` names a group, an option or a key that exists.
 
     Args:
         config_name: the primary configuration.
@@ -299,7 +299,7 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
 
 
 def config_folder(arguments: list[str]) -> Path | None:
-    """The folder of configurations that the command line adds to ours: ``--config-dir FOLDER``.
+    """Returns the folder of configurations that the command line adds to ours: ``--config-dir FOLDER``.
 
     Raises:
         ConfigError: it is not there.
@@ -315,7 +315,7 @@ def config_folder(arguments: list[str]) -> Path | None:
 
 
 def config_groups(added: Path | None = None) -> dict[str, list[str]]:
-    """The groups and their options, from the files in ``conf/`` and in a folder like it."""
+    """Returns the groups and their options, from the files in ``conf/`` and in a folder like it."""
     groups: dict[str, set[str]] = {}
     for place in (files(CONFIG_MODULE), *([added] if added else [])):
         for folder in place.iterdir():
@@ -331,7 +331,7 @@ def is_option(file: str) -> bool:
 
 
 def known_keys(config_name: str, choices: list[Override], search: list[str]) -> list[str]:
-    """Every key of the configuration under the chosen options; a sweep over options counts the keys of each."""
+    """Returns every key of the configuration under the chosen options; of a sweep's options, the keys of each."""
     keys: dict[str, None] = {}
     sign = {choice.key_or_group: "+" if choice.is_add() else "" for choice in choices}
     first = [f"{sign[choice.key_or_group]}{choice.key_or_group}={values(choice)[0]}" for choice in choices]
@@ -347,7 +347,7 @@ def known_keys(config_name: str, choices: list[Override], search: list[str]) -> 
 
 
 def flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
-    """``a``, ``a.b``, ... for every key of a nested configuration."""
+    """Yields ``a``, ``a.b``, ... for every key of a nested configuration."""
     if OmegaConf.is_dict(config):
         for key in config:
             yield f"{prefix}{key}"
@@ -356,20 +356,20 @@ def flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def values(override: Override) -> list[str]:
-    """The values of an override, several where it is a sweep."""
+    """Returns the values of an override, several where it is a sweep."""
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()]
     return [str(override.value())]
 
 
 def suggestion(name: str, candidates: Iterable[str]) -> str:
-    """``; did you mean ...?`` for the closest candidate, or nothing."""
+    """Returns ``; did you mean ...?`` with the closest candidate, or nothing."""
     close = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def listing(key: str, siblings: list[str]) -> str:
-    """The keys beside a wrong one."""
+    """Returns a list of the keys beside a wrong one, in parentheses."""
     return (
         f" ({key.rpartition('.')[0]} has: {', '.join(name.rpartition('.')[2] for name in siblings)})"
         if siblings

@@ -34,7 +34,7 @@ log = logging.getLogger("unimatch")
 
 
 def train(config: DictConfig) -> float:
-    """Train as the configuration says, in the current Hydra job's run directory.
+    """Trains as the configuration says, in the current Hydra job's run directory.
 
     Args:
         config: ``conf/run.yaml``, composed.
@@ -137,7 +137,7 @@ def build_callbacks(entries: DictConfig, **objects: Any) -> list[lightning.Callb
 
 
 def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDataModule) -> float:
-    """Take a few steps on the training's own device and batches, and print what all of it will take."""
+    """Takes a few steps on the training's own device and batches, and prints what the whole training will take."""
     plan = Plan(config.plan_memory)
     options = {"num_sanity_val_steps": 0, "enable_progress_bar": False, "enable_model_summary": False}
     trainer: lightning.Trainer = build(
@@ -152,7 +152,7 @@ def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDat
 
 @contextmanager
 def lost_workers_explained() -> Iterator[None]:
-    """Say in one line that a loading process was killed.
+    """Turns the error that a killed loading process causes into one line.
 
     Raises:
         ProcessError: it was.
@@ -169,14 +169,14 @@ def lost_workers_explained() -> Iterator[None]:
 
 
 def name_this_job_alone(hydra_config: Any, run_dir: Path) -> None:
-    """Make this process's arguments those of one job of a sweep, because Lightning starts its further processes so."""
+    """Makes this process's arguments those of one job of a sweep: Lightning starts further processes with them."""
     sys.argv[1:] = list(hydra_config.overrides.task)
     with read_write(hydra_config):
         hydra_config.run.dir = str(run_dir)
 
 
 def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, run_dir: Path, *, allowed: bool) -> None:
-    """Check that a checkpoint is of this training, and keep what was logged up to it.
+    """Checks that a checkpoint is of this training, and keeps what was logged up to it.
 
     Args:
         checkpoint: to continue from.
@@ -211,12 +211,12 @@ CHECKPOINTS_AT_ONCE = 4
 
 
 def checkpoint_bytes(model: Model) -> int:
-    """About how large a checkpoint is: student, teacher, and AdamW's two moments."""
+    """Returns about how large a checkpoint is: student, teacher, and AdamW's two moments."""
     return 4 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
 def report(run_dir: Path, scores: type[Scores]) -> str:
-    """The closing table: scores of student and teacher, per class and overall, the best evaluation, where all lies."""
+    """Returns the closing table: scores by class and overall, the best evaluation, and where everything lies."""
     summary = json.loads((run_dir / "summary.json").read_text())
     last = json.loads((run_dir / "evaluations.jsonl").read_text().splitlines()[-1])
     headline, title = scores.headline, scores.titles[scores.headline]

@@ -88,7 +88,7 @@ class Checkpoints(Checkpoint):
             self.between_steps(trainer, pl_module)
 
     def between_steps(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write ``last.ckpt`` if it is time to, and end if a signal has asked to."""
+        """Writes ``last.ckpt`` if it is time to, and ends the run if a signal has asked for that."""
         assert isinstance(pl_module, Method)
         if not self.whole:
             return
@@ -149,15 +149,15 @@ class Checkpoints(Checkpoint):
             self.save(trainer)
 
     def is_time(self, trainer: lightning.Trainer) -> bool:
-        """Whether the first process's clock says so."""
+        """Returns whether the first process's clock says that a checkpoint is due."""
         if self.every_minutes is None or not trainer.is_global_zero:
             return False
         return time.monotonic() - self.clock >= 60 * self.every_minutes
 
     def save(self, trainer: lightning.Trainer) -> None:
-        """Write ``last.ckpt``, with all that is logged before it.
+        """Writes ``last.ckpt``, and first all that is logged.
 
-        Not before the evaluation that ends training: Lightning would not run that on resuming.
+        Nothing is written before the evaluation that ends training: Lightning would not run it on resuming.
         """
         method = trainer.lightning_module
         assert isinstance(method, Method)
@@ -171,7 +171,7 @@ class Checkpoints(Checkpoint):
         self.clock = time.monotonic()
 
     def leave(self, trainer: lightning.Trainer, signum: int) -> None:
-        """End because of a signal.
+        """Ends the run because of a signal.
 
         Raises:
             Stopped: always.

@@ -20,7 +20,7 @@ log = logging.getLogger("unimatch")
 
 
 class EndTogether(lightning.Callback):
-    """The first process watches those it has started, and they watch it. Without any it does nothing.
+    """Ends all processes of a run when one dies: the first watches those it has started, and they watch it.
 
     Args:
         seconds: between two looks.
@@ -39,7 +39,7 @@ class EndTogether(lightning.Callback):
             threading.Thread(target=self.watch, name="watch", daemon=True).start()
 
     def watch(self) -> None:
-        """Look now and then, until training is over."""
+        """Looks every few seconds whether a process has died, until training is over."""
         while not self.over.wait(self.seconds):
             if cause := self.death():
                 self.end(*cause)
@@ -61,7 +61,7 @@ class EndTogether(lightning.Callback):
         self.over.set()
 
     def death(self) -> tuple[str, int] | None:
-        """What has happened to another process, and the status to end with; None if nothing has."""
+        """Returns how another process has died and the status to end with; None if none has."""
         if self.parent is not None and os.getppid() != self.parent:
             return "the first process of this run is gone", ProcessError.status
         ended = [(rank, child.poll()) for rank, child in enumerate(self.children, start=1)]
@@ -73,7 +73,7 @@ class EndTogether(lightning.Callback):
         return None
 
     def end(self, cause: str, status: int) -> None:
-        """Say why, and end this process and all it has started."""
+        """Says why, and ends this process and all that it has started."""
         sys.stderr.write(f"unimatch: {cause}; ending. resume=auto continues from the last checkpoint\n")
         sys.stderr.flush()
         for child in self.children:

@@ -166,7 +166,7 @@ class Guard(lightning.Callback):
         self.collapsed = collapsed
 
     def look_at_mask_ratio(self, trainer: lightning.Trainer) -> None:
-        """Warn if no pseudo label has been confident for long."""
+        """Warns if no pseudo label has been confident for long."""
         ratio = trainer.callback_metrics.get("train/mask_ratio")
         if ratio is None or "idle" in self.warned:
             return
@@ -183,13 +183,13 @@ class Guard(lightning.Callback):
             )
 
     def warn_once(self, kind: str, message: str) -> None:
-        """Warn of each kind once a run."""
+        """Warns of each kind once a run."""
         if kind not in self.warned:
             self.warned.add(kind)
             log.warning(message)
 
     def read(self, trainer: lightning.Trainer, behind: int) -> None:
-        """Read the answers of all but the latest steps.
+        """Reads whether the steps were finite, of all but the latest ones.
 
         Raises:
             NumericalError: something was not finite.
@@ -213,7 +213,7 @@ class Guard(lightning.Callback):
 
 
 def describe(trainer: lightning.Trainer, epoch: int, number: int, batch: Any) -> dict[str, Any]:
-    """A batch on the CPU, with the names of its samples."""
+    """Returns a batch on the CPU, with the names of its samples."""
     data = getattr(getattr(trainer, "datamodule", None), "data", None)
     names = {}
     for stream, part in batch.items():

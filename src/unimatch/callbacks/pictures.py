@@ -117,7 +117,7 @@ def draw_predictions(
 
 
 def draw_curves(metrics: Path, task: Task, path: Path) -> None:
-    """Losses, the pseudo labels' share and accuracy, and the headline score over the steps.
+    """Draws losses, the pseudo labels' share and accuracy, and the headline score over the steps.
 
     Args:
         metrics: the run's ``metrics.csv``.
@@ -166,7 +166,7 @@ def draw_curves(metrics: Path, task: Task, path: Path) -> None:
 
 
 def read_curve(rows: list[dict[str, str]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The steps and values of one column, where it has any."""
+    """Returns the steps and values of one column, where it has any."""
     points = [(float(row["step"]), float(row[key])) for row in rows if row.get(key)]
     steps, values = np.array(points).T if points else (np.empty(0), np.empty(0))
     return steps, values

@@ -94,5 +94,5 @@ class Progress(lightning.Callback):
 
 
 def count_images(batch: Any) -> int:
-    """Labelled and unlabelled images of one process's batch."""
+    """Counts labelled and unlabelled images of one process's batch."""
     return sum(len(part["index"]) for part in batch.values())

@@ -72,7 +72,7 @@ class Record(lightning.Callback):
 
     @property
     def seconds(self) -> float:
-        """Since training started, over all processes that continued one another."""
+        """Seconds of training so far, also those before it was resumed."""
         return self.before + time.monotonic() - self.started
 
     @override
@@ -132,7 +132,7 @@ class Record(lightning.Callback):
         write_run(checkpoint, run)
 
     def describe(self, evaluation: Evaluation) -> dict[str, Any]:
-        """One evaluation as plain values, those per class by its name."""
+        """Returns an evaluation as plain values, those of classes by their names."""
         result: dict[str, Any] = {"step": evaluation.step, "epoch": evaluation.epoch}
         for name, scores in (("student", evaluation.student), ("teacher", evaluation.teacher)):
             result[name] = scores.overall() | self.by_class(scores.per_class())
@@ -142,11 +142,11 @@ class Record(lightning.Callback):
         return result
 
     def by_class(self, values: Mapping[str, Sequence[float | None]]) -> dict[str, dict[str, float | None]]:
-        """Values in the order of the classes, each by its class's name."""
+        """Gives values that are in the order of the classes the classes' names."""
         return {key: dict(zip(self.info.classes, value, strict=True)) for key, value in values.items()}
 
     def write_summary(self, method: Method, trainer: lightning.Trainer) -> None:
-        """``summary.json``: see the README for its keys."""
+        """Writes ``summary.json``; the README explains its keys."""
         if not method.evaluations:
             return
         last = method.evaluations[-1]
@@ -178,13 +178,13 @@ class Record(lightning.Callback):
         self.write("summary.json", json.dumps(summary, indent=2) + "\n")
 
     def write(self, name: str, text: str) -> None:
-        """Write a file of the run directory, whole or not at all."""
+        """Writes a file of the run directory, whole or not at all."""
         with training_goes_on(self.run_dir / name):
             replace_text(self.run_dir / name, text)
 
 
 def peak_memory_mb() -> int | None:
-    """The most memory this process has held: of its GPU where it uses one, else resident; None on Windows."""
+    """Returns the most memory this process has held: of its GPU where it uses one, else resident; None on Windows."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
         return round(torch.cuda.max_memory_allocated() / 2**20)
     if platform.system() == "Windows":
@@ -196,12 +196,12 @@ def peak_memory_mb() -> int | None:
 
 
 def device_name() -> str:
-    """The GPU's name, or the processor's kind."""
+    """Returns the GPU's name, or the processor's kind."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that decide what is computed."""
+    """Returns the versions of Python and of the packages that decide what is computed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -212,7 +212,7 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """The revision of the source tree the package runs from, ``+`` where it is changed; None without one."""
+    """Returns the revision of the source tree the package runs from, ``+`` where it is changed; None without one."""
     here = Path(__file__).parent
     try:
         revision = git(here, "rev-parse", "HEAD")
@@ -222,6 +222,6 @@ def git_revision() -> str | None:
 
 
 def git(directory: Path, *arguments: str) -> str:
-    """What a git command prints."""
+    """Returns what a git command prints."""
     command = ["git", "-C", str(directory), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

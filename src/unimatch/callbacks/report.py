@@ -90,7 +90,7 @@ class Report(lightning.Callback):
             write_report(self.run_dir)
 
     def write_files(self, trainer: lightning.Trainer, method: Method) -> None:
-        """``confusion.csv`` and ``examples/``."""
+        """Writes ``confusion.csv`` and ``examples/``."""
         assert self.confusion is not None
         info = self.data.info
         write_confusion(self.run_dir / "confusion.csv", self.confusion, info.classes)
@@ -106,7 +106,7 @@ class Report(lightning.Callback):
 
 @contextmanager
 def run_goes_on(what: str) -> Iterator[None]:
-    """Say that something was not written, whatever the reason."""
+    """Warns that something was not written, whatever the reason, and goes on."""
     try:
         yield
     except Exception as error:

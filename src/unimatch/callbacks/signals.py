@@ -22,20 +22,20 @@ class Stopped(SystemExit):
 
 
 class Signals:
-    """Takes signals over, so that they neither end a step halfway nor are lost."""
+    """Remembers signals, so that they neither end a step halfway nor are lost."""
 
     def __init__(self) -> None:
         self.received = 0
 
     def install(self) -> None:
-        """Take over from Lightning, whose handlers act at once. Its teardown restores those from before training."""
+        """Takes signals over from Lightning, whose handlers act at once; its teardown restores the ones from before."""
         if threading.current_thread() is threading.main_thread():
             for name in NAMES:
                 if hasattr(signal, name):  # Windows has fewer
                     signal.signal(getattr(signal, name), self.note)
 
     def note(self, signum: int, frame: FrameType | None) -> None:
-        """Remember the signal; a second Ctrl-C ends at once."""
+        """Remembers the signal; a second Ctrl-C ends at once."""
         if signum == signal.SIGINT == self.received:
             raise KeyboardInterrupt
         self.received = self.received or signum
@@ -44,7 +44,7 @@ class Signals:
 
 
 def agreed(trainer: lightning.Trainer, number: int) -> int:
-    """The largest of all processes' numbers: what one of them was told, all do."""
+    """Returns the largest of all processes' numbers: what one of them was told, all then know."""
     if trainer.world_size == 1:
         return number
     everyone = trainer.strategy.reduce(torch.tensor(number, device=trainer.strategy.root_device), reduce_op="max")
@@ -53,6 +53,6 @@ def agreed(trainer: lightning.Trainer, number: int) -> int:
 
 
 def is_launched(trainer: lightning.Trainer) -> bool:
-    """Whether this process was started by the first one, which would kill the run if this one ended with an error."""
+    """Returns whether the first process started this one, and would kill the run if this one ended with an error."""
     environment = getattr(trainer.strategy, "cluster_environment", None)
     return isinstance(environment, LightningEnvironment) and trainer.local_rank > 0

@@ -82,7 +82,7 @@ class Tracking(lightning.Callback):
 
 
 def shrunk(picture: ImageArray) -> NDArray[np.uint8]:
-    """At most :data:`WIDTH` pixels wide."""
+    """Shrinks a picture to at most :data:`WIDTH` pixels in width."""
     image = Image.fromarray(picture)
     image.thumbnail((WIDTH, 10 * WIDTH))
     return np.asarray(image)

@@ -29,7 +29,7 @@ class Place:
 
 
 def place_of(trainer: lightning.Trainer, evaluated_after: int) -> Place:
-    """Where training stands, between two batches or during an evaluation.
+    """Returns where training stands, between two batches or during an evaluation.
 
     Args:
         trainer: while it fits.
@@ -49,7 +49,7 @@ def place_of(trainer: lightning.Trainer, evaluated_after: int) -> Place:
 
 
 def rewrite_counters(loops: dict[str, Any], place: Place, *, step: int, last: bool) -> None:
-    """Rewrite a checkpoint's ``loops`` so that training continues at a place, each evaluation run exactly once.
+    """Rewrites a checkpoint's ``loops`` so that training continues at a place, each evaluation run exactly once.
 
     Args:
         loops: of a checkpoint, changed in place.

@@ -20,7 +20,7 @@ PREFIXES = {"student": "student.", "teacher": "teacher.model."}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read one of our checkpoints: tensors and plain values, nothing else.
+    """Reads one of our checkpoints: tensors and plain values, nothing else.
 
     Raises:
         WeightsError: no such file, cut short or altered, holding more than that, or not one of ours.
@@ -40,7 +40,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def damage_of(path: Path) -> str | None:
-    """What is wrong with a checkpoint file by the checksums in it, a CRC-32 of each part; None for a whole one."""
+    """Returns what is wrong with a checkpoint file by its checksums, a CRC-32 of each part; None for a whole one."""
     try:
         with zipfile.ZipFile(path) as archive:
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
@@ -52,12 +52,12 @@ def damage_of(path: Path) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its kind where it has none."""
+    """Returns the first line of an error's message, or its kind where it has none."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> Model:
-    """The trained model of a checkpoint, in eval mode on the CPU; LoRA matrices are merged into its weights.
+    """Returns the trained model of a checkpoint, in eval mode on the CPU, with LoRA matrices merged into its weights.
 
     Args:
         path: such as ``RUN/checkpoints/best.ckpt``.
@@ -71,7 +71,7 @@ def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher
 
 @torch.no_grad()
 def start_from(model: Model, path: str | Path, which: Literal["teacher", "student"] = "teacher") -> str:
-    """Give a model the trained weights of a checkpoint, encoder and decoder, to train it further on other data.
+    """Gives a model the trained weights of a checkpoint, encoder and decoder, to train it further on other data.
 
     Where the classes are others in number, the last layer of the classifier stays as it is.
 
@@ -102,7 +102,7 @@ def start_from(model: Model, path: str | Path, which: Literal["teacher", "studen
 
 
 def build_model(checkpoint: dict[str, Any], which: str) -> Model:
-    """The student or the teacher of what :func:`read_checkpoint` has read, in eval mode.
+    """Builds the student or the teacher of what :func:`read_checkpoint` has read, in eval mode.
 
     Raises:
         WeightsError: the checkpoint describes no model of ours, or holds other weights.
@@ -129,7 +129,7 @@ def build_model(checkpoint: dict[str, Any], which: str) -> Model:
 
 
 def bytes_of(state: dict[str, torch.Tensor]) -> int:
-    """Bytes that tensors take, those that share memory (as a tensor expanded from one number does) counted once."""
+    """Counts the bytes of tensors; memory that several share, such as one number expanded to a tensor, counts once."""
     if any(tensor.is_meta for tensor in state.values()):
         return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     storages = {storage.data_ptr(): storage.nbytes() for storage in (t.untyped_storage() for t in state.values())}
@@ -137,7 +137,7 @@ def bytes_of(state: dict[str, torch.Tensor]) -> int:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint to continue from: ``last.ckpt``, or ``previous.ckpt`` if that is damaged; None without any.
+    """Returns the checkpoint to continue from: ``last.ckpt``, or ``previous.ckpt`` if it is damaged; None without any.
 
     Raises:
         WeightsError: there are checkpoints, and all are damaged.

@@ -16,7 +16,7 @@ from unimatch.loggers.metrics_file import MetricsFile
 
 
 def csv(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
-    """``metrics.csv`` in the run directory.
+    """Returns the logger of ``metrics.csv`` in the run directory.
 
     Args:
         run_dir: where.
@@ -34,7 +34,7 @@ class EventFiles(TensorBoardLogger):
 
 
 def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
-    """``metrics.csv`` and TensorBoard's event files, a further one for each part of a run that is resumed.
+    """Returns the loggers of ``metrics.csv`` and of TensorBoard's event files; a resumed run writes a further one.
 
     Raises:
         ConfigError: TensorBoard is not installed.
@@ -63,7 +63,7 @@ def wandb(
     name: str | None = None,
     tags: Sequence[str] = (),
 ) -> list[Logger]:
-    """``metrics.csv`` and Weights & Biases, offline (``wandb sync`` sends it later) where there is no key.
+    """Returns the loggers of ``metrics.csv`` and of Weights & Biases, offline (``wandb sync`` sends it) without a key.
 
     Args:
         run_dir: where the offline files go.
@@ -91,7 +91,7 @@ def wandb(
 
 
 def has_wandb_key() -> bool:
-    """Whether a key is in the environment or was stored by ``wandb login``."""
+    """Returns whether a key is in the environment or was stored by ``wandb login``."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:

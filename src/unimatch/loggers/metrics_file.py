@@ -46,10 +46,10 @@ class MetricsFile(Logger):
 
     @override
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """The configuration is in ``config.json``."""
+        """Writes nothing: the configuration is in ``config.json``."""
 
     def resume(self, rows: int, source: Path | None = None) -> None:
-        """Keep the first rows of an existing file, those that a checkpoint knows of, and go on after them.
+        """Keeps the first rows of an existing file, those that a checkpoint knows of, and goes on after them.
 
         Args:
             rows: how many.
@@ -108,7 +108,7 @@ class MetricsFile(Logger):
 
 
 def table(columns: list[str], rows: list[Any]) -> str:
-    """Rows as CSV, with a header."""
+    """Returns rows as CSV, with a header."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writeheader()
