@@ -4,19 +4,7 @@ import torch
 from hydra import compose, initialize_config_module
 
 from unimatch.callbacks import RunFacts
-from unimatch.checkpoints.content import (
-    RUN,
-    TRAINING,
-    Run,
-    Training,
-    migrated,
-    model_of,
-    run_of,
-    training_of,
-    write_model,
-    write_run,
-    write_training,
-)
+from unimatch.checkpoints.content import RUN, TRAINING, Run, Training, migrated, model_of, run_of, training_of, write
 from unimatch.checkpoints.counters import Place
 from unimatch.command import plain
 from unimatch.errors import ConfigError, WeightsError
@@ -27,9 +15,9 @@ def test_what_is_written_is_read_and_loads_without_unpickling_code(tmp_path):
     run = Run({"seed": 1}, ["sky", "sea"], [[0, 0, 1], [0, 1, 0]], processes=2, metrics_rows=7)
     training = Training(Place(1, 2, True, False), 3, [{"step": 4}], torch.arange(3))
     content = {"state_dict": {}}
-    write_model(content, {"encoder": "tiny", "num_classes": 2})
-    write_run(content, run)
-    write_training(content, training)
+    write(content, {"encoder": "tiny", "num_classes": 2})
+    write(content, run)
+    write(content, training)
     torch.save(content, tmp_path / "a.ckpt")
     read = torch.load(tmp_path / "a.ckpt", weights_only=True)
     assert model_of(read) == {"encoder": "tiny", "num_classes": 2}

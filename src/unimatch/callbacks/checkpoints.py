@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from typing_extensions import override
@@ -53,41 +53,34 @@ class Checkpoints(Checkpoint):
         self.whole = True  # between two optimizer steps, with nothing half done
 
     @override
-    def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.install()
 
     @override
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.install()
         self.saved = self.step = trainer.global_step
         self.clock = time.monotonic()
 
     @override
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # Gradients that are being accumulated are not in a checkpoint: only a batch that ends a step leaves all whole.
         self.whole, self.step = trainer.global_step != self.step, trainer.global_step
 
     @override
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         # Between two steps: here the step before is logged too. From here to its end nothing can be saved.
         self.between_steps(trainer, pl_module)
         self.whole = False
 
     @override
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
             self.between_steps(trainer, pl_module)
 
-    def between_steps(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes ``last.ckpt`` if it is time to, and ends the run if a signal has asked for that."""
         assert isinstance(pl_module, Method)
         if not self.whole:
@@ -106,8 +99,8 @@ class Checkpoints(Checkpoint):
     @override
     def on_validation_batch_end(
         self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
+        trainer: Trainer,
+        pl_module: LightningModule,
         outputs: Any,
         batch: Any,
         batch_idx: int,
@@ -120,7 +113,7 @@ class Checkpoints(Checkpoint):
             self.leave(trainer, self.signals.received)
 
     @override
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         if trainer.sanity_checking:
             return
@@ -134,27 +127,25 @@ class Checkpoints(Checkpoint):
             self.leave(trainer, wanted)
 
     @override
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A training without evaluations has no last checkpoint yet.
         if self.saved != trainer.global_step:
             self.save(trainer)
 
     @override
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # What fails between two steps, such as reading an image, leaves all whole; several processes may differ.
         told = isinstance(exception, (SystemExit, KeyboardInterrupt, NumericalError))
         if not told and self.whole and trainer.world_size == 1 and self.saved != trainer.global_step:
             self.save(trainer)
 
-    def is_time(self, trainer: lightning.Trainer) -> bool:
+    def is_time(self, trainer: Trainer) -> bool:
         """Returns whether the first process's clock says that a checkpoint is due."""
         if self.every_minutes is None or not trainer.is_global_zero:
             return False
         return time.monotonic() - self.clock >= 60 * self.every_minutes
 
-    def save(self, trainer: lightning.Trainer) -> None:
+    def save(self, trainer: Trainer) -> None:
         """Writes ``last.ckpt``, and first all that is logged.
 
         Nothing is written before the evaluation that ends training: Lightning would not run it on resuming.
@@ -170,7 +161,7 @@ class Checkpoints(Checkpoint):
         self.saved, self.overdue = trainer.global_step, False
         self.clock = time.monotonic()
 
-    def leave(self, trainer: lightning.Trainer, signum: int) -> None:
+    def leave(self, trainer: Trainer, signum: int) -> None:
         """Ends the run because of a signal.
 
         Raises:

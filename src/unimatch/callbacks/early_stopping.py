@@ -1,13 +1,13 @@
 """Ends a training whose teacher has stopped getting better."""
 
-import lightning
+from lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from unimatch.errors import ConfigError
 from unimatch.methods.base import Method
 
 
-class EarlyStopping(lightning.Callback):
+class EarlyStopping(Callback):
     """Ends the training after some evaluations without a better headline score of the teacher, such as its mIoU.
 
     It looks at all evaluations of the run, also those before it was resumed, and keeps nothing itself.
@@ -28,15 +28,15 @@ class EarlyStopping(lightning.Callback):
         self.patience, self.min_delta = patience, min_delta
 
     @override
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.look(trainer, pl_module)  # the run that is resumed may have ended so
 
     @override
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
             self.look(trainer, pl_module)
 
-    def look(self, trainer: lightning.Trainer, method: lightning.LightningModule) -> None:
+    def look(self, trainer: Trainer, method: LightningModule) -> None:
         """Ends the training if it is time to."""
         assert isinstance(method, Method)
         best, waited = float("-inf"), 0

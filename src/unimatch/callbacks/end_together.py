@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-import lightning
+from lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from unimatch.callbacks.signals import is_launched
@@ -19,7 +19,7 @@ from unimatch.lightning_internals import stop_watching_processes
 log = logging.getLogger("unimatch")
 
 
-class EndTogether(lightning.Callback):
+class EndTogether(Callback):
     """Ends all processes of a run when one dies: the first watches those it has started, and they watch it.
 
     Args:
@@ -31,7 +31,7 @@ class EndTogether(lightning.Callback):
         self.over = threading.Event()
 
     @override
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.parent = os.getppid() if is_launched(trainer) else None
         self.children: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
         stop_watching_processes()
@@ -45,9 +45,7 @@ class EndTogether(lightning.Callback):
                 self.end(*cause)
 
     @override
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # An error of communication has a cause: a process that has died, or will have in a moment.
         understood = isinstance(exception, (SystemExit, KeyboardInterrupt, UnimatchError))
         for _ in range(0 if understood or trainer.world_size == 1 else 20):
@@ -57,7 +55,7 @@ class EndTogether(lightning.Callback):
         self.over.set()
 
     @override
-    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.over.set()
 
     def death(self) -> tuple[str, int] | None:

@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
@@ -28,7 +28,7 @@ ROW_LIMIT = 100
 """Steps skipped in a row after which skipping is no help."""
 
 
-class Guard(lightning.Callback):
+class Guard(Callback):
     """Stops a run whose numbers are lost, and warns of one that learns nothing from its unlabelled images.
 
     A step's loss and gradients are looked at on the device they are on. On a GPU the answer is waited for two steps
@@ -67,9 +67,7 @@ class Guard(lightning.Callback):
         self.skipped = state_dict["skipped"]
 
     @override
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         # The batch is kept, and where steps may be skipped the statistics that the forward pass will change.
         assert isinstance(pl_module, Method)
         if self.on_nan == "skip" and not self.batches:
@@ -77,16 +75,12 @@ class Guard(lightning.Callback):
         self.batches.append((trainer.current_epoch, batch_idx, batch))
 
     @override
-    def on_before_backward(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, loss: Tensor
-    ) -> None:
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         bad = ~loss.detach().isfinite()
         self.bad = bad if self.bad is None else self.bad | bad
 
     @override
-    def on_before_optimizer_step(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: Optimizer
-    ) -> None:
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         # The gradients of all processes together are looked at, and dropped where the step is to be skipped.
         assert isinstance(pl_module, Method)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -114,12 +108,7 @@ class Guard(lightning.Callback):
 
     @override
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # The answer is read at once on the CPU, some steps later on a GPU.
         if is_accumulating(trainer):
@@ -141,14 +130,12 @@ class Guard(lightning.Callback):
             self.look_at_mask_ratio(trainer)
 
     @override
-    def on_save_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         # No checkpoint is to hold lost numbers.
         self.read(trainer, 0)
 
     @override
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A teacher that predicts one class is warned of at its second evaluation in a row: the first may be too early.
         assert isinstance(pl_module, Method)
         if trainer.sanity_checking:
@@ -165,7 +152,7 @@ class Guard(lightning.Callback):
             )
         self.collapsed = collapsed
 
-    def look_at_mask_ratio(self, trainer: lightning.Trainer) -> None:
+    def look_at_mask_ratio(self, trainer: Trainer) -> None:
         """Warns if no pseudo label has been confident for long."""
         ratio = trainer.callback_metrics.get("train/mask_ratio")
         if ratio is None or "idle" in self.warned:
@@ -188,7 +175,7 @@ class Guard(lightning.Callback):
             self.warned.add(kind)
             log.warning(message)
 
-    def read(self, trainer: lightning.Trainer, behind: int) -> None:
+    def read(self, trainer: Trainer, behind: int) -> None:
         """Reads whether the steps were finite, of all but the latest ones.
 
         Raises:
@@ -212,7 +199,7 @@ class Guard(lightning.Callback):
                 )
 
 
-def describe(trainer: lightning.Trainer, epoch: int, number: int, batch: Any) -> dict[str, Any]:
+def describe(trainer: Trainer, epoch: int, number: int, batch: Any) -> dict[str, Any]:
     """Returns a batch on the CPU, with the names of its samples."""
     data = getattr(getattr(trainer, "datamodule", None), "data", None)
     names = {}

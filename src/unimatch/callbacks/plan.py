@@ -6,8 +6,8 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -21,7 +21,7 @@ HEADROOM = 0.95
 """The share of a device's memory that is counted on."""
 
 
-class Plan(lightning.Callback):
+class Plan(Callback):
     """Takes three steps with one labelled image and three with two, and says what the whole training will take.
 
     Memory and time grow in a straight line with the batch, which the two sizes give. On a GPU, memory is what PyTorch's
@@ -37,7 +37,7 @@ class Plan(lightning.Callback):
         self.report = ""
 
     @override
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         batch = next(iter(datamodule.train_dataloader()))
@@ -49,7 +49,7 @@ class Plan(lightning.Callback):
         trainer.should_stop = True
 
     def describe(
-        self, trainer: lightning.Trainer, method: Method, batch_size: int, sizes: dict[int, tuple[float, float, float]]
+        self, trainer: Trainer, method: Method, batch_size: int, sizes: dict[int, tuple[float, float, float]]
     ) -> str:
         """Returns the report.
 
@@ -88,7 +88,7 @@ class Plan(lightning.Callback):
         return "\n".join(lines)
 
 
-def measure(trainer: lightning.Trainer, method: Method, batch: Any) -> tuple[float, float, float]:
+def measure(trainer: Trainer, method: Method, batch: Any) -> tuple[float, float, float]:
     """Returns the FLOPs of a first step, the highest bytes of a second, the seconds of a third."""
     optimizer: Any = method.build_optimizer()
 

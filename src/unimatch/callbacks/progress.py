@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Any
 
-import lightning
+from lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 from typing_extensions import override
 
@@ -13,7 +13,7 @@ from unimatch.methods.base import Method
 SHOWN = {"train/loss": "loss", "train/loss_x": "loss_x", "train/loss_s": "loss_s", "train/mask_ratio": "mask"}
 
 
-class Progress(lightning.Callback):
+class Progress(Callback):
     """Draws the bar where there is a terminal, and a line now and then where there is none.
 
     Args:
@@ -26,7 +26,7 @@ class Progress(lightning.Callback):
         self.evaluated = ""
 
     @override
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             interval = 0.5 if sys.stderr.isatty() else self.line_seconds
             self.bar = tqdm(
@@ -43,12 +43,7 @@ class Progress(lightning.Callback):
 
     @override
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         # The bar's text is made anew only when a step that is logged has brought the numbers to the host anyway.
         if self.bar is None:
@@ -68,11 +63,11 @@ class Progress(lightning.Callback):
         self.bar.update(trainer.global_step - self.bar.n)
 
     @override
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validation_started = time.monotonic()
 
     @override
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         if self.bar is not None:
             self.paused += time.monotonic() - self.validation_started
@@ -81,14 +76,12 @@ class Progress(lightning.Callback):
             self.evaluated = f" | {title} student {last.student.main:.1f} teacher {last.teacher.main:.1f}"
 
     @override
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.bar is not None:
             self.bar.close()
 
     @override
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self.bar is not None:
             self.bar.close()
 

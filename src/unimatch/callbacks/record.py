@@ -10,12 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from unimatch.callbacks.progress import count_images
-from unimatch.checkpoints.content import Run, write_run
+from unimatch.checkpoints.content import Run, write
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import replace_text, training_goes_on
@@ -44,7 +44,7 @@ class RunFacts:
     """The resolved configuration, plain values."""
 
 
-class Record(lightning.Callback):
+class Record(Callback):
     """Writes the record after every evaluation, so that a run that is cut short has one too.
 
     Args:
@@ -76,24 +76,19 @@ class Record(lightning.Callback):
         return self.before + time.monotonic() - self.started
 
     @override
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.monotonic()
         if trainer.is_global_zero:
             self.write("config.json", json.dumps(self.facts.config, indent=2) + "\n")
 
     @override
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.images += count_images(batch) * trainer.world_size
 
     @override
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # All processes are here together: this is when each can learn what the others had to skip.
         self.validation_started = time.monotonic()
         module = getattr(trainer, "datamodule", None)
@@ -101,7 +96,7 @@ class Record(lightning.Callback):
             self.bad_images = module.bad_images.names()
 
     @override
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
@@ -111,7 +106,7 @@ class Record(lightning.Callback):
         self.write_summary(pl_module, trainer)
 
     @override
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Also where the run was resumed at its end.
         assert isinstance(pl_module, Method)
         if trainer.is_global_zero:
@@ -119,9 +114,7 @@ class Record(lightning.Callback):
             self.write_summary(pl_module, trainer)
 
     @override
-    def on_save_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         run = Run(
             config=self.facts.config,
             classes=list(self.info.classes),
@@ -129,7 +122,7 @@ class Record(lightning.Callback):
             processes=trainer.world_size,
             metrics_rows=sum(logger.rows for logger in trainer.loggers if isinstance(logger, MetricsFile)),
         )
-        write_run(checkpoint, run)
+        write(checkpoint, run)
 
     def describe(self, evaluation: Evaluation) -> dict[str, Any]:
         """Returns an evaluation as plain values, those of classes by their names."""
@@ -145,7 +138,7 @@ class Record(lightning.Callback):
         """Gives values that are in the order of the classes the classes' names."""
         return {key: dict(zip(self.info.classes, value, strict=True)) for key, value in values.items()}
 
-    def write_summary(self, method: Method, trainer: lightning.Trainer) -> None:
+    def write_summary(self, method: Method, trainer: Trainer) -> None:
         """Writes ``summary.json``; the README explains its keys."""
         if not method.evaluations:
             return

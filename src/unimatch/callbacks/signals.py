@@ -5,8 +5,8 @@ import signal
 import threading
 from types import FrameType
 
-import lightning
 import torch
+from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 NAMES = ("SIGTERM", "SIGUSR1", "SIGINT")
@@ -43,7 +43,7 @@ class Signals:
         os.write(2, text.encode())  # print is not safe in a handler
 
 
-def agreed(trainer: lightning.Trainer, number: int) -> int:
+def agreed(trainer: Trainer, number: int) -> int:
     """Returns the largest of all processes' numbers: what one of them was told, all then know."""
     if trainer.world_size == 1:
         return number
@@ -52,7 +52,7 @@ def agreed(trainer: lightning.Trainer, number: int) -> int:
     return int(everyone)
 
 
-def is_launched(trainer: lightning.Trainer) -> bool:
+def is_launched(trainer: Trainer) -> bool:
     """Returns whether the first process started this one, and would kill the run if this one ended with an error."""
     environment = getattr(trainer.strategy, "cluster_environment", None)
     return isinstance(environment, LightningEnvironment) and trainer.local_rank > 0

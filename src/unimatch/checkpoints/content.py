@@ -54,19 +54,12 @@ class Training:
     pseudo_label_counts: torch.Tensor | None
 
 
-def write_model(checkpoint: dict[str, Any], description: dict[str, Any]) -> None:
-    """Adds how to build the model."""
-    checkpoint[MODEL] = description
-
-
-def write_run(checkpoint: dict[str, Any], run: Run) -> None:
-    """Adds what is known of the run."""
-    checkpoint[RUN] = asdict(run)
-
-
-def write_training(checkpoint: dict[str, Any], training: Training) -> None:
-    """Adds where training stands."""
-    checkpoint[TRAINING] = asdict(training)
+def write(checkpoint: dict[str, Any], part: dict[str, Any] | Run | Training) -> None:
+    """Adds a part to a checkpoint: how to build the model (a dict), the run, or where training stands."""
+    if isinstance(part, dict):
+        checkpoint[MODEL] = part
+    else:
+        checkpoint[RUN if isinstance(part, Run) else TRAINING] = asdict(part)
 
 
 def is_ours(checkpoint: Any) -> bool:

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from unimatch.checkpoints.content import Training, training_of, write_model, write_training
+from unimatch.checkpoints.content import Training, training_of, write
 from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
 from unimatch.lightning_internals import set_log_step
@@ -370,14 +370,14 @@ class Method(lightning.LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how to build the model, so that a checkpoint can be used alone, and what continuing exactly needs."""
-        write_model(checkpoint, describe_model(self.student))
+        write(checkpoint, describe_model(self.student))
         place = place_of(self.trainer, self.evaluated_after)
         last = place.batch == self.trainer.num_training_batches
         rewrite_counters(checkpoint["loops"], place, step=self.global_step, last=last)
         counts = self.trainer.strategy.reduce(self.pseudo_quality.counts.clone(), reduce_op="sum")
         evaluations = [asdict(evaluation) for evaluation in self.evaluations]
         kept = counts if self.pseudo_quality.update_called else None
-        write_training(checkpoint, Training(place, self.evaluated_after, evaluations, kept))
+        write(checkpoint, Training(place, self.evaluated_after, evaluations, kept))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue where :meth:`on_save_checkpoint` was.
