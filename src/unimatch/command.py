@@ -273,27 +273,24 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
     with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         chosen = hydra.compose(config_name, return_hydra_config=True).hydra.runtime.choices
     for override in overrides:
-        if override.key_or_group in groups and override.key_or_group not in (*chosen, *ADDED_GROUPS):
+        group, given = override.key_or_group, override.input_line
+        if group not in groups:
+            continue
+        if group not in (*chosen, *ADDED_GROUPS):
             raise ConfigError(
-                f"{override.input_line}: this command has no group {override.key_or_group}; set its keys, such as "
-                f"{override.key_or_group}.KEY=VALUE (--help lists them)"
+                f"{given}: this command has no group {group}; set its keys, {group}.KEY=VALUE (--help lists them)"
             )
-        if override.key_or_group in groups and not override.is_delete():
-            for option in values(override):
-                if option not in groups[override.key_or_group]:
-                    raise ConfigError(
-                        f"{override.key_or_group}={option}: no such {override.key_or_group}"
-                        + suggestion(option, groups[override.key_or_group])
-                        + f". There are: {', '.join(groups[override.key_or_group])}"
-                    )
-    for override in overrides:
-        if override.key_or_group in ADDED_GROUPS and not override.is_add():
-            raise ConfigError(f"{override.input_line}: nothing is chosen by default; write +{override.input_line}")
+        for option in [] if override.is_delete() else values(override):
+            if option not in groups[group]:
+                there = f". There are: {', '.join(groups[group])}"
+                raise ConfigError(f"{group}={option}: no such {group}{suggestion(option, groups[group])}{there}")
+        if group in ADDED_GROUPS and not override.is_add():
+            raise ConfigError(f"{given}: nothing is chosen by default; write +{given}")
     known = known_keys(config_name, [o for o in overrides if o.key_or_group in groups and not o.is_delete()], search)
     for override in overrides:
         key = override.key_or_group
-        plain = not (override.is_add() or override.is_force_add() or override.is_delete())
-        if plain and key not in groups and key not in known and not key.startswith("hydra"):
+        changed = not (override.is_add() or override.is_force_add() or override.is_delete())
+        if changed and key not in groups and key not in known and not key.startswith("hydra"):
             siblings = [name for name in known if name.startswith(key.rpartition(".")[0] + ".")]
             raise ConfigError(f"{key}: no such key" + suggestion(key, chain(known, groups)) + listing(key, siblings))
 

@@ -82,20 +82,14 @@ def run_of(checkpoint: Mapping[str, Any]) -> Run:
     Raises:
         WeightsError: the entry is not what this package writes.
     """
-    given = checkpoint.get(RUN, {})
     try:
-        run = Run(**given)
-        sound = (
-            isinstance(run.config, dict)
-            and all(isinstance(name, str) for name in run.classes)
-            and all(len(color) == 3 and all(isinstance(part, int) for part in color) for color in run.palette)
-            and isinstance(run.processes, int)
-            and isinstance(run.metrics_rows, int)
-        )
+        run = Run(**checkpoint.get(RUN, {}))
+        numbers = [run.processes, run.metrics_rows, *(part for color in run.palette for part in color)]
+        sound = isinstance(run.config, dict) and all(isinstance(name, str) for name in run.classes)
+        if not sound or any(len(color) != 3 for color in run.palette) or any(type(n) is not int for n in numbers):
+            raise TypeError("an entry is of another kind")
     except TypeError as error:
         raise WeightsError(f"the checkpoint's {RUN} cannot be understood ({error})") from error
-    if not sound:
-        raise WeightsError(f"the checkpoint's {RUN} cannot be understood")
     return Run(**{**vars(run), "config": migrated(run.config)})
 
 
