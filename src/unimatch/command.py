@@ -29,19 +29,7 @@ CONFIG_MODULE = "unimatch.conf"
 ADDED_GROUPS = ("experiment",)
 """Groups of which nothing is chosen by default: given as ``+experiment=table01``."""
 
-
-NODES = (
-    "dataset",
-    "datamodule",
-    "method",
-    "model",
-    "inference",
-    "trainer",
-    "callbacks",
-    "checkpoint",
-    "guard",
-    "logger",
-)
+NODES = ("dataset", "datamodule", "method", "model", "inference", "trainer", "checkpoint", "guard", "logger")
 """Nodes of a configuration whose keys are arguments of Python objects."""
 
 SET_BY_COMMANDS = {
@@ -136,7 +124,8 @@ def with_key(message: str, node: DictConfig, prefix: str = "") -> str:
     name = re.match(r"(\w+)[=:]", message)
     if name is None or (not prefix and name[1] in node):
         return message
-    keys = [key for key in flat_keys(node, prefix) if key.rpartition(".")[2] == name[1] and key.startswith(NODES)]
+    keys = [key for key in flat_keys(node, prefix) if key.rpartition(".")[2] == name[1]]
+    keys = [key for key in keys if prefix or key.startswith(NODES)]
     nearest = [key for key in keys if key.count(".") == min(key.count(".") for key in keys)]
     return nearest[0].removesuffix(name[1]) + message if len(nearest) == 1 else message
 

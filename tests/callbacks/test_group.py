@@ -59,6 +59,11 @@ def test_the_nodes_checkpoint_and_guard_are_those_entries_keys(tmp_path):
         callbacks(tmp_path, "guard.on_nan=sleep")
 
 
+def test_an_error_names_the_entrys_key(tmp_path):
+    with pytest.raises(ConfigError, match=r"^callbacks\.early_stopping\.patience=0: must be at least 1"):
+        callbacks(tmp_path, "callbacks=early_stopping", "callbacks.early_stopping.patience=0")
+
+
 @pytest.mark.parametrize("target", ["no.such.Class", "unimatch.callbacks.Nothing"])
 def test_a_class_that_is_not_there_is_named(target, tmp_path):
     with pytest.raises(ConfigError, match=rf"callbacks\.mine\._target_={target}: cannot be imported"):
