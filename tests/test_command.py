@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import subprocess
@@ -214,9 +215,10 @@ def test_what_neither_hydra_nor_the_check_can_explain_is_hydras_message(monkeypa
     from unimatch.run import main
 
     monkeypatch.setattr(sys, "argv", ["unimatch.run", "~method.no_such_key"])
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     with pytest.raises(SystemExit) as stopped:
         main()
+    assert os.environ["HYDRA_FULL_ERROR"] == "0"
     assert "no_such_key" in str(stopped.value.code)
 
 

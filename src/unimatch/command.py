@@ -69,16 +69,18 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 check_output_folder(sys.argv[1:])
                 if {"-m", "--multirun"} & set(sys.argv):  # Hydra makes the sweep's folder before it looks at all jobs
                     check_overrides(config_name, sys.argv[1:])
-            traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+            traceback_wanted = os.environ.get("HYDRA_FULL_ERROR", "0")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print what failed and exit before it is explained
             try:
                 hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
             except CompactHydraException as error:
                 with exit_on_user_error():
                     check_overrides(config_name, sys.argv[1:])
-                if traceback_wanted:
+                if traceback_wanted == "1":
                     raise
                 sys.exit(f"{error}\n{error.__cause__ or ''}\nHYDRA_FULL_ERROR=1 shows where in the code")
+            finally:
+                os.environ["HYDRA_FULL_ERROR"] = traceback_wanted
 
         return main
 
