@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
+from unimatch.disk import replace_text
 from unimatch.errors import ConfigError
 from unimatch.lightning_internals import end_wandb_run, hide_events_from
 from unimatch.loggers.metrics_file import MetricsFile
@@ -76,7 +77,7 @@ def wandb(
     offline = not has_wandb_key()
     identity = run_dir / "wandb_id"  # of all parts of a run that is resumed
     if getattr(rank_zero_only, "rank", 0) == 0 and not (resumed and identity.is_file()):
-        identity.write_text(uuid4().hex[:8])
+        replace_text(identity, uuid4().hex[:8])
     wandb_logger = WandbRun(
         name=name or run_dir.name,
         save_dir=run_dir,
