@@ -75,10 +75,20 @@ def configuration() -> str:
     """The reference of all commands and groups."""
     parts = [INTRODUCTION]
     for command in COMMANDS:
-        parts += [f"## `{command}`", first_comment(CONF / f"{command}.yaml"), table(keys(CONF / f"{command}.yaml"))]
+        file = CONF / f"{command}.yaml"
+        parts += [f"## `{command}`", first_comment(file), table([*keys(file), *base_keys(file)])]
         if command == "run":
             parts += [GROUPS, *(group(folder) for folder in sorted(CONF.iterdir()) if is_group(folder))]
     return "\n\n".join(parts)
+
+
+def base_keys(file: Path) -> Iterator[Key]:
+    """The keys that a command's file has of the bases ``conf/_NAME.yaml`` in its defaults."""
+    for name in re.findall(r"\b_\w*[a-z]\b", re.search(r"^defaults:.*", file.read_text(), re.MULTILINE)[0]):
+        base = CONF / f"{name}.yaml"
+        if base.is_file():
+            package = re.search(r"^# @package (\w+)$", base.read_text(), re.MULTILINE)
+            yield from ((f"{package[1]}.{key}" if package else key, *rest) for key, *rest in keys(base))
 
 
 def is_group(folder: Path) -> bool:

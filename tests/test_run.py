@@ -403,3 +403,17 @@ def test_four_lines_from_photos_to_a_model(run_command, tmp_path):
     summary = read_summary(run_dir)
     assert (summary["labeled"], summary["unlabeled"]) == (8, 12)
     assert "2 of the 10 images with masks are held out" in (run_dir / "run.log").read_text()
+
+
+def test_without_extras_the_record_and_the_checkpoints_are_written_and_nothing_else(run_command):
+    run_dir = run_command(*SMALL, "trainer=debug", "callbacks=none")
+    written = {path.name for path in run_dir.iterdir()} - {".hydra"}
+    assert written == {"checkpoints", "config.json", "evaluations.jsonl", "metrics.csv", "run.log", "summary.json"}
+
+
+@pytest.mark.parametrize("key", ["callbacks", "logger", "default_root_dir", "enable_progress_bar", "plugins"])
+def test_what_the_command_sets_itself_is_refused_by_name(key, run_command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run_command(*SMALL, "trainer=debug", f"+trainer.{key}=null")
+    assert stopped.value.code == 2
+    assert f"unimatch: trainer.{key}: set by the command; " in capsys.readouterr().err

@@ -4,10 +4,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from unimatch.checkpoints.content import Run, write
 from unimatch.checkpoints.files import PREFIXES
 from unimatch.checkpoints.official import OfficialWeights, read_official
 from unimatch.data.catalog import ADE20K, CITYSCAPES, COCO, PASCAL, DatasetInfo
@@ -44,13 +46,14 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> li
     description = both[0].description
     if description != both[1].description:
         raise WeightsError(f"{official}: student and teacher differ in size")
-    content = {"unimatch_model": description, "state_dict": state}
+    content: dict[str, Any] = {"state_dict": state}
+    write(content, description)
     if info is not None:
         if info.num_classes != description["num_classes"]:
             raise WeightsError(
                 f"{official}: has {description['num_classes']} classes, and {info.name} has {info.num_classes}"
             )
-        content["unimatch_run"] = {"classes": list(info.classes), "palette": [list(color) for color in info.palette]}
+        write(content, Run(classes=list(info.classes), palette=[list(color) for color in info.palette]))
     torch.save(content, output)
     return both
 

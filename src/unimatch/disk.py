@@ -23,7 +23,7 @@ SPARE = 2**26
 
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object], *, previous: Path | None = None) -> None:
-    """Write a file under another name in the same folder, sync it, and only then give it its name.
+    """Writes a file under another name in the same folder, syncs it, and only then gives it its name.
 
     At every moment either the old file or the new one is there, whole. A failed attempt leaves no half of a file.
 
@@ -53,12 +53,12 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object], *, previous: P
 
 
 def replace_text(path: Path, text: str) -> None:
-    """:func:`replace_file` for text."""
+    """Writes a text file as :func:`replace_file` does."""
     replace_file(path, lambda file: file.write(text.encode()))
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder written to disk too, where the system can."""
+    """Writes the names in a folder to disk, where the system can."""
     if os.name != "nt":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -69,7 +69,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def training_goes_on(what: object) -> Iterator[None]:
-    """Say what could not be written, and go on: a full disk is no reason to lose what is in memory."""
+    """Warns of what could not be written, and goes on: a full disk is no reason to lose what is in memory."""
     try:
         yield
     except OSError as error:
@@ -77,7 +77,7 @@ def training_goes_on(what: object) -> Iterator[None]:
 
 
 def check_writable(folder: Path, needed: int = 0) -> None:
-    """Write and sync a small file, and compare the free space with what will be needed.
+    """Writes and syncs a small file, and compares the free space with what will be needed.
 
     Args:
         folder: made if it is not there.
@@ -104,7 +104,7 @@ def check_writable(folder: Path, needed: int = 0) -> None:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """See that the disk of a folder, which need not exist yet, has room.
+    """Checks that the disk of a folder, which need not exist yet, has room.
 
     Args:
         folder: that is to be written to.
@@ -140,7 +140,7 @@ LIMIT = 2**30
 
 
 def read_file(path: Path) -> io.BytesIO:
-    """The content of a file, tried again where the file system fails.
+    """Reads a file; where the file system fails, it tries again.
 
     Raises:
         OSError: it cannot be read, after several attempts if the error may pass; or it is larger than :data:`LIMIT`.

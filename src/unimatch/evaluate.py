@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 import unimatch.data
+from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import build_model, read_checkpoint
-from unimatch.command import command
+from unimatch.command import build, command, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
 from unimatch.data.check.sample import fault_of_pair, look, refuse
 from unimatch.engines.model_facts import ModelFacts, inference_with
 from unimatch.errors import ConfigError
 from unimatch.inference.load import checkpoint_facts, models_in
-from unimatch.run import build, quiet_libraries
 from unimatch.speed.fold import fold_batch_norms
 from unimatch.tasks import task_of
 from unimatch.tasks.evaluator import Evaluator
@@ -47,7 +46,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     models = {name: fold_batch_norms(build_model(checkpoint, name)) for name in names}  # as in predict
     facts = checkpoint_facts(checkpoint, models[names[0]])
     data = choose_data(config, checkpoint)
-    known = bool(checkpoint.get("unimatch_run", {}).get("config"))  # converted published checkpoints name no classes
+    known = bool(run_of(checkpoint).config)  # converted published checkpoints name no classes
     check_classes(facts, data.info.classes, by_name=config.check_classes, known=known)
     source = choose_split(data, config.split)
     refuse(config.split, look(config.split, source, fault_of_pair)[0])
@@ -107,9 +106,9 @@ def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> Segmentati
         ConfigError: there is none.
     """
     if config.get("dataset") is not None:
-        return instantiate(config.dataset)
-    settings = dict(checkpoint.get("unimatch_run", {}).get("config", {}).get("dataset") or {})
-    name = str(settings.pop("_target_", "")).removeprefix("unimatch.").removeprefix("data.")  # older runs lack data
+        return build(config.dataset)
+    settings = dict(run_of(checkpoint).config.get("dataset") or {})
+    name = str(settings.pop("_target_", "")).removeprefix("unimatch.data.")
     function = getattr(unimatch.data, name) if name in unimatch.data.__all__ and name.islower() else None
     if function is None:
         raise ConfigError("the checkpoint does not say what it was trained on: give dataset=NAME dataset.root=FOLDER")

@@ -9,10 +9,11 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.sources.base import Source
+from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.disk import training_goes_on
 from unimatch.images import colorize, dates_by_name
 from unimatch.methods.base import Method
@@ -30,16 +31,15 @@ class Pictures(lightning.Callback):
 
     Args:
         run_dir: where to.
-        source: validation images.
-        info: their classes and colours.
+        data: whose validation images are shown, in the colours of its classes.
         count: images shown.
     """
 
-    def __init__(self, run_dir: Path, source: Source, info: DatasetInfo, count: int = 4) -> None:
-        self.run_dir, self.source, self.info, self.count = run_dir, source, info, count
+    def __init__(self, run_dir: Path, data: SegmentationData, count: int = 4) -> None:
+        self.run_dir, self.source, self.info, self.count = run_dir, data.val, data.info, count
 
+    @override
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Draw both, in the main process."""
         assert isinstance(pl_module, Method)
         if not trainer.is_global_zero:
             return
@@ -117,7 +117,7 @@ def draw_predictions(
 
 
 def draw_curves(metrics: Path, task: Task, path: Path) -> None:
-    """Losses, the pseudo labels' share and accuracy, and the headline score over the steps.
+    """Draws losses, the pseudo labels' share and accuracy, and the headline score over the steps.
 
     Args:
         metrics: the run's ``metrics.csv``.
@@ -166,7 +166,7 @@ def draw_curves(metrics: Path, task: Task, path: Path) -> None:
 
 
 def read_curve(rows: list[dict[str, str]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The steps and values of one column, where it has any."""
+    """Returns the steps and values of one column, where it has any."""
     points = [(float(row["step"]), float(row[key])) for row in rows if row.get(key)]
     steps, values = np.array(points).T if points else (np.empty(0), np.empty(0))
     return steps, values

@@ -4,15 +4,16 @@ import sys
 import time
 from typing import Any
 
-import lightning
+from lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
+from typing_extensions import override
 
 from unimatch.methods.base import Method
 
 SHOWN = {"train/loss": "loss", "train/loss_x": "loss_x", "train/loss_s": "loss_s", "train/mask_ratio": "mask"}
 
 
-class Progress(lightning.Callback):
+class Progress(Callback):
     """Draws the bar where there is a terminal, and a line now and then where there is none.
 
     Args:
@@ -24,8 +25,8 @@ class Progress(lightning.Callback):
         self.bar: tqdm | None = None
         self.evaluated = ""
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Open the bar."""
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             interval = 0.5 if sys.stderr.isatty() else self.line_seconds
             self.bar = tqdm(
@@ -40,15 +41,11 @@ class Progress(lightning.Callback):
             )
             self.started, self.images, self.paused = time.monotonic(), 0, 0.0
 
+    @override
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar; its text is made anew only when a log step has brought the numbers to the host anyway."""
+        # The bar's text is made anew only when a step that is logged has brought the numbers to the host anyway.
         if self.bar is None:
             return
         self.images += count_images(batch) * trainer.world_size
@@ -65,12 +62,12 @@ class Progress(lightning.Callback):
             )
         self.bar.update(trainer.global_step - self.bar.n)
 
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Evaluation does not count in images/s."""
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validation_started = time.monotonic()
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Show the last scores beside the bar."""
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         if self.bar is not None:
             self.paused += time.monotonic() - self.validation_started
@@ -78,19 +75,17 @@ class Progress(lightning.Callback):
             title = last.teacher.titles[last.teacher.headline]
             self.evaluated = f" | {title} student {last.student.main:.1f} teacher {last.teacher.main:.1f}"
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Close the bar."""
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.bar is not None:
             self.bar.close()
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
-        """Close the bar, so that the message stands below it."""
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self.bar is not None:
             self.bar.close()
 
 
 def count_images(batch: Any) -> int:
-    """Labelled and unlabelled images of one process's batch."""
+    """Counts labelled and unlabelled images of one process's batch."""
     return sum(len(part["index"]) for part in batch.values())

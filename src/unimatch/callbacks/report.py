@@ -10,6 +10,7 @@ import lightning
 import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
+from typing_extensions import override
 
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.data.sources.base import SegmentationData
@@ -36,8 +37,9 @@ class Report(lightning.Callback):
         self.run_dir, self.data = run_dir, data
         self.confusion: Tensor | None = None
 
+    @override
     def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """A score for each image of the set; each process fills in those it sees."""
+        # A score for each image of the set: each process fills in those it sees.
         self.scores = torch.zeros(len(self.data.val), device=pl_module.device)
 
     def on_validation_batch_start(
@@ -75,8 +77,8 @@ class Report(lightning.Callback):
             assert isinstance(total, Tensor)
             self.scores = total.cpu()
 
+    @override
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write everything, in the main process."""
         assert isinstance(pl_module, Method)
         if not trainer.is_global_zero or not pl_module.evaluations:
             return
@@ -88,7 +90,7 @@ class Report(lightning.Callback):
             write_report(self.run_dir)
 
     def write_files(self, trainer: lightning.Trainer, method: Method) -> None:
-        """``confusion.csv`` and ``examples/``."""
+        """Writes ``confusion.csv`` and ``examples/``."""
         assert self.confusion is not None
         info = self.data.info
         write_confusion(self.run_dir / "confusion.csv", self.confusion, info.classes)
@@ -104,7 +106,7 @@ class Report(lightning.Callback):
 
 @contextmanager
 def run_goes_on(what: str) -> Iterator[None]:
-    """Say that something was not written, whatever the reason."""
+    """Warns that something was not written, whatever the reason, and goes on."""
     try:
         yield
     except Exception as error:

@@ -8,6 +8,7 @@ import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
 from PIL import Image
+from typing_extensions import override
 
 from unimatch.data.sources.base import SegmentationData
 from unimatch.images import ImageArray, dates_by_name
@@ -34,8 +35,8 @@ class Tracking(lightning.Callback):
     def __init__(self, data: SegmentationData, count: int = 4) -> None:
         self.data, self.count = data, count
 
+    @override
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Log both, from the main process, if there is such a logger."""
         assert isinstance(pl_module, Method)
         loggers = [logger for logger in trainer.loggers if isinstance(logger, (TensorBoardLogger, WandbLogger))]
         if trainer.sanity_checking or not trainer.is_global_zero or not loggers:
@@ -81,7 +82,7 @@ class Tracking(lightning.Callback):
 
 
 def shrunk(picture: ImageArray) -> NDArray[np.uint8]:
-    """At most :data:`WIDTH` pixels wide."""
+    """Shrinks a picture to at most :data:`WIDTH` pixels in width."""
     image = Image.fromarray(picture)
     image.thumbnail((WIDTH, 10 * WIDTH))
     return np.asarray(image)

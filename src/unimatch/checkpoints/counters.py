@@ -11,6 +11,8 @@ from typing import Any
 
 import lightning
 
+from unimatch.lightning_internals import LOG_STEP, evaluation_is_due
+
 
 @dataclass(frozen=True)
 class Place:
@@ -27,7 +29,7 @@ class Place:
 
 
 def place_of(trainer: lightning.Trainer, evaluated_after: int) -> Place:
-    """Where training stands, between two batches or during an evaluation.
+    """Returns where training stands, between two batches or during an evaluation.
 
     Args:
         trainer: while it fits.
@@ -40,14 +42,14 @@ def place_of(trainer: lightning.Trainer, evaluated_after: int) -> Place:
     last = done == trainer.num_training_batches
     if epochs.started == epochs.processed:  # type: ignore[attr-defined] # before the first batch, or after the last
         return Place(epochs.processed, 0, True, False)  # type: ignore[attr-defined]
-    if last and (evaluated or not loop.epoch_loop._should_check_val_fx(loop._data_fetcher)):  # type: ignore[arg-type]
+    if last and (evaluated or not evaluation_is_due(trainer)):
         return Place(epochs.processed + 1, 0, True, False)  # type: ignore[attr-defined]
     accumulating = not last and done % trainer.accumulate_grad_batches != 0
     return Place(epochs.processed, done, evaluated, accumulating)  # type: ignore[attr-defined]
 
 
 def rewrite_counters(loops: dict[str, Any], place: Place, *, step: int, last: bool) -> None:
-    """Rewrite a checkpoint's ``loops`` so that training continues at a place, each evaluation run exactly once.
+    """Rewrites a checkpoint's ``loops`` so that training continues at a place, each evaluation run exactly once.
 
     Args:
         loops: of a checkpoint, changed in place.
@@ -74,7 +76,7 @@ def rewrite_counters(loops: dict[str, Any], place: Place, *, step: int, last: bo
         "is_last_batch": False,
     }
     # The logs' step. An evaluation is logged with its last batch's; Method.on_train_batch_start corrects it after.
-    fit["epoch_loop.state_dict"]["_batches_that_stepped"] = max(step - 1, 0)
+    fit["epoch_loop.state_dict"][LOG_STEP] = max(step - 1, 0)
 
 
 def _counters(begun: int, done: int) -> dict[str, int]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.serialization import safe_globals
 
+from unimatch.checkpoints.content import MODEL
 from unimatch.errors import WeightsError
 from unimatch.models.networks import ChangeModel, Model, SegmentationModel, build_described
 from unimatch.models.weights import listed, why_unreadable
@@ -112,7 +113,7 @@ def read_official(path: str | Path, which: Literal["teacher", "student"]) -> Off
     """
     path = Path(path).expanduser()
     checkpoint = read_plain(path)
-    if "unimatch_model" in checkpoint:
+    if MODEL in checkpoint:
         raise WeightsError(f"{path}: already one of our checkpoints; unimatch.load_model reads it")
     entry = ENTRIES[which]
     if entry not in checkpoint:

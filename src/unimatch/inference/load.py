@@ -1,13 +1,14 @@
 """Trained models with the facts about them, out of checkpoints and exported safetensors files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from unimatch.checkpoints.files import PREFIXES, build_model, checked, read_checkpoint
+from unimatch.checkpoints.content import checked, run_of
+from unimatch.checkpoints.files import PREFIXES, build_model, read_checkpoint
 from unimatch.engines.model_facts import ModelFacts, beside
 from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, WeightsError
@@ -45,14 +46,14 @@ def models_in(checkpoint: Mapping[str, Any]) -> list[str]:
 
 def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
     """What a checkpoint says of its model; classes that it does not name are called by their numbers."""
-    run = checkpoint.get("unimatch_run", {})
-    classes = tuple(run.get("classes") or map(str, range(model.num_classes)))
-    palette = run.get("palette")
+    run = run_of(checkpoint)
+    classes = tuple(run.classes or map(str, range(model.num_classes)))
+    palette: Sequence[Sequence[int]] = run.palette
     if not palette:
         from unimatch.data.catalog import distinct_colors  # what trains and what reads data sets is not imported else
 
         palette = distinct_colors(len(classes))
-    settings = dict(run.get("config", {}).get("inference") or {})
+    settings = dict(run.config.get("inference") or {})
     settings.pop("_target_", None)
     return ModelFacts(
         classes=classes,

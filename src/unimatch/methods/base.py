@@ -16,8 +16,10 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from unimatch.checkpoints.content import Training, training_of, write
 from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
+from unimatch.lightning_internals import set_log_step
 from unimatch.methods.losses import build_criterion
 from unimatch.methods.optim import FACTORS, OPTIMIZERS, build_optimizer, build_schedule, parameter_groups
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
@@ -311,7 +313,7 @@ class Method(lightning.LightningModule, ABC):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """The step of the logs is the optimizer's, also after resuming."""
-        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+        set_log_step(self.trainer, self.global_step)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """End a run of ``max_steps`` with an evaluation, wherever its last step falls."""
@@ -368,17 +370,14 @@ class Method(lightning.LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how to build the model, so that a checkpoint can be used alone, and what continuing exactly needs."""
-        checkpoint["unimatch_model"] = describe_model(self.student)
+        write(checkpoint, describe_model(self.student))
         place = place_of(self.trainer, self.evaluated_after)
         last = place.batch == self.trainer.num_training_batches
         rewrite_counters(checkpoint["loops"], place, step=self.global_step, last=last)
         counts = self.trainer.strategy.reduce(self.pseudo_quality.counts.clone(), reduce_op="sum")
-        checkpoint["unimatch_training"] = {
-            "place": asdict(place),
-            "evaluated_after": self.evaluated_after,
-            "evaluations": [asdict(evaluation) for evaluation in self.evaluations],
-            "pseudo_label_counts": counts if self.pseudo_quality.update_called else None,
-        }
+        evaluations = [asdict(evaluation) for evaluation in self.evaluations]
+        kept = counts if self.pseudo_quality.update_called else None
+        write(checkpoint, Training(place, self.evaluated_after, evaluations, kept))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue where :meth:`on_save_checkpoint` was.
@@ -386,21 +385,21 @@ class Method(lightning.LightningModule, ABC):
         Raises:
             ConfigError: the checkpoint is of a moment between two batches of one optimizer step.
         """
-        training = checkpoint.get("unimatch_training")
+        training = training_of(checkpoint)
         if training is None:
             return
-        if training["place"]["accumulating"]:
+        if training.place.accumulating:
             raise ConfigError(
                 "this checkpoint holds no gradients, and was written between two batches whose gradients are summed: "
                 "training cannot continue from it exactly; use last.ckpt"
             )
-        self.start = (training["place"]["epoch"], training["place"]["batch"])
-        self.evaluated_after = training["evaluated_after"]
+        self.start = (training.place.epoch, training.place.batch)
+        self.evaluated_after = training.evaluated_after
         read = self.task.scores_type
         self.evaluations = [
             Evaluation(**{**evaluation, **{name: read(**evaluation[name]) for name in ("student", "teacher")}})
-            for evaluation in training["evaluations"]
+            for evaluation in training.evaluations
         ]
-        if training["pseudo_label_counts"] is not None:  # of all processes together: the first one keeps them
-            counts = training["pseudo_label_counts"]
+        counts = training.pseudo_label_counts
+        if counts is not None:  # of all processes together: the first one keeps them
             self.pseudo_quality.restore(counts if self.trainer.is_global_zero else torch.zeros_like(counts))

@@ -6,14 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from unimatch.disk import replace_file, training_goes_on
 from unimatch.errors import ConfigError, NumericalError
+from unimatch.lightning_internals import is_accumulating
 from unimatch.methods.base import Method
 from unimatch.methods.sharding import whole
 
@@ -26,7 +28,7 @@ ROW_LIMIT = 100
 """Steps skipped in a row after which skipping is no help."""
 
 
-class Guard(lightning.Callback):
+class Guard(Callback):
     """Stops a run whose numbers are lost, and warns of one that learns nothing from its unlabelled images.
 
     A step's loss and gradients are looked at on the device they are on. On a GPU the answer is waited for two steps
@@ -45,7 +47,7 @@ class Guard(lightning.Callback):
 
     def __init__(self, run_dir: Path, *, on_nan: Literal["stop", "skip"] = "stop", idle_steps: int = 500) -> None:
         if on_nan not in ("stop", "skip"):
-            raise ConfigError(f"guard.on_nan={on_nan}: stop or skip")
+            raise ConfigError(f"on_nan={on_nan}: must be stop or skip")
         self.run_dir, self.on_nan, self.idle_steps = run_dir, on_nan, idle_steps
         self.skipped = self.skipped_in_a_row = 0
         self.idle_since: int | None = None
@@ -56,34 +58,30 @@ class Guard(lightning.Callback):
         self.buffers: list[Tensor] = []  # the student's, before this step
         self.unread: deque[tuple[int, Tensor, torch.cuda.Event | None, list[tuple[int, int, Any]]]] = deque()
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The count goes on after resuming."""
         return {"skipped": self.skipped}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See :meth:`state_dict`."""
         self.skipped = state_dict["skipped"]
 
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Keep the batch, and where steps may be skipped the statistics that the forward pass will change."""
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # The batch is kept, and where steps may be skipped the statistics that the forward pass will change.
         assert isinstance(pl_module, Method)
         if self.on_nan == "skip" and not self.batches:
             self.buffers = [buffer.clone() for buffer in pl_module.student.buffers()]
         self.batches.append((trainer.current_epoch, batch_idx, batch))
 
-    def on_before_backward(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, loss: Tensor
-    ) -> None:
-        """Look at the loss."""
+    @override
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         bad = ~loss.detach().isfinite()
         self.bad = bad if self.bad is None else self.bad | bad
 
-    def on_before_optimizer_step(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: Optimizer
-    ) -> None:
-        """Look at the gradients, of all processes together; drop them where the step is to be skipped."""
+    @override
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        # The gradients of all processes together are looked at, and dropped where the step is to be skipped.
         assert isinstance(pl_module, Method)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -108,16 +106,12 @@ class Guard(lightning.Callback):
         if self.skipped_in_a_row >= ROW_LIMIT:
             raise NumericalError(f"{ROW_LIMIT} steps in a row had gradients that are not finite: skipping is no help")
 
+    @override
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Read the answer: at once on the CPU, some steps later on a GPU."""
-        if trainer.fit_loop._should_accumulate():
+        # The answer is read at once on the CPU, some steps later on a GPU.
+        if is_accumulating(trainer):
             return
         if self.bad is not None:
             event = None
@@ -135,14 +129,14 @@ class Guard(lightning.Callback):
         if trainer.global_step % pl_module.log_interval == 0:
             self.look_at_mask_ratio(trainer)
 
-    def on_save_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """No checkpoint of lost numbers."""
+    @override
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        # No checkpoint is to hold lost numbers.
         self.read(trainer, 0)
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Warn of a teacher that predicts one class only, in two evaluations in a row: the first may be too early."""
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A teacher that predicts one class is warned of at its second evaluation in a row: the first may be too early.
         assert isinstance(pl_module, Method)
         if trainer.sanity_checking:
             return
@@ -158,8 +152,8 @@ class Guard(lightning.Callback):
             )
         self.collapsed = collapsed
 
-    def look_at_mask_ratio(self, trainer: lightning.Trainer) -> None:
-        """Warn if no pseudo label has been confident for long."""
+    def look_at_mask_ratio(self, trainer: Trainer) -> None:
+        """Warns if no pseudo label has been confident for long."""
         ratio = trainer.callback_metrics.get("train/mask_ratio")
         if ratio is None or "idle" in self.warned:
             return
@@ -176,13 +170,13 @@ class Guard(lightning.Callback):
             )
 
     def warn_once(self, kind: str, message: str) -> None:
-        """Warn of each kind once a run."""
+        """Warns of each kind once a run."""
         if kind not in self.warned:
             self.warned.add(kind)
             log.warning(message)
 
-    def read(self, trainer: lightning.Trainer, behind: int) -> None:
-        """Read the answers of all but the latest steps.
+    def read(self, trainer: Trainer, behind: int) -> None:
+        """Reads whether the steps were finite, of all but the latest ones.
 
         Raises:
             NumericalError: something was not finite.
@@ -205,8 +199,8 @@ class Guard(lightning.Callback):
                 )
 
 
-def describe(trainer: lightning.Trainer, epoch: int, number: int, batch: Any) -> dict[str, Any]:
-    """A batch on the CPU, with the names of its samples."""
+def describe(trainer: Trainer, epoch: int, number: int, batch: Any) -> dict[str, Any]:
+    """Returns a batch on the CPU, with the names of its samples."""
     data = getattr(getattr(trainer, "datamodule", None), "data", None)
     names = {}
     for stream, part in batch.items():

@@ -8,7 +8,7 @@ import torch
 
 import unimatch
 from unimatch.callbacks import CheckpointFiles, Checkpoints, Guard
-from unimatch.callbacks import guard as guard_module
+from unimatch.callbacks import nan_guard as guard_module
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.errors import ConfigError, NumericalError
 
@@ -52,7 +52,7 @@ def fit(folder, guard, *, bad=(), max_steps=6, tau=0.1, callbacks=(), method=Non
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
-        callbacks=[guard, *callbacks, Checkpoints(folder / "checkpoints", every_n_steps=1)],
+        callbacks=[guard, *callbacks, Checkpoints(folder, every_n_steps=1)],
         plugins=[CheckpointFiles()],
         logger=False,
         enable_progress_bar=False,
@@ -146,5 +146,5 @@ def test_a_teacher_that_predicts_one_class_is_warned_of_at_its_second_evaluation
 
 
 def test_another_word_than_stop_and_skip_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"guard\.on_nan=ignore: stop or skip"):
+    with pytest.raises(ConfigError, match=r"^on_nan=ignore: must be stop or skip"):
         Guard(tmp_path, on_nan="ignore")
