@@ -33,22 +33,27 @@ class DistributionAlignment(nn.Module):
         self.register_buffer("counts", torch.ones(num_classes))
 
     @torch.no_grad()
-    def observe(self, target: Tensor) -> None:
-        """Count the classes of a labelled batch, (B, *) int64; ids that are no class do not count."""
+    def observe(self, target: Tensor, probability: Tensor) -> None:
+        """Takes one training step into the state: its labelled classes and its predictions.
+
+        Args:
+            target: (B, *) int64 labels of the labelled images; ids that are no class do not count.
+            probability: (B, C, *) predictions for the unlabelled images, which enter the running mean.
+        """
         if self.labeled:
             classes = torch.arange(len(self.counts), device=target.device)
             seen = (target.flatten()[:, None] == classes).sum(0).to(self.counts)
             self.counts += over_processes(seen)
-
-    @torch.no_grad()
-    def forward(self, probability: Tensor) -> Tensor:
-        """Aligned probabilities (B, C, *) of a batch's (B, C, *), which enter the running mean first."""
         mean = probability.transpose(0, 1).flatten(1).mean(1)  # (C,)
         mean = over_processes(mean)
         mean = mean / mean.sum()  # of the processes' sum
         decay = torch.where(self.batches == 0, 0.0, self.decay)  # the first batch replaces what there is
         self.average.copy_(decay * self.average + (1 - decay) * mean)
         self.batches += 1
+
+    @torch.no_grad()
+    def forward(self, probability: Tensor) -> Tensor:
+        """Returns probabilities (B, C, *) aligned by what has been observed; changes nothing."""
         ratio = self.counts / self.counts.sum() / self.average.clamp(min=1e-6)  # (C,)
         aligned = probability * ratio.view(-1, *(1,) * (probability.dim() - 2))
         return aligned / aligned.sum(dim=1, keepdim=True)

@@ -3,55 +3,39 @@
 ``training_step`` here calls ``losses`` of the method: that is the whole way from Lightning to the algorithm.
 """
 
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
-import lightning
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
-from unimatch.methods.losses import build_criterion
-from unimatch.methods.optim import FACTORS, OPTIMIZERS, build_optimizer, build_schedule, parameter_groups
+from unimatch.methods.losses import Losses, build_criterion
+from unimatch.methods.optim import (
+    FACTORS,
+    OPTIMIZERS,
+    build_optimizer,
+    build_schedule,
+    learning_rate_factor,
+    parameter_groups,
+)
+from unimatch.methods.options import NamedOptions, one_of
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import Teacher
 from unimatch.models.networks import Model, describe_model
 from unimatch.tasks import Task, task_of
+from unimatch.tasks.evaluator import EvaluationLoop
 from unimatch.tasks.scores import Scores
 from unimatch.trainer import parts_of
-from unimatch.types import EvaluationSample, Needs, TrainBatch
-
-log = logging.getLogger("unimatch")
-
-
-@dataclass(frozen=True)
-class PseudoLabels:
-    """The teacher's view of one unlabelled batch, before CutMix; each (B, *S)."""
-
-    label: Tensor
-    confidence: Tensor
-    valid: Tensor
-    tau: float
-
-
-@dataclass(frozen=True)
-class Losses:
-    """What a method computes in one step."""
-
-    total: Tensor
-    """The scalar to minimise."""
-    parts: dict[str, Tensor]
-    """Scalars to log, such as ``loss_x``, ``loss_s`` and ``mask_ratio``."""
-    pseudo: PseudoLabels | None = None
-    """What the pseudo labels' quality is measured on, where the method makes any."""
+from unimatch.types import Needs, TrainBatch
 
 
 @dataclass(frozen=True)
@@ -69,7 +53,7 @@ class Evaluation:
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
-class Method(lightning.LightningModule, ABC):
+class Method(EvaluationLoop, NamedOptions, ABC):
     """A student, its EMA teacher, and everything about training them but the losses.
 
     Args:
@@ -124,14 +108,13 @@ class Method(lightning.LightningModule, ABC):
     ) -> None:
         super().__init__()
         if learning_rate <= 0:
-            raise ConfigError(f"method.learning_rate={learning_rate}: must be above 0")
-        for key, name, names in (("optimizer", optimizer, OPTIMIZERS), ("schedule", schedule, FACTORS)):
-            if name not in names:
-                raise ConfigError(f"method.{key}={name}: must be one of {', '.join(names)}")
+            raise ConfigError(f"learning_rate={learning_rate}: must be above 0")
+        one_of("optimizer", optimizer, OPTIMIZERS)
+        one_of("schedule", schedule, FACTORS)
         if not 0 < layer_decay <= 1:
-            raise ConfigError(f"method.layer_decay={layer_decay}: must be above 0 and at most 1")
+            raise ConfigError(f"layer_decay={layer_decay}: must be above 0 and at most 1")
         if not 0 <= ema_decay < 1:
-            raise ConfigError(f"method.ema_decay={ema_decay}: must be at least 0 and below 1")
+            raise ConfigError(f"ema_decay={ema_decay}: must be at least 0 and below 1")
         self.student: Model = model
         self.teacher: Teacher[Model] = Teacher(model, ema_decay)
         self.learning_rate, self.decoder_multiplier = learning_rate, decoder_multiplier
@@ -147,8 +130,7 @@ class Method(lightning.LightningModule, ABC):
             ohem_min_kept=ohem_min_kept,
             ignore_index=self.task.ignore_index,
         )
-        self.student_metric = self.task.metric(model.num_classes)
-        self.teacher_metric = self.task.metric(model.num_classes)
+        self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
         self.evaluations: list[Evaluation] = []
         self.start = (0, 0)  # (epoch, batch) at which the data begin; later than that only when resumed
@@ -244,7 +226,8 @@ class Method(lightning.LightningModule, ABC):
             raise ConfigError("the length of training is not set: give trainer.max_epochs or trainer.max_steps")
         # Lightning cannot clip gradients that a fused optimiser has yet to unscale; FSDP2 has no fused SGD.
         optimizer = self.build_optimizer(
-            factor=self.learning_rate_factor(), fused=self.trainer.scaler is None and self.device_mesh is None
+            factor=learning_rate_factor(self.trainer, self.reference_batch),
+            fused=self.trainer.scaler is None and self.device_mesh is None,
         )
         scheduler = build_schedule(self.schedule, optimizer, int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -264,36 +247,6 @@ class Method(lightning.LightningModule, ABC):
             decay_norms=self.decay_norms,
         )
         return build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay, fused=fused)
-
-    def learning_rate_factor(self) -> float:
-        """How many times as many labelled images a step has as ``reference_batch``, 1 without one; said in the log.
-
-        Raises:
-            ConfigError: ``reference_batch`` is below 1, or the batch size is not known.
-        """
-        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
-        if self.reference_batch is not None and (batch_size is None or self.reference_batch < 1):
-            raise ConfigError(
-                f"method.reference_batch={self.reference_batch}: must be at least 1, and needs a data module whose "
-                "batch_size it is compared with"
-            )
-        if batch_size is None:
-            return 1.0
-        world, turns = self.trainer.world_size, self.trainer.accumulate_grad_batches
-        images = batch_size * world * turns
-        factor = 1.0 if self.reference_batch is None else images / self.reference_batch
-        if self.trainer.is_global_zero:
-            log.info(
-                "an optimizer step has %d labelled images (%d x %d process(es) x %d in a row); the learning rate is %s",
-                images,
-                batch_size,
-                world,
-                turns,
-                "not scaled by that (method.reference_batch)"
-                if self.reference_batch is None
-                else f"multiplied by {images} / {self.reference_batch} = {factor:.4g}",
-            )
-        return factor
 
     @property
     def uses_batch_statistics(self) -> bool:
@@ -318,31 +271,23 @@ class Method(lightning.LightningModule, ABC):
         if self.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True
 
-    # Evaluation: student and teacher, on images of their own size, one by one.
+    @property
+    @override
+    def evaluated_models(self) -> Mapping[str, Model]:
+        return {"student": self.student, "teacher": self.teacher.model}
 
-    def on_validation_epoch_start(self) -> None:
-        """Start counting anew."""
-        self.student_metric.reset()
-        self.teacher_metric.reset()
-
-    def validation_step(self, batch: list[EvaluationSample], batch_idx: int) -> None:
-        """Count each sample's prediction against its label."""
-        for sample in batch:
-            image, label = sample["image"][None], sample["label"][None]
-            for model, metric in ((self.student, self.student_metric), (self.teacher.model, self.teacher_metric)):
-                metric.update(self.task.predict(model, image), label)
-
+    @override
     def on_validation_epoch_end(self) -> None:
-        """Log the scores, and keep them in :attr:`evaluations`."""
-        student = self.task.scores(self.student_metric.compute())
-        teacher = self.task.scores(self.teacher_metric.compute())
+        """Logs the scores, and keeps them in :attr:`evaluations`."""
+        super().on_validation_epoch_end()
         if self.trainer.sanity_checking:
             return
+        scores = {name: self.task.scores(counts) for name, counts in self.counts.items()}
         pseudo = self.pseudo_quality.compute() if self.pseudo_quality.update_called else {}
         self.pseudo_quality.reset()
         self.evaluated_after = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
-        self.evaluations.append(Evaluation(self.global_step, self.current_epoch, student, teacher, pseudo))
-        for name, result in (("student", student), ("teacher", teacher)):
+        self.evaluations.append(Evaluation(self.global_step, self.current_epoch, **scores, pseudo=pseudo))
+        for name, result in scores.items():
             for key, number in result.overall().items():
                 self.log(f"{name}/{key}", number)
         for name, value in pseudo.items():
@@ -353,18 +298,6 @@ class Method(lightning.LightningModule, ABC):
     def is_evaluated(self) -> bool:
         """Whether an evaluation has been finished since the last training batch."""
         return self.evaluated_after == self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
-
-    def on_test_epoch_start(self) -> None:
-        """As in validation."""
-        self.on_validation_epoch_start()
-
-    def test_step(self, batch: list[EvaluationSample], batch_idx: int) -> None:
-        """As in validation."""
-        self.validation_step(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """As in validation."""
-        self.on_validation_epoch_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how to build the model, so that a checkpoint can be used alone, and what continuing exactly needs."""

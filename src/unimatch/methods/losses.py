@@ -4,6 +4,7 @@ Maps of logits may be coarser than the target: they are upsampled to its size (:
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -15,6 +16,28 @@ from unimatch.types import IGNORE_INDEX
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """(B, C, *) logits and (B, *) targets -> a scalar."""
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """The pseudo labels of one unlabelled batch, before CutMix; each tensor is (B, *S)."""
+
+    label: Tensor
+    confidence: Tensor
+    valid: Tensor
+    tau: float
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a method computes in one step."""
+
+    total: Tensor
+    """The scalar to minimise."""
+    parts: dict[str, Tensor]
+    """Scalars to log, such as ``loss_x``, ``loss_s`` and ``mask_ratio``."""
+    pseudo: PseudoLabels | None = None
+    """What the pseudo labels' quality is measured on, where the method makes any."""
 
 
 def build_criterion(
@@ -29,7 +52,7 @@ def build_criterion(
         return partial(cross_entropy, ignore_index=ignore_index)
     if name == "ohem":
         return partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept, ignore_index=ignore_index)
-    raise ConfigError(f"method.criterion={name}: must be one of ce, ohem")
+    raise ConfigError(f"criterion={name}: must be one of ce, ohem")
 
 
 def cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:

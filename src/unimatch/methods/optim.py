@@ -3,16 +3,21 @@
 Source: UniMatch V2, section 4.1 and the published logs; for classification FixMatch, arXiv 2001.07685.
 """
 
+import logging
 import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import lightning
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from unimatch.errors import ConfigError
 from unimatch.models.encoders import Encoder
+
+log = logging.getLogger("unimatch")
 
 
 def parameter_groups(
@@ -132,3 +137,38 @@ def build_schedule(name: str, optimizer: Optimizer, total_steps: int) -> LambdaL
     """
     factor = FACTORS[name]
     return LambdaLR(optimizer, lambda step: factor(step, total_steps))
+
+
+def learning_rate_factor(trainer: lightning.Trainer, reference: int | None) -> float:
+    """Returns by how much a step's number of labelled images multiplies the learning rates, and says so in the log.
+
+    Args:
+        trainer: whose data module's ``batch_size`` is one process's part of a step.
+        reference: labelled images of a step at which the rates are as given; None for those rates in any case.
+
+    Raises:
+        ConfigError: ``reference`` is below 1, or the batch size is not known.
+    """
+    batch_size = getattr(getattr(trainer, "datamodule", None), "batch_size", None)
+    if reference is not None and (batch_size is None or reference < 1):
+        raise ConfigError(
+            f"reference_batch={reference}: must be at least 1, and needs a data module whose batch_size it is compared "
+            "with"
+        )
+    if batch_size is None:
+        return 1.0
+    world, turns = trainer.world_size, trainer.accumulate_grad_batches
+    images = batch_size * world * turns
+    factor = 1.0 if reference is None else images / reference
+    if trainer.is_global_zero:
+        log.info(
+            "an optimizer step has %d labelled images (%d x %d process(es) x %d in a row); the learning rate is %s",
+            images,
+            batch_size,
+            world,
+            turns,
+            "not scaled by that (method.reference_batch)"
+            if reference is None
+            else f"multiplied by {images} / {reference} = {factor:.4g}",
+        )
+    return factor

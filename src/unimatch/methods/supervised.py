@@ -3,9 +3,11 @@
 from typing import ClassVar
 
 import torch
+from typing_extensions import override
 
 from unimatch.augment.cutmix import cutmix
-from unimatch.methods.base import Losses, Method
+from unimatch.methods.base import Method
+from unimatch.methods.losses import Losses
 from unimatch.types import TrainBatch
 
 
@@ -15,11 +17,12 @@ class Supervised(Method):
     Where the data module augments labelled images strongly, CutMix is applied among them.
 
     Args:
-        model: see :class:`unimatch.methods.base.Method`, as for all arguments.
+        model: the student; this and all further arguments are explained in :class:`unimatch.Method`.
     """
 
     uses_unlabeled: ClassVar[bool] = False
 
+    @override
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
         """``L = criterion(f(x), y)``."""
         x, y = batch["labeled"]["image"], batch["labeled"]["label"]

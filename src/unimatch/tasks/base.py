@@ -10,7 +10,7 @@ from torchmetrics import MetricCollection
 from unimatch.engines.test_time import Inference
 from unimatch.engines.torch import TorchEngine
 from unimatch.models.networks import Model
-from unimatch.tasks.scores import Absent, Scores, confusion_metric
+from unimatch.tasks.scores import Absent, Scores, confusion_metric, mean_iou
 from unimatch.types import IGNORE_INDEX
 
 
@@ -29,6 +29,8 @@ class Task(ABC):
 
     ignore_index: ClassVar[int] = IGNORE_INDEX
     """The label that no loss counts."""
+    cutmix: ClassVar[bool] = True
+    """Whether a box of one image can be pasted into another, its labels along."""
 
     def __init__(self, inference: Inference | None = None, *, absent: Absent = "exclude") -> None:
         self.inference, self.absent = inference or Inference(), absent
@@ -51,7 +53,11 @@ class Task(ABC):
 
     @abstractmethod
     def scores(self, counts: Mapping[str, Tensor]) -> Scores:
-        """What :meth:`metric` has computed, as scores."""
+        """Returns what :meth:`metric` has counted as scores."""
+
+    def image_score(self, counts: Mapping[str, Tensor]) -> Tensor:
+        """Returns one sample's score in percent from its own counts: a scalar that stays on the device."""
+        return mean_iou(counts["confusion"])
 
 
 class PixelTask(Task):

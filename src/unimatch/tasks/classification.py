@@ -43,6 +43,7 @@ class Classification(Task):
     name = "classification"
     scores_type = ClassificationScores
     ignore_index = NO_CLASS
+    cutmix = False
 
     def predict(self, model: Model, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C): logits of the middle of the images."""

@@ -45,6 +45,16 @@ def confusion_metric(num_classes: int) -> MulticlassConfusionMatrix:
     return MulticlassConfusionMatrix(num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
 
 
+def mean_iou(confusion: Tensor) -> Tensor:
+    """Returns one image's mIoU in percent, over the classes in its truth or prediction; nothing leaves the device.
+
+    Where the image has one class, that is 100 if the class is found and 0 if not.
+    """
+    right = confusion.diag().float()
+    union = (confusion.sum(0) + confusion.sum(1)).float() - right
+    return 100 * (right / union.clamp(min=1)).sum() / (union > 0).sum().clamp(min=1)
+
+
 def scores_table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores]) -> str:
     """A column per model: its scores per class, then overall.
 
