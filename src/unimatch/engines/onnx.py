@@ -56,8 +56,10 @@ class OnnxEngine:
     def use_threads(self, count: int) -> None:
         """They are the session's."""
 
-    def logits(self, images: NDArray[Any], scale: float = 1.0) -> NDArray[np.float32]:
-        """At the images' size; the model's input is resized to the nearest size it takes, the logits back."""
+    def logits(self, images: NDArray[Any], scale: float = 1.0, *, flipped: bool = False) -> NDArray[np.float32]:
+        """Returns logits at the images' size; the model sees them at the nearest size that it takes."""
+        if flipped:
+            return self.logits(images[..., ::-1], scale)[..., ::-1]
         if images.dtype == np.uint8:
             pixels = images
             images = np.empty(pixels.shape, np.float32)
@@ -75,10 +77,6 @@ class OnnxEngine:
         result = np.exp(logits - logits.max(1, keepdims=True))
         result /= result.sum(1, keepdims=True)
         return result
-
-    def flip(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Left to right."""
-        return array[..., ::-1]
 
     def zeros(self, *shape: int) -> NDArray[np.float32]:
         """Of float32."""

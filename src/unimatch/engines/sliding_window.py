@@ -13,11 +13,16 @@ from unimatch.engines.base import Array, Engine
 
 
 def sliding_blocks(
-    engine: Engine, images: Array, predict: Callable[[Array], Array], *, window: int, stride: int
+    engine: Engine[Array],
+    images: Array | NDArray[np.uint8],
+    predict: Callable[[Array | NDArray[np.uint8]], Array],
+    *,
+    window: int,
+    stride: int,
 ) -> Iterator[tuple[int, int, Array]]:
-    """Mean class probabilities over the windows that hold a pixel, in blocks that are done with their window.
+    """Averages class probabilities over all windows that cover a pixel.
 
-    Windows of images that are smaller than the window are as small as the image.
+    Yields each block as soon as no later window can change it. The window of a smaller image is the whole image.
 
     Args:
         engine: makes the arrays.
@@ -40,7 +45,7 @@ def sliding_blocks(
     kept = 0  # rows of them
     for top, bottom, following in zip(tops, ends, [*tops[1:], height], strict=True):
         done = following - top  # rows that no further window sees
-        aside: Array = None  # sums for the next window of the row
+        aside: Array | None = None  # sums for the next window of the row
         for left, next_left in zip(lefts, [*lefts[1:], width], strict=True):
             right = min(left + window, width)
             total = predict(images[..., top:bottom, left:right])

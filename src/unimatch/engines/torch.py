@@ -33,8 +33,11 @@ class TorchEngine:
         """So many for what the calling thread computes from now on."""
         torch.set_num_threads(count)
 
-    def logits(self, images: Tensor | NDArray[np.uint8], scale: float = 1.0) -> Tensor:
-        """See :func:`whole_image_logits`; channels of uint8 stay last in memory."""
+    def logits(self, images: Tensor | NDArray[np.uint8], scale: float = 1.0, *, flipped: bool = False) -> Tensor:
+        """Returns :func:`whole_image_logits`; channels of uint8 stay last in memory."""
+        if flipped:
+            mirrored = images[..., ::-1] if isinstance(images, np.ndarray) else images.flip(-1)
+            return self.logits(mirrored, scale).flip(-1)
         if isinstance(images, np.ndarray):
             pixels = torch.from_numpy(np.array(np.moveaxis(images, -3, -1), order="C"))  # (B, ..., H, W, 3), a copy
             images = normalize(pixels.to(self.device).movedim(-1, -3))
@@ -46,10 +49,6 @@ class TorchEngine:
     def softmax(self, logits: Tensor) -> Tensor:
         """Over the classes."""
         return logits.softmax(1)
-
-    def flip(self, array: Any) -> Any:
-        """Left to right."""
-        return array[..., ::-1] if isinstance(array, np.ndarray) else array.flip(-1)
 
     def zeros(self, *shape: int) -> Tensor:
         """On the model's device."""

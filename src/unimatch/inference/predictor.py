@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,14 @@ from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, MaskArray, colorize, read_image, strips, to_levels
 from unimatch.types import IGNORE_INDEX
+
+if TYPE_CHECKING:  # exported models run where PyTorch is not installed
+    from torch import Tensor
+
+    from unimatch.inference.load import Trained
+
+ImageLike = str | Path | Image.Image | NDArray[np.uint8]
+"""One image: a path, a PIL image, or an (H, W, 3) RGB or (H, W) grey array."""
 
 LARGE = 4_000_000
 """Images of more pixels than this are predicted in windows, unless the rule says otherwise."""
@@ -54,8 +62,8 @@ class Predictor:
     """A trained model, ready to predict.
 
     Args:
-        path: a checkpoint, or a file that ``python -m unimatch.export`` wrote as ONNX or safetensors. ONNX needs
-            numpy, Pillow and onnxruntime alone.
+        path: a checkpoint, or a file that ``python -m unimatch.export`` wrote as ONNX or safetensors, or what
+            :func:`unimatch.inference.load.load_with_facts` has read. ONNX needs numpy, Pillow and onnxruntime alone.
         model: the teacher, which the paper reports, or the student; of checkpoints only.
         inference: how images are predicted; by default as the model was evaluated in training, and images of more
             than 4 megapixels in windows.
@@ -69,31 +77,30 @@ class Predictor:
 
     def __init__(
         self,
-        path: str | Path,
+        path: "str | Path | Trained",
         *,
         model: Literal["teacher", "student"] = "teacher",
         inference: Inference | None = None,
         device: str = "auto",
         precision: str = "float32",
     ) -> None:
-        path = Path(path).expanduser()
         if precision not in ("float32", "bfloat16", "float16"):
             raise ConfigError(f"precision={precision}: must be float32, bfloat16 or float16")
-        self.engine: Engine
-        if path.suffix == ".onnx":
+        self.engine: Engine[Any]
+        if isinstance(path, (str, Path)) and Path(path).suffix == ".onnx":
             from unimatch.engines.onnx import OnnxEngine
 
-            engine = OnnxEngine(path, "cpu" if device == "auto" else device)
+            engine = OnnxEngine(Path(path).expanduser(), "cpu" if device == "auto" else device)
             self.engine, self.facts = engine, engine.facts
         else:
             # PyTorch is imported here and not above, so that exported models run without it.
             from unimatch.engines.torch import TorchEngine
-            from unimatch.inference.load import choose_device, load_with_facts
+            from unimatch.inference.load import choose_device, trained_model
             from unimatch.speed.fold import fold_batch_norms
 
-            network, self.facts = load_with_facts(path, model)
+            network, self.facts = trained_model(path, model)
             if network.task == "classification":
-                raise ConfigError(f"{path}: this model gives classes of images and no masks; use unimatch.Classifier")
+                raise ConfigError("path: this model gives classes of images and no masks; use unimatch.Classifier")
             self.engine = TorchEngine(fold_batch_norms(network).to(choose_device(device)), precision)
         self.inference = inference or with_limit(self.facts.inference)
         self.batch_size = self.engine.batch_size
@@ -104,6 +111,39 @@ class Predictor:
         """Names in the order of the ids in masks."""
         return self.facts.classes
 
+    @overload
+    def __call__(
+        self,
+        images: ImageLike,
+        *,
+        confidence: bool = ...,
+        scores: bool = ...,
+        threshold: float | None = ...,
+        batch_size: int | None = ...,
+    ) -> Prediction: ...
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a str, which is a sequence too, is one image
+        self,
+        images: "Sequence[ImageLike | Tensor | Sequence[ImageLike | Tensor]]",
+        *,
+        confidence: bool = ...,
+        scores: bool = ...,
+        threshold: float | None = ...,
+        batch_size: int | None = ...,
+    ) -> list[Prediction]: ...
+
+    @overload
+    def __call__(
+        self,
+        images: "Tensor",
+        *,
+        confidence: bool = ...,
+        scores: bool = ...,
+        threshold: float | None = ...,
+        batch_size: int | None = ...,
+    ) -> Any: ...
+
     def __call__(
         self,
         images: Any,
@@ -113,7 +153,7 @@ class Predictor:
         threshold: float | None = None,
         batch_size: int | None = None,
     ) -> Any:
-        """Predict one image or several.
+        """Predicts one image or several.
 
         Args:
             images: an (H, W, 3) RGB or (H, W) grey uint8 array, a PIL image, a (3, H, W) uint8 tensor, or a path; a

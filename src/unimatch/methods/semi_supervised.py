@@ -87,7 +87,7 @@ class SemiSupervised(Method):
 
     @torch.no_grad()
     def training_labels(self, w: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the pseudo labels to train on, after alignment has observed the step's labels ``y`` and views ``w``."""
+        """Returns the pseudo labels to train on: alignment first observes the step's labels ``y`` and views ``w``."""
         return self.labels_of(self.labelling_logits(w), size_of(w), observed=y)
 
     def partner_labels(self, batch: TrainBatch) -> tuple[Tensor, Tensor] | None:
