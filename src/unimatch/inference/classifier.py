@@ -58,11 +58,11 @@ class Classifier:
         self.classes = facts.classes
         """Names in the order of their ids."""
 
-    @overload
-    def __call__(self, images: ImageLike | Tensor) -> ClassPrediction: ...
+    @overload  # a str, which is a sequence too, is one image
+    def __call__(self, images: ImageLike | Tensor) -> ClassPrediction: ...  # type: ignore[overload-overlap]
 
     @overload
-    def __call__(self, images: Sequence[ImageLike | Tensor]) -> list[ClassPrediction]: ...  # type: ignore[overload-overlap]
+    def __call__(self, images: Sequence[ImageLike | Tensor]) -> list[ClassPrediction]: ...
 
     @torch.no_grad()
     def __call__(self, images: Any) -> Any:

@@ -123,7 +123,7 @@ class Predictor:
     ) -> Prediction: ...
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]  # a str, which is a sequence too, is one image
+    def __call__(
         self,
         images: "Sequence[ImageLike | Tensor | Sequence[ImageLike | Tensor]]",
         *,

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassConfusionMatrix
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassStatScores
 
 from unimatch.models.networks import ClassificationModel, Model
 from unimatch.tasks.base import Task
@@ -53,7 +52,8 @@ class Classification(Task):
     def metric(self, num_classes: int) -> MetricCollection:
         """Images by truth and prediction, and those whose class is among the first five."""
         confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
-        return MetricCollection({"confusion": confusion, "among_five": AmongFirst(5)}, compute_groups=False)
+        five = MulticlassStatScores(num_classes, top_k=min(5, num_classes), average="micro", validate_args=False)
+        return MetricCollection({"confusion": confusion, "among_five": five}, compute_groups=False)
 
     def scores(self, counts: Mapping[str, Tensor]) -> ClassificationScores:
         """Shares of the counts."""
@@ -62,29 +62,9 @@ class Classification(Task):
         images = total.sum().clamp(min=1)
         return ClassificationScores(
             top1=float(100 * right.sum() / images),
-            top5=float(100 * counts["among_five"].double().cpu() / images),
+            top5=float(100 * counts["among_five"][0].double().cpu() / images),
             recall=tuple(ratios(right, total)),
         )
-
-
-class AmongFirst(Metric):
-    """The number of images whose class is among the ``k`` most probable ones."""
-
-    count: Tensor
-
-    def __init__(self, k: int) -> None:
-        super().__init__()
-        self.k = k
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Count (B, C) logits against (B,) class ids."""
-        first = logits.topk(min(self.k, logits.shape[1]), dim=1).indices  # (B, k)
-        self.count += (first == labels[:, None]).sum()
-
-    def compute(self) -> Tensor:
-        """() int64."""
-        return self.count
 
 
 def middle(images: Tensor, size: int, resize: int | None) -> Tensor:
