@@ -54,7 +54,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Method(EvaluationLoop, NamedOptions, ABC):
-    """A student, its EMA teacher, and everything about training them but the losses.
+    """Trains a student and its EMA teacher; a subclass computes the losses.
 
     Args:
         model: the student; the teacher starts as its copy.
@@ -64,17 +64,17 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         schedule: of the learning rates over the whole run: ``poly``, the paper's, or ``cosine``, FixMatch's.
         weight_decay: on every parameter.
         decay_norms: False for no weight decay on norms and biases.
-        layer_decay: below 1, the encoder's layers learn the more slowly the nearer they are to the image
+        layer_decay: layer-wise learning-rate decay: below 1, the encoder's earlier layers get smaller rates
             (:func:`unimatch.methods.optim.parameter_groups`).
-        ema_decay: the teacher's largest decay. Short runs want less than the published 0.996: the teacher lags by
-            about ``1 / (1 - ema_decay)`` steps.
+        ema_decay: the teacher's largest decay. Short runs need less than the published 0.996, because the teacher lags
+            about ``1 / (1 - ema_decay)`` steps behind.
         criterion: of the labelled images: ``ce``, cross-entropy, or ``ohem``, online hard example mining.
-        ohem_threshold: see :func:`unimatch.methods.losses.ohem_cross_entropy`.
-        ohem_min_kept: likewise.
+        ohem_threshold: ``threshold`` of :func:`unimatch.methods.losses.ohem_cross_entropy`.
+        ohem_min_kept: ``min_kept`` of the same function.
         freeze_batch_statistics: keep BatchNorm's running statistics as they are and train with them. With few
             images a step, batch statistics are noisy and those of strong views differ from the weak ones'.
-        reference_batch: labelled images of an optimizer step for which the learning rate is meant: if given, it is
-            multiplied by how many times as many a step has. None for the rate as it is.
+        reference_batch: the number of labelled images in an optimizer step that ``learning_rate`` is meant for. A step
+            with twice as many doubles the rate. None for the rate as it is.
         seed: of the random choices inside the step.
         task: how the model is evaluated; None for the model's own task, on whole images.
     """
@@ -139,7 +139,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @abstractmethod
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
-        """Compute one step's losses.
+        """Computes one step's losses.
 
         Args:
             batch: normalised images on the module's device.
@@ -151,8 +151,8 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         """What this method asks of the data module."""
         return Needs(self.uses_unlabeled, self.uses_partner, self.strong_views, self.student.size_multiple, self.start)
 
+    @override
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
-        """One step of Lightning: the method's losses, logged."""
         generator = self.step_generator(batch_idx)
         torch.manual_seed(generator.initial_seed())  # for models with dropout of their own: no state to lose either
         losses = self.losses(batch, generator)
@@ -175,12 +175,13 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         return max(1, int(getattr(self.trainer, "log_every_n_steps", 50)))
 
     def step_generator(self, batch_idx: int) -> torch.Generator:
-        """A generator seeded by (seed, epoch, step, part): no state to lose when a run is resumed."""
+        """Returns a generator seeded by (seed, epoch, step, part): no state is lost when a run is resumed."""
         step, turn = divmod(batch_idx, parts_of(self.trainer))
         part = turn * self.trainer.world_size + self.global_rank
         words = np.random.SeedSequence((self.seed, self.current_epoch, step, part, 1))
         return torch.Generator(self.device).manual_seed(int(words.generate_state(1, np.uint64)[0]))
 
+    @override
     def optimizer_step(
         self,
         epoch: int,
@@ -188,14 +189,15 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         optimizer: Any,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Step the optimiser, then let the teacher follow: once per step, not per accumulated batch."""
+        """Steps the optimiser, then updates the teacher: once a step, not once an accumulated batch."""
         iteration = self.global_step
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if any(parameter.grad is not None for parameter in self.student.parameters()):  # none: a step that was skipped
             self.teacher.update(self.student, iteration)
 
+    @override
     def on_fit_start(self) -> None:
-        """Refuse lengths of training whose end would not be evaluated.
+        """Refuses lengths of training whose end would not be evaluated.
 
         Raises:
             ConfigError: ``check_val_every_n_epoch`` does not divide ``max_epochs``, or ends by ``max_steps``.
@@ -208,15 +210,17 @@ class Method(EvaluationLoop, NamedOptions, ABC):
                 "trainer.check_val_every_n_epoch=null"
             )
 
+    @override
     def configure_model(self) -> None:
-        """Divide student and teacher alike among the processes, where the strategy is FSDP2."""
+        """Divides student and teacher among the processes in the same way, where the strategy is FSDP2."""
         mesh = self.device_mesh
         if mesh is not None:
             for model in (self.student, self.teacher.model):
                 shard(model, mesh["data_parallel"])
 
+    @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser with its two learning rates, and their decay over the whole run.
+        """Returns the optimiser and the schedule of its learning rates over the whole run.
 
         Raises:
             ConfigError: the trainer has neither ``max_epochs`` nor ``max_steps``.
@@ -233,11 +237,11 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def build_optimizer(self, *, factor: float = 1.0, fused: bool = True) -> Optimizer:
-        """The optimiser over the student.
+        """Builds the optimiser of the student's parameters.
 
         Args:
-            factor: of the learning rates.
-            fused: all parameters in one kernel, where the device has one.
+            factor: multiplies the learning rates.
+            fused: update all parameters in one kernel, where the device has one.
         """
         groups = parameter_groups(
             self.student,
@@ -250,11 +254,12 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @property
     def uses_batch_statistics(self) -> bool:
-        """Whether an image's features depend on the rest of its batch: BatchNorm that trains."""
+        """Whether a BatchNorm is training, so that an image's features depend on the rest of its batch."""
         return any(isinstance(module, BATCH_NORMS) and module.training for module in self.student.modules())
 
+    @override
     def train(self, mode: bool = True) -> "Method":
-        """Training mode for the student, without BatchNorm where its statistics are frozen."""
+        """Sets the student's mode; BatchNorms with frozen statistics stay in eval mode, and so does the teacher."""
         super().train(mode)
         if mode and self.freeze_batch_statistics:
             for module in self.student.modules():
@@ -262,12 +267,14 @@ class Method(EvaluationLoop, NamedOptions, ABC):
                     module.eval()
         return self
 
+    @override
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """The step of the logs is the optimizer's, also after resuming."""
         self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
 
+    @override
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """End a run of ``max_steps`` with an evaluation, wherever its last step falls."""
+        """Ends a run of ``max_steps`` with an evaluation, wherever in an epoch its last step falls."""
         if self.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True
 
@@ -299,6 +306,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         """Whether an evaluation has been finished since the last training batch."""
         return self.evaluated_after == self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
 
+    @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add how to build the model, so that a checkpoint can be used alone, and what continuing exactly needs."""
         checkpoint["unimatch_model"] = describe_model(self.student)
@@ -313,6 +321,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
             "pseudo_label_counts": counts if self.pseudo_quality.update_called else None,
         }
 
+    @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue where :meth:`on_save_checkpoint` was.
 

@@ -17,7 +17,7 @@ from unimatch.types import TrainBatch
 
 
 class FixMatch(SemiSupervised):
-    """One weak view teaches one strong view; labelled and strong images go through the student in one batch.
+    """Trains one strong view on the weak view's pseudo labels; labelled and strong images pass in one batch.
 
     Args:
         model: the student.

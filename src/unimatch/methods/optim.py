@@ -28,7 +28,7 @@ def parameter_groups(
     layer_decay: float = 1.0,
     decay_norms: bool = True,
 ) -> list[dict[str, Any]]:
-    """One learning rate for ``model.encoder`` and a multiple of it for the rest.
+    """Returns one learning rate for ``model.encoder`` and a multiple of it for the rest.
 
     Parameters that do not require gradients (a frozen encoder's) are left out.
 
@@ -68,7 +68,7 @@ def parameter_groups(
 
 
 def split_by_dimensions(group: dict[str, Any]) -> list[dict[str, Any]]:
-    """A group as two: weights of several dimensions, and the others without weight decay."""
+    """Splits a group in two: weights of several dimensions, and the others without weight decay."""
     weights = [parameter for parameter in group["params"] if parameter.dim() > 1]
     others = [parameter for parameter in group["params"] if parameter.dim() <= 1]
     undecayed = {**group, "name": f"{group['name']}_undecayed", "params": others, "weight_decay": 0.0}
@@ -76,10 +76,10 @@ def split_by_dimensions(group: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def build_optimizer(name: str, groups: list[dict[str, Any]], *, weight_decay: float, fused: bool = True) -> Optimizer:
-    """``adamw``, or ``sgd`` with Nesterov momentum 0.9.
+    """Builds ``adamw``, or ``sgd`` with Nesterov momentum 0.9.
 
-    Weight decay applies to everything, LayerNorms and biases included, as in the paper's runs, but to groups that say
-    otherwise. The settings of SGD are FixMatch's (arXiv 2001.07685, section 4 and table 4).
+    Weight decay applies to all parameters, LayerNorms and biases included, as in the paper's runs, except in groups
+    that have a weight decay of their own. The settings of SGD are FixMatch's (arXiv 2001.07685, section 4 and table 4).
 
     Args:
         name: of :data:`OPTIMIZERS`.
@@ -102,7 +102,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def poly_factor(step: int, total_steps: int, power: float = 0.9) -> float:
-    """The factor of the learning rate during step ``step`` (0 for the first): ``(1 - (step - 1) / total)^power``.
+    """Returns the learning rate's factor during step ``step`` (0 for the first): ``(1 - (step - 1) / total)^power``.
 
     The published code sets the rate *after* each step from that step's number, so that steps 0 and 1 both run at
     the full rate and every later step uses its predecessor's.
@@ -114,7 +114,7 @@ def poly_factor(step: int, total_steps: int, power: float = 0.9) -> float:
 
 
 def cosine_factor(step: int, total_steps: int) -> float:
-    """The factor of the learning rate during step ``step`` (0 for the first): ``cos(7 pi step / (16 total))``.
+    """Returns the learning rate's factor during step ``step`` (0 for the first): ``cos(7 pi step / (16 total))``.
 
     It ends at ``cos(7 pi / 16)``, 0.195. Source: FixMatch, arXiv 2001.07685, section 2.3.
 
@@ -128,11 +128,11 @@ FACTORS = {"poly": poly_factor, "cosine": cosine_factor}
 
 
 def build_schedule(name: str, optimizer: Optimizer, total_steps: int) -> LambdaLR:
-    """A scheduler, stepped once per optimizer step, that applies a factor to every group.
+    """Builds a scheduler, stepped once an optimizer step, that multiplies every group's rate by a factor.
 
     Args:
         name: ``poly``, the paper's (:func:`poly_factor`), or ``cosine``, FixMatch's (:func:`cosine_factor`).
-        optimizer: whose rates.
+        optimizer: whose rates it changes.
         total_steps: the length of training.
     """
     factor = FACTORS[name]

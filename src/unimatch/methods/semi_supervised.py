@@ -1,6 +1,6 @@
 """What the methods with pseudo labels share: where the labels come from, and CutMix of the strong views.
 
-Source: UniMatch V2, section 3.1; FixMatch (arXiv 2001.07685) and UniMatch V1 (arXiv 2208.09910) are built of the same.
+Source: UniMatch V2, section 3.1; FixMatch (arXiv 2001.07685) and UniMatch V1 (arXiv 2208.09910) have the same parts.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class SemiSupervised(Method):
 
     Args:
         model: the student.
-        tau: pseudo labels below this confidence are not trained on.
+        tau: the threshold: pseudo labels below this confidence are not trained on.
         loss_weight: lambda, the weight of the unlabelled loss.
         strong_views: number of strong views of each unlabelled image, 1 or 2.
         pseudo_labels_from: the teacher, or the student itself (the paper's "no EMA", table 10).
@@ -130,13 +130,13 @@ class SemiSupervised(Method):
     def cutmixed(
         self, batch: TrainBatch, q: Tensor, c: Tensor, other: tuple[Tensor, Tensor] | None
     ) -> list[StrongView]:
-        """The strong views after CutMix: the same boxes move ``s``, ``q``, ``c`` and ``v``.
+        """Returns the strong views after CutMix: the same boxes move ``s``, ``q``, ``c`` and ``v``.
 
         Args:
             batch: as for ``losses``.
             q: (B, *S) pseudo labels of the unlabelled batch.
             c: (B, H, W) their confidence.
-            other: of :meth:`partner_labels`.
+            other: what :meth:`partner_labels` returns.
         """
         own = batch["unlabeled"]
         images = strong_images(own, self.strong_views)
@@ -149,7 +149,7 @@ class SemiSupervised(Method):
         ]
 
     def consistency(self, logits: Sequence[Tensor], views: Sequence[StrongView]) -> Tensor:
-        """The mean over the strong views of their losses, ``(L_s1 + L_s2) / 2`` where there are two."""
+        """Returns the mean of the strong views' losses: ``(L_s1 + L_s2) / 2`` where there are two."""
         losses = [
             consistency_loss(f_s, view.label, view.confidence, view.valid, self.tau)
             for f_s, view in zip(logits, views, strict=True)
@@ -158,7 +158,7 @@ class SemiSupervised(Method):
 
 
 def strong_images(batch: UnlabeledBatch, count: int) -> list[tuple[Tensor, Tensor | None]]:
-    """The first one or two strong views of a batch with their CutMix boxes, None for data without any."""
+    """Returns the first one or two strong views of a batch, each with its CutMix box; None for data without CutMix."""
     views = [(batch["strong1"], batch.get("box1"))]
     if count == 2:
         views.append((batch["strong2"], batch.get("box2")))

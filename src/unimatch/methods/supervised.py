@@ -12,9 +12,9 @@ from unimatch.types import TrainBatch
 
 
 class Supervised(Method):
-    """The criterion on the labelled images. The EMA of the student is evaluated too, but teaches nothing.
+    """Trains on the labelled images alone. The teacher is evaluated too, but teaches nothing.
 
-    Where the data module augments labelled images strongly, CutMix is applied among them.
+    Where the data module augments labelled images strongly, CutMix pastes among them.
 
     Args:
         model: the student; this and all further arguments are explained in :class:`unimatch.Method`.

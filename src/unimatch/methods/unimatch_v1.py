@@ -19,9 +19,9 @@ from unimatch.types import TrainBatch
 
 
 class UniMatchV1(SemiSupervised):
-    """Two strong views and, as a third stream, the weak view with its features dropped.
+    """Trains on two strong views and, as a third stream, on the weak view with dropped features.
 
-    ``pseudo_labels_from=student`` is V1's own setting: the pseudo labels are the student's prediction in the same
+    In V1's own setting, ``pseudo_labels_from=student``, the pseudo labels are the student's prediction in the same
     pass, detached. The V2 paper compares with V1 under an EMA teacher, the default here.
 
     Args:

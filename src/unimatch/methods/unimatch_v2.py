@@ -23,7 +23,7 @@ ChannelDropout = Literal["complementary", "independent", "none"]
 
 
 class UniMatchV2(SemiSupervised):
-    """One weak view teaches two strong views, whose features are dropped complementarily.
+    """Trains two strong views on the weak view's pseudo labels, with complementary dropout of their features.
 
     The ablations of the paper are arguments: ``strong_views=1 channel_dropout=independent`` is figure 4a,
     ``channel_dropout=none`` 4b, ``channel_dropout=independent`` 4c (table 6); ``dropout_at=classifier`` table 12;
@@ -31,8 +31,7 @@ class UniMatchV2(SemiSupervised):
 
     Args:
         model: the student.
-        channel_dropout: masks of the two strong views: the one's the other's complement, drawn independently,
-            or none.
+        channel_dropout: the masks of the two strong views: each the other's complement, drawn independently, or none.
         keep_ratio: share of the unlabelled images whose features are not dropped.
         dropout_at: the encoder's output, or the input of the decoder's last layer, its classifier.
         **options: of :class:`unimatch.SemiSupervised` and :class:`unimatch.Method`, explained there.
@@ -85,7 +84,7 @@ class UniMatchV2(SemiSupervised):
         )
 
     def student_logits(self, x: Tensor, s: Tensor, generator: torch.Generator) -> Sequence[Tensor]:
-        """``f(x)`` and each ``f(s)``, in one pass unless images of a batch are normalised together."""
+        """Returns ``f(x)`` and each ``f(s)``, in one pass unless images of a batch are normalised together."""
         images = len(s) // self.strong_views
         if self.uses_batch_statistics:  # which labelled images and strong views do not share, as published
             return self.student.coarse(x), *torch.split(self.coarse_with_dropout(s, 0, generator), images)
@@ -93,9 +92,9 @@ class UniMatchV2(SemiSupervised):
         return torch.split(everything, [len(x), *[images] * self.strong_views])
 
     def coarse_with_dropout(self, images: Tensor, undropped: int, generator: torch.Generator) -> Tensor:
-        """The student's logits (N, C, *s), with channel dropout but for the first ``undropped`` images.
+        """Returns the student's logits (N, C, *s), with channel dropout for all but the first ``undropped`` images.
 
-        The others are strong views, first views before second views.
+        Those others are the strong views: all first views, then all second views.
         """
         levels = self.student.encode(images)  # of (N, D_l, *s_l)
         if self.channel_dropout == "none":
