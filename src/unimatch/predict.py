@@ -30,7 +30,7 @@ PIXEL_LIMIT = 2**30
 
 
 def predict(config: DictConfig) -> int:
-    """Predict as the configuration says.
+    """Predicts as the configuration says.
 
     Args:
         config: ``conf/predict.yaml``, composed.
@@ -143,7 +143,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
 
 
 def load(photo: Photo) -> ImageArray | DataError:
-    """An image, or why it cannot be read."""
+    """Reads an image, or returns why it cannot be read."""
     try:
         return photo.load()
     except DataError as error:
@@ -151,7 +151,7 @@ def load(photo: Photo) -> ImageArray | DataError:
 
 
 def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
-    """Write down how the output folder came about; refuse to mix it with results of other settings.
+    """Writes ``predict.json``, the settings of the output folder; refuses to mix results of different settings.
 
     Raises:
         ConfigError: the folder holds results of other settings.
@@ -181,10 +181,10 @@ def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
 
 
 def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:
-    """Write ``pseudo_labels.txt``: images and masks that have a sure pixel, as ``dataset.labeled_list`` reads them.
+    """Writes ``pseudo_labels.txt``: images and masks that have a sure pixel, as ``dataset.labeled_list`` reads them.
 
     Returns:
-        What there is to say of it.
+        One line for the user: the file and how many images it lists.
     """
     lines, empty = [], 0
     for photo in photos:
@@ -201,7 +201,7 @@ def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:
 
 
 def run(config: DictConfig) -> None:
-    """As a command: status 1 where images failed."""
+    """Predicts, and exits with status 1 where images failed."""
     if predict(config):
         sys.exit(1)
 

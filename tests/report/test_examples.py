@@ -18,6 +18,7 @@ from unimatch import (
 from unimatch.data import ClassificationDataModule
 from unimatch.report.examples import classified_rows, validation_rows, view_rows, write_examples, write_picture
 from unimatch.tasks import ChangeDetection, Classification, Segmentation
+from unimatch.tasks.scores import mean_iou
 
 SMALL = {"features": 8, "out_channels": (8, 8, 8, 8)}
 

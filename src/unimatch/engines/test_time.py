@@ -1,4 +1,4 @@
-"""How an image becomes scores: in one pass or in windows, at one scale or several, flipped or not."""
+"""How an image becomes scores at test time: whole or in windows, at one scale or several, also flipped or not."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from unimatch.errors import ConfigError
 
 @dataclass(frozen=True)
 class Inference:
-    """The rule by which images are predicted, in training's evaluation, ``evaluate`` and ``predict`` alike.
+    """Holds how images are predicted: the same in training's evaluation, ``evaluate`` and ``predict``.
 
-    ``whole`` resizes an image to the nearest size the model takes, and the logits back; ``sliding`` does so with
-    windows and averages their probabilities. Flips and scales are applied to what the model sees, image or window, and
-    probabilities averaged.
+    ``whole`` resizes an image to the nearest size that the model takes, and the logits back; ``sliding`` does the same
+    with windows and averages their probabilities. What the model sees, image or window, is also flipped and scaled, and
+    the probabilities are averaged.
 
     Args:
         mode: ``whole`` or ``sliding``.
@@ -69,9 +69,9 @@ class Inference:
         return result
 
     def blocks(self, engine: Engine[Array], images: Array | NDArray[np.uint8]) -> Iterator[tuple[int, int, Array]]:
-        """Probabilities in blocks that cover the image: each one's first row and column, and (B, C, rows, columns).
+        """Yields probabilities in blocks that cover the image: a block's first row and column, and its values.
 
-        An image predicted whole is one block.
+        A block is (B, C, rows, columns). An image predicted whole is one block.
         """
         if not self.slides(*images.shape[-2:]):
             yield 0, 0, self.seen(engine, images, probabilities=True)
@@ -86,7 +86,7 @@ class Inference:
         )
 
     def seen(self, engine: Engine[Array], images: Array | NDArray[np.uint8], *, probabilities: bool) -> Array:
-        """What the model says of images or windows that it sees whole, in all their versions."""
+        """Returns what the model predicts for images or windows that it sees whole, at every scale and flip."""
         versions = list(product(self.scales, (False, True) if self.flip else (False,)))
         if len(versions) == 1 and not probabilities:
             return engine.logits(images, self.scales[0])

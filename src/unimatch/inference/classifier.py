@@ -22,20 +22,20 @@ from unimatch.tensors import normalize
 
 @dataclass(frozen=True)
 class ClassPrediction:
-    """What is predicted for one image."""
+    """Holds what is predicted for one image."""
 
     label: int
     """The most probable class's id."""
     name: str
-    """And its name."""
+    """The name of that class."""
     confidence: float
-    """And its probability."""
+    """The probability of that class."""
     scores: NDArray[np.float32]
     """(C,) probabilities of all classes."""
 
 
 class Classifier:
-    """A trained classification model, ready to predict.
+    """Predicts classes of images with a trained model.
 
     Args:
         path: a checkpoint, or what :func:`unimatch.inference.load.load_with_facts` has read.
@@ -44,7 +44,7 @@ class Classifier:
 
     Raises:
         ConfigError: a setting that cannot be, or a model that gives masks.
-        WeightsError: the file cannot be read, or is none of ours.
+        WeightsError: the file cannot be read, or is not one of ours.
     """
 
     def __init__(

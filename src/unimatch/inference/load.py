@@ -1,4 +1,4 @@
-"""Trained models with the facts about them, out of checkpoints and exported safetensors files."""
+"""Reads trained models, with the facts about them, from checkpoints and exported safetensors files."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Trained(NamedTuple):
-    """A trained model in eval mode on the CPU, and what must be known of it."""
+    """A trained model in eval mode on the CPU, and the facts about it."""
 
     model: Model
     facts: ModelFacts
@@ -32,7 +32,7 @@ def load_with_facts(path: Path, which: str = "teacher") -> Trained:
 
     Raises:
         ConfigError: the checkpoint has no such model.
-        WeightsError: the file cannot be read, or is none of ours.
+        WeightsError: the file cannot be read, or is not one of ours.
     """
     if path.suffix == ".safetensors":
         return load_safetensors(path)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassStatScores
+from typing_extensions import override
 
 from unimatch.models.networks import ClassificationModel, Model
 from unimatch.tasks.base import Task
@@ -17,7 +18,7 @@ from unimatch.types import NO_CLASS
 
 @dataclass(frozen=True)
 class ClassificationScores(Scores):
-    """Shares of images, in percent."""
+    """Holds shares of images, in percent."""
 
     headline: ClassVar[str] = "top1"
     titles: ClassVar[Mapping[str, str]] = {"top1": "top-1", "top5": "top-5", "recall": "recall"}
@@ -32,7 +33,7 @@ class ClassificationScores(Scores):
 
 
 class Classification(Task):
-    """Images (3, H, W) -> a class per image, seen as its model's ``resize`` and ``image_size`` say.
+    """Predicts one class for each image (3, H, W), which the model sees as its ``resize`` and ``image_size`` say.
 
     Args:
         inference: of no effect: an image is seen once and whole.
@@ -44,19 +45,19 @@ class Classification(Task):
     ignore_index = NO_CLASS
     cutmix = False
 
+    @override
     def predict(self, model: Model, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C): logits of the middle of the images."""
         assert isinstance(model, ClassificationModel)
         return model(middle(images, model.image_size, model.resize))
 
+    @override
     def metric(self, num_classes: int) -> MetricCollection:
-        """Images by truth and prediction, and those whose class is among the first five."""
         confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
         five = MulticlassStatScores(num_classes, top_k=min(5, num_classes), average="micro", validate_args=False)
         return MetricCollection({"confusion": confusion, "among_five": five}, compute_groups=False)
 
+    @override
     def scores(self, counts: Mapping[str, Tensor]) -> ClassificationScores:
-        """Shares of the counts."""
         confusion = counts["confusion"].double().cpu()
         right, total = confusion.diag(), confusion.sum(1)
         images = total.sum().clamp(min=1)
@@ -68,9 +69,9 @@ class Classification(Task):
 
 
 def middle(images: Tensor, size: int, resize: int | None) -> Tensor:
-    """(B, 3, H, W) -> (B, 3, size, size): resized to a short side of ``resize``, or as they are, and cut in the middle.
+    """Cuts the middle out of images, (B, 3, H, W) -> (B, 3, size, size), resized before to a short side of ``resize``.
 
-    Images smaller than the cut are enlarged to it; shrinking averages.
+    With ``resize=None`` only images smaller than the cut are resized, to its size. Shrinking averages.
     """
     height, width = images.shape[-2:]
     short = min(height, width)
