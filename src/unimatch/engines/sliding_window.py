@@ -37,7 +37,8 @@ def sliding_blocks(
         ``window - stride`` rows, or as many as the last row of windows shares, always fewer than ``window``.
     """
     height, width = images.shape[-2:]
-    tops, lefts = window_starts(height, window, stride), window_starts(width, window, stride)
+    tops: list[int] = window_starts(height, window, stride)
+    lefts: list[int] = window_starts(width, window, stride)
     count_rows, count_columns = coverage(height, window, tops), coverage(width, window, lefts)
     ends = [min(top + window, height) for top in tops]
     overlap = max((end - following for end, following in zip(ends, tops[1:], strict=False)), default=0)

@@ -111,8 +111,8 @@ class Predictor:
         """Names in the order of the ids in masks."""
         return self.facts.classes
 
-    @overload
-    def __call__(
+    @overload  # a str, which is a sequence too, is one image
+    def __call__(  # type: ignore[overload-overlap]
         self,
         images: ImageLike,
         *,
