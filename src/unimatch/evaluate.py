@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
+from typing_extensions import override
 
 import unimatch.data
 from unimatch.checkpoints.content import run_of
@@ -26,7 +27,7 @@ from unimatch.tasks.scores import Absent, Scores, scores_table
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
-    """Evaluate as the configuration says, print the table and write the JSON file.
+    """Evaluates as the configuration says, prints the table and writes the JSON file.
 
     Args:
         config: ``conf/evaluate.yaml``, composed.
@@ -91,16 +92,16 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """A node as a dict, without ``_target_``."""
+    """Returns a node as a dict, without ``_target_``."""
     values = OmegaConf.to_container(config, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items() if key != "_target_"}
 
 
 def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> SegmentationData:
-    """The data set of the command line, or else that of the checkpoint's run.
+    """Returns the data set of the command line, or else that of the checkpoint's run.
 
-    A checkpoint may come from anywhere: of what it says only our own data sets are called, by name.
+    A checkpoint may come from anywhere, so it can only name our own data sets: nothing else is called.
 
     Raises:
         ConfigError: there is none.
@@ -116,7 +117,7 @@ def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> Segmentati
 
 
 def check_classes(facts: ModelFacts, classes: tuple[str, ...], *, by_name: bool, known: bool) -> None:
-    """Refuse a data set whose classes are not the model's.
+    """Refuses a data set whose classes are not the model's.
 
     Args:
         facts: of the model.
@@ -147,7 +148,7 @@ def check_classes(facts: ModelFacts, classes: tuple[str, ...], *, by_name: bool,
 
 
 def choose_split(data: SegmentationData, split: str) -> Source:
-    """The images of a split.
+    """Returns the images of a split.
 
     Raises:
         ConfigError: there is no such split.
@@ -161,7 +162,7 @@ def choose_split(data: SegmentationData, split: str) -> Source:
 
 
 def table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores], absent: Absent) -> str:
-    """Scores per class and model, overall ones, and which classes are absent.
+    """Returns the scores as text: by class and model, then overall, then which classes are absent.
 
     >>> from unimatch.tasks.segmentation import SegmentationScores
     >>> teacher = {"miou": 50.0, "pixel_accuracy": 75.0, "iou": {"sky": 50.0, "sea": None}}
@@ -184,19 +185,19 @@ def table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores], absent
 
 
 class Bar(lightning.Callback):
-    """A progress bar over the main process's images."""
+    """Shows a progress bar over the main process's images."""
 
+    @override
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Open it."""
         batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
         self.bar = tqdm(total=int(sum(batches)), desc="images", disable=None if trainer.is_global_zero else True)
 
+    @override
     def on_validation_batch_end(self, *arguments: Any, **options: Any) -> None:
-        """Move it."""
         self.bar.update()
 
+    @override
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Close it."""
         self.bar.close()
 
     on_test_start, on_test_batch_end, on_test_end = on_validation_start, on_validation_batch_end, on_validation_end

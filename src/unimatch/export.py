@@ -22,13 +22,13 @@ NOISE_SIZES = ((64, 96), (101, 77), (150, 200))
 
 
 def export(config: DictConfig) -> Agreement | None:
-    """Export as the configuration says.
+    """Exports as the configuration says.
 
     Args:
         config: ``conf/export.yaml``, composed.
 
     Returns:
-        How far the result agrees with the original, where that was asked for.
+        How far the result agrees with the original, if ``verify`` asks for it.
     """
     path = Path(config.output).expanduser()
     by_suffix = {suffix: name for name, suffix in SUFFIXES.items()}
@@ -53,7 +53,7 @@ def export(config: DictConfig) -> Agreement | None:
 
 
 def sample_images(source: str | None, dates: int) -> list[ImageArray]:
-    """Images, or pairs of dates, to compare on."""
+    """Reads or makes the images, or pairs of dates, to compare on."""
     if source is not None:
         return [photo.load() for photo in find_photos(source, dates)[1]]
     rng = np.random.default_rng(0)
@@ -62,7 +62,7 @@ def sample_images(source: str | None, dates: int) -> list[ImageArray]:
 
 
 def open_exported(path: Path, facts: ModelFacts) -> Any:
-    """An engine that runs what has just been written."""
+    """Returns an engine that runs what has just been written."""
     if path.suffix != ".pt2":
         return Predictor(path, device="cpu").engine
     program: Any = torch.export.load(path).module()  # our own file: such programs are not to be taken from strangers

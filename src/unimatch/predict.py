@@ -30,7 +30,7 @@ PIXEL_LIMIT = 2**30
 
 
 def predict(config: DictConfig) -> int:
-    """Predict as the configuration says.
+    """Predicts as the configuration says.
 
     Args:
         config: ``conf/predict.yaml``, composed.
@@ -47,9 +47,14 @@ def predict(config: DictConfig) -> int:
         if config[key] is not None and config[key] < 1:
             raise ConfigError(f"{key}={config[key]}: must be at least 1")
     Image.MAX_IMAGE_PIXELS = PIXEL_LIMIT // 2  # it refuses twice this
-    if task_in(Path(config.checkpoint).expanduser()) == "classification":
-        return predict_classes(config)
-    predictor = Predictor(config.checkpoint, model=config.model, device=config.device, precision=config.precision)
+    trained: Any = config.checkpoint
+    if Path(trained).suffix != ".onnx":
+        from unimatch.inference.load import load_with_facts  # not above: exported models run without PyTorch
+
+        trained = load_with_facts(Path(trained).expanduser(), config.model)
+        if trained.model.task == "classification":
+            return predict_classes(config, trained)
+    predictor = Predictor(trained, model=config.model, device=config.device, precision=config.precision)
     if config.threshold is not None and predictor.facts.dates > 1:
         raise ConfigError(f"threshold={config.threshold}: 255 means changed in labels, so no pixel can be left open")
     count, photos = find_photos(config.input, predictor.facts.dates)
@@ -96,17 +101,8 @@ def predict(config: DictConfig) -> int:
     return failed
 
 
-def task_in(path: Path) -> str:
-    """The task of the model in a checkpoint; other files hold models of segmentation."""
-    if path.suffix in (".onnx", ".safetensors"):
-        return "segmentation"
-    from unimatch.checkpoints.files import read_checkpoint  # exported models run without PyTorch
-
-    return str(read_checkpoint(path)["unimatch_model"].get("task", "segmentation"))
-
-
-def predict_classes(config: DictConfig) -> int:
-    """Write ``classes.csv``: each image's file, its class and the confidence, in the order of the files' names.
+def predict_classes(config: DictConfig, trained: Any) -> int:
+    """Writes ``classes.csv``: each image's file, its class and the confidence, in the order of the files' names.
 
     Where the confidence is below ``threshold``, the class is left empty. Settings of masks and windows have no effect.
 
@@ -116,7 +112,7 @@ def predict_classes(config: DictConfig) -> int:
     from unimatch.inference.classifier import Classifier
 
     count, photos = find_photos(config.input, 1)
-    classifier = Classifier(config.checkpoint, model=config.model, device=config.device)
+    classifier = Classifier(trained, device=config.device)
     batch_size = config.batch_size or (8 if classifier.device.type == "cpu" else 64)
     bar = tqdm(total=count or None, desc="images", unit="image", disable=None)
     rows, failed = [["image", "class", "confidence"]], 0
@@ -147,7 +143,7 @@ def predict_classes(config: DictConfig) -> int:
 
 
 def load(photo: Photo) -> ImageArray | DataError:
-    """An image, or why it cannot be read."""
+    """Reads an image, or returns why it cannot be read."""
     try:
         return photo.load()
     except DataError as error:
@@ -155,7 +151,7 @@ def load(photo: Photo) -> ImageArray | DataError:
 
 
 def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
-    """Write down how the output folder came about; refuse to mix it with results of other settings.
+    """Writes ``predict.json``, the settings of the output folder; refuses to mix results of different settings.
 
     Raises:
         ConfigError: the folder holds results of other settings.
@@ -185,10 +181,10 @@ def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
 
 
 def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:
-    """Write ``pseudo_labels.txt``: images and masks that have a sure pixel, as ``dataset.labeled_list`` reads them.
+    """Writes ``pseudo_labels.txt``: images and masks that have a sure pixel, as ``dataset.labeled_list`` reads them.
 
     Returns:
-        What there is to say of it.
+        One line for the user: the file and how many images it lists.
     """
     lines, empty = [], 0
     for photo in photos:
@@ -205,7 +201,7 @@ def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:
 
 
 def run(config: DictConfig) -> None:
-    """As a command: status 1 where images failed."""
+    """Predicts, and exits with status 1 where images failed."""
     if predict(config):
         sys.exit(1)
 

@@ -15,10 +15,10 @@ from unimatch import (
     UniMatchV1,
     UniMatchV2,
 )
-from unimatch.callbacks.report import mean_iou
 from unimatch.data import ClassificationDataModule
 from unimatch.report.examples import classified_rows, validation_rows, view_rows, write_examples, write_picture
 from unimatch.tasks import ChangeDetection, Classification, Segmentation
+from unimatch.tasks.scores import mean_iou
 
 SMALL = {"features": 8, "out_channels": (8, 8, 8, 8)}
 

@@ -241,7 +241,7 @@ import sys, torch, lightning, unimatch
 
 class Keep(lightning.Callback):
     def on_train_end(self, trainer, pl_module):
-        content = {"state": pl_module.state_dict(), "counts": pl_module.teacher_metric.compute()}
+        content = {"state": pl_module.state_dict(), "counts": pl_module.counts["teacher"]}
         torch.save(content, f"{sys.argv[1]}/{sys.argv[2]}_{trainer.global_rank}.pt")
 
 processes = int(sys.argv[2])

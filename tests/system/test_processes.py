@@ -195,7 +195,7 @@ from unimatch.callbacks import CheckpointFiles, Checkpoints
 
 class Keep(lightning.Callback):
     def on_train_end(self, trainer, pl_module):
-        confusion = pl_module.teacher_metric.compute()["confusion"]
+        confusion = pl_module.counts["teacher"]["confusion"]
         content = {"state": pl_module.state_dict(), "confusion": confusion}
         content["miou"] = [evaluation.teacher.miou for evaluation in pl_module.evaluations]
         torch.save(content, f"{sys.argv[1]}/rank{trainer.global_rank}.pt")

@@ -140,7 +140,7 @@ class Guard(Callback):
         assert isinstance(pl_module, Method)
         if trainer.sanity_checking:
             return
-        confusion = pl_module.teacher_metric.compute()["confusion"]
+        confusion = pl_module.counts["teacher"]["confusion"]
         predicted = confusion.sum(0).nonzero().flatten().tolist()
         collapsed = len(predicted) == 1 and int((confusion.sum(1) > 0).sum()) > 1
         if collapsed and self.collapsed:

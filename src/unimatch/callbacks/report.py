@@ -9,7 +9,6 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
-from torchmetrics.classification import MulticlassConfusionMatrix
 from typing_extensions import override
 
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
@@ -42,18 +41,6 @@ class Report(lightning.Callback):
         # A score for each image of the set: each process fills in those it sees.
         self.scores = torch.zeros(len(self.data.val), device=pl_module.device)
 
-    def on_validation_batch_start(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Note what the teacher's matrix held before this image."""
-        assert isinstance(pl_module, Method)
-        self.before = confusion_of(pl_module).confmat.clone()
-
     def on_validation_batch_end(
         self,
         trainer: lightning.Trainer,
@@ -63,16 +50,16 @@ class Report(lightning.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """What has come to the matrix is this image's (they are evaluated one by one)."""
+        """Note the teacher's score of each image."""
         assert isinstance(pl_module, Method)
-        (sample,) = batch
-        self.scores[sample["index"]] = mean_iou(confusion_of(pl_module).confmat - self.before)
+        for sample, counts in zip(batch, outputs["teacher"], strict=True):
+            self.scores[sample["index"]] = pl_module.task.image_score(counts)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Bring the processes' scores together while all of them are here."""
         assert isinstance(pl_module, Method)
         if not trainer.sanity_checking:
-            self.confusion = confusion_of(pl_module).compute().cpu()
+            self.confusion = pl_module.counts["teacher"]["confusion"]
             total = trainer.strategy.reduce(self.scores, reduce_op="sum")
             assert isinstance(total, Tensor)
             self.scores = total.cpu()
@@ -111,20 +98,3 @@ def run_goes_on(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         log.warning("%s: not written (%s: %s)", what, type(error).__name__, error)
-
-
-def confusion_of(method: Method) -> MulticlassConfusionMatrix:
-    """The counts of the teacher's predictions, which the metrics of every task hold."""
-    metric = method.teacher_metric["confusion"]
-    assert isinstance(metric, MulticlassConfusionMatrix)
-    return metric
-
-
-def mean_iou(confusion: Tensor) -> Tensor:
-    """One image's mIoU in percent, over the classes in its truth or prediction; nothing leaves the device.
-
-    Where the image has one class, 100 if that is found and 0 if not.
-    """
-    right = confusion.diag().float()
-    union = (confusion.sum(0) + confusion.sum(1)).float() - right
-    return 100 * (right / union.clamp(min=1)).sum() / (union > 0).sum().clamp(min=1)

@@ -10,15 +10,14 @@ from unimatch.models.networks import Model
 
 @torch.no_grad()
 def whole_image_logits(model: Model, images: Tensor, scale: float = 1.0) -> Tensor:
-    """Logits at the images' own size, whatever that is.
+    """Predicts logits at the images' own size.
 
     Images are resized bilinearly (corners aligned) to the nearest multiple of the patch size, and the logits back.
-    The model must be in eval mode.
 
     Args:
-        model: the student, or the teacher's model.
+        model: in eval mode.
         images: (B, ..., 3, H, W) normalised floats.
-        scale: resizes to the multiple nearest to this times the images' size.
+        scale: the model sees the images at the multiple nearest to this times their size.
 
     Returns:
         (B, C, H, W) float32.

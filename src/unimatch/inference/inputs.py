@@ -1,4 +1,4 @@
-"""Which images are to be predicted: a file, a folder, a glob, a list, a video; each with a name for its outputs."""
+"""Finds the images to predict: a file, a folder, a pattern, a list or a video; each with a name for its outputs."""
 
 import glob
 import os
@@ -20,16 +20,16 @@ class Photo:
     """One image to predict."""
 
     name: str
-    """What its outputs are called, without a suffix: a relative path with ``/``."""
+    """The name of its outputs, without a suffix: a relative path with ``/``."""
     path: Path
-    """The image, or the video it is a frame of."""
+    """The image's file, or the video's whose frame it is."""
     load: Callable[[], ImageArray]
     """Reads it; raises :class:`DataError`."""
     is_file: bool = True
     """False for a frame of a video."""
 
     def pixels(self) -> int:
-        """How many it has, from its header alone; 0 where that cannot be read."""
+        """Returns how many pixels it has, from its header alone; 0 where that cannot be read."""
         if not self.is_file:
             return self.load().shape[0] * self.load().shape[1]
         try:
@@ -40,7 +40,7 @@ class Photo:
 
 
 def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
-    """Find the images.
+    """Finds the images.
 
     Args:
         source: an image; a folder, searched recursively; a pattern such as ``photos/**/*.jpg``; a ``.txt`` file of
@@ -48,7 +48,7 @@ def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
         dates: 2 for pairs: the source is a folder with ``A/`` and ``B/``, which hold files of the same names.
 
     Returns:
-        Their number (of a video: as it says itself), and the images in order.
+        The number of images (of a video, what its header says), and the images in order.
 
     Raises:
         DataError: there are none, or a video cannot be read.
@@ -79,7 +79,7 @@ def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
 
 
 def find_pairs(folder: Path) -> list[Photo]:
-    """Pairs of dates, named as the files in ``A/``.
+    """Finds pairs of dates, named as the files in ``A/``.
 
     Raises:
         DataError: there are none.
@@ -95,12 +95,12 @@ def find_pairs(folder: Path) -> list[Photo]:
 
 
 def common_folder(paths: list[Path]) -> Path:
-    """The deepest folder that holds all of them."""
+    """Returns the deepest folder that holds all of the paths."""
     return Path(os.path.commonpath([p.absolute().parent for p in paths]))
 
 
 def name_photos(paths: list[Path], root: Path) -> list[Photo]:
-    """Names below ``root``; the suffix stays part of the name where ``a.jpg`` and ``a.png`` would be one."""
+    """Names images by their paths below ``root``, with the suffix only where ``a.jpg`` and ``a.png`` are both there."""
     relative = [PurePosixPath(p.absolute().relative_to(root.absolute()).as_posix()) for p in paths]
     count = Counter(str(name.with_suffix("")).casefold() for name in relative)
     return [
@@ -114,7 +114,7 @@ def name_photos(paths: list[Path], root: Path) -> list[Photo]:
 
 
 def read_paths(path: Path) -> list[Path]:
-    """The paths in a list file; of lines ``image_path mask_path`` the first, unless the whole line is a file.
+    """Reads the paths in a list file: a whole line if it is a file, else the first of ``image_path mask_path``.
 
     Raises:
         DataError: a line names no file.
@@ -132,7 +132,7 @@ def read_paths(path: Path) -> list[Path]:
 
 
 def open_video(path: Path) -> tuple[int, Iterator[Photo]]:
-    """The frames of a video, named by number.
+    """Opens a video, whose frames are named by number.
 
     Raises:
         DataError: OpenCV is missing or cannot read it.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +16,28 @@ from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, MaskArray, colorize, read_image, strips, to_levels
 from unimatch.types import IGNORE_INDEX
 
+if TYPE_CHECKING:  # exported models run where PyTorch is not installed
+    from torch import Tensor
+
+    from unimatch.inference.load import Trained
+
+ImageLike = str | Path | Image.Image | NDArray[np.uint8]
+"""One image: a path, a PIL image, or an (H, W, 3) RGB or (H, W) grey array."""
+
 LARGE = 4_000_000
 """Images of more pixels than this are predicted in windows, unless the rule says otherwise."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted for one image, at its own size."""
+    """Holds what is predicted for one image, at its own size."""
 
     mask: MaskArray
     """(H, W) uint8 class ids; 255 where the confidence is below a threshold."""
     confidence: NDArray[np.float32] | None
-    """(H, W) probability of the likeliest class, where it was asked for (0-255 as uint8 where asked for levels)."""
+    """(H, W) probability of the most probable class, if asked for; if asked for as levels, 0-255 uint8."""
     scores: NDArray[np.float32] | None
-    """(C, H, W) probabilities, where they were asked for."""
+    """(C, H, W) probabilities, if asked for."""
     facts: ModelFacts
     """Classes and colours."""
 
@@ -44,56 +52,55 @@ class Prediction:
         return result
 
     def areas(self) -> dict[int, int]:
-        """Pixels of each class id, and of 255."""
+        """Returns the number of pixels of each class id, and of 255."""
         # Row by row: all at once would take 8 bytes a pixel.
         counts = np.sum([np.bincount(row, minlength=256) for row in self.mask], axis=0)
         return {i: int(counts[i]) for i in (*range(len(self.facts.classes)), IGNORE_INDEX)}
 
 
 class Predictor:
-    """A trained model, ready to predict.
+    """Predicts masks with a trained model.
 
     Args:
-        path: a checkpoint, or a file that ``python -m unimatch.export`` wrote as ONNX or safetensors. ONNX needs
-            numpy, Pillow and onnxruntime alone.
+        path: a checkpoint, or a file that ``python -m unimatch.export`` wrote as ONNX or safetensors, or what
+            :func:`unimatch.inference.load.load_with_facts` has read. ONNX needs numpy, Pillow and onnxruntime alone.
         model: the teacher, which the paper reports, or the student; of checkpoints only.
-        inference: how images are predicted; by default as the model was evaluated in training, and images of more
-            than 4 megapixels in windows.
+        inference: how images are predicted; None for how the model was evaluated in training, but images of more than
+            4 megapixels in windows.
         device: ``auto`` (the GPU where there is one), ``cpu``, ``cuda``, ...
         precision: of the computation, ``float32``, ``bfloat16`` or ``float16``; ONNX files have their own.
 
     Raises:
         ConfigError: a setting that cannot be.
-        WeightsError: the file cannot be read, or is none of ours.
+        WeightsError: the file cannot be read, or is not one of ours.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        path: "str | Path | Trained",
         *,
         model: Literal["teacher", "student"] = "teacher",
         inference: Inference | None = None,
         device: str = "auto",
         precision: str = "float32",
     ) -> None:
-        path = Path(path).expanduser()
         if precision not in ("float32", "bfloat16", "float16"):
             raise ConfigError(f"precision={precision}: must be float32, bfloat16 or float16")
-        self.engine: Engine
-        if path.suffix == ".onnx":
+        self.engine: Engine[Any]
+        if isinstance(path, (str, Path)) and Path(path).suffix == ".onnx":
             from unimatch.engines.onnx import OnnxEngine
 
-            engine = OnnxEngine(path, "cpu" if device == "auto" else device)
+            engine = OnnxEngine(Path(path).expanduser(), "cpu" if device == "auto" else device)
             self.engine, self.facts = engine, engine.facts
         else:
             # PyTorch is imported here and not above, so that exported models run without it.
             from unimatch.engines.torch import TorchEngine
-            from unimatch.inference.load import choose_device, load_with_facts
+            from unimatch.inference.load import choose_device, trained_model
             from unimatch.speed.fold import fold_batch_norms
 
-            network, self.facts = load_with_facts(path, model)
+            network, self.facts = trained_model(path, model)
             if network.task == "classification":
-                raise ConfigError(f"{path}: this model gives classes of images and no masks; use unimatch.Classifier")
+                raise ConfigError("path: this model gives classes of images and no masks; use unimatch.Classifier")
             self.engine = TorchEngine(fold_batch_norms(network).to(choose_device(device)), precision)
         self.inference = inference or with_limit(self.facts.inference)
         self.batch_size = self.engine.batch_size
@@ -104,6 +111,39 @@ class Predictor:
         """Names in the order of the ids in masks."""
         return self.facts.classes
 
+    @overload  # a str, which is a sequence too, is one image
+    def __call__(  # type: ignore[overload-overlap]
+        self,
+        images: ImageLike,
+        *,
+        confidence: bool = ...,
+        scores: bool = ...,
+        threshold: float | None = ...,
+        batch_size: int | None = ...,
+    ) -> Prediction: ...
+
+    @overload
+    def __call__(
+        self,
+        images: "Sequence[ImageLike | Tensor | Sequence[ImageLike | Tensor]]",
+        *,
+        confidence: bool = ...,
+        scores: bool = ...,
+        threshold: float | None = ...,
+        batch_size: int | None = ...,
+    ) -> list[Prediction]: ...
+
+    @overload
+    def __call__(
+        self,
+        images: "Tensor",
+        *,
+        confidence: bool = ...,
+        scores: bool = ...,
+        threshold: float | None = ...,
+        batch_size: int | None = ...,
+    ) -> Any: ...
+
     def __call__(
         self,
         images: Any,
@@ -113,7 +153,7 @@ class Predictor:
         threshold: float | None = None,
         batch_size: int | None = None,
     ) -> Any:
-        """Predict one image or several.
+        """Predicts one image or several.
 
         Args:
             images: an (H, W, 3) RGB or (H, W) grey uint8 array, a PIL image, a (3, H, W) uint8 tensor, or a path; a
@@ -157,7 +197,7 @@ class Predictor:
         threshold: float | None = None,
         levels: bool = False,
     ) -> list[Prediction]:
-        """Predict (H, W, 3) uint8 images of one size, all at once, or one by one where they are seen in windows.
+        """Predicts (H, W, 3) uint8 images of one size, all at once, or one by one where they are seen in windows.
 
         With ``levels``, confidences are :func:`unimatch.images.to_levels`, which takes a quarter of the memory.
         """
@@ -201,22 +241,22 @@ class Predictor:
 
 
 def with_limit(inference: Inference) -> Inference:
-    """A rule that predicts large images in windows where it set no limit of its own."""
+    """Returns ``inference`` with the limit :data:`LARGE`, if it has no limit of its own."""
     if inference.large is not None:
         return inference
     return Inference(inference.mode, inference.window, inference.stride, inference.scales, inference.flip, LARGE)
 
 
 def is_tensor(image: Any) -> bool:
-    """Whether something is a PyTorch tensor, without importing PyTorch."""
+    """Tells whether something is a PyTorch tensor, without importing PyTorch."""
     return type(image).__module__.split(".")[0] == "torch"
 
 
 def to_arrays(image: Any, dates: int) -> ImageArray:
-    """One image as :func:`to_array` makes it, or as many as there are dates, stacked.
+    """Returns one image as :func:`to_array` makes it, or one image for each date, stacked.
 
     Raises:
-        DataError: not an image, or not so many of one size.
+        DataError: not an image, or not one image of the same size for each date.
     """
     if dates == 1:
         return to_array(image)
@@ -227,10 +267,10 @@ def to_arrays(image: Any, dates: int) -> ImageArray:
 
 
 def to_array(image: Any) -> ImageArray:
-    """One image of any accepted kind as (H, W, 3) uint8 RGB.
+    """Returns an image of any accepted kind as (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: it is none.
+        DataError: not an image.
     """
     if isinstance(image, (str, Path)):
         return read_image(Path(image))

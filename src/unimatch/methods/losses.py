@@ -4,6 +4,7 @@ Maps of logits may be coarser than the target: they are upsampled to its size (:
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -17,10 +18,32 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 """(B, C, *) logits and (B, *) targets -> a scalar."""
 
 
+@dataclass(frozen=True)
+class PseudoLabels:
+    """The pseudo labels of one unlabelled batch, before CutMix; each tensor is (B, *S)."""
+
+    label: Tensor
+    confidence: Tensor
+    valid: Tensor
+    tau: float
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a method computes in one step."""
+
+    total: Tensor
+    """The scalar to minimise."""
+    parts: dict[str, Tensor]
+    """Scalars to log, such as ``loss_x``, ``loss_s`` and ``mask_ratio``."""
+    pseudo: PseudoLabels | None = None
+    """What the pseudo labels' quality is measured on, where the method makes any."""
+
+
 def build_criterion(
     name: str, *, ohem_threshold: float, ohem_min_kept: int, ignore_index: int = IGNORE_INDEX
 ) -> Criterion:
-    """The loss of the labelled images by its name, ``ce`` or ``ohem``; the target ``ignore_index`` does not count.
+    """Returns the loss of the labelled images by its name, ``ce`` or ``ohem``; ``ignore_index`` does not count.
 
     Raises:
         ConfigError: another name.
@@ -29,11 +52,11 @@ def build_criterion(
         return partial(cross_entropy, ignore_index=ignore_index)
     if name == "ohem":
         return partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept, ignore_index=ignore_index)
-    raise ConfigError(f"method.criterion={name}: must be one of ce, ohem")
+    raise ConfigError(f"criterion={name}: must be one of ce, ohem")
 
 
 def cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
-    """Mean cross-entropy over the pixels that are not ignored; 0, not NaN, where all are.
+    """Returns the mean cross-entropy over the pixels that are not ignored; 0, not NaN, where all are.
 
     Args:
         logits: (B, C, *) of any float type; computed in float32.
@@ -52,11 +75,12 @@ def ohem_cross_entropy(
     min_kept: int = 200_000,
     ignore_index: int = IGNORE_INDEX,
 ) -> Tensor:
-    """Mean cross-entropy over the hard pixels: online hard example mining.
+    """Returns the mean cross-entropy over the hard pixels: online hard example mining.
 
-    Kept are the pixels whose true class has at most the probability ``threshold``, or, where these are fewer, the
-    ``min_kept`` least probable ones (and all that tie with the last of them). Where there are fewer than
-    ``min_kept`` pixels to count, or ``min_kept`` is 0, it is plain cross-entropy. 0, not NaN, where all are ignored.
+    A pixel is hard if its true class has at most the probability ``threshold``. Where fewer than ``min_kept`` pixels
+    are hard, the ``min_kept`` with the least probable true class count instead (and all that tie with the last of
+    them). Where the batch has fewer than ``min_kept`` pixels, or ``min_kept`` is 0, this is plain cross-entropy. It is
+    0, not NaN, where all pixels are ignored.
 
     Source: the published Cityscapes settings (threshold 0.7, 200,000 pixels kept of a process's batch).
 
@@ -64,7 +88,7 @@ def ohem_cross_entropy(
         logits: (B, C, *) of any float type; computed in float32.
         target: (B, *) int64 class ids and ``ignore_index``.
         threshold: probability of the true class above which a pixel is easy.
-        min_kept: pixels, of the whole batch.
+        min_kept: pixels of the whole batch that count at least.
         ignore_index: does not count.
     """
     valid = target != ignore_index
@@ -79,7 +103,7 @@ def ohem_cross_entropy(
 
 
 def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: Tensor, tau: float) -> Tensor:
-    """Cross-entropy against confident pseudo labels: ``sum(CE(f(s), q) [c >= tau] v) / sum(v)``.
+    """Returns the cross-entropy against confident pseudo labels: ``sum(CE(f(s), q) [c >= tau] v) / sum(v)``.
 
     The denominator counts valid pixels, not confident ones. Source: UniMatch V2, equation (3).
 
@@ -99,5 +123,5 @@ def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: T
 
 
 def mask_ratio(confidence: Tensor, valid: Tensor, tau: float) -> Tensor:
-    """The share of valid pixels whose pseudo label is confident, 0-1."""
+    """Returns the share of valid pixels whose pseudo label is confident, 0-1."""
     return ((confidence >= tau) & valid).sum() / valid.sum().clamp(min=1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from unimatch.tasks.base import PixelTask
 from unimatch.tasks.scores import Scores
@@ -15,7 +16,7 @@ CHANGED = 1
 
 @dataclass(frozen=True)
 class ChangeScores(Scores):
-    """What the field reports of the changed class, from one confusion matrix of the whole set."""
+    """Holds the usual scores of the changed class, from one confusion matrix of the whole set."""
 
     headline: ClassVar[str] = "changed_iou"
     titles: ClassVar[Mapping[str, str]] = {
@@ -32,34 +33,34 @@ class ChangeScores(Scores):
     f1: float
     """Of the changed pixels: the harmonic mean of precision and recall."""
     precision: float
-    """The share of the pixels called changed that are."""
+    """The share of the pixels predicted as changed that have changed."""
     recall: float
-    """The share of the changed pixels that are called so."""
+    """The share of the changed pixels that are predicted as changed."""
     overall_accuracy: float
-    """The share of all pixels that are right."""
+    """The share of all pixels that are predicted right."""
     iou: tuple[float | None, ...]
     """Of both classes; None where a class has no pixel in truth or prediction."""
 
 
 class ChangeDetection(PixelTask):
-    """Pairs of dates (2, 3, H, W) -> for each pixel whether it changed.
+    """Tells for each pixel of a pair of dates (2, 3, H, W) whether it changed.
 
-    The rule of inference holds for both dates alike.
+    Resizing, windows and flips apply to both dates alike.
 
     Args:
-        inference: see :class:`unimatch.tasks.base.Task`, as for all arguments.
+        inference: this and all further arguments are explained in :class:`unimatch.tasks.base.Task`.
     """
 
     name = "change"
     scores_type = ChangeScores
 
+    @override
     def scores(self, counts: Mapping[str, Tensor]) -> ChangeScores:
-        """See :func:`change_scores`."""
         return change_scores(counts["confusion"])
 
 
 def change_scores(confusion: Tensor) -> ChangeScores:
-    """Scores from a (2, 2) int64 matrix with truth along the rows; 0, not NaN, where there is nothing to divide by.
+    """Returns scores from a (2, 2) int64 matrix with truth along the rows; 0, not NaN, where nothing was counted.
 
     >>> import torch
     >>> scores = change_scores(torch.tensor([[5, 1], [1, 3]]))

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unimatch.tasks.base import PixelTask
 from unimatch.tasks.scores import Absent, Scores
@@ -13,7 +14,7 @@ from unimatch.tasks.scores import Absent, Scores
 
 @dataclass(frozen=True)
 class SegmentationScores(Scores):
-    """Intersection over union, from one confusion matrix of the whole set."""
+    """Holds intersections over unions, from one confusion matrix of the whole set."""
 
     headline: ClassVar[str] = "miou"
     titles: ClassVar[Mapping[str, str]] = {"miou": "mIoU", "iou": "IoU", "pixel_accuracy": "pixel accuracy"}
@@ -26,27 +27,26 @@ class SegmentationScores(Scores):
 
 
 class Segmentation(PixelTask):
-    """Images (3, H, W) -> a class per pixel.
+    """Predicts a class for each pixel of an image (3, H, W).
 
     Args:
-        inference: see :class:`unimatch.tasks.base.Task`, as for all arguments.
+        inference: this and all further arguments are explained in :class:`unimatch.tasks.base.Task`.
     """
 
     name = "segmentation"
     scores_type = SegmentationScores
 
+    @override
     def scores(self, counts: Mapping[str, Tensor]) -> SegmentationScores:
-        """See :func:`scores`."""
         return scores(counts["confusion"], self.absent)
 
 
 def scores(confusion: Tensor, absent: Absent = "exclude") -> SegmentationScores:
-    """Scores from a (C, C) int64 matrix with truth along the rows.
+    """Returns scores from a (C, C) int64 matrix with truth along the rows.
 
     Args:
         confusion: pixel counts.
-        absent: what a class without a pixel in truth and prediction does to the mean: ``"exclude"`` leaves it out,
-            ``"zero"`` counts it as 0, as the published code does.
+        absent: as in :class:`unimatch.tasks.base.Task`.
 
     >>> scores(torch.tensor([[3, 1], [0, 4]])).miou  # (3/4 + 4/5) / 2
     77.5
