@@ -6,6 +6,7 @@ import lightning
 
 from unimatch.errors import ConfigError
 from unimatch.speed.compile import Compile
+from unimatch.types import takes_options_of
 
 
 class Trainer(lightning.Trainer):
@@ -30,9 +31,10 @@ class Trainer(lightning.Trainer):
         ConfigError: ``accumulate_grad_batches`` is given too.
     """
 
+    @takes_options_of(lightning.Trainer.__init__)
     def __init__(self, *, global_batch: int | None = None, compile: bool = False, **options: Any) -> None:
         if global_batch is not None and options.get("accumulate_grad_batches", 1) != 1:
-            raise ConfigError("trainer.accumulate_grad_batches follows from trainer.global_batch: give one of the two")
+            raise ConfigError("accumulate_grad_batches: follows from global_batch; give one of the two")
         if compile:
             options["callbacks"] = [*(options.get("callbacks") or []), Compile()]
         super().__init__(**options)
@@ -62,8 +64,8 @@ class Trainer(lightning.Trainer):
         together = batch_size * self.world_size
         if global_batch < 1 or global_batch % together:
             raise ConfigError(
-                f"trainer.global_batch={global_batch}: must be a multiple of {together}, what {self.world_size} "
-                f"process(es) hold at datamodule.batch_size={batch_size}; change one of the three"
+                f"global_batch={global_batch}: must be a multiple of {together}, what {self.world_size} "
+                f"process(es) hold at batch_size={batch_size}; change one of the three"
             )
         before, self.accumulate_grad_batches = self.accumulate_grad_batches, global_batch // together
         if type(self.val_check_interval) is int:

@@ -98,7 +98,7 @@ def load_official(path: str | Path, which: Literal["teacher", "student"] = "teac
     """
     weights = read_official(path, which)
     log.info("%s", weights.report)
-    arguments = dict(weights.description)
+    arguments = {"weights": None, **weights.description}
     model = OFFICIAL[arguments.pop("task")](**arguments)
     model.load_state_dict(weights.state)
     return model.eval()

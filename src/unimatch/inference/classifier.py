@@ -15,6 +15,7 @@ from unimatch.images import ImageArray
 from unimatch.inference.load import choose_device, load_with_facts
 from unimatch.inference.predictor import to_array
 from unimatch.models.networks import ClassificationModel
+from unimatch.speed.apply import speed_up
 from unimatch.tasks.classification import middle
 from unimatch.tensors import normalize
 
@@ -54,6 +55,7 @@ class Classifier:
             raise ConfigError(f"{path}: this model gives masks and no classes of images; use unimatch.Predictor")
         self.device = choose_device(device)
         self.model = network.to(self.device)
+        speed_up(self.model, self.device)
         self.classes = facts.classes
         """Names in the order of their ids."""
 

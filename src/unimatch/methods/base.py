@@ -24,6 +24,7 @@ from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import Teacher
 from unimatch.models.networks import Model, describe_model
+from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
 from unimatch.tasks.scores import Scores
 from unimatch.trainer import parts_of
@@ -211,6 +212,10 @@ class Method(lightning.LightningModule, ABC):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if any(parameter.grad is not None for parameter in self.student.parameters()):  # none: a step that was skipped
             self.teacher.update(self.student, iteration)
+
+    def setup(self, stage: str) -> None:
+        """Make student and teacher fast on the trainer's device."""
+        speed_up(self, self.trainer.strategy.root_device)
 
     def on_fit_start(self) -> None:
         """Refuse lengths of training whose end would not be evaluated.

@@ -2,21 +2,32 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unimatch.errors import ConfigError
 from unimatch.images import nearest_multiple
 from unimatch.models.dpt import DPTDecoder, size_of
-from unimatch.models.encoders import Encoder, build_encoder
+from unimatch.models.encoders import Encoder, Weights, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
 from unimatch.models.pooled import build_pooled_encoder
 from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
-from unimatch.speed.onednn import use_onednn
 from unimatch.speed.upsampling import upsample
+from unimatch.types import takes_options_of
+
+
+class ModelOptions(TypedDict, total=False):
+    """What the models of all tasks take as keyword arguments; :class:`Model` explains them."""
+
+    weights: Weights
+    position_embedding: PositionRule | None
+    options: Mapping[str, Any] | None
+    freeze: bool
+    gradient_checkpointing: bool
+    lora: int | None
 
 
 class Model(nn.Module, ABC):
@@ -28,9 +39,10 @@ class Model(nn.Module, ABC):
     Args:
         encoder: a preset's name (:data:`unimatch.models.PRESETS`) or a timm model's.
         num_classes: number of classes C.
-        weights: of the encoder: None for random ones, ``"pretrained"``, or a file
-            (:func:`unimatch.models.build_encoder`).
-        position_embedding: how the encoder's is resized, ``"dinov2"`` or ``"timm"``; None for the preset's.
+        weights: of the encoder: ``"pretrained"``, a file, or None for random ones; must be given for encoders that have
+            published weights (:func:`unimatch.models.build_encoder`).
+        position_embedding: how the encoder's position embedding is resized, ``"dinov2"`` or ``"timm"``; None for the
+            preset's rule.
         options: further arguments of the timm model, such as ``{"drop_path_rate": 0.1}``.
         freeze: train the decoder alone; the encoder stays in eval mode. Source: UniMatch V2, table 7.
         gradient_checkpointing: recompute the encoder's activations in the backward pass: less memory, more time.
@@ -57,7 +69,7 @@ class Model(nn.Module, ABC):
         encoder: str,
         num_classes: int,
         *,
-        weights: str | Path | None = None,
+        weights: Weights = ...,
         position_embedding: PositionRule | None = None,
         options: Mapping[str, Any] | None = None,
         freeze: bool = False,
@@ -66,11 +78,11 @@ class Model(nn.Module, ABC):
     ) -> None:
         super().__init__()
         if num_classes < 2:
-            raise ConfigError(f"model.num_classes={num_classes}: at least two classes are needed")
+            raise ConfigError(f"num_classes={num_classes}: at least two classes are needed")
         if freeze and (lora is not None or gradient_checkpointing):
-            raise ConfigError("encoder.freeze: a frozen encoder has no use for encoder.lora or gradient_checkpointing")
+            raise ConfigError("freeze=True: a frozen encoder has no use for lora or gradient_checkpointing")
         if lora is not None and lora < 1:
-            raise ConfigError(f"encoder.lora={lora}: the rank must be at least 1, or null for none")
+            raise ConfigError(f"lora={lora}: the rank must be at least 1; leave it out for none")
         self.name = encoder
         self.num_classes = num_classes
         self.options = dict(options or {})
@@ -183,6 +195,7 @@ class SegmentationModel(Model):
 
     task = "segmentation"
 
+    @takes_options_of(Model.__init__)
     def __init__(
         self,
         encoder: str,
@@ -190,7 +203,7 @@ class SegmentationModel(Model):
         *,
         features: int | None = None,
         out_channels: Sequence[int] | None = None,
-        **options: Any,
+        **options: Unpack[ModelOptions],
     ) -> None:
         super().__init__(encoder, num_classes, **options)
         preset, fitting = PRESETS.get(encoder), decoder_widths(self.encoder.widths)
@@ -205,7 +218,6 @@ class SegmentationModel(Model):
         )
         # The layout that convolutions are fastest in, on CPUs and GPUs; values are the same.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        use_onednn(self)
 
     def decoder_summary(self) -> str:
         """Its widths."""
@@ -265,11 +277,18 @@ class ClassificationModel(Model):
     task = "classification"
     build_encoder = staticmethod(build_pooled_encoder)
 
+    @takes_options_of(Model.__init__)
     def __init__(
-        self, encoder: str, num_classes: int, *, image_size: int = 32, resize: int | None = None, **options: Any
+        self,
+        encoder: str,
+        num_classes: int,
+        *,
+        image_size: int = 32,
+        resize: int | None = None,
+        **options: Unpack[ModelOptions],
     ) -> None:
         if image_size < 1 or (resize is not None and resize < 1):
-            raise ConfigError(f"model.image_size={image_size}, resize={resize}: must be at least 1")
+            raise ConfigError(f"image_size={image_size}, resize={resize}: must be at least 1")
         super().__init__(encoder, num_classes, **options)
         self.image_size, self.resize = nearest_multiple(image_size, self.encoder.size_multiple), resize
         self.features = self.encoder.widths[-1]
@@ -277,7 +296,6 @@ class ClassificationModel(Model):
         nn.init.xavier_normal_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        use_onednn(self)
 
     def description(self) -> dict[str, object]:
         """See :meth:`Model.description`."""
@@ -300,5 +318,5 @@ def describe_model(model: Model) -> dict[str, object]:
 
 def build_described(description: Mapping[str, Any]) -> Model:
     """The reverse of :func:`describe_model`, with random weights; without a task it is segmentation."""
-    arguments = dict(description)
+    arguments = {"weights": None, **description}
     return MODELS[arguments.pop("task", SegmentationModel.task)](**arguments)

@@ -4,21 +4,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from timm.models.beit import Beit
-from timm.models.convnext import ConvNeXt
 from torch import Tensor
+from typing_extensions import override
 
 from unimatch.errors import ConfigError
-from unimatch.models.encoders import PRETRAINED, Encoder, TimmEncoder, build_encoder, check_name, create_body
-from unimatch.models.positions import any_grid
-from unimatch.models.presets import PRESETS, PositionRule, Preset
+from unimatch.models.encoders import (
+    PRETRAINED,
+    Encoder,
+    TimmBody,
+    Weights,
+    build_encoder,
+    check_weights,
+    create_body,
+    find_preset,
+)
+from unimatch.models.presets import PositionRule
 from unimatch.models.weights import load_weights_file
 from unimatch.models.wide_resnet import WIDE_RESNETS, wide_resnet
 
 
 def build_pooled_encoder(
     name: str,
-    weights: str | Path | None = None,
+    weights: Weights = ...,
     *,
     position_embedding: PositionRule | None = None,
     options: Mapping[str, Any] | None = None,
@@ -40,52 +47,37 @@ def build_pooled_encoder(
     >>> [tuple(level.shape) for level in build_pooled_encoder("wrn_28_2")(torch.zeros(2, 3, 32, 32))]
     [(2, 128, 1, 1)]
     """
-    if name in ("tiny", "mitb5"):
-        return PooledEncoder(build_encoder(name, weights, position_embedding=position_embedding, options=options))
-    published = weights == PRETRAINED
-    encoder: Encoder
     if name in WIDE_RESNETS:
-        if published or position_embedding:
-            raise ConfigError(f"encoder.name={name} has no published weights and no position embedding; use null")
-        encoder = wide_resnet(name, options)
+        weights = check_weights(name, weights, None)
+        if position_embedding:
+            raise ConfigError(f"position_embedding={position_embedding}: {name} has none; leave it out")
+        encoder: Encoder = wide_resnet(name, options)
     else:
-        preset = PRESETS.get(name) or Preset(name)
-        check_name(preset.timm_name)
-        rule = position_embedding or preset.position_embedding
-        encoder = PooledTimmEncoder(preset.timm_name, pretrained=published, position_embedding=rule, options=options)
-    if weights is not None and not published:
+        preset = find_preset(name)
+        if not preset.timm_name:
+            return PooledEncoder(build_encoder(name, weights, position_embedding=position_embedding, options=options))
+        weights = check_weights(name, weights, preset.license)
+        rule, published = position_embedding or preset.position_embedding, weights == PRETRAINED
+        body = create_body(preset.timm_name, pretrained=published, position_embedding=rule, options=options)
+        encoder = PooledTimmEncoder(body)
+    if weights not in (None, PRETRAINED):
         load_weights_file(encoder.body, Path(weights))
     return encoder
 
 
-class PooledTimmEncoder(TimmEncoder):
+class PooledTimmEncoder(TimmBody):
     """A model of timm up to its classifier: what it pools, it pools in its own way.
 
     Args:
-        timm_name: see :class:`TimmEncoder`, as for all arguments.
-        pretrained: likewise.
-        position_embedding: likewise.
-        options: likewise.
+        body: see :class:`TimmBody`.
     """
 
-    def __init__(
-        self,
-        timm_name: str,
-        *,
-        pretrained: bool = False,
-        position_embedding: PositionRule | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        Encoder.__init__(self)
-        self.body = create_body(timm_name, pretrained=pretrained, options=options or {})
-        self.widths = (int(getattr(self.body, "head_hidden_size", None) or self.body.num_features),)
-        info = getattr(self.body, "feature_info", None) or [{"reduction": 1}]
+    def __init__(self, body: Any) -> None:
+        super().__init__(body)
+        self.widths = (int(getattr(body, "head_hidden_size", None) or body.num_features),)
+        info = getattr(body, "feature_info", None) or [{"reduction": 1}]
         self.strides = (info[-1]["reduction"],)
-        cuts = isinstance(self.body, ConvNeXt) or hasattr(self.body, "patch_embed")
-        self.size_multiple = self.strides[-1] if cuts else 1
-        if isinstance(self.body, Beit):
-            any_grid(self.body)
-        self.set_position_embedding(timm_name, position_embedding)
+        self.size_multiple = self.patch_multiple
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> [(B, D, 1, 1)]."""

@@ -125,7 +125,7 @@ def wide_resnet(name: str, options: Mapping[str, Any] | None = None) -> WideResN
     try:
         return WideResNet(**{**WIDE_RESNETS[name], **(options or {})})
     except TypeError as error:
-        raise ConfigError(f"encoder.options: {name} does not take them ({error})") from error
+        raise ConfigError(f"options: {name} does not take them ({error})") from error
 
 
 def batch_norm(channels: int, momentum: float) -> nn.BatchNorm2d:

@@ -1,7 +1,7 @@
 """BatchNorms worked into the convolutions before them: the same results from fewer passes over memory."""
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from timm.layers.norm_act import BatchNormAct2d
@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from unimatch.images import nearest_multiple
-from unimatch.models.networks import Model
+
+if TYPE_CHECKING:
+    from unimatch.models.networks import Model
 
 SIDE = 64
 """Of the images that show which layer follows which, pixels."""
@@ -19,7 +21,7 @@ TOLERANCE = 1e-4
 
 
 @torch.no_grad()
-def fold_batch_norms(model: Model) -> Model:
+def fold_batch_norms(model: "Model") -> "Model":
     """A model with fewer layers that gives the same logits, but for rounding.
 
     A BatchNorm is folded where all it is ever given is what one convolution returns. The result is compared with the
@@ -51,7 +53,7 @@ def fold_batch_norms(model: Model) -> Model:
     return folded if (before - after).abs().max() <= TOLERANCE * before.abs().max() else model
 
 
-def convolutions_before(model: Model, images: Tensor) -> dict[str, nn.Conv2d]:
+def convolutions_before(model: "Model", images: Tensor) -> dict[str, nn.Conv2d]:
     """By BatchNorms' names, the convolutions whose results are all that they see of these images."""
     made: list[tuple[Tensor, nn.Conv2d]] = []  # held, so that no other tensor takes the place of one
     found: dict[str, list[nn.Conv2d | None]] = {}

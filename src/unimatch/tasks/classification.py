@@ -11,6 +11,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from unimatch.models.networks import ClassificationModel, Model
+from unimatch.speed.apply import speed_up
 from unimatch.tasks.base import Task
 from unimatch.tasks.scores import Scores, ratios
 from unimatch.types import NO_CLASS
@@ -46,6 +47,7 @@ class Classification(Task):
     def predict(self, model: Model, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C): logits of the middle of the images."""
         assert isinstance(model, ClassificationModel)
+        speed_up(model, images.device)
         return model(middle(images, model.image_size, model.resize))
 
     def metric(self, num_classes: int) -> MetricCollection:
