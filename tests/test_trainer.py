@@ -255,7 +255,8 @@ class Keep(lightning.Callback):
 def train():
     torch.manual_seed(0)
     tiny = {"depth": 4, "embed_dim": 24, "img_size": 32, "num_heads": 3}
-    model = unimatch.SegmentationModel("vit_tiny_patch16_224", 11, weights=None, features=8, out_channels=(8, 8, 8, 8), options=tiny)
+    decoder = {"features": 8, "out_channels": (8, 8, 8, 8)}
+    model = unimatch.SegmentationModel("vit_tiny_patch16_224", 11, weights=None, **decoder, options=tiny)
     method = unimatch.UniMatchV2(
         model, tau=0.1, learning_rate=1e-3, decoder_multiplier=1, ema_decay=0.5, optimizer="sgd"
     )

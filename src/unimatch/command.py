@@ -203,7 +203,11 @@ def config_groups(added: Path | None = None) -> dict[str, list[str]]:
     for place in (files(CONFIG_MODULE), *([added] if added else [])):
         for folder in place.iterdir():
             if folder.is_dir() and not folder.name.startswith(("_", ".")):
-                names = {file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")}
+                names = {
+                    file.name.removesuffix(".yaml")
+                    for file in folder.iterdir()
+                    if file.name.endswith(".yaml") and not file.name.startswith("_")  # a base of others
+                }
                 groups[folder.name] = groups.get(folder.name, set()) | names
     return {name: sorted(groups[name]) for name in sorted(groups)}
 

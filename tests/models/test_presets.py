@@ -66,7 +66,7 @@ def images(model, batch=2, seed=0):
 
 def test_every_preset_has_a_configuration_and_the_other_way_round():
     conf = {file.name.removesuffix(".yaml") for file in files("unimatch.conf.encoder").iterdir()}
-    assert {name for name in conf if not name.startswith("__")} == {*PRESETS, *WIDE_RESNETS, "timm"}
+    assert {name for name in conf if not name.startswith("_")} == {*PRESETS, *WIDE_RESNETS, "timm"}
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,7 +1,7 @@
-"""Encoders: an image batch -> four feature maps, fine to coarse (or of one size, for transformers).
+"""Encoders: they turn images into four feature maps, fine to coarse; a transformer's are all of one size.
 
-Every encoder says what a decoder needs to know: ``widths``, ``strides`` (pixels per feature cell) and
-``size_multiple`` (image sides must be multiples of it). timm builds and loads all of them but two.
+Every encoder states what a decoder needs to know: ``widths``, ``strides`` (pixels per feature cell) and
+``size_multiple`` (image sides must be multiples of it). All but ``tiny`` and ``mitb5`` are models of timm.
 
 Source: UniMatch V2, section 4.1 and table 9.
 """
@@ -38,7 +38,7 @@ FREE = {"apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit"}
 
 
 class Encoder(nn.Module):
-    """What every encoder offers.
+    """The base class of all encoders.
 
     ``forward`` takes (B, 3, H, W) normalised floats and returns four maps (B, widths[l], H / strides[l], W / ...).
     """
@@ -47,16 +47,16 @@ class Encoder(nn.Module):
     strides: tuple[int, ...]
     size_multiple: int
     position_embedding: PositionRule | None = None
-    """How the position embedding is resized, where there is one and the rule is known."""
+    """How the position embedding is resized; None where there is none, or the rule is neither of the two."""
     body: Any
-    """The library's model, whose key names a weights file has; the encoder itself where it is ours."""
+    """The library's model, whose key names are those of a weights file; the encoder itself where we define it."""
 
     def layer_numbers(self) -> dict[str, int]:
-        """The depth of each parameter, 0 for the stem, by its name in this module."""
+        """Returns the depth of each parameter by its name in this module; the stem's is 0."""
         raise ConfigError(f"layer_decay: {type(self).__name__} does not say how deep its layers are; use 1.0")
 
     def checkpoint_gradients(self) -> None:
-        """Recompute activations in the backward pass instead of keeping them."""
+        """Makes the backward pass recompute activations, so that they need not be kept."""
         raise ConfigError(f"gradient_checkpointing: {type(self).__name__} has none; leave it out")
 
 
@@ -67,7 +67,7 @@ def build_encoder(
     position_embedding: PositionRule | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Encoder:
-    """Build an encoder by a preset's name or by a timm model's.
+    """Builds an encoder by the name of a preset or of a timm model.
 
     Args:
         name: a key of :data:`unimatch.models.PRESETS`, or any timm model that gives intermediate features.
@@ -80,8 +80,8 @@ def build_encoder(
         options: further arguments of the timm model, such as ``{"drop_path_rate": 0.1}``.
 
     Raises:
-        ConfigError: an unknown name or option, a model without four feature levels, weights that do not exist, or
-            no word about weights that do.
+        ConfigError: an unknown name or option, a model without four feature levels, published weights that do not
+            exist, or ``weights`` is left out though there are some.
         WeightsError: the file does not fit, or the download failed.
 
     >>> import torch
@@ -321,19 +321,20 @@ class MiTEncoder(Encoder):
                 "weights=PATH, or train from scratch with weights=None (null in a configuration)"
             ) from error
 
+    @override
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> (B, widths[l], ceil(H / strides[l]), ...) for four levels."""
         return self.body(images)[-4:]
 
+    @override
     def layer_numbers(self) -> dict[str, int]:
-        """The stage: patch embedding, blocks and norm of stage 1 are 0, and so on."""
+        # The stage: patch embedding, blocks and norm of stage 1 are 0, and so on.
         return {
             name: next(int(c) - 1 for c in name.partition(".")[2] if c.isdigit()) for name, _ in self.named_parameters()
         }
 
 
 class TinyEncoder(Encoder):
-    """Four stages of convolutions with BatchNorm, for the demo and for tests: 0.7M parameters, from scratch."""
+    """Four stages of convolutions with BatchNorm, 0.7M parameters, trained from scratch: for the demo and for tests."""
 
     widths = (48, 96, 128, 128)
     strides = (4, 8, 16, 32)
@@ -350,12 +351,12 @@ class TinyEncoder(Encoder):
         self.stages = nn.ModuleList(stages)
 
     @property
+    @override
     def body(self) -> nn.Module:
-        """Itself."""
         return self
 
+    @override
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> (B, widths[l], ceil(H / strides[l]), ...) for four levels."""
         levels = []
         x = self.stem(images)
         for stage in self.stages:
@@ -363,8 +364,8 @@ class TinyEncoder(Encoder):
             levels.append(x)
         return levels
 
+    @override
     def layer_numbers(self) -> dict[str, int]:
-        """0 for the stem, then stage by stage."""
         return {
             name: int(name.split(".")[1]) + 1 if name.startswith("stages.") else 0
             for name, _ in self.named_parameters()
@@ -372,5 +373,5 @@ class TinyEncoder(Encoder):
 
 
 def conv_bn_relu(inputs: int, outputs: int, *, stride: int) -> tuple[nn.Module, ...]:
-    """A 3 x 3 convolution, BatchNorm and ReLU."""
+    """Returns a 3 x 3 convolution, BatchNorm and ReLU."""
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()

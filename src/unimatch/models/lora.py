@@ -1,4 +1,4 @@
-"""LoRA on an encoder: its weights stay, small matrices beside its attention layers are trained.
+"""LoRA on an encoder: its weights stay as they are, and small matrices beside its attention layers are trained.
 
 Source: Hu et al., LoRA, arXiv 2106.09685; the layers are those of the library peft.
 """
@@ -14,9 +14,10 @@ LAYERS = ("qkv", "q_proj", "k_proj", "v_proj", "q", "kv", "proj")
 
 
 def add_lora(body: nn.Module, rank: int) -> None:
-    """Freeze a transformer and put trainable matrices of that rank beside the linear layers of its attention, in place.
+    """Freezes a transformer and puts trainable matrices beside the linear layers of its attention, in place.
 
-    Their product starts at zero, so the model computes what it did. It is scaled by 2 (``alpha`` is twice the rank).
+    Their product starts at zero, so that at first the model computes what it did. The product is multiplied by 2
+    (``alpha`` is twice the rank).
 
     Args:
         body: a transformer of timm.
@@ -40,7 +41,7 @@ def add_lora(body: nn.Module, rank: int) -> None:
 
 
 def merge_lora(body: nn.Module) -> None:
-    """Add the products to the weights they stand beside and remove them, in place: a plain model again."""
+    """Adds the products of the matrices to the weights beside them and removes the matrices, in place."""
     from peft.tuners.lora import LoraLayer
 
     for name, module in list(body.named_modules()):

@@ -1,4 +1,4 @@
-"""Encoders for classification: an image batch -> one pooled feature level, (B, D, 1, 1)."""
+"""Encoders for classification: they turn images into one pooled feature level, (B, D, 1, 1)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,18 +30,18 @@ def build_pooled_encoder(
     position_embedding: PositionRule | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Encoder:
-    """Build an encoder whose one level is the pooled feature of the image.
+    """Builds an encoder whose one level is the pooled feature of the image.
 
     Args:
         name: a Wide ResNet (:data:`unimatch.models.wide_resnet.WIDE_RESNETS`), a key of
             :data:`unimatch.models.PRESETS`, or any timm model.
-        weights: see :func:`unimatch.models.build_encoder`.
-        position_embedding: see there.
+        weights: see :func:`unimatch.models.build_encoder`; the Wide ResNets have no published ones.
+        position_embedding: see :func:`unimatch.models.build_encoder`.
         options: further arguments of the model, such as ``{"bn_momentum": 0.1}`` of a Wide ResNet.
 
     Raises:
-        ConfigError: see there.
-        WeightsError: see there.
+        ConfigError: see :func:`unimatch.models.build_encoder`.
+        WeightsError: see :func:`unimatch.models.build_encoder`.
 
     >>> import torch
     >>> [tuple(level.shape) for level in build_pooled_encoder("wrn_28_2")(torch.zeros(2, 3, 32, 32))]
@@ -66,10 +66,10 @@ def build_pooled_encoder(
 
 
 class PooledTimmEncoder(TimmBody):
-    """A model of timm up to its classifier: what it pools, it pools in its own way.
+    """A model of timm without its classifier; it pools its features in its own way.
 
     Args:
-        body: see :class:`TimmBody`.
+        body: made by :func:`unimatch.models.encoders.create_body`.
     """
 
     def __init__(self, body: Any) -> None:
@@ -79,16 +79,16 @@ class PooledTimmEncoder(TimmBody):
         self.strides = (info[-1]["reduction"],)
         self.size_multiple = self.patch_multiple
 
+    @override
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> [(B, D, 1, 1)]."""
         return [self.body(images)[:, :, None, None]]
 
 
 class PooledEncoder(Encoder):
-    """Another encoder's last level, averaged over the image.
+    """The last level of a segmentation encoder, averaged over the image.
 
     Args:
-        encoder: the other one.
+        encoder: the encoder with four levels.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -98,14 +98,14 @@ class PooledEncoder(Encoder):
         self.size_multiple = encoder.size_multiple
 
     @property
+    @override
     def body(self) -> Any:
-        """The other encoder's."""
         return self.inner.body
 
+    @override
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> [(B, D, 1, 1)]."""
         return [self.inner(images)[-1].mean(dim=(2, 3), keepdim=True)]
 
+    @override
     def layer_numbers(self) -> dict[str, int]:
-        """The other encoder's."""
         return {f"inner.{name}": number for name, number in self.inner.layer_numbers().items()}

@@ -1,4 +1,4 @@
-"""The encoders by short name, and how wide the decoder on an encoder is.
+"""The encoders by short name, with the licences of their weights, and how wide the decoder on an encoder is.
 
 Source: UniMatch V2, section 4.1 (DINOv2 with DPT) and table 9 (other encoders); widths and blocks are those of the
 published models.
@@ -81,7 +81,9 @@ PRESETS: dict[str, Preset] = {
 
 
 def token_blocks(depth: int) -> list[int]:
-    """The four 0-based blocks of a transformer that feed the decoder: those of the published models, or every quarter.
+    """Returns the four blocks (from 0) of a transformer that feed the decoder.
+
+    They are those of the published models, and for other depths the last block of each quarter.
 
     >>> token_blocks(12), token_blocks(24), token_blocks(40)
     ([2, 5, 8, 11], [4, 11, 17, 23], [9, 19, 29, 39])
@@ -90,11 +92,11 @@ def token_blocks(depth: int) -> list[int]:
 
 
 def decoder_widths(widths: Sequence[int]) -> tuple[int, tuple[int, ...]]:
-    """The decoder that goes on an encoder: width of its fusion blocks, widths of its four levels.
+    """Returns how wide the decoder on an encoder is: its fusion blocks, and its four levels.
 
-    Transformers, whose levels are equally wide, get the decoder of the published model of their width (of the next
-    larger one where there is none). Pyramids keep their own widths, at most 1024, and get fusion blocks of the
-    published model of their last stage's width, at most 256.
+    Transformers, whose levels are equally wide, get the decoder of the published model of their width, or of the next
+    larger one. Pyramids keep their own widths, at most 1024; their fusion blocks are those of the published model as
+    wide as their last stage, at most 256.
 
     Args:
         widths: channels of the four feature levels.
