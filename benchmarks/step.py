@@ -31,7 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from unimatch.augment.cutmix import draw_box
 from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2, semi_supervised
 from unimatch.models import SegmentationModel
-from unimatch.speed import full_size
+from unimatch.speed import cross_entropy_by_rows
 from unimatch.speed.apply import speed_up
 
 METHODS = {"supervised": Supervised, "fixmatch": FixMatch, "unimatch_v1": UniMatchV1, "unimatch_v2": UniMatchV2}
@@ -82,7 +82,7 @@ class OurStep:
             clock.wrap(method, "cutmixed", "CutMix")
             clock.wrap(method, "consistency", "losses")
         clock.wrap(method, "criterion", "losses")
-        clock.wrap(full_size.CrossEntropyPerPixel, "backward", "losses' backward")
+        clock.wrap(cross_entropy_by_rows.CrossEntropyPerPixel, "backward", "losses' backward")
         clock.wrap(self, "backward", "backward")
         clock.wrap(self, "update", "optimiser")
         clock.wrap(method.teacher, "update", "teacher update")

@@ -89,7 +89,7 @@ class Predictor:
             # PyTorch is imported here and not above, so that exported models run without it.
             from unimatch.engines.torch import TorchEngine
             from unimatch.inference.load import choose_device, load_with_facts
-            from unimatch.speed.fold import fold_batch_norms
+            from unimatch.speed.fold_batch_norms import fold_batch_norms
 
             network, self.facts = load_with_facts(path, model)
             if network.task == "classification":

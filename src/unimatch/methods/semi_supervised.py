@@ -17,7 +17,7 @@ from unimatch.methods.base import Method
 from unimatch.methods.losses import consistency_loss
 from unimatch.models.dpt import size_of
 from unimatch.models.networks import Model
-from unimatch.speed.full_size import label_and_confidence
+from unimatch.speed.cross_entropy_by_rows import label_and_confidence
 from unimatch.speed.upsampling import upsample
 from unimatch.types import TrainBatch, UnlabeledBatch
 
@@ -103,7 +103,7 @@ class SemiSupervised(Method):
             torch.clear_autocast_cache()
 
     def label_and_confidence(self, logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """See :func:`unimatch.speed.full_size.label_and_confidence`; and aligned, where pseudo labels are."""
+        """As :func:`unimatch.speed.cross_entropy_by_rows.label_and_confidence`, and aligned where pseudo labels are."""
         if self.alignment is None:
             return label_and_confidence(logits, size)
         if logits.dim() == 4:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.models.positions import DINOv2ViT, any_grid
+from unimatch.models.position_embedding import DINOv2ViT, any_grid
 from unimatch.models.presets import PRESETS, License, PositionRule, Preset, token_blocks
 from unimatch.models.weights import load_weights_file
 
@@ -95,7 +95,7 @@ def build_encoder(
     encoder: Encoder
     if not preset.timm_name:
         if options or position_embedding:
-            raise ConfigError(f"{name}: takes neither options nor position_embedding")
+            raise ConfigError(f"encoder={name}: takes neither options nor position_embedding")
         encoder = TinyEncoder() if name == "tiny" else MiTEncoder(pretrained=published)
     else:
         rule = position_embedding or preset.position_embedding

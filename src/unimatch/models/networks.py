@@ -13,7 +13,7 @@ from unimatch.images import nearest_multiple
 from unimatch.models.dpt import DPTDecoder, size_of
 from unimatch.models.encoders import Encoder, Weights, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
-from unimatch.models.pooled import build_pooled_encoder
+from unimatch.models.pooled_encoders import build_pooled_encoder
 from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
 from unimatch.speed.upsampling import upsample
 from unimatch.types import takes_options_of
@@ -34,7 +34,7 @@ class Model(nn.Module, ABC):
     """(B, ..., H, W) normalised floats -> (B, C, *S) logits: an encoder and, in subclasses, a decoder.
 
     Methods call its two halves, :meth:`encode` and :meth:`decode`, because Complementary Dropout acts between them.
-    Losses upsample the logits themselves (:mod:`unimatch.speed.full_size`).
+    Losses upsample the logits themselves (:mod:`unimatch.speed.cross_entropy_by_rows`).
 
     Args:
         encoder: a preset's name (:data:`unimatch.models.PRESETS`) or a timm model's.
@@ -51,7 +51,7 @@ class Model(nn.Module, ABC):
 
     Raises:
         ConfigError: settings that cannot work, see :func:`unimatch.models.build_encoder`.
-        WeightsError: see there.
+        WeightsError: see :func:`unimatch.models.build_encoder`.
     """
 
     task: ClassVar[str]
@@ -264,7 +264,7 @@ class ClassificationModel(Model):
 
     Args:
         encoder: ``wrn_28_2``, ``wrn_37_2`` (STL-10's), a preset's name or any timm model's
-            (:func:`unimatch.models.pooled.build_pooled_encoder`).
+            (:func:`unimatch.models.pooled_encoders.build_pooled_encoder`).
         num_classes: number of classes C.
         image_size: side in pixels of the images that the model sees, rounded to the nearest multiple that the encoder
             takes. Of larger images it sees the middle.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 PositionRule = Literal["dinov2", "timm"]
-"""How a position embedding is resized, see :mod:`unimatch.models.positions`."""
+"""How a position embedding is resized, see :mod:`unimatch.models.position_embedding`."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from unimatch.speed.onednn import use_onednn
-from unimatch.speed.recompute import recompute_activations
+from unimatch.speed.recompute_mlp import recompute_activations
 
 
 def speed_up(model: nn.Module, device: torch.device) -> None:

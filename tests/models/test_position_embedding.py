@@ -5,7 +5,7 @@ import torch
 from helpers.slow_models import slow_bicubic, slow_positions
 from unimatch.errors import ConfigError
 from unimatch.models import SegmentationModel, build_encoder
-from unimatch.models.positions import resize_positions
+from unimatch.models.position_embedding import resize_positions
 
 SMALL = {"depth": 4, "embed_dim": 12, "num_heads": 2, "img_size": 70}  # a table of 5 x 5
 

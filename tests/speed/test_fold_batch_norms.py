@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from unimatch import ChangeModel, SegmentationModel
-from unimatch.speed.fold import fold_batch_norms
+from unimatch.speed.fold_batch_norms import fold_batch_norms
 
 
 def with_statistics(model):

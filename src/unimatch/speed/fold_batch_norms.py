@@ -1,4 +1,4 @@
-"""BatchNorms worked into the convolutions before them: the same results from fewer passes over memory."""
+"""Folds BatchNorms into the convolutions before them: the same results from fewer passes over memory."""
 
 import copy
 from typing import TYPE_CHECKING, Any
@@ -14,24 +14,25 @@ if TYPE_CHECKING:
     from unimatch.models.networks import Model
 
 SIDE = 64
-"""Of the images that show which layer follows which, pixels."""
+"""Side in pixels of the image that shows which layer follows which."""
 
 TOLERANCE = 1e-4
-"""How far results may be from those of the model as it was, in proportion to the largest."""
+"""The largest difference from the original model's results, as a share of the largest result."""
 
 
 @torch.no_grad()
 def fold_batch_norms(model: "Model") -> "Model":
-    """A model with fewer layers that gives the same logits, but for rounding.
+    """Returns a model with fewer layers that gives the same logits, but for rounding.
 
-    A BatchNorm is folded where all it is ever given is what one convolution returns. The result is compared with the
-    original on noise; where it differs, as it may where a network uses that value twice, the original is returned.
+    A BatchNorm is folded only if its sole input is the output of one convolution. The result is compared with the
+    original on noise. Where they differ, because the network uses that output twice, the original is returned.
 
     Args:
         model: in eval mode. It is not changed.
 
     Returns:
-        A copy for prediction alone: its weights have other names and values. The model itself where nothing is folded.
+        A copy for prediction alone, because its weights have other names and values; the model itself where nothing is
+        folded.
     """
     device = next(model.parameters()).device
     side = nearest_multiple(SIDE, model.size_multiple)
@@ -54,8 +55,12 @@ def fold_batch_norms(model: "Model") -> "Model":
 
 
 def convolutions_before(model: "Model", images: Tensor) -> dict[str, nn.Conv2d]:
-    """By BatchNorms' names, the convolutions whose results are all that they see of these images."""
-    made: list[tuple[Tensor, nn.Conv2d]] = []  # held, so that no other tensor takes the place of one
+    """Finds BatchNorms whose sole input, on these images, is one convolution's output.
+
+    Returns:
+        These convolutions by the names of the BatchNorms.
+    """
+    made: list[tuple[Tensor, nn.Conv2d]] = []  # kept, so that no later tensor gets the memory of one
     found: dict[str, list[nn.Conv2d | None]] = {}
     hooks = []
 

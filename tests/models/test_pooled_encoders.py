@@ -5,7 +5,7 @@ from torch import nn
 
 from unimatch import ConfigError
 from unimatch.models.networks import ClassificationModel, build_described, describe_model
-from unimatch.models.pooled import build_pooled_encoder
+from unimatch.models.pooled_encoders import build_pooled_encoder
 
 
 @pytest.fixture(scope="module")
