@@ -22,7 +22,7 @@ from unimatch.engines.model_facts import ModelFacts, beside
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
-from unimatch.models import position_embedding
+from unimatch.models import position_embedding as positions
 from unimatch.models.networks import Model, describe_model
 from unimatch.tasks.scores import confusion_metric
 from unimatch.tasks.segmentation import scores
@@ -140,30 +140,30 @@ def example(model: Model) -> Tensor:
 @contextmanager
 def traceable() -> Iterator[None]:
     """While tracing, resize position embeddings by arithmetic that holds for every grid."""
-    original = position_embedding.resize_positions
-    position_embedding.resize_positions = resize_by_matrices
+    original = positions.resize_positions
+    positions.resize_positions = resize_by_matrices
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of constants in the trace: the result is compared at other sizes
             yield
     finally:
-        position_embedding.resize_positions = original
+        positions.resize_positions = original
 
 
 def resize_by_matrices(table: Tensor, grid: tuple[int, int]) -> Tensor:
-    """:func:`unimatch.models.position_embedding.resize_positions` as two matrix products.
+    """:func:`unimatch.models.positions.resize_positions` as two matrix products.
 
     The operator behind it takes its scale factor as a constant, which in a trace would be that of the traced grid.
 
     >>> table = torch.rand(1, 37, 37, 8)
-    >>> bool((resize_by_matrices(table, (19, 25)) - position_embedding.resize_positions(table, (19, 25))).abs().max() < 1e-4)
+    >>> bool((resize_by_matrices(table, (19, 25)) - positions.resize_positions(table, (19, 25))).abs().max() < 1e-4)
     True
     """
     height, width = table.shape[1:3]
     rows, columns = torch.as_tensor(grid[0]), torch.as_tensor(grid[1])
     own = (rows == height) & (columns == width)
-    down = bicubic(grid[0], height, torch.where(own, 1.0, (rows + position_embedding.OFFSET) / height))
-    across = bicubic(grid[1], width, torch.where(own, 1.0, (columns + position_embedding.OFFSET) / width))
+    down = bicubic(grid[0], height, torch.where(own, 1.0, (rows + positions.OFFSET) / height))
+    across = bicubic(grid[1], width, torch.where(own, 1.0, (columns + positions.OFFSET) / width))
     resized = down @ table.float().permute(0, 3, 1, 2) @ across.T  # (1, D, rows, columns)
     return resized.permute(0, 2, 3, 1).to(table.dtype)
 
