@@ -112,10 +112,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def takes_options_of(parent: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Lets ``help()`` and editors see what the ``**options`` of a function are: the keyword arguments of another.
-
-    Type checkers know them by ``Unpack`` of a typed dictionary.
-    """
+    """Lets ``help()`` list what the ``**options`` of a function are: the keyword arguments of another."""
 
     def decorate(function: Function) -> Function:
         own, theirs = signature(function), signature(parent).parameters

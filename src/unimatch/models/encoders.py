@@ -129,15 +129,10 @@ def find_preset(name: str) -> Preset:
 
 
 def check_weights(name: str, weights: Weights, license: License | None) -> str | Path | None:
-    """Checks what was said about an encoder's weights, and warns of terms of use.
-
-    Args:
-        name: the encoder's.
-        weights: as the user gave them.
-        license: of the published weights; None where there are none.
+    """Checks the ``weights`` that were given for an encoder whose published ones have this licence; warns of its terms.
 
     Raises:
-        ConfigError: there are published weights and nothing was said, or the other way round.
+        ConfigError: there are published weights and none were given, or the other way round.
     """
     if license is None:
         if weights == PRETRAINED:
@@ -163,16 +158,12 @@ class TimmBody(Encoder):
     def __init__(self, body: Any) -> None:
         super().__init__()
         self.body = body
-        if isinstance(body, VisionTransformer) and body.pos_embed is not None:
-            rules: dict[type, PositionRule] = {VisionTransformer: "timm", DINOv2ViT: "dinov2"}
-            self.position_embedding = rules.get(type(body))
+        if has_positions(body):
+            self.position_embedding = "dinov2" if isinstance(body, DINOv2ViT) else "timm"
 
     @property
     def patch_multiple(self) -> int:
-        """What image sides must be multiples of: the coarsest level's cells, where the model cuts images into patches.
-
-        Convolutions with padding take any size.
-        """
+        """The stride of the coarsest level where the model cuts images into patches; padded convolutions take any size."""
         cuts = isinstance(self.body, ConvNeXt) or hasattr(self.body, "patch_embed")
         return self.strides[-1] if cuts else 1
 
@@ -196,9 +187,6 @@ class TimmEncoder(TimmBody):
     Of a transformer, whose blocks are all of one size: the tokens after four blocks, through the final LayerNorm where
     the model has one for tokens (SAM and BEiT have none), as maps. Of a pyramid: its last four stages.
     What comes after them (classifier, pooling, necks) is cut off.
-
-    Args:
-        body: made by :func:`create_body`; its last layers are removed.
 
     Raises:
         ConfigError: the model gives no four levels.
@@ -226,6 +214,11 @@ class TimmEncoder(TimmBody):
         )
 
 
+def has_positions(body: Any) -> bool:
+    """Tells whether a timm model has a position embedding that either rule can resize."""
+    return type(body) in (VisionTransformer, DINOv2ViT) and body.pos_embed is not None
+
+
 def create_body(
     timm_name: str,
     *,
@@ -248,24 +241,18 @@ def create_body(
     body = create_timm_model(timm_name, pretrained=pretrained, options=options or {})
     if isinstance(body, Beit):
         any_grid(body)
-    if position_embedding not in (None, "dinov2", "timm"):
-        raise ConfigError(f"position_embedding={position_embedding}: must be dinov2 or timm, or left out")
-    if position_embedding and not (type(body) is VisionTransformer and body.pos_embed is not None):
-        raise ConfigError(
-            f"position_embedding={position_embedding}: {timm_name} has no position embedding of that kind; leave it out"
-        )
-    if position_embedding == "dinov2":
+    rule = position_embedding
+    if rule not in (None, "dinov2", "timm"):
+        raise ConfigError(f"position_embedding={rule}: must be dinov2 or timm, or left out")
+    if rule and not has_positions(body):
+        raise ConfigError(f"position_embedding={rule}: {timm_name} has no such position embedding; leave it out")
+    if rule == "dinov2":
         body.__class__ = DINOv2ViT
     return body
 
 
 def create_timm_model(timm_name: str, *, pretrained: bool, options: Mapping[str, Any]) -> Any:
-    """See :func:`create_body`.
-
-    Raises:
-        ConfigError: an option that the model does not take, a tag that it does not have.
-        WeightsError: the download failed.
-    """
+    """Does the first part of :func:`create_body`; raises its errors."""
     try:
         attempts: list[dict[str, Any]] = [{"dynamic_img_size": True}, {"strict_img_size": False}, {}]
         for flexible in attempts:

@@ -49,9 +49,7 @@ class Model(nn.Module, ABC):
         lora: rank of trainable matrices beside the encoder's attention layers, which are frozen with the rest of the
             encoder; None to train the encoder itself.
 
-    Raises:
-        ConfigError: settings that cannot work, see :func:`unimatch.models.build_encoder`.
-        WeightsError: see :func:`unimatch.models.build_encoder`.
+    Raises the errors of :func:`unimatch.models.build_encoder`, and ConfigError for other settings that cannot work.
     """
 
     task: ClassVar[str]

@@ -32,16 +32,9 @@ def build_pooled_encoder(
 ) -> Encoder:
     """Builds an encoder whose one level is the pooled feature of the image.
 
-    Args:
-        name: a Wide ResNet (:data:`unimatch.models.wide_resnet.WIDE_RESNETS`), a key of
-            :data:`unimatch.models.PRESETS`, or any timm model.
-        weights: see :func:`unimatch.models.build_encoder`; the Wide ResNets have no published ones.
-        position_embedding: see :func:`unimatch.models.build_encoder`.
-        options: further arguments of the model, such as ``{"bn_momentum": 0.1}`` of a Wide ResNet.
-
-    Raises:
-        ConfigError: see :func:`unimatch.models.build_encoder`.
-        WeightsError: see :func:`unimatch.models.build_encoder`.
+    Takes the arguments of :func:`unimatch.models.build_encoder` and raises its errors. ``name`` may also be a Wide
+    ResNet (:data:`unimatch.models.wide_resnet.WIDE_RESNETS`), which has no published weights and whose ``options`` are
+    such as ``{"bn_momentum": 0.1}``.
 
     >>> import torch
     >>> [tuple(level.shape) for level in build_pooled_encoder("wrn_28_2")(torch.zeros(2, 3, 32, 32))]
@@ -66,11 +59,7 @@ def build_pooled_encoder(
 
 
 class PooledTimmEncoder(TimmBody):
-    """A model of timm without its classifier; it pools its features in its own way.
-
-    Args:
-        body: made by :func:`unimatch.models.encoders.create_body`.
-    """
+    """A model of timm without its classifier; it pools its features in its own way."""
 
     def __init__(self, body: Any) -> None:
         super().__init__(body)
@@ -85,11 +74,7 @@ class PooledTimmEncoder(TimmBody):
 
 
 class PooledEncoder(Encoder):
-    """The last level of a segmentation encoder, averaged over the image.
-
-    Args:
-        encoder: the encoder with four levels.
-    """
+    """The last level of an encoder with four levels, averaged over the image."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

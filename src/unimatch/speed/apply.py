@@ -10,10 +10,6 @@ from unimatch.speed.recompute_mlp import recompute_activations
 def speed_up(model: nn.Module, device: torch.device) -> None:
     """Chooses the fastest form of each layer for a device, in place; weights and their names stay as they are.
 
-    Args:
-        model: any; one that was sped up before stays as it is.
-        device: where the model is, or will be before it is called.
-
     >>> model = nn.Sequential(nn.Linear(2, 2))
     >>> speed_up(model, torch.device("cpu"))
     >>> type(model[0]).__name__
