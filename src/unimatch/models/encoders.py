@@ -163,7 +163,7 @@ class TimmBody(Encoder):
 
     @property
     def patch_multiple(self) -> int:
-        """The stride of the coarsest level where the model cuts images into patches; padded convolutions take any size."""
+        """The coarsest stride where the model cuts images into patches; convolutions with padding take any size."""
         cuts = isinstance(self.body, ConvNeXt) or hasattr(self.body, "patch_embed")
         return self.strides[-1] if cuts else 1
 
