@@ -6,6 +6,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 
 import yaml
@@ -118,7 +119,8 @@ def keys(file: Path) -> Iterator[Key]:
     """The keys of a configuration file, those of ``hydra`` and ``defaults`` left out."""
     path: list[tuple[int, str]] = []
     above: list[str] = []
-    for line in file.read_text().splitlines():
+    # The comment at the top is about the file, not about its first key.
+    for line in dropwhile(lambda line: line.startswith("#"), file.read_text().splitlines()):
         match = re.match(r"( *)(\w[\w.]*):(?: +([^#\s].*?))?(?: +# (.*))?$", line)
         if line.startswith("#"):
             above.append(line.removeprefix("#").strip())
