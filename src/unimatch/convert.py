@@ -16,19 +16,19 @@ from unimatch.data.catalog import ADE20K, CITYSCAPES, COCO, PASCAL, DatasetInfo
 from unimatch.errors import UnimatchError, WeightsError
 
 DATASETS = {info.name: info for info in (PASCAL, CITYSCAPES, ADE20K, COCO)}
-"""What published checkpoints were trained on."""
+"""The data sets that published checkpoints were trained on."""
 
 
 def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> list[OfficialWeights]:
-    """Write student and teacher of a published checkpoint as a checkpoint that :func:`unimatch.load_model` reads.
+    """Writes student and teacher of a published checkpoint as a checkpoint that :func:`unimatch.load_model` reads.
 
     Args:
         official: the authors' file.
-        output: the new one; its folder must exist, it itself must not.
-        info: the data set's classes, whose names the published files do not hold; None to call them by their numbers.
+        output: the new checkpoint; its folder must exist, the file must not.
+        info: names the classes, which the published files do not; None to call them by their numbers.
 
     Returns:
-        What was read, the student's and the teacher's.
+        The student's and the teacher's weights, as they were read.
 
     Raises:
         WeightsError: the file is not such a checkpoint, or the output cannot be written.
@@ -59,7 +59,7 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> li
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Convert, print what matched; the exit status."""
+    """Converts, prints what matched and returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.convert",
         description="Make a published UniMatch V2 checkpoint one of ours, which load_model and the commands read.",

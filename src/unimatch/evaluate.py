@@ -20,7 +20,7 @@ from unimatch.data.check.sample import fault_of_pair, look, refuse
 from unimatch.engines.model_facts import ModelFacts, inference_with
 from unimatch.errors import ConfigError
 from unimatch.inference.load import checkpoint_facts, models_in
-from unimatch.speed.fold import fold_batch_norms
+from unimatch.speed.fold_batch_norms import fold_batch_norms
 from unimatch.tasks import task_of
 from unimatch.tasks.evaluator import Evaluator
 from unimatch.tasks.scores import Absent, Scores, scores_table

@@ -75,7 +75,7 @@ def test_dinov2_exports_for_every_grid_of_patches(tmp_path, monkeypatch):
         timm, "create_model", lambda name, **options: create(name, embed_dim=48, num_heads=2, **options)
     )
     torch.manual_seed(0)
-    model = SegmentationModel("vits", 5, features=8, out_channels=(8, 8, 8, 8)).eval()
+    model = SegmentationModel("vits", 5, weights=None, features=8, out_channels=(8, 8, 8, 8)).eval()
     torch.nn.init.normal_(model.encoder.body.pos_embed)
     facts = load_with_facts(save_run(tmp_path / "x.ckpt", tmp_path))[1]
     facts = type(facts).from_json(

@@ -10,6 +10,7 @@ from torch import Tensor
 from unimatch.engines.whole_image import whole_image_logits
 from unimatch.images import MaskArray
 from unimatch.models.networks import Model
+from unimatch.speed.apply import speed_up
 from unimatch.tensors import normalize
 
 
@@ -26,6 +27,7 @@ class TorchEngine:
         self.dtype = getattr(torch, precision)
         self.num_classes = model.num_classes
         self.device = next(model.parameters()).device
+        speed_up(model, self.device)
         self.batch_size = 1 if self.device.type == "cpu" else 8
         self.threads = torch.get_num_threads() if self.device.type == "cpu" else 1
 

@@ -16,6 +16,7 @@ from unimatch.images import ImageArray
 from unimatch.inference.load import Trained, choose_device, trained_model
 from unimatch.inference.predictor import ImageLike, to_array
 from unimatch.models.networks import ClassificationModel
+from unimatch.speed.apply import speed_up
 from unimatch.tasks.classification import middle
 from unimatch.tensors import normalize
 
@@ -55,6 +56,7 @@ class Classifier:
             raise ConfigError("path: this model gives masks and no classes of images; use unimatch.Predictor")
         self.device = choose_device(device)
         self.model = network.to(self.device)
+        speed_up(self.model, self.device)
         self.classes = facts.classes
         """Names in the order of their ids."""
 

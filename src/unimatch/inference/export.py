@@ -23,7 +23,7 @@ from unimatch.engines.model_facts import ModelFacts, beside
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
-from unimatch.models import positions
+from unimatch.models import position_embedding as positions
 from unimatch.models.networks import Model, describe_model
 from unimatch.tasks.scores import confusion_metric
 from unimatch.tasks.segmentation import scores

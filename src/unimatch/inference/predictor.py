@@ -96,7 +96,7 @@ class Predictor:
             # PyTorch is imported here and not above, so that exported models run without it.
             from unimatch.engines.torch import TorchEngine
             from unimatch.inference.load import choose_device, trained_model
-            from unimatch.speed.fold import fold_batch_norms
+            from unimatch.speed.fold_batch_norms import fold_batch_norms
 
             network, self.facts = trained_model(path, model)
             if network.task == "classification":

@@ -33,6 +33,7 @@ from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import Teacher
 from unimatch.models.networks import Model, describe_model
+from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
 from unimatch.tasks.evaluator import EvaluationLoop
 from unimatch.tasks.scores import Scores
@@ -196,6 +197,10 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if any(parameter.grad is not None for parameter in self.student.parameters()):  # none: a step that was skipped
             self.teacher.update(self.student, iteration)
+
+    @override
+    def setup(self, stage: str) -> None:
+        speed_up(self, self.trainer.strategy.root_device)
 
     @override
     def on_fit_start(self) -> None:

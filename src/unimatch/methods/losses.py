@@ -1,6 +1,7 @@
 """Losses over logits (B, C, *) and targets (B, *): the same for masks, changed pixels and image classes.
 
-Maps of logits may be coarser than the target: they are upsampled to its size (:mod:`unimatch.speed.full_size`).
+Maps of logits may be coarser than the target: they are upsampled to its size
+(:mod:`unimatch.speed.cross_entropy_by_rows`).
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unimatch.errors import ConfigError
-from unimatch.speed.full_size import cross_entropy_per_pixel
+from unimatch.speed.cross_entropy_by_rows import cross_entropy_per_pixel
 from unimatch.types import IGNORE_INDEX
 
 Criterion = Callable[[Tensor, Tensor], Tensor]

@@ -18,7 +18,7 @@ from unimatch.methods.losses import consistency_loss
 from unimatch.methods.options import Alignment, CutMixPartner, MethodOptions, PseudoLabelsFrom, one_of
 from unimatch.models.dpt import size_of
 from unimatch.models.networks import Model
-from unimatch.speed.full_size import label_and_confidence
+from unimatch.speed.cross_entropy_by_rows import label_and_confidence
 from unimatch.speed.upsampling import upsample
 from unimatch.types import TrainBatch, UnlabeledBatch
 

@@ -18,18 +18,19 @@ def channel_masks(
     keep_ratio: float = 0.5,
     generator: torch.Generator,
 ) -> list[Tensor]:
-    """Draw the channel masks of the strong views of ``pairs`` images.
+    """Draws the channel masks of the strong views of ``pairs`` images.
 
     For image ``i`` a mask ``m_i ~ Bernoulli(0.5)^D`` is drawn; the first view is multiplied by ``2 m_i``, the second
     by ``2 (1 - m_i)`` if complementary, else by a mask of its own. A random ``floor(keep_ratio * pairs)`` of the
-    images keeps all its channels. One mask serves all levels of equal width; pyramids get one per level.
+    images keeps all its channels. Where all levels are equally wide, one mask serves them
+    all; a pyramid gets one for each level.
 
     Args:
         pairs: number of images, ``B``.
         widths: channels ``D_l`` of each feature level.
         views: strong views of each image, 1 or 2; complementary masks need 2.
         complementary: whether the second view keeps what the first one loses (Complementary Dropout).
-        keep_ratio: share of the images that is left undropped.
+        keep_ratio: share of the images that keep all their channels.
         generator: on the device of the features.
 
     Returns:
@@ -60,7 +61,7 @@ def channel_masks(
 
 
 def feature_masks(images: int, widths: Sequence[int], drop: float, *, generator: torch.Generator) -> list[Tensor]:
-    """Draw plain channel dropout, each level's mask by itself: UniMatch V1's feature perturbation.
+    """Draws plain channel dropout, each level's mask by itself: UniMatch V1's feature perturbation.
 
     Args:
         images: ``B``.
@@ -80,5 +81,5 @@ def feature_masks(images: int, widths: Sequence[int], drop: float, *, generator:
 
 
 def drop_channels(levels: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
-    """Multiply each feature level (N, D, h, w) by its channel mask (N, D, 1, 1)."""
+    """Multiplies each feature level (N, D, h, w) by its channel mask (N, D, 1, 1)."""
     return [level * mask.to(level.dtype) for level, mask in zip(levels, masks, strict=True)]

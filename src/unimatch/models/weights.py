@@ -11,7 +11,7 @@ from unimatch.errors import WeightsError
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a file of tensors: ``.safetensors``, or a PyTorch file with ``weights_only=True``.
+    """Reads a file of tensors: ``.safetensors``, or a PyTorch file with ``weights_only=True``.
 
     Raises:
         WeightsError: no such file, not readable, or not a plain dict of tensors.
@@ -30,7 +30,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def why_unreadable(error: Exception) -> str:
-    """Why a file of tensors could not be read, without torch's advice to read it unsafely.
+    """Says why a file of tensors could not be read, without torch's advice to read it unsafely.
 
     >>> why_unreadable(ValueError("Trying to load unsupported GLOBAL posix.system whose"))
     'refused, it holds more than tensors and plain values: posix.system'
@@ -45,7 +45,7 @@ def why_unreadable(error: Exception) -> str:
 
 
 def load_weights_file(module: nn.Module, path: Path) -> None:
-    """Load a weights file into a module; every tensor of the module must be in the file, of the same shape.
+    """Loads a weights file into a module; every tensor of the module must be in the file, of the same shape.
 
     The file may hold more, such as a classifier that the module does not have. Step counters of BatchNorm may
     be missing. DINOv2 files may have the authors' names (:func:`timm_names`).
@@ -72,7 +72,7 @@ def load_weights_file(module: nn.Module, path: Path) -> None:
 
 
 def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of DINOv2 under timm's names, whether they had those or the authors'; others as they are.
+    """Gives the weights of DINOv2 timm's names, whether they had those or the authors'; leaves others as they are.
 
     ViT-g's feed-forward layers are called ``w12`` and ``w3`` by the authors, ``fc1`` and ``fc2`` by timm. With
     registers, the authors add the class token's position at run time, and timm has added it in the file.
@@ -92,7 +92,7 @@ def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def listed(title: str, keys: list[str], limit: int = 8) -> str:
-    """The title and the first keys, one a line; nothing if there are none."""
+    """Returns the title and the first keys, one a line; nothing if there are none."""
     if not keys:
         return ""
     more = [f"  ... and {len(keys) - limit} more"] if len(keys) > limit else []

@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassSta
 from typing_extensions import override
 
 from unimatch.models.networks import ClassificationModel, Model
+from unimatch.speed.apply import speed_up
 from unimatch.tasks.base import Task
 from unimatch.tasks.scores import Scores, ratios
 from unimatch.types import NO_CLASS
@@ -48,6 +49,7 @@ class Classification(Task):
     @override
     def predict(self, model: Model, images: Tensor) -> Tensor:
         assert isinstance(model, ClassificationModel)
+        speed_up(model, images.device)
         return model(middle(images, model.image_size, model.resize))
 
     @override

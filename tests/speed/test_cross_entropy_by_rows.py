@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from unimatch.augment.cutmix import cutmix
 from unimatch.methods.losses import consistency_loss, cross_entropy, ohem_cross_entropy
-from unimatch.speed import full_size
-from unimatch.speed.full_size import cross_entropy_per_pixel, label_and_confidence
+from unimatch.speed import cross_entropy_by_rows
+from unimatch.speed.cross_entropy_by_rows import cross_entropy_per_pixel, label_and_confidence
 
 CLASSES = 7
 
@@ -44,7 +44,7 @@ def assert_same(function, slow, logits, **tolerance):
 @pytest.fixture(params=[1, 400, 2000, 10**9], ids=["row by row", "some rows", "a few images", "at once"])
 def piece(request, monkeypatch):
     """What is upsampled at a time: a row of 30 pixels has 210 logits, an image 4,830."""
-    monkeypatch.setitem(full_size.PIECE, "cpu", {2000: 9700}.get(request.param, request.param))
+    monkeypatch.setitem(cross_entropy_by_rows.PIECE, "cpu", {2000: 9700}.get(request.param, request.param))
 
 
 @pytest.mark.usefixtures("piece")
@@ -61,10 +61,10 @@ def test_value_and_gradient_equal_those_of_full_size_logits(layout):
     st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),
     st.tuples(st.integers(1, 20), st.integers(1, 20)),
     st.integers(1, 500),
-    st.sampled_from([2, full_size.VECTOR - 1, full_size.VECTOR, 21]),
+    st.sampled_from([2, cross_entropy_by_rows.VECTOR - 1, cross_entropy_by_rows.VECTOR, 21]),
 )
 def test_any_sizes_up_and_down(shape, size, limit, classes):
-    before, full_size.PIECE["cpu"] = full_size.PIECE["cpu"], limit
+    before, cross_entropy_by_rows.PIECE["cpu"] = cross_entropy_by_rows.PIECE["cpu"], limit
     try:
         logits, target = make(shape, size, classes=classes)
         assert_same(lambda x: cross_entropy_per_pixel(x, target, 255), lambda x: plain(x, target), logits)
@@ -73,19 +73,19 @@ def test_any_sizes_up_and_down(shape, size, limit, classes):
         torch.testing.assert_close(confidence, probability.amax(1), rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(probability.gather(1, label[:, None])[:, 0], confidence, rtol=1e-5, atol=1e-6)
     finally:
-        full_size.PIECE["cpu"] = before
+        cross_entropy_by_rows.PIECE["cpu"] = before
 
 
 def test_at_518_pixels_rounding_is_that_of_the_whole():
     logits, target = make((1, 296, 296), (518, 518), classes=3)
     target[target == 255] = 0
-    assert len(list(full_size.pieces(logits, (518, 518)))) == 1
+    assert len(list(cross_entropy_by_rows.pieces(logits, (518, 518)))) == 1
     try:
-        before, full_size.PIECE["cpu"] = full_size.PIECE["cpu"], 3 * 518 * 5
-        assert len(list(full_size.pieces(logits, (518, 518)))) == 104
+        before, cross_entropy_by_rows.PIECE["cpu"] = cross_entropy_by_rows.PIECE["cpu"], 3 * 518 * 5
+        assert len(list(cross_entropy_by_rows.pieces(logits, (518, 518)))) == 104
         assert_same(lambda x: cross_entropy_per_pixel(x, target), lambda x: plain(x, target), logits)
     finally:
-        full_size.PIECE["cpu"] = before
+        cross_entropy_by_rows.PIECE["cpu"] = before
 
 
 @pytest.mark.usefixtures("piece")
@@ -167,7 +167,7 @@ class Largest(torch.overrides.TorchFunctionMode):
 
 @pytest.mark.parametrize(("piece", "elements"), [(CLASSES * 64 * 4, 2 * 64 * 64), (10**9, 2 * 64 * 64 * CLASSES)])
 def test_full_size_logits_are_never_there(piece, elements, monkeypatch):
-    monkeypatch.setitem(full_size.PIECE, "cpu", piece)
+    monkeypatch.setitem(cross_entropy_by_rows.PIECE, "cpu", piece)
     logits, target = make((2, 16, 16), (64, 64))
     logits.requires_grad_()
     with Largest() as largest:

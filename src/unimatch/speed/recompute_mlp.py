@@ -1,35 +1,36 @@
-"""The activations inside a transformer's MLP, made again in the backward pass instead of kept.
+"""Recomputes the activations inside a transformer's MLP in the backward pass, so that they need not be kept.
 
-They are the largest tensors that a block keeps (four times its tokens) and the cheapest to make: one pass over what the
-first layer gave, which is kept anyway. :mod:`torch.utils.checkpoint` stops as soon as it has what the backward pass
-needs, so that the second layer's matrix product is not done again.
+They are the largest tensors that a block keeps (four times its tokens) and the cheapest to compute: one pass over the
+first layer's output, which is kept anyway. :mod:`torch.utils.checkpoint` stops as soon as it has what the backward pass
+needs, so that the second layer's matrix product is not computed again.
 """
 
 import torch
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from typing_extensions import override
 
 
 class RecomputingMlp(Mlp):
     """timm's MLP with the same parameters, values and gradients, and less memory between forward and backward pass."""
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) -> (..., out_features)."""
         hidden = self.fc1(x)
-        # torch.compile decides by itself what it makes again.
+        # torch.compile decides by itself what it recomputes.
         if not hidden.requires_grad or torch.compiler.is_compiling():
             return self.project(hidden)
         random = self.training and self.drop1.p > 0
         return checkpoint(self.project, hidden, use_reentrant=False, preserve_rng_state=random)
 
     def project(self, hidden: Tensor) -> Tensor:
-        """What comes after the first layer."""
+        """Computes all that comes after the first layer."""
         return self.drop2(self.fc2(self.norm(self.drop1(self.act(hidden)))))
 
 
 def recompute_activations(body: nn.Module) -> None:
-    """Turn each MLP of a timm model into a :class:`RecomputingMlp`, in place.
+    """Turns each MLP of a timm model into a :class:`RecomputingMlp`, in place.
 
     >>> import timm
     >>> body = timm.create_model("vit_tiny_patch16_224", num_classes=0)

@@ -1,7 +1,7 @@
-"""Cross-entropy and pseudo labels at full size from coarse logits, some rows at a time.
+"""Computes cross-entropy and pseudo labels at full size from coarse logits, a few rows at a time.
 
-Decoders end in logits of a fraction of the image's size, which are upsampled. Upsampled logits of C classes are most of
-the memory of a step where C is large, so they are made, used and dropped in pieces, and made again in the backward
+Decoders give logits of a fraction of the image's size, which are upsampled. With many classes, upsampled logits take
+most of the memory of a step. So they are computed, used and dropped piece by piece, and computed again in the backward
 pass. Values and gradients are those of the whole.
 
 ``B`` images, ``C`` classes, ``h w`` the decoder's size, ``H W`` the target's.
@@ -13,19 +13,20 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 PIECE = {"cpu": 2**21, "cuda": 2**24}
-"""Upsampled logits in a piece: what stays in a CPU's cache, or what keeps a GPU busy."""
+"""How many upsampled logits a piece has: few enough for a CPU's cache, or enough to keep a GPU busy."""
 
 VECTOR = 16
-"""Floats in the widest vectors of a CPU."""
+"""How many floats the widest vectors of a CPU hold."""
 
 NOTHING = -100
 """A target value that no pixel has."""
 
 
 def cross_entropy_per_pixel(logits: Tensor, target: Tensor, ignore_index: int = NOTHING) -> Tensor:
-    """Cross-entropy of every pixel, as ``F.cross_entropy(upsample(logits), target, reduction="none")``.
+    """Computes the cross-entropy of every pixel, as ``F.cross_entropy(upsample(logits), target, reduction="none")``.
 
     Args:
         logits: (B, C, *) of any float type; computed in float32. Maps (B, C, h, w) may be of any size: they are
@@ -48,11 +49,11 @@ def cross_entropy_per_pixel(logits: Tensor, target: Tensor, ignore_index: int = 
 
 @torch.no_grad()
 def label_and_confidence(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The most probable class and its probability, in float32.
+    """Computes the most probable class and its probability, in float32.
 
     Args:
         logits: (B, C, h, w), upsampled to ``size`` as for :func:`cross_entropy_per_pixel`; or (B, C) of whole images.
-        size: height and width of the result, where there are pixels.
+        size: height and width of the result; not used for whole images.
 
     Returns:
         (B, *size) int64 and (B, *size) float32 in 0-1; (B,) twice for whole images.
@@ -70,11 +71,12 @@ def label_and_confidence(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor,
 
 
 class CrossEntropyPerPixel(torch.autograd.Function):
-    """See :func:`cross_entropy_per_pixel`."""
+    """The cross-entropy of :func:`cross_entropy_per_pixel` for maps, with a gradient of its own."""
 
     @staticmethod
+    @override
     def forward(ctx: Any, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-        """(B, C, h, w) and (B, H, W) -> (B, H, W)."""
+        """Turns logits (B, C, h, w) and targets (B, H, W) into losses (B, H, W)."""
         ctx.save_for_backward(logits, target)
         ctx.ignore_index = ignore_index
         size = (target.shape[1], target.shape[2])
@@ -88,8 +90,9 @@ class CrossEntropyPerPixel(torch.autograd.Function):
         return loss
 
     @staticmethod
+    @override
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """``softmax - one hot``, times the gradient, through the upsampling."""
+        # (softmax - one hot) * gradient, through the upsampling.
         logits, target = ctx.saved_tensors
         size = (target.shape[1], target.shape[2])
         total = torch.zeros_like(logits, dtype=torch.float32)
@@ -109,7 +112,7 @@ class CrossEntropyPerPixel(torch.autograd.Function):
 
 
 def pieces(logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, range]]:
-    """Some images and some rows of full size at a time."""
+    """Yields the images and the full-size rows of each piece."""
     height, width = size
     limit = PIECE.get(logits.device.type, PIECE["cuda"]) // (logits.shape[1] * width)  # rows of an image
     images, rows = max(1, limit // height), min(height, max(1, limit))
@@ -119,26 +122,26 @@ def pieces(logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, range
 
 
 def source_rows(rows: range, coarse: int, full: int) -> range:
-    """The rows of the coarse map that these rows of the full-size map lie between, and one more on either side."""
+    """Returns the rows of the coarse map around these rows of the full-size map, and one more on either side."""
     steps = max(full - 1, 1)
     return range(max(rows[0] * (coarse - 1) // steps - 1, 0), min(rows[-1] * (coarse - 1) // steps + 3, coarse))
 
 
 def coarse_rows(logits: Tensor, images: slice, rows: range, size: tuple[int, int]) -> Tensor:
-    """The part of the coarse logits that these rows are made of: (b, C, m, w), float32, without its history."""
+    """Returns the coarse logits that these rows are computed from: (b, C, m, w), float32, detached."""
     needed = source_rows(rows, logits.shape[2], size[0])
     part = logits.detach()[images, :, needed.start : needed.stop]
     return part.to(torch.float32, memory_format=torch.channels_last)  # in which upsampling is fastest
 
 
 def upsample_rows(part: Tensor, rows: range, coarse: int, size: tuple[int, int]) -> Tensor:
-    """Rows of the upsampled map, classes last, as they are in memory.
+    """Computes rows of the upsampled map, with the classes last, as they are in memory.
 
     Args:
-        part: (b, C, m, w), of :func:`coarse_rows`.
-        rows: which, of the full-size map.
-        coarse: ``h``, rows of the whole coarse map.
-        size: ``(H, W)``, of the whole full-size map.
+        part: (b, C, m, w), from :func:`coarse_rows`.
+        rows: which rows of the full-size map.
+        coarse: ``h``, the height of the whole coarse map.
+        size: ``(H, W)`` of the whole full-size map.
 
     Returns:
         (b, len(rows), W, C).
@@ -158,10 +161,10 @@ def upsample_rows(part: Tensor, rows: range, coarse: int, size: tuple[int, int])
 
 
 def over_classes(function: Callable[[Tensor, int], Tensor], logits: Tensor) -> Tensor:
-    """``function(logits, -1)`` of a softmax and (..., C) in memory's order, as fast for few classes as for many.
+    """Computes ``function(logits, -1)`` for a softmax and contiguous (..., C), as fast for few classes as for many.
 
-    A CPU takes a vector of classes at a time or, along the first axis, a vector of pixels. Classes too few for a vector
-    it takes one by one: 11 of them take 12 times as long, the copy included.
+    A CPU computes a vector of classes at a time or, along the first axis, a vector of pixels. Too few classes for a
+    vector are computed one by one: for 11 of them, moving the classes to the front is 12 times as fast, copy included.
     """
     if logits.shape[-1] >= VECTOR:
         return function(logits, -1)

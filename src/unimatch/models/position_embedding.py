@@ -1,7 +1,7 @@
-"""Positions of patches on grids other than an encoder's own: what timm does not do, or does otherwise.
+"""Position embeddings for images of any size, where timm has no way or another way than the published models.
 
-Both classes are timm's with one method replaced; a model that timm has built is turned into one by setting its
-``__class__``, because timm's functions that build models take no class.
+The classes are timm's with one method replaced. A model that timm has built becomes one by setting its ``__class__``,
+because timm's functions that build models take no class.
 """
 
 from typing import Any
@@ -12,17 +12,18 @@ from timm.layers.pos_embed_rel import resize_rel_pos_bias_table_simple
 from timm.models.beit import Attention, Beit, gen_relative_position_index
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
+from typing_extensions import override
 
 OFFSET = 0.1
 """What DINOv2 adds to the number of patches before it divides by the table's, against rounding to one too few."""
 
 
 def resize_positions(table: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Resize a table of position embeddings as DINOv2 does, and the published UniMatch V2 models with it.
+    """Resizes a table of position embeddings as DINOv2 does, and the published UniMatch V2 models with it.
 
     Bicubic, without antialiasing, by the scale factor ``(patches + 0.1) / patches of the table`` in each direction: the
-    sampling points differ from those of a resize to the same size without the offset. The table's own grid is
-    returned as it is. timm's rule is antialiased and has no offset.
+    sampling points differ from those of a resize to the same size without the offset. A table that has the wanted grid
+    is returned as it is. timm's rule is antialiased and has no offset.
 
     Source: https://github.com/facebookresearch/dinov2, ``interpolate_pos_encoding``.
 
@@ -49,8 +50,9 @@ class DINOv2ViT(VisionTransformer):
 
     pos_embed: Any
 
+    @override
     def _pos_embed(self, x: Tensor) -> Tensor:
-        """(B, h, w, D) patches -> (B, prefix + h w, D) tokens."""
+        """Turns (B, h, w, D) patches into (B, prefix + h w, D) tokens."""
         grid = (x.shape[1], x.shape[2])
         prefix = [token for token in (self.cls_token, self.reg_token) if token is not None]
         tokens = [token.expand(x.shape[0], -1, -1) for token in prefix]
@@ -65,11 +67,12 @@ class DINOv2ViT(VisionTransformer):
 class AnyGridBeit(Beit):
     """timm's BEiT for images of any size: its tables of relative positions are resized (bicubic) to the image's grid.
 
-    timm builds one for images of one size and can only be rebuilt for another.
+    timm's own takes images of the one size that it was built for.
     """
 
+    @override
     def forward_intermediates(self, x: Tensor, *arguments: Any, **options: Any) -> Any:
-        """As timm's, after telling the attention layers the grid of this batch."""
+        # The attention layers must know the grid of this batch.
         grid = self.patch_embed.dynamic_feat_size((x.shape[-2], x.shape[-1]))
         blocks: Any = self.blocks
         for block in blocks:
@@ -78,12 +81,13 @@ class AnyGridBeit(Beit):
 
 
 class AnyGridAttention(Attention):
-    """See :class:`AnyGridBeit`."""
+    """The attention layers of :class:`AnyGridBeit`, which sets their grid."""
 
     grid: tuple[int, int]
 
+    @override
     def _get_rel_pos_bias(self) -> Tensor:
-        """(1, heads, 1 + h w, 1 + h w), the class token first."""
+        """Returns (1, heads, 1 + h w, 1 + h w), the class token first."""
         if self.grid == tuple(self.window_size):
             return super()._get_rel_pos_bias()
         height, width = self.grid
@@ -95,10 +99,10 @@ class AnyGridAttention(Attention):
 
 
 def any_grid(body: Any) -> None:
-    """Make a BEiT of timm's take images of any size, in place."""
+    """Makes a BEiT of timm take images of any size, in place."""
     body.__class__ = AnyGridBeit
     body.patch_embed.strict_img_size = False
     for block in body.blocks:
         block.attn.__class__ = AnyGridAttention
-        # Through the layer itself rather than its weight alone: what wraps the layer (LoRA) would be passed by.
+        # Call the layer itself instead of using its weight: LoRA wraps the layer and would be left out.
         block.attn.qkv_bias_separate = True

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from unimatch import ChangeModel, SegmentationModel
-from unimatch.speed.fold import fold_batch_norms
+from unimatch.speed.fold_batch_norms import fold_batch_norms
 
 
 def with_statistics(model):
@@ -24,7 +24,7 @@ def norms(model):
 @torch.no_grad()
 def test_logits_are_the_same_with_no_norm_left(encoder):
     torch.manual_seed(0)
-    model = with_statistics(SegmentationModel(encoder, 5, features=8, out_channels=(8, 8, 8, 8)))
+    model = with_statistics(SegmentationModel(encoder, 5, weights=None, features=8, out_channels=(8, 8, 8, 8)))
     images = torch.randn(2, 3, 45, 70)
     expected, before = model(images), norms(model)
     folded = fold_batch_norms(model)

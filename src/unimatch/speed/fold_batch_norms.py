@@ -1,7 +1,7 @@
-"""BatchNorms worked into the convolutions before them: the same results from fewer passes over memory."""
+"""Folds BatchNorms into the convolutions before them: the same results from fewer passes over memory."""
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from timm.layers.norm_act import BatchNormAct2d
@@ -9,27 +9,30 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from unimatch.images import nearest_multiple
-from unimatch.models.networks import Model
+
+if TYPE_CHECKING:
+    from unimatch.models.networks import Model
 
 SIDE = 64
-"""Of the images that show which layer follows which, pixels."""
+"""Side in pixels of the image that shows which layer follows which."""
 
 TOLERANCE = 1e-4
-"""How far results may be from those of the model as it was, in proportion to the largest."""
+"""The largest difference from the original model's results, as a share of the largest result."""
 
 
 @torch.no_grad()
-def fold_batch_norms(model: Model) -> Model:
-    """A model with fewer layers that gives the same logits, but for rounding.
+def fold_batch_norms(model: "Model") -> "Model":
+    """Returns a model with fewer layers that gives the same logits, but for rounding.
 
-    A BatchNorm is folded where all it is ever given is what one convolution returns. The result is compared with the
-    original on noise; where it differs, as it may where a network uses that value twice, the original is returned.
+    A BatchNorm is folded only if its sole input is the output of one convolution. The result is compared with the
+    original on noise. Where they differ, because the network uses that output twice, the original is returned.
 
     Args:
         model: in eval mode. It is not changed.
 
     Returns:
-        A copy for prediction alone: its weights have other names and values. The model itself where nothing is folded.
+        A copy for prediction alone, because its weights have other names and values; the model itself where nothing is
+        folded.
     """
     device = next(model.parameters()).device
     side = nearest_multiple(SIDE, model.size_multiple)
@@ -51,9 +54,13 @@ def fold_batch_norms(model: Model) -> Model:
     return folded if (before - after).abs().max() <= TOLERANCE * before.abs().max() else model
 
 
-def convolutions_before(model: Model, images: Tensor) -> dict[str, nn.Conv2d]:
-    """By BatchNorms' names, the convolutions whose results are all that they see of these images."""
-    made: list[tuple[Tensor, nn.Conv2d]] = []  # held, so that no other tensor takes the place of one
+def convolutions_before(model: "Model", images: Tensor) -> dict[str, nn.Conv2d]:
+    """Finds BatchNorms whose sole input, on these images, is one convolution's output.
+
+    Returns:
+        These convolutions by the names of the BatchNorms.
+    """
+    made: list[tuple[Tensor, nn.Conv2d]] = []  # kept, so that no later tensor gets the memory of one
     found: dict[str, list[nn.Conv2d | None]] = {}
     hooks = []
 

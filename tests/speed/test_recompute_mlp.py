@@ -5,7 +5,7 @@ from timm.layers.mlp import Mlp
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from unimatch.speed.recompute import RecomputingMlp, recompute_activations
+from unimatch.speed.recompute_mlp import RecomputingMlp, recompute_activations
 
 
 def kept(module: nn.Module, x: torch.Tensor) -> int:

@@ -5,7 +5,7 @@ import torch
 from helpers.slow_models import slow_bicubic, slow_positions
 from unimatch.errors import ConfigError
 from unimatch.models import SegmentationModel, build_encoder
-from unimatch.models.positions import resize_positions
+from unimatch.models.position_embedding import resize_positions
 
 SMALL = {"depth": 4, "embed_dim": 12, "num_heads": 2, "img_size": 70}  # a table of 5 x 5
 
@@ -49,7 +49,7 @@ def test_the_own_grid_is_left_as_it_is():
 @pytest.mark.parametrize(("name", "registers"), [("vits", 0), ("vits_reg", 4)])
 @pytest.mark.parametrize("grid", [(5, 5), (4, 7), (5, 4)])
 def test_tokens_are_patches_plus_resized_positions_behind_the_class_token(name, registers, grid):
-    encoder = randomise(build_encoder(name, position_embedding="dinov2", options=SMALL))
+    encoder = randomise(build_encoder(name, None, position_embedding="dinov2", options=SMALL))
     body = encoder.body
     patches = torch.randn(2, *grid, 12, generator=source(1))
     tokens = body._pos_embed(patches)
@@ -65,8 +65,8 @@ def test_tokens_are_patches_plus_resized_positions_behind_the_class_token(name, 
 @pytest.mark.parametrize("name", ["vits", "vits_reg"])
 def test_the_rules_agree_at_the_own_grid_and_only_there(name):
     images = torch.randn(1, 3, 70, 70, generator=source())
-    ours = randomise(build_encoder(name, position_embedding="dinov2", options=SMALL))
-    timms = randomise(build_encoder(name, position_embedding="timm", options=SMALL))
+    ours = randomise(build_encoder(name, None, position_embedding="dinov2", options=SMALL))
+    timms = randomise(build_encoder(name, None, position_embedding="timm", options=SMALL))
     with torch.no_grad():
         for a, b in zip(ours(images), timms(images), strict=True):
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
@@ -74,7 +74,7 @@ def test_the_rules_agree_at_the_own_grid_and_only_there(name):
 
 
 def test_timms_rule_is_timms():
-    encoder = randomise(build_encoder("vits", position_embedding="timm", options=SMALL))
+    encoder = randomise(build_encoder("vits", None, position_embedding="timm", options=SMALL))
     body = randomise(timm.create_model("vit_small_patch14_dinov2", dynamic_img_size=True, num_classes=0, **SMALL))
     images = torch.randn(1, 3, 84, 56, generator=source())
     with torch.no_grad():
@@ -88,15 +88,15 @@ def test_timms_rule_is_timms():
 )
 def test_the_default_is_the_rule_the_weights_were_made_with(name, rule):
     with torch.device("meta"):
-        model = SegmentationModel(name, 3)
+        model = SegmentationModel(name, 3, weights=None)
     assert model.encoder.position_embedding == rule
     assert model.description()["position_embedding"] == rule
 
 
 def test_the_rule_is_kept_in_the_description():
     for rule in ("dinov2", "timm"):
-        model = SegmentationModel("vits", 3, position_embedding=rule, options=SMALL)
-        again = SegmentationModel(**model.description())
+        model = SegmentationModel("vits", 3, weights=None, position_embedding=rule, options=SMALL)
+        again = SegmentationModel(**model.description(), weights=None)
         assert again.encoder.position_embedding == rule
         assert type(again.encoder.body) is type(model.encoder.body)
 
@@ -104,19 +104,19 @@ def test_the_rule_is_kept_in_the_description():
 @pytest.mark.parametrize("name", ["tiny", "resnet18", "beit_b"])
 def test_a_rule_for_what_has_no_such_embedding_is_refused(name):
     with torch.device("meta"), pytest.raises(ConfigError, match="position_embedding"):
-        build_encoder(name, position_embedding="dinov2")
+        build_encoder(name, None, position_embedding="dinov2")
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(ConfigError, match=r"position_embedding=nearest.*dinov2, timm"):
-        build_encoder("vits", position_embedding="nearest", options=SMALL)
+    with pytest.raises(ConfigError, match=r"position_embedding=nearest: must be dinov2 or timm"):
+        build_encoder("vits", None, position_embedding="nearest", options=SMALL)
 
 
 BEIT = {"depth": 4, "embed_dim": 12, "num_heads": 2, "img_size": 64}  # tables for 4 x 4
 
 
 def test_beit_at_its_own_size_is_timms():
-    encoder = randomise(build_encoder("beit_b", options=BEIT))
+    encoder = randomise(build_encoder("beit_b", None, options=BEIT))
     body = randomise(timm.create_model("beit_base_patch16_384", num_classes=0, global_pool="avg", **BEIT))
     images = torch.randn(1, 3, 64, 64, generator=source())
     with torch.no_grad():
@@ -127,7 +127,7 @@ def test_beit_at_its_own_size_is_timms():
 
 @pytest.mark.parametrize("grid", [(4, 4), (3, 5), (6, 2)])
 def test_beits_bias_between_two_patches_is_that_of_their_offset_in_the_resized_table(grid):
-    encoder = randomise(build_encoder("beit_b", options=BEIT))
+    encoder = randomise(build_encoder("beit_b", None, options=BEIT))
     with torch.no_grad():
         encoder(torch.randn(1, 3, 16 * grid[0], 16 * grid[1], generator=source()))
         attention = encoder.body.blocks[1].attn
