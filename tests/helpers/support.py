@@ -1,9 +1,12 @@
 """Made data and helpers for tests of several parts."""
 
 import json
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import nn
@@ -16,6 +19,19 @@ SMALL = [
     "trainer.log_every_n_steps=1",
 ]
 """The demo's data, a few seconds' worth."""
+
+
+NIGHTLY = pytest.mark.nightly
+
+
+def rest_nightly(values: Iterable[Any], keep: Collection[Any]) -> list[Any]:
+    """Parameters of a test, of which the suite runs those to keep, and ``make nightly`` all."""
+    values = list(values)
+    assert not set(keep) - set(values), "of what is kept there is none"
+    return [
+        value if value in keep else pytest.param(*(value if isinstance(value, tuple) else [value]), marks=NIGHTLY)
+        for value in values
+    ]
 
 
 def read_summary(run_dir: Path) -> dict:

@@ -159,7 +159,7 @@ def weights(run_dir):
     return torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_evaluate_pairs_as_one(train, root, tmp_path):
     run_dir = tmp_path / "two"
     command = [sys.executable, "-m", "unimatch.run", *SHORT, f"dataset.root={root}", "recipe.batch_size=1"]

@@ -265,7 +265,7 @@ trainer.fit(method, module)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_train_as_one_does(tmp_path):
     (tmp_path / "train.py").write_text(RANKS)
     for processes in ("1", "2"):
@@ -281,7 +281,7 @@ def test_two_processes_train_as_one_does(tmp_path):
         assert first["counts"][key].sum() == value.sum()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_evaluate_as_one(run, tmp_path):
     """449 images, an odd number: neither process may count one twice."""
     found = []
