@@ -19,6 +19,8 @@ SMALL = [
     "trainer.log_every_n_steps=1",
 ]
 """The demo's data, a few seconds' worth."""
+SHORT = ["trainer.max_steps=6", "trainer.val_check_interval=4"]
+"""Of the run that ``finished_run`` is."""
 
 
 NIGHTLY = pytest.mark.nightly

@@ -15,7 +15,8 @@ from PIL import Image
 
 import unimatch
 from helpers.class_data import make_image_folder
-from helpers.support import read_summary
+from helpers.runs import run_once
+from helpers.support import make_camvid, read_summary, rest_nightly, save_run
 from unimatch import Classifier, ConfigError, Predictor
 from unimatch.callbacks import Record
 from unimatch.checkpoints.files import load_model, read_checkpoint
@@ -43,13 +44,7 @@ TINY = [
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """The run directory of a short training."""
-    from unimatch.run import main
-
-    directory = tmp_path_factory.mktemp("classification")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["unimatch.run", *TINY, f"hydra.run.dir={directory / 'run'}"])
-        main()
-    return directory / "run"
+    yield from run_once(tmp_path_factory, "classification", lambda folder: TINY)
 
 
 def command(name, monkeypatch, *arguments):
@@ -170,8 +165,6 @@ def test_predict_writes_a_class_for_each_image(run, monkeypatch, tmp_path, capsy
 
 
 def test_a_classifier_and_a_predictor_refuse_one_anothers_models(run, tmp_path, monkeypatch, capsys):
-    from helpers.support import make_camvid, save_run
-
     with pytest.raises(ConfigError, match=r"use unimatch\.Classifier"):
         Predictor(run / "checkpoints" / "best.ckpt")
     with pytest.raises(ConfigError, match=r"use unimatch\.Predictor"):
@@ -208,7 +201,7 @@ def test_folders_of_classes_train_with_an_encoder_of_timm(run_command, tmp_path)
     assert (model.image_size, model.resize) == (32, 40)
 
 
-@pytest.mark.parametrize("method", ["supervised", "fixmatch", "unimatch_v1"])
+@pytest.mark.parametrize("method", rest_nightly(["supervised", "fixmatch", "unimatch_v1"], ["fixmatch"]))
 def test_the_other_methods_train_too(method, run_command):
     alignment = [text for text in TINY if "alignment" not in text or method != "supervised"]
     run = run_command(*alignment, f"method={method}", "trainer.max_steps=2", "trainer.val_check_interval=2")

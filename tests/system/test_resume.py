@@ -3,16 +3,19 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from helpers.support import read_summary
+from helpers.runs import run_once
+from helpers.support import read_summary, rest_nightly
 from unimatch.callbacks import Record
 from unimatch.checkpoints.files import read_checkpoint
 
@@ -61,13 +64,24 @@ def assert_same_run(found, expected):
     assert best[0] == best[1] == summaries[0]["best_step"]
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    yield from run_once(tmp_path_factory, "resume", lambda folder: TINY)
+
+
 @pytest.fixture
-def whole(run_command):
-    return run_command(*TINY, name="whole")
+def whole(finished, tmp_path):
+    """A copy of a run that was not interrupted."""
+    return Path(shutil.copytree(finished, tmp_path / "whole"))
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGUSR1", 138), ("SIGINT", 130)])
-@pytest.mark.parametrize("step", [2, 3])  # 3: an evaluation is due next
+@pytest.mark.parametrize(  # step 3: an evaluation is due next
+    ("name", "status", "step"),
+    rest_nightly(
+        [(*end, step) for end in (("SIGTERM", 143), ("SIGUSR1", 138), ("SIGINT", 130)) for step in (2, 3)],
+        [("SIGTERM", 143, 3), ("SIGUSR1", 138, 2), ("SIGINT", 130, 2)],
+    ),
+)
 def test_a_signal_ends_the_run_with_a_checkpoint_and_resume_finishes_it(
     name, status, step, whole, run_command, monkeypatch, tmp_path
 ):
