@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.support import SHORT, SMALL, make_camvid, read_summary
+from helpers.support import SHORT, SMALL, make_camvid, make_folder, read_summary
 from unimatch.compare import main as compare
 from unimatch.run import train
 
@@ -314,25 +314,10 @@ def test_encoders_and_their_options_train_and_load_again(case, run_command):
     assert torch.isfinite(model(torch.zeros(1, 3, size, size))).all()
 
 
-def make_folder(root: Path, *, labeled: int = 6, unlabeled: int = 0) -> Path:
-    """Images and masks in the folder layout, without validation images."""
-    rng = np.random.default_rng(0)
-    for folder in ("images", "masks", *["unlabeled"] * bool(unlabeled)):
-        (root / folder).mkdir(parents=True)
-    for i in range(labeled):
-        mask = rng.integers(0, 2, (24, 32), dtype=np.uint8)
-        Image.fromarray(np.stack([mask * 200] * 3, axis=-1)).save(root / "images" / f"{i}.jpg")
-        Image.fromarray(mask).save(root / "masks" / f"{i}.png")
-    for i in range(unlabeled):
-        Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(root / "unlabeled" / f"{i:03d}.jpg")
-    (root / "classes.txt").write_text("soil\nplant\n")
-    return root
-
-
 def test_run_with_bad_unlabeled_images_finishes_and_reports_them(run_command, tmp_path, capsys):
     """1% of 200: one cut short and one that is no image."""
     root = make_folder(tmp_path / "own", unlabeled=200)
-    bad = [root / "unlabeled" / name for name in ("007.jpg", "150.jpg")]
+    bad = [root / "unlabeled" / name for name in ("u7.png", "u150.png")]
     bad[0].write_bytes(bad[0].read_bytes()[:200])
     bad[1].write_text("not found: 404")
     arguments = [
