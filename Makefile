@@ -33,7 +33,7 @@ test: install ## run the test suite, in about six minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 nightly: install ## run the test suite and every further case, such as all encoders and experiments
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m ""
+	UNIMATCH_FUZZ=4 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m ""
 
 check: install ## lint, types and spelling
 	$(BIN)/ruff format --check .
