@@ -86,9 +86,9 @@ def test_closing_table_names_classes_and_places(finished_run):
 
 def test_pictures_are_pictures(finished_run):
     for name in ("validation.png", "curves.png"):
-        pixels = np.asarray(Image.open(finished_run / name).convert("RGB"))
-        assert min(pixels.shape[:2]) > 200
-        assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+        picture = Image.open(finished_run / name).convert("RGB")
+        assert min(picture.size) > 200
+        assert len(picture.getcolors(10**7)) > 50
 
 
 def test_confusion_csv_is_of_the_last_evaluation(finished_run):
@@ -315,9 +315,9 @@ def test_encoders_and_their_options_train_and_load_again(case, run_command):
 
 
 def test_run_with_bad_unlabeled_images_finishes_and_reports_them(run_command, tmp_path, capsys):
-    """1% of 200: one cut short and one that is no image."""
-    root = make_folder(tmp_path / "own", unlabeled=200)
-    bad = [root / "unlabeled" / name for name in ("u7.png", "u150.png")]
+    """2% of 100: one cut short and one that is no image."""
+    root = make_folder(tmp_path / "own", unlabeled=100)
+    bad = [root / "unlabeled" / name for name in ("u50.png", "u7.png")]
     bad[0].write_bytes(bad[0].read_bytes()[:200])
     bad[1].write_text("not found: 404")
     arguments = [
@@ -334,9 +334,9 @@ def test_run_with_bad_unlabeled_images_finishes_and_reports_them(run_command, tm
     run_dir = run_command(*arguments, "dataset.on_bad_image=skip")
     summary, log = read_summary(run_dir), (run_dir / "run.log").read_text()
     assert summary["finished"]
-    assert summary["steps"] == 20
+    assert summary["steps"] == 10
     assert summary["bad_images"] == [str(path) for path in bad]
-    assert "2 of 200 unlabelled images (1%) could not be read; others took their places 2 times" in log
+    assert "2 of 100 unlabelled images (2%) could not be read; others took their places 2 times" in log
     for path in bad:
         assert f"{path}: cannot be read" in log
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from unimatch.report.confusion import MISTAKES, cell, confusion_section, luminance, mistakes
+from unimatch.report.confusion import MISTAKES, cell, heat_map, luminance, matrix, mistakes
 
 
 @pytest.mark.parametrize("share", range(0, 101, 5))
@@ -13,18 +13,17 @@ def test_numbers_on_any_shade_have_a_contrast_of_4_5(share):
     assert (max(text, background) + 0.05) / (min(text, background) + 0.05) >= 4.5
 
 
-def test_rows_are_shares_of_the_true_class():
-    text = confusion_section([[3, 1], [0, 0]], ["soil", "plant"])
-    assert re.findall(r"<td[^>]*>([^<]*)</td>", text)[:4] == ["75", "25", "-", "-"]
+def test_a_row_of_a_class_that_is_nowhere_is_empty():
+    text = matrix([[75.0, 25.0], [None, None]], ["soil", "plant"])
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", text) == ["75", "25", "-", "-"]
 
 
-def test_many_classes_are_a_picture_of_what_is_at_least_half_a_percent():
-    counts = [[1000 if row == column else 4 * (column == 0) for column in range(40)] for row in range(40)]
-    counts[7][3] = 20
-    text = confusion_section(counts, [f"class {i}" for i in range(40)])
-    assert text.count("<rect") == 1 + 40 + 1  # the ground, the diagonal, and 20 of 1024
-    assert 'x="3" y="7"' in text
-    assert "<td>class 3</td>" in text  # the commonest mistake
+def test_a_picture_has_what_is_at_least_half_a_percent():
+    shares = [[99.0 if row == column else 0.4 for column in range(40)] for row in range(40)]
+    shares[7][3], shares[9] = 50.0, [None] * 40
+    text = heat_map(shares, [f"class {i}" for i in range(40)])
+    assert text.count("<rect") == 1 + 39 + 1  # the ground, the diagonal but for the absent class, and 50%
+    assert '<rect x="3" y="7" width="1" height="1" opacity="0.50">' in text
 
 
 def test_mistakes_are_the_largest_off_the_diagonal():

@@ -5,7 +5,7 @@ import pytest
 
 from helpers.runs import HOSTILE, make_run
 from unimatch import DataError
-from unimatch.report.run_files import measure_of, read_run
+from unimatch.report.run_files import read_run
 
 
 def test_a_finished_run_is_read_as_it_was_written(finished_run):
@@ -37,8 +37,9 @@ def test_confusion_csv_is_read_back(tmp_path):
         ({}, "miou"),
     ],
 )
-def test_runs_are_compared_by_the_measure_they_have_the_best_value_of(summary, measure):
-    assert measure_of(summary) == measure
+def test_runs_are_compared_by_the_measure_they_have_the_best_value_of(tmp_path, summary, measure):
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert read_run(tmp_path).measure == measure
 
 
 def test_what_is_no_run_and_what_is_damaged_is_named(tmp_path):
