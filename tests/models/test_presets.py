@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from helpers.places import ROOT
+from helpers.support import rest_nightly
 from unimatch.errors import ConfigError
 from unimatch.methods.optim import build_optimizer, parameter_groups
 from unimatch.methods.teacher import Teacher
@@ -30,6 +31,11 @@ REDUCED = {
 TRANSFORMERS = [
     name for name in PRESETS if name.startswith(("vit", "dinov3", "beit", "sam")) and "convnext" not in name
 ]
+KINDS = (
+    "vits", "vits_reg", "dinov3_s", "dinov3_convnext_t", "beit_b", "sam_b", "resnet50", "convnext_t",
+    "efficientnet_lite0", "mitb5", "tiny",
+)  # fmt: skip
+EVERY = rest_nightly(PRESETS, KINDS)
 DECODER = {"features": 8, "out_channels": (6, 8, 10, 12)}
 
 
@@ -69,7 +75,7 @@ def test_every_preset_has_a_configuration_and_the_other_way_round():
     assert {name for name in conf if not name.startswith("_")} == {*PRESETS, *WIDE_RESNETS, "timm"}
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", EVERY)
 def test_four_levels_of_the_stated_widths_and_strides(name):
     model = build(name).eval()
     encoder, size = model.encoder, image_size(model)
@@ -89,7 +95,7 @@ def test_four_levels_of_the_stated_widths_and_strides(name):
     assert not any(torch.equal(a, b) for a, b in pairwise(levels))
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_trainable_parameter_gets_a_gradient(name):
     model = build(name)
     batch = images(model)
@@ -102,7 +108,7 @@ def test_every_trainable_parameter_gets_a_gradient(name):
     assert all(torch.isfinite(parameter.grad).all() for parameter in trained.values())
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_description_and_the_weights_give_the_model_again(name):
     model = build(name).eval()
     plain = json.loads(json.dumps(model.description()))
@@ -114,7 +120,7 @@ def test_the_description_and_the_weights_give_the_model_again(name):
     assert again.description() == model.description()
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_teacher_follows_and_its_integer_buffers_stay(name):
     student = build(name)
     teacher = Teacher(student, 0.5)
@@ -134,7 +140,7 @@ def test_a_teacher_follows_and_its_integer_buffers_stay(name):
     assert torch.isfinite(teacher(batch)).all()
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name not in ("tiny", "mitb5")])
+@pytest.mark.parametrize("name", rest_nightly([name for name in PRESETS if name not in ("tiny", "mitb5")], KINDS[:-2]))
 def test_gradient_checkpointing_computes_the_same_with_a_second_forward_pass(name):
     plain, checkpointed = build(name), build(name, gradient_checkpointing=True)
     batch, gradients, passes = images(plain), [], []
@@ -157,7 +163,7 @@ def test_encoders_without_gradient_checkpointing_say_so(name):
         build(name, gradient_checkpointing=True)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", EVERY)
 def test_layers_are_numbered_from_the_image_on(name):
     encoder = build(name).encoder
     numbers = encoder.layer_numbers()
@@ -201,7 +207,9 @@ def test_freezing_changes_no_description_and_excludes_what_trains_the_encoder():
 # LoRA.
 
 
-@pytest.mark.parametrize("name", [*TRANSFORMERS, "mitb5"])
+@pytest.mark.parametrize(
+    "name", rest_nightly([*TRANSFORMERS, "mitb5"], ["vits_reg", "dinov3_s", "beit_b", "sam_b", "mitb5"])
+)
 def test_lora_starts_as_the_model_and_trains_only_its_matrices_in_the_encoder(name):
     plain, adapted = build(name).eval(), build(name, lora=2).eval()
     weights = plain.state_dict()
@@ -326,7 +334,7 @@ def test_decoders_are_as_wide_as_the_published_model_of_the_encoders_width():
 DOCS = (ROOT / "docs" / "encoders.md").read_text()
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", EVERY)
 def test_the_table_of_the_documentation_is_true(name, monkeypatch):
     (row,) = (line for line in DOCS.splitlines() if line.startswith(f"| `{name}` |"))
     _, timm_name, strides, widths, parameters, weights_license = (cell.strip() for cell in row.strip("|").split("|"))

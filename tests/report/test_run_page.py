@@ -1,17 +1,11 @@
-import csv
-import logging
 import re
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import pytest
 
 from helpers.runs import HOSTILE, make_run
-from unimatch.callbacks import Report
 from unimatch.report import write_report
 from unimatch.report.__main__ import main
-from unimatch.report.confusion import cell, luminance
-from unimatch.report.run_files import read_run
 
 
 class Elements(HTMLParser):
@@ -80,30 +74,3 @@ def test_the_command_names_what_is_no_run(tmp_path, capsys):
     (run / "summary.json").write_text("[1]")
     assert main([str(run)]) == 2
     assert str(run) in capsys.readouterr().err
-
-
-def test_a_report_that_fails_is_a_warning(tmp_path, caplog):
-    trainer = SimpleNamespace(is_global_zero=True)
-    from unimatch import SegmentationModel, UniMatchV2
-
-    method = UniMatchV2(SegmentationModel("tiny", 2, features=8, out_channels=(8, 8, 8, 8)))
-    method.evaluations = [None]
-    with caplog.at_level(logging.WARNING, "unimatch"):
-        Report(tmp_path, None).on_fit_end(trainer, method)
-    assert "report.html: not written (DataError" in caplog.text
-
-
-@pytest.mark.parametrize("share", range(0, 101, 5))
-def test_numbers_on_any_shade_have_a_contrast_of_4_5(share):
-    red, green, blue = map(int, re.search(r"rgb\((\d+),(\d+),(\d+)\)", cell(share)).groups())
-    background = luminance((red, green, blue))
-    text = 0.0 if "color:#000" in cell(share) else 1.0
-    assert (max(text, background) + 0.05) / (min(text, background) + 0.05) >= 4.5
-
-
-def test_confusion_csv_is_read_back(tmp_path):
-    run = make_run(tmp_path / "run")
-    with (run / "confusion.csv").open(newline="") as file:
-        rows = list(csv.reader(file))
-    assert rows[0] == ["truth", *HOSTILE]
-    assert read_run(run).confusion[0] == [100, 10, 10, 10] == [int(cell) for cell in rows[1][1:]]

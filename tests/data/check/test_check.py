@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from helpers.places import SHARED
+from helpers.support import rest_nightly
 from unimatch.data import camvid, digits, folder, parallel
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.check import FAULTS, WARNINGS, check
@@ -68,7 +69,7 @@ def test_every_part_is_counted(root):
     assert len(masks) == 6
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", rest_nightly(["fork", "spawn"], ["fork"]))
 def test_several_processes_find_the_same(root, monkeypatch, start):
     monkeypatch.setattr(parallel, "START", start)
     (root / "masks" / "a3.png").write_bytes(b"")
