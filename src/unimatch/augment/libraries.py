@@ -26,6 +26,7 @@ from unimatch.types import IGNORE_INDEX
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations
+from albumentations.augmentations.dropout.transforms import BaseDropout
 
 
 class LibraryView(WeakView, StrongView):
@@ -133,7 +134,7 @@ class Albumentations(LibraryView):
     @override
     def moves_pixels(self, part: Any) -> bool:
         # Dropout paints holes, and leaves masks alone where it has no value for them.
-        harmless = isinstance(part, albumentations.BaseDropout) and part.fill_mask is None
+        harmless = isinstance(part, BaseDropout) and part.fill_mask is None
         return isinstance(part, albumentations.DualTransform) and not harmless
 
     @override

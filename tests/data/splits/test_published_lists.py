@@ -13,6 +13,7 @@ from helpers.places import SHARED
 from unimatch import SemiSupervisedDataModule
 from unimatch.data import ade20k, cityscapes, coco, levir, pascal, whu
 from unimatch.data.sources.files import FilePairs, Tree
+from unimatch.types import Needs
 
 SPLITS, RUNS = SHARED / "data" / "splits", SHARED / "reference" / "published_runs.csv"
 
@@ -135,7 +136,7 @@ def test_iterations_of_an_epoch_are_those_of_every_published_run(load, tmp_path)
         module = SemiSupervisedDataModule(
             loaded[key], crop=14, batch_size=batch_size, labeled_length=config.labeled_length, workers=0
         )
-        method = SimpleNamespace(uses_unlabeled=not labels_only)
+        method = SimpleNamespace(needs=Needs(unlabeled=not labels_only))
         module.trainer = SimpleNamespace(lightning_module=method, world_size=processes, global_rank=0)
         for loader in module.train_dataloader().flattened:
             assert len(loader) // 8 == int(row["iterations_between_log_lines"]), name
@@ -178,7 +179,7 @@ def test_iterations_of_an_epoch_are_those_of_every_published_run_of_change_detec
             config = compose("run", overrides)
         assert config.datamodule.batch_size == int(row["batch_size"])
         assert (config.datamodule.crop, config.trainer.max_epochs) == (int(row["crop_size"]), int(row["epochs"]))
-        assert list(config.datamodule.scale) == [0.8, 1.2]
+        assert list(config.datamodule.weak.scale) == [0.8, 1.2]
         data = CHANGE[dataset][0](tmp_path, splits=SPLITS, split=split)
         module = SemiSupervisedDataModule(
             data,
@@ -187,7 +188,7 @@ def test_iterations_of_an_epoch_are_those_of_every_published_run_of_change_detec
             labeled_length=config.datamodule.labeled_length,
             workers=0,
         )
-        method = SimpleNamespace(uses_unlabeled=not labels_only)
+        method = SimpleNamespace(needs=Needs(unlabeled=not labels_only))
         module.trainer = SimpleNamespace(lightning_module=method, world_size=1, global_rank=0)
         for loader in module.train_dataloader().flattened:
             assert len(loader) // 8 == int(row["iterations_between_log_lines"]), row["experiment"]

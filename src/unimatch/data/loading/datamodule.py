@@ -232,8 +232,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if isinstance(batch, list):
             return [prepare(sample) for sample in batch]
-        strong = self.views.strong
-        if self.augment == "device" and isinstance(strong, StrongAugmentation):
+        if self.augment == "device" and isinstance(strong := self.views.strong, StrongAugmentation):
             batch = {name: with_strong_views(part, strong.blur_sigma[1]) for name, part in batch.items()}
         return {name: prepare(part) for name, part in batch.items()}
 
