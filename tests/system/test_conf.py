@@ -158,14 +158,14 @@ def test_a_data_sets_own_views_train_and_one_that_moves_pixels_is_refused(tmp_pa
     for name, text in OWN.items():
         (tmp_path / "conf" / name).parent.mkdir(parents=True)
         (tmp_path / "conf" / name).write_text(text)
-    short = [*SMALL, "trainer.max_steps=1", "trainer.val_check_interval=1", "--config-dir", str(tmp_path / "conf")]
-    run = run_command("dataset=mine", *short)
+    short = ["--config-dir", str(tmp_path / "conf"), *SMALL, "trainer.max_steps=1", "trainer.val_check_interval=1"]
+    run = run_command(*short, "dataset=mine")
     assert read_summary(run)["finished"]
     written = json.loads((run / "config.json").read_text())["datamodule"]
     assert written["weak"]["transform"]["_target_"] == "albumentations.D4"
     assert written["strong"]["_target_"] == "unimatch.augment.TorchvisionV2"
     with pytest.raises(SystemExit):
-        run_command("dataset=mine", "strong=randaugment", *short)
+        run_command(*short, "dataset=mine", "strong=randaugment")
     assert "strong=RandAugment: rotate, shear_x, shear_y, translate_x, translate_y moves" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run_command("strong=papr")
