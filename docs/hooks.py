@@ -93,7 +93,9 @@ def group(folder: Path) -> str:
     lines += [f"| `{name}` | {escape(first_comment(file))} |" for name, file in options.items()]
     merged: dict[str, dict[str, Key]] = {}
     for name, file in options.items():
-        prefix = "" if "@package _global_" in file.read_text() else f"{folder.name}."
+        package = re.match(r"# @package (\S+)", file.read_text())
+        place = folder.name if package is None else package[1]
+        prefix = "" if place == "_global_" else f"{place}."
         for key, value, comment in keys(file):
             merged.setdefault(prefix + key, {})[name] = (prefix + key, value, comment)
     rows = []
@@ -111,7 +113,7 @@ def keys(file: Path) -> Iterator[Key]:
     above: list[str] = []
     for line in file.read_text().splitlines():
         match = re.match(r"( *)(\w[\w.]*):(?: +([^#\s].*?))?(?: +# (.*))?$", line)
-        if line.startswith("#"):
+        if line.startswith("#") and "@package" not in line:
             above.append(line.removeprefix("#").strip())
         if not line.strip():
             above = []
