@@ -4,6 +4,7 @@ import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from helpers.places import ROOT
 from helpers.support import SMALL, read_summary
-from unimatch.augment import Albumentations, StrongAugmentation
+from unimatch import ConfigError
+from unimatch.augment import Albumentations, RandAugment, StrongAugmentation
 from unimatch.command import check_overrides, config_groups
 
 GROUPS = config_groups()
@@ -118,12 +120,17 @@ def test_strong_views_are_the_papers_and_every_strength_has_a_key(dataset, chang
 @pytest.mark.parametrize("strong", ["paper", "albumentations", "randaugment"])
 def test_views_are_groups_of_every_task(dataset, strong):
     node = composed(f"dataset={dataset}", f"strong={strong}", "weak=d4").datamodule
-    module = instantiate(node, _partial_=True)(SimpleNamespace(unlabeled=[]))
+    one_class = dataset == "digits_classification"
+    build = partial(instantiate(node, _partial_=True), SimpleNamespace(unlabeled=[], one_class=one_class))
+    if strong == "randaugment" and not one_class:
+        with pytest.raises(ConfigError, match="strong=RandAugment: rotate"):
+            build()
+        return
+    module = build()
     assert isinstance(module.weak, Albumentations)
     assert module.weak.moves == "ScaledCrop, D4"
-    assert type(module.strong).__name__ == {"paper": "StrongAugmentation", "randaugment": "RandAugment"}.get(
-        strong, "Albumentations"
-    )
+    kinds = {"paper": StrongAugmentation, "albumentations": Albumentations, "randaugment": RandAugment}
+    assert isinstance(module.strong, kinds[strong])
 
 
 def test_a_recipes_strengths_reach_the_strong_views_of_either_library():

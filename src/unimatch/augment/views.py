@@ -16,7 +16,7 @@ from unimatch.augment.base import Cut, Image, StrongView, WeakView, each_date
 from unimatch.augment.cutmix import draw_box
 from unimatch.augment.geometry import ScaledCrop
 from unimatch.augment.strong import StrongAugmentation
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, DataError
 from unimatch.types import NO_CLASS, UNKNOWN_TRUTH
 
 
@@ -89,7 +89,11 @@ class Views:
         return sample
 
     def _cut(self, rng: np.random.Generator, image: Image, label: NDArray[np.integer] | None) -> tuple[Cut, Tensor]:
-        """Cuts a weak view; its label (crop, crop) uint8, or () int64 where the image has one class."""
+        """Cuts a weak view; its label is (crop, crop) uint8, or () int64 where the image has one class."""
+        if label is not None and (label.ndim == 0) != self.one_class:
+            raise DataError(
+                f"a label of shape {label.shape}, but one_class={self.one_class} (SegmentationData.one_class)"
+            )
         if self.one_class:
             return self.weak.cut(rng, image, None, self.crop), torch.tensor(NO_CLASS if label is None else int(label))
         cut = self.weak.cut(rng, image, None if label is None else np.asarray(label, np.uint8), self.crop)

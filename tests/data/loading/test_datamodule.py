@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import albumentations
@@ -470,16 +471,19 @@ def test_data_say_which_views_are_the_default(scenes):
 )
 def test_what_classification_cannot_honour_is_refused(options, message):
     with pytest.raises(ConfigError, match=message):
-        one_class(**options).setup("fit")
-    with pytest.raises(ConfigError, match=message):
-        one_class(**options).train_dataloader()
+        one_class(**options)
 
 
 def test_a_strong_view_that_moves_pixels_is_refused_where_pixels_have_labels(scenes):
     strong = Albumentations(albumentations.Rotate())
     with pytest.raises(ConfigError, match="strong=Albumentations: Rotate moves pixels"):
-        make_module(scenes, strong=strong).setup("fit")
-    one_class(strong=strong).setup("fit")
+        make_module(scenes, strong=strong)
+    assert "strong1" in training_batches(one_class(strong=strong))[0]["unlabeled"]
+
+
+def test_labels_of_another_kind_than_the_data_set_says_are_refused(scenes):
+    with pytest.raises(DataError, match=r"a label of shape \(32, 32\), but one_class=True"):
+        training_batches(make_module(replace(scenes, one_class=True)))
 
 
 LIBRARIES = {

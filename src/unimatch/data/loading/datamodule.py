@@ -2,7 +2,6 @@
 
 import logging
 import signal
-from functools import cached_property
 from math import ceil
 from typing import Any, Literal
 
@@ -67,7 +66,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         seed: of order and views.
 
     Raises:
-        ConfigError: a number that cannot be; from :meth:`setup`, views that do not fit the data or each other.
+        ConfigError: a number that cannot be, or views that do not fit the data or each other.
         DataError: from :meth:`setup`, if the data set has faults (:func:`unimatch.data.check.sample.verify`).
     """
 
@@ -107,6 +106,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         self.labeled_length, self.labeled_strong = labeled_length, labeled_strong
         self.bad_images = BadImages(data.unlabeled)
         self._verified = False
+        _ = self.views  # refuses what does not go together
 
     @property
     def needs(self) -> Needs:
@@ -119,20 +119,11 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         """Side of the views: as asked for, rounded to a multiple of the attached model's patch size."""
         return nearest_multiple(self.asked_crop, self.needs.size_multiple)
 
-    @cached_property
-    def one_class(self) -> bool:
-        """Whether an image has one class, instead of one for each pixel."""
-        label = self.data.labeled.mask(0)
-        return label is not None and label.ndim == 0
-
     @property
     def views(self) -> Views:
-        """How samples are made of images.
-
-        Raises:
-            ConfigError: the views do not fit the data, or each other.
-        """
-        default = (PaddedCrop(), RandAugment(), 0.0) if self.one_class else (ScaledCrop(), StrongAugmentation(), 0.5)
+        """Makes samples of images, as the attached method needs them."""
+        one_class = self.data.one_class
+        default = (PaddedCrop(), RandAugment(), 0.0) if one_class else (ScaledCrop(), StrongAugmentation(), 0.5)
         return Views(
             self.crop,
             self.weak or default[0],
@@ -141,7 +132,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             strong_views=self.needs.strong_views,
             labeled_strong=self.labeled_strong,
             on_device=self.augment == "device",
-            one_class=self.one_class,
+            one_class=one_class,
         )
 
     @property
@@ -158,7 +149,6 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             return
         needs, (world, _), parts = self.needs, self._world(), parts_of(self.trainer)
         verify(self.data, needs_unlabeled=needs.unlabeled)
-        _ = self.views  # refuses what does not fit
         if self.crop != self.asked_crop:
             log.info(
                 "crop %d rounded to %d, a multiple of the patch size %d",
