@@ -115,7 +115,6 @@ def main() -> None:
         data = Data(
             unimatch.SegmentationData(PASCAL, *(FileSource(part, PASCAL) for part in parts)),
             crop=options.crop,
-            crop_multiple=model.size_multiple,
             batch_size=options.batch,
             augment=options.augment,
             workers=options.workers,

@@ -70,7 +70,7 @@ def train(options: argparse.Namespace, data: unimatch.SegmentationData, devices:
     torch.manual_seed(0)
     model = unimatch.SegmentationModel(options.encoder, data.info.num_classes, weights=None)
     module = unimatch.SemiSupervisedDataModule(
-        data, crop=options.crop, crop_multiple=model.size_multiple, batch_size=options.batch, workers=options.workers
+        data, crop=options.crop, batch_size=options.batch, workers=options.workers
     )
     trainer = unimatch.Trainer(
         accelerator=options.accelerator,

@@ -106,7 +106,9 @@ def group(folder: Path) -> str:
     merged: dict[str, dict[str, Key]] = {}
     for name, file in options.items():
         for part in [*bases(file), file]:
-            prefix = "" if "@package _global_" in part.read_text() else f"{folder.name}."
+            package = re.match(r"# @package (\S+)", part.read_text())
+            place = folder.name if package is None else package[1]
+            prefix = "" if place == "_global_" else f"{place}."
             for key, value, comment in keys(part):
                 merged.setdefault(prefix + key, {})[name] = (prefix + key, value, comment)
     rows = []
@@ -132,7 +134,7 @@ def keys(file: Path) -> Iterator[Key]:
     # The comment at the top is about the file, not about its first key.
     for line in dropwhile(lambda line: line.startswith("#"), file.read_text().splitlines()):
         match = re.match(r"( *)(\w[\w.]*):(?: +([^#\s].*?))?(?: +# (.*))?$", line)
-        if line.startswith("#"):
+        if line.startswith("#") and "@package" not in line:
             above.append(line.removeprefix("#").strip())
         if not line.strip():
             above = []

@@ -228,7 +228,7 @@ BAD = {
     "mask of another size": (["resize=valannot/001.png"], ["valannot/001.png", "24 x 18", "48 x 36"]),
     "class id out of range": (["paint=valannot/001.png"], ["valannot/001.png", "id 200", "(6 pixels)", "0-10"]),
     "weights file missing": (["encoder.weights={root}/no.safetensors"], ["no.safetensors", "no such weights file"]),
-    "epoch below one batch": (["datamodule.batch_size=5"], ["datamodule.batch_size=5", "2 images"]),
+    "epoch below one batch": (["datamodule.batch_size=5"], ["batch_size=5", "2 images"]),
 }
 
 

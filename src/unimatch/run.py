@@ -55,14 +55,7 @@ def train(config: DictConfig) -> float:
     if config.start_from is not None:
         log.info("%s", start_from(model, config.start_from))
     method: Method = build(config.method, model, task=build(config.task))
-    datamodule: SemiSupervisedDataModule = build(config.datamodule, data, crop_multiple=model.size_multiple)
-    if datamodule.crop != config.datamodule.crop:
-        log.info(
-            "crop %d rounded to %d, a multiple of the patch size %d",
-            config.datamodule.crop,
-            datamodule.crop,
-            model.size_multiple,
-        )
+    datamodule: SemiSupervisedDataModule = build(config.datamodule, data)
     if config.plan:
         return print_plan(config, method, datamodule)
     choices: dict[str, Any] = hydra_config.runtime.choices

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimatch.augment.geometry import Geometry, draw_geometry
+from unimatch import ConfigError
+from unimatch.augment.geometry import Geometry, ScaledCrop, draw_geometry
 
 IGNORED = 255
 
@@ -258,3 +259,17 @@ def test_a_crop_of_one_pixel_can_be_flipped_and_made_a_tensor():
     image = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
     assert torch.from_numpy(geometry.apply_to_image(image)).tolist() == [[[15, 16, 17]]]
     assert torch.from_numpy(geometry.valid()).tolist() == [[True]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"flip": 1.5}, r"^flip=1\.5: must be a probability"),
+        ({"scale": (0.0, 1.0)}, r"^scale=\[0\.0, 1\.0\]: lowest and highest factor, both above 0"),
+        ({"scale": (2.0, 0.5)}, r"^scale=\[2\.0, 0\.5\]"),
+        ({"scale": (1.0,)}, r"^scale=\[1\.0\]"),
+    ],
+)
+def test_impossible_numbers_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        ScaledCrop(**options)

@@ -15,10 +15,8 @@ from unimatch import (
     UniMatchV1,
     UniMatchV2,
 )
-from unimatch.data import ClassificationDataModule
 from unimatch.report.examples import classified_rows, validation_rows, view_rows, write_examples, write_picture
 from unimatch.tasks import ChangeDetection, Classification, Segmentation
-from unimatch.tasks.scores import mean_iou
 
 SMALL = {"features": 8, "out_channels": (8, 8, 8, 8)}
 
@@ -116,7 +114,7 @@ def test_of_images_with_a_class_the_wrong_and_the_right_ones_are_shown_with_what
         assert f"truth {data.val.mask(index)}, teacher " in caption
     only = classified_rows({}, Classification(), data.val, data.info, torch.ones(len(data.val)))
     assert [row["title"][:5] for row in only] == ["right"]
-    datamodule = ClassificationDataModule(data, crop=8, batch_size=2, workers=0)
+    datamodule = SemiSupervisedDataModule(data, crop=8, batch_size=2, workers=0)
     for threshold, end in ((0.0, "% confident"), (1.0, "not used")):
         method.tau = threshold
         rows = view_rows(method, datamodule, 0)

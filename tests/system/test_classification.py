@@ -32,7 +32,7 @@ TINY = [
     "+encoder.options.width=1",
     "datamodule.batch_size=5",
     "datamodule.unlabeled_ratio=2",
-    "datamodule.padding=1",
+    "datamodule.weak.padding=1",
     "recipe.crop=8",
     "method.distribution_alignment=labeled",
     "trainer=cpu",
@@ -252,8 +252,9 @@ trainer = lightning.Trainer(
     check_val_every_n_epoch=None, num_sanity_val_steps=0, callbacks=[Keep()], logger=False,
     enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
 )
-module = unimatch.ClassificationDataModule(
-    data, crop=8, padding=1, flip=0.0, batch_size=8 // processes, unlabeled_ratio=2, workers=0
+module = unimatch.SemiSupervisedDataModule(
+    data, crop=8, weak=unimatch.augment.PaddedCrop(padding=1, flip=0.0), batch_size=8 // processes,
+    unlabeled_ratio=2, workers=0,
 )
 trainer.fit(method, module)
 """
@@ -298,7 +299,7 @@ def test_the_module_works_without_hydra():
     model = unimatch.ClassificationModel("tiny", 10, image_size=16)
     method = unimatch.FixMatch(model, learning_rate=1e-3, decoder_multiplier=1.0)
     data = digits_classification(val_per_class=2)
-    module = unimatch.ClassificationDataModule(data, crop=16, batch_size=4, unlabeled_ratio=3, workers=0)
+    module = unimatch.SemiSupervisedDataModule(data, crop=16, batch_size=4, unlabeled_ratio=3, workers=0)
     trainer = lightning.Trainer(
         accelerator="cpu", max_steps=1, limit_val_batches=2, num_sanity_val_steps=0, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,

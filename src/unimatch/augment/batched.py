@@ -1,4 +1,4 @@
-"""The strong view's changes for a whole batch, on the device the images are on, each image with its own draws.
+"""The paper's strong view for a whole batch, on the images' device, each image with its own draws.
 
 What :class:`unimatch.augment.strong.StrongAugmentation` draws is carried out here in floats, without rounding between
 the changes and without the steps of two degrees that eight-bit hues have. No value leaves the device.
@@ -11,8 +11,26 @@ from torch import Tensor
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 
+def with_strong_views(part: dict[str, Tensor], largest_sigma: float) -> dict[str, Tensor]:
+    """Returns a part of a batch with the strong views whose changes :class:`unimatch.augment.views.Views` has drawn.
+
+    Args:
+        part: labelled or unlabelled images, and fields ``change``, ``change1`` or ``change2``, which it will not have.
+        largest_sigma: see :func:`augment`.
+    """
+    result = {name: value for name, value in part.items() if not name.startswith("change")}
+    if "change" in part:
+        result["image"] = augment(part["image"], part["change"], largest_sigma)
+    changes = [part[name] for name in ("change1", "change2") if name in part]
+    if changes:
+        weak = torch.cat([part["weak"]] * len(changes))
+        views = augment(weak, torch.cat(changes), largest_sigma).chunk(len(changes))
+        result |= {f"strong{number}": view for number, view in enumerate(views, 1)}
+    return result
+
+
 def augment(images: Tensor, changes: Tensor, largest_sigma: float) -> Tensor:
-    """Colour jitter, grayscale and blur.
+    """Carries out colour jitter, grayscale and blur.
 
     Args:
         images: (B, 3, H, W) uint8, or (B, 2, 3, H, W), pairs.
@@ -34,12 +52,12 @@ def augment(images: Tensor, changes: Tensor, largest_sigma: float) -> Tensor:
 
 
 def change(images: Tensor, which: Tensor, amounts: Tensor) -> Tensor:
-    """One of the four changes of the jitter for each image; -1 for none.
+    """Carries out one of the four changes of colour for each image.
 
     Args:
         images: (B, 3, H, W) in 0-255.
-        which: (B,) int64 of brightness, contrast, saturation and hue.
-        amounts: (B, 4), by which.
+        which: (B,) int64, which of brightness, contrast, saturation and hue; -1 for none.
+        amounts: (B, 4), how much each of the four changes would change.
     """
     gray = luma(images)  # (B, 1, H, W)
     mean = gray.mean((2, 3), keepdim=True)  # (B, 1, 1, 1)
@@ -51,7 +69,7 @@ def change(images: Tensor, which: Tensor, amounts: Tensor) -> Tensor:
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn the colour circle of HSV by a part of a turn for each image, (B,); value and saturation stay."""
+    """Turns each image's hues by so many turns, (B,), of HSV's colour circle; value and saturation stay."""
     value, which = images.max(1, keepdim=True)
     chroma = value - images.amin(1, keepdim=True)
     red, green, blue = images.chunk(3, 1)
@@ -63,7 +81,7 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def blur(images: Tensor, sigma: Tensor, largest_sigma: float) -> Tensor:
-    """A Gaussian blur of each image, sigma (B,) in pixels, 0 for none; mirrored at the border's pixels."""
+    """Blurs each image by its sigma, (B,) in pixels, 0 for none; the image goes on mirrored beyond its border."""
     reach = int(filter_reach(torch.tensor(largest_sigma)))
     offsets = torch.arange(-reach, reach + 1, device=images.device)  # (K,)
     inside = offsets.abs() <= filter_reach(sigma)[:, None]  # (B, K)
@@ -78,23 +96,23 @@ def blur(images: Tensor, sigma: Tensor, largest_sigma: float) -> Tensor:
 
 
 def filter_reach(sigma: Tensor) -> Tensor:
-    """Pixels on either side that OpenCV's filter of eight-bit images takes in."""
+    """Returns how many pixels on either side OpenCV's filter of eight-bit images takes in."""
     return ((6 * sigma + 1).round() / 2).floor()
 
 
 def mirrored(length: int, reach: int, device: torch.device) -> Tensor:
-    """The positions from ``-reach`` to ``length + reach``, those outside mirrored at the first and last."""
+    """Returns the positions from ``-reach`` to ``length + reach``, those outside mirrored at the first and last."""
     positions = torch.arange(-reach, length + reach, device=device)
     period = max(2 * (length - 1), 1)
     return (length - 1 - (positions % period - (length - 1)).abs()).clamp(0, length - 1)
 
 
 def luma(images: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W), ITU-R 601."""
+    """Returns the gray values (B, 1, H, W) of images (B, 3, H, W) by ITU-R 601."""
     red, green, blue = images.chunk(3, 1)
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def column(values: Tensor) -> Tensor:
-    """(B,) -> (B, 1, 1, 1)."""
+    """Returns values (B,) as (B, 1, 1, 1), one for each image."""
     return values.view(-1, 1, 1, 1)

@@ -1,14 +1,18 @@
-"""The weak view's geometry: one random resize, crop and flip, applied alike to an image and its mask.
+"""The paper's weak view: one random resize, crop and flip, applied alike to an image and its mask.
 
 Source: UniMatch V2, section 4.1 (implementation details): long side scaled by U(0.5, 2.0), random crop, flip.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
+from unimatch.augment.base import Cut, Image, Label, Part, WeakView, each_date
+from unimatch.errors import ConfigError
 from unimatch.types import IGNORE_INDEX
 
 
@@ -24,33 +28,33 @@ class Geometry:
     crop: int
 
     @property
-    def shown(self) -> tuple[slice, slice]:
+    def shown(self) -> Part:
         """The rows and columns of the view that are not padded; padding is below, and right or, if flipped, left."""
         return slice(self.height), slice(max(self.crop - self.width, 0), None) if self.flip else slice(self.width)
 
     def valid(self) -> NDArray[np.bool_]:
-        """(crop, crop) bool, False where the crop pads the image."""
+        """Returns (crop, crop), False where the crop pads the image."""
         valid = np.zeros((self.crop, self.crop), np.bool_)
         valid[self.shown] = True
         return valid
 
-    def apply_to_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) -> (crop, crop, 3); padded with 0.
+    def apply_to_image(self, image: Image) -> Image:
+        """Cuts (crop, crop, 3) out of an image (H, W, 3); padded with 0.
 
         Shrinking averages (``INTER_AREA``), because plain bilinear interpolation would alias.
         """
         shrinks = self.height < image.shape[0] or self.width < image.shape[1]
         return self._apply(image, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR, padding=0)
 
-    def apply_to_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W) -> (crop, crop), nearest pixel; padded with :data:`IGNORE_INDEX`.
+    def apply_to_mask(self, mask: Label) -> Label:
+        """Cuts (crop, crop) out of a mask (H, W), nearest pixel; padded with :data:`IGNORE_INDEX`.
 
         ``INTER_NEAREST_EXACT`` takes pixel centres, as the image's interpolation does; ``INTER_NEAREST`` would
         shift the mask by up to half a pixel.
         """
         return self._apply(mask, cv2.INTER_NEAREST_EXACT, padding=IGNORE_INDEX)
 
-    def _apply(self, array: NDArray[np.uint8], interpolation: int, padding: int) -> NDArray[np.uint8]:
+    def _apply(self, array: Image, interpolation: int, padding: int) -> Image:
         if array.shape[:2] != (self.height, self.width):
             array = np.asarray(cv2.resize(array, (self.width, self.height), interpolation=interpolation), np.uint8)
         window = array[self.top : self.top + self.crop, self.left : self.left + self.crop]
@@ -62,16 +66,41 @@ class Geometry:
         return np.asarray(cv2.flip(window, 1), np.uint8) if self.flip else window.copy()
 
 
+@dataclass(frozen=True)
+class ScaledCrop(WeakView):
+    """Resizes an image by a random factor, crops it at random and flips it.
+
+    Args:
+        scale: lowest and highest factor of the image's long side.
+        flip: probability of a horizontal flip.
+    """
+
+    scale: Sequence[float] = (0.5, 2.0)
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise ConfigError(f"scale={list(self.scale)}: lowest and highest factor, both above 0, are needed")
+        if not 0 <= self.flip <= 1:
+            raise ConfigError(f"flip={self.flip}: must be a probability, 0 to 1")
+
+    @override
+    def cut(self, rng: np.random.Generator, image: Image, label: Label | None, crop: int) -> Cut:
+        geometry = draw_geometry(rng, *image.shape[-3:-1], crop=crop, scale=self.scale, flip=self.flip)
+        mask = None if label is None else geometry.apply_to_mask(label)
+        return Cut(each_date(geometry.apply_to_image, image), mask, geometry.valid(), geometry.shown)
+
+
 def draw_geometry(
     rng: np.random.Generator,
     height: int,
     width: int,
     *,
     crop: int,
-    scale: tuple[float, float],
+    scale: Sequence[float],
     flip: float,
 ) -> Geometry:
-    """Draw the geometry of one view of a ``height x width`` image.
+    """Draws the geometry of one view of a ``height x width`` image.
 
     Args:
         rng: the only source of randomness.

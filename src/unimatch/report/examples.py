@@ -8,7 +8,6 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from torch.utils.data import default_collate
 from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
-from unimatch.data.loading.datasets import UnlabeledDataset
 from unimatch.data.loading.samplers import TrainSampler
 from unimatch.data.sources.base import Source
 from unimatch.disk import replace_file, replace_text
@@ -235,11 +233,9 @@ def first_batch(
     method: SemiSupervised, datamodule: SemiSupervisedDataModule, stream: Any, epoch: int
 ) -> UnlabeledBatch:
     """The batch with which a stream begins an epoch, on the method's device."""
-    data = datamodule.data
-    views = replace(datamodule.unlabeled_views, strong_views=method.strong_views)
-    dataset = UnlabeledDataset(data.unlabeled, views, datamodule.seed, stream, skip_bad=data.on_bad_image == "skip")
-    size = min(datamodule.batch_size, len(data.unlabeled))
-    keys = iter(TrainSampler(len(data.unlabeled), size, seed=datamodule.seed, stream=stream, start=(epoch, 0)))
+    dataset = datamodule.unlabeled_dataset(stream)
+    size = min(datamodule.batch_size, len(dataset.source))
+    keys = iter(TrainSampler(len(dataset.source), size, seed=datamodule.seed, stream=stream, start=(epoch, 0)))
     batch = default_collate([dataset[next(keys)] for _ in range(size)])
     batch = {name: tensor.to(method.device) for name, tensor in batch.items() if name != "bad"}
     return datamodule.on_after_batch_transfer({stream: batch}, 0)[stream]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimatch.augment import LabeledView, StrongAugmentation, UnlabeledViews
+from unimatch.augment import ScaledCrop, Views
 from unimatch.data import digits, folder
 from unimatch.data.catalog import CAMVID
 from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, keep_list
@@ -121,8 +121,8 @@ def test_evaluation_order_is_always_the_same():
 
 def make_datasets(scenes, seed=0):
     return (
-        LabeledDataset(scenes.labeled, LabeledView(24, strong=StrongAugmentation()), seed),
-        UnlabeledDataset(scenes.unlabeled, UnlabeledViews(24), seed),
+        LabeledDataset(scenes.labeled, Views(24, labeled_strong=True).labeled, seed),
+        UnlabeledDataset(scenes.unlabeled, Views(24).unlabeled, seed),
     )
 
 
@@ -150,9 +150,9 @@ def test_labeled_list_is_repeated_whole(scenes):
 
 
 def test_sample_shows_the_image_of_its_index(scenes):
-    whole = LabeledView(32, scale=(1.0, 1.0), flip=0.0)
-    dataset = LabeledDataset(scenes.labeled, whole, 0)
-    pool = UnlabeledDataset(scenes.unlabeled, UnlabeledViews(32, scale=(1.0, 1.0), flip=0.0), 0)
+    whole = Views(32, ScaledCrop((1.0, 1.0), flip=0.0))
+    dataset = LabeledDataset(scenes.labeled, whole.labeled, 0)
+    pool = UnlabeledDataset(scenes.unlabeled, whole.unlabeled, 0)
     for position in range(5):
         sample = dataset[(0, position)]
         assert torch.equal(sample["image"], torch.tensor(scenes.labeled.image(position)).permute(2, 0, 1))
@@ -164,8 +164,8 @@ def test_sample_shows_the_image_of_its_index(scenes):
 
 
 def test_labeled_and_unlabeled_streams_differ(scenes):
-    labeled = LabeledDataset(scenes.labeled, LabeledView(24), 0)
-    unlabeled = UnlabeledDataset(scenes.labeled, UnlabeledViews(24), 0)
+    labeled = LabeledDataset(scenes.labeled, Views(24).labeled, 0)
+    unlabeled = UnlabeledDataset(scenes.labeled, Views(24).unlabeled, 0)
     equal = [torch.equal(labeled[(0, i)]["image"], unlabeled[(0, i)]["weak"]) for i in range(5)]
     assert not any(equal)
 
@@ -178,13 +178,13 @@ def test_views_draw_apart_from_the_order(scenes):
 
 def test_unlabeled_images_without_masks_have_no_truth(folder_root):
     data = folder(folder_root)
-    dataset = UnlabeledDataset(data.unlabeled, UnlabeledViews(12), 0)
+    dataset = UnlabeledDataset(data.unlabeled, Views(12).unlabeled, 0)
     assert all((dataset[(0, i)]["truth"] == 255).all() for i in range(4))
 
 
 def test_unreadable_mask_of_an_unlabeled_image_is_unknown_truth(folder_root):
     source = folder(folder_root, labeled=2).unlabeled
-    dataset = UnlabeledDataset(source, UnlabeledViews(12), 0)
+    dataset = UnlabeledDataset(source, Views(12).unlabeled, 0)
     before = dataset[(0, 1)]
     source.pairs[1].mask.write_bytes(b"")
     after = dataset[(0, 1)]
@@ -196,7 +196,7 @@ def test_unreadable_mask_of_an_unlabeled_image_is_unknown_truth(folder_root):
 def test_labeled_image_without_mask_is_named(folder_root):
     pool = folder(folder_root).unlabeled
     with pytest.raises(DataError, match=r"u1\.png: has no mask, but is in the labelled list"):
-        LabeledDataset(pool, LabeledView(12), 0)[(0, 1)]
+        LabeledDataset(pool, Views(12).labeled, 0)[(0, 1)]
 
 
 def test_evaluation_samples_are_whole_images_with_masks(folder_root):
@@ -235,7 +235,7 @@ def pool_with_bad_images(tmp_path, write_pair):
 
 
 def test_bad_image_is_replaced_by_one_that_its_key_chooses(pool_with_bad_images):
-    views = UnlabeledViews(16, scale=(1.0, 1.0), flip=0.0)
+    views = Views(16, ScaledCrop((1.0, 1.0), flip=0.0)).unlabeled
     dataset = UnlabeledDataset(pool_with_bad_images, views, 0, skip_bad=True)
     replacements = set()
     for epoch in range(20):
@@ -255,7 +255,7 @@ def test_bad_image_is_replaced_by_one_that_its_key_chooses(pool_with_bad_images)
 
 def test_other_samples_do_not_depend_on_bad_ones(pool_with_bad_images):
     skipping, plain = (
-        UnlabeledDataset(pool_with_bad_images, UnlabeledViews(16), 0, skip_bad=skip) for skip in (True, False)
+        UnlabeledDataset(pool_with_bad_images, Views(16).unlabeled, 0, skip_bad=skip) for skip in (True, False)
     )
     for position in (0, 4, 39):
         sample = skipping[(2, position)]
@@ -265,18 +265,18 @@ def test_other_samples_do_not_depend_on_bad_ones(pool_with_bad_images):
 
 def test_bad_image_ends_the_run_by_default(pool_with_bad_images):
     with pytest.raises(DataError, match=r"17\.png: cannot be read"):
-        UnlabeledDataset(pool_with_bad_images, UnlabeledViews(16), 0)[(0, 17)]
+        UnlabeledDataset(pool_with_bad_images, Views(16).unlabeled, 0)[(0, 17)]
 
 
 def test_too_many_bad_images_end_the_run_in_any_case(tmp_path):
     source = FileSource([FilePair(tmp_path / f"{i}.png") for i in range(9)], CAMVID)
     with pytest.raises(DataError, match=r"9 unlabelled images in a row cannot be read\. .*\.png: cannot be read"):
-        UnlabeledDataset(source, UnlabeledViews(16), 0, skip_bad=True)[(0, 0)]
+        UnlabeledDataset(source, Views(16).unlabeled, 0, skip_bad=True)[(0, 0)]
 
 
 def test_mask_of_another_size_is_unknown_truth(tmp_path, write_pair):
     write_pair(tmp_path / "a.png", tmp_path / "m.png", size=(16, 20), mask_size=(8, 10))
     dataset = UnlabeledDataset(
-        FileSource([FilePair(tmp_path / "a.png", tmp_path / "m.png")], CAMVID), UnlabeledViews(12), 0
+        FileSource([FilePair(tmp_path / "a.png", tmp_path / "m.png")], CAMVID), Views(12).unlabeled, 0
     )
     assert (dataset[(0, 0)]["truth"] == 255).all()

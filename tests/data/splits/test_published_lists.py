@@ -14,6 +14,7 @@ from helpers.places import SHARED
 from unimatch import SemiSupervisedDataModule
 from unimatch.data import ade20k, cityscapes, coco, levir, pascal, whu
 from unimatch.data.sources.files import FilePairs, Tree
+from unimatch.types import Needs
 
 SPLITS, RUNS = SHARED / "data" / "splits", SHARED / "reference" / "published_runs.csv"
 
@@ -138,7 +139,7 @@ def test_iterations_of_an_epoch_are_those_of_every_published_run(load, tmp_path)
         module = SemiSupervisedDataModule(
             loaded[key], crop=14, batch_size=batch_size, labeled_length=config.labeled_length, workers=0
         )
-        method = SimpleNamespace(uses_unlabeled=not labels_only)
+        method = SimpleNamespace(needs=Needs(unlabeled=not labels_only))
         module.trainer = SimpleNamespace(lightning_module=method, world_size=processes, global_rank=0)
         for loader in module.train_dataloader().flattened:
             assert len(loader) // 8 == int(row["iterations_between_log_lines"]), name
@@ -175,7 +176,7 @@ def test_iterations_of_an_epoch_are_those_of_every_published_run_of_change_detec
         config = composed(dataset, "supervised" if labels_only else "unimatch_v2", "vits")
         assert config.datamodule.batch_size == int(row["batch_size"])
         assert (config.datamodule.crop, config.trainer.max_epochs) == (int(row["crop_size"]), int(row["epochs"]))
-        assert list(config.datamodule.scale) == [0.8, 1.2]
+        assert list(config.datamodule.weak.scale) == [0.8, 1.2]
         data = CHANGE[dataset][0](tmp_path, splits=SPLITS, split=split)
         module = SemiSupervisedDataModule(
             data,
@@ -184,7 +185,7 @@ def test_iterations_of_an_epoch_are_those_of_every_published_run_of_change_detec
             labeled_length=config.datamodule.labeled_length,
             workers=0,
         )
-        method = SimpleNamespace(uses_unlabeled=not labels_only)
+        method = SimpleNamespace(needs=Needs(unlabeled=not labels_only))
         module.trainer = SimpleNamespace(lightning_module=method, world_size=1, global_rank=0)
         for loader in module.train_dataloader().flattened:
             assert len(loader) // 8 == int(row["iterations_between_log_lines"]), row["experiment"]

@@ -115,3 +115,5 @@ class SegmentationData:
     on_bad_image: OnBadImage = "error"
     """What to do with an unlabelled image that cannot be read: end the run, or take another one and count it.
     Labelled and validation images are never skipped."""
+    one_class: bool = False
+    """Whether an image has one class, instead of one for each pixel: masks then have the shape ()."""

@@ -94,6 +94,7 @@ def choose_images(
         unlabeled=own if extra is None else extra if len(own) == 0 else joined(own, extra),
         val=held_out,
         test=test,
+        one_class=True,
     )
 
 

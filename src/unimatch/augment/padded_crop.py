@@ -1,0 +1,59 @@
+"""The weak view of small images that have one class each: a random shift and a flip.
+
+Source: FixMatch, arXiv 2001.07685, section 2.3: a flip, and a shift by up to an eighth of the image.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+from typing_extensions import override
+
+from unimatch.augment.base import Cut, Image, Label, WeakView, each_date
+from unimatch.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class PaddedCrop(WeakView):
+    """Resizes an image, pads it with its mirror image, crops it at random and flips it.
+
+    Args:
+        resize: length of the image's short side before the crop; None leaves an image as large as it is, unless it is
+            smaller than the crop.
+        padding: pixels on each side.
+        flip: probability of a horizontal flip.
+    """
+
+    resize: int | None = None
+    padding: int = 4
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.padding < 0 or (self.resize is not None and self.resize < 1):
+            raise ConfigError(f"padding={self.padding}, resize={self.resize}: must be at least 0 and 1")
+        if not 0 <= self.flip <= 1:
+            raise ConfigError(f"flip={self.flip}: must be a probability, 0 to 1")
+
+    @override
+    def cut(self, rng: np.random.Generator, image: Image, label: Label | None, crop: int) -> Cut:
+        height, width = image.shape[-3:-1]
+        short = min(height, width)
+        length = max(self.resize or short, crop)
+        height, width = (max(length, round(side * length / short)) for side in (height, width))
+        top = int(rng.integers(height + 2 * self.padding - crop, endpoint=True))
+        left = int(rng.integers(width + 2 * self.padding - crop, endpoint=True))
+        flip = bool(rng.random() < self.flip)
+
+        def window(array: Image, interpolation: int) -> Image:
+            if array.shape[:2] != (height, width):
+                array = np.asarray(cv2.resize(array, (width, height), interpolation=interpolation), np.uint8)
+            if pad := self.padding:
+                array = np.asarray(cv2.copyMakeBorder(array, pad, pad, pad, pad, cv2.BORDER_REFLECT_101), np.uint8)
+            array = array[top : top + crop, left : left + crop]
+            return np.ascontiguousarray(array[:, ::-1] if flip else array)
+
+        kind = cv2.INTER_AREA if length < short else cv2.INTER_LINEAR  # shrinking averages
+        view = each_date(partial(window, interpolation=kind), image)
+        mask = None if label is None else window(label, cv2.INTER_NEAREST_EXACT)
+        return Cut(view, mask, np.ones((crop, crop), np.bool_))
