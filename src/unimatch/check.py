@@ -1,20 +1,20 @@
 """``python -m unimatch.check``: read all of a data set and report what would make training wrong."""
 
+import inspect
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
 from unimatch._version import __version__
 from unimatch.command import command
 from unimatch.data import SegmentationData
-from unimatch.data.check import FAULTS, WARNINGS, Part, Report, check
+from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
-from unimatch.data.sources.files import missing_files_allowed
 from unimatch.errors import ConfigError
 from unimatch.types import IGNORE_INDEX
 
@@ -30,9 +30,11 @@ def check_dataset(config: DictConfig) -> None:
     """
     if config.get("dataset") is None:
         raise ConfigError("dataset=NAME is needed: which data set is to be checked?")
-    with missing_files_allowed():
-        data: SegmentationData = instantiate(config.dataset)
-    report = check(data, workers=config.workers)
+    # A data set of files takes this argument, so that files that are not there are findings and no errors.
+    takes = inspect.signature(get_object(config.dataset._target_)).parameters
+    arguments = {"allow_missing": True} if "allow_missing" in takes else {}
+    data: SegmentationData = instantiate(config.dataset, **arguments)
+    report = full_check(data, workers=config.workers)
     out = Path(HydraConfig.get().runtime.output_dir)
     (out / "check.json").write_text(json.dumps(facts(report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     draw_contact_sheet(data, out / "contact_sheet.png", {part.name: part.faulty for part in report.parts})

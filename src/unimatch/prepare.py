@@ -6,7 +6,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from unimatch.command import command
-from unimatch.data.prepare import RECIPES, prepare
+from unimatch.data.prepare import RECIPES, convert_archives
 from unimatch.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ def prepare_dataset(config: DictConfig) -> None:
     root = config.dataset.get("root", None) if config.root is None and "root" in config.dataset else config.root
     if root is None:
         raise ConfigError("root=FOLDER is needed: where the prepared data set is to lie")
-    outcome = prepare(
+    outcome = convert_archives(
         dataset,
         Path(config.source).expanduser(),
         Path(root).expanduser(),

@@ -10,9 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from unimatch.command import command
 from unimatch.data import DatasetInfo, FilePair, FileSource, SegmentationData, Source
-from unimatch.data.sets.segmentation import existing_root
 from unimatch.data.sources.dates import PairSource
-from unimatch.data.sources.files import Tree
+from unimatch.data.sources.files import Tree, existing_root
 from unimatch.data.sources.one_class import ClassFiles
 from unimatch.data.splits.candidates import Candidates, with_classes, with_dates, with_masks
 from unimatch.data.splits.generate import choose, choose_of_each_class, write_split

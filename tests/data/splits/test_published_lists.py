@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(not SPLITS.is_dir(), reason="the published lists
 class CocoImages(Tree):
     """The names of COCO's training images, most of them made up: the longest lists are not here."""
 
-    def pairs(self, root):
+    def pairs(self, root, *, allow_missing=False):
         lists = (SPLITS / "coco").glob("*/labeled.txt")
         known = {line.split()[0] for path in lists for line in path.read_text().splitlines()}
         others = (f"train2017/other_{i}.jpg" for i in range(TRAIN["coco"] - len(known)))

@@ -91,7 +91,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What :func:`unimatch.data.check.check` has found."""
+    """What :func:`unimatch.data.check.full_check` has found."""
 
     info: DatasetInfo
     parts: tuple[Part, ...]

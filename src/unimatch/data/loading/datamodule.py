@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from unimatch.augment.batched import augment as augmented
 from unimatch.augment.strong import StrongAugmentation
 from unimatch.augment.views import LabeledView, UnlabeledViews
-from unimatch.data.check.sample import verify
+from unimatch.data.check.before_training import verify
 from unimatch.data.loading.bad_images import BadImages
 from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, Views, keep_list
 from unimatch.data.loading.samplers import EvaluationSampler, Stream, TrainSampler
@@ -65,7 +65,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     Raises:
         ConfigError: a number that cannot be.
-        DataError: from :meth:`setup`, if the data set has faults (:func:`unimatch.data.check.sample.verify`).
+        DataError: from :meth:`setup`, if the data set has faults (:func:`unimatch.data.check.before_training.verify`).
     """
 
     def __init__(

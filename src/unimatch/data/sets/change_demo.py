@@ -21,7 +21,7 @@ from unimatch.data.catalog import CHANGE_DEMO
 from unimatch.data.sets.change import ChangeLayout
 from unimatch.data.sources.base import SegmentationData
 from unimatch.data.sources.dates import AFTER, BEFORE, LABEL
-from unimatch.data.splits.selection import absolute
+from unimatch.data.sources.files import absolute
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, MaskArray
 
@@ -80,7 +80,7 @@ def write_change_demo(root: Path) -> None:
             shutil.rmtree(passing, ignore_errors=True)
     except OSError as error:
         if not root.is_dir():
-            raise DataError(f"dataset.root={root}: the demo's tiles cannot be written there ({error})") from error
+            raise DataError(f"root={root}: the demo's tiles cannot be written there ({error})") from error
 
 
 def compose_pair(part: str, index: int) -> tuple[ImageArray, ImageArray, MaskArray]:

@@ -6,6 +6,7 @@ It is read here and not by torchvision, which unpickles; but it is torchvision t
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
@@ -14,26 +15,20 @@ from unimatch.data.sets.array_pickles import read_array_pickle
 from unimatch.data.sets.class_formats import class_ids, folder_of
 from unimatch.data.sources.base import SegmentationData
 from unimatch.data.sources.one_class import ClassArrays
-from unimatch.data.splits.per_class import Pool, choose_images
+from unimatch.data.splits.per_class import PerClassOptions, choose_images
 from unimatch.errors import DataError
+from unimatch.options import with_options
 
 
+@with_options()
 def cifar10(
     root: str | Path,
-    *,
-    labeled_per_class: int | None = None,
-    split_seed: int = 0,
-    val_per_class: int = 0,
-    unlabeled: Pool = "train",
+    **options: Unpack[PerClassOptions],
 ) -> SegmentationData:
     """CIFAR-10's Python version: ``cifar-10-batches-py/`` below the root, or the root itself.
 
     Args:
         root: the folder.
-        labeled_per_class: see :func:`unimatch.data.splits.per_class.choose_images`, as for the arguments that follow.
-        split_seed: likewise.
-        val_per_class: likewise.
-        unlabeled: likewise.
 
     Raises:
         DataError: a file is missing, or not of that format.
@@ -48,10 +43,7 @@ def cifar10(
         CIFAR10,
         train,
         test,
-        labeled_per_class=labeled_per_class,
-        split_seed=split_seed,
-        val_per_class=val_per_class,
-        unlabeled=unlabeled,
+        options,
     )
 
 

@@ -45,7 +45,7 @@ def read_classes(classes: str | Path | Sequence[str]) -> Classes:
         path = Path(classes).expanduser()
         where, found = str(path), parse(path)
     else:
-        where, found = "dataset.classes", Classes(tuple(classes))
+        where, found = "classes", Classes(tuple(classes))
     if not all(isinstance(name, str) for name in found.names):
         raise DataError(f"{where}: expected a list of class names")
     names = tuple(name.strip() for name in found.names)

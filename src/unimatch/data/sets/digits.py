@@ -51,7 +51,7 @@ def digits(
         ConfigError: a number that cannot be.
     """
     if size < 32 or train < 1 or val < 1:
-        raise ConfigError(f"dataset.size={size}, train={train}, val={val}: at least 32, 1 and 1 are needed")
+        raise ConfigError(f"size={size}, train={train}, val={val}: at least 32, 1 and 1 are needed")
     scenes = DigitScenes(train, size, scene_seed, validation=False)
     indices, rest = choose_labeled(train, labeled, split_seed)
     return SegmentationData(

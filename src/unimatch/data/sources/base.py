@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.files import FilePair, FilePairs, lies_within, outside
 from unimatch.data.sources.masks import mask_reader
-from unimatch.errors import DataError
+from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, LabelArray, read_image
 
 OnBadImage = Literal["error", "skip"]
@@ -115,3 +115,7 @@ class SegmentationData:
     on_bad_image: OnBadImage = "error"
     """What to do with an unlabelled image that cannot be read: end the run, or take another one and count it.
     Labelled and validation images are never skipped."""
+
+    def __post_init__(self) -> None:
+        if self.on_bad_image not in ("error", "skip"):
+            raise ConfigError(f"on_bad_image={self.on_bad_image}: must be 'error' or 'skip'")

@@ -2,8 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,23 +9,6 @@ import numpy as np
 
 from unimatch.errors import DataError
 from unimatch.images import IMAGE_SUFFIXES
-
-_may_be_missing = ContextVar("may_be_missing", default=False)
-
-
-@contextmanager
-def missing_files_allowed() -> Iterator[None]:
-    """Within this, lists and folders may promise files that are not there: reading them all will tell which."""
-    token = _may_be_missing.set(True)
-    try:
-        yield
-    finally:
-        _may_be_missing.reset(token)
-
-
-def files_may_be_missing() -> bool:
-    """Whether :func:`missing_files_allowed` holds."""
-    return _may_be_missing.get()
 
 
 @dataclass(frozen=True)
@@ -154,7 +135,7 @@ def lies_within(file: str, roots: tuple[str, ...]) -> bool:
 
 def outside(where: str, name: str, root: str) -> str:
     """The message for a file outside its root."""
-    return f"{where}: {name} lies outside {root}; correct it, or allow it with dataset.allow_outside=true"
+    return f"{where}: {name} lies outside {root}; correct it, or allow it: allow_outside=true"
 
 
 @dataclass(frozen=True)
@@ -169,8 +150,12 @@ class Tree:
     every_image_has_mask: bool = True
     """If not, images without a mask are passed over."""
 
-    def pairs(self, root: Path) -> FilePairs:
-        """The pairs below a root, sorted by the image's name.
+    def pairs(self, root: Path, *, allow_missing: bool = False) -> FilePairs:
+        """Finds the pairs below a root, sorted by the image's name.
+
+        Args:
+            root: the folder that holds the two.
+            allow_missing: whether an image is named with a mask that is not there, for the full check to report.
 
         Raises:
             DataError: a folder is missing or empty, two files have one name but for the ending, or an image has
@@ -186,7 +171,7 @@ class Tree:
             if not pairs:
                 raise DataError(f"{masks}: none of these masks has the name of an image in {images}")
             return pairs
-        if files_may_be_missing():
+        if allow_missing:
             return FilePairs((image, mask or self._mask_of(root, image)) for image, mask in found.names())
         raise DataError(
             f"{alone}: no mask {self._mask_of(root, alone)}; add it, or move the image to the unlabelled images"
@@ -225,3 +210,20 @@ def by_common_name(directory: Path, ending: str | None, remedy: str) -> dict[str
     if not result:
         raise DataError(f"{directory}: no files ending in {ending}")
     return result
+
+
+def absolute(path: str | Path) -> Path:
+    """Makes a path absolute, without ``..``, and with ``~`` replaced by the home folder: one name for one file."""
+    return Path(os.path.normpath(Path(path).expanduser().absolute()))
+
+
+def existing_root(root: str | Path) -> Path:
+    """Makes a data set's root an absolute path.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    path = absolute(root)
+    if not path.is_dir():
+        raise DataError(f"root={root}: no such folder (looked at {path.resolve()})")
+    return path

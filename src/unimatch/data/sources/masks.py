@@ -41,12 +41,12 @@ class IndexMasks:
         self.count = info.num_classes or IGNORE_INDEX
         self.first = int(info.reduce_zero_label)
         if info.ids is not None and info.reduce_zero_label:
-            raise ConfigError("dataset.ids and dataset.reduce_zero_label both say what ids mean: give one")
+            raise ConfigError("ids and reduce_zero_label both say what ids mean: give one")
         for key, values in (("ids", info.ids or ()), ("ignore_ids", info.ignore_ids)):
             if not all(0 <= value <= LARGEST_ID for value in values):
-                raise ConfigError(f"dataset.{key}: stored ids lie between 0 and {LARGEST_ID}, found {sorted(values)}")
+                raise ConfigError(f"{key}: stored ids lie between 0 and {LARGEST_ID}, found {sorted(values)}")
         if info.ids is not None and not set(info.ids.values()) <= {*range(self.count), IGNORE_INDEX}:
-            raise ConfigError(f"dataset.ids: class ids lie between 0 and {self.count - 1}, found {dict(info.ids)}")
+            raise ConfigError(f"ids: class ids lie between 0 and {self.count - 1}, found {dict(info.ids)}")
         self.table = np.full(LARGEST_ID + 1, UNKNOWN, np.int16)  # stored id -> class id
         if info.ids is None:
             self.table[: self.first] = IGNORE_INDEX
@@ -79,7 +79,7 @@ class IndexMasks:
         return f"{listing([f'id {value}' for value in unknown], counts)} outside {known}; {remedy}"
 
     def meanings(self) -> str:
-        """What the stored values of ``dataset.ids`` mean, such as ``0 (unchanged), 255 (changed)``."""
+        """What the stored values of ``info.ids`` mean, such as ``0 (unchanged), 255 (changed)``."""
         names = {**dict(enumerate(self.info.classes)), IGNORE_INDEX: "no class"}
         return ", ".join(f"{stored} ({names[i]})" for stored, i in sorted((self.info.ids or {}).items()))
 
@@ -91,7 +91,7 @@ class ColorMasks:
         colors = [*info.palette, *info.ignore_colors]
         self.codes, order = np.unique(pack(np.array(colors)), return_index=True)
         if len(self.codes) < len(colors):
-            raise ConfigError("dataset.colors: each class, and each of dataset.ignore_colors, needs its own colour")
+            raise ConfigError("colors: each class, and each of ignore_colors, needs its own colour")
         ids = [*range(info.num_classes), *[IGNORE_INDEX] * len(info.ignore_colors)]
         self.ids = np.array(ids, np.uint8)[order]
 

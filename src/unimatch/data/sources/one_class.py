@@ -135,7 +135,7 @@ def choose_per_class(
     Raises:
         ConfigError: a class has fewer images.
 
-    >>> choose_per_class(np.array([0, 1, 0, 1, 1]), 1, seed=0, key="dataset.labeled_per_class", classes=("a", "b"))
+    >>> choose_per_class(np.array([0, 1, 0, 1, 1]), 1, seed=0, key="labeled_per_class", classes=("a", "b"))
     ([2, 4], [0, 1, 3])
     """
     if count is None:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.sets.change import first_and_label
 from unimatch.data.sources.base import FileSource, SegmentationData
-from unimatch.data.sources.dates import PairSource
+from unimatch.data.sources.dates import PairSource, first_and_label
 from unimatch.data.sources.files import FilePair
 from unimatch.data.sources.one_class import ClassFiles
 from unimatch.data.splits.generate import Candidate, group_of, read_classes_of

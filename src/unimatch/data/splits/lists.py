@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unimatch.data.sources.files import FilePairs, files_may_be_missing, lies_within, outside
+from unimatch.data.sources.files import FilePairs, lies_within, outside
 from unimatch.errors import ConfigError, DataError
 
 CHECKED_LINES = 1000
@@ -35,15 +35,21 @@ def choose_labeled(total: int, labeled: int | None, seed: int) -> tuple[list[int
     if labeled is None:
         labeled = total
     if labeled < 1:
-        raise ConfigError(f"dataset.labeled={labeled}: at least one labelled image is needed")
+        raise ConfigError(f"labeled={labeled}: at least one labelled image is needed")
     if labeled > total:
-        raise ConfigError(f"dataset.labeled={labeled}: the data set has only {total} images with a mask")
+        raise ConfigError(f"labeled={labeled}: the data set has only {total} images with a mask")
     order = np.random.default_rng(seed).permutation(total).tolist()
     return sorted(order[:labeled]), sorted(order[labeled:])
 
 
 def read_list(
-    path: Path, root: Path, *, masks: bool, allow_outside: bool = False, folders: tuple[str, ...] | None = None
+    path: Path,
+    root: Path,
+    *,
+    masks: bool,
+    allow_outside: bool = False,
+    allow_missing: bool = False,
+    folders: tuple[str, ...] | None = None,
 ) -> FilePairs:
     """Read a list in the published format: ``image_path mask_path`` a line, relative to ``root``.
 
@@ -55,6 +61,7 @@ def read_list(
         root: the folder its paths are relative to.
         masks: whether each line must name a mask; if False a mask may be named and need not exist.
         allow_outside: whether lines may name files outside ``root``, by an absolute path, ``..`` or a link.
+        allow_missing: whether lines may name files that are not there, which the full check then reports.
         folders: a line is one name instead: of the image in the first of these folders, of its mask in the second, if
             there is one.
 
@@ -83,7 +90,7 @@ def read_list(
         pairs.append((files[0], files[1] if len(parts) == 2 and parts[1] != "None" else None))
     if not pairs:
         raise DataError(f"{path}: the list is empty")
-    count = 0 if files_may_be_missing() else min(len(pairs), CHECKED_LINES)
+    count = 0 if allow_missing else min(len(pairs), CHECKED_LINES)
     for index in (i * len(pairs) // count for i in range(count)):
         for kind, name in zip(("image", "mask"), pairs[index], strict=True):
             if name is None or (kind == "mask" and not masks):
@@ -167,7 +174,7 @@ def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitList
         ConfigError: no such folder or split, naming those there are.
     """
     if not splits.is_dir():
-        raise ConfigError(f"dataset.splits={splits}: no such folder (looked at {splits.resolve()})")
+        raise ConfigError(f"splits={splits}: no such folder (looked at {splits.resolve()})")
     base = splits / dataset if (splits / dataset).is_dir() else splits
     folder = base
     if split is not None:
@@ -175,7 +182,7 @@ def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitList
         same = [name for name in found if name == str(split)] or [name for name in found if reads_as(name) == split]
         if len(same) != 1:
             known = ", ".join(found) or "none"
-            raise ConfigError(f"dataset.split={split}: no such split in {base}; there are: {known}")
+            raise ConfigError(f"split={split}: no such split in {base}; there are: {known}")
         folder = base / same[0]
     return SplitLists(
         labeled=first_file(folder, LABELED),
