@@ -87,19 +87,20 @@ def is_group(folder: Path) -> bool:
 
 
 def group(folder: Path) -> str:
-    """A group's options, and the keys they set."""
-    options = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    """A group's options, and the keys that they and their bases (``_NAME.yaml``) set."""
+    files = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
     lines = ["| option | what it is |", "| --- | --- |"]
-    lines += [f"| `{name}` | {escape(first_comment(file))} |" for name, file in options.items()]
+    lines += [f"| `{name}` | {escape(first_comment(file))} |" for name, file in files.items() if name[0] != "_"]
     merged: dict[str, dict[str, Key]] = {}
-    for name, file in options.items():
-        prefix = "" if "@package _global_" in file.read_text() else f"{folder.name}."
+    for name, file in files.items():
+        package = re.search(r"^# @package (\S+)$", file.read_text(), re.MULTILINE)
+        prefix = f"{package[1] if package else folder.name}.".removeprefix("_global_.")
         for key, value, comment in keys(file):
             merged.setdefault(prefix + key, {})[name] = (prefix + key, value, comment)
     rows = []
     for key, by_option in merged.items():
         values = {value for _, value, _ in by_option.values()}
-        differs = f"differs between the {len(by_option)} options that set it"
+        differs = f"differs between the {len(by_option)} files that set it"
         comments = dict.fromkeys(comment for _, _, comment in by_option.values() if comment)
         rows.append((key, values.pop() if len(values) == 1 else differs, "; ".join(comments)))
     return f"### `{folder.name}=`\n\n" + "\n".join(lines) + "\n\n" + table(rows)

@@ -14,8 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import typing_extensions
+from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
@@ -43,6 +48,8 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 return task(config)
 
         def main() -> None:
+            Plugins.instance()  # registers Hydra's own sources, once
+            SourcesRegistry.instance().types["pkg"] = OptionsOnly
             sys.argv[1:] = [quote_fractions(argument) for argument in sys.argv[1:]]
             with exit_on_user_error():
                 refuse_pickles(sys.argv[1:])
@@ -203,9 +210,22 @@ def config_groups(added: Path | None = None) -> dict[str, list[str]]:
     for place in (files(CONFIG_MODULE), *([added] if added else [])):
         for folder in place.iterdir():
             if folder.is_dir() and not folder.name.startswith(("_", ".")):
-                names = {file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")}
+                names = {file.name.removesuffix(".yaml") for file in folder.iterdir() if is_option(file.name)}
                 groups[folder.name] = groups.get(folder.name, set()) | names
     return {name: sorted(groups[name]) for name in sorted(groups)}
+
+
+def is_option(file: str) -> bool:
+    """Tells the files of a group that can be chosen: a name that begins with ``_`` is a base of others."""
+    return file.endswith(".yaml") and not file.startswith("_")
+
+
+class OptionsOnly(ImportlibResourcesConfigSource):
+    """Our configuration as Hydra's help and completion list it: without the bases."""
+
+    @typing_extensions.override
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return [name for name in super().list(config_path, results_filter) if not name.startswith("_")]
 
 
 def known_keys(config_name: str, choices: list[Override], search: list[str]) -> list[str]:

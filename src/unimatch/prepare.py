@@ -1,4 +1,4 @@
-"""``python -m unimatch.prepare``: turn a benchmark's published archives into the folders its layout reads."""
+"""``python -m unimatch.prepare``: turns a benchmark's published archives into the folders its layout reads."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from unimatch.errors import ConfigError
 
 
 def prepare_dataset(config: DictConfig) -> None:
-    """Prepare a data set as the configuration says and print what was done.
+    """Prepares a data set as the configuration says and prints what was done.
 
     Args:
         config: ``conf/prepare.yaml``, composed.

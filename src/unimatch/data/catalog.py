@@ -1,4 +1,4 @@
-"""The facts of each data set, one frozen record per set, and nowhere else."""
+"""Names, classes, colours, sources and licences of the data sets: one frozen record for each."""
 
 import colorsys
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set without reading it."""
+    """The facts of a data set that are known without reading it."""
 
     name: str
     classes: tuple[str, ...]
@@ -43,7 +43,7 @@ class DatasetInfo:
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:
-    """Colours far apart in hue for classes that have none of their own; class 0 is black.
+    """Returns colours far apart in hue, for classes that have none of their own; class 0 is black.
 
     >>> distinct_colors(3)[0]
     (0, 0, 0)
@@ -59,7 +59,9 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
 
 
 def voc_colors(count: int) -> tuple[Color, ...]:
-    """Pascal VOC's colour map: the bits of a class id in groups of three, the lowest group in the highest bits.
+    """Returns Pascal VOC's colour map.
+
+    The bits of a class id are taken in groups of three, one for each channel; the lowest group gives the highest bits.
 
     >>> voc_colors(21)[15]
     (192, 128, 128)
@@ -72,7 +74,7 @@ def voc_colors(count: int) -> tuple[Color, ...]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Class names from a text with commas between them.
+    """Splits a text at its commas into class names.
 
     >>> names(" wall, chest of drawers ")
     ('wall', 'chest of drawers')

@@ -68,7 +68,7 @@ def full_check(data: SegmentationData, *, workers: int | None = None, progress: 
 
 
 def unlabeled_faults(reading: Reading, data: SegmentationData) -> list[tuple[str, str]]:
-    """The faults of an unlabelled image, which needs no label and may be skipped."""
+    """Returns the faults of an unlabelled image, which needs no label and may be skipped."""
     skipped = data.on_bad_image == "skip"
     return [("image skipped" if skipped and kind in FAULTS else kind, text) for kind, text in reading.image_faults] + [
         ("truth unusable", text) for _, text in reading.mask_faults
@@ -76,7 +76,7 @@ def unlabeled_faults(reading: Reading, data: SegmentationData) -> list[tuple[str
 
 
 def count(part: Part, reading: Reading, ids: IndexMasks | None, *, faulty: bool) -> None:
-    """Add one image to what is known of its part."""
+    """Adds one image to the counts of its part."""
     if faulty:
         part.faulty.append(part.images)
     part.images += 1

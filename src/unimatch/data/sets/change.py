@@ -102,7 +102,7 @@ class FoundPairs:
         )
 
     def _part(self, part: str) -> FilePairs | None:
-        """The pairs of ``train/``, ``val/`` or ``test/``; None where there is no such folder."""
+        """Finds the pairs of ``train/``, ``val/`` or ``test/``; None where there is no such folder."""
         folder = self.root / part
         if not (folder / BEFORE).is_dir():
             return None
@@ -110,14 +110,14 @@ class FoundPairs:
 
     @cached_property
     def test(self) -> FilePairs | None:
-        """Those of a list or a folder; None where there are none."""
+        """The test pairs, of a list or a folder; None where there are none."""
         given = self.options["test_list"]
         file = absolute(given) if given is not None else self.lists.test or self.own.test
         return self._listed(file) if file else self._part("test")
 
     @cached_property
     def train(self) -> FilePairs:
-        """All but the test pairs."""
+        """The training pairs: never a test pair."""
         file = self.lists.train or self.own.train
         if file:
             pairs = self._listed(file)
@@ -127,14 +127,14 @@ class FoundPairs:
 
     @cached_property
     def val(self) -> FilePairs:
-        """Those of the root's own list or folder, or a share of the training pairs."""
+        """The validation pairs of the root's own list or folder, or a share of the training pairs."""
         if self.own.val:
             return self._listed(self.own.val)
         return self._part("val") or hold_out(self.train, self.options["val_share"], self.options["val_seed"])
 
     @cached_property
     def extra(self) -> FilePairs:
-        """Those of ``unlabeled/``, where there is such a folder."""
+        """The pairs below ``unlabeled/``, where there is such a folder."""
         folder = self.root / "unlabeled" / BEFORE
         if not folder.is_dir():
             return FilePairs()

@@ -20,7 +20,7 @@ def digits_classification(
     size: int = 16,
     **options: Unpack[PerClassOptions],
 ) -> SegmentationData:
-    """The digits of 8 x 8 pixels, enlarged: 1,348 to train on and to hold out of, 449 to test.
+    """Returns the digits of 8 x 8 pixels, enlarged: 449 test images, and 1,348 to train on or hold out for validation.
 
     Args:
         size: height and width in pixels, at least 8.
@@ -40,7 +40,7 @@ def digits_classification(
 
 
 def digit_arrays(part: str, size: int) -> ClassArrays:
-    """The digits of one part, bright on dark."""
+    """Returns the digits of one part, bright on dark."""
     strokes, values = digit_part(part == "test")
     images = [cv2.resize(stroke * 255, (size, size), interpolation=cv2.INTER_LINEAR) for stroke in strokes]
     grey = np.stack(images).round().astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Your own images in a folder per class, and ImageNet, which is distributed so."""
+"""Finds your own images in a folder per class, and ImageNet, which is published in that form."""
 
 import os
 from pathlib import Path
@@ -119,7 +119,7 @@ def image_folder(
 
 
 def class_folder(root: Path, part: str, info: DatasetInfo, allow_missing: bool) -> ClassFiles:
-    """The images of one part, with the classes of the folders they lie in."""
+    """Finds the images of one part, with the classes of the folders they lie in."""
     ids = {name: number for number, name in enumerate(info.classes)}
     files = find_images(root / part)
     labels = np.empty(len(files), np.int64)
@@ -143,7 +143,7 @@ def class_folder(root: Path, part: str, info: DatasetInfo, allow_missing: bool) 
 
 
 def listed_images(path: Path, source: ClassFiles, folder: Path) -> list[int]:
-    """Which images a list names.
+    """Returns the indices of the images that a list names.
 
     Raises:
         DataError: it names an image that is not there, or twice.

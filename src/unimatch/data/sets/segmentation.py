@@ -92,12 +92,12 @@ class FoundImages:
 
     @cached_property
     def train(self) -> FilePairs:
-        """Images with masks; those for validation may be among them."""
+        """The images with masks; those for validation may be among them."""
         return self.layout.train.pairs(self.root, allow_missing=self.allow_missing)
 
     @cached_property
     def val(self) -> FilePairs:
-        """Those of a folder, those that a file names, or a share of the training images."""
+        """The validation images: of a folder, or those that a file names, or a share of the training images."""
         layout = self.layout
         if layout.val_share:
             return hold_out(self.train, layout.val_share, layout.val_seed)
@@ -113,7 +113,7 @@ class FoundImages:
 
     @cached_property
     def extra(self) -> FilePairs:
-        """Images of the folder of unlabelled ones, where there is one."""
+        """The images of the folder of unlabelled ones, where there is one."""
         if self.layout.unlabeled is None or not (self.root / self.layout.unlabeled).is_dir():
             return FilePairs()
         folder = self.root / self.layout.unlabeled
@@ -214,7 +214,7 @@ def folder(
 
 
 def with_colors(info: DatasetInfo, colors: str | Path | None) -> DatasetInfo:
-    """The same data set with masks in colours: those of its palette, or of a file that names its classes.
+    """Says that masks store colours: those of the data set's palette, or of a file that names its classes.
 
     Raises:
         DataError: the file names no colours, or other classes.

@@ -1,4 +1,4 @@
-"""STL-10 in its binary version."""
+"""Reads STL-10 in its binary version."""
 
 from pathlib import Path
 from typing import Unpack
@@ -6,7 +6,7 @@ from typing import Unpack
 import numpy as np
 
 from unimatch.data.catalog import STL10
-from unimatch.data.sets.class_formats import class_ids, folder_of
+from unimatch.data.sets.published_arrays import class_ids, folder_of
 from unimatch.data.sources.base import SegmentationData
 from unimatch.data.sources.one_class import ClassArrays
 from unimatch.data.splits.lists import read_lines
@@ -23,7 +23,7 @@ def stl10(
     fold: int | None = None,
     **options: Unpack[PerClassOptions],
 ) -> SegmentationData:
-    """STL-10's binary version: ``stl10_binary/`` below the root, or the root itself; 100,000 images without a class.
+    """Reads STL-10's binary version: ``stl10_binary/`` below the root, or the root itself.
 
     Args:
         root: the folder.
@@ -50,7 +50,7 @@ def stl10(
 
 
 def stl_part(folder: Path, part: str) -> ClassArrays:
-    """``X``: N images of 3 x 96 x 96 bytes, each channel column by column, left in the file; ``y``: classes from 1."""
+    """Maps ``X``, N images of 3 x 96 x 96 bytes, each channel column by column, and reads ``y``, classes from 1."""
     file = folder / f"{part}_X.bin"
     try:
         data = np.memmap(file, np.uint8, mode="r")

@@ -1,4 +1,4 @@
-"""SVHN's cropped digits."""
+"""Reads SVHN's cropped digits."""
 
 from pathlib import Path
 from typing import Unpack
@@ -6,7 +6,7 @@ from typing import Unpack
 import numpy as np
 
 from unimatch.data.catalog import SVHN
-from unimatch.data.sets.class_formats import class_ids, folder_of
+from unimatch.data.sets.published_arrays import class_ids, folder_of
 from unimatch.data.sources.base import SegmentationData
 from unimatch.data.sources.one_class import ClassArrays
 from unimatch.data.splits.per_class import PerClassOptions, choose_images
@@ -21,7 +21,7 @@ def svhn(
     extra: bool = True,
     **options: Unpack[PerClassOptions],
 ) -> SegmentationData:
-    """SVHN's cropped digits: ``train_32x32.mat``, ``test_32x32.mat`` and ``extra_32x32.mat`` in the root.
+    """Reads SVHN's cropped digits: ``train_32x32.mat``, ``test_32x32.mat`` and ``extra_32x32.mat`` in the root.
 
     Args:
         root: the folder.
@@ -43,7 +43,7 @@ def svhn(
 
 
 def svhn_part(folder: Path, part: str) -> ClassArrays:
-    """``X`` (32, 32, 3, N) uint8 and ``y`` (N, 1), with 10 for the digit 0."""
+    """Reads ``X`` (32, 32, 3, N) uint8 and ``y`` (N, 1), with 10 for the digit 0."""
     from scipy.io import loadmat
 
     file = folder / f"{part}_32x32.mat"

@@ -22,17 +22,13 @@ class PairSource(FileSource):
         info: see :class:`unimatch.data.sources.base.FileSource`, as for all arguments that follow.
     """
 
+    @override
     def image_paths(self, index: int) -> list[Path]:
-        """The files of both dates."""
         before = self.pairs.image(index)
         return [Path(before), Path(second_date(before))]
 
+    @override
     def image(self, index: int) -> ImageArray:
-        """(2, H, W, 3) uint8 RGB, the first date first.
-
-        Raises:
-            DataError: a date cannot be read, or the two differ in size.
-        """
         before, after = (self._allowed(str(path)) for path in self.image_paths(index))
         return read_pair(before, after)
 

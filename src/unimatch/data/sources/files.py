@@ -1,4 +1,4 @@
-"""Image and mask files: pairs of them, held compactly, and folders searched for them."""
+"""Holds pairs of image and mask files compactly, and searches folders for them."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,7 +42,7 @@ class FilePairs(Sequence[FilePair]):
 
     @classmethod
     def of(cls, pairs: Iterable[FilePair]) -> "FilePairs":
-        """The same from single pairs."""
+        """Packs single pairs."""
         return cls((str(pair.image), None if pair.mask is None else str(pair.mask)) for pair in pairs)
 
     def __len__(self) -> int:
@@ -59,27 +59,27 @@ class FilePairs(Sequence[FilePair]):
         return result
 
     def image(self, index: int) -> str:
-        """The image's path."""
+        """Returns the image's path."""
         return self._name(2 * self._checked(index))
 
     def mask(self, index: int) -> str | None:
-        """The mask's path, None where there is none."""
+        """Returns the mask's path, None where there is none."""
         return self._name(2 * self._checked(index) + 1) or None
 
     def images(self) -> Iterator[str]:
-        """Every image's path."""
+        """Yields every image's path."""
         return (self._name(2 * index) for index in range(len(self)))
 
     def names(self) -> Iterator[tuple[str, str | None]]:
-        """Every pair as it was given."""
+        """Yields every pair as it was given."""
         return ((self.image(index), self.mask(index)) for index in range(len(self)))
 
     def select(self, indices: Iterable[int]) -> "FilePairs":
-        """Some of the pairs, in the order of the indices."""
+        """Returns some of the pairs, in the order of the indices."""
         return FilePairs((self.image(index), self.mask(index)) for index in indices)
 
     def without(self, images: Iterable[str]) -> "FilePairs":
-        """The pairs whose image is none of these."""
+        """Returns the pairs whose image is none of these."""
         unwanted = set(images)
         return FilePairs(pair for pair in self.names() if pair[0] not in unwanted) if unwanted else self
 
@@ -94,7 +94,7 @@ class FilePairs(Sequence[FilePair]):
 
 
 def find_images(directory: Path) -> list[str]:
-    """The image files below a folder, also in folders of it, relative to it and sorted.
+    """Finds the image files below a folder, at any depth, sorted, with their paths relative to it.
 
     Raises:
         DataError: no such folder, or none in it.
@@ -119,7 +119,7 @@ def find_images(directory: Path) -> list[str]:
 
 
 def suffix(name: str) -> str:
-    """The extension of a path, with its dot.
+    """Returns the extension of a path, with its dot.
 
     >>> suffix("some.photo.JPG")
     '.JPG'
@@ -128,13 +128,13 @@ def suffix(name: str) -> str:
 
 
 def lies_within(file: str, roots: tuple[str, ...]) -> bool:
-    """Whether a file lies in one of the folders when links are followed."""
+    """Tells whether a file lies in one of the folders when links are followed."""
     real = os.path.realpath(file)
     return any(real.startswith(os.path.join(os.path.realpath(root), "")) for root in roots)  # noqa: PTH118
 
 
 def outside(where: str, name: str, root: str) -> str:
-    """The message for a file outside its root."""
+    """Writes the message for a file outside its root."""
     return f"{where}: {name} lies outside {root}; correct it, or allow it: allow_outside=true"
 
 
@@ -178,7 +178,7 @@ class Tree:
         )
 
     def images_and_masks(self, root: Path) -> FilePairs:
-        """All images below a root, sorted by name, each with its mask or without one.
+        """Finds all images below a root, sorted by name, each with its mask or without one.
 
         Raises:
             DataError: a folder is missing or empty, or two files have one name but for the ending.
@@ -191,13 +191,13 @@ class Tree:
         )
 
     def _mask_of(self, root: Path, image: str) -> str:
-        """The mask's path that an image without one would have."""
+        """Returns the path that a missing mask should have."""
         name = image.removeprefix(f"{root / self.images}{os.sep}").removesuffix(self.image_ending or suffix(image))
         return f"{root / self.masks}{os.sep}{name}{self.mask_ending or '.png'}"
 
 
 def by_common_name(directory: Path, ending: str | None, remedy: str) -> dict[str, str]:
-    """The image files below a folder by their names without the ending; files of another ending are left out."""
+    """Finds the image files below a folder, by their names without the ending; others are left out."""
     result: dict[str, str] = {}
     for file in find_images(directory):
         end = suffix(file) if ending is None else ending

@@ -1,4 +1,4 @@
-"""From what mask files store to class ids."""
+"""Turns what mask files store into class ids."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ UNKNOWN = -1
 
 
 def mask_reader(info: DatasetInfo) -> Callable[[Path], MaskArray]:
-    """A function that reads a mask as (H, W) uint8 class ids, 255 where there is none.
+    """Makes a function that reads a mask as (H, W) uint8 class ids, 255 where there is none.
 
     It raises :class:`DataError` where a mask stores what is neither a class nor ignored: such an id would end the
     training, or worse, not end it.
@@ -56,7 +56,7 @@ class IndexMasks:
             self.table[stored] = class_id
 
     def __call__(self, path: Path) -> MaskArray:
-        """See :func:`mask_reader`."""
+        """Reads a mask as (H, W) uint8 class ids."""
         stored = read_mask(path)
         if stored.dtype == np.uint8:
             ids = self.table[stored]
@@ -79,7 +79,7 @@ class IndexMasks:
         return f"{listing([f'id {value}' for value in unknown], counts)} outside {known}; {remedy}"
 
     def meanings(self) -> str:
-        """What the stored values of ``info.ids`` mean, such as ``0 (unchanged), 255 (changed)``."""
+        """Lists what the stored values of ``info.ids`` mean, such as ``0 (unchanged), 255 (changed)``."""
         names = {**dict(enumerate(self.info.classes)), IGNORE_INDEX: "no class"}
         return ", ".join(f"{stored} ({names[i]})" for stored, i in sorted((self.info.ids or {}).items()))
 
@@ -96,7 +96,7 @@ class ColorMasks:
         self.ids = np.array(ids, np.uint8)[order]
 
     def __call__(self, path: Path) -> MaskArray:
-        """See :func:`mask_reader`."""
+        """Reads a mask as (H, W) uint8 class ids."""
         stored = pack(read_color_mask(path))
         slots = np.searchsorted(self.codes, stored).clip(max=len(self.codes) - 1)
         wrong = self.codes[slots] != stored
@@ -111,7 +111,7 @@ class ColorMasks:
 
 
 def listing(names: list[str], counts: NDArray[np.integer]) -> str:
-    """The first few names, each with its number of pixels.
+    """Lists the first few names, each with its number of pixels.
 
     >>> listing(["id 7", "id 9"], np.array([12, 1]))
     'id 7 (12 pixels), id 9 (1 pixels)'
@@ -121,7 +121,7 @@ def listing(names: list[str], counts: NDArray[np.integer]) -> str:
 
 
 def pack(colors: NDArray[np.integer]) -> NDArray[np.integer]:
-    """(..., 3) RGB -> (...) numbers.
+    """Turns (..., 3) RGB into (...) numbers.
 
     >>> pack(np.array([[1, 2, 3]])).tolist(), unpack(66051)
     ([66051], (1, 2, 3))
@@ -131,5 +131,5 @@ def pack(colors: NDArray[np.integer]) -> NDArray[np.integer]:
 
 
 def unpack(code: int) -> tuple[int, int, int]:
-    """The reverse of :func:`pack` for one number."""
+    """Turns one number of :func:`pack` back into a colour."""
     return code >> 16, code >> 8 & 255, code & 255

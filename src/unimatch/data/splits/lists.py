@@ -1,4 +1,4 @@
-"""Which training images are labelled: chosen by number and seed, or read from list files."""
+"""Chooses labelled images by number and seed, and reads list files."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ LABELED = ("labeled.txt", "train.txt")
 
 
 def choose_labeled(total: int, labeled: int | None, seed: int) -> tuple[list[int], list[int]]:
-    """Split ``range(total)`` into labelled and remaining indices, both ascending.
+    """Splits ``range(total)`` into labelled and remaining indices, both ascending.
 
     One seeded order serves every size, so that the 12 labelled images of a seed are among its 24.
 
@@ -51,7 +51,7 @@ def read_list(
     allow_missing: bool = False,
     folders: tuple[str, ...] | None = None,
 ) -> FilePairs:
-    """Read a list in the published format: ``image_path mask_path`` a line, relative to ``root``.
+    """Reads a list in the published format: ``image_path mask_path`` a line, relative to ``root``.
 
     The two are separated by blanks, or by a tab where names hold blanks. Files are looked for in
     :data:`CHECKED_LINES` lines; the others when they are read.
@@ -103,7 +103,7 @@ def read_list(
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file.
+    """Reads the lines of a text file.
 
     Raises:
         DataError: it cannot be read.
@@ -118,7 +118,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def split_line(line: str) -> list[str]:
-    r"""The paths of one line.
+    r"""Splits a line into its paths.
 
     >>> split_line("a.jpg  a.png"), split_line("my photo.jpg\tmy photo.png")
     (['a.jpg', 'a.png'], ['my photo.jpg', 'my photo.png'])
@@ -129,7 +129,7 @@ def split_line(line: str) -> list[str]:
 
 
 def locate(base: str, name: str) -> str:
-    """A list's path as an absolute one, without detours.
+    """Makes a list's path absolute, without detours.
 
     >>> locate("/data", "a/../b.jpg"), locate("/data", "../b.jpg"), locate("/data", "/b.jpg")
     ('/data/b.jpg', '/b.jpg', '/b.jpg')
@@ -140,7 +140,7 @@ def locate(base: str, name: str) -> str:
 
 
 def line_number(lines: list[str], index: int) -> int:
-    """The number, from 1, of the line that holds entry ``index``."""
+    """Returns the number, from 1, of the line that holds entry ``index``."""
     numbers: Iterator[int] = (number for number, line in enumerate(lines, start=1) if line.strip())
     return next(number for i, number in enumerate(numbers) if i == index)
 
@@ -158,7 +158,7 @@ class SplitLists:
 
 
 def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitLists:
-    """Find a split below a folder of list files.
+    """Finds a split below a folder of list files.
 
     The published layout is ``SPLITS/DATASET/SPLIT/{labeled,unlabeled}.txt`` with ``SPLITS/DATASET/val.txt``; the
     folder of the data set may be left out, ``val.txt`` may lie with the other two, and ``labeled.txt`` may be
@@ -194,12 +194,12 @@ def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitList
 
 
 def first_file(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """The first of these files that the folder has."""
+    """Returns the first of these files that the folder has."""
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def reads_as(name: str) -> int | None:
-    """The number that Hydra and YAML read a name as.
+    """Returns the number that Hydra and YAML read a name as.
 
     >>> reads_as("1_16"), reads_as("all")
     (116, None)

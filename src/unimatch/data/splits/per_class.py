@@ -1,4 +1,4 @@
-"""Which images of a classification data set are labelled, which are not, which are held out."""
+"""Chooses which images of a classification data set are labelled, which are not, and which are held out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,13 +114,13 @@ def choose_images(
 
 
 def without(indices: Sequence[int], unwanted: Sequence[int]) -> list[int]:
-    """The indices that are none of these, in their order."""
+    """Leaves out some of the indices."""
     left_out = set(unwanted)
     return [index for index in indices if index not in left_out]
 
 
 def joined(first: ClassArrays | ClassFiles, second: ClassArrays | ClassFiles) -> Source:
-    """Two collections as one; of files, as one list of files."""
+    """Joins two collections; two of files become one list of files."""
     if isinstance(first, ClassFiles) and isinstance(second, ClassFiles):
         names = [*first.pairs.images(), *second.pairs.images()]
         return ClassFiles(

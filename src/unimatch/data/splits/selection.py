@@ -74,19 +74,19 @@ class Available(Protocol):
 
     @property
     def folders(self) -> tuple[str, str] | None:
-        """Those of an image and its mask, where lists hold bare names; None where they hold paths."""
+        """The folders of an image and its mask, where lists hold bare names; None where they hold paths."""
 
     @property
     def train(self) -> FilePairs:
-        """Training images with masks."""
+        """The training images, with masks."""
 
     @property
     def val(self) -> FilePairs:
-        """Validation images, where no list names them."""
+        """The validation images, where no list names them."""
 
     @property
     def extra(self) -> FilePairs:
-        """Images without masks, which join ``rest`` and ``train``."""
+        """The images without masks, which join ``rest`` and ``train``."""
 
 
 @dataclass(frozen=True)
