@@ -228,6 +228,21 @@ class OptionsOnly(ImportlibResourcesConfigSource):
         return [name for name in super().list(config_path, results_filter) if not name.startswith("_")]
 
 
+def keys_of(command: str) -> str:
+    """Lists a command's keys with the comments beside them, for its help: ``${keys:check}``.
+
+    >>> keys_of("check").splitlines()[0]
+    '  workers  processes; null: one per core'
+    """
+    text = (files(CONFIG_MODULE) / f"{command}.yaml").read_text(encoding="utf-8")
+    found = re.findall(r"^(\w+): .*? # (.*)$", text, re.MULTILINE)
+    width = max(len(key) for key, _ in found)
+    return "\n".join(f"  {key:<{width}}  {comment}" for key, comment in found)
+
+
+OmegaConf.register_new_resolver("keys", keys_of, replace=True)
+
+
 def known_keys(config_name: str, choices: list[Override], search: list[str]) -> list[str]:
     """Every key of the configuration under the chosen options; a sweep over options counts the keys of each."""
     keys: dict[str, None] = {}
