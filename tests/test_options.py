@@ -5,15 +5,15 @@ from typing import Annotated, TypedDict, Unpack
 
 import pytest
 
-from unimatch.options import Option, with_options
+from unimatch.options import with_options
 
 
 class Size(TypedDict, total=False):
-    height: Annotated[int, Option(2, "in pixels.")]
+    height: Annotated[int, 2, "in pixels."]
 
 
 class Area(Size, total=False):
-    depth: Annotated[int | None, Option(None, "of the colours.")]
+    depth: Annotated[int | None, None, "of the colours."]
 
 
 @with_options(height=7)

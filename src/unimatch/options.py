@@ -1,7 +1,7 @@
 """Keyword options that several functions share: each is written once, and every function's signature and help list it.
 
-A set of options is a ``TypedDict`` whose entries carry their default and their description. A function takes it by
-``**options: Unpack[...]``, so that type checkers know each option, and :func:`with_options` does the rest.
+A set of options is a ``TypedDict`` with entries ``name: Annotated[type, default, "description"]``. A function takes it
+by ``**options: Unpack[...]``, so that type checkers know each option, and :func:`with_options` does the rest.
 """
 
 import difflib
@@ -9,16 +9,9 @@ import functools
 import inspect
 import textwrap
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class Option(NamedTuple):
-    """What an entry ``name: Annotated[type, Option(default, description)]`` says beside its type."""
-
-    default: Any
-    description: str
 
 
 def with_options(**defaults: Any) -> Callable[[Function], Function]:
@@ -32,7 +25,7 @@ def with_options(**defaults: Any) -> Callable[[Function], Function]:
 
     >>> from typing import Annotated, TypedDict, Unpack
     >>> class Size(TypedDict, total=False):
-    ...     height: Annotated[int, Option(2, "in pixels.")]
+    ...     height: Annotated[int, 2, "in pixels."]
     >>> @with_options()
     ... def area(width: int, **options: Unpack[Size]) -> int:
     ...     return width * options["height"]
@@ -48,7 +41,7 @@ def with_options(**defaults: Any) -> Callable[[Function], Function]:
         *parameters, shared = own.parameters.values()
         options, texts = dict[str, Any](), ""
         for name, hint in get_type_hints(get_args(shared.annotation)[0], include_extras=True).items():
-            default, description = hint.__metadata__[0]
+            default, description = hint.__metadata__
             options[name] = defaults.get(name, default)
             kind = inspect.Parameter.KEYWORD_ONLY
             parameters.append(inspect.Parameter(name, kind, default=options[name], annotation=hint.__origin__))

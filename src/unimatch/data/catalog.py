@@ -82,6 +82,15 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
+def web_colors(text: str) -> tuple[Color, ...]:
+    """Reads colours written as on the web, with blanks between them.
+
+    >>> web_colors("ff8000 000001")
+    ((255, 128, 0), (0, 0, 1))
+    """
+    return tuple((code[0], code[1], code[2]) for code in map(bytes.fromhex, text.split()))
+
+
 PASCAL = DatasetInfo(
     name="pascal",
     classes=names(
@@ -105,26 +114,9 @@ CITYSCAPES = DatasetInfo(
         rider, car, truck, bus, train, motorcycle, bicycle
         """
     ),
-    palette=(
-        (128, 64, 128),
-        (244, 35, 232),
-        (70, 70, 70),
-        (102, 102, 156),
-        (190, 153, 153),
-        (153, 153, 153),
-        (250, 170, 30),
-        (220, 220, 0),
-        (107, 142, 35),
-        (152, 251, 152),
-        (70, 130, 180),
-        (220, 20, 60),
-        (255, 0, 0),
-        (0, 0, 142),
-        (0, 0, 70),
-        (0, 60, 100),
-        (0, 80, 100),
-        (0, 0, 230),
-        (119, 11, 32),
+    palette=web_colors(
+        "804080 f423e8 464646 66669c be9999 999999 faaa1e dcdc00 6b8e23 98fb98 4682b4 dc143c ff0000 00008e "
+        "000046 003c64 005064 0000e6 770b20"
     ),
     url="https://www.cityscapes-dataset.com/",
     license="non-commercial research and teaching, after registration",
@@ -176,32 +168,8 @@ COCO = DatasetInfo(
 
 CAMVID = DatasetInfo(
     name="camvid",
-    classes=(
-        "sky",
-        "building",
-        "pole",
-        "road",
-        "pavement",
-        "tree",
-        "sign",
-        "fence",
-        "car",
-        "pedestrian",
-        "bicyclist",
-    ),
-    palette=(
-        (128, 128, 128),
-        (128, 0, 0),
-        (192, 192, 128),
-        (128, 64, 128),
-        (60, 40, 222),
-        (128, 128, 0),
-        (192, 128, 128),
-        (64, 64, 128),
-        (64, 0, 128),
-        (64, 64, 0),
-        (0, 128, 192),
-    ),
+    classes=names("sky, building, pole, road, pavement, tree, sign, fence, car, pedestrian, bicyclist"),
+    palette=web_colors("808080 800000 c0c080 804080 3c28de 808000 c08080 404080 400080 404000 0080c0"),
     # SegNet's files mark void with 11, others with 255.
     ignore_ids=frozenset({11, IGNORE_INDEX}),
     url="http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",

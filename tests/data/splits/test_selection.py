@@ -34,9 +34,7 @@ def keys(base):
 @pytest.mark.parametrize("base", FILES)
 def test_every_option_has_a_key_with_its_default(base):
     options, _ = FILES[base]
-    defaults = {
-        name: hint.__metadata__[0].default for name, hint in get_type_hints(options, include_extras=True).items()
-    }
+    defaults = {name: hint.__metadata__[0] for name, hint in get_type_hints(options, include_extras=True).items()}
     defaults.pop("allow_missing", None)  # of the full check alone
     found = keys(base)
     found.pop("root", None)

@@ -8,28 +8,26 @@ from typing import Annotated, Literal, Unpack
 from unimatch.data.catalog import CHANGE, LEVIR, WHU, DatasetInfo
 from unimatch.data.sources.base import SegmentationData
 from unimatch.data.sources.dates import BEFORE, PairSource, PairTree, first_and_label
-from unimatch.data.sources.files import FilePairs, absolute, existing_root, find_images
+from unimatch.data.sources.files import FilePairs, absolute, existing_root, images_alone
 from unimatch.data.splits.lists import SplitLists, find_split, read_list
 from unimatch.data.splits.selection import SelectionOptions, hold_out, select
 from unimatch.errors import ConfigError
-from unimatch.options import Option, with_options
+from unimatch.options import with_options
 
 
 class ChangeOptions(SelectionOptions, total=False):
     """What all data sets of change detection take; in YAML ``conf/dataset/_change.yaml``."""
 
-    test_list: Annotated[str | Path | None, Option(None, "a list file of the test pairs.")]
+    test_list: Annotated[str | Path | None, None, "a list file of the test pairs."]
     val_share: Annotated[
-        float, Option(0.2, "the share of the training pairs to hold out where neither a list nor a folder says which.")
+        float, 0.2, "the share of the training pairs to hold out where neither a list nor a folder says which."
     ]
-    val_seed: Annotated[int, Option(0, "which pairs those are.")]
+    val_seed: Annotated[int, 0, "which pairs those are."]
     choose_best_on: Annotated[
         Literal["val", "test"],
-        Option(
-            "val",
-            "``test`` evaluates the test pairs in training, and so chooses the best epoch by them, as the published "
-            "runs did; such a score is no longer one of unseen pairs.",
-        ),
+        "val",
+        "``test`` evaluates the test pairs in training, and so chooses the best epoch by them, as the published "
+        "runs did; such a score is no longer one of unseen pairs.",
     ]
 
 
@@ -136,9 +134,7 @@ class FoundPairs:
     def extra(self) -> FilePairs:
         """The pairs below ``unlabeled/``, where there is such a folder."""
         folder = self.root / "unlabeled" / BEFORE
-        if not folder.is_dir():
-            return FilePairs()
-        return FilePairs((str(folder / name), None) for name in find_images(folder))
+        return images_alone(folder) if folder.is_dir() else FilePairs()
 
 
 levir = ChangeLayout(LEVIR)

@@ -13,7 +13,7 @@ from unimatch.data.sources.one_class import ClassFiles
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.per_class import PerClassOptions, choose_images
 from unimatch.errors import DataError
-from unimatch.options import Option, with_options
+from unimatch.options import with_options
 from unimatch.types import NO_CLASS
 
 
@@ -22,23 +22,19 @@ class ClassFolderOptions(PerClassOptions, total=False):
 
     labeled_list: Annotated[
         str | Path | None,
-        Option(
-            None,
-            "a file of the labelled images' names, one a line, below ``train/`` or without their folder, as the "
-            "published lists of ImageNet have them; instead of ``labeled_per_class``.",
-        ),
+        None,
+        "a file of the labelled images' names, one a line, below ``train/`` or without their folder, as the "
+        "published lists of ImageNet have them; instead of ``labeled_per_class``.",
     ]
     val_list: Annotated[
         str | Path | None,
-        Option(None, "of the training images that are held out for validation; instead of ``val_per_class``."),
+        None,
+        "of the training images that are held out for validation; instead of ``val_per_class``.",
     ]
     allow_missing: Annotated[
-        bool,
-        Option(False, "whether ``val/`` and ``test/`` may have classes of their own: the full check reports them."),
+        bool, False, "whether ``val/`` and ``test/`` may have classes of their own: the full check reports them."
     ]
-    on_bad_image: Annotated[
-        OnBadImage, Option("error", "``skip`` replaces and counts unlabelled images that cannot be read.")
-    ]
+    on_bad_image: Annotated[OnBadImage, "error", "``skip`` replaces and counts unlabelled images that cannot be read."]
 
 
 @with_options()

@@ -9,11 +9,11 @@ from typing import Annotated, Unpack
 from unimatch.data.catalog import ADE20K, CAMVID, CITYSCAPES, COCO, PASCAL, DatasetInfo, distinct_colors
 from unimatch.data.sets.class_names import find_classes, read_classes
 from unimatch.data.sources.base import FileSource, SegmentationData
-from unimatch.data.sources.files import FilePairs, Tree, existing_root, find_images
+from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_alone
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.selection import SelectionOptions, hold_out, select
 from unimatch.errors import ConfigError, DataError
-from unimatch.options import Option, with_options
+from unimatch.options import with_options
 from unimatch.types import IGNORE_INDEX
 
 
@@ -22,13 +22,11 @@ class MaskOptions(SelectionOptions, total=False):
 
     colors: Annotated[
         str | Path | None,
-        Option(
-            None,
-            "masks are RGB images: ``palette``, in the colours of the data set or of its file of classes, or a file of "
-            "names and colours (:func:`unimatch.data.sets.class_names.read_classes`).",
-        ),
+        None,
+        "masks are RGB images: ``palette``, in the colours of the data set or of its file of classes, or a file of "
+        "names and colours (:func:`unimatch.data.sets.class_names.read_classes`).",
     ]
-    reduce_zero_label: Annotated[bool, Option(False, "masks store 0 for no class and classes from 1 on.")]
+    reduce_zero_label: Annotated[bool, False, "masks store 0 for no class and classes from 1 on."]
 
 
 @dataclass(frozen=True)
@@ -114,10 +112,8 @@ class FoundImages:
     @cached_property
     def extra(self) -> FilePairs:
         """The images of the folder of unlabelled ones, where there is one."""
-        if self.layout.unlabeled is None or not (self.root / self.layout.unlabeled).is_dir():
-            return FilePairs()
-        folder = self.root / self.layout.unlabeled
-        return FilePairs((str(folder / file), None) for file in find_images(folder))
+        name = self.layout.unlabeled
+        return images_alone(self.root / name) if name and (self.root / name).is_dir() else FilePairs()
 
 
 pascal = Layout(

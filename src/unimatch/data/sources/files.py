@@ -118,6 +118,11 @@ def find_images(directory: Path) -> list[str]:
     return sorted(files)
 
 
+def images_alone(folder: Path) -> FilePairs:
+    """Finds the images below a folder, as pairs without masks."""
+    return FilePairs((str(folder / name), None) for name in find_images(folder))
+
+
 def suffix(name: str) -> str:
     """Returns the extension of a path, with its dot.
 

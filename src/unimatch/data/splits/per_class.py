@@ -10,30 +10,25 @@ from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import OnBadImage, SegmentationData, Source
 from unimatch.data.sources.one_class import ClassArrays, ClassFiles, Joined, choose_per_class
 from unimatch.errors import ConfigError
-from unimatch.options import Option
 
 
 class PerClassOptions(TypedDict, total=False):
     """What all data sets of classification take; in YAML ``conf/dataset/_classification.yaml``."""
 
-    labeled_per_class: Annotated[int | None, Option(None, "number of labelled images of each class, None for all.")]
-    split_seed: Annotated[int, Option(0, "which images those are.")]
+    labeled_per_class: Annotated[int | None, None, "number of labelled images of each class, None for all."]
+    split_seed: Annotated[int, 0, "which images those are."]
     val_per_class: Annotated[
         int | None,
-        Option(
-            0,
-            "training images of each class that are held out for validation, on which the best step is chosen. With 0, "
-            "and no validation images of its own, it is chosen on the test images, as in the published runs. None: 0, "
-            "or 10 for an image folder without validation images.",
-        ),
+        0,
+        "training images of each class that are held out for validation, on which the best step is chosen. With 0, "
+        "and no validation images of its own, it is chosen on the test images, as in the published runs. None: 0, "
+        "or 10 for an image folder without validation images.",
     ]
     unlabeled: Annotated[
         Literal["train", "rest"],
-        Option(
-            "train",
-            "the unlabelled pool: ``train``, all training images, the labelled ones included, as in the published "
-            "runs; ``rest``, those that are not labelled. Images without a class belong to both.",
-        ),
+        "train",
+        "the unlabelled pool: ``train``, all training images, the labelled ones included, as in the published "
+        "runs; ``rest``, those that are not labelled. Images without a class belong to both.",
     ]
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol, TypedDict
 
 from unimatch.data.sources.base import OnBadImage
-from unimatch.data.sources.files import FilePairs, absolute, find_images
+from unimatch.data.sources.files import FilePairs, absolute, images_alone
 from unimatch.data.splits.lists import SplitLists, choose_labeled, find_split, read_list
 from unimatch.errors import ConfigError, DataError
-from unimatch.options import Option
 
 log = logging.getLogger("unimatch")
 
@@ -23,44 +22,36 @@ class SelectionOptions(TypedDict, total=False):
 
     splits: Annotated[
         str | Path | None,
-        Option(
-            None,
-            "a folder of lists, as published: ``SPLITS/DATASET/SPLIT/{labeled,unlabeled}.txt`` and "
-            "``SPLITS/DATASET/val.txt``.",
-        ),
+        None,
+        "a folder of lists, as published: ``SPLITS/DATASET/SPLIT/{labeled,unlabeled}.txt`` and "
+        "``SPLITS/DATASET/val.txt``.",
     ]
-    split: Annotated[str | int | None, Option(None, "which of them, such as ``1_16`` or ``10%``.")]
-    labeled: Annotated[int | None, Option(None, "number of labelled images, None for all; instead of lists.")]
-    split_seed: Annotated[int, Option(0, "which images those are.")]
-    labeled_list: Annotated[str | Path | None, Option(None, "a list file of the labelled images.")]
+    split: Annotated[str | int | None, None, "which of them, such as ``1_16`` or ``10%``."]
+    labeled: Annotated[int | None, None, "number of labelled images, None for all; instead of lists."]
+    split_seed: Annotated[int, 0, "which images those are."]
+    labeled_list: Annotated[str | Path | None, None, "a list file of the labelled images."]
     unlabeled_list: Annotated[
-        str | Path | None,
-        Option(None, "of the unlabelled ones; by default all training images that are not labelled."),
+        str | Path | None, None, "of the unlabelled ones; by default all training images that are not labelled."
     ]
-    val_list: Annotated[str | Path | None, Option(None, "of the validation images.")]
+    val_list: Annotated[str | Path | None, None, "of the validation images."]
     unlabeled: Annotated[
         Pool | Sequence[Pool],
-        Option(
-            "rest",
-            "the unlabelled pool, or several: ``rest``, the training images that are not labelled, or what the split's "
-            "list says; ``train``, all training images, the labelled ones included; ``{root: FOLDER}``, all images "
-            "below another folder; ``{root: FOLDER, list: FILE}``, those of a list, relative to that folder.",
-        ),
+        "rest",
+        "the unlabelled pool, or several: ``rest``, the training images that are not labelled, or what the split's "
+        "list says; ``train``, all training images, the labelled ones included; ``{root: FOLDER}``, all images "
+        "below another folder; ``{root: FOLDER, list: FILE}``, those of a list, relative to that folder.",
     ]
     allow_outside: Annotated[
-        bool, Option(False, "whether files may lie outside the root and the pools' folders, by ``..`` or links.")
+        bool, False, "whether files may lie outside the root and the pools' folders, by ``..`` or links."
     ]
     allow_missing: Annotated[
-        bool,
-        Option(False, "whether lists and folders may promise files that are not there: the full check reports them."),
+        bool, False, "whether lists and folders may promise files that are not there: the full check reports them."
     ]
     on_bad_image: Annotated[
         OnBadImage,
-        Option(
-            "error",
-            "what to do with an unlabelled image that cannot be read: ``error``, or ``skip``, which takes another one, "
-            "counts it and says so. Other images are never skipped.",
-        ),
+        "error",
+        "what to do with an unlabelled image that cannot be read: ``error``, or ``skip``, which takes another one, "
+        "counts it and says so. Other images are never skipped.",
     ]
 
 
@@ -208,8 +199,7 @@ def pool_of_folder(key: str, pool: Mapping[str, Any], available: Available, opti
     if not root.is_dir():
         raise DataError(f"{key}.root={pool['root']}: no such folder (looked at {root.resolve()})")
     if pool.get("list") is None:
-        images = root / available.pool_folder
-        return FilePairs((str(images / name), None) for name in find_images(images))
+        return images_alone(root / available.pool_folder)
     pairs = read_list(
         absolute(pool["list"]),
         root,
