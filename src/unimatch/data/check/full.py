@@ -5,7 +5,7 @@ from collections import Counter
 from unimatch.data.check.class_faults import empty_classes, has_one_class, two_classes
 from unimatch.data.check.contents import copies, repeated, shared
 from unimatch.data.check.findings import FAULTS, Part, Report, collect
-from unimatch.data.check.mask_faults import class_faults, class_of, encoding_faults
+from unimatch.data.check.mask_faults import class_of, classes_not_shown, encoding_faults
 from unimatch.data.check.one_image import Reading, read
 from unimatch.data.check.pair_faults import share_faults
 from unimatch.data.parallel import for_each
@@ -44,7 +44,7 @@ def full_check(data: SegmentationData, *, workers: int | None = None, progress: 
             found += [(kind, name, text) for kind, text in faults]
     masked = [parts["labelled"], parts["validation"]]
     for part in masked:
-        found += [(kind, part.name, text) for kind, text in class_faults(part, data.info)]
+        found += [(kind, part.name, text) for kind, text in classes_not_shown(part, data.info)]
         if isinstance(sources[part.name], PairSource):
             found += [(kind, part.name, text) for kind, text in share_faults(part)]
         if one_class:

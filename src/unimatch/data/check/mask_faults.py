@@ -22,7 +22,7 @@ def class_of(stored: int, ids: IndexMasks | None) -> int:
     return int(ids.table[stored]) if 0 <= stored < len(ids.table) else UNKNOWN
 
 
-def mask_faults(
+def faults_of_mask(
     where: Path,
     size: tuple[int, ...],
     image_size: tuple[int, int] | None,
@@ -52,7 +52,7 @@ def mask_faults(
         yield "lossy mask", f"{where}: compression changes ids; save masks as PNG"
 
 
-def class_faults(part: Part, info: DatasetInfo) -> Iterator[tuple[str, str]]:
+def classes_not_shown(part: Part, info: DatasetInfo) -> Iterator[tuple[str, str]]:
     """Finds classes that no mask of a part shows."""
     absent = [name for name, number in zip(info.classes, part.showing.tolist(), strict=False) if not number]
     if part.masks and len(absent) == info.num_classes:

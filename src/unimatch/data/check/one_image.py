@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unimatch.data.check.contents import fingerprint
-from unimatch.data.check.mask_faults import counts_of, kind_of_error, mask_faults
+from unimatch.data.check.mask_faults import counts_of, faults_of_mask, kind_of_error
 from unimatch.data.check.pair_faults import date_faults, differ_in_size
 from unimatch.data.sources.base import FileSource, Source
 from unimatch.data.sources.masks import IndexMasks
@@ -51,7 +51,7 @@ def read(context: tuple[Source, IndexMasks | None], index: int) -> Reading:
             stored = {int(mask): 1}
         elif mask is not None:
             stored = counts_of(mask)
-            faults += mask_faults(where or Path(source.name(index)), mask.shape, shape, stored, ids)
+            faults += faults_of_mask(where or Path(source.name(index)), mask.shape, shape, stored, ids)
     print_of_image = None if image is None else fingerprint(image)
     return Reading(tuple(image_faults), tuple(faults), shape, print_of_image, stored)
 
