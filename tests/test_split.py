@@ -17,7 +17,8 @@ def run_split(monkeypatch, *overrides):
 
 
 def test_help_explains_every_key(monkeypatch, capsys):
-    run_split(monkeypatch, "--help")
+    with pytest.raises(SystemExit):
+        run_split(monkeypatch, "--help")
     shown = capsys.readouterr().out
     assert "  workers    processes that read the masks; null: one per core\n" in shown
     assert """'group="([^/]+)/[^/]+$"'""" in shown

@@ -94,7 +94,8 @@ class Selected:
 def select(available: Available, options: SelectionOptions) -> Selected:
     """Chooses labelled, unlabelled and validation images.
 
-    Where lists name all images that are needed, no folder is searched. A validation image is never a training image.
+    Where lists name all images that are needed, no folder is searched. What folders hold to train on is without the
+    validation images.
 
     Args:
         available: the data set's images.
