@@ -106,15 +106,14 @@ def group(folder: Path) -> str:
     merged: dict[str, dict[str, Key]] = {}
     for name, file in options.items():
         for part in [*bases(file), file]:
-            package = re.match(r"# @package (\S+)", part.read_text())
-            place = folder.name if package is None else package[1]
-            prefix = "" if place == "_global_" else f"{place}."
+            package = re.search(r"^# @package (\S+)$", part.read_text(), re.MULTILINE)
+            prefix = f"{package[1] if package else folder.name}.".removeprefix("_global_.")
             for key, value, comment in keys(part):
                 merged.setdefault(prefix + key, {})[name] = (prefix + key, value, comment)
     rows = []
     for key, by_option in merged.items():
         values = {value for _, value, _ in by_option.values()}
-        differs = f"differs between the {len(by_option)} options that set it"
+        differs = f"differs between the {len(by_option)} files that set it"
         comments = dict.fromkeys(comment for _, _, comment in by_option.values() if comment)
         rows.append((key, values.pop() if len(values) == 1 else differs, "; ".join(comments)))
     return f"### `{folder.name}=`\n\n" + "\n".join(lines) + "\n\n" + table(rows)

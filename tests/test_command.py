@@ -173,6 +173,17 @@ def test_an_error_in_a_loading_process_is_told_without_its_traceback():
     assert message_of(DataError("a.jpg: gone")) == "a.jpg: gone"
 
 
+def test_bases_are_no_options_in_help_or_completion(monkeypatch, capsys):
+    assert not [name for names in config_groups().values() for name in names if name.startswith("_")]
+    from unimatch.run import main
+
+    monkeypatch.setattr(sys, "argv", ["unimatch.run", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    groups = re.findall(r"^dataset: (.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert groups == [", ".join(config_groups()["dataset"])]
+
+
 def test_a_package_on_the_path_that_is_not_installed_says_so(tmp_path):
     shutil.copytree(Path(unimatch.__file__).parent, tmp_path / "unimatch", ignore=shutil.ignore_patterns("__pycache__"))
     # Alone on the path before the dependencies, without the finders of an editable installation.

@@ -147,7 +147,13 @@ def test_other_names_of_the_same_classes_can_be_allowed(evaluate):
 def test_a_checkpoint_cannot_name_what_is_called(run, evaluate, tmp_path, capsys):
     """Its configuration is foreign: only our data sets are called, whatever ``_target_`` says."""
     checkpoint = torch.load(run[0], weights_only=True)
-    for target in ("os.system", "unimatch.FileSource", "unimatch.data.check.sample.verify", "", "unimatch.__name__"):
+    for target in (
+        "os.system",
+        "unimatch.FileSource",
+        "unimatch.data.check.full_check",
+        "",
+        "unimatch.__name__",
+    ):
         checkpoint["unimatch_run"]["config"]["dataset"] = {"_target_": target, "command": "exit 3"}
         torch.save(checkpoint, tmp_path / "foreign.ckpt")
         with pytest.raises(SystemExit) as stopped:

@@ -16,6 +16,14 @@ def run_split(monkeypatch, *overrides):
     main()
 
 
+def test_help_explains_every_key(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run_split(monkeypatch, "--help")
+    shown = capsys.readouterr().out
+    assert "  workers    processes that read the masks; null: one per core\n" in shown
+    assert """'group="([^/]+)/[^/]+$"'""" in shown
+
+
 def make_root(root, count=12, without_mask=2):
     """Images below images/ in two folders ("scenes"), class 2 in one image only."""
     for i in range(count + without_mask):

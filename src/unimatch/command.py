@@ -17,8 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import typing_extensions
+from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException, HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -61,6 +66,8 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 return task(config)
 
         def main() -> None:
+            Plugins.instance()  # registers Hydra's own sources, once
+            SourcesRegistry.instance().types["pkg"] = OptionsOnly
             sys.argv[1:] = [quote_fractions(argument) for argument in sys.argv[1:]]
             with exit_on_user_error():
                 refuse_pickles(sys.argv[1:])
@@ -316,6 +323,29 @@ def config_groups(added: Path | None = None) -> dict[str, list[str]]:
 def is_option(file: str) -> bool:
     """Tells the files of a group that can be chosen: a name that begins with ``_`` is a base of others."""
     return file.endswith(".yaml") and not file.startswith("_")
+
+
+class OptionsOnly(ImportlibResourcesConfigSource):
+    """Our configuration as Hydra's help and completion list it: without the bases."""
+
+    @typing_extensions.override
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return [name for name in super().list(config_path, results_filter) if not name.startswith("_")]
+
+
+def keys_of(command: str) -> str:
+    """Lists a command's keys with the comments beside them, for its help: ``${keys:check}``.
+
+    >>> keys_of("check").splitlines()[0]
+    '  workers  processes; null: one per core'
+    """
+    text = (files(CONFIG_MODULE) / f"{command}.yaml").read_text(encoding="utf-8")
+    found = re.findall(r"^(\w+): .*? # (.*)$", text, re.MULTILINE)
+    width = max(len(key) for key, _ in found)
+    return "\n".join(f"  {key:<{width}}  {comment}" for key, comment in found)
+
+
+OmegaConf.register_new_resolver("keys", keys_of, replace=True)
 
 
 def known_keys(config_name: str, choices: list[Override], search: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import build_model, read_checkpoint
 from unimatch.command import build, command, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
-from unimatch.data.check.sample import fault_of_pair, look, refuse
+from unimatch.data.check.before_training import fault_of_pair, look, refuse
 from unimatch.engines.model_facts import ModelFacts, inference_with
 from unimatch.errors import ConfigError
 from unimatch.inference.load import checkpoint_facts, models_in

@@ -1,4 +1,4 @@
-"""``python -m unimatch.split``: write lists of labelled and unlabelled images in the published format."""
+"""``python -m unimatch.split``: writes lists of labelled and unlabelled images in the published format."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,9 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from unimatch.command import command
 from unimatch.data import DatasetInfo, FilePair, FileSource, SegmentationData, Source
-from unimatch.data.sets.segmentation import existing_root
 from unimatch.data.sources.dates import PairSource
-from unimatch.data.sources.files import Tree
+from unimatch.data.sources.files import Tree, existing_root
 from unimatch.data.sources.one_class import ClassFiles
 from unimatch.data.splits.candidates import Candidates, with_classes, with_dates, with_masks
 from unimatch.data.splits.generate import choose, choose_of_each_class, write_split
@@ -20,7 +19,7 @@ from unimatch.errors import ConfigError
 
 
 def split(config: DictConfig) -> None:
-    """Choose labelled images as the configuration says, write the lists and print what is in them.
+    """Chooses labelled images as the configuration says, writes the lists and prints what is in them.
 
     Args:
         config: ``conf/split.yaml``, composed.
@@ -52,7 +51,7 @@ def split(config: DictConfig) -> None:
 
 
 def training_images(config: DictConfig) -> tuple[Path, Candidates, DatasetInfo, bool]:
-    """The root, the training images, what is known of the data set, and whether each image has one class."""
+    """Finds the root, the training images, what is known of the data set, and whether each image has one class."""
     if config.get("dataset") is None:
         if config.root is None:
             raise ConfigError("root=FOLDER or dataset=NAME is needed: which images are to be split?")
@@ -78,12 +77,12 @@ def training_images(config: DictConfig) -> tuple[Path, Candidates, DatasetInfo, 
 
 
 def file_pairs(source: Source | None) -> Iterable[FilePair]:
-    """The files of a part, none where there is no such part."""
+    """Returns the files of a part, none where there is no such part."""
     return source.pairs if isinstance(source, FileSource) else ()
 
 
 def report(facts: dict[str, Any], out: Path, label: str) -> str:
-    """A line per list, and the classes that are missing from it."""
+    """Writes a line for each list, and the classes that are missing from it."""
     lines = [f"{facts['images']} images with a {label}, {facts['images_without_mask']} without; lists below {out}:"]
     width = max(len(name) for name in facts["lists"])
     for name, about in facts["lists"].items():

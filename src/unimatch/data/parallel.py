@@ -1,4 +1,4 @@
-"""The same function on many files: several processes, results in order, a progress bar."""
+"""Calls one function on many files in several processes, with results in order and a progress bar."""
 
 import multiprocessing
 import os
@@ -34,7 +34,7 @@ def for_each(
     title: str = "",
     unit: str = "image",
 ) -> Iterator[Result]:
-    """Yield ``function(shared, item)`` for each item, in their order.
+    """Yields ``function(shared, item)`` for each item, in their order.
 
     Args:
         function: importable, as worker processes call it.
@@ -64,12 +64,12 @@ def for_each(
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """Counts the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _bar(results: Iterator[Result], total: int, title: str, unit: str) -> Iterator[Result]:
-    """The results, under a bar where there is a terminal, and with a line now and then where there is none."""
+    """Passes the results on under a progress bar; where there is no terminal, that is a line every half minute."""
     interval = 0.2 if sys.stderr.isatty() else 30.0
     yield from tqdm(
         results,

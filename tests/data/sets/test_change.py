@@ -7,8 +7,8 @@ from PIL import Image
 from helpers.support import make_change
 from unimatch import ConfigError, DataError
 from unimatch.data import change_demo, change_folder, levir, whu
-from unimatch.data.check import check
-from unimatch.data.check.sample import verify
+from unimatch.data.check import full_check
+from unimatch.data.check.before_training import verify
 from unimatch.data.sets.change_demo import COUNTS, compose_pair
 
 NAMES = [f"t{i}.png" for i in range(10)]
@@ -142,7 +142,7 @@ def test_faults_are_named_before_training_and_by_check(root, spoil, file, messag
     data = levir(root, splits=root.parent / "lists", split="5%")
     with pytest.raises(DataError, match=message):
         verify(data, needs_unlabeled=True)
-    report = check(data, workers=0, progress=False)
+    report = full_check(data, workers=0, progress=False)
     assert report.wrong
     assert {finding.part for finding in report.findings if finding.wrong} == {"labelled"}
 
@@ -159,7 +159,7 @@ def test_without_lists_a_missing_second_date_is_found_at_once(tmp_path):
 def test_a_folder_that_is_missing_is_named_with_those_there_must_be(tmp_path, folder):
     root = make_change(tmp_path / "a", NAMES)
     (root / folder).rename(root / "elsewhere")
-    with pytest.raises(DataError, match=rf"{folder}: no such folder; pairs lie in A/ B/ label/ below dataset\.root"):
+    with pytest.raises(DataError, match=rf"{folder}: no such folder; pairs lie in A/ B/ label/ below the root"):
         change_folder(root)
 
 
@@ -174,7 +174,7 @@ def test_a_label_in_colours_is_told_what_to_be(root):
 def test_a_whole_data_set_has_no_faults(root):
     data = levir(root, splits=root.parent / "lists", split="5%")
     verify(data, needs_unlabeled=True)
-    report = check(data, workers=0, progress=False)
+    report = full_check(data, workers=0, progress=False)
     assert not report.wrong
     assert [part.images for part in report.parts] == [2, 4, 2, 2]
     assert dict(report.parts[0].shapes) == {(20, 24): 2}

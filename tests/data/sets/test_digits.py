@@ -117,11 +117,11 @@ def test_size_of_scenes_is_as_asked():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": 31}, r"dataset\.size=31.*at least 32"),
+        ({"size": 31}, r"size=31.*at least 32"),
         ({"train": 0}, r"train=0.*needed"),
         ({"val": 0}, r"val=0.*needed"),
-        ({"labeled": 0}, r"dataset\.labeled=0: at least one"),
-        ({"labeled": 31, "train": 30}, r"dataset\.labeled=31: .* only 30"),
+        ({"labeled": 0}, r"labeled=0: at least one"),
+        ({"labeled": 31, "train": 30}, r"labeled=31: .* only 30"),
     ],
 )
 def test_impossible_numbers_are_refused(settings, message):

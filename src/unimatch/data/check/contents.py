@@ -1,4 +1,4 @@
-"""Images that are there more than once: the same file, or the same pixels under another name."""
+"""Finds images that are there more than once: the same file, or the same pixels under another name."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ Fingerprints = Sequence[bytes | None]
 
 
 def fingerprint(image: ImageArray) -> bytes:
-    """A short value that images of the same pixels share."""
+    """Computes a short value that images of the same pixels share."""
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     step = max(1, image.shape[-3] // ROWS)
     digest.update(np.ascontiguousarray(image[..., ::step, :, :]).data)
@@ -26,7 +26,7 @@ def fingerprint(image: ImageArray) -> bytes:
 
 
 def by_fingerprint(fingerprints: Fingerprints) -> dict[bytes, list[int]]:
-    """The images of each fingerprint."""
+    """Collects the images of each fingerprint."""
     result: dict[bytes, list[int]] = {}
     for i, value in enumerate(fingerprints):
         if value is not None:
@@ -35,12 +35,12 @@ def by_fingerprint(fingerprints: Fingerprints) -> dict[bytes, list[int]]:
 
 
 def first_same(image: ImageArray, source: Source, indices: Sequence[int]) -> int | None:
-    """The first of these images of a source that has the same pixels."""
+    """Finds the first of these images of a source that has the same pixels."""
     return next((i for i in indices if np.array_equal(source.image(i), image)), None)
 
 
 def repeated(source: Source) -> list[str]:
-    """Images that a part has more than once."""
+    """Finds images that a part lists more than once."""
     if not isinstance(source, FileSource):
         return []
     times = Counter(source.pairs.images())
@@ -50,7 +50,7 @@ def repeated(source: Source) -> list[str]:
 def shared(
     source: Source, held: Source, fingerprints: Fingerprints, held_fingerprints: Fingerprints, part: str
 ) -> Iterator[tuple[str, str]]:
-    """Held-out images that are training images too, by their file or by their pixels.
+    """Finds held-out images that are training images too, by their file or by their pixels.
 
     Args:
         source: training images.
@@ -73,7 +73,7 @@ def shared(
 def copies(
     labeled: Source, unlabeled: Source, fingerprints: Fingerprints, unlabeled_fingerprints: Fingerprints
 ) -> Iterator[tuple[str, str]]:
-    """Unlabelled images that have the pixels of a labelled one and another name."""
+    """Finds unlabelled images that have the pixels of a labelled one and another name."""
     alike = by_fingerprint(fingerprints)
     names = {labeled.name(i) for i in range(len(labeled))}
     for j, value in enumerate(unlabeled_fingerprints):

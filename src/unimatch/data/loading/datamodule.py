@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from unimatch.augment import PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, StrongView, Views, WeakView
 from unimatch.augment.batched import with_strong_views
-from unimatch.data.check.sample import verify
+from unimatch.data.check.before_training import verify
 from unimatch.data.loading.bad_images import BadImages
 from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, keep_list
 from unimatch.data.loading.samplers import EvaluationSampler, Stream, TrainSampler
@@ -67,7 +67,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     Raises:
         ConfigError: a number that cannot be, or views that do not fit the data or each other.
-        DataError: from :meth:`setup`, if the data set has faults (:func:`unimatch.data.check.sample.verify`).
+        DataError: from :meth:`setup`, if the data set has faults (:func:`unimatch.data.check.before_training.verify`).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Fetching published archives: resumed where it was interrupted, checked when it is complete."""
+"""Downloads published archives: a download that was interrupted goes on, and a complete one is checked."""
 
 import hashlib
 import http.client
@@ -31,7 +31,7 @@ TIMEOUT = 60.0
 
 
 def fetch(archive: Archive, folder: Path) -> Path:
-    """Fetch an archive unless it is there, and check its size and, where one is known, its checksum.
+    """Downloads an archive unless it is there, and checks its size and, where one is known, its checksum.
 
     What has come so far lies in ``NAME.part``; a later call continues there.
 
@@ -73,7 +73,7 @@ def fetch(archive: Archive, folder: Path) -> Path:
 
 
 def receive(archive: Archive, part: Path) -> int | None:
-    """Append what is missing of the file, as far as the connection holds.
+    """Appends what is missing of the file, as far as the connection holds.
 
     Returns:
         The bytes the whole file has, None where the server does not say.
@@ -120,7 +120,7 @@ def receive(archive: Archive, part: Path) -> int | None:
 
 
 def verify(archive: Archive, part: Path, total: int | None) -> None:
-    """Compare a complete file with what is known of the published one; a wrong one is removed.
+    """Compares a complete file with what is known of the published one; a wrong one is removed.
 
     Raises:
         DataError: it is another file.
@@ -144,5 +144,5 @@ def verify(archive: Archive, part: Path, total: int | None) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, 0 where there is none."""
+    """Returns the bytes of a file, 0 where there is none."""
     return path.stat().st_size if path.is_file() else 0

@@ -1,4 +1,4 @@
-"""Writing the files of a prepared data set: in parallel, each whole or not at all, none over another untold."""
+"""Writes a data set's files in parallel. Each write is atomic; existing files are never overwritten silently."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ class Job:
 
 
 def copy_of(member: Member, target: str) -> Job:
-    """The job that writes a file as it is."""
+    """Makes the job that copies a file."""
     return Job(target, member.read, member.size, member.path, copied=True)
 
 
@@ -48,7 +48,7 @@ class Outcome:
 def run(
     jobs: Sequence[Job], root: Path, facts: dict[str, Any], *, overwrite: bool = False, workers: int | None = None
 ) -> Outcome:
-    """Write the files that are not there yet.
+    """Writes the files that are not there yet.
 
     Files of an earlier, unfinished preparation of the same data set are kept; other files are in the way.
 
@@ -76,7 +76,7 @@ def run(
 
 
 def is_needed(job: Job, root: Path, *, started: bool, overwrite: bool) -> bool:
-    """Whether a job's file is still to be written.
+    """Tells whether a job's file is still to be written.
 
     Args:
         job: the job.
@@ -104,7 +104,7 @@ def is_needed(job: Job, root: Path, *, started: bool, overwrite: bool) -> bool:
 
 
 def write(root: Path, job: Job) -> None:
-    """Write one file, whole or not at all."""
+    """Writes one file, whole or not at all."""
     target = root / job.target
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.part")
@@ -116,7 +116,7 @@ def write(root: Path, job: Job) -> None:
 
 
 def read_mark(root: Path) -> dict[str, Any]:
-    """What a root says it was made from; nothing where it says nothing.
+    """Reads from a root's mark what it was made from; nothing where there is no mark.
 
     Raises:
         DataError: the mark cannot be read.
@@ -132,5 +132,5 @@ def read_mark(root: Path) -> dict[str, Any]:
 
 
 def write_mark(root: Path, facts: dict[str, Any]) -> None:
-    """Say in the root what it was made from."""
+    """Writes into the root's mark what it was made from."""
     replace_text(root / MARK, json.dumps({"unimatch": __version__, **facts}, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Index masks in and out of bytes."""
+"""Reads index masks from bytes and writes them to bytes."""
 
 import io
 
@@ -11,7 +11,7 @@ from unimatch.images import MaskArray
 
 
 def decode_mask(member: Member) -> MaskArray:
-    """The (H, W) uint8 ids of an 8-bit mask.
+    """Reads the (H, W) uint8 ids of an 8-bit mask.
 
     Raises:
         DataError: it cannot be read, or is no 8-bit index image.
@@ -28,14 +28,14 @@ def decode_mask(member: Member) -> MaskArray:
 
 
 def encode_mask(mask: MaskArray) -> bytes:
-    """An (H, W) uint8 array of ids as a grey PNG."""
+    """Encodes an (H, W) uint8 array of ids as a grey PNG."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(mask)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def relabel(member: Member, table: bytes) -> bytes:
-    """A mask whose ids are replaced, as PNG.
+    """Replaces a mask's ids and encodes it as PNG.
 
     Args:
         member: the mask.

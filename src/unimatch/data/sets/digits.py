@@ -37,7 +37,7 @@ def digits(
     split_seed: int = 0,
     scene_seed: int = 0,
 ) -> SegmentationData:
-    """The demo's data: ``labeled`` of ``train`` scenes with their masks, the others as the unlabelled pool.
+    """Returns the demo's data: ``labeled`` of ``train`` scenes with their masks, the others as the unlabelled pool.
 
     Args:
         labeled: number of labelled scenes, None for all.
@@ -51,7 +51,7 @@ def digits(
         ConfigError: a number that cannot be.
     """
     if size < 32 or train < 1 or val < 1:
-        raise ConfigError(f"dataset.size={size}, train={train}, val={val}: at least 32, 1 and 1 are needed")
+        raise ConfigError(f"size={size}, train={train}, val={val}: at least 32, 1 and 1 are needed")
     scenes = DigitScenes(train, size, scene_seed, validation=False)
     indices, rest = choose_labeled(train, labeled, split_seed)
     return SegmentationData(
@@ -73,15 +73,15 @@ class DigitScenes:
         return self.count
 
     def name(self, index: int) -> str:
-        """Such as ``digits/train/17``."""
+        """Names a scene, such as ``digits/train/17``."""
         return f"digits/{'val' if self.validation else 'train'}/{index}"
 
     def image(self, index: int) -> ImageArray:
-        """(size, size, 3) uint8 RGB."""
+        """Returns (size, size, 3) uint8 RGB."""
         return self._scene(index)[0]
 
     def mask(self, index: int) -> MaskArray:
-        """(size, size) uint8: 0 for background, d + 1 for digit d."""
+        """Returns (size, size) uint8: 0 for background, d + 1 for digit d."""
         return self._scene(index)[1]
 
     def _scene(self, index: int) -> tuple[ImageArray, MaskArray]:
@@ -101,21 +101,21 @@ class DigitSubset:
         return len(self.indices)
 
     def name(self, index: int) -> str:
-        """Such as ``digits/train/17``."""
+        """Names a scene, such as ``digits/train/17``."""
         return self.scenes.name(self.indices[index])
 
     def image(self, index: int) -> ImageArray:
-        """(size, size, 3) uint8 RGB."""
+        """Returns (size, size, 3) uint8 RGB."""
         return self.scenes.image(self.indices[index])
 
     def mask(self, index: int) -> MaskArray:
-        """(size, size) uint8."""
+        """Returns (size, size) uint8: 0 for background, d + 1 for digit d."""
         return self.scenes.mask(self.indices[index])
 
 
 @cache
 def digit_part(validation: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The digits of one part: (N, 8, 8) float32 strokes in 0-1 and their (N,) values 0-9."""
+    """Returns the digits of one part: (N, 8, 8) float32 strokes in 0-1 and their (N,) values 0-9."""
     dataset = load_digits()
     order = np.random.default_rng(0).permutation(len(dataset.target))
     held_out = int(len(order) * VALIDATION_SHARE)
@@ -126,7 +126,7 @@ def digit_part(validation: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]
 def compose_scene(
     rng: np.random.Generator, size: int, strokes: NDArray[np.float32], values: NDArray[np.int64]
 ) -> tuple[ImageArray, MaskArray]:
-    """Draw one scene: background, clutter, then up to four digits, as far as there is room, brighter than both.
+    """Draws a scene: background, clutter, then up to four digits, as far as there is room, brighter than both.
 
     Args:
         rng: the only source of randomness.
@@ -155,7 +155,7 @@ def compose_scene(
 
 
 def place(rng: np.random.Generator, mask: MaskArray, side: int) -> tuple[slice, slice]:
-    """A window for a digit: of twenty random ones that with the fewest pixels of digits drawn before."""
+    """Chooses a window for a digit: of twenty random ones, that with the fewest pixels of digits drawn before."""
     candidates = []
     for _ in range(20):
         top, left = rng.integers(0, mask.shape[0] - side, size=2, endpoint=True)
@@ -165,7 +165,7 @@ def place(rng: np.random.Generator, mask: MaskArray, side: int) -> tuple[slice, 
 
 
 def background(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """A dark textured (size, size, 3) background in 0-110: smooth noise of two scales and strokes as clutter."""
+    """Draws a dark textured (size, size, 3) background in 0-110: smooth noise of two scales and strokes as clutter."""
     image = np.zeros((size, size, 3))
     for cells, amplitude in ((4, 30), (12, 15)):
         noise = rng.uniform(-1, 1, size=(cells, cells, 3))

@@ -1,4 +1,4 @@
-"""The cheap check of a data set before the long work starts: everything that would fail or mislead later."""
+"""Checks a data set before training: some images of each part are read, so that faults end the run at once."""
 
 import logging
 import os
@@ -24,7 +24,7 @@ SAMPLE_LEAST = 100
 
 
 def verify(data: SegmentationData, *, needs_unlabeled: bool) -> None:
-    """Read some labelled, validation and unlabelled images, all where they are few, and refuse bad ones.
+    """Reads some labelled, validation and unlabelled images, all where they are few, and refuses bad ones.
 
     Args:
         data: the data set.
@@ -53,7 +53,7 @@ def verify(data: SegmentationData, *, needs_unlabeled: bool) -> None:
 
 
 def look(part: str, source: Source, fault: Callable[[Source, int], str | None]) -> tuple[list[str], int]:
-    """Look for faults in some images of a part.
+    """Looks for faults in some images of a part.
 
     Returns:
         The faults, in the order of the images, and how many images were read.
@@ -74,7 +74,7 @@ def look(part: str, source: Source, fault: Callable[[Source, int], str | None]) 
 
 
 def spread(source: Source) -> list[int]:
-    """At most :data:`SAMPLE_LIMIT` indices, evenly spread; none for data made in memory."""
+    """Returns at most :data:`SAMPLE_LIMIT` indices, evenly spread; none for data made in memory."""
     if not isinstance(source, FileSource):
         return []
     count = min(len(source), SAMPLE_LIMIT)
@@ -82,7 +82,7 @@ def spread(source: Source) -> list[int]:
 
 
 def refuse(part: str, faults: list[str]) -> None:
-    """Raise the first faults, if any, with the number of the others."""
+    """Raises the first faults, if any, with the number of the others."""
     if faults:
         more = f"\n(and {len(faults) - 5} more like these)" if len(faults) > 5 else ""
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
@@ -90,7 +90,7 @@ def refuse(part: str, faults: list[str]) -> None:
 
 
 def refuse_shared(data: SegmentationData) -> None:
-    """Refuse training on validation images, and say so where they are only unlabelled ones."""
+    """Refuses labelled images that are held out too; warns where unlabelled ones are."""
     if not (isinstance(data.labeled, FileSource) and isinstance(data.val, FileSource)):
         return
     val = set(data.val.pairs.images())
@@ -109,7 +109,7 @@ def refuse_shared(data: SegmentationData) -> None:
 
 
 def fault_of_image(source: Source, index: int) -> str | None:
-    """What is wrong with one image."""
+    """Says what is wrong with one image."""
     try:
         source.image(index)
     except DataError as error:
@@ -118,7 +118,7 @@ def fault_of_image(source: Source, index: int) -> str | None:
 
 
 def fault_of_pair(source: Source, index: int) -> str | None:
-    """What is wrong with one image and its mask."""
+    """Says what is wrong with one image and its mask."""
     try:
         image, mask = source.image(index), source.mask(index)
     except DataError as error:

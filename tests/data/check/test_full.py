@@ -11,12 +11,12 @@ from helpers.places import SHARED
 from helpers.support import rest_nightly
 from unimatch.data import camvid, digits, folder, parallel
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.check import FAULTS, WARNINGS, check
+from unimatch.data.check import FAULTS, WARNINGS, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet, draw_image
 from unimatch.data.check.contents import fingerprint
 from unimatch.data.check.mask_faults import counts_of, encoding_faults
 from unimatch.data.sources.base import FileSource
-from unimatch.data.sources.files import FilePair, missing_files_allowed
+from unimatch.data.sources.files import FilePair
 from unimatch.data.splits.lists import read_list
 from unimatch.errors import DataError
 
@@ -31,9 +31,8 @@ def root(folder_root):
 
 def found(root, expected, **arguments):
     """The report's findings as (kind, part): texts; of kinds that make training wrong only the expected ones."""
-    with missing_files_allowed():
-        data = folder(root, **arguments)
-    report = check(data, workers=0, progress=False)
+    data = folder(root, allow_missing=True, **arguments)
+    report = full_check(data, workers=0, progress=False)
     findings = {(finding.kind, finding.part): finding.texts for finding in report.findings}
     assert {key for key in findings if key[0] in FAULTS} == {key for key in [expected] if key and key[0] in FAULTS}
     assert report.wrong == bool(expected and expected[0] in FAULTS)
@@ -52,7 +51,7 @@ def test_faultless_data_have_no_findings(root):
 
 
 def test_every_part_is_counted(root):
-    report = check(folder(root, labeled=4), workers=0, progress=False)
+    report = full_check(folder(root, labeled=4), workers=0, progress=False)
     assert [(p.name, p.images, p.masks) for p in report.parts] == [
         ("labelled", 4, 4),
         ("unlabelled", 2 + 4, 2),
@@ -74,7 +73,7 @@ def test_several_processes_find_the_same(root, monkeypatch, start):
     monkeypatch.setattr(parallel, "START", start)
     (root / "masks" / "a3.png").write_bytes(b"")
     data = folder(root, labeled=3, unlabeled="train")
-    one, two = check(data, workers=0, progress=False), check(data, workers=2, progress=False)
+    one, two = full_check(data, workers=0, progress=False), full_check(data, workers=2, progress=False)
     assert one.findings == two.findings
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(one.parts, two.parts, strict=True))
 
@@ -187,8 +186,7 @@ def test_classes_that_are_never_labelled_are_named(root):
 def test_ids_shifted_by_one_are_named(root):
     for part in ("masks", "val/masks"):
         rewrite(root / part, lambda ids: ids + 1)
-    with missing_files_allowed():
-        report = check(folder(root), workers=0, progress=False)
+    report = full_check(folder(root, allow_missing=True), workers=0, progress=False)
     findings = {(finding.kind, finding.part): finding.texts for finding in report.findings}
     assert "hold ids up to 3 and never 0" in findings["shifted by one", "all masks"][0]
     assert len(findings["ids out of range", "labelled"]) == 6
@@ -199,7 +197,7 @@ def test_ids_shifted_by_one_are_named(root):
 def test_an_id_0_that_is_void_is_named(root):
     for part in ("masks", "val/masks"):
         rewrite(root / part, lambda ids: np.where(np.arange(ids.shape[1]) < 4, 0, ids + 1))
-    report = check(folder(root), workers=0, progress=False)
+    report = full_check(folder(root), workers=0, progress=False)
     findings = {finding.kind: finding for finding in report.findings}
     assert "hold ids 0-3, but the classes are 0-2" in findings["id 0 is void"].texts[0]
     assert "shifted by one" not in findings
@@ -283,12 +281,12 @@ def test_labelled_images_without_a_mask_are_named(root):
     data = folder(root)
     pairs = list(data.labeled.pairs)
     source = FileSource([FilePair(pairs[0].image), *pairs[1:]], data.info)
-    report = check(type(data)(data.info, source, data.unlabeled, data.val), workers=0, progress=False)
+    report = full_check(type(data)(data.info, source, data.unlabeled, data.val), workers=0, progress=False)
     assert [(f.kind, f.part, f.texts) for f in report.findings] == [("no mask", "labelled", (str(pairs[0].image),))]
 
 
 def test_data_made_in_memory_are_checked():
-    report = check(digits(train=12, labeled=4, val=3, size=32), workers=0, progress=False)
+    report = full_check(digits(train=12, labeled=4, val=3, size=32), workers=0, progress=False)
     assert not report.wrong
     assert [part.images for part in report.parts] == [4, 8, 3]
 
@@ -356,13 +354,13 @@ def test_the_contact_sheet_shows_images_under_their_masks(root, tmp_path):
 
 @pytest.mark.skipif(not (SHARED / "camvid").is_dir(), reason="CamVid is not here")
 def test_no_false_alarm_on_camvid():
-    report = check(camvid(SHARED / "camvid", unlabeled="train"), progress=False)
+    report = full_check(camvid(SHARED / "camvid", unlabeled="train"), progress=False)
     assert report.findings == ()
     assert [part.images for part in report.parts] == [367, 367, 101, 233]
 
 
 @pytest.mark.skipif(not (SHARED / "nuclei").is_dir(), reason="the nuclei images are not here")
 def test_no_false_alarm_on_nuclei():
-    report = check(folder(SHARED / "nuclei", labeled=50), progress=False)
+    report = full_check(folder(SHARED / "nuclei", labeled=50), progress=False)
     assert report.findings == ()
     assert [part.images for part in report.parts] == [50, 414, 100, 100]
