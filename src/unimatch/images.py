@@ -1,7 +1,7 @@
 """Images and masks as arrays, out of files."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -164,17 +164,6 @@ def strips(height: int, width: int) -> Iterator[slice]:
     """
     step = max(1, STRIP // width)
     return (slice(row, row + step) for row in range(0, height, step))
-
-
-def colorize(mask: MaskArray, palette: Sequence[Sequence[int]]) -> ImageArray:
-    """(H, W) class ids -> (H, W, 3) RGB; ignored pixels are white.
-
-    >>> colorize(np.array([[0, 1, 255]], np.uint8), [(0, 0, 0), (9, 8, 7)]).tolist()
-    [[[0, 0, 0], [9, 8, 7], [255, 255, 255]]]
-    """
-    table = np.full((256, 3), 255, np.uint8)
-    table[: len(palette)] = palette
-    return table[mask]
 
 
 def nearest_multiple(side: float, multiple: int) -> int:

@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unimatch.augment import LabeledView, StrongAugmentation, UnlabeledViews
-from unimatch.augment.views import to_tensor
 from unimatch.types import IGNORE_INDEX, UNKNOWN_TRUTH
 
 property_test = settings(max_examples=60, deadline=None, derandomize=True)
@@ -46,17 +45,6 @@ def test_dates_and_label_share_one_geometry_and_each_date_has_colours_of_its_own
     levels = {(name, date): brightness[name][date].unique() for name in ("strong1", "strong2") for date in (0, 1)}
     assert all(len(values) == 1 for values in levels.values())
     assert len({int(values) for values in levels.values()}) == 4
-
-
-def test_tensor_is_channels_first():
-    image = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    tensor = to_tensor(image)
-    assert tensor.dtype == torch.uint8
-    assert tensor.is_contiguous()
-    for channel in range(3):
-        for row in range(4):
-            for column in range(5):
-                assert tensor[channel, row, column] == image[row, column, channel]
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 24), st.booleans(), st.integers(0, 2**32 - 1))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unimatch.augment.randaugment import RandAugment
-from unimatch.augment.views import to_tensor
+from unimatch.tensors import to_tensor
 from unimatch.types import NO_CLASS
 
 Image = NDArray[np.uint8]

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,16 +15,8 @@ from torch import Tensor
 from unimatch.augment.cutmix import draw_box
 from unimatch.augment.geometry import draw_geometry
 from unimatch.augment.strong import StrongAugmentation
+from unimatch.tensors import to_tensor
 from unimatch.types import UNKNOWN_TRUTH
-
-
-def to_tensor(image: NDArray[np.uint8]) -> Tensor:
-    """(..., H, W, 3) array -> (..., 3, H, W) uint8 tensor."""
-    if image.ndim > 3:
-        return torch.stack([to_tensor(date) for date in image])
-    planes = np.empty((image.shape[2], *image.shape[:2]), np.uint8)
-    cv2.split(image, list(planes))
-    return torch.from_numpy(planes)
 
 
 def each_date(change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -5,24 +5,26 @@ from functools import partial
 from pathlib import Path
 
 import lightning
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import Source
 from unimatch.disk import training_goes_on
-from unimatch.images import colorize, dates_by_name
+from unimatch.images import dates_by_name
 from unimatch.methods.base import Method
 from unimatch.models.networks import Model
+from unimatch.pictures import Cell, FigureStyle, colorize, save_figure, spread_evenly
+from unimatch.report.examples import label_with
 from unimatch.tasks import Task
-from unimatch.tensors import normalize
 from unimatch.types import IGNORE_INDEX
 
 SMOOTHING = 20
 """Rows of the training curves that are averaged into one point."""
+
+LEGEND = 40
+"""Classes named below the validation images, at most."""
 
 
 class Pictures(lightning.Callback):
@@ -46,8 +48,7 @@ class Pictures(lightning.Callback):
         for logger in trainer.loggers:
             logger.save()
         pl_module.eval()
-        count = min(self.count, len(self.source))
-        indices = [(2 * i + 1) * len(self.source) // (2 * count) for i in range(count)]  # spread evenly
+        indices = spread_evenly(len(self.source), self.count)
         models = {"student": pl_module.student, "teacher": pl_module.teacher.model}
         for path, draw in (
             (
@@ -75,45 +76,23 @@ def draw_predictions(
         indices: which images.
         path: of the PNG.
     """
-    first = source.image(indices[0])
-    dates = 1 if first.ndim == 3 else len(first)
-    columns = dates + 1 + len(models)
-    cell_height = 2.4 * first.shape[-3] / first.shape[-2]
-    figure = Figure(figsize=(2.4 * columns, cell_height * len(indices) + 0.9), layout="constrained", dpi=110)
-    axes = figure.subplots(len(indices), columns, squeeze=False)
-    seen: set[int] = set()
-    for row, index in zip(axes, indices, strict=True):
-        image, mask = source.image(index), source.mask(index)
-        cells = dates_by_name(image)
-        labels = {} if mask is None else {"truth": mask}
-        for name, model in models.items():
-            device = next(model.parameters()).device
-            scores = task.predict(model, normalize(to_tensor(image)[None].to(device)))
-            labels[name] = scores.argmax(1)[0].cpu().numpy()
-        if index != indices[0]:
-            cells = [("", picture) for _, picture in cells]
+    rows, seen = [], set[int]()
+    for index in indices:
+        image, labels = label_with(models, task, source, index)
+        first = index == indices[0]
+        cells = [Cell(date, name if first else "") for name, date in dates_by_name(image)]
         for name, label in labels.items():
             if label.ndim == 0:
-                cells.append((f"{name}: {info.classes[int(label)]}", image))
+                cells.append(Cell(image, f"{name}: {info.classes[int(label)]}"))
             else:
                 seen.update(np.unique(label).tolist())
-                cells.append((name if index == indices[0] else "", colorize(label.astype(np.uint8), info.palette)))
-        for axis, (title, picture) in zip(row, cells, strict=False):
-            axis.imshow(picture, interpolation="nearest")
-            axis.set_title(title, fontsize=10)
-        for axis in row:
-            axis.axis("off")
-    handles = [
-        mpl.patches.Patch(
-            facecolor=(info.palette[i][0] / 255, info.palette[i][1] / 255, info.palette[i][2] / 255),
-            edgecolor="0.5",
-            label=info.classes[i],
-        )
-        for i in sorted(seen - {IGNORE_INDEX})
-    ]
-    if handles:
-        figure.legend(handles=handles[:40], loc="outside lower center", ncols=6, fontsize=8, frameon=False)
-    figure.savefig(path)
+                cells.append(Cell(colorize(label.astype(np.uint8), info.palette), name if first else ""))
+        rows.append(cells)
+    height, width = rows[0][0].picture.shape[:2]
+    columns = max(len(cells) for cells in rows)
+    size = (2.4 * columns, 2.4 * height / width * len(rows) + 0.9)
+    legend = [(info.classes[i], info.palette[i]) for i in sorted(seen - {IGNORE_INDEX})[:LEGEND]]
+    save_figure(path, rows, legend, FigureStyle(columns, size))
 
 
 def draw_curves(metrics: Path, task: Task, path: Path) -> None:

@@ -12,7 +12,8 @@ from PIL import Image
 from unimatch.data.sources.base import SegmentationData
 from unimatch.images import ImageArray, dates_by_name
 from unimatch.methods.base import Method
-from unimatch.report.examples import overlay, predict
+from unimatch.pictures import overlay, spread_evenly, stack_rows
+from unimatch.report.examples import OPACITY, label_with
 from unimatch.tasks import PixelTask
 
 WIDTH = 320
@@ -67,17 +68,15 @@ class Tracking(lightning.Callback):
 
     def picture(self, method: Method) -> ImageArray:
         """A row for each image: itself or its dates, its truth, the student's and the teacher's prediction over it."""
-        source, info = self.data.val, self.data.info
-        count = min(self.count, len(source))
+        source, palette = self.data.val, self.data.info.palette
+        models = {"student": method.student, "teacher": method.teacher.model}
         rows = []
-        for index in ((2 * i + 1) * len(source) // (2 * count) for i in range(count)):  # spread evenly
-            image, truth = source.image(index), source.mask(index)
-            masks: list[NDArray[np.integer]] = [] if truth is None else [truth]
-            masks += [predict(model, method.task, image) for model in (method.student, method.teacher.model)]
-            cells = [date for _, date in dates_by_name(image)] + [overlay(image, mask, info) for mask in masks]
-            rows.append(np.hstack([shrunk(cell) for cell in cells]))
-        width = max(row.shape[1] for row in rows)
-        return np.vstack([np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in rows])
+        for index in spread_evenly(len(source), self.count):
+            image, labels = label_with(models, method.task, source, index)
+            cells = [date for _, date in dates_by_name(image)]
+            cells += [overlay(image, label, palette, OPACITY) for label in labels.values()]
+            rows.append([shrunk(cell) for cell in cells])
+        return stack_rows(rows)
 
 
 def shrunk(picture: ImageArray) -> NDArray[np.uint8]:

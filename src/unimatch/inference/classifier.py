@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unimatch.augment.views import to_tensor
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
 from unimatch.inference.load import choose_device, load_with_facts
 from unimatch.inference.predictor import to_array
 from unimatch.models.networks import ClassificationModel
 from unimatch.tasks.classification import middle
-from unimatch.tensors import normalize
+from unimatch.tensors import normalize, to_tensor
 
 
 @dataclass(frozen=True)

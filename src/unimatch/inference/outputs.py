@@ -12,12 +12,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, MaskArray, latest, to_levels
 from unimatch.inference.predictor import Prediction
+from unimatch.pictures import add_legend, overlay
 from unimatch.types import IGNORE_INDEX
 
 KINDS = ("overlay", "confidence", "scores", "rle")
@@ -154,36 +155,13 @@ def flat_palette(facts: ModelFacts) -> list[int]:
 
 
 def draw_overlay(image: ImageArray, prediction: Prediction) -> Image.Image:
-    """The image under the classes' colours, with a legend of the classes in it below."""
-    mask = prediction.mask
+    """Returns the image under the colours of its classes, with a legend of the classes in it below."""
+    mask, facts = prediction.mask, prediction.facts
     step = -(-max(mask.shape) // OVERLAY_SIDE)
     if step > 1:
         image, mask = image[::step, ::step], mask[::step, ::step]
-    shown = Prediction(mask, None, None, prediction.facts)
     present = [i for i in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)) if i != IGNORE_INDEX]
-    return add_legend(shown.overlay(image), prediction.facts, [int(i) for i in present])
-
-
-def add_legend(image: ImageArray, facts: ModelFacts, present: Sequence[int]) -> Image.Image:
-    """The image with a strip below: a box and a name for each class."""
-    height, width = image.shape[:2]
-    size = max(11, width // 60)
-    font, pad = ImageFont.load_default(size), size // 2
-    places, x, y = [], pad, pad
-    for i in present:
-        wide = round(font.getlength(facts.classes[i])) + 2 * size + pad
-        if x > pad and x + wide > width:
-            x, y = pad, y + size + pad
-        places.append((i, x, y))
-        x += wide
-    strip = y + size + pad if present else 0
-    picture = Image.new("RGB", (width, height + strip), "white")
-    picture.paste(Image.fromarray(image), (0, 0))
-    draw = ImageDraw.Draw(picture)
-    for i, x, y in places:
-        draw.rectangle((x, height + y, x + size, height + y + size), fill=facts.palette[i], outline="gray")
-        draw.text((x + size + pad, height + y), facts.classes[i], fill="black", font=font)
-    return picture
+    return add_legend(overlay(image, mask, facts.palette), [(facts.classes[i], facts.palette[i]) for i in present])
 
 
 def run_lengths(mask: MaskArray, classes: Sequence[str]) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def published() -> tuple[Published, ...]:
     def number(text: str) -> float | None:
         return float(text) if text else None
 
-    with (files("unimatch") / "published.csv").open(encoding="utf-8") as file:
+    with (files("unimatch.report") / "published.csv").open(encoding="utf-8") as file:
         rows = [
             Published(
                 **{name: value for name, value in row.items() if name not in ("teacher", "student")},
