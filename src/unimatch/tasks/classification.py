@@ -22,6 +22,7 @@ class ClassificationScores(Scores):
 
     headline: ClassVar[str] = "top1"
     titles: ClassVar[Mapping[str, str]] = {"top1": "top-1", "top5": "top-5", "recall": "right of the class"}
+    unit: ClassVar[str] = "images"
 
     top1: float
     """Images whose most probable class is the true one."""

@@ -23,6 +23,8 @@ class Scores:
     """The field that the best checkpoint is chosen by, and that is shown first."""
     titles: ClassVar[Mapping[str, str]]
     """What each field is called where people read it."""
+    unit: ClassVar[str] = "pixels"
+    """What is counted: ``pixels``, or ``images`` where each has one class."""
 
     @property
     def main(self) -> float:
