@@ -1,4 +1,5 @@
 import csv
+import json
 import logging
 import re
 from html.parser import HTMLParser
@@ -32,7 +33,7 @@ def test_names_of_users_are_text_and_never_elements(tmp_path):
     assert not [name for name, _ in elements if name in ("script", "iframe", "object")]
     assert not [attributes for _, attributes in elements if any(key.startswith("on") for key in attributes)]
     assert all(attributes["src"].startswith("data:image/") for name, attributes in elements if name == "img")
-    assert HOSTILE[0].replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#x27;") in text
+    assert HOSTILE[0].replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#39;") in text
 
 
 def test_nothing_is_loaded_from_anywhere(tmp_path):
@@ -107,3 +108,32 @@ def test_confusion_csv_is_read_back(tmp_path):
         rows = list(csv.reader(file))
     assert rows[0] == ["truth", *HOSTILE]
     assert read_run(run).confusion[0] == [100, 10, 10, 10] == [int(cell) for cell in rows[1][1:]]
+
+
+@pytest.mark.parametrize(
+    ("task", "headline", "per_class", "unit", "title"),
+    [
+        ("segmentation", "miou", "iou", "pixels", "mIoU"),
+        ("change", "changed_iou", "iou", "pixels", "changed-class IoU"),
+        ("classification", "top1", "recall", "images", "top-1"),
+        (None, "miou", "iou", "pixels", "mIoU"),  # a run of before tasks had names
+    ],
+)
+def test_a_report_speaks_of_what_its_task_counts(tmp_path, task, headline, per_class, unit, title):
+    run = make_run(tmp_path / "run")
+    for name in ("summary.json", "evaluations.jsonl"):
+        text = (run / name).read_text().replace("miou", headline).replace('"iou"', f'"{per_class}"')
+        (run / name).write_text(text)
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | {"task": task, "headline": headline}))
+    text = write_report(run).read_text()
+    other = {"pixels": "images", "images": "pixels"}[unit]
+    for said in (
+        f"confident {unit}",
+        f"share, all {unit}",
+        f"{unit}, %",
+        f"{title} on validation",
+        f"the {unit} of one",
+    ):
+        assert said in text
+        assert said.replace(unit, other) not in text or unit not in said

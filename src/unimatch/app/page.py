@@ -3,11 +3,13 @@
 import json
 from importlib.resources import files
 
+from markupsafe import Markup
+
 from unimatch.engines.model_facts import ModelFacts
-from unimatch.report.markup import Html, page, tag
+from unimatch.report.markup import page, tag
 
 
-def app_page(facts: ModelFacts) -> Html:
+def app_page(facts: ModelFacts) -> Markup:
     """The whole page. The script fills in what the server answers."""
     drop = tag(
         "label",

@@ -109,7 +109,7 @@ def draw_curves(metrics: Path, task: Task, path: Path) -> None:
     evaluated = f"{task.scores_type.titles[headline]} on validation, %"
     panels = {
         "losses": ("train/loss", "train/loss_x", "train/loss_s"),
-        "confident pixels, share": ("train/mask_ratio",),
+        f"confident {task.scores_type.unit}, share": ("train/mask_ratio",),
         "pseudo labels against the truth, %": (
             "pseudo_label/accuracy",
             "pseudo_label/accuracy_mean",

@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from unimatch.report.markup import Html, folded, html, table, tag
+from markupsafe import Markup
+
+from unimatch.report.markup import folded, html, table, tag
 
 Point = tuple[float, float]
 
@@ -51,7 +53,7 @@ def line_chart(
     unit: str = "",
     limits: tuple[float, float] | None = None,
     small: bool = False,
-) -> Html:
+) -> Markup:
     """A figure of lines over training steps.
 
     Args:
@@ -108,7 +110,7 @@ def line_chart(
     )
 
 
-def axes(low: float, high: float, end: float, unit: str) -> Html:
+def axes(low: float, high: float, end: float, unit: str) -> Markup:
     """Grid lines with their values, steps below."""
     parts = []
     for value in ticks(low, high):
@@ -126,12 +128,12 @@ def axes(low: float, high: float, end: float, unit: str) -> Html:
     return html(parts)
 
 
-def legend(lines: Sequence[Line]) -> Html:
+def legend(lines: Sequence[Line]) -> Markup:
     """The lines' names, each after a piece of its line."""
     return tag("ul", [tag("li", swatch(line), line.name) for line in lines], class_="legend")
 
 
-def swatch(line: Line) -> Html:
+def swatch(line: Line) -> Markup:
     """A piece of a line."""
     look = {"stroke": line.color, "stroke_width": 3, "stroke_dasharray": line.dash}
     return tag(
@@ -153,7 +155,7 @@ def describe(lines: Sequence[Line], unit: str) -> str:
     return " ".join(["Over training steps.", *map(said, lines)])
 
 
-def values_table(title: str, lines: Sequence[Line]) -> Html:
+def values_table(title: str, lines: Sequence[Line]) -> Markup:
     """The lines' values, at some of their steps where there are many."""
     known = [dict(thinned(line.points)) for line in lines]
     steps = sorted({x for values in known for x in values})

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from unimatch.report.charts import Line, Point, line_chart, thinned
-from unimatch.report.markup import Html, page, table, tag
-from unimatch.report.run_files import RunFiles, title_of
-from unimatch.report.run_page import key_of_classes, over_evaluations, section
+from unimatch.report.markup import page, table, tag
+from unimatch.report.run_files import RunFiles
+from unimatch.report.run_page import over_evaluations, section
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Group:
     runs: Sequence[RunFiles]
 
 
-def compare_page(groups: Sequence[Group], header: Sequence[str], rows: Sequence[Sequence[str]], folder: Path) -> Html:
+def compare_page(groups: Sequence[Group], header: Sequence[str], rows: Sequence[Sequence[str]], folder: Path) -> Markup:
     """The whole page.
 
     Args:
@@ -45,12 +47,13 @@ def compare_page(groups: Sequence[Group], header: Sequence[str], rows: Sequence[
     )
 
 
-def charts(groups: Sequence[Group]) -> Iterator[Html]:
+def charts(groups: Sequence[Group]) -> Iterator[Markup]:
     """A chart for each measure, with a line for each group that has it."""
-    measure = groups[0].runs[0].measure
+    first = groups[0].runs[0]
+    measure, title_of_measure, unit = first.measure, first.title_of(first.measure), first.scores.unit
     for title, part, key in (
-        (f"{title_of(measure)} of the teacher", "teacher", measure),
-        (f"{title_of(measure)} of the student", "student", measure),
+        (f"{title_of_measure} of the teacher", "teacher", measure),
+        (f"{title_of_measure} of the student", "student", measure),
         ("Confident pseudo labels, mean of classes", "pseudo_label", "share_mean"),
         ("Of these right, mean of classes", "pseudo_label", "accuracy_mean"),
     ):
@@ -63,7 +66,7 @@ def charts(groups: Sequence[Group]) -> Iterator[Html]:
             yield line_chart(title, lines, unit="%")
     for title, key, factor in (
         ("Loss on labelled images", "train/loss_x", 1),
-        ("Mask ratio: confident pixels", "train/mask_ratio", 100),
+        (f"Mask ratio: confident {unit}", "train/mask_ratio", 100),
     ):
         lines = [
             line
@@ -95,9 +98,10 @@ def mean_lines(name: str, curves: Sequence[Sequence[Point]], style: int) -> list
     return [Line(name, [(x, statistics.fmean(each)) for x, each in values.items()], style, band)]
 
 
-def class_table(groups: Sequence[Group]) -> Html:
+def class_table(groups: Sequence[Group]) -> Markup:
     """The teacher's last score of each class, a column for each group; the best of a row stands out."""
-    kind = title_of(key_of_classes(groups[0].runs[0]))
+    first = groups[0].runs[0]
+    kind = first.title_of(first.class_measure)
     names = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.classes))
     rows = []
     for name in names:
@@ -126,7 +130,7 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
-def link(run: RunFiles, folder: Path) -> Html | str:
+def link(run: RunFiles, folder: Path) -> Markup | str:
     """A run's own report, or where the run is if it has none."""
     report = run.place / "report.html"
     if not report.is_file():

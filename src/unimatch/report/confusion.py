@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from unimatch.report.markup import Html, folded, html, table, tag
+from markupsafe import Markup
+
+from unimatch.report.markup import folded, html, table, tag
 
 LARGEST = 30
 """Classes of a matrix that is drawn as a table; of larger ones a heat map and the commonest mistakes are shown."""
@@ -12,10 +14,10 @@ DARK = (11, 74, 143)
 """The colour of 100%; 0% is white."""
 
 
-def confusion_section(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Html:
+def confusion_section(counts: Sequence[Sequence[int]], classes: Sequence[str], unit: str) -> Markup:
     """The matrix with each row as percentages of the true class's pixels."""
     shares = [[100 * count / sum(row) if sum(row) else None for count in row] for row in counts]
-    text = "Each row holds the pixels of one true class, in percent, by the class that the teacher predicts."
+    text = f"Each row holds the {unit} of one true class, in percent, by the class that the teacher predicts."
     content = matrix(shares, classes) if len(classes) <= LARGEST else heat_map(shares, classes)
     return tag(
         "section",
@@ -26,13 +28,13 @@ def confusion_section(counts: Sequence[Sequence[int]], classes: Sequence[str]) -
     )
 
 
-def matrix(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Html:
+def matrix(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup:
     """A table of shaded cells."""
     rows = [[name, *(cell(share) for share in row)] for name, row in zip(classes, shares, strict=True)]
     return table(["truth \\ prediction", *classes], rows, caption="Confusion matrix of the teacher, %", class_="matrix")
 
 
-def cell(share: float | None) -> Html:
+def cell(share: float | None) -> Markup:
     """A percentage on a shade of blue, black or white whichever is read better."""
     if share is None:
         return tag("td", "-")
@@ -47,7 +49,7 @@ def luminance(color: Sequence[int]) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def heat_map(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Html:
+def heat_map(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup:
     """The matrix as a picture: one square a cell, those of less than half a percent left white."""
     count = len(classes)
     squares = [
@@ -69,7 +71,7 @@ def heat_map(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -
     return tag("figure", drawn)
 
 
-def mistakes(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Html:
+def mistakes(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup:
     """The largest entries off the diagonal."""
     found = [
         (share, truth, predicted)

@@ -1,16 +1,18 @@
 """What a run directory holds, as plain values; what is not there is empty."""
 
+from __future__ import annotations
+
 import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unimatch.errors import DataError
 
-TITLES = {"miou": "mIoU", "iou": "IoU", "pixel_accuracy": "pixel accuracy"}
-"""How measures are called in titles; others by the names they have in the files."""
+if TYPE_CHECKING:
+    from unimatch.tasks.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,33 @@ class RunFiles:
     curves: dict[str, list[tuple[float, float]]]
     """``metrics.csv``: for each column its (step, value) pairs."""
     confusion: list[list[int]]
-    """Pixels of each class (row) predicted as each class (column)."""
+    """Pixels, or images, of each class (row) predicted as each class (column)."""
     examples: dict[str, Any]
     """``examples/examples.json``: see :mod:`unimatch.report.examples`."""
 
     @property
+    def scores(self) -> type[Scores]:
+        """What the run's task scores, and how people call it."""
+        from unimatch.tasks import TASKS, Segmentation  # only for pages: it imports PyTorch, which takes seconds
+
+        return TASKS.get(self.summary.get("task", ""), Segmentation).scores_type
+
+    @property
     def measure(self) -> str:
-        """By which evaluations are compared: ``miou``."""
-        return measure_of(self.summary)
+        """The measure that evaluations are compared by, such as ``miou``."""
+        if self.summary.get("headline"):
+            return str(self.summary["headline"])
+        names = [key for key in self.summary if key.startswith("teacher/") and key.endswith("_best")]
+        return names[0].removeprefix("teacher/").removesuffix("_best") if names else "miou"
+
+    def title_of(self, measure: str) -> str:
+        """Returns what people call a measure: ``mIoU`` for ``miou``."""
+        return self.scores.titles.get(measure, measure.replace("_", " "))
+
+    @property
+    def class_measure(self) -> str:
+        """The measure that each class has, such as ``iou``."""
+        return next((key for key, value in self.summary_of("teacher").items() if isinstance(value, dict)), "iou")
 
     @property
     def classes(self) -> list[str]:
@@ -46,23 +67,6 @@ class RunFiles:
     def per_class(scores: Mapping[str, Any]) -> dict[str, float | None]:
         """The score of each class, out of one model's scores: ``iou``."""
         return next((value for value in scores.values() if isinstance(value, dict)), {})
-
-
-def measure_of(summary: Mapping[str, Any]) -> str:
-    """The measure that a summary has the best value of."""
-    if summary.get("headline"):
-        return str(summary["headline"])
-    names = [key for key in summary if key.startswith("teacher/") and key.endswith("_best")]
-    return names[0].removeprefix("teacher/").removesuffix("_best") if names else "miou"
-
-
-def title_of(measure: str) -> str:
-    """A measure's name as people write it.
-
-    >>> title_of("miou"), title_of("top1")
-    ('mIoU', 'top1')
-    """
-    return TITLES.get(measure, measure.replace("_", " "))
 
 
 def read_run(place: Path) -> RunFiles:

@@ -21,7 +21,7 @@ class ClassificationScores(Scores):
     """Shares of images, in percent."""
 
     headline: ClassVar[str] = "top1"
-    titles: ClassVar[Mapping[str, str]] = {"top1": "top-1", "top5": "top-5", "recall": "right of the class"}
+    titles: ClassVar[Mapping[str, str]] = {"top1": "top-1", "top5": "top-5", "recall": "recall"}
     unit: ClassVar[str] = "images"
 
     top1: float
