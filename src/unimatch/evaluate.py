@@ -9,7 +9,6 @@ from typing import Any
 import lightning
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 import unimatch.data
 from unimatch.checkpoints.files import build_model, read_checkpoint
@@ -24,6 +23,7 @@ from unimatch.speed.fold import fold_batch_norms
 from unimatch.tasks import task_of
 from unimatch.tasks.evaluator import Evaluator
 from unimatch.tasks.scores import Absent, Scores, scores_table
+from unimatch.terminal import progress_bar
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
@@ -190,7 +190,7 @@ class Bar(lightning.Callback):
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Open it."""
         batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
-        self.bar = tqdm(total=int(sum(batches)), desc="images", disable=None if trainer.is_global_zero else True)
+        self.bar = progress_bar(sum(batches), "images", "image", disable=None if trainer.is_global_zero else True)
 
     def on_validation_batch_end(self, *arguments: Any, **options: Any) -> None:
         """Move it."""

@@ -1,6 +1,5 @@
 """One progress bar for the whole training: losses, mask ratio, images/s and the time left."""
 
-import sys
 import time
 from typing import Any
 
@@ -8,6 +7,7 @@ import lightning
 from tqdm import tqdm
 
 from unimatch.methods.base import Method
+from unimatch.terminal import progress_bar
 
 SHOWN = {"train/loss": "loss", "train/loss_x": "loss_x", "train/loss_s": "loss_s", "train/mask_ratio": "mask"}
 
@@ -27,17 +27,8 @@ class Progress(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Open the bar."""
         if trainer.is_global_zero:
-            interval = 0.5 if sys.stderr.isatty() else self.line_seconds
-            self.bar = tqdm(
-                total=int(trainer.estimated_stepping_batches),
-                initial=trainer.global_step,
-                desc="training",
-                unit="step",
-                mininterval=interval,
-                maxinterval=interval,
-                dynamic_ncols=True,
-                ascii=not sys.stderr.isatty(),
-            )
+            total = int(trainer.estimated_stepping_batches)
+            self.bar = progress_bar(total, "training", "step", done=trainer.global_step, seconds=self.line_seconds)
             self.started, self.images, self.paused = time.monotonic(), 0, 0.0
 
     def on_train_batch_end(

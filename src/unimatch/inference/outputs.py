@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unimatch.disk import write_output
 from unimatch.engines.model_facts import ModelFacts
-from unimatch.errors import DataError
 from unimatch.images import ImageArray, MaskArray, latest, to_levels
 from unimatch.inference.predictor import Prediction
 from unimatch.pictures import add_legend, overlay
@@ -51,13 +51,13 @@ class Writer:
     def read_done(self) -> set[str]:
         """The names in ``areas.csv`` whose masks exist; a last line that was cut short is removed."""
         if not self.areas.is_file():
-            atomic(self.areas, save_text, csv_line(self.columns))
+            write_output(self.areas, csv_line(self.columns))
             return set()
         text = self.areas.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
         names = [row[0] for row in csv.reader(io.StringIO(whole)) if row][1:]
         if whole != text:
-            atomic(self.areas, save_text, whole)
+            write_output(self.areas, whole)
         return {name for name in names if self.mask_path(name).is_file()}
 
     def write(self, name: str, image: ImageArray, prediction: Prediction) -> list[str | int]:
@@ -90,30 +90,7 @@ class Writer:
 
     def save(self, folder: str, name: str, write: Callable[..., Any], *content: object) -> None:
         """Write one file below the folder of its kind."""
-        path = self.output / folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic(path, write, *content)
-
-
-def atomic(path: Path, write: Callable[..., Any], *content: object) -> None:
-    """Write a file under a passing name and rename it: it is there whole or not at all.
-
-    Args:
-        path: of the file.
-        write: takes the open file, then ``content``.
-        *content: what to write.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    passing = path.with_name(f".{path.name}.part")
-    try:
-        with passing.open("wb") as file:
-            write(file, *content)
-        passing.replace(path)
-    except OSError as error:
-        passing.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written ({error})") from error
+        write_output(self.output / folder / name, lambda file: write(file, *content))
 
 
 def csv_line(values: Sequence[object]) -> str:
@@ -140,12 +117,7 @@ def save_scores(file: BinaryIO, scores: NDArray[np.float32], classes: Sequence[s
 
 def save_json(file: BinaryIO, content: object) -> None:
     """In one line."""
-    save_text(file, json.dumps(content))
-
-
-def save_text(file: BinaryIO, text: str) -> None:
-    """In UTF-8."""
-    file.write(text.encode())
+    file.write(json.dumps(content).encode())
 
 
 def flat_palette(facts: ModelFacts) -> list[int]:
