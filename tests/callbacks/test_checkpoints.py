@@ -4,6 +4,7 @@ import builtins
 import errno
 import io
 import os
+import sys
 import zipfile
 
 import lightning
@@ -225,7 +226,7 @@ class Written(CheckpointFiles):
 )
 def test_checkpoints_are_written_when_they_should_be(options, expected, tmp_path, monkeypatch):
     files = Written()
-    monkeypatch.setattr("test_checkpoints.CheckpointFiles", lambda: files)
+    monkeypatch.setattr(sys.modules[__name__], "CheckpointFiles", lambda: files)
     method = fit(tmp_path, **options)
     assert [step for name, step in files.log if name == "last.ckpt"] == expected
     miou = [evaluation.teacher.miou for evaluation in method.evaluations]

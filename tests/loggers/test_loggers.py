@@ -1,6 +1,7 @@
 import pytest
 
-from unimatch import ConfigError, loggers
+from unimatch import ConfigError
+from unimatch.loggers import loggers
 
 
 def test_metrics_csv_is_always_there(tmp_path):
