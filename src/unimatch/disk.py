@@ -1,4 +1,4 @@
-"""Reading and writing files: failed reads are tried again; a killed process or a full disk leaves a file as it was."""
+"""Reads files, with retries, and writes them so that a killed process or a full disk leaves the old file whole."""
 
 import errno
 import io
@@ -16,10 +16,10 @@ from unimatch.errors import ConfigError, DataError
 log = logging.getLogger("unimatch")
 
 BUFFER = 2**20
-"""Bytes given to the operating system at once."""
+"""How many bytes are given to the operating system at once."""
 
 SPARE = 2**26
-"""Bytes that are to stay free where data sets are prepared."""
+"""How many bytes must stay free on the disk where data sets are prepared."""
 
 
 def replace_file(
@@ -58,7 +58,7 @@ def replace_file(
 
 
 def replace_text(path: Path, text: str) -> None:
-    """:func:`replace_file` for text."""
+    """Writes a text file as :func:`replace_file` does."""
     replace_file(path, lambda file: file.write(text.encode()))
 
 
@@ -80,7 +80,7 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder written to disk too, where the system can."""
+    """Waits until the disk has the names of a folder's files, on systems that can tell."""
     if os.name != "nt":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -91,7 +91,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def training_goes_on(what: object) -> Iterator[None]:
-    """Say what could not be written, and go on: a full disk is no reason to lose what is in memory."""
+    """Logs what could not be written, and goes on: a full disk is no reason to lose what is in memory."""
     try:
         yield
     except OSError as error:
@@ -99,7 +99,7 @@ def training_goes_on(what: object) -> Iterator[None]:
 
 
 def check_writable(folder: Path, needed: int = 0) -> None:
-    """Write and sync a small file, and compare the free space with what will be needed.
+    """Checks that a folder can be written to, by writing a small file, and that its disk has enough free space.
 
     Args:
         folder: made if it is not there.
@@ -126,7 +126,7 @@ def check_writable(folder: Path, needed: int = 0) -> None:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """See that the disk of a folder, which need not exist yet, has room.
+    """Checks that the disk of a folder, which need not exist yet, has enough free space.
 
     Args:
         folder: that is to be written to.
@@ -155,14 +155,14 @@ PASSING = frozenset(
     )
     if hasattr(errno, name)
 )
-"""Errors of a file system that may be gone a moment later; a missing file is none of them."""
+"""Errors of a file system that may pass in a moment. A missing file is not among them."""
 
 LIMIT = 2**30
-"""Bytes: no image or mask is larger."""
+"""The most bytes that an image or mask may have."""
 
 
 def read_file(path: Path) -> io.BytesIO:
-    """The content of a file, tried again where the file system fails.
+    """Returns the content of a file; if the file system fails, it tries again.
 
     Raises:
         OSError: it cannot be read, after several attempts if the error may pass; or it is larger than :data:`LIMIT`.

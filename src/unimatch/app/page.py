@@ -1,4 +1,4 @@
-"""The page, made of the model's classes."""
+"""Makes the page for a model's classes."""
 
 import json
 from importlib.resources import files
@@ -10,7 +10,7 @@ from unimatch.report.markup import page, tag
 
 
 def app_page(facts: ModelFacts) -> Markup:
-    """The whole page. The script fills in what the server answers."""
+    """Returns the whole page. Its script fills in what the server answers."""
     drop = tag(
         "label",
         tag("strong", "Choose an image"),
@@ -64,5 +64,5 @@ def app_page(facts: ModelFacts) -> Markup:
 
 
 def text(name: str) -> str:
-    """A file beside this one."""
+    """Returns the text of a file beside this one."""
     return (files("unimatch.app") / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Pictures of a finished run: validation images beside truth, student and teacher; and its curves."""
+"""Draws pictures of a finished run: validation images beside truth, student and teacher; and curves."""
 
 import csv
 from functools import partial
@@ -8,6 +8,7 @@ import lightning
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import Source
@@ -21,10 +22,10 @@ from unimatch.tasks import Task
 from unimatch.types import IGNORE_INDEX
 
 SMOOTHING = 20
-"""Rows of the training curves that are averaged into one point."""
+"""How many rows of ``metrics.csv`` are averaged into one point of a long curve."""
 
 LEGEND = 40
-"""Classes named below the validation images, at most."""
+"""How many classes are named below the validation images, at most."""
 
 
 class Pictures(lightning.Callback):
@@ -40,8 +41,8 @@ class Pictures(lightning.Callback):
     def __init__(self, run_dir: Path, source: Source, info: DatasetInfo, count: int = 4) -> None:
         self.run_dir, self.source, self.info, self.count = run_dir, source, info, count
 
+    @override
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Draw both, in the main process."""
         assert isinstance(pl_module, Method)
         if not trainer.is_global_zero:
             return
@@ -64,7 +65,7 @@ class Pictures(lightning.Callback):
 def draw_predictions(
     task: Task, models: dict[str, Model], source: Source, info: DatasetInfo, indices: list[int], path: Path
 ) -> None:
-    """One row per image: the image or both dates, the truth, each model's prediction; and a legend of the classes.
+    """Draws a row for each image (image or both dates, truth, each model's prediction) and a legend of the classes.
 
     Of images that have a class as a whole, the classes' names stand above.
 
@@ -96,7 +97,7 @@ def draw_predictions(
 
 
 def draw_curves(metrics: Path, task: Task, path: Path) -> None:
-    """Losses, the pseudo labels' share and accuracy, and the headline score over the steps.
+    """Draws the losses, the share and accuracy of the pseudo labels, and the headline score over the steps.
 
     Args:
         metrics: the run's ``metrics.csv``.
@@ -145,7 +146,7 @@ def draw_curves(metrics: Path, task: Task, path: Path) -> None:
 
 
 def read_curve(rows: list[dict[str, str]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The steps and values of one column, where it has any."""
+    """Returns the steps and values of one column, from the rows that have a value."""
     points = [(float(row["step"]), float(row[key])) for row in rows if row.get(key)]
     steps, values = np.array(points).T if points else (np.empty(0), np.empty(0))
     return steps, values

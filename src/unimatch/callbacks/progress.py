@@ -1,10 +1,11 @@
-"""One progress bar for the whole training: losses, mask ratio, images/s and the time left."""
+"""Shows one progress bar for the whole training: losses, mask ratio, images/s and the time left."""
 
 import time
 from typing import Any
 
 import lightning
 from tqdm import tqdm
+from typing_extensions import override
 
 from unimatch.methods.base import Method
 from unimatch.terminal import progress_bar
@@ -13,7 +14,7 @@ SHOWN = {"train/loss": "loss", "train/loss_x": "loss_x", "train/loss_s": "loss_s
 
 
 class Progress(lightning.Callback):
-    """Draws the bar where there is a terminal, and a line now and then where there is none.
+    """Draws the bar in a terminal, or writes a line now and then if output goes elsewhere.
 
     Args:
         line_seconds: between lines, where output goes to a file.
@@ -24,13 +25,14 @@ class Progress(lightning.Callback):
         self.bar: tqdm | None = None
         self.evaluated = ""
 
+    @override
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Open the bar."""
         if trainer.is_global_zero:
             total = int(trainer.estimated_stepping_batches)
             self.bar = progress_bar(total, "training", "step", done=trainer.global_step, seconds=self.line_seconds)
             self.started, self.images, self.paused = time.monotonic(), 0, 0.0
 
+    @override
     def on_train_batch_end(
         self,
         trainer: lightning.Trainer,
@@ -39,10 +41,10 @@ class Progress(lightning.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Move the bar; its text is made anew only when a log step has brought the numbers to the host anyway."""
         if self.bar is None:
             return
         self.images += count_images(batch) * trainer.world_size
+        # The text is made anew only when a log step has brought the numbers to the host anyway.
         log_interval = max(1, int(getattr(trainer, "log_every_n_steps", 50)))
         if trainer.global_step % log_interval == 0:
             shown = [
@@ -56,12 +58,12 @@ class Progress(lightning.Callback):
             )
         self.bar.update(trainer.global_step - self.bar.n)
 
+    @override
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Evaluation does not count in images/s."""
-        self.validation_started = time.monotonic()
+        self.validation_started = time.monotonic()  # evaluation does not count in images/s
 
+    @override
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Show the last scores beside the bar."""
         assert isinstance(pl_module, Method)
         if self.bar is not None:
             self.paused += time.monotonic() - self.validation_started
@@ -69,19 +71,19 @@ class Progress(lightning.Callback):
             title = last.teacher.titles[last.teacher.headline]
             self.evaluated = f" | {title} student {last.student.main:.1f} teacher {last.teacher.main:.1f}"
 
+    @override
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Close the bar."""
         if self.bar is not None:
             self.bar.close()
 
+    @override
     def on_exception(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        """Close the bar, so that the message stands below it."""
         if self.bar is not None:
             self.bar.close()
 
 
 def count_images(batch: Any) -> int:
-    """Labelled and unlabelled images of one process's batch."""
+    """Counts the labelled and unlabelled images in the batch of one process."""
     return sum(len(part["index"]) for part in batch.values())

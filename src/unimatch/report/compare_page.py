@@ -1,4 +1,4 @@
-"""The page that compares runs: the table, curves overlaid, classes side by side."""
+"""Makes the page that compares runs: their table, their curves in common charts, their classes side by side."""
 
 import os
 import statistics
@@ -17,14 +17,14 @@ from unimatch.report.run_page import over_evaluations, section
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seeds only: a row of the comparison, and a line of its charts."""
+    """Runs that differ in their seeds only. They share a row of the table and a line of each chart."""
 
     name: str
     runs: Sequence[RunFiles]
 
 
 def compare_page(groups: Sequence[Group], header: Sequence[str], rows: Sequence[Sequence[str]], folder: Path) -> Markup:
-    """The whole page.
+    """Returns the whole page.
 
     Args:
         groups: at least one.
@@ -48,7 +48,7 @@ def compare_page(groups: Sequence[Group], header: Sequence[str], rows: Sequence[
 
 
 def charts(groups: Sequence[Group]) -> Iterator[Markup]:
-    """A chart for each measure, with a line for each group that has it."""
+    """Draws a chart for each measure, with a line for each group that has the measure."""
     first = groups[0].runs[0]
     measure, title_of_measure, unit = first.measure, first.title_of(first.measure), first.scores.unit
     for title, part, key in (
@@ -82,7 +82,7 @@ def charts(groups: Sequence[Group]) -> Iterator[Markup]:
 
 
 def mean_lines(name: str, curves: Sequence[Sequence[Point]], style: int) -> list[Line]:
-    """The mean of curves over their common steps with a band, or each curve where there are no common steps.
+    """Returns the mean of the curves at their common steps, with a band; or each curve, if no steps are common.
 
     >>> mean_lines("v2", [[(1, 10.0), (2, 20.0)], [(2, 30.0)]], 0)
     [Line(name='v2', points=[(2, 25.0)], style=0, band=[(2, 20.0, 30.0)])]
@@ -99,7 +99,7 @@ def mean_lines(name: str, curves: Sequence[Sequence[Point]], style: int) -> list
 
 
 def class_table(groups: Sequence[Group]) -> Markup:
-    """The teacher's last score of each class, a column for each group; the best of a row stands out."""
+    """Returns the teacher's last score of each class, in a column for each group, with the best of a row in bold."""
     first = groups[0].runs[0]
     kind = first.title_of(first.class_measure)
     names = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.classes))
@@ -121,7 +121,7 @@ def class_table(groups: Sequence[Group]) -> Markup:
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """``mean ± standard deviation`` (of the sample), the mean alone for one value.
+    """Returns ``mean ± standard deviation`` (of the sample), or the mean alone of one value.
 
     >>> spread([70.0, 72.0, 74.0]), spread([70.0])
     ('72.0 ± 2.0', '70.0')
@@ -131,7 +131,7 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
 
 
 def link(run: RunFiles, folder: Path) -> Markup | str:
-    """A run's own report, or where the run is if it has none."""
+    """Returns a link to the run's own report, or the run's folder as text if it has none."""
     report = run.place / "report.html"
     if not report.is_file():
         return str(run.place)

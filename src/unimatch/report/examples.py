@@ -1,4 +1,4 @@
-"""The pictures of a report: ``examples/`` in the run directory, and the confusion matrix beside it.
+"""Writes the pictures of a report into the run directory's ``examples/``, and ``confusion.csv`` beside it.
 
 ``examples.json`` names the classes' colours, the validation images by their score and the training views; each is a
 title and cells with a caption and a file in the same folder.
@@ -34,17 +34,17 @@ from unimatch.tensors import normalize, to_pixels, to_tensor
 from unimatch.types import IGNORE_INDEX, UnlabeledBatch
 
 SMALLEST, LARGEST = 240, 480
-"""Pictures with a longer side below or above are enlarged or shrunk to about this."""
+"""The longer side of a picture: smaller pictures are enlarged, larger ones are shrunk, to about this many pixels."""
 VIEWS = 2
-"""Unlabelled images whose views are shown."""
+"""How many unlabelled images are shown."""
 OPACITY = 0.55
 """Of the classes' colours over an image."""
 CLASSIFIED = 6
-"""Images shown that are classified right, and as many that are not."""
+"""How many images are shown that are classified wrong, and as many that are right."""
 
 
 def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> None:
-    """Write pixel counts as CSV: a row for each true class, a column for each predicted one.
+    """Writes a confusion matrix as CSV: a row for each true class, a column for each predicted one.
 
     Args:
         path: of the file.
@@ -61,7 +61,7 @@ def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> No
 def write_examples(
     folder: Path, info: DatasetInfo, step: int, validation: list[dict[str, Any]], views: list[dict[str, Any]]
 ) -> None:
-    """Write the pictures of the rows that the functions below make, and ``examples.json``.
+    """Writes the pictures of the rows that the functions below return, and ``examples.json``.
 
     Args:
         folder: ``RUN/examples``.
@@ -87,7 +87,7 @@ def write_examples(
 
 
 def write_picture(stem: Path, picture: ImageArray, box: Sequence[int] = ()) -> str:
-    """Write one picture, of a size to look at.
+    """Writes one picture, enlarged or shrunk to a size to look at.
 
     Args:
         stem: its path without the suffix.
@@ -120,7 +120,7 @@ def validation_rows(
     info: DatasetInfo,
     scores: Tensor,
 ) -> list[dict[str, Any]]:
-    """The best, the median and the worst image: itself or its dates, its truth and each model's prediction over it.
+    """Returns a row each for the best, the median and the worst image: the image, and truth and predictions over it.
 
     Args:
         models: in eval mode, by name.
@@ -149,7 +149,7 @@ def validation_rows(
 def classified_rows(
     models: Mapping[str, Model], task: Task, source: Source, info: DatasetInfo, scores: Tensor
 ) -> list[dict[str, Any]]:
-    """Images that are classified wrong, and right, each with its class and what the models call it.
+    """Returns a row of images that are classified wrong and one of images that are right, with their classes.
 
     Args:
         models: in eval mode, by name.
@@ -194,7 +194,7 @@ def label_with(
 
 @torch.no_grad()
 def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoch: int) -> list[dict[str, Any]]:
-    """Unlabelled images of an epoch's first batch as the method sees them, teacher in eval mode.
+    """Returns rows with the views of unlabelled images, as the method sees them in an epoch's first batch.
 
     Args:
         method: its teacher labels the weak views.
@@ -232,14 +232,14 @@ def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoc
 
 
 def named(view: str, date: str) -> str:
-    """A view's name; and the date's, where there are two."""
+    """Returns the name of a view, with that of the date if there are two dates."""
     return view if date == "image" else f"{view}, {date}"
 
 
 def first_batch(
     method: SemiSupervised, datamodule: SemiSupervisedDataModule, stream: Any, epoch: int
 ) -> UnlabeledBatch:
-    """The batch with which a stream begins an epoch, on the method's device."""
+    """Returns the batch with which a stream of images begins an epoch, on the method's device."""
     data = datamodule.data
     views = replace(datamodule.unlabeled_views, strong_views=method.strong_views)
     dataset = UnlabeledDataset(data.unlabeled, views, datamodule.seed, stream, skip_bad=data.on_bad_image == "skip")

@@ -24,7 +24,7 @@ def html(*content: object) -> Markup:
 
 
 def tag(name: str, /, *content: object, **attributes: object) -> Markup:
-    """An element.
+    """Returns an element.
 
     Args:
         name: of the element; those without an end tag are known.
@@ -46,7 +46,7 @@ def tag(name: str, /, *content: object, **attributes: object) -> Markup:
 def table(
     header: Iterable[object], rows: Iterable[Iterable[object]], *, caption: str, class_: str | None = None
 ) -> Markup:
-    """A table whose first column names its rows; one that is too wide scrolls by itself, also with the keyboard.
+    """Returns a table whose first column names its rows. If it is too wide, it scrolls, also with the keyboard.
 
     Args:
         header: of the columns.
@@ -64,17 +64,17 @@ def table(
 
 
 def as_cell(content: object) -> Markup:
-    """A ``td``, unless it is one."""
+    """Returns the content as a ``td``, unless it is one already."""
     return content if isinstance(content, Markup) and content.startswith("<td") else tag("td", content)
 
 
 def folded(summary: str, *content: object) -> Markup:
-    """Content that is shown when its heading is opened."""
+    """Returns content that is hidden until its heading is opened."""
     return tag("details", tag("summary", summary), *content)
 
 
 def page(title: str, *body: object, style: str = "", script: str = "") -> Markup:
-    """A whole page. It may load nothing and run nothing but the script, whatever it holds.
+    """Returns a whole page. Browsers let it load nothing and run nothing but ``script``, whatever its content.
 
     Args:
         title: of the page.

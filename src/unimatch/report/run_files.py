@@ -1,4 +1,4 @@
-"""What a run directory holds, as plain values; what is not there is empty."""
+"""Reads the files of a run directory as plain values; missing files give empty ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunFiles:
-    """One run directory, read."""
+    """The content of one run directory."""
 
     place: Path
     summary: dict[str, Any]
@@ -32,7 +32,7 @@ class RunFiles:
 
     @property
     def scores(self) -> type[Scores]:
-        """What the run's task scores, and how people call it."""
+        """The measures of the run's task, their titles, and what is counted."""
         from unimatch.tasks import TASKS, Segmentation  # only for pages: it imports PyTorch, which takes seconds
 
         return TASKS.get(self.summary.get("task", ""), Segmentation).scores_type
@@ -56,21 +56,21 @@ class RunFiles:
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes, in the order of their ids."""
+        """The names of the classes, in the order of their ids."""
         return list(self.per_class(self.summary_of("teacher")))
 
     def summary_of(self, model: str) -> dict[str, Any]:
-        """The last evaluation of ``teacher`` or ``student``."""
+        """Returns the last evaluation of ``teacher`` or ``student``."""
         return dict(self.evaluations[-1].get(model, {})) if self.evaluations else {}
 
     @staticmethod
     def per_class(scores: Mapping[str, Any]) -> dict[str, float | None]:
-        """The score of each class, out of one model's scores: ``iou``."""
+        """Returns the score of each class among one model's scores."""
         return next((value for value in scores.values() if isinstance(value, dict)), {})
 
 
 def read_run(place: Path) -> RunFiles:
-    """Read a run directory.
+    """Reads a run directory.
 
     Raises:
         DataError: it is none, it has not been evaluated yet, or a file in it cannot be read.
@@ -94,12 +94,12 @@ def read_run(place: Path) -> RunFiles:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, none of one that is not there."""
+    """Returns the text of a file, or an empty one if there is no file."""
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object in a file.
+    """Returns the JSON object in a file, or an empty one if there is no file.
 
     Raises:
         ValueError: something else is in it.
@@ -111,7 +111,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """The columns of ``metrics.csv`` that have values."""
+    """Returns the (step, value) pairs of each column of ``metrics.csv`` that has values."""
     curves: dict[str, list[tuple[float, float]]] = {}
     if path.is_file():
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
@@ -123,7 +123,7 @@ def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 def read_confusion(path: Path) -> list[list[int]]:
-    """The counts of ``confusion.csv``, without the names."""
+    """Returns the counts of ``confusion.csv``, without the names."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

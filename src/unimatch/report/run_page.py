@@ -1,4 +1,4 @@
-"""The report of one run."""
+"""Makes the report of one run."""
 
 import base64
 import json
@@ -16,11 +16,11 @@ from unimatch.report.run_files import RunFiles, read_run
 
 BLUE, ORANGE, GREEN = 0, 1, 2
 SMALL_CHARTS = 24
-"""Classes whose charts are shown; those of further ones are folded away."""
+"""How many classes have their charts shown; those of further classes are folded away."""
 
 
 def write_report(place: Path) -> Path:
-    """Write ``report.html`` into a run directory, from the files in it.
+    """Writes ``report.html`` into a run directory, from the files in it.
 
     Returns:
         Where it lies.
@@ -35,7 +35,7 @@ def write_report(place: Path) -> Path:
 
 
 def run_page(run: RunFiles) -> Markup:
-    """The whole page."""
+    """Returns the whole page."""
     summary = run.summary
     title = f"{summary.get('method', 'run')} on {summary.get('dataset', 'its data')}"
     return page(
@@ -55,12 +55,12 @@ def run_page(run: RunFiles) -> Markup:
 
 
 def section(title: str, *content: object) -> Markup:
-    """A part of the page under its heading."""
+    """Returns a part of the page under its heading."""
     return tag("section", tag("h2", title), *content)
 
 
 def facts(summary: Mapping[str, Any]) -> str:
-    """One line of what was trained."""
+    """Says in one line what was trained."""
     parts = [f"{summary.get('encoder', '?')}", f"{summary.get('labeled', '?')} labelled"]
     if summary.get("unlabeled"):
         parts.append(f"{summary['unlabeled']} unlabelled images")
@@ -73,7 +73,7 @@ def facts(summary: Mapping[str, Any]) -> str:
 
 
 def tiles(run: RunFiles) -> Markup:
-    """The figures that one looks for first."""
+    """Returns the figures that readers look for first."""
     summary, measure = run.summary, run.measure
     shown = []
     for model in ("teacher", "student"):
@@ -98,7 +98,7 @@ def tiles(run: RunFiles) -> Markup:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them.
+    """Returns a duration as people say it.
 
     >>> duration(12.34), duration(986), duration(40000)
     ('12.3 s', '16 min 26 s', '11 h 6 min')
@@ -112,7 +112,7 @@ def duration(seconds: float | None) -> str:
 
 
 def training_charts(run: RunFiles) -> Iterator[Markup]:
-    """Losses, mask ratio, the measure of student and teacher, pseudo labels, learning rates."""
+    """Draws the losses, the mask ratio, the scores of student and teacher, the pseudo labels and the learning rates."""
     curves, measure, unit = run.curves, run.measure, run.scores.unit
     lines = [
         Line(model, over_evaluations(run, model, measure), style)
@@ -143,7 +143,7 @@ def training_charts(run: RunFiles) -> Iterator[Markup]:
 
 
 def over_evaluations(run: RunFiles, part: str, key: str, name: str | None = None) -> list[tuple[float, float]]:
-    """(step, value) of ``evaluation[part][key]``, or of the class ``name`` in it, where it has a value."""
+    """Returns (step, value) of ``evaluation[part][key]``, or of the class ``name`` in it, where there is a value."""
     points = []
     for evaluation in run.evaluations:
         value = (evaluation.get(part) or {}).get(key)
@@ -155,7 +155,7 @@ def over_evaluations(run: RunFiles, part: str, key: str, name: str | None = None
 
 
 def class_table(run: RunFiles) -> Markup:
-    """The last evaluation by class, with bars."""
+    """Returns a table of the last evaluation by class, with bars."""
     scores = {model: run.per_class(run.summary_of(model)) for model in ("teacher", "student")}
     pseudo = run.summary_of("pseudo_label")
     columns = [(f"{model}, {run.title_of(run.class_measure)} %", scores[model], i) for i, model in enumerate(scores)]
@@ -177,12 +177,12 @@ def class_table(run: RunFiles) -> Markup:
 
 
 def class_name(run: RunFiles, index: int) -> Markup:
-    """A class with its colour in the pictures, where that is known."""
+    """Returns the name of a class, after its colour in the pictures if that is known."""
     return html(color_of(run.examples, index), run.classes[index])
 
 
 def color_of(examples: Mapping[str, Any], index: int) -> Markup | None:
-    """A square of a class's colour."""
+    """Draws a square in the colour of a class."""
     palette = examples.get("palette") or []
     if index >= len(palette):
         return None
@@ -191,7 +191,7 @@ def color_of(examples: Mapping[str, Any], index: int) -> Markup | None:
 
 
 def bar(value: float | None, style: int) -> Markup:
-    """A percentage as a bar with its number."""
+    """Draws a percentage as a bar with its number."""
     if value is None:
         return tag("div", tag("span"), tag("span", "-"), class_="bar")
     color = Line("", (), style).color
@@ -208,7 +208,7 @@ def bar(value: float | None, style: int) -> Markup:
 
 
 def class_charts(run: RunFiles) -> Markup:
-    """A small chart for each class: its score, and how many of its pseudo labels are confident and right."""
+    """Draws a small chart for each class: its score, and its share of confident and of right pseudo labels."""
     score = run.class_measure
     kinds = [
         (f"{run.title_of(score)} of the teacher", "teacher", score),
@@ -233,7 +233,7 @@ def class_charts(run: RunFiles) -> Markup:
 
 
 def class_values(run: RunFiles, kinds: list[tuple[str, str, str]]) -> Iterator[Markup]:
-    """What the small charts show, at up to eight evaluations."""
+    """Returns tables of what the small charts show, at up to eight evaluations."""
     every = max(1, -(-len(run.evaluations) // 8))
     chosen = run.evaluations[::-1][::every][::-1]
     for title, part, key in kinds:
@@ -244,12 +244,12 @@ def class_values(run: RunFiles, kinds: list[tuple[str, str, str]]) -> Iterator[M
 
 
 def percent(value: float | None) -> str:
-    """With one decimal; nothing where there is no value."""
+    """Returns a value with one decimal, or a dash for None."""
     return "-" if value is None else f"{value:.1f}"
 
 
 def validation_section(run: RunFiles) -> Markup | None:
-    """The best, the median and the worst validation image, and what the colours mean; or images and their classes."""
+    """Shows some validation images with their predictions, and what the colours mean."""
     rows = run.examples.get("validation") or []
     if not rows:
         return None
@@ -265,7 +265,7 @@ def validation_section(run: RunFiles) -> Markup | None:
 
 
 def views_section(run: RunFiles) -> Markup | None:
-    """What the method saw of some unlabelled images."""
+    """Shows the views of some unlabelled images."""
     rows = run.examples.get("views") or []
     if not rows:
         return None
@@ -278,7 +278,7 @@ def views_section(run: RunFiles) -> Markup | None:
 
 
 def row_of_pictures(place: Path, row: Mapping[str, Any]) -> Markup:
-    """Pictures of one image, those of them that are there."""
+    """Shows the pictures of one image, of those whose files exist."""
     figures = []
     for cell in row["cells"]:
         path = place / "examples" / Path(cell["file"]).name
@@ -291,7 +291,7 @@ def row_of_pictures(place: Path, row: Mapping[str, Any]) -> Markup:
 
 
 def times(summary: Mapping[str, Any]) -> Markup:
-    """How long it took, on what, with what."""
+    """Returns a table of the times, the machine and the versions."""
     seconds, evaluating = summary.get("seconds"), summary.get("seconds_evaluating") or 0.0
     rows: list[tuple[str, object]] = []
     if seconds is not None:
@@ -312,12 +312,12 @@ def times(summary: Mapping[str, Any]) -> Markup:
 
 
 def settings(config: Mapping[str, Any]) -> Markup:
-    """Every setting by its full name."""
+    """Returns a table of every setting by its full name."""
     return table(["setting", "value"], flat(config), caption="The resolved configuration", class_="settings")
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as ``method.tau`` and its value.
+    """Yields the full name of each nested setting, such as ``method.tau``, and its value.
 
     >>> list(flat({"method": {"tau": 0.95}, "seed": 0}))
     [('method.tau', '0.95'), ('seed', '0')]

@@ -1,4 +1,4 @@
-"""A picture of a data set: images of every part under the colours of their masks, with a legend."""
+"""Draws a picture of a data set: some images of each part under the colours of their masks, with a legend."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,14 +18,14 @@ COLUMNS = 6
 ROWS = {"labelled": 2, "unlabelled": 1, "validation": 1}
 
 SIDE = 320
-"""Longer side of each picture, pixels."""
+"""The longer side of each picture, in pixels."""
 
 LEGEND = 64
-"""Classes named below the pictures, at most."""
+"""How many classes are named below the pictures, at most."""
 
 
 def draw_contact_sheet(data: SegmentationData, path: Path, faulty: Mapping[str, Sequence[int]]) -> None:
-    """Draw some images of each part, those with faults first, the others spread evenly over the part.
+    """Draws some images of each part, those with faults first, the others spread evenly over the part.
 
     Args:
         data: the data set.
@@ -52,7 +52,7 @@ def draw_contact_sheet(data: SegmentationData, path: Path, faulty: Mapping[str, 
 
 
 def choose_images(total: int, count: int, faulty: Sequence[int]) -> list[int]:
-    """Up to ``count`` indices: at most half of them faulty ones, the rest spread evenly.
+    """Returns up to ``count`` indices: at most half of them of faulty images, the rest spread evenly.
 
     >>> choose_images(100, 4, faulty=[7, 8, 9])
     [7, 8, 25, 75]
@@ -62,7 +62,7 @@ def choose_images(total: int, count: int, faulty: Sequence[int]) -> list[int]:
 
 
 def class_name(source: Source, index: int, info: DatasetInfo) -> str:
-    """The class of an image as a whole and what stands before the next word; nothing where there is none."""
+    """Returns the class of a whole image with a colon, or an empty text if images have no class."""
     try:
         label = source.mask(index)
     except DataError:
@@ -71,7 +71,7 @@ def class_name(source: Source, index: int, info: DatasetInfo) -> str:
 
 
 def draw_image(source: Source, index: int, info: DatasetInfo) -> tuple[ImageArray, set[int]]:
-    """One image under its mask, made small, and the ids in the mask; a grey square where it cannot be read.
+    """Returns one image under its mask, made small, and the ids in the mask; a grey square if it cannot be read.
 
     Of a pair of dates the first stands left of the second, which is under the mask.
     """
@@ -95,7 +95,7 @@ def draw_image(source: Source, index: int, info: DatasetInfo) -> tuple[ImageArra
 
 
 def shrink(image: ImageArray) -> ImageArray:
-    """An image with a longer side of :data:`SIDE`."""
+    """Returns the image, resized to a longer side of :data:`SIDE`."""
     factor = SIDE / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
