@@ -15,6 +15,7 @@ from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
 from unimatch.data.sources.files import missing_files_allowed
+from unimatch.disk import replace_text
 from unimatch.errors import ConfigError
 from unimatch.terminal import text_table
 from unimatch.types import IGNORE_INDEX
@@ -35,7 +36,7 @@ def check_dataset(config: DictConfig) -> None:
         data: SegmentationData = instantiate(config.dataset)
     report = check(data, workers=config.workers)
     out = Path(HydraConfig.get().runtime.output_dir)
-    (out / "check.json").write_text(json.dumps(facts(report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    replace_text(out / "check.json", json.dumps(facts(report), indent=1, ensure_ascii=False) + "\n")
     draw_contact_sheet(data, out / "contact_sheet.png", {part.name: part.faulty for part in report.parts})
     print(table(report))
     print(f"\n{out}: contact_sheet.png, and check.json with all files")

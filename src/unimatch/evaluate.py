@@ -15,6 +15,7 @@ from unimatch.checkpoints.files import build_model, read_checkpoint
 from unimatch.command import command
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
 from unimatch.data.check.sample import fault_of_pair, look, refuse
+from unimatch.disk import replace_text
 from unimatch.engines.model_facts import ModelFacts, inference_with
 from unimatch.errors import ConfigError
 from unimatch.inference.load import checkpoint_facts, models_in
@@ -84,8 +85,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         result[name] = found.overall() | per_class | {key: count.tolist() for key, count in counts.items()}
     if trainer.is_global_zero:
         output = Path(config.output or path.with_name(f"{path.stem}.{data.info.name}.{config.split}.json")).expanduser()
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(result, indent=2) + "\n")
+        replace_text(output, json.dumps(result, indent=2) + "\n")
         print(table({name: result[name] for name in names}, task.scores_type, config.absent))
         print(f"{len(source)} {config.split} images of {data.info.name}; written to {output}")
     return result

@@ -118,46 +118,44 @@ class Cell:
     """Of the title."""
 
 
-@dataclass(frozen=True)
-class FigureStyle:
-    """What two figures of pictures may differ in."""
-
-    columns: int
-    size: tuple[float, float]
-    """Width and height, in inches of 110 pixels."""
-    title_size: float = 10
-    """Of the pictures' titles, in points, as below."""
-    legend_size: float = 8
-    legend_columns: int = 6
-    interpolation: str = "nearest"
-    """How Matplotlib scales the pictures."""
-
-
-def save_figure(path: Path, rows: Sequence[Sequence[Cell]], legend: Legend, style: FigureStyle) -> None:
+def save_figure(
+    path: Path,
+    rows: Sequence[Sequence[Cell]],
+    legend: Legend,
+    *,
+    columns: int,
+    size: tuple[float, float],
+    fonts: tuple[float, float] = (10, 8),
+    legend_columns: int = 6,
+    interpolation: str = "nearest",
+) -> None:
     """Draws rows of pictures with a legend below them, and writes them as PNG.
 
     Args:
         path: of the file.
-        rows: of at most ``style.columns`` pictures each.
+        rows: pictures, at most ``columns`` in each.
         legend: of the colours in the pictures.
-        style: sizes.
+        columns: places for pictures in a row.
+        size: width and height, in inches of 110 pixels.
+        fonts: sizes of titles and of the legend, in points.
+        legend_columns: entries of the legend that stand side by side.
+        interpolation: how Matplotlib scales the pictures.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=style.size, layout="constrained", dpi=110)
-    axes = figure.subplots(len(rows), style.columns, squeeze=False)
+    figure = Figure(figsize=size, layout="constrained", dpi=110)
+    axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, cells in zip(axes, rows, strict=True):
-        for axis, cell in zip(row, cells, strict=False):  # a row may be shorter
-            axis.imshow(cell.picture, interpolation=style.interpolation)
-            axis.set_title(cell.title, fontsize=style.title_size, color=cell.color)
+        for axis, cell in zip(row, cells, strict=False):
+            axis.imshow(cell.picture, interpolation=interpolation)
+            axis.set_title(cell.title, fontsize=fonts[0], color=cell.color)
         for axis in row:
             axis.axis("off")
     if legend:
-        handles = [
-            Patch(facecolor=(red / 255, green / 255, blue / 255), edgecolor="0.5", label=name)
-            for name, (red, green, blue) in legend
-        ]
-        columns, size = style.legend_columns, style.legend_size
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=size, frameon=False)
+        colors = [(name, (red / 255, green / 255, blue / 255)) for name, (red, green, blue) in legend]
+        handles = [Patch(facecolor=color, edgecolor="0.5", label=name) for name, color in colors]
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=legend_columns, fontsize=fonts[1], frameon=False
+        )
     replace_file(path, lambda file: figure.savefig(file, format="png"))

@@ -1,5 +1,4 @@
 import csv
-import json
 import logging
 import re
 from html.parser import HTMLParser
@@ -59,6 +58,36 @@ def test_each_part_is_there_and_pictures_come_from_the_runs_own_folder_only(tmp_
     assert "method.tau" in text
 
 
+@pytest.mark.parametrize(
+    ("task", "headline", "per_class", "unit", "title"),
+    [
+        ("segmentation", "miou", "iou", "pixels", "mIoU"),
+        ("change", "changed_iou", "iou", "pixels", "changed-class IoU"),
+        ("classification", "top1", "recall", "images", "top-1"),
+        (None, "miou", "iou", "pixels", "mIoU"),  # a run of before tasks had names
+    ],
+)
+def test_a_report_speaks_of_what_its_task_counts(tmp_path, task, headline, per_class, unit, title):
+    run = make_run(tmp_path / "run")
+    for name in ("summary.json", "evaluations.jsonl"):
+        text = (run / name).read_text().replace("miou", headline).replace('"iou"', f'"{per_class}"')
+        (run / name).write_text(text)
+    summary = (run / "summary.json").read_text()
+    known = "" if task is None else f'"task": "{task}", "headline": "{headline}", '
+    (run / "summary.json").write_text(summary.replace('"method"', f'{known}"method"', 1))
+    text = write_report(run).read_text()
+    other = {"pixels": "images", "images": "pixels"}[unit]
+    for said in (
+        f"confident {unit}",
+        f"share, all {unit}",
+        f"{unit}, %",
+        f"{title} on validation",
+        f"the {unit} of one",
+    ):
+        assert said in text
+        assert said.replace(unit, other) not in text or unit not in said
+
+
 @pytest.mark.parametrize("classes", [["only"], [f"class {i}" for i in range(150)]])
 def test_one_class_and_many_classes(tmp_path, classes):
     text = write_report(make_run(tmp_path / "run", classes=classes, examples=len(classes) > 1)).read_text()
@@ -108,32 +137,3 @@ def test_confusion_csv_is_read_back(tmp_path):
         rows = list(csv.reader(file))
     assert rows[0] == ["truth", *HOSTILE]
     assert read_run(run).confusion[0] == [100, 10, 10, 10] == [int(cell) for cell in rows[1][1:]]
-
-
-@pytest.mark.parametrize(
-    ("task", "headline", "per_class", "unit", "title"),
-    [
-        ("segmentation", "miou", "iou", "pixels", "mIoU"),
-        ("change", "changed_iou", "iou", "pixels", "changed-class IoU"),
-        ("classification", "top1", "recall", "images", "top-1"),
-        (None, "miou", "iou", "pixels", "mIoU"),  # a run of before tasks had names
-    ],
-)
-def test_a_report_speaks_of_what_its_task_counts(tmp_path, task, headline, per_class, unit, title):
-    run = make_run(tmp_path / "run")
-    for name in ("summary.json", "evaluations.jsonl"):
-        text = (run / name).read_text().replace("miou", headline).replace('"iou"', f'"{per_class}"')
-        (run / name).write_text(text)
-    summary = json.loads((run / "summary.json").read_text())
-    (run / "summary.json").write_text(json.dumps(summary | {"task": task, "headline": headline}))
-    text = write_report(run).read_text()
-    other = {"pixels": "images", "images": "pixels"}[unit]
-    for said in (
-        f"confident {unit}",
-        f"share, all {unit}",
-        f"{unit}, %",
-        f"{title} on validation",
-        f"the {unit} of one",
-    ):
-        assert said in text
-        assert said.replace(unit, other) not in text or unit not in said

@@ -1,13 +1,11 @@
 """Draws pictures of a finished run: validation images beside truth, student and teacher; and curves."""
 
-import csv
 from functools import partial
 from pathlib import Path
 
 import lightning
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from typing_extensions import override
 
 from unimatch.data.catalog import DatasetInfo
@@ -16,8 +14,9 @@ from unimatch.disk import training_goes_on
 from unimatch.images import dates_by_name
 from unimatch.methods.base import Method
 from unimatch.models.networks import Model
-from unimatch.pictures import Cell, FigureStyle, colorize, save_figure, spread_evenly
+from unimatch.pictures import Cell, colorize, save_figure, spread_evenly
 from unimatch.report.examples import label_with
+from unimatch.report.run_files import read_curves
 from unimatch.tasks import Task
 from unimatch.types import IGNORE_INDEX
 
@@ -90,10 +89,10 @@ def draw_predictions(
                 cells.append(Cell(colorize(label.astype(np.uint8), info.palette), name if first else ""))
         rows.append(cells)
     height, width = rows[0][0].picture.shape[:2]
-    columns = max(len(cells) for cells in rows)
+    columns = max(map(len, rows))
     size = (2.4 * columns, 2.4 * height / width * len(rows) + 0.9)
     legend = [(info.classes[i], info.palette[i]) for i in sorted(seen - {IGNORE_INDEX})[:LEGEND]]
-    save_figure(path, rows, legend, FigureStyle(columns, size))
+    save_figure(path, rows, legend, columns=columns, size=size)
 
 
 def draw_curves(metrics: Path, task: Task, path: Path) -> None:
@@ -104,8 +103,7 @@ def draw_curves(metrics: Path, task: Task, path: Path) -> None:
         task: whose scores those are.
         path: of the PNG.
     """
-    with metrics.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    known = read_curves(metrics)
     headline = task.scores_type.headline
     evaluated = f"{task.scores_type.titles[headline]} on validation, %"
     panels = {
@@ -119,34 +117,22 @@ def draw_curves(metrics: Path, task: Task, path: Path) -> None:
         ),
         evaluated: (f"student/{headline}", f"teacher/{headline}"),
     }
-    curves = {title: {key: read_curve(rows, key) for key in keys} for title, keys in panels.items()}
-    shown = {title: lines for title, lines in curves.items() if any(len(steps) for steps, _ in lines.values())}
+    curves = {title: {key: known[key] for key in keys if key in known} for title, keys in panels.items()}
+    shown = {title: lines for title, lines in curves.items() if lines}
     if not shown:
         return
     figure = Figure(figsize=(4.2 * len(shown), 3.2), layout="constrained", dpi=110)
     for axis, (title, lines) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
-        for key, (steps, values) in lines.items():
-            if len(steps):
-                many = len(steps) > 5 * SMOOTHING
-                if many:  # the mean of each run of rows, so that a trend can be seen
-                    whole = len(steps) // SMOOTHING * SMOOTHING
-                    steps = steps[:whole].reshape(-1, SMOOTHING).mean(1)
-                    values = values[:whole].reshape(-1, SMOOTHING).mean(1)
-                axis.plot(
-                    steps,
-                    values,
-                    marker=None if many else ".",
-                    label=key.split("/", 1)[-1] if title != evaluated else key.split("/")[0],
-                )
+        for key, points in lines.items():
+            steps, values = np.array(points).T
+            many = len(steps) > 5 * SMOOTHING
+            if many:  # the mean of each run of rows, so that a trend can be seen
+                whole = len(steps) // SMOOTHING * SMOOTHING
+                steps, values = (each[:whole].reshape(-1, SMOOTHING).mean(1) for each in (steps, values))
+            label = key.split("/", 1)[-1] if title != evaluated else key.split("/")[0]
+            axis.plot(steps, values, marker=None if many else ".", label=label)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     figure.savefig(path)
-
-
-def read_curve(rows: list[dict[str, str]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the steps and values of one column, from the rows that have a value."""
-    points = [(float(row["step"]), float(row[key])) for row in rows if row.get(key)]
-    steps, values = np.array(points).T if points else (np.empty(0), np.empty(0))
-    return steps, values

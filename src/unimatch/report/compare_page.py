@@ -2,7 +2,7 @@
 
 import os
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -50,35 +50,29 @@ def compare_page(groups: Sequence[Group], header: Sequence[str], rows: Sequence[
 def charts(groups: Sequence[Group]) -> Iterator[Markup]:
     """Draws a chart for each measure, with a line for each group that has the measure."""
     first = groups[0].runs[0]
-    measure, title_of_measure, unit = first.measure, first.title_of(first.measure), first.scores.unit
-    for title, part, key in (
-        (f"{title_of_measure} of the teacher", "teacher", measure),
-        (f"{title_of_measure} of the student", "student", measure),
-        ("Confident pseudo labels, mean of classes", "pseudo_label", "share_mean"),
-        ("Of these right, mean of classes", "pseudo_label", "accuracy_mean"),
+    score, counted = first.title_of(first.measure), first.scores.unit
+
+    def evaluated(part: str, key: str) -> Callable[[RunFiles], list[Point]]:
+        return lambda run: over_evaluations(run, part, key)
+
+    def logged(key: str, factor: float = 1) -> Callable[[RunFiles], list[Point]]:
+        return lambda run: [(x, factor * y) for x, y in thinned(run.curves.get(key, []))]
+
+    for title, unit, curve in (
+        (f"{score} of the teacher", "%", evaluated("teacher", first.measure)),
+        (f"{score} of the student", "%", evaluated("student", first.measure)),
+        ("Confident pseudo labels, mean of classes", "%", evaluated("pseudo_label", "share_mean")),
+        ("Of these right, mean of classes", "%", evaluated("pseudo_label", "accuracy_mean")),
+        ("Loss on labelled images", "", logged("train/loss_x")),
+        (f"Mask ratio: confident {counted}", "%", logged("train/mask_ratio", 100)),
     ):
         lines = [
             line
             for style, group in enumerate(groups)
-            for line in mean_lines(group.name, [over_evaluations(run, part, key) for run in group.runs], style)
+            for line in mean_lines(group.name, [curve(run) for run in group.runs], style)
         ]
         if lines:
-            yield line_chart(title, lines, unit="%")
-    for title, key, factor in (
-        ("Loss on labelled images", "train/loss_x", 1),
-        (f"Mask ratio: confident {unit}", "train/mask_ratio", 100),
-    ):
-        lines = [
-            line
-            for style, group in enumerate(groups)
-            for line in mean_lines(
-                group.name,
-                [[(x, factor * y) for x, y in thinned(run.curves.get(key, []))] for run in group.runs],
-                style,
-            )
-        ]
-        if lines:
-            yield line_chart(title, lines, unit="%" if factor == 100 else "")
+            yield line_chart(title, lines, unit=unit)
 
 
 def mean_lines(name: str, curves: Sequence[Sequence[Point]], style: int) -> list[Line]:

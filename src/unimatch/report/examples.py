@@ -239,7 +239,7 @@ def named(view: str, date: str) -> str:
 def first_batch(
     method: SemiSupervised, datamodule: SemiSupervisedDataModule, stream: Any, epoch: int
 ) -> UnlabeledBatch:
-    """Returns the batch with which a stream of images begins an epoch, on the method's device."""
+    """The batch with which a stream begins an epoch, on the method's device."""
     data = datamodule.data
     views = replace(datamodule.unlabeled_views, strong_views=method.strong_views)
     dataset = UnlabeledDataset(data.unlabeled, views, datamodule.seed, stream, skip_bad=data.on_bad_image == "skip")
