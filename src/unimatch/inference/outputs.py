@@ -1,6 +1,6 @@
-"""What is written of a prediction: masks, overlays, confidences, scores, run lengths and areas.
+"""Writes predictions as files: masks, overlays, confidences, scores, run lengths and areas.
 
-Files are written under another name and then renamed, so that one that exists is whole.
+Every file that exists is whole: it is written under another name and then renamed.
 """
 
 import csv
@@ -22,14 +22,14 @@ from unimatch.pictures import add_legend, overlay
 from unimatch.types import IGNORE_INDEX
 
 KINDS = ("overlay", "confidence", "scores", "rle")
-"""What can be written beside masks and areas."""
+"""What can be written in addition to masks and areas."""
 
 OVERLAY_SIDE = 4096
-"""Overlays of larger images are shrunk to this: they are for looking at."""
+"""The longer side of an overlay at most, in pixels; overlays of larger images are shrunk."""
 
 
 class Writer:
-    """Writes predictions below a folder, one subfolder per kind; ``areas.csv`` is the record of what is done.
+    """Writes predictions below a folder, with a subfolder for each kind; ``areas.csv`` records what is done.
 
     Args:
         output: the folder; made where it is missing.
@@ -45,11 +45,11 @@ class Writer:
         self.done = self.read_done()
 
     def mask_path(self, name: str) -> Path:
-        """Where the mask of an image lies."""
+        """Returns the file of an image's mask."""
         return self.output / "masks" / f"{name}.png"
 
     def read_done(self) -> set[str]:
-        """The names in ``areas.csv`` whose masks exist; a last line that was cut short is removed."""
+        """Returns the names in ``areas.csv`` whose masks exist, and removes a last line that was cut short."""
         if not self.areas.is_file():
             write_output(self.areas, csv_line(self.columns))
             return set()
@@ -61,7 +61,7 @@ class Writer:
         return {name for name in names if self.mask_path(name).is_file()}
 
     def write(self, name: str, image: ImageArray, prediction: Prediction) -> list[str | int]:
-        """Write everything of one image but its line in ``areas.csv``; safe to call from several threads.
+        """Writes all files of one image, but not its line in ``areas.csv``. Several threads may call it at once.
 
         Returns:
             The line, for :meth:`finish`.
@@ -83,45 +83,45 @@ class Writer:
         return [name, mask.shape[1], mask.shape[0], *prediction.areas().values()]
 
     def finish(self, row: list[str | int]) -> None:
-        """Note that an image is done; from one thread."""
+        """Records in ``areas.csv`` that an image is done. Only one thread may call it."""
         with self.areas.open("a", encoding="utf-8", newline="") as file:
             file.write(csv_line(row))
         self.done.add(str(row[0]))
 
     def save(self, folder: str, name: str, write: Callable[..., Any], *content: object) -> None:
-        """Write one file below the folder of its kind."""
+        """Writes one file below the folder of its kind."""
         write_output(self.output / folder / name, lambda file: write(file, *content))
 
 
 def csv_line(values: Sequence[object]) -> str:
-    """One line of a CSV file."""
+    """Returns values as one line of a CSV file."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(values)
     return buffer.getvalue()
 
 
 def save_png(file: BinaryIO, image: Image.Image) -> None:
-    """Compressed lightly: masks are small anyway, and most of the time would go into the last percent."""
+    """Writes a PNG, compressed lightly: the last percent of its size would take most of the time."""
     image.save(file, "PNG", compress_level=3)
 
 
 def save_jpeg(file: BinaryIO, image: Image.Image) -> None:
-    """At a quality that shows no blocks."""
+    """Writes a JPEG, at a quality that shows no blocks."""
     image.save(file, "JPEG", quality=90)
 
 
 def save_scores(file: BinaryIO, scores: NDArray[np.float32], classes: Sequence[str]) -> None:
-    """Probabilities in half precision, ``scores`` (C, H, W), and ``classes``."""
+    """Writes the probabilities in half precision as ``scores`` (C, H, W), and the names of the ``classes``."""
     np.savez_compressed(file, scores=scores.astype(np.float16), classes=np.array(classes))
 
 
 def save_json(file: BinaryIO, content: object) -> None:
-    """In one line."""
+    """Writes JSON in one line."""
     file.write(json.dumps(content).encode())
 
 
 def flat_palette(facts: ModelFacts) -> list[int]:
-    """256 colours for a palette PNG; ids that are no class are white."""
+    """Returns 256 colours for a palette PNG; ids that are no class are white."""
     colors = [channel for color in facts.palette for channel in color]
     return colors + [255] * (768 - len(colors))
 
@@ -137,7 +137,7 @@ def draw_overlay(image: ImageArray, prediction: Prediction) -> Image.Image:
 
 
 def run_lengths(mask: MaskArray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """COCO's uncompressed run-length encoding, one entry per class in the mask.
+    """Returns COCO's uncompressed run-length encoding, with one entry for each class in the mask.
 
     ``counts`` are lengths of runs down the columns, of zeros and ones in turn, zeros first.
 
