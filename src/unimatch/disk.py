@@ -80,7 +80,7 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
 
 
 def sync_folder(folder: Path) -> None:
-    """Waits until the disk has the names of a folder's files, on systems that can tell."""
+    """Writes the names in a folder to disk, where the system can."""
     if os.name != "nt":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -91,7 +91,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def training_goes_on(what: object) -> Iterator[None]:
-    """Logs what could not be written, and goes on: a full disk is no reason to lose what is in memory."""
+    """Warns of what could not be written, and goes on: a full disk is no reason to lose what is in memory."""
     try:
         yield
     except OSError as error:
@@ -99,7 +99,7 @@ def training_goes_on(what: object) -> Iterator[None]:
 
 
 def check_writable(folder: Path, needed: int = 0) -> None:
-    """Checks that a folder can be written to, by writing a small file, and that its disk has enough free space.
+    """Writes and syncs a small file, and compares the free space with what will be needed.
 
     Args:
         folder: made if it is not there.
@@ -126,7 +126,7 @@ def check_writable(folder: Path, needed: int = 0) -> None:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Checks that the disk of a folder, which need not exist yet, has enough free space.
+    """Checks that the disk of a folder, which need not exist yet, has room.
 
     Args:
         folder: that is to be written to.
@@ -162,7 +162,7 @@ LIMIT = 2**30
 
 
 def read_file(path: Path) -> io.BytesIO:
-    """Returns the content of a file; if the file system fails, it tries again.
+    """Reads a file; where the file system fails, it tries again.
 
     Raises:
         OSError: it cannot be read, after several attempts if the error may pass; or it is larger than :data:`LIMIT`.

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-import lightning
+from lightning import Callback, LightningModule, Trainer
 from tqdm import tqdm
 from typing_extensions import override
 
@@ -13,7 +13,7 @@ from unimatch.terminal import progress_bar
 SHOWN = {"train/loss": "loss", "train/loss_x": "loss_x", "train/loss_s": "loss_s", "train/mask_ratio": "mask"}
 
 
-class Progress(lightning.Callback):
+class Progress(Callback):
     """Draws the bar in a terminal, or writes a line now and then if output goes elsewhere.
 
     Args:
@@ -26,7 +26,7 @@ class Progress(lightning.Callback):
         self.evaluated = ""
 
     @override
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             total = int(trainer.estimated_stepping_batches)
             self.bar = progress_bar(total, "training", "step", done=trainer.global_step, seconds=self.line_seconds)
@@ -34,17 +34,12 @@ class Progress(lightning.Callback):
 
     @override
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        # The bar's text is made anew only when a step that is logged has brought the numbers to the host anyway.
         if self.bar is None:
             return
         self.images += count_images(batch) * trainer.world_size
-        # The text is made anew only when a log step has brought the numbers to the host anyway.
         log_interval = max(1, int(getattr(trainer, "log_every_n_steps", 50)))
         if trainer.global_step % log_interval == 0:
             shown = [
@@ -59,11 +54,11 @@ class Progress(lightning.Callback):
         self.bar.update(trainer.global_step - self.bar.n)
 
     @override
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self.validation_started = time.monotonic()  # evaluation does not count in images/s
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.validation_started = time.monotonic()
 
     @override
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         if self.bar is not None:
             self.paused += time.monotonic() - self.validation_started
@@ -72,18 +67,16 @@ class Progress(lightning.Callback):
             self.evaluated = f" | {title} student {last.student.main:.1f} teacher {last.teacher.main:.1f}"
 
     @override
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.bar is not None:
             self.bar.close()
 
     @override
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self.bar is not None:
             self.bar.close()
 
 
 def count_images(batch: Any) -> int:
-    """Counts the labelled and unlabelled images in the batch of one process."""
+    """Counts labelled and unlabelled images of one process's batch."""
     return sum(len(part["index"]) for part in batch.values())

@@ -80,7 +80,7 @@ class Tracking(lightning.Callback):
 
 
 def shrunk(picture: ImageArray) -> NDArray[np.uint8]:
-    """Returns the picture, shrunk to at most :data:`WIDTH` pixels in width."""
+    """Shrinks a picture to at most :data:`WIDTH` pixels in width."""
     image = Image.fromarray(picture)
     image.thumbnail((WIDTH, 10 * WIDTH))
     return np.asarray(image)

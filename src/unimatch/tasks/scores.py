@@ -23,7 +23,7 @@ class Scores:
     headline: ClassVar[str]
     """The field that the best checkpoint is chosen by, and that is shown first."""
     titles: ClassVar[Mapping[str, str]]
-    """What each field is called where people read it."""
+    """What people call each field: the headings of tables, charts and reports."""
     unit: ClassVar[str] = "pixels"
     """What is counted: ``pixels``, or ``images`` where each has one class."""
 
