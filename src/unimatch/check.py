@@ -63,7 +63,7 @@ def table(report: Report) -> str:
 
 
 def part_lines(report: Report) -> list[str]:
-    """A line for each part: how many images, and of which sizes."""
+    """Writes a line for each part: how many images, and of which sizes."""
     counted = ["labels"] if report.one_class else ["masks", "ignored"]
     rows = [["part", "images", *counted, "width x height"]]
     for part in report.parts:

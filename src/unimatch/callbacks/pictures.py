@@ -96,7 +96,7 @@ def draw_predictions(
 
 
 def draw_curves(metrics: Path, task: Task, path: Path) -> None:
-    """Draws the losses, the share and accuracy of the pseudo labels, and the headline score over the steps.
+    """Draws losses, the pseudo labels' share and accuracy, and the headline score over the steps.
 
     Args:
         metrics: the run's ``metrics.csv``.

@@ -14,7 +14,7 @@ SHOWN = {"train/loss": "loss", "train/loss_x": "loss_x", "train/loss_s": "loss_s
 
 
 class Progress(Callback):
-    """Draws the bar in a terminal, or writes a line now and then if output goes elsewhere.
+    """Draws the bar where there is a terminal, and a line now and then where there is none.
 
     Args:
         line_seconds: between lines, where output goes to a file.

@@ -104,7 +104,7 @@ def is_needed(job: Job, root: Path, *, started: bool, overwrite: bool) -> bool:
 
 
 def write(root: Path, job: Job) -> None:
-    """Write one file, whole or not at all."""
+    """Writes one file, whole or not at all."""
     write_output(root / job.target, lambda file: file.write(job.make()))
 
 
