@@ -6,7 +6,7 @@ Every file that exists is whole: it is written under another name and then renam
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,20 +66,22 @@ class Writer:
         Returns:
             The line, for :meth:`finish`.
         """
-        mask = prediction.mask
+        mask, out = prediction.mask, self.output
         if "overlay" in self.kinds:
-            self.save("overlays", f"{name}.jpg", save_jpeg, draw_overlay(latest(image), prediction))
+            overlaid = draw_overlay(latest(image), prediction)
+            # At this quality JPEG shows no blocks.
+            write_output(out / "overlays" / f"{name}.jpg", lambda file: overlaid.save(file, "JPEG", quality=90))
         if "confidence" in self.kinds and prediction.confidence is not None:
             sure = prediction.confidence
-            levels = sure if sure.dtype == np.uint8 else to_levels(sure)
-            self.save("confidence", f"{name}.png", save_png, Image.fromarray(levels))
-        if "scores" in self.kinds and prediction.scores is not None:
-            self.save("scores", f"{name}.npz", save_scores, prediction.scores, self.facts.classes)
+            levels = Image.fromarray(sure if sure.dtype == np.uint8 else to_levels(sure))
+            write_output(out / "confidence" / f"{name}.png", lambda file: save_png(file, levels))
+        if "scores" in self.kinds and (scores := prediction.scores) is not None:
+            write_output(out / "scores" / f"{name}.npz", lambda file: save_scores(file, scores, self.facts.classes))
         if "rle" in self.kinds:
-            self.save("rle", f"{name}.json", save_json, run_lengths(mask, self.facts.classes))
+            write_output(out / "rle" / f"{name}.json", json.dumps(run_lengths(mask, self.facts.classes)))
         index = Image.fromarray(mask)
         index.putpalette(flat_palette(self.facts))
-        self.save("masks", f"{name}.png", save_png, index)
+        write_output(self.mask_path(name), lambda file: save_png(file, index))
         return [name, mask.shape[1], mask.shape[0], *prediction.areas().values()]
 
     def finish(self, row: list[str | int]) -> None:
@@ -87,10 +89,6 @@ class Writer:
         with self.areas.open("a", encoding="utf-8", newline="") as file:
             file.write(csv_line(row))
         self.done.add(str(row[0]))
-
-    def save(self, folder: str, name: str, write: Callable[..., Any], *content: object) -> None:
-        """Writes one file below the folder of its kind."""
-        write_output(self.output / folder / name, lambda file: write(file, *content))
 
 
 def csv_line(values: Sequence[object]) -> str:
@@ -105,19 +103,9 @@ def save_png(file: BinaryIO, image: Image.Image) -> None:
     image.save(file, "PNG", compress_level=3)
 
 
-def save_jpeg(file: BinaryIO, image: Image.Image) -> None:
-    """Writes a JPEG, at a quality that shows no blocks."""
-    image.save(file, "JPEG", quality=90)
-
-
 def save_scores(file: BinaryIO, scores: NDArray[np.float32], classes: Sequence[str]) -> None:
     """Writes the probabilities in half precision as ``scores`` (C, H, W), and the names of the ``classes``."""
     np.savez_compressed(file, scores=scores.astype(np.float16), classes=np.array(classes))
-
-
-def save_json(file: BinaryIO, content: object) -> None:
-    """Writes JSON in one line."""
-    file.write(json.dumps(content).encode())
 
 
 def flat_palette(facts: ModelFacts) -> list[int]:
