@@ -79,7 +79,7 @@ def test_files_equal_what_the_predictor_gives(run, predict):
         for kind, suffix in (("overlays", "jpg"), ("confidence", "png"), ("scores", "npz"), ("rle", "json")):
             assert (output / kind / f"{i:03d}.{suffix}").stat().st_size > 0
     assert len((output / "areas.csv").read_text().splitlines()) == 6
-    assert not list(output.rglob("*.part"))
+    assert not list(output.rglob("*.tmp"))
 
 
 def test_a_bad_file_is_reported_and_the_others_are_predicted(predict, run, tmp_path, capsys):

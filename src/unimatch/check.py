@@ -15,7 +15,9 @@ from unimatch.command import command
 from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
+from unimatch.disk import replace_text
 from unimatch.errors import ConfigError
+from unimatch.terminal import text_table
 from unimatch.types import IGNORE_INDEX
 
 SHOWN = 5
@@ -36,7 +38,7 @@ def check_dataset(config: DictConfig) -> None:
     data: SegmentationData = instantiate(config.dataset, **arguments)
     report = full_check(data, workers=config.workers)
     out = Path(HydraConfig.get().runtime.output_dir)
-    (out / "check.json").write_text(json.dumps(facts(report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    replace_text(out / "check.json", json.dumps(facts(report), indent=1, ensure_ascii=False) + "\n")
     draw_contact_sheet(data, out / "contact_sheet.png", {part.name: part.faulty for part in report.parts})
     print(table(report))
     print(f"\n{out}: contact_sheet.png, and check.json with all files")
@@ -64,26 +66,24 @@ def table(report: Report) -> str:
 
 def part_lines(report: Report) -> list[str]:
     """Writes a line for each part: how many images, and of which sizes."""
-    title = f"{'labels':>9}" if report.one_class else f"{'masks':>9}  ignored"
-    lines = [f"{'part':<12}{'images':>9}{title}  width x height"]
+    counted = ["labels"] if report.one_class else ["masks", "ignored"]
+    rows = [["part", "images", *counted, "width x height"]]
     for part in report.parts:
         sizes = [f"{width} x {height} ({number})" for (height, width), number in part.shapes.most_common(3)]
         more = f" and {len(part.shapes) - 3} more" if len(part.shapes) > 3 else ""
-        ignored = "" if report.one_class else f"{ignored_share(part):>9}"
-        lines.append(f"{part.name:<12}{part.images:>9}{part.masks:>9}{ignored}  {', '.join(sizes)}{more}")
-    return lines
+        ignored = [] if report.one_class else [ignored_share(part)]
+        rows.append([part.name, str(part.images), str(part.masks), *ignored, ", ".join(sizes) + more])
+    return text_table(rows, left=(0, len(rows[0]) - 1))
 
 
 def class_lines(report: Report) -> list[str]:
     """Writes a line for each class: where it is shown, and how often."""
     shown = "images, share" if report.one_class else "masks, pixels"
     labeled = [part for part in report.parts if part.masks and part.name != "unlabelled"]
-    width = max(len(name) for name in [*report.info.classes, "class"])
-    lines = [f"{'class':<{width}}" + "".join(f"{f'{part.name} {shown}':>26}" for part in labeled)]
+    rows = [["class", *(f"{part.name} {shown}" for part in labeled)]]
     for i, name in enumerate(report.info.classes):
-        cells = [f"{part.showing[i]:>17}{share(part.pixels[i], part):>9}" for part in labeled]
-        lines.append(f"{name:<{width}}" + "".join(cells))
-    return lines
+        rows.append([name, *(f"{part.showing[i]} {share(part.pixels[i], part):>9}" for part in labeled)])
+    return text_table(rows)
 
 
 def ignored_share(part: Part) -> str:

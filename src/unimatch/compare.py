@@ -13,6 +13,7 @@ from unimatch.errors import DataError
 from unimatch.report.compare_page import Group, compare_page, spread
 from unimatch.report.published import find_published
 from unimatch.report.run_files import read_run
+from unimatch.terminal import text_table
 
 COLUMNS = {
     "teacher/{}": "teacher",
@@ -148,13 +149,9 @@ def cells(groups: Sequence[list[dict[str, Any]]]) -> tuple[list[str], list[list[
 def table(runs: Sequence[dict[str, Any]]) -> str:
     """Returns the comparison as a Markdown table."""
     header, rows = cells(group_runs(runs))
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in [header, *rows]
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
+    rule = ["-" * max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = text_table([header, rule, *rows], left=range(len(header)), gap=" | ")
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def write_page(runs: Sequence[dict[str, Any]], path: Path) -> None:

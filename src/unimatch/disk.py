@@ -1,4 +1,4 @@
-"""Reading and writing files: failed reads are tried again; a killed process or a full disk leaves a file as it was."""
+"""Reads files, with retries, and writes them so that a killed process or a full disk leaves the old file whole."""
 
 import errno
 import io
@@ -16,13 +16,15 @@ from unimatch.errors import ConfigError, DataError
 log = logging.getLogger("unimatch")
 
 BUFFER = 2**20
-"""Bytes given to the operating system at once."""
+"""How many bytes are given to the operating system at once."""
 
 SPARE = 2**26
-"""Bytes that are to stay free where data sets are prepared."""
+"""How many bytes must stay free on the disk where data sets are prepared."""
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], object], *, previous: Path | None = None) -> None:
+def replace_file(
+    path: Path, write: Callable[[BinaryIO], object], *, previous: Path | None = None, sync: bool = True
+) -> None:
     """Writes a file under another name in the same folder, syncs it, and only then gives it its name.
 
     At every moment either the old file or the new one is there, whole. A failed attempt leaves no half of a file.
@@ -31,6 +33,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object], *, previous: P
         path: of the file.
         write: is given the open file.
         previous: what to call the old file from now on; None to do without it.
+        sync: whether to wait until the disk has it; without, a machine that loses power may lose the file.
 
     Raises:
         OSError: it could not be written.
@@ -41,11 +44,13 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object], *, previous: P
         with open(temporary, "wb", buffering=BUFFER) as file:  # noqa: PTH123 - tests put failing disks in its place
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         if previous is not None and path.exists():
             os.replace(path, previous)  # noqa: PTH105 - likewise
         os.replace(temporary, path)  # noqa: PTH105
-        sync_folder(path.parent)
+        if sync:
+            sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
@@ -55,6 +60,23 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object], *, previous: P
 def replace_text(path: Path, text: str) -> None:
     """Writes a text file as :func:`replace_file` does."""
     replace_file(path, lambda file: file.write(text.encode()))
+
+
+def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> None:
+    """Writes one of many files that can be made again: whole or not at all, without waiting for the disk.
+
+    Args:
+        path: of the file.
+        content: its text, or a function that is given the open file.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        write = (lambda file: file.write(content.encode())) if isinstance(content, str) else content
+        replace_file(path, write, sync=False)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error})") from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -133,10 +155,10 @@ PASSING = frozenset(
     )
     if hasattr(errno, name)
 )
-"""Errors of a file system that may be gone a moment later; a missing file is none of them."""
+"""Errors of a file system that may pass in a moment. A missing file is not among them."""
 
 LIMIT = 2**30
-"""Bytes: no image or mask is larger."""
+"""The most bytes that an image or mask may have."""
 
 
 def read_file(path: Path) -> io.BytesIO:

@@ -8,7 +8,6 @@ from typing import Any
 
 import lightning
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 from typing_extensions import override
 
 import unimatch.data
@@ -17,6 +16,7 @@ from unimatch.checkpoints.files import build_model, read_checkpoint
 from unimatch.command import build, command, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
 from unimatch.data.check.before_training import fault_of_pair, look, refuse
+from unimatch.disk import replace_text
 from unimatch.engines.model_facts import ModelFacts, inference_with
 from unimatch.errors import ConfigError
 from unimatch.inference.load import checkpoint_facts, models_in
@@ -24,6 +24,7 @@ from unimatch.speed.fold_batch_norms import fold_batch_norms
 from unimatch.tasks import task_of
 from unimatch.tasks.evaluator import Evaluator
 from unimatch.tasks.scores import Absent, Scores, scores_table
+from unimatch.terminal import progress_bar
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
@@ -84,8 +85,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         result[name] = found.overall() | per_class | {key: count.tolist() for key, count in counts.items()}
     if trainer.is_global_zero:
         output = Path(config.output or path.with_name(f"{path.stem}.{data.info.name}.{config.split}.json")).expanduser()
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(result, indent=2) + "\n")
+        replace_text(output, json.dumps(result, indent=2) + "\n")
         print(table({name: result[name] for name in names}, task.scores_type, config.absent))
         print(f"{len(source)} {config.split} images of {data.info.name}; written to {output}")
     return result
@@ -190,7 +190,7 @@ class Bar(lightning.Callback):
     @override
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
-        self.bar = tqdm(total=int(sum(batches)), desc="images", disable=None if trainer.is_global_zero else True)
+        self.bar = progress_bar(sum(batches), "images", "image", disable=None if trainer.is_global_zero else True)
 
     @override
     def on_validation_batch_end(self, *arguments: Any, **options: Any) -> None:

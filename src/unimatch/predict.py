@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
-from tqdm import tqdm
 
 from unimatch.command import command
+from unimatch.disk import write_output
 from unimatch.engines.model_facts import inference_with
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, read_mask
 from unimatch.inference.inputs import Photo, find_photos
-from unimatch.inference.outputs import KINDS, Writer, atomic, save_text
+from unimatch.inference.outputs import KINDS, Writer
 from unimatch.inference.pipeline import Pipeline
 from unimatch.inference.predictor import Predictor
+from unimatch.terminal import progress_bar
 from unimatch.types import IGNORE_INDEX
 
 PIXEL_LIMIT = 2**30
@@ -68,7 +69,7 @@ def predict(config: DictConfig) -> int:
         writer.done.clear()
     before = set(writer.done)
 
-    bar = tqdm(total=count or None, desc="images", unit="image", disable=None)
+    bar = progress_bar(count or None, "images", "image", disable=None)
     predicted: list[Photo] = []
 
     def progress(name: str, reason: str | None) -> None:
@@ -114,7 +115,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
     count, photos = find_photos(config.input, 1)
     classifier = Classifier(trained, device=config.device)
     batch_size = config.batch_size or (8 if classifier.device.type == "cpu" else 64)
-    bar = tqdm(total=count or None, desc="images", unit="image", disable=None)
+    bar = progress_bar(count or None, "images", "image", disable=None)
     rows, failed = [["image", "class", "confidence"]], 0
     with ThreadPoolExecutor(config.threads) as readers:
         while chunk := list(islice(photos, batch_size)):
@@ -137,7 +138,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
     output.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    atomic(output / "classes.csv", save_text, text.getvalue())
+    write_output(output / "classes.csv", text.getvalue())
     print(f"{len(rows) - 1} images classified, {failed} failed: {output / 'classes.csv'}")
     return failed
 
@@ -177,7 +178,7 @@ def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
                 "another folder, or overwrite=true"
             )
     output.mkdir(parents=True, exist_ok=True)
-    atomic(path, save_text, text)
+    write_output(path, text)
 
 
 def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:
@@ -195,7 +196,7 @@ def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:
             empty += 1
         else:
             lines.append(f"{image}\t{mask}\n")
-    atomic(output / "pseudo_labels.txt", save_text, "".join(lines))
+    write_output(output / "pseudo_labels.txt", "".join(lines))
     text = f"{output / 'pseudo_labels.txt'}: {len(lines)} pseudo-labelled images"
     return text + (f", {empty} without a sure pixel left out" if empty else "")
 

@@ -16,6 +16,7 @@ from unimatch.data.sources.one_class import ClassFiles
 from unimatch.data.splits.candidates import Candidates, with_classes, with_dates, with_masks
 from unimatch.data.splits.generate import choose, choose_of_each_class, write_split
 from unimatch.errors import ConfigError
+from unimatch.terminal import text_table
 
 
 def split(config: DictConfig) -> None:
@@ -84,11 +85,12 @@ def file_pairs(source: Source | None) -> Iterable[FilePair]:
 def report(facts: dict[str, Any], out: Path, label: str) -> str:
     """Writes a line for each list, and the classes that are missing from it."""
     lines = [f"{facts['images']} images with a {label}, {facts['images_without_mask']} without; lists below {out}:"]
-    width = max(len(name) for name in facts["lists"])
+    rows = []
     for name, about in facts["lists"].items():
         missing = ", ".join(about["missing"][:10]) + (" ..." if len(about["missing"]) > 10 else "")
         shown = f"; {len(about['missing'])} classes missing: {missing}" if missing else ""
-        lines.append(f"  {name:<{width}}  {about['images']:6d} images{shown}")
+        rows.append([f"  {name}", str(about["images"]), f"images{shown}"])
+    lines += text_table(rows, left=(0, 2))
     nowhere = [name for name, count in facts["classes"].items() if not count]
     if nowhere:
         lines.append(f"no {label} at all shows: {', '.join(nowhere)}")

@@ -26,7 +26,7 @@ def test_names_of_users_are_text_and_never_elements(tmp_path):
     assert not [name for name, _ in elements if name in ("script", "iframe", "object")]
     assert not [attributes for _, attributes in elements if any(key.startswith("on") for key in attributes)]
     assert all(attributes["src"].startswith("data:image/") for name, attributes in elements if name == "img")
-    assert HOSTILE[0].replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#x27;") in text
+    assert HOSTILE[0].replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#39;") in text
 
 
 def test_nothing_is_loaded_from_anywhere(tmp_path):
@@ -50,6 +50,36 @@ def test_each_part_is_there_and_pictures_come_from_the_runs_own_folder_only(tmp_
     assert text.count("<img") == 2  # a.jpg in two places; the one that leaves the folder is left out
     assert "1.5" in text  # steps per second: 300 / (250 - 50)
     assert "method.tau" in text
+
+
+@pytest.mark.parametrize(
+    ("task", "headline", "per_class", "unit", "title"),
+    [
+        ("segmentation", "miou", "iou", "pixels", "mIoU"),
+        ("change", "changed_iou", "iou", "pixels", "changed-class IoU"),
+        ("classification", "top1", "recall", "images", "top-1"),
+        (None, "miou", "iou", "pixels", "mIoU"),  # a run of before tasks had names
+    ],
+)
+def test_a_report_speaks_of_what_its_task_counts(tmp_path, task, headline, per_class, unit, title):
+    run = make_run(tmp_path / "run")
+    for name in ("summary.json", "evaluations.jsonl"):
+        text = (run / name).read_text().replace("miou", headline).replace('"iou"', f'"{per_class}"')
+        (run / name).write_text(text)
+    summary = (run / "summary.json").read_text()
+    known = "" if task is None else f'"task": "{task}", "headline": "{headline}", '
+    (run / "summary.json").write_text(summary.replace('"method"', f'{known}"method"', 1))
+    text = write_report(run).read_text()
+    other = {"pixels": "images", "images": "pixels"}[unit]
+    for said in (
+        f"confident {unit}",
+        f"share, all {unit}",
+        f"{unit}, %",
+        f"{title} on validation",
+        f"the {unit} of one",
+    ):
+        assert said in text
+        assert said.replace(unit, other) not in text or unit not in said
 
 
 @pytest.mark.parametrize("classes", [["only"], [f"class {i}" for i in range(150)]])

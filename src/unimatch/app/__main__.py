@@ -1,4 +1,4 @@
-"""``python -m unimatch.app``: a local page to drop images on."""
+"""Serves a page on this machine that predicts images dropped on it, as ``python -m unimatch.app``."""
 
 import sys
 
@@ -11,7 +11,7 @@ from unimatch.inference.predictor import Predictor
 
 
 def serve(config: DictConfig) -> None:
-    """Serve the page until Ctrl-C.
+    """Serves the page until Ctrl-C.
 
     Args:
         config: ``conf/app.yaml``, composed.

@@ -1,14 +1,16 @@
-"""The page, made of the model's classes."""
+"""Makes the page for a model's classes."""
 
 import json
 from importlib.resources import files
 
+from markupsafe import Markup
+
 from unimatch.engines.model_facts import ModelFacts
-from unimatch.report.markup import Html, page, tag
+from unimatch.report.markup import page, tag
 
 
-def app_page(facts: ModelFacts) -> Html:
-    """The whole page. The script fills in what the server answers."""
+def app_page(facts: ModelFacts) -> Markup:
+    """Returns the whole page. Its script fills in what the server answers."""
     drop = tag(
         "label",
         tag("strong", "Choose an image"),
@@ -62,5 +64,5 @@ def app_page(facts: ModelFacts) -> Html:
 
 
 def text(name: str) -> str:
-    """A file beside this one."""
+    """Returns the text of a file beside this one."""
     return (files("unimatch.app") / name).read_text(encoding="utf-8")

@@ -6,7 +6,6 @@ Both dates of a pair have one geometry; each has changes of colour and sharpness
 from dataclasses import dataclass, field
 from functools import partial
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from unimatch.augment.cutmix import draw_box
 from unimatch.augment.geometry import ScaledCrop
 from unimatch.augment.strong import StrongAugmentation
 from unimatch.errors import ConfigError, DataError
+from unimatch.tensors import to_tensor
 from unimatch.types import NO_CLASS, UNKNOWN_TRUTH
 
 
@@ -112,12 +112,3 @@ class Views:
         if not self.one_class:
             sample[f"box{number}"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))
         return sample
-
-
-def to_tensor(image: NDArray[np.uint8]) -> Tensor:
-    """Returns an array (..., H, W, 3) as a tensor (..., 3, H, W) of uint8."""
-    if image.ndim > 3:
-        return torch.stack([to_tensor(date) for date in image])
-    planes = np.empty((image.shape[2], *image.shape[:2]), np.uint8)
-    cv2.split(image, list(planes))
-    return torch.from_numpy(planes)

@@ -1,6 +1,5 @@
-"""One progress bar for the whole training: losses, mask ratio, images/s and the time left."""
+"""Shows one progress bar for the whole training: losses, mask ratio, images/s and the time left."""
 
-import sys
 import time
 from typing import Any
 
@@ -9,6 +8,7 @@ from tqdm import tqdm
 from typing_extensions import override
 
 from unimatch.methods.base import Method
+from unimatch.terminal import progress_bar
 
 SHOWN = {"train/loss": "loss", "train/loss_x": "loss_x", "train/loss_s": "loss_s", "train/mask_ratio": "mask"}
 
@@ -28,17 +28,8 @@ class Progress(Callback):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            interval = 0.5 if sys.stderr.isatty() else self.line_seconds
-            self.bar = tqdm(
-                total=int(trainer.estimated_stepping_batches),
-                initial=trainer.global_step,
-                desc="training",
-                unit="step",
-                mininterval=interval,
-                maxinterval=interval,
-                dynamic_ncols=True,
-                ascii=not sys.stderr.isatty(),
-            )
+            total = int(trainer.estimated_stepping_batches)
+            self.bar = progress_bar(total, "training", "step", done=trainer.global_step, seconds=self.line_seconds)
             self.started, self.images, self.paused = time.monotonic(), 0, 0.0
 
     @override

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from unimatch.errors import ConfigError
+from unimatch.terminal import progress_bar
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -69,19 +68,12 @@ def available_cores() -> int:
 
 
 def _bar(results: Iterator[Result], total: int, title: str, unit: str) -> Iterator[Result]:
-    """Passes the results on under a progress bar; where there is no terminal, that is a line every half minute."""
-    interval = 0.2 if sys.stderr.isatty() else 30.0
-    yield from tqdm(
-        results,
-        total=total,
-        desc=title,
-        unit=unit,
-        mininterval=interval,
-        maxinterval=interval,
-        dynamic_ncols=True,
-        ascii=not sys.stderr.isatty(),
-        disable=not title,
-    )
+    """The results, each counted on a bar as it is asked for."""
+    bar = progress_bar(total, title, unit, disable=not title)
+    for result in results:
+        yield result
+        bar.update()
+    bar.close()
 
 
 def _start(function: Callable[[Any, Any], Any], shared: Any) -> None:

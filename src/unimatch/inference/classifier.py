@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unimatch.augment.views import to_tensor
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
 from unimatch.inference.load import Trained, choose_device, trained_model
@@ -18,7 +17,7 @@ from unimatch.inference.predictor import ImageLike, to_array
 from unimatch.models.networks import ClassificationModel
 from unimatch.speed.apply import speed_up
 from unimatch.tasks.classification import middle
-from unimatch.tensors import normalize
+from unimatch.tensors import normalize, to_tensor
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from typing_extensions import override
 
+from unimatch.disk import replace_text
 from unimatch.engines.model_facts import ModelFacts, beside
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError
@@ -50,7 +51,7 @@ def write_facts(path: Path, model: Model, facts: ModelFacts, precision: str, **m
         "the logits back in the same way",
         **more,
     }
-    beside(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    replace_text(beside(path), json.dumps(content, indent=2) + "\n")
 
 
 def export_safetensors(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:

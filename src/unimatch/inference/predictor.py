@@ -13,7 +13,8 @@ from unimatch.engines.base import Engine
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import ImageArray, MaskArray, colorize, read_image, strips, to_levels
+from unimatch.images import ImageArray, MaskArray, read_image, to_levels
+from unimatch.pictures import overlay
 from unimatch.types import IGNORE_INDEX
 
 if TYPE_CHECKING:  # exported models run where PyTorch is not installed
@@ -43,13 +44,7 @@ class Prediction:
 
     def overlay(self, image: ImageArray, opacity: float = 0.5) -> ImageArray:
         """The image with the classes' colours over it; pixels without a class stay as they are."""
-        result = np.empty_like(image)
-        for rows in strips(*self.mask.shape):
-            seen, mask = image[rows], self.mask[rows]
-            colors = colorize(mask, self.facts.palette)
-            mixed = (seen * np.float32(1 - opacity) + colors * np.float32(opacity)).astype(np.uint8)
-            result[rows] = np.where((mask == IGNORE_INDEX)[..., None], seen, mixed)
-        return result
+        return overlay(image, self.mask, self.facts.palette, opacity)
 
     def areas(self) -> dict[int, int]:
         """Returns the number of pixels of each class id, and of 255."""

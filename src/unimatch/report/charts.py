@@ -1,25 +1,27 @@
-"""Line charts as inline SVG, without script. Each comes with a legend, a description and its values as a table."""
+"""Draws line charts as SVG in the page, without script. Each has a legend, a description and its values as a table."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from unimatch.report.markup import Html, folded, html, table, tag
+from markupsafe import Markup
+
+from unimatch.report.markup import folded, html, table, tag
 
 Point = tuple[float, float]
 
 COLORS = ("#0b63b8", "#b8450b", "#1a7a3c", "#8a2f9e", "#8a6d00", "#b3124f", "#0b7a80", "#555f6b")
-"""Each at least 4.5 times as light or dark as white; told apart by the colour-blind together with the dashes."""
+"""Colours with a contrast to white of at least 4.5. With their dashes, colour-blind people can tell lines apart."""
 DASHES = (None, "7 3", "2 3", "9 3 2 3")
 
 WIDTH, HEIGHT = 380, 230
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 10, 34
 POINTS = 80
-"""Points of a line at most: more are averaged."""
+"""How many points a line has at most; neighbours are averaged where there are more."""
 MARKED = 12
-"""Lines of no more points show them."""
+"""Lines of at most this many points mark each of them."""
 SHOWN = 12
-"""Rows of a chart's table at most."""
+"""How many rows the table of a chart has at most."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,18 @@ class Line:
     name: str
     points: Sequence[Point]
     style: int = 0
-    """Which colour and dash."""
+    """Chooses the colour and the dash."""
     band: Sequence[tuple[float, float, float]] = field(default=())
     """(x, lowest, highest) around the line."""
 
     @property
     def color(self) -> str:
-        """The lines' colours repeat after eight, with other dashes."""
+        """The line's colour; after eight styles colours repeat with other dashes."""
         return COLORS[self.style % len(COLORS)]
 
     @property
     def dash(self) -> str | None:
-        """Neighbouring lines differ in their dashes too."""
+        """The line's dash; it differs between neighbouring styles."""
         return DASHES[(self.style + self.style // len(COLORS)) % len(DASHES)]
 
 
@@ -51,8 +53,8 @@ def line_chart(
     unit: str = "",
     limits: tuple[float, float] | None = None,
     small: bool = False,
-) -> Html:
-    """A figure of lines over training steps.
+) -> Markup:
+    """Returns a chart of lines over training steps.
 
     Args:
         title: of the figure.
@@ -108,8 +110,8 @@ def line_chart(
     )
 
 
-def axes(low: float, high: float, end: float, unit: str) -> Html:
-    """Grid lines with their values, steps below."""
+def axes(low: float, high: float, end: float, unit: str) -> Markup:
+    """Draws the grid with its values, and the steps below it."""
     parts = []
     for value in ticks(low, high):
         down = TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM)
@@ -126,13 +128,13 @@ def axes(low: float, high: float, end: float, unit: str) -> Html:
     return html(parts)
 
 
-def legend(lines: Sequence[Line]) -> Html:
-    """The lines' names, each after a piece of its line."""
+def legend(lines: Sequence[Line]) -> Markup:
+    """Returns the lines' names, each after a sample of its line."""
     return tag("ul", [tag("li", swatch(line), line.name) for line in lines], class_="legend")
 
 
-def swatch(line: Line) -> Html:
-    """A piece of a line."""
+def swatch(line: Line) -> Markup:
+    """Draws a short sample of a line."""
     look = {"stroke": line.color, "stroke_width": 3, "stroke_dasharray": line.dash}
     return tag(
         "svg", tag("line", x1=0, x2=28, y1=5, y2=5, **look), viewBox="0 0 28 10", class_="swatch", aria_hidden="true"
@@ -140,7 +142,7 @@ def swatch(line: Line) -> Html:
 
 
 def describe(lines: Sequence[Line], unit: str) -> str:
-    """In words: where each line begins and ends.
+    """Says in words where each line begins and ends.
 
     >>> describe([Line("teacher", [(0, 10.0), (50, 42.04)])], "%")
     'Over training steps. teacher: 10% at step 0, 42% at step 50.'
@@ -153,8 +155,8 @@ def describe(lines: Sequence[Line], unit: str) -> str:
     return " ".join(["Over training steps.", *map(said, lines)])
 
 
-def values_table(title: str, lines: Sequence[Line]) -> Html:
-    """The lines' values, at some of their steps where there are many."""
+def values_table(title: str, lines: Sequence[Line]) -> Markup:
+    """Returns a table of the lines' values, at :data:`SHOWN` of their steps if there are more."""
     known = [dict(thinned(line.points)) for line in lines]
     steps = sorted({x for values in known for x in values})
     chosen = [steps[round(i * (len(steps) - 1) / (SHOWN - 1))] for i in range(SHOWN)] if len(steps) > SHOWN else steps
@@ -163,7 +165,7 @@ def values_table(title: str, lines: Sequence[Line]) -> Html:
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
-    """At most :data:`POINTS` points: the means of as many neighbours each.
+    """Returns at most :data:`POINTS` points: each is the mean of equally many neighbours.
 
     >>> thinned([(i, 2.0 * i) for i in range(160)])[:2]
     [(0.5, 1.0), (2.5, 5.0)]
@@ -174,7 +176,7 @@ def thinned(points: Sequence[Point]) -> list[Point]:
 
 
 def padded(low: float, high: float) -> tuple[float, float]:
-    """Limits of an axis that holds values from ``low`` to ``high``, from 0 where that is near.
+    """Returns the limits of an axis for values from ``low`` to ``high``; it begins at 0 if that is near.
 
     >>> padded(0.1, 2.0), padded(50.0, 60.0), padded(3.0, 3.0)
     ((0.0, 2.1), (49.0, 61.0), (2.0, 4.0))
@@ -188,7 +190,7 @@ def padded(low: float, high: float) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers from ``low`` to ``high``, about as many as asked for.
+    """Returns about ``count`` round numbers from ``low`` to ``high``.
 
     >>> ticks(0, 1200), ticks(49.0, 61.0)
     ([0, 500, 1000], [50, 55, 60])
@@ -202,7 +204,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def number(value: float) -> str:
-    """With three significant digits.
+    """Returns a value as text with three significant digits.
 
     >>> number(52.58), number(0.01234), number(1200.0), number(0.0)
     ('52.6', '0.0123', '1200', '0')
@@ -211,7 +213,7 @@ def number(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """A number of steps in few characters.
+    """Returns a number of steps as a short text.
 
     >>> short(500), short(40000), short(2500), short(2000000)
     ('500', '40k', '2.5k', '2M')

@@ -1,4 +1,4 @@
-"""The pictures of a report: ``examples/`` in the run directory, and the confusion matrix beside it.
+"""Writes the pictures of a report into the run directory's ``examples/``, and ``confusion.csv`` beside it.
 
 ``examples.json`` names the classes' colours, the validation images by their score and the training views; each is a
 title and cells with a caption and a file in the same folder.
@@ -18,29 +18,31 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.data.loading.samplers import TrainSampler
 from unimatch.data.sources.base import Source
 from unimatch.disk import replace_file, replace_text
-from unimatch.images import ImageArray, colorize, dates_by_name, latest
+from unimatch.images import ImageArray, dates_by_name
 from unimatch.methods.semi_supervised import SemiSupervised, strong_images
 from unimatch.models.networks import Model
+from unimatch.pictures import overlay
 from unimatch.tasks import Task
-from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD, normalize
+from unimatch.tensors import normalize, to_pixels, to_tensor
 from unimatch.types import IGNORE_INDEX, UnlabeledBatch
 
 SMALLEST, LARGEST = 240, 480
-"""Pictures with a longer side below or above are enlarged or shrunk to about this."""
+"""The longer side of a picture: smaller pictures are enlarged, larger ones are shrunk, to about this many pixels."""
 VIEWS = 2
-"""Unlabelled images whose views are shown."""
+"""How many unlabelled images are shown."""
+OPACITY = 0.55
+"""Of the classes' colours over an image."""
 CLASSIFIED = 6
-"""Images shown that are classified right, and as many that are not."""
+"""How many images are shown that are classified wrong, and as many that are right."""
 
 
 def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> None:
-    """Write pixel counts as CSV: a row for each true class, a column for each predicted one.
+    """Writes a confusion matrix as CSV: a row for each true class, a column for each predicted one.
 
     Args:
         path: of the file.
@@ -57,7 +59,7 @@ def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> No
 def write_examples(
     folder: Path, info: DatasetInfo, step: int, validation: list[dict[str, Any]], views: list[dict[str, Any]]
 ) -> None:
-    """Write the pictures of the rows that the functions below make, and ``examples.json``.
+    """Writes the pictures of the rows that the functions below return, and ``examples.json``.
 
     Args:
         folder: ``RUN/examples``.
@@ -83,7 +85,7 @@ def write_examples(
 
 
 def write_picture(stem: Path, picture: ImageArray, box: Sequence[int] = ()) -> str:
-    """Write one picture, of a size to look at.
+    """Writes one picture, enlarged or shrunk to a size to look at.
 
     Args:
         stem: its path without the suffix.
@@ -116,7 +118,7 @@ def validation_rows(
     info: DatasetInfo,
     scores: Tensor,
 ) -> list[dict[str, Any]]:
-    """The best, the median and the worst image: itself or its dates, its truth and each model's prediction over it.
+    """Returns a row each for the best, the median and the worst image: the image, and truth and predictions over it.
 
     Args:
         models: in eval mode, by name.
@@ -131,14 +133,13 @@ def validation_rows(
     for title, index in places.items():
         if index in rows:  # fewer than three images
             continue
-        image, mask = source.image(index), source.mask(index)
-        masks: dict[str, Any] = {} if mask is None else {"truth": mask}
-        masks.update({name: predict(model, task, image) for name, model in models.items()})
-        present = sorted({int(i) for array in masks.values() for i in np.unique(array)} - {IGNORE_INDEX})
+        image, masks = label_with(models, task, source, index)
+        present = sorted({int(i) for mask in masks.values() for i in np.unique(mask)} - {IGNORE_INDEX})
+        shown = [(name, overlay(image, mask, info.palette, OPACITY)) for name, mask in masks.items()]
         rows[index] = {
             "title": f"{title}, {float(scores[index]):.1f}%: {Path(source.name(index)).name}",
             "present": present,
-            "cells": dates_by_name(image) + [(name, overlay(image, array, info)) for name, array in masks.items()],
+            "cells": dates_by_name(image) + shown,
         }
     return list(rows.values())
 
@@ -146,7 +147,7 @@ def validation_rows(
 def classified_rows(
     models: Mapping[str, Model], task: Task, source: Source, info: DatasetInfo, scores: Tensor
 ) -> list[dict[str, Any]]:
-    """Images that are classified wrong, and right, each with its class and what the models call it.
+    """Returns a row of images that are classified wrong and one of images that are right, with their classes.
 
     Args:
         models: in eval mode, by name.
@@ -160,9 +161,7 @@ def classified_rows(
         indices = found.nonzero().flatten().tolist()
         cells = []
         for index in indices[:: -(-len(indices) // CLASSIFIED) or 1]:  # spread evenly
-            image, label = source.image(index), source.mask(index)
-            labels: dict[str, Any] = {} if label is None else {"truth": label}
-            labels |= {name: predict(model, task, image) for name, model in models.items()}
+            image, labels = label_with(models, task, source, index)
             named = ", ".join(f"{name} {info.classes[int(value)]}" for name, value in labels.items())
             cells.append((f"{Path(source.name(index)).name}: {named}", image))
         if cells:
@@ -171,23 +170,29 @@ def classified_rows(
 
 
 @torch.no_grad()
-def predict(model: Model, task: Task, image: ImageArray) -> NDArray[np.integer]:
-    """(*S) class ids: of each pixel, or of the image."""
-    device = next(model.parameters()).device
-    scores = task.predict(model, normalize(to_tensor(image)[None].to(device)))
-    return scores.argmax(1)[0].cpu().numpy()
+def label_with(
+    models: Mapping[str, Model], task: Task, source: Source, index: int
+) -> tuple[ImageArray, dict[str, NDArray[np.integer]]]:
+    """Returns an image, and by name its labels (*S): the truth where it is known, and each model's prediction.
 
-
-def overlay(image: ImageArray, mask: NDArray[np.integer], info: DatasetInfo, opacity: float = 0.55) -> ImageArray:
-    """The image, or the second date, under its classes' colours; pixels without a class stay as they are."""
-    seen = latest(image)
-    mixed = (seen * (1 - opacity) + colorize(mask.astype(np.uint8), info.palette) * opacity).astype(np.uint8)
-    return np.where((mask == IGNORE_INDEX)[..., None], seen, mixed)
+    Args:
+        models: in eval mode, by name.
+        task: how they predict.
+        source: of the image.
+        index: of the image in it.
+    """
+    image, truth = source.image(index), source.mask(index)
+    labels: dict[str, NDArray[np.integer]] = {} if truth is None else {"truth": truth}
+    for name, model in models.items():
+        device = next(model.parameters()).device
+        scores = task.predict(model, normalize(to_tensor(image)[None].to(device)))
+        labels[name] = scores.argmax(1)[0].cpu().numpy()
+    return image, labels
 
 
 @torch.no_grad()
 def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoch: int) -> list[dict[str, Any]]:
-    """Unlabelled images of an epoch's first batch as the method sees them, teacher in eval mode.
+    """Returns rows with the views of unlabelled images, as the method sees them in an epoch's first batch.
 
     Args:
         method: its teacher labels the weak views.
@@ -207,7 +212,7 @@ def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoc
     order = sorted(range(len(label)), key=lambda i: -sum(int(box[i].any()) for box in boxes if box is not None))
     rows = []
     for i in order[:VIEWS]:
-        weak = pixels(own["weak"][i])
+        weak = to_pixels(own["weak"][i])
         cells: list[Any] = [(named("weak view", name), date) for name, date in dates_by_name(weak)]
         if label[i].dim() == 0:
             said = f"{info.classes[int(label[i])]}, {100 * float(confidence[i]):.0f}% confident"
@@ -215,17 +220,17 @@ def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoc
         else:
             share = 100 * float(sure[i].float().mean())
             shown = torch.where(sure[i], label[i], IGNORE_INDEX).cpu().numpy()
-            cells.append((f"pseudo labels, {share:.0f}% confident", overlay(weak, shown, info)))
+            cells.append((f"pseudo labels, {share:.0f}% confident", overlay(weak, shown, info.palette, OPACITY)))
         for j, (view, box) in enumerate(zip(strong, boxes, strict=True), 1):
             edges = [] if box is None else box[i].tolist()
-            for name, date in dates_by_name(pixels(view.image[i])):
+            for name, date in dates_by_name(to_pixels(view.image[i])):
                 cells.append((named(f"strong view {j}", name), date, edges))
         rows.append({"title": Path(source.name(int(own["index"][i]))).name, "cells": cells})
     return rows
 
 
 def named(view: str, date: str) -> str:
-    """A view's name; and the date's, where there are two."""
+    """Returns the name of a view, with that of the date if there are two dates."""
     return view if date == "image" else f"{view}, {date}"
 
 
@@ -239,10 +244,3 @@ def first_batch(
     batch = default_collate([dataset[next(keys)] for _ in range(size)])
     batch = {name: tensor.to(method.device) for name, tensor in batch.items() if name != "bad"}
     return datamodule.on_after_batch_transfer({stream: batch}, 0)[stream]
-
-
-def pixels(image: Tensor) -> NDArray[np.uint8]:
-    """(..., 3, H, W) normalised -> (..., H, W, 3) uint8."""
-    mean, std = (torch.tensor(values, device=image.device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    restored = ((image * std + mean) * 255).round().clamp(0, 255)
-    return restored.byte().movedim(-3, -1).cpu().numpy()

@@ -1,4 +1,4 @@
-"""The published numbers, and which of them a run is to be held against.
+"""Holds the published numbers, and finds the one that a run repeats.
 
 ``published.csv`` holds, for every run of UniMatch V2's tables and figures, the best score over epochs of the EMA
 teacher (which the paper reports) and of the student, in percent: mIoU, in change detection (table 14) the changed
@@ -22,10 +22,10 @@ DEFAULTS = {
     "method.dropout_at": '"encoder"',
     "model.freeze": "false",
 }
-"""The settings, beside data set, split, encoder and method, that tell the published runs apart: the paper's values."""
+"""The paper's values of the settings that tell published runs of one data set, split, encoder and method apart."""
 
 NEEDS_EXPERIMENT = ("table11", "table13", "table14", "table15", "table16", "table17")
-"""Rows whose runs differ in more than that: compared only with runs of ``+experiment=`` of that name."""
+"""Tables whose runs differ in more settings: only runs with ``+experiment=`` of that name are compared with them."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Published:
 
     @property
     def score(self) -> float:
-        """The value the paper reports: of the teacher where there is one, but for table 14."""
+        """The value that the paper reports: the teacher's if there is one, in table 14 always the student's."""
         value = self.student if self.teacher is None or self.source == "table14" else self.teacher
         assert value is not None
         return value
@@ -54,7 +54,7 @@ class Published:
 
 @cache
 def published() -> tuple[Published, ...]:
-    """All rows, tables before figures."""
+    """Returns all published runs, those of tables before those of figures."""
 
     def number(text: str) -> float | None:
         return float(text) if text else None
@@ -72,7 +72,7 @@ def published() -> tuple[Published, ...]:
 
 
 def find_published(summary: Mapping[str, Any], settings: Mapping[str, str]) -> Published | None:
-    """The published run with the same data set, split, encoder, method and settings, if there is one.
+    """Finds the published run with the same data set, split, encoder, method and settings, if there is one.
 
     Args:
         summary: of ``summary.json``.
@@ -95,7 +95,7 @@ def find_published(summary: Mapping[str, Any], settings: Mapping[str, str]) -> P
 
 
 def same(text: str) -> str | float:
-    """Numbers as numbers, other JSON values without quotes: comparable whatever they were written like."""
+    """Returns a number if the text is one, else the text without quotes, so that ``0.95`` equals ``0.950``."""
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The report of one run."""
+"""Makes the report of one run."""
 
 import base64
 import json
@@ -6,19 +6,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from unimatch.disk import replace_text
 from unimatch.report.charts import Line, legend, line_chart
 from unimatch.report.confusion import confusion_section
-from unimatch.report.markup import Html, folded, html, page, table, tag
-from unimatch.report.run_files import RunFiles, read_run, title_of
+from unimatch.report.markup import folded, html, page, table, tag
+from unimatch.report.run_files import RunFiles, read_run
 
 BLUE, ORANGE, GREEN = 0, 1, 2
 SMALL_CHARTS = 24
-"""Classes whose charts are shown; those of further ones are folded away."""
+"""How many classes have their charts shown; those of further classes are folded away."""
 
 
 def write_report(place: Path) -> Path:
-    """Write ``report.html`` into a run directory, from the files in it.
+    """Writes ``report.html`` into a run directory, from the files in it.
 
     Returns:
         Where it lies.
@@ -32,8 +34,8 @@ def write_report(place: Path) -> Path:
     return path
 
 
-def run_page(run: RunFiles) -> Html:
-    """The whole page."""
+def run_page(run: RunFiles) -> Markup:
+    """Returns the whole page."""
     summary = run.summary
     title = f"{summary.get('method', 'run')} on {summary.get('dataset', 'its data')}"
     return page(
@@ -44,7 +46,7 @@ def run_page(run: RunFiles) -> Html:
         section("Training", tag("div", training_charts(run), class_="charts")),
         section("Classes", class_table(run)) if run.classes else None,
         section("Classes over training", class_charts(run)) if len(run.evaluations) > 1 and run.classes else None,
-        confusion_section(run.confusion, run.classes) if run.confusion else None,
+        confusion_section(run.confusion, run.classes, run.scores.unit) if run.confusion else None,
         validation_section(run),
         views_section(run),
         section("Time and place", times(summary)),
@@ -52,13 +54,13 @@ def run_page(run: RunFiles) -> Html:
     )
 
 
-def section(title: str, *content: object) -> Html:
-    """A part of the page under its heading."""
+def section(title: str, *content: object) -> Markup:
+    """Returns a part of the page under its heading."""
     return tag("section", tag("h2", title), *content)
 
 
 def facts(summary: Mapping[str, Any]) -> str:
-    """One line of what was trained."""
+    """Says in one line what was trained."""
     parts = [f"{summary.get('encoder', '?')}", f"{summary.get('labeled', '?')} labelled"]
     if summary.get("unlabeled"):
         parts.append(f"{summary['unlabeled']} unlabelled images")
@@ -70,8 +72,8 @@ def facts(summary: Mapping[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def tiles(run: RunFiles) -> Html:
-    """The figures that one looks for first."""
+def tiles(run: RunFiles) -> Markup:
+    """Returns the figures that readers look for first."""
     summary, measure = run.summary, run.measure
     shown = []
     for model in ("teacher", "student"):
@@ -80,7 +82,7 @@ def tiles(run: RunFiles) -> Html:
             note = f"best {best:.1f}" if best is not None else None
             if note and model == "teacher" and summary.get("best_step") is not None:
                 note += f" at step {summary['best_step']}"
-            shown.append((f"{title_of(measure)} of the {model}, %", f"{value:.1f}", note))
+            shown.append((f"{run.title_of(measure)} of the {model}, %", f"{value:.1f}", note))
     shown.append(("steps", f"{summary.get('steps', 0):,}", f"{summary.get('epochs', '?')} epochs"))
     if summary.get("seconds") is not None:
         evaluating = summary.get("seconds_evaluating")
@@ -96,7 +98,7 @@ def tiles(run: RunFiles) -> Html:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them.
+    """Returns a duration as people say it.
 
     >>> duration(12.34), duration(986), duration(40000)
     ('12.3 s', '16 min 26 s', '11 h 6 min')
@@ -109,15 +111,15 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def training_charts(run: RunFiles) -> Iterator[Html]:
-    """Losses, mask ratio, the measure of student and teacher, pseudo labels, learning rates."""
-    curves, measure = run.curves, run.measure
+def training_charts(run: RunFiles) -> Iterator[Markup]:
+    """Draws the losses, the mask ratio, the scores of student and teacher, the pseudo labels and the learning rates."""
+    curves, measure, unit = run.curves, run.measure, run.scores.unit
     lines = [
         Line(model, over_evaluations(run, model, measure), style)
         for style, model in ((BLUE, "teacher"), (ORANGE, "student"))
     ]
     if any(line.points for line in lines):
-        yield line_chart(f"{title_of(measure)} on validation", lines, unit="%")
+        yield line_chart(f"{run.title_of(measure)} on validation", lines, unit="%")
     names = {"train/loss": "total", "train/loss_x": "labelled", "train/loss_s": "unlabelled"}
     names.update({key: key.removeprefix("train/") for key in curves if key.startswith("train/loss")} | names)
     lines = [Line(name, curves.get(key, []), i) for i, (key, name) in enumerate(names.items())]
@@ -125,11 +127,11 @@ def training_charts(run: RunFiles) -> Iterator[Html]:
         yield line_chart("Losses", lines)
     if ratio := curves.get("train/mask_ratio"):
         points = [(x, 100 * y) for x, y in ratio]
-        yield line_chart("Mask ratio: confident pixels", [Line("mask ratio", points)], unit="%", limits=(0, 100))
+        yield line_chart(f"Mask ratio: confident {unit}", [Line("mask ratio", points)], unit="%", limits=(0, 100))
     lines = [
-        Line("share, all pixels", over_evaluations(run, "pseudo_label", "share"), 0),
+        Line(f"share, all {unit}", over_evaluations(run, "pseudo_label", "share"), 0),
         Line("share, mean of classes", over_evaluations(run, "pseudo_label", "share_mean"), 1),
-        Line("accuracy, all pixels", over_evaluations(run, "pseudo_label", "accuracy"), 2),
+        Line(f"accuracy, all {unit}", over_evaluations(run, "pseudo_label", "accuracy"), 2),
         Line("accuracy, mean of classes", over_evaluations(run, "pseudo_label", "accuracy_mean"), 3),
     ]
     if any(line.points for line in lines):
@@ -141,7 +143,7 @@ def training_charts(run: RunFiles) -> Iterator[Html]:
 
 
 def over_evaluations(run: RunFiles, part: str, key: str, name: str | None = None) -> list[tuple[float, float]]:
-    """(step, value) of ``evaluation[part][key]``, or of the class ``name`` in it, where it has a value."""
+    """Returns (step, value) of ``evaluation[part][key]``, or of the class ``name`` in it, where there is a value."""
     points = []
     for evaluation in run.evaluations:
         value = (evaluation.get(part) or {}).get(key)
@@ -152,16 +154,16 @@ def over_evaluations(run: RunFiles, part: str, key: str, name: str | None = None
     return points
 
 
-def class_table(run: RunFiles) -> Html:
-    """The last evaluation by class, with bars."""
+def class_table(run: RunFiles) -> Markup:
+    """Returns a table of the last evaluation by class, with bars."""
     scores = {model: run.per_class(run.summary_of(model)) for model in ("teacher", "student")}
     pseudo = run.summary_of("pseudo_label")
-    columns = [(f"{model}, {title_of(key_of_classes(run))} %", scores[model], i) for i, model in enumerate(scores)]
+    columns = [(f"{model}, {run.title_of(run.class_measure)} %", scores[model], i) for i, model in enumerate(scores)]
     for key, name in (("class_share", "confident, %"), ("class_accuracy", "of these right, %")):
         if isinstance(pseudo.get(key), dict):
             columns.append((f"pseudo labels: {name}", pseudo[key], 2 if key == "class_share" else 3))
     totals = [sum(row) for row in run.confusion]
-    header = ["class", *(["pixels, %"] if run.confusion else []), *(name for name, _, _ in columns)]
+    header = ["class", *([f"{run.scores.unit}, %"] if run.confusion else []), *(name for name, _, _ in columns)]
     rows = []
     for i, name in enumerate(run.classes):
         row: list[object] = [class_name(run, i)]
@@ -174,18 +176,13 @@ def class_table(run: RunFiles) -> Html:
     return table(header, rows, caption=caption, class_="bars")
 
 
-def key_of_classes(run: RunFiles) -> str:
-    """What the scores of the classes are: ``iou``."""
-    return next((key for key, value in run.summary_of("teacher").items() if isinstance(value, dict)), "iou")
-
-
-def class_name(run: RunFiles, index: int) -> Html:
-    """A class with its colour in the pictures, where that is known."""
+def class_name(run: RunFiles, index: int) -> Markup:
+    """Returns the name of a class, after its colour in the pictures if that is known."""
     return html(color_of(run.examples, index), run.classes[index])
 
 
-def color_of(examples: Mapping[str, Any], index: int) -> Html | None:
-    """A square of a class's colour."""
+def color_of(examples: Mapping[str, Any], index: int) -> Markup | None:
+    """Draws a square in the colour of a class."""
     palette = examples.get("palette") or []
     if index >= len(palette):
         return None
@@ -193,8 +190,8 @@ def color_of(examples: Mapping[str, Any], index: int) -> Html | None:
     return tag("span", class_="color", style=f"background:rgb({red},{green},{blue})")
 
 
-def bar(value: float | None, style: int) -> Html:
-    """A percentage as a bar with its number."""
+def bar(value: float | None, style: int) -> Markup:
+    """Draws a percentage as a bar with its number."""
     if value is None:
         return tag("div", tag("span"), tag("span", "-"), class_="bar")
     color = Line("", (), style).color
@@ -210,15 +207,15 @@ def bar(value: float | None, style: int) -> Html:
     return tag("div", drawn, tag("span", f"{value:.1f}"), class_="bar")
 
 
-def class_charts(run: RunFiles) -> Html:
-    """A small chart for each class: its score, and how many of its pseudo labels are confident and right."""
-    score = key_of_classes(run)
+def class_charts(run: RunFiles) -> Markup:
+    """Draws a small chart for each class: its score, and its share of confident and of right pseudo labels."""
+    score = run.class_measure
     kinds = [
-        (f"{title_of(score)} of the teacher", "teacher", score),
+        (f"{run.title_of(score)} of the teacher", "teacher", score),
         ("confident pseudo labels", "pseudo_label", "class_share"),
         ("of these right", "pseudo_label", "class_accuracy"),
     ]
-    charts: list[Html] = []
+    charts: list[Markup] = []
     present: set[int] = set()
     for name in run.classes:
         lines = [Line(title, over_evaluations(run, part, key, name), i) for i, (title, part, key) in enumerate(kinds)]
@@ -235,8 +232,8 @@ def class_charts(run: RunFiles) -> Html:
     )
 
 
-def class_values(run: RunFiles, kinds: list[tuple[str, str, str]]) -> Iterator[Html]:
-    """What the small charts show, at up to eight evaluations."""
+def class_values(run: RunFiles, kinds: list[tuple[str, str, str]]) -> Iterator[Markup]:
+    """Returns tables of what the small charts show, at up to eight evaluations."""
     every = max(1, -(-len(run.evaluations) // 8))
     chosen = run.evaluations[::-1][::every][::-1]
     for title, part, key in kinds:
@@ -247,12 +244,12 @@ def class_values(run: RunFiles, kinds: list[tuple[str, str, str]]) -> Iterator[H
 
 
 def percent(value: float | None) -> str:
-    """With one decimal; nothing where there is no value."""
+    """Returns a value with one decimal, or a dash for None."""
     return "-" if value is None else f"{value:.1f}"
 
 
-def validation_section(run: RunFiles) -> Html | None:
-    """The best, the median and the worst validation image, and what the colours mean; or images and their classes."""
+def validation_section(run: RunFiles) -> Markup | None:
+    """Shows some validation images with their predictions, and what the colours mean."""
     rows = run.examples.get("validation") or []
     if not rows:
         return None
@@ -261,18 +258,18 @@ def validation_section(run: RunFiles) -> Html | None:
     step = run.examples["step"]
     text = (
         f"As the teacher classifies them at step {step}."
-        if run.summary.get("task") == "classification"
+        if run.scores.unit == "images"
         else f"By the mIoU of the teacher's prediction of each image alone, at step {step}."
     )
     return section("Validation images", tag("p", text), names, (row_of_pictures(run.place, row) for row in rows))
 
 
-def views_section(run: RunFiles) -> Html | None:
-    """What the method saw of some unlabelled images."""
+def views_section(run: RunFiles) -> Markup | None:
+    """Shows the views of some unlabelled images."""
     rows = run.examples.get("views") or []
     if not rows:
         return None
-    cutmix = "" if run.summary.get("task") == "classification" else " after CutMix, whose boxes are outlined"
+    cutmix = "" if run.scores.unit == "images" else " after CutMix, whose boxes are outlined"
     text = (
         "Unlabelled images as the last epoch's first batch showed them: the weak view, the pseudo labels where "
         f"confident, and the strong views{cutmix}. The teacher is that of the end."
@@ -280,8 +277,8 @@ def views_section(run: RunFiles) -> Html | None:
     return section("Training views", tag("p", text), (row_of_pictures(run.place, row) for row in rows))
 
 
-def row_of_pictures(place: Path, row: Mapping[str, Any]) -> Html:
-    """Pictures of one image, those of them that are there."""
+def row_of_pictures(place: Path, row: Mapping[str, Any]) -> Markup:
+    """Shows the pictures of one image, of those whose files exist."""
     figures = []
     for cell in row["cells"]:
         path = place / "examples" / Path(cell["file"]).name
@@ -293,8 +290,8 @@ def row_of_pictures(place: Path, row: Mapping[str, Any]) -> Html:
     return html(tag("h3", row["title"]), tag("div", figures, class_="pictures"))
 
 
-def times(summary: Mapping[str, Any]) -> Html:
-    """How long it took, on what, with what."""
+def times(summary: Mapping[str, Any]) -> Markup:
+    """Returns a table of the times, the machine and the versions."""
     seconds, evaluating = summary.get("seconds"), summary.get("seconds_evaluating") or 0.0
     rows: list[tuple[str, object]] = []
     if seconds is not None:
@@ -314,13 +311,13 @@ def times(summary: Mapping[str, Any]) -> Html:
     return table(["what", "value"], rows, caption="Time, machine and versions", class_="words")
 
 
-def settings(config: Mapping[str, Any]) -> Html:
-    """Every setting by its full name."""
+def settings(config: Mapping[str, Any]) -> Markup:
+    """Returns a table of every setting by its full name."""
     return table(["setting", "value"], flat(config), caption="The resolved configuration", class_="settings")
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested settings as ``method.tau`` and its value.
+    """Yields the full name of each nested setting, such as ``method.tau``, and its value.
 
     >>> list(flat({"method": {"tau": 0.95}, "seed": 0}))
     [('method.tau', '0.95'), ('seed', '0')]

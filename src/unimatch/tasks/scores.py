@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from unimatch.terminal import text_table
 from unimatch.types import IGNORE_INDEX
 
 Absent = Literal["exclude", "zero"]
@@ -63,24 +64,19 @@ def scores_table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores])
             the class's name.
         scores: whose fields those are.
     """
-    columns = {name: max(7, len(name)) for name in results}
-    rows: list[tuple[str, list[str]]] = []
+    rows: list[list[str]] = []
 
     def add(title: str, cells: Iterable[float | None]) -> None:
-        rows.append((title, ["-" if value is None else f"{value:.1f}" for value in cells]))
+        rows.append([title, *("-" if value is None else f"{value:.1f}" for value in cells)])
 
     kinds = {field: {type(result[field]) for result in results.values()} for field in scores.titles}
     for field in (field for field, kind in kinds.items() if kind == {dict}):
-        rows.append((f"{scores.titles[field]}, %", list(columns)))
+        rows.append([f"{scores.titles[field]}, %", *results])
         for name in next(iter(results.values()))[field]:
             add(name, (result[field][name] for result in results.values()))
     for field in (field for field, kind in kinds.items() if kind != {dict}):
         add(scores.titles[field], (result[field] for result in results.values()))
-    width = max(len(title) for title, _ in rows)
-    return "\n".join(
-        "  ".join([f"{title:<{width}}", *(f"{cell:>{w}}" for cell, w in zip(cells, columns.values(), strict=True))])
-        for title, cells in rows
-    )
+    return "\n".join(text_table(rows))
 
 
 def ratios(part: Tensor, whole: Tensor) -> list[float | None]:

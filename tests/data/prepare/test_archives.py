@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import stat
 import tarfile
@@ -101,14 +102,17 @@ def test_an_interrupted_preparation_goes_on_and_a_finished_one_does_nothing(tmp_
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
-    def fail(self, content):
-        self.open("wb").write(content[:10])
-        raise OSError("disk full")
+    replace = os.replace
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
+    def fail(path, target):
+        if target.suffix == ".png":
+            raise OSError("disk full")
+        replace(path, target)
+
+    monkeypatch.setattr("unimatch.disk.os.replace", fail)
     with pytest.raises(DataError, match=r"a\.png: cannot be written \(disk full\)"):
-        run([Job("a.png", b"0123456789ABC".upper, 13)], tmp_path, {"dataset": "x"}, workers=0)
-    assert not (tmp_path / "a.png").exists()
+        run([Job("a/a.png", b"0123456789ABC".upper, 13)], tmp_path, {"dataset": "x"}, workers=0)
+    assert not list((tmp_path / "a").iterdir())
 
 
 def test_files_of_others_stay_unless_told(tmp_path):

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from unimatch.augment.views import to_tensor
 from unimatch.data.loading.samplers import STREAMS, SampleKey, Stream, sample_rng
 from unimatch.data.sources.base import Source
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, LabelArray
+from unimatch.tensors import to_tensor
 
 REPLACEMENTS = 8
 """Images that are tried in the place of one that cannot be read; then the data set as a whole is at fault."""

@@ -3,17 +3,15 @@
 import hashlib
 import http.client
 import logging
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tqdm import tqdm
-
 from unimatch.data.prepare.archives import Archive
 from unimatch.disk import check_space
 from unimatch.errors import DataError
+from unimatch.terminal import progress_bar
 
 log = logging.getLogger("unimatch")
 
@@ -98,18 +96,9 @@ def receive(archive: Archive, part: Path) -> int | None:
         if archive.size is not None and total not in (None, archive.size):
             raise DataError(f"{archive.url}: the server offers {total} bytes, the published file has {archive.size}")
         check_space(part.parent, (total or archive.size or 0) - have)
-        quiet = not sys.stderr.isatty()
         with (
             part.open("ab" if have else "wb") as file,
-            tqdm(
-                total=total or archive.size,
-                initial=have,
-                desc=archive.name,
-                unit="B",
-                unit_scale=True,
-                mininterval=30.0 if quiet else 0.5,
-                ascii=quiet,
-            ) as bar,
+            progress_bar(total or archive.size, archive.name, "B", done=have, scaled=True) as bar,
         ):
             while chunk := response.read(CHUNK):
                 file.write(chunk)

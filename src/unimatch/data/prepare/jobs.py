@@ -9,7 +9,7 @@ from typing import Any
 from unimatch._version import __version__
 from unimatch.data.parallel import for_each
 from unimatch.data.prepare.archives import Member
-from unimatch.disk import check_space, replace_text
+from unimatch.disk import check_space, replace_text, write_output
 from unimatch.errors import DataError
 
 MARK = "prepared.json"
@@ -105,14 +105,7 @@ def is_needed(job: Job, root: Path, *, started: bool, overwrite: bool) -> bool:
 
 def write(root: Path, job: Job) -> None:
     """Writes one file, whole or not at all."""
-    target = root / job.target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.part")
-    try:
-        temporary.write_bytes(job.make())
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written ({error})") from error
-    temporary.replace(target)
+    write_output(root / job.target, lambda file: file.write(job.make()))
 
 
 def read_mark(root: Path) -> dict[str, Any]:
