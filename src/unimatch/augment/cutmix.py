@@ -24,7 +24,7 @@ def draw_box(
     area: tuple[float, float] = (0.02, 0.4),
     aspect: tuple[float, float] = (0.3, 1 / 0.3),
 ) -> Box:
-    """Draw a CutMix box inside a ``crop x crop`` view.
+    """Draws a CutMix box inside a ``crop x crop`` view.
 
     The area is drawn once; aspect ratio and corner are drawn again until the box lies inside.
 
@@ -32,7 +32,7 @@ def draw_box(
         rng: the only source of randomness.
         crop: side of the view, pixels.
         probability: of a box; otherwise :data:`NO_BOX`.
-        area: lowest and highest share of the view.
+        area: lowest and highest share of the view, drawn uniformly.
         aspect: lowest and highest ratio of height to width, drawn uniformly.
     """
     if rng.random() >= probability:
@@ -47,7 +47,7 @@ def draw_box(
 
 
 def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
-    """(B, 4) boxes -> (B, H, W) bool, True inside. No value leaves the device."""
+    """Returns (B, H, W) bool, True inside the boxes (B, 4). No value leaves the device."""
     rows = torch.arange(height, device=boxes.device)[None, :, None]
     columns = torch.arange(width, device=boxes.device)[None, None, :]
     top, left, bottom, right = boxes[:, :, None, None].unbind(1)  # each (B, 1, 1)
@@ -55,10 +55,10 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def cutmix(boxes: Tensor | None, *tensors: Tensor, partner: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
-    """Paste into each image's box the same pixels of its partner.
+    """Pastes into each image's box the same pixels of its partner.
 
     Args:
-        boxes: (B, 4) int64, one box per image; None for data without CutMix, whose tensors need no H and W.
+        boxes: (B, 4) int64, one box per image; None for data without CutMix, whose labels may have no H and W.
         *tensors: each (B, ..., H, W): images, pseudo labels, confidences, valid masks. All get the same boxes,
             and all sources are the values before any pasting.
         partner: tensors of the same shapes to paste from; None for the batch in reverse order.

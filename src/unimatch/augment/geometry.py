@@ -29,7 +29,7 @@ class Geometry:
 
     @property
     def shown(self) -> Part:
-        """The rows and columns of the view that are not padded; padding is below, and right or, if flipped, left."""
+        """Rows and columns of the view that are not padded; padding is below, and right or, if flipped, left."""
         return slice(self.height), slice(max(self.crop - self.width, 0), None) if self.flip else slice(self.width)
 
     def valid(self) -> NDArray[np.bool_]:

@@ -126,7 +126,7 @@ class Change:
 
 
 def gray_mean(part: Image, padding: Image, padded: int) -> float:
-    """Returns the mean gray value of an image from its shown part, one pixel of its padding and how many those are."""
+    """Returns an image's mean gray value from its shown part, a pixel of its padding, and the number of such pixels."""
     pixels = part.shape[0] * part.shape[1]
     colors = (np.array(cv2.mean(part)[:3]) * pixels + padding[0, 0] * float(padded)) / (pixels + padded)
     return float(LUMA @ colors)
