@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,15 @@ class Prediction:
         # Row by row: all at once would take 8 bytes a pixel.
         counts = np.sum([np.bincount(row, minlength=256) for row in self.mask], axis=0)
         return {i: int(counts[i]) for i in (*range(len(self.facts.classes)), IGNORE_INDEX)}
+
+
+class PredictionOptions(TypedDict, total=False):
+    """What can be asked of a prediction, as for :class:`Predictor`."""
+
+    confidence: bool
+    scores: bool
+    threshold: float | None
+    batch_size: int | None
 
 
 class Predictor:
@@ -107,37 +116,17 @@ class Predictor:
         return self.facts.classes
 
     @overload  # a str, which is a sequence too, is one image
-    def __call__(  # type: ignore[overload-overlap]
-        self,
-        images: ImageLike,
-        *,
-        confidence: bool = ...,
-        scores: bool = ...,
-        threshold: float | None = ...,
-        batch_size: int | None = ...,
-    ) -> Prediction: ...
+    def __call__(self, images: ImageLike, **options: Unpack[PredictionOptions]) -> Prediction: ...  # type: ignore[overload-overlap]
 
     @overload
     def __call__(
         self,
         images: "Sequence[ImageLike | Tensor | Sequence[ImageLike | Tensor]]",
-        *,
-        confidence: bool = ...,
-        scores: bool = ...,
-        threshold: float | None = ...,
-        batch_size: int | None = ...,
+        **options: Unpack[PredictionOptions],
     ) -> list[Prediction]: ...
 
     @overload
-    def __call__(
-        self,
-        images: "Tensor",
-        *,
-        confidence: bool = ...,
-        scores: bool = ...,
-        threshold: float | None = ...,
-        batch_size: int | None = ...,
-    ) -> Any: ...
+    def __call__(self, images: "Tensor", **options: Unpack[PredictionOptions]) -> Any: ...
 
     def __call__(
         self,
