@@ -214,7 +214,7 @@ class Method(lightning.LightningModule, ABC):
             self.teacher.update(self.student, iteration)
 
     def setup(self, stage: str) -> None:
-        """Make student and teacher fast on the trainer's device."""
+        """Makes student and teacher fast on the device that the trainer uses."""
         speed_up(self, self.trainer.strategy.root_device)
 
     def on_fit_start(self) -> None:
