@@ -136,7 +136,7 @@ def check_weights(name: str, weights: Weights, license: License | None) -> str |
     """
     if license is None:
         if weights == PRETRAINED:
-            raise ConfigError(f"weights={weights}: {name} has no published weights; leave it out")
+            raise ConfigError(f"weights={weights}: {name} has no published weights; use None (null in a configuration)")
         return None if isinstance(weights, EllipsisType) else weights
     if isinstance(weights, EllipsisType):
         raise ConfigError(

@@ -31,7 +31,7 @@ class ModelOptions(TypedDict, total=False):
 
 
 class Model(nn.Module, ABC):
-    """(B, ..., H, W) normalised floats -> (B, C, *S) logits: an encoder and, in subclasses, a decoder.
+    """An encoder and, in subclasses, a decoder: (B, ..., H, W) normalised floats -> (B, C, *S) logits.
 
     Methods call its two halves, :meth:`encode` and :meth:`decode`, because Complementary Dropout acts between them.
     Losses upsample the logits themselves (:mod:`unimatch.speed.cross_entropy_by_rows`).
@@ -177,7 +177,7 @@ class Model(nn.Module, ABC):
 
 
 class SegmentationModel(Model):
-    """(B, 3, H, W) normalised floats -> (B, C, H, W) logits: an encoder and a DPT decoder.
+    """An encoder and a DPT decoder: (B, 3, H, W) normalised floats -> (B, C, H, W) logits.
 
     Args:
         encoder: see :class:`Model`.
@@ -232,7 +232,7 @@ class SegmentationModel(Model):
 
 
 class ChangeModel(SegmentationModel):
-    """(B, 2, 3, H, W) normalised floats, two dates -> (B, C, H, W) logits.
+    """Finds what differs between two dates: (B, 2, 3, H, W) normalised floats -> (B, C, H, W) logits.
 
     Both dates go through one encoder; the decoder sees ``|F_A - F_B|`` at each of the four levels, where channel
     dropout acts too. Source: UniMatch V2's experiments on change detection (table 14).
@@ -256,7 +256,7 @@ class ChangeModel(SegmentationModel):
 
 
 class ClassificationModel(Model):
-    """(B, 3, H, W) normalised floats -> (B, C) logits: an encoder, pooling and a linear classifier.
+    """An encoder, pooling and a linear classifier: (B, 3, H, W) normalised floats -> (B, C) logits.
 
     Complementary Dropout acts on the pooled feature.
 
