@@ -274,26 +274,24 @@ def train():
     )
     trainer.fit(method, data, ckpt_path="step2.ckpt" if name == "resumed" else None)
 
-name = sys.argv[1]
-
-train()
+for name in sys.argv[1:]:
+    train()
 """
 
 
 @pytest.mark.slow
 def test_fsdp2_trains_as_one_process_does_and_is_resumed(tmp_path, monkeypatch):
     (tmp_path / "train.py").write_text(SHARDED)
-    for name in ("sharded", "resumed"):
-        done = subprocess.run(
-            [sys.executable, "train.py", name],
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, "train.py", "sharded", "resumed"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py", "one"])
     exec(SHARDED, {"__name__": "train"})
