@@ -221,6 +221,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10, help="of timed steps, by turns; 0: memory alone")
     parser.add_argument("--turn", type=int, default=1, help="steps of a side in a row, before it waits for the device")
     parser.add_argument("--profile", action="store_true", help="also the kernels of our step on which most time goes")
+    parser.add_argument("--limit-gib", type=float, help="of the GPU's memory that may be used, as on a smaller one")
     parser.add_argument("--no-baseline", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--json", type=Path)
@@ -229,6 +230,12 @@ def main() -> None:
     if options.turn < 1:
         parser.error("--turn: at least 1")
     device = torch.device(options.device)
+    if options.limit_gib is not None:
+        if device.type != "cuda":
+            parser.error("--limit-gib: only a GPU's memory can be limited")
+        torch.cuda.set_per_process_memory_fraction(
+            options.limit_gib * 2**30 / torch.cuda.get_device_properties(device).total_memory
+        )
     if options.memory:
         print(memory(options, device))
         return
