@@ -99,12 +99,7 @@ def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, 
 
 
 def kind_of_error(path: Path | None, what: str) -> str:
-    """Returns the kind of fault that made a mask unusable.
-
-    Args:
-        path: its file.
-        what: ``mask`` or ``colour mask``.
-    """
+    """Returns the kind of fault that made a ``mask`` or ``colour mask`` (``what``) unusable."""
     if path is None:
         return "unreadable"
     if not path.is_file():

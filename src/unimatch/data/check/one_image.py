@@ -57,11 +57,7 @@ def read(context: tuple[Source, IndexMasks | None], index: int) -> Reading:
 
 
 def label_of(source: Source, index: int, ids: IndexMasks | None) -> Any:
-    """Reads the mask as its file stores it, or as classes where that is in colours; or the class of the image.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """Reads the mask as its file stores it, or as classes where that is in colours; or the class of the image."""
     if ids is None or not isinstance(source, FileSource):
         return source.mask(index)
     path = source.mask_path(index)

@@ -78,11 +78,7 @@ def with_classes(data: SegmentationData, folder: Path, group: str | None) -> Can
 
 
 def line_of(pair: FilePair, root: Path) -> str:
-    """Writes ``image_path mask_path`` relative to the root, as lists have it; with a tab where a name has blanks.
-
-    Raises:
-        DataError: a path lies elsewhere, or has a tab or a line break.
-    """
+    """Writes ``image_path mask_path`` relative to the root, as lists have it; with a tab where a name has blanks."""
     parts = [relative(path, root) for path in (pair.image, pair.mask) if path is not None]
     if all(len(part.split()) == 1 for part in parts):
         return " ".join(parts)
@@ -90,11 +86,7 @@ def line_of(pair: FilePair, root: Path) -> str:
 
 
 def relative(path: Path, root: Path) -> str:
-    """Returns a file's path relative to the root, with ``/``.
-
-    Raises:
-        DataError: it lies elsewhere, or has a tab or a line break.
-    """
+    """Returns a file's path relative to the root, with ``/``."""
     if not path.is_relative_to(root):
         raise DataError(f"{path}: not below {root}, which the lists' paths are relative to")
     part = path.relative_to(root).as_posix()
