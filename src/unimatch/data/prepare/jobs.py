@@ -94,7 +94,7 @@ def is_needed(job: Job, root: Path, *, started: bool, overwrite: bool) -> bool:
 
 
 def write(root: Path, job: Job) -> None:
-    """Writes one file, whole or not at all."""
+    """Writes a job's file, whole or not at all."""
     write_output(root / job.target, lambda file: file.write(job.make()))
 
 

@@ -227,15 +227,8 @@ def write_split(
 ) -> dict[str, Any]:
     """Writes ``SIZE/labeled.txt``, ``SIZE/unlabeled.txt``, ``val.txt`` where there is one, and ``split.json``.
 
-    Args:
-        folder: where to.
-        candidates: the images with masks.
-        others: lines of images without masks, which join every unlabelled list.
-        split: which is what.
-        names: of the classes, by id.
-        settings: what the split was made with, for the JSON file.
-        overwrite: whether files that exist are replaced.
-        unlabeled_lists: whether ``SIZE/unlabeled.txt`` is of use.
+    The lines of ``others``, images without masks, join every unlabelled list; without ``unlabeled_lists`` there are
+    none. ``names`` are those of the classes, by id; ``settings`` stand in the JSON file.
 
     Returns:
         What was written to the JSON file: counts, images per class of each list, classes missing from it.
