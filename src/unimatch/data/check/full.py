@@ -60,8 +60,9 @@ def full_check(data: SegmentationData, *, workers: int | None = None, progress: 
         add("all masks", encoding_faults({i for part in masked for i in part.stored}, data.info))
     for name in ("labelled", "unlabelled"):
         add(name, repeated(sources[name]))
-        for held in [part for part in sources if part in ("validation", "test")]:
-            add(name, shared(sources[name], sources[held], prints[name], prints[held], held))
+        for held in ("validation", "test"):
+            if held in sources:
+                add(name, shared(sources[name], sources[held], prints[name], prints[held], held))
     add("unlabelled", copies(data.labeled, data.unlabeled, prints["labelled"], prints["unlabelled"]))
     return Report(data.info, tuple(parts.values()), collect(found), one_class)
 
