@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_object, instantiate
+from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from unimatch._version import __version__
-from unimatch.command import command
+from unimatch.command import build, command
 from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
@@ -35,7 +35,7 @@ def check_dataset(config: DictConfig) -> None:
     # A data set of files takes this argument, so that files that are not there are findings and no errors.
     takes = inspect.signature(get_object(config.dataset._target_)).parameters
     arguments = {"allow_missing": True} if "allow_missing" in takes else {}
-    data: SegmentationData = instantiate(config.dataset, **arguments)
+    data: SegmentationData = build(config.dataset, **arguments)
     report = full_check(data, workers=config.workers)
     out = Path(HydraConfig.get().runtime.output_dir)
     replace_text(out / "check.json", json.dumps(facts(report), indent=1, ensure_ascii=False) + "\n")
@@ -51,17 +51,14 @@ def table(report: Report) -> str:
     lines = [*part_lines(report), "", *class_lines(report), ""]
     for finding in report.findings:
         meaning = {**FAULTS, **WARNINGS}[finding.kind]
-        lines.append(
-            f"{'WRONG' if finding.wrong else 'note'}: {finding.part}: {finding.kind} ({meaning}): {len(finding.texts)}"
-        )
+        what = "WRONG" if finding.wrong else "note"
+        lines.append(f"{what}: {finding.part}: {finding.kind} ({meaning}): {len(finding.texts)}")
         lines += [f"    {text}" for text in finding.texts[:SHOWN]]
         if len(finding.texts) > SHOWN:
             lines.append(f"    and {len(finding.texts) - SHOWN} more")
     faults = sum(finding.wrong for finding in report.findings)
-    lines.append(
-        f"{report.info.name}: " + (f"{faults} kinds of faults; training would be wrong" if faults else "no faults")
-    )
-    return "\n".join(lines)
+    verdict = f"{faults} kinds of faults; training would be wrong" if faults else "no faults"
+    return "\n".join([*lines, f"{report.info.name}: {verdict}"])
 
 
 def part_lines(report: Report) -> list[str]:
@@ -71,7 +68,7 @@ def part_lines(report: Report) -> list[str]:
     for part in report.parts:
         sizes = [f"{width} x {height} ({number})" for (height, width), number in part.shapes.most_common(3)]
         more = f" and {len(part.shapes) - 3} more" if len(part.shapes) > 3 else ""
-        ignored = [] if report.one_class else [ignored_share(part)]
+        ignored = [] if report.one_class else [share(part.pixels[IGNORE_INDEX], part) if part.masks else "-"]
         rows.append([part.name, str(part.images), str(part.masks), *ignored, ", ".join(sizes) + more])
     return text_table(rows, left=(0, len(rows[0]) - 1))
 
@@ -84,11 +81,6 @@ def class_lines(report: Report) -> list[str]:
     for i, name in enumerate(report.info.classes):
         rows.append([name, *(f"{part.showing[i]} {share(part.pixels[i], part):>9}" for part in labeled)])
     return text_table(rows)
-
-
-def ignored_share(part: Part) -> str:
-    """Writes the share of a part's pixels that do not count."""
-    return share(part.pixels[IGNORE_INDEX], part) if part.masks else "-"
 
 
 def share(pixels: int, part: Part) -> str:

@@ -15,7 +15,7 @@ from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import build_model, read_checkpoint
 from unimatch.command import build, command, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
-from unimatch.data.check.before_training import fault_of_pair, look, refuse
+from unimatch.data.check.before_training import look, refuse
 from unimatch.disk import replace_text
 from unimatch.engines.model_facts import ModelFacts, inference_with
 from unimatch.errors import ConfigError
@@ -51,7 +51,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     known = bool(run_of(checkpoint).config)  # converted published checkpoints name no classes
     check_classes(facts, data.info.classes, by_name=config.check_classes, known=known)
     source = choose_split(data, config.split)
-    refuse(config.split, look(config.split, source, fault_of_pair)[0])
+    refuse(config.split, look(config.split, source)[0])
 
     trainer: lightning.Trainer = build(
         config.trainer,

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from unimatch.command import command
+from unimatch.command import build, command
 from unimatch.data import DatasetInfo, FilePair, FileSource, SegmentationData, Source
 from unimatch.data.sources.dates import PairSource
 from unimatch.data.sources.files import Tree, existing_root
@@ -62,7 +61,7 @@ def training_images(config: DictConfig) -> tuple[Path, Candidates, DatasetInfo, 
         return root, with_masks(pairs, root, info, config.group, config.workers), info, False
     if config.root is not None:
         config.dataset.root = config.root
-    data: SegmentationData = instantiate(config.dataset)
+    data: SegmentationData = build(config.dataset)
     if not isinstance(data.labeled, FileSource):
         key = "labeled_per_class" if "labeled_per_class" in config.dataset else "labeled"
         raise ConfigError(f"dataset={data.info.name} is not made of files; dataset.{key}=N splits it")

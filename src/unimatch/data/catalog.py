@@ -178,10 +178,7 @@ CAMVID = DatasetInfo(
 )
 
 CHANGE = DatasetInfo(
-    name="change_folder",
-    classes=("unchanged", "changed"),
-    palette=((0, 0, 0), (255, 64, 64)),
-    ids={0: 0, 1: 1, 255: 1},
+    name="change_folder", classes=("unchanged", "changed"), palette=((0, 0, 0), (255, 64, 64)), ids={0: 0, 1: 1, 255: 1}
 )
 
 LEVIR = replace(

@@ -6,7 +6,7 @@ from PIL import Image
 
 from unimatch.data import digits, folder
 from unimatch.data.catalog import CAMVID
-from unimatch.data.check.before_training import SAMPLE_LEAST, SAMPLE_LIMIT, fault_of_pair, look, spread, verify
+from unimatch.data.check.before_training import SAMPLE_LEAST, SAMPLE_LIMIT, look, spread, verify
 from unimatch.data.sets.digits import DigitScenes
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair, FilePairs
@@ -158,6 +158,6 @@ def test_looking_ends_when_the_time_is_up(folder_root, monkeypatch, caplog):
     monkeypatch.setattr("unimatch.data.check.before_training.SAMPLE_SECONDS", 0.0)
     source = folder(folder_root).labeled
     source.pairs = source.pairs.select([0] * 500)
-    found, looked_at = look("labelled", source, fault_of_pair)
+    found, looked_at = look("labelled", source)
     assert (found, looked_at) == ([], SAMPLE_LEAST)
     assert "checked 100 of 500 labelled images" in caplog.text

@@ -3,7 +3,6 @@
 import logging
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -42,22 +41,18 @@ def verify(data: SegmentationData, *, needs_unlabeled: bool) -> None:
     for part, source in (("labelled", data.labeled), ("validation", data.val)):
         if len(source) == 0:
             raise DataError(f"there are no {part} images")
-        refuse(part, look(part, source, fault_of_pair)[0])
+        refuse(part, look(part, source)[0])
     refuse_shared(data)
     if needs_unlabeled:
-        found, looked_at = look("unlabelled", data.unlabeled, fault_of_image)
+        found, looked_at = look("unlabelled", data.unlabeled, labeled=False)
         if data.on_bad_image == "error" or len(found) == looked_at > 0:
             refuse("unlabelled", found)
         elif found:
             log.warning("%d of %d unlabelled images looked at cannot be read: such are skipped", len(found), looked_at)
 
 
-def look(part: str, source: Source, fault: Callable[[Source, int], str | None]) -> tuple[list[str], int]:
-    """Looks for faults in some images of a part.
-
-    Returns:
-        The faults, in the order of the images, and how many images were read.
-    """
+def look(part: str, source: Source, *, labeled: bool = True) -> tuple[list[str], int]:
+    """Looks for faults in some images of a part; returns them in the images' order, and how many images were read."""
     # In any order, so that those read before the time is up are spread too.
     order = np.random.default_rng(0).permutation(spread(source)).tolist()
     found: dict[int, str] = {}
@@ -65,7 +60,7 @@ def look(part: str, source: Source, fault: Callable[[Source, int], str | None]) 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         while looked_at < len(order) and (looked_at < SAMPLE_LEAST or time.monotonic() < stop):
             some = order[looked_at : looked_at + 20]
-            faults = pool.map(lambda i: fault(source, i), some)
+            faults = pool.map(lambda i: fault_of(source, i, labeled=labeled), some)
             found.update((i, text) for i, text in zip(some, faults, strict=True) if text)
             looked_at += len(some)
     if 0 < looked_at < len(source):
@@ -108,21 +103,14 @@ def refuse_shared(data: SegmentationData) -> None:
             log.warning("%d validation images are also unlabelled training images", count)
 
 
-def fault_of_image(source: Source, index: int) -> str | None:
-    """Says what is wrong with one image."""
+def fault_of(source: Source, index: int, *, labeled: bool) -> str | None:
+    """Says what is wrong with one image and, where it is labelled, with its mask."""
     try:
-        source.image(index)
+        image, mask = source.image(index), source.mask(index) if labeled else None
     except DataError as error:
         return str(error)
-    return None
-
-
-def fault_of_pair(source: Source, index: int) -> str | None:
-    """Says what is wrong with one image and its mask."""
-    try:
-        image, mask = source.image(index), source.mask(index)
-    except DataError as error:
-        return str(error)
+    if not labeled:
+        return None
     if mask is None:
         return f"{source.name(index)}: has no mask"
     if mask.shape in (image.shape[-3:-1], ()):  # a class for each pixel, or for the image

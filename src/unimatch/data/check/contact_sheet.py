@@ -25,12 +25,9 @@ LEGEND = 64
 
 
 def draw_contact_sheet(data: SegmentationData, path: Path, faulty: Mapping[str, Sequence[int]]) -> None:
-    """Draws some images of each part, those with faults first, the others spread evenly over the part.
+    """Draws a PNG of some images of each part, those with faults first, the others spread evenly over the part.
 
-    Args:
-        data: the data set.
-        path: of the PNG.
-        faulty: indices of the images with faults of each part; their names are red.
+    ``faulty`` has the indices of each part's images with faults; their names are red.
     """
     sources = {"labelled": data.labeled, "unlabelled": data.unlabeled, "validation": data.val}
     cells, seen = [], set[int]()

@@ -39,26 +39,16 @@ def first_same(image: ImageArray, source: Source, indices: Sequence[int]) -> int
     return next((i for i in indices if np.array_equal(source.image(i), image)), None)
 
 
-def repeated(source: Source) -> list[str]:
+def repeated(source: Source) -> Iterator[tuple[str, str]]:
     """Finds images that a part lists more than once."""
-    if not isinstance(source, FileSource):
-        return []
-    times = Counter(source.pairs.images())
-    return [f"{name}: {number} times" for name, number in times.items() if number > 1]
+    times = Counter(source.pairs.images() if isinstance(source, FileSource) else ())
+    return (("listed twice", f"{name}: {number} times") for name, number in times.items() if number > 1)
 
 
 def shared(
     source: Source, held: Source, fingerprints: Fingerprints, held_fingerprints: Fingerprints, part: str
 ) -> Iterator[tuple[str, str]]:
-    """Finds held-out images that are training images too, by their file or by their pixels.
-
-    Args:
-        source: training images.
-        held: validation or test images.
-        fingerprints: of the training images.
-        held_fingerprints: of the held-out ones.
-        part: ``validation`` or ``test``.
-    """
+    """Finds ``held``-out images (of ``part``) that are training images too, by their file or by their pixels."""
     files = {os.path.realpath(name) for name in source.pairs.images()} if isinstance(source, FileSource) else set()
     alike = by_fingerprint(fingerprints)
     for j, value in enumerate(held_fingerprints):

@@ -1,6 +1,7 @@
 """Checks a data set in full: reads every image and label and names what would make training wrong."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 from unimatch.data.check.class_faults import empty_classes, has_one_class, two_classes
 from unimatch.data.check.contents import copies, repeated, shared
@@ -29,6 +30,10 @@ def full_check(data: SegmentationData, *, workers: int | None = None, progress: 
     ids = None if one_class or data.info.color_masks else IndexMasks(data.info)
     parts = {name: Part.named(name, data.info.num_classes) for name in sources}
     found = list[tuple[str, str, str]]()
+
+    def add(part: str, faults: Iterable[tuple[str, str]]) -> None:
+        found.extend((kind, part, text) for kind, text in faults)
+
     prints: dict[str, list[bytes | None]] = {name: [] for name in sources}
     for name, source in sources.items():
         title = f"{name} images" if progress else ""
@@ -41,29 +46,24 @@ def full_check(data: SegmentationData, *, workers: int | None = None, progress: 
                     faults.append(("no class" if one_class else "no mask", source.name(parts[name].images)))
             count(parts[name], reading, ids, faulty=bool(faults))
             prints[name].append(reading.fingerprint)
-            found += [(kind, name, text) for kind, text in faults]
+            add(name, faults)
     masked = [parts["labelled"], parts["validation"]]
     for part in masked:
-        found += [(kind, part.name, text) for kind, text in classes_not_shown(part, data.info)]
+        add(part.name, classes_not_shown(part, data.info))
         if isinstance(sources[part.name], PairSource):
-            found += [(kind, part.name, text) for kind, text in share_faults(part)]
+            add(part.name, share_faults(part))
         if one_class:
-            two = two_classes(sources[part.name], prints[part.name], data.info)
-            found += [(kind, part.name, text) for kind, text in two]
+            add(part.name, two_classes(sources[part.name], prints[part.name], data.info))
     if one_class:
-        training = [parts["labelled"], parts["unlabelled"]]
-        found += [(kind, "training", text) for kind, text in empty_classes(training, data.info)]
+        add("training", empty_classes([parts["labelled"], parts["unlabelled"]], data.info))
     if ids is not None:
-        stored = sum((part.stored for part in masked), Counter[int]())
-        found += [(kind, "all masks", text) for kind, text in encoding_faults(set(stored), data.info)]
+        add("all masks", encoding_faults({i for part in masked for i in part.stored}, data.info))
     for name in ("labelled", "unlabelled"):
-        found += [("listed twice", name, text) for text in repeated(sources[name])]
+        add(name, repeated(sources[name]))
         for held in ("validation", "test"):
             if held in sources:
-                both = shared(sources[name], sources[held], prints[name], prints[held], held)
-                found += [(kind, name, text) for kind, text in both]
-    copied = copies(data.labeled, data.unlabeled, prints["labelled"], prints["unlabelled"])
-    found += [(kind, "unlabelled", text) for kind, text in copied]
+                add(name, shared(sources[name], sources[held], prints[name], prints[held], held))
+    add("unlabelled", copies(data.labeled, data.unlabeled, prints["labelled"], prints["unlabelled"]))
     return Report(data.info, tuple(parts.values()), collect(found), one_class)
 
 

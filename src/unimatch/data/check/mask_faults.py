@@ -29,15 +29,7 @@ def faults_of_mask(
     stored: dict[int, int],
     ids: IndexMasks | None,
 ) -> Iterator[tuple[str, str]]:
-    """Finds what is wrong with one mask.
-
-    Args:
-        where: its file.
-        size: its height and width.
-        image_size: those of its image, None if that could not be read.
-        stored: pixels of each id in the file.
-        ids: how masks store classes.
-    """
+    """Finds what is wrong with one mask file; ``stored`` are the pixels of each id, sizes are (height, width)."""
     if image_size is not None and size != image_size:
         sizes = [f"{width} x {height}" for height, width in (size, image_size)]
         yield "size mismatch", f"{where}: the mask is {sizes[0]} pixels and its image {sizes[1]}"
@@ -63,12 +55,7 @@ def classes_not_shown(part: Part, info: DatasetInfo) -> Iterator[tuple[str, str]
 
 
 def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, str]]:
-    """Judges by the ids in all masks together whether they are stored in another way than the settings say.
-
-    Args:
-        stored: the ids that occur in the files.
-        info: the classes, and how masks are said to store them.
-    """
+    """Judges by the ids in all masks together whether they are stored in another way than the settings say."""
     last = info.num_classes
     named = stored - info.ignore_ids - {IGNORE_INDEX}
     if info.ids is not None or not named or max(named) > last:
@@ -99,12 +86,7 @@ def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, 
 
 
 def kind_of_error(path: Path | None, what: str) -> str:
-    """Returns the kind of fault that made a mask unusable.
-
-    Args:
-        path: its file.
-        what: ``mask`` or ``colour mask``.
-    """
+    """Returns the kind of fault that made a ``mask`` or ``colour mask`` (``what``) unusable."""
     if path is None:
         return "unreadable"
     if not path.is_file():

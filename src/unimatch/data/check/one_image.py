@@ -41,7 +41,8 @@ def read(context: tuple[Source, IndexMasks | None], index: int) -> Reading:
     except DataError as error:
         image_faults.append((kind_of_image_error(source, index), str(error)))
     shape = None if image is None else (image.shape[-3], image.shape[-2])
-    where = mask_file(source, index)
+    name = source.pairs.mask(index) if isinstance(source, FileSource) else None
+    where = None if name is None else Path(name)
     try:
         mask = label_of(source, index, ids)
     except DataError as error:
@@ -57,21 +58,11 @@ def read(context: tuple[Source, IndexMasks | None], index: int) -> Reading:
 
 
 def label_of(source: Source, index: int, ids: IndexMasks | None) -> Any:
-    """Reads the mask as its file stores it, or as classes where that is in colours; or the class of the image.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """Reads the mask as its file stores it, or as classes where that is in colours; or the class of the image."""
     if ids is None or not isinstance(source, FileSource):
         return source.mask(index)
     path = source.mask_path(index)
     return None if path is None else read_mask(path)
-
-
-def mask_file(source: Source, index: int) -> Path | None:
-    """Returns the file of a mask, where there is one."""
-    name = source.pairs.mask(index) if isinstance(source, FileSource) else None
-    return None if name is None else Path(name)
 
 
 def kind_of_image_error(source: Source, index: int) -> str:

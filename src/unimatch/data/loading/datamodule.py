@@ -28,7 +28,6 @@ from unimatch.types import HasNeeds, Needs
 
 log = logging.getLogger("unimatch")
 
-
 IMAGE_FIELDS = ("image", "weak", "strong1", "strong2")
 LABEL_FIELDS = ("label", "truth")
 
@@ -87,13 +86,9 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for key, number, lowest in (
-            ("crop", crop, 1),
-            ("batch_size", batch_size, 1),
-            ("unlabeled_ratio", unlabeled_ratio, 1),
-            ("workers", workers, 0),
-        ):
-            if number < lowest:
+        numbers = {"crop": crop, "batch_size": batch_size, "unlabeled_ratio": unlabeled_ratio, "workers": workers}
+        for key, number in numbers.items():
+            if number < (lowest := 0 if key == "workers" else 1):
                 raise ConfigError(f"{key}={number}: must be at least {lowest}")
         if cutmix is not None and not 0 <= cutmix <= 1:
             raise ConfigError(f"cutmix={cutmix}: must be a probability, 0 to 1")
@@ -150,12 +145,8 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         needs, (world, _), parts = self.needs, self._world(), parts_of(self.trainer)
         verify(self.data, needs_unlabeled=needs.unlabeled)
         if self.crop != self.asked_crop:
-            log.info(
-                "crop %d rounded to %d, a multiple of the patch size %d",
-                self.asked_crop,
-                self.crop,
-                needs.size_multiple,
-            )
+            multiple = needs.size_multiple
+            log.info("crop %d rounded to %d, a multiple of the patch size %d", self.asked_crop, self.crop, multiple)
         ratio = self.unlabeled_ratio if needs.unlabeled else 1
         images = len(self.data.unlabeled) if needs.unlabeled else self.epoch_length
         if images < self.batch_size * ratio * world * parts:
@@ -271,14 +262,9 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
 def prepare(sample: dict[str, Tensor]) -> dict[str, Tensor]:
     """Normalises the images and widens the masks to int64; the other fields stay."""
-    result = dict(sample)
-    for name in IMAGE_FIELDS:
-        if name in result:
-            result[name] = normalize(result[name])
-    for name in LABEL_FIELDS:
-        if name in result:
-            result[name] = result[name].long()
-    return result
+    images = {name: normalize(sample[name]) for name in IMAGE_FIELDS if name in sample}
+    labels = {name: sample[name].long() for name in LABEL_FIELDS if name in sample}
+    return {**sample, **images, **labels}
 
 
 def prepare_worker(worker: int) -> None:

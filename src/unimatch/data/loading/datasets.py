@@ -51,13 +51,7 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(
-        self,
-        source: Source,
-        views: Views,
-        seed: int,
-        stream: Stream = "unlabeled",
-        *,
-        skip_bad: bool = False,
+        self, source: Source, views: Views, seed: int, stream: Stream = "unlabeled", *, skip_bad: bool = False
     ) -> None:
         self.source, self.views, self.seed, self.stream, self.skip_bad = source, views, seed, stream, skip_bad
 

@@ -135,11 +135,7 @@ class Published:
         return sorted(matches, key=lambda pair: pair[1].name)
 
     def require(self, archive: str, pattern: str) -> list[tuple[re.Match[str], Member]]:
-        """Finds the files as :meth:`match` does; no match is an error.
-
-        Raises:
-            DataError: there is none, saying where to get the archive.
-        """
+        """Finds the files as :meth:`match` does; no match is an error."""
         matches = self.match(archive, pattern)
         if not matches:
             absent = [name for name, about in self.archives.items() if about.required and name not in self.found]
@@ -157,11 +153,7 @@ class Published:
 
 
 def members(archive: Path, scratch: Path) -> Iterator[Member]:
-    """Lists the files of a zip or tar archive.
-
-    Raises:
-        DataError: it is no archive, damaged, or names a file outside its folder.
-    """
+    """Lists the files of a zip or tar archive."""
     try:
         if zipfile.is_zipfile(archive):
             yield from zip_members(archive)
@@ -229,11 +221,7 @@ def folder_members(folder: Path, skipped: Path) -> Iterator[Member]:
 
 
 def check_name(archive: Path, name: str) -> None:
-    """Refuses a name that leads out of the folder an archive is unpacked to.
-
-    Raises:
-        DataError: it is absolute or has ``..`` in it.
-    """
+    """Refuses a name that leads out of the folder an archive is unpacked to."""
     plain = name.replace("\\", "/")
     if plain.startswith("/") or re.match(r"[A-Za-z]:", plain) or ".." in plain.split("/") or "\0" in name:
         raise DataError(f"{archive}: {name!r} leads out of the archive's folder; this is not the published archive")

@@ -90,11 +90,7 @@ def jobs(published: Published) -> list[Job]:
 
 
 def read_annotations(member: Member) -> dict[str, tuple[int, int, list[Thing]]]:
-    """Reads height, width and things of every image, by the stem of its file name.
-
-    Raises:
-        DataError: the file is not what COCO publishes.
-    """
+    """Reads height, width and things of every image, by the stem of its file name."""
     try:
         content = json.loads(member.read(LARGEST_TEXT))
         order = sorted(category["id"] for category in content["categories"])
@@ -118,18 +114,10 @@ def draw(height: int, width: int, things: Sequence[Thing]) -> bytes:
 
 
 def draw_mask(height: int, width: int, things: Sequence[Thing]) -> MaskArray:
-    """Draws the mask of one image: 0 where there is no thing, else the thing's class.
+    """Draws the mask of one image, (height, width) uint8: 0 where there is no thing, else the thing's class.
 
     Where things overlap the smaller one is seen: crowds lie below all others, then larger things below smaller ones,
     and of two equally large ones the later is above. (Which rule the published masks follow is not known.)
-
-    Args:
-        height: of the image, pixels.
-        width: of the image, pixels.
-        things: its annotations.
-
-    Returns:
-        (height, width) uint8.
     """
     mask = np.zeros((height, width), np.uint8)
     drawn = [(thing, area_of(thing.segmentation, height, width)) for thing in things]

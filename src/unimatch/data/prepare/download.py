@@ -109,11 +109,7 @@ def receive(archive: Archive, part: Path) -> int | None:
 
 
 def verify(archive: Archive, part: Path, total: int | None) -> None:
-    """Compares a complete file with what is known of the published one; a wrong one is removed.
-
-    Raises:
-        DataError: it is another file.
-    """
+    """Compares a complete file with what is known of the published one; a wrong one is removed."""
     expected = archive.size if archive.size is not None else total
     if expected is not None and size_of(part) != expected:
         found = size_of(part)

@@ -76,17 +76,7 @@ def run(
 
 
 def is_needed(job: Job, root: Path, *, started: bool, overwrite: bool) -> bool:
-    """Tells whether a job's file is still to be written.
-
-    Args:
-        job: the job.
-        root: the folder.
-        started: whether this data set's preparation was begun in the root before.
-        overwrite: whether files that are there are written anew.
-
-    Raises:
-        DataError: the file is there and must not be replaced.
-    """
+    """Tells whether a job's file is still to be written; ``started``: an earlier call began with this data set here."""
     target = root / job.target
     if not target.exists():
         return True
@@ -104,16 +94,12 @@ def is_needed(job: Job, root: Path, *, started: bool, overwrite: bool) -> bool:
 
 
 def write(root: Path, job: Job) -> None:
-    """Writes one file, whole or not at all."""
+    """Writes a job's file, whole or not at all."""
     write_output(root / job.target, lambda file: file.write(job.make()))
 
 
 def read_mark(root: Path) -> dict[str, Any]:
-    """Reads from a root's mark what it was made from; nothing where there is no mark.
-
-    Raises:
-        DataError: the mark cannot be read.
-    """
+    """Reads from a root's mark what it was made from; nothing where there is no mark."""
     path = root / MARK
     if not path.is_file():
         return {}

@@ -11,11 +11,7 @@ from unimatch.images import MaskArray
 
 
 def decode_mask(member: Member) -> MaskArray:
-    """Reads the (H, W) uint8 ids of an 8-bit mask.
-
-    Raises:
-        DataError: it cannot be read, or is no 8-bit index image.
-    """
+    """Reads the (H, W) uint8 ids of an 8-bit mask."""
     try:
         with Image.open(io.BytesIO(member.read())) as image:
             if image.mode not in ("L", "P"):
@@ -35,10 +31,5 @@ def encode_mask(mask: MaskArray) -> bytes:
 
 
 def relabel(member: Member, table: bytes) -> bytes:
-    """Replaces a mask's ids and encodes it as PNG.
-
-    Args:
-        member: the mask.
-        table: 256 bytes, the new id of each old one.
-    """
+    """Replaces each id ``i`` of a mask by ``table[i]`` and encodes the mask as PNG."""
     return encode_mask(np.frombuffer(table, np.uint8)[decode_mask(member)])

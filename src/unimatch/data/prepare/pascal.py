@@ -62,11 +62,7 @@ def jobs(published: Published) -> list[Job]:
 
 
 def sbd_mask(member: Member) -> bytes:
-    """Converts the class mask of one of SBD's MATLAB files to PNG.
-
-    Raises:
-        DataError: it is no such file, or holds an id that is no class.
-    """
+    """Converts the class mask of one of SBD's MATLAB files to PNG."""
     try:
         content = scipy.io.loadmat(io.BytesIO(member.read(LARGEST_MAT)), variable_names=["GTcls"])
         mask = np.asarray(content["GTcls"]["Segmentation"][0, 0])

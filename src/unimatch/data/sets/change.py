@@ -1,16 +1,16 @@
 """Finds pairs of two dates and what changed between them: ``A/ B/ label/`` with one file name for the three."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Unpack
 
 from unimatch.data.catalog import CHANGE, LEVIR, WHU, DatasetInfo
-from unimatch.data.sources.base import SegmentationData
+from unimatch.data.sources.base import FileSource, SegmentationData
 from unimatch.data.sources.dates import BEFORE, PairSource, PairTree, first_and_label
 from unimatch.data.sources.files import FilePairs, absolute, existing_root, images_alone
-from unimatch.data.splits.lists import SplitLists, find_split, read_list
-from unimatch.data.splits.selection import SelectionOptions, hold_out, select
+from unimatch.data.splits.lists import SplitLists, find_split
+from unimatch.data.splits.selection import SelectionOptions, hold_out, read_files, select
 from unimatch.errors import ConfigError
 from unimatch.options import with_options
 
@@ -63,41 +63,30 @@ class ChangeLayout:
         path = existing_root(root)
         if options["splits"] is None and options["split"] is None and (path / "list").is_dir():
             options["splits"] = path / "list"
-        found = FoundPairs(self.info.name, path, options)
-        chosen = select(found, options)
-        val = PairSource(chosen.val, self.info, roots=chosen.roots)
-        test = None if found.test is None else PairSource(found.test, self.info, roots=chosen.roots)
-        if choose_best_on == "test":
-            if test is None:
-                raise ConfigError("choose_best_on=test: there are no test pairs; give test_list")
-            val = test
-        return SegmentationData(
-            self.info,
-            labeled=PairSource(chosen.labeled, self.info, roots=chosen.roots),
-            unlabeled=PairSource(chosen.unlabeled, self.info, roots=chosen.roots, optional_masks=True),
-            val=val,
-            test=test,
-            on_bad_image=options["on_bad_image"],
-        )
+        data = select(FoundPairs(self.info, path, options), options)
+        if choose_best_on == "val":
+            return data
+        if data.test is None:
+            raise ConfigError("choose_best_on=test: there are no test pairs; give test_list")
+        return replace(data, val=data.test)
 
 
 class FoundPairs:
     """The pairs below a root, for :func:`unimatch.data.splits.selection.select`, and its test pairs."""
 
+    source: type[FileSource] = PairSource
+    folders: tuple[str, str] | None
     pool_folder = BEFORE
 
-    def __init__(self, name: str, root: Path, options: ChangeOptions) -> None:
-        self.name, self.root, self.options = name, root, options
+    def __init__(self, info: DatasetInfo, root: Path, options: ChangeOptions) -> None:
+        self.info, self.root, self.options = info, root, options
         self.folders = first_and_label(root)
-        self.own = find_split(root / "list", name, None) if (root / "list").is_dir() else SplitLists()
+        self.own = find_split(root / "list", info.name, None) if (root / "list").is_dir() else SplitLists()
         splits = options["splits"]
-        self.lists = SplitLists() if splits is None else find_split(absolute(splits), name, options["split"])
+        self.lists = SplitLists() if splits is None else find_split(absolute(splits), info.name, options["split"])
 
     def _listed(self, file: Path) -> FilePairs:
-        outside, missing = self.options["allow_outside"], self.options["allow_missing"]
-        return read_list(
-            file, self.root, masks=True, allow_outside=outside, allow_missing=missing, folders=self.folders
-        )
+        return read_files(file, self.root, self.folders, self.options)
 
     def _part(self, part: str) -> FilePairs | None:
         """Finds the pairs of ``train/``, ``val/`` or ``test/``; None where there is no such folder."""

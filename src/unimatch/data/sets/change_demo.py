@@ -56,11 +56,7 @@ def change_demo(
 
 
 def write_change_demo(root: Path) -> None:
-    """Writes ``A/ B/ label/ list/`` below a new folder, all of it or nothing.
-
-    Raises:
-        DataError: it cannot be written.
-    """
+    """Writes ``A/ B/ label/ list/`` below a new folder, all of it or nothing."""
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         passing = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))

@@ -17,10 +17,7 @@ from unimatch.options import with_options
 
 
 @with_options()
-def cifar10(
-    root: str | Path,
-    **options: Unpack[PerClassOptions],
-) -> SegmentationData:
+def cifar10(root: str | Path, **options: Unpack[PerClassOptions]) -> SegmentationData:
     """Reads CIFAR-10's Python version: ``cifar-10-batches-py/`` below the root, or the root itself.
 
     Args:
@@ -35,12 +32,7 @@ def cifar10(
         cifar_part(f"cifar10/{part}", [folder / name for name in names])
         for part, names in (("train", [f"data_batch_{i}" for i in range(1, 6)]), ("test", ["test_batch"]))
     )
-    return choose_images(
-        CIFAR10,
-        train,
-        test,
-        options,
-    )
+    return choose_images(CIFAR10, train, test, options)
 
 
 def cifar_part(name: str, files: Sequence[Path]) -> ClassArrays:

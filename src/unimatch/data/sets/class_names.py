@@ -21,11 +21,7 @@ class Classes(NamedTuple):
 
 
 def find_classes(root: Path) -> Path:
-    """Finds the file of class names below a root.
-
-    Raises:
-        DataError: there is none.
-    """
+    """Finds the file of class names below a root."""
     for name in ("classes.txt", "classes.json"):
         if (root / name).is_file():
             return root / name
@@ -59,11 +55,7 @@ def read_classes(classes: str | Path | Sequence[str]) -> Classes:
 
 
 def parse(path: Path) -> Classes:
-    """Reads the names and colours of a file.
-
-    Raises:
-        DataError: it cannot be read, or is not of that form.
-    """
+    """Reads the names and colours of a file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         content: Any = json.loads(text) if path.suffix == ".json" else text.splitlines()

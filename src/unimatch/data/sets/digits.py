@@ -5,15 +5,17 @@ cluttered background with a few digits of random size, colour and place, and a m
 pixels. Scenes are a function of (seed, index) alone; training and validation scenes use different digits.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
+from typing_extensions import override
 
 from unimatch.data.catalog import DIGITS
-from unimatch.data.sources.base import SegmentationData
+from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.data.splits.lists import choose_labeled
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray, MaskArray
@@ -52,65 +54,42 @@ def digits(
     """
     if size < 32 or train < 1 or val < 1:
         raise ConfigError(f"size={size}, train={train}, val={val}: at least 32, 1 and 1 are needed")
-    scenes = DigitScenes(train, size, scene_seed, validation=False)
     indices, rest = choose_labeled(train, labeled, split_seed)
     return SegmentationData(
         DIGITS,
-        labeled=DigitSubset(scenes, indices),
-        unlabeled=DigitSubset(scenes, rest),
-        val=DigitScenes(val, size, scene_seed, validation=True),
+        labeled=DigitScenes(indices, size, scene_seed, validation=False),
+        unlabeled=DigitScenes(rest, size, scene_seed, validation=False),
+        val=DigitScenes(range(val), size, scene_seed, validation=True),
     )
 
 
-class DigitScenes:
-    """``count`` scenes, composed once and kept (a scene of 48 x 48 pixels takes 9 KB)."""
+class DigitScenes(Source):
+    """The scenes of these numbers, composed once and kept (a scene of 48 x 48 pixels takes 9 KB)."""
 
-    def __init__(self, count: int, size: int, seed: int, *, validation: bool) -> None:
-        self.count, self.size, self.seed, self.validation = count, size, seed, validation
+    def __init__(self, numbers: Sequence[int], size: int, seed: int, *, validation: bool) -> None:
+        self.numbers, self.size, self.seed, self.validation = numbers, size, seed, validation
         self._scenes: dict[int, tuple[ImageArray, MaskArray]] = {}
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.numbers)
 
+    @override
     def name(self, index: int) -> str:
-        """Names a scene, such as ``digits/train/17``."""
-        return f"digits/{'val' if self.validation else 'train'}/{index}"
+        return f"digits/{'val' if self.validation else 'train'}/{self.numbers[index]}"
 
+    @override
     def image(self, index: int) -> ImageArray:
-        """Returns (size, size, 3) uint8 RGB."""
         return self._scene(index)[0]
 
+    @override
     def mask(self, index: int) -> MaskArray:
-        """Returns (size, size) uint8: 0 for background, d + 1 for digit d."""
         return self._scene(index)[1]
 
     def _scene(self, index: int) -> tuple[ImageArray, MaskArray]:
         if index not in self._scenes:
-            rng = np.random.default_rng((self.seed, int(self.validation), index))
+            rng = np.random.default_rng((self.seed, int(self.validation), self.numbers[index]))
             self._scenes[index] = compose_scene(rng, self.size, *digit_part(self.validation))
         return self._scenes[index]
-
-
-class DigitSubset:
-    """Some of the scenes, in the order given."""
-
-    def __init__(self, scenes: DigitScenes, indices: list[int]) -> None:
-        self.scenes, self.indices = scenes, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def name(self, index: int) -> str:
-        """Names a scene, such as ``digits/train/17``."""
-        return self.scenes.name(self.indices[index])
-
-    def image(self, index: int) -> ImageArray:
-        """Returns (size, size, 3) uint8 RGB."""
-        return self.scenes.image(self.indices[index])
-
-    def mask(self, index: int) -> MaskArray:
-        """Returns (size, size) uint8: 0 for background, d + 1 for digit d."""
-        return self.scenes.mask(self.indices[index])
 
 
 @cache

@@ -15,11 +15,7 @@ from unimatch.options import with_options
 
 
 @with_options(labeled_per_class=4, val_per_class=30)
-def digits_classification(
-    *,
-    size: int = 16,
-    **options: Unpack[PerClassOptions],
-) -> SegmentationData:
+def digits_classification(*, size: int = 16, **options: Unpack[PerClassOptions]) -> SegmentationData:
     """Returns the digits of 8 x 8 pixels, enlarged: 449 test images, and 1,348 to train on or hold out for validation.
 
     Args:
@@ -31,12 +27,7 @@ def digits_classification(
     if size < 8:
         raise ConfigError(f"size={size}: must be at least 8")
     train, test = (digit_arrays(part, size) for part in ("train", "test"))
-    return choose_images(
-        DIGITS_CLASSIFICATION,
-        train,
-        test,
-        options,
-    )
+    return choose_images(DIGITS_CLASSIFICATION, train, test, options)
 
 
 def digit_arrays(part: str, size: int) -> ClassArrays:

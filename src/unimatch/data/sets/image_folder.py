@@ -101,16 +101,9 @@ def image_folder(
     )
     if options["val_per_class"] is None:
         options["val_per_class"] = 10 if held_out is None and held is None and listed is None else 0
+    skipping = options["on_bad_image"]
     return choose_images(
-        info,
-        pool,
-        tested,
-        options,
-        val=held_out,
-        extra=extra,
-        listed=listed,
-        held=held,
-        on_bad_image=options["on_bad_image"],
+        info, pool, tested, options, val=held_out, extra=extra, listed=listed, held=held, on_bad_image=skipping
     )
 
 
@@ -121,29 +114,19 @@ def class_folder(root: Path, part: str, info: DatasetInfo, allow_missing: bool) 
     labels = np.empty(len(files), np.int64)
     for i, file in enumerate(files):
         name, slash, _ = file.partition(os.sep)
-        if name not in ids and slash and allow_missing:
-            labels[i] = NO_CLASS
-            continue
-        if not slash or name not in ids:
+        if not slash:
+            raise DataError(f"{root / part / file}: lies in no folder of a class; move it to CLASS/")
+        if name not in ids and not allow_missing:
             raise DataError(
-                f"{root / part / file}: "
-                + (
-                    "lies in no folder of a class; move it to CLASS/"
-                    if not slash
-                    else f"the class {name} has no folder of training images; add it, or remove this one"
-                )
+                f"{root / part / file}: the class {name} has no folder of training images; add it, or remove this one"
             )
-        labels[i] = ids[name]
+        labels[i] = ids.get(name, NO_CLASS)
     prefix = os.path.join(root / part, "")  # noqa: PTH118 - a Path object for each of a million names takes seconds
     return ClassFiles([prefix + file for file in files], labels, info, [root])
 
 
 def listed_images(path: Path, source: ClassFiles, folder: Path) -> list[int]:
-    """Returns the indices of the images that a list names.
-
-    Raises:
-        DataError: it names an image that is not there, or twice.
-    """
+    """Returns the indices of the images that a list names."""
     places: dict[str, int] = {}
     ambiguous = set[str]()
     for i, name in enumerate(source.pairs.images()):

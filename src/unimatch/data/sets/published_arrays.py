@@ -15,11 +15,7 @@ from unimatch.errors import DataError
 
 
 def folder_of(root: str | Path, name: str, dataset: str) -> Path:
-    """Finds the folder of that name: below the root, or the root itself.
-
-    Raises:
-        DataError: there is none.
-    """
+    """Finds the folder of that name: below the root, or the root itself."""
     path = Path(root).expanduser()
     for folder in (path / name, path):
         if folder.is_dir() and (folder.name == name or not name):
@@ -31,11 +27,7 @@ def folder_of(root: str | Path, name: str, dataset: str) -> Path:
 
 
 def class_ids(file: Path, labels: Any, count: int, classes: int) -> NDArray[np.int64]:
-    """Checks labels and returns them as (count,) int64.
-
-    Raises:
-        DataError: they are not that many, or no class ids.
-    """
+    """Checks labels and returns them as (count,) int64."""
     try:
         ids = np.asarray(labels, np.int64)
     except (TypeError, ValueError, OverflowError) as error:

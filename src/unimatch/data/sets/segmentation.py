@@ -64,29 +64,18 @@ class Layout:
         """
         path = existing_root(root)
         info = with_colors(replace(self.info, reduce_zero_label=options["reduce_zero_label"]), options["colors"])
-        chosen = select(FoundImages(self, path, options["allow_missing"]), options)
-        test = None
-        if self.test and (path / self.test.images).is_dir():
-            pairs = self.test.pairs(path, allow_missing=options["allow_missing"])
-            test = FileSource(pairs, info, roots=chosen.roots)
-        return SegmentationData(
-            info,
-            labeled=FileSource(chosen.labeled, info, roots=chosen.roots),
-            unlabeled=FileSource(chosen.unlabeled, info, roots=chosen.roots, optional_masks=True),
-            val=FileSource(chosen.val, info, roots=chosen.roots),
-            test=test,
-            on_bad_image=options["on_bad_image"],
-        )
+        return select(FoundImages(replace(self, info=info), path, options["allow_missing"]), options)
 
 
 class FoundImages:
     """The images that a layout has below a root, for :func:`unimatch.data.splits.selection.select`."""
 
-    folders, pool_folder = None, ""
+    source: type[FileSource] = FileSource
+    folders: tuple[str, str] | None = None
+    pool_folder = ""
 
     def __init__(self, layout: Layout, root: Path, allow_missing: bool) -> None:
-        self.layout, self.root, self.allow_missing = layout, root, allow_missing
-        self.name = layout.info.name
+        self.info, self.layout, self.root, self.allow_missing = layout.info, layout, root, allow_missing
 
     @cached_property
     def train(self) -> FilePairs:
@@ -108,6 +97,16 @@ class FoundImages:
             )
         names = set(" ".join(read_lines(self.root / layout.val_names)).split())
         return self.train.select(i for i, pair in enumerate(self.train) if pair.image.stem in names)
+
+    @cached_property
+    def test(self) -> FilePairs | None:
+        """The images of the test folder, where there is one."""
+        tree = self.layout.test
+        return (
+            tree.pairs(self.root, allow_missing=self.allow_missing)
+            if tree and (self.root / tree.images).is_dir()
+            else None
+        )
 
     @cached_property
     def extra(self) -> FilePairs:
@@ -210,11 +209,7 @@ def folder(
 
 
 def with_colors(info: DatasetInfo, colors: str | Path | None) -> DatasetInfo:
-    """Says that masks store colours: those of the data set's palette, or of a file that names its classes.
-
-    Raises:
-        DataError: the file names no colours, or other classes.
-    """
+    """Says that masks store colours: those of the data set's palette, or of a file that names its classes."""
     if colors is None:
         return info
     if colors == "palette":

@@ -17,12 +17,7 @@ from unimatch.types import NO_CLASS
 
 
 @with_options()
-def stl10(
-    root: str | Path,
-    *,
-    fold: int | None = None,
-    **options: Unpack[PerClassOptions],
-) -> SegmentationData:
+def stl10(root: str | Path, *, fold: int | None = None, **options: Unpack[PerClassOptions]) -> SegmentationData:
     """Reads STL-10's binary version: ``stl10_binary/`` below the root, or the root itself.
 
     Args:
@@ -40,13 +35,7 @@ def stl10(
         if not 0 <= fold < len(lines):
             raise ConfigError(f"fold={fold}: must be from 0 to {len(lines) - 1}")
         train = train.select([int(number) for number in lines[fold].split()])
-    return choose_images(
-        STL10,
-        train,
-        test,
-        options,
-        extra=extra,
-    )
+    return choose_images(STL10, train, test, options, extra=extra)
 
 
 def stl_part(folder: Path, part: str) -> ClassArrays:

@@ -15,12 +15,7 @@ from unimatch.options import with_options
 
 
 @with_options()
-def svhn(
-    root: str | Path,
-    *,
-    extra: bool = True,
-    **options: Unpack[PerClassOptions],
-) -> SegmentationData:
+def svhn(root: str | Path, *, extra: bool = True, **options: Unpack[PerClassOptions]) -> SegmentationData:
     """Reads SVHN's cropped digits: ``train_32x32.mat``, ``test_32x32.mat`` and ``extra_32x32.mat`` in the root.
 
     Args:
@@ -33,13 +28,7 @@ def svhn(
     """
     folder = folder_of(root, "", "SVHN")
     train, test = (svhn_part(folder, part) for part in ("train", "test"))
-    return choose_images(
-        SVHN,
-        train,
-        test,
-        options,
-        extra=svhn_part(folder, "extra") if extra else None,
-    )
+    return choose_images(SVHN, train, test, options, extra=svhn_part(folder, "extra") if extra else None)
 
 
 def svhn_part(folder: Path, part: str) -> ClassArrays:

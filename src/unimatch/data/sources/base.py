@@ -49,12 +49,7 @@ class FileSource(Source):
     """
 
     def __init__(
-        self,
-        pairs: Sequence[FilePair],
-        info: DatasetInfo,
-        *,
-        roots: Sequence[Path] = (),
-        optional_masks: bool = False,
+        self, pairs: Sequence[FilePair], info: DatasetInfo, *, roots: Sequence[Path] = (), optional_masks: bool = False
     ) -> None:
         self.pairs = pairs if isinstance(pairs, FilePairs) else FilePairs.of(pairs)
         self.info = info
@@ -83,22 +78,14 @@ class FileSource(Source):
         return None if path is None else self._read_mask(path)
 
     def mask_path(self, index: int) -> Path | None:
-        """Returns the mask's file; None where the image has no mask.
-
-        Raises:
-            DataError: it lies outside the roots.
-        """
+        """Returns the mask's file; None where the image has no mask."""
         name = self.pairs.mask(index)
         if name is None or (self.optional_masks and not Path(name).is_file()):
             return None
         return self._allowed(name)
 
     def _allowed(self, name: str) -> Path:
-        """Returns the path of a file that lies in one of the roots.
-
-        Raises:
-            DataError: it lies elsewhere.
-        """
+        """Returns the path of a file that lies in one of the roots."""
         if self.roots and not lies_within(name, self.roots):
             raise DataError(outside(name, os.path.realpath(name), " and ".join(self.roots)))
         return Path(name)

@@ -183,11 +183,7 @@ class Tree:
         )
 
     def images_and_masks(self, root: Path) -> FilePairs:
-        """Finds all images below a root, sorted by name, each with its mask or without one.
-
-        Raises:
-            DataError: a folder is missing or empty, or two files have one name but for the ending.
-        """
+        """Finds all images below a root, sorted by name, each with its mask or without one."""
         images, masks = root / self.images, root / self.masks
         by_name = by_common_name(masks, self.mask_ending, "keep one of the two masks")
         return FilePairs(

@@ -102,7 +102,7 @@ class ColorMasks:
         wrong = self.codes[slots] != stored
         if wrong.any():
             unknown, counts = np.unique(stored[wrong], return_counts=True)
-            names = [f"colour {unpack(int(code))}" for code in unknown]
+            names = [f"colour {(code >> 16, code >> 8 & 255, code & 255)}" for code in unknown.tolist()]
             raise DataError(
                 f"{path}: {listing(names, counts)} of no class; correct the mask or the colours, or name such a "
                 "colour in dataset.ignore_colors"
@@ -123,13 +123,8 @@ def listing(names: list[str], counts: NDArray[np.integer]) -> str:
 def pack(colors: NDArray[np.integer]) -> NDArray[np.integer]:
     """Turns (..., 3) RGB into (...) numbers.
 
-    >>> pack(np.array([[1, 2, 3]])).tolist(), unpack(66051)
-    ([66051], (1, 2, 3))
+    >>> [hex(code) for code in pack(np.array([[1, 2, 3]]))]
+    ['0x10203']
     """
     red, green, blue = np.moveaxis(colors.astype(np.int32), -1, 0)
     return red << 16 | green << 8 | blue
-
-
-def unpack(code: int) -> tuple[int, int, int]:
-    """Turns one number of :func:`pack` back into a colour."""
-    return code >> 16, code >> 8 & 255, code & 255

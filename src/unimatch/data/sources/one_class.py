@@ -15,7 +15,7 @@ from unimatch.images import ImageArray, LabelArray
 from unimatch.types import NO_CLASS
 
 
-class ClassArrays:
+class ClassArrays(Source):
     """Some images of an array, with their classes.
 
     Args:
@@ -38,23 +38,22 @@ class ClassArrays:
 
     def select(self, indices: Sequence[int]) -> "ClassArrays":
         """Returns some of these images."""
-        return ClassArrays(
-            self.part, self.images, self.all_labels, self.indices[np.asarray(indices, np.int64)].tolist()
-        )
+        chosen = self.indices[np.asarray(indices, np.int64)].tolist()
+        return ClassArrays(self.part, self.images, self.all_labels, chosen)
 
     def __len__(self) -> int:
         return len(self.indices)
 
+    @override
     def name(self, index: int) -> str:
-        """Names an image, such as ``cifar10/train/17``."""
         return f"{self.part}/{self.indices[index]}"
 
+    @override
     def image(self, index: int) -> ImageArray:
-        """Returns (H, W, 3) uint8 RGB."""
         return np.ascontiguousarray(self.images[self.indices[index]])
 
+    @override
     def mask(self, index: int) -> NDArray[np.int64] | None:
-        """Returns the class as an array of shape (); None where there is none."""
         return class_array(self.all_labels[self.indices[index]])
 
 

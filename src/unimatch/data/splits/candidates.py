@@ -27,15 +27,7 @@ class Candidates:
 
 
 def with_masks(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: str | None, workers: int) -> Candidates:
-    """Collects images with masks; lists give the paths of both.
-
-    Args:
-        pairs: the training images.
-        root: that paths are relative to.
-        info: how masks store classes.
-        group: see :func:`unimatch.data.splits.generate.group_of`, as for what follows.
-        workers: processes that read the masks.
-    """
+    """Collects images with masks; lists give the paths of both, relative to the root."""
     lines = {pair: line_of(pair, root) for pair in pairs}
     masked = [pair for pair in pairs if pair.mask is not None]
     groups = [group_of(relative(pair.image, root), group) for pair in masked]
@@ -47,7 +39,7 @@ def with_masks(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: 
 
 
 def with_dates(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: str | None, workers: int) -> Candidates:
-    """Collects pairs of dates; lists give their name below ``A/`` or ``train/A/``. Arguments: :func:`with_masks`."""
+    """Collects pairs of dates; lists give their name below ``A/`` or ``train/A/``."""
     folder = root / first_and_label(root)[0]
     named = [pair for pair in pairs if pair.image.is_relative_to(folder)]
     masked = [pair for pair in named if pair.mask is not None]
@@ -61,10 +53,7 @@ def with_dates(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: 
 def with_classes(data: SegmentationData, folder: Path, group: str | None) -> Candidates:
     """Collects images with one class each; lists give their names below the folder of training images.
 
-    Args:
-        data: the data set. All images of a known class below the folder are candidates, also those that it holds out.
-        folder: of training images.
-        group: see :func:`unimatch.data.splits.generate.group_of`.
+    All images of a known class below the folder are candidates, also those that the data set holds out.
     """
     found: dict[str, int] = {}
     for source in (data.labeled, data.unlabeled, data.val):
@@ -78,11 +67,7 @@ def with_classes(data: SegmentationData, folder: Path, group: str | None) -> Can
 
 
 def line_of(pair: FilePair, root: Path) -> str:
-    """Writes ``image_path mask_path`` relative to the root, as lists have it; with a tab where a name has blanks.
-
-    Raises:
-        DataError: a path lies elsewhere, or has a tab or a line break.
-    """
+    """Writes ``image_path mask_path`` relative to the root, as lists have it; with a tab where a name has blanks."""
     parts = [relative(path, root) for path in (pair.image, pair.mask) if path is not None]
     if all(len(part.split()) == 1 for part in parts):
         return " ".join(parts)
@@ -90,11 +75,7 @@ def line_of(pair: FilePair, root: Path) -> str:
 
 
 def relative(path: Path, root: Path) -> str:
-    """Returns a file's path relative to the root, with ``/``.
-
-    Raises:
-        DataError: it lies elsewhere, or has a tab or a line break.
-    """
+    """Returns a file's path relative to the root, with ``/``."""
     if not path.is_relative_to(root):
         raise DataError(f"{path}: not below {root}, which the lists' paths are relative to")
     part = path.relative_to(root).as_posix()

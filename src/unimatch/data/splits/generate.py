@@ -74,7 +74,8 @@ def choose(candidates: Sequence[Candidate], sizes: Iterable[int], seed: int | Se
             f"labeled={sizes[-1]} and val={val}: there are only {len(candidates)} images to choose from; choose fewer"
         )
     groups = collect_groups(candidates)
-    order = order_groups(groups, [group_classes(candidates, group) for group in groups], sizes[0], seed)
+    classes = [frozenset[int]().union(*(candidates[i].classes for i in group)) for group in groups]
+    order = order_groups(groups, classes, sizes[0], seed)
     held_out = take(groups, order[::-1], val, "val")
     order = [i for i in order if i not in set(held_out)]
     labeled, taken = {}, list[int]()
@@ -131,11 +132,6 @@ def collect_groups(candidates: Sequence[Candidate]) -> list[list[int]]:
     return list(groups.values())
 
 
-def group_classes(candidates: Sequence[Candidate], group: list[int]) -> frozenset[int]:
-    """Returns the classes that a group's images show."""
-    return frozenset().union(*(candidates[i].classes for i in group))
-
-
 def order_groups(
     groups: list[list[int]], classes: list[frozenset[int]], smallest: int, seed: int | Sequence[int]
 ) -> list[int]:
@@ -173,11 +169,7 @@ def most_classes_first(order: list[int], classes: list[frozenset[int]]) -> list[
 
 
 def take(groups: list[list[int]], order: list[int], room: int, key: str, already: int = 0) -> list[int]:
-    """Takes groups in their order, passing over those that no longer fit.
-
-    Raises:
-        ConfigError: there is room, but no group is small enough, and nothing was taken before.
-    """
+    """Takes groups in their order, passing over those that no longer fit."""
     taken, left = [], room
     for i in order:
         if len(groups[i]) <= left:
@@ -235,15 +227,8 @@ def write_split(
 ) -> dict[str, Any]:
     """Writes ``SIZE/labeled.txt``, ``SIZE/unlabeled.txt``, ``val.txt`` where there is one, and ``split.json``.
 
-    Args:
-        folder: where to.
-        candidates: the images with masks.
-        others: lines of images without masks, which join every unlabelled list.
-        split: which is what.
-        names: of the classes, by id.
-        settings: what the split was made with, for the JSON file.
-        overwrite: whether files that exist are replaced.
-        unlabeled_lists: whether ``SIZE/unlabeled.txt`` is of use.
+    The lines of ``others``, images without masks, join every unlabelled list; without ``unlabeled_lists`` there are
+    none. ``names`` are those of the classes, by id; ``settings`` stand in the JSON file.
 
     Returns:
         What was written to the JSON file: counts, images per class of each list, classes missing from it.

@@ -103,11 +103,7 @@ def read_list(
 
 
 def read_lines(path: Path) -> list[str]:
-    """Reads the lines of a text file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """Reads the lines of a text file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

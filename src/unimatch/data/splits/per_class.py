@@ -46,16 +46,9 @@ def choose_images(
 ) -> SegmentationData:
     """Chooses which of the training images are labelled, held out and unlabelled.
 
-    Args:
-        info: the classes.
-        train: all training images.
-        test: the test images.
-        options: how many of them, and which.
-        val: the validation images, where they are apart.
-        extra: images without a class, for the unlabelled pool.
-        listed: the labelled images, instead of a number.
-        held: the training images that are held out for validation, instead of a number.
-        on_bad_image: what to do with an unlabelled image that cannot be read.
+    ``listed`` and ``held`` are the indices of the labelled and the held-out training images, instead of a number of
+    each. ``val`` are the validation images, where they are apart; ``extra`` those without a class, for the unlabelled
+    pool.
 
     Raises:
         ConfigError: a class has fewer images, or there is nothing to validate on.

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypedDict
 
-from unimatch.data.sources.base import OnBadImage
+from unimatch.data.catalog import DatasetInfo
+from unimatch.data.sources.base import FileSource, OnBadImage, SegmentationData
 from unimatch.data.sources.files import FilePairs, absolute, images_alone
 from unimatch.data.splits.lists import SplitLists, choose_labeled, find_split, read_list
 from unimatch.errors import ConfigError, DataError
@@ -58,14 +58,14 @@ class SelectionOptions(TypedDict, total=False):
 class Available(Protocol):
     """The images of a data set before any is chosen. Each kind is searched for when it is first asked for."""
 
-    name: str
+    info: DatasetInfo
     root: Path
+    source: type[FileSource]
+    """What reads the files."""
     pool_folder: str
     """Where the images of a pool of another root lie below that root."""
-
-    @property
-    def folders(self) -> tuple[str, str] | None:
-        """The folders of an image and its mask, where lists hold bare names; None where they hold paths."""
+    folders: tuple[str, str] | None
+    """The folders of an image and its mask, where lists hold bare names; None where they hold paths."""
 
     @property
     def train(self) -> FilePairs:
@@ -79,19 +79,12 @@ class Available(Protocol):
     def extra(self) -> FilePairs:
         """The images without masks, which join ``rest`` and ``train``."""
 
-
-@dataclass(frozen=True)
-class Selected:
-    """What :func:`select` has chosen."""
-
-    labeled: FilePairs
-    unlabeled: FilePairs
-    val: FilePairs
-    roots: tuple[Path, ...]
-    """The folders that files may lie in; none where they may lie anywhere."""
+    @property
+    def test(self) -> FilePairs | None:
+        """The test images; None where there are none."""
 
 
-def select(available: Available, options: SelectionOptions) -> Selected:
+def select(available: Available, options: SelectionOptions) -> SegmentationData:
     """Chooses labelled, unlabelled and validation images.
 
     Where lists name all images that are needed, no folder is searched. What folders hold to train on is without the
@@ -105,14 +98,10 @@ def select(available: Available, options: SelectionOptions) -> Selected:
         DataError: a folder or a list is missing or malformed.
         ConfigError: the options contradict each other or do not fit the number of images.
     """
-    pools, lists = read_pools(options), chosen_lists(available.name, options)
-    outside, missing = options["allow_outside"], options["allow_missing"]
+    pools, lists = read_pools(options), chosen_lists(available.info.name, options)
 
     def read(path: Path, *, masks: bool = True) -> FilePairs:
-        folders = available.folders
-        return read_list(
-            path, available.root, masks=masks, allow_outside=outside, allow_missing=missing, folders=folders
-        )
+        return read_files(path, available.root, available.folders, options, masks=masks)
 
     val = read(lists.val) if lists.val else available.val
     needs_rest = "rest" in pools.values() and not lists.unlabeled
@@ -135,15 +124,31 @@ def select(available: Available, options: SelectionOptions) -> Selected:
         else:
             roots.append(absolute(pool["root"]))
             unlabeled += pool_of_folder(key, pool, available, options)
-    return Selected(labeled, unlabeled, val, () if outside else tuple(roots))
+
+    def source(pairs: FilePairs, *, optional_masks: bool = False) -> FileSource:
+        allowed = () if options["allow_outside"] else roots
+        return available.source(pairs, available.info, roots=allowed, optional_masks=optional_masks)
+
+    return SegmentationData(
+        available.info,
+        labeled=source(labeled),
+        unlabeled=source(unlabeled, optional_masks=True),
+        val=source(val),
+        test=None if available.test is None else source(available.test),
+        on_bad_image=options["on_bad_image"],
+    )
+
+
+def read_files(
+    path: Path, root: Path, folders: tuple[str, ...] | None, options: SelectionOptions, *, masks: bool = True
+) -> FilePairs:
+    """Reads a list (:func:`unimatch.data.splits.lists.read_list`) as the options say."""
+    outside, missing = options["allow_outside"], options["allow_missing"]
+    return read_list(path, root, masks=masks, allow_outside=outside, allow_missing=missing, folders=folders)
 
 
 def read_pools(options: SelectionOptions) -> dict[str, Pool]:
-    """Names each unlabelled pool by its argument, such as ``unlabeled[1]``.
-
-    Raises:
-        ConfigError: one is no pool, there is none, or a list says what no pool asks for.
-    """
+    """Names each unlabelled pool by its argument, such as ``unlabeled[1]``."""
     given = options["unlabeled"]
     if isinstance(given, (str, Mapping)):
         pools: dict[str, Pool] = {"unlabeled": given}
@@ -166,11 +171,7 @@ def read_pools(options: SelectionOptions) -> dict[str, Pool]:
 
 
 def chosen_lists(dataset: str, options: SelectionOptions) -> SplitLists:
-    """Finds the list files: those given, else those of the split.
-
-    Raises:
-        ConfigError: two options choose the labelled images, or there is no such split.
-    """
+    """Finds the list files: those given, else those of the split."""
     labeled, labeled_list, split = options["labeled"], options["labeled_list"], options["split"]
     choosing = {"labeled": labeled, "labeled_list": labeled_list, "split": split}
     given = [key for key, value in choosing.items() if value is not None]
@@ -191,38 +192,19 @@ def chosen_lists(dataset: str, options: SelectionOptions) -> SplitLists:
 
 
 def pool_of_folder(key: str, pool: Mapping[str, Any], available: Available, options: SelectionOptions) -> FilePairs:
-    """Finds the images of a pool of another root; their masks, if there are any, are of other classes and no truth.
-
-    Raises:
-        DataError: the folder or the list is missing or malformed.
-    """
+    """Finds the images of a pool of another root; their masks, if there are any, are of other classes and no truth."""
     root = absolute(pool["root"])
     if not root.is_dir():
         raise DataError(f"{key}.root={pool['root']}: no such folder (looked at {root.resolve()})")
     if pool.get("list") is None:
         return images_alone(root / available.pool_folder)
-    pairs = read_list(
-        absolute(pool["list"]),
-        root,
-        masks=False,
-        allow_outside=options["allow_outside"],
-        allow_missing=options["allow_missing"],
-        folders=(available.pool_folder,) if available.folders else None,
-    )
+    folders = (available.pool_folder,) if available.folders else None
+    pairs = read_files(absolute(pool["list"]), root, folders, options, masks=False)
     return FilePairs((image, None) for image in pairs.images())
 
 
 def hold_out(train: FilePairs, share: float, seed: int) -> FilePairs:
-    """Chooses some of the training images for validation.
-
-    Args:
-        train: all images with masks.
-        share: of them to hold out, at least one.
-        seed: which ones.
-
-    Raises:
-        ConfigError: none would be left to train on.
-    """
+    """Chooses some of the training images for validation."""
     count = max(1, round(share * len(train)))
     if count >= len(train):
         raise ConfigError(f"val_share={share}: of {len(train)} images with masks none is left to train on")
