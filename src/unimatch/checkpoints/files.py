@@ -10,7 +10,7 @@ import torch
 from unimatch.checkpoints.content import is_ours, model_of
 from unimatch.errors import UnimatchError, WeightsError
 from unimatch.models.networks import Model, build_described, describe_model
-from unimatch.models.weights import why_unreadable
+from unimatch.models.weights import read_plain
 
 log = logging.getLogger("unimatch")
 
@@ -26,14 +26,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         WeightsError: no such file, cut short or altered, holding more than that, or not one of ours.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint")
-    if damage := damage_of(path):
+    if path.is_file() and (damage := damage_of(path)):
         raise WeightsError(f"{path}: cannot be read as a checkpoint, it is cut short or altered ({damage})")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises its reader's many kinds of error
-        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
+    checkpoint = read_plain(path, "checkpoint")
     if not is_ours(checkpoint):
         raise WeightsError(f"{path}: not a checkpoint of unimatch")
     return checkpoint

@@ -14,13 +14,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.serialization import safe_globals
 from typing_extensions import override
 
 from unimatch.checkpoints.content import MODEL
 from unimatch.errors import WeightsError
 from unimatch.models.networks import ChangeModel, Model, SegmentationModel, build_described
-from unimatch.models.weights import listed, why_unreadable
+from unimatch.models.weights import listed, read_plain
 
 log = logging.getLogger("unimatch")
 
@@ -105,13 +104,11 @@ def load_official(path: str | Path, which: Literal["teacher", "student"] = "teac
 
 
 def read_official(path: str | Path, which: Literal["teacher", "student"]) -> OfficialWeights:
-    """Reads the weights of one of the two models of a published checkpoint, under our names.
-
-    Raises:
-        WeightsError: see :func:`load_official`.
-    """
+    """Reads the weights of one of the two models of a published checkpoint, under our names."""
     path = Path(path).expanduser()
-    checkpoint = read_plain(path)
+    checkpoint = read_plain(path, "checkpoint", NUMPY_SCALAR)
+    if not isinstance(checkpoint, dict):
+        raise WeightsError(f"{path}: not a checkpoint: expected a dict, found {type(checkpoint).__name__}")
     if MODEL in checkpoint:
         raise WeightsError(f"{path}: already one of our checkpoints; unimatch.load_model reads it")
     entry = ENTRIES[which]
@@ -155,11 +152,7 @@ def read_official(path: str | Path, which: Literal["teacher", "student"]) -> Off
 
 
 def describe(path: Path, given: dict[str, Tensor]) -> dict[str, Any]:
-    """Reads the arguments of the model from the shapes of its weights.
-
-    Raises:
-        WeightsError: it is another kind of model.
-    """
+    """Reads the arguments of the model from the shapes of its weights; refuses those of another kind of model."""
     if "backbone.cls_token" not in given:
         what = "UniMatch V1's (a ResNet with DeepLabV3+)" if any(".layer4." in key for key in given) else "another's"
         raise WeightsError(
@@ -218,10 +211,7 @@ def official_key(ours: str, *, swiglu: bool = False) -> str:
             return f"head.scratch.layer{int(index) + 1}_rn.{rest}"
         case "classify":
             return f"head.scratch.output_conv.{index}.{rest}"
-    for mine, theirs in (
-        ("refine_skip.layers.", "resConfUnit1.conv"),
-        ("refine.layers.", "resConfUnit2.conv"),
-    ):
+    for mine, theirs in (("refine_skip.layers.", "resConfUnit1.conv"), ("refine.layers.", "resConfUnit2.conv")):
         if rest.startswith(mine):
             convolution, _, kind = rest.removeprefix(mine).partition(".")
             return f"head.scratch.refinenet{int(index) + 1}.{theirs}{ {'1': 1, '3': 2}[convolution] }.{kind}"
@@ -239,30 +229,8 @@ class Ignored:
 
 
 NUMPY_SCALAR: list[Any] = [
-    type(name, (Ignored,), {"__module__": module})
-    for module, name in (
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "scalar"),
-        ("numpy._core.multiarray", "scalar"),
-    )
+    type(name, (Ignored,), {"__module__": f"numpy{module}"})
+    for module, name in (("", "dtype"), (".core.multiarray", "scalar"), ("._core.multiarray", "scalar"))
 ]
 """The published files hold their best mIoU as a NumPy scalar. torch's reader finds these classes by the names that
 NumPy 1 and 2 give its parts, and makes them instead of calling NumPy."""
-
-
-def read_plain(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint of tensors, plain values and NumPy scalars (whose values are dropped), and nothing else.
-
-    Raises:
-        WeightsError: no such file, not readable, or holding more than that.
-    """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint")
-    try:
-        with safe_globals(NUMPY_SCALAR):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises its reader's many kinds of error
-        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
-    if not isinstance(checkpoint, dict):
-        raise WeightsError(f"{path}: not a checkpoint: expected a dict, found {type(checkpoint).__name__}")
-    return checkpoint

@@ -26,7 +26,6 @@ class Engine(Protocol[Array]):
 
     def use_threads(self, count: int) -> None:
         """Lets the calling thread compute with this many processor threads from now on."""
-        ...
 
     def logits(self, images: Array | NDArray[np.uint8], scale: float = 1.0, *, flipped: bool = False) -> Array:
         """Returns (B, C, H, W) float32 logits of (B, ..., 3, H, W) images, normalised or uint8 RGB of numpy.
@@ -34,28 +33,21 @@ class Engine(Protocol[Array]):
         The model sees the images at the size nearest to ``scale`` times H x W that it takes, and mirrored left to right
         if ``flipped``; the logits are always as the images lie.
         """
-        ...
 
     def softmax(self, logits: Array) -> Array:
         """Returns probabilities (B, C, H, W)."""
-        ...
 
     def zeros(self, *shape: int) -> Array:
         """Returns a float32 array on the model's device."""
-        ...
 
     def array(self, values: NDArray[np.float32]) -> Array:
         """Returns a numpy array as one on the model's device."""
-        ...
 
     def labels(self, scores: Array) -> MaskArray:
         """Returns the ids of the highest scores, (B, C, H, W) -> (B, H, W) uint8, in the host's memory."""
-        ...
 
     def confidence(self, probabilities: Array) -> NDArray[np.float32]:
         """Returns the highest probabilities, (B, C, H, W) -> (B, H, W), in the host's memory."""
-        ...
 
     def numpy(self, array: Array) -> NDArray[np.float32]:
         """Returns an array in the host's memory."""
-        ...

@@ -34,15 +34,7 @@ class ModelFacts:
 
     @staticmethod
     def from_json(text: str, where: str) -> "ModelFacts":
-        """Reads the facts from text.
-
-        Args:
-            text: what :meth:`to_json` made.
-            where: the file, for messages.
-
-        Raises:
-            WeightsError: the text is something else.
-        """
+        """Reads the facts from what :meth:`to_json` made; errors name the file, ``where``."""
         try:
             values = json.loads(text)
             return ModelFacts(

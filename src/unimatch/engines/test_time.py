@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Literal
 
@@ -28,9 +29,6 @@ class Inference:
         scales: factors by which images (or windows) are resized.
         flip: also predict the mirror image.
         large: images of more pixels than this are predicted in windows in any case; None for no limit.
-
-    Raises:
-        ConfigError: a setting that cannot be.
     """
 
     mode: Literal["whole", "sliding"] = "whole"
@@ -77,22 +75,15 @@ class Inference:
             yield 0, 0, self.seen(engine, images, probabilities=True)
             return
         stride = self.stride or max(1, int(self.window * 2 / 3))
-        yield from sliding_blocks(
-            engine,
-            images,
-            lambda window: self.seen(engine, window, probabilities=True),
-            window=self.window,
-            stride=stride,
-        )
+        predict = partial(self.seen, engine, probabilities=True)
+        yield from sliding_blocks(engine, images, predict, window=self.window, stride=stride)
 
     def seen(self, engine: Engine[Array], images: Array | NDArray[np.uint8], *, probabilities: bool) -> Array:
         """Returns what the model predicts for images or windows that it sees whole, at every scale and flip."""
-        versions = list(product(self.scales, (False, True) if self.flip else (False,)))
-        if len(versions) == 1 and not probabilities:
-            return engine.logits(images, self.scales[0])
-        total: Array | None = None
-        for scale, flipped in versions:
-            probability = engine.softmax(engine.logits(images, scale, flipped=flipped))
-            total = probability if total is None else total + probability
-        assert total is not None
-        return total if len(versions) == 1 else total / len(versions)
+        first, *others = product(self.scales, (False, True) if self.flip else (False,))
+        if not others and not probabilities:
+            return engine.logits(images, first[0])
+        total = engine.softmax(engine.logits(images, first[0]))
+        for scale, flipped in others:
+            total = total + engine.softmax(engine.logits(images, scale, flipped=flipped))
+        return total / (1 + len(others)) if others else total

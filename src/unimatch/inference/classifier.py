@@ -89,7 +89,5 @@ class Classifier:
         size, resize = self.model.image_size, self.model.resize
         views = [middle(normalize(to_tensor(image)[None].to(self.device)), size, resize) for image in images]
         probability = self.model(torch.cat(views)).softmax(1).cpu().numpy()  # (B, C)
-        return [
-            ClassPrediction(int(row.argmax()), self.classes[int(row.argmax())], float(row.max()), row)
-            for row in probability
-        ]
+        best = probability.argmax(1).tolist()
+        return [ClassPrediction(i, self.classes[i], float(p[i]), p) for i, p in zip(best, probability, strict=True)]

@@ -66,11 +66,7 @@ def export_safetensors(path: Path, model: Model, facts: ModelFacts, precision: s
 
 
 def export_onnx(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
-    """Writes one ONNX file with the facts in its metadata.
-
-    Raises:
-        ConfigError: onnx is missing, or the model cannot be exported in this way.
-    """
+    """Writes one ONNX file with the facts in its metadata."""
     try:
         import onnx
     except ImportError as error:
@@ -153,7 +149,7 @@ def traceable() -> Iterator[None]:
 
 
 def resize_by_matrices(table: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Does what :func:`unimatch.models.positions.resize_positions` does, as two matrix products.
+    """Does what :func:`unimatch.models.position_embedding.resize_positions` does, as two matrix products.
 
     The operator that the original uses takes its scale factor as a constant; a trace would fix that of its own grid.
 
@@ -205,13 +201,7 @@ class Agreement:
 
 
 def compare(original: TorchEngine, exported: Any, images: Sequence[ImageArray]) -> Agreement:
-    """Predicts images with an exported model and its original, and compares the logits.
-
-    Args:
-        original: the original's engine.
-        exported: an engine with the same classes.
-        images: of any sizes.
-    """
+    """Predicts images of any sizes with an exported model and its original, and compares the logits."""
     metric = confusion_metric(original.num_classes)
     largest, total, squares, count = 0.0, 0.0, 0.0, 0
     for image in images:
@@ -227,8 +217,7 @@ def compare(original: TorchEngine, exported: Any, images: Sequence[ImageArray]) 
 
 def describe(agreement: Agreement) -> str:
     """Describes an agreement in one line."""
-    values = asdict(agreement)
     return (
         "{images} images: largest difference of a logit {largest_difference:.2g} (their standard deviation is "
-        "{deviation:.2g}), {pixels:.4f}% of the pixels and {miou:.4f}% mIoU agree".format(**values)
+        "{deviation:.2g}), {pixels:.4f}% of the pixels and {miou:.4f}% mIoU agree".format(**asdict(agreement))
     )

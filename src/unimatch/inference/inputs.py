@@ -1,6 +1,7 @@
 """Finds the images to predict: a file, a folder, a pattern, a list or a video; each with a name for its outputs."""
 
 import glob
+import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -62,28 +63,23 @@ def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
     if path.is_dir():
         paths = [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
         paths = [p for p in paths if not any(part.startswith(".") for part in p.relative_to(path).parts)]
-        root = path
     elif path.is_file():
         paths = read_paths(path) if path.suffix.lower() == ".txt" else [path]
-        root = common_folder(paths) if paths else path.parent
     else:
         found = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - a pattern may be absolute
         paths = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-        root = common_folder(paths) if paths else path.parent
     if not paths:
         raise DataError(
             f"input={source}: no images there; give an image, a folder, a pattern in quotes, a .txt list or a video"
         )
+    # Names are relative to the folder, or else to the deepest one that holds all images.
+    root = path if path.is_dir() else Path(os.path.commonpath([p.absolute().parent for p in paths]))
     photos = name_photos(sorted(set(paths)), root)
     return len(photos), iter(photos)
 
 
 def find_pairs(folder: Path) -> list[Photo]:
-    """Finds pairs of dates, named as the files in ``A/``.
-
-    Raises:
-        DataError: there are none.
-    """
+    """Finds pairs of dates, named as the files in ``A/``."""
     first = folder.absolute() / "A"
     if not first.is_dir() or not (folder / "B").is_dir():
         raise DataError(f"input={folder}: a model of change detection needs a folder with A/ and B/, the two dates")
@@ -92,11 +88,6 @@ def find_pairs(folder: Path) -> list[Photo]:
         Photo(photo.name, photo.path, lambda path=photo.path: read_pair(path, Path(second_date(str(path)))))  # type: ignore[misc]
         for photo in photos
     ]
-
-
-def common_folder(paths: list[Path]) -> Path:
-    """Returns the deepest folder that holds all of the paths."""
-    return Path(os.path.commonpath([p.absolute().parent for p in paths]))
 
 
 def name_photos(paths: list[Path], root: Path) -> list[Photo]:
@@ -114,29 +105,19 @@ def name_photos(paths: list[Path], root: Path) -> list[Photo]:
 
 
 def read_paths(path: Path) -> list[Path]:
-    """Reads the paths in a list file: a whole line if it is a file, else the first of ``image_path mask_path``.
-
-    Raises:
-        DataError: a line names no file.
-    """
+    """Reads the paths in a list file: a whole line if it is a file, else the first of ``image_path mask_path``."""
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
-        candidates = [path.parent / line.strip(), path.parent / line.split()[0]]
+        candidates = [path.parent / part for part in (line.strip(), *line.split()[:1]) if part]
         existing = [candidate for candidate in candidates if candidate.is_file()]
-        if not existing:
+        if candidates and not existing:
             raise DataError(f"{path}, line {number}: no such image: {candidates[0]}")
-        found.append(existing[0])
+        found += existing[:1]
     return found
 
 
 def open_video(path: Path) -> tuple[int, Iterator[Photo]]:
-    """Opens a video, whose frames are named by number.
-
-    Raises:
-        DataError: OpenCV is missing or cannot read it.
-    """
+    """Opens a video, whose frames are named by number."""
     try:
         import cv2
     except ImportError as error:
@@ -146,14 +127,12 @@ def open_video(path: Path) -> tuple[int, Iterator[Photo]]:
         raise DataError(f"{path}: OpenCV cannot read this video; convert it, or extract its frames")
 
     def frames() -> Iterator[Photo]:
-        number = 0
-        while True:
+        for number in itertools.count():
             there, frame = video.read()
             if not there:
-                video.release()
-                return
+                break
             image = frame[..., ::-1]  # OpenCV's order is BGR
             yield Photo(f"{path.stem}/{number:06d}", path, lambda image=image: image, is_file=False)  # type: ignore[misc]
-            number += 1
+        video.release()
 
     return max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))), frames()

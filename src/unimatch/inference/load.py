@@ -51,9 +51,8 @@ def trained_model(source: str | Path | Trained, which: str) -> Trained:
 
 def models_in(checkpoint: Mapping[str, Any]) -> list[str]:
     """Returns which of student and teacher a checkpoint holds."""
-    return [
-        which for which, prefix in PREFIXES.items() if any(key.startswith(prefix) for key in checkpoint["state_dict"])
-    ]
+    keys = checkpoint["state_dict"]
+    return [which for which, prefix in PREFIXES.items() if any(key.startswith(prefix) for key in keys)]
 
 
 def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
@@ -65,8 +64,7 @@ def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
         from unimatch.data.catalog import distinct_colors  # here, since predicting needs nothing else of unimatch.data
 
         palette = distinct_colors(len(classes))
-    settings = dict(run.config.get("inference") or {})
-    settings.pop("_target_", None)
+    settings = {key: value for key, value in (run.config.get("inference") or {}).items() if key != "_target_"}
     return ModelFacts(
         classes=classes,
         palette=tuple((int(r), int(g), int(b)) for r, g, b in palette),
@@ -79,16 +77,11 @@ def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
 
 
 def load_safetensors(path: Path) -> Trained:
-    """Reads a model that was exported as safetensors; half precision becomes float32.
-
-    Raises:
-        WeightsError: a file is missing or does not fit.
-    """
+    """Reads a model that was exported as safetensors; half precision becomes float32."""
     description_file = beside(path)
     try:
         text = description_file.read_text(encoding="utf-8")
-        description = json.loads(text)["model"]
-        model = build_described(checked(description))
+        model = build_described(checked(json.loads(text)["model"]))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{description_file}: must describe the model in {path.name} ({error})") from error
     load_weights_file(model, path)
@@ -96,11 +89,7 @@ def load_safetensors(path: Path) -> Trained:
 
 
 def choose_device(device: str) -> torch.device:
-    """Returns the device of this name; ``auto`` is the GPU where there is one.
-
-    Raises:
-        ConfigError: there is no such device.
-    """
+    """Returns the device of this name, or refuses it; ``auto`` is the GPU where there is one."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

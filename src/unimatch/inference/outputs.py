@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from unimatch.disk import write_output
@@ -76,11 +75,14 @@ class Writer:
             levels = Image.fromarray(sure if sure.dtype == np.uint8 else to_levels(sure))
             write_output(out / "confidence" / f"{name}.png", lambda file: save_png(file, levels))
         if "scores" in self.kinds and (scores := prediction.scores) is not None:
-            write_output(out / "scores" / f"{name}.npz", lambda file: save_scores(file, scores, self.facts.classes))
+            half, names = scores.astype(np.float16), np.array(self.facts.classes)  # (C, H, W), (C,)
+            file_name = out / "scores" / f"{name}.npz"
+            write_output(file_name, lambda file: np.savez_compressed(file, scores=half, classes=names))
         if "rle" in self.kinds:
             write_output(out / "rle" / f"{name}.json", json.dumps(run_lengths(mask, self.facts.classes)))
         index = Image.fromarray(mask)
-        index.putpalette(flat_palette(self.facts))
+        colors = [channel for color in self.facts.palette for channel in color]
+        index.putpalette(colors + [255] * (768 - len(colors)))  # ids that are no class are white
         write_output(self.mask_path(name), lambda file: save_png(file, index))
         return [name, mask.shape[1], mask.shape[0], *prediction.areas().values()]
 
@@ -101,17 +103,6 @@ def csv_line(values: Sequence[object]) -> str:
 def save_png(file: BinaryIO, image: Image.Image) -> None:
     """Writes a PNG, compressed lightly: the last percent of its size would take most of the time."""
     image.save(file, "PNG", compress_level=3)
-
-
-def save_scores(file: BinaryIO, scores: NDArray[np.float32], classes: Sequence[str]) -> None:
-    """Writes the probabilities in half precision as ``scores`` (C, H, W), and the names of the ``classes``."""
-    np.savez_compressed(file, scores=scores.astype(np.float16), classes=np.array(classes))
-
-
-def flat_palette(facts: ModelFacts) -> list[int]:
-    """Returns 256 colours for a palette PNG; ids that are no class are white."""
-    colors = [channel for color in facts.palette for channel in color]
-    return colors + [255] * (768 - len(colors))
 
 
 def draw_overlay(image: ImageArray, prediction: Prediction) -> Image.Image:
@@ -137,9 +128,7 @@ def run_lengths(mask: MaskArray, classes: Sequence[str]) -> list[dict[str, Any]]
     starts = np.concatenate(([0], np.flatnonzero(np.diff(flat)) + 1, [flat.size]))  # of runs of one id
     ids, lengths = flat[starts[:-1]], np.diff(starts)
     entries = []
-    for i in np.unique(ids):
-        if i == IGNORE_INDEX:
-            continue
+    for i in np.setdiff1d(ids, IGNORE_INDEX):
         mine = np.flatnonzero(ids == i)
         begin, end = starts[mine], starts[mine + 1]
         gaps = begin - np.concatenate(([0], end[:-1]))

@@ -22,8 +22,6 @@ class Pipeline:
     """Reads photos, predicts them and writes the results.
 
     Args:
-        predictor: the model.
-        writer: where predictions go.
         threshold: pixels of lower confidence become 255; None for none.
         batch_size: images of one size that the model sees at once.
         threads: that read, and as many that write.
@@ -98,9 +96,8 @@ class Pipeline:
                 self.writing[self.models.submit(self.predict_and_write, photo, image)] = photo
                 self.finish(at_most=beside)
             return
-        images = [image for _, image in group]
         try:
-            predictions = self.predict_images(images)
+            predictions = self.predict_images([image for _, image in group])
         except Exception as error:  # such as memory that did not suffice for this size
             for photo, _ in group:
                 self.fail(photo, error)

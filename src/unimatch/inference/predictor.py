@@ -1,7 +1,7 @@
 """Masks of images, in Python: ``Predictor("best.ckpt")(image).mask``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
@@ -106,7 +106,8 @@ class Predictor:
             if network.task == "classification":
                 raise ConfigError("path: this model gives classes of images and no masks; use unimatch.Classifier")
             self.engine = TorchEngine(fold_batch_norms(network).to(choose_device(device)), precision)
-        self.inference = inference or with_limit(self.facts.inference)
+        rule = self.facts.inference
+        self.inference = inference or (rule if rule.large is not None else replace(rule, large=LARGE))
         self.batch_size = self.engine.batch_size
         """Images of one size that the model sees at once: 8 on a GPU, 1 on a CPU, whose caches more would overrun."""
 
@@ -154,23 +155,19 @@ class Predictor:
         Raises:
             DataError: not an image.
         """
-        several = 3 + self.facts.dates  # axes
-        single = not isinstance(images, (list, tuple)) and not (is_tensor(images) and images.ndim == several)
-        arrays = [to_arrays(image, self.facts.dates) for image in ([images] if single else images)]
-        batch_size = batch_size or self.batch_size
+        several = isinstance(images, (list, tuple)) or (is_tensor(images) and images.ndim == 3 + self.facts.dates)
+        arrays = [to_arrays(image, self.facts.dates) for image in (images if several else [images])]
+        at_once = batch_size or self.batch_size
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, array in enumerate(arrays):
             groups.setdefault(array.shape, []).append(i)
         predictions: dict[int, Prediction] = {}
-        for group in groups.values():
-            for start in range(0, len(group), batch_size):
-                chosen = group[start : start + batch_size]
-                batch = self.predict_batch(
-                    [arrays[i] for i in chosen], confidence=confidence, scores=scores, threshold=threshold
-                )
-                predictions.update(zip(chosen, batch, strict=True))
+        for chosen in [group[i : i + at_once] for group in groups.values() for i in range(0, len(group), at_once)]:
+            batch = [arrays[i] for i in chosen]
+            found = self.predict_batch(batch, confidence=confidence, scores=scores, threshold=threshold)
+            predictions.update(zip(chosen, found, strict=True))
         ordered = [predictions[i] for i in range(len(arrays))]
-        return ordered[0] if single else ordered
+        return ordered if several else ordered[0]
 
     def predict_batch(
         self,
@@ -213,22 +210,10 @@ class Predictor:
             masks[:, rows, columns] = labels
             if probabilities is not None:
                 probabilities[:, :, rows, columns] = engine.numpy(block)
-        return [
-            Prediction(
-                masks[i],
-                None if confidences is None else confidences[i],
-                None if probabilities is None else probabilities[i],
-                self.facts,
-            )
-            for i in range(count)
-        ]
-
-
-def with_limit(inference: Inference) -> Inference:
-    """Returns ``inference`` with the limit :data:`LARGE`, if it has no limit of its own."""
-    if inference.large is not None:
-        return inference
-    return Inference(inference.mode, inference.window, inference.stride, inference.scales, inference.flip, LARGE)
+        nothing = [None] * count
+        sure_or_not = nothing if confidences is None else confidences
+        score_or_not = nothing if probabilities is None else probabilities
+        return [Prediction(*found, self.facts) for found in zip(masks, sure_or_not, score_or_not, strict=True)]
 
 
 def is_tensor(image: Any) -> bool:
@@ -237,11 +222,7 @@ def is_tensor(image: Any) -> bool:
 
 
 def to_arrays(image: Any, dates: int) -> ImageArray:
-    """Returns one image as :func:`to_array` makes it, or one image for each date, stacked.
-
-    Raises:
-        DataError: not an image, or not one image of the same size for each date.
-    """
+    """Returns one image as :func:`to_array` makes it, or one image for each date, stacked."""
     if dates == 1:
         return to_array(image)
     found = [] if isinstance(image, (str, Path, Image.Image)) else [to_array(date) for date in image]

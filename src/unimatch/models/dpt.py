@@ -76,12 +76,7 @@ class DPTDecoder(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Adds a finer level to the path from the coarser ones, refines, and upsamples to the next size.
-
-    Args:
-        features: its width in channels.
-        skip: whether there is a finer level to add; the coarsest block has none.
-    """
+    """Adds a finer level (``skip``) to the path from the coarser ones, refines, and upsamples to the next size."""
 
     def __init__(self, features: int, *, skip: bool) -> None:
         super().__init__()

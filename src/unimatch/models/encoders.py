@@ -9,6 +9,7 @@ Source: UniMatch V2, section 4.1 and table 9.
 import difflib
 import logging
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import EllipsisType
 from typing import Any
@@ -66,6 +67,7 @@ def build_encoder(
     *,
     position_embedding: PositionRule | None = None,
     options: Mapping[str, Any] | None = None,
+    timm_encoder: "type[TimmBody] | None" = None,
 ) -> Encoder:
     """Builds an encoder by the name of a preset or of a timm model.
 
@@ -78,6 +80,7 @@ def build_encoder(
             grid, ``"dinov2"`` (bicubic, offset 0.1, as in the published models) or ``"timm"`` (antialiased); None for
             the preset's.
         options: further arguments of the timm model, such as ``{"drop_path_rate": 0.1}``.
+        timm_encoder: what a timm model becomes; None for :class:`TimmEncoder`.
 
     Raises:
         ConfigError: an unknown name or option, a model without four feature levels, published weights that do not
@@ -100,18 +103,14 @@ def build_encoder(
     else:
         rule = position_embedding or preset.position_embedding
         body = create_body(preset.timm_name, pretrained=published, position_embedding=rule, options=options)
-        encoder = TimmEncoder(body)
+        encoder = (timm_encoder or TimmEncoder)(body)
     if weights is not None and not published:
         load_weights_file(encoder.body, Path(weights))
     return encoder
 
 
 def find_preset(name: str) -> Preset:
-    """Returns the preset of that name, or one made for the timm model of that name.
-
-    Raises:
-        ConfigError: there is neither; the closest names are given.
-    """
+    """Returns the preset of that name, or one made for the timm model of that name."""
     if name in PRESETS:
         return PRESETS[name]
     if not name or not timm.is_model(name):
@@ -129,11 +128,7 @@ def find_preset(name: str) -> Preset:
 
 
 def check_weights(name: str, weights: Weights, license: License | None) -> str | Path | None:
-    """Checks the ``weights`` that were given for an encoder whose published ones have this licence; warns of its terms.
-
-    Raises:
-        ConfigError: there are published weights and none were given, or the other way round.
-    """
+    """Checks the ``weights`` given for an encoder whose published ones have this licence; warns of its terms."""
     if license is None:
         if weights == PRETRAINED:
             raise ConfigError(f"weights={weights}: {name} has no published weights; use None (null in a configuration)")
@@ -149,11 +144,7 @@ def check_weights(name: str, weights: Weights, license: License | None) -> str |
 
 
 class TimmBody(Encoder):
-    """A model of timm; what is taken of its results is up to the subclass.
-
-    Args:
-        body: made by :func:`create_body`.
-    """
+    """A model of timm, made by :func:`create_body`; what is taken of its results is up to the subclass."""
 
     def __init__(self, body: Any) -> None:
         super().__init__()
@@ -187,9 +178,6 @@ class TimmEncoder(TimmBody):
     Of a transformer, whose blocks are all of one size: the tokens after four blocks, through the final LayerNorm where
     the model has one for tokens (SAM and BEiT have none), as maps. Of a pyramid: its last four stages.
     What comes after them (classifier, pooling, necks) is cut off.
-
-    Raises:
-        ConfigError: the model gives no four levels.
     """
 
     def __init__(self, body: Any) -> None:
@@ -222,22 +210,11 @@ def has_positions(body: Any) -> bool:
 def create_body(
     timm_name: str,
     *,
-    pretrained: bool = False,
+    pretrained: bool,
     position_embedding: PositionRule | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Builds a timm model, for images of any size where it can be.
-
-    Args:
-        timm_name: with a tag after a dot for particular weights.
-        pretrained: load timm's published weights.
-        position_embedding: see :func:`build_encoder`.
-        options: further arguments of the model.
-
-    Raises:
-        ConfigError: an option that the model does not take, or a position embedding that it does not have.
-        WeightsError: the download failed.
-    """
+    """Builds a timm model, for images of any size where it can be; :func:`build_encoder` explains the arguments."""
     body = create_timm_model(timm_name, pretrained=pretrained, options=options or {})
     if isinstance(body, Beit):
         any_grid(body)
@@ -266,25 +243,21 @@ def create_timm_model(timm_name: str, *, pretrained: bool, options: Mapping[str,
     except Exception as error:
         if not pretrained:
             raise
-        # The hub's client raises many kinds of error; each means that the weights could not be had.
-        raise WeightsError(
-            f"the weights of {timm_name} could not be downloaded ({type(error).__name__}: {error}). "
-            f"Download model.safetensors of timm/{timm_name} from the Hugging Face hub on a machine with network "
-            "access and give weights=PATH, or train from scratch with weights=None (null in a configuration)"
-        ) from error
+        raise no_download(timm_name, f"model.safetensors of timm/{timm_name}", error) from error
     raise AssertionError("unreachable: the last attempt has no flexible option")
 
 
+def no_download(name: str, source: str, error: Exception) -> WeightsError:
+    """Returns what to say of weights that the hub's client could not get, for which it raises many kinds of error."""
+    return WeightsError(
+        f"the weights of {name} could not be downloaded ({type(error).__name__}: {error}). Download {source} from the "
+        "Hugging Face hub on a machine with network access and give weights=PATH, or train from scratch with "
+        "weights=None (null in a configuration)"
+    )
+
+
 class MiTEncoder(Encoder):
-    """MiT-B5 of SegFormer, from segmentation-models-pytorch: stages of strides 4, 8, 16 and 32.
-
-    Args:
-        pretrained: load that library's published weights.
-
-    Raises:
-        ConfigError: the library is not installed.
-        WeightsError: the download failed.
-    """
+    """MiT-B5 of SegFormer, from segmentation-models-pytorch: stages of strides 4, 8, 16 and 32."""
 
     widths = (64, 128, 320, 512)
     strides = (4, 8, 16, 32)
@@ -302,11 +275,7 @@ class MiTEncoder(Encoder):
         except Exception as error:
             if not pretrained:
                 raise
-            raise WeightsError(
-                f"the weights of mit_b5 could not be downloaded ({type(error).__name__}: {error}). Download "
-                "smp-hub/mit_b5.imagenet from the Hugging Face hub on a machine with network access and give "
-                "weights=PATH, or train from scratch with weights=None (null in a configuration)"
-            ) from error
+            raise no_download("mit_b5", "smp-hub/mit_b5.imagenet", error) from error
 
     @override
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -315,9 +284,8 @@ class MiTEncoder(Encoder):
     @override
     def layer_numbers(self) -> dict[str, int]:
         # The stage: patch embedding, blocks and norm of stage 1 are 0, and so on.
-        return {
-            name: next(int(c) - 1 for c in name.partition(".")[2] if c.isdigit()) for name, _ in self.named_parameters()
-        }
+        names = [name for name, _ in self.named_parameters()]
+        return {name: next(int(c) - 1 for c in name.partition(".")[2] if c.isdigit()) for name in names}
 
 
 class TinyEncoder(Encoder):
@@ -331,11 +299,10 @@ class TinyEncoder(Encoder):
         super().__init__()
         stem = self.widths[0] // 2
         self.stem = nn.Sequential(*conv_bn_relu(3, stem, stride=2))
-        stages, before = [], stem
-        for width in self.widths:
-            stages.append(nn.Sequential(*conv_bn_relu(before, width, stride=2), *conv_bn_relu(width, width, stride=1)))
-            before = width
-        self.stages = nn.ModuleList(stages)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*conv_bn_relu(before, width, stride=2), *conv_bn_relu(width, width, stride=1))
+            for before, width in pairwise((stem, *self.widths))
+        )
 
     @property
     @override
@@ -344,19 +311,13 @@ class TinyEncoder(Encoder):
 
     @override
     def forward(self, images: Tensor) -> list[Tensor]:
-        levels = []
         x = self.stem(images)
-        for stage in self.stages:
-            x = stage(x)
-            levels.append(x)
-        return levels
+        return [x := stage(x) for stage in self.stages]
 
     @override
     def layer_numbers(self) -> dict[str, int]:
-        return {
-            name: int(name.split(".")[1]) + 1 if name.startswith("stages.") else 0
-            for name, _ in self.named_parameters()
-        }
+        names = [name for name, _ in self.named_parameters()]
+        return {name: int(name.split(".")[1]) + 1 if name.startswith("stages.") else 0 for name in names}
 
 
 def conv_bn_relu(inputs: int, outputs: int, *, stride: int) -> tuple[nn.Module, ...]:

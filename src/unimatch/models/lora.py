@@ -17,14 +17,7 @@ def add_lora(body: nn.Module, rank: int) -> None:
     """Freezes a transformer and puts trainable matrices beside the linear layers of its attention, in place.
 
     Their product starts at zero, so that at first the model computes what it did. The product is multiplied by 2
-    (``alpha`` is twice the rank).
-
-    Args:
-        body: a transformer of timm.
-        rank: of the matrices, such as 8.
-
-    Raises:
-        ConfigError: peft is not installed, or there is no attention to put them beside.
+    (``alpha`` is twice the rank, such as 8).
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model

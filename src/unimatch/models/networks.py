@@ -98,21 +98,14 @@ class Model(nn.Module, ABC):
         """Describes in one line what was chosen for this encoder."""
         encoder = self.encoder
         levels = getattr(encoder, "levels", None)
-        blocks = f"blocks {', '.join(map(str, levels))}" if levels and len(set(encoder.strides)) == 1 else "four stages"
-        blocks = blocks if len(encoder.widths) > 1 else "pooled"
+        blocks = "four stages" if len(encoder.widths) > 1 else "pooled"
+        if levels and len(set(encoder.strides)) == 1:
+            blocks = f"blocks {', '.join(map(str, levels))}"
         return (
             f"encoder {self.name}: {blocks}, widths {list(encoder.widths)}, strides {list(encoder.strides)}"
-            + (
-                f", position embedding resized by {encoder.position_embedding}'s rule"
-                * bool(encoder.position_embedding)
-            )
-            + self.decoder_summary()
+            + (f", position embedding resized by {rule}'s rule" if (rule := encoder.position_embedding) else "")
             + ("; the encoder is frozen" if self.freeze else f"; LoRA of rank {self.lora}" if self.lora else "")
         )
-
-    def decoder_summary(self) -> str:
-        """Returns what :meth:`summary` says of the decoder: empty, or text that begins with a semicolon."""
-        return ""
 
     def description(self) -> dict[str, object]:
         """Returns the arguments that build this model again, without its weights: plain values for a checkpoint."""
@@ -219,8 +212,8 @@ class SegmentationModel(Model):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @override
-    def decoder_summary(self) -> str:
-        return f"; decoder of widths {list(self.out_channels)}, fusion blocks of {self.features}"
+    def summary(self) -> str:
+        return f"{super().summary()}; decoder of widths {list(self.out_channels)}, fusion blocks of {self.features}"
 
     @override
     def description(self) -> dict[str, object]:
@@ -237,8 +230,7 @@ class ChangeModel(SegmentationModel):
     Both dates go through one encoder; the decoder sees ``|F_A - F_B|`` at each of the four levels, where channel
     dropout acts too. Source: UniMatch V2's experiments on change detection (table 14).
 
-    Args:
-        encoder: see :class:`SegmentationModel`, whose other arguments it takes too.
+    Takes the arguments of :class:`SegmentationModel`.
 
     >>> ChangeModel("tiny", num_classes=2)(torch.zeros(3, 2, 3, 48, 48)).shape
     torch.Size([3, 2, 48, 48])

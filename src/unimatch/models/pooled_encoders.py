@@ -8,16 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from unimatch.errors import ConfigError
-from unimatch.models.encoders import (
-    PRETRAINED,
-    Encoder,
-    TimmBody,
-    Weights,
-    build_encoder,
-    check_weights,
-    create_body,
-    find_preset,
-)
+from unimatch.models.encoders import Encoder, TimmBody, Weights, build_encoder, check_weights
 from unimatch.models.presets import PositionRule
 from unimatch.models.weights import load_weights_file
 from unimatch.models.wide_resnet import WIDE_RESNETS, wide_resnet
@@ -44,18 +35,14 @@ def build_pooled_encoder(
         weights = check_weights(name, weights, None)
         if position_embedding:
             raise ConfigError(f"position_embedding={position_embedding}: {name} has none; leave it out")
-        encoder: Encoder = wide_resnet(name, options)
-    else:
-        preset = find_preset(name)
-        if not preset.timm_name:
-            return PooledEncoder(build_encoder(name, weights, position_embedding=position_embedding, options=options))
-        weights = check_weights(name, weights, preset.license)
-        rule, published = position_embedding or preset.position_embedding, weights == PRETRAINED
-        body = create_body(preset.timm_name, pretrained=published, position_embedding=rule, options=options)
-        encoder = PooledTimmEncoder(body)
-    if weights not in (None, PRETRAINED):
-        load_weights_file(encoder.body, Path(weights))
-    return encoder
+        network = wide_resnet(name, options)
+        if weights is not None:
+            load_weights_file(network, Path(weights))
+        return network
+    encoder = build_encoder(
+        name, weights, position_embedding=position_embedding, options=options, timm_encoder=PooledTimmEncoder
+    )
+    return encoder if isinstance(encoder, PooledTimmEncoder) else PooledEncoder(encoder)
 
 
 class PooledTimmEncoder(TimmBody):

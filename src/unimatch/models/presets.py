@@ -92,14 +92,11 @@ def token_blocks(depth: int) -> list[int]:
 
 
 def decoder_widths(widths: Sequence[int]) -> tuple[int, tuple[int, ...]]:
-    """Returns how wide the decoder on an encoder is: its fusion blocks, and its four levels.
+    """Returns how wide a decoder is, its fusion blocks and its four levels, from the channels of the encoder's levels.
 
     Transformers, whose levels are equally wide, get the decoder of the published model of their width, or of the next
     larger one. Pyramids keep their own widths, at most 1024; their fusion blocks are those of the published model as
     wide as their last stage, at most 256.
-
-    Args:
-        widths: channels of the four feature levels.
 
     >>> decoder_widths([384] * 4)
     (64, (48, 96, 192, 384))

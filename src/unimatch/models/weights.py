@@ -1,11 +1,14 @@
 """Reads weights files without running anything in them, and says what did not match."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.serialization import safe_globals
 
 from unimatch.errors import WeightsError
 
@@ -16,17 +19,28 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: no such file, not readable, or not a plain dict of tensors.
     """
-    if not path.expanduser().is_file():
-        raise WeightsError(f"{path}: no such weights file")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path.expanduser())
-        content = torch.load(path.expanduser(), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises its reader's many kinds of error
-        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
+    content = read_plain(path, "weights file")
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path}: expected a state dict, tensors by name")
     return content
+
+
+def read_plain(path: Path, kind: str, allowed: Sequence[Any] = ()) -> Any:
+    """Reads tensors and plain values from a file; nothing in it is run, but for ``allowed`` classes.
+
+    Raises:
+        WeightsError: there is no such ``kind`` of file, or it is not readable or holds more than that.
+    """
+    file = path.expanduser()
+    if not file.is_file():
+        raise WeightsError(f"{path}: no such {kind}")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        with safe_globals(list(allowed)):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises its reader's many kinds of error
+        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
 
 
 def why_unreadable(error: Exception) -> str:
@@ -48,10 +62,7 @@ def load_weights_file(module: nn.Module, path: Path) -> None:
     """Loads a weights file into a module; every tensor of the module must be in the file, of the same shape.
 
     The file may hold more, such as a classifier that the module does not have. Step counters of BatchNorm may
-    be missing. DINOv2 files may have the authors' names (:func:`timm_names`).
-
-    Raises:
-        WeightsError: names the keys that are missing or of another shape.
+    be missing. DINOv2 files may have the authors' names (:func:`timm_names`). Errors name the keys that do not fit.
     """
     given, wanted = timm_names(read_state_dict(path)), module.state_dict()
     missing = [key for key in wanted if key not in given and not key.endswith("num_batches_tracked")]

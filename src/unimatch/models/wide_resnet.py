@@ -18,12 +18,7 @@ from unimatch.models.encoders import Encoder
 class WideBlock(nn.Module):
     """BatchNorm, leaky ReLU and 3 x 3 convolution, twice; the sum with the input, or with a 1 x 1 convolution of it.
 
-    Args:
-        inputs: channels.
-        outputs: channels.
-        stride: of the first convolution.
-        momentum: of BatchNorm.
-        activate_input: whether what is added is the input after the first BatchNorm and ReLU.
+    With ``activate_input``, what is added is the input after the first BatchNorm and ReLU.
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int, momentum: float, activate_input: bool) -> None:
@@ -103,10 +98,9 @@ class WideResNet(Encoder):
 
     @override
     def layer_numbers(self) -> dict[str, int]:
-        last = len(self.groups)
+        numbers = {name: 0 if name.startswith("stem.") else len(self.groups) for name, _ in self.named_parameters()}
         return {
-            name: int(name.split(".")[1]) + 1 if name.startswith("groups.") else last if name.startswith("norm.") else 0
-            for name, _ in self.named_parameters()
+            name: int(name.split(".")[1]) + 1 if name.startswith("groups.") else last for name, last in numbers.items()
         }
 
 
@@ -120,11 +114,7 @@ WIDE_RESNETS: dict[str, dict[str, int]] = {
 
 
 def wide_resnet(name: str, options: Mapping[str, Any] | None = None) -> WideResNet:
-    """Builds a Wide ResNet by its name.
-
-    Raises:
-        ConfigError: there is no such option.
-    """
+    """Builds a Wide ResNet by its name, and refuses ``options`` that there are not."""
     try:
         return WideResNet(**{**WIDE_RESNETS[name], **(options or {})})
     except TypeError as error:

@@ -31,35 +31,26 @@ class Compile(lightning.Callback):
         log.info("trainer.compile: the first step compiles student and teacher, which takes a minute or several")
 
     @override
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, *arguments: Any, **options: Any) -> None:
         if self.started is None:
             self.started = time.monotonic()
 
     @override
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, *arguments: Any, **options: Any) -> None:
         if self.started:
             log.info("trainer.compile: the first step took %.0f s", time.monotonic() - self.started)
             self.started = 0.0
 
     @override
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_start(self, *arguments: Any, **options: Any) -> None:
         torch.compiler.set_stance("force_eager")
 
     @override
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_end(self, *arguments: Any, **options: Any) -> None:
         torch.compiler.set_stance("default")
 
     @override
-    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+    def teardown(self, *arguments: Any, **options: Any) -> None:
         torch.compiler.set_stance("default")  # an error may have ended an evaluation
 
 

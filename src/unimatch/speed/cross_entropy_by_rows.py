@@ -63,9 +63,8 @@ def label_and_confidence(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor,
         return label, confidence
     label = logits.new_empty((len(logits), *size), dtype=torch.int64)
     confidence = logits.new_empty((len(logits), *size), dtype=torch.float32)
-    for images, rows in pieces(logits, size):
-        upsampled = upsample_rows(coarse_rows(logits, images, rows, size), rows, logits.shape[2], size)
-        here = (images, slice(rows.start, rows.stop))
+    for here, rows in pieces(logits, size):
+        upsampled = upsample_rows(coarse_rows(logits, here[0], rows, size), rows, logits.shape[2], size)
         torch.max(over_classes(torch.softmax, upsampled), -1, out=(confidence[here], label[here]))
     return label, confidence
 
@@ -81,12 +80,11 @@ class CrossEntropyPerPixel(torch.autograd.Function):
         ctx.ignore_index = ignore_index
         size = (target.shape[1], target.shape[2])
         loss = logits.new_empty(target.shape, dtype=torch.float32)
-        for images, rows in pieces(logits, size):
-            upsampled = upsample_rows(coarse_rows(logits, images, rows, size), rows, logits.shape[2], size)
-            here = target[images, rows.start : rows.stop]
-            counted = here != ignore_index
-            log_p = over_classes(torch.log_softmax, upsampled).gather(-1, (here * counted).unsqueeze(-1))
-            loss[images, rows.start : rows.stop] = -log_p.squeeze(-1).masked_fill(~counted, 0)
+        for here, rows in pieces(logits, size):
+            upsampled = upsample_rows(coarse_rows(logits, here[0], rows, size), rows, logits.shape[2], size)
+            counted = target[here] != ignore_index
+            log_p = over_classes(torch.log_softmax, upsampled).gather(-1, (target[here] * counted).unsqueeze(-1))
+            loss[here] = -log_p.squeeze(-1).masked_fill(~counted, 0)
         return loss
 
     @staticmethod
@@ -96,29 +94,29 @@ class CrossEntropyPerPixel(torch.autograd.Function):
         logits, target = ctx.saved_tensors
         size = (target.shape[1], target.shape[2])
         total = torch.zeros_like(logits, dtype=torch.float32)
-        for images, rows in pieces(logits, size):
-            here = target[images, rows.start : rows.stop]
-            counted = here != ctx.ignore_index
-            gradient = (gradients[0][images, rows.start : rows.stop] * counted).unsqueeze(-1)  # (b, n, W, 1)
-            coarse = coarse_rows(logits, images, rows, size)
+        for here, rows in pieces(logits, size):
+            counted = target[here] != ctx.ignore_index
+            gradient = (gradients[0][here] * counted).unsqueeze(-1)  # (b, n, W, 1)
+            coarse = coarse_rows(logits, here[0], rows, size)
             with torch.enable_grad():
                 coarse.requires_grad_()
                 upsampled = upsample_rows(coarse, rows, logits.shape[2], size)  # (b, n, W, C)
             slope = over_classes(torch.softmax, upsampled.detach()).mul_(gradient)
-            slope.scatter_add_(-1, (here * counted).unsqueeze(-1), -gradient)
+            slope.scatter_add_(-1, (target[here] * counted).unsqueeze(-1), -gradient)
             needed = source_rows(rows, logits.shape[2], size[0])
-            total[images, :, needed.start : needed.stop] += torch.autograd.grad(upsampled, coarse, slope)[0]
+            total[here[0], :, needed.start : needed.stop] += torch.autograd.grad(upsampled, coarse, slope)[0]
         return total.to(logits.dtype), None, None
 
 
-def pieces(logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, range]]:
-    """Yields the images and the full-size rows of each piece."""
+def pieces(logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[tuple[slice, slice], range]]:
+    """Yields the index of each piece, its images and full-size rows, and the rows once more."""
     height, width = size
     limit = PIECE.get(logits.device.type, PIECE["cuda"]) // (logits.shape[1] * width)  # rows of an image
     images, rows = max(1, limit // height), min(height, max(1, limit))
     for first in range(0, len(logits), images):
         for top in range(0, height, rows):
-            yield slice(first, first + images), range(top, min(top + rows, height))
+            bottom = min(top + rows, height)
+            yield (slice(first, first + images), slice(top, bottom)), range(top, bottom)
 
 
 def source_rows(rows: range, coarse: int, full: int) -> range:

@@ -1,6 +1,7 @@
 """Folds BatchNorms into the convolutions before them: the same results from fewer passes over memory."""
 
 import copy
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -55,32 +56,22 @@ def fold_batch_norms(model: "Model") -> "Model":
 
 
 def convolutions_before(model: "Model", images: Tensor) -> dict[str, nn.Conv2d]:
-    """Finds BatchNorms whose sole input, on these images, is one convolution's output.
-
-    Returns:
-        These convolutions by the names of the BatchNorms.
-    """
+    """Finds BatchNorms whose sole input, on these images, is one convolution's output; returns it by their names."""
     made: list[tuple[Tensor, nn.Conv2d]] = []  # kept, so that no later tensor gets the memory of one
     found: dict[str, list[nn.Conv2d | None]] = {}
-    hooks = []
+    names = {module: name for name, module in model.named_modules()}
 
-    def note_convolution(module: Any, _: Any, output: Tensor) -> None:
-        made.append((output, module))
-
-    for name, module in model.named_modules():
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if isinstance(module, nn.Conv2d):
-            hooks.append(module.register_forward_hook(note_convolution))
+            made.append((output, module))
         elif type(module) in (nn.BatchNorm2d, BatchNormAct2d) and not module.training:
+            source = next((convolution for output, convolution in made if output is inputs[0]), None)
+            found.setdefault(names[module], []).append(source)
 
-            def note_norm(_: Any, inputs: tuple[Tensor, ...], name: str = name) -> None:
-                found.setdefault(name, []).append(next((c for output, c in made if output is inputs[0]), None))
-
-            hooks.append(module.register_forward_pre_hook(note_norm))
-    try:
+    with ExitStack() as hooks:
+        for module in names:
+            hooks.enter_context(module.register_forward_hook(note))
         model.coarse(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
     seen = [convolution for _, convolution in made]
     return {
         name: convolutions[0]

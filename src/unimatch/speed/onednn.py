@@ -64,15 +64,9 @@ def use_onednn(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.Linear:
             module.__class__ = OneDNNLinear
-        elif type(module) is nn.Conv2d and is_pointwise(module):
+        elif (
+            type(module) is nn.Conv2d
+            and (module.kernel_size, module.stride, module.groups) == ((1, 1), (1, 1), 1)
+            and module.padding in ((0, 0), "valid", "same")
+        ):
             module.__class__ = OneDNNPointwise
-
-
-def is_pointwise(convolution: nn.Conv2d) -> bool:
-    """Tells whether a convolution is a matrix product of each pixel by itself."""
-    return (
-        convolution.kernel_size == (1, 1)
-        and convolution.stride == (1, 1)
-        and convolution.groups == 1
-        and convolution.padding in ((0, 0), "valid", "same")
-    )
