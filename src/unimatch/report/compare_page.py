@@ -10,9 +10,9 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from unimatch.report.charts import Line, Point, line_chart, thinned
-from unimatch.report.markup import page, table, tag
+from unimatch.report.markup import page, section, table, tag
 from unimatch.report.run_files import RunFiles
-from unimatch.report.run_page import over_evaluations, section
+from unimatch.report.run_page import over_evaluations
 
 
 @dataclass(frozen=True)

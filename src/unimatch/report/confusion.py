@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from unimatch.report.markup import drawing, folded, table, tag
+from unimatch.report.markup import drawing, folded, section, table, tag
 
 LARGEST = 30
 """How many classes a table may have; a matrix of more is drawn as a picture."""
@@ -20,7 +20,7 @@ def confusion_section(counts: Sequence[Sequence[int]], classes: Sequence[str], u
     text = f"Each row holds the {unit} of one true class, in percent, by the class that the teacher predicts."
     content = matrix(shares, classes) if len(classes) <= LARGEST else heat_map(shares, classes)
     details = folded("the commonest mistakes", mistakes(shares, classes))
-    return tag("section", tag("h2", "Confusion"), tag("p", text), content, details)
+    return section("Confusion", tag("p", text), content, details)
 
 
 def matrix(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup:

@@ -55,28 +55,15 @@ def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> No
 def write_examples(
     folder: Path, info: DatasetInfo, step: int, validation: list[dict[str, Any]], views: list[dict[str, Any]]
 ) -> None:
-    """Writes the pictures of the rows that the functions below return, and ``examples.json``.
-
-    Args:
-        folder: ``RUN/examples``.
-        info: the classes.
-        step: of the training that the models have made.
-        validation: of :func:`validation_rows` or :func:`classified_rows`.
-        views: of :func:`view_rows`.
-    """
+    """Writes the pictures of the rows that the functions below return, and ``examples.json``, into ``RUN/examples``."""
     for kind, rows in (("validation", validation), ("view", views)):
         for i, row in enumerate(rows):
             row["cells"] = [
                 {"caption": caption, "file": write_picture(folder / f"{kind}{i}_{j}", *drawn)}
                 for j, (caption, *drawn) in enumerate(row["cells"])
             ]
-    content = {
-        "step": step,
-        "classes": list(info.classes),
-        "palette": [list(color) for color in info.palette],
-        "validation": validation,
-        "views": views,
-    }
+    shown = {"validation": validation, "views": views}
+    content = {"step": step, "classes": info.classes, "palette": info.palette, **shown}
     replace_text(folder / "examples.json", json.dumps(content, indent=1) + "\n")
 
 

@@ -66,6 +66,11 @@ def is_cell(content: object) -> bool:
     return isinstance(content, Markup) and content.startswith("<td")
 
 
+def section(title: str, *content: object) -> Markup:
+    """Returns a part of the page under its heading."""
+    return tag("section", tag("h2", title), *content)
+
+
 def drawing(
     width: int, height: int, *content: object, title: str = "", description: str = "", **attributes: object
 ) -> Markup:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from unimatch.disk import replace_text
 from unimatch.report.charts import Line, legend, line_chart
 from unimatch.report.confusion import confusion_section
-from unimatch.report.markup import drawing, folded, html, page, table, tag
+from unimatch.report.markup import drawing, folded, html, page, section, table, tag
 from unimatch.report.run_files import RunFiles, read_run
 
 PERCENTAGES: dict[str, Any] = {"unit": "%", "limits": (0, 100)}
@@ -37,6 +37,7 @@ def run_page(run: RunFiles) -> Markup:
     """Returns the whole page."""
     summary = run.summary
     title = f"{summary.get('method', 'run')} on {summary.get('dataset', 'its data')}"
+    settings = table(["setting", "value"], flat(run.config), caption="The resolved configuration", class_="settings")
     return page(
         title,
         tag("h1", title),
@@ -49,13 +50,8 @@ def run_page(run: RunFiles) -> Markup:
         validation_section(run),
         views_section(run),
         section("Time and place", times(summary)),
-        section("Configuration", folded("every setting", settings(run.config))) if run.config else None,
+        section("Configuration", folded("every setting", settings)) if run.config else None,
     )
-
-
-def section(title: str, *content: object) -> Markup:
-    """Returns a part of the page under its heading."""
-    return tag("section", tag("h2", title), *content)
 
 
 def facts(summary: Mapping[str, Any]) -> str:
@@ -279,11 +275,6 @@ def times(summary: Mapping[str, Any]) -> Markup:
     if summary.get("bad_images"):
         rows["unlabelled images that could not be read"] = ", ".join(map(str, summary["bad_images"]))
     return table(["what", "value"], rows.items(), caption="Time, machine and versions", class_="words")
-
-
-def settings(config: Mapping[str, Any]) -> Markup:
-    """Returns a table of every setting by its full name."""
-    return table(["setting", "value"], flat(config), caption="The resolved configuration", class_="settings")
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
