@@ -16,7 +16,6 @@ ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB; (2, H, W, 3) for the two dates of a pair."""
 MaskArray = NDArray[np.uint8]
 """(H, W) class ids, 255 where there is none."""
-
 LabelArray = NDArray[np.uint8] | NDArray[np.int64]
 """A mask (H, W), or the class of a whole image, an array of shape ()."""
 
@@ -116,7 +115,7 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
 
 
 def rgb(image: Image.Image) -> ImageArray:
-    """Returns an image, turned as its EXIF orientation says, as an array (H, W, 3) uint8."""
+    """Returns an image as an array (H, W, 3) uint8, turned as its EXIF orientation says."""
     ImageOps.exif_transpose(image, in_place=True)  # large images are not copied more often than needed
     image.info.pop("transparency", None)  # is left out in any case, and a palette's makes Pillow warn
     if image.mode != "RGB":

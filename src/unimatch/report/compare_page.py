@@ -78,7 +78,7 @@ def mean_lines(name: str, curves: Sequence[Sequence[Point]], style: int) -> list
     known = [dict(curve) for curve in curves if curve]
     if not known:
         return []
-    common = sorted(set.intersection(*(set(curve) for curve in known)))
+    common = sorted(set.intersection(*map(set, known)))
     if not common:
         return [Line(name, curve, style) for curve in curves if curve]
     values = {x: [curve[x] for curve in known] for x in common}

@@ -103,7 +103,11 @@ def validation_rows(
         scores: (N,) of each image, in percent.
     """
     order = scores.argsort(descending=True).tolist()
-    titles = {order[-1]: "worst", order[len(order) // 2]: "median", order[0]: "best"}  # of two, or one, the last wins
+    titles = {
+        order[-1]: "worst",
+        order[len(order) // 2]: "median",
+        order[0]: "best",
+    }  # of fewer than three images the last title stays
     rows = []
     for index, title in reversed(titles.items()):
         image, masks = label_with(models, task, source, index)
@@ -125,7 +129,7 @@ def classified_rows(
     for title, found in (("wrong", scores == 0), ("right", scores > 0)):
         indices = found.nonzero().flatten().tolist()
         cells = []
-        for index in indices[:: -(-len(indices) // CLASSIFIED) or 1]:  # spread evenly
+        for index in indices[:: max(1, math.ceil(len(indices) / CLASSIFIED))]:  # spread evenly
             image, labels = label_with(models, task, source, index)
             named = ", ".join(f"{name} {info.classes[int(value)]}" for name, value in labels.items())
             cells.append((f"{Path(source.name(index)).name}: {named}", image))
@@ -152,10 +156,7 @@ def label_with(
 def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoch: int) -> list[dict[str, Any]]:
     """Returns rows with the views of unlabelled images, as the method sees them in an epoch's first batch.
 
-    Args:
-        method: its teacher labels the weak views.
-        datamodule: whose views are drawn.
-        epoch: its number; the views of a seed, an epoch and an image are always the same.
+    The views of a seed, an epoch and an image are always the same; the method's teacher labels the weak ones.
     """
     own = first_batch(method, datamodule, "unlabeled", epoch)
     batch: Any = {"unlabeled": own}
@@ -195,7 +196,7 @@ def named(view: str, date: str) -> str:
 def first_batch(
     method: SemiSupervised, datamodule: SemiSupervisedDataModule, stream: Any, epoch: int
 ) -> UnlabeledBatch:
-    """The batch with which a stream begins an epoch, on the method's device."""
+    """Returns the batch with which a stream begins an epoch, on the method's device."""
     dataset = datamodule.unlabeled_dataset(stream)
     size = min(datamodule.batch_size, len(dataset.source))
     keys = iter(TrainSampler(len(dataset.source), size, seed=datamodule.seed, stream=stream, start=(epoch, 0)))

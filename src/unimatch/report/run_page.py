@@ -130,14 +130,10 @@ def training_charts(run: RunFiles) -> Iterator[Markup]:
 
 def over_evaluations(run: RunFiles, part: str, key: str, name: str | None = None) -> list[tuple[float, float]]:
     """Returns (step, value) of ``evaluation[part][key]``, or of the class ``name`` in it, where there is a value."""
-    points = []
-    for evaluation in run.evaluations:
-        value = (evaluation.get(part) or {}).get(key)
-        if name is not None:
-            value = (value or {}).get(name)
-        if value is not None:
-            points.append((float(evaluation["step"]), float(value)))
-    return points
+    found = [(evaluation["step"], (evaluation.get(part) or {}).get(key)) for evaluation in run.evaluations]
+    if name is not None:
+        found = [(step, (value or {}).get(name)) for step, value in found]
+    return [(float(step), float(value)) for step, value in found if value is not None]
 
 
 def class_table(run: RunFiles) -> Markup:
@@ -268,9 +264,8 @@ def times(summary: Mapping[str, Any]) -> Markup:
             "steps per second, without evaluating": f"{summary.get('steps', 0) / max(seconds - evaluating, 1e-9):.3g}",
             "images per second, without evaluating": summary.get("images_per_second", "?"),
         }
-    for key in ("peak_memory_mb", "device", "processes", "precision", "git_revision"):
-        if summary.get(key) is not None:
-            rows[key.replace("_mb", ", MB").replace("_", " ")] = summary[key]
+    kept = ("peak_memory_mb", "device", "processes", "precision", "git_revision")
+    rows |= {key.replace("_mb", ", MB").replace("_", " "): summary[key] for key in kept if summary.get(key) is not None}
     rows |= summary.get("versions") or {}
     if summary.get("bad_images"):
         rows["unlabelled images that could not be read"] = ", ".join(map(str, summary["bad_images"]))
