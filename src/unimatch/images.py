@@ -16,7 +16,6 @@ ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB; (2, H, W, 3) for the two dates of a pair."""
 MaskArray = NDArray[np.uint8]
 """(H, W) class ids, 255 where there is none."""
-
 LabelArray = NDArray[np.uint8] | NDArray[np.int64]
 """A mask (H, W), or the class of a whole image, an array of shape ()."""
 
@@ -40,7 +39,7 @@ def read_image(path: Path) -> ImageArray:
             raise DataError(
                 f"{path}: an image of more than 8 bits a channel ({image.mode}) would be clipped; convert it to 8"
             )
-        return rgb(upright(image))
+        return rgb(image)
 
 
 def read_pair(before: Path, after: Path) -> ImageArray:
@@ -51,13 +50,13 @@ def read_pair(before: Path, after: Path) -> ImageArray:
     """
     if before.is_file() and not after.is_file():
         raise DataError(f"{after}: no such file; it is the second date of {before}")
-    first, second = read_image(before), read_image(after)
-    if first.shape != second.shape:
+    dates = [read_image(before), read_image(after)]
+    first, second = (f"{date.shape[1]} x {date.shape[0]}" for date in dates)
+    if first != second:
         raise DataError(
-            f"{after}: the second date is {second.shape[1]} x {second.shape[0]} pixels and the first, {before}, "
-            f"{first.shape[1]} x {first.shape[0]}; they must be equal"
+            f"{after}: the second date is {second} pixels and the first, {before}, {first}; they must be equal"
         )
-    return np.stack([first, second])
+    return np.stack(dates)
 
 
 def second_date(before: str) -> str:
@@ -85,7 +84,8 @@ def read_mask(path: Path) -> NDArray[np.uint8] | NDArray[np.int32]:
                 f"{path}: a mask must be an index image (grey or palette), this one is {mask.mode}; save class ids "
                 "(of changes 0 and 255) in one channel, or in segmentation read colours as classes with dataset.colors"
             )
-        stored = np.asarray(upright(mask))
+        ImageOps.exif_transpose(mask, in_place=True)
+        stored = np.asarray(mask)
         return stored.astype(np.int32) if mask.mode.startswith("I") else stored.astype(np.uint8, copy=False)
 
 
@@ -98,35 +98,25 @@ def read_color_mask(path: Path) -> ImageArray:
     with opened(path, "a mask") as mask:
         if mask.mode.startswith(("I", "F")):
             raise DataError(f"{path}: a mask of {mask.mode} has no colours; leave out dataset.colors to read ids")
-        return rgb(upright(mask))
+        return rgb(mask)
 
 
 @contextmanager
 def opened(path: Path, what: str) -> Iterator[Image.Image]:
-    """Opens a file as an image, not yet decoded.
-
-    Raises:
-        DataError: from whatever goes wrong, naming the file.
-    """
+    """Opens a file as an image, not yet decoded; whatever goes wrong becomes a DataError that names the file."""
     try:
         with Image.open(read_file(path)) as image:
             yield image
     except DataError:
         raise
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: cannot be read as {what} (of no known kind); repair or remove it") from error
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's decoders
-        raise DataError(f"{path}: cannot be read as {what} ({error}); repair or remove it") from error
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """Returns the image, turned as its EXIF orientation says."""
-    ImageOps.exif_transpose(image, in_place=True)  # large images are not copied more often than needed
-    return image
+        why = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{path}: cannot be read as {what} ({why}); repair or remove it") from error
 
 
 def rgb(image: Image.Image) -> ImageArray:
-    """Returns an image as an array (H, W, 3) uint8."""
+    """Returns an image as an array (H, W, 3) uint8, turned as its EXIF orientation says."""
+    ImageOps.exif_transpose(image, in_place=True)  # large images are not copied more often than needed
     image.info.pop("transparency", None)  # is left out in any case, and a palette's makes Pillow warn
     if image.mode != "RGB":
         image = image.convert("RGB")

@@ -75,12 +75,7 @@ def overlay(
 
 
 def stack_rows(rows: Sequence[Sequence[ImageArray]], gap: int = 4) -> ImageArray:
-    """Returns one picture: the pictures of each row side by side, the rows below one another.
-
-    Args:
-        rows: pictures; those of one row have one height.
-        gap: black pixels below each row.
-    """
+    """Returns one picture: pictures of one height side by side in each row, and below each row ``gap`` black pixels."""
     joined = [np.hstack(row) for row in rows]
     width = max(row.shape[1] for row in joined)
     return np.vstack([np.pad(row, ((0, gap), (0, width - row.shape[1]), (0, 0))) for row in joined])
@@ -129,11 +124,11 @@ def save_figure(
     legend_columns: int = 6,
     interpolation: str = "nearest",
 ) -> None:
-    """Draws rows of pictures with a legend below them, and writes them as PNG.
+    """Draws rows of at most ``columns`` pictures with a legend below them, and writes them as PNG.
 
     Args:
         path: of the file.
-        rows: pictures, at most ``columns`` in each.
+        rows: pictures.
         legend: of the colours in the pictures.
         columns: places for pictures in a row.
         size: width and height, in inches of 110 pixels.

@@ -42,5 +42,5 @@ def to_pixels(images: Tensor) -> NDArray[np.uint8]:
 @cache
 def mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
     """Returns ImageNet's statistics as (3, 1, 1) tensors, copied to each device once: a copy would stall every step."""
-    mean, std = torch.tensor(IMAGENET_MEAN, device=device), torch.tensor(IMAGENET_STD, device=device)
-    return mean.view(3, 1, 1), std.view(3, 1, 1)
+    mean, std = torch.tensor([IMAGENET_MEAN, IMAGENET_STD], device=device).view(2, 3, 1, 1)
+    return mean, std

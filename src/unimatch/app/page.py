@@ -19,14 +19,10 @@ def app_page(facts: ModelFacts) -> Markup:
         id="drop",
         class_="drop",
     )
-    view = tag(
-        "fieldset",
-        tag("legend", "Show"),
-        [
-            tag("label", tag("input", type="radio", name="view", value=value, checked=checked), name)
-            for value, name, checked in (("classes", "classes", ""), ("confidence", "confidence", None))
-        ],
-    )
+    choices = [
+        tag("label", tag("input", type="radio", name="view", value=name, checked=checked), name)
+        for name, checked in (("classes", ""), ("confidence", None))
+    ]
     sliders = [
         tag(
             "label",
@@ -51,7 +47,7 @@ def app_page(facts: ModelFacts) -> Markup:
         tag("p", "No image yet.", id="status", role="status"),
         tag(
             "section",
-            tag("div", view, sliders, class_="controls"),
+            tag("div", tag("fieldset", tag("legend", "Show"), choices), sliders, class_="controls"),
             tag("div", tag("div", picture, tag("p", id="pointed", class_="soft")), legend, class_="result"),
             id="result",
             hidden="",

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import threading
-from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,11 +28,7 @@ SHOWN_SIDE = 1600
 
 
 class AppServer(ThreadingHTTPServer):
-    """Serves the page of one model on 127.0.0.1.
-
-    Args:
-        predictor: the model.
-        port: 0 for any free one.
+    """Serves the page of one model on 127.0.0.1, on a port or, for 0, on any free one.
 
     Raises:
         OSError: the port is taken.
@@ -44,7 +39,7 @@ class AppServer(ThreadingHTTPServer):
 
     def __init__(self, predictor: Predictor, port: int) -> None:
         super().__init__((ADDRESS, port), Handler)
-        self.predictor = predictor
+        self.predictor, self.page = predictor, app_page(predictor.facts).encode()
         self.lock = threading.Lock()  # one image at a time
 
     @property
@@ -52,13 +47,9 @@ class AppServer(ThreadingHTTPServer):
         """The address of the page."""
         return f"http://{ADDRESS}:{self.server_port}/"
 
-    @cached_property
-    def page(self) -> bytes:
-        """The bytes of the page."""
-        return app_page(self.predictor.facts).encode()
-
+    @property
     def hosts(self) -> tuple[str, ...]:
-        """Returns the names by which a browser on this machine may call this server."""
+        """The names by which a browser on this machine may call this server."""
         return f"{ADDRESS}:{self.server_port}", f"localhost:{self.server_port}"
 
 
@@ -96,11 +87,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def is_foreign(self) -> bool:
         """Returns whether a page of another site asks: under its own name (DNS rebinding), or from its own origin."""
-        origin = self.headers.get("Origin")
-        hosts = self.server.hosts()
-        return self.headers.get("Host") not in hosts or (
-            origin is not None and origin not in [f"http://{host}" for host in hosts]
-        )
+        hosts = self.server.hosts
+        origins = (None, *(f"http://{host}" for host in hosts))
+        return self.headers.get("Host") not in hosts or self.headers.get("Origin") not in origins
 
     def refuse(self, status: HTTPStatus, why: str) -> None:
         """Sends an error and closes the connection."""
@@ -109,11 +98,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
         """Sends a response."""
+        headers = {"Content-Type": kind, "Content-Length": str(len(content))}
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
+        for name, value in (headers | {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
@@ -123,12 +111,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def predict(predictor: Predictor, content: bytes, lock: threading.Lock) -> dict[str, Any]:
-    """Predicts one image and returns what the page shows of it.
-
-    Args:
-        predictor: the model.
-        content: of an image file.
-        lock: held while the model works.
+    """Predicts the image in a file's content, holding the lock meanwhile, and returns what the page shows of it.
 
     Returns:
         ``photo``, a JPEG; ``prediction``, a PNG of the same size whose red is the class and whose green is the

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from unimatch.report.markup import folded, html, table, tag
+from unimatch.report.markup import drawing, folded, html, table, tag
 
 Point = tuple[float, float]
 
@@ -32,7 +32,7 @@ class Line:
     points: Sequence[Point]
     style: int = 0
     """Chooses the colour and the dash."""
-    band: Sequence[tuple[float, float, float]] = field(default=())
+    band: Sequence[tuple[float, float, float]] = ()
     """(x, lowest, highest) around the line."""
 
     @property
@@ -40,10 +40,10 @@ class Line:
         """The line's colour; after eight styles colours repeat with other dashes."""
         return COLORS[self.style % len(COLORS)]
 
-    @property
-    def dash(self) -> str | None:
-        """The line's dash; it differs between neighbouring styles."""
-        return DASHES[(self.style + self.style // len(COLORS)) % len(DASHES)]
+    def stroke(self, width: int) -> dict[str, object]:
+        """Returns the attributes that draw the line; the dash differs between neighbouring styles."""
+        dash = DASHES[(self.style + self.style // len(COLORS)) % len(DASHES)]
+        return {"stroke": self.color, "stroke_width": width, "stroke_dasharray": dash}
 
 
 def line_chart(
@@ -64,9 +64,7 @@ def line_chart(
         small: no legend and no table: one of several that share them.
     """
     lines = [line for line in lines if line.points]
-    values = [y for line in lines for _, y in line.points] + [
-        v for line in lines for _, *pair in line.band for v in pair
-    ]
+    values = [value for line in lines for _, *heights in (*line.points, *line.band) for value in heights]
     low, high = limits or padded(min(values), max(values))
     end = max(x for line in lines for x, _ in line.points) or 1.0
 
@@ -84,35 +82,19 @@ def line_chart(
     for line in lines:
         points = thinned(line.points)
         path = " ".join(place(x, y) for x, y in points)
-        look = {"stroke": line.color, "stroke_width": 2, "stroke_dasharray": line.dash, "fill": "none"}
-        drawn.append(tag("polyline", points=path, **look))
+        drawn.append(tag("polyline", points=path, **line.stroke(2), fill="none"))
         if len(points) <= MARKED:
             for point in points:
                 x, y = place(*point).split(",")
                 drawn.append(tag("circle", cx=x, cy=y, r=2.6, fill=line.color))
-    svg = tag(
-        "svg",
-        tag("title", title),
-        tag("desc", describe(lines, unit)),
-        drawn,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-    )
-    if small:
-        return tag("figure", tag("figcaption", title), svg, class_="chart")
-    return tag(
-        "figure",
-        tag("figcaption", title),
-        svg,
-        legend(lines),
-        folded("values", values_table(title, lines)),
-        class_="chart",
-    )
+    svg = drawing(WIDTH, HEIGHT, drawn, title=title, description=describe(lines, unit))
+    details = None if small else (legend(lines), folded("values", values_table(title, lines)))
+    return tag("figure", tag("figcaption", title), svg, details, class_="chart")
 
 
 def axes(low: float, high: float, end: float, unit: str) -> Markup:
     """Draws the grid with its values, and the steps below it."""
-    parts = []
+    parts, bottom = [], HEIGHT - BOTTOM
     for value in ticks(low, high):
         down = TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM)
         parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{down:.1f}", y2=f"{down:.1f}", class_="grid"))
@@ -120,9 +102,7 @@ def axes(low: float, high: float, end: float, unit: str) -> Markup:
     for value in ticks(0, end):
         across = LEFT + value / end * (WIDTH - LEFT - RIGHT)
         anchor = "end" if across > WIDTH - 30 else "middle"
-        at = min(across, WIDTH - 2) if anchor == "end" else across
-        parts.append(tag("text", short(value), x=f"{at:.1f}", y=HEIGHT - BOTTOM + 16, text_anchor=anchor))
-    bottom = HEIGHT - BOTTOM
+        parts.append(tag("text", short(value), x=f"{min(across, WIDTH - 2):.1f}", y=bottom + 16, text_anchor=anchor))
     parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=bottom, y2=bottom, class_="axis"))
     parts.append(tag("text", "step", x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 3, text_anchor="middle"))
     return html(parts)
@@ -130,15 +110,10 @@ def axes(low: float, high: float, end: float, unit: str) -> Markup:
 
 def legend(lines: Sequence[Line]) -> Markup:
     """Returns the lines' names, each after a sample of its line."""
-    return tag("ul", [tag("li", swatch(line), line.name) for line in lines], class_="legend")
-
-
-def swatch(line: Line) -> Markup:
-    """Draws a short sample of a line."""
-    look = {"stroke": line.color, "stroke_width": 3, "stroke_dasharray": line.dash}
-    return tag(
-        "svg", tag("line", x1=0, x2=28, y1=5, y2=5, **look), viewBox="0 0 28 10", class_="swatch", aria_hidden="true"
-    )
+    samples = [tag("line", x1=0, x2=28, y1=5, y2=5, **line.stroke(3)) for line in lines]
+    swatches = [drawing(28, 10, sample, class_="swatch") for sample in samples]
+    items = [tag("li", swatch, line.name) for swatch, line in zip(swatches, lines, strict=True)]
+    return tag("ul", items, class_="legend")
 
 
 def describe(lines: Sequence[Line], unit: str) -> str:
@@ -147,12 +122,11 @@ def describe(lines: Sequence[Line], unit: str) -> str:
     >>> describe([Line("teacher", [(0, 10.0), (50, 42.04)])], "%")
     'Over training steps. teacher: 10% at step 0, 42% at step 50.'
     """
-
-    def said(line: Line) -> str:
-        ends = [line.points[0], line.points[-1]] if len(line.points) > 1 else line.points
-        return f"{line.name}: " + ", ".join(f"{number(y)}{unit} at step {x:.0f}" for x, y in ends) + "."
-
-    return " ".join(["Over training steps.", *map(said, lines)])
+    said = ["Over training steps."]
+    for line in lines:
+        ends = dict.fromkeys((line.points[0], line.points[-1]))
+        said.append(f"{line.name}: " + ", ".join(f"{number(y)}{unit} at step {x:.0f}" for x, y in ends) + ".")
+    return " ".join(said)
 
 
 def values_table(title: str, lines: Sequence[Line]) -> Markup:
@@ -170,8 +144,8 @@ def thinned(points: Sequence[Point]) -> list[Point]:
     >>> thinned([(i, 2.0 * i) for i in range(160)])[:2]
     [(0.5, 1.0), (2.5, 5.0)]
     """
-    each = math.ceil(len(points) / POINTS)
-    groups = [points[i : i + each] for i in range(0, len(points), max(each, 1))]
+    each = max(1, math.ceil(len(points) / POINTS))
+    groups = [points[i : i + each] for i in range(0, len(points), each)]
     return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
 
 
@@ -185,7 +159,7 @@ def padded(low: float, high: float) -> tuple[float, float]:
         return low - 1, high + 1
     margin = (high - low) / 10
     if 0 <= low < (high - low) / 2:
-        return 0.0, high + margin / 2 if low == 0 else round(high * 1.05, 10)
+        return 0.0, round(high * 1.05, 10)
     return low - margin, high + margin
 
 

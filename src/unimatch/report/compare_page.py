@@ -2,7 +2,7 @@
 
 import os
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -10,9 +10,9 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from unimatch.report.charts import Line, Point, line_chart, thinned
-from unimatch.report.markup import page, table, tag
+from unimatch.report.markup import page, section, table, tag
 from unimatch.report.run_files import RunFiles
-from unimatch.report.run_page import over_evaluations, section
+from unimatch.report.run_page import over_evaluations
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,7 @@ class Group:
 
 
 def compare_page(groups: Sequence[Group], header: Sequence[str], rows: Sequence[Sequence[str]], folder: Path) -> Markup:
-    """Returns the whole page.
-
-    Args:
-        groups: at least one.
-        header: of the table.
-        rows: of the table, one for each group.
-        folder: that the page will lie in; links are relative to it.
-    """
+    """Returns the whole page for at least one group, with links relative to the folder that it will lie in."""
     count = sum(len(group.runs) for group in groups)
     title = f"{count} runs compared" if count > 1 else "1 run"
     caption = "On validation, in percent, at the end of training: mean ± standard deviation over seeds."
@@ -51,28 +44,29 @@ def charts(groups: Sequence[Group]) -> Iterator[Markup]:
     """Draws a chart for each measure, with a line for each group that has the measure."""
     first = groups[0].runs[0]
     score, counted = first.title_of(first.measure), first.scores.unit
-
-    def evaluated(part: str, key: str) -> Callable[[RunFiles], list[Point]]:
-        return lambda run: over_evaluations(run, part, key)
-
-    def logged(key: str, factor: float = 1) -> Callable[[RunFiles], list[Point]]:
-        return lambda run: [(x, factor * y) for x, y in thinned(run.curves.get(key, []))]
-
-    for title, unit, curve in (
-        (f"{score} of the teacher", "%", evaluated("teacher", first.measure)),
-        (f"{score} of the student", "%", evaluated("student", first.measure)),
-        ("Confident pseudo labels, mean of classes", "%", evaluated("pseudo_label", "share_mean")),
-        ("Of these right, mean of classes", "%", evaluated("pseudo_label", "accuracy_mean")),
-        ("Loss on labelled images", "", logged("train/loss_x")),
-        (f"Mask ratio: confident {counted}", "%", logged("train/mask_ratio", 100)),
+    for title, part, key in (
+        (f"{score} of the teacher", "teacher", first.measure),
+        (f"{score} of the student", "student", first.measure),
+        ("Confident pseudo labels, mean of classes", "pseudo_label", "share_mean"),
+        ("Of these right, mean of classes", "pseudo_label", "accuracy_mean"),
+        ("Loss on labelled images", "train", "loss_x"),
+        (f"Mask ratio: confident {counted}", "train", "mask_ratio"),
     ):
         lines = [
             line
             for style, group in enumerate(groups)
-            for line in mean_lines(group.name, [curve(run) for run in group.runs], style)
+            for line in mean_lines(group.name, [curve(run, part, key) for run in group.runs], style)
         ]
         if lines:
-            yield line_chart(title, lines, unit=unit)
+            yield line_chart(title, lines, unit="" if key == "loss_x" else "%")
+
+
+def curve(run: RunFiles, part: str, key: str) -> list[Point]:
+    """Returns (step, value) of a run's evaluations, or, if the part is ``train``, of ``metrics.csv``."""
+    if part != "train":
+        return over_evaluations(run, part, key)
+    factor = 100 if key == "mask_ratio" else 1
+    return [(x, factor * y) for x, y in thinned(run.curves.get(f"train/{key}", []))]
 
 
 def mean_lines(name: str, curves: Sequence[Sequence[Point]], style: int) -> list[Line]:
@@ -84,7 +78,7 @@ def mean_lines(name: str, curves: Sequence[Sequence[Point]], style: int) -> list
     known = [dict(curve) for curve in curves if curve]
     if not known:
         return []
-    common = sorted(set.intersection(*(set(curve) for curve in known)))
+    common = sorted(set.intersection(*map(set, known)))
     if not common:
         return [Line(name, curve, style) for curve in curves if curve]
     values = {x: [curve[x] for curve in known] for x in common}
@@ -100,16 +94,13 @@ def class_table(groups: Sequence[Group]) -> Markup:
     rows = []
     for name in names:
         found = [
-            [score for run in group.runs if (score := run.per_class(run.summary_of("teacher")).get(name)) is not None]
+            [score for run in group.runs if (score := run.per_class("teacher").get(name)) is not None]
             for group in groups
         ]
         best = max((statistics.fmean(values) for values in found if values), default=None)
-        cells: list[object] = []
-        for values in found:
-            text = spread(values) if values else "-"
-            stands_out = len(groups) > 1 and values and statistics.fmean(values) == best
-            cells.append(tag("strong", text) if stands_out else text)
-        rows.append([name, *cells])
+        shown = [spread(values) if values else "-" for values in found]
+        bold = [len(groups) > 1 and bool(values) and statistics.fmean(values) == best for values in found]
+        rows.append([name, *(tag("strong", text) if b else text for text, b in zip(shown, bold, strict=True))])
     caption = f"{kind} of the teacher on validation, %, mean ± standard deviation over seeds; the best in bold"
     return table(["class", *(group.name for group in groups)], rows, caption=caption)
 

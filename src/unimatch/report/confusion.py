@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from unimatch.report.markup import folded, html, table, tag
+from unimatch.report.markup import drawing, folded, section, table, tag
 
 LARGEST = 30
 """How many classes a table may have; a matrix of more is drawn as a picture."""
@@ -19,13 +19,8 @@ def confusion_section(counts: Sequence[Sequence[int]], classes: Sequence[str], u
     shares = [[100 * count / sum(row) if sum(row) else None for count in row] for row in counts]
     text = f"Each row holds the {unit} of one true class, in percent, by the class that the teacher predicts."
     content = matrix(shares, classes) if len(classes) <= LARGEST else heat_map(shares, classes)
-    return tag(
-        "section",
-        tag("h2", "Confusion"),
-        tag("p", text),
-        content,
-        folded("the commonest mistakes", mistakes(shares, classes)),
-    )
+    details = folded("the commonest mistakes", mistakes(shares, classes))
+    return section("Confusion", tag("p", text), content, details)
 
 
 def matrix(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup:
@@ -58,14 +53,13 @@ def heat_map(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -
         for column, share in enumerate(values)
         if share is not None and share >= 0.5
     ]
-    drawn = tag(
-        "svg",
-        tag("title", "Confusion matrix of the teacher"),
-        tag("desc", f"{count} classes, truth from top to bottom, prediction from left to right; darker is more."),
+    drawn = drawing(
+        count,
+        count,
         tag("rect", width=count, height=count, fill="#f4f6f8"),
         tag("g", squares, fill=f"rgb{DARK}"),
-        viewBox=f"0 0 {count} {count}",
-        role="img",
+        title="Confusion matrix of the teacher",
+        description=f"{count} classes, truth from top to bottom, prediction from left to right; darker is more.",
         style="width:100%;max-width:640px",
     )
     return tag("figure", drawn)
@@ -79,8 +73,6 @@ def mistakes(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -
         for predicted, share in enumerate(row)
         if truth != predicted and share
     ]
-    found.sort(reverse=True)
-    rows = [[classes[truth], classes[predicted], f"{share:.1f}"] for share, truth, predicted in found[:MISTAKES]]
-    return html(
-        table(["truth", "predicted as", "of the truth, %"], rows, caption="The commonest mistakes", class_="words")
-    )
+    largest = sorted(found, reverse=True)[:MISTAKES]
+    rows = [[classes[truth], classes[predicted], f"{share:.1f}"] for share, truth, predicted in largest]
+    return table(["truth", "predicted as", "of the truth, %"], rows, caption="The commonest mistakes", class_="words")

@@ -7,6 +7,7 @@ title and cells with a caption and a file in the same folder.
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from PIL.Image import Resampling
 from torch import Tensor
 from torch.utils.data import default_collate
 
@@ -42,13 +44,7 @@ CLASSIFIED = 6
 
 
 def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> None:
-    """Writes a confusion matrix as CSV: a row for each true class, a column for each predicted one.
-
-    Args:
-        path: of the file.
-        confusion: (C, C) int64, truth along the rows.
-        classes: their names.
-    """
+    """Writes a confusion matrix (C, C) int64 as CSV: a row for each true class, a column for each predicted one."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["truth", *classes])
@@ -59,64 +55,43 @@ def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> No
 def write_examples(
     folder: Path, info: DatasetInfo, step: int, validation: list[dict[str, Any]], views: list[dict[str, Any]]
 ) -> None:
-    """Writes the pictures of the rows that the functions below return, and ``examples.json``.
-
-    Args:
-        folder: ``RUN/examples``.
-        info: the classes.
-        step: of the training that the models have made.
-        validation: of :func:`validation_rows`.
-        views: of :func:`view_rows`.
-    """
+    """Writes the pictures of the rows that the functions below return, and ``examples.json``, into ``RUN/examples``."""
     for kind, rows in (("validation", validation), ("view", views)):
         for i, row in enumerate(rows):
             row["cells"] = [
                 {"caption": caption, "file": write_picture(folder / f"{kind}{i}_{j}", *drawn)}
                 for j, (caption, *drawn) in enumerate(row["cells"])
             ]
-    content = {
-        "step": step,
-        "classes": list(info.classes),
-        "palette": [list(color) for color in info.palette],
-        "validation": validation,
-        "views": views,
-    }
+    shown = {"validation": validation, "views": views}
+    content = {"step": step, "classes": info.classes, "palette": info.palette, **shown}
     replace_text(folder / "examples.json", json.dumps(content, indent=1) + "\n")
 
 
 def write_picture(stem: Path, picture: ImageArray, box: Sequence[int] = ()) -> str:
-    """Writes one picture, enlarged or shrunk to a size to look at.
+    """Writes one picture, enlarged or shrunk to a size to look at, and returns the file's name.
 
     Args:
-        stem: its path without the suffix.
+        stem: its path without the suffix: of a PNG where it is enlarged, else of a JPEG.
         picture: (H, W, 3) uint8.
         box: (top, left, bottom, right) of a box to outline; none where it is empty.
-
-    Returns:
-        The file's name: of a PNG where it was enlarged, else of a JPEG.
     """
     image = Image.fromarray(picture)
     side = max(image.size)
-    factor = float(-(-SMALLEST // side)) if side < SMALLEST else min(1.0, LARGEST / side)
-    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    image = image.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS)
+    factor = math.ceil(SMALLEST / side) if side < SMALLEST else min(1.0, LARGEST / side)
+    kind, suffix, method = ("PNG", ".png", Resampling.NEAREST) if factor > 1 else ("JPEG", ".jpg", Resampling.LANCZOS)
+    image = image.resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))), method)
     if any(box):
         top, left, bottom, right = (round(edge * factor) for edge in box)
         draw = ImageDraw.Draw(image)
         draw.rectangle((left, top, right - 1, bottom - 1), outline="black", width=4)
         draw.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline="white", width=2)
-    kind, suffix = ("PNG", ".png") if factor > 1 else ("JPEG", ".jpg")
     path = stem.with_name(stem.name + suffix)
     replace_file(path, lambda file: image.save(file, kind, quality=85))
     return path.name
 
 
 def validation_rows(
-    models: Mapping[str, Model],
-    task: Task,
-    source: Source,
-    info: DatasetInfo,
-    scores: Tensor,
+    models: Mapping[str, Model], task: Task, source: Source, info: DatasetInfo, scores: Tensor
 ) -> list[dict[str, Any]]:
     """Returns a row each for the best, the median and the worst image: the image, and truth and predictions over it.
 
@@ -128,39 +103,33 @@ def validation_rows(
         scores: (N,) of each image, in percent.
     """
     order = scores.argsort(descending=True).tolist()
-    places = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
-    rows: dict[int, dict[str, Any]] = {}
-    for title, index in places.items():
-        if index in rows:  # fewer than three images
-            continue
+    titles = {
+        order[-1]: "worst",
+        order[len(order) // 2]: "median",
+        order[0]: "best",
+    }  # of fewer than three images the last title stays
+    rows = []
+    for index, title in reversed(titles.items()):
         image, masks = label_with(models, task, source, index)
         present = sorted({int(i) for mask in masks.values() for i in np.unique(mask)} - {IGNORE_INDEX})
         shown = [(name, overlay(image, mask, info.palette, OPACITY)) for name, mask in masks.items()]
-        rows[index] = {
-            "title": f"{title}, {float(scores[index]):.1f}%: {Path(source.name(index)).name}",
-            "present": present,
-            "cells": dates_by_name(image) + shown,
-        }
-    return list(rows.values())
+        title = f"{title}, {float(scores[index]):.1f}%: {Path(source.name(index)).name}"
+        rows.append({"title": title, "present": present, "cells": dates_by_name(image) + shown})
+    return rows
 
 
 def classified_rows(
     models: Mapping[str, Model], task: Task, source: Source, info: DatasetInfo, scores: Tensor
 ) -> list[dict[str, Any]]:
-    """Returns a row of images that are classified wrong and one of images that are right, with their classes.
+    """Returns a row of images that are classified wrong (score 0) and one of images that are right, with their classes.
 
-    Args:
-        models: in eval mode, by name.
-        task: how they predict.
-        source: images with a class each.
-        info: the classes.
-        scores: (N,) of each image: 0 where its class is not found.
+    The arguments are those of :func:`validation_rows`.
     """
     rows = []
     for title, found in (("wrong", scores == 0), ("right", scores > 0)):
         indices = found.nonzero().flatten().tolist()
         cells = []
-        for index in indices[:: -(-len(indices) // CLASSIFIED) or 1]:  # spread evenly
+        for index in indices[:: max(1, math.ceil(len(indices) / CLASSIFIED))]:  # spread evenly
             image, labels = label_with(models, task, source, index)
             named = ", ".join(f"{name} {info.classes[int(value)]}" for name, value in labels.items())
             cells.append((f"{Path(source.name(index)).name}: {named}", image))
@@ -173,14 +142,7 @@ def classified_rows(
 def label_with(
     models: Mapping[str, Model], task: Task, source: Source, index: int
 ) -> tuple[ImageArray, dict[str, NDArray[np.integer]]]:
-    """Returns an image, and by name its labels (*S): the truth where it is known, and each model's prediction.
-
-    Args:
-        models: in eval mode, by name.
-        task: how they predict.
-        source: of the image.
-        index: of the image in it.
-    """
+    """Returns an image, and by name its labels (*S): the truth where it is known, and each model's prediction."""
     image, truth = source.image(index), source.mask(index)
     labels: dict[str, NDArray[np.integer]] = {} if truth is None else {"truth": truth}
     for name, model in models.items():
@@ -194,10 +156,7 @@ def label_with(
 def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoch: int) -> list[dict[str, Any]]:
     """Returns rows with the views of unlabelled images, as the method sees them in an epoch's first batch.
 
-    Args:
-        method: its teacher labels the weak views.
-        datamodule: whose views are drawn.
-        epoch: its number; the views of a seed, an epoch and an image are always the same.
+    The views of a seed, an epoch and an image are always the same; the method's teacher labels the weak ones.
     """
     own = first_batch(method, datamodule, "unlabeled", epoch)
     batch: Any = {"unlabeled": own}
@@ -237,7 +196,7 @@ def named(view: str, date: str) -> str:
 def first_batch(
     method: SemiSupervised, datamodule: SemiSupervisedDataModule, stream: Any, epoch: int
 ) -> UnlabeledBatch:
-    """The batch with which a stream begins an epoch, on the method's device."""
+    """Returns the batch with which a stream begins an epoch, on the method's device."""
     dataset = datamodule.unlabeled_dataset(stream)
     size = min(datamodule.batch_size, len(dataset.source))
     keys = iter(TrainSampler(len(dataset.source), size, seed=datamodule.seed, stream=stream, start=(epoch, 0)))

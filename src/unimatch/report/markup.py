@@ -14,13 +14,11 @@ def html(*content: object) -> Markup:
     >>> html("a < b ", Markup("<br>"), [1, None, 2])
     Markup('a &lt; b <br>12')
     """
-    parts = []
-    for item in content:
-        if isinstance(item, Iterable) and not isinstance(item, str):
-            parts.append(html(*item))
-        elif item is not None:
-            parts.append(escape(item))
-    return Markup("").join(parts)
+    return Markup("").join(
+        html(*item) if isinstance(item, Iterable) and not isinstance(item, str) else escape(item)
+        for item in content
+        if item is not None
+    )
 
 
 def tag(name: str, /, *content: object, **attributes: object) -> Markup:
@@ -56,16 +54,30 @@ def table(
     """
     head = tag("tr", [tag("th", cell, scope="col") for cell in header])
     body = [
-        tag("tr", [tag("th", cell, scope="row") if i == 0 else as_cell(cell) for i, cell in enumerate(row)])
-        for row in rows
+        tag("tr", tag("th", name, scope="row"), [cell if is_cell(cell) else tag("td", cell) for cell in cells])
+        for name, *cells in rows
     ]
     inner = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", body), class_=class_)
     return tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
 
-def as_cell(content: object) -> Markup:
-    """Returns the content as a ``td``, unless it is one already."""
-    return content if isinstance(content, Markup) and content.startswith("<td") else tag("td", content)
+def is_cell(content: object) -> bool:
+    """Returns whether the content is a ``td`` already."""
+    return isinstance(content, Markup) and content.startswith("<td")
+
+
+def section(title: str, *content: object) -> Markup:
+    """Returns a part of the page under its heading."""
+    return tag("section", tag("h2", title), *content)
+
+
+def drawing(
+    width: int, height: int, *content: object, title: str = "", description: str = "", **attributes: object
+) -> Markup:
+    """Returns an SVG picture. Without a title it is decoration, which screen readers leave out."""
+    said = (tag("title", title), tag("desc", description)) if title else None
+    told = {"role": "img"} if title else {"aria_hidden": "true"}
+    return tag("svg", said, *content, viewBox=f"0 0 {width} {height}", **attributes, **told)
 
 
 def folded(summary: str, *content: object) -> Markup:

@@ -55,20 +55,11 @@ class Published:
 @cache
 def published() -> tuple[Published, ...]:
     """Returns all published runs, those of tables before those of figures."""
-
-    def number(text: str) -> float | None:
-        return float(text) if text else None
-
     with (files("unimatch.report") / "published.csv").open(encoding="utf-8") as file:
-        rows = [
-            Published(
-                **{name: value for name, value in row.items() if name not in ("teacher", "student")},
-                teacher=number(row["teacher"]),
-                student=number(row["student"]),
-            )
-            for row in csv.DictReader(file)
-        ]
-    return tuple(sorted(rows, key=lambda row: row.source.startswith("figure")))
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    for row in rows:
+        row |= {model: float(row[model]) if row[model] else None for model in ("teacher", "student")}
+    return tuple(sorted((Published(**row) for row in rows), key=lambda row: row.source.startswith("figure")))
 
 
 def find_published(summary: Mapping[str, Any], settings: Mapping[str, str]) -> Published | None:
@@ -79,17 +70,16 @@ def find_published(summary: Mapping[str, Any], settings: Mapping[str, str]) -> P
         settings: the run's configuration as ``{"method.tau": "0.95", ...}``, values in JSON.
     """
     split = summary.get("split") or settings.get("dataset.labeled_per_class")
+    defaults = {key: same(value) for key, value in DEFAULTS.items()}
     mine = {key: same(settings.get(key, value)) for key, value in DEFAULTS.items()}
+    experiment = summary.get("experiment")
     for row in published():
         if row.split != split or any(getattr(row, key) != summary.get(key) for key in ("dataset", "encoder", "method")):
             continue
-        if row.source in NEEDS_EXPERIMENT:
-            if summary.get("experiment") == row.source:
-                return row
-            continue
         key, _, value = row.setting.partition("=")
-        theirs = {**{name: same(default) for name, default in DEFAULTS.items()}, **({key: same(value)} if key else {})}
-        if mine == theirs and summary.get("experiment") not in NEEDS_EXPERIMENT:
+        theirs = defaults | ({key: same(value)} if key else {})
+        special = {row.source, experiment} & set(NEEDS_EXPERIMENT)
+        if row.source == experiment if special else mine == theirs:
             return row
     return None
 

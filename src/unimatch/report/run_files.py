@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,16 +57,15 @@ class RunFiles:
     @property
     def classes(self) -> list[str]:
         """The names of the classes, in the order of their ids."""
-        return list(self.per_class(self.summary_of("teacher")))
+        return list(self.per_class("teacher"))
 
     def summary_of(self, model: str) -> dict[str, Any]:
         """Returns the last evaluation of ``teacher`` or ``student``."""
         return dict(self.evaluations[-1].get(model, {})) if self.evaluations else {}
 
-    @staticmethod
-    def per_class(scores: Mapping[str, Any]) -> dict[str, float | None]:
-        """Returns the score of each class among one model's scores."""
-        return next((value for value in scores.values() if isinstance(value, dict)), {})
+    def per_class(self, model: str) -> dict[str, float | None]:
+        """Returns the score of each class in that evaluation."""
+        return next((value for value in self.summary_of(model).values() if isinstance(value, dict)), {})
 
 
 def read_run(place: Path) -> RunFiles:
@@ -78,12 +77,11 @@ def read_run(place: Path) -> RunFiles:
     if not (place / "summary.json").is_file():
         raise DataError(f"{place}: no summary.json: not a run directory, or its training has not been evaluated yet")
     try:
-        summary, config = read_json(place / "summary.json"), read_json(place / "config.json")
         lines = read_text(place / "evaluations.jsonl").splitlines()
         return RunFiles(
             place=place,
-            summary=summary,
-            config=config,
+            summary=read_json(place / "summary.json"),
+            config=read_json(place / "config.json"),
             evaluations=[json.loads(line) for line in lines if line.strip()],
             curves=read_curves(place / "metrics.csv"),
             confusion=read_confusion(place / "confusion.csv"),
@@ -124,7 +122,4 @@ def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
 
 def read_confusion(path: Path) -> list[list[int]]:
     """Returns the counts of ``confusion.csv``, without the names."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [[int(cell) for cell in row[1:]] for row in list(csv.reader(file))[1:]]
+    return [[int(cell) for cell in row[1:]] for row in list(csv.reader(StringIO(read_text(path))))[1:]]
