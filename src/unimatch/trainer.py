@@ -6,11 +6,11 @@ import lightning
 from typing_extensions import override
 
 from unimatch.errors import ConfigError
+from unimatch.options import NamedOptions
 from unimatch.speed.compile import Compile
-from unimatch.types import takes_options_of
 
 
-class Trainer(lightning.Trainer):
+class Trainer(lightning.Trainer, NamedOptions):
     """Lightning's trainer that also takes ``global_batch`` and ``compile``.
 
     The published step is the mean of ``P`` *parts*, one for each process: 16 images are four parts of four. CutMix
@@ -32,7 +32,6 @@ class Trainer(lightning.Trainer):
         ConfigError: ``accumulate_grad_batches`` is given too.
     """
 
-    @takes_options_of(lightning.Trainer.__init__)
     def __init__(self, *, global_batch: int | None = None, compile: bool = False, **options: Any) -> None:
         if global_batch is not None and options.get("accumulate_grad_batches", 1) != 1:
             raise ConfigError("accumulate_grad_batches: follows from global_batch; give one of the two")
