@@ -54,8 +54,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
     A mistyped group or key is named with the closest real one, and the process ends with status 2; so does any
     :class:`UnimatchError`, without a traceback.
 
-    Args:
-        config_name: the primary configuration in ``conf/``, without ``.yaml``.
+    ``config_name`` is the primary configuration in ``conf/``, without ``.yaml``.
     """
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:

@@ -28,9 +28,6 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> li
 
     Returns:
         The student's and the teacher's weights, as they were read.
-
-    Raises:
-        WeightsError: the file is not such a checkpoint, or the output cannot be written.
     """
     if output.exists():
         raise WeightsError(f"{output}: exists already; remove it or name another")

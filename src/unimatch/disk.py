@@ -34,9 +34,6 @@ def replace_file(
         write: is given the open file.
         previous: what to call the old file from now on; None to do without it.
         sync: whether to wait until the disk has it; without, a machine that loses power may lose the file.
-
-    Raises:
-        OSError: it could not be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")

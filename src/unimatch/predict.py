@@ -84,10 +84,8 @@ def predict(config: DictConfig) -> int:
     bar.close()
     failed = len(pipeline.failures)
     done = sum(photo.name in writer.done for photo in predicted)
-    skipped = sum(photo.name in before for photo in predicted)
-    print(
-        f"{done} of {len(predicted)} images predicted ({min(skipped, done)} of them earlier), {failed} failed: {output}"
-    )
+    earlier = min(done, sum(photo.name in before for photo in predicted))
+    print(f"{done} of {len(predicted)} images predicted ({earlier} of them earlier), {failed} failed: {output}")
     if config.threshold is not None:
         print(write_list(output, writer, predicted))
     return failed

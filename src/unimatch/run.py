@@ -80,12 +80,7 @@ def train(config: DictConfig) -> float:
     )
     log.info(
         "%s on %s with %s: %d labelled, %d unlabelled, %d validation images; %.1fM parameters; %s",
-        facts.method,
-        facts.dataset,
-        facts.encoder,
-        facts.labeled,
-        facts.unlabeled,
-        len(data.val),
+        *(facts.method, facts.dataset, facts.encoder, facts.labeled, facts.unlabeled, len(data.val)),
         sum(parameter.numel() for parameter in model.parameters()) / 1e6,
         run_dir,
     )
@@ -188,8 +183,9 @@ def report(run_dir: Path, scores: type[Scores]) -> str:
     summary = json.loads((run_dir / "summary.json").read_text())
     last = json.loads((run_dir / "evaluations.jsonl").read_text().splitlines()[-1])
     headline, title = scores.headline, scores.titles[scores.headline]
-    lines = ["", scores_table({name: last[name] for name in ("student", "teacher")}, scores)]
-    lines += [
+    lines = [
+        "",
+        scores_table({name: last[name] for name in ("student", "teacher")}, scores),
         "",
         f"best teacher: {summary[f'teacher/{headline}_best']:.1f} {title} at step {summary['best_step']} of "
         f"{summary['steps']}",

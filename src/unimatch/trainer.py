@@ -57,11 +57,7 @@ class Trainer(lightning.Trainer, NamedOptions):
         super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, **options)
 
     def _accumulate(self, global_batch: int, batch_size: int) -> None:
-        """Sets how many parts of a step each process computes.
-
-        Raises:
-            ConfigError: the processes cannot share the parts evenly.
-        """
+        """Sets how many parts of a step each process computes; refuses parts that cannot be shared evenly."""
         together = batch_size * self.world_size
         if global_batch < 1 or global_batch % together:
             raise ConfigError(
