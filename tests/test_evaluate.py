@@ -120,7 +120,7 @@ BAD = {
         ["11 classes", "data set 2", "class 0 is 'sky' there and 'ground' here"],
     ),
     "no such model": (["models=[mentor]"], ["models=['mentor']", "student", "teacher"]),
-    "no such split": (["split=train"], ["split=train", "val or test"]),
+    "no such split": (["split=train"], ["split=train", "one of val, test"]),
     "absent": (["absent=drop"], ["absent=drop", "zero"]),
     "no test images": (["dataset=digits", "check_classes=false", "split=test"], ["no test images", "split=val"]),
     "no checkpoint": (["checkpoint=nowhere.ckpt"], ["nowhere.ckpt", "no such checkpoint"]),

@@ -1,10 +1,11 @@
 """``unimatch COMMAND ...``, the same as ``python -m unimatch.COMMAND ...``: one door to all commands."""
 
-import difflib
 import os
 import runpy
 import sys
 from typing import Any
+
+from unimatch.options import did_you_mean
 
 COMMANDS = {
     "run": "train a method on a data set and evaluate it",
@@ -34,9 +35,10 @@ def main() -> int:
     if name in ("-sc", "--shell-completion") or arguments[:1] in (["-sc"], ["--shell-completion"]):
         return complete()
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        print(f"unimatch: {name}: no such command{meant} There are: {', '.join(COMMANDS)}", file=sys.stderr)
+        print(
+            f"unimatch: {name}: no such command{did_you_mean(name, COMMANDS)} There are: {', '.join(COMMANDS)}",
+            file=sys.stderr,
+        )
         return 2
     sys.argv[1:] = arguments
     # As `python -m` does it: processes that Lightning starts further find the module by its name.

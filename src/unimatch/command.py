@@ -1,18 +1,16 @@
 """What the Hydra commands share: their start, how objects are built from the configuration, errors as one message."""
 
 import argparse
-import difflib
 import functools
 import logging
 import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from unimatch.errors import ConfigError, UnimatchError
+from unimatch.options import did_you_mean
 
 CONFIG_MODULE = "unimatch.conf"
 ADDED_GROUPS = ("experiment",)
@@ -55,8 +54,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
     A mistyped group or key is named with the closest real one, and the process ends with status 2; so does any
     :class:`UnimatchError`, without a traceback.
 
-    Args:
-        config_name: the primary configuration in ``conf/``, without ``.yaml``.
+    ``config_name`` is the primary configuration in ``conf/``, without ``.yaml``.
     """
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
@@ -98,9 +96,7 @@ def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
     """Makes the object that a node describes, with objects as further arguments (Hydra takes those for configuration).
 
     An error that begins with the name of one of the node's keys gets the key's full name: ``method.tau=2: ...``.
-
-    Raises:
-        ConfigError: the node does not say what it is, or gives an argument that the command passes itself.
+    A node that does not say what it is, or gives an argument that the command passes itself, is refused.
     """
     key = node._get_full_key(None)
     if "_target_" not in node:
@@ -141,9 +137,7 @@ def with_key(message: str, node: DictConfig, prefix: str = "") -> str:
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """Returns a configuration as dicts, lists and scalars, with interpolations resolved."""
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
+    return {str(key): value for key, value in OmegaConf.to_container(config, resolve=True).items()}  # type: ignore[union-attr]
 
 
 def quiet_libraries() -> None:
@@ -168,19 +162,15 @@ def quote_fractions(argument: str) -> str:
     "dataset.split='1_16',all"
     """
     key, equals, value = argument.partition("=")
-    return (
-        key + equals + re.sub(r"(?<![\w'\"])\d+_\d+(?![\w'\"])", r"'\g<0>'", value)
-        if key.endswith("split")
-        else argument
-    )
+    quoted = re.sub(r"(?<![\w'\"])\d+_\d+(?![\w'\"])", r"'\g<0>'", value)
+    return key + equals + quoted if key.endswith("split") else argument
 
 
 @contextmanager
 def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
     """Prints a :class:`UnimatchError`, also one that Hydra's ``instantiate`` has wrapped, and exits with its status.
 
-    Args:
-        config: in which the argument that the message begins with is looked up.
+    The argument that the message begins with is looked up in ``config``.
     """
     try:
         yield
@@ -207,11 +197,7 @@ def message_of(error: UnimatchError) -> str:
 
 
 def check_installed() -> None:
-    """Checks that the configuration is there: a checkout's ``src`` on the search path alone does not hold it.
-
-    Raises:
-        ConfigError: it is not.
-    """
+    """Refuses to start without the configuration: a checkout's ``src`` on the search path alone does not hold it."""
     if find_spec(CONFIG_MODULE) is None:
         raise ConfigError(
             f"the configuration, {CONFIG_MODULE}, is missing: the package is imported from {Path(__file__).parent} "
@@ -221,11 +207,7 @@ def check_installed() -> None:
 
 
 def check_output_folder(arguments: list[str]) -> None:
-    """Checks that Hydra will be able to make the output folder that the command line names.
-
-    Raises:
-        ConfigError: it will not.
-    """
+    """Refuses an output folder on the command line that Hydra will not be able to make."""
     for text in arguments:
         key, _, value = text.partition("=")
         if key in ("hydra.run.dir", "hydra.sweep.dir") and "${" not in value:
@@ -238,11 +220,7 @@ def check_output_folder(arguments: list[str]) -> None:
 
 
 def refuse_pickles(arguments: list[str]) -> None:
-    """Refuses Hydra's ``--experimental-rerun``: it unpickles a file, which runs whatever that says.
-
-    Raises:
-        ConfigError: it is there, in full or abbreviated.
-    """
+    """Refuses Hydra's ``--experimental-rerun``, also abbreviated: unpickling a file runs whatever it says."""
     for text in arguments:
         flag = text.partition("=")[0]
         if len(flag) > 3 and "--experimental-rerun".startswith(flag):
@@ -250,15 +228,9 @@ def refuse_pickles(arguments: list[str]) -> None:
 
 
 def check_overrides(config_name: str, arguments: list[str]) -> None:
-    """Checks that every ``KEY=VALUE`` names a group, an option or a key that exists.
+    """Refuses a ``KEY=VALUE`` that names no group, option or key of a configuration, and names the closest real one.
 
-    Args:
-        config_name: the primary configuration.
-        arguments: of the command line; flags are left to Hydra, but for ``--config-dir``, a folder of further groups
-            and options.
-
-    Raises:
-        ConfigError: naming the closest real one.
+    Flags are left to Hydra, but for ``--config-dir``, a folder of further groups and options.
     """
     folder = config_folder(arguments)
     search = [] if folder is None else [f"hydra.searchpath=['file://{folder}']"]
@@ -274,14 +246,15 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
         group, given = override.key_or_group, override.input_line
         if group not in groups:
             continue
+        options = groups[group]
         if group not in (*chosen, *ADDED_GROUPS):
             raise ConfigError(
                 f"{given}: this command has no group {group}; set its keys, {group}.KEY=VALUE (--help lists them)"
             )
         for option in [] if override.is_delete() else values(override):
-            if option not in groups[group]:
-                there = f". There are: {', '.join(groups[group])}"
-                raise ConfigError(f"{group}={option}: no such {group}{suggestion(option, groups[group])}{there}")
+            if option not in options:
+                meant = f"{did_you_mean(option, options)}. There are: {', '.join(options)}"
+                raise ConfigError(f"{group}={option}: no such {group}{meant}")
         if group in ADDED_GROUPS and not override.is_add():
             raise ConfigError(f"{given}: nothing is chosen by default; write +{given}")
     known = known_keys(config_name, [o for o in overrides if o.key_or_group in groups and not o.is_delete()], search)
@@ -289,16 +262,14 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
         key = override.key_or_group
         changed = not (override.is_add() or override.is_force_add() or override.is_delete())
         if changed and key not in groups and key not in known and not key.startswith("hydra"):
-            siblings = [name for name in known if name.startswith(key.rpartition(".")[0] + ".")]
-            raise ConfigError(f"{key}: no such key" + suggestion(key, chain(known, groups)) + listing(key, siblings))
+            node = key.rpartition(".")[0]
+            beside = [name.rpartition(".")[2] for name in known if name.startswith(node + ".")]
+            there = f" ({node} has: {', '.join(beside)})" if beside else ""
+            raise ConfigError(f"{key}: no such key{did_you_mean(key, [*known, *groups])}{there}")
 
 
 def config_folder(arguments: list[str]) -> Path | None:
-    """Returns the folder of configurations that the command line adds to ours: ``--config-dir FOLDER``.
-
-    Raises:
-        ConfigError: it is not there.
-    """
+    """Returns the folder of configurations that the command line adds to ours: ``--config-dir FOLDER``."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--config-dir", "-cd")
     given = parser.parse_known_args(arguments)[0].config_dir
@@ -310,19 +281,17 @@ def config_folder(arguments: list[str]) -> Path | None:
 
 
 def config_groups(added: Path | None = None) -> dict[str, list[str]]:
-    """Returns the groups and their options, from the files in ``conf/`` and in a folder like it."""
+    """Returns the groups and their options, from the files in ``conf/`` and in a folder like it.
+
+    A file whose name begins with ``_`` is no option, but a base of others.
+    """
     groups: dict[str, set[str]] = {}
     for place in (files(CONFIG_MODULE), *([added] if added else [])):
         for folder in place.iterdir():
             if folder.is_dir() and not folder.name.startswith(("_", ".")):
-                names = {file.name.removesuffix(".yaml") for file in folder.iterdir() if is_option(file.name)}
-                groups[folder.name] = groups.get(folder.name, set()) | names
+                names = {file.name for file in folder.iterdir() if re.fullmatch(r"[^_].*\.yaml", file.name)}
+                groups.setdefault(folder.name, set()).update(name.removesuffix(".yaml") for name in names)
     return {name: sorted(groups[name]) for name in sorted(groups)}
-
-
-def is_option(file: str) -> bool:
-    """Tells the files of a group that can be chosen: a name that begins with ``_`` is a base of others."""
-    return file.endswith(".yaml") and not file.startswith("_")
 
 
 class OptionsOnly(ImportlibResourcesConfigSource):
@@ -351,13 +320,12 @@ OmegaConf.register_new_resolver("keys", keys_of, replace=True)
 def known_keys(config_name: str, choices: list[Override], search: list[str]) -> list[str]:
     """Returns every key of the configuration under the chosen options; of a sweep's options, the keys of each."""
     keys: dict[str, None] = {}
-    sign = {choice.key_or_group: "+" if choice.is_add() else "" for choice in choices}
-    first = [f"{sign[choice.key_or_group]}{choice.key_or_group}={values(choice)[0]}" for choice in choices]
-    variants = [
-        f"{sign[choice.key_or_group]}{choice.key_or_group}={value}"
+    given = [
+        [f"{'+' if choice.is_add() else ''}{choice.key_or_group}={value}" for value in values(choice)]
         for choice in choices
-        for value in values(choice)[1:]
     ]
+    first = [texts[0] for texts in given]
+    variants = [text for texts in given for text in texts[1:]]
     with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         for overrides in (first, *([*first, variant] for variant in variants)):
             keys.update(dict.fromkeys(flat_keys(hydra.compose(config_name, [*search, *overrides]))))
@@ -378,18 +346,3 @@ def values(override: Override) -> list[str]:
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()]
     return [str(override.value())]
-
-
-def suggestion(name: str, candidates: Iterable[str]) -> str:
-    """Returns ``; did you mean ...?`` with the closest candidate, or nothing."""
-    close = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def listing(key: str, siblings: list[str]) -> str:
-    """Returns a list of the keys beside a wrong one, in parentheses."""
-    return (
-        f" ({key.rpartition('.')[0]} has: {', '.join(name.rpartition('.')[2] for name in siblings)})"
-        if siblings
-        else ""
-    )

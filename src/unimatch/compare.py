@@ -15,12 +15,7 @@ from unimatch.report.published import find_published
 from unimatch.report.run_files import read_run
 from unimatch.terminal import text_table
 
-COLUMNS = {
-    "teacher/{}": "teacher",
-    "student/{}": "student",
-    "teacher/{}_best": "best teacher",
-    "seconds": "seconds",
-}
+COLUMNS = {"teacher/{}": "teacher", "student/{}": "student", "teacher/{}_best": "best teacher", "seconds": "seconds"}
 """A run's summary says which score stands for {}: ``miou`` and the like."""
 IDENTITY = ("dataset", "encoder", "labeled", "steps", "method")
 """Runs that agree in these and in their configuration, but for the seed, are one row."""
@@ -29,16 +24,11 @@ IGNORED = (
     *("seed", "data", "workers", "devices", "root", "weights", "every_n_steps", "every_minutes", "idle_steps"),
     "callbacks",
 )
-"""Settings that may differ between the runs of one row: where files lie, how fast they are read
-what else is written."""
+"""Settings that may differ within a row: where files lie, how fast they are read, what else is written."""
 
 
 def load_runs(places: Sequence[Path]) -> list[dict[str, Any]]:
-    """Reads every ``summary.json`` at or below the given places.
-
-    Raises:
-        DataError: there is none at a place, or one cannot be read.
-    """
+    """Reads every ``summary.json`` at or below the given places; each place must have one."""
     runs = []
     for place in places:
         files = sorted(place.rglob("summary.json")) if place.is_dir() else []
@@ -85,12 +75,9 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
     """Returns ``{"method.tau": "0.8", ...}`` for a nested configuration, without :data:`IGNORED`."""
     result: dict[str, str] = {}
     for key, value in config.items():
-        if key in IGNORED:
-            continue
-        if isinstance(value, dict):
-            result.update(flat(value, f"{prefix}{key}."))
-        else:
-            result[f"{prefix}{key}"] = json.dumps(value)
+        if key not in IGNORED:
+            name = f"{prefix}{key}"
+            result |= flat(value, name + ".") if isinstance(value, dict) else {name: json.dumps(value)}
     return result
 
 
@@ -110,12 +97,8 @@ def differing_settings(groups: Sequence[list[dict[str, Any]]]) -> list[str]:
         for second in groups:
             a, b = first[0], second[0]
             if all(a.get(name) == b.get(name) for name in IDENTITY):
-                names |= {
-                    name
-                    for name in {**a["settings"], **b["settings"]}
-                    if a["settings"].get(name) != b["settings"].get(name)
-                }
-    return sorted(names - {name for name in names if name.startswith("recipe.")})
+                names |= {name for name, _ in a["settings"].items() ^ b["settings"].items()}
+    return sorted(name for name in names if not name.startswith("recipe."))
 
 
 def cells(groups: Sequence[list[dict[str, Any]]]) -> tuple[list[str], list[list[str]]]:
@@ -155,15 +138,7 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def write_page(runs: Sequence[dict[str, Any]], path: Path) -> None:
-    """Writes the comparison as a page.
-
-    Args:
-        runs: of :func:`load_runs`.
-        path: of the file.
-
-    Raises:
-        DataError: a run's files cannot be read, or the page cannot be written.
-    """
+    """Writes the comparison of :func:`load_runs`' runs as a page."""
     groups = group_runs(runs)
     header, rows = cells(groups)
     # A group is called by what its row has of its own; what all rows have in common tells nothing.

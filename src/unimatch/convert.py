@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from unimatch.checkpoints.content import Run, write
 from unimatch.checkpoints.files import PREFIXES
@@ -29,24 +28,18 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> li
 
     Returns:
         The student's and the teacher's weights, as they were read.
-
-    Raises:
-        WeightsError: the file is not such a checkpoint, or the output cannot be written.
     """
     if output.exists():
         raise WeightsError(f"{output}: exists already; remove it or name another")
     if not output.parent.is_dir():
         raise WeightsError(f"{output}: there is no folder {output.parent}")
-    state: dict[str, Tensor] = {}
-    both = []
-    for which in ("student", "teacher"):
-        weights = read_official(official, which)
-        state.update({PREFIXES[which] + name: tensor for name, tensor in weights.state.items()})
-        both.append(weights)
-    description = both[0].description
-    if description != both[1].description:
+    both = {which: read_official(official, which) for which in ("student", "teacher")}
+    description = both["student"].description
+    if description != both["teacher"].description:
         raise WeightsError(f"{official}: student and teacher differ in size")
-    content: dict[str, Any] = {"state_dict": state}
+    content: dict[str, Any] = {
+        "state_dict": {PREFIXES[of] + name: tensor for of in both for name, tensor in both[of].state.items()}
+    }
     write(content, description)
     if info is not None:
         if info.num_classes != description["num_classes"]:
@@ -55,7 +48,7 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> li
             )
         write(content, Run(classes=list(info.classes), palette=[list(color) for color in info.palette]))
     torch.save(content, output)
-    return both
+    return list(both.values())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,9 +34,6 @@ def replace_file(
         write: is given the open file.
         previous: what to call the old file from now on; None to do without it.
         sync: whether to wait until the disk has it; without, a machine that loses power may lose the file.
-
-    Raises:
-        OSError: it could not be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -68,9 +65,6 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
     Args:
         path: of the file.
         content: its text, or a function that is given the open file.
-
-    Raises:
-        DataError: it cannot be written.
     """
     try:
         write = (lambda file: file.write(content.encode())) if isinstance(content, str) else content
@@ -99,15 +93,7 @@ def training_goes_on(what: object) -> Iterator[None]:
 
 
 def check_writable(folder: Path, needed: int = 0) -> None:
-    """Writes and syncs a small file, and compares the free space with what will be needed.
-
-    Args:
-        folder: made if it is not there.
-        needed: bytes.
-
-    Raises:
-        ConfigError: a file cannot be written there, or there is too little space.
-    """
+    """Refuses a folder, made if it is not there, that cannot be written to or has less than ``needed`` bytes free."""
     probe = folder / ".probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,15 +112,7 @@ def check_writable(folder: Path, needed: int = 0) -> None:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Checks that the disk of a folder, which need not exist yet, has room.
-
-    Args:
-        folder: that is to be written to.
-        needed: bytes.
-
-    Raises:
-        DataError: it has not.
-    """
+    """Refuses a folder, which need not exist yet, whose disk has no room for that many bytes."""
     place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
     free = shutil.disk_usage(place).free
     if needed + SPARE > free:

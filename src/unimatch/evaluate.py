@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from typing_extensions import override
 
 import unimatch.data
 from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import build_model, read_checkpoint
-from unimatch.command import build, command, quiet_libraries
+from unimatch.command import build, command, plain, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
 from unimatch.data.check.before_training import look, refuse
 from unimatch.disk import replace_text
 from unimatch.engines.model_facts import ModelFacts, inference_with
 from unimatch.errors import ConfigError
 from unimatch.inference.load import checkpoint_facts, models_in
+from unimatch.options import one_of
 from unimatch.speed.fold_batch_norms import fold_batch_norms
 from unimatch.tasks import task_of
 from unimatch.tasks.evaluator import Evaluator
@@ -28,14 +29,7 @@ from unimatch.terminal import progress_bar
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
-    """Evaluates as the configuration says, prints the table and writes the JSON file.
-
-    Args:
-        config: ``conf/evaluate.yaml``, composed.
-
-    Returns:
-        What the JSON file holds.
-    """
+    """Evaluates as ``conf/evaluate.yaml``, composed, says; prints the table, returns what the JSON file holds."""
     quiet_libraries()
     path = Path(config.checkpoint).expanduser()
     checkpoint = read_checkpoint(path)
@@ -43,8 +37,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     missing = [name for name in names if name not in models_in(checkpoint)]
     if missing or not names:
         raise ConfigError(f"models={names}: {path} holds {models_in(checkpoint)}")
-    if config.absent not in ("exclude", "zero"):
-        raise ConfigError(f"absent={config.absent}: must be 'exclude' or 'zero'")
+    one_of("absent", config.absent, ("exclude", "zero"))
     models = {name: fold_batch_norms(build_model(checkpoint, name)) for name in names}  # as in predict
     facts = checkpoint_facts(checkpoint, models[names[0]])
     data = choose_data(config, checkpoint)
@@ -91,20 +84,10 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     return result
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """Returns a node as a dict, without ``_target_``."""
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items() if key != "_target_"}
-
-
 def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> SegmentationData:
     """Returns the data set of the command line, or else that of the checkpoint's run.
 
     A checkpoint may come from anywhere, so it can only name our own data sets: nothing else is called.
-
-    Raises:
-        ConfigError: there is none.
     """
     if config.get("dataset") is not None:
         return build(config.dataset)
@@ -117,16 +100,13 @@ def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> Segmentati
 
 
 def check_classes(facts: ModelFacts, classes: tuple[str, ...], *, by_name: bool, known: bool) -> None:
-    """Refuses a data set whose classes are not the model's.
+    """Refuses a data set whose classes are not the model's, and says where they differ.
 
     Args:
         facts: of the model.
         classes: the data set's.
         by_name: whether names must agree, and not only their number.
         known: whether the checkpoint names its classes.
-
-    Raises:
-        ConfigError: naming where they differ.
     """
     pairs = list(zip(facts.classes, classes, strict=False))
     different = next((i for i, (ours, theirs) in enumerate(pairs) if ours != theirs), len(pairs))
@@ -148,13 +128,8 @@ def check_classes(facts: ModelFacts, classes: tuple[str, ...], *, by_name: bool,
 
 
 def choose_split(data: SegmentationData, split: str) -> Source:
-    """Returns the images of a split.
-
-    Raises:
-        ConfigError: there is no such split.
-    """
-    if split not in ("val", "test"):
-        raise ConfigError(f"split={split}: must be val or test")
+    """Returns the images of a split."""
+    one_of("split", split, ("val", "test"))
     source = data.val if split == "val" else data.test
     if source is None:
         raise ConfigError(f"split=test: the data set {data.info.name} has no test images here; use split=val")

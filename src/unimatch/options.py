@@ -1,15 +1,18 @@
-"""Keyword options that several functions share: each is written once, and every function's signature and help list it.
+"""Keyword options that several functions or classes share: each is written once, and every signature lists it.
 
-A set of options is a ``TypedDict`` with entries ``name: Annotated[type, default, "description"]``. A function takes it
-by ``**options: Unpack[...]``, so that type checkers know each option, and :func:`with_options` does the rest.
+They are taken by ``**options: Unpack[SomeTypedDict]``, which tells type checkers and editors what there is.
+:func:`with_options` tells ``help`` and ``inspect`` the same of a function, :class:`NamedOptions` of classes, and both
+refuse any other name at once.
 """
 
 import difflib
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable
-from typing import Any, TypeVar, get_args, get_type_hints
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Self, TypeVar, get_args, get_type_hints
+
+from unimatch.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -17,8 +20,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def with_options(**defaults: Any) -> Callable[[Function], Function]:
     """Makes a function's ``**options: Unpack[...]`` complete: within it, ``options`` holds every entry.
 
-    The options stand in the function's signature and in the ``Args:`` of its docstring; any other name is a
-    ``TypeError`` that suggests the closest one.
+    The entries of the ``TypedDict`` are ``name: Annotated[type, default, "description"]``; they stand in the function's
+    signature and in the ``Args:`` of its docstring.
 
     Args:
         defaults: of this function, where they differ from those of the entries.
@@ -33,7 +36,7 @@ def with_options(**defaults: Any) -> Callable[[Function], Function]:
     (6, 12, '(width: int, *, height: int = 2) -> int')
     >>> area(3, heigth=4)
     Traceback (most recent call last):
-    TypeError: area() has no argument 'heigth'; did you mean 'height'?
+    unimatch.errors.ConfigError: heigth=4: area has no such argument; did you mean height?
     """
 
     def decorate(function: Function) -> Function:
@@ -50,10 +53,7 @@ def with_options(**defaults: Any) -> Callable[[Function], Function]:
 
         @functools.wraps(function)
         def call(*args: Any, **given: Any) -> Any:
-            for name in given.keys() - signature.parameters.keys():
-                close = difflib.get_close_matches(name, signature.parameters, n=1, cutoff=0.5)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                raise TypeError(f"{function.__qualname__}() has no argument {name!r}{hint}")
+            refuse_others(function, given, signature)
             return function(*args, **{**options, **given})
 
         before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("\n\nRaises:")
@@ -62,3 +62,62 @@ def with_options(**defaults: Any) -> Callable[[Function], Function]:
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+class NamedOptions:
+    """Lists, in its subclasses' signatures, the base class's keyword arguments in place of ``**options``.
+
+    ``**options: Unpack[SomeOptions]`` takes those of the base that ``SomeOptions`` has, any other ``**options`` all. An
+    argument is explained in the class whose constructor lists it.
+    """
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Refuses a keyword argument that the class does not take."""
+        refuse_others(cls, options, inspect.signature(cls))
+        return super().__new__(cls)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" not in vars(cls):  # the signature is inherited too
+            return
+        own = list(inspect.signature(vars(cls)["__init__"]).parameters.values())[1:]  # without self
+        if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
+            accepted = get_args(own.pop().annotation)  # of Unpack
+            base = next(base for base in cls.__mro__[1:] if "__init__" in vars(base))
+            own += [
+                parameter.replace(kind=max(parameter.kind, parameter.KEYWORD_ONLY))
+                for name, parameter in inspect.signature(base).parameters.items()
+                if name not in {mine.name for mine in own} and (not accepted or name in accepted[0].__annotations__)
+            ]
+        cls.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
+
+
+def refuse_others(owner: Callable[..., Any], given: Mapping[str, Any], signature: inspect.Signature) -> None:
+    """Refuses keyword arguments that a signature does not have.
+
+    Raises:
+        ConfigError: naming the closest argument, or all where none is close.
+    """
+    known = signature.parameters
+    for name, value in given.items():
+        if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            meant = did_you_mean(name, known) or f". There are: {', '.join(known)}"
+            raise ConfigError(
+                f"{name}={value}: {owner.__qualname__.rpartition('<locals>.')[2]} has no such argument{meant}"
+            )
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """Returns ``; did you mean ...?`` with the closest candidate, or nothing."""
+    close = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def one_of(name: str, value: object, choices: Collection[object]) -> None:
+    """Refuses a setting that is none of its choices.
+
+    Raises:
+        ConfigError: naming the argument and the choices.
+    """
+    if value not in choices:
+        raise ConfigError(f"{name}={value}: must be one of {', '.join(map(str, choices))}")

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL import Image
 
-from unimatch.command import command
+from unimatch.command import command, plain
 from unimatch.disk import write_output
 from unimatch.engines.model_facts import inference_with
 from unimatch.errors import ConfigError, DataError
@@ -31,14 +31,7 @@ PIXEL_LIMIT = 2**30
 
 
 def predict(config: DictConfig) -> int:
-    """Predicts as the configuration says.
-
-    Args:
-        config: ``conf/predict.yaml``, composed.
-
-    Returns:
-        The number of images that failed.
-    """
+    """Predicts as ``conf/predict.yaml``, composed, says; returns the number of images that failed."""
     unknown = [kind for kind in config.save if kind not in KINDS]
     if unknown:
         raise ConfigError(f"save={list(config.save)}: {unknown[0]} is none of {', '.join(KINDS)}")
@@ -59,9 +52,7 @@ def predict(config: DictConfig) -> int:
     if config.threshold is not None and predictor.facts.dates > 1:
         raise ConfigError(f"threshold={config.threshold}: 255 means changed in labels, so no pixel can be left open")
     count, photos = find_photos(config.input, predictor.facts.dates)
-    settings = OmegaConf.to_container(config.inference)
-    assert isinstance(settings, dict)
-    predictor.inference = inference_with(predictor.inference, {str(key): value for key, value in settings.items()})
+    predictor.inference = inference_with(predictor.inference, plain(config.inference))
     output = Path(config.output).expanduser()
     remember(output, config, predictor)
     writer = Writer(output, predictor.facts, config.save)
@@ -93,10 +84,8 @@ def predict(config: DictConfig) -> int:
     bar.close()
     failed = len(pipeline.failures)
     done = sum(photo.name in writer.done for photo in predicted)
-    skipped = sum(photo.name in before for photo in predicted)
-    print(
-        f"{done} of {len(predicted)} images predicted ({min(skipped, done)} of them earlier), {failed} failed: {output}"
-    )
+    earlier = min(done, sum(photo.name in before for photo in predicted))
+    print(f"{done} of {len(predicted)} images predicted ({earlier} of them earlier), {failed} failed: {output}")
     if config.threshold is not None:
         print(write_list(output, writer, predicted))
     return failed
@@ -106,9 +95,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
     """Writes ``classes.csv``: each image's file, its class and the confidence, in the order of the files' names.
 
     Where the confidence is below ``threshold``, the class is left empty. Settings of masks and windows have no effect.
-
-    Returns:
-        The number of images that failed.
+    Returns the number of images that failed.
     """
     from unimatch.inference.classifier import Classifier
 
@@ -119,16 +106,14 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
     rows, failed = [["image", "class", "confidence"]], 0
     with ThreadPoolExecutor(config.threads) as readers:
         while chunk := list(islice(photos, batch_size)):
-            images: list[ImageArray] = []
-            places: list[Photo] = []
+            read: list[tuple[Photo, ImageArray]] = []
             for photo, image in zip(chunk, readers.map(load, chunk), strict=True):
                 if isinstance(image, DataError):
                     failed += 1
                     bar.write(f"unimatch: {photo.name}: {image}", file=sys.stderr)
                 else:
-                    images.append(image)
-                    places.append(photo)
-            for photo, found in zip(places, classifier(images), strict=True):
+                    read.append((photo, image))
+            for (photo, _), found in zip(read, classifier([image for _, image in read]), strict=True):
                 sure = config.threshold is None or found.confidence >= config.threshold
                 name = str(photo.path) if photo.is_file else photo.name
                 rows.append([name, found.name if sure else "", f"{found.confidence:.4f}"])
@@ -152,11 +137,7 @@ def load(photo: Photo) -> ImageArray | DataError:
 
 
 def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
-    """Writes ``predict.json``, the settings of the output folder; refuses to mix results of different settings.
-
-    Raises:
-        ConfigError: the folder holds results of other settings.
-    """
+    """Writes ``predict.json``, the settings of the output folder; refuses to mix results of different settings."""
     path = output / "predict.json"
     facts = {
         "checkpoint": str(config.checkpoint),
@@ -184,8 +165,7 @@ def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
 def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:
     """Writes ``pseudo_labels.txt``: images and masks that have a sure pixel, as ``dataset.labeled_list`` reads them.
 
-    Returns:
-        One line for the user: the file and how many images it lists.
+    Returns one line for the user: the file and how many images it lists.
     """
     lines, empty = [], 0
     for photo in photos:

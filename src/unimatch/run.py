@@ -34,13 +34,9 @@ log = logging.getLogger("unimatch")
 
 
 def train(config: DictConfig) -> float:
-    """Trains as the configuration says, in the current Hydra job's run directory.
+    """Trains as ``conf/run.yaml``, composed, says, in the current Hydra job's run directory.
 
-    Args:
-        config: ``conf/run.yaml``, composed.
-
-    Returns:
-        The teacher's best headline score on the validation images, in percent.
+    Returns the teacher's best headline score on the validation images, in percent.
     """
     quiet_libraries()
     hydra_config = HydraConfig.get()
@@ -84,12 +80,7 @@ def train(config: DictConfig) -> float:
     )
     log.info(
         "%s on %s with %s: %d labelled, %d unlabelled, %d validation images; %.1fM parameters; %s",
-        facts.method,
-        facts.dataset,
-        facts.encoder,
-        facts.labeled,
-        facts.unlabeled,
-        len(data.val),
+        *(facts.method, facts.dataset, facts.encoder, facts.labeled, facts.unlabeled, len(data.val)),
         sum(parameter.numel() for parameter in model.parameters()) / 1e6,
         run_dir,
     )
@@ -97,7 +88,7 @@ def train(config: DictConfig) -> float:
     if trainer.is_global_zero:
         check_writable(run_dir / "checkpoints", needed=CHECKPOINTS_AT_ONCE * checkpoint_bytes(model))
     if checkpoint is not None:
-        resume(checkpoint, trainer, facts, run_dir, allowed=config.resume_changed)
+        resume(checkpoint, trainer, facts, allowed=config.resume_changed)
     with lost_workers_explained():
         trainer.fit(method, datamodule, ckpt_path=checkpoint)
     if trainer.is_global_zero and config.callbacks.get("record") is not None:
@@ -108,12 +99,7 @@ def train(config: DictConfig) -> float:
 def build_callbacks(entries: DictConfig, **objects: Any) -> list[lightning.Callback]:
     """Makes a callback of each entry of the configuration's ``callbacks`` that is not null.
 
-    Args:
-        entries: nodes by name.
-        **objects: what a callback is given where its constructor has an argument of that name.
-
-    Raises:
-        ConfigError: an entry names no class.
+    A callback is given those of the objects that its constructor has an argument for.
     """
     callbacks = []
     for name, node in entries.items():
@@ -145,11 +131,7 @@ def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDat
 
 @contextmanager
 def lost_workers_explained() -> Iterator[None]:
-    """Turns the error that a killed loading process causes into one line.
-
-    Raises:
-        ProcessError: it was.
-    """
+    """Turns the error that a killed loading process causes into one line."""
     try:
         yield
     except RuntimeError as error:
@@ -168,20 +150,8 @@ def name_this_job_alone(hydra_config: Any, run_dir: Path) -> None:
         hydra_config.run.dir = str(run_dir)
 
 
-def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, run_dir: Path, *, allowed: bool) -> None:
-    """Checks that a checkpoint is of this training, and keeps what was logged up to it.
-
-    Args:
-        checkpoint: to continue from.
-        trainer: of this run.
-        facts: of this run.
-        run_dir: this run's directory; the checkpoint may be another's.
-        allowed: whether it may be another training.
-
-    Raises:
-        ConfigError: it is another training.
-        WeightsError: the checkpoint cannot be read.
-    """
+def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, *, allowed: bool) -> None:
+    """Checks that a checkpoint is of this training, unless another is ``allowed``; keeps what was logged up to it."""
     content = read_checkpoint(checkpoint)
     before = run_of(content)
     check_unchanged(
@@ -213,8 +183,9 @@ def report(run_dir: Path, scores: type[Scores]) -> str:
     summary = json.loads((run_dir / "summary.json").read_text())
     last = json.loads((run_dir / "evaluations.jsonl").read_text().splitlines()[-1])
     headline, title = scores.headline, scores.titles[scores.headline]
-    lines = ["", scores_table({name: last[name] for name in ("student", "teacher")}, scores)]
-    lines += [
+    lines = [
+        "",
+        scores_table({name: last[name] for name in ("student", "teacher")}, scores),
         "",
         f"best teacher: {summary[f'teacher/{headline}_best']:.1f} {title} at step {summary['best_step']} of "
         f"{summary['steps']}",

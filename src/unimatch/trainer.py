@@ -6,11 +6,11 @@ import lightning
 from typing_extensions import override
 
 from unimatch.errors import ConfigError
+from unimatch.options import NamedOptions
 from unimatch.speed.compile import Compile
-from unimatch.types import takes_options_of
 
 
-class Trainer(lightning.Trainer):
+class Trainer(lightning.Trainer, NamedOptions):
     """Lightning's trainer that also takes ``global_batch`` and ``compile``.
 
     The published step is the mean of ``P`` *parts*, one for each process: 16 images are four parts of four. CutMix
@@ -32,7 +32,6 @@ class Trainer(lightning.Trainer):
         ConfigError: ``accumulate_grad_batches`` is given too.
     """
 
-    @takes_options_of(lightning.Trainer.__init__)
     def __init__(self, *, global_batch: int | None = None, compile: bool = False, **options: Any) -> None:
         if global_batch is not None and options.get("accumulate_grad_batches", 1) != 1:
             raise ConfigError("accumulate_grad_batches: follows from global_batch; give one of the two")
@@ -58,11 +57,7 @@ class Trainer(lightning.Trainer):
         super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, **options)
 
     def _accumulate(self, global_batch: int, batch_size: int) -> None:
-        """Sets how many parts of a step each process computes.
-
-        Raises:
-            ConfigError: the processes cannot share the parts evenly.
-        """
+        """Sets how many parts of a step each process computes; refuses parts that cannot be shared evenly."""
         together = batch_size * self.world_size
         if global_batch < 1 or global_batch % together:
             raise ConfigError(

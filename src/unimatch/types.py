@@ -9,10 +9,8 @@ Images come from the data loaders as ``uint8`` and are normalised on the device
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict, runtime_checkable
 
 if TYPE_CHECKING:  # the constants are also used where PyTorch is not installed
     from torch import Tensor
@@ -106,19 +104,3 @@ class HasNeeds(Protocol):
     def needs(self) -> Needs:
         """What this module asks of the data module."""
         ...
-
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def takes_options_of(parent: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Lets ``help()`` list what the ``**options`` of a function are: the keyword arguments of another."""
-
-    def decorate(function: Function) -> Function:
-        own, theirs = signature(function), signature(parent).parameters
-        kept = {name: p for name, p in own.parameters.items() if p.kind is not Parameter.VAR_KEYWORD}
-        more = [p for name, p in theirs.items() if p.kind is Parameter.KEYWORD_ONLY and name not in kept]
-        function.__signature__ = own.replace(parameters=[*kept.values(), *more])  # type: ignore[attr-defined]
-        return function
-
-    return decorate

@@ -127,7 +127,7 @@ EXPECTED = [
 @pytest.mark.nightly
 def test_type_checkers_see_every_argument_and_result(tmp_path):
     """Of the package's own lines mypy says nothing where it is installed; here it reads the source."""
-    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "script.py").write_text(SCRIPT.lstrip())
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "cache", "script.py"]
     environment = {**os.environ, "MYPYPATH": str(ROOT / "src")}
     text = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True).stdout

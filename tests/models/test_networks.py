@@ -96,7 +96,7 @@ def test_every_argument_is_listed_and_a_mistyped_one_is_refused(make):
     everything = {*signature(Model).parameters, *signature(make.__init__).parameters} - {"self"}
     assert set(signature(make).parameters) == everything
     assert {"weights", "lora", "freeze", "image_size" if make is ClassificationModel else "features"} <= everything
-    with pytest.raises(TypeError, match="freze"):
+    with pytest.raises(ConfigError, match=rf"^freze=True: {make.__name__} .* did you mean freeze\?$"):
         make("tiny", 3, freze=True)
 
 

@@ -28,11 +28,11 @@ from unimatch.methods.optim import (
     learning_rate_factor,
     parameter_groups,
 )
-from unimatch.methods.options import NamedOptions, one_of
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import Teacher
 from unimatch.models.networks import Model, describe_model
+from unimatch.options import NamedOptions, one_of
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
 from unimatch.tasks.evaluator import EvaluationLoop

@@ -15,9 +15,10 @@ from unimatch.errors import ConfigError
 from unimatch.methods.alignment import DistributionAlignment
 from unimatch.methods.base import Method
 from unimatch.methods.losses import consistency_loss
-from unimatch.methods.options import Alignment, CutMixPartner, MethodOptions, PseudoLabelsFrom, one_of
+from unimatch.methods.options import Alignment, CutMixPartner, MethodOptions, PseudoLabelsFrom
 from unimatch.models.dpt import size_of
 from unimatch.models.networks import Model
+from unimatch.options import one_of
 from unimatch.speed.cross_entropy_by_rows import label_and_confidence
 from unimatch.speed.upsampling import upsample
 from unimatch.types import TrainBatch, UnlabeledBatch

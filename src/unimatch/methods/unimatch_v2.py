@@ -13,10 +13,11 @@ from typing_extensions import override
 
 from unimatch.errors import ConfigError
 from unimatch.methods.losses import Losses, PseudoLabels, mask_ratio
-from unimatch.methods.options import SemiSupervisedOptions, one_of
+from unimatch.methods.options import SemiSupervisedOptions
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.models.dropout import channel_masks, drop_channels
 from unimatch.models.networks import Model
+from unimatch.options import one_of
 from unimatch.types import TrainBatch
 
 ChannelDropout = Literal["complementary", "independent", "none"]

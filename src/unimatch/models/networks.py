@@ -15,8 +15,8 @@ from unimatch.models.encoders import Encoder, Weights, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
 from unimatch.models.pooled_encoders import build_pooled_encoder
 from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
+from unimatch.options import NamedOptions
 from unimatch.speed.upsampling import upsample
-from unimatch.types import takes_options_of
 
 
 class ModelOptions(TypedDict, total=False):
@@ -30,7 +30,7 @@ class ModelOptions(TypedDict, total=False):
     lora: int | None
 
 
-class Model(nn.Module, ABC):
+class Model(nn.Module, NamedOptions, ABC):
     """An encoder and, in subclasses, a decoder: (B, ..., H, W) normalised floats -> (B, C, *S) logits.
 
     Methods call its two halves, :meth:`encode` and :meth:`decode`, because Complementary Dropout acts between them.
@@ -187,7 +187,6 @@ class SegmentationModel(Model):
 
     task = "segmentation"
 
-    @takes_options_of(Model.__init__)
     def __init__(
         self,
         encoder: str,
@@ -269,7 +268,6 @@ class ClassificationModel(Model):
     task = "classification"
     build_encoder = staticmethod(build_pooled_encoder)
 
-    @takes_options_of(Model.__init__)
     def __init__(
         self,
         encoder: str,
