@@ -15,11 +15,9 @@ from unimatch.tensors import normalize
 
 
 class TorchEngine:
-    """Runs a PyTorch model; the methods are those of :class:`unimatch.engines.base.Engine`.
+    """Runs a PyTorch model in eval mode, in ``float32``, or with autocast in ``bfloat16`` or ``float16``.
 
-    Args:
-        model: in eval mode.
-        precision: ``float32``, or ``bfloat16`` or ``float16`` for autocast.
+    The methods are those of :class:`unimatch.engines.base.Engine`.
     """
 
     def __init__(self, model: Model, precision: str = "float32") -> None:

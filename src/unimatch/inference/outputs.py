@@ -30,10 +30,7 @@ OVERLAY_SIDE = 4096
 class Writer:
     """Writes predictions below a folder, with a subfolder for each kind; ``areas.csv`` records what is done.
 
-    Args:
-        output: the folder; made where it is missing.
-        facts: of the model.
-        kinds: some of :data:`KINDS`.
+    The folder, ``output``, is made where it is missing; ``kinds`` are some of :data:`KINDS`.
     """
 
     def __init__(self, output: Path, facts: ModelFacts, kinds: Sequence[str]) -> None:

@@ -23,11 +23,8 @@ def add_lora(body: nn.Module, rank: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ModuleNotFoundError as error:
         raise ConfigError(f"lora={rank}: needs another library: pip install 'unimatch[lora]'") from error
-    names = [
-        name
-        for name, module in body.named_modules()
-        if isinstance(module, nn.Linear) and ".attn." in name and name.rpartition(".")[2] in LAYERS
-    ]
+    linear = [name for name, module in body.named_modules() if isinstance(module, nn.Linear)]
+    names = [name for name in linear if ".attn." in name and name.rpartition(".")[2] in LAYERS]
     if not names:
         raise ConfigError(f"lora={rank}: {type(body).__name__} has no attention layers to adapt; leave it out")
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names), body)

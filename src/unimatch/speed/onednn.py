@@ -32,9 +32,8 @@ class OneDNNPointwise(nn.Conv2d):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        if not runs_in_onednn(x):
-            return super().forward(x)
-        return F.conv2d(x, self.weight, self.bias, dilation=TO_ONEDNN)
+        own = runs_in_onednn(x)
+        return F.conv2d(x, self.weight, self.bias, dilation=TO_ONEDNN) if own else super().forward(x)
 
 
 def runs_in_onednn(x: Tensor) -> bool:
