@@ -30,21 +30,16 @@ def with_strong_views(part: dict[str, Tensor], largest_sigma: float) -> dict[str
 
 
 def augment(images: Tensor, changes: Tensor, largest_sigma: float) -> Tensor:
-    """Carries out colour jitter, grayscale and blur.
+    """Carries out colour jitter, grayscale and blur; gives float32 in 0-255, not rounded.
 
     Args:
         images: (B, 3, H, W) uint8, or (B, 2, 3, H, W), pairs.
         changes: (B, 10) or (B, 2, 10) float32, :meth:`unimatch.augment.strong.Change.packed` of each image.
         largest_sigma: of the blurs that may have been drawn, pixels; sets the filter's size.
-
-    Returns:
-        As ``images``, float32 in 0-255, not rounded.
     """
     shape = images.shape
-    images, changes = images.flatten(0, -4), changes.flatten(0, -2)
-    amounts, order = changes[:, :4], changes[:, 4:8]
-    grayscale, sigma = changes[:, 8], changes[:, 9]
-    images = images.float()
+    images, changes = images.flatten(0, -4).float(), changes.flatten(0, -2)
+    amounts, order, grayscale, sigma = changes[:, :4], changes[:, 4:8], changes[:, 8], changes[:, 9]
     for which in order.unbind(1):
         images = change(images, which.long(), amounts)
     images = torch.where(column(grayscale) > 0, luma(images), images)
@@ -52,12 +47,12 @@ def augment(images: Tensor, changes: Tensor, largest_sigma: float) -> Tensor:
 
 
 def change(images: Tensor, which: Tensor, amounts: Tensor) -> Tensor:
-    """Carries out one of the four changes of colour for each image.
+    """Carries out one change of colour for each image (B, 3, H, W) in 0-255.
 
     Args:
-        images: (B, 3, H, W) in 0-255.
+        images: are not changed.
         which: (B,) int64, which of brightness, contrast, saturation and hue; -1 for none.
-        amounts: (B, 4), how much each of the four changes would change.
+        amounts: (B, 4), how much each of the four would change.
     """
     gray = luma(images)  # (B, 1, H, W)
     mean = gray.mean((2, 3), keepdim=True)  # (B, 1, 1, 1)

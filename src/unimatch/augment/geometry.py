@@ -92,30 +92,17 @@ class ScaledCrop(WeakView):
 
 
 def draw_geometry(
-    rng: np.random.Generator,
-    height: int,
-    width: int,
-    *,
-    crop: int,
-    scale: Sequence[float],
-    flip: float,
+    rng: np.random.Generator, height: int, width: int, *, crop: int, scale: Sequence[float], flip: float
 ) -> Geometry:
-    """Draws the geometry of one view of a ``height x width`` image.
+    """Draws the geometry of one view of an image of ``height x width`` pixels, as :class:`ScaledCrop` says.
 
-    Args:
-        rng: the only source of randomness.
-        height: of the image, pixels.
-        width: of the image, pixels.
-        crop: side of the view, pixels.
-        scale: lowest and highest factor of the long side, drawn uniformly over whole pixels.
-        flip: probability of a horizontal flip.
+    The long side is drawn uniformly over whole pixels.
 
     >>> draw_geometry(np.random.default_rng(0), 60, 80, crop=32, scale=(1.0, 1.0), flip=0.0)
     Geometry(height=60, width=80, top=24, left=31, flip=False, crop=32)
     """
     long_side = max(height, width)
-    new_long = int(rng.integers(int(long_side * scale[0]), int(long_side * scale[1]), endpoint=True))
-    new_long = max(new_long, 1)
+    new_long = max(1, int(rng.integers(int(long_side * scale[0]), int(long_side * scale[1]), endpoint=True)))
     if height > width:
         new_height, new_width = new_long, max(1, int(width * new_long / height + 0.5))
     else:

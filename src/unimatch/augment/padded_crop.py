@@ -19,8 +19,7 @@ class PaddedCrop(WeakView):
     """Resizes an image, pads it with its mirror image, crops it at random and flips it.
 
     Args:
-        resize: length of the image's short side before the crop; None leaves an image as large as it is, unless it is
-            smaller than the crop.
+        resize: length of the image's short side before the crop; None: only those shorter than it are resized.
         padding: pixels on each side.
         flip: probability of a horizontal flip.
     """
