@@ -4,7 +4,7 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -108,7 +108,6 @@ class Method(EvaluationLoop, NamedOptions, ABC):
             raise ConfigError(f"learning_rate={learning_rate}: must be above 0")
         one_of("optimizer", optimizer, optim.OPTIMIZERS)
         one_of("schedule", schedule, optim.FACTORS)
-        one_of("criterion", criterion, ("ce", "ohem"))
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay={layer_decay}: must be above 0 and at most 1")
         if not 0 <= ema_decay < 1:
@@ -123,7 +122,9 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         self.seed = seed
         self.task = task or task_of(model)
         ohem = partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept)
-        self.criterion = partial(ohem if criterion == "ohem" else cross_entropy, ignore_index=self.task.ignore_index)
+        criteria: dict[str, Callable[..., Tensor]] = {"ce": cross_entropy, "ohem": ohem}
+        one_of("criterion", criterion, criteria)
+        self.criterion = partial(criteria[criterion], ignore_index=self.task.ignore_index)
         self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
         self.evaluations: list[Evaluation] = []
