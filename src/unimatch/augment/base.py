@@ -36,14 +36,7 @@ class WeakView(ABC):
 
     @abstractmethod
     def cut(self, rng: np.random.Generator, image: Image, label: Label | None, crop: int) -> Cut:
-        """Cuts one view.
-
-        Args:
-            rng: the only source of randomness.
-            image: at its own size, not changed.
-            label: of each pixel, or None.
-            crop: side of the view, pixels.
-        """
+        """Cuts a view of ``crop`` pixels a side out of an unchanged image; all randomness comes from ``rng``."""
 
 
 class StrongView(ABC):
@@ -56,13 +49,10 @@ class StrongView(ABC):
 
     @abstractmethod
     def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
-        """Returns a changed copy of the image, or the image itself.
+        """Returns a changed copy of the image (H, W, 3), one date, or the image itself.
 
-        Args:
-            rng: the only source of randomness.
-            image: (H, W, 3), one date.
-            shown: rows and columns outside of which the image is black padding. Labels there do not count, so that
-                its colours need not be right.
+        All randomness comes from ``rng``. Outside of the ``shown`` rows and columns the image is black padding: labels
+        there do not count, so that its colours need not be right.
         """
 
 

@@ -30,21 +30,16 @@ def with_strong_views(part: dict[str, Tensor], largest_sigma: float) -> dict[str
 
 
 def augment(images: Tensor, changes: Tensor, largest_sigma: float) -> Tensor:
-    """Carries out colour jitter, grayscale and blur.
+    """Carries out colour jitter, grayscale and blur; gives float32 in 0-255, not rounded.
 
     Args:
         images: (B, 3, H, W) uint8, or (B, 2, 3, H, W), pairs.
         changes: (B, 10) or (B, 2, 10) float32, :meth:`unimatch.augment.strong.Change.packed` of each image.
         largest_sigma: of the blurs that may have been drawn, pixels; sets the filter's size.
-
-    Returns:
-        As ``images``, float32 in 0-255, not rounded.
     """
     shape = images.shape
-    images, changes = images.flatten(0, -4), changes.flatten(0, -2)
-    amounts, order = changes[:, :4], changes[:, 4:8]
-    grayscale, sigma = changes[:, 8], changes[:, 9]
-    images = images.float()
+    images, changes = images.flatten(0, -4).float(), changes.flatten(0, -2)
+    amounts, order, grayscale, sigma = changes[:, :4], changes[:, 4:8], changes[:, 8], changes[:, 9]
     for which in order.unbind(1):
         images = change(images, which.long(), amounts)
     images = torch.where(column(grayscale) > 0, luma(images), images)
@@ -52,12 +47,12 @@ def augment(images: Tensor, changes: Tensor, largest_sigma: float) -> Tensor:
 
 
 def change(images: Tensor, which: Tensor, amounts: Tensor) -> Tensor:
-    """Carries out one of the four changes of colour for each image.
+    """Carries out one change of colour for each image (B, 3, H, W) in 0-255.
 
     Args:
-        images: (B, 3, H, W) in 0-255.
+        images: are not changed.
         which: (B,) int64, which of brightness, contrast, saturation and hue; -1 for none.
-        amounts: (B, 4), how much each of the four changes would change.
+        amounts: (B, 4), how much each of the four would change.
     """
     gray = luma(images)  # (B, 1, H, W)
     mean = gray.mean((2, 3), keepdim=True)  # (B, 1, 1, 1)
@@ -82,11 +77,9 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
 
 def blur(images: Tensor, sigma: Tensor, largest_sigma: float) -> Tensor:
     """Blurs each image by its sigma, (B,) in pixels, 0 for none; the image goes on mirrored beyond its border."""
-    reach = int(filter_reach(torch.tensor(largest_sigma)))
-    offsets = torch.arange(-reach, reach + 1, device=images.device)  # (K,)
-    inside = offsets.abs() <= filter_reach(sigma)[:, None]  # (B, K)
-    weights = torch.exp(-((offsets / sigma.clamp(min=1e-3)[:, None]) ** 2) / 2) * inside
-    kernels = (weights / weights.sum(1, keepdim=True)).repeat_interleave(3, 0)  # (3B, K)
+    box_reach = 1 + int(((4 * largest_sigma**2 + 1) ** 0.5 - 1) / 2)
+    kernels = blur_kernels(sigma, box_reach).repeat_interleave(3, 0)  # (3B, K)
+    reach = 3 * box_reach
     planes = images.flatten(0, 1)[None]  # (1, 3B, H, W)
     for shape in ((-1, 1, 1, 2 * reach + 1), (-1, 1, 2 * reach + 1, 1)):
         axis = 3 if shape[2] == 1 else 2
@@ -95,9 +88,18 @@ def blur(images: Tensor, sigma: Tensor, largest_sigma: float) -> Tensor:
     return planes[0].view_as(images)
 
 
-def filter_reach(sigma: Tensor) -> Tensor:
-    """Returns how many pixels on either side OpenCV's filter of eight-bit images takes in."""
-    return ((6 * sigma + 1).round() / 2).floor()
+def blur_kernels(sigma: Tensor, box_reach: int) -> Tensor:
+    """Returns :func:`unimatch.augment.strong.blur_kernel` of each sigma, (B,) -> (B, 6 ``box_reach`` + 1)."""
+    variance = sigma[:, None] ** 2 / 3  # (B, 1)
+    inner = (((12 * variance + 1).sqrt() - 1) / 2).floor()
+    outer = (2 * inner + 1) * (inner * (inner + 1) - 3 * variance) / (6 * (variance - (inner + 1) ** 2))
+    offsets = torch.arange(-box_reach, box_reach + 1, device=sigma.device).abs()
+    boxes = (offsets <= inner) + outer * (offsets == inner + 1)  # (B, 2 box_reach + 1)
+    boxes = boxes / boxes.sum(1, keepdim=True)
+    kernels = boxes[None]  # (1, B, K)
+    for _ in range(2):  # boxes are symmetric: correlation is convolution
+        kernels = F.conv1d(kernels, boxes[:, None], padding=2 * box_reach, groups=len(boxes))
+    return kernels[0]
 
 
 def mirrored(length: int, reach: int, device: torch.device) -> Tensor:

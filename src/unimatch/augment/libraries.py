@@ -87,11 +87,7 @@ class LibraryView(WeakView, StrongView):
         return Cut(dates[0] if image.ndim == 3 else np.stack(dates), labels[0] if labels else None, valid)
 
     def _checked(self, image: Any, shape: tuple[int, ...]) -> Image:
-        """Returns the image that the transform gave.
-
-        Raises:
-            ConfigError: it has another size or type than a view.
-        """
+        """Returns the image that the transform gave, whose size and type must be a view's."""
         found, kind = tuple(image.shape), str(image.dtype).removeprefix("torch.")
         if kind != "uint8":
             raise ConfigError(
@@ -108,11 +104,7 @@ class LibraryView(WeakView, StrongView):
 
 
 class Albumentations(LibraryView):
-    """Makes views by any transform of albumentations, such as an ``A.Compose``.
-
-    Args:
-        transform: is copied; a seed of its own has no effect.
-        first: as a weak view: cuts the crop out before the transform; None: the transform cuts it out itself.
+    """Makes views by any transform of albumentations, such as an ``A.Compose``; a seed of its own has no effect.
 
     >>> view = Albumentations(albumentations.HorizontalFlip(p=1.0))
     >>> view.cut(np.random.default_rng(0), np.arange(12, dtype=np.uint8).reshape(2, 2, 3), None, 2).image[0].tolist()
@@ -147,12 +139,7 @@ class Albumentations(LibraryView):
 
 
 class TorchvisionV2(LibraryView):
-    """Makes views by any transform of ``torchvision.transforms.v2``, such as a ``v2.Compose``.
-
-    Args:
-        transform: its random numbers must be torch's, as all of torchvision's are.
-        first: as a weak view: cuts the crop out before the transform; None: the transform cuts it out itself.
-    """
+    """Makes views by any transform of ``torchvision.transforms.v2``, whose random numbers must be torch's."""
 
     compositions = (v2.Compose, v2.RandomApply, v2.RandomChoice, v2.RandomOrder)
 

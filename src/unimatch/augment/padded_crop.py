@@ -4,13 +4,13 @@ Source: FixMatch, arXiv 2001.07685, section 2.3: a flip, and a shift by up to an
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import cv2
 import numpy as np
 from typing_extensions import override
 
 from unimatch.augment.base import Cut, Image, Label, WeakView, each_date
+from unimatch.augment.geometry import resized, resized_mask
 from unimatch.errors import ConfigError
 
 
@@ -19,8 +19,7 @@ class PaddedCrop(WeakView):
     """Resizes an image, pads it with its mirror image, crops it at random and flips it.
 
     Args:
-        resize: length of the image's short side before the crop; None leaves an image as large as it is, unless it is
-            smaller than the crop.
+        resize: length of the image's short side before the crop; None: only those shorter than it are resized.
         padding: pixels on each side.
         flip: probability of a horizontal flip.
     """
@@ -45,15 +44,12 @@ class PaddedCrop(WeakView):
         left = int(rng.integers(width + 2 * self.padding - crop, endpoint=True))
         flip = bool(rng.random() < self.flip)
 
-        def window(array: Image, interpolation: int) -> Image:
-            if array.shape[:2] != (height, width):
-                array = np.asarray(cv2.resize(array, (width, height), interpolation=interpolation), np.uint8)
+        def window(array: Image) -> Image:
             if pad := self.padding:
                 array = np.asarray(cv2.copyMakeBorder(array, pad, pad, pad, pad, cv2.BORDER_REFLECT_101), np.uint8)
             array = array[top : top + crop, left : left + crop]
-            return np.ascontiguousarray(array[:, ::-1] if flip else array)
+            return np.array(array[:, ::-1] if flip else array, order="C")
 
-        kind = cv2.INTER_AREA if length < short else cv2.INTER_LINEAR  # shrinking averages
-        view = each_date(partial(window, interpolation=kind), image)
-        mask = None if label is None else window(label, cv2.INTER_NEAREST_EXACT)
+        view = each_date(lambda date: window(resized(date, height, width)), image)
+        mask = None if label is None else window(resized_mask(label, height, width))
         return Cut(view, mask, np.ones((crop, crop), np.bool_))

@@ -80,17 +80,15 @@ class RandAugment(StrongView):
 
     @override
     def __call__(self, rng: np.random.Generator, image: NDArray[np.uint8], shown: Part = WHOLE) -> NDArray[np.uint8]:
-        names = tuple(CHANGES if self.changes is None else self.changes)
+        names = tuple(self.changes or CHANGES)
         picture = Image.fromarray(image)
         for which in rng.integers(len(names), size=self.count):
             lowest, highest, change = CHANGES[names[which]]
             picture = change(picture, float(rng.uniform(lowest, highest)))
-        return self._cut_out(rng, np.array(picture))
-
-    def _cut_out(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Paints the square grey: its centre may lie anywhere in the image, whose border cuts it."""
-        height, width = image.shape[:2]
+        changed = np.array(picture)
+        # The grey square: its centre may lie anywhere in the image, whose border cuts it.
+        height, width = changed.shape[:2]
         side = int(rng.uniform(0, self.cutout) * min(height, width))
         top, left = int(rng.integers(height)) - side // 2, int(rng.integers(width)) - side // 2
-        image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = GREY
-        return image
+        changed[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = GREY
+        return changed

@@ -33,8 +33,8 @@ class StrongAugmentation(StrongView):
 
     Args:
         brightness: the factor is drawn from U(1 - brightness, 1 + brightness).
-        contrast: the factor is drawn from U(1 - contrast, 1 + contrast).
-        saturation: the factor is drawn from U(1 - saturation, 1 + saturation).
+        contrast: in the same way.
+        saturation: in the same way.
         hue: the shift is drawn from U(-hue, hue), in turns of the colour circle.
         jitter_probability: of the four changes above, which come in random order.
         grayscale_probability: of dropping all colour.
@@ -68,11 +68,10 @@ class StrongAugmentation(StrongView):
     def draw(self, rng: np.random.Generator) -> "Change":
         """Draws what to do with one image."""
         order: tuple[int, ...] = ()
-        amounts = (1.0, 1.0, 1.0, 0.0)
+        amounts: tuple[float, ...] = (1.0, 1.0, 1.0, 0.0)
         if rng.random() < self.jitter_probability:
-            limits = (self.brightness, self.contrast, self.saturation)
-            first, second, third = (rng.uniform(1 - limit, 1 + limit) for limit in limits)
-            amounts = (first, second, third, rng.uniform(-self.hue, self.hue))
+            limits = ((1, self.brightness), (1, self.contrast), (1, self.saturation), (0, self.hue))
+            amounts = tuple(rng.uniform(middle - limit, middle + limit) for middle, limit in limits)
             order = tuple(rng.permutation(len(CHANGES)).tolist())
         grayscale = bool(rng.random() < self.grayscale_probability)
         lowest, highest = self.blur_sigma
@@ -86,7 +85,7 @@ class Change:
 
     order: tuple[int, ...]
     """The changes of colour, one after the other, as positions in :data:`CHANGES`; empty for none."""
-    amounts: tuple[float, float, float, float]
+    amounts: tuple[float, ...]
     """Factors of brightness, contrast and saturation, and the turn of the hue."""
     grayscale: bool
     """Whether all colour is dropped."""
@@ -105,7 +104,8 @@ class Change:
             gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
             image = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
         if self.sigma:
-            image = np.asarray(cv2.GaussianBlur(image, ksize=(0, 0), sigmaX=self.sigma), np.uint8)
+            kernel = blur_kernel(self.sigma)
+            image = np.asarray(cv2.sepFilter2D(image, -1, kernel, kernel), np.uint8)
         return image
 
     def _jitter(self, image: Image, shown: Part) -> Image:
@@ -115,14 +115,27 @@ class Change:
             change, amount = CHANGES[which], self.amounts[which]
             mean = gray_mean(part, padding, padded) if change is contrast else 0.0
             part, padding = change(part, amount, mean), change(padding, amount, mean)
-        (top, bottom, _), (left, right, _) = (
-            where.indices(size) for where, size in zip(shown, image.shape[:2], strict=True)
-        )
-        below, beside = image.shape[0] - bottom, image.shape[1] - right
-        color = padding[0, 0].tolist()
-        return np.asarray(
-            cv2.copyMakeBorder(part, top, below, left, beside, cv2.BORDER_CONSTANT, value=color), np.uint8
-        )
+        height, width = image.shape[:2]
+        (top, bottom, _), (left, right, _) = shown[0].indices(height), shown[1].indices(width)
+        borders, color = (top, height - bottom, left, width - right), padding[0, 0].tolist()
+        return np.asarray(cv2.copyMakeBorder(part, *borders, cv2.BORDER_CONSTANT, value=color), np.uint8)
+
+
+def blur_kernel(sigma: float) -> NDArray[np.float32]:
+    """Returns the weights of a blur by three boxes one after the other, as Pillow's and so the reference's: sum 1.
+
+    The boxes' outermost pixels count in part, so that the standard deviation is ``sigma`` exactly, also where that is
+    a fraction of a pixel; samples of a Gaussian spread less there. Source: Gwosdek et al., Theoretical Foundations of
+    Gaussian Convolution by Extended Box Filtering, 2011.
+
+    >>> blur_kernel(0.5).round(3)
+    array([0.   , 0.005, 0.105, 0.78 , 0.105, 0.005, 0.   ], dtype=float32)
+    """
+    variance = sigma**2 / 3  # of each box
+    inner = int((np.sqrt(12 * variance + 1) - 1) / 2)  # pixels on either side that count in full
+    outer = (2 * inner + 1) * (inner * (inner + 1) - 3 * variance) / (6 * (variance - (inner + 1) ** 2))
+    box = np.array([outer, *[1.0] * (2 * inner + 1), outer]) / (2 * inner + 1 + 2 * outer)
+    return np.convolve(np.convolve(box, box), box).astype(np.float32)
 
 
 def gray_mean(part: Image, padding: Image, padded: int) -> float:

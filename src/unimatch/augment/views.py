@@ -3,6 +3,7 @@
 Both dates of a pair have one geometry; each has changes of colour and sharpness of its own, as in the published code.
 """
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -37,9 +38,6 @@ class Views:
         on_device: changes are only drawn: a field ``change`` of ten numbers takes the place of each strong view and
             says what to do with the whole batch (:func:`unimatch.augment.batched.augment`).
         one_class: an image has one class, instead of one for each pixel.
-
-    Raises:
-        ConfigError: these do not go together.
     """
 
     crop: int
@@ -104,9 +102,9 @@ class Views:
         """Makes a strong view of a weak one, or draws its changes, and draws its box."""
         if self.on_device:
             assert isinstance(self.strong, StrongAugmentation)
-            dates = cut.image[None] if cut.image.ndim == 3 else cut.image
-            changes = torch.tensor([self.strong.draw(rng).packed() for _ in dates], dtype=torch.float32)
-            sample = {f"change{number}": changes if cut.image.ndim == 4 else changes[0]}
+            dates = cut.image.shape[:-3]  # (), or (2,) for a pair
+            changes = [self.strong.draw(rng).packed() for _ in range(math.prod(dates))]
+            sample = {f"change{number}": torch.tensor(changes, dtype=torch.float32).view(*dates, -1)}
         else:
             sample = {name: to_tensor(each_date(partial(self.strong, rng, shown=cut.shown), cut.image))}
         if not self.one_class:

@@ -12,8 +12,7 @@ from typing_extensions import override
 class DistributionAlignment(nn.Module):
     """Aligns probabilities: ``p <- normalize(p * target / average)``, with ``average`` the running mean of ``p``.
 
-    :meth:`observe` alone changes the state. It is in buffers, so that a checkpoint holds it, and the same in all
-    processes.
+    :meth:`observe` alone changes the state, which a checkpoint holds and which is the same in all processes.
 
     Args:
         num_classes: ``C``.
@@ -35,7 +34,7 @@ class DistributionAlignment(nn.Module):
 
     @torch.no_grad()
     def observe(self, target: Tensor, probability: Tensor) -> None:
-        """Takes one training step into the state: its labelled classes and its predictions.
+        """Takes in one training step.
 
         Args:
             target: (B, *) int64 labels of the labelled images; ids that are no class do not count.
@@ -43,10 +42,8 @@ class DistributionAlignment(nn.Module):
         """
         if self.labeled:
             classes = torch.arange(len(self.counts), device=target.device)
-            seen = (target.flatten()[:, None] == classes).sum(0).to(self.counts)
-            self.counts += over_processes(seen)
-        mean = probability.transpose(0, 1).flatten(1).mean(1)  # (C,)
-        mean = over_processes(mean)
+            self.counts += over_processes((target.flatten()[:, None] == classes).sum(0).to(self.counts))
+        mean = over_processes(probability.transpose(0, 1).flatten(1).mean(1))  # (C,)
         mean = mean / mean.sum()  # of the processes' sum
         decay = torch.where(self.batches == 0, 0.0, self.decay)  # the first batch replaces what there is
         self.average.copy_(decay * self.average + (1 - decay) * mean)

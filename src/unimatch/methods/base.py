@@ -6,6 +6,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,15 +20,8 @@ from unimatch.checkpoints.content import Training, training_of, write
 from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
 from unimatch.lightning_internals import set_log_step
-from unimatch.methods.losses import Losses, build_criterion
-from unimatch.methods.optim import (
-    FACTORS,
-    OPTIMIZERS,
-    build_optimizer,
-    build_schedule,
-    learning_rate_factor,
-    parameter_groups,
-)
+from unimatch.methods import optim
+from unimatch.methods.losses import Losses, cross_entropy, ohem_cross_entropy
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import Teacher
@@ -73,7 +67,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
             about ``1 / (1 - ema_decay)`` steps behind.
         criterion: of the labelled images: ``ce``, cross-entropy, or ``ohem``, online hard example mining.
         ohem_threshold: ``threshold`` of :func:`unimatch.methods.losses.ohem_cross_entropy`.
-        ohem_min_kept: ``min_kept`` of the same function.
+        ohem_min_kept: its ``min_kept``.
         freeze_batch_statistics: keep BatchNorm's running statistics as they are and train with them. With few
             images a step, batch statistics are noisy and those of strong views differ from the weak ones'.
         reference_batch: the number of labelled images in an optimizer step that ``learning_rate`` is meant for. A step
@@ -112,8 +106,8 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         super().__init__()
         if learning_rate <= 0:
             raise ConfigError(f"learning_rate={learning_rate}: must be above 0")
-        one_of("optimizer", optimizer, OPTIMIZERS)
-        one_of("schedule", schedule, FACTORS)
+        one_of("optimizer", optimizer, optim.OPTIMIZERS)
+        one_of("schedule", schedule, optim.FACTORS)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay={layer_decay}: must be above 0 and at most 1")
         if not 0 <= ema_decay < 1:
@@ -127,12 +121,10 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         self.reference_batch = reference_batch
         self.seed = seed
         self.task = task or task_of(model)
-        self.criterion = build_criterion(
-            criterion,
-            ohem_threshold=ohem_threshold,
-            ohem_min_kept=ohem_min_kept,
-            ignore_index=self.task.ignore_index,
-        )
+        ohem = partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept)
+        criteria: dict[str, Callable[..., Tensor]] = {"ce": cross_entropy, "ohem": ohem}
+        one_of("criterion", criterion, criteria)
+        self.criterion = partial(criteria[criterion], ignore_index=self.task.ignore_index)
         self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
         self.evaluations: list[Evaluation] = []
@@ -185,16 +177,10 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         return torch.Generator(self.device).manual_seed(int(words.generate_state(1, np.uint64)[0]))
 
     @override
-    def optimizer_step(
-        self,
-        epoch: int,
-        batch_idx: int,
-        optimizer: Any,
-        optimizer_closure: Callable[[], Any] | None = None,
-    ) -> None:
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Steps the optimiser, then updates the teacher: once a step, not once an accumulated batch."""
         iteration = self.global_step
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        super().optimizer_step(*arguments, **options)
         if any(parameter.grad is not None for parameter in self.student.parameters()):  # none: a step that was skipped
             self.teacher.update(self.student, iteration)
 
@@ -204,11 +190,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def on_fit_start(self) -> None:
-        """Refuses lengths of training whose end would not be evaluated.
-
-        Raises:
-            ConfigError: ``check_val_every_n_epoch`` does not divide ``max_epochs``, or ends by ``max_steps``.
-        """
+        """Refuses a ``check_val_every_n_epoch`` that would leave the end of training without an evaluation."""
         every, epochs = self.trainer.check_val_every_n_epoch or 1, self.trainer.max_epochs or -1
         if every > 1 and (epochs < 0 or epochs % every or self.trainer.max_steps > 0):
             raise ConfigError(
@@ -227,37 +209,28 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Returns the optimiser and the schedule of its learning rates over the whole run.
-
-        Raises:
-            ConfigError: the trainer has neither ``max_epochs`` nor ``max_steps``.
-        """
+        """Returns the optimiser and the schedule of its learning rates over the whole run, whose length it needs."""
         total = self.trainer.estimated_stepping_batches
         if total == float("inf") or total < 1:
             raise ConfigError("the length of training is not set: give trainer.max_epochs or trainer.max_steps")
         # Lightning cannot clip gradients that a fused optimiser has yet to unscale; FSDP2 has no fused SGD.
         optimizer = self.build_optimizer(
-            factor=learning_rate_factor(self.trainer, self.reference_batch),
+            factor=optim.learning_rate_factor(self.trainer, self.reference_batch),
             fused=self.trainer.scaler is None and self.device_mesh is None,
         )
-        scheduler = build_schedule(self.schedule, optimizer, int(total))
+        scheduler = optim.build_schedule(self.schedule, optimizer, int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def build_optimizer(self, *, factor: float = 1.0, fused: bool = True) -> Optimizer:
-        """Builds the optimiser of the student's parameters.
-
-        Args:
-            factor: multiplies the learning rates.
-            fused: update all parameters in one kernel, where the device has one.
-        """
-        groups = parameter_groups(
+        """Builds the student's optimiser: rates times ``factor``; ``fused`` in one kernel, where the device has one."""
+        groups = optim.parameter_groups(
             self.student,
             learning_rate=self.learning_rate * factor,
             decoder_multiplier=self.decoder_multiplier,
             layer_decay=self.layer_decay,
             decay_norms=self.decay_norms,
         )
-        return build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay, fused=fused)
+        return optim.build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay, fused=fused)
 
     @property
     def uses_batch_statistics(self) -> bool:
@@ -275,12 +248,12 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         return self
 
     @override
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """The step of the logs is the optimizer's, also after resuming."""
+    def on_train_batch_start(self, *arguments: Any, **options: Any) -> None:
+        """Makes the step of the logs the optimizer's, also after resuming."""
         set_log_step(self.trainer, self.global_step)
 
     @override
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(self, *arguments: Any, **options: Any) -> None:
         """Ends a run of ``max_steps`` with an evaluation, wherever in an epoch its last step falls."""
         if self.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True
@@ -299,39 +272,36 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         scores = {name: self.task.scores(counts) for name, counts in self.counts.items()}
         pseudo = self.pseudo_quality.compute() if self.pseudo_quality.update_called else {}
         self.pseudo_quality.reset()
-        self.evaluated_after = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
+        self.evaluated_after = self.batches_done
         self.evaluations.append(Evaluation(self.global_step, self.current_epoch, **scores, pseudo=pseudo))
         for name, result in scores.items():
-            for key, number in result.overall().items():
-                self.log(f"{name}/{key}", number)
-        for name, value in pseudo.items():
-            if isinstance(value, float):
-                self.log(f"pseudo_label/{name}", value)
+            self.log_dict({f"{name}/{key}": number for key, number in result.overall().items()})
+        self.log_dict({f"pseudo_label/{key}": value for key, value in pseudo.items() if isinstance(value, float)})
+
+    @property
+    def batches_done(self) -> int:
+        """How many batches have been trained on, over all epochs."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
 
     @property
     def is_evaluated(self) -> bool:
         """Whether an evaluation has been finished since the last training batch."""
-        return self.evaluated_after == self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
+        return self.evaluated_after == self.batches_done
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add how to build the model, so that a checkpoint can be used alone, and what continuing exactly needs."""
+        """Adds how to build the model, so that a checkpoint can be used alone, and what continuing exactly needs."""
         write(checkpoint, describe_model(self.student))
         place = place_of(self.trainer, self.evaluated_after)
         last = place.batch == self.trainer.num_training_batches
         rewrite_counters(checkpoint["loops"], place, step=self.global_step, last=last)
         counts = self.trainer.strategy.reduce(self.pseudo_quality.counts.clone(), reduce_op="sum")
-        evaluations = [asdict(evaluation) for evaluation in self.evaluations]
         kept = counts if self.pseudo_quality.update_called else None
-        write(checkpoint, Training(place, self.evaluated_after, evaluations, kept))
+        write(checkpoint, Training(place, self.evaluated_after, [asdict(found) for found in self.evaluations], kept))
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue where :meth:`on_save_checkpoint` was.
-
-        Raises:
-            ConfigError: the checkpoint is of a moment between two batches of one optimizer step.
-        """
+        """Continues where :meth:`on_save_checkpoint` was, unless that was in the middle of an optimizer step."""
         training = training_of(checkpoint)
         if training is None:
             return

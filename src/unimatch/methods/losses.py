@@ -4,19 +4,13 @@ Maps of logits may be coarser than the target: they are upsampled to its size
 (:mod:`unimatch.speed.cross_entropy_by_rows`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from unimatch.errors import ConfigError
 from unimatch.speed.cross_entropy_by_rows import cross_entropy_per_pixel
 from unimatch.types import IGNORE_INDEX
-
-Criterion = Callable[[Tensor, Tensor], Tensor]
-"""(B, C, *) logits and (B, *) targets -> a scalar."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +35,6 @@ class Losses:
     """What the pseudo labels' quality is measured on, where the method makes any."""
 
 
-def build_criterion(
-    name: str, *, ohem_threshold: float, ohem_min_kept: int, ignore_index: int = IGNORE_INDEX
-) -> Criterion:
-    """Returns the loss of the labelled images by its name, ``ce`` or ``ohem``; ``ignore_index`` does not count.
-
-    Raises:
-        ConfigError: another name.
-    """
-    if name == "ce":
-        return partial(cross_entropy, ignore_index=ignore_index)
-    if name == "ohem":
-        return partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept, ignore_index=ignore_index)
-    raise ConfigError(f"criterion={name}: must be one of ce, ohem")
-
-
 def cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
     """Returns the mean cross-entropy over the pixels that are not ignored; 0, not NaN, where all are.
 
@@ -69,28 +48,16 @@ def cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_
 
 
 def ohem_cross_entropy(
-    logits: Tensor,
-    target: Tensor,
-    *,
-    threshold: float = 0.7,
-    min_kept: int = 200_000,
-    ignore_index: int = IGNORE_INDEX,
+    logits: Tensor, target: Tensor, *, threshold: float = 0.7, min_kept: int = 200_000, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:
     """Returns the mean cross-entropy over the hard pixels: online hard example mining.
 
     A pixel is hard if its true class has at most the probability ``threshold``. Where fewer than ``min_kept`` pixels
     are hard, the ``min_kept`` with the least probable true class count instead (and all that tie with the last of
-    them). Where the batch has fewer than ``min_kept`` pixels, or ``min_kept`` is 0, this is plain cross-entropy. It is
-    0, not NaN, where all pixels are ignored.
+    them). Where the batch has fewer than ``min_kept`` pixels, or ``min_kept`` is 0, this is :func:`cross_entropy`,
+    which explains the other arguments.
 
     Source: the published Cityscapes settings (threshold 0.7, 200,000 pixels kept of a process's batch).
-
-    Args:
-        logits: (B, C, *) of any float type; computed in float32.
-        target: (B, *) int64 class ids and ``ignore_index``.
-        threshold: probability of the true class above which a pixel is easy.
-        min_kept: pixels of the whole batch that count at least.
-        ignore_index: does not count.
     """
     valid = target != ignore_index
     if min_kept == 0 or target.numel() < min_kept:
@@ -108,15 +75,14 @@ def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: T
 
     The denominator counts valid pixels, not confident ones. Source: UniMatch V2, equation (3).
 
+    It is 0, not NaN, where no pixel is valid.
+
     Args:
         logits: (B, C, *) of a strong view, ``f(s)``.
         label: (B, *) int64 pseudo labels ``q``.
         confidence: (B, *) their probabilities ``c`` in 0-1.
         valid: (B, *) bool, ``v``: False where the crop padded the image.
         tau: the threshold.
-
-    Returns:
-        A scalar; 0, not NaN, where no pixel is valid.
     """
     loss = cross_entropy_per_pixel(logits, label)  # (B, *)
     counted = (confidence >= tau) & valid

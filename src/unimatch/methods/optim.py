@@ -41,16 +41,11 @@ def parameter_groups(
             its own then, ``encoder_00`` and so on.
         decay_norms: if False, what has at most one dimension (norms and biases) is in groups of its own, without weight
             decay, ``encoder_undecayed`` and so on.
-
-    Raises:
-        ConfigError: layers of this encoder are not numbered.
     """
     encoder: Encoder = model.encoder  # type: ignore[assignment]
     parameters = {name: parameter for name, parameter in encoder.named_parameters() if parameter.requires_grad}
-    in_encoder = {id(parameter) for parameter in encoder.parameters()}
-    rest = [
-        parameter for parameter in model.parameters() if id(parameter) not in in_encoder and parameter.requires_grad
-    ]
+    in_encoder = set(encoder.parameters())
+    rest = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter not in in_encoder]
     groups: list[dict[str, Any]] = []
     if layer_decay == 1.0:
         groups.append({"name": "encoder", "params": list(parameters.values()), "lr": learning_rate})
@@ -80,12 +75,7 @@ def build_optimizer(name: str, groups: list[dict[str, Any]], *, weight_decay: fl
 
     Weight decay applies to all parameters, LayerNorms and biases included, as in the paper's runs, except in groups
     that have a weight decay of their own. The settings of SGD are FixMatch's (arXiv 2001.07685, section 4 and table 4).
-
-    Args:
-        name: of :data:`OPTIMIZERS`.
-        groups: of :func:`parameter_groups`.
-        weight_decay: of groups that have none of their own.
-        fused: all parameters in one kernel, on devices that have it.
+    ``fused``: all parameters in one kernel, on devices that have it.
     """
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
     return OPTIMIZERS[name](groups, weight_decay=weight_decay, fused=True if fused and devices <= FUSED else None)
@@ -128,13 +118,7 @@ FACTORS = {"poly": poly_factor, "cosine": cosine_factor}
 
 
 def build_schedule(name: str, optimizer: Optimizer, total_steps: int) -> LambdaLR:
-    """Builds a scheduler, stepped once an optimizer step, that multiplies every group's rate by a factor.
-
-    Args:
-        name: ``poly``, the paper's (:func:`poly_factor`), or ``cosine``, FixMatch's (:func:`cosine_factor`).
-        optimizer: whose rates it changes.
-        total_steps: the length of training.
-    """
+    """Builds a scheduler, stepped once an optimizer step, that multiplies every group's rate by one of the factors."""
     factor = FACTORS[name]
     return LambdaLR(optimizer, lambda step: factor(step, total_steps))
 
@@ -145,9 +129,6 @@ def learning_rate_factor(trainer: lightning.Trainer, reference: int | None) -> f
     Args:
         trainer: whose data module's ``batch_size`` is one process's part of a step.
         reference: labelled images of a step at which the rates are as given; None for those rates in any case.
-
-    Raises:
-        ConfigError: ``reference`` is below 1, or the batch size is not known.
     """
     batch_size = getattr(getattr(trainer, "datamodule", None), "batch_size", None)
     if reference is not None and (batch_size is None or reference < 1):
@@ -161,14 +142,9 @@ def learning_rate_factor(trainer: lightning.Trainer, reference: int | None) -> f
     images = batch_size * world * turns
     factor = 1.0 if reference is None else images / reference
     if trainer.is_global_zero:
-        log.info(
-            "an optimizer step has %d labelled images (%d x %d process(es) x %d in a row); the learning rate is %s",
-            images,
-            batch_size,
-            world,
-            turns,
-            "not scaled by that (method.reference_batch)"
-            if reference is None
-            else f"multiplied by {images} / {reference} = {factor:.4g}",
-        )
+        scaled = "not scaled by that (method.reference_batch)"
+        if reference is not None:
+            scaled = f"multiplied by {images} / {reference} = {factor:.4g}"
+        parts = f"{batch_size} x {world} process(es) x {turns} in a row"
+        log.info("an optimizer step has %d labelled images (%s); the learning rate is %s", images, parts, scaled)
     return factor

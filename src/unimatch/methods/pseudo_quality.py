@@ -48,15 +48,14 @@ class PseudoLabelQuality(Metric):
         """
         counts = self.counts.double().cpu()
         confident, total, right = counts[:, :-1].sum(1), counts.sum(1), counts[:, :-1].diag()
-        class_share = ratios(confident, total)
-        class_accuracy = ratios(right, confident)
+        class_share, class_accuracy = ratios(confident, total), ratios(right, confident)
         return {
             "share": ratios(confident.sum()[None], total.sum()[None])[0],
             "accuracy": ratios(right.sum()[None], confident.sum()[None])[0],
             "share_mean": mean_of(class_share),
             "accuracy_mean": mean_of(class_accuracy),
-            "class_share": list(class_share),
-            "class_accuracy": list(class_accuracy),
+            "class_share": class_share,
+            "class_accuracy": class_accuracy,
         }
 
 

@@ -73,8 +73,7 @@ class SemiSupervised(Method):
         one_of("pseudo_labels_from", pseudo_labels_from, ("teacher", "student"))
         one_of("cutmix_partner", cutmix_partner, ("reversed", "second_batch"))
         one_of("distribution_alignment", distribution_alignment, ("none", "uniform", "labeled"))
-        self.tau, self.loss_weight = tau, loss_weight
-        self.strong_views = strong_views
+        self.tau, self.loss_weight, self.strong_views = tau, loss_weight, strong_views
         self.pseudo_labels_from = pseudo_labels_from
         self.uses_partner = cutmix_partner == "second_batch" and self.task.cutmix
         self.alignment: DistributionAlignment | None = None
@@ -113,10 +112,10 @@ class SemiSupervised(Method):
         """Returns the most probable classes and their probabilities, aligned where the method aligns them.
 
         Args:
-            logits: (B, C, *s) of the weak views.
-            size: height and width of the views.
-            observed: (B, *S) labels of the step's labelled images, in training: alignment first takes in these classes
-                and the logits. Nothing else changes its state.
+            logits: (B, C, *s) of the weak views, whose height and width is ``size``.
+            size: in pixels.
+            observed: (B, *S) labels of the step's labelled images, in training: alignment first takes in these and the
+                logits.
         """
         if self.alignment is None:
             return label_and_confidence(logits, size)
@@ -136,17 +135,17 @@ class SemiSupervised(Method):
         Args:
             batch: as for ``losses``.
             q: (B, *S) pseudo labels of the unlabelled batch.
-            c: (B, H, W) their confidence.
+            c: (B, *S) their confidence.
             other: what :meth:`partner_labels` returns.
         """
-        own = batch["unlabeled"]
-        images = strong_images(own, self.strong_views)
+        v = batch["unlabeled"]["valid"]
+        images = strong_images(batch["unlabeled"], self.strong_views)
         if other is None:
-            return [StrongView(*cutmix(box, s, q, c, own["valid"])) for s, box in images]
-        v_other = batch["partner"]["valid"]
+            return [StrongView(*cutmix(box, s, q, c, v)) for s, box in images]
+        others = strong_images(batch["partner"], self.strong_views)
         return [
-            StrongView(*cutmix(box, s, q, c, own["valid"], partner=(s_other, *other, v_other)))
-            for (s, box), (s_other, _) in zip(images, strong_images(batch["partner"], self.strong_views), strict=True)
+            StrongView(*cutmix(box, s, q, c, v, partner=(s_other, *other, batch["partner"]["valid"])))
+            for (s, box), (s_other, _) in zip(images, others, strict=True)
         ]
 
     def consistency(self, logits: Sequence[Tensor], views: Sequence[StrongView]) -> Tensor:
@@ -161,6 +160,4 @@ class SemiSupervised(Method):
 def strong_images(batch: UnlabeledBatch, count: int) -> list[tuple[Tensor, Tensor | None]]:
     """Returns the first one or two strong views of a batch, each with its CutMix box; None for data without CutMix."""
     views = [(batch["strong1"], batch.get("box1"))]
-    if count == 2:
-        views.append((batch["strong2"], batch.get("box2")))
-    return views
+    return views if count == 1 else [*views, (batch["strong2"], batch.get("box2"))]

@@ -11,11 +11,7 @@ def shard(model: nn.Module, mesh: Any) -> None:
     """Divides a model's parameters; each transformer block of its encoder is gathered by itself when it is used.
 
     Gathered parameters are freed after each pass, also after the last one: the teacher has no backward pass, and the
-    optimizer steps on the parts.
-
-    Args:
-        model: with an ``encoder``.
-        mesh: of one dimension, the processes.
+    optimizer steps on the parts. ``mesh`` has one dimension, the processes.
     """
     if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
         return  # Lightning asks again before every stage

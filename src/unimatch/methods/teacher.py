@@ -39,13 +39,11 @@ class Teacher(nn.Module, Generic[M]):
 
     @override
     def train(self, mode: bool = True) -> "Teacher[M]":
-        """Stays in eval mode."""
         return super().train(False)
 
     @override
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the logits of the averaged model, without gradient."""
         return self.checked()(images)
 
     @torch.no_grad()
@@ -67,7 +65,7 @@ class Teacher(nn.Module, Generic[M]):
         for average, value in zip(tensors(self.model), tensors(student), strict=True):
             if average.is_floating_point():
                 averages.append(average)
-                values.append(value.detach())
+                values.append(value)
             else:
                 average.copy_(value)
         # g + (1 - a) (f - g), all tensors in one call; f itself, exactly, where a is 0.

@@ -38,19 +38,18 @@ class Task(ABC):
 
     @abstractmethod
     def predict(self, model: Model, images: Tensor) -> Tensor:
-        """Returns scores (1, C, *S), whose highest class is the prediction, of images (1, ..., H, W).
+        """Returns scores (1, C, *S), whose highest class is the prediction.
 
         Args:
             model: in eval mode, on the images' device.
-            images: one evaluation sample at its own size, normalised floats.
+            images: (1, ..., H, W), one evaluation sample at its own size, normalised floats.
         """
 
     @abstractmethod
     def metric(self, num_classes: int) -> MetricCollection:
-        """Builds the metrics that count: updated with predictions (1, C, *S) and labels (1, *S).
+        """Builds what counts predictions (1, C, *S) and labels (1, *S), of all processes together.
 
-        They compute counts of all processes together. The one called ``confusion`` gives (C, C) counts with truth along
-        the rows.
+        ``confusion`` among them gives (C, C) counts with truth along the rows.
         """
 
     @abstractmethod

@@ -8,7 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from unimatch.tasks.base import PixelTask
-from unimatch.tasks.scores import Scores
+from unimatch.tasks.scores import Scores, ratios
 
 CHANGED = 1
 """The class id of changed pixels."""
@@ -43,13 +43,7 @@ class ChangeScores(Scores):
 
 
 class ChangeDetection(PixelTask):
-    """Tells for each pixel of a pair of dates (2, 3, H, W) whether it changed.
-
-    Resizing, windows and flips apply to both dates alike.
-
-    Args:
-        inference: this and all further arguments are explained in :class:`unimatch.tasks.base.Task`.
-    """
+    """Tells for each pixel of a pair of dates (2, 3, H, W), resized, cut and flipped alike, whether it changed."""
 
     name = "change"
     scores_type = ChangeScores
@@ -68,15 +62,14 @@ def change_scores(confusion: Tensor) -> ChangeScores:
     (60.0, 75.0, 80.0)
     """
     counts = confusion.double().cpu()
-    right = counts.diag()
-    truth, predicted = counts.sum(1), counts.sum(0)
-    union = truth + predicted - right
-    iou = 100 * right / union.clamp(min=1)
+    right, truth, predicted = counts.diag(), counts.sum(1), counts.sum(0)
+    union, mean = truth + predicted - right, (truth + predicted) / 2
+    iou, f1, precision, recall = (ratios(right, whole) for whole in (union, mean, predicted, truth))
     return ChangeScores(
-        changed_iou=float(iou[CHANGED]),
-        f1=float(200 * right[CHANGED] / (truth + predicted)[CHANGED].clamp(min=1)),
-        precision=float(100 * right[CHANGED] / predicted[CHANGED].clamp(min=1)),
-        recall=float(100 * right[CHANGED] / truth[CHANGED].clamp(min=1)),
+        changed_iou=iou[CHANGED] or 0.0,
+        f1=f1[CHANGED] or 0.0,
+        precision=precision[CHANGED] or 0.0,
+        recall=recall[CHANGED] or 0.0,
         overall_accuracy=float(100 * right.sum() / counts.sum().clamp(min=1)),
-        iou=tuple(float(value) if some > 0 else None for value, some in zip(iou, union, strict=True)),
+        iou=tuple(iou),
     )

@@ -57,13 +57,8 @@ class EvaluationLoop(lightning.LightningModule):
             name: {key: count.cpu() for key, count in metric.compute().items()} for name, metric in self.metrics.items()
         }
 
-    @override
-    def on_test_epoch_start(self) -> None:
-        self.on_validation_epoch_start()
-
-    @override
-    def test_step(self, batch: list[EvaluationSample], batch_idx: int) -> dict[str, list[Counts]]:
-        return self.validation_step(batch, batch_idx)
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
 
     @override
     def on_test_epoch_end(self) -> None:
@@ -71,12 +66,7 @@ class EvaluationLoop(lightning.LightningModule):
 
 
 class Evaluator(EvaluationLoop):
-    """Evaluates trained models: ``lightning.Trainer().test(Evaluator(...), datamodule=...)`` fills :attr:`counts`.
-
-    Args:
-        models: by name.
-        task: how samples are predicted and counted.
-    """
+    """Evaluates trained models: ``lightning.Trainer().test(Evaluator(...), datamodule=...)`` fills :attr:`counts`."""
 
     def __init__(self, models: Mapping[str, Model], task: Task) -> None:
         super().__init__()

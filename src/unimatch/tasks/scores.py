@@ -69,13 +69,16 @@ def scores_table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores])
     def add(title: str, cells: Iterable[float | None]) -> None:
         rows.append([title, *("-" if value is None else f"{value:.1f}" for value in cells)])
 
-    kinds = {field: {type(result[field]) for result in results.values()} for field in scores.titles}
-    for field in (field for field, kind in kinds.items() if kind == {dict}):
-        rows.append([f"{scores.titles[field]}, %", *results])
-        for name in next(iter(results.values()))[field]:
-            add(name, (result[field][name] for result in results.values()))
-    for field in (field for field, kind in kinds.items() if kind != {dict}):
-        add(scores.titles[field], (result[field] for result in results.values()))
+    # Fields with a value per class come first.
+    per_class = {field for field in scores.titles if all(isinstance(found[field], dict) for found in results.values())}
+    for field, title in sorted(scores.titles.items(), key=lambda item: item[0] not in per_class):
+        columns = [found[field] for found in results.values()]
+        if field in per_class:
+            rows.append([f"{title}, %", *results])
+            for name in columns[0]:
+                add(name, (column[name] for column in columns))
+        else:
+            add(title, columns)
     return "\n".join(text_table(rows))
 
 

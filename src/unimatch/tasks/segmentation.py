@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from unimatch.tasks.base import PixelTask
-from unimatch.tasks.scores import Absent, Scores
+from unimatch.tasks.scores import Absent, Scores, ratios
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,7 @@ class SegmentationScores(Scores):
 
 
 class Segmentation(PixelTask):
-    """Predicts a class for each pixel of an image (3, H, W).
-
-    Args:
-        inference: this and all further arguments are explained in :class:`unimatch.tasks.base.Task`.
-    """
+    """Predicts a class for each pixel of an image (3, H, W)."""
 
     name = "segmentation"
     scores_type = SegmentationScores
@@ -42,11 +38,7 @@ class Segmentation(PixelTask):
 
 
 def scores(confusion: Tensor, absent: Absent = "exclude") -> SegmentationScores:
-    """Returns scores from a (C, C) int64 matrix with truth along the rows.
-
-    Args:
-        confusion: pixel counts.
-        absent: as in :class:`unimatch.tasks.base.Task`.
+    """Returns scores from a (C, C) int64 matrix with truth along the rows; ``absent`` as for :class:`Segmentation`.
 
     >>> scores(torch.tensor([[3, 1], [0, 4]])).miou  # (3/4 + 4/5) / 2
     77.5
@@ -55,12 +47,10 @@ def scores(confusion: Tensor, absent: Absent = "exclude") -> SegmentationScores:
     intersection = counts.diag()
     union = counts.sum(0) + counts.sum(1) - intersection
     present = union > 0
-    iou = torch.where(present, 100 * intersection / union.clamp(min=1), torch.zeros(()).double())
+    iou = 100 * intersection / union.clamp(min=1)  # 0 where absent
     counted = present if absent == "exclude" else torch.ones_like(present)
-    miou = iou[counted].sum() / counted.sum().clamp(min=1)
-    total = counts.sum().clamp(min=1)
     return SegmentationScores(
-        miou=float(miou),
-        iou=tuple(float(value) if here else None for value, here in zip(iou, present, strict=True)),
-        pixel_accuracy=float(100 * intersection.sum() / total),
+        miou=float(iou[counted].sum() / counted.sum().clamp(min=1)),
+        iou=tuple(ratios(intersection, union)),
+        pixel_accuracy=float(100 * intersection.sum() / counts.sum().clamp(min=1)),
     )
