@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
-from unimatch.tasks.scores import confusion_metric
+from unimatch.tasks.scores import confusion_metric, mean_iou
 from unimatch.tasks.segmentation import scores
 
 CLASSES = 4
@@ -188,3 +188,14 @@ def test_pseudo_label_quality_starts_anew_after_a_reset():
 def test_ids_of_truth_outside_the_classes_are_unknown(outside):
     # Masks of unlabelled images are only ever measured against: their ids are not verified.
     assert_same_quality(quality([(0, 0, True, True), (outside, 1, True, True)]), quality([(0, 0, True, True)]))
+
+
+def test_an_images_miou_is_the_mean_over_its_classes():
+    rng = np.random.default_rng(0)
+    truth, guess = rng.choice([0, 1, 3], 50), rng.choice([0, 1, 3, 4], 50)
+    confusion = np.zeros((6, 6), int)
+    np.add.at(confusion, (truth, guess), 1)
+    found = [c for c in range(6) if (truth == c).any() or (guess == c).any()]
+    ious = [np.sum((truth == c) & (guess == c)) / np.sum((truth == c) | (guess == c)) for c in found]
+    assert float(mean_iou(torch.tensor(confusion))) == pytest.approx(100 * np.mean(ious))
+    assert float(mean_iou(torch.zeros(2, 2, dtype=torch.int64))) == 0
