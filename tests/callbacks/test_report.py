@@ -1,7 +1,6 @@
 import logging
 from types import SimpleNamespace
 
-
 from unimatch import SegmentationModel, UniMatchV2
 from unimatch.callbacks import Report
 
