@@ -3,25 +3,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from helpers.class_data import names_of
 from unimatch import ConfigError, DataError
-from unimatch.data import digits_classification
 from unimatch.data.catalog import DIGITS
 from unimatch.data.sources.one_class import ClassArrays, ClassFiles, Joined, choose_per_class
 from unimatch.types import NO_CLASS
-
-
-def test_labeled_images_are_nested_and_drawn_by_the_seed():
-    few, more, other = (
-        set(names_of(digits_classification(labeled_per_class=count, split_seed=seed).labeled))
-        for count, seed in ((2, 0), (5, 0), (2, 1))
-    )
-    assert few < more
-    assert len(more) == 50
-    assert few != other
-    # What is held out for validation does not depend on it.
-    held = {tuple(names_of(digits_classification(split_seed=seed).val)) for seed in (0, 1)}
-    assert len(held) == 1
 
 
 def test_every_class_gets_its_number_of_images():
@@ -33,20 +18,6 @@ def test_every_class_gets_its_number_of_images():
     assert choose_per_class(labels, None, 0, **options) == (list(range(8)), [])
     with pytest.raises(ConfigError, match=r"labeled_per_class=3: .* class b has 2 images"):
         choose_per_class(labels, 3, 0, **options)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"labeled_per_class": 0}, r"labeled_per_class=0"),
-        ({"labeled_per_class": 4, "val_per_class": 200}, r"val_per_class=200: .* the class"),
-        ({"val_per_class": -1}, r"val_per_class=-1"),
-        ({"unlabeled": "all"}, r"unlabeled=all: must be train or rest"),
-    ],
-)
-def test_choices_that_cannot_be_are_refused(options, message):
-    with pytest.raises(ConfigError, match=message):
-        digits_classification(**options)
 
 
 def test_arrays_give_images_and_classes_of_their_indices():
