@@ -12,9 +12,8 @@ from PIL import Image
 
 from helpers.browser import check_page, headless, resize, violations
 from helpers.support import save_run
-from unimatch import ConfigError, Predictor
+from unimatch import Predictor
 from unimatch.app import server as app
-from unimatch.app.__main__ import main
 
 BINARY = {"Content-Type": "application/octet-stream"}
 
@@ -100,14 +99,6 @@ def test_messages_name_no_passing_file(server):
 
 def test_only_this_machine_is_served(server):
     assert server.server_address[0] == "127.0.0.1"
-
-
-def test_a_port_that_is_taken_is_one_message(server, checkpoint, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["app", f"checkpoint={checkpoint}", f"port={server.server_port}"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == ConfigError.status
-    assert f"port={server.server_port}" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from unimatch.callbacks.end_together import Watch
+from unimatch.callbacks import EndTogether
 from unimatch.errors import ProcessError
 
 
@@ -16,7 +16,7 @@ SLEEPS = "import time; time.sleep(60)"
 
 @pytest.fixture
 def watch():
-    watch = Watch()
+    watch = EndTogether()
     watch.parent, watch.children = None, []
     yield watch
     for child in watch.children:

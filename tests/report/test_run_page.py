@@ -5,7 +5,6 @@ import pytest
 
 from helpers.runs import HOSTILE, make_run
 from unimatch.report import write_report
-from unimatch.report.__main__ import main
 
 
 class Elements(HTMLParser):
@@ -93,14 +92,3 @@ def test_one_class_and_many_classes(tmp_path, classes):
 def test_a_run_without_anything_but_its_summary(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
     assert "<h1>" in write_report(tmp_path).read_text()
-
-
-def test_the_command_names_what_is_no_run(tmp_path, capsys):
-    run = make_run(tmp_path / "run", examples=False)
-    assert main([str(run)]) == 0
-    assert str(run / "report.html") in capsys.readouterr().out
-    assert main([str(tmp_path)]) == 2
-    assert "not been evaluated yet" in capsys.readouterr().err
-    (run / "summary.json").write_text("[1]")
-    assert main([str(run)]) == 2
-    assert str(run) in capsys.readouterr().err

@@ -2,9 +2,15 @@
 
 import inspect
 import json
+import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
+from configparser import ConfigParser
 from dataclasses import asdict
 from functools import partial
+from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 
@@ -201,20 +207,62 @@ def test_trainers_differ_as_they_say():
     assert composed("trainer=cpu").trainer.accelerator == "cpu"
 
 
-def test_packages_name_every_folder():
-    """A folder of conf/ that setup.cfg does not list would be missing from the wheel."""
-    from configparser import ConfigParser
+def packaged() -> set[str]:
+    """The files that an installed package needs, below the folder that holds ``unimatch/``."""
+    package = ROOT / "src" / "unimatch"
+    kept = {".py", ".yaml", ".css", ".js", ".csv", ".typed"}
+    # The search does not follow links: conf/ is searched where it lies.
+    places = {"unimatch": package, "unimatch/conf": (package / "conf").resolve()}
+    return {
+        f"{name}/{path.relative_to(place).as_posix()}"
+        for name, place in places.items()
+        for path in place.rglob("*")
+        if path.suffix in kept and path.is_file()
+    }
 
-    root = ROOT
+
+def test_the_configuration_in_the_package_is_the_one_at_the_top():
+    link = ROOT / "src" / "unimatch" / "conf"
+    assert link.is_symlink()
+    assert link.resolve() == ROOT / "conf"
+
+
+def test_packages_name_every_folder():
+    """A folder or a kind of file that setup.cfg does not list would be missing from the wheel."""
     setup = ConfigParser()
-    setup.read(root / "setup.cfg")
-    listed = set(setup["options"]["packages"].split())
-    folders = {f"unimatch.conf.{p.name}" for p in (root / "conf").iterdir() if p.is_dir() and p.name[0] not in "_."}
-    modules = {".".join(p.parent.relative_to(root / "src").parts) for p in (root / "src").rglob("__init__.py")}
-    assert folders | modules | {"unimatch.conf"} == listed
-    files = (path for path in (root / "src").rglob("*") if path.suffix in (".css", ".js"))
-    pages = {".".join(path.parent.relative_to(root / "src").parts) for path in files}
-    assert folders | pages | {"unimatch.conf", "unimatch"} == set(setup["options.package_data"])
+    setup.read(ROOT / "setup.cfg")
+    folders, kinds = set(), {}
+    for path in map(PurePosixPath, packaged()):
+        name = ".".join(path.parent.parts)
+        folders.add(name)
+        if path.suffix != ".py":
+            kinds.setdefault(name, set()).add("py.typed" if path.name == "py.typed" else f"*{path.suffix}")
+    assert folders == set(setup["options"]["packages"].split())
+    assert all(f"{folder.replace('.', '/')}/__init__.py" in packaged() for folder in folders)
+    listed = {name: set(value.split(", ")) for name, value in setup["options.package_data"].items()}
+    assert kinds == listed
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_a_wheel_holds_every_file(tmp_path):
+    """Needs a network: what builds the wheel is fetched."""
+    copied = ("src", "conf", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+    for name in copied:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(ROOT / name, tmp_path / "tree" / name, symlinks=True, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, tmp_path / "tree" / name)
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(tmp_path / "tree")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if "ConnectionError" in done.stdout + done.stderr or "No matching distribution" in done.stdout + done.stderr:
+        pytest.skip("setuptools cannot be fetched")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if name.startswith("unimatch/") and not name.endswith("/")}
+    assert names == packaged()
 
 
 @pytest.mark.parametrize("option", GROUPS["experiment"])

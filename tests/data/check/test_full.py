@@ -3,18 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from helpers.places import SHARED
 from helpers.support import rest_nightly
 from unimatch.data import camvid, digits, folder, parallel
-from unimatch.data.catalog import DatasetInfo
-from unimatch.data.check import FAULTS, WARNINGS, full_check
-from unimatch.data.check.contact_sheet import draw_contact_sheet, draw_image
+from unimatch.data.check import FAULTS, full_check
 from unimatch.data.check.contents import fingerprint
-from unimatch.data.check.mask_faults import counts_of, encoding_faults
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
 from unimatch.data.splits.lists import read_list
@@ -289,67 +284,6 @@ def test_data_made_in_memory_are_checked():
     report = full_check(digits(train=12, labeled=4, val=3, size=32), workers=0, progress=False)
     assert not report.wrong
     assert [part.images for part in report.parts] == [4, 8, 3]
-
-
-@given(st.lists(st.integers(0, 300), min_size=1, max_size=50))
-@settings(max_examples=100, deadline=None, derandomize=True)
-def test_pixels_are_counted(values):
-    for kind in (np.uint8, np.int32):
-        array = np.array([values]).astype(kind)
-        expected = {}
-        for value in array.ravel().tolist():
-            expected[value] = expected.get(value, 0) + 1
-        assert counts_of(array) == expected
-
-
-@given(st.sets(st.sampled_from([0, 1, 2, 3, 4, 255]), min_size=1))
-@settings(max_examples=100, deadline=None, derandomize=True)
-def test_the_encoding_is_suspected_only_where_id_0_or_the_first_id_too_many_says_so(stored):
-    info = DatasetInfo("x", ("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
-    kinds = {kind for kind, _ in encoding_faults(stored, info)}
-    if 4 in stored or stored == {255}:
-        assert not kinds
-    elif stored == {0, 255}:
-        assert kinds == {"only 0 and 255"}
-    elif 3 in stored:
-        assert kinds == ({"id 0 is void"} if 0 in stored else {"shifted by one"})
-    else:
-        assert kinds == (set() if 0 in stored else {"numbered from 1?"})
-
-
-def test_camvid_s_void_11_is_no_shift():
-    from unimatch.data.catalog import CAMVID
-
-    assert not list(encoding_faults({*range(12), 255}, CAMVID))
-
-
-def test_fingerprints_depend_on_shape_and_pixels():
-    flat = np.zeros((32, 8, 3), np.uint8)
-    assert fingerprint(flat) == fingerprint(flat.copy())
-    assert fingerprint(flat) != fingerprint(flat.reshape(8, 32, 3))
-    other = flat.copy()
-    other[16, 3, 1] = 1
-    assert fingerprint(flat) != fingerprint(other)
-
-
-def test_every_kind_has_a_meaning_and_is_of_one_rank():
-    assert not set(FAULTS) & set(WARNINGS)
-
-
-def test_the_contact_sheet_shows_images_under_their_masks(root, tmp_path):
-    (root / "images" / "a0.png").write_bytes(b"")
-    data = folder(root)
-    draw_contact_sheet(data, tmp_path / "sheet.png", {"labelled": [0]})
-    pixels = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
-    assert min(pixels.shape[:2]) > 300
-    red = (pixels[..., 0] > 200) & (pixels[..., 1] < 80) & (pixels[..., 2] < 80)
-    assert red.any()  # the name of the faulty one
-    picture, ids = draw_image(data.val, 0, data.info)
-    assert ids == {0, 1, 2}
-    assert max(picture.shape[:2]) == 320
-    grey, none = draw_image(data.labeled, 0, data.info)
-    assert np.unique(grey).tolist() == [128]
-    assert none == set()
 
 
 @pytest.mark.skipif(not (SHARED / "camvid").is_dir(), reason="CamVid is not here")

@@ -6,10 +6,9 @@ from PIL import Image
 
 from helpers.support import make_change
 from unimatch import ConfigError, DataError
-from unimatch.data import change_demo, change_folder, levir, whu
+from unimatch.data import change_folder, levir, whu
 from unimatch.data.check import full_check
 from unimatch.data.check.before_training import verify
-from unimatch.data.sets.change_demo import COUNTS, compose_pair
 
 NAMES = [f"t{i}.png" for i in range(10)]
 
@@ -185,17 +184,3 @@ def test_a_pair_that_is_labelled_and_tested_is_refused(root):
     data = levir(root, splits=root.parent / "lists", labeled_list=root.parent / "labeled.txt")
     with pytest.raises(DataError, match="1 images are both labelled and test images"):
         verify(data, needs_unlabeled=False)
-
-
-def test_the_demo_writes_pairs_that_differ_where_it_says(tmp_path):
-    data = change_demo(tmp_path / "demo")
-    assert [len(part) for part in (data.labeled, data.unlabeled, data.val, data.test)] == [20, 180, 60, 60]
-    assert sum(COUNTS.values()) == len(list((tmp_path / "demo" / "label").iterdir()))
-    first = change_demo(tmp_path / "demo", labeled=20)
-    assert names(first.labeled) == names(data.labeled)
-    before, after, label = compose_pair("train", int(names(data.labeled)[0][6:9]))
-    assert np.array_equal(data.labeled.image(0), np.stack([before, after]))
-    assert np.array_equal(data.labeled.mask(0), label // 255)
-    shares = [data.val.mask(i).mean() for i in range(60)]
-    assert 0.08 < np.mean(shares) < 0.25
-    assert 0 < np.mean([share == 0 for share in shares]) < 0.5

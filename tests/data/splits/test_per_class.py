@@ -1,12 +1,8 @@
-from collections import Counter
-
-import numpy as np
 import pytest
 
 from helpers.class_data import names_of
 from unimatch import ConfigError
 from unimatch.data import digits_classification
-from unimatch.data.sources.one_class import choose_per_class
 
 
 def test_labeled_images_are_nested_and_drawn_by_the_seed():
@@ -20,17 +16,6 @@ def test_labeled_images_are_nested_and_drawn_by_the_seed():
     # What is held out for validation does not depend on it.
     held = {tuple(names_of(digits_classification(split_seed=seed).val)) for seed in (0, 1)}
     assert len(held) == 1
-
-
-def test_every_class_gets_its_number_of_images():
-    labels = np.array([2, 0, 0, 1, 2, 2, 1, 0])
-    options = {"key": "labeled_per_class", "classes": ("a", "b", "c")}
-    chosen, rest = choose_per_class(labels, 2, 0, **options)
-    assert Counter(labels[chosen].tolist()) == {0: 2, 1: 2, 2: 2}
-    assert sorted(chosen + rest) == list(range(8))
-    assert choose_per_class(labels, None, 0, **options) == (list(range(8)), [])
-    with pytest.raises(ConfigError, match=r"labeled_per_class=3: .* class b has 2 images"):
-        choose_per_class(labels, 3, 0, **options)
 
 
 @pytest.mark.parametrize(
