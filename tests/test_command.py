@@ -185,7 +185,8 @@ def test_bases_are_no_options_in_help_or_completion(monkeypatch, capsys):
 
 
 def test_a_package_on_the_path_that_is_not_installed_says_so(tmp_path):
-    shutil.copytree(Path(unimatch.__file__).parent, tmp_path / "unimatch", ignore=shutil.ignore_patterns("__pycache__"))
+    ignored = shutil.ignore_patterns("__pycache__", "conf")  # conf is a link in a checkout
+    shutil.copytree(Path(unimatch.__file__).parent, tmp_path / "unimatch", ignore=ignored)
     # Alone on the path before the dependencies, without the finders of an editable installation.
     program = (
         "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]; "
