@@ -68,11 +68,7 @@ def is_ours(checkpoint: Any) -> bool:
 
 
 def model_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads how to build the model.
-
-    Raises:
-        WeightsError: the entry describes no model of ours.
-    """
+    """Reads how to build the model; raises as :func:`checked` does."""
     return checked(checkpoint[MODEL])
 
 
@@ -126,9 +122,7 @@ def checked(description: Any) -> dict[str, Any]:
         description.get("weights") is not None
         or "checkpoint_path" in options  # timm would read that file
         or any(isinstance(n, int) and n > LARGEST for n in numbers)
-        or any(
-            n > LARGEST_OPTION for n in numbers_in([options, description.get("image_size"), description.get("resize")])
-        )
+        or any(n > LARGEST_OPTION for n in numbers_in([options, *map(description.get, ("image_size", "resize"))]))
     ):
         raise WeightsError(f"the checkpoint describes a model that is not built from a file: {description}")
     return description

@@ -26,17 +26,26 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         WeightsError: no such file, cut short or altered, holding more than that, or not one of ours.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint")
-    if damage := damage_of(path):
+    if path.is_file() and (damage := damage_of(path)):
         raise WeightsError(f"{path}: cannot be read as a checkpoint, it is cut short or altered ({damage})")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises its reader's many kinds of error
-        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
+    checkpoint = read_plain(path)
     if not is_ours(checkpoint):
         raise WeightsError(f"{path}: not a checkpoint of unimatch")
     return checkpoint
+
+
+def read_plain(path: Path) -> Any:
+    """Reads a file of tensors and plain values that torch has written, and nothing else.
+
+    Raises:
+        WeightsError: no such file, not readable, or holding more than that.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such checkpoint")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises its reader's many kinds of error
+        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
 
 
 def damage_of(path: Path) -> str | None:
@@ -102,11 +111,7 @@ def start_from(model: Model, path: str | Path, which: Literal["teacher", "studen
 
 
 def build_model(checkpoint: dict[str, Any], which: str) -> Model:
-    """Builds the student or the teacher of what :func:`read_checkpoint` has read, in eval mode.
-
-    Raises:
-        WeightsError: the checkpoint describes no model of ours, or holds other weights.
-    """
+    """Builds the student or the teacher of what :func:`read_checkpoint` has read, in eval mode, or says why not."""
     prefix = PREFIXES[which]
     try:
         description = model_of(checkpoint)
@@ -144,10 +149,8 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """
     damages: list[str] = []
     for name in (LAST, PREVIOUS):
-        path = folder / name
-        if path.exists():
-            damage = damage_of(path)
-            if damage is None:
+        if (path := folder / name).exists():
+            if (damage := damage_of(path)) is None:
                 for found in damages:
                     log.warning("%s; continuing from %s", found, path.name)
                 return path

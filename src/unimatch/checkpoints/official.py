@@ -18,9 +18,10 @@ from torch.serialization import safe_globals
 from typing_extensions import override
 
 from unimatch.checkpoints.content import MODEL
+from unimatch.checkpoints.files import read_plain
 from unimatch.errors import WeightsError
 from unimatch.models.networks import ChangeModel, Model, SegmentationModel, build_described
-from unimatch.models.weights import listed, why_unreadable
+from unimatch.models.weights import listed
 
 log = logging.getLogger("unimatch")
 
@@ -35,6 +36,26 @@ UNUSED = (
     *(f"head.scratch.refinenet4.resConfUnit1.conv{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")),
 )
 """What the published models hold and never use."""
+
+FUSION = {
+    "refine_skip.layers.1.": "resConfUnit1.conv1.",
+    "refine_skip.layers.3.": "resConfUnit1.conv2.",
+    "refine.layers.1.": "resConfUnit2.conv1.",
+    "refine.layers.3.": "resConfUnit2.conv2.",
+    "project.": "out_conv.",
+}
+NAMES = {
+    "encoder.body.": "backbone.",
+    "encoder.": "backbone.",
+    "decoder.project.": "head.projects.",
+    "decoder.resize.": "head.resize_layers.",
+    "decoder.classify.": "head.scratch.output_conv.",
+    **{f"decoder.reduce.{i}.": f"head.scratch.layer{i + 1}_rn." for i in range(4)},
+    **{
+        f"decoder.fuse.{i}.{ours}": f"head.scratch.refinenet{i + 1}.{FUSION[ours]}" for i in range(4) for ours in FUSION
+    },
+}
+"""How our names of tensors begin, and the published ones."""
 
 PATCH = 14
 
@@ -105,13 +126,9 @@ def load_official(path: str | Path, which: Literal["teacher", "student"] = "teac
 
 
 def read_official(path: str | Path, which: Literal["teacher", "student"]) -> OfficialWeights:
-    """Reads the weights of one of the two models of a published checkpoint, under our names.
-
-    Raises:
-        WeightsError: see :func:`load_official`.
-    """
+    """Reads the weights of one of the two models of a published checkpoint, under our names, or says why not."""
     path = Path(path).expanduser()
-    checkpoint = read_plain(path)
+    checkpoint = read_published(path)
     if MODEL in checkpoint:
         raise WeightsError(f"{path}: already one of our checkpoints; unimatch.load_model reads it")
     entry = ENTRIES[which]
@@ -155,11 +172,7 @@ def read_official(path: str | Path, which: Literal["teacher", "student"]) -> Off
 
 
 def describe(path: Path, given: dict[str, Tensor]) -> dict[str, Any]:
-    """Reads the arguments of the model from the shapes of its weights.
-
-    Raises:
-        WeightsError: it is another kind of model.
-    """
+    """Reads the arguments of the model from the shapes of its weights, or says what other model it is."""
     if "backbone.cls_token" not in given:
         what = "UniMatch V1's (a ResNet with DeepLabV3+)" if any(".layer4." in key for key in given) else "another's"
         raise WeightsError(
@@ -201,31 +214,8 @@ def official_key(ours: str, *, swiglu: bool = False) -> str:
     >>> official_key("decoder.fuse.0.refine_skip.layers.3.bias")
     'head.scratch.refinenet1.resConfUnit1.conv2.bias'
     """
-    part, _, name = ours.partition(".")
-    if part == "encoder":
-        name = name.removeprefix("body.")
-        if swiglu:
-            name = name.replace(".mlp.fc1.", ".mlp.w12.").replace(".mlp.fc2.", ".mlp.w3.")
-        return f"backbone.{name}"
-    layer, _, rest = name.partition(".")
-    index, _, rest = rest.partition(".")
-    match layer:
-        case "project":
-            return f"head.projects.{index}.{rest}"
-        case "resize":
-            return f"head.resize_layers.{index}.{rest}"
-        case "reduce":
-            return f"head.scratch.layer{int(index) + 1}_rn.{rest}"
-        case "classify":
-            return f"head.scratch.output_conv.{index}.{rest}"
-    for mine, theirs in (
-        ("refine_skip.layers.", "resConfUnit1.conv"),
-        ("refine.layers.", "resConfUnit2.conv"),
-    ):
-        if rest.startswith(mine):
-            convolution, _, kind = rest.removeprefix(mine).partition(".")
-            return f"head.scratch.refinenet{int(index) + 1}.{theirs}{ {'1': 1, '3': 2}[convolution] }.{kind}"
-    return f"head.scratch.refinenet{int(index) + 1}.{rest.replace('project.', 'out_conv.')}"
+    name = next(theirs + ours.removeprefix(mine) for mine, theirs in NAMES.items() if ours.startswith(mine))
+    return name.replace(".mlp.fc1.", ".mlp.w12.").replace(".mlp.fc2.", ".mlp.w3.") if swiglu else name
 
 
 class Ignored:
@@ -250,19 +240,10 @@ NUMPY_SCALAR: list[Any] = [
 NumPy 1 and 2 give its parts, and makes them instead of calling NumPy."""
 
 
-def read_plain(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint of tensors, plain values and NumPy scalars (whose values are dropped), and nothing else.
-
-    Raises:
-        WeightsError: no such file, not readable, or holding more than that.
-    """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint")
-    try:
-        with safe_globals(NUMPY_SCALAR):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises its reader's many kinds of error
-        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
+def read_published(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint of tensors, plain values and NumPy scalars (whose values are dropped), and nothing else."""
+    with safe_globals(NUMPY_SCALAR):
+        checkpoint = read_plain(path)
     if not isinstance(checkpoint, dict):
         raise WeightsError(f"{path}: not a checkpoint: expected a dict, found {type(checkpoint).__name__}")
     return checkpoint
