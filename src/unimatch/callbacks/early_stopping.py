@@ -13,11 +13,8 @@ class EarlyStopping(Callback):
     It looks at all evaluations of the run, also those before it was resumed, and keeps nothing itself.
 
     Args:
-        patience: evaluations in a row without a better score.
-        min_delta: points by which a score must exceed the best so far to be a better one.
-
-    Raises:
-        ConfigError: an argument is out of its range.
+        patience: evaluations, at least 1, in a row without a better score.
+        min_delta: points, at least 0, by which a score must exceed the best so far to be a better one.
     """
 
     def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:

@@ -40,9 +40,6 @@ class Guard(Callback):
         on_nan: ``"stop"``, or ``"skip"`` to leave such steps out as if their batch had not been, and count them
             (``train/skipped``).
         idle_steps: optimizer steps without one confident pixel after which to warn.
-
-    Raises:
-        ConfigError: ``on_nan`` is neither.
     """
 
     def __init__(self, run_dir: Path, *, on_nan: Literal["stop", "skip"] = "stop", idle_steps: int = 500) -> None:
@@ -107,9 +104,7 @@ class Guard(Callback):
             raise NumericalError(f"{ROW_LIMIT} steps in a row had gradients that are not finite: skipping is no help")
 
     @override
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *arguments: Any, **options: Any) -> None:
         # The answer is read at once on the CPU, some steps later on a GPU.
         if is_accumulating(trainer):
             return
@@ -176,11 +171,7 @@ class Guard(Callback):
             log.warning(message)
 
     def read(self, trainer: Trainer, behind: int) -> None:
-        """Reads whether the steps were finite, of all but the latest ones.
-
-        Raises:
-            NumericalError: something was not finite.
-        """
+        """Reads whether the steps were finite, of all but the latest ones; raises NumericalError where one was not."""
         while len(self.unread) > behind:
             step, bad, event, batches = self.unread.popleft()
             if event is not None:

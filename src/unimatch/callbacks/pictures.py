@@ -1,6 +1,5 @@
 """Draws pictures of a finished run: validation images beside truth, student and teacher; and curves."""
 
-from functools import partial
 from pathlib import Path
 
 import lightning
@@ -49,15 +48,10 @@ class Pictures(lightning.Callback):
         pl_module.eval()
         indices = spread_evenly(len(self.source), self.count)
         models = {"student": pl_module.student, "teacher": pl_module.teacher.model}
-        for path, draw in (
-            (
-                self.run_dir / "validation.png",
-                partial(draw_predictions, pl_module.task, models, self.source, self.info, indices),
-            ),
-            (self.run_dir / "curves.png", partial(draw_curves, self.run_dir / "metrics.csv", pl_module.task)),
-        ):
-            with training_goes_on(path):
-                draw(path)
+        with training_goes_on(path := self.run_dir / "validation.png"):
+            draw_predictions(pl_module.task, models, self.source, self.info, indices, path)
+        with training_goes_on(path := self.run_dir / "curves.png"):
+            draw_curves(self.run_dir / "metrics.csv", pl_module.task, path)
 
 
 def draw_predictions(
@@ -65,15 +59,7 @@ def draw_predictions(
 ) -> None:
     """Draws a row for each image (image or both dates, truth, each model's prediction) and a legend of the classes.
 
-    Of images that have a class as a whole, the classes' names stand above.
-
-    Args:
-        task: how images are predicted.
-        models: in eval mode, by name.
-        source: images with masks.
-        info: classes and colours.
-        indices: which images.
-        path: of the PNG.
+    Of images that have a class as a whole, the classes' names stand above. The models are in eval mode.
     """
     rows, seen = [], set[int]()
     for index in indices:
@@ -95,25 +81,16 @@ def draw_predictions(
 
 
 def draw_curves(metrics: Path, task: Task, path: Path) -> None:
-    """Draws losses, the pseudo labels' share and accuracy, and the headline score over the steps.
-
-    Args:
-        metrics: the run's ``metrics.csv``.
-        task: whose scores those are.
-        path: of the PNG.
-    """
+    """Draws losses, the pseudo labels' share and accuracy, and the headline score over the steps of ``metrics.csv``."""
     known = read_curves(metrics)
     headline = task.scores_type.headline
     evaluated = f"{task.scores_type.titles[headline]} on validation, %"
     panels = {
         "losses": ("train/loss", "train/loss_x", "train/loss_s"),
         f"confident {task.scores_type.unit}, share": ("train/mask_ratio",),
-        "pseudo labels against the truth, %": (
-            "pseudo_label/accuracy",
-            "pseudo_label/accuracy_mean",
-            "pseudo_label/share",
-            "pseudo_label/share_mean",
-        ),
+        "pseudo labels against the truth, %": [
+            f"pseudo_label/{key}" for key in ("accuracy", "accuracy_mean", "share", "share_mean")
+        ],
         evaluated: (f"student/{headline}", f"teacher/{headline}"),
     }
     curves = {title: {key: known[key] for key in keys if key in known} for title, keys in panels.items()}

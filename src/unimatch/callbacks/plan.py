@@ -51,14 +51,7 @@ class Plan(Callback):
     def describe(
         self, trainer: Trainer, method: Method, batch_size: int, sizes: dict[int, tuple[float, float, float]]
     ) -> str:
-        """Returns the report.
-
-        Args:
-            trainer: of the training.
-            method: that is trained.
-            batch_size: labelled images of a process's batch.
-            sizes: FLOPs, bytes and seconds by labelled images.
-        """
+        """Returns the report, from FLOPs, bytes and seconds of batches of one and of two labelled images."""
 
         def at(images: int, quantity: int) -> float:
             small, large = sizes[1][quantity], sizes[2][quantity]
@@ -141,11 +134,7 @@ def peak_bytes(method: Method, optimizer: Any) -> Iterator[list[float]]:
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all tensors that operations make, while they live.
-
-    Args:
-        known: tensors that do not count.
-    """
+    """Counts the bytes of all tensors that operations make, while they live, but of those known before."""
 
     def __init__(self, known: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -197,13 +186,11 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def sdpa_of_shapes(query: Any, key: Any, value: Any, *arguments: Any, out_shape: Any = None, **options: Any) -> int:
+def sdpa_of_shapes(query: Any, key: Any, value: Any, *arguments: Any, **options: Any) -> int:
     """Counts the CPU's fused attention, which PyTorch's counter does not know."""
     return sdpa_flop_count(query, key, value)  # type: ignore[no-untyped-call]
 
 
-def sdpa_backward_of_shapes(
-    gradient: Any, query: Any, key: Any, value: Any, *arguments: Any, out_shape: Any = None, **options: Any
-) -> int:
+def sdpa_backward_of_shapes(gradient: Any, query: Any, key: Any, value: Any, *arguments: Any, **options: Any) -> int:
     """Counts the backward pass of :func:`sdpa_of_shapes`."""
     return sdpa_backward_flop_count(gradient, query, key, value)  # type: ignore[no-untyped-call]

@@ -42,19 +42,14 @@ class Progress(Callback):
         self.images += count_images(batch) * trainer.world_size
         log_interval = max(1, int(getattr(trainer, "log_every_n_steps", 50)))
         if trainer.global_step % log_interval == 0:
-            shown = [
-                f"{name} {float(trainer.logged_metrics[key]):.3f}"
-                for key, name in SHOWN.items()
-                if key in trainer.logged_metrics
-            ]
-            seconds = time.monotonic() - self.started - self.paused
-            self.bar.set_postfix_str(
-                f"{' '.join(shown)} {self.images / seconds:.0f} img/s{self.evaluated}", refresh=False
-            )
+            logged = trainer.logged_metrics
+            shown = " ".join(f"{name} {float(logged[key]):.3f}" for key, name in SHOWN.items() if key in logged)
+            speed = self.images / (time.monotonic() - self.started - self.paused)
+            self.bar.set_postfix_str(f"{shown} {speed:.0f} img/s{self.evaluated}", refresh=False)
         self.bar.update(trainer.global_step - self.bar.n)
 
     @override
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_start(self, *arguments: Any, **options: Any) -> None:
         self.validation_started = time.monotonic()
 
     @override
@@ -67,14 +62,11 @@ class Progress(Callback):
             self.evaluated = f" | {title} student {last.student.main:.1f} teacher {last.teacher.main:.1f}"
 
     @override
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, *arguments: Any, **options: Any) -> None:
         if self.bar is not None:
             self.bar.close()
 
-    @override
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if self.bar is not None:
-            self.bar.close()
+    on_exception = on_train_end
 
 
 def count_images(batch: Any) -> int:

@@ -129,10 +129,8 @@ class Record(Callback):
         result: dict[str, Any] = {"step": evaluation.step, "epoch": evaluation.epoch}
         for name, scores in (("student", evaluation.student), ("teacher", evaluation.teacher)):
             result[name] = scores.overall() | self.by_class(scores.per_class())
-        pseudo = evaluation.pseudo
-        per_class = {key: value for key, value in pseudo.items() if isinstance(value, list)}
-        result["pseudo_label"] = {**pseudo, **self.by_class(per_class)}
-        return result
+        per_class = {key: value for key, value in evaluation.pseudo.items() if isinstance(value, list)}
+        return {**result, "pseudo_label": evaluation.pseudo | self.by_class(per_class)}
 
     def by_class(self, values: Mapping[str, Sequence[float | None]]) -> dict[str, dict[str, float | None]]:
         """Gives values that are in the order of the classes the classes' names."""
@@ -144,8 +142,7 @@ class Record(Callback):
             return
         last = method.evaluations[-1]
         best = max(method.evaluations, key=lambda evaluation: evaluation.teacher.main)
-        seconds = self.seconds
-        described = self.describe(last)
+        seconds, described = self.seconds, self.describe(last)
         headline = last.teacher.headline
         summary = {
             **{key: value for key, value in asdict(self.facts).items() if key != "config"},
@@ -206,15 +203,12 @@ def versions() -> dict[str, str]:
 
 def git_revision() -> str | None:
     """Returns the revision of the source tree the package runs from, ``+`` where it is changed; None without one."""
-    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
     try:
-        revision = git(here, "rev-parse", "HEAD")
-        return revision + ("+" if git(here, "status", "--porcelain", "--untracked-files=no") else "")
+        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def git(directory: Path, *arguments: str) -> str:
-    """Returns what a git command prints."""
-    command = ["git", "-C", str(directory), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

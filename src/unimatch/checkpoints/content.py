@@ -68,11 +68,7 @@ def is_ours(checkpoint: Any) -> bool:
 
 
 def model_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads how to build the model.
-
-    Raises:
-        WeightsError: the entry describes no model of ours.
-    """
+    """Reads how to build the model; raises as :func:`checked` does."""
     return checked(checkpoint[MODEL])
 
 
@@ -126,9 +122,7 @@ def checked(description: Any) -> dict[str, Any]:
         description.get("weights") is not None
         or "checkpoint_path" in options  # timm would read that file
         or any(isinstance(n, int) and n > LARGEST for n in numbers)
-        or any(
-            n > LARGEST_OPTION for n in numbers_in([options, description.get("image_size"), description.get("resize")])
-        )
+        or any(n > LARGEST_OPTION for n in numbers_in([options, *map(description.get, ("image_size", "resize"))]))
     ):
         raise WeightsError(f"the checkpoint describes a model that is not built from a file: {description}")
     return description
@@ -146,14 +140,28 @@ def numbers_in(value: Any) -> list[float]:
 RENAMED = {"unimatch.ClassificationDataModule": "unimatch.SemiSupervisedDataModule"}
 """Names in a ``_target_`` that have changed, old to new."""
 
+WEAK_VIEWS = {"ScaledCrop": ("scale", "flip"), "PaddedCrop": ("resize", "padding", "flip")}
+"""Arguments of the weak views; the data modules of the three tasks once had them themselves."""
+
 
 def migrated(config: dict[str, Any]) -> dict[str, Any]:
     """Returns a run's configuration as today's code would have written it.
 
     >>> migrated({"dataset": {"_target_": "unimatch.camvid", "root": "there"}})
     {'dataset': {'_target_': 'unimatch.data.camvid', 'root': 'there'}}
+    >>> migrated({"datamodule": {"crop": 70, "scale": [0.5, 2.0], "flip": 0.5}})["datamodule"]["weak"]
+    {'_target_': 'unimatch.augment.ScaledCrop', 'scale': [0.5, 2.0], 'flip': 0.5}
     """
-    return with_new_names(config)
+    config = with_new_names(config)
+    module = config.get("datamodule")
+    if not isinstance(module, dict):
+        return config
+    for view, keys in WEAK_VIEWS.items():
+        if module.keys() >= {*keys}:
+            weak = {"_target_": f"unimatch.augment.{view}", **{key: module[key] for key in keys}}
+            others = {key: value for key, value in module.items() if key not in keys}
+            return {**config, "datamodule": {"_convert_": "all", **others, "weak": weak}}
+    return config
 
 
 def with_new_names(value: Any) -> Any:

@@ -35,17 +35,16 @@ def place_of(trainer: lightning.Trainer, evaluated_after: int) -> Place:
         trainer: while it fits.
         evaluated_after: number of batches, over all epochs, after which the last evaluation was finished.
     """
-    loop = trainer.fit_loop
+    loop: Any = trainer.fit_loop  # Lightning types the counters loosely
     epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress
-    done = batches.current.processed  # type: ignore[attr-defined] # Lightning types the counters loosely
-    evaluated = evaluated_after == batches.total.processed  # type: ignore[attr-defined]
+    done, evaluated = batches.current.processed, evaluated_after == batches.total.processed
     last = done == trainer.num_training_batches
-    if epochs.started == epochs.processed:  # type: ignore[attr-defined] # before the first batch, or after the last
-        return Place(epochs.processed, 0, True, False)  # type: ignore[attr-defined]
+    if epochs.started == epochs.processed:  # before the first batch, or after the last
+        return Place(epochs.processed, 0, True, False)
     if last and (evaluated or not evaluation_is_due(trainer)):
-        return Place(epochs.processed + 1, 0, True, False)  # type: ignore[attr-defined]
+        return Place(epochs.processed + 1, 0, True, False)
     accumulating = not last and done % trainer.accumulate_grad_batches != 0
-    return Place(epochs.processed, done, evaluated, accumulating)  # type: ignore[attr-defined]
+    return Place(epochs.processed, done, evaluated, accumulating)
 
 
 def rewrite_counters(loops: dict[str, Any], place: Place, *, step: int, last: bool) -> None:
@@ -58,8 +57,7 @@ def rewrite_counters(loops: dict[str, Any], place: Place, *, step: int, last: bo
         last: whether the epoch's last batch is done, and only its evaluation is not.
     """
     fit = loops["fit_loop"]
-    begun = int(place.batch > 0)
-    epochs = _counters(place.epoch + begun, place.epoch)
+    epochs = _counters(place.epoch + (place.batch > 0), place.epoch)
     fit["epoch_progress"] = {"total": epochs, "current": dict(epochs)}
     total = fit["epoch_loop.batch_progress"]["total"]["processed"]
     fit["epoch_loop.batch_progress"] = {

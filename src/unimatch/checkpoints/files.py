@@ -97,11 +97,7 @@ def start_from(model: Model, path: str | Path, which: Literal["teacher", "studen
 
 
 def build_model(checkpoint: dict[str, Any], which: str) -> Model:
-    """Builds the student or the teacher of what :func:`read_checkpoint` has read, in eval mode.
-
-    Raises:
-        WeightsError: the checkpoint describes no model of ours, or holds other weights.
-    """
+    """Builds the student or the teacher of what :func:`read_checkpoint` has read, in eval mode, or says why not."""
     prefix = PREFIXES[which]
     try:
         description = model_of(checkpoint)
@@ -139,10 +135,8 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """
     damages: list[str] = []
     for name in (LAST, PREVIOUS):
-        path = folder / name
-        if path.exists():
-            damage = damage_of(path)
-            if damage is None:
+        if (path := folder / name).exists():
+            if (damage := damage_of(path)) is None:
                 for found in damages:
                     log.warning("%s; continuing from %s", found, path.name)
                 return path

@@ -52,9 +52,7 @@ class Change:
         return not self.key.startswith(HARMLESS)
 
     def __str__(self) -> str:
-        return f"  {self.key}: {self.old} -> {self.new}" + (
-            "" if self.matters else " (changes nothing that is trained)"
-        )
+        return f"  {self.key}: {self.old} -> {self.new}" + " (changes nothing that is trained)" * (not self.matters)
 
 
 def requeued() -> bool:
@@ -68,10 +66,6 @@ def choose_checkpoint(resume: str | None, run_dir: Path) -> Path | None:
     Args:
         resume: None; ``"auto"`` for the newest whole one of the run directory, if there is any; or a file.
         run_dir: the run directory.
-
-    Raises:
-        ConfigError: no such file.
-        WeightsError: the run directory's checkpoints are all damaged.
     """
     if resume is None:
         return None
@@ -87,16 +81,7 @@ def choose_checkpoint(resume: str | None, run_dir: Path) -> Path | None:
 
 
 def check_unchanged(old: dict[str, Any], new: dict[str, Any], *, allowed: bool) -> None:
-    """Shows how the configuration differs from the checkpoint's, and refuses to train something else.
-
-    Args:
-        old: of the checkpoint.
-        new: of this run.
-        allowed: ``resume_changed``: differences are only shown.
-
-    Raises:
-        ConfigError: what is trained would change.
-    """
+    """Shows how the configuration differs from the checkpoint's, and refuses to train something else unless allowed."""
     found = list(changes(old, new))
     if not found:
         return

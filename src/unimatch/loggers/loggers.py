@@ -17,12 +17,7 @@ from unimatch.loggers.metrics_file import MetricsFile
 
 
 def csv(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
-    """Returns the logger of ``metrics.csv`` in the run directory.
-
-    Args:
-        run_dir: where.
-        resumed: makes no difference here: the rows to keep are told later.
-    """
+    """Returns the logger of ``metrics.csv`` in the run directory; on resuming, the rows to keep are told later."""
     return [MetricsFile(run_dir / "metrics.csv")]
 
 
@@ -35,11 +30,7 @@ class EventFiles(TensorBoardLogger):
 
 
 def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
-    """Returns the loggers of ``metrics.csv`` and of TensorBoard's event files; a resumed run writes a further one.
-
-    Raises:
-        ConfigError: TensorBoard is not installed.
-    """
+    """Returns the loggers of ``metrics.csv`` and of TensorBoard's event files; a resumed run writes a further one."""
     try:
         return [*csv(run_dir), EventFiles(run_dir, name="", version="tensorboard")]
     except ModuleNotFoundError as error:

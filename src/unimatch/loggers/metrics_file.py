@@ -20,10 +20,9 @@ class MetricsFile(Logger):
     """Appends rows to a CSV file; the columns are all that was ever logged, and empty where a row has no value.
 
     Lightning's own empties the file when it is opened again, and loses rows if it is killed while it adds a column.
-
-    Args:
-        path: of the file.
     """
+
+    name = version = ""  # Lightning wants them; no folder is called so here
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -33,28 +32,12 @@ class MetricsFile(Logger):
         self.rows = 0  # logged, written or not
         self.begun = False
 
-    @property
-    @override
-    def name(self) -> str:
-        # Lightning wants one; no folder is called so here.
-        return ""
-
-    @property
-    @override
-    def version(self) -> str:
-        return ""
-
     @override
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Writes nothing: the configuration is in ``config.json``."""
 
     def resume(self, rows: int, source: Path | None = None) -> None:
-        """Keeps the first rows of an existing file, those that a checkpoint knows of, and goes on after them.
-
-        Args:
-            rows: how many.
-            source: the file they are in, if it is another run's.
-        """
+        """Keeps the first rows of a file (``source``: another run's), those a checkpoint knows of, and goes on."""
         source = source or self.path
         kept: list[dict[str, str]] = []
         if source.is_file():
