@@ -7,8 +7,18 @@ import torch
 from hydra import compose, initialize_config_module
 
 from unimatch.callbacks import RunFacts
-from unimatch.checkpoints.content import RUN, TRAINING, Run, Training, migrated, model_of, run_of, training_of, write
-from unimatch.checkpoints.counters import Place
+from unimatch.checkpoints.content import (
+    RUN,
+    TRAINING,
+    Place,
+    Run,
+    Training,
+    migrated,
+    model_of,
+    run_of,
+    training_of,
+    write,
+)
 from unimatch.command import plain
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.run import resume

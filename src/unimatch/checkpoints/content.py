@@ -12,10 +12,23 @@ from typing import Any
 
 import torch
 
-from unimatch.checkpoints.counters import Place
 from unimatch.errors import WeightsError
 
 MODEL, RUN, TRAINING = "unimatch_model", "unimatch_run", "unimatch_training"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Between two batches of each process."""
+
+    epoch: int
+    """Epochs that are done."""
+    batch: int
+    """Batches of the present epoch that are done; all of them only while the evaluation after them is still due."""
+    evaluated: bool
+    """Whether the evaluation that may be due here is done."""
+    accumulating: bool
+    """Whether gradients are held that no optimizer step has used yet: they are not in a checkpoint."""
 
 
 @dataclass(frozen=True)

@@ -6,26 +6,12 @@ resumed again. So the counters of every checkpoint are rewritten to one of the s
 exactly: between two epochs, or between two batches with the evaluation that may be due there done or still to come.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import lightning
 
+from unimatch.checkpoints.content import Place
 from unimatch.lightning_internals import LOG_STEP, evaluation_is_due
-
-
-@dataclass(frozen=True)
-class Place:
-    """Between two batches of each process."""
-
-    epoch: int
-    """Epochs that are done."""
-    batch: int
-    """Batches of the present epoch that are done; all of them only while the evaluation after them is still due."""
-    evaluated: bool
-    """Whether the evaluation that may be due here is done."""
-    accumulating: bool
-    """Whether gradients are held that no optimizer step has used yet: they are not in a checkpoint."""
 
 
 def place_of(trainer: lightning.Trainer, evaluated_after: int) -> Place:
