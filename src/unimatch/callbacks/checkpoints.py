@@ -35,10 +35,7 @@ class Checkpoints(Checkpoint):
     Args:
         run_dir: the run directory; its folder ``checkpoints`` is made.
         every_n_steps: optimizer steps between checkpoints, beside those after evaluations; None for none.
-        every_minutes: likewise by the clock.
-
-    Raises:
-        ConfigError: an interval is not above 0.
+        every_minutes: likewise by the clock. Both must be above 0.
     """
 
     def __init__(self, run_dir: Path, *, every_n_steps: int | None = None, every_minutes: float | None = None) -> None:
@@ -53,7 +50,7 @@ class Checkpoints(Checkpoint):
         self.whole = True  # between two optimizer steps, with nothing half done
 
     @override
-    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_sanity_check_start(self, *arguments: Any, **options: Any) -> None:
         self.signals.install()
 
     @override
@@ -63,9 +60,7 @@ class Checkpoints(Checkpoint):
         self.clock = time.monotonic()
 
     @override
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *arguments: Any, **options: Any) -> None:
         # Gradients that are being accumulated are not in a checkpoint: only a batch that ends a step leaves all whole.
         self.whole, self.step = trainer.global_step != self.step, trainer.global_step
 
@@ -97,15 +92,7 @@ class Checkpoints(Checkpoint):
             self.leave(trainer, wanted)
 
     @override
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_validation_batch_end(self, trainer: Trainer, *arguments: Any, **options: Any) -> None:
         # An evaluation that a signal ends is run again on resuming. Several processes finish it first.
         if self.signals.received and trainer.world_size == 1:
             if not trainer.sanity_checking and self.whole:
@@ -162,11 +149,7 @@ class Checkpoints(Checkpoint):
         self.clock = time.monotonic()
 
     def leave(self, trainer: Trainer, signum: int) -> None:
-        """Ends the run because of a signal.
-
-        Raises:
-            Stopped: always.
-        """
+        """Ends the run because of a signal, by raising :class:`Stopped`."""
         requeue(trainer, signum)
         if trainer.is_global_zero:
             name = signal.Signals(signum).name
@@ -192,12 +175,8 @@ class CheckpointFiles(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:  # torch's writer makes a RuntimeError of an OSError
             if is_of_a_worker(error):
                 raise
-            log.warning(
-                "%s of step %d was not written (%s); training goes on",
-                path,
-                checkpoint["global_step"],
-                first_line(error),
-            )
+            step, why = checkpoint["global_step"], first_line(error)
+            log.warning("%s of step %d was not written (%s); training goes on", path, step, why)
 
     @override
     def load_checkpoint(

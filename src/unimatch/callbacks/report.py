@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
@@ -22,7 +22,7 @@ from unimatch.tasks import PixelTask
 log = logging.getLogger("unimatch")
 
 
-class Report(lightning.Callback):
+class Report(Callback):
     """Scores each validation image; at the end writes ``confusion.csv``, ``examples/`` and ``report.html``.
 
     Nothing that fails here ends a run: by then its checkpoints and its record are written.
@@ -37,26 +37,21 @@ class Report(lightning.Callback):
         self.confusion: Tensor | None = None
 
     @override
-    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A score for each image of the set: each process fills in those it sees.
         self.scores = torch.zeros(len(self.data.val), device=pl_module.device)
 
+    @override
     def on_validation_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *arguments: Any, **options: Any
     ) -> None:
-        """Note the teacher's score of each image."""
         assert isinstance(pl_module, Method)
         for sample, counts in zip(batch, outputs["teacher"], strict=True):
             self.scores[sample["index"]] = pl_module.task.image_score(counts)
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Bring the processes' scores together while all of them are here."""
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # All processes are here to bring their scores together.
         assert isinstance(pl_module, Method)
         if not trainer.sanity_checking:
             self.confusion = pl_module.counts["teacher"]["confusion"]
@@ -65,7 +60,7 @@ class Report(lightning.Callback):
             self.scores = total.cpu()
 
     @override
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         if not trainer.is_global_zero or not pl_module.evaluations:
             return
@@ -76,7 +71,7 @@ class Report(lightning.Callback):
         with run_goes_on("report.html"):
             write_report(self.run_dir)
 
-    def write_files(self, trainer: lightning.Trainer, method: Method) -> None:
+    def write_files(self, trainer: Trainer, method: Method) -> None:
         """Writes ``confusion.csv`` and ``examples/``."""
         assert self.confusion is not None
         info = self.data.info
