@@ -1,4 +1,5 @@
 import os
+import time
 
 import pytest
 
@@ -11,6 +12,7 @@ def double(shared, item):
 
 
 def process_of(shared, item):
+    time.sleep(shared)
     return os.getpid()
 
 
@@ -27,9 +29,9 @@ def test_results_come_in_order_whatever_the_processes(workers, count):
 
 
 def test_several_processes_do_the_work_and_none_does_it_here():
-    items = range(40 * CHUNK)
-    assert len(set(for_each(process_of, None, items, workers=2))) == 2
-    assert set(for_each(process_of, None, items, workers=0)) == {os.getpid()}
+    # So slow that no process does all of it before the other one has started.
+    assert len(set(for_each(process_of, 0.02, range(4 * CHUNK), workers=2)) - {os.getpid()}) == 2
+    assert set(for_each(process_of, 0, range(4 * CHUNK), workers=0)) == {os.getpid()}
 
 
 @pytest.mark.parametrize("workers", [0, 2])

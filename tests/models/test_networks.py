@@ -1,3 +1,4 @@
+import inspect
 import json
 from inspect import signature
 
@@ -140,3 +141,10 @@ def test_weights_of_another_encoder_are_refused(tmp_path):
     torch.save(SegmentationModel("tiny", 3).encoder.state_dict(), tmp_path / "tiny.pt")
     with pytest.raises(WeightsError, match="does not fit"):
         SegmentationModel("efficientnet_lite0", 3, weights=tmp_path / "tiny.pt")
+
+
+@pytest.mark.parametrize("model", [SegmentationModel, ChangeModel, ClassificationModel])
+def test_a_model_lists_the_options_of_all_models(model):
+    listed = inspect.signature(model).parameters
+    assert {"encoder", "num_classes", "weights", "lora", "freeze"} <= set(listed)
+    assert not any(parameter.kind is parameter.VAR_KEYWORD for parameter in listed.values())

@@ -159,7 +159,7 @@ def padded(low: float, high: float) -> tuple[float, float]:
         return low - 1, high + 1
     margin = (high - low) / 10
     if 0 <= low < (high - low) / 2:
-        return 0.0, round(high * 1.05, 10)
+        return 0.0, high * 1.05
     return low - margin, high + margin
 
 

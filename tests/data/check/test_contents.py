@@ -37,8 +37,8 @@ def test_images_of_one_fingerprint_are_collected():
 def test_what_is_listed_twice_is_named(tmp_path):
     source = images_in(tmp_path, "a", [1, 2])
     pairs = [source.pairs[0], source.pairs[1], source.pairs[0]]
-    assert repeated(FileSource(pairs, DIGITS)) == [f"{source.name(0)}: 2 times"]
-    assert repeated(source) == []
+    assert list(repeated(FileSource(pairs, DIGITS))) == [("listed twice", f"{source.name(0)}: 2 times")]
+    assert list(repeated(source)) == []
 
 
 def test_held_out_images_are_found_by_file_and_by_pixels(tmp_path):
