@@ -1,0 +1,229 @@
+"""What an annotation covers: polygons, run lengths, pictures; each gives its pixels within the smallest window.
+
+A coordinate counts from the upper left corner of the upper left pixel, so that this pixel reaches from 0 to 1. A pixel
+belongs to a polygon if its centre does.
+"""
+
+import io
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from unimatch.labelling.run_lengths import Counts, pixels_of, read_brush, read_pairs
+
+Ring = NDArray[np.float64]
+"""(N, 2) x and y of a closed line's points."""
+
+OUTSIDE = 1.0
+"""Pixels that a point may lie beyond the image: tools round and let the hand slip."""
+
+EDGE_ROWS = 2**21
+"""Crossings of edges and rows that are worked on together."""
+
+
+class Window(NamedTuple):
+    """Some pixels of an image."""
+
+    top: int
+    left: int
+    inside: NDArray[np.bool_]
+    """(H, W) of the window."""
+
+
+class Shape(Protocol):
+    """What an annotation, or a part of one, covers."""
+
+    @property
+    def area(self) -> float:
+        """About how many pixels; larger shapes lie below smaller ones where a format has no other order."""
+        ...
+
+    def window(self, width: int, height: int) -> Window:
+        """The pixels in an image of this size.
+
+        Raises:
+            ValueError: the shape cannot be drawn; the text says why.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """The pixels with an odd number of rings around them: an outline, and the outlines of holes in it."""
+
+    rings: tuple[Ring, ...]
+
+    @property
+    def area(self) -> float:
+        """That of the first ring less the others."""
+        first, *holes = (abs(signed_area(ring)) for ring in self.rings)
+        return first - sum(holes)
+
+    def window(self, width: int, height: int) -> Window:
+        """See :class:`Shape`."""
+        for ring in self.rings:
+            check_ring(ring, width, height)
+        return fill(self.rings, width, height)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Run lengths of an image's pixels."""
+
+    counts: Counts | str
+    """Or Kaggle's text of starts and lengths."""
+    size: tuple[int, int] | None = None
+    """Width and height they were made for, where that is known."""
+
+    @property
+    def area(self) -> float:
+        """The pixels that are set."""
+        return float(np.array(self.counts.split()[1::2], float).sum() if isinstance(self.counts, str)
+                     else self.counts[1::2].sum())  # fmt: skip
+
+    def window(self, width: int, height: int) -> Window:
+        """See :class:`Shape`. The runs go down the columns."""
+        check_size(self.size, width, height)
+        total = width * height
+        counts = read_pairs(self.counts, total) if isinstance(self.counts, str) else self.counts
+        return Window(0, 0, pixels_of(counts, total).reshape(width, height).T)
+
+
+@dataclass(frozen=True, slots=True)
+class Brush:
+    """Label Studio's brush strokes, kept as they are encoded."""
+
+    code: NDArray[np.uint8]
+    size: tuple[int, int]
+
+    @property
+    def area(self) -> float:
+        """Not known before they are decoded; nothing asks."""
+        return float(self.size[0] * self.size[1])
+
+    def window(self, width: int, height: int) -> Window:
+        """See :class:`Shape`."""
+        check_size(self.size, width, height)
+        return Window(0, 0, read_brush(self.code, width * height).reshape(height, width))
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image file of some pixels and where its upper left corner lies."""
+
+    content: bytes
+    left: int = 0
+    top: int = 0
+    packed: bool = False
+    """Whether the file is compressed by zlib, as in Supervisely's."""
+
+    @property
+    def area(self) -> float:
+        """Not known before it is decoded; nothing asks."""
+        return math.inf
+
+    def window(self, width: int, height: int) -> Window:
+        """See :class:`Shape`. What is not black is set, or where there is transparency what is not transparent."""
+        content = self.content
+        if self.packed:
+            unpack = zlib.decompressobj()
+            largest = 2**16 + 8 * width * height
+            content = unpack.decompress(content, largest)
+            if unpack.unconsumed_tail:
+                raise ValueError(f"its picture has more than {largest} bytes")
+        with Image.open(io.BytesIO(content)) as image:
+            if image.width > width - self.left or image.height > height - self.top or min(self.left, self.top) < 0:
+                raise ValueError(
+                    f"its picture of {image.width} x {image.height} pixels at ({self.left}, {self.top}) leaves the "
+                    f"image of {width} x {height}"
+                )
+            alpha = image.mode in ("RGBA", "LA")
+            return Window(self.top, self.left, np.asarray(image.getchannel("A") if alpha else image.convert("L")) > 0)
+
+
+def check_size(size: tuple[int, int] | None, width: int, height: int) -> None:
+    """Compare the size that a shape was made for with the image's.
+
+    Raises:
+        ValueError: they differ.
+    """
+    if size not in (None, (width, height)):
+        raise ValueError(f"it was made for {size[0]} x {size[1]} pixels and the photo has {width} x {height}")
+
+
+def check_ring(ring: Ring, width: int, height: int) -> None:
+    """See that a ring is one and lies in the image.
+
+    Raises:
+        ValueError: it has fewer than three points, or a point lies outside.
+    """
+    if len(ring) < 3:
+        raise ValueError(f"its polygon has {len(ring)} points; three are needed")
+    outside = ~((ring >= -OUTSIDE) & (ring <= (width + OUTSIDE, height + OUTSIDE))).all(axis=1)  # also not a number
+    if outside.any():
+        x, y = ring[outside.argmax()]
+        raise ValueError(f"its point ({x:g}, {y:g}) lies outside the image of {width} x {height} pixels")
+
+
+def signed_area(ring: Ring) -> float:
+    """The area within a ring; negative where it runs the other way."""
+    x, y = ring[:, 0], ring[:, 1]
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+
+
+def fill(rings: Sequence[Ring], width: int, height: int) -> Window:
+    """The pixels whose centres have an odd number of rings around them.
+
+    In each row of centres every edge that crosses it turns over all that lies right of the crossing.
+    """
+    points = np.concatenate(rings)
+    left, top = np.floor(points.min(axis=0)).clip(0, (width, height)).astype(int)
+    right, bottom = np.ceil(points.max(axis=0)).clip((left, top), (width, height)).astype(int)
+    turned = np.zeros((bottom - top, right - left + 1), np.uint8)
+    x0, y0 = points.T
+    x1, y1 = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings]).T
+    first = np.ceil(np.minimum(y0, y1) - 0.5).clip(top, bottom).astype(int)
+    count = np.ceil(np.maximum(y0, y1) - 0.5).clip(top, bottom).astype(int) - first
+    for some in pieces(count):
+        edge = np.repeat(np.arange(some.start, some.stop), count[some])
+        row = first[edge] + np.arange(edge.size) - np.repeat(np.cumsum(count[some]) - count[some], count[some])
+        along = (row + 0.5 - y0[edge]) / (y1[edge] - y0[edge])
+        column = np.ceil(x0[edge] + along * (x1[edge] - x0[edge]) - 0.5).clip(left, right).astype(int)
+        np.bitwise_xor.at(turned, (row - top, column - left), 1)
+    return Window(int(top), int(left), np.bitwise_xor.accumulate(turned, axis=1)[:, :-1].view(bool))
+
+
+def pieces(count: NDArray[np.int64]) -> Iterator[slice]:
+    """Slices of edges that cross about :data:`EDGE_ROWS` rows together."""
+    block = np.cumsum(count) // EDGE_ROWS
+    bounds = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(count)]
+    return (slice(start, stop) for start, stop in pairwise(bounds))
+
+
+def rectangle(x0: float, y0: float, x1: float, y1: float) -> Ring:
+    """A rectangle's corners, from two that are opposite each other."""
+    return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float)
+
+
+def ellipse(x: float, y: float, wide: float, high: float) -> Ring:
+    """Points on an ellipse of two radii, within a twentieth of a pixel of it."""
+    radius = max(abs(wide), abs(high), 1.0)
+    if not radius < 1e6:
+        raise ValueError(f"its radius is {radius:g}")
+    angle = np.linspace(0, 2 * np.pi, math.ceil(np.pi * math.sqrt(radius / 0.1)) + 8, endpoint=False)
+    return np.stack([x + wide * np.cos(angle), y + high * np.sin(angle)], axis=1)
+
+
+def turned(ring: Ring, degrees: float, about: tuple[float, float]) -> Ring:
+    """A ring turned clockwise about a point."""
+    angle = math.radians(degrees)
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    result: Ring = (ring - about) @ turn + about
+    return result
