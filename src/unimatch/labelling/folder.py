@@ -62,10 +62,10 @@ def class_names(source: Source) -> Classes:
 
 def write_image(job: Job, image: LabelledImage, written: Written) -> None:
     """Write a photo and its mask, or a photo that nobody has labelled to ``unlabeled/``."""
-    if image.labels is None:
-        written.save_photo(f"unlabeled/{image.name}")
-        return
     part = "" if image.part == "train" else f"{image.part}/"
+    if image.labels is None:
+        written.save_photo(f"unlabeled/{part}{image.name}")
+        return
     written.save_photo(f"{part}images/{image.name}")
     written.save_mask(f"{part}masks/{PurePosixPath(image.name).with_suffix('.png')}")
 

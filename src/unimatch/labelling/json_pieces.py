@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
@@ -96,8 +96,9 @@ class Reader:
                 if not self.more():
                     self.fail(f"is cut short or no JSON ({error})")
             else:
-                if end < len(self.text) or not self.more():  # a number may go on in the next piece
-                    self.place = end
+                length, known = end - self.place, end + 2 < len(self.text)
+                if known or not self.more():  # a number may go on in the next piece, as "1" in "1e-5"
+                    self.place += length
                     return value
 
     def list_elements(self, key: str) -> Iterator[tuple[str, Any]]:
@@ -105,7 +106,7 @@ class Reader:
         while not self.take("]"):
             yield key, self.value()
 
-    def fail(self, what: str) -> None:
+    def fail(self, what: str) -> NoReturn:
         """End with the file's name.
 
         Raises:

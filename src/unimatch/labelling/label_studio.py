@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import quoteattr
@@ -101,11 +102,13 @@ def read_task(
             raise DataError(f"{where}: {path}: {note} is malformed ({error}); correct or remove it") from error
         items.append(Region(str(labels[0]), (shape,), note))
     drawn = tuple(items) or pictures.get(number, ())
-    return LabelledImage(name, photos.find(path, file), Regions(drawn) if drawn else None, size, "train", where)
+    photo = photos.find(path, file)
+    name = name if PurePosixPath(name).suffix else name + PurePosixPath(photo.name).suffix
+    return LabelledImage(name, photo, Regions(drawn) if drawn else None, size, "train", where)
 
 
 def photo_path(data: dict[str, Any], task: str) -> str:
-    """The path of a task's photo: the first value that ends like one, without what a URL has around it.
+    """The path of a task's photo, without what a URL has around it: the first value that ends like one, or has a ``/``.
 
     >>> photo_path({"image": "/data/local-files/?d=photos/a%20b.jpg"}, "1")
     'photos/a b.jpg'
@@ -116,6 +119,9 @@ def photo_path(data: dict[str, Any], task: str) -> str:
             path = parse_qs(url.query)["d"][0] if "d=" in url.query else unquote(url.path)
             if "." in path and f".{path.rpartition('.')[2]}".lower() in IMAGE_SUFFIXES:
                 return path.lstrip("/") if "d=" in url.query or not url.netloc else path.rpartition("/")[2]
+    plain = next((value for value in data.values() if isinstance(value, str) and "/" in value), None)
+    if plain is not None:
+        return urlsplit(plain).path.rpartition("/")[2]
     raise DataError(f"task {task} names no photo that ends in {', '.join(sorted(IMAGE_SUFFIXES))}; name it in the task")
 
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from unimatch.labelling.shapes import Ring, fill, signed_area
 
-LEAST_IOU = 0.99
+LEAST_IOU = 0.995
 """A region's polygon covers the region at least so well; where the tolerance is too much for that, it is lowered."""
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from unimatch.labelling.run_lengths import Counts, pixels_of, read_brush, read_pairs
 
@@ -138,7 +138,11 @@ class Picture:
             content = unpack.decompress(content, largest)
             if unpack.unconsumed_tail:
                 raise ValueError(f"its picture has more than {largest} bytes")
-        with Image.open(io.BytesIO(content)) as image:
+        try:
+            image = Image.open(io.BytesIO(content))
+        except UnidentifiedImageError as error:
+            raise ValueError("its picture is of no known kind") from error
+        with image:
             if image.width > width - self.left or image.height > height - self.top or min(self.left, self.top) < 0:
                 raise ValueError(
                     f"its picture of {image.width} x {image.height} pixels at ({self.left}, {self.top}) leaves the "

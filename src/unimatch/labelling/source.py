@@ -27,7 +27,7 @@ LARGEST_NOTE = 256 * 2**20
 PARTS = {"val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
 """Words in the path of a file that say to which part of the data its photos belong."""
 
-FIRST_FOLDERS = (*PARTS, "train", "images", "img")
+FIRST_FOLDERS = (*PARTS, "train", "images", "img", "jpegimages")
 """Folders that are no part of a photo's name."""
 
 
@@ -99,7 +99,7 @@ class Source:
     def matching(self, pattern: str) -> list[Member]:
         """The files whose whole path fits a regular expression, with any folders before it, sorted."""
         expression = re.compile(rf"(?:.*/)?(?:{pattern})", re.IGNORECASE)
-        return [member for name, member in self.files.items() if expression.fullmatch(name)]
+        return [member for name, member in self.files.items() if expression.fullmatch(name) and not member.link]
 
     @cached_property
     def json_kinds(self) -> dict[str, list[Member]]:
@@ -118,18 +118,13 @@ class Source:
 
 
 def folder_files(folder: Path) -> Iterator[Member]:
-    """The files below a folder; links to other folders are not followed.
-
-    Raises:
-        DataError: a file is a link that leads out of the folder.
-    """
+    """The files below a folder; those behind links that lead out of it are marked as links, and never read."""
     for place, _, names in os.walk(folder):
         for name in names:
             path = Path(place, name)
-            if path.is_symlink() and not lies_within(str(path), (str(folder),)):
-                raise DataError(f"{path}: a link that leads out of the export; name the folder of photos with images=")
             if path.is_file():
-                yield Member(folder, path.relative_to(folder).as_posix(), path.stat().st_size)
+                leads_out = path.is_symlink() and not lies_within(str(path), (str(folder),))
+                yield Member(folder, path.relative_to(folder).as_posix(), path.stat().st_size, link=leads_out)
 
 
 class Photos:

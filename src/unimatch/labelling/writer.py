@@ -177,9 +177,9 @@ def check_names(images: Sequence[LabelledImage]) -> None:
     Raises:
         DataError: two have.
     """
-    seen: dict[tuple[str, str], LabelledImage] = {}
+    seen: dict[tuple[bool, str, str], LabelledImage] = {}
     for image in images:
-        key = ("unlabeled" if image.labels is None else image.part, image.name.rpartition(".")[0].casefold())
+        key = (image.labels is None, image.part, image.name.rpartition(".")[0].casefold())
         if key in seen:
             raise DataError(
                 f"{image.where or image.photo.name}: {image.name} and {seen[key].name} of "
