@@ -47,7 +47,7 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
     """The photos of one file, and the names of its categories in the order of their ids."""
     where, part = str(file.place / file.name), part_of(file.name)
     names: dict[Any, str] = {}
-    headers: dict[Any, dict[str, Any]] = {}
+    headers: dict[Any, tuple[str, Any, Any]] = {}
     notes: dict[Any, list[tuple[Any, str, tuple[Shape, ...], bool]]] = defaultdict(list)
     boxes: list[str] = []
     for key, item in elements(file):
@@ -55,7 +55,7 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
             if key == "categories":
                 names[item["id"]] = str(item["name"])
             elif key == "images":
-                headers[item["id"]] = {key: item.get(key) for key in ("file_name", "width", "height")}
+                headers[item["id"]] = (str(item["file_name"]), item.get("width"), item.get("height"))
             elif key == "annotations":
                 note = f"annotation {item.get('id')}"
                 crowd = bool(item.get("iscrowd", 0))
@@ -63,9 +63,10 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
                     boxes.append(note)
                 else:
                     shapes = shapes_of(item["segmentation"])
+                    hash(item["category_id"])  # a list cannot be looked up
                     notes[item["image_id"]].append((item["category_id"], note, shapes, crowd))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            called = f"annotation {item['id']}" if isinstance(item, dict) and "id" in item else "an entry"
+            called = f"{key.removesuffix('s')} {item['id']}" if isinstance(item, dict) and "id" in item else "an entry"
             image = f" of image {item['image_id']}" if isinstance(item, dict) and "image_id" in item else ""
             raise DataError(f"{where}: {called}{image} of {key} is malformed ({error!r}); correct it") from error
     log_left_out(boxes, f"{where} gives no segmentation for them")
@@ -73,8 +74,7 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
         if image_id not in headers:
             raise DataError(f"{where}: {found[0][1]} is of image {image_id}, which the file does not list; remove it")
     result = []
-    for image_id, header in headers.items():
-        name = str(header["file_name"])
+    for image_id, (name, width, height) in headers.items():
         items = []
         for category, note, shapes, crowd in notes.pop(image_id, ()):
             if category not in names:
@@ -82,11 +82,10 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
                     f"{where}: {name}: {note} is of category {category}, which the file does not list; add it"
                 )
             items.append(Region(names[category], shapes, note, crowd))
-        size = (header["width"], header["height"])
-        known = all(isinstance(side, int) and side > 0 for side in size)
+        size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
         labels = Regions(tuple(items), larger_first=True) if items else None
         photo = photos.find(name, file)
-        result.append(LabelledImage(clean(name), photo, labels, size if known else None, part, where))
+        result.append(LabelledImage(clean(name), photo, labels, size, part, where))
     return result, [names[category] for category in sorted(names, key=lambda category: (str(type(category)), category))]
 
 

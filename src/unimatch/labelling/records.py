@@ -132,7 +132,7 @@ class Painted:
 
 def unknown_class(name: str, ids: Mapping[str, int]) -> str:
     """What to say of a class that is not among those there are."""
-    known = ", ".join([known for known in ids if known not in (IGNORE, *BACKGROUNDS)][:20])
+    known = ", ".join([known for known in ids if known not in (IGNORE, BACKGROUNDS[1])][:20])
     return f"the class {name!r} is none of {known}; correct the label, or name the class in classes=FILE"
 
 

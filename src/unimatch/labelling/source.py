@@ -309,14 +309,16 @@ def size_of(content: bytes, where: str) -> tuple[int, int]:
     """
     with open_picture(content, where) as image:
         width, height = image.size
+        # Pillow decodes all of a PNG to look for EXIF behind the pixels.
+        described = image.format != "PNG" or any(mark in content for mark in (b"xif", b"XIf", b"rientation"))
         try:
-            turned = image.getexif().get(274, 1) in (5, 6, 7, 8)
+            turned = described and image.getexif().get(274, 1) in (5, 6, 7, 8)
         except Exception as error:
             raise DataError(f"{where}: its EXIF cannot be read ({error}); repair or remove it") from error
     return (height, width) if turned else (width, height)
 
 
-def decoded(content: bytes, where: str, size: tuple[int, int] | None = None) -> Image.Image:
+def decoded(content: bytes, where: str, size: tuple[int, int]) -> Image.Image:
     """A mask image, decoded and upright.
 
     Args:
@@ -327,7 +329,8 @@ def decoded(content: bytes, where: str, size: tuple[int, int] | None = None) -> 
     Raises:
         DataError: it cannot be read, or has another size.
     """
-    if size is not None and (found := size_of(content, where)) != size:
+    found = size_of(content, where)
+    if found != size:
         raise DataError(
             f"{where}: the mask has {found[0]} x {found[1]} pixels and its photo {size[0]} x {size[1]}; export both "
             "at one size"
