@@ -170,16 +170,23 @@ def check_ring(ring: Ring, width: int, height: int) -> None:
     """
     if len(ring) < 3:
         raise ValueError(f"its polygon has {len(ring)} points; three are needed")
-    outside = ~((ring >= -OUTSIDE) & (ring <= (width + OUTSIDE, height + OUTSIDE))).all(axis=1)  # also not a number
-    if outside.any():
-        x, y = ring[outside.argmax()]
+    (x, y), low, high = ring.T, -OUTSIDE, OUTSIDE
+    # A coordinate that is no number makes the comparisons false too.
+    if not (x.min() >= low and y.min() >= low and x.max() <= width + high and y.max() <= height + high):
+        wrong = ~((ring >= low) & (ring <= (width + high, height + high))).all(axis=1)
+        x, y = ring[wrong.argmax()]
         raise ValueError(f"its point ({x:g}, {y:g}) lies outside the image of {width} x {height} pixels")
 
 
 def signed_area(ring: Ring) -> float:
     """The area within a ring; negative where it runs the other way."""
-    x, y = ring[:, 0], ring[:, 1]
-    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+    (x0, y0), (x1, y1) = ring.T, following(ring).T
+    return float(x0.dot(y1) - x1.dot(y0)) / 2
+
+
+def following(ring: Ring) -> Ring:
+    """For each point of a ring the next one."""
+    return np.concatenate((ring[1:], ring[:1]))
 
 
 def fill(rings: Sequence[Ring], width: int, height: int) -> Window:
@@ -187,27 +194,29 @@ def fill(rings: Sequence[Ring], width: int, height: int) -> Window:
 
     In each row of centres every edge that crosses it turns over all that lies right of the crossing.
     """
-    points = np.concatenate(rings)
-    left, top = np.floor(points.min(axis=0)).clip(0, (width, height)).astype(int)
-    right, bottom = np.ceil(points.max(axis=0)).clip((left, top), (width, height)).astype(int)
+    x0, y0 = np.concatenate(rings).T
+    x1, y1 = np.concatenate([following(ring) for ring in rings]).T
+    left, top = min(max(math.floor(x0.min()), 0), width), min(max(math.floor(y0.min()), 0), height)
+    right, bottom = max(min(math.ceil(x0.max()), width), left), max(min(math.ceil(y0.max()), height), top)
     turned = np.zeros((bottom - top, right - left + 1), np.uint8)
-    x0, y0 = points.T
-    x1, y1 = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings]).T
-    first = np.ceil(np.minimum(y0, y1) - 0.5).clip(top, bottom).astype(int)
-    count = np.ceil(np.maximum(y0, y1) - 0.5).clip(top, bottom).astype(int) - first
-    for some in pieces(count):
-        edge = np.repeat(np.arange(some.start, some.stop), count[some])
-        row = first[edge] + np.arange(edge.size) - np.repeat(np.cumsum(count[some]) - count[some], count[some])
-        along = (row + 0.5 - y0[edge]) / (y1[edge] - y0[edge])
-        column = np.ceil(x0[edge] + along * (x1[edge] - x0[edge]) - 0.5).clip(left, right).astype(int)
-        np.bitwise_xor.at(turned, (row - top, column - left), 1)
-    return Window(int(top), int(left), np.bitwise_xor.accumulate(turned, axis=1)[:, :-1].view(bool))
+    first, last = (np.ceil(np.array((np.minimum(y0, y1), np.maximum(y0, y1))) - 0.5).astype(np.int64) - top).clip(
+        0, bottom - top
+    )
+    slope = (x1 - x0) / np.where(y1 == y0, 1, y1 - y0)
+    for some in pieces(last - first):
+        count = last[some] - first[some]
+        ends = count.cumsum()
+        row = np.arange(ends[-1]) + (first[some] - ends + count).repeat(count)
+        start = (x0[some] - slope[some] * (y0[some] - top - 0.5)).repeat(count)  # where the edge's line meets row 0
+        column = np.ceil(start + slope[some].repeat(count) * row - (left + 0.5)).astype(np.int64)
+        np.bitwise_xor.at(turned, (row, column.clip(0, right - left)), 1)
+    return Window(top, left, np.bitwise_xor.accumulate(turned, axis=1)[:, :-1].view(bool))
 
 
 def pieces(count: NDArray[np.int64]) -> Iterator[slice]:
     """Slices of edges that cross about :data:`EDGE_ROWS` rows together."""
-    block = np.cumsum(count) // EDGE_ROWS
-    bounds = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(count)]
+    block = count.cumsum() // EDGE_ROWS
+    bounds = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(count)] if block[-1] else [0, len(count)]
     return (slice(start, stop) for start, stop in pairwise(bounds))
 
 
