@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from unimatch.labelling.outlines import LEAST_IOU, edges, outline
 from unimatch.labelling.regions import pieces
-from unimatch.labelling.shapes import fill, signed_area
+from unimatch.labelling.shapes import Polygon, paint, signed_area
 
 masks = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
     lambda shape: arrays(np.uint8, shape, elements=st.integers(0, 2))
@@ -15,9 +15,8 @@ masks = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
 
 
 def drawn(rings, shape):
-    top, left, inside = fill(rings, shape[1], shape[0])
     mask = np.zeros(shape, bool)
-    mask[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    paint(mask, [Polygon(tuple(rings))], [1])
     return mask
 
 

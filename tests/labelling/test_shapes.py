@@ -9,13 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unimatch.labelling.shapes import Picture, Polygon, Runs, ellipse, fill, rectangle, signed_area, turned
+from unimatch.labelling.shapes import Picture, Polygon, Runs, check, ellipse, paint, rectangle, signed_area, turned
 
 
-def on_canvas(window, width, height):
+def painted(rings, width, height):
     mask = np.zeros((height, width), bool)
-    rows, columns = window.inside.shape
-    mask[window.top : window.top + rows, window.left : window.left + columns] = window.inside
+    paint(mask, [Polygon(tuple(rings))], [1])
     return mask
 
 
@@ -38,17 +37,23 @@ points = st.lists(st.tuples(st.integers(-8, 40), st.integers(-8, 36)), min_size=
 
 @settings(deadline=None)
 @given(st.lists(points, min_size=1, max_size=3))
-def test_fill_is_point_in_polygon_of_every_pixel(rings):
+def test_painting_is_point_in_polygon_of_every_pixel(rings):
     rings = [np.array(ring) / 4 for ring in rings]  # quarters: some centres lie on edges
-    assert (on_canvas(fill(rings, 9, 8), 9, 8) == slow_fill(rings, 9, 8)).all()
+    assert (painted(rings, 9, 8) == slow_fill(rings, 9, 8)).all()
+    mask = np.zeros((8, 9), np.uint8)
+    paint(mask, [Polygon((ring,)) for ring in rings], [5, 6, 7][: len(rings)])
+    expected = np.zeros((8, 9), np.uint8)
+    for value, ring in zip((5, 6, 7), rings, strict=False):
+        expected[slow_fill([ring], 9, 8)] = value
+    assert (mask == expected).all()
 
 
 def test_closed_forms():
-    assert on_canvas(Polygon((rectangle(1, 2, 4, 5),)).window(9, 8), 9, 8).sum() == 9
+    assert painted([rectangle(1, 2, 4, 5)], 9, 8).sum() == 9
     ring_with_hole = Polygon((rectangle(0, 0, 8, 8), rectangle(2, 2, 6, 6)))
-    assert on_canvas(ring_with_hole.window(8, 8), 8, 8).sum() == 64 - 16 == ring_with_hole.area
+    assert painted(ring_with_hole.rings, 8, 8).sum() == 64 - 16 == ring_with_hole.area
     circle = ellipse(50, 50, 30, 30)
-    assert fill([circle], 100, 100).inside.sum() == pytest.approx(np.pi * 900, rel=0.005)
+    assert painted([circle], 100, 100).sum() == pytest.approx(np.pi * 900, rel=0.005)
     assert signed_area(circle) == pytest.approx(np.pi * 900, rel=0.002)
     assert turned(np.array([[2.0, 0.0]]), 90, (0, 0)) == pytest.approx(np.array([[0.0, 2.0]]))  # clockwise, y is down
 
@@ -56,7 +61,7 @@ def test_closed_forms():
 def test_a_polygon_that_crosses_every_row_many_times_takes_little_memory():
     zigzag = np.stack([np.linspace(0, 200, 8000), np.tile([0.0, 2000.0], 4000)], axis=1)
     tracemalloc.start()
-    fill([zigzag], 200, 2000)
+    painted([zigzag], 200, 2000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 300 * 2**20  # all crossings at once would take 8,000 x 2,000 x 40 bytes
@@ -93,7 +98,7 @@ def test_pictures_are_set_where_not_black_or_not_transparent():
 )
 def test_what_cannot_be_drawn_says_why(shape, message):
     with pytest.raises(ValueError, match=message):
-        shape.window(9, 8)
+        check(shape, 9, 8) if isinstance(shape, Polygon) else shape.window(9, 8)
 
 
 def test_a_picture_that_claims_to_be_huge_takes_no_memory():

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unimatch.labelling.shapes import Ring, fill, signed_area
+from unimatch.labelling.shapes import Polygon, Ring, paint, signed_area
 
 LEAST_IOU = 0.995
 """A region's polygon covers the region at least so well; where the tolerance is too much for that, it is lowered."""
@@ -18,19 +18,17 @@ def outline(region: NDArray[np.bool_], tolerance: float) -> list[Ring]:
         tolerance: by how many pixels a line may leave the region's edge; 0 for every step of the edge.
 
     Returns:
-        Rings, the outer one first. Filled (:func:`unimatch.labelling.shapes.fill`), they give the region: exactly with
-        tolerance 0, else with an intersection over union of at least :data:`LEAST_IOU`.
+        Rings, the outer one first. Painted (:func:`unimatch.labelling.shapes.paint`), they give the region: exactly
+        with tolerance 0, else with an intersection over union of at least :data:`LEAST_IOU`.
     """
     exact = [cut_corners(ring) for ring in edges(region)]
     exact.sort(key=lambda ring: -abs(signed_area(ring)))
-    height, width = region.shape
     while tolerance > 0.1:
         rings = [simplified(ring, tolerance) for ring in exact]
         rings = rings[:1] + [ring for ring in rings[1:] if len(ring) > 2]
         if len(rings[0]) > 2:
-            top, left, inside = fill(rings, width, height)
             drawn = np.zeros_like(region)
-            drawn[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+            paint(drawn, [Polygon(tuple(rings))], [1])
             if np.count_nonzero(drawn & region) >= LEAST_IOU * np.count_nonzero(drawn | region):
                 return rings
         tolerance /= 2

@@ -12,7 +12,7 @@ from unimatch.data.prepare.archives import Member
 from unimatch.data.sources.masks import listing, pack, unpack
 from unimatch.errors import DataError
 from unimatch.images import MaskArray
-from unimatch.labelling.shapes import Shape
+from unimatch.labelling.shapes import Polygon, Shape, check, paint
 from unimatch.labelling.source import Photo, decoded
 from unimatch.types import IGNORE_INDEX
 
@@ -77,16 +77,26 @@ class Regions:
         items = self.items
         if self.larger_first:
             items = tuple(sorted(items, key=lambda region: (not region.below, -region.area)))
+        polygons: list[Polygon] = []
+        values: list[int] = []
         for region in items:
             if region.label not in ids:
                 raise DataError(f"{where}: {region.note}: {unknown_class(region.label, ids)}")
             for shape in region.shapes:
                 try:
+                    if isinstance(shape, Polygon):
+                        check(shape, width, height)
+                        polygons.append(shape)
+                        values.append(ids[region.label])
+                        continue
                     top, left, inside = shape.window(width, height)
                 except Exception as error:  # a damaged picture can raise nearly anything in Pillow
                     raise DataError(f"{where}: {region.note}: {error}; correct or remove it in the tool") from error
+                paint(mask, polygons, values)
+                polygons, values = [], []
                 rows, columns = inside.shape
                 mask[top : top + rows, left : left + columns][inside] = ids[region.label]
+        paint(mask, polygons, values)
         return mask
 
 

@@ -1,4 +1,4 @@
-"""What an annotation covers: polygons, run lengths, pictures; each gives its pixels within the smallest window.
+"""What an annotation covers: polygons, run lengths, pictures; and painting polygons.
 
 A coordinate counts from the upper left corner of the upper left pixel, so that this pixel reaches from 0 to 1. A pixel
 belongs to a polygon if its centre does.
@@ -24,8 +24,8 @@ Ring = NDArray[np.float64]
 OUTSIDE = 1.0
 """Pixels that a point may lie beyond the image: tools round and let the hand slip."""
 
-EDGE_ROWS = 2**21
-"""Crossings of edges and rows that are worked on together."""
+CROSSINGS = 2**21
+"""Crossings of edges and rows that are worked on together, to bound the memory."""
 
 
 class Window(NamedTuple):
@@ -37,8 +37,8 @@ class Window(NamedTuple):
     """(H, W) of the window."""
 
 
-class Shape(Protocol):
-    """What an annotation, or a part of one, covers."""
+class Pixels(Protocol):
+    """What an annotation covers, known by pixels."""
 
     @property
     def area(self) -> float:
@@ -66,12 +66,6 @@ class Polygon:
         first, *holes = (abs(signed_area(ring)) for ring in self.rings)
         return first - sum(holes)
 
-    def window(self, width: int, height: int) -> Window:
-        """See :class:`Shape`."""
-        for ring in self.rings:
-            check_ring(ring, width, height)
-        return fill(self.rings, width, height)
-
 
 @dataclass(frozen=True, slots=True)
 class Runs:
@@ -89,7 +83,7 @@ class Runs:
                      else self.counts[1::2].sum())  # fmt: skip
 
     def window(self, width: int, height: int) -> Window:
-        """See :class:`Shape`. The runs go down the columns."""
+        """See :class:`Pixels`. The runs go down the columns."""
         check_size(self.size, width, height)
         total = width * height
         counts = read_pairs(self.counts, total) if isinstance(self.counts, str) else self.counts
@@ -109,7 +103,7 @@ class Brush:
         return float(self.size[0] * self.size[1])
 
     def window(self, width: int, height: int) -> Window:
-        """See :class:`Shape`."""
+        """See :class:`Pixels`."""
         check_size(self.size, width, height)
         return Window(0, 0, read_brush(self.code, width * height).reshape(height, width))
 
@@ -130,7 +124,7 @@ class Picture:
         return math.inf
 
     def window(self, width: int, height: int) -> Window:
-        """See :class:`Shape`. What is not black is set, or where there is transparency what is not transparent."""
+        """See :class:`Pixels`. What is not black is set, or where there is transparency what is not transparent."""
         content = self.content
         if self.packed:
             unpack = zlib.decompressobj()
@@ -152,6 +146,10 @@ class Picture:
             return Window(self.top, self.left, np.asarray(image.getchannel("A") if alpha else image.convert("L")) > 0)
 
 
+Shape = Polygon | Pixels
+"""What an annotation, or a part of one, covers."""
+
+
 def check_size(size: tuple[int, int] | None, width: int, height: int) -> None:
     """Compare the size that a shape was made for with the image's.
 
@@ -162,20 +160,20 @@ def check_size(size: tuple[int, int] | None, width: int, height: int) -> None:
         raise ValueError(f"it was made for {size[0]} x {size[1]} pixels and the photo has {width} x {height}")
 
 
-def check_ring(ring: Ring, width: int, height: int) -> None:
-    """See that a ring is one and lies in the image.
+def check(polygon: Polygon, width: int, height: int) -> None:
+    """See that a polygon's rings are some, and lie in the image.
 
     Raises:
-        ValueError: it has fewer than three points, or a point lies outside.
+        ValueError: a ring has fewer than three points, or a point lies outside.
     """
-    if len(ring) < 3:
-        raise ValueError(f"its polygon has {len(ring)} points; three are needed")
-    (x, y), low, high = ring.T, -OUTSIDE, OUTSIDE
-    # A coordinate that is no number makes the comparisons false too.
-    if not (x.min() >= low and y.min() >= low and x.max() <= width + high and y.max() <= height + high):
-        wrong = ~((ring >= low) & (ring <= (width + high, height + high))).all(axis=1)
-        x, y = ring[wrong.argmax()]
-        raise ValueError(f"its point ({x:g}, {y:g}) lies outside the image of {width} x {height} pixels")
+    for ring in polygon.rings:
+        if len(ring) < 3:
+            raise ValueError(f"its polygon has {len(ring)} points; three are needed")
+        # A coordinate that is no number makes the comparisons false too.
+        wrong = ~((ring >= -OUTSIDE) & (ring <= (width + OUTSIDE, height + OUTSIDE))).all(axis=1)
+        if wrong.any():
+            x, y = ring[wrong.argmax()]
+            raise ValueError(f"its point ({x:g}, {y:g}) lies outside the image of {width} x {height} pixels")
 
 
 def signed_area(ring: Ring) -> float:
@@ -189,33 +187,49 @@ def following(ring: Ring) -> Ring:
     return np.concatenate((ring[1:], ring[:1]))
 
 
-def fill(rings: Sequence[Ring], width: int, height: int) -> Window:
-    """The pixels whose centres have an odd number of rings around them.
+def paint(mask: NDArray[np.generic], polygons: Sequence[Polygon], values: Sequence[int]) -> None:
+    """Give the pixels of each polygon its value, over those before it.
 
-    In each row of centres every edge that crosses it turns over all that lies right of the crossing.
+    Every row of pixels' centres is cut by a polygon's edges into what lies outside, inside, outside and so on.
+
+    Args:
+        mask: (H, W), in the memory's order.
+        polygons: those to paint; all at once take a fraction of the time.
+        values: one for each.
     """
+    if not polygons:
+        return
+    height, width = mask.shape
+    flat, wide = mask.reshape(-1), width + 1
+    rings = [ring for polygon in polygons for ring in polygon.rings]
     x0, y0 = np.concatenate(rings).T
     x1, y1 = np.concatenate([following(ring) for ring in rings]).T
-    left, top = min(max(math.floor(x0.min()), 0), width), min(max(math.floor(y0.min()), 0), height)
-    right, bottom = max(min(math.ceil(x0.max()), width), left), max(min(math.ceil(y0.max()), height), top)
-    turned = np.zeros((bottom - top, right - left + 1), np.uint8)
-    first, last = (np.ceil(np.array((np.minimum(y0, y1), np.maximum(y0, y1))) - 0.5).astype(np.int64) - top).clip(
-        0, bottom - top
-    )
+    lengths = [sum(map(len, polygon.rings)) for polygon in polygons]
+    place = np.arange(len(polygons)).repeat(lengths) * height
+    first = np.ceil(np.minimum(y0, y1) - 0.5).clip(0, height).astype(np.int64)
+    last = np.ceil(np.maximum(y0, y1) - 0.5).clip(0, height).astype(np.int64)
     slope = (x1 - x0) / np.where(y1 == y0, 1, y1 - y0)
-    for some in pieces(last - first):
-        count = last[some] - first[some]
+    start = x0 - slope * (y0 - 0.5) - 0.5  # where an edge's line meets the first row of centres
+    changes = np.bincount(first, minlength=height + 1) - np.bincount(last, minlength=height + 1)
+    for rows in pieces(changes[:-1].cumsum()):
+        begin = first.clip(rows.start, rows.stop)
+        count = last.clip(rows.start, rows.stop) - begin
         ends = count.cumsum()
-        row = np.arange(ends[-1]) + (first[some] - ends + count).repeat(count)
-        start = (x0[some] - slope[some] * (y0[some] - top - 0.5)).repeat(count)  # where the edge's line meets row 0
-        column = np.ceil(start + slope[some].repeat(count) * row - (left + 0.5)).astype(np.int64)
-        np.bitwise_xor.at(turned, (row, column.clip(0, right - left)), 1)
-    return Window(top, left, np.bitwise_xor.accumulate(turned, axis=1)[:, :-1].view(bool))
+        row = np.arange(ends[-1]) + (begin - ends + count).repeat(count)
+        column = np.ceil(start.repeat(count) + slope.repeat(count) * row).clip(0, width).astype(np.int64)
+        # Sorted by polygon, row and column, a crossing that enters is followed by the one that leaves.
+        crossings = np.sort((place.repeat(count) + row) * wide + column)
+        lines, columns = np.divmod(crossings, wide)
+        owners, rows_of = np.divmod(lines[::2], height)
+        begins = rows_of * width + columns[::2]
+        stops = begins + columns[1::2] - columns[::2]
+        for value, begin_at, stop_at in zip(owners.tolist(), begins.tolist(), stops.tolist(), strict=True):
+            flat[begin_at:stop_at] = values[value]
 
 
 def pieces(count: NDArray[np.int64]) -> Iterator[slice]:
-    """Slices of edges that cross about :data:`EDGE_ROWS` rows together."""
-    block = count.cumsum() // EDGE_ROWS
+    """Slices of rows that are crossed about :data:`CROSSINGS` times together."""
+    block = count.cumsum() // CROSSINGS
     bounds = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(count)] if block[-1] else [0, len(count)]
     return (slice(start, stop) for start, stop in pairwise(bounds))
 
