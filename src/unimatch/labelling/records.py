@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
@@ -114,6 +115,7 @@ class Painted:
         file = str(self.member.place / self.member.name)
         image = decoded(self.member.read(), file, size)
         names = self.names
+        stored: NDArray[np.integer]
         if self.colored and image.mode in ("1", "L"):  # values in the order of the classes
             names = {**dict(enumerate(names.values())), IGNORE_INDEX: IGNORE}
             stored = np.asarray(image).astype(np.int32)
