@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: help install demo test check docs notebooks format clean
+.PHONY: help install demo test nightly check docs notebooks format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,13 +29,17 @@ demo: install ## train UniMatch V2 and labelled-only on the embedded data, and c
 	$(BIN)/python -m unimatch.run method=unimatch_v2 hydra.run.dir=$(DEMO)/unimatch_v2 && wait $$baseline
 	$(BIN)/python -m unimatch.compare $(DEMO)
 
-test: install ## run the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+test: install ## run the test suite, in about six minutes on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-check: install ## lint, types and spelling
+nightly: install ## run the test suite and every further case, such as all encoders and experiments
+	UNIMATCH_FUZZ=4 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m ""
+
+check: install ## lint, types, layers and spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/codespell
 
 # The warning that is turned off is about mkdocs 2, which Material for MkDocs does not use.

@@ -22,7 +22,7 @@ from PIL import Image
 
 from unimatch import SegmentationData
 from unimatch.data import folder
-from unimatch.data.check import check
+from unimatch.data.check import full_check
 from unimatch.data.parallel import available_cores, for_each
 from unimatch.data.sources.base import FileSource
 
@@ -123,7 +123,7 @@ def decode_one(nothing: None, file: str) -> tuple[int, ...]:
 
 def examine(data: SegmentationData, workers: int) -> None:
     """The whole check, with its progress bars off."""
-    report = check(data, workers=workers, progress=False)
+    report = full_check(data, workers=workers, progress=False)
     assert not report.findings, report.findings
 
 

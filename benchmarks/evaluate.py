@@ -144,7 +144,7 @@ def main() -> None:
     names = tuple(str(i) for i in range(options.classes))
     info = DatasetInfo("made", names, tuple(distinct_colors(len(names))))
     torch.manual_seed(0)
-    model = SegmentationModel(options.encoder, options.classes).eval().to(device)
+    model = SegmentationModel(options.encoder, options.classes, weights=None).eval().to(device)
     inference = Inference(mode=options.mode, window=options.window)
     with tempfile.TemporaryDirectory() as folder:
         pairs = [make_mask(path, Path(folder) / f"{i}.png", len(names), i) for i, path in enumerate(photos)]

@@ -111,11 +111,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pairs = [pair(path) for path in make_images(Path(folder), 2 * options.images + 1)]
         parts = pairs[: options.images], pairs[options.images : -1], pairs[-1:]
-        model = unimatch.SegmentationModel(options.encoder, PASCAL.num_classes)
+        model = unimatch.SegmentationModel(options.encoder, PASCAL.num_classes, weights=None)
         data = Data(
             unimatch.SegmentationData(PASCAL, *(FileSource(part, PASCAL) for part in parts)),
             crop=options.crop,
-            crop_multiple=model.size_multiple,
             batch_size=options.batch,
             augment=options.augment,
             workers=options.workers,

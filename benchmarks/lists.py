@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from unimatch.data import coco
-from unimatch.data.check.sample import verify
+from unimatch.data.check.before_training import verify
 
 IMAGES = 200
 

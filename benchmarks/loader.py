@@ -32,14 +32,13 @@ from sklearn.datasets import load_sample_images
 from torch.utils.data import default_collate
 from torchvision import transforms
 
-from unimatch.augment import UnlabeledViews, draw_box, draw_geometry
-from unimatch.augment.views import to_tensor
+from unimatch.augment import Views, draw_box, draw_geometry
 from unimatch.data.catalog import PASCAL
 from unimatch.data.loading.datasets import UnlabeledDataset
 from unimatch.data.loading.samplers import sample_rng
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
-from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD
+from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD, to_tensor
 
 QUALITY = 96
 BATCH = 4
@@ -125,8 +124,8 @@ class Ours:
 
     def __init__(self, paths: list[Path], crop: int, *, on_device: bool) -> None:
         self.source = FileSource([FilePair(path, None) for path in paths], PASCAL)
-        self.views = UnlabeledViews(crop, on_device=on_device)
-        self.dataset = UnlabeledDataset(self.source, self.views, 0)
+        self.views = Views(crop, on_device=on_device)
+        self.dataset = UnlabeledDataset(self.source, self.views.unlabeled, 0)
 
     def batch(self, indices: range, epoch: int, clock: Clock) -> None:
         """A batch of samples."""

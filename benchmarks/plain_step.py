@@ -13,17 +13,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from timing import Clock
-from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2
 from unimatch.models.dropout import channel_masks, feature_masks
-from unimatch.speed.onednn import OneDNNLinear, OneDNNPointwise
-from unimatch.speed.recompute import RecomputingMlp
-
-PLAIN: dict[type, type] = {OneDNNLinear: nn.Linear, OneDNNPointwise: nn.Conv2d, RecomputingMlp: Mlp}
-"""What our encoders have instead of the usual layers, and what those are."""
 
 
 class PlainModel(nn.Module):
@@ -35,7 +29,6 @@ class PlainModel(nn.Module):
         for module in self.model.modules():
             if hasattr(module, "fused_attn"):
                 module.fused_attn = False
-            module.__class__ = PLAIN.get(type(module), type(module))
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """(N, 3, H, W) -> four feature levels."""

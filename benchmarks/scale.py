@@ -68,9 +68,9 @@ def train(options: argparse.Namespace, data: unimatch.SegmentationData, devices:
     """One short training."""
     clock = Clock()
     torch.manual_seed(0)
-    model = unimatch.SegmentationModel(options.encoder, data.info.num_classes)
+    model = unimatch.SegmentationModel(options.encoder, data.info.num_classes, weights=None)
     module = unimatch.SemiSupervisedDataModule(
-        data, crop=options.crop, crop_multiple=model.size_multiple, batch_size=options.batch, workers=options.workers
+        data, crop=options.crop, batch_size=options.batch, workers=options.workers
     )
     trainer = unimatch.Trainer(
         accelerator=options.accelerator,

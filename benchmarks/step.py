@@ -29,8 +29,10 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from unimatch.augment.cutmix import draw_box
-from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2, full_size, semi_supervised
+from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2, semi_supervised
 from unimatch.models import SegmentationModel
+from unimatch.speed import cross_entropy_by_rows
+from unimatch.speed.apply import speed_up
 
 METHODS = {"supervised": Supervised, "fixmatch": FixMatch, "unimatch_v1": UniMatchV1, "unimatch_v2": UniMatchV2}
 OVERHEAD = ("pseudo labels", "CutMix", "losses", "losses' backward", "teacher update")
@@ -42,6 +44,7 @@ class OurStep:
 
     def __init__(self, method: Method, precision: str, compiled: bool) -> None:
         self.method, self.optimizer = method, method.build_optimizer()
+        speed_up(method, method.device)
         self.autocast: Any = contextlib.nullcontext
         if precision == "bf16":
             self.autocast = lambda: torch.autocast(method.device.type, torch.bfloat16)
@@ -79,7 +82,7 @@ class OurStep:
             clock.wrap(method, "cutmixed", "CutMix")
             clock.wrap(method, "consistency", "losses")
         clock.wrap(method, "criterion", "losses")
-        clock.wrap(full_size.CrossEntropyPerPixel, "backward", "losses' backward")
+        clock.wrap(cross_entropy_by_rows.CrossEntropyPerPixel, "backward", "losses' backward")
         clock.wrap(self, "backward", "backward")
         clock.wrap(self, "update", "optimiser")
         clock.wrap(method.teacher, "update", "teacher update")
@@ -108,7 +111,9 @@ def make_batch(options: argparse.Namespace, device: torch.device, images: int) -
 def make_method(options: argparse.Namespace, device: torch.device, batch: Any) -> Method:
     """With random weights and a threshold between two confidences."""
     torch.manual_seed(0)
-    model = SegmentationModel(options.encoder, options.classes, gradient_checkpointing=options.checkpointing)
+    model = SegmentationModel(
+        options.encoder, options.classes, weights=None, gradient_checkpointing=options.checkpointing
+    )
     kind = METHODS[options.method]
     extra: dict[str, Any] = {"cutmix_partner": "reversed"} if kind is UniMatchV1 else {}
     method = kind(model, **extra).to(device)
@@ -216,6 +221,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10, help="of timed steps, by turns; 0: memory alone")
     parser.add_argument("--turn", type=int, default=1, help="steps of a side in a row, before it waits for the device")
     parser.add_argument("--profile", action="store_true", help="also the kernels of our step on which most time goes")
+    parser.add_argument("--limit-gib", type=float, help="of the GPU's memory that may be used, as on a smaller one")
     parser.add_argument("--no-baseline", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--json", type=Path)
@@ -224,6 +230,12 @@ def main() -> None:
     if options.turn < 1:
         parser.error("--turn: at least 1")
     device = torch.device(options.device)
+    if options.limit_gib is not None:
+        if device.type != "cuda":
+            parser.error("--limit-gib: only a GPU's memory can be limited")
+        torch.cuda.set_per_process_memory_fraction(
+            options.limit_gib * 2**30 / torch.cuda.get_device_properties(device).total_memory
+        )
     if options.memory:
         print(memory(options, device))
         return

@@ -6,8 +6,10 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 
+import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -75,10 +77,20 @@ def configuration() -> str:
     """The reference of all commands and groups."""
     parts = [INTRODUCTION]
     for command in COMMANDS:
-        parts += [f"## `{command}`", first_comment(CONF / f"{command}.yaml"), table(keys(CONF / f"{command}.yaml"))]
+        file = CONF / f"{command}.yaml"
+        parts += [f"## `{command}`", first_comment(file), table([*keys(file), *base_keys(file)])]
         if command == "run":
             parts += [GROUPS, *(group(folder) for folder in sorted(CONF.iterdir()) if is_group(folder))]
     return "\n\n".join(parts)
+
+
+def base_keys(file: Path) -> Iterator[Key]:
+    """The keys that a command's file has of the bases ``conf/_NAME.yaml`` in its defaults."""
+    for name in re.findall(r"\b_\w*[a-z]\b", re.search(r"^defaults:.*", file.read_text(), re.MULTILINE)[0]):
+        base = CONF / f"{name}.yaml"
+        if base.is_file():
+            package = re.search(r"^# @package (\w+)$", base.read_text(), re.MULTILINE)
+            yield from ((f"{package[1]}.{key}" if package else key, *rest) for key, *rest in keys(base))
 
 
 def is_group(folder: Path) -> bool:
@@ -88,30 +100,40 @@ def is_group(folder: Path) -> bool:
 
 def group(folder: Path) -> str:
     """A group's options, and the keys they set."""
-    options = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+    options = {file.stem: file for file in sorted(folder.glob("*.yaml")) if not file.stem.startswith("_")}
     lines = ["| option | what it is |", "| --- | --- |"]
     lines += [f"| `{name}` | {escape(first_comment(file))} |" for name, file in options.items()]
     merged: dict[str, dict[str, Key]] = {}
     for name, file in options.items():
-        prefix = "" if "@package _global_" in file.read_text() else f"{folder.name}."
-        for key, value, comment in keys(file):
-            merged.setdefault(prefix + key, {})[name] = (prefix + key, value, comment)
+        for part in [*bases(file), file]:
+            package = re.search(r"^# @package (\S+)$", part.read_text(), re.MULTILINE)
+            prefix = f"{package[1] if package else folder.name}.".removeprefix("_global_.")
+            for key, value, comment in keys(part):
+                merged.setdefault(prefix + key, {})[name] = (prefix + key, value, comment)
     rows = []
     for key, by_option in merged.items():
         values = {value for _, value, _ in by_option.values()}
-        differs = f"differs between the {len(by_option)} options that set it"
+        differs = f"differs between the {len(by_option)} files that set it"
         comments = dict.fromkeys(comment for _, _, comment in by_option.values() if comment)
         rows.append((key, values.pop() if len(values) == 1 else differs, "; ".join(comments)))
     return f"### `{folder.name}=`\n\n" + "\n".join(lines) + "\n\n" + table(rows)
+
+
+def bases(file: Path) -> list[Path]:
+    """The files ``_NAME.yaml`` beside a configuration file that its defaults begin with, and theirs before them."""
+    entries = (yaml.safe_load(file.read_text()) or {}).get("defaults", [])
+    named = [file.with_name(f"{entry}.yaml") for entry in entries if isinstance(entry, str) and entry[0] == "_"]
+    return [part for base in named if base.exists() for part in [*bases(base), base]]
 
 
 def keys(file: Path) -> Iterator[Key]:
     """The keys of a configuration file, those of ``hydra`` and ``defaults`` left out."""
     path: list[tuple[int, str]] = []
     above: list[str] = []
-    for line in file.read_text().splitlines():
+    # The comment at the top is about the file, not about its first key.
+    for line in dropwhile(lambda line: line.startswith("#"), file.read_text().splitlines()):
         match = re.match(r"( *)(\w[\w.]*):(?: +([^#\s].*?))?(?: +# (.*))?$", line)
-        if line.startswith("#"):
+        if line.startswith("#") and "@package" not in line:
             above.append(line.removeprefix("#").strip())
         if not line.strip():
             above = []

@@ -1,10 +1,13 @@
 """Fixtures for tests of several parts."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from helpers.runs import run_once
+from helpers.support import SHORT, SMALL
 
 
 @pytest.fixture
@@ -20,3 +23,9 @@ def run_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         return run_dir
 
     return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The directory of one short run of the demo, which tests read and never write."""
+    yield from run_once(tmp_path_factory, "demo", lambda folder: [*SMALL, *SHORT])

@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import subprocess
@@ -7,9 +8,10 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 import unimatch
-from unimatch.command import check_overrides, config_groups, exit_on_user_error, flat_keys, quote_fractions
+from unimatch.command import build, check_overrides, config_groups, exit_on_user_error, flat_keys, quote_fractions
 from unimatch.errors import ConfigError, DataError
 
 
@@ -171,8 +173,21 @@ def test_an_error_in_a_loading_process_is_told_without_its_traceback():
     assert message_of(DataError("a.jpg: gone")) == "a.jpg: gone"
 
 
+def test_bases_are_no_options_in_help_or_completion(monkeypatch, capsys):
+    assert not [name for names in config_groups().values() for name in names if name.startswith("_")]
+    from unimatch.run import main
+
+    monkeypatch.setattr(sys, "argv", ["unimatch.run", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    groups = re.findall(r"^dataset: (.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert groups == [", ".join(config_groups()["dataset"])]
+
+
 def test_a_package_on_the_path_that_is_not_installed_says_so(tmp_path):
-    shutil.copytree(Path(unimatch.__file__).parent, tmp_path / "unimatch", ignore=shutil.ignore_patterns("__pycache__"))
+    # Without the link to the configuration, which a copy of the package alone may lack.
+    left_out = shutil.ignore_patterns("__pycache__", "conf")
+    shutil.copytree(Path(unimatch.__file__).parent, tmp_path / "unimatch", ignore=left_out)
     # Alone on the path before the dependencies, without the finders of an editable installation.
     program = (
         "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]; "
@@ -184,3 +199,81 @@ def test_a_package_on_the_path_that_is_not_installed_says_so(tmp_path):
     assert "unimatch.conf, is missing" in done.stderr
     assert str(tmp_path / "unimatch") in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_start_composes_the_configuration_once_and_only_a_failed_one_is_looked_into(monkeypatch, capsys):
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    from unimatch.run import main
+
+    composed, compose_once = [], ConfigLoaderImpl.load_configuration
+
+    def counted(self, config_name, *arguments, **options):
+        composed.append(config_name)
+        return compose_once(self, config_name, *arguments, **options)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counted)
+    monkeypatch.setattr(sys, "argv", ["unimatch.run", "method.tau=0.9", "--cfg", "job", "-p", "method.tau"])
+    main()
+    assert capsys.readouterr().out == "0.9\n"
+    assert composed == ["run"]
+    monkeypatch.setattr(sys, "argv", ["unimatch.run", "method.taw=0.9"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "did you mean method.tau?" in capsys.readouterr().err
+    assert len(composed) > 2
+
+
+def test_what_neither_hydra_nor_the_check_can_explain_is_hydras_message(monkeypatch, capsys):
+    from unimatch.run import main
+
+    monkeypatch.setattr(sys, "argv", ["unimatch.run", "~method.no_such_key"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert os.environ["HYDRA_FULL_ERROR"] == "0"
+    assert "no_such_key" in str(stopped.value.code)
+
+
+CONFIG = OmegaConf.create(
+    {
+        "threshold": 2,
+        "dataset": {"_target_": "unimatch.data.folder", "root": "there"},
+        "method": {"_target_": "pathlib.PurePath", "tau": 2, "flip": 1},
+        "datamodule": {"flip": 1, "strong": {"hue": 2}},
+        "recipe": {"tau": 2, "width": 3},
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("tau=2: must be a probability", "method.tau=2: must be a probability"),
+        ("hue=2: must be below 1", "datamodule.strong.hue=2: must be below 1"),
+        ("root=there: no such folder", "dataset.root=there: no such folder"),
+        ("threshold=2: must be a probability", "threshold=2: must be a probability"),  # the command's own
+        ("method.tau=2: must be a probability", "method.tau=2: must be a probability"),
+        ("flip=1: of which node?", "flip=1: of which node?"),
+        ("width=3: of no object", "width=3: of no object"),
+        ("a.png: broken", "a.png: broken"),
+    ],
+)
+def test_the_command_names_the_key_of_an_argument(message, told, capsys):
+    with pytest.raises(SystemExit), exit_on_user_error(CONFIG):
+        raise ConfigError(message)
+    assert capsys.readouterr().err == f"unimatch: {told}\n"
+
+
+def refuse(tau, flip):
+    raise ConfigError(f"flip={flip}: cannot be")
+
+
+def test_an_object_that_is_built_knows_its_node():
+    node = OmegaConf.merge(CONFIG, {"method": {"_target_": f"{__name__}.refuse"}}).method
+    with pytest.raises(ConfigError, match=r"^method\.flip=1: cannot be"):
+        build(node)
+    with pytest.raises(ConfigError, match=r"trainer\.callbacks: set by the command; add an entry to the group"):
+        build(OmegaConf.create({"trainer": {"_target_": "builtins.dict", "callbacks": []}}).trainer, callbacks=[])
+    with pytest.raises(ConfigError, match=r"model\._target_: missing"):
+        build(OmegaConf.create({"model": {"features": 3}}).model)

@@ -61,3 +61,30 @@ def test_a_file_that_no_image_has_the_size_of_is_not_read_whole(image, monkeypat
     monkeypatch.setattr(disk, "LIMIT", 50)
     with pytest.raises(DataError, match="larger than"):
         read_image(image)
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch, sync):
+    synced = []
+    monkeypatch.setattr(disk.os, "fsync", synced.append)
+    path = tmp_path / "file"
+    path.write_text("before")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        disk.replace_file(path, fail, sync=sync)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+    disk.replace_file(path, lambda file: file.write(b"after"), sync=sync)
+    assert path.read_text() == "after"
+    assert len(synced) == 2 * sync  # the file and its folder
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path):
+    disk.write_output(tmp_path / "new" / "a.txt", "é")
+    assert (tmp_path / "new" / "a.txt").read_bytes() == "é".encode()
+    with pytest.raises(DataError, match=r"a\.txt/b: cannot be written"):
+        disk.write_output(tmp_path / "new" / "a.txt" / "b", "x")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.support import make_camvid, save_run
+from helpers.support import make_camvid, make_folder, save_run
 from unimatch import Inference, SegmentationData, load_model
 from unimatch.data import camvid
 from unimatch.engines.torch import TorchEngine
@@ -120,7 +120,7 @@ BAD = {
         ["11 classes", "data set 2", "class 0 is 'sky' there and 'ground' here"],
     ),
     "no such model": (["models=[mentor]"], ["models=['mentor']", "student", "teacher"]),
-    "no such split": (["split=train"], ["split=train", "val or test"]),
+    "no such split": (["split=train"], ["split=train", "one of val, test"]),
     "absent": (["absent=drop"], ["absent=drop", "zero"]),
     "no test images": (["dataset=digits", "check_classes=false", "split=test"], ["no test images", "split=val"]),
     "no checkpoint": (["checkpoint=nowhere.ckpt"], ["nowhere.ckpt", "no such checkpoint"]),
@@ -129,28 +129,15 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_refused_with_the_reason(case, run, evaluate, capsys, write_photos):
+def test_bad_input_is_refused_with_the_reason(case, run, evaluate, capsys, tmp_path):
     overrides, expected = BAD[case]
+    make_folder(tmp_path / "photos", labeled=1, val=1, classes=("ground", "leaf"))
     with pytest.raises(SystemExit) as stopped:
-        evaluate(*[override.format(root=write_photos) for override in overrides])
+        evaluate(*[override.format(root=tmp_path) for override in overrides])
     assert stopped.value.code == 2
     message = capsys.readouterr().err
     for part in expected:
         assert part in message
-
-
-@pytest.fixture
-def write_photos(tmp_path) -> Path:
-    """The folder layout with two classes below ``photos``."""
-    from PIL import Image
-
-    for part in ("", "val"):
-        for kind, mode in (("images", "RGB"), ("masks", "L")):
-            folder = tmp_path / "photos" / part / kind
-            folder.mkdir(parents=True)
-            Image.new(mode, (20, 16)).save(folder / "a.png")
-    (tmp_path / "photos" / "classes.txt").write_text("ground\nleaf\n")
-    return tmp_path
 
 
 def test_other_names_of_the_same_classes_can_be_allowed(evaluate):
@@ -160,7 +147,13 @@ def test_other_names_of_the_same_classes_can_be_allowed(evaluate):
 def test_a_checkpoint_cannot_name_what_is_called(run, evaluate, tmp_path, capsys):
     """Its configuration is foreign: only our data sets are called, whatever ``_target_`` says."""
     checkpoint = torch.load(run[0], weights_only=True)
-    for target in ("os.system", "unimatch.FileSource", "unimatch.data.check.sample.verify", "", "unimatch.__name__"):
+    for target in (
+        "os.system",
+        "unimatch.FileSource",
+        "unimatch.data.check.full_check",
+        "",
+        "unimatch.__name__",
+    ):
         checkpoint["unimatch_run"]["config"]["dataset"] = {"_target_": target, "command": "exit 3"}
         torch.save(checkpoint, tmp_path / "foreign.ckpt")
         with pytest.raises(SystemExit) as stopped:

@@ -61,6 +61,15 @@ def test_masks_on_disk_have_the_score_that_evaluate_gives(run, predict, monkeypa
     assert scores(metric.compute()).miou == evaluated["miou"]
 
 
+def test_the_checkpoint_is_read_once(run, predict, monkeypatch):
+    import unimatch.inference.load as module
+
+    reads, read = [], module.read_checkpoint
+    monkeypatch.setattr(module, "read_checkpoint", lambda path: reads.append(path) or read(path))
+    assert predict("save=[]")[1] == 0
+    assert reads == [run[0]]
+
+
 def test_files_equal_what_the_predictor_gives(run, predict):
     output, _ = predict("save=[overlay,confidence,scores,rle]", "batch_size=2")
     predictor = Predictor(run[0], device="cpu")
@@ -70,7 +79,7 @@ def test_files_equal_what_the_predictor_gives(run, predict):
         for kind, suffix in (("overlays", "jpg"), ("confidence", "png"), ("scores", "npz"), ("rle", "json")):
             assert (output / kind / f"{i:03d}.{suffix}").stat().st_size > 0
     assert len((output / "areas.csv").read_text().splitlines()) == 6
-    assert not list(output.rglob("*.part"))
+    assert not list(output.rglob("*.tmp"))
 
 
 def test_a_bad_file_is_reported_and_the_others_are_predicted(predict, run, tmp_path, capsys):

@@ -16,6 +16,14 @@ def run_split(monkeypatch, *overrides):
     main()
 
 
+def test_help_explains_every_key(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run_split(monkeypatch, "--help")
+    shown = capsys.readouterr().out
+    assert "  workers    processes that read the masks; null: one per core\n" in shown
+    assert """'group="([^/]+)/[^/]+$"'""" in shown
+
+
 def make_root(root, count=12, without_mask=2):
     """Images below images/ in two folders ("scenes"), class 2 in one image only."""
     for i in range(count + without_mask):
@@ -121,6 +129,8 @@ def test_scenes_stay_whole(tmp_path, monkeypatch):
         (["root={root}", "labeled=2", "group=x"], "group=x: not found in images/scene0/00.png"),
         (["dataset=digits", "labeled=2"], "not made of files; dataset.labeled=N splits it"),
         (["dataset=digits_classification", "labeled=2"], "not made of files; dataset.labeled_per_class=N splits it"),
+        (["dataset=folder", "root={root}/nowhere", "labeled=2"], "unimatch: dataset.root=/"),
+        (["dataset=folder", "root={root}", "dataset.val_share=2", "labeled=2"], "unimatch: dataset.val_share=2: must"),
         (["root={root}", "labled=2"], "did you mean labeled?"),
         (["root={root}", "labeled=2", "workers=-1"], "workers=-1"),
     ],

@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # each name twice, so that type checkers see it as public
     from unimatch.callbacks import Guard as Guard
     from unimatch.checkpoints import load_model as load_model
     from unimatch.checkpoints import load_official as load_official
-    from unimatch.data import ClassificationDataModule as ClassificationDataModule
     from unimatch.data import SegmentationData as SegmentationData
     from unimatch.data import SemiSupervisedDataModule as SemiSupervisedDataModule
     from unimatch.engines.test_time import Inference as Inference
@@ -51,7 +50,6 @@ HOMES = {
     "ChangeModel": "models",
     "Checkpoints": "callbacks",
     "Classification": "tasks",
-    "ClassificationDataModule": "data",
     "ClassificationModel": "models",
     "Classifier": "inference",
     "Compile": "speed.compile",

@@ -1,21 +1,23 @@
-"""``python -m unimatch.check``: read all of a data set and report what would make training wrong."""
+"""``python -m unimatch.check``: reads all of a data set and reports what would make training wrong."""
 
+import inspect
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
+from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from unimatch._version import __version__
-from unimatch.command import command
+from unimatch.command import build, command
 from unimatch.data import SegmentationData
-from unimatch.data.check import FAULTS, WARNINGS, Part, Report, check
+from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
-from unimatch.data.sources.files import missing_files_allowed
+from unimatch.disk import replace_text
 from unimatch.errors import ConfigError
+from unimatch.terminal import text_table
 from unimatch.types import IGNORE_INDEX
 
 SHOWN = 5
@@ -23,18 +25,20 @@ SHOWN = 5
 
 
 def check_dataset(config: DictConfig) -> None:
-    """Check a data set as the configuration says, print the report and end the process with status 1 for faults.
+    """Checks a data set as the configuration says, prints the report and ends the process with status 1 for faults.
 
     Args:
         config: ``conf/check.yaml``, composed.
     """
     if config.get("dataset") is None:
         raise ConfigError("dataset=NAME is needed: which data set is to be checked?")
-    with missing_files_allowed():
-        data: SegmentationData = instantiate(config.dataset)
-    report = check(data, workers=config.workers)
+    # A data set of files takes this argument, so that files that are not there are findings and no errors.
+    takes = inspect.signature(get_object(config.dataset._target_)).parameters
+    arguments = {"allow_missing": True} if "allow_missing" in takes else {}
+    data: SegmentationData = build(config.dataset, **arguments)
+    report = full_check(data, workers=config.workers)
     out = Path(HydraConfig.get().runtime.output_dir)
-    (out / "check.json").write_text(json.dumps(facts(report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    replace_text(out / "check.json", json.dumps(facts(report), indent=1, ensure_ascii=False) + "\n")
     draw_contact_sheet(data, out / "contact_sheet.png", {part.name: part.faulty for part in report.parts})
     print(table(report))
     print(f"\n{out}: contact_sheet.png, and check.json with all files")
@@ -43,59 +47,49 @@ def check_dataset(config: DictConfig) -> None:
 
 
 def table(report: Report) -> str:
-    """The parts, the classes and the findings, for reading."""
+    """Writes the parts, the classes and the findings as text."""
     lines = [*part_lines(report), "", *class_lines(report), ""]
     for finding in report.findings:
         meaning = {**FAULTS, **WARNINGS}[finding.kind]
-        lines.append(
-            f"{'WRONG' if finding.wrong else 'note'}: {finding.part}: {finding.kind} ({meaning}): {len(finding.texts)}"
-        )
+        what = "WRONG" if finding.wrong else "note"
+        lines.append(f"{what}: {finding.part}: {finding.kind} ({meaning}): {len(finding.texts)}")
         lines += [f"    {text}" for text in finding.texts[:SHOWN]]
         if len(finding.texts) > SHOWN:
             lines.append(f"    and {len(finding.texts) - SHOWN} more")
     faults = sum(finding.wrong for finding in report.findings)
-    lines.append(
-        f"{report.info.name}: " + (f"{faults} kinds of faults; training would be wrong" if faults else "no faults")
-    )
-    return "\n".join(lines)
+    verdict = f"{faults} kinds of faults; training would be wrong" if faults else "no faults"
+    return "\n".join([*lines, f"{report.info.name}: {verdict}"])
 
 
 def part_lines(report: Report) -> list[str]:
-    """A line for each part: how many images, and of which sizes."""
-    title = f"{'labels':>9}" if report.one_class else f"{'masks':>9}  ignored"
-    lines = [f"{'part':<12}{'images':>9}{title}  width x height"]
+    """Writes a line for each part: how many images, and of which sizes."""
+    counted = ["labels"] if report.one_class else ["masks", "ignored"]
+    rows = [["part", "images", *counted, "width x height"]]
     for part in report.parts:
         sizes = [f"{width} x {height} ({number})" for (height, width), number in part.shapes.most_common(3)]
         more = f" and {len(part.shapes) - 3} more" if len(part.shapes) > 3 else ""
-        ignored = "" if report.one_class else f"{ignored_share(part):>9}"
-        lines.append(f"{part.name:<12}{part.images:>9}{part.masks:>9}{ignored}  {', '.join(sizes)}{more}")
-    return lines
+        ignored = [] if report.one_class else [share(part.pixels[IGNORE_INDEX], part) if part.masks else "-"]
+        rows.append([part.name, str(part.images), str(part.masks), *ignored, ", ".join(sizes) + more])
+    return text_table(rows, left=(0, len(rows[0]) - 1))
 
 
 def class_lines(report: Report) -> list[str]:
-    """A line for each class: where it is shown, and how often."""
+    """Writes a line for each class: where it is shown, and how often."""
     shown = "images, share" if report.one_class else "masks, pixels"
     labeled = [part for part in report.parts if part.masks and part.name != "unlabelled"]
-    width = max(len(name) for name in [*report.info.classes, "class"])
-    lines = [f"{'class':<{width}}" + "".join(f"{f'{part.name} {shown}':>26}" for part in labeled)]
+    rows = [["class", *(f"{part.name} {shown}" for part in labeled)]]
     for i, name in enumerate(report.info.classes):
-        cells = [f"{part.showing[i]:>17}{share(part.pixels[i], part):>9}" for part in labeled]
-        lines.append(f"{name:<{width}}" + "".join(cells))
-    return lines
-
-
-def ignored_share(part: Part) -> str:
-    """The share of a part's pixels that do not count."""
-    return share(part.pixels[IGNORE_INDEX], part) if part.masks else "-"
+        rows.append([name, *(f"{part.showing[i]} {share(part.pixels[i], part):>9}" for part in labeled)])
+    return text_table(rows)
 
 
 def share(pixels: int, part: Part) -> str:
-    """Of the pixels of a part's masks, or of its images, in percent."""
+    """Writes the share of the pixels of a part's masks, or of its images, in percent."""
     return f"{100 * pixels / max(1, part.pixels.sum()):.2f} %"
 
 
 def facts(report: Report) -> dict[str, Any]:
-    """All of the report, for programs."""
+    """Returns all of the report, for ``check.json``."""
     return {
         "unimatch": __version__,
         "dataset": report.info.name,
@@ -108,7 +102,7 @@ def facts(report: Report) -> dict[str, Any]:
 
 
 def part_facts(part: Part, report: Report) -> dict[str, Any]:
-    """What was counted in one part."""
+    """Returns what was counted in one part."""
     found: dict[str, Any] = {
         "images": part.images,
         "sizes": [[width, height, number] for (height, width), number in part.shapes.most_common()],

@@ -7,32 +7,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unimatch.checkpoints.content import migrated
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.report.compare_page import Group, compare_page, spread
 from unimatch.report.published import find_published
 from unimatch.report.run_files import read_run
+from unimatch.terminal import text_table
 
-COLUMNS = {
-    "teacher/{}": "teacher",
-    "student/{}": "student",
-    "teacher/{}_best": "best teacher",
-    "seconds": "seconds",
-}
+COLUMNS = {"teacher/{}": "teacher", "student/{}": "student", "teacher/{}_best": "best teacher", "seconds": "seconds"}
 """A run's summary says which score stands for {}: ``miou`` and the like."""
 IDENTITY = ("dataset", "encoder", "labeled", "steps", "method")
 """Runs that agree in these and in their configuration, but for the seed, are one row."""
 
-IGNORED = ("seed", "data", "workers", "devices", "root", "weights", "every_n_steps", "every_minutes", "idle_steps")
-"""Settings that may differ between the runs of one row: where files lie and how fast they are read."""
+IGNORED = (
+    *("seed", "data", "workers", "devices", "root", "weights", "every_n_steps", "every_minutes", "idle_steps"),
+    "callbacks",
+)
+"""Settings that may differ within a row: where files lie, how fast they are read, what else is written."""
 
 
 def load_runs(places: Sequence[Path]) -> list[dict[str, Any]]:
-    """Read every ``summary.json`` at or below the given places.
-
-    Raises:
-        DataError: there is none at a place, or one cannot be read.
-    """
+    """Reads every ``summary.json`` at or below the given places; each place must have one."""
     runs = []
     for place in places:
         files = sorted(place.rglob("summary.json")) if place.is_dir() else []
@@ -45,14 +41,14 @@ def load_runs(places: Sequence[Path]) -> list[dict[str, Any]]:
                 config = json.loads(config_file.read_text()) if config_file.is_file() else {}
             except (OSError, ValueError) as error:
                 raise DataError(f"{file}: cannot be read ({error})") from error
-            runs.append({**summary, "place": str(file.parent), "settings": flat(config)})
+            runs.append({**summary, "place": str(file.parent), "settings": flat(migrated(config))})
     for run, names in [(run, seeds_that_follow(run, runs)) for run in runs]:
         run["settings"] = {name: value for name, value in run["settings"].items() if name not in names}
     return runs
 
 
 def seeds_that_follow(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> set[str]:
-    """Settings that are part of a run's seed: ``dataset.split_seed=${seed}`` gives each seed its own labelled images.
+    """Returns settings that follow a run's seed: ``dataset.split_seed=${seed}`` gives each its own labelled images.
 
     One that equals the seed does so by chance where runs of other seeds have the same number there, and none has its
     own.
@@ -76,18 +72,17 @@ def seeds_that_follow(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> se
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """``{"method.tau": "0.8", ...}`` for a nested configuration, without what rows may differ in."""
+    """Returns ``{"method.tau": "0.8", ...}`` for a nested configuration, without :data:`IGNORED`."""
     result: dict[str, str] = {}
     for key, value in config.items():
-        if isinstance(value, dict):
-            result.update(flat(value, f"{prefix}{key}."))
-        elif key not in IGNORED:
-            result[f"{prefix}{key}"] = json.dumps(value)
+        if key not in IGNORED:
+            name = f"{prefix}{key}"
+            result |= flat(value, name + ".") if isinstance(value, dict) else {name: json.dumps(value)}
     return result
 
 
 def group_runs(runs: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Runs of one row together, in the order in which the rows first appear."""
+    """Groups runs by row, in the order in which the rows first appear."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         key = json.dumps([[run.get(name) for name in IDENTITY], run["settings"]], sort_keys=True)
@@ -96,22 +91,18 @@ def group_runs(runs: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def differing_settings(groups: Sequence[list[dict[str, Any]]]) -> list[str]:
-    """Settings that rows of the same identity differ in: without them the rows would look alike."""
+    """Returns settings in which rows of one identity differ: without them they would look alike."""
     names: set[str] = set()
     for first in groups:
         for second in groups:
             a, b = first[0], second[0]
             if all(a.get(name) == b.get(name) for name in IDENTITY):
-                names |= {
-                    name
-                    for name in {**a["settings"], **b["settings"]}
-                    if a["settings"].get(name) != b["settings"].get(name)
-                }
-    return sorted(names - {name for name in names if name.startswith("recipe.")})
+                names |= {name for name, _ in a["settings"].items() ^ b["settings"].items()}
+    return sorted(name for name in names if not name.startswith("recipe."))
 
 
 def cells(groups: Sequence[list[dict[str, Any]]]) -> tuple[list[str], list[list[str]]]:
-    """The comparison's header and a row for each group: a method and setting, seeds together.
+    """Returns the table's header, and a row for each group: one method with its settings, all seeds.
 
     Where a run repeats a published one, the published score and its source stand in a last column.
     """
@@ -139,27 +130,15 @@ def cells(groups: Sequence[list[dict[str, Any]]]) -> tuple[list[str], list[list[
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
-    """The comparison as a Markdown table."""
+    """Returns the comparison as a Markdown table."""
     header, rows = cells(group_runs(runs))
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in [header, *rows]
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
+    rule = ["-" * max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = text_table([header, rule, *rows], left=range(len(header)), gap=" | ")
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def write_page(runs: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write the comparison as a page.
-
-    Args:
-        runs: of :func:`load_runs`.
-        path: of the file.
-
-    Raises:
-        DataError: a run's files cannot be read, or the page cannot be written.
-    """
+    """Writes the comparison of :func:`load_runs`' runs as a page."""
     groups = group_runs(runs)
     header, rows = cells(groups)
     # A group is called by what its row has of its own; what all rows have in common tells nothing.
@@ -176,7 +155,7 @@ def write_page(runs: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table and where the pictures are; the exit status."""
+    """Prints the table and where the pictures are; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.compare",
         description="One table of several runs: the task's first score on validation, such as mIoU, in percent; "

@@ -4,59 +4,55 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
+from unimatch.checkpoints.content import Run, write
 from unimatch.checkpoints.files import PREFIXES
 from unimatch.checkpoints.official import OfficialWeights, read_official
 from unimatch.data.catalog import ADE20K, CITYSCAPES, COCO, PASCAL, DatasetInfo
 from unimatch.errors import UnimatchError, WeightsError
 
 DATASETS = {info.name: info for info in (PASCAL, CITYSCAPES, ADE20K, COCO)}
-"""What published checkpoints were trained on."""
+"""The data sets that published checkpoints were trained on."""
 
 
 def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> list[OfficialWeights]:
-    """Write student and teacher of a published checkpoint as a checkpoint that :func:`unimatch.load_model` reads.
+    """Writes student and teacher of a published checkpoint as a checkpoint that :func:`unimatch.load_model` reads.
 
     Args:
         official: the authors' file.
-        output: the new one; its folder must exist, it itself must not.
-        info: the data set's classes, whose names the published files do not hold; None to call them by their numbers.
+        output: the new checkpoint; its folder must exist, the file must not.
+        info: names the classes, which the published files do not; None to call them by their numbers.
 
     Returns:
-        What was read, the student's and the teacher's.
-
-    Raises:
-        WeightsError: the file is not such a checkpoint, or the output cannot be written.
+        The student's and the teacher's weights, as they were read.
     """
     if output.exists():
         raise WeightsError(f"{output}: exists already; remove it or name another")
     if not output.parent.is_dir():
         raise WeightsError(f"{output}: there is no folder {output.parent}")
-    state: dict[str, Tensor] = {}
-    both = []
-    for which in ("student", "teacher"):
-        weights = read_official(official, which)
-        state.update({PREFIXES[which] + name: tensor for name, tensor in weights.state.items()})
-        both.append(weights)
-    description = both[0].description
-    if description != both[1].description:
+    both = {which: read_official(official, which) for which in ("student", "teacher")}
+    description = both["student"].description
+    if description != both["teacher"].description:
         raise WeightsError(f"{official}: student and teacher differ in size")
-    content = {"unimatch_model": description, "state_dict": state}
+    content: dict[str, Any] = {
+        "state_dict": {PREFIXES[of] + name: tensor for of in both for name, tensor in both[of].state.items()}
+    }
+    write(content, description)
     if info is not None:
         if info.num_classes != description["num_classes"]:
             raise WeightsError(
                 f"{official}: has {description['num_classes']} classes, and {info.name} has {info.num_classes}"
             )
-        content["unimatch_run"] = {"classes": list(info.classes), "palette": [list(color) for color in info.palette]}
+        write(content, Run(classes=list(info.classes), palette=[list(color) for color in info.palette]))
     torch.save(content, output)
-    return both
+    return list(both.values())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Convert, print what matched; the exit status."""
+    """Converts, prints what matched and returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.convert",
         description="Make a published UniMatch V2 checkpoint one of ours, which load_model and the commands read.",

@@ -1,4 +1,4 @@
-"""Reading and writing files: failed reads are tried again; a killed process or a full disk leaves a file as it was."""
+"""Reads files, with retries, and writes them so that a killed process or a full disk leaves the old file whole."""
 
 import errno
 import io
@@ -16,14 +16,16 @@ from unimatch.errors import ConfigError, DataError
 log = logging.getLogger("unimatch")
 
 BUFFER = 2**20
-"""Bytes given to the operating system at once."""
+"""How many bytes are given to the operating system at once."""
 
 SPARE = 2**26
-"""Bytes that are to stay free where data sets are prepared."""
+"""How many bytes must stay free on the disk where data sets are prepared."""
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], object], *, previous: Path | None = None) -> None:
-    """Write a file under another name in the same folder, sync it, and only then give it its name.
+def replace_file(
+    path: Path, write: Callable[[BinaryIO], object], *, previous: Path | None = None, sync: bool = True
+) -> None:
+    """Writes a file under another name in the same folder, syncs it, and only then gives it its name.
 
     At every moment either the old file or the new one is there, whole. A failed attempt leaves no half of a file.
 
@@ -31,9 +33,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object], *, previous: P
         path: of the file.
         write: is given the open file.
         previous: what to call the old file from now on; None to do without it.
-
-    Raises:
-        OSError: it could not be written.
+        sync: whether to wait until the disk has it; without, a machine that loses power may lose the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -41,11 +41,13 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object], *, previous: P
         with open(temporary, "wb", buffering=BUFFER) as file:  # noqa: PTH123 - tests put failing disks in its place
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         if previous is not None and path.exists():
             os.replace(path, previous)  # noqa: PTH105 - likewise
         os.replace(temporary, path)  # noqa: PTH105
-        sync_folder(path.parent)
+        if sync:
+            sync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
@@ -53,12 +55,26 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object], *, previous: P
 
 
 def replace_text(path: Path, text: str) -> None:
-    """:func:`replace_file` for text."""
+    """Writes a text file as :func:`replace_file` does."""
     replace_file(path, lambda file: file.write(text.encode()))
 
 
+def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> None:
+    """Writes one of many files that can be made again: whole or not at all, without waiting for the disk.
+
+    Args:
+        path: of the file.
+        content: its text, or a function that is given the open file.
+    """
+    try:
+        write = (lambda file: file.write(content.encode())) if isinstance(content, str) else content
+        replace_file(path, write, sync=False)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error})") from error
+
+
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder written to disk too, where the system can."""
+    """Writes the names in a folder to disk, where the system can."""
     if os.name != "nt":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -69,7 +85,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def training_goes_on(what: object) -> Iterator[None]:
-    """Say what could not be written, and go on: a full disk is no reason to lose what is in memory."""
+    """Warns of what could not be written, and goes on: a full disk is no reason to lose what is in memory."""
     try:
         yield
     except OSError as error:
@@ -77,15 +93,7 @@ def training_goes_on(what: object) -> Iterator[None]:
 
 
 def check_writable(folder: Path, needed: int = 0) -> None:
-    """Write and sync a small file, and compare the free space with what will be needed.
-
-    Args:
-        folder: made if it is not there.
-        needed: bytes.
-
-    Raises:
-        ConfigError: a file cannot be written there, or there is too little space.
-    """
+    """Refuses a folder, made if it is not there, that cannot be written to or has less than ``needed`` bytes free."""
     probe = folder / ".probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,15 +112,7 @@ def check_writable(folder: Path, needed: int = 0) -> None:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """See that the disk of a folder, which need not exist yet, has room.
-
-    Args:
-        folder: that is to be written to.
-        needed: bytes.
-
-    Raises:
-        DataError: it has not.
-    """
+    """Refuses a folder, which need not exist yet, whose disk has no room for that many bytes."""
     place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
     free = shutil.disk_usage(place).free
     if needed + SPARE > free:
@@ -133,14 +133,14 @@ PASSING = frozenset(
     )
     if hasattr(errno, name)
 )
-"""Errors of a file system that may be gone a moment later; a missing file is none of them."""
+"""Errors of a file system that may pass in a moment. A missing file is not among them."""
 
 LIMIT = 2**30
-"""Bytes: no image or mask is larger."""
+"""The most bytes that an image or mask may have."""
 
 
 def read_file(path: Path) -> io.BytesIO:
-    """The content of a file, tried again where the file system fails.
+    """Reads a file; where the file system fails, it tries again.
 
     Raises:
         OSError: it cannot be read, after several attempts if the error may pass; or it is larger than :data:`LIMIT`.

@@ -7,34 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
+from omegaconf import DictConfig
+from typing_extensions import override
 
 import unimatch.data
+from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import build_model, read_checkpoint
-from unimatch.command import command
+from unimatch.command import build, command, plain, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
-from unimatch.data.check.sample import fault_of_pair, look, refuse
+from unimatch.data.check.before_training import look, refuse
+from unimatch.disk import replace_text
 from unimatch.engines.model_facts import ModelFacts, inference_with
 from unimatch.errors import ConfigError
 from unimatch.inference.load import checkpoint_facts, models_in
-from unimatch.run import build, quiet_libraries
-from unimatch.speed.fold import fold_batch_norms
+from unimatch.options import one_of
+from unimatch.speed.fold_batch_norms import fold_batch_norms
 from unimatch.tasks import task_of
 from unimatch.tasks.evaluator import Evaluator
 from unimatch.tasks.scores import Absent, Scores, scores_table
+from unimatch.terminal import progress_bar
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
-    """Evaluate as the configuration says, print the table and write the JSON file.
-
-    Args:
-        config: ``conf/evaluate.yaml``, composed.
-
-    Returns:
-        What the JSON file holds.
-    """
+    """Evaluates as ``conf/evaluate.yaml``, composed, says; prints the table, returns what the JSON file holds."""
     quiet_libraries()
     path = Path(config.checkpoint).expanduser()
     checkpoint = read_checkpoint(path)
@@ -42,15 +37,14 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     missing = [name for name in names if name not in models_in(checkpoint)]
     if missing or not names:
         raise ConfigError(f"models={names}: {path} holds {models_in(checkpoint)}")
-    if config.absent not in ("exclude", "zero"):
-        raise ConfigError(f"absent={config.absent}: must be 'exclude' or 'zero'")
+    one_of("absent", config.absent, ("exclude", "zero"))
     models = {name: fold_batch_norms(build_model(checkpoint, name)) for name in names}  # as in predict
     facts = checkpoint_facts(checkpoint, models[names[0]])
     data = choose_data(config, checkpoint)
-    known = bool(checkpoint.get("unimatch_run", {}).get("config"))  # converted published checkpoints name no classes
+    known = bool(run_of(checkpoint).config)  # converted published checkpoints name no classes
     check_classes(facts, data.info.classes, by_name=config.check_classes, known=known)
     source = choose_split(data, config.split)
-    refuse(config.split, look(config.split, source, fault_of_pair)[0])
+    refuse(config.split, look(config.split, source)[0])
 
     trainer: lightning.Trainer = build(
         config.trainer,
@@ -84,32 +78,21 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         result[name] = found.overall() | per_class | {key: count.tolist() for key, count in counts.items()}
     if trainer.is_global_zero:
         output = Path(config.output or path.with_name(f"{path.stem}.{data.info.name}.{config.split}.json")).expanduser()
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(result, indent=2) + "\n")
+        replace_text(output, json.dumps(result, indent=2) + "\n")
         print(table({name: result[name] for name in names}, task.scores_type, config.absent))
         print(f"{len(source)} {config.split} images of {data.info.name}; written to {output}")
     return result
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """A node as a dict, without ``_target_``."""
-    values = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items() if key != "_target_"}
-
-
 def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> SegmentationData:
-    """The data set of the command line, or else that of the checkpoint's run.
+    """Returns the data set of the command line, or else that of the checkpoint's run.
 
-    A checkpoint may come from anywhere: of what it says only our own data sets are called, by name.
-
-    Raises:
-        ConfigError: there is none.
+    A checkpoint may come from anywhere, so it can only name our own data sets: nothing else is called.
     """
     if config.get("dataset") is not None:
-        return instantiate(config.dataset)
-    settings = dict(checkpoint.get("unimatch_run", {}).get("config", {}).get("dataset") or {})
-    name = str(settings.pop("_target_", "")).removeprefix("unimatch.").removeprefix("data.")  # older runs lack data
+        return build(config.dataset)
+    settings = dict(run_of(checkpoint).config.get("dataset") or {})
+    name = str(settings.pop("_target_", "")).removeprefix("unimatch.data.")
     function = getattr(unimatch.data, name) if name in unimatch.data.__all__ and name.islower() else None
     if function is None:
         raise ConfigError("the checkpoint does not say what it was trained on: give dataset=NAME dataset.root=FOLDER")
@@ -117,16 +100,13 @@ def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> Segmentati
 
 
 def check_classes(facts: ModelFacts, classes: tuple[str, ...], *, by_name: bool, known: bool) -> None:
-    """Refuse a data set whose classes are not the model's.
+    """Refuses a data set whose classes are not the model's, and says where they differ.
 
     Args:
         facts: of the model.
         classes: the data set's.
         by_name: whether names must agree, and not only their number.
         known: whether the checkpoint names its classes.
-
-    Raises:
-        ConfigError: naming where they differ.
     """
     pairs = list(zip(facts.classes, classes, strict=False))
     different = next((i for i, (ours, theirs) in enumerate(pairs) if ours != theirs), len(pairs))
@@ -148,13 +128,8 @@ def check_classes(facts: ModelFacts, classes: tuple[str, ...], *, by_name: bool,
 
 
 def choose_split(data: SegmentationData, split: str) -> Source:
-    """The images of a split.
-
-    Raises:
-        ConfigError: there is no such split.
-    """
-    if split not in ("val", "test"):
-        raise ConfigError(f"split={split}: must be val or test")
+    """Returns the images of a split."""
+    one_of("split", split, ("val", "test"))
     source = data.val if split == "val" else data.test
     if source is None:
         raise ConfigError(f"split=test: the data set {data.info.name} has no test images here; use split=val")
@@ -162,7 +137,7 @@ def choose_split(data: SegmentationData, split: str) -> Source:
 
 
 def table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores], absent: Absent) -> str:
-    """Scores per class and model, overall ones, and which classes are absent.
+    """Returns the scores as text: by class and model, then overall, then which classes are absent.
 
     >>> from unimatch.tasks.segmentation import SegmentationScores
     >>> teacher = {"miou": 50.0, "pixel_accuracy": 75.0, "iou": {"sky": 50.0, "sea": None}}
@@ -185,19 +160,19 @@ def table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores], absent
 
 
 class Bar(lightning.Callback):
-    """A progress bar over the main process's images."""
+    """Shows a progress bar over the main process's images."""
 
+    @override
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Open it."""
         batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
-        self.bar = tqdm(total=int(sum(batches)), desc="images", disable=None if trainer.is_global_zero else True)
+        self.bar = progress_bar(sum(batches), "images", "image", disable=None if trainer.is_global_zero else True)
 
+    @override
     def on_validation_batch_end(self, *arguments: Any, **options: Any) -> None:
-        """Move it."""
         self.bar.update()
 
+    @override
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Close it."""
         self.bar.close()
 
     on_test_start, on_test_batch_end, on_test_end = on_validation_start, on_validation_batch_end, on_validation_end

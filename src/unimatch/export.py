@@ -17,18 +17,15 @@ from unimatch.inference.inputs import find_photos
 from unimatch.inference.load import load_with_facts
 from unimatch.inference.predictor import Predictor
 from unimatch.models.networks import Model
+from unimatch.options import one_of
 
 NOISE_SIZES = ((64, 96), (101, 77), (150, 200))
 
 
 def export(config: DictConfig) -> Agreement | None:
-    """Export as the configuration says.
+    """Exports as ``conf/export.yaml``, composed, says.
 
-    Args:
-        config: ``conf/export.yaml``, composed.
-
-    Returns:
-        How far the result agrees with the original, where that was asked for.
+    Returns how far the result agrees with the original, if ``verify`` asks for it.
     """
     path = Path(config.output).expanduser()
     by_suffix = {suffix: name for name, suffix in SUFFIXES.items()}
@@ -36,8 +33,7 @@ def export(config: DictConfig) -> Agreement | None:
     if format_name not in EXPORTERS or SUFFIXES[format_name] != path.suffix:
         expected = ", ".join(f"format={name} with a file *{suffix}" for name, suffix in SUFFIXES.items())
         raise ConfigError(f"format={config.format} output={path}: choose {expected}")
-    if config.precision not in PRECISIONS:
-        raise ConfigError(f"precision={config.precision}: must be one of {', '.join(PRECISIONS)}")
+    one_of("precision", config.precision, PRECISIONS)
     model, facts = load_with_facts(Path(config.checkpoint).expanduser(), config.model)
     if model.task == "classification":
         raise ConfigError(f"checkpoint={config.checkpoint}: only models that give masks can be exported")
@@ -53,7 +49,7 @@ def export(config: DictConfig) -> Agreement | None:
 
 
 def sample_images(source: str | None, dates: int) -> list[ImageArray]:
-    """Images, or pairs of dates, to compare on."""
+    """Reads or makes the images, or pairs of dates, to compare on."""
     if source is not None:
         return [photo.load() for photo in find_photos(source, dates)[1]]
     rng = np.random.default_rng(0)
@@ -62,7 +58,7 @@ def sample_images(source: str | None, dates: int) -> list[ImageArray]:
 
 
 def open_exported(path: Path, facts: ModelFacts) -> Any:
-    """An engine that runs what has just been written."""
+    """Returns an engine that runs what has just been written."""
     if path.suffix != ".pt2":
         return Predictor(path, device="cpu").engine
     program: Any = torch.export.load(path).module()  # our own file: such programs are not to be taken from strangers

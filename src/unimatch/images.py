@@ -1,7 +1,7 @@
-"""Images and masks as arrays, out of files."""
+"""Reads images and masks as arrays."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,18 +16,17 @@ ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB; (2, H, W, 3) for the two dates of a pair."""
 MaskArray = NDArray[np.uint8]
 """(H, W) class ids, 255 where there is none."""
-
 LabelArray = NDArray[np.uint8] | NDArray[np.int64]
-"""A mask, or the class of an image as a whole: an array of shape ()."""
+"""A mask (H, W), or the class of a whole image, an array of shape ()."""
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 STRIP = 2**18
-"""Pixels of a strip."""
+"""How many pixels a strip of :func:`strips` has."""
 
 
 def read_image(path: Path) -> ImageArray:
-    """Read any image Pillow knows as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+    """Reads any image that Pillow knows as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 
     Grey, 1-bit, palette and CMYK images become RGB; transparency is left out.
 
@@ -40,28 +39,28 @@ def read_image(path: Path) -> ImageArray:
             raise DataError(
                 f"{path}: an image of more than 8 bits a channel ({image.mode}) would be clipped; convert it to 8"
             )
-        return rgb(upright(image))
+        return rgb(image)
 
 
 def read_pair(before: Path, after: Path) -> ImageArray:
-    """Read two dates of one place as (2, H, W, 3) uint8 RGB.
+    """Reads two dates of one place as (2, H, W, 3) uint8 RGB.
 
     Raises:
         DataError: a date is missing or cannot be read (:func:`read_image`), or the two differ in size.
     """
     if before.is_file() and not after.is_file():
         raise DataError(f"{after}: no such file; it is the second date of {before}")
-    first, second = read_image(before), read_image(after)
-    if first.shape != second.shape:
+    dates = [read_image(before), read_image(after)]
+    first, second = (f"{date.shape[1]} x {date.shape[0]}" for date in dates)
+    if first != second:
         raise DataError(
-            f"{after}: the second date is {second.shape[1]} x {second.shape[0]} pixels and the first, {before}, "
-            f"{first.shape[1]} x {first.shape[0]}; they must be equal"
+            f"{after}: the second date is {second} pixels and the first, {before}, {first}; they must be equal"
         )
-    return np.stack([first, second])
+    return np.stack(dates)
 
 
 def second_date(before: str) -> str:
-    """The file of the second date: ``B`` in place of the last folder called ``A``.
+    """Returns the file of the second date: ``B`` in place of the last folder called ``A``.
 
     >>> second_date("/data/A/train_1.png")
     '/data/B/train_1.png'
@@ -71,7 +70,7 @@ def second_date(before: str) -> str:
 
 
 def read_mask(path: Path) -> NDArray[np.uint8] | NDArray[np.int32]:
-    """Read an index mask, whose values are class ids: grey of 1, 8, 16 or 32 bits, or palette.
+    """Reads an index mask, whose values are class ids: grey of 1, 8, 16 or 32 bits, or palette.
 
     Returns:
         (H, W) uint8, or int32 where more than 8 bits are stored.
@@ -85,12 +84,13 @@ def read_mask(path: Path) -> NDArray[np.uint8] | NDArray[np.int32]:
                 f"{path}: a mask must be an index image (grey or palette), this one is {mask.mode}; save class ids "
                 "(of changes 0 and 255) in one channel, or in segmentation read colours as classes with dataset.colors"
             )
-        stored = np.asarray(upright(mask))
+        ImageOps.exif_transpose(mask, in_place=True)
+        stored = np.asarray(mask)
         return stored.astype(np.int32) if mask.mode.startswith("I") else stored.astype(np.uint8, copy=False)
 
 
 def read_color_mask(path: Path) -> ImageArray:
-    """Read a mask whose colours are the classes, as (H, W, 3) uint8.
+    """Reads a mask whose colours are the classes, as (H, W, 3) uint8.
 
     Raises:
         DataError: the file is missing, cut short, or of more than 8 bits a channel.
@@ -98,35 +98,25 @@ def read_color_mask(path: Path) -> ImageArray:
     with opened(path, "a mask") as mask:
         if mask.mode.startswith(("I", "F")):
             raise DataError(f"{path}: a mask of {mask.mode} has no colours; leave out dataset.colors to read ids")
-        return rgb(upright(mask))
+        return rgb(mask)
 
 
 @contextmanager
 def opened(path: Path, what: str) -> Iterator[Image.Image]:
-    """The file as an image, not yet decoded.
-
-    Raises:
-        DataError: from whatever goes wrong, naming the file.
-    """
+    """Opens a file as an image, not yet decoded; whatever goes wrong becomes a DataError that names the file."""
     try:
         with Image.open(read_file(path)) as image:
             yield image
     except DataError:
         raise
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: cannot be read as {what} (of no known kind); repair or remove it") from error
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's decoders
-        raise DataError(f"{path}: cannot be read as {what} ({error}); repair or remove it") from error
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """The image, turned as its EXIF orientation says."""
-    ImageOps.exif_transpose(image, in_place=True)  # large images are not copied more often than needed
-    return image
+        why = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"{path}: cannot be read as {what} ({why}); repair or remove it") from error
 
 
 def rgb(image: Image.Image) -> ImageArray:
-    """(H, W, 3) uint8."""
+    """Returns an image as an array (H, W, 3) uint8, turned as its EXIF orientation says."""
+    ImageOps.exif_transpose(image, in_place=True)  # large images are not copied more often than needed
     image.info.pop("transparency", None)  # is left out in any case, and a palette's makes Pillow warn
     if image.mode != "RGB":
         image = image.convert("RGB")
@@ -138,17 +128,17 @@ def rgb(image: Image.Image) -> ImageArray:
 
 
 def latest(image: NDArray[np.uint8]) -> ImageArray:
-    """The image itself, or of a pair (2, H, W, 3) the second date."""
+    """Returns the image itself, or the second date of a pair (2, H, W, 3)."""
     return image if image.ndim == 3 else image[-1]
 
 
 def dates_by_name(image: NDArray[np.uint8]) -> list[tuple[str, ImageArray]]:
-    """``image`` and the image itself, or of a pair (2, H, W, 3) ``date 1`` and ``date 2`` with theirs."""
+    """Returns the image under the name ``image``, or the dates of a pair (2, H, W, 3) as ``date 1`` and ``date 2``."""
     return [("image", image)] if image.ndim == 3 else [(f"date {i}", date) for i, date in enumerate(image, 1)]
 
 
 def to_levels(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Probabilities as 0-255 for 0-1, as they are stored.
+    """Returns probabilities 0-1 as 0-255, as they are stored.
 
     >>> to_levels(np.array([0, 0.5, 1], np.float32)).tolist()
     [0, 128, 255]
@@ -157,7 +147,7 @@ def to_levels(confidence: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def strips(height: int, width: int) -> Iterator[slice]:
-    """Rows to work on together: so few that what is computed of them takes no memory to speak of and stays in caches.
+    """Yields slices of rows that are small enough to stay in the CPU's cache while they are worked on.
 
     >>> list(strips(100, 1024))
     [slice(0, 256, None)]
@@ -166,19 +156,8 @@ def strips(height: int, width: int) -> Iterator[slice]:
     return (slice(row, row + step) for row in range(0, height, step))
 
 
-def colorize(mask: MaskArray, palette: Sequence[Sequence[int]]) -> ImageArray:
-    """(H, W) class ids -> (H, W, 3) RGB; ignored pixels are white.
-
-    >>> colorize(np.array([[0, 1, 255]], np.uint8), [(0, 0, 0), (9, 8, 7)]).tolist()
-    [[[0, 0, 0], [9, 8, 7], [255, 255, 255]]]
-    """
-    table = np.full((256, 3), 255, np.uint8)
-    table[: len(palette)] = palette
-    return table[mask]
-
-
 def nearest_multiple(side: float, multiple: int) -> int:
-    """The multiple nearest to a side, at least one; halves round up.
+    """Returns the multiple nearest to a side, but at least ``multiple``; halves round up.
 
     >>> nearest_multiple(500, 14), nearest_multiple(3, 14), nearest_multiple(7, 1)
     (504, 14, 7)

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL import Image
-from tqdm import tqdm
 
-from unimatch.command import command
+from unimatch.command import command, plain
+from unimatch.disk import write_output
 from unimatch.engines.model_facts import inference_with
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, read_mask
 from unimatch.inference.inputs import Photo, find_photos
-from unimatch.inference.outputs import KINDS, Writer, atomic, save_text
+from unimatch.inference.outputs import KINDS, Writer
 from unimatch.inference.pipeline import Pipeline
 from unimatch.inference.predictor import Predictor
+from unimatch.terminal import progress_bar
 from unimatch.types import IGNORE_INDEX
 
 PIXEL_LIMIT = 2**30
@@ -30,14 +31,7 @@ PIXEL_LIMIT = 2**30
 
 
 def predict(config: DictConfig) -> int:
-    """Predict as the configuration says.
-
-    Args:
-        config: ``conf/predict.yaml``, composed.
-
-    Returns:
-        The number of images that failed.
-    """
+    """Predicts as ``conf/predict.yaml``, composed, says; returns the number of images that failed."""
     unknown = [kind for kind in config.save if kind not in KINDS]
     if unknown:
         raise ConfigError(f"save={list(config.save)}: {unknown[0]} is none of {', '.join(KINDS)}")
@@ -47,15 +41,18 @@ def predict(config: DictConfig) -> int:
         if config[key] is not None and config[key] < 1:
             raise ConfigError(f"{key}={config[key]}: must be at least 1")
     Image.MAX_IMAGE_PIXELS = PIXEL_LIMIT // 2  # it refuses twice this
-    if task_in(Path(config.checkpoint).expanduser()) == "classification":
-        return predict_classes(config)
-    predictor = Predictor(config.checkpoint, model=config.model, device=config.device, precision=config.precision)
+    trained: Any = config.checkpoint
+    if Path(trained).suffix != ".onnx":
+        from unimatch.inference.load import load_with_facts  # not above: exported models run without PyTorch
+
+        trained = load_with_facts(Path(trained).expanduser(), config.model)
+        if trained.model.task == "classification":
+            return predict_classes(config, trained)
+    predictor = Predictor(trained, model=config.model, device=config.device, precision=config.precision)
     if config.threshold is not None and predictor.facts.dates > 1:
         raise ConfigError(f"threshold={config.threshold}: 255 means changed in labels, so no pixel can be left open")
     count, photos = find_photos(config.input, predictor.facts.dates)
-    settings = OmegaConf.to_container(config.inference)
-    assert isinstance(settings, dict)
-    predictor.inference = inference_with(predictor.inference, {str(key): value for key, value in settings.items()})
+    predictor.inference = inference_with(predictor.inference, plain(config.inference))
     output = Path(config.output).expanduser()
     remember(output, config, predictor)
     writer = Writer(output, predictor.facts, config.save)
@@ -63,7 +60,7 @@ def predict(config: DictConfig) -> int:
         writer.done.clear()
     before = set(writer.done)
 
-    bar = tqdm(total=count or None, desc="images", unit="image", disable=None)
+    bar = progress_bar(count or None, "images", "image", disable=None)
     predicted: list[Photo] = []
 
     def progress(name: str, reason: str | None) -> None:
@@ -87,51 +84,36 @@ def predict(config: DictConfig) -> int:
     bar.close()
     failed = len(pipeline.failures)
     done = sum(photo.name in writer.done for photo in predicted)
-    skipped = sum(photo.name in before for photo in predicted)
-    print(
-        f"{done} of {len(predicted)} images predicted ({min(skipped, done)} of them earlier), {failed} failed: {output}"
-    )
+    earlier = min(done, sum(photo.name in before for photo in predicted))
+    print(f"{done} of {len(predicted)} images predicted ({earlier} of them earlier), {failed} failed: {output}")
     if config.threshold is not None:
         print(write_list(output, writer, predicted))
     return failed
 
 
-def task_in(path: Path) -> str:
-    """The task of the model in a checkpoint; other files hold models of segmentation."""
-    if path.suffix in (".onnx", ".safetensors"):
-        return "segmentation"
-    from unimatch.checkpoints.files import read_checkpoint  # exported models run without PyTorch
-
-    return str(read_checkpoint(path)["unimatch_model"].get("task", "segmentation"))
-
-
-def predict_classes(config: DictConfig) -> int:
-    """Write ``classes.csv``: each image's file, its class and the confidence, in the order of the files' names.
+def predict_classes(config: DictConfig, trained: Any) -> int:
+    """Writes ``classes.csv``: each image's file, its class and the confidence, in the order of the files' names.
 
     Where the confidence is below ``threshold``, the class is left empty. Settings of masks and windows have no effect.
-
-    Returns:
-        The number of images that failed.
+    Returns the number of images that failed.
     """
     from unimatch.inference.classifier import Classifier
 
     count, photos = find_photos(config.input, 1)
-    classifier = Classifier(config.checkpoint, model=config.model, device=config.device)
+    classifier = Classifier(trained, device=config.device)
     batch_size = config.batch_size or (8 if classifier.device.type == "cpu" else 64)
-    bar = tqdm(total=count or None, desc="images", unit="image", disable=None)
+    bar = progress_bar(count or None, "images", "image", disable=None)
     rows, failed = [["image", "class", "confidence"]], 0
     with ThreadPoolExecutor(config.threads) as readers:
         while chunk := list(islice(photos, batch_size)):
-            images: list[ImageArray] = []
-            places: list[Photo] = []
+            read: list[tuple[Photo, ImageArray]] = []
             for photo, image in zip(chunk, readers.map(load, chunk), strict=True):
                 if isinstance(image, DataError):
                     failed += 1
                     bar.write(f"unimatch: {photo.name}: {image}", file=sys.stderr)
                 else:
-                    images.append(image)
-                    places.append(photo)
-            for photo, found in zip(places, classifier(images), strict=True):
+                    read.append((photo, image))
+            for (photo, _), found in zip(read, classifier([image for _, image in read]), strict=True):
                 sure = config.threshold is None or found.confidence >= config.threshold
                 name = str(photo.path) if photo.is_file else photo.name
                 rows.append([name, found.name if sure else "", f"{found.confidence:.4f}"])
@@ -141,13 +123,13 @@ def predict_classes(config: DictConfig) -> int:
     output.mkdir(parents=True, exist_ok=True)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    atomic(output / "classes.csv", save_text, text.getvalue())
+    write_output(output / "classes.csv", text.getvalue())
     print(f"{len(rows) - 1} images classified, {failed} failed: {output / 'classes.csv'}")
     return failed
 
 
 def load(photo: Photo) -> ImageArray | DataError:
-    """An image, or why it cannot be read."""
+    """Reads an image, or returns why it cannot be read."""
     try:
         return photo.load()
     except DataError as error:
@@ -155,11 +137,7 @@ def load(photo: Photo) -> ImageArray | DataError:
 
 
 def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
-    """Write down how the output folder came about; refuse to mix it with results of other settings.
-
-    Raises:
-        ConfigError: the folder holds results of other settings.
-    """
+    """Writes ``predict.json``, the settings of the output folder; refuses to mix results of different settings."""
     path = output / "predict.json"
     facts = {
         "checkpoint": str(config.checkpoint),
@@ -181,14 +159,13 @@ def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
                 "another folder, or overwrite=true"
             )
     output.mkdir(parents=True, exist_ok=True)
-    atomic(path, save_text, text)
+    write_output(path, text)
 
 
 def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:
-    """Write ``pseudo_labels.txt``: images and masks that have a sure pixel, as ``dataset.labeled_list`` reads them.
+    """Writes ``pseudo_labels.txt``: images and masks that have a sure pixel, as ``dataset.labeled_list`` reads them.
 
-    Returns:
-        What there is to say of it.
+    Returns one line for the user: the file and how many images it lists.
     """
     lines, empty = [], 0
     for photo in photos:
@@ -199,13 +176,13 @@ def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:
             empty += 1
         else:
             lines.append(f"{image}\t{mask}\n")
-    atomic(output / "pseudo_labels.txt", save_text, "".join(lines))
+    write_output(output / "pseudo_labels.txt", "".join(lines))
     text = f"{output / 'pseudo_labels.txt'}: {len(lines)} pseudo-labelled images"
     return text + (f", {empty} without a sure pixel left out" if empty else "")
 
 
 def run(config: DictConfig) -> None:
-    """As a command: status 1 where images failed."""
+    """Predicts, and exits with status 1 where images failed."""
     if predict(config):
         sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""``python -m unimatch.prepare``: turn a benchmark's published archives into the folders its layout reads."""
+"""``python -m unimatch.prepare``: turns a benchmark's published archives into the folders its layout reads."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from unimatch.command import command
-from unimatch.data.prepare import RECIPES, prepare
+from unimatch.data.prepare import RECIPES, convert_archives
 from unimatch.errors import ConfigError
 
 
 def prepare_dataset(config: DictConfig) -> None:
-    """Prepare a data set as the configuration says and print what was done.
+    """Prepares a data set as the configuration says and prints what was done.
 
     Args:
         config: ``conf/prepare.yaml``, composed.
@@ -24,7 +24,7 @@ def prepare_dataset(config: DictConfig) -> None:
     root = config.dataset.get("root", None) if config.root is None and "root" in config.dataset else config.root
     if root is None:
         raise ConfigError("root=FOLDER is needed: where the prepared data set is to lie")
-    outcome = prepare(
+    outcome = convert_archives(
         dataset,
         Path(config.source).expanduser(),
         Path(root).expanduser(),

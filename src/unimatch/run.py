@@ -1,9 +1,9 @@
 """``python -m unimatch.run``: train a method on a data set and evaluate student and teacher."""
 
+import inspect
 import json
 import logging
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +12,15 @@ from typing import Any
 import lightning
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, read_write
+from hydra.utils import get_object
+from lightning.pytorch.callbacks import Checkpoint
+from omegaconf import DictConfig, read_write
 
-from unimatch.callbacks import CheckpointFiles, Pictures, Plan, Progress, Record, Report, RunFacts, Tracking, Watch
+from unimatch.callbacks import CheckpointFiles, Plan, RunFacts
+from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import first_line, read_checkpoint, start_from
 from unimatch.checkpoints.resume import check_unchanged, choose_checkpoint, requeued
-from unimatch.command import command
+from unimatch.command import build, command, plain, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable
 from unimatch.errors import ConfigError, ProcessError, is_of_a_worker
@@ -32,13 +34,9 @@ log = logging.getLogger("unimatch")
 
 
 def train(config: DictConfig) -> float:
-    """Train as the configuration says, in the current Hydra job's run directory.
+    """Trains as ``conf/run.yaml``, composed, says, in the current Hydra job's run directory.
 
-    Args:
-        config: ``conf/run.yaml``, composed.
-
-    Returns:
-        The teacher's best headline score on the validation images, in percent.
+    Returns the teacher's best headline score on the validation images, in percent.
     """
     quiet_libraries()
     hydra_config = HydraConfig.get()
@@ -47,20 +45,13 @@ def train(config: DictConfig) -> float:
         name_this_job_alone(hydra_config, run_dir)
 
     checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
-    data: SegmentationData = instantiate(config.dataset)
+    data: SegmentationData = build(config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
-    model: Model = instantiate(config.model, num_classes=data.info.num_classes)
+    model: Model = build(config.model, num_classes=data.info.num_classes)
     if config.start_from is not None:
         log.info("%s", start_from(model, config.start_from))
-    method: Method = build(config.method, model, task=instantiate(config.task))
-    datamodule: SemiSupervisedDataModule = build(config.datamodule, data, crop_multiple=model.size_multiple)
-    if datamodule.crop != config.datamodule.crop:
-        log.info(
-            "crop %d rounded to %d, a multiple of the patch size %d",
-            config.datamodule.crop,
-            datamodule.crop,
-            model.size_multiple,
-        )
+    method: Method = build(config.method, model, task=build(config.task))
+    datamodule: SemiSupervisedDataModule = build(config.datamodule, data)
     if config.plan:
         return print_plan(config, method, datamodule)
     choices: dict[str, Any] = hydra_config.runtime.choices
@@ -76,32 +67,20 @@ def train(config: DictConfig) -> float:
         experiment=choices.get("experiment"),
         config={key: value for key, value in plain(config).items() if not key.startswith(("resume", "plan"))},
     )
+    callbacks = build_callbacks(config.callbacks, run_dir=run_dir, facts=facts, data=data)
     trainer: lightning.Trainer = build(
         config.trainer,
         default_root_dir=run_dir,
         logger=build(config.logger, run_dir, resumed=checkpoint is not None),
-        callbacks=[
-            Watch(),
-            build(config.guard, run_dir),
-            Progress(),
-            Record(run_dir, facts, data.info),
-            Pictures(run_dir, data.val, data.info),
-            Report(run_dir, data),
-            Tracking(data),
-            build(config.checkpoint, run_dir / "checkpoints"),
-        ],
+        callbacks=callbacks,
         plugins=[CheckpointFiles()],
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),  # else Lightning adds one
         enable_progress_bar=False,  # ours spans the whole training
         enable_model_summary=False,
     )
     log.info(
         "%s on %s with %s: %d labelled, %d unlabelled, %d validation images; %.1fM parameters; %s",
-        facts.method,
-        facts.dataset,
-        facts.encoder,
-        facts.labeled,
-        facts.unlabeled,
-        len(data.val),
+        *(facts.method, facts.dataset, facts.encoder, facts.labeled, facts.unlabeled, len(data.val)),
         sum(parameter.numel() for parameter in model.parameters()) / 1e6,
         run_dir,
     )
@@ -109,16 +88,35 @@ def train(config: DictConfig) -> float:
     if trainer.is_global_zero:
         check_writable(run_dir / "checkpoints", needed=CHECKPOINTS_AT_ONCE * checkpoint_bytes(model))
     if checkpoint is not None:
-        resume(checkpoint, trainer, facts, run_dir, allowed=config.resume_changed)
+        resume(checkpoint, trainer, facts, allowed=config.resume_changed)
     with lost_workers_explained():
         trainer.fit(method, datamodule, ckpt_path=checkpoint)
-    if trainer.is_global_zero:
+    if trainer.is_global_zero and config.callbacks.get("record") is not None:
         print(report(run_dir, method.task.scores_type))
     return max(evaluation.teacher.main for evaluation in method.evaluations)
 
 
+def build_callbacks(entries: DictConfig, **objects: Any) -> list[lightning.Callback]:
+    """Makes a callback of each entry of the configuration's ``callbacks`` that is not null.
+
+    A callback is given those of the objects that its constructor has an argument for.
+    """
+    callbacks = []
+    for name, node in entries.items():
+        if node is None:
+            continue
+        target = node.get("_target_", "")
+        try:
+            takes = inspect.signature(get_object(target)).parameters
+        except (ImportError, ValueError) as error:
+            raise ConfigError(f"callbacks.{name!s}._target_={target}: cannot be imported ({error})") from error
+        given = {key: value for key, value in objects.items() if key in takes and key not in node}
+        callbacks.append(build(node, **given))
+    return callbacks
+
+
 def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDataModule) -> float:
-    """Take a few steps on the training's own device and batches, and print what all of it will take."""
+    """Takes a few steps on the training's own device and batches, and prints what the whole training will take."""
     plan = Plan(config.plan_memory)
     options = {"num_sanity_val_steps": 0, "enable_progress_bar": False, "enable_model_summary": False}
     trainer: lightning.Trainer = build(
@@ -133,11 +131,7 @@ def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDat
 
 @contextmanager
 def lost_workers_explained() -> Iterator[None]:
-    """Say in one line that a loading process was killed.
-
-    Raises:
-        ProcessError: it was.
-    """
+    """Turns the error that a killed loading process causes into one line."""
     try:
         yield
     except RuntimeError as error:
@@ -150,48 +144,27 @@ def lost_workers_explained() -> Iterator[None]:
 
 
 def name_this_job_alone(hydra_config: Any, run_dir: Path) -> None:
-    """Make this process's arguments those of one job of a sweep, because Lightning starts its further processes so."""
+    """Makes this process's arguments those of one job of a sweep: Lightning starts further processes with them."""
     sys.argv[1:] = list(hydra_config.overrides.task)
     with read_write(hydra_config):
         hydra_config.run.dir = str(run_dir)
 
 
-def build(config: DictConfig, *arguments: Any, **options: Any) -> Any:
-    """Instantiate a node with objects as further arguments (Hydra itself would take those for configuration).
-
-    Raises:
-        ConfigError: the node does not say what it is.
-    """
-    if "_target_" not in config:
-        key = config._get_full_key(None)
-        raise ConfigError(f"{key}._target_: missing; a task's file (conf/task/) names its model, task and data module")
-    return instantiate(config, _partial_=True)(*arguments, **options)
-
-
-def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, run_dir: Path, *, allowed: bool) -> None:
-    """Check that a checkpoint is of this training, and keep what was logged up to it.
-
-    Args:
-        checkpoint: to continue from.
-        trainer: of this run.
-        facts: of this run.
-        run_dir: this run's directory; the checkpoint may be another's.
-        allowed: whether it may be another training.
-
-    Raises:
-        ConfigError: it is another training.
-        WeightsError: the checkpoint cannot be read.
-    """
+def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, *, allowed: bool) -> None:
+    """Checks that a checkpoint is of this training, unless another is ``allowed``; keeps what was logged up to it."""
     content = read_checkpoint(checkpoint)
-    before = content["unimatch_run"]
-    old = {**before["config"], "processes": before["processes"]}
-    check_unchanged(old, {**facts.config, "processes": trainer.world_size}, allowed=allowed)
+    before = run_of(content)
+    check_unchanged(
+        {**before.config, "processes": before.processes},
+        {**facts.config, "processes": trainer.world_size},
+        allowed=allowed,
+    )
     log.info("continuing from %s, step %d", checkpoint, content["global_step"])
     if trainer.is_global_zero:
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 other = checkpoint.parent.parent / "metrics.csv"
-                logger.resume(before["metrics_rows"], other if other.is_file() else None)
+                logger.resume(before.metrics_rows, other if other.is_file() else None)
             elif isinstance(logger, EventFiles):
                 logger.resume(content["global_step"])
 
@@ -201,24 +174,18 @@ CHECKPOINTS_AT_ONCE = 4
 
 
 def checkpoint_bytes(model: Model) -> int:
-    """About how large a checkpoint is: student, teacher, and AdamW's two moments."""
+    """Returns about how large a checkpoint is: student, teacher, and AdamW's two moments."""
     return 4 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """The configuration with interpolations resolved, as dicts, lists and scalars."""
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
-
-
 def report(run_dir: Path, scores: type[Scores]) -> str:
-    """The closing table: scores of student and teacher, per class and overall, the best evaluation, where all lies."""
+    """Returns the closing table: scores by class and overall, the best evaluation, and where everything lies."""
     summary = json.loads((run_dir / "summary.json").read_text())
     last = json.loads((run_dir / "evaluations.jsonl").read_text().splitlines()[-1])
     headline, title = scores.headline, scores.titles[scores.headline]
-    lines = ["", scores_table({name: last[name] for name in ("student", "teacher")}, scores)]
-    lines += [
+    lines = [
+        "",
+        scores_table({name: last[name] for name in ("student", "teacher")}, scores),
         "",
         f"best teacher: {summary[f'teacher/{headline}_best']:.1f} {title} at step {summary['best_step']} of "
         f"{summary['steps']}",
@@ -230,21 +197,6 @@ def report(run_dir: Path, scores: type[Scores]) -> str:
         "  config.json, confusion.csv, examples, validation.png, curves.png, run.log",
     ]
     return "\n".join(lines)
-
-
-def quiet_libraries() -> None:
-    """Silence messages that are no news to the user: each with its reason."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # tips and device lists
-    for message in (
-        ".*in eval mode at the start of training.*",  # the teacher, on purpose
-        ".*sync_dist=True.*",  # scores are computed from counts that are already those of all processes
-        ".*does not have many workers.*",
-        ".*Experiment logs directory .* exists.*",  # Hydra has made the run directory
-        ".*LeafSpec.*is deprecated.*",  # Lightning's, on recent torch
-        ".*your dataloader is not resumable.*",  # ours is: the sampler leaves out what is done
-        ".*The number of training batches .* is smaller than the logging interval.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)
 
 
 main = command("run")(train)

@@ -1,26 +1,25 @@
-"""``python -m unimatch.split``: write lists of labelled and unlabelled images in the published format."""
+"""``python -m unimatch.split``: writes lists of labelled and unlabelled images in the published format."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from unimatch.command import command
+from unimatch.command import build, command
 from unimatch.data import DatasetInfo, FilePair, FileSource, SegmentationData, Source
-from unimatch.data.sets.segmentation import existing_root
 from unimatch.data.sources.dates import PairSource
-from unimatch.data.sources.files import Tree
+from unimatch.data.sources.files import Tree, existing_root
 from unimatch.data.sources.one_class import ClassFiles
 from unimatch.data.splits.candidates import Candidates, with_classes, with_dates, with_masks
 from unimatch.data.splits.generate import choose, choose_of_each_class, write_split
 from unimatch.errors import ConfigError
+from unimatch.terminal import text_table
 
 
 def split(config: DictConfig) -> None:
-    """Choose labelled images as the configuration says, write the lists and print what is in them.
+    """Chooses labelled images as the configuration says, writes the lists and prints what is in them.
 
     Args:
         config: ``conf/split.yaml``, composed.
@@ -52,7 +51,7 @@ def split(config: DictConfig) -> None:
 
 
 def training_images(config: DictConfig) -> tuple[Path, Candidates, DatasetInfo, bool]:
-    """The root, the training images, what is known of the data set, and whether each image has one class."""
+    """Finds the root, the training images, what is known of the data set, and whether each image has one class."""
     if config.get("dataset") is None:
         if config.root is None:
             raise ConfigError("root=FOLDER or dataset=NAME is needed: which images are to be split?")
@@ -62,7 +61,7 @@ def training_images(config: DictConfig) -> tuple[Path, Candidates, DatasetInfo, 
         return root, with_masks(pairs, root, info, config.group, config.workers), info, False
     if config.root is not None:
         config.dataset.root = config.root
-    data: SegmentationData = instantiate(config.dataset)
+    data: SegmentationData = build(config.dataset)
     if not isinstance(data.labeled, FileSource):
         key = "labeled_per_class" if "labeled_per_class" in config.dataset else "labeled"
         raise ConfigError(f"dataset={data.info.name} is not made of files; dataset.{key}=N splits it")
@@ -78,18 +77,19 @@ def training_images(config: DictConfig) -> tuple[Path, Candidates, DatasetInfo, 
 
 
 def file_pairs(source: Source | None) -> Iterable[FilePair]:
-    """The files of a part, none where there is no such part."""
+    """Returns the files of a part, none where there is no such part."""
     return source.pairs if isinstance(source, FileSource) else ()
 
 
 def report(facts: dict[str, Any], out: Path, label: str) -> str:
-    """A line per list, and the classes that are missing from it."""
+    """Writes a line for each list, and the classes that are missing from it."""
     lines = [f"{facts['images']} images with a {label}, {facts['images_without_mask']} without; lists below {out}:"]
-    width = max(len(name) for name in facts["lists"])
+    rows = []
     for name, about in facts["lists"].items():
         missing = ", ".join(about["missing"][:10]) + (" ..." if len(about["missing"]) > 10 else "")
         shown = f"; {len(about['missing'])} classes missing: {missing}" if missing else ""
-        lines.append(f"  {name:<{width}}  {about['images']:6d} images{shown}")
+        rows.append([f"  {name}", str(about["images"]), f"images{shown}"])
+    lines += text_table(rows, left=(0, 2))
     nowhere = [name for name, count in facts["classes"].items() if not count]
     if nowhere:
         lines.append(f"no {label} at all shows: {', '.join(nowhere)}")

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from unimatch import ConfigError, SemiSupervisedDataModule
+from unimatch import SemiSupervisedDataModule
 from unimatch.augment.batched import augment, mirrored
 from unimatch.augment.strong import CHANGES, Change, StrongAugmentation, gray_mean
-from unimatch.augment.views import to_tensor
 from unimatch.data import digits
+from unimatch.tensors import to_tensor
 
 NOTHING = ((), (1.0, 1.0, 1.0, 0.0), False, 0.0)
 
@@ -126,11 +126,6 @@ def test_the_devices_views_do_not_depend_on_the_workers():
     for one, other in zip(batches("device")[1], batches("device", workers=2)[1], strict=True):
         assert torch.equal(one["unlabeled"]["strong1"], other["unlabeled"]["strong1"])
         assert torch.equal(one["unlabeled"]["strong2"], other["unlabeled"]["strong2"])
-
-
-def test_another_place_is_refused():
-    with pytest.raises(ConfigError, match=r"datamodule\.augment=gpu: workers or device"):
-        SemiSupervisedDataModule(digits(labeled=4, train=8, val=2, size=32), crop=16, augment="gpu")
 
 
 def test_each_date_of_a_pair_has_its_own_draws():

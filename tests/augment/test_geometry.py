@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimatch.augment.geometry import Geometry, draw_geometry
+from unimatch import ConfigError
+from unimatch.augment.geometry import Geometry, ScaledCrop, draw_geometry
 
 IGNORED = 255
 
@@ -180,21 +181,33 @@ def test_enlarging_interpolates_between_pixel_centres(height, width, more_height
 
 @given(st.integers(2, 20), st.integers(2, 20), st.data())
 @property_test
-def test_shrinking_averages_over_the_covered_area(height, width, data):
+def test_shrinking_is_a_triangle_over_the_covered_pixels(height, width, data):
     new_height = data.draw(st.integers(1, height - 1))
     new_width = data.draw(st.integers(1, width))
     image = np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
     view = Geometry(new_height, new_width, 0, 0, False, max(new_height, new_width)).apply_to_image(image)
 
-    def shares(position, target, source):
-        start, end = position * source / target, (position + 1) * source / target
-        return [max(0.0, min(end, pixel + 1) - max(start, pixel)) for pixel in range(source)]
+    def triangle(position, target, source):
+        centre, reach = (position + 0.5) * source / target, max(source / target, 1.0)
+        return [max(0.0, 1 - abs(pixel + 0.5 - centre) / reach) for pixel in range(source)]
 
     for row in range(new_height):
         for column in range(new_width):
-            weights = np.outer(shares(row, new_height, height), shares(column, new_width, width))
+            weights = np.outer(triangle(row, new_height, height), triangle(column, new_width, width))
             expected = (image * weights[..., None]).sum((0, 1)) / weights.sum()
             assert np.abs(view[row, column] - expected).max() <= 1.5
+
+
+@given(sizes, sizes, st.integers(1, 12), st.integers(1, 12), seeds)
+@property_test
+def test_a_window_is_that_of_the_whole_image_resized(height, width, new_height, new_width, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    whole = Geometry(new_height, new_width, 0, 0, False, max(new_height, new_width)).apply_to_image(image)
+    for top in range(0, new_height, 3):
+        for left in range(0, new_width, 2):
+            view = Geometry(new_height, new_width, top, left, False, 3).apply_to_image(image)
+            expected = whole[top : top + 3, left : left + 3][: new_height - top, : new_width - left].astype(int)
+            assert np.abs(view[: expected.shape[0], : expected.shape[1]] - expected).max() <= 1
 
 
 @given(sizes, sizes, crops, scales, seeds)
@@ -250,7 +263,7 @@ def test_shrinking_one_side_alone_averages():
     image = np.zeros((1, 60, 3), np.uint8)
     image[:, ::3] = 255
     view = Geometry(height=1, width=20, top=0, left=0, flip=False, crop=20).apply_to_image(image)
-    assert np.all(np.abs(view[0].astype(int) - 85) <= 1)
+    assert np.all(np.abs(view[0, 1:-1].astype(int) - 85) <= 1)
 
 
 def test_a_crop_of_one_pixel_can_be_flipped_and_made_a_tensor():
@@ -258,3 +271,17 @@ def test_a_crop_of_one_pixel_can_be_flipped_and_made_a_tensor():
     image = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
     assert torch.from_numpy(geometry.apply_to_image(image)).tolist() == [[[15, 16, 17]]]
     assert torch.from_numpy(geometry.valid()).tolist() == [[True]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"flip": 1.5}, r"^flip=1\.5: must be a probability"),
+        ({"scale": (0.0, 1.0)}, r"^scale=\[0\.0, 1\.0\]: lowest and highest factor, both above 0"),
+        ({"scale": (2.0, 0.5)}, r"^scale=\[2\.0, 0\.5\]"),
+        ({"scale": (1.0,)}, r"^scale=\[1\.0\]"),
+    ],
+)
+def test_impossible_numbers_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        ScaledCrop(**options)

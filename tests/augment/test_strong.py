@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageFilter
 
 from unimatch import ConfigError
-from unimatch.augment.strong import StrongAugmentation
+from unimatch.augment.strong import StrongAugmentation, blur_kernel
 
 property_test = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -181,19 +182,46 @@ def test_grayscale_gives_the_luma_in_all_channels():
     assert np.abs(result[..., 0] - luma(image)).max() <= 1
 
 
-@pytest.mark.parametrize("sigma", [0.4, 1.0, 2.0])
-def test_blur_is_a_gaussian_convolution(sigma):
+def slow_boxes(sigma):
+    """Three boxes, each of variance sigma^2 / 3: whole pixels inside, a part of one at either end."""
+    inner = 0
+    while (2 * inner + 3) ** 2 - 1 <= 4 * sigma**2:  # a box of n whole pixels has the variance (n^2 - 1) / 12
+        inner += 1
+    low, high = 0.0, 1.0  # the part of the outermost pixels, by bisection
+    for _ in range(60):
+        part = (low + high) / 2
+        box = [part, *[1.0] * (2 * inner + 1), part]
+        variance = sum(w * (i - inner - 1) ** 2 for i, w in enumerate(box)) / sum(box)
+        low, high = (part, high) if variance < sigma**2 / 3 else (low, part)
+    return np.array(box) / sum(box)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.2, 0.3, 0.5, 1.0, 1.9, 2.0])
+def test_blur_is_three_boxes_that_spread_by_sigma(sigma):
     image = random_image(6, 24, 26)
     result = only(blur_probability=1.0, blur_sigma=(sigma, sigma))(np.random.default_rng(0), image)
-    reach = 9
-    offsets = np.arange(-reach, reach + 1)
-    weights = np.exp(-(offsets[:, None] ** 2 + offsets[None, :] ** 2) / (2 * sigma**2))[..., None]
-    weights /= weights.sum()
+    box = slow_boxes(sigma)
+    kernel = np.convolve(np.convolve(box, box), box)
+    offsets = np.arange(len(kernel)) - len(kernel) // 2
+    assert np.sqrt((kernel * offsets**2).sum()) == pytest.approx(sigma, abs=1e-6)
+    assert np.allclose(blur_kernel(sigma), kernel, atol=1e-6)
+    reach = len(kernel) // 2
     # How the border is continued is not prescribed.
     for row in range(reach, image.shape[0] - reach):
         for column in range(reach, image.shape[1] - reach):
             around = image[row - reach : row + reach + 1, column - reach : column + reach + 1]
-            assert np.abs(result[row, column] - (around * weights).sum((0, 1))).max() <= 2
+            expected = (around * np.outer(kernel, kernel)[..., None]).sum((0, 1))
+            assert np.abs(result[row, column] - expected).max() <= 1
+
+
+@pytest.mark.parametrize("sigma", [0.2, 0.3, 0.5, 1.0, 2.0])
+def test_blur_is_pillows_within_its_rounding(sigma):
+    image = random_image(7, 40, 44)
+    result = only(blur_probability=1.0, blur_sigma=(sigma, sigma))(np.random.default_rng(0), image)
+    pillow = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma)))
+    difference = np.abs(result.astype(int) - pillow)[8:-8, 8:-8]
+    assert difference.max() <= 4  # Pillow rounds after each of six passes
+    assert difference.mean() <= 1
 
 
 def test_blur_keeps_an_even_image():
@@ -295,10 +323,16 @@ def test_jitter_changes_come_in_random_order():
 
 
 @pytest.mark.parametrize(
-    "options", [{"hue": 0.6}, {"brightness": -0.1}, {"blur_probability": 2.0}, {"blur_sigma": (0, 0)}]
+    ("options", "message"),
+    [
+        ({"hue": 0.6}, "hue=.*0.6"),
+        ({"brightness": -0.1}, "^brightness, .*-0.1"),
+        ({"blur_probability": 2.0}, "blur_probability=.*2.0"),
+        ({"blur_sigma": (0, 0)}, r"^blur_sigma=\[0, 0\]"),
+    ],
 )
-def test_settings_that_cannot_be_are_refused(options):
-    with pytest.raises(ConfigError, match="strong augmentation"):
+def test_settings_that_cannot_be_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
         StrongAugmentation(**options)
 
 

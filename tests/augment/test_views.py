@@ -4,8 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimatch.augment import LabeledView, StrongAugmentation, UnlabeledViews
-from unimatch.augment.views import to_tensor
+from unimatch import ConfigError
+from unimatch.augment import PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, Views
+from unimatch.tensors import to_tensor
 from unimatch.types import IGNORE_INDEX, UNKNOWN_TRUTH
 
 property_test = settings(max_examples=60, deadline=None, derandomize=True)
@@ -14,6 +15,15 @@ NO_CHANGE = StrongAugmentation(jitter_probability=0.0, grayscale_probability=0.0
 ONLY_BRIGHTNESS = StrongAugmentation(
     contrast=0.0, saturation=0.0, hue=0.0, jitter_probability=1.0, grayscale_probability=0.0, blur_probability=0.0
 )
+
+
+def unlabeled(crop, scale=(0.5, 2.0), flip=0.5, **options):
+    return Views(crop, ScaledCrop(scale, flip), **options).unlabeled
+
+
+def labeled(crop, scale=(0.5, 2.0), flip=0.5, *, strong=None, **options):
+    options |= {} if strong is None else {"strong": strong, "labeled_strong": True}
+    return Views(crop, ScaledCrop(scale, flip), **options).labeled
 
 
 def coded_pair(seed, height, width):
@@ -30,7 +40,7 @@ def test_dates_and_label_share_one_geometry_and_each_date_has_colours_of_its_own
     """Where every pixel of both dates tells the label, so it does in every view; strong views by their brightness."""
     first, label = coded_pair(0, 40, 30)
     pair = np.stack([first, 255 - first])
-    sample = UnlabeledViews(24, scale=(1.0, 1.0), strong=NO_CHANGE)(seeded(3), pair, label)
+    sample = unlabeled(24, scale=(1.0, 1.0), strong=NO_CHANGE)(seeded(3), pair, label)
     inside = sample["truth"] != IGNORE_INDEX
     assert inside.any()
     for name in ("weak", "strong1", "strong2"):
@@ -38,11 +48,11 @@ def test_dates_and_label_share_one_geometry_and_each_date_has_colours_of_its_own
         for channel in range(3):
             assert torch.equal(sample[name][0, channel][inside], 20 * (sample["truth"][inside] + 1))
             assert torch.equal(sample[name][1, channel][inside], 255 - 20 * (sample["truth"][inside] + 1))
-    labeled = LabeledView(24, scale=(1.0, 1.0))(seeded(3), pair, label)
-    inside = labeled["label"] != IGNORE_INDEX
-    assert torch.equal(labeled["image"][1, 0][inside], 255 - 20 * (labeled["label"][inside] + 1))
+    known = labeled(24, scale=(1.0, 1.0))(seeded(3), pair, label)
+    inside = known["label"] != IGNORE_INDEX
+    assert torch.equal(known["image"][1, 0][inside], 255 - 20 * (known["label"][inside] + 1))
     gray = np.full((2, 40, 30, 3), 100, np.uint8)
-    brightness = UnlabeledViews(24, scale=(1.0, 1.0), strong=ONLY_BRIGHTNESS)(seeded(3), gray, None)
+    brightness = unlabeled(24, scale=(1.0, 1.0), strong=ONLY_BRIGHTNESS)(seeded(3), gray, None)
     levels = {(name, date): brightness[name][date].unique() for name in ("strong1", "strong2") for date in (0, 1)}
     assert all(len(values) == 1 for values in levels.values())
     assert len({int(values) for values in levels.values()}) == 4
@@ -63,7 +73,7 @@ def test_tensor_is_channels_first():
 @property_test
 def test_unlabeled_fields_have_the_types_of_a_batch(height, width, crop, has_mask, seed):
     image, mask = coded_pair(seed, height, width)
-    sample = UnlabeledViews(crop)(seeded(seed), image, mask if has_mask else None)
+    sample = unlabeled(crop)(seeded(seed), image, mask if has_mask else None)
     assert {name: (tuple(value.shape), value.dtype) for name, value in sample.items()} == {
         "weak": ((3, crop, crop), torch.uint8),
         "strong1": ((3, crop, crop), torch.uint8),
@@ -78,7 +88,7 @@ def test_unlabeled_fields_have_the_types_of_a_batch(height, width, crop, has_mas
 @pytest.mark.parametrize("strong", [None, StrongAugmentation()])
 def test_labeled_fields_have_the_types_of_a_batch(strong):
     image, mask = coded_pair(0, 20, 30)
-    sample = LabeledView(16, strong=strong)(seeded(), image, mask)
+    sample = labeled(16, strong=strong)(seeded(), image, mask)
     expected = {"image": ((3, 16, 16), torch.uint8), "label": ((16, 16), torch.uint8)}
     if strong is not None:
         expected["box"] = ((4,), torch.int64)
@@ -89,7 +99,7 @@ def test_labeled_fields_have_the_types_of_a_batch(strong):
 @property_test
 def test_without_strong_changes_the_three_views_are_equal(height, width, crop, seed):
     image, mask = coded_pair(seed, height, width)
-    sample = UnlabeledViews(crop, strong=NO_CHANGE)(seeded(seed), image, mask)
+    sample = unlabeled(crop, strong=NO_CHANGE)(seeded(seed), image, mask)
     assert torch.equal(sample["strong1"], sample["weak"])
     assert torch.equal(sample["strong2"], sample["weak"])
 
@@ -98,7 +108,7 @@ def test_without_strong_changes_the_three_views_are_equal(height, width, crop, s
 @property_test
 def test_strong_views_have_the_geometry_of_the_weak_view(height, width, crop, seed):
     image, mask = coded_pair(seed, height, width)
-    sample = UnlabeledViews(crop, strong=ONLY_BRIGHTNESS)(seeded(seed), image, mask)
+    sample = unlabeled(crop, strong=ONLY_BRIGHTNESS)(seeded(seed), image, mask)
     weak = sample["weak"].double()
     for name in ("strong1", "strong2"):
         strong = sample[name].double()
@@ -114,7 +124,7 @@ def test_strong_views_have_the_geometry_of_the_weak_view(height, width, crop, se
 @property_test
 def test_truth_and_valid_are_aligned_with_the_weak_view(height, width, crop, seed):
     image, mask = coded_pair(seed, height, width)
-    sample = UnlabeledViews(crop, scale=(1.0, 1.0))(seeded(seed), image, mask)
+    sample = unlabeled(crop, scale=(1.0, 1.0))(seeded(seed), image, mask)
     weak, truth, valid = sample["weak"], sample["truth"], sample["valid"]
     for channel in range(3):
         assert torch.equal(weak[channel][valid], 20 * (truth[valid] + 1))
@@ -126,7 +136,7 @@ def test_truth_and_valid_are_aligned_with_the_weak_view(height, width, crop, see
 @property_test
 def test_labeled_mask_is_aligned_with_its_image(height, width, crop, seed):
     image, mask = coded_pair(seed, height, width)
-    sample = LabeledView(crop, scale=(1.0, 1.0))(seeded(seed), image, mask)
+    sample = labeled(crop, scale=(1.0, 1.0))(seeded(seed), image, mask)
     inside = sample["label"] != IGNORE_INDEX
     assert torch.equal(sample["image"][0] > 0, inside)
     for channel in range(3):
@@ -135,7 +145,7 @@ def test_labeled_mask_is_aligned_with_its_image(height, width, crop, seed):
 
 def test_truth_is_unknown_where_there_is_no_mask():
     image, mask = coded_pair(0, 30, 30)
-    views = UnlabeledViews(16)
+    views = unlabeled(16)
     without, with_mask = views(seeded(), image, None), views(seeded(), image, mask)
     assert (without["truth"] == UNKNOWN_TRUTH).all()
     assert not (with_mask["truth"] == UNKNOWN_TRUTH).all()
@@ -147,11 +157,11 @@ def test_geometry_obeys_scale_and_flip():
     image = np.zeros((10, 20, 3), np.uint8)
     image[:, :10], image[:, 10:] = 50, 200
     for seed in range(20):
-        doubled = UnlabeledViews(40, scale=(2.0, 2.0), flip=0.0)(seeded(seed), image, None)
+        doubled = unlabeled(40, scale=(2.0, 2.0), flip=0.0)(seeded(seed), image, None)
         assert doubled["valid"].sum() == 20 * 40
         assert doubled["weak"][0, 0, 0] == 50
         assert doubled["weak"][0, 0, 39] == 200
-        flipped = UnlabeledViews(40, scale=(0.5, 0.5), flip=1.0)(seeded(seed), image, None)
+        flipped = unlabeled(40, scale=(0.5, 0.5), flip=1.0)(seeded(seed), image, None)
         assert flipped["valid"].sum() == 5 * 10
         assert flipped["weak"][0, 0, 39] == 50
         assert flipped["weak"][0, 0, 30] == 200
@@ -159,7 +169,7 @@ def test_geometry_obeys_scale_and_flip():
 
 def test_strong_views_are_drawn_independently():
     image = np.full((8, 8, 3), 100, np.uint8)
-    views = UnlabeledViews(8, scale=(1.0, 1.0), strong=ONLY_BRIGHTNESS)
+    views = unlabeled(8, scale=(1.0, 1.0), strong=ONLY_BRIGHTNESS)
     factors = []
     for seed in range(1500):
         sample = views(seeded(seed), image, None)
@@ -173,7 +183,7 @@ def test_strong_views_are_drawn_independently():
 @pytest.mark.parametrize(("probability", "lowest", "highest"), [(0.0, 0, 0), (0.5, 0.44, 0.56), (1.0, 1, 1)])
 def test_each_strong_view_has_its_own_box(probability, lowest, highest):
     image, _ = coded_pair(0, 16, 16)
-    views = UnlabeledViews(16, cutmix=probability, strong=NO_CHANGE)
+    views = unlabeled(16, cutmix=probability, strong=NO_CHANGE)
     samples = [views(seeded(seed), image, None) for seed in range(1500)]
     first = np.array([sample["box1"].numpy() for sample in samples])
     second = np.array([sample["box2"].numpy() for sample in samples])
@@ -191,8 +201,8 @@ def test_each_strong_view_has_its_own_box(probability, lowest, highest):
 
 def test_strong_labeled_view_changes_the_image_and_not_the_mask():
     image, mask = coded_pair(0, 20, 20)
-    weak = LabeledView(16, scale=(1.0, 1.0))
-    strong = LabeledView(16, scale=(1.0, 1.0), strong=ONLY_BRIGHTNESS)
+    weak = labeled(16, scale=(1.0, 1.0))
+    strong = labeled(16, scale=(1.0, 1.0), strong=ONLY_BRIGHTNESS)
     changed = boxes = 0
     for seed in range(100):
         plain, augmented = weak(seeded(seed), image, mask), strong(seeded(seed), image, mask)
@@ -203,7 +213,7 @@ def test_strong_labeled_view_changes_the_image_and_not_the_mask():
     assert 30 < boxes < 70
 
 
-@pytest.mark.parametrize("views", [UnlabeledViews(16), LabeledView(16, strong=StrongAugmentation())])
+@pytest.mark.parametrize("views", [unlabeled(16), labeled(16, strong=StrongAugmentation())])
 def test_views_are_a_function_of_the_generator_and_leave_the_input(views):
     image, mask = coded_pair(0, 30, 20)
     image_before, mask_before = image.copy(), mask.copy()
@@ -217,14 +227,74 @@ def test_views_are_a_function_of_the_generator_and_leave_the_input(views):
 def test_the_labelled_views_box_has_its_probability():
     image, mask = np.zeros((20, 20, 3), np.uint8), np.zeros((20, 20), np.uint8)
     for probability, boxes in ((0.0, 0), (1.0, 20)):
-        view = LabeledView(16, strong=StrongAugmentation(), cutmix=probability)
+        view = labeled(16, strong=StrongAugmentation(), cutmix=probability)
         drawn = [view(np.random.default_rng(i), image, mask)["box"] for i in range(20)]
         assert sum(bool(box.any()) for box in drawn) == boxes
 
 
 def test_one_strong_view_is_the_first_of_two():
     image, mask = coded_pair(0, 30, 40)
-    one = UnlabeledViews(24, strong_views=1)(seeded(5), image, mask)
-    two = UnlabeledViews(24)(seeded(5), image, mask)
+    one = unlabeled(24, strong_views=1)(seeded(5), image, mask)
+    two = unlabeled(24)(seeded(5), image, mask)
     assert set(two) - set(one) == {"strong2", "box2"}
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def of_one_class(crop, *, padding=2, **options):
+    return Views(
+        crop, PaddedCrop(padding=padding), options.pop("strong", RandAugment()), cutmix=0.0, one_class=True, **options
+    )
+
+
+def test_an_image_with_one_class_has_views_without_boxes():
+    image = np.zeros((8, 8, 3), np.uint8)
+    views = of_one_class(8)
+    sample = views.unlabeled(seeded(), image, np.asarray(260))  # more classes than a byte holds
+    assert sorted(sample) == ["strong1", "strong2", "truth", "valid", "weak"]
+    assert sample["truth"] == 260
+    assert (sample["valid"].dtype, sample["valid"].shape) == (torch.bool, ())
+    assert views.unlabeled(seeded(), image, None)["truth"] == -1
+    sample = of_one_class(8, labeled_strong=True).labeled(seeded(), image, np.asarray(3))
+    assert {name: (tuple(value.shape), value.dtype) for name, value in sample.items()} == {
+        "image": ((3, 8, 8), torch.uint8),
+        "label": ((), torch.int64),
+    }
+    assert sample["label"] == 3
+
+
+def test_strong_views_of_an_image_with_one_class_have_crops_of_their_own():
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    sample = of_one_class(8, strong=NO_CHANGE).unlabeled(seeded(1), image, None)
+    assert len({sample[name].numpy().tobytes() for name in ("weak", "strong1", "strong2")}) == 3
+    one = of_one_class(8, strong=NO_CHANGE, strong_views=1).unlabeled(seeded(1), image, None)
+    assert all(torch.equal(sample[name], value) for name, value in one.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strong": RandAugment()}, "strong=RandAugment: rotate, shear_x, .* their labels would stay behind"),
+        ({"strong": RandAugment(changes=["color"]), "on_device": True}, "augment=device: only StrongAugmentation"),
+        ({"one_class": True}, "cutmix=0.5: pastes pixels, but an image has one class here"),
+        ({"one_class": True, "cutmix": 0.0, "on_device": True}, "augment=device: the device has the weak view alone"),
+    ],
+)
+def test_views_that_do_not_go_together_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        Views(8, **options)
+
+
+def test_randaugment_without_changes_that_move_pixels_is_a_view_of_segmentation():
+    image, mask = coded_pair(0, 20, 20)
+    sample = Views(16, strong=RandAugment(changes=["posterize", "color"], cutout=0)).unlabeled(seeded(), image, mask)
+    assert sample["strong1"].shape == (3, 16, 16)
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 24), st.integers(0, 2**32 - 1))
+@property_test
+def test_a_padded_crop_mirrors_image_and_mask_alike(height, width, crop, seed):
+    image, mask = coded_pair(seed, max(height, crop, 5), max(width, crop, 5))
+    cut = PaddedCrop().cut(seeded(seed), np.stack([image, 255 - image]), mask, crop)
+    assert cut.valid.all()
+    assert np.array_equal(cut.image[0, ..., 1], 20 * (cut.label + 1))
+    assert np.array_equal(cut.image[1, ..., 1], 255 - 20 * (cut.label + 1))

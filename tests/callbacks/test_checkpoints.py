@@ -179,7 +179,7 @@ def test_no_checkpoint_at_all_means_to_begin(tmp_path):
 
 @pytest.mark.parametrize("option", [{"every_n_steps": 0}, {"every_minutes": -1.0}])
 def test_intervals_that_cannot_be_are_refused(option, tmp_path):
-    with pytest.raises(ConfigError, match=rf"checkpoint\.{next(iter(option))}"):
+    with pytest.raises(ConfigError, match=rf"^{next(iter(option))}=.*: must be above 0"):
         Checkpoints(tmp_path, **option)
 
 
@@ -263,7 +263,7 @@ def test_an_image_that_goes_bad_ends_training_with_a_checkpoint_of_the_last_step
     data = unimatch.SegmentationData(scenes.info, scenes.labeled, Broken(scenes.unlabeled, 7), scenes.val)
     with pytest.raises(unimatch.DataError, match="broken/3"):
         fit(tmp_path, data=data)
-    assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 3
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 3
 
 
 def test_an_error_inside_a_step_leaves_no_checkpoint_of_it(tmp_path):
@@ -274,7 +274,7 @@ def test_an_error_inside_a_step_leaves_no_checkpoint_of_it(tmp_path):
 
     with pytest.raises(RuntimeError, match="out of memory"):
         fit(tmp_path, Fails())
-    assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 4
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 4
 
 
 def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path, monkeypatch, caplog):
@@ -286,4 +286,4 @@ def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path, monkeypa
     method = fit(tmp_path, Full(), every_n_steps=1)
     assert [evaluation.step for evaluation in method.evaluations] == [4, 6]
     assert "last.ckpt of step 6 was not written" in caplog.text
-    assert read_checkpoint(newest_checkpoint(tmp_path))["global_step"] == 2
+    assert read_checkpoint(newest_checkpoint(tmp_path / "checkpoints"))["global_step"] == 2

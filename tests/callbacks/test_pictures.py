@@ -1,24 +1,7 @@
-import numpy as np
 import pytest
 
 from unimatch import Segmentation
-from unimatch.callbacks.pictures import draw_curves, read_curve
-from unimatch.data.catalog import CAMVID
-from unimatch.images import colorize
-
-
-def test_colorize_gives_each_class_its_colour_and_ignored_pixels_white():
-    mask = np.array([[0, 10], [255, 3]], np.uint8)
-    expected = [[CAMVID.palette[0], CAMVID.palette[10]], [(255, 255, 255), CAMVID.palette[3]]]
-    assert colorize(mask, CAMVID.palette).tolist() == np.array(expected).tolist()
-
-
-def test_read_curve_skips_rows_without_a_value():
-    rows = [{"step": "0", "a": "1.5"}, {"step": "1", "a": ""}, {"step": "2", "a": "2.5"}]
-    steps, values = read_curve(rows, "a")
-    assert steps.tolist() == [0, 2]
-    assert values.tolist() == [1.5, 2.5]
-    assert len(read_curve(rows, "b")[0]) == 0
+from unimatch.callbacks.pictures import draw_curves
 
 
 @pytest.mark.parametrize("rows", [0, 1, 300])

@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch.loggers.logger import Logger
 
 import unimatch
+from helpers.support import rest_nightly
 from unimatch import ConfigError, SegmentationModel, SemiSupervisedDataModule, UniMatchV2
 
 
@@ -112,7 +113,7 @@ LENGTHS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("length", rest_nightly(LENGTHS, ["evaluations across epochs"]))
 def test_training_ends_the_same_from_a_checkpoint_of_any_moment(length, tmp_path):
     options = LENGTHS[length]
     uninterrupted = train(tmp_path, **options)
@@ -132,8 +133,21 @@ def test_training_ends_the_same_from_a_checkpoint_of_any_moment(length, tmp_path
     assert resumed >= 12
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize(("first", "second"), [("03_", "06_"), ("04_", "07_"), ("11_", "01_")])
+def test_a_checkpoint_between_two_batches_of_a_step_is_refused(tmp_path):
+    *_, saved = train(tmp_path, **LENGTHS["accumulation"])
+    between = [path for path, _ in saved if torch.load(path)["unimatch_training"]["place"]["accumulating"]]
+    assert between
+    with pytest.raises(ConfigError, match=r"holds no gradients.*last\.ckpt"):
+        train(resume=between[0], **LENGTHS["accumulation"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "workers"),
+    rest_nightly(
+        [(*at, workers) for at in (("03_", "06_"), ("04_", "07_"), ("11_", "01_")) for workers in (0, 2)],
+        [("04_", "07_", 0), ("11_", "01_", 2)],
+    ),
+)
 def test_a_resumed_training_can_be_interrupted_and_resumed_again(first, second, workers, tmp_path):
     options = {**LENGTHS["evaluations across epochs"], "workers": workers}
     uninterrupted = train(tmp_path, **options)

@@ -154,10 +154,10 @@ def test_other_classes_get_a_last_layer_of_their_own(run):
 def test_with_lora_the_weights_beside_it_are_the_checkpoints(tmp_path):
     pytest.importorskip("peft")
     small = {"options": {"depth": 4, "embed_dim": 12, "num_heads": 2, "img_size": 42}, "features": 4}
-    plain = unimatch.SegmentationModel("vits", 3, out_channels=(4, 4, 4, 4), **small).eval()
+    plain = unimatch.SegmentationModel("vits", 3, weights=None, out_channels=(4, 4, 4, 4), **small).eval()
     state = {f"teacher.model.{key}": value for key, value in plain.state_dict().items()}
     torch.save({"unimatch_model": plain.description(), "state_dict": state}, tmp_path / "vits.ckpt")
-    model = unimatch.SegmentationModel("vits", 3, out_channels=(4, 4, 4, 4), lora=2, **small).eval()
+    model = unimatch.SegmentationModel("vits", 3, weights=None, out_channels=(4, 4, 4, 4), lora=2, **small).eval()
     start_from(model, tmp_path / "vits.ckpt")
     images = torch.randn(1, 3, 42, 28)
     with torch.no_grad():
@@ -166,6 +166,6 @@ def test_with_lora_the_weights_beside_it_are_the_checkpoints(tmp_path):
 
 def test_another_model_is_no_start(run):
     with pytest.raises(WeightsError, match=r"encoder tiny, and the one to train efficientnet_lite0"):
-        start_from(unimatch.SegmentationModel("efficientnet_lite0", 11), run[0])
+        start_from(unimatch.SegmentationModel("efficientnet_lite0", 11, weights=None), run[0])
     with pytest.raises(WeightsError, match=r"features 8, and the one to train 32"):
         start_from(unimatch.SegmentationModel("tiny", 11), run[0])

@@ -1,10 +1,48 @@
-"""Run directories made by hand."""
+"""Run directories: of a training that all tests share, and made by hand."""
 
 import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import pytest
+from filelock import FileLock
 from PIL import Image
+
+
+def run_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, arguments: Callable[[Path], list[str]]
+) -> Iterator[Path]:
+    """Yields the directory of one run of ``unimatch.run`` for all processes of pytest. Tests that write copy it.
+
+    The arguments are made from a new folder, where data can be written; what is printed is there in ``stdout.txt``.
+    """
+    from unimatch.run import main
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    run_dir, made = folder / "run", folder / "made.json"
+    with FileLock(f"{folder}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+            folder.mkdir()
+            with pytest.MonkeyPatch.context() as patch, (folder / "stdout.txt").open("w") as printed:
+                patch.setattr(sys, "argv", ["unimatch.run", *arguments(folder), f"hydra.run.dir={run_dir}"])
+                with redirect_stdout(printed):
+                    main()
+            made.write_text(json.dumps(times(run_dir)))
+    yield run_dir
+    assert times(run_dir) == json.loads(made.read_text()), f"a test wrote into the {name} run that all tests read"
+
+
+def times(folder: Path) -> dict[str, int]:
+    """When each file was written."""
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
 
 HOSTILE = ["<script>document.title='caught'</script>", '"><img src=x onerror="document.title=1">', "a&b", "tree"]
 

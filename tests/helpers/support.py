@@ -1,9 +1,12 @@
 """Made data and helpers for tests of several parts."""
 
 import json
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import nn
@@ -16,10 +19,66 @@ SMALL = [
     "trainer.log_every_n_steps=1",
 ]
 """The demo's data, a few seconds' worth."""
+SHORT = ["trainer.max_steps=6", "trainer.val_check_interval=4"]
+"""Of the run that ``finished_run`` is."""
+
+
+NIGHTLY = pytest.mark.nightly
+
+
+def rest_nightly(values: Iterable[Any], keep: Collection[Any]) -> list[Any]:
+    """Parameters of a test, of which the suite runs those to keep, and ``make nightly`` all."""
+    values = list(values)
+    assert not set(keep) - set(values), "of what is kept there is none"
+    return [
+        value if value in keep else pytest.param(*(value if isinstance(value, tuple) else [value]), marks=NIGHTLY)
+        for value in values
+    ]
 
 
 def read_summary(run_dir: Path) -> dict:
     return json.loads((run_dir / "summary.json").read_text())
+
+
+def write_pair(
+    image: Path,
+    mask: Path | None,
+    *,
+    seed: int = 0,
+    size: tuple[int, int] = (16, 20),
+    mask_size: tuple[int, int] | None = None,
+    ids: Iterable[int] = (0, 1, 2),
+) -> None:
+    """An image of random colours and, where a path is given, a mask of random ids; sizes are (H, W)."""
+    rng = np.random.default_rng(seed)
+    image.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(image)
+    if mask is not None:
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.choice(np.array([*ids], np.uint8), mask_size or size)).save(mask)
+
+
+def make_folder(
+    root: Path,
+    *,
+    labeled: int = 6,
+    unlabeled: int = 0,
+    val: int = 0,
+    test: int = 0,
+    size: tuple[int, int] = (24, 32),
+    classes: Collection[str] = ("soil", "plant"),
+) -> Path:
+    """The folder layout: images ``a0.png`` and on, ``u0.png`` unlabelled, ``v0.png`` for validation, ``t0.png``."""
+    height, width = size
+    for part, letter, count, seed in (("", "a", labeled, 0), ("val", "v", val, 40), ("test", "t", test, 60)):
+        for i in range(count):
+            image, mask = (root / part / kind / f"{letter}{i}.png" for kind in ("images", "masks"))
+            size = {"a": (height, width + i), "v": (height - 4 + i, width + 10), "t": (height, width)}[letter]
+            write_pair(image, mask, seed=seed + i, size=size, ids=range(len(classes)))
+    for i in range(unlabeled):
+        write_pair(root / "unlabeled" / f"u{i}.png", None, seed=20 + i, size=(height, width))
+    (root / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+    return root
 
 
 def make_camvid(root: Path, *, train: int = 4, val: int = 2, height: int = 36, width: int = 48) -> Path:
@@ -80,36 +139,44 @@ def save_run(path: Path, root: Path) -> Path:
 
 
 PUBLISHED = {
-    "pascal": ("JPEGImages/{}.jpg", "SegmentationClass/{}.png"),
-    "cityscapes": (
-        "leftImg8bit/train/town/town_{}_leftImg8bit.png",
-        "gtFine/train/town/town_{}_gtFine_labelTrainIds.png",
-    ),
-    "ade20k": ("images/training/{}.jpg", "annotations/training/{}.png"),
-    "coco": ("train2017/{}.jpg", "masks/{}.png"),
+    "pascal": {"train": ("JPEGImages/{}.jpg", "SegmentationClass/{}.png"), "val": None},
+    "cityscapes": {
+        part: (
+            f"leftImg8bit/{part}/town/town_{{}}_leftImg8bit.png",
+            f"gtFine/{part}/town/town_{{}}_gtFine_labelTrainIds.png",
+        )
+        for part in ("train", "val")
+    },
+    "ade20k": {
+        "train": ("images/training/{}.jpg", "annotations/training/{}.png"),
+        "val": ("images/validation/{}.jpg", "annotations/validation/{}.png"),
+    },
+    "coco": {"train": ("train2017/{}.jpg", "masks/{}.png"), "val": ("val2017/{}.jpg", "masks/{}.png")},
 }
-"""An image and its mask in each published layout; {} stands for a name."""
+"""An image and its mask of each part of a published layout; {} stands for a name."""
+TRAIN, VAL = ("000", "001", "002", "003", "004"), ("100", "101")
+"""Names of its training and validation images."""
 
 
-def make_published(root: Path, name: str, splits: Path, names: list[str]) -> list[str]:
-    """A small tree in a published layout and lists of the named splits; the overrides that choose it."""
-    rng = np.random.default_rng(0)
-    lines = []
-    for i in range(8):
-        image, mask = (root / path.format(f"{i:03d}") for path in PUBLISHED[name])
-        lines.append(f"{image.relative_to(root)} {mask.relative_to(root)}")
-        ids = rng.choice(np.array([0, 1, 18, 255], np.uint8), (4, 5)).repeat(10, 0).repeat(10, 1)
-        for path, array in ((image, np.stack([ids, 255 - ids, ids // 2], -1)), (mask, ids)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array).save(path)
-    (splits / name).mkdir(parents=True)
-    for split in names:
-        folder = splits / name / split
-        folder.mkdir()
-        (folder / "labeled.txt").write_text("\n".join(lines[:2]))
-        (folder / "unlabeled.txt").write_text("\n".join(lines[2:6]))
-    (splits / name / "val.txt").write_text("\n".join(lines[6:]))
-    return [f"dataset={name}", f"dataset.root={root}", f"dataset.splits={splits}"]
+def make_published(root: Path, name: str, size: tuple[int, int] = (16, 20)) -> tuple[list[str], list[str]]:
+    """A small tree in a published layout: five training and two validation images; the lines of both lists."""
+    parts, lists = PUBLISHED[name], []
+    for part, stems in (("train", TRAIN), ("val", VAL)):
+        image, mask = parts[part] or parts["train"]
+        lists.append([f"{image.format(stem)} {mask.format(stem)}" for stem in stems])
+        for i, line in enumerate(lists[-1]):
+            write_pair(*(root / path for path in line.split()), seed=i, size=size, ids=(0, 1, 18, 255))
+    return lists[0], lists[1]
+
+
+def write_splits(base: Path, name: str, train: list[str], val: list[str], labeled: dict[str, int]) -> Path:
+    """Lists as published: of each split its first so many training images labelled, and the others unlabelled."""
+    for split, count in labeled.items():
+        (base / name / split).mkdir(parents=True)
+        (base / name / split / "labeled.txt").write_text("\n".join(train[:count]))
+        (base / name / split / "unlabeled.txt").write_text("\n".join(train[count:]) + "\n")
+    (base / name / "val.txt").write_text("\n".join(val))
+    return base
 
 
 def make_change(root: Path, names: list[str], *, height: int = 20, width: int = 24, changed: int = 255) -> Path:

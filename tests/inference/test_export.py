@@ -11,7 +11,6 @@ import torch
 from helpers.support import save_run
 from unimatch import ConfigError, Inference, Predictor, SegmentationModel, WeightsError
 from unimatch.engines.model_facts import beside
-from unimatch.engines.onnx import resize
 from unimatch.engines.torch import TorchEngine
 from unimatch.export import open_exported
 from unimatch.inference.export import compare, export_onnx, export_safetensors, export_torch
@@ -75,7 +74,7 @@ def test_dinov2_exports_for_every_grid_of_patches(tmp_path, monkeypatch):
         timm, "create_model", lambda name, **options: create(name, embed_dim=48, num_heads=2, **options)
     )
     torch.manual_seed(0)
-    model = SegmentationModel("vits", 5, features=8, out_channels=(8, 8, 8, 8)).eval()
+    model = SegmentationModel("vits", 5, weights=None, features=8, out_channels=(8, 8, 8, 8)).eval()
     torch.nn.init.normal_(model.encoder.body.pos_embed)
     facts = load_with_facts(save_run(tmp_path / "x.ckpt", tmp_path))[1]
     facts = type(facts).from_json(
@@ -134,13 +133,6 @@ def test_compare_counts_by_hand(checkpoint):
     assert found.pixels == pytest.approx(100 * (a == b).mean())
     assert found.miou == pytest.approx(100 * np.mean(ious))
     assert found.deviation == pytest.approx(first.logits(batch).std(unbiased=False).item(), rel=1e-4)
-
-
-def test_resizing_in_numpy_is_pytorchs():
-    array = np.random.default_rng(0).normal(size=(2, 3, 7, 9)).astype(np.float32)
-    for size in ((14, 28), (7, 5), (3, 9), (1, 1), (7, 9)):
-        expected = torch.nn.functional.interpolate(torch.from_numpy(array), size, mode="bilinear", align_corners=True)
-        np.testing.assert_allclose(resize(array, size), expected.numpy(), atol=1e-5)
 
 
 def test_onnx_needs_neither_pytorch_nor_lightning_nor_hydra(onnx_file, tmp_path):
@@ -205,42 +197,3 @@ def test_what_onnx_cannot_hold_is_said(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("unimatch.inference.export.ONNX_LIMIT", 1000)
     with pytest.raises(ConfigError, match="exceed the 2 GB"):
         export_onnx(tmp_path / "m.onnx", model, facts, "float32")
-
-
-@pytest.fixture
-def export(checkpoint, monkeypatch, capsys):
-    """The command in this process; its status and what it printed."""
-    from unimatch.export import main
-
-    def call(*overrides):
-        monkeypatch.setattr(sys, "argv", ["unimatch.export", f"checkpoint={checkpoint}", *overrides])
-        try:
-            main()
-        except SystemExit as stopped:
-            return int(stopped.code), capsys.readouterr().err
-        return 0, capsys.readouterr().out
-
-    return call
-
-
-def test_the_command_exports_and_verifies(export, tmp_path):
-    status, printed = export(f"output={tmp_path / 'new' / 'model.safetensors'}", "precision=float16", "verify=true")
-    assert status == 0
-    assert "safetensors, float16" in printed
-    assert "3 images: largest difference of a logit" in printed
-    assert Predictor(tmp_path / "new" / "model.safetensors").classes[0] == "sky"
-
-
-@pytest.mark.parametrize(
-    ("overrides", "expected"),
-    [
-        (["output=model.bin"], "format=onnx with a file *.onnx"),
-        (["output=model.onnx", "format=torch"], "format=torch with a file *.pt2"),
-        (["output=model.onnx", "precision=int8"], "precision=int8"),
-        (["output=model.onnx", "verify=true", "images=nowhere"], "no images there"),
-    ],
-)
-def test_bad_settings_are_refused(export, overrides, expected):
-    status, message = export(*overrides)
-    assert status == 2
-    assert expected in message

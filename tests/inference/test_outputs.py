@@ -2,15 +2,14 @@ import csv
 import json
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from unimatch import DataError, Inference, Prediction
+from unimatch import Inference, Prediction
 from unimatch.engines.model_facts import ModelFacts
-from unimatch.inference.outputs import KINDS, Writer, atomic, run_lengths
+from unimatch.inference.outputs import KINDS, Writer, run_lengths
 
 FACTS = ModelFacts(
     classes=("ground", "leaf", "stone, wet"),
@@ -106,20 +105,6 @@ def test_done_is_what_has_a_line_and_a_mask(tmp_path):
     assert again.done == {"whole"}
     again.finish(again.write("cut", image, make_prediction()))
     assert Writer(tmp_path, FACTS, []).done == {"whole", "cut"}
-
-
-def test_a_file_is_there_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("before")
-
-    def fail(file):
-        file.write(b"half")
-        raise OSError("disk full")
-
-    with pytest.raises(DataError, match="disk full"):
-        atomic(path, fail)
-    assert path.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_facts_read_back():

@@ -488,7 +488,7 @@ def test_a_run_without_a_length_is_refused():
     ],
 )
 def test_numbers_that_cannot_be_are_refused(option):
-    with pytest.raises(ConfigError, match=f"method.{next(iter(option))}"):
+    with pytest.raises(ConfigError, match=f"^{next(iter(option))}="):
         make_method(Supervised, **option)
 
 

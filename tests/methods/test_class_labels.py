@@ -158,3 +158,7 @@ def test_pseudo_labels_are_measured_where_the_class_is_known():
     assert found["share"] == pytest.approx(100 * 2 / 3)
     assert found["accuracy"] == pytest.approx(50)
     assert found["class_share"] == [100, None, 50]
+
+
+def test_no_second_batch_is_asked_for_where_nothing_is_pasted():
+    assert not make(UniMatchV1, cutmix_partner="second_batch").needs.partner

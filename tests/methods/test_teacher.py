@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from timm.utils import ModelEmaV3
 from torch import nn
 
 from unimatch.methods.teacher import Teacher
@@ -83,6 +84,23 @@ def test_ten_updates_equal_a_loop(decay):
             np.testing.assert_allclose(value.numpy(), expected[key], rtol=1e-5, atol=1e-6, err_msg=key)
         else:
             np.testing.assert_array_equal(value.numpy(), expected[key], err_msg=key)
+
+
+@pytest.mark.parametrize("decay", [0.7, 0.996])
+def test_equals_timms_moving_average(decay):
+    student = make_student()
+    # Their ramp 1 - (1 + step / gamma) ** -power is ours for gamma = power = 1. Before it takes one off their step, to
+    # begin with a copy; our first iteration is 0.
+    theirs = ModelEmaV3(student, decay=decay, use_warmup=True, warmup_gamma=1.0, warmup_power=1.0)
+    ours = Teacher(student, decay)
+    source = torch.Generator().manual_seed(1)
+    for iteration in range(12):
+        randomize(student, source)
+        theirs.update(student, step=iteration + 1)
+        ours.update(student, iteration)
+        found = ours.model.state_dict()
+        for key, value in theirs.module.state_dict().items():
+            torch.testing.assert_close(found[key], value, rtol=1e-6, atol=1e-6)
 
 
 def test_an_update_leaves_the_student_as_it_is():

@@ -259,5 +259,5 @@ def test_the_defaults_are_the_published_ones():
     ],
 )
 def test_numbers_that_cannot_be_are_refused(option):
-    with pytest.raises(ConfigError, match=f"method.{next(iter(option))}"):
+    with pytest.raises(ConfigError, match=f"^{next(iter(option))}="):
         make_method(**option)

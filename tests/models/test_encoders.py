@@ -27,7 +27,7 @@ OFFICIAL_NAMES = {"vits": "small", "vitb": "base", "vitl": "large", "vitg": "gia
 @pytest.fixture(scope="module", params=list(WIDTHS))
 def encoder(request):
     torch.manual_seed(0)
-    built = build_encoder(request.param).eval()
+    built = build_encoder(request.param, None).eval()
     built.tested_name = request.param
     return built
 
@@ -36,7 +36,7 @@ def encoder(request):
 def tokens():
     # As initialised, LayerScale is 1e-5 and the blocks change next to nothing: any four would pass for the right ones.
     torch.manual_seed(0)
-    built = build_encoder("vits").eval()
+    built = build_encoder("vits", None).eval()
     source = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in built.named_parameters():
@@ -105,7 +105,7 @@ def test_images_of_a_batch_do_not_mix_in_eval_mode(encoder):
 def test_every_parameter_of_the_model_gets_a_gradient(name):
     # Otherwise distributed training would have to search for unused parameters in every step.
     torch.manual_seed(0)
-    model = SegmentationModel(name, 5)
+    model = SegmentationModel(name, 5, weights=None)
     model(torch.randn(2, 3, 56, 56)).square().mean().backward()
     without = [key for key, parameter in model.named_parameters() if parameter.grad is None]
     assert without == []
@@ -146,13 +146,13 @@ def test_token_encoder_adds_the_stored_position_embedding_at_its_own_grid(tokens
 def test_presets_are_the_published_ones():
     for name, (_, blocks, features, out_channels, *_) in PUBLISHED.items():
         with torch.device("meta"):
-            model = SegmentationModel(name, 21)
+            model = SegmentationModel(name, 21, weights=None)
         assert (tuple(model.encoder.levels), model.features, model.out_channels) == (blocks, features, out_channels)
 
 
 def test_encoder_parameters_are_the_published_number():
     with torch.device("meta"):
-        counts = {name: parameters(build_encoder(name)) for name in ("vits", "vitb", "vitl")}
+        counts = {name: parameters(build_encoder(name, None)) for name in ("vits", "vitb", "vitl")}
     assert counts == {
         "vits": dinov2_parameters(384, 12),
         "vitb": dinov2_parameters(768, 12),
@@ -185,12 +185,12 @@ def test_shapes_are_those_of_the_official_checkpoints(name):
     )
     assert Counter(tuple(value.shape) for value in meta_decoder(name).state_dict().values()) == head
     with torch.device("meta"):
-        built = build_encoder(name)
+        built = build_encoder(name, None)
     assert Counter(tuple(value.shape) for value in built.state_dict().values()) == backbone
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ConfigError, match=r"encoder\.name=resnet999") as caught:
+    with pytest.raises(ConfigError, match=r"encoder=resnet999") as caught:
         build_encoder("resnet999")
     assert all(name in str(caught.value) for name in PRESETS)
 
@@ -204,11 +204,11 @@ def test_pretrained_without_network_says_what_to_do(name, monkeypatch):
     with pytest.raises(WeightsError) as caught:
         build_encoder(name, "pretrained")
     message = str(caught.value)
-    for part in (PRESETS[name].timm_name, "no route to host", "encoder.weights=PATH", "encoder.weights=null"):
+    for part in (PRESETS[name].timm_name, "no route to host", "weights=PATH", "weights=None"):
         assert part in message
     # Without "pretrained" nothing was to be downloaded: the error is another one and must not be disguised.
     with pytest.raises(OSError, match="no route"):
-        build_encoder(name)
+        build_encoder(name, None)
 
 
 @pytest.mark.parametrize(("weights", "expected"), [(None, False), ("pretrained", True)])
@@ -226,6 +226,21 @@ def test_published_weights_are_loaded_only_on_request(name, weights, expected, m
     assert set(asked) == {(PRESETS[name].timm_name, expected)}
 
 
+@pytest.mark.parametrize(
+    ("name", "license"),
+    [("dinov3_s", "DINOv3 License"), ("mitb5", "NVIDIA"), ("fastvit_t8", "fastvit-license"), ("vits", None)],
+)
+def test_weights_that_are_not_free_are_warned_of_where_they_are_used(name, license, tmp_path, caplog):
+    with torch.device("meta"):
+        build_encoder(name, None)
+    assert not caplog.records
+    with pytest.raises(WeightsError):
+        build_encoder(name, tmp_path / "none.pt")
+    messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(messages) == (license is not None)
+    assert all(name in message and license in message for message in messages)
+
+
 def test_tiny_has_no_published_weights():
     with pytest.raises(ConfigError, match="tiny"):
         build_encoder("tiny", "pretrained")
@@ -233,7 +248,7 @@ def test_tiny_has_no_published_weights():
 
 def test_vitg_feeds_forward_through_a_gate():
     options = {"depth": 4, "embed_dim": 12, "num_heads": 2, "img_size": 28}
-    mlp = build_encoder("vitg", options=options).body.blocks[0].mlp
+    mlp = build_encoder("vitg", None, options=options).body.blocks[0].mlp
     x = torch.randn(2, 5, 12)
     both = x @ mlp.fc1.weight.T + mlp.fc1.bias
     gate, value = both[..., : both.shape[-1] // 2], both[..., both.shape[-1] // 2 :]

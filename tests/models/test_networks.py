@@ -1,11 +1,12 @@
 import json
+from inspect import signature
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.models import SegmentationModel
+from unimatch.models import ChangeModel, ClassificationModel, Model, SegmentationModel
 
 
 def assert_same_weights(a, b):
@@ -24,10 +25,10 @@ def assert_same_weights(a, b):
     ids=["tiny", "tiny with its own decoder", "efficientnet_lite0"],
 )
 def test_the_description_builds_the_same_model_again(arguments):
-    model = SegmentationModel(**arguments).eval()
+    model = SegmentationModel(**arguments, weights=None).eval()
     plain = json.loads(json.dumps(model.description()))
     assert plain == model.description()  # plain values only
-    again = SegmentationModel(**plain).eval()
+    again = SegmentationModel(**plain, weights=None).eval()
     again.load_state_dict(model.state_dict())
     assert_same_weights(model, again)
     images = torch.randn(1, 3, 40, 40)
@@ -73,7 +74,7 @@ def test_forward_is_encode_then_decode():
 @pytest.mark.parametrize("size", [(28, 30), (29, 28), (13, 13)])
 def test_sizes_that_are_no_multiple_of_the_patch_are_refused(size):
     with torch.device("meta"):
-        model = SegmentationModel("vits", 3)
+        model = SegmentationModel("vits", 3, weights=None)
         assert model.size_multiple == 14
         with pytest.raises(ValueError, match=rf"{size[0]} x {size[1]} pixels.*14"):
             model(torch.zeros(1, 3, *size))
@@ -87,7 +88,32 @@ def test_fewer_than_two_classes_are_refused(num_classes):
 
 def test_an_unknown_encoder_is_refused():
     with pytest.raises(ConfigError, match="nope"):
-        SegmentationModel("nope", 3)
+        SegmentationModel("nope", 3, weights=None)
+
+
+@pytest.mark.parametrize("make", [SegmentationModel, ChangeModel, ClassificationModel])
+def test_every_argument_is_listed_and_a_mistyped_one_is_refused(make):
+    everything = {*signature(Model).parameters, *signature(make.__init__).parameters} - {"self"}
+    assert set(signature(make).parameters) == everything
+    assert {"weights", "lora", "freeze", "image_size" if make is ClassificationModel else "features"} <= everything
+    with pytest.raises(ConfigError, match=rf"^freze=True: {make.__name__} .* did you mean freeze\?$"):
+        make("tiny", 3, freze=True)
+
+
+@pytest.mark.parametrize("make", [SegmentationModel, ClassificationModel])
+@pytest.mark.parametrize("encoder", ["vits", "resnet50", "mitb5", "resnet18"])
+def test_weights_must_be_named_where_there_are_published_ones(make, encoder):
+    with pytest.raises(ConfigError) as caught:
+        make(encoder, 3)
+    message = str(caught.value)
+    assert all(part in message for part in (encoder, 'weights="pretrained"', "weights=FILE", "weights=None")), message
+
+
+def test_encoders_without_published_weights_need_no_word_about_them():
+    SegmentationModel("tiny", 3)
+    ClassificationModel("wrn_28_2", 3)
+    with torch.device("meta"):
+        SegmentationModel("cspresnet50d", 3)  # of timm
 
 
 def test_weights_of_the_encoder_come_from_a_file(tmp_path):
@@ -101,7 +127,7 @@ def test_weights_of_the_encoder_come_from_a_file(tmp_path):
 
 def test_weights_of_a_timm_encoder_are_in_timms_key_names(tmp_path):
     torch.manual_seed(0)
-    source = SegmentationModel("efficientnet_lite0", 3)
+    source = SegmentationModel("efficientnet_lite0", 3, weights=None)
     state = source.encoder.body.state_dict()
     assert "conv_stem.weight" in state
     torch.save(state, tmp_path / "timm.pt")

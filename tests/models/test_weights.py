@@ -188,7 +188,7 @@ def authors_names(name, body):
 @pytest.mark.parametrize("name", ["vits", "vitb", "vitl", "vitg", "vits_reg", "vitb_reg", "vitl_reg", "vitg_reg"])
 @pytest.mark.parametrize("file", FORMATS)
 def test_dinov2_weights_load_under_the_authors_names_and_timms(name, file, tmp_path):
-    body = build_encoder(name, options=VIT).body
+    body = build_encoder(name, None, options=VIT).body
     given, expected = authors_names(name, body)
     for state in (given, expected):
         loaded = build_encoder(name, save(state, tmp_path / file), options=VIT).body.state_dict()
@@ -198,7 +198,7 @@ def test_dinov2_weights_load_under_the_authors_names_and_timms(name, file, tmp_p
 
 
 def test_dinov2_weights_of_another_size_or_without_registers_are_refused(tmp_path):
-    given, _ = authors_names("vits", build_encoder("vits", options=VIT).body)
+    given, _ = authors_names("vits", build_encoder("vits", None, options=VIT).body)
     path = save(given, tmp_path / "vits.pth")
     with pytest.raises(WeightsError, match=r"cls_token: \(1, 1, 12\) in the file, \(1, 1, 24\) in the model"):
         build_encoder("vits", path, options={**VIT, "embed_dim": 24})

@@ -90,5 +90,5 @@ def test_layers_are_numbered_from_the_stem():
 
 
 def test_an_unknown_option_is_refused():
-    with pytest.raises(ConfigError, match=r"encoder\.options: wrn_28_2 does not take them .*depth"):
+    with pytest.raises(ConfigError, match=r"^options: wrn_28_2 does not take them .*depth"):
         wide_resnet("wrn_28_2", {"depth": 40})

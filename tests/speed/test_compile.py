@@ -1,6 +1,4 @@
 import logging
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -8,20 +6,21 @@ from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
 import unimatch
-from helpers.support import SMALL
+from helpers.support import SMALL, rest_nightly
 from unimatch.checkpoints.files import load_model, read_checkpoint
 from unimatch.speed.compile import Compile, compile_in_place
 
 
 @pytest.mark.slow
-def test_a_compiled_training_is_the_same_training(tmp_path):
+@pytest.mark.parametrize("backend", rest_nightly(["aot_eager", "inductor"], ["aot_eager"]))
+def test_a_compiled_training_is_the_same_training(backend, run_command, monkeypatch):
+    """Made into graphs of forward and backward passes; with "inductor", as in a run, also into machine code."""
+    plain = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self: plain(self, backend=backend))
     options = [*SMALL, "trainer.max_steps=3", "trainer.val_check_interval=3", "trainer.accelerator=cpu"]
     rows, keys = [], []
     for compiled in ("false", "true"):
-        run_dir = tmp_path / compiled
-        command = [sys.executable, "-m", "unimatch.run", *options, f"trainer.compile={compiled}"]
-        done = subprocess.run([*command, f"hydra.run.dir={run_dir}"], capture_output=True, text=True, timeout=900)
-        assert done.returncode == 0, done.stderr
+        run_dir = run_command(*options, f"trainer.compile={compiled}", name=compiled)
         said = (run_dir / "run.log").read_text()
         assert ("the first step compiles student and teacher" in said) is (compiled == "true")
         assert "is not compiled" not in said

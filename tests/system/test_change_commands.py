@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.support import make_change, read_summary
+from helpers.runs import run_once
+from helpers.support import make_change, read_summary, rest_nightly
 from unimatch import Predictor, load_model
 from unimatch.callbacks import Record
 from unimatch.data import change_folder
@@ -37,12 +38,21 @@ SHORT = [
 ]
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "pairs"
+def arguments(folder):
+    """Of a run on pairs made in ``folder/pairs``."""
     for part, names in (("train", NAMES[:12]), ("val", NAMES[12:15]), ("test", NAMES[15:])):
-        make_change(root / part, names)
-    return root
+        make_change(folder / "pairs" / part, names)
+    return [*SHORT, f"dataset.root={folder / 'pairs'}"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    yield from run_once(tmp_path_factory, "change", arguments)
+
+
+@pytest.fixture
+def root(finished):
+    return finished.parent / "pairs"
 
 
 @pytest.fixture
@@ -68,8 +78,8 @@ def teacher_confusion(checkpoint, source):
     return found.tolist()
 
 
-def test_a_run_is_judged_on_val_and_evaluate_reads_test(train, root, monkeypatch, tmp_path):
-    run_dir = train()
+def test_a_run_is_judged_on_val_and_evaluate_reads_test(finished, root, monkeypatch, tmp_path):
+    run_dir = finished
     summary = read_summary(run_dir)
     assert (summary["task"], summary["dataset"], summary["headline"]) == ("change", "change_folder", "changed_iou")
     assert (summary["labeled"], summary["unlabeled"]) == (4, 8)
@@ -106,8 +116,8 @@ def test_a_run_is_judged_on_val_and_evaluate_reads_test(train, root, monkeypatch
     assert matrix.tolist() == teacher_confusion(checkpoint, data.test)
 
 
-def test_predicting_says_what_it_needs(train, root, monkeypatch, tmp_path, capsys):
-    checkpoint = train("method=supervised", "trainer.max_steps=2") / "checkpoints" / "last.ckpt"
+def test_predicting_says_what_it_needs(finished, root, monkeypatch, tmp_path, capsys):
+    checkpoint = finished / "checkpoints" / "last.ckpt"
     predictor = Predictor(checkpoint, device="cpu")
     pair = change_folder(root, labeled=4).test.image(0)
     mask = predictor(pair).mask
@@ -130,14 +140,14 @@ def test_predicting_says_what_it_needs(train, root, monkeypatch, tmp_path, capsy
     assert np.array_equal(Predictor(output, device="cpu")(pair).mask, mask)
 
 
-@pytest.mark.parametrize("method", ["supervised_strong", "fixmatch", "unimatch_v1"])
+@pytest.mark.parametrize("method", rest_nightly(["supervised_strong", "fixmatch", "unimatch_v1"], ["unimatch_v1"]))
 def test_every_method_trains_on_pairs(train, method):
     summary = read_summary(train(f"method={method}", "trainer.max_steps=2"))
     assert (summary["steps"], summary["task"]) == (2, "change")
 
 
-def test_pairs_of_two_workers_and_of_a_resumed_run_are_the_same(train, monkeypatch):
-    first = weights(train(name="first"))
+def test_pairs_of_two_workers_and_of_a_resumed_run_are_the_same(finished, train, monkeypatch):
+    first = weights(finished)
     workers = weights(train("datamodule.workers=2", name="workers"))
     assert all(torch.equal(value, first[key]) for key, value in workers.items())
     counted = Record.on_train_batch_end
@@ -159,7 +169,7 @@ def weights(run_dir):
     return torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_evaluate_pairs_as_one(train, root, tmp_path):
     run_dir = tmp_path / "two"
     command = [sys.executable, "-m", "unimatch.run", *SHORT, f"dataset.root={root}", "recipe.batch_size=1"]

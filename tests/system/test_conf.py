@@ -1,18 +1,29 @@
 """Every file under ``conf/`` composes, and every ``_target_`` takes the keys beside it as arguments."""
 
 import inspect
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
+from configparser import ConfigParser
 from dataclasses import asdict
+from functools import partial
+from pathlib import PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.utils import get_object
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from helpers.places import ROOT
-from unimatch.augment import StrongAugmentation
+from helpers.support import SMALL, read_summary
+from unimatch import ConfigError
+from unimatch.augment import Albumentations, RandAugment, StrongAugmentation
 from unimatch.command import check_overrides, config_groups
 
 GROUPS = config_groups()
@@ -44,12 +55,18 @@ def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
 # What the command itself passes, beside the configuration.
 PASSED = {
     "model": {"num_classes"},
-    "datamodule": {"data", "crop_multiple"},
+    "datamodule": {"data"},
     "method": {"model", "inference"},
     "logger": {"run_dir", "resumed"},
     "trainer": {"default_root_dir", "logger", "callbacks", "plugins", "enable_progress_bar", "enable_model_summary"},
-    "checkpoint": {"folder"},
+    "checkpoint": {"run_dir"},
     "guard": {"run_dir"},
+    "callbacks.checkpoints": {"run_dir"},
+    "callbacks.guard": {"run_dir"},
+    "callbacks.record": {"run_dir", "facts", "data"},
+    "callbacks.pictures": {"run_dir", "data"},
+    "callbacks.report": {"run_dir", "data"},
+    "callbacks.tracking": {"data"},
 }
 
 
@@ -67,7 +84,8 @@ def signatures_of(target: Any) -> list[inspect.Signature]:
 def test_every_option_composes_and_binds_to_its_signature(choice):
     config = composed(choice)
     found = dict(targets(config))
-    assert set(PASSED) | {"dataset", "inference", "task"} <= set(found)
+    passed_to = {path for path in PASSED if not path.startswith("callbacks.")}
+    assert passed_to | {"dataset", "inference", "task"} <= set(found)
     for path, node in found.items():
         arguments = {str(key) for key in node if key not in ("_target_", "_convert_")}
         passed = PASSED.get(path, set())
@@ -100,15 +118,78 @@ def test_paper_settings_are_the_defaults_for_dinov2():
     assert config.method.decoder_multiplier == 40
     assert config.method.weight_decay == 0.01
     assert (config.method.tau, config.method.ema_decay, config.method.loss_weight) == (0.95, 0.996, 1.0)
-    assert list(config.datamodule.scale) == [0.5, 2.0]
+    assert list(config.datamodule.weak.scale) == [0.5, 2.0]
 
 
 @pytest.mark.parametrize(("dataset", "changed"), [("folder", {}), ("levir", {"grayscale_probability": 0.0})])
 def test_strong_views_are_the_papers_and_every_strength_has_a_key(dataset, changed):
-    strong = OmegaConf.to_container(composed(f"dataset={dataset}").datamodule.strong)
+    strong = OmegaConf.to_container(composed(f"dataset={dataset}").datamodule.strong, resolve=True)
     published = asdict(StrongAugmentation()) | changed
     assert strong.pop("_target_") == "unimatch.augment.StrongAugmentation"
     assert strong | {"blur_sigma": tuple(strong["blur_sigma"])} == published
+
+
+@pytest.mark.parametrize("dataset", ["digits", "change_demo", "digits_classification"])
+@pytest.mark.parametrize("strong", ["paper", "albumentations", "randaugment"])
+def test_views_are_groups_of_every_task(dataset, strong):
+    node = composed(f"dataset={dataset}", f"strong={strong}", "weak=d4").datamodule
+    one_class = dataset == "digits_classification"
+    build = partial(instantiate(node, _partial_=True), SimpleNamespace(unlabeled=[], one_class=one_class))
+    if strong == "randaugment" and not one_class:
+        with pytest.raises(ConfigError, match="strong=RandAugment: rotate"):
+            build()
+        return
+    module = build()
+    assert isinstance(module.weak, Albumentations)
+    assert module.weak.moves == "ScaledCrop, D4"
+    kinds = {"paper": StrongAugmentation, "albumentations": Albumentations, "randaugment": RandAugment}
+    assert isinstance(module.strong, kinds[strong])
+
+
+def test_a_recipes_strengths_reach_the_strong_views_of_either_library():
+    for dataset, expected in (("digits", (0.25, 0.2, [0.1, 2.0])), ("change_demo", (0.1, 0.0, [0.1, 0.6]))):
+        ours = composed(f"dataset={dataset}").datamodule.strong
+        assert (ours.hue, ours.grayscale_probability, list(ours.blur_sigma)) == expected
+        jitter, gray, blur = composed(
+            f"dataset={dataset}", "strong=albumentations"
+        ).datamodule.strong.transform.transforms
+        assert (jitter.hue, gray.p, list(blur.sigma_limit)) == expected
+    assert composed("datamodule.strong.hue=0.3").datamodule.strong.hue == 0.3
+
+
+OWN = {
+    "dataset/mine.yaml": """# @package _global_
+defaults:
+  - digits
+  - override /weak: d4
+  - override /strong: mine
+""",
+    "strong/mine.yaml": """# @package datamodule.strong
+_target_: unimatch.augment.TorchvisionV2
+transform:
+  _target_: torchvision.transforms.v2.RandomApply
+  transforms:
+    - {_target_: torchvision.transforms.v2.ColorJitter, brightness: [0.5, 1.5]}
+""",
+}
+
+
+def test_a_data_sets_own_views_train_and_one_that_moves_pixels_is_refused(tmp_path, run_command, capsys):
+    for name, text in OWN.items():
+        (tmp_path / "conf" / name).parent.mkdir(parents=True)
+        (tmp_path / "conf" / name).write_text(text)
+    short = ["--config-dir", str(tmp_path / "conf"), *SMALL, "trainer.max_steps=1", "trainer.val_check_interval=1"]
+    run = run_command(*short, "dataset=mine")
+    assert read_summary(run)["finished"]
+    written = json.loads((run / "config.json").read_text())["datamodule"]
+    assert written["weak"]["transform"]["_target_"] == "albumentations.D4"
+    assert written["strong"]["_target_"] == "unimatch.augment.TorchvisionV2"
+    with pytest.raises(SystemExit):
+        run_command(*short, "dataset=mine", "strong=randaugment")
+    assert "strong=RandAugment: rotate, shear_x, shear_y, translate_x, translate_y moves" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run_command("strong=papr")
+    assert "strong=papr: no such strong; did you mean paper?" in capsys.readouterr().err
 
 
 def test_supervised_strong_is_supervised_with_strong_views():
@@ -126,20 +207,62 @@ def test_trainers_differ_as_they_say():
     assert composed("trainer=cpu").trainer.accelerator == "cpu"
 
 
-def test_packages_name_every_folder():
-    """A folder of conf/ that setup.cfg does not list would be missing from the wheel."""
-    from configparser import ConfigParser
+def packaged() -> set[str]:
+    """The files that an installed package needs, below the folder that holds ``unimatch/``."""
+    package = ROOT / "src" / "unimatch"
+    kept = {".py", ".yaml", ".css", ".js", ".csv", ".typed"}
+    # The search does not follow links: conf/ is searched where it lies.
+    places = {"unimatch": package, "unimatch/conf": (package / "conf").resolve()}
+    return {
+        f"{name}/{path.relative_to(place).as_posix()}"
+        for name, place in places.items()
+        for path in place.rglob("*")
+        if path.suffix in kept and path.is_file()
+    }
 
-    root = ROOT
+
+def test_the_configuration_in_the_package_is_the_one_at_the_top():
+    link = ROOT / "src" / "unimatch" / "conf"
+    assert link.is_symlink()
+    assert link.resolve() == ROOT / "conf"
+
+
+def test_packages_name_every_folder():
+    """A folder or a kind of file that setup.cfg does not list would be missing from the wheel."""
     setup = ConfigParser()
-    setup.read(root / "setup.cfg")
-    listed = set(setup["options"]["packages"].split())
-    folders = {f"unimatch.conf.{p.name}" for p in (root / "conf").iterdir() if p.is_dir() and p.name[0] not in "_."}
-    modules = {".".join(p.parent.relative_to(root / "src").parts) for p in (root / "src").rglob("__init__.py")}
-    assert folders | modules | {"unimatch.conf"} == listed
-    files = (path for path in (root / "src").rglob("*") if path.suffix in (".css", ".js"))
-    pages = {".".join(path.parent.relative_to(root / "src").parts) for path in files}
-    assert folders | pages | {"unimatch.conf", "unimatch"} == set(setup["options.package_data"])
+    setup.read(ROOT / "setup.cfg")
+    folders, kinds = set(), {}
+    for path in map(PurePosixPath, packaged()):
+        name = ".".join(path.parent.parts)
+        folders.add(name)
+        if path.suffix != ".py":
+            kinds.setdefault(name, set()).add("py.typed" if path.name == "py.typed" else f"*{path.suffix}")
+    assert folders == set(setup["options"]["packages"].split())
+    assert all(f"{folder.replace('.', '/')}/__init__.py" in packaged() for folder in folders)
+    listed = {name: set(value.split(", ")) for name, value in setup["options.package_data"].items()}
+    assert kinds == listed
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_a_wheel_holds_every_file(tmp_path):
+    """Needs a network: what builds the wheel is fetched."""
+    copied = ("src", "conf", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+    for name in copied:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(ROOT / name, tmp_path / "tree" / name, symlinks=True, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, tmp_path / "tree" / name)
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(tmp_path / "tree")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if "ConnectionError" in done.stdout + done.stderr or "No matching distribution" in done.stdout + done.stderr:
+        pytest.skip("setuptools cannot be fetched")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if name.startswith("unimatch/") and not name.endswith("/")}
+    assert names == packaged()
 
 
 @pytest.mark.parametrize("option", GROUPS["experiment"])

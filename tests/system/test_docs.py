@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from helpers.pages import PAGES, ROOT, SHOWN, TAKE_FILES, Block, blocks, follow, lines, unimatch_command
-from unimatch import __version__
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 
@@ -115,10 +114,6 @@ def test_every_page_is_in_the_sites_navigation():
     named = set(re.findall(r'"([\w/]+\.md)"', nav))
     there = {page for page in PAGES if page.is_relative_to(ROOT / "docs")}
     assert {ROOT / "docs" / target for target in named} == there | GENERATED, "mkdocs.yml: nav"
-
-
-def test_citation_has_the_packages_version():
-    assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_each_test_that_the_reliability_page_names_exists():

@@ -12,12 +12,12 @@ import zlib
 from collections import OrderedDict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
 
 import unimatch
+from helpers.support import make_folder, write_pair
 from unimatch import UnimatchError
 from unimatch.checkpoints.files import load_model, read_checkpoint
 from unimatch.images import read_image, read_mask
@@ -168,20 +168,10 @@ def test_text_that_inflates_is_refused(tmp_path):
 
 @pytest.mark.parametrize("line", ["../secret.png", "{root}/../secret.png", "link.png", "images/../../secret.png"])
 def test_a_list_cannot_name_a_file_outside_its_root(line, tmp_path):
-    root = tmp_path / "data"
-    for folder in ("images", "masks", "val/images", "val/masks"):
-        (root / folder).mkdir(parents=True)
-    from PIL import Image
-
-    picture, mask = Image.fromarray(np.zeros((8, 8, 3), np.uint8)), Image.fromarray(np.zeros((8, 8), np.uint8))
-    for folder in ("images", "val/images"):
-        picture.save(root / folder / "a.png")
-    for folder in ("masks", "val/masks"):
-        mask.save(root / folder / "a.png")
-    picture.save(tmp_path / "secret.png")
+    root = make_folder(tmp_path / "data", labeled=1, val=1)
+    write_pair(tmp_path / "secret.png", None)
     (root / "link.png").symlink_to(tmp_path / "secret.png")
-    (root / "classes.txt").write_text("soil\nplant\n")
-    (tmp_path / "labeled.txt").write_text(line.format(root=root) + " masks/a.png\n")
+    (tmp_path / "labeled.txt").write_text(line.format(root=root) + " masks/a0.png\n")
 
     def read():
         unimatch.data.folder(str(root), labeled_list=str(tmp_path / "labeled.txt")).labeled.image(0)

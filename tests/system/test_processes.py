@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers.support import rest_nightly
 from unimatch.checkpoints.files import read_checkpoint
 
 TINY = [
@@ -113,7 +114,7 @@ def test_a_killed_worker_ends_the_run_with_the_reason_and_a_checkpoint(tmp_path)
 
 
 @linux
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", rest_nightly([1, 2], [2]))
 def test_a_killed_main_process_leaves_nothing_behind(processes, tmp_path):
     before = segments()
     run_dir = tmp_path / "run"
@@ -195,7 +196,7 @@ from unimatch.callbacks import CheckpointFiles, Checkpoints
 
 class Keep(lightning.Callback):
     def on_train_end(self, trainer, pl_module):
-        confusion = pl_module.teacher_metric.compute()["confusion"]
+        confusion = pl_module.counts["teacher"]["confusion"]
         content = {"state": pl_module.state_dict(), "confusion": confusion}
         content["miou"] = [evaluation.teacher.miou for evaluation in pl_module.evaluations]
         torch.save(content, f"{sys.argv[1]}/rank{trainer.global_rank}.pt")
@@ -213,7 +214,7 @@ trainer.fit(method, unimatch.SemiSupervisedDataModule(data, crop=16, batch_size=
 """
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", rest_nightly([2, 3], [2]))
 def test_all_processes_end_with_the_same_weights_statistics_and_metrics(processes, tmp_path):
     (tmp_path / "train.py").write_text(RANKS)
     command = [sys.executable, "train.py", str(tmp_path), str(processes)]
@@ -227,6 +228,7 @@ def test_all_processes_end_with_the_same_weights_statistics_and_metrics(processe
         assert other["miou"] == first["miou"]
 
 
+@pytest.mark.nightly
 def test_torchrun_trains_as_lightnings_own_launcher_does(tmp_path):
     """The same bits: two processes, three steps."""
     last = []

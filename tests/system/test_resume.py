@@ -3,16 +3,20 @@
 import csv
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from helpers.support import read_summary
+from helpers.runs import run_once
+from helpers.support import read_summary, rest_nightly
 from unimatch.callbacks import Record
 from unimatch.checkpoints.files import read_checkpoint
 
@@ -61,13 +65,24 @@ def assert_same_run(found, expected):
     assert best[0] == best[1] == summaries[0]["best_step"]
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    yield from run_once(tmp_path_factory, "resume", lambda folder: TINY)
+
+
 @pytest.fixture
-def whole(run_command):
-    return run_command(*TINY, name="whole")
+def whole(finished, tmp_path):
+    """A copy of a run that was not interrupted."""
+    return Path(shutil.copytree(finished, tmp_path / "whole"))
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGUSR1", 138), ("SIGINT", 130)])
-@pytest.mark.parametrize("step", [2, 3])  # 3: an evaluation is due next
+@pytest.mark.parametrize(  # step 3: an evaluation is due next
+    ("name", "status", "step"),
+    rest_nightly(
+        [(*end, step) for end in (("SIGTERM", 143), ("SIGUSR1", 138), ("SIGINT", 130)) for step in (2, 3)],
+        [("SIGTERM", 143, 3), ("SIGUSR1", 138, 2), ("SIGINT", 130, 2)],
+    ),
+)
 def test_a_signal_ends_the_run_with_a_checkpoint_and_resume_finishes_it(
     name, status, step, whole, run_command, monkeypatch, tmp_path
 ):
@@ -159,7 +174,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_training(run_comma
     with pytest.raises(SystemExit) as stopped:
         run_command(*TINY)
     assert stopped.value.code == 2
-    assert "cannot be written to (Read-only file system); choose hydra.run.dir" in capsys.readouterr().err
+    assert re.search(r"Read-only file system.*hydra\.run\.dir", capsys.readouterr().err)
 
 
 def test_too_little_room_is_found_before_training(run_command, monkeypatch, capsys):
@@ -169,7 +184,7 @@ def test_too_little_room_is_found_before_training(run_command, monkeypatch, caps
     with pytest.raises(SystemExit) as stopped:
         run_command(*TINY)
     assert stopped.value.code == 2
-    assert "0.0 GB are free, and the checkpoints of this training need about 0.1 GB" in capsys.readouterr().err
+    assert re.search(r"0\.0 GB .*0\.1 GB", capsys.readouterr().err)
 
 
 @pytest.mark.slow

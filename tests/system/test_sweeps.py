@@ -45,6 +45,7 @@ def test_optuna_maximises_the_teachers_miou(tmp_path):
     assert float(best[1]) == pytest.approx(max(found))
 
 
+@pytest.mark.nightly
 def test_submitit_runs_a_sweep_as_jobs(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher.submitit_launcher")
     sweep(tmp_path, "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=10", "seed=7")

@@ -1,1 +1,1 @@
-"""A local page that shows what a trained model sees in an image: ``python -m unimatch.app checkpoint=...``."""
+"""Shows the predictions of a trained model on a page of this machine: ``python -m unimatch.app checkpoint=...``."""

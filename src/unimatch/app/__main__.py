@@ -1,6 +1,4 @@
-"""``python -m unimatch.app``: a local page to drop images on."""
-
-import sys
+"""Serves a page on this machine that predicts images dropped on it, as ``python -m unimatch.app``."""
 
 from omegaconf import DictConfig
 
@@ -11,27 +9,18 @@ from unimatch.inference.predictor import Predictor
 
 
 def serve(config: DictConfig) -> None:
-    """Serve the page until Ctrl-C.
-
-    Args:
-        config: ``conf/app.yaml``, composed.
-
-    Raises:
-        ConfigError: the port cannot be had.
-    """
+    """Serves the page until Ctrl-C."""
     predictor = Predictor(config.checkpoint, model=config.model, device=config.device, precision=config.precision)
     try:
         server = AppServer(predictor, config.port)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"port={config.port}: cannot be used ({error}); port=0 takes any free one") from error
-    print(f"{config.checkpoint}: open {server.url} in a browser on this machine; Ctrl-C ends")
-    sys.stdout.flush()
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        print()
-    finally:
-        server.server_close()
+    print(f"{config.checkpoint}: open {server.url} in a browser on this machine; Ctrl-C ends", flush=True)
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
 
 
 main = command("app")(serve)

@@ -1,14 +1,16 @@
-"""The page, made of the model's classes."""
+"""Makes the page for a model's classes."""
 
 import json
 from importlib.resources import files
 
+from markupsafe import Markup
+
 from unimatch.engines.model_facts import ModelFacts
-from unimatch.report.markup import Html, page, tag
+from unimatch.report.markup import page, tag
 
 
-def app_page(facts: ModelFacts) -> Html:
-    """The whole page. The script fills in what the server answers."""
+def app_page(facts: ModelFacts) -> Markup:
+    """Returns the whole page. Its script fills in what the server answers."""
     drop = tag(
         "label",
         tag("strong", "Choose an image"),
@@ -17,14 +19,10 @@ def app_page(facts: ModelFacts) -> Html:
         id="drop",
         class_="drop",
     )
-    view = tag(
-        "fieldset",
-        tag("legend", "Show"),
-        [
-            tag("label", tag("input", type="radio", name="view", value=value, checked=checked), name)
-            for value, name, checked in (("classes", "classes", ""), ("confidence", "confidence", None))
-        ],
-    )
+    choices = [
+        tag("label", tag("input", type="radio", name="view", value=name, checked=checked), name)
+        for name, checked in (("classes", ""), ("confidence", None))
+    ]
     sliders = [
         tag(
             "label",
@@ -49,7 +47,7 @@ def app_page(facts: ModelFacts) -> Html:
         tag("p", "No image yet.", id="status", role="status"),
         tag(
             "section",
-            tag("div", view, sliders, class_="controls"),
+            tag("div", tag("fieldset", tag("legend", "Show"), choices), sliders, class_="controls"),
             tag("div", tag("div", picture, tag("p", id="pointed", class_="soft")), legend, class_="result"),
             id="result",
             hidden="",
@@ -62,5 +60,5 @@ def app_page(facts: ModelFacts) -> Html:
 
 
 def text(name: str) -> str:
-    """A file beside this one."""
+    """Returns the text of a file beside this one."""
     return (files("unimatch.app") / name).read_text(encoding="utf-8")

@@ -1,10 +1,9 @@
-"""The server behind the page: one page, one question. It answers this machine's own browsers only."""
+"""Serves the page, and predicts the images that it sends. Only browsers on this machine are answered."""
 
 import base64
 import io
 import json
 import threading
-from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from typing_extensions import override
 
 from unimatch.app.page import app_page
 from unimatch.errors import UnimatchError
@@ -22,17 +22,13 @@ from unimatch.types import IGNORE_INDEX
 
 ADDRESS = "127.0.0.1"
 LARGEST_FILE = 100 * 2**20
-"""Bytes of an image that is accepted."""
+"""How many bytes an image may have."""
 SHOWN_SIDE = 1600
-"""Larger images are shown at about this size; they are predicted and counted at their own."""
+"""Larger images are shown at about this size, but predicted and counted at their own."""
 
 
 class AppServer(ThreadingHTTPServer):
-    """Serves the page of one model on 127.0.0.1.
-
-    Args:
-        predictor: the model.
-        port: 0 for any free one.
+    """Serves the page of one model on 127.0.0.1, on a port or, for 0, on any free one.
 
     Raises:
         OSError: the port is taken.
@@ -43,21 +39,17 @@ class AppServer(ThreadingHTTPServer):
 
     def __init__(self, predictor: Predictor, port: int) -> None:
         super().__init__((ADDRESS, port), Handler)
-        self.predictor = predictor
+        self.predictor, self.page = predictor, app_page(predictor.facts).encode()
         self.lock = threading.Lock()  # one image at a time
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         return f"http://{ADDRESS}:{self.server_port}/"
 
-    @cached_property
-    def page(self) -> bytes:
-        """The page."""
-        return app_page(self.predictor.facts).encode()
-
+    @property
     def hosts(self) -> tuple[str, ...]:
-        """What a browser on this machine calls this server."""
+        """The names by which a browser on this machine may call this server."""
         return f"{ADDRESS}:{self.server_port}", f"localhost:{self.server_port}"
 
 
@@ -68,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
     timeout = 60
 
     def do_GET(self) -> None:
-        """The page."""
+        """Sends the page."""
         if self.is_foreign():
             self.answer(HTTPStatus.FORBIDDEN, "text/plain", b"not for other sites")
         elif self.path == "/":
@@ -77,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(HTTPStatus.NOT_FOUND, "text/plain", b"only / is here")
 
     def do_POST(self) -> None:
-        """What the model says of the image in the body."""
+        """Predicts the image in the request's body and sends the result."""
         length = self.headers.get("Content-Length", "")
         if self.is_foreign() or self.headers.get("Content-Type") != "application/octet-stream":
             self.refuse(HTTPStatus.FORBIDDEN, "not for other sites")
@@ -94,39 +86,32 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(HTTPStatus.OK, "application/json", json.dumps(result).encode())
 
     def is_foreign(self) -> bool:
-        """Whether a page of another site asks, under its own name (DNS rebinding) or from its own origin."""
-        origin = self.headers.get("Origin")
-        hosts = self.server.hosts()
-        return self.headers.get("Host") not in hosts or (
-            origin is not None and origin not in [f"http://{host}" for host in hosts]
-        )
+        """Returns whether a page of another site asks: under its own name (DNS rebinding), or from its own origin."""
+        hosts = self.server.hosts
+        origins = (None, *(f"http://{host}" for host in hosts))
+        return self.headers.get("Host") not in hosts or self.headers.get("Origin") not in origins
 
     def refuse(self, status: HTTPStatus, why: str) -> None:
-        """Say why not."""
+        """Sends an error and closes the connection."""
         self.close_connection = True
         self.answer(status, "application/json", json.dumps({"error": why}).encode())
 
     def answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
-        """Send a response."""
+        """Sends a response."""
+        headers = {"Content-Type": kind, "Content-Length": str(len(content))}
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
+        for name, value in (headers | {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
+    @override
     def log_message(self, format: str, *args: Any) -> None:
-        """No line for each request."""
+        pass  # no line for each request
 
 
 def predict(predictor: Predictor, content: bytes, lock: threading.Lock) -> dict[str, Any]:
-    """What the page shows of one image.
-
-    Args:
-        predictor: the model.
-        content: of an image file.
-        lock: held while the model works.
+    """Predicts the image in a file's content, holding the lock meanwhile, and returns what the page shows of it.
 
     Returns:
         ``photo``, a JPEG; ``prediction``, a PNG of the same size whose red is the class and whose green is the
@@ -163,7 +148,7 @@ def predict(predictor: Predictor, content: bytes, lock: threading.Lock) -> dict[
 
 
 def data_url(picture: ImageArray, kind: str) -> str:
-    """(H, W, 3) uint8 as a file in a URL."""
+    """Returns a picture (H, W, 3) as a data URL."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, kind, quality=90)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

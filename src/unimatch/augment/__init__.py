@@ -1,20 +1,26 @@
 """Images -> views."""
 
-from unimatch.augment.class_views import ClassLabeledView, ClassUnlabeledViews
+from unimatch.augment.base import Cut, StrongView, WeakView
 from unimatch.augment.cutmix import cutmix, draw_box
-from unimatch.augment.geometry import Geometry, draw_geometry
+from unimatch.augment.geometry import Geometry, ScaledCrop, draw_geometry
+from unimatch.augment.libraries import Albumentations, TorchvisionV2
+from unimatch.augment.padded_crop import PaddedCrop
 from unimatch.augment.randaugment import RandAugment
 from unimatch.augment.strong import StrongAugmentation
-from unimatch.augment.views import LabeledView, UnlabeledViews
+from unimatch.augment.views import Views
 
 __all__ = [
-    "ClassLabeledView",
-    "ClassUnlabeledViews",
+    "Albumentations",
+    "Cut",
     "Geometry",
-    "LabeledView",
+    "PaddedCrop",
     "RandAugment",
+    "ScaledCrop",
     "StrongAugmentation",
-    "UnlabeledViews",
+    "StrongView",
+    "TorchvisionV2",
+    "Views",
+    "WeakView",
     "cutmix",
     "draw_box",
     "draw_geometry",

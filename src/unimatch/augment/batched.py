@@ -1,4 +1,4 @@
-"""The strong view's changes for a whole batch, on the device the images are on, each image with its own draws.
+"""The paper's strong view for a whole batch, on the images' device, each image with its own draws.
 
 What :class:`unimatch.augment.strong.StrongAugmentation` draws is carried out here in floats, without rounding between
 the changes and without the steps of two degrees that eight-bit hues have. No value leaves the device.
@@ -11,22 +11,35 @@ from torch import Tensor
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 
+def with_strong_views(part: dict[str, Tensor], largest_sigma: float) -> dict[str, Tensor]:
+    """Returns a part of a batch with the strong views whose changes :class:`unimatch.augment.views.Views` has drawn.
+
+    Args:
+        part: labelled or unlabelled images, and fields ``change``, ``change1`` or ``change2``, which it will not have.
+        largest_sigma: see :func:`augment`.
+    """
+    result = {name: value for name, value in part.items() if not name.startswith("change")}
+    if "change" in part:
+        result["image"] = augment(part["image"], part["change"], largest_sigma)
+    changes = [part[name] for name in ("change1", "change2") if name in part]
+    if changes:
+        weak = torch.cat([part["weak"]] * len(changes))
+        views = augment(weak, torch.cat(changes), largest_sigma).chunk(len(changes))
+        result |= {f"strong{number}": view for number, view in enumerate(views, 1)}
+    return result
+
+
 def augment(images: Tensor, changes: Tensor, largest_sigma: float) -> Tensor:
-    """Colour jitter, grayscale and blur.
+    """Carries out colour jitter, grayscale and blur; gives float32 in 0-255, not rounded.
 
     Args:
         images: (B, 3, H, W) uint8, or (B, 2, 3, H, W), pairs.
         changes: (B, 10) or (B, 2, 10) float32, :meth:`unimatch.augment.strong.Change.packed` of each image.
         largest_sigma: of the blurs that may have been drawn, pixels; sets the filter's size.
-
-    Returns:
-        As ``images``, float32 in 0-255, not rounded.
     """
     shape = images.shape
-    images, changes = images.flatten(0, -4), changes.flatten(0, -2)
-    amounts, order = changes[:, :4], changes[:, 4:8]
-    grayscale, sigma = changes[:, 8], changes[:, 9]
-    images = images.float()
+    images, changes = images.flatten(0, -4).float(), changes.flatten(0, -2)
+    amounts, order, grayscale, sigma = changes[:, :4], changes[:, 4:8], changes[:, 8], changes[:, 9]
     for which in order.unbind(1):
         images = change(images, which.long(), amounts)
     images = torch.where(column(grayscale) > 0, luma(images), images)
@@ -34,12 +47,12 @@ def augment(images: Tensor, changes: Tensor, largest_sigma: float) -> Tensor:
 
 
 def change(images: Tensor, which: Tensor, amounts: Tensor) -> Tensor:
-    """One of the four changes of the jitter for each image; -1 for none.
+    """Carries out one change of colour for each image (B, 3, H, W) in 0-255.
 
     Args:
-        images: (B, 3, H, W) in 0-255.
-        which: (B,) int64 of brightness, contrast, saturation and hue.
-        amounts: (B, 4), by which.
+        images: are not changed.
+        which: (B,) int64, which of brightness, contrast, saturation and hue; -1 for none.
+        amounts: (B, 4), how much each of the four would change.
     """
     gray = luma(images)  # (B, 1, H, W)
     mean = gray.mean((2, 3), keepdim=True)  # (B, 1, 1, 1)
@@ -51,7 +64,7 @@ def change(images: Tensor, which: Tensor, amounts: Tensor) -> Tensor:
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn the colour circle of HSV by a part of a turn for each image, (B,); value and saturation stay."""
+    """Turns each image's hues by so many turns, (B,), of HSV's colour circle; value and saturation stay."""
     value, which = images.max(1, keepdim=True)
     chroma = value - images.amin(1, keepdim=True)
     red, green, blue = images.chunk(3, 1)
@@ -63,12 +76,10 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def blur(images: Tensor, sigma: Tensor, largest_sigma: float) -> Tensor:
-    """A Gaussian blur of each image, sigma (B,) in pixels, 0 for none; mirrored at the border's pixels."""
-    reach = int(filter_reach(torch.tensor(largest_sigma)))
-    offsets = torch.arange(-reach, reach + 1, device=images.device)  # (K,)
-    inside = offsets.abs() <= filter_reach(sigma)[:, None]  # (B, K)
-    weights = torch.exp(-((offsets / sigma.clamp(min=1e-3)[:, None]) ** 2) / 2) * inside
-    kernels = (weights / weights.sum(1, keepdim=True)).repeat_interleave(3, 0)  # (3B, K)
+    """Blurs each image by its sigma, (B,) in pixels, 0 for none; the image goes on mirrored beyond its border."""
+    box_reach = 1 + int(((4 * largest_sigma**2 + 1) ** 0.5 - 1) / 2)
+    kernels = blur_kernels(sigma, box_reach).repeat_interleave(3, 0)  # (3B, K)
+    reach = 3 * box_reach
     planes = images.flatten(0, 1)[None]  # (1, 3B, H, W)
     for shape in ((-1, 1, 1, 2 * reach + 1), (-1, 1, 2 * reach + 1, 1)):
         axis = 3 if shape[2] == 1 else 2
@@ -77,24 +88,33 @@ def blur(images: Tensor, sigma: Tensor, largest_sigma: float) -> Tensor:
     return planes[0].view_as(images)
 
 
-def filter_reach(sigma: Tensor) -> Tensor:
-    """Pixels on either side that OpenCV's filter of eight-bit images takes in."""
-    return ((6 * sigma + 1).round() / 2).floor()
+def blur_kernels(sigma: Tensor, box_reach: int) -> Tensor:
+    """Returns :func:`unimatch.augment.strong.blur_kernel` of each sigma, (B,) -> (B, 6 ``box_reach`` + 1)."""
+    variance = sigma[:, None] ** 2 / 3  # (B, 1)
+    inner = (((12 * variance + 1).sqrt() - 1) / 2).floor()
+    outer = (2 * inner + 1) * (inner * (inner + 1) - 3 * variance) / (6 * (variance - (inner + 1) ** 2))
+    offsets = torch.arange(-box_reach, box_reach + 1, device=sigma.device).abs()
+    boxes = (offsets <= inner) + outer * (offsets == inner + 1)  # (B, 2 box_reach + 1)
+    boxes = boxes / boxes.sum(1, keepdim=True)
+    kernels = boxes[None]  # (1, B, K)
+    for _ in range(2):  # boxes are symmetric: correlation is convolution
+        kernels = F.conv1d(kernels, boxes[:, None], padding=2 * box_reach, groups=len(boxes))
+    return kernels[0]
 
 
 def mirrored(length: int, reach: int, device: torch.device) -> Tensor:
-    """The positions from ``-reach`` to ``length + reach``, those outside mirrored at the first and last."""
+    """Returns the positions from ``-reach`` to ``length + reach``, those outside mirrored at the first and last."""
     positions = torch.arange(-reach, length + reach, device=device)
     period = max(2 * (length - 1), 1)
     return (length - 1 - (positions % period - (length - 1)).abs()).clamp(0, length - 1)
 
 
 def luma(images: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W), ITU-R 601."""
+    """Returns the gray values (B, 1, H, W) of images (B, 3, H, W) by ITU-R 601."""
     red, green, blue = images.chunk(3, 1)
     return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def column(values: Tensor) -> Tensor:
-    """(B,) -> (B, 1, 1, 1)."""
+    """Returns values (B,) as (B, 1, 1, 1), one for each image."""
     return values.view(-1, 1, 1, 1)

@@ -13,8 +13,6 @@ from torch import Tensor
 Box = tuple[int, int, int, int]
 """(top, left, bottom, right), bottom and right exclusive. Equal edges mean no box."""
 
-NO_BOX: Box = (0, 0, 0, 0)
-
 
 def draw_box(
     rng: np.random.Generator,
@@ -24,19 +22,13 @@ def draw_box(
     area: tuple[float, float] = (0.02, 0.4),
     aspect: tuple[float, float] = (0.3, 1 / 0.3),
 ) -> Box:
-    """Draw a CutMix box inside a ``crop x crop`` view.
+    """Draws a CutMix box inside a view of ``crop x crop`` pixels, or with 1 - ``probability`` an empty one.
 
-    The area is drawn once; aspect ratio and corner are drawn again until the box lies inside.
-
-    Args:
-        rng: the only source of randomness.
-        crop: side of the view, pixels.
-        probability: of a box; otherwise :data:`NO_BOX`.
-        area: lowest and highest share of the view.
-        aspect: lowest and highest ratio of height to width, drawn uniformly.
+    The area, a share of the view, is drawn once; aspect (height to width) and corner are drawn again until the box lies
+    inside. Ranges are lowest and highest, drawn uniformly.
     """
     if rng.random() >= probability:
-        return NO_BOX
+        return 0, 0, 0, 0
     pixels = rng.uniform(*area) * crop * crop
     while True:
         ratio = rng.uniform(*aspect)
@@ -47,7 +39,7 @@ def draw_box(
 
 
 def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
-    """(B, 4) boxes -> (B, H, W) bool, True inside. No value leaves the device."""
+    """Returns (B, H, W) bool, True inside the boxes (B, 4). No value leaves the device."""
     rows = torch.arange(height, device=boxes.device)[None, :, None]
     columns = torch.arange(width, device=boxes.device)[None, None, :]
     top, left, bottom, right = boxes[:, :, None, None].unbind(1)  # each (B, 1, 1)
@@ -55,16 +47,13 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def cutmix(boxes: Tensor | None, *tensors: Tensor, partner: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
-    """Paste into each image's box the same pixels of its partner.
+    """Pastes into each image's box the same pixels of its partner.
 
     Args:
-        boxes: (B, 4) int64, one box per image; None for data without CutMix, whose tensors need no H and W.
+        boxes: (B, 4) int64, one box per image; None for data without CutMix, whose labels may have no H and W.
         *tensors: each (B, ..., H, W): images, pseudo labels, confidences, valid masks. All get the same boxes,
-            and all sources are the values before any pasting.
+            and all sources are the values before any pasting. They are not changed.
         partner: tensors of the same shapes to paste from; None for the batch in reverse order.
-
-    Returns:
-        New tensors of the same shapes; the inputs are unchanged (and returned, where there are no boxes).
 
     >>> a = torch.arange(2).repeat_interleave(4).view(2, 2, 2)
     >>> cutmix(torch.tensor([[0, 0, 1, 2], [0, 0, 0, 0]]), a)[0].tolist()
@@ -74,8 +63,7 @@ def cutmix(boxes: Tensor | None, *tensors: Tensor, partner: Sequence[Tensor] | N
         return tensors
     inside = box_mask(boxes, *tensors[0].shape[-2:])  # (B, H, W)
     sources = [tensor.flip(0) for tensor in tensors] if partner is None else partner
-    mixed = []
-    for tensor, source in zip(tensors, sources, strict=True):
-        where = inside.view(inside.shape[0], *(1,) * (tensor.dim() - 3), *inside.shape[1:])
-        mixed.append(torch.where(where, source, tensor))
-    return tuple(mixed)
+    return tuple(
+        torch.where(inside.view(len(inside), *(1,) * (tensor.dim() - 3), *inside.shape[1:]), source, tensor)
+        for tensor, source in zip(tensors, sources, strict=True)
+    )

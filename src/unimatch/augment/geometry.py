@@ -1,14 +1,19 @@
-"""The weak view's geometry: one random resize, crop and flip, applied alike to an image and its mask.
+"""The paper's weak view: one random resize, crop and flip, applied alike to an image and its mask.
 
 Source: UniMatch V2, section 4.1 (implementation details): long side scaled by U(0.5, 2.0), random crop, flip.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
+from typing_extensions import override
 
+from unimatch.augment.base import WHOLE, Cut, Image, Label, Part, WeakView, each_date
+from unimatch.errors import ConfigError
 from unimatch.types import IGNORE_INDEX
 
 
@@ -24,36 +29,30 @@ class Geometry:
     crop: int
 
     @property
-    def shown(self) -> tuple[slice, slice]:
-        """The rows and columns of the view that are not padded; padding is below, and right or, if flipped, left."""
+    def shown(self) -> Part:
+        """Rows and columns of the view that are not padded; padding is below, and right or, if flipped, left."""
         return slice(self.height), slice(max(self.crop - self.width, 0), None) if self.flip else slice(self.width)
 
     def valid(self) -> NDArray[np.bool_]:
-        """(crop, crop) bool, False where the crop pads the image."""
+        """Returns (crop, crop), False where the crop pads the image."""
         valid = np.zeros((self.crop, self.crop), np.bool_)
         valid[self.shown] = True
         return valid
 
-    def apply_to_image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) -> (crop, crop, 3); padded with 0.
+    def apply_to_image(self, image: Image) -> Image:
+        """Cuts (crop, crop, 3) out of an image (H, W, 3), bilinear; padded with 0."""
+        return self._padded(resized(image, self.height, self.width, self._window), padding=0)
 
-        Shrinking averages (``INTER_AREA``), because plain bilinear interpolation would alias.
-        """
-        shrinks = self.height < image.shape[0] or self.width < image.shape[1]
-        return self._apply(image, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR, padding=0)
+    def apply_to_mask(self, mask: Label) -> Label:
+        """Cuts (crop, crop) out of a mask (H, W), nearest pixel; padded with :data:`IGNORE_INDEX`."""
+        return self._padded(resized_mask(mask, self.height, self.width)[self._window], padding=IGNORE_INDEX)
 
-    def apply_to_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W) -> (crop, crop), nearest pixel; padded with :data:`IGNORE_INDEX`.
+    @property
+    def _window(self) -> Part:
+        return slice(self.top, self.top + self.crop), slice(self.left, self.left + self.crop)
 
-        ``INTER_NEAREST_EXACT`` takes pixel centres, as the image's interpolation does; ``INTER_NEAREST`` would
-        shift the mask by up to half a pixel.
-        """
-        return self._apply(mask, cv2.INTER_NEAREST_EXACT, padding=IGNORE_INDEX)
-
-    def _apply(self, array: NDArray[np.uint8], interpolation: int, padding: int) -> NDArray[np.uint8]:
-        if array.shape[:2] != (self.height, self.width):
-            array = np.asarray(cv2.resize(array, (self.width, self.height), interpolation=interpolation), np.uint8)
-        window = array[self.top : self.top + self.crop, self.left : self.left + self.crop]
+    def _padded(self, window: Image, padding: int) -> Image:
+        """Returns a copy of the window, padded below and to the right, then flipped."""
         below, right = self.crop - window.shape[0], self.crop - window.shape[1]
         if below or right:
             bordered = cv2.copyMakeBorder(window, 0, below, 0, right, cv2.BORDER_CONSTANT, value=[padding] * 3)
@@ -62,31 +61,74 @@ class Geometry:
         return np.asarray(cv2.flip(window, 1), np.uint8) if self.flip else window.copy()
 
 
-def draw_geometry(
-    rng: np.random.Generator,
-    height: int,
-    width: int,
-    *,
-    crop: int,
-    scale: tuple[float, float],
-    flip: float,
-) -> Geometry:
-    """Draw the geometry of one view of a ``height x width`` image.
+def resized(image: Image, height: int, width: int, part: Part = WHOLE) -> Image:
+    """Returns a part of an image (H, W, 3) that is resized to ``height x width``, bilinear.
+
+    Shrinking is Pillow's, as in the reference: its triangle filter covers all pixels that become one, where plain
+    interpolation would alias. It computes the part alone.
+    """
+    high, wide = image.shape[:2]
+    if height >= high and width >= wide:
+        return _scaled(image, height, width, cv2.INTER_LINEAR)[part]
+    (top, bottom, _), (left, right, _) = part[0].indices(height), part[1].indices(width)
+    down, across = high / height, wide / width
+    box = (left * across, top * down, min(right * across, wide), min(bottom * down, high))  # not beyond by rounding
+    shrunk = PIL.Image.fromarray(image).resize((right - left, bottom - top), PIL.Image.Resampling.BILINEAR, box)
+    return np.asarray(shrunk)
+
+
+def resized_mask(mask: Label, height: int, width: int) -> Label:
+    """Returns a mask (H, W) resized to ``height x width``, nearest pixel.
+
+    ``INTER_NEAREST_EXACT`` takes pixel centres, as the image's interpolation does; ``INTER_NEAREST`` would shift the
+    mask by up to half a pixel.
+    """
+    return _scaled(mask, height, width, cv2.INTER_NEAREST_EXACT)
+
+
+def _scaled(array: Image, height: int, width: int, interpolation: int) -> Image:
+    if array.shape[:2] == (height, width):
+        return array
+    return np.asarray(cv2.resize(array, (width, height), interpolation=interpolation), np.uint8)
+
+
+@dataclass(frozen=True)
+class ScaledCrop(WeakView):
+    """Resizes an image by a random factor, crops it at random and flips it.
 
     Args:
-        rng: the only source of randomness.
-        height: of the image, pixels.
-        width: of the image, pixels.
-        crop: side of the view, pixels.
-        scale: lowest and highest factor of the long side, drawn uniformly over whole pixels.
+        scale: lowest and highest factor of the image's long side.
         flip: probability of a horizontal flip.
+    """
+
+    scale: Sequence[float] = (0.5, 2.0)
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise ConfigError(f"scale={list(self.scale)}: lowest and highest factor, both above 0, are needed")
+        if not 0 <= self.flip <= 1:
+            raise ConfigError(f"flip={self.flip}: must be a probability, 0 to 1")
+
+    @override
+    def cut(self, rng: np.random.Generator, image: Image, label: Label | None, crop: int) -> Cut:
+        geometry = draw_geometry(rng, *image.shape[-3:-1], crop=crop, scale=self.scale, flip=self.flip)
+        mask = None if label is None else geometry.apply_to_mask(label)
+        return Cut(each_date(geometry.apply_to_image, image), mask, geometry.valid(), geometry.shown)
+
+
+def draw_geometry(
+    rng: np.random.Generator, height: int, width: int, *, crop: int, scale: Sequence[float], flip: float
+) -> Geometry:
+    """Draws the geometry of one view of an image of ``height x width`` pixels, as :class:`ScaledCrop` says.
+
+    The long side is drawn uniformly over whole pixels.
 
     >>> draw_geometry(np.random.default_rng(0), 60, 80, crop=32, scale=(1.0, 1.0), flip=0.0)
     Geometry(height=60, width=80, top=24, left=31, flip=False, crop=32)
     """
     long_side = max(height, width)
-    new_long = int(rng.integers(int(long_side * scale[0]), int(long_side * scale[1]), endpoint=True))
-    new_long = max(new_long, 1)
+    new_long = max(1, int(rng.integers(int(long_side * scale[0]), int(long_side * scale[1]), endpoint=True)))
     if height > width:
         new_height, new_width = new_long, max(1, int(width * new_long / height + 0.5))
     else:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
+from typing_extensions import override
 
+from unimatch.augment.base import WHOLE, Part, StrongView
 from unimatch.errors import ConfigError
 
 GREY = (127, 127, 127)
@@ -18,7 +20,7 @@ GREY = (127, 127, 127)
 
 
 def moved(image: Image.Image, xx: float, xy: float, x0: float, yx: float, yy: float, y0: float) -> Image.Image:
-    """Each pixel (x, y) from (xx x + xy y + x0, yx x + yy y + y0)."""
+    """Returns the image whose pixel (x, y) is the given one's at (xx x + xy y + x0, yx x + yy y + y0)."""
     return image.transform(
         image.size, Image.Transform.AFFINE, (xx, xy, x0, yx, yy, y0), Image.Resampling.BILINEAR, fillcolor=GREY
     )
@@ -42,10 +44,13 @@ CHANGES: dict[str, tuple[float, float, Callable[[Image.Image, float], Image.Imag
 }
 """By name: the lowest and the highest strength, drawn uniformly, and the change."""
 
+MOVING = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
+"""Changes that move pixels."""
+
 
 @dataclass(frozen=True)
-class RandAugment:
-    """``count`` random changes of an (H, W, 3) uint8 image, then a grey square at a random place.
+class RandAugment(StrongView):
+    """Makes ``count`` random changes, then a grey square at a random place.
 
     Args:
         count: changes, drawn with repetition.
@@ -64,23 +69,26 @@ class RandAugment:
     def __post_init__(self) -> None:
         unknown = [name for name in self.changes or () if name not in CHANGES]
         if unknown or (self.changes is not None and not self.changes):
-            raise ConfigError(f"strong.changes={list(self.changes or ())}: choose from {', '.join(CHANGES)}")
+            raise ConfigError(f"changes={list(self.changes or ())}: choose from {', '.join(CHANGES)}")
         if self.count < 0 or not 0 <= self.cutout <= 1:
-            raise ConfigError(f"strong.count={self.count}, cutout={self.cutout}: at least 0, and a share, are needed")
+            raise ConfigError(f"count={self.count}, cutout={self.cutout}: at least 0, and a share, are needed")
 
-    def __call__(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A changed copy of the image."""
-        names = tuple(CHANGES if self.changes is None else self.changes)
+    @property
+    @override
+    def moves(self) -> str:
+        return ", ".join(name for name in self.changes or CHANGES if name in MOVING)
+
+    @override
+    def __call__(self, rng: np.random.Generator, image: NDArray[np.uint8], shown: Part = WHOLE) -> NDArray[np.uint8]:
+        names = tuple(self.changes or CHANGES)
         picture = Image.fromarray(image)
         for which in rng.integers(len(names), size=self.count):
             lowest, highest, change = CHANGES[names[which]]
             picture = change(picture, float(rng.uniform(lowest, highest)))
-        return self._cut_out(rng, np.array(picture))
-
-    def _cut_out(self, rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Grey where the square is; its centre is uniform over the image, at whose border it is cut."""
-        height, width = image.shape[:2]
+        changed = np.array(picture)
+        # The grey square: its centre may lie anywhere in the image, whose border cuts it.
+        height, width = changed.shape[:2]
         side = int(rng.uniform(0, self.cutout) * min(height, width))
         top, left = int(rng.integers(height)) - side // 2, int(rng.integers(width)) - side // 2
-        image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = GREY
-        return image
+        changed[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = GREY
+        return changed

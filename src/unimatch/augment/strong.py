@@ -1,19 +1,21 @@
-"""The strong view's changes of colour and sharpness, drawn by us; carried out by OpenCV and, for hues, albumentations.
+"""The paper's strong view: changes of colour and sharpness, carried out by OpenCV and, for hues, by albumentations.
 
-This is the only module that knows albumentations, so that another library can take its place. Every random
-number comes from the generator that is passed in: a view is a function of its seed.
+All random numbers come from the generator that is passed in: a view is a function of its seed.
 
 Source: UniMatch V2, section 4.1: ColorJitter(.5, .5, .5, .25) with p .8, grayscale p .2, Gaussian blur
 sigma U(0.1, 2.0) p .5.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
+from unimatch.augment.base import WHOLE, Image, Part, StrongView
 from unimatch.errors import ConfigError
 
 # Otherwise importing albumentations asks the network whether there is a newer release.
@@ -21,22 +23,18 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 from albumentations.augmentations.pixel import functional as pixel
 
-Image = NDArray[np.uint8]
-Part = tuple[slice, slice]
-
-WHOLE: Part = (slice(None), slice(None))
 LUMA = np.array([0.299, 0.587, 0.114])
 """What red, green and blue weigh in the gray value (ITU-R 601)."""
 
 
 @dataclass(frozen=True)
-class StrongAugmentation:
-    """Random colour jitter, grayscale and blur of an (H, W, 3) uint8 image.
+class StrongAugmentation(StrongView):
+    """Changes colours at random, drops all colour and blurs.
 
     Args:
         brightness: the factor is drawn from U(1 - brightness, 1 + brightness).
-        contrast: likewise.
-        saturation: likewise.
+        contrast: in the same way.
+        saturation: in the same way.
         hue: the shift is drawn from U(-hue, hue), in turns of the colour circle.
         jitter_probability: of the four changes above, which come in random order.
         grayscale_probability: of dropping all colour.
@@ -51,39 +49,33 @@ class StrongAugmentation:
     jitter_probability: float = 0.8
     grayscale_probability: float = 0.2
     blur_probability: float = 0.5
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    blur_sigma: Sequence[float] = (0.1, 2.0)
 
     def __post_init__(self) -> None:
         strengths = (self.brightness, self.contrast, self.saturation, self.hue)
         if min(strengths) < 0 or max(strengths[:3]) > 1 or self.hue > 0.5:
-            raise ConfigError(f"strong augmentation: strengths must be 0 to 1, hue 0 to 0.5; found {strengths}")
+            raise ConfigError(f"brightness, contrast, saturation, hue={strengths}: must be 0 to 1, the hue 0 to 0.5")
         probabilities = (self.jitter_probability, self.grayscale_probability, self.blur_probability)
         if min(probabilities) < 0 or max(probabilities) > 1:
-            raise ConfigError(f"strong augmentation: probabilities must be 0 to 1; found {probabilities}")
+            raise ConfigError(f"jitter, grayscale and blur_probability={probabilities}: must be 0 to 1")
         if not 0 < self.blur_sigma[0] <= self.blur_sigma[1]:
-            raise ConfigError(f"strong augmentation: blur_sigma={self.blur_sigma} must be above 0, lowest first")
+            raise ConfigError(f"blur_sigma={list(self.blur_sigma)}: must be above 0, lowest first")
 
+    @override
     def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
-        """A changed copy of the image, or the image itself where no change is drawn.
-
-        Args:
-            rng: the only source of randomness.
-            image: (H, W, 3).
-            shown: rows and columns outside of which the image is black, padded: colours need not be computed there.
-        """
         return self.draw(rng).apply(image, shown)
 
     def draw(self, rng: np.random.Generator) -> "Change":
-        """Draw what to do with one image."""
+        """Draws what to do with one image."""
         order: tuple[int, ...] = ()
-        amounts = (1.0, 1.0, 1.0, 0.0)
+        amounts: tuple[float, ...] = (1.0, 1.0, 1.0, 0.0)
         if rng.random() < self.jitter_probability:
-            limits = (self.brightness, self.contrast, self.saturation)
-            first, second, third = (rng.uniform(1 - limit, 1 + limit) for limit in limits)
-            amounts = (first, second, third, rng.uniform(-self.hue, self.hue))
+            limits = ((1, self.brightness), (1, self.contrast), (1, self.saturation), (0, self.hue))
+            amounts = tuple(rng.uniform(middle - limit, middle + limit) for middle, limit in limits)
             order = tuple(rng.permutation(len(CHANGES)).tolist())
         grayscale = bool(rng.random() < self.grayscale_probability)
-        sigma = rng.uniform(*self.blur_sigma) if rng.random() < self.blur_probability else 0.0
+        lowest, highest = self.blur_sigma
+        sigma = rng.uniform(lowest, highest) if rng.random() < self.blur_probability else 0.0
         return Change(order, amounts, grayscale, sigma)
 
 
@@ -92,26 +84,28 @@ class Change:
     """What was drawn for one image."""
 
     order: tuple[int, ...]
-    """Of the jitter's changes, positions in :data:`CHANGES`; empty for no jitter."""
-    amounts: tuple[float, float, float, float]
+    """The changes of colour, one after the other, as positions in :data:`CHANGES`; empty for none."""
+    amounts: tuple[float, ...]
     """Factors of brightness, contrast and saturation, and the turn of the hue."""
     grayscale: bool
+    """Whether all colour is dropped."""
     sigma: float
-    """Of the blur, pixels; 0 for none."""
+    """Standard deviation of the blur, pixels; 0 for no blur."""
 
     def packed(self) -> list[float]:
-        """Ten numbers: amounts, order (-1 for no jitter), grayscale, sigma."""
+        """Returns ten numbers: amounts, order (-1 for no changes of colour), grayscale, sigma."""
         return [*self.amounts, *(self.order or (-1,) * 4), float(self.grayscale), self.sigma]
 
     def apply(self, image: Image, shown: Part = WHOLE) -> Image:
-        """A changed copy of the image, or the image itself where nothing is to be changed."""
+        """Returns a changed copy of the image, or the image itself where nothing is to be changed."""
         if self.order:
             image = self._jitter(image, shown)
         if self.grayscale:
             gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
             image = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
         if self.sigma:
-            image = np.asarray(cv2.GaussianBlur(image, ksize=(0, 0), sigmaX=self.sigma), np.uint8)
+            kernel = blur_kernel(self.sigma)
+            image = np.asarray(cv2.sepFilter2D(image, -1, kernel, kernel), np.uint8)
         return image
 
     def _jitter(self, image: Image, shown: Part) -> Image:
@@ -121,49 +115,62 @@ class Change:
             change, amount = CHANGES[which], self.amounts[which]
             mean = gray_mean(part, padding, padded) if change is contrast else 0.0
             part, padding = change(part, amount, mean), change(padding, amount, mean)
-        (top, bottom, _), (left, right, _) = (
-            where.indices(size) for where, size in zip(shown, image.shape[:2], strict=True)
-        )
-        below, beside = image.shape[0] - bottom, image.shape[1] - right
-        color = padding[0, 0].tolist()
-        return np.asarray(
-            cv2.copyMakeBorder(part, top, below, left, beside, cv2.BORDER_CONSTANT, value=color), np.uint8
-        )
+        height, width = image.shape[:2]
+        (top, bottom, _), (left, right, _) = shown[0].indices(height), shown[1].indices(width)
+        borders, color = (top, height - bottom, left, width - right), padding[0, 0].tolist()
+        return np.asarray(cv2.copyMakeBorder(part, *borders, cv2.BORDER_CONSTANT, value=color), np.uint8)
+
+
+def blur_kernel(sigma: float) -> NDArray[np.float32]:
+    """Returns the weights of a blur by three boxes one after the other, as Pillow's and so the reference's: sum 1.
+
+    The boxes' outermost pixels count in part, so that the standard deviation is ``sigma`` exactly, also where that is
+    a fraction of a pixel; samples of a Gaussian spread less there. Source: Gwosdek et al., Theoretical Foundations of
+    Gaussian Convolution by Extended Box Filtering, 2011.
+
+    >>> blur_kernel(0.5).round(3)
+    array([0.   , 0.005, 0.105, 0.78 , 0.105, 0.005, 0.   ], dtype=float32)
+    """
+    variance = sigma**2 / 3  # of each box
+    inner = int((np.sqrt(12 * variance + 1) - 1) / 2)  # pixels on either side that count in full
+    outer = (2 * inner + 1) * (inner * (inner + 1) - 3 * variance) / (6 * (variance - (inner + 1) ** 2))
+    box = np.array([outer, *[1.0] * (2 * inner + 1), outer]) / (2 * inner + 1 + 2 * outer)
+    return np.convolve(np.convolve(box, box), box).astype(np.float32)
 
 
 def gray_mean(part: Image, padding: Image, padded: int) -> float:
-    """The mean gray value of an image: of its shown part and of so many pixels of padding."""
+    """Returns an image's mean gray value from its shown part, a pixel of its padding, and the number of such pixels."""
     pixels = part.shape[0] * part.shape[1]
     colors = (np.array(cv2.mean(part)[:3]) * pixels + padding[0, 0] * float(padded)) / (pixels + padded)
     return float(LUMA @ colors)
 
 
 def brightness(image: Image, factor: float, mean: float) -> Image:
-    """Blend with black."""
+    """Blends each pixel with black."""
     return mapped(image, factor * np.eye(3, 4))
 
 
 def contrast(image: Image, factor: float, mean: float) -> Image:
-    """Blend with the mean gray value."""
+    """Blends each pixel with the image's mean gray value."""
     matrix = factor * np.eye(3, 4)
     matrix[:, 3] = (1 - factor) * mean
     return mapped(image, matrix)
 
 
 def saturation(image: Image, factor: float, mean: float) -> Image:
-    """Blend each pixel with its gray value."""
+    """Blends each pixel with its own gray value."""
     matrix = factor * np.eye(3, 4)
     matrix[:, :3] += (1 - factor) * LUMA
     return mapped(image, matrix)
 
 
 def hue(image: Image, turn: float, mean: float) -> Image:
-    """Turn the colour circle, in steps of two degrees."""
+    """Turns the colour circle, in steps of two degrees."""
     return np.asarray(pixel.adjust_hue_torchvision(image, turn), np.uint8)
 
 
 def mapped(image: Image, matrix: NDArray[np.float64]) -> Image:
-    """Every colour times (3, 4): a linear map and an offset; rounded and clipped."""
+    """Maps every colour by a (3, 4) matrix, whose last column is added; rounded and clipped to 0-255."""
     return np.asarray(cv2.transform(image, matrix), np.uint8)
 
 

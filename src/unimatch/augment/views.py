@@ -1,127 +1,112 @@
-"""From an image to the views a method trains on. A view is a function of the image and one random generator.
+"""From an image to the views a method trains on. A sample is a function of the image and one random generator.
 
 Both dates of a pair have one geometry; each has changes of colour and sharpness of its own, as in the published code.
 """
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass, field
 from functools import partial
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unimatch.augment.base import Cut, Image, StrongView, WeakView, each_date
 from unimatch.augment.cutmix import draw_box
-from unimatch.augment.geometry import draw_geometry
+from unimatch.augment.geometry import ScaledCrop
 from unimatch.augment.strong import StrongAugmentation
-from unimatch.types import UNKNOWN_TRUTH
-
-
-def to_tensor(image: NDArray[np.uint8]) -> Tensor:
-    """(..., H, W, 3) array -> (..., 3, H, W) uint8 tensor."""
-    if image.ndim > 3:
-        return torch.stack([to_tensor(date) for date in image])
-    planes = np.empty((image.shape[2], *image.shape[:2]), np.uint8)
-    cv2.split(image, list(planes))
-    return torch.from_numpy(planes)
-
-
-def each_date(change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Change an image (H, W, 3), or each date of a pair (2, H, W, 3) by itself."""
-    return change(image) if image.ndim == 3 else np.stack([change(date) for date in image])
-
-
-def drawn(strong: StrongAugmentation, rng: np.random.Generator, view: NDArray[np.uint8]) -> Tensor:
-    """What to do with a view, (10,) float32; of a pair of dates (2, 10)."""
-    changes = [strong.draw(rng).packed() for _ in range(len(view) if view.ndim == 4 else 1)]
-    return torch.tensor(changes if view.ndim == 4 else changes[0], dtype=torch.float32)
+from unimatch.errors import ConfigError, DataError
+from unimatch.tensors import to_tensor
+from unimatch.types import NO_CLASS, UNKNOWN_TRUTH
 
 
 @dataclass(frozen=True)
-class WeakView:
-    """Random resize, crop and flip.
+class Views:
+    """Makes the samples of training of a weak and a strong view.
+
+    The strong views of an unlabelled image have the crop of its weak view, because its pixels' labels come from there.
+    Where an image has one class, each has a crop of its own, and there is no CutMix.
 
     Args:
-        crop: side of the view, pixels.
-        scale: lowest and highest factor of the image's long side.
-        flip: probability of a horizontal flip.
+        crop: side of the views, pixels.
+        weak: cuts a view out of an image.
+        strong: makes a strong view of a weak one; drawn anew for each.
+        cutmix: probability of a CutMix box in a strong view.
+        strong_views: how many of each unlabelled image; the first is the same whatever the number.
+        labeled_strong: labelled images have the strong view's changes and box too.
+        on_device: changes are only drawn: a field ``change`` of ten numbers takes the place of each strong view and
+            says what to do with the whole batch (:func:`unimatch.augment.batched.augment`).
+        one_class: an image has one class, instead of one for each pixel.
     """
 
     crop: int
-    scale: tuple[float, float] = (0.5, 2.0)
-    flip: float = 0.5
-
-
-@dataclass(frozen=True)
-class LabeledView(WeakView):
-    """The view of a labelled image: weak, or strong where labelled images are to be augmented strongly.
-
-    Args:
-        strong: adds the strong view's changes and a CutMix box if given.
-        cutmix: probability of that box.
-        on_device: the changes are only drawn: ``change``, (10,) float32, says what to do with the whole batch
-            (:func:`unimatch.augment.batched.augment`).
-    """
-
-    strong: StrongAugmentation | None = None
-    cutmix: float = 0.5
-    on_device: bool = False
-
-    def __call__(
-        self, rng: np.random.Generator, image: NDArray[np.uint8], mask: NDArray[np.uint8]
-    ) -> dict[str, Tensor]:
-        """``image`` (3, crop, crop) uint8, ``label`` (crop, crop) uint8 and, if strong, ``box`` (4,)."""
-        geometry = draw_geometry(rng, *image.shape[-3:-1], crop=self.crop, scale=self.scale, flip=self.flip)
-        view = each_date(geometry.apply_to_image, image)
-        sample = {"label": torch.from_numpy(geometry.apply_to_mask(mask))}
-        if self.strong is not None:
-            if self.on_device:
-                sample["change"] = drawn(self.strong, rng, view)
-            else:
-                view = each_date(partial(self.strong, rng, shown=geometry.shown), view)
-            sample["box"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))
-        sample["image"] = to_tensor(view)
-        return sample
-
-
-@dataclass(frozen=True)
-class UnlabeledViews(WeakView):
-    """The weak and the strong views of an unlabelled image: one geometry, a strong augmentation for each.
-
-    Args:
-        strong: the change that makes a strong view of the weak one, drawn anew for each.
-        cutmix: probability of a CutMix box in a strong view.
-        strong_views: how many; the first is the same whatever the number.
-        on_device: the changes are only drawn: ``change1`` and ``change2`` take the place of the strong views, see
-            :class:`LabeledView`.
-    """
-
-    strong: StrongAugmentation = field(default_factory=StrongAugmentation)
+    weak: WeakView = field(default_factory=ScaledCrop)
+    strong: StrongView = field(default_factory=StrongAugmentation)
     cutmix: float = 0.5
     strong_views: int = 2
+    labeled_strong: bool = False
     on_device: bool = False
+    one_class: bool = False
 
-    def __call__(
-        self, rng: np.random.Generator, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None
-    ) -> dict[str, Tensor]:
-        """The fields of :class:`unimatch.types.UnlabeledBatch` for one image, images as uint8."""
-        geometry = draw_geometry(rng, *image.shape[-3:-1], crop=self.crop, scale=self.scale, flip=self.flip)
-        weak = each_date(geometry.apply_to_image, image)
-        if mask is None:
-            truth = np.full((self.crop, self.crop), UNKNOWN_TRUTH, np.uint8)
+    def __post_init__(self) -> None:
+        name = type(self.strong).__name__
+        if self.strong.moves and not self.one_class:
+            raise ConfigError(
+                f"strong={name}: {self.strong.moves} moves pixels, and their labels would stay behind; use it in the "
+                "weak view, which moves image, mask and padding together"
+            )
+        if self.cutmix and self.one_class:
+            raise ConfigError(f"cutmix={self.cutmix}: pastes pixels, but an image has one class here; leave it out")
+        if self.on_device and not isinstance(self.strong, StrongAugmentation):
+            raise ConfigError(
+                f"augment=device: only StrongAugmentation (strong=paper) is drawn first and carried out later on the "
+                f"device, not {name}; choose augment=workers"
+            )
+        if self.on_device and self.one_class:
+            raise ConfigError(
+                "augment=device: the device has the weak view alone, but strong views have crops of their own where an "
+                "image has one class; choose augment=workers"
+            )
+
+    def labeled(self, rng: np.random.Generator, image: Image, label: NDArray[np.integer]) -> dict[str, Tensor]:
+        """Returns one labelled sample: ``image`` (..., 3, crop, crop) uint8, ``label`` and, if strong, ``box`` (4,)."""
+        cut, known = self._cut(rng, image, label)
+        sample = {"image": to_tensor(cut.image), "label": known}
+        return sample | self._strong(rng, cut, "image") if self.labeled_strong else sample
+
+    def unlabeled(self, rng: np.random.Generator, image: Image, label: NDArray[np.integer] | None) -> dict[str, Tensor]:
+        """Returns the fields of :class:`unimatch.types.UnlabeledBatch` for one image, images as uint8."""
+        cut, truth = self._cut(rng, image, label)
+        valid = torch.tensor(True) if self.one_class else torch.from_numpy(cut.valid)
+        sample = {"weak": to_tensor(cut.image), "valid": valid, "truth": truth}
+        for number in range(1, self.strong_views + 1):
+            if self.one_class:
+                cut, _ = self._cut(rng, image, None)
+            sample |= self._strong(rng, cut, f"strong{number}", str(number))
+        return sample
+
+    def _cut(self, rng: np.random.Generator, image: Image, label: NDArray[np.integer] | None) -> tuple[Cut, Tensor]:
+        """Cuts a weak view; its label is (crop, crop) uint8, or () int64 where the image has one class."""
+        if label is not None and (label.ndim == 0) != self.one_class:
+            raise DataError(
+                f"a label of shape {label.shape}, but one_class={self.one_class} (SegmentationData.one_class)"
+            )
+        if self.one_class:
+            return self.weak.cut(rng, image, None, self.crop), torch.tensor(NO_CLASS if label is None else int(label))
+        cut = self.weak.cut(rng, image, None if label is None else np.asarray(label, np.uint8), self.crop)
+        unknown = np.full((self.crop, self.crop), UNKNOWN_TRUTH, np.uint8)
+        return cut, torch.from_numpy(unknown if cut.label is None else cut.label)
+
+    def _strong(self, rng: np.random.Generator, cut: Cut, name: str, number: str = "") -> dict[str, Tensor]:
+        """Makes a strong view of a weak one, or draws its changes, and draws its box."""
+        if self.on_device:
+            assert isinstance(self.strong, StrongAugmentation)
+            dates = cut.image.shape[:-3]  # (), or (2,) for a pair
+            changes = [self.strong.draw(rng).packed() for _ in range(math.prod(dates))]
+            sample = {f"change{number}": torch.tensor(changes, dtype=torch.float32).view(*dates, -1)}
         else:
-            truth = geometry.apply_to_mask(mask)
-        sample = {
-            "weak": to_tensor(weak),
-            "valid": torch.from_numpy(geometry.valid()),
-            "truth": torch.from_numpy(truth),
-        }
-        for view in range(1, self.strong_views + 1):
-            if self.on_device:
-                sample[f"change{view}"] = drawn(self.strong, rng, weak)
-            else:
-                sample[f"strong{view}"] = to_tensor(each_date(partial(self.strong, rng, shown=geometry.shown), weak))
-            sample[f"box{view}"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))
+            sample = {name: to_tensor(each_date(partial(self.strong, rng, shown=cut.shown), cut.image))}
+        if not self.one_class:
+            sample[f"box{number}"] = torch.tensor(draw_box(rng, self.crop, probability=self.cutmix))
         return sample

@@ -1,8 +1,9 @@
 """What happens around training: progress, the record, pictures, checkpoints, and what looks after all of it."""
 
 from unimatch.callbacks.checkpoints import CheckpointFiles, Checkpoints
-from unimatch.callbacks.end_together import Watch
-from unimatch.callbacks.guard import Guard
+from unimatch.callbacks.early_stopping import EarlyStopping
+from unimatch.callbacks.end_together import EndTogether
+from unimatch.callbacks.nan_guard import Guard
 from unimatch.callbacks.pictures import Pictures
 from unimatch.callbacks.plan import Plan
 from unimatch.callbacks.progress import Progress
@@ -13,6 +14,8 @@ from unimatch.callbacks.tracking import Tracking
 __all__ = [
     "CheckpointFiles",
     "Checkpoints",
+    "EarlyStopping",
+    "EndTogether",
     "Guard",
     "Pictures",
     "Plan",
@@ -21,5 +24,4 @@ __all__ = [
     "Report",
     "RunFacts",
     "Tracking",
-    "Watch",
 ]

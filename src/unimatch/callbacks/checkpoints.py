@@ -7,15 +7,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
+from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from typing_extensions import override
 
-from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched, requeue
+from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched
 from unimatch.checkpoints.files import BEST, LAST, PREVIOUS, first_line, read_checkpoint
 from unimatch.disk import replace_file
 from unimatch.errors import ConfigError, NumericalError, is_of_a_worker
+from unimatch.lightning_internals import requeue
 from unimatch.methods.base import Method
 
 log = logging.getLogger("unimatch")
@@ -31,60 +33,50 @@ class Checkpoints(Checkpoint):
     signal's number (143, 138, 130). With several processes they agree on the step, at the interval of the log.
 
     Args:
-        folder: where to, ``RUN/checkpoints``.
+        run_dir: the run directory; its folder ``checkpoints`` is made.
         every_n_steps: optimizer steps between checkpoints, beside those after evaluations; None for none.
-        every_minutes: likewise by the clock.
-
-    Raises:
-        ConfigError: an interval is not above 0.
+        every_minutes: likewise by the clock. Both must be above 0.
     """
 
-    def __init__(self, folder: Path, *, every_n_steps: int | None = None, every_minutes: float | None = None) -> None:
+    def __init__(self, run_dir: Path, *, every_n_steps: int | None = None, every_minutes: float | None = None) -> None:
         for key, interval in (("every_n_steps", every_n_steps), ("every_minutes", every_minutes)):
             if interval is not None and not interval > 0:
-                raise ConfigError(f"checkpoint.{key}={interval}: must be above 0, or null for none")
-        self.folder, self.every_n_steps, self.every_minutes = folder, every_n_steps, every_minutes
+                raise ConfigError(f"{key}={interval}: must be above 0, or null for none")
+        self.folder, self.every_n_steps, self.every_minutes = run_dir / "checkpoints", every_n_steps, every_minutes
         self.signals = Signals()
         self.saved = 0  # the step of the last checkpoint, written or continued from
         self.step = 0
         self.overdue = False
         self.whole = True  # between two optimizer steps, with nothing half done
 
-    def on_sanity_check_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take signals over."""
+    @override
+    def on_sanity_check_start(self, *arguments: Any, **options: Any) -> None:
         self.signals.install()
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take signals over, and start the clock."""
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.install()
         self.saved = self.step = trainer.global_step
         self.clock = time.monotonic()
 
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Note whether the batch ended an optimizer step: gradients being accumulated are not in a checkpoint."""
+    @override
+    def on_train_batch_end(self, trainer: Trainer, *arguments: Any, **options: Any) -> None:
+        # Gradients that are being accumulated are not in a checkpoint: only a batch that ends a step leaves all whole.
         self.whole, self.step = trainer.global_step != self.step, trainer.global_step
 
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Between two steps, when the first is logged too. From here to the step's end nothing can be saved."""
+    @override
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # Between two steps: here the step before is logged too. From here to its end nothing can be saved.
         self.between_steps(trainer, pl_module)
         self.whole = False
 
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Between a step and an evaluation."""
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
             self.between_steps(trainer, pl_module)
 
-    def between_steps(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write ``last.ckpt`` if it is time to, and end if a signal has asked to."""
+    def between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes ``last.ckpt`` if it is time to, and ends the run if a signal has asked for that."""
         assert isinstance(pl_module, Method)
         if not self.whole:
             return
@@ -99,23 +91,16 @@ class Checkpoints(Checkpoint):
         if wanted > 1:
             self.leave(trainer, wanted)
 
-    def on_validation_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """A signal ends an evaluation too: it is run again on resuming. Several processes finish it first."""
+    @override
+    def on_validation_batch_end(self, trainer: Trainer, *arguments: Any, **options: Any) -> None:
+        # An evaluation that a signal ends is run again on resuming. Several processes finish it first.
         if self.signals.received and trainer.world_size == 1:
             if not trainer.sanity_checking and self.whole:
                 self.save(trainer)
             self.leave(trainer, self.signals.received)
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write ``best.ckpt`` if the teacher was never better, and ``last.ckpt``."""
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         if trainer.sanity_checking:
             return
@@ -128,29 +113,29 @@ class Checkpoints(Checkpoint):
         if wanted := agreed(trainer, self.signals.received):
             self.leave(trainer, wanted)
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write ``last.ckpt`` of a training without evaluations."""
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A training without evaluations has no last checkpoint yet.
         if self.saved != trainer.global_step:
             self.save(trainer)
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
-        """Write ``last.ckpt`` if something failed between two steps, such as reading an image, in a single process."""
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        # What fails between two steps, such as reading an image, leaves all whole; several processes may differ.
         told = isinstance(exception, (SystemExit, KeyboardInterrupt, NumericalError))
         if not told and self.whole and trainer.world_size == 1 and self.saved != trainer.global_step:
             self.save(trainer)
 
-    def is_time(self, trainer: lightning.Trainer) -> bool:
-        """Whether the first process's clock says so."""
+    def is_time(self, trainer: Trainer) -> bool:
+        """Returns whether the first process's clock says that a checkpoint is due."""
         if self.every_minutes is None or not trainer.is_global_zero:
             return False
         return time.monotonic() - self.clock >= 60 * self.every_minutes
 
-    def save(self, trainer: lightning.Trainer) -> None:
-        """Write ``last.ckpt``, with all that is logged before it.
+    def save(self, trainer: Trainer) -> None:
+        """Writes ``last.ckpt``, and first all that is logged.
 
-        Not before the evaluation that ends training: Lightning would not run that on resuming.
+        Nothing is written before the evaluation that ends training: Lightning would not run it on resuming.
         """
         method = trainer.lightning_module
         assert isinstance(method, Method)
@@ -163,12 +148,8 @@ class Checkpoints(Checkpoint):
         self.saved, self.overdue = trainer.global_step, False
         self.clock = time.monotonic()
 
-    def leave(self, trainer: lightning.Trainer, signum: int) -> None:
-        """End because of a signal.
-
-        Raises:
-            Stopped: always.
-        """
+    def leave(self, trainer: Trainer, signum: int) -> None:
+        """Ends the run because of a signal, by raising :class:`Stopped`."""
         requeue(trainer, signum)
         if trainer.is_global_zero:
             name = signal.Signals(signum).name
@@ -182,10 +163,11 @@ class CheckpointFiles(TorchCheckpointIO):
     A file that cannot be written is a warning: the one before is still there, and training goes on.
     """
 
+    @override
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Write a file that holds a CRC-32 for each of its parts; ``last.ckpt`` becomes ``previous.ckpt``."""
+        # The file holds a CRC-32 for each of its parts.
         path = Path(path)
         previous = path.with_name(PREVIOUS) if path.name == LAST else None
         try:
@@ -193,19 +175,12 @@ class CheckpointFiles(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:  # torch's writer makes a RuntimeError of an OSError
             if is_of_a_worker(error):
                 raise
-            log.warning(
-                "%s of step %d was not written (%s); training goes on",
-                path,
-                checkpoint["global_step"],
-                first_line(error),
-            )
+            step, why = checkpoint["global_step"], first_line(error)
+            log.warning("%s of step %d was not written (%s); training goes on", path, step, why)
 
+    @override
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read tensors and plain values, whatever Lightning asks for.
-
-        Raises:
-            WeightsError: the file is damaged, or holds anything else.
-        """
+        # Tensors and plain values alone, whatever Lightning asks for.
         return read_checkpoint(Path(path))

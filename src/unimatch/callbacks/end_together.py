@@ -9,16 +9,18 @@ import sys
 import threading
 import time
 
-import lightning
+from lightning import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 from unimatch.callbacks.signals import is_launched
 from unimatch.errors import ProcessError, UnimatchError
+from unimatch.lightning_internals import stop_watching_processes
 
 log = logging.getLogger("unimatch")
 
 
-class Watch(lightning.Callback):
-    """The first process watches those it has started, and they watch it. Without any it does nothing.
+class EndTogether(Callback):
+    """Ends all processes of a run when one dies: the first watches those it has started, and they watch it.
 
     Args:
         seconds: between two looks.
@@ -28,27 +30,23 @@ class Watch(lightning.Callback):
         self.seconds = seconds
         self.over = threading.Event()
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start watching."""
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.parent = os.getppid() if is_launched(trainer) else None
         self.children: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
-        for thread in threading.enumerate():
-            if thread.name == "child-process-observer":
-                # Lightning's own, every five seconds: it kills all, and this process first of all, without the cause.
-                vars(thread)["_child_processes"] = []
+        stop_watching_processes()
         if self.parent is not None or self.children:
             threading.Thread(target=self.watch, name="watch", daemon=True).start()
 
     def watch(self) -> None:
-        """Look now and then, until training is over."""
+        """Looks every few seconds whether a process has died, until training is over."""
         while not self.over.wait(self.seconds):
             if cause := self.death():
                 self.end(*cause)
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
-        """An error of communication has a cause: a process that has died, perhaps a moment from now."""
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        # An error of communication has a cause: a process that has died, or will have in a moment.
         understood = isinstance(exception, (SystemExit, KeyboardInterrupt, UnimatchError))
         for _ in range(0 if understood or trainer.world_size == 1 else 20):
             if cause := self.death():
@@ -56,12 +54,12 @@ class Watch(lightning.Callback):
             time.sleep(0.1)
         self.over.set()
 
-    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Stop watching."""
+    @override
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.over.set()
 
     def death(self) -> tuple[str, int] | None:
-        """What has happened to another process, and the status to end with; None if nothing has."""
+        """Returns how another process has died and the status to end with; None if none has."""
         if self.parent is not None and os.getppid() != self.parent:
             return "the first process of this run is gone", ProcessError.status
         ended = [(rank, child.poll()) for rank, child in enumerate(self.children, start=1)]
@@ -73,7 +71,7 @@ class Watch(lightning.Callback):
         return None
 
     def end(self, cause: str, status: int) -> None:
-        """Say why, and end this process and all it has started."""
+        """Says why, and ends this process and all that it has started."""
         sys.stderr.write(f"unimatch: {cause}; ending. resume=auto continues from the last checkpoint\n")
         sys.stderr.flush()
         for child in self.children:

@@ -1,28 +1,29 @@
-"""Pictures of a finished run: validation images beside truth, student and teacher; and its curves."""
+"""Draws pictures of a finished run: validation images beside truth, student and teacher; and curves."""
 
-import csv
-from functools import partial
 from pathlib import Path
 
 import lightning
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from typing_extensions import override
 
-from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.sources.base import Source
+from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.disk import training_goes_on
-from unimatch.images import colorize, dates_by_name
+from unimatch.images import dates_by_name
 from unimatch.methods.base import Method
 from unimatch.models.networks import Model
+from unimatch.pictures import Cell, colorize, save_figure, spread_evenly
+from unimatch.report.examples import label_with
+from unimatch.report.run_files import read_curves
 from unimatch.tasks import Task
-from unimatch.tensors import normalize
 from unimatch.types import IGNORE_INDEX
 
 SMOOTHING = 20
-"""Rows of the training curves that are averaged into one point."""
+"""How many rows of ``metrics.csv`` are averaged into one point of a long curve."""
+
+LEGEND = 40
+"""How many classes are named below the validation images, at most."""
 
 
 class Pictures(lightning.Callback):
@@ -30,143 +31,84 @@ class Pictures(lightning.Callback):
 
     Args:
         run_dir: where to.
-        source: validation images.
-        info: their classes and colours.
+        data: whose validation images are shown, in the colours of its classes.
         count: images shown.
     """
 
-    def __init__(self, run_dir: Path, source: Source, info: DatasetInfo, count: int = 4) -> None:
-        self.run_dir, self.source, self.info, self.count = run_dir, source, info, count
+    def __init__(self, run_dir: Path, data: SegmentationData, count: int = 4) -> None:
+        self.run_dir, self.source, self.info, self.count = run_dir, data.val, data.info, count
 
+    @override
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Draw both, in the main process."""
         assert isinstance(pl_module, Method)
         if not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
             logger.save()
         pl_module.eval()
-        count = min(self.count, len(self.source))
-        indices = [(2 * i + 1) * len(self.source) // (2 * count) for i in range(count)]  # spread evenly
+        indices = spread_evenly(len(self.source), self.count)
         models = {"student": pl_module.student, "teacher": pl_module.teacher.model}
-        for path, draw in (
-            (
-                self.run_dir / "validation.png",
-                partial(draw_predictions, pl_module.task, models, self.source, self.info, indices),
-            ),
-            (self.run_dir / "curves.png", partial(draw_curves, self.run_dir / "metrics.csv", pl_module.task)),
-        ):
-            with training_goes_on(path):
-                draw(path)
+        with training_goes_on(path := self.run_dir / "validation.png"):
+            draw_predictions(pl_module.task, models, self.source, self.info, indices, path)
+        with training_goes_on(path := self.run_dir / "curves.png"):
+            draw_curves(self.run_dir / "metrics.csv", pl_module.task, path)
 
 
 def draw_predictions(
     task: Task, models: dict[str, Model], source: Source, info: DatasetInfo, indices: list[int], path: Path
 ) -> None:
-    """One row per image: the image or both dates, the truth, each model's prediction; and a legend of the classes.
+    """Draws a row for each image (image or both dates, truth, each model's prediction) and a legend of the classes.
 
-    Of images that have a class as a whole, the classes' names stand above.
-
-    Args:
-        task: how images are predicted.
-        models: in eval mode, by name.
-        source: images with masks.
-        info: classes and colours.
-        indices: which images.
-        path: of the PNG.
+    Of images that have a class as a whole, the classes' names stand above. The models are in eval mode.
     """
-    first = source.image(indices[0])
-    dates = 1 if first.ndim == 3 else len(first)
-    columns = dates + 1 + len(models)
-    cell_height = 2.4 * first.shape[-3] / first.shape[-2]
-    figure = Figure(figsize=(2.4 * columns, cell_height * len(indices) + 0.9), layout="constrained", dpi=110)
-    axes = figure.subplots(len(indices), columns, squeeze=False)
-    seen: set[int] = set()
-    for row, index in zip(axes, indices, strict=True):
-        image, mask = source.image(index), source.mask(index)
-        cells = dates_by_name(image)
-        labels = {} if mask is None else {"truth": mask}
-        for name, model in models.items():
-            device = next(model.parameters()).device
-            scores = task.predict(model, normalize(to_tensor(image)[None].to(device)))
-            labels[name] = scores.argmax(1)[0].cpu().numpy()
-        if index != indices[0]:
-            cells = [("", picture) for _, picture in cells]
+    rows, seen = [], set[int]()
+    for index in indices:
+        image, labels = label_with(models, task, source, index)
+        first = index == indices[0]
+        cells = [Cell(date, name if first else "") for name, date in dates_by_name(image)]
         for name, label in labels.items():
             if label.ndim == 0:
-                cells.append((f"{name}: {info.classes[int(label)]}", image))
+                cells.append(Cell(image, f"{name}: {info.classes[int(label)]}"))
             else:
                 seen.update(np.unique(label).tolist())
-                cells.append((name if index == indices[0] else "", colorize(label.astype(np.uint8), info.palette)))
-        for axis, (title, picture) in zip(row, cells, strict=False):
-            axis.imshow(picture, interpolation="nearest")
-            axis.set_title(title, fontsize=10)
-        for axis in row:
-            axis.axis("off")
-    handles = [
-        mpl.patches.Patch(
-            facecolor=(info.palette[i][0] / 255, info.palette[i][1] / 255, info.palette[i][2] / 255),
-            edgecolor="0.5",
-            label=info.classes[i],
-        )
-        for i in sorted(seen - {IGNORE_INDEX})
-    ]
-    if handles:
-        figure.legend(handles=handles[:40], loc="outside lower center", ncols=6, fontsize=8, frameon=False)
-    figure.savefig(path)
+                cells.append(Cell(colorize(label.astype(np.uint8), info.palette), name if first else ""))
+        rows.append(cells)
+    height, width = rows[0][0].picture.shape[:2]
+    columns = max(map(len, rows))
+    size = (2.4 * columns, 2.4 * height / width * len(rows) + 0.9)
+    legend = [(info.classes[i], info.palette[i]) for i in sorted(seen - {IGNORE_INDEX})[:LEGEND]]
+    save_figure(path, rows, legend, columns=columns, size=size)
 
 
 def draw_curves(metrics: Path, task: Task, path: Path) -> None:
-    """Losses, the pseudo labels' share and accuracy, and the headline score over the steps.
-
-    Args:
-        metrics: the run's ``metrics.csv``.
-        task: whose scores those are.
-        path: of the PNG.
-    """
-    with metrics.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    """Draws losses, the pseudo labels' share and accuracy, and the headline score over the steps of ``metrics.csv``."""
+    known = read_curves(metrics)
     headline = task.scores_type.headline
     evaluated = f"{task.scores_type.titles[headline]} on validation, %"
     panels = {
         "losses": ("train/loss", "train/loss_x", "train/loss_s"),
-        "confident pixels, share": ("train/mask_ratio",),
-        "pseudo labels against the truth, %": (
-            "pseudo_label/accuracy",
-            "pseudo_label/accuracy_mean",
-            "pseudo_label/share",
-            "pseudo_label/share_mean",
-        ),
+        f"confident {task.scores_type.unit}, share": ("train/mask_ratio",),
+        "pseudo labels against the truth, %": [
+            f"pseudo_label/{key}" for key in ("accuracy", "accuracy_mean", "share", "share_mean")
+        ],
         evaluated: (f"student/{headline}", f"teacher/{headline}"),
     }
-    curves = {title: {key: read_curve(rows, key) for key in keys} for title, keys in panels.items()}
-    shown = {title: lines for title, lines in curves.items() if any(len(steps) for steps, _ in lines.values())}
+    curves = {title: {key: known[key] for key in keys if key in known} for title, keys in panels.items()}
+    shown = {title: lines for title, lines in curves.items() if lines}
     if not shown:
         return
     figure = Figure(figsize=(4.2 * len(shown), 3.2), layout="constrained", dpi=110)
     for axis, (title, lines) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
-        for key, (steps, values) in lines.items():
-            if len(steps):
-                many = len(steps) > 5 * SMOOTHING
-                if many:  # the mean of each run of rows, so that a trend can be seen
-                    whole = len(steps) // SMOOTHING * SMOOTHING
-                    steps = steps[:whole].reshape(-1, SMOOTHING).mean(1)
-                    values = values[:whole].reshape(-1, SMOOTHING).mean(1)
-                axis.plot(
-                    steps,
-                    values,
-                    marker=None if many else ".",
-                    label=key.split("/", 1)[-1] if title != evaluated else key.split("/")[0],
-                )
+        for key, points in lines.items():
+            steps, values = np.array(points).T
+            many = len(steps) > 5 * SMOOTHING
+            if many:  # the mean of each run of rows, so that a trend can be seen
+                whole = len(steps) // SMOOTHING * SMOOTHING
+                steps, values = (each[:whole].reshape(-1, SMOOTHING).mean(1) for each in (steps, values))
+            label = key.split("/", 1)[-1] if title != evaluated else key.split("/")[0]
+            axis.plot(steps, values, marker=None if many else ".", label=label)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     figure.savefig(path)
-
-
-def read_curve(rows: list[dict[str, str]], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The steps and values of one column, where it has any."""
-    points = [(float(row["step"]), float(row[key])) for row in rows if row.get(key)]
-    steps, values = np.array(points).T if points else (np.empty(0), np.empty(0))
-    return steps, values

@@ -6,12 +6,13 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from typing_extensions import override
 
 from unimatch.methods.base import Method
 
@@ -20,8 +21,8 @@ HEADROOM = 0.95
 """The share of a device's memory that is counted on."""
 
 
-class Plan(lightning.Callback):
-    """Takes three steps of one labelled image and three of two, and says what the whole training will take.
+class Plan(Callback):
+    """Takes three steps with one labelled image and three with two, and says what the whole training will take.
 
     Memory and time grow in a straight line with the batch, which the two sizes give. On a GPU, memory is what PyTorch's
     allocator gave out, on a CPU the sum of all living tensors, without the libraries' own buffers. Time is that of
@@ -35,8 +36,8 @@ class Plan(lightning.Callback):
         self.memory = memory
         self.report = ""
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Measure, and end the training before it begins."""
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         batch = next(iter(datamodule.train_dataloader()))
@@ -48,16 +49,9 @@ class Plan(lightning.Callback):
         trainer.should_stop = True
 
     def describe(
-        self, trainer: lightning.Trainer, method: Method, batch_size: int, sizes: dict[int, tuple[float, float, float]]
+        self, trainer: Trainer, method: Method, batch_size: int, sizes: dict[int, tuple[float, float, float]]
     ) -> str:
-        """The report.
-
-        Args:
-            trainer: of the training.
-            method: likewise.
-            batch_size: labelled images of a process's batch.
-            sizes: FLOPs, bytes and seconds by labelled images.
-        """
+        """Returns the report, from FLOPs, bytes and seconds of batches of one and of two labelled images."""
 
         def at(images: int, quantity: int) -> float:
             small, large = sizes[1][quantity], sizes[2][quantity]
@@ -87,8 +81,8 @@ class Plan(lightning.Callback):
         return "\n".join(lines)
 
 
-def measure(trainer: lightning.Trainer, method: Method, batch: Any) -> tuple[float, float, float]:
-    """FLOPs of a first step, highest bytes of a second, seconds of a third."""
+def measure(trainer: Trainer, method: Method, batch: Any) -> tuple[float, float, float]:
+    """Returns the FLOPs of a first step, the highest bytes of a second, the seconds of a third."""
     optimizer: Any = method.build_optimizer()
 
     def step() -> None:
@@ -120,7 +114,7 @@ def measure(trainer: lightning.Trainer, method: Method, batch: Any) -> tuple[flo
 
 @contextlib.contextmanager
 def peak_bytes(method: Method, optimizer: Any) -> Iterator[list[float]]:
-    """The most bytes alive inside, above the weights; a list that holds the number afterwards."""
+    """Measures the most bytes alive inside, above the weights; the list that it yields holds the number afterwards."""
     found: list[float] = []
     if method.device.type == "cuda":
         torch.cuda.synchronize()
@@ -140,11 +134,7 @@ def peak_bytes(method: Method, optimizer: Any) -> Iterator[list[float]]:
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of all tensors that operations make, while they live.
-
-    Args:
-        known: tensors that do not count.
-    """
+    """Counts the bytes of all tensors that operations make, while they live, but of those known before."""
 
     def __init__(self, known: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -152,14 +142,14 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.seen = {tensor.untyped_storage()._cdata for tensor in known}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation and count what it has made."""
+        """Runs the operation and counts the tensors that it has made."""
         before = {tensor.untyped_storage()._cdata for tensor in args if isinstance(tensor, Tensor)}
         result = func(*args, **(kwargs or {}))
         tree_map_only(Tensor, lambda t: None if t.untyped_storage()._cdata in before else self.count(t), result)
         return result
 
     def count(self, tensor: Tensor) -> None:
-        """One tensor, until its memory is freed."""
+        """Counts a tensor until its memory is freed."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self.seen:
             self.seen.add(storage._cdata)
@@ -168,13 +158,13 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             weakref.finalize(storage, self.free, storage._cdata, storage.nbytes())
 
     def free(self, key: int, size: int) -> None:
-        """It is gone."""
+        """Stops counting a tensor whose memory is freed."""
         self.seen.discard(key)
         self.now -= size
 
 
 def part_of(batch: Any, labeled: int) -> Any:
-    """The first labelled images of a batch and their share of the others, repeated where it has too few."""
+    """Returns a batch of so many labelled images and their share of the others; too few images are repeated."""
     have = len(batch["labeled"]["index"])
 
     def cut(tensor: Tensor) -> Tensor:
@@ -185,24 +175,22 @@ def part_of(batch: Any, labeled: int) -> Any:
 
 
 def device_memory(device: torch.device) -> int | None:
-    """Bytes that a GPU has; None for a CPU."""
+    """Returns how many bytes a GPU has; None for a CPU."""
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
 
 
 def now(device: torch.device) -> float:
-    """Seconds, once all work is done."""
+    """Returns the time in seconds, once the device has done all work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
-def sdpa_of_shapes(query: Any, key: Any, value: Any, *arguments: Any, out_shape: Any = None, **options: Any) -> int:
-    """Of the CPU's fused attention, which the counter does not know."""
+def sdpa_of_shapes(query: Any, key: Any, value: Any, *arguments: Any, **options: Any) -> int:
+    """Counts the CPU's fused attention, which PyTorch's counter does not know."""
     return sdpa_flop_count(query, key, value)  # type: ignore[no-untyped-call]
 
 
-def sdpa_backward_of_shapes(
-    gradient: Any, query: Any, key: Any, value: Any, *arguments: Any, out_shape: Any = None, **options: Any
-) -> int:
-    """The same of its backward pass."""
+def sdpa_backward_of_shapes(gradient: Any, query: Any, key: Any, value: Any, *arguments: Any, **options: Any) -> int:
+    """Counts the backward pass of :func:`sdpa_of_shapes`."""
     return sdpa_backward_flop_count(gradient, query, key, value)  # type: ignore[no-untyped-call]

@@ -10,12 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 from unimatch.callbacks.progress import count_images
-from unimatch.data.catalog import DatasetInfo
+from unimatch.checkpoints.content import Run, write
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
+from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import replace_text, training_goes_on
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods.base import Evaluation, Method
@@ -42,63 +44,59 @@ class RunFacts:
     """The resolved configuration, plain values."""
 
 
-class Record(lightning.Callback):
+class Record(Callback):
     """Writes the record after every evaluation, so that a run that is cut short has one too.
 
     Args:
         run_dir: where to.
         facts: what is known beforehand.
-        info: the data set's classes.
+        data: whose classes it names.
     """
 
-    def __init__(self, run_dir: Path, facts: RunFacts, info: DatasetInfo) -> None:
-        self.run_dir, self.facts, self.info = run_dir, facts, info
+    def __init__(self, run_dir: Path, facts: RunFacts, data: SegmentationData) -> None:
+        self.run_dir, self.facts, self.info = run_dir, facts, data.info
         self.images = 0
         self.bad_images: list[str] = []
         self.evaluating = self.before = 0.0  # seconds; before this process, where the run is resumed
         self.started = time.monotonic()
         self.finished = False
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """Images and times go on counting after resuming."""
         return {"images": self.images, "evaluating": self.evaluating, "seconds": self.seconds}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See :meth:`state_dict`."""
         self.images, self.evaluating = state_dict["images"], state_dict["evaluating"]
         self.before = state_dict["seconds"]
 
     @property
     def seconds(self) -> float:
-        """Since training started, over all processes that continued one another."""
+        """Seconds of training so far, also those before it was resumed."""
         return self.before + time.monotonic() - self.started
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Start the clock, and write down the configuration with every interpolation resolved."""
+    @override
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.monotonic()
         if trainer.is_global_zero:
             self.write("config.json", json.dumps(self.facts.config, indent=2) + "\n")
 
+    @override
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count images."""
         self.images += count_images(batch) * trainer.world_size
 
-    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Evaluation does not count in images/s. All processes are here together: see what they had to skip."""
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # All processes are here together: this is when each can learn what the others had to skip.
         self.validation_started = time.monotonic()
         module = getattr(trainer, "datamodule", None)
         if isinstance(module, SemiSupervisedDataModule):
             self.bad_images = module.bad_images.names()
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the last evaluation and the summary so far."""
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
@@ -107,47 +105,44 @@ class Record(lightning.Callback):
         self.write("evaluations.jsonl", "".join(lines))
         self.write_summary(pl_module, trainer)
 
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the summary of the finished run, also where it was resumed at its end."""
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Also where the run was resumed at its end.
         assert isinstance(pl_module, Method)
         if trainer.is_global_zero:
             self.finished = True
             self.write_summary(pl_module, trainer)
 
-    def on_save_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Add the configuration and the classes: plain values only, so that it loads without unpickling code."""
-        checkpoint["unimatch_run"] = {
-            "config": self.facts.config,
-            "classes": list(self.info.classes),
-            "palette": [list(color) for color in self.info.palette],
-            "processes": trainer.world_size,
-            "metrics_rows": sum(logger.rows for logger in trainer.loggers if isinstance(logger, MetricsFile)),
-        }
+    @override
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        run = Run(
+            config=self.facts.config,
+            classes=list(self.info.classes),
+            palette=[list(color) for color in self.info.palette],
+            processes=trainer.world_size,
+            metrics_rows=sum(logger.rows for logger in trainer.loggers if isinstance(logger, MetricsFile)),
+        )
+        write(checkpoint, run)
 
     def describe(self, evaluation: Evaluation) -> dict[str, Any]:
-        """One evaluation as plain values, those per class by its name."""
+        """Returns an evaluation as plain values, those of classes by their names."""
         result: dict[str, Any] = {"step": evaluation.step, "epoch": evaluation.epoch}
         for name, scores in (("student", evaluation.student), ("teacher", evaluation.teacher)):
             result[name] = scores.overall() | self.by_class(scores.per_class())
-        pseudo = evaluation.pseudo
-        per_class = {key: value for key, value in pseudo.items() if isinstance(value, list)}
-        result["pseudo_label"] = {**pseudo, **self.by_class(per_class)}
-        return result
+        per_class = {key: value for key, value in evaluation.pseudo.items() if isinstance(value, list)}
+        return {**result, "pseudo_label": evaluation.pseudo | self.by_class(per_class)}
 
     def by_class(self, values: Mapping[str, Sequence[float | None]]) -> dict[str, dict[str, float | None]]:
-        """Values in the order of the classes, each by its class's name."""
+        """Gives values that are in the order of the classes the classes' names."""
         return {key: dict(zip(self.info.classes, value, strict=True)) for key, value in values.items()}
 
-    def write_summary(self, method: Method, trainer: lightning.Trainer) -> None:
-        """``summary.json``: see the README for its keys."""
+    def write_summary(self, method: Method, trainer: Trainer) -> None:
+        """Writes ``summary.json``; the README explains its keys."""
         if not method.evaluations:
             return
         last = method.evaluations[-1]
         best = max(method.evaluations, key=lambda evaluation: evaluation.teacher.main)
-        seconds = self.seconds
-        described = self.describe(last)
+        seconds, described = self.seconds, self.describe(last)
         headline = last.teacher.headline
         summary = {
             **{key: value for key, value in asdict(self.facts).items() if key != "config"},
@@ -173,13 +168,13 @@ class Record(lightning.Callback):
         self.write("summary.json", json.dumps(summary, indent=2) + "\n")
 
     def write(self, name: str, text: str) -> None:
-        """Write a file of the run directory, whole or not at all."""
+        """Writes a file of the run directory, whole or not at all."""
         with training_goes_on(self.run_dir / name):
             replace_text(self.run_dir / name, text)
 
 
 def peak_memory_mb() -> int | None:
-    """The most memory this process has held: of its GPU where it uses one, else resident; None on Windows."""
+    """Returns the most memory this process has held: of its GPU where it uses one, else resident; None on Windows."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
         return round(torch.cuda.max_memory_allocated() / 2**20)
     if platform.system() == "Windows":
@@ -191,12 +186,12 @@ def peak_memory_mb() -> int | None:
 
 
 def device_name() -> str:
-    """The GPU's name, or the processor's kind."""
+    """Returns the GPU's name, or the processor's kind."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that decide what is computed."""
+    """Returns the versions of Python and of the packages that decide what is computed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -207,16 +202,13 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """The revision of the source tree the package runs from, ``+`` where it is changed; None without one."""
-    here = Path(__file__).parent
+    """Returns the revision of the source tree the package runs from, ``+`` where it is changed; None without one."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
     try:
-        revision = git(here, "rev-parse", "HEAD")
-        return revision + ("+" if git(here, "status", "--porcelain", "--untracked-files=no") else "")
+        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def git(directory: Path, *arguments: str) -> str:
-    """What a git command prints."""
-    command = ["git", "-C", str(directory), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torchmetrics.classification import MulticlassConfusionMatrix
+from typing_extensions import override
 
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.data.sources.base import SegmentationData
@@ -22,7 +22,7 @@ from unimatch.tasks import PixelTask
 log = logging.getLogger("unimatch")
 
 
-class Report(lightning.Callback):
+class Report(Callback):
     """Scores each validation image; at the end writes ``confusion.csv``, ``examples/`` and ``report.html``.
 
     Nothing that fails here ends a run: by then its checkpoints and its record are written.
@@ -36,47 +36,31 @@ class Report(lightning.Callback):
         self.run_dir, self.data = run_dir, data
         self.confusion: Tensor | None = None
 
-    def on_validation_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """A score for each image of the set; each process fills in those it sees."""
+    @override
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A score for each image of the set: each process fills in those it sees.
         self.scores = torch.zeros(len(self.data.val), device=pl_module.device)
 
-    def on_validation_batch_start(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Note what the teacher's matrix held before this image."""
-        assert isinstance(pl_module, Method)
-        self.before = confusion_of(pl_module).confmat.clone()
-
+    @override
     def on_validation_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *arguments: Any, **options: Any
     ) -> None:
-        """What has come to the matrix is this image's (they are evaluated one by one)."""
         assert isinstance(pl_module, Method)
-        (sample,) = batch
-        self.scores[sample["index"]] = mean_iou(confusion_of(pl_module).confmat - self.before)
+        for sample, counts in zip(batch, outputs["teacher"], strict=True):
+            self.scores[sample["index"]] = pl_module.task.image_score(counts)
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Bring the processes' scores together while all of them are here."""
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # All processes are here to bring their scores together.
         assert isinstance(pl_module, Method)
         if not trainer.sanity_checking:
-            self.confusion = confusion_of(pl_module).compute().cpu()
+            self.confusion = pl_module.counts["teacher"]["confusion"]
             total = trainer.strategy.reduce(self.scores, reduce_op="sum")
             assert isinstance(total, Tensor)
             self.scores = total.cpu()
 
-    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write everything, in the main process."""
+    @override
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         if not trainer.is_global_zero or not pl_module.evaluations:
             return
@@ -87,8 +71,8 @@ class Report(lightning.Callback):
         with run_goes_on("report.html"):
             write_report(self.run_dir)
 
-    def write_files(self, trainer: lightning.Trainer, method: Method) -> None:
-        """``confusion.csv`` and ``examples/``."""
+    def write_files(self, trainer: Trainer, method: Method) -> None:
+        """Writes ``confusion.csv`` and ``examples/``."""
         assert self.confusion is not None
         info = self.data.info
         write_confusion(self.run_dir / "confusion.csv", self.confusion, info.classes)
@@ -104,25 +88,8 @@ class Report(lightning.Callback):
 
 @contextmanager
 def run_goes_on(what: str) -> Iterator[None]:
-    """Say that something was not written, whatever the reason."""
+    """Warns that something was not written, whatever the reason, and goes on."""
     try:
         yield
     except Exception as error:
         log.warning("%s: not written (%s: %s)", what, type(error).__name__, error)
-
-
-def confusion_of(method: Method) -> MulticlassConfusionMatrix:
-    """The counts of the teacher's predictions, which the metrics of every task hold."""
-    metric = method.teacher_metric["confusion"]
-    assert isinstance(metric, MulticlassConfusionMatrix)
-    return metric
-
-
-def mean_iou(confusion: Tensor) -> Tensor:
-    """One image's mIoU in percent, over the classes in its truth or prediction; nothing leaves the device.
-
-    Where the image has one class, 100 if that is found and 0 if not.
-    """
-    right = confusion.diag().float()
-    union = (confusion.sum(0) + confusion.sum(1)).float() - right
-    return 100 * (right / union.clamp(min=1)).sum() / (union > 0).sum().clamp(min=1)

@@ -5,10 +5,9 @@ import signal
 import threading
 from types import FrameType
 
-import lightning
 import torch
+from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 NAMES = ("SIGTERM", "SIGUSR1", "SIGINT")
 """From schedulers; from SLURM, some time before its end; from Ctrl-C."""
@@ -23,20 +22,20 @@ class Stopped(SystemExit):
 
 
 class Signals:
-    """Takes signals over, so that they neither end a step halfway nor are lost."""
+    """Remembers signals, so that they neither end a step halfway nor are lost."""
 
     def __init__(self) -> None:
         self.received = 0
 
     def install(self) -> None:
-        """Take over from Lightning, whose handlers act at once. Its teardown restores those from before training."""
+        """Takes signals over from Lightning, whose handlers act at once; its teardown restores the ones from before."""
         if threading.current_thread() is threading.main_thread():
             for name in NAMES:
                 if hasattr(signal, name):  # Windows has fewer
                     signal.signal(getattr(signal, name), self.note)
 
     def note(self, signum: int, frame: FrameType | None) -> None:
-        """Remember the signal; a second Ctrl-C ends at once."""
+        """Remembers the signal; a second Ctrl-C ends at once."""
         if signum == signal.SIGINT == self.received:
             raise KeyboardInterrupt
         self.received = self.received or signum
@@ -44,8 +43,8 @@ class Signals:
         os.write(2, text.encode())  # print is not safe in a handler
 
 
-def agreed(trainer: lightning.Trainer, number: int) -> int:
-    """The largest of all processes' numbers: what one of them was told, all do."""
+def agreed(trainer: Trainer, number: int) -> int:
+    """Returns the largest of all processes' numbers: what one of them was told, all then know."""
     if trainer.world_size == 1:
         return number
     everyone = trainer.strategy.reduce(torch.tensor(number, device=trainer.strategy.root_device), reduce_op="max")
@@ -53,14 +52,7 @@ def agreed(trainer: lightning.Trainer, number: int) -> int:
     return int(everyone)
 
 
-def is_launched(trainer: lightning.Trainer) -> bool:
-    """Whether this process was started by the first one, which would kill the run if this one ended with an error."""
+def is_launched(trainer: Trainer) -> bool:
+    """Returns whether the first process started this one, and would kill the run if this one ended with an error."""
     environment = getattr(trainer.strategy, "cluster_environment", None)
     return isinstance(environment, LightningEnvironment) and trainer.local_rank > 0
-
-
-def requeue(trainer: lightning.Trainer, signum: int) -> None:
-    """Have Lightning's SLURM plugin requeue the job, if that is SLURM's warning; it writes a checkpoint of its own."""
-    environment = trainer._accelerator_connector.cluster_environment
-    if isinstance(environment, SLURMEnvironment) and environment.auto_requeue and signum == environment.requeue_signal:
-        trainer._signal_connector._slurm_sigusr_handler_fn(signum, None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What TensorBoard and Weights & Biases get beside the logged numbers: curves of the classes, and a picture."""
+"""Sends curves of the classes and a picture to TensorBoard and Weights & Biases."""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,23 +8,24 @@ import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
 from PIL import Image
+from typing_extensions import override
 
 from unimatch.data.sources.base import SegmentationData
 from unimatch.images import ImageArray, dates_by_name
 from unimatch.methods.base import Method
-from unimatch.report.examples import overlay, predict
+from unimatch.pictures import overlay, spread_evenly, stack_rows
+from unimatch.report.examples import OPACITY, label_with
 from unimatch.tasks import PixelTask
 
 WIDTH = 320
-"""Pixels of one image in the picture; larger ones are shrunk."""
+"""How wide an image in the picture is at most, in pixels."""
 
 
 class Tracking(lightning.Callback):
-    """At each evaluation logs the teacher's scores and the pseudo labels by class, and one picture of a few images.
+    """Logs the teacher's scores and the pseudo labels by class at each evaluation, and one picture of a few images.
 
-    There is no picture where an image has one class: a picture could not say which.
-
-    ``metrics.csv`` gets none of it: ``evaluations.jsonl`` has it, and the report shows it.
+    In classification there is no picture, since it could not show the classes. ``metrics.csv`` gets none of these
+    values; ``evaluations.jsonl`` has them, and the report shows them.
 
     Args:
         data: validation images of the picture, names and colours of the classes.
@@ -34,8 +35,8 @@ class Tracking(lightning.Callback):
     def __init__(self, data: SegmentationData, count: int = 4) -> None:
         self.data, self.count = data, count
 
+    @override
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Log both, from the main process, if there is such a logger."""
         assert isinstance(pl_module, Method)
         loggers = [logger for logger in trainer.loggers if isinstance(logger, (TensorBoardLogger, WandbLogger))]
         if trainer.sanity_checking or not trainer.is_global_zero or not loggers:
@@ -53,7 +54,7 @@ class Tracking(lightning.Callback):
                 logger.experiment.add_image("validation", picture, step, dataformats="HWC")
 
     def by_class(self, method: Method) -> dict[str, float]:
-        """``teacher_iou/CLASS``, ``pseudo_label_share/CLASS`` and ``pseudo_label_accuracy/CLASS``, in percent."""
+        """Returns percentages: ``teacher_iou/CLASS``, ``pseudo_label_share/CLASS``, ``pseudo_label_accuracy/CLASS``."""
         evaluation = method.evaluations[-1]
         found: dict[str, Any] = {f"teacher_{key}": value for key, value in asdict(evaluation.teacher).items()}
         found |= {key.replace("class", "pseudo_label"): value for key, value in evaluation.pseudo.items()}
@@ -66,22 +67,20 @@ class Tracking(lightning.Callback):
         }
 
     def picture(self, method: Method) -> ImageArray:
-        """A row for each image: itself or its dates, its truth, the student's and the teacher's prediction over it."""
-        source, info = self.data.val, self.data.info
-        count = min(self.count, len(source))
+        """Returns a picture with a row for each image: image or dates, then truth, student and teacher over it."""
+        source, palette = self.data.val, self.data.info.palette
+        models = {"student": method.student, "teacher": method.teacher.model}
         rows = []
-        for index in ((2 * i + 1) * len(source) // (2 * count) for i in range(count)):  # spread evenly
-            image, truth = source.image(index), source.mask(index)
-            masks: list[NDArray[np.integer]] = [] if truth is None else [truth]
-            masks += [predict(model, method.task, image) for model in (method.student, method.teacher.model)]
-            cells = [date for _, date in dates_by_name(image)] + [overlay(image, mask, info) for mask in masks]
-            rows.append(np.hstack([shrunk(cell) for cell in cells]))
-        width = max(row.shape[1] for row in rows)
-        return np.vstack([np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in rows])
+        for index in spread_evenly(len(source), self.count):
+            image, labels = label_with(models, method.task, source, index)
+            cells = [date for _, date in dates_by_name(image)]
+            cells += [overlay(image, label, palette, OPACITY) for label in labels.values()]
+            rows.append([shrunk(cell) for cell in cells])
+        return stack_rows(rows)
 
 
 def shrunk(picture: ImageArray) -> NDArray[np.uint8]:
-    """At most :data:`WIDTH` pixels wide."""
+    """Shrinks a picture to at most :data:`WIDTH` pixels in width."""
     image = Image.fromarray(picture)
     image.thumbnail((WIDTH, 10 * WIDTH))
     return np.asarray(image)

@@ -6,48 +6,35 @@ resumed again. So the counters of every checkpoint are rewritten to one of the s
 exactly: between two epochs, or between two batches with the evaluation that may be due there done or still to come.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import lightning
 
-
-@dataclass(frozen=True)
-class Place:
-    """Between two batches of each process."""
-
-    epoch: int
-    """Epochs that are done."""
-    batch: int
-    """Batches of the present epoch that are done; all of them only while the evaluation after them is still due."""
-    evaluated: bool
-    """Whether the evaluation that may be due here is done."""
-    accumulating: bool
-    """Whether gradients are held that no optimizer step has used yet: they are not in a checkpoint."""
+from unimatch.checkpoints.content import Place
+from unimatch.lightning_internals import LOG_STEP, evaluation_is_due
 
 
 def place_of(trainer: lightning.Trainer, evaluated_after: int) -> Place:
-    """Where training stands, between two batches or during an evaluation.
+    """Returns where training stands, between two batches or during an evaluation.
 
     Args:
         trainer: while it fits.
         evaluated_after: number of batches, over all epochs, after which the last evaluation was finished.
     """
-    loop = trainer.fit_loop
+    loop: Any = trainer.fit_loop  # Lightning types the counters loosely
     epochs, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress
-    done = batches.current.processed  # type: ignore[attr-defined] # Lightning types the counters loosely
-    evaluated = evaluated_after == batches.total.processed  # type: ignore[attr-defined]
+    done, evaluated = batches.current.processed, evaluated_after == batches.total.processed
     last = done == trainer.num_training_batches
-    if epochs.started == epochs.processed:  # type: ignore[attr-defined] # before the first batch, or after the last
-        return Place(epochs.processed, 0, True, False)  # type: ignore[attr-defined]
-    if last and (evaluated or not loop.epoch_loop._should_check_val_fx(loop._data_fetcher)):  # type: ignore[arg-type]
-        return Place(epochs.processed + 1, 0, True, False)  # type: ignore[attr-defined]
+    if epochs.started == epochs.processed:  # before the first batch, or after the last
+        return Place(epochs.processed, 0, True, False)
+    if last and (evaluated or not evaluation_is_due(trainer)):
+        return Place(epochs.processed + 1, 0, True, False)
     accumulating = not last and done % trainer.accumulate_grad_batches != 0
-    return Place(epochs.processed, done, evaluated, accumulating)  # type: ignore[attr-defined]
+    return Place(epochs.processed, done, evaluated, accumulating)
 
 
 def rewrite_counters(loops: dict[str, Any], place: Place, *, step: int, last: bool) -> None:
-    """Rewrite a checkpoint's ``loops`` so that training continues at a place, each evaluation run exactly once.
+    """Rewrites a checkpoint's ``loops`` so that training continues at a place, each evaluation run exactly once.
 
     Args:
         loops: of a checkpoint, changed in place.
@@ -56,8 +43,7 @@ def rewrite_counters(loops: dict[str, Any], place: Place, *, step: int, last: bo
         last: whether the epoch's last batch is done, and only its evaluation is not.
     """
     fit = loops["fit_loop"]
-    begun = int(place.batch > 0)
-    epochs = _counters(place.epoch + begun, place.epoch)
+    epochs = _counters(place.epoch + (place.batch > 0), place.epoch)
     fit["epoch_progress"] = {"total": epochs, "current": dict(epochs)}
     total = fit["epoch_loop.batch_progress"]["total"]["processed"]
     fit["epoch_loop.batch_progress"] = {
@@ -74,7 +60,7 @@ def rewrite_counters(loops: dict[str, Any], place: Place, *, step: int, last: bo
         "is_last_batch": False,
     }
     # The logs' step. An evaluation is logged with its last batch's; Method.on_train_batch_start corrects it after.
-    fit["epoch_loop.state_dict"]["_batches_that_stepped"] = max(step - 1, 0)
+    fit["epoch_loop.state_dict"][LOG_STEP] = max(step - 1, 0)
 
 
 def _counters(begun: int, done: int) -> dict[str, int]:

@@ -1,16 +1,16 @@
 """Trained models out of our own checkpoints, without unpickling code and without the run's configuration."""
 
 import logging
-import re
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+from unimatch.checkpoints.content import is_ours, model_of
 from unimatch.errors import UnimatchError, WeightsError
 from unimatch.models.networks import Model, build_described, describe_model
-from unimatch.models.weights import why_unreadable
+from unimatch.models.weights import read_plain
 
 log = logging.getLogger("unimatch")
 
@@ -20,27 +20,22 @@ PREFIXES = {"student": "student.", "teacher": "teacher.model."}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read one of our checkpoints: tensors and plain values, nothing else.
+    """Reads one of our checkpoints: tensors and plain values, nothing else.
 
     Raises:
         WeightsError: no such file, cut short or altered, holding more than that, or not one of ours.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint")
-    if damage := damage_of(path):
+    if path.is_file() and (damage := damage_of(path)):
         raise WeightsError(f"{path}: cannot be read as a checkpoint, it is cut short or altered ({damage})")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises its reader's many kinds of error
-        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
-    if not isinstance(checkpoint, dict) or not {"unimatch_model", "state_dict"} <= checkpoint.keys():
+    checkpoint = read_plain(path, "checkpoint")
+    if not is_ours(checkpoint):
         raise WeightsError(f"{path}: not a checkpoint of unimatch")
     return checkpoint
 
 
 def damage_of(path: Path) -> str | None:
-    """What is wrong with a checkpoint file by the checksums in it, a CRC-32 of each part; None for a whole one."""
+    """Returns what is wrong with a checkpoint file by its checksums, a CRC-32 of each part; None for a whole one."""
     try:
         with zipfile.ZipFile(path) as archive:
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
@@ -52,12 +47,12 @@ def damage_of(path: Path) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its kind where it has none."""
+    """Returns the first line of an error's message, or its kind where it has none."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> Model:
-    """The trained model of a checkpoint, in eval mode on the CPU; LoRA matrices are merged into its weights.
+    """Returns the trained model of a checkpoint, in eval mode on the CPU, with LoRA matrices merged into its weights.
 
     Args:
         path: such as ``RUN/checkpoints/best.ckpt``.
@@ -71,7 +66,7 @@ def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher
 
 @torch.no_grad()
 def start_from(model: Model, path: str | Path, which: Literal["teacher", "student"] = "teacher") -> str:
-    """Give a model the trained weights of a checkpoint, encoder and decoder, to train it further on other data.
+    """Gives a model the trained weights of a checkpoint, encoder and decoder, to train it further on other data.
 
     Where the classes are others in number, the last layer of the classifier stays as it is.
 
@@ -102,14 +97,10 @@ def start_from(model: Model, path: str | Path, which: Literal["teacher", "studen
 
 
 def build_model(checkpoint: dict[str, Any], which: str) -> Model:
-    """The student or the teacher of what :func:`read_checkpoint` has read, in eval mode.
-
-    Raises:
-        WeightsError: the checkpoint describes no model of ours, or holds other weights.
-    """
+    """Builds the student or the teacher of what :func:`read_checkpoint` has read, in eval mode, or says why not."""
     prefix = PREFIXES[which]
     try:
-        description = checked(checkpoint["unimatch_model"])
+        description = model_of(checkpoint)
         state = {
             key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
         }
@@ -129,62 +120,23 @@ def build_model(checkpoint: dict[str, Any], which: str) -> Model:
 
 
 def bytes_of(state: dict[str, torch.Tensor]) -> int:
-    """Bytes that tensors take, those that share memory (as a tensor expanded from one number does) counted once."""
+    """Counts the bytes of tensors; memory that several share, such as one number expanded to a tensor, counts once."""
     if any(tensor.is_meta for tensor in state.values()):
         return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     storages = {storage.data_ptr(): storage.nbytes() for storage in (t.untyped_storage() for t in state.values())}
     return sum(storages.values())
 
 
-LARGEST = 2**16
-"""No model of ours has more classes or a wider layer."""
-LARGEST_OPTION = 2**12
-"""Nor more blocks, heads or an image of more pixels a side: building it would take forever."""
-
-
-def checked(description: Any) -> dict[str, Any]:
-    """A file's description of its model, if building it reads no other file and takes no absurd amount of memory.
-
-    Raises:
-        WeightsError: it is no description, or would do either.
-    """
-    if not isinstance(description, dict) or not re.fullmatch(r"[\w.-]+", str(description.get("encoder"))):
-        raise WeightsError("the checkpoint does not describe a model of ours")
-    numbers = [description.get("num_classes"), description.get("features"), *(description.get("out_channels") or ())]
-    options = description.get("options") or {}
-    if (
-        description.get("weights") is not None
-        or "checkpoint_path" in options  # timm would read that file
-        or any(isinstance(n, int) and n > LARGEST for n in numbers)
-        or any(
-            n > LARGEST_OPTION for n in numbers_in([options, description.get("image_size"), description.get("resize")])
-        )
-    ):
-        raise WeightsError(f"the checkpoint describes a model that is not built from a file: {description}")
-    return description
-
-
-def numbers_in(value: Any) -> list[float]:
-    """All numbers in nested lists and dictionaries."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return [number for inner in value for number in numbers_in(inner)]
-    return [value] if isinstance(value, (int, float)) else []
-
-
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint to continue from: ``last.ckpt``, or ``previous.ckpt`` if that is damaged; None without any.
+    """Returns the checkpoint to continue from: ``last.ckpt``, or ``previous.ckpt`` if it is damaged; None without any.
 
     Raises:
         WeightsError: there are checkpoints, and all are damaged.
     """
     damages: list[str] = []
     for name in (LAST, PREVIOUS):
-        path = folder / name
-        if path.exists():
-            damage = damage_of(path)
-            if damage is None:
+        if (path := folder / name).exists():
+            if (damage := damage_of(path)) is None:
                 for found in damages:
                     log.warning("%s; continuing from %s", found, path.name)
                 return path

@@ -1,4 +1,4 @@
-"""The authors' published UniMatch V2 checkpoints, as our models.
+"""Reads the authors' published UniMatch V2 checkpoints as our models.
 
 A file is read with ``weights_only=True``; nothing in it is run. Their names and ours are matched by
 :func:`official_key`, one by one; what is missing, left over or of another shape is refused with its name.
@@ -14,19 +14,20 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.serialization import safe_globals
+from typing_extensions import override
 
+from unimatch.checkpoints.content import MODEL
 from unimatch.errors import WeightsError
 from unimatch.models.networks import ChangeModel, Model, SegmentationModel, build_described
-from unimatch.models.weights import listed, why_unreadable
+from unimatch.models.weights import listed, read_plain
 
 log = logging.getLogger("unimatch")
 
 ENTRIES = {"teacher": "model_ema", "student": "model"}
-"""Where a checkpoint keeps the two."""
+"""The entries of a checkpoint in which the two models are."""
 
 ENCODERS = {384: "vits", 768: "vitb", 1024: "vitl", 1536: "vitg"}
-"""Ours by the width of DINOv2's tokens."""
+"""Our names of DINOv2's sizes, by the width of their tokens."""
 
 UNUSED = (
     "backbone.mask_token",
@@ -37,27 +38,25 @@ UNUSED = (
 PATCH = 14
 
 
-class OfficialModel(SegmentationModel):
-    """A published model: as :class:`SegmentationModel`, for images of any size.
+class WholePatches(Model):
+    """What published models do with images of any size, at least 14 pixels a side: they cut them to whole patches.
 
-    ``forward`` takes (B, 3, H, W) normalised floats, H and W at least 14, and gives (B, C, 14 * (H // 14),
-    14 * (W // 14)) logits, as the published model does; what exceeds the last whole patch at the bottom and at the
-    right is not looked at.
+    ``forward`` takes (B, ..., H, W) normalised floats and gives (B, C, 14 * (H // 14), 14 * (W // 14)) logits; it
+    ignores what exceeds the last whole patch at the bottom and at the right.
     """
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
         height, width = (PATCH * (side // PATCH) for side in images.shape[-2:])
         return super().forward(images[..., :height, :width])
 
 
-class OfficialChangeModel(ChangeModel):
-    """A published model of change detection: (B, 2, 3, H, W), otherwise as :class:`OfficialModel`."""
+class OfficialModel(WholePatches, SegmentationModel):
+    """A published model of segmentation."""
 
-    def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
-        height, width = (PATCH * (side // PATCH) for side in images.shape[-2:])
-        return super().forward(images[..., :height, :width])
+
+class OfficialChangeModel(WholePatches, ChangeModel):
+    """A published model of change detection."""
 
 
 OFFICIAL: dict[object, type[Model]] = {"segmentation": OfficialModel, "change": OfficialChangeModel}
@@ -79,10 +78,10 @@ class OfficialWeights:
 
 
 def load_official(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> Model:
-    """A model of the authors' published checkpoints, in eval mode on the CPU.
+    """Loads a model of one of the authors' published checkpoints, in eval mode on the CPU.
 
     Its size and its number of classes are read from the file. Off the 37 x 37 patches of DINOv2's position embedding
-    the published rule resizes it (:func:`unimatch.models.positions.resize_positions`). What matched is logged.
+    the published rule resizes it (:func:`unimatch.models.position_embedding.resize_positions`). What matched is logged.
 
     Args:
         path: such as ``ade20k_vitb.pth``.
@@ -98,21 +97,19 @@ def load_official(path: str | Path, which: Literal["teacher", "student"] = "teac
     """
     weights = read_official(path, which)
     log.info("%s", weights.report)
-    arguments = dict(weights.description)
+    arguments = {"weights": None, **weights.description}
     model = OFFICIAL[arguments.pop("task")](**arguments)
     model.load_state_dict(weights.state)
     return model.eval()
 
 
 def read_official(path: str | Path, which: Literal["teacher", "student"]) -> OfficialWeights:
-    """The weights of one of the two models of a published checkpoint, under our names.
-
-    Raises:
-        WeightsError: see :func:`load_official`.
-    """
+    """Reads the weights of one of the two models of a published checkpoint, under our names."""
     path = Path(path).expanduser()
-    checkpoint = read_plain(path)
-    if "unimatch_model" in checkpoint:
+    checkpoint = read_plain(path, "checkpoint", NUMPY_SCALAR)
+    if not isinstance(checkpoint, dict):
+        raise WeightsError(f"{path}: not a checkpoint: expected a dict, found {type(checkpoint).__name__}")
+    if MODEL in checkpoint:
         raise WeightsError(f"{path}: already one of our checkpoints; unimatch.load_model reads it")
     entry = ENTRIES[which]
     if entry not in checkpoint:
@@ -155,11 +152,7 @@ def read_official(path: str | Path, which: Literal["teacher", "student"]) -> Off
 
 
 def describe(path: Path, given: dict[str, Tensor]) -> dict[str, Any]:
-    """The arguments of the model, read from the shapes of its weights.
-
-    Raises:
-        WeightsError: it is another kind of model.
-    """
+    """Reads the arguments of the model from the shapes of its weights; refuses those of another kind of model."""
     if "backbone.cls_token" not in given:
         what = "UniMatch V1's (a ResNet with DeepLabV3+)" if any(".layer4." in key for key in given) else "another's"
         raise WeightsError(
@@ -190,7 +183,7 @@ def describe(path: Path, given: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def official_key(ours: str, *, swiglu: bool = False) -> str:
-    """The published name of one of our tensors.
+    """Returns the published name of one of our tensors.
 
     Args:
         ours: in the state dict of a :class:`SegmentationModel` with a DINOv2 encoder.
@@ -218,10 +211,7 @@ def official_key(ours: str, *, swiglu: bool = False) -> str:
             return f"head.scratch.layer{int(index) + 1}_rn.{rest}"
         case "classify":
             return f"head.scratch.output_conv.{index}.{rest}"
-    for mine, theirs in (
-        ("refine_skip.layers.", "resConfUnit1.conv"),
-        ("refine.layers.", "resConfUnit2.conv"),
-    ):
+    for mine, theirs in (("refine_skip.layers.", "resConfUnit1.conv"), ("refine.layers.", "resConfUnit2.conv")):
         if rest.startswith(mine):
             convolution, _, kind = rest.removeprefix(mine).partition(".")
             return f"head.scratch.refinenet{int(index) + 1}.{theirs}{ {'1': 1, '3': 2}[convolution] }.{kind}"
@@ -239,30 +229,8 @@ class Ignored:
 
 
 NUMPY_SCALAR: list[Any] = [
-    type(name, (Ignored,), {"__module__": module})
-    for module, name in (
-        ("numpy", "dtype"),
-        ("numpy.core.multiarray", "scalar"),
-        ("numpy._core.multiarray", "scalar"),
-    )
+    type(name, (Ignored,), {"__module__": f"numpy{module}"})
+    for module, name in (("", "dtype"), (".core.multiarray", "scalar"), ("._core.multiarray", "scalar"))
 ]
 """The published files hold their best mIoU as a NumPy scalar. torch's reader finds these classes by the names that
 NumPy 1 and 2 give its parts, and makes them instead of calling NumPy."""
-
-
-def read_plain(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of tensors, plain values and NumPy scalars (whose values are dropped), and nothing else.
-
-    Raises:
-        WeightsError: no such file, not readable, or holding more than that.
-    """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such checkpoint")
-    try:
-        with safe_globals(NUMPY_SCALAR):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises its reader's many kinds of error
-        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
-    if not isinstance(checkpoint, dict):
-        raise WeightsError(f"{path}: not a checkpoint: expected a dict, found {type(checkpoint).__name__}")
-    return checkpoint

@@ -34,8 +34,8 @@ HARMLESS = (
 ``trainer.accelerator`` and the two after it that concern the arithmetic may change the last bits.
 """
 
-DERIVED = ("recipe.",)
-"""Settings that act only through others, which are compared themselves."""
+DERIVED = ("recipe.", "callbacks")
+"""Settings that act only through others, which are compared themselves, or beside the training."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +48,24 @@ class Change:
 
     @property
     def matters(self) -> bool:
-        """Whether it changes what is trained."""
+        """Whether the change is one of what is trained."""
         return not self.key.startswith(HARMLESS)
 
     def __str__(self) -> str:
-        return f"  {self.key}: {self.old} -> {self.new}" + (
-            "" if self.matters else " (changes nothing that is trained)"
-        )
+        return f"  {self.key}: {self.old} -> {self.new}" + " (changes nothing that is trained)" * (not self.matters)
 
 
 def requeued() -> bool:
-    """Whether SLURM has started this job again: the same command then means to continue."""
+    """Returns whether SLURM has started this job again: the same command then means to continue."""
     return int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
 
 
 def choose_checkpoint(resume: str | None, run_dir: Path) -> Path | None:
-    """The checkpoint that ``resume=`` means; None to begin.
+    """Returns the checkpoint that ``resume=`` means; None to begin.
 
     Args:
         resume: None; ``"auto"`` for the newest whole one of the run directory, if there is any; or a file.
         run_dir: the run directory.
-
-    Raises:
-        ConfigError: no such file.
-        WeightsError: the run directory's checkpoints are all damaged.
     """
     if resume is None:
         return None
@@ -87,16 +81,7 @@ def choose_checkpoint(resume: str | None, run_dir: Path) -> Path | None:
 
 
 def check_unchanged(old: dict[str, Any], new: dict[str, Any], *, allowed: bool) -> None:
-    """Show how the configuration differs from the checkpoint's, and refuse to train something else.
-
-    Args:
-        old: of the checkpoint.
-        new: of this run.
-        allowed: ``resume_changed``: differences are only shown.
-
-    Raises:
-        ConfigError: what is trained would change.
-    """
+    """Shows how the configuration differs from the checkpoint's, and refuses to train something else unless allowed."""
     found = list(changes(old, new))
     if not found:
         return
@@ -110,7 +95,7 @@ def check_unchanged(old: dict[str, Any], new: dict[str, Any], *, allowed: bool) 
 
 
 def changes(old: Any, new: Any, key: str = "") -> Iterator[Change]:
-    """Every setting that differs, by its full name."""
+    """Yields every setting that differs, by its full name."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(name for name in new if name not in old)]:
             yield from changes(old.get(name), new.get(name), f"{key}.{name}" if key else name)

@@ -1,7 +1,6 @@
 """Files -> batches."""
 
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.loading.class_datamodule import ClassificationDataModule
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.data.sets.change import change_folder, levir, whu
 from unimatch.data.sets.change_demo import change_demo
@@ -16,7 +15,6 @@ from unimatch.data.sources.base import FileSource, SegmentationData, Source
 from unimatch.data.sources.files import FilePair, FilePairs
 
 __all__ = [
-    "ClassificationDataModule",
     "DatasetInfo",
     "FilePair",
     "FilePairs",

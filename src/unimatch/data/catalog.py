@@ -1,4 +1,4 @@
-"""The facts of each data set, one frozen record per set, and nowhere else."""
+"""Names, classes, colours, sources and licences of the data sets: one frozen record for each."""
 
 import colorsys
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set without reading it."""
+    """The facts of a data set that are known without reading it."""
 
     name: str
     classes: tuple[str, ...]
@@ -43,7 +43,7 @@ class DatasetInfo:
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:
-    """Colours far apart in hue for classes that have none of their own; class 0 is black.
+    """Returns colours far apart in hue, for classes that have none of their own; class 0 is black.
 
     >>> distinct_colors(3)[0]
     (0, 0, 0)
@@ -59,7 +59,9 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
 
 
 def voc_colors(count: int) -> tuple[Color, ...]:
-    """Pascal VOC's colour map: the bits of a class id in groups of three, the lowest group in the highest bits.
+    """Returns Pascal VOC's colour map.
+
+    The bits of a class id are taken in groups of three, one for each channel; the lowest group gives the highest bits.
 
     >>> voc_colors(21)[15]
     (192, 128, 128)
@@ -72,12 +74,21 @@ def voc_colors(count: int) -> tuple[Color, ...]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Class names from a text with commas between them.
+    """Splits a text at its commas into class names.
 
     >>> names(" wall, chest of drawers ")
     ('wall', 'chest of drawers')
     """
     return tuple(name.strip() for name in text.split(","))
+
+
+def web_colors(text: str) -> tuple[Color, ...]:
+    """Reads colours written as on the web, with blanks between them.
+
+    >>> web_colors("ff8000 000001")
+    ((255, 128, 0), (0, 0, 1))
+    """
+    return tuple((code[0], code[1], code[2]) for code in map(bytes.fromhex, text.split()))
 
 
 PASCAL = DatasetInfo(
@@ -103,26 +114,9 @@ CITYSCAPES = DatasetInfo(
         rider, car, truck, bus, train, motorcycle, bicycle
         """
     ),
-    palette=(
-        (128, 64, 128),
-        (244, 35, 232),
-        (70, 70, 70),
-        (102, 102, 156),
-        (190, 153, 153),
-        (153, 153, 153),
-        (250, 170, 30),
-        (220, 220, 0),
-        (107, 142, 35),
-        (152, 251, 152),
-        (70, 130, 180),
-        (220, 20, 60),
-        (255, 0, 0),
-        (0, 0, 142),
-        (0, 0, 70),
-        (0, 60, 100),
-        (0, 80, 100),
-        (0, 0, 230),
-        (119, 11, 32),
+    palette=web_colors(
+        "804080 f423e8 464646 66669c be9999 999999 faaa1e dcdc00 6b8e23 98fb98 4682b4 dc143c ff0000 00008e "
+        "000046 003c64 005064 0000e6 770b20"
     ),
     url="https://www.cityscapes-dataset.com/",
     license="non-commercial research and teaching, after registration",
@@ -174,32 +168,8 @@ COCO = DatasetInfo(
 
 CAMVID = DatasetInfo(
     name="camvid",
-    classes=(
-        "sky",
-        "building",
-        "pole",
-        "road",
-        "pavement",
-        "tree",
-        "sign",
-        "fence",
-        "car",
-        "pedestrian",
-        "bicyclist",
-    ),
-    palette=(
-        (128, 128, 128),
-        (128, 0, 0),
-        (192, 192, 128),
-        (128, 64, 128),
-        (60, 40, 222),
-        (128, 128, 0),
-        (192, 128, 128),
-        (64, 64, 128),
-        (64, 0, 128),
-        (64, 64, 0),
-        (0, 128, 192),
-    ),
+    classes=names("sky, building, pole, road, pavement, tree, sign, fence, car, pedestrian, bicyclist"),
+    palette=web_colors("808080 800000 c0c080 804080 3c28de 808000 c08080 404080 400080 404000 0080c0"),
     # SegNet's files mark void with 11, others with 255.
     ignore_ids=frozenset({11, IGNORE_INDEX}),
     url="http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/",
@@ -208,10 +178,7 @@ CAMVID = DatasetInfo(
 )
 
 CHANGE = DatasetInfo(
-    name="change_folder",
-    classes=("unchanged", "changed"),
-    palette=((0, 0, 0), (255, 64, 64)),
-    ids={0: 0, 1: 1, 255: 1},
+    name="change_folder", classes=("unchanged", "changed"), palette=((0, 0, 0), (255, 64, 64)), ids={0: 0, 1: 1, 255: 1}
 )
 
 LEVIR = replace(

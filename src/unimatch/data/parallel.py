@@ -1,4 +1,4 @@
-"""The same function on many files: several processes, results in order, a progress bar."""
+"""Calls one function on many files in several processes, with results in order and a progress bar."""
 
 import multiprocessing
 import os
@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from unimatch.errors import ConfigError
+from unimatch.terminal import progress_bar
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -34,7 +33,7 @@ def for_each(
     title: str = "",
     unit: str = "image",
 ) -> Iterator[Result]:
-    """Yield ``function(shared, item)`` for each item, in their order.
+    """Yields ``function(shared, item)`` for each item, in their order.
 
     Args:
         function: importable, as worker processes call it.
@@ -64,24 +63,17 @@ def for_each(
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """Counts the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _bar(results: Iterator[Result], total: int, title: str, unit: str) -> Iterator[Result]:
-    """The results, under a bar where there is a terminal, and with a line now and then where there is none."""
-    interval = 0.2 if sys.stderr.isatty() else 30.0
-    yield from tqdm(
-        results,
-        total=total,
-        desc=title,
-        unit=unit,
-        mininterval=interval,
-        maxinterval=interval,
-        dynamic_ncols=True,
-        ascii=not sys.stderr.isatty(),
-        disable=not title,
-    )
+    """The results, each counted on a bar as it is asked for."""
+    bar = progress_bar(total, title, unit, disable=not title)
+    for result in results:
+        yield result
+        bar.update()
+    bar.close()
 
 
 def _start(function: Callable[[Any, Any], Any], shared: Any) -> None:

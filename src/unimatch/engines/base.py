@@ -1,60 +1,53 @@
 """What predicting needs of a model, whether PyTorch or an exported file runs it."""
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unimatch.images import MaskArray
 
-Array = Any
-"""A torch tensor or a numpy array: what is written for it uses indexing and arithmetic alone."""
+if TYPE_CHECKING:  # exported models run where PyTorch is not installed
+    from torch import Tensor
+
+Array = TypeVar("Array", "Tensor", "NDArray[Any]")
+"""What an engine computes with: code that is written for both kinds uses indexing and arithmetic alone."""
 
 
-class Engine(Protocol):
-    """A model and the few array operations around it. Arrays are torch tensors, or numpy's where torch is absent."""
+class Engine(Protocol[Array]):
+    """A model and the few array operations around it."""
 
     num_classes: int
     batch_size: int
     """Images at once that suit the device."""
     threads: int
-    """Of the processor, that can be divided among images, because one image does not keep them all at work; or 1."""
+    """Processor threads to divide among images that are predicted at once, as one image does not occupy them all; 1
+    where the engine divides them itself."""
 
     def use_threads(self, count: int) -> None:
-        """So many for what the calling thread computes from now on."""
-        ...
+        """Lets the calling thread compute with this many processor threads from now on."""
 
-    def logits(self, images: Array, scale: float = 1.0) -> Array:
-        """(B, 3, H, W), normalised or a numpy array of uint8 RGB -> (B, C, H, W) float32.
+    def logits(self, images: Array | NDArray[np.uint8], scale: float = 1.0, *, flipped: bool = False) -> Array:
+        """Returns (B, C, H, W) float32 logits of (B, ..., 3, H, W) images, normalised or uint8 RGB of numpy.
 
-        The model sees the size nearest to ``scale`` times H x W that it takes.
+        The model sees the images at the size nearest to ``scale`` times H x W that it takes, and mirrored left to right
+        if ``flipped``; the logits are always as the images lie.
         """
-        ...
 
     def softmax(self, logits: Array) -> Array:
-        """Over the classes."""
-        ...
-
-    def flip(self, array: Array) -> Array:
-        """Left to right."""
-        ...
+        """Returns probabilities (B, C, H, W)."""
 
     def zeros(self, *shape: int) -> Array:
-        """A float32 array on the model's device."""
-        ...
+        """Returns a float32 array on the model's device."""
 
     def array(self, values: NDArray[np.float32]) -> Array:
-        """A numpy array on the model's device."""
-        ...
+        """Returns a numpy array as one on the model's device."""
 
     def labels(self, scores: Array) -> MaskArray:
-        """(B, C, H, W) -> (B, H, W) uint8 ids of the highest scores, in the host's memory."""
-        ...
+        """Returns the ids of the highest scores, (B, C, H, W) -> (B, H, W) uint8, in the host's memory."""
 
     def confidence(self, probabilities: Array) -> NDArray[np.float32]:
-        """(B, C, H, W) -> (B, H, W) highest probabilities, in the host's memory."""
-        ...
+        """Returns the highest probabilities, (B, C, H, W) -> (B, H, W), in the host's memory."""
 
     def numpy(self, array: Array) -> NDArray[np.float32]:
-        """In the host's memory."""
-        ...
+        """Returns an array in the host's memory."""

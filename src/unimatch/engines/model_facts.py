@@ -12,7 +12,7 @@ from unimatch.errors import WeightsError
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Classes, colours, and how an image becomes the model's input."""
+    """Holds classes, colours, and how an image becomes the model's input."""
 
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
@@ -29,20 +29,12 @@ class ModelFacts:
     """Images that are one sample: 2 for change detection."""
 
     def to_json(self) -> str:
-        """As text, for a file beside the weights or inside them."""
+        """Returns the facts as text, for a file beside the weights or inside them."""
         return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(text: str, where: str) -> "ModelFacts":
-        """The reverse.
-
-        Args:
-            text: what :meth:`to_json` made.
-            where: the file, for messages.
-
-        Raises:
-            WeightsError: it is not that.
-        """
+        """Reads the facts from what :meth:`to_json` made; errors name the file, ``where``."""
         try:
             values = json.loads(text)
             return ModelFacts(
@@ -59,10 +51,10 @@ class ModelFacts:
 
 
 def beside(path: Path) -> Path:
-    """Where the facts of an exported file lie: ``model.onnx.json`` for ``model.onnx``."""
+    """Returns where the facts of an exported file lie: ``model.onnx.json`` for ``model.onnx``."""
     return path.with_name(f"{path.name}.json")
 
 
 def inference_with(inference: Inference, settings: Mapping[str, Any]) -> Inference:
-    """A rule with some settings changed; those that are None stay."""
+    """Returns ``inference`` with some settings changed; those that are None stay."""
     return Inference(**{**asdict(inference), **{key: value for key, value in settings.items() if value is not None}})

@@ -16,7 +16,7 @@ METADATA = "unimatch"
 
 
 class OnnxEngine:
-    """See :class:`unimatch.engines.base.Engine`.
+    """Runs an ONNX file; the methods are those of :class:`unimatch.engines.base.Engine`.
 
     Args:
         path: written by ``python -m unimatch.export format=onnx``.
@@ -50,14 +50,16 @@ class OnnxEngine:
         mean, std = (np.array(value, np.float32)[:, None] for value in (self.facts.mean, self.facts.std))
         self.tables = (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std  # by channel and pixel value
         self.batch_size = 1 if device == "cpu" else 8
-        self.threads = 1  # onnxruntime divides its own
+        self.threads = 1
         self.input = self.session.get_inputs()[0].name
 
     def use_threads(self, count: int) -> None:
-        """They are the session's."""
+        """Does nothing: onnxruntime divides its threads itself."""
 
-    def logits(self, images: NDArray[Any], scale: float = 1.0) -> NDArray[np.float32]:
-        """At the images' size; the model's input is resized to the nearest size it takes, the logits back."""
+    def logits(self, images: NDArray[Any], scale: float = 1.0, *, flipped: bool = False) -> NDArray[np.float32]:
+        """Returns logits at the images' size; the model sees them at the nearest size that it takes."""
+        if flipped:
+            return self.logits(images[..., ::-1], scale)[..., ::-1]
         if images.dtype == np.uint8:
             pixels = images
             images = np.empty(pixels.shape, np.float32)
@@ -71,25 +73,21 @@ class OnnxEngine:
         return resize(logits, (height, width))
 
     def softmax(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Over the classes."""
+        """Returns probabilities over the classes."""
         result = np.exp(logits - logits.max(1, keepdims=True))
         result /= result.sum(1, keepdims=True)
         return result
 
-    def flip(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Left to right."""
-        return array[..., ::-1]
-
     def zeros(self, *shape: int) -> NDArray[np.float32]:
-        """Of float32."""
+        """Returns float32 zeros."""
         return np.zeros(shape, np.float32)
 
     def array(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The array itself."""
+        """Returns the array itself."""
         return values
 
     def labels(self, scores: NDArray[np.float32]) -> MaskArray:
-        """The highest scores' ids."""
+        """Returns the ids of the highest scores."""
         best = scores[:, 0].copy()
         labels = np.zeros(best.shape, np.uint8)
         for i in range(1, scores.shape[1]):  # class by class: argmax would jump through memory
@@ -98,16 +96,16 @@ class OnnxEngine:
         return labels
 
     def confidence(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The highest probabilities."""
+        """Returns the highest probabilities."""
         return probabilities.max(1)
 
     def numpy(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The array itself."""
+        """Returns the array itself."""
         return array
 
 
 def resize(images: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Bilinear with aligned corners, (..., H, W) -> (..., *size).
+    """Resizes bilinearly with aligned corners, (..., H, W) -> (..., *size).
 
     >>> resize(np.array([[0, 1]], np.float32), (1, 3)).tolist()
     [[0.0, 0.5, 1.0]]

@@ -1,7 +1,7 @@
 """Prediction in overlapping windows, block by block, so that memory does not grow with an image's height.
 
 The windows lie as in the published evaluation: every ``stride`` pixels from the top left corner, the last of each row
-and column moved back to end with the image; what they say of a pixel is summed (here: averaged).
+and column moved back to end with the image. The published code sums their probabilities; here they are averaged.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,14 +13,19 @@ from unimatch.engines.base import Array, Engine
 
 
 def sliding_blocks(
-    engine: Engine, images: Array, predict: Callable[[Array], Array], *, window: int, stride: int
+    engine: Engine[Array],
+    images: Array | NDArray[np.uint8],
+    predict: Callable[[Array | NDArray[np.uint8]], Array],
+    *,
+    window: int,
+    stride: int,
 ) -> Iterator[tuple[int, int, Array]]:
-    """Mean class probabilities over the windows that hold a pixel, in blocks that are done with their window.
+    """Averages class probabilities over all windows that cover a pixel.
 
-    Windows of images that are smaller than the window are as small as the image.
+    Yields each block as soon as no later window can change it. The window of a smaller image is the whole image.
 
     Args:
-        engine: makes the arrays.
+        engine: whose arrays are used.
         images: (B, 3, H, W).
         predict: (B, 3, h, w) -> (B, C, h, w) probabilities, for h and w up to ``window``; they are overwritten.
         window: side of the windows, pixels.
@@ -28,11 +33,12 @@ def sliding_blocks(
 
     Yields:
         The block's first row and column, and its (B, C, rows, columns) probabilities. The blocks cover the image once.
-        Between them, sums are held for the rows alone that two rows of windows share: ``B * C * rows * W`` numbers,
-        where rows is ``window - stride``, or as many as the last row of windows shares, and less than ``window``.
+        Between blocks, sums are held only for rows that two rows of windows share: ``B * C * rows * W`` numbers, with
+        ``window - stride`` rows, or as many as the last row of windows shares, always fewer than ``window``.
     """
     height, width = images.shape[-2:]
-    tops, lefts = window_starts(height, window, stride), window_starts(width, window, stride)
+    tops: list[int] = window_starts(height, window, stride)
+    lefts: list[int] = window_starts(width, window, stride)
     count_rows, count_columns = coverage(height, window, tops), coverage(width, window, lefts)
     ends = [min(top + window, height) for top in tops]
     overlap = max((end - following for end, following in zip(ends, tops[1:], strict=False)), default=0)
@@ -40,7 +46,7 @@ def sliding_blocks(
     kept = 0  # rows of them
     for top, bottom, following in zip(tops, ends, [*tops[1:], height], strict=True):
         done = following - top  # rows that no further window sees
-        aside: Array = None  # sums for the next window of the row
+        aside: Array | None = None  # sums for the next window of the row
         for left, next_left in zip(lefts, [*lefts[1:], width], strict=True):
             right = min(left + window, width)
             total = predict(images[..., top:bottom, left:right])
@@ -57,7 +63,7 @@ def sliding_blocks(
 
 
 def coverage(side: int, window: int, starts: list[int]) -> NDArray[np.float32]:
-    """How many windows hold each pixel along one side."""
+    """Returns how many windows cover each pixel along one side."""
     count = np.zeros(side, np.float32)
     for start in starts:
         count[start : start + window] += 1
@@ -65,9 +71,9 @@ def coverage(side: int, window: int, starts: list[int]) -> NDArray[np.float32]:
 
 
 def window_starts(side: int, window: int, stride: int) -> list[int]:
-    """Where windows begin along one side: every ``stride`` pixels, the last one moved back to end with the image.
+    """Returns where windows begin along one side: every ``stride`` pixels, the last moved back to end with the image.
 
-    An image that is no longer than the window has one window, the image.
+    An image that is not longer than the window has one window, the image.
 
     >>> window_starts(2048, 798, 532), window_starts(500, 798, 532)
     ([0, 532, 1064, 1250], [0])

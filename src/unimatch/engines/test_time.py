@@ -1,9 +1,13 @@
-"""How an image becomes scores: in one pass or in windows, at one scale or several, flipped or not."""
+"""How an image becomes scores at test time: whole or in windows, at one scale or several, also flipped or not."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from unimatch.engines.base import Array, Engine
 from unimatch.engines.sliding_window import sliding_blocks
@@ -12,11 +16,11 @@ from unimatch.errors import ConfigError
 
 @dataclass(frozen=True)
 class Inference:
-    """The rule by which images are predicted, in training's evaluation, ``evaluate`` and ``predict`` alike.
+    """Holds how images are predicted: the same in training's evaluation, ``evaluate`` and ``predict``.
 
-    ``whole`` resizes an image to the nearest size the model takes, and the logits back; ``sliding`` does so with
-    windows and averages their probabilities. Flips and scales are applied to what the model sees, image or window, and
-    probabilities averaged.
+    ``whole`` resizes an image to the nearest size that the model takes, and the logits back; ``sliding`` does the same
+    with windows and averages their probabilities. What the model sees, image or window, is also flipped and scaled, and
+    the probabilities are averaged.
 
     Args:
         mode: ``whole`` or ``sliding``.
@@ -25,9 +29,6 @@ class Inference:
         scales: factors by which images (or windows) are resized.
         flip: also predict the mirror image.
         large: images of more pixels than this are predicted in windows in any case; None for no limit.
-
-    Raises:
-        ConfigError: a setting that cannot be.
     """
 
     mode: Literal["whole", "sliding"] = "whole"
@@ -39,21 +40,21 @@ class Inference:
 
     def __post_init__(self) -> None:
         if self.mode not in ("whole", "sliding"):
-            raise ConfigError(f"inference.mode={self.mode}: must be 'whole' or 'sliding'")
+            raise ConfigError(f"mode={self.mode}: must be 'whole' or 'sliding'")
         if self.window < 1:
-            raise ConfigError(f"inference.window={self.window}: must be at least 1")
+            raise ConfigError(f"window={self.window}: must be at least 1")
         if self.stride is not None and not 1 <= self.stride <= self.window:
-            raise ConfigError(f"inference.stride={self.stride}: must be between 1 and the window, {self.window}")
+            raise ConfigError(f"stride={self.stride}: must be between 1 and the window, {self.window}")
         object.__setattr__(self, "scales", tuple(self.scales))
         if not self.scales or min(self.scales) <= 0:
-            raise ConfigError(f"inference.scales={list(self.scales)}: at least one factor above 0 is needed")
+            raise ConfigError(f"scales={list(self.scales)}: at least one factor above 0 is needed")
 
     def slides(self, height: int, width: int) -> bool:
         """Whether an image of that size is predicted in windows."""
         return self.mode == "sliding" or (self.large is not None and height * width > self.large)
 
-    def scores(self, engine: Engine, images: Array) -> Array:
-        """(B, 3, H, W) as :meth:`Engine.logits` takes them -> (B, C, H, W) whose highest class is the prediction.
+    def scores(self, engine: Engine[Array], images: Array | NDArray[np.uint8]) -> Array:
+        """Returns (B, C, H, W) scores, whose highest class is the prediction, of images as :meth:`Engine.logits` takes.
 
         They are logits where the model sees the images once and whole, else probabilities.
         """
@@ -65,31 +66,24 @@ class Inference:
             result[..., top : top + block.shape[-2], left : left + block.shape[-1]] = block
         return result
 
-    def blocks(self, engine: Engine, images: Array) -> Iterator[tuple[int, int, Array]]:
-        """Probabilities in blocks that cover the image: each one's first row and column, and (B, C, rows, columns).
+    def blocks(self, engine: Engine[Array], images: Array | NDArray[np.uint8]) -> Iterator[tuple[int, int, Array]]:
+        """Yields probabilities in blocks that cover the image: a block's first row and column, and its values.
 
-        An image predicted whole is one block.
+        A block is (B, C, rows, columns). An image predicted whole is one block.
         """
         if not self.slides(*images.shape[-2:]):
             yield 0, 0, self.seen(engine, images, probabilities=True)
             return
         stride = self.stride or max(1, int(self.window * 2 / 3))
-        yield from sliding_blocks(
-            engine,
-            images,
-            lambda window: self.seen(engine, window, probabilities=True),
-            window=self.window,
-            stride=stride,
-        )
+        predict = partial(self.seen, engine, probabilities=True)
+        yield from sliding_blocks(engine, images, predict, window=self.window, stride=stride)
 
-    def seen(self, engine: Engine, images: Array, *, probabilities: bool) -> Array:
-        """What the model says of images or windows that it sees whole, in all their versions."""
-        versions = list(product(self.scales, (False, True) if self.flip else (False,)))
-        if len(versions) == 1 and not probabilities:
-            return engine.logits(images, self.scales[0])
-        total: Array = None
-        for scale, flipped in versions:
-            logits = engine.logits(engine.flip(images) if flipped else images, scale)
-            probability = engine.softmax(engine.flip(logits) if flipped else logits)
-            total = probability if total is None else total + probability
-        return total if len(versions) == 1 else total / len(versions)
+    def seen(self, engine: Engine[Array], images: Array | NDArray[np.uint8], *, probabilities: bool) -> Array:
+        """Returns what the model predicts for images or windows that it sees whole, at every scale and flip."""
+        first, *others = product(self.scales, (False, True) if self.flip else (False,))
+        if not others and not probabilities:
+            return engine.logits(images, first[0])
+        total = engine.softmax(engine.logits(images, first[0]))
+        for scale, flipped in others:
+            total = total + engine.softmax(engine.logits(images, scale, flipped=flipped))
+        return total / (1 + len(others)) if others else total

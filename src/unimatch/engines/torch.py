@@ -10,15 +10,14 @@ from torch import Tensor
 from unimatch.engines.whole_image import whole_image_logits
 from unimatch.images import MaskArray
 from unimatch.models.networks import Model
+from unimatch.speed.apply import speed_up
 from unimatch.tensors import normalize
 
 
 class TorchEngine:
-    """See :class:`unimatch.engines.base.Engine`.
+    """Runs a PyTorch model in eval mode, in ``float32``, or with autocast in ``bfloat16`` or ``float16``.
 
-    Args:
-        model: in eval mode.
-        precision: ``float32``, or ``bfloat16`` or ``float16`` for autocast.
+    The methods are those of :class:`unimatch.engines.base.Engine`.
     """
 
     def __init__(self, model: Model, precision: str = "float32") -> None:
@@ -26,15 +25,19 @@ class TorchEngine:
         self.dtype = getattr(torch, precision)
         self.num_classes = model.num_classes
         self.device = next(model.parameters()).device
+        speed_up(model, self.device)
         self.batch_size = 1 if self.device.type == "cpu" else 8
         self.threads = torch.get_num_threads() if self.device.type == "cpu" else 1
 
     def use_threads(self, count: int) -> None:
-        """So many for what the calling thread computes from now on."""
+        """Lets the calling thread compute with this many processor threads from now on."""
         torch.set_num_threads(count)
 
-    def logits(self, images: Tensor | NDArray[np.uint8], scale: float = 1.0) -> Tensor:
-        """See :func:`whole_image_logits`; channels of uint8 stay last in memory."""
+    def logits(self, images: Tensor | NDArray[np.uint8], scale: float = 1.0, *, flipped: bool = False) -> Tensor:
+        """Returns :func:`whole_image_logits`; channels of uint8 stay last in memory."""
+        if flipped:
+            mirrored = images[..., ::-1] if isinstance(images, np.ndarray) else images.flip(-1)
+            return self.logits(mirrored, scale).flip(-1)
         if isinstance(images, np.ndarray):
             pixels = torch.from_numpy(np.array(np.moveaxis(images, -3, -1), order="C"))  # (B, ..., H, W, 3), a copy
             images = normalize(pixels.to(self.device).movedim(-1, -3))
@@ -44,29 +47,25 @@ class TorchEngine:
             return whole_image_logits(self.model, images, scale)
 
     def softmax(self, logits: Tensor) -> Tensor:
-        """Over the classes."""
+        """Returns probabilities over the classes."""
         return logits.softmax(1)
 
-    def flip(self, array: Any) -> Any:
-        """Left to right."""
-        return array[..., ::-1] if isinstance(array, np.ndarray) else array.flip(-1)
-
     def zeros(self, *shape: int) -> Tensor:
-        """On the model's device."""
+        """Returns zeros on the model's device."""
         return torch.zeros(shape, device=self.device)
 
     def array(self, values: NDArray[np.float32]) -> Tensor:
-        """On the model's device."""
+        """Returns numpy values on the model's device."""
         return torch.from_numpy(values).to(self.device)
 
     def numpy(self, array: Tensor) -> NDArray[Any]:
-        """In the host's memory."""
+        """Returns a tensor's values in the host's memory."""
         return array.cpu().numpy()
 
     def labels(self, scores: Tensor) -> MaskArray:
-        """The highest scores' ids."""
+        """Returns the ids of the highest scores."""
         return scores.argmax(1).byte().cpu().numpy()
 
     def confidence(self, probabilities: Tensor) -> NDArray[np.float32]:
-        """The highest probabilities."""
+        """Returns the highest probabilities."""
         return probabilities.amax(1).cpu().numpy()

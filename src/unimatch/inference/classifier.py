@@ -3,63 +3,71 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from unimatch.augment.views import to_tensor
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
-from unimatch.inference.load import choose_device, load_with_facts
-from unimatch.inference.predictor import to_array
+from unimatch.inference.load import Trained, choose_device, trained_model
+from unimatch.inference.predictor import ImageLike, to_array
 from unimatch.models.networks import ClassificationModel
+from unimatch.speed.apply import speed_up
 from unimatch.tasks.classification import middle
-from unimatch.tensors import normalize
+from unimatch.tensors import normalize, to_tensor
 
 
 @dataclass(frozen=True)
 class ClassPrediction:
-    """What is predicted for one image."""
+    """Holds what is predicted for one image."""
 
     label: int
     """The most probable class's id."""
     name: str
-    """And its name."""
+    """The name of that class."""
     confidence: float
-    """And its probability."""
+    """The probability of that class."""
     scores: NDArray[np.float32]
     """(C,) probabilities of all classes."""
 
 
 class Classifier:
-    """A trained classification model, ready to predict.
+    """Predicts classes of images with a trained model.
 
     Args:
-        path: a checkpoint.
+        path: a checkpoint, or what :func:`unimatch.inference.load.load_with_facts` has read.
         model: the teacher, or the student.
         device: ``auto`` (the GPU where there is one), ``cpu``, ``cuda``, ...
 
     Raises:
         ConfigError: a setting that cannot be, or a model that gives masks.
-        WeightsError: the file cannot be read, or is none of ours.
+        WeightsError: the file cannot be read, or is not one of ours.
     """
 
     def __init__(
-        self, path: str | Path, *, model: Literal["teacher", "student"] = "teacher", device: str = "auto"
+        self, path: str | Path | Trained, *, model: Literal["teacher", "student"] = "teacher", device: str = "auto"
     ) -> None:
-        network, facts = load_with_facts(Path(path).expanduser(), model)
+        network, facts = trained_model(path, model)
         if not isinstance(network, ClassificationModel):
-            raise ConfigError(f"{path}: this model gives masks and no classes of images; use unimatch.Predictor")
+            raise ConfigError("path: this model gives masks and no classes of images; use unimatch.Predictor")
         self.device = choose_device(device)
         self.model = network.to(self.device)
+        speed_up(self.model, self.device)
         self.classes = facts.classes
         """Names in the order of their ids."""
 
+    @overload  # a str, which is a sequence too, is one image
+    def __call__(self, images: ImageLike | Tensor) -> ClassPrediction: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, images: Sequence[ImageLike | Tensor]) -> list[ClassPrediction]: ...
+
     @torch.no_grad()
     def __call__(self, images: Any) -> Any:
-        """Predict one image or several, as they are: images of different sizes may come together.
+        """Predicts one image or several, as they are: images of different sizes may come together.
 
         Args:
             images: an (H, W, 3) RGB or (H, W) grey uint8 array, a PIL image, a (3, H, W) uint8 tensor, or a path; or a
@@ -77,11 +85,9 @@ class Classifier:
         return predictions[0] if single else predictions
 
     def predict_batch(self, images: Sequence[ImageArray]) -> list[ClassPrediction]:
-        """Predict (H, W, 3) uint8 images all at once."""
+        """Predicts (H, W, 3) uint8 images all at once."""
         size, resize = self.model.image_size, self.model.resize
         views = [middle(normalize(to_tensor(image)[None].to(self.device)), size, resize) for image in images]
         probability = self.model(torch.cat(views)).softmax(1).cpu().numpy()  # (B, C)
-        return [
-            ClassPrediction(int(row.argmax()), self.classes[int(row.argmax())], float(row.max()), row)
-            for row in probability
-        ]
+        best = probability.argmax(1).tolist()
+        return [ClassPrediction(i, self.classes[i], float(p[i]), p) for i, p in zip(best, probability, strict=True)]

@@ -1,4 +1,4 @@
-"""Writes trained models for use elsewhere, and compares what was written with what it was made from.
+"""Writes trained models for use elsewhere, and compares the written model with its original.
 
 Every format takes (B, 3, H, W) normalised float32 and returns (B, C, H, W) logits of the same size, for any batch and
 any H and W that are multiples of the model's ``size_multiple``; the JSON file beside it says the rest.
@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from typing_extensions import override
 
+from unimatch.disk import replace_text
 from unimatch.engines.model_facts import ModelFacts, beside
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
-from unimatch.models import positions
+from unimatch.models import position_embedding as positions
 from unimatch.models.networks import Model, describe_model
 from unimatch.tasks.scores import confusion_metric
 from unimatch.tasks.segmentation import scores
@@ -37,7 +39,7 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 
 
 def write_facts(path: Path, model: Model, facts: ModelFacts, precision: str, **more: Any) -> None:
-    """Write what must be known of the model beside ``path``, as JSON."""
+    """Writes the facts about a model as JSON, beside ``path``."""
     content = {
         **json.loads(facts.to_json()),
         "model": {**describe_model(model), "lora": None},
@@ -49,11 +51,11 @@ def write_facts(path: Path, model: Model, facts: ModelFacts, precision: str, **m
         "the logits back in the same way",
         **more,
     }
-    beside(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    replace_text(beside(path), json.dumps(content, indent=2) + "\n")
 
 
 def export_safetensors(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
-    """Weights by name, in the given precision, and the facts as JSON beside them."""
+    """Writes weights by name, in the given precision, and the facts as JSON beside them."""
     dtype = getattr(torch, precision)
     state = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().clone()
@@ -64,11 +66,7 @@ def export_safetensors(path: Path, model: Model, facts: ModelFacts, precision: s
 
 
 def export_onnx(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
-    """One ONNX file with the facts in its metadata.
-
-    Raises:
-        ConfigError: onnx is missing, or the model cannot be exported in this way.
-    """
+    """Writes one ONNX file with the facts in its metadata."""
     try:
         import onnx
     except ImportError as error:
@@ -100,7 +98,7 @@ def export_onnx(path: Path, model: Model, facts: ModelFacts, precision: str) -> 
 
 
 def export_torch(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
-    """A ``torch.export`` program (``.pt2``)."""
+    """Writes a ``torch.export`` program (``.pt2``)."""
     multiple = facts.size_multiple
     sides = [torch.export.Dim(name, min=48 // multiple, max=2**14 // multiple) for name in ("height", "width")]
     last = example(model).ndim - 1
@@ -118,20 +116,20 @@ def export_torch(path: Path, model: Model, facts: ModelFacts, precision: str) ->
 
 
 class Cast(nn.Module):
-    """The model in another precision, with float32 outside."""
+    """Runs the model in another precision; its input and output are float32."""
 
     def __init__(self, model: Model, precision: str) -> None:
         super().__init__()
         self.dtype: torch.dtype = getattr(torch, precision)
         self.model = copy.deepcopy(model).to(self.dtype).eval()
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
-        """(B, ..., 3, H, W) -> (B, C, H, W)."""
         return self.model(images.to(self.dtype)).float()
 
 
 def example(model: Model) -> Tensor:
-    """A batch to trace with, of another height than width."""
+    """Returns a batch to trace with, whose height and width differ."""
     multiple = model.size_multiple
     sides = (max(1, round(64 / multiple)) * multiple, max(2, round(96 / multiple)) * multiple)
     return torch.zeros(2, *([model.dates] if model.dates > 1 else []), 3, *sides)
@@ -139,7 +137,7 @@ def example(model: Model) -> Tensor:
 
 @contextmanager
 def traceable() -> Iterator[None]:
-    """While tracing, resize position embeddings by arithmetic that holds for every grid."""
+    """Makes position embeddings be resized by arithmetic that holds for every grid, while a model is traced."""
     original = positions.resize_positions
     positions.resize_positions = resize_by_matrices
     try:
@@ -151,9 +149,9 @@ def traceable() -> Iterator[None]:
 
 
 def resize_by_matrices(table: Tensor, grid: tuple[int, int]) -> Tensor:
-    """:func:`unimatch.models.positions.resize_positions` as two matrix products.
+    """Does what :func:`unimatch.models.position_embedding.resize_positions` does, as two matrix products.
 
-    The operator behind it takes its scale factor as a constant, which in a trace would be that of the traced grid.
+    The operator that the original uses takes its scale factor as a constant; a trace would fix that of its own grid.
 
     >>> table = torch.rand(1, 37, 37, 8)
     >>> bool((resize_by_matrices(table, (19, 25)) - positions.resize_positions(table, (19, 25))).abs().max() < 1e-4)
@@ -169,7 +167,7 @@ def resize_by_matrices(table: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def bicubic(new: int, old: int, scale: Tensor) -> Tensor:
-    """(new, old) weights of bicubic interpolation by a scale factor, borders repeated (PyTorch's, a = -0.75)."""
+    """Returns (new, old) weights of PyTorch's bicubic interpolation (a = -0.75) with repeated borders."""
     center = (torch.arange(new) + 0.5) / scale - 0.5
     first = center.floor()
     weights = torch.zeros(1)
@@ -189,7 +187,7 @@ SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far an exported model agrees with its original on some images."""
+    """Holds how far an exported model agrees with its original on some images."""
 
     images: int
     largest_difference: float
@@ -203,13 +201,7 @@ class Agreement:
 
 
 def compare(original: TorchEngine, exported: Any, images: Sequence[ImageArray]) -> Agreement:
-    """Predict images with both.
-
-    Args:
-        original: an engine.
-        exported: another, with the same classes.
-        images: of any sizes.
-    """
+    """Predicts images of any sizes with an exported model and its original, and compares the logits."""
     metric = confusion_metric(original.num_classes)
     largest, total, squares, count = 0.0, 0.0, 0.0, 0
     for image in images:
@@ -224,9 +216,8 @@ def compare(original: TorchEngine, exported: Any, images: Sequence[ImageArray]) 
 
 
 def describe(agreement: Agreement) -> str:
-    """In one line."""
-    values = asdict(agreement)
+    """Describes an agreement in one line."""
     return (
         "{images} images: largest difference of a logit {largest_difference:.2g} (their standard deviation is "
-        "{deviation:.2g}), {pixels:.4f}% of the pixels and {miou:.4f}% mIoU agree".format(**values)
+        "{deviation:.2g}), {pixels:.4f}% of the pixels and {miou:.4f}% mIoU agree".format(**asdict(agreement))
     )

@@ -1,6 +1,7 @@
-"""Which images are to be predicted: a file, a folder, a glob, a list, a video; each with a name for its outputs."""
+"""Finds the images to predict: a file, a folder, a pattern, a list or a video; each with a name for its outputs."""
 
 import glob
+import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,16 +21,16 @@ class Photo:
     """One image to predict."""
 
     name: str
-    """What its outputs are called, without a suffix: a relative path with ``/``."""
+    """The name of its outputs, without a suffix: a relative path with ``/``."""
     path: Path
-    """The image, or the video it is a frame of."""
+    """The image's file, or the video's whose frame it is."""
     load: Callable[[], ImageArray]
     """Reads it; raises :class:`DataError`."""
     is_file: bool = True
     """False for a frame of a video."""
 
     def pixels(self) -> int:
-        """How many it has, from its header alone; 0 where that cannot be read."""
+        """Returns how many pixels it has, from its header alone; 0 where that cannot be read."""
         if not self.is_file:
             return self.load().shape[0] * self.load().shape[1]
         try:
@@ -40,7 +41,7 @@ class Photo:
 
 
 def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
-    """Find the images.
+    """Finds the images.
 
     Args:
         source: an image; a folder, searched recursively; a pattern such as ``photos/**/*.jpg``; a ``.txt`` file of
@@ -48,7 +49,7 @@ def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
         dates: 2 for pairs: the source is a folder with ``A/`` and ``B/``, which hold files of the same names.
 
     Returns:
-        Their number (of a video: as it says itself), and the images in order.
+        The number of images (of a video, what its header says), and the images in order.
 
     Raises:
         DataError: there are none, or a video cannot be read.
@@ -62,28 +63,23 @@ def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
     if path.is_dir():
         paths = [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
         paths = [p for p in paths if not any(part.startswith(".") for part in p.relative_to(path).parts)]
-        root = path
     elif path.is_file():
         paths = read_paths(path) if path.suffix.lower() == ".txt" else [path]
-        root = common_folder(paths) if paths else path.parent
     else:
         found = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - a pattern may be absolute
         paths = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-        root = common_folder(paths) if paths else path.parent
     if not paths:
         raise DataError(
             f"input={source}: no images there; give an image, a folder, a pattern in quotes, a .txt list or a video"
         )
+    # Names are relative to the folder, or else to the deepest one that holds all images.
+    root = path if path.is_dir() else Path(os.path.commonpath([p.absolute().parent for p in paths]))
     photos = name_photos(sorted(set(paths)), root)
     return len(photos), iter(photos)
 
 
 def find_pairs(folder: Path) -> list[Photo]:
-    """Pairs of dates, named as the files in ``A/``.
-
-    Raises:
-        DataError: there are none.
-    """
+    """Finds pairs of dates, named as the files in ``A/``."""
     first = folder.absolute() / "A"
     if not first.is_dir() or not (folder / "B").is_dir():
         raise DataError(f"input={folder}: a model of change detection needs a folder with A/ and B/, the two dates")
@@ -94,13 +90,8 @@ def find_pairs(folder: Path) -> list[Photo]:
     ]
 
 
-def common_folder(paths: list[Path]) -> Path:
-    """The deepest folder that holds all of them."""
-    return Path(os.path.commonpath([p.absolute().parent for p in paths]))
-
-
 def name_photos(paths: list[Path], root: Path) -> list[Photo]:
-    """Names below ``root``; the suffix stays part of the name where ``a.jpg`` and ``a.png`` would be one."""
+    """Names images by their paths below ``root``, with the suffix only where ``a.jpg`` and ``a.png`` are both there."""
     relative = [PurePosixPath(p.absolute().relative_to(root.absolute()).as_posix()) for p in paths]
     count = Counter(str(name.with_suffix("")).casefold() for name in relative)
     return [
@@ -114,29 +105,19 @@ def name_photos(paths: list[Path], root: Path) -> list[Photo]:
 
 
 def read_paths(path: Path) -> list[Path]:
-    """The paths in a list file; of lines ``image_path mask_path`` the first, unless the whole line is a file.
-
-    Raises:
-        DataError: a line names no file.
-    """
+    """Reads the paths in a list file: a whole line if it is a file, else the first of ``image_path mask_path``."""
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
-        candidates = [path.parent / line.strip(), path.parent / line.split()[0]]
+        candidates = [path.parent / part for part in (line.strip(), *line.split()[:1]) if part]
         existing = [candidate for candidate in candidates if candidate.is_file()]
-        if not existing:
+        if candidates and not existing:
             raise DataError(f"{path}, line {number}: no such image: {candidates[0]}")
-        found.append(existing[0])
+        found += existing[:1]
     return found
 
 
 def open_video(path: Path) -> tuple[int, Iterator[Photo]]:
-    """The frames of a video, named by number.
-
-    Raises:
-        DataError: OpenCV is missing or cannot read it.
-    """
+    """Opens a video, whose frames are named by number."""
     try:
         import cv2
     except ImportError as error:
@@ -146,14 +127,12 @@ def open_video(path: Path) -> tuple[int, Iterator[Photo]]:
         raise DataError(f"{path}: OpenCV cannot read this video; convert it, or extract its frames")
 
     def frames() -> Iterator[Photo]:
-        number = 0
-        while True:
+        for number in itertools.count():
             there, frame = video.read()
             if not there:
-                video.release()
-                return
+                break
             image = frame[..., ::-1]  # OpenCV's order is BGR
             yield Photo(f"{path.stem}/{number:06d}", path, lambda image=image: image, is_file=False)  # type: ignore[misc]
-            number += 1
+        video.release()
 
     return max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))), frames()

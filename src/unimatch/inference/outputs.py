@@ -1,39 +1,36 @@
-"""What is written of a prediction: masks, overlays, confidences, scores, run lengths and areas.
+"""Writes predictions as files: masks, overlays, confidences, scores, run lengths and areas.
 
-Files are written under another name and then renamed, so that one that exists is whole.
+Every file that exists is whole: it is written under another name and then renamed.
 """
 
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from unimatch.disk import write_output
 from unimatch.engines.model_facts import ModelFacts
-from unimatch.errors import DataError
 from unimatch.images import ImageArray, MaskArray, latest, to_levels
 from unimatch.inference.predictor import Prediction
+from unimatch.pictures import add_legend, overlay
 from unimatch.types import IGNORE_INDEX
 
 KINDS = ("overlay", "confidence", "scores", "rle")
-"""What can be written beside masks and areas."""
+"""What can be written in addition to masks and areas."""
 
 OVERLAY_SIDE = 4096
-"""Overlays of larger images are shrunk to this: they are for looking at."""
+"""The longer side of an overlay at most, in pixels; overlays of larger images are shrunk."""
 
 
 class Writer:
-    """Writes predictions below a folder, one subfolder per kind; ``areas.csv`` is the record of what is done.
+    """Writes predictions below a folder, with a subfolder for each kind; ``areas.csv`` records what is done.
 
-    Args:
-        output: the folder; made where it is missing.
-        facts: of the model.
-        kinds: some of :data:`KINDS`.
+    The folder, ``output``, is made where it is missing; ``kinds`` are some of :data:`KINDS`.
     """
 
     def __init__(self, output: Path, facts: ModelFacts, kinds: Sequence[str]) -> None:
@@ -44,150 +41,79 @@ class Writer:
         self.done = self.read_done()
 
     def mask_path(self, name: str) -> Path:
-        """Where the mask of an image lies."""
+        """Returns the file of an image's mask."""
         return self.output / "masks" / f"{name}.png"
 
     def read_done(self) -> set[str]:
-        """The names in ``areas.csv`` whose masks exist; a last line that was cut short is removed."""
+        """Returns the names in ``areas.csv`` whose masks exist, and removes a last line that was cut short."""
         if not self.areas.is_file():
-            atomic(self.areas, save_text, csv_line(self.columns))
+            write_output(self.areas, csv_line(self.columns))
             return set()
         text = self.areas.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
         names = [row[0] for row in csv.reader(io.StringIO(whole)) if row][1:]
         if whole != text:
-            atomic(self.areas, save_text, whole)
+            write_output(self.areas, whole)
         return {name for name in names if self.mask_path(name).is_file()}
 
     def write(self, name: str, image: ImageArray, prediction: Prediction) -> list[str | int]:
-        """Write everything of one image but its line in ``areas.csv``; safe to call from several threads.
+        """Writes all files of one image, but not its line in ``areas.csv``. Several threads may call it at once.
 
         Returns:
             The line, for :meth:`finish`.
         """
-        mask = prediction.mask
+        mask, out = prediction.mask, self.output
         if "overlay" in self.kinds:
-            self.save("overlays", f"{name}.jpg", save_jpeg, draw_overlay(latest(image), prediction))
+            overlaid = draw_overlay(latest(image), prediction)
+            # At this quality JPEG shows no blocks.
+            write_output(out / "overlays" / f"{name}.jpg", lambda file: overlaid.save(file, "JPEG", quality=90))
         if "confidence" in self.kinds and prediction.confidence is not None:
             sure = prediction.confidence
-            levels = sure if sure.dtype == np.uint8 else to_levels(sure)
-            self.save("confidence", f"{name}.png", save_png, Image.fromarray(levels))
-        if "scores" in self.kinds and prediction.scores is not None:
-            self.save("scores", f"{name}.npz", save_scores, prediction.scores, self.facts.classes)
+            levels = Image.fromarray(sure if sure.dtype == np.uint8 else to_levels(sure))
+            write_output(out / "confidence" / f"{name}.png", lambda file: save_png(file, levels))
+        if "scores" in self.kinds and (scores := prediction.scores) is not None:
+            half, names = scores.astype(np.float16), np.array(self.facts.classes)  # (C, H, W), (C,)
+            file_name = out / "scores" / f"{name}.npz"
+            write_output(file_name, lambda file: np.savez_compressed(file, scores=half, classes=names))
         if "rle" in self.kinds:
-            self.save("rle", f"{name}.json", save_json, run_lengths(mask, self.facts.classes))
+            write_output(out / "rle" / f"{name}.json", json.dumps(run_lengths(mask, self.facts.classes)))
         index = Image.fromarray(mask)
-        index.putpalette(flat_palette(self.facts))
-        self.save("masks", f"{name}.png", save_png, index)
+        colors = [channel for color in self.facts.palette for channel in color]
+        index.putpalette(colors + [255] * (768 - len(colors)))  # ids that are no class are white
+        write_output(self.mask_path(name), lambda file: save_png(file, index))
         return [name, mask.shape[1], mask.shape[0], *prediction.areas().values()]
 
     def finish(self, row: list[str | int]) -> None:
-        """Note that an image is done; from one thread."""
+        """Records in ``areas.csv`` that an image is done. Only one thread may call it."""
         with self.areas.open("a", encoding="utf-8", newline="") as file:
             file.write(csv_line(row))
         self.done.add(str(row[0]))
 
-    def save(self, folder: str, name: str, write: Callable[..., Any], *content: object) -> None:
-        """Write one file below the folder of its kind."""
-        path = self.output / folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic(path, write, *content)
-
-
-def atomic(path: Path, write: Callable[..., Any], *content: object) -> None:
-    """Write a file under a passing name and rename it: it is there whole or not at all.
-
-    Args:
-        path: of the file.
-        write: takes the open file, then ``content``.
-        *content: what to write.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    passing = path.with_name(f".{path.name}.part")
-    try:
-        with passing.open("wb") as file:
-            write(file, *content)
-        passing.replace(path)
-    except OSError as error:
-        passing.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written ({error})") from error
-
 
 def csv_line(values: Sequence[object]) -> str:
-    """One line of a CSV file."""
+    """Returns values as one line of a CSV file."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(values)
     return buffer.getvalue()
 
 
 def save_png(file: BinaryIO, image: Image.Image) -> None:
-    """Compressed lightly: masks are small anyway, and most of the time would go into the last percent."""
+    """Writes a PNG, compressed lightly: the last percent of its size would take most of the time."""
     image.save(file, "PNG", compress_level=3)
 
 
-def save_jpeg(file: BinaryIO, image: Image.Image) -> None:
-    """At a quality that shows no blocks."""
-    image.save(file, "JPEG", quality=90)
-
-
-def save_scores(file: BinaryIO, scores: NDArray[np.float32], classes: Sequence[str]) -> None:
-    """Probabilities in half precision, ``scores`` (C, H, W), and ``classes``."""
-    np.savez_compressed(file, scores=scores.astype(np.float16), classes=np.array(classes))
-
-
-def save_json(file: BinaryIO, content: object) -> None:
-    """In one line."""
-    save_text(file, json.dumps(content))
-
-
-def save_text(file: BinaryIO, text: str) -> None:
-    """In UTF-8."""
-    file.write(text.encode())
-
-
-def flat_palette(facts: ModelFacts) -> list[int]:
-    """256 colours for a palette PNG; ids that are no class are white."""
-    colors = [channel for color in facts.palette for channel in color]
-    return colors + [255] * (768 - len(colors))
-
-
 def draw_overlay(image: ImageArray, prediction: Prediction) -> Image.Image:
-    """The image under the classes' colours, with a legend of the classes in it below."""
-    mask = prediction.mask
+    """Returns the image under the colours of its classes, with a legend of the classes in it below."""
+    mask, facts = prediction.mask, prediction.facts
     step = -(-max(mask.shape) // OVERLAY_SIDE)
     if step > 1:
         image, mask = image[::step, ::step], mask[::step, ::step]
-    shown = Prediction(mask, None, None, prediction.facts)
     present = [i for i in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)) if i != IGNORE_INDEX]
-    return add_legend(shown.overlay(image), prediction.facts, [int(i) for i in present])
-
-
-def add_legend(image: ImageArray, facts: ModelFacts, present: Sequence[int]) -> Image.Image:
-    """The image with a strip below: a box and a name for each class."""
-    height, width = image.shape[:2]
-    size = max(11, width // 60)
-    font, pad = ImageFont.load_default(size), size // 2
-    places, x, y = [], pad, pad
-    for i in present:
-        wide = round(font.getlength(facts.classes[i])) + 2 * size + pad
-        if x > pad and x + wide > width:
-            x, y = pad, y + size + pad
-        places.append((i, x, y))
-        x += wide
-    strip = y + size + pad if present else 0
-    picture = Image.new("RGB", (width, height + strip), "white")
-    picture.paste(Image.fromarray(image), (0, 0))
-    draw = ImageDraw.Draw(picture)
-    for i, x, y in places:
-        draw.rectangle((x, height + y, x + size, height + y + size), fill=facts.palette[i], outline="gray")
-        draw.text((x + size + pad, height + y), facts.classes[i], fill="black", font=font)
-    return picture
+    return add_legend(overlay(image, mask, facts.palette), [(facts.classes[i], facts.palette[i]) for i in present])
 
 
 def run_lengths(mask: MaskArray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """COCO's uncompressed run-length encoding, one entry per class in the mask.
+    """Returns COCO's uncompressed run-length encoding, with one entry for each class in the mask.
 
     ``counts`` are lengths of runs down the columns, of zeros and ones in turn, zeros first.
 
@@ -199,9 +125,7 @@ def run_lengths(mask: MaskArray, classes: Sequence[str]) -> list[dict[str, Any]]
     starts = np.concatenate(([0], np.flatnonzero(np.diff(flat)) + 1, [flat.size]))  # of runs of one id
     ids, lengths = flat[starts[:-1]], np.diff(starts)
     entries = []
-    for i in np.unique(ids):
-        if i == IGNORE_INDEX:
-            continue
+    for i in np.setdiff1d(ids, IGNORE_INDEX):
         mine = np.flatnonzero(ids == i)
         begin, end = starts[mine], starts[mine + 1]
         gaps = begin - np.concatenate(([0], end[:-1]))

@@ -14,16 +14,14 @@ from unimatch.inference.outputs import Writer
 from unimatch.inference.predictor import LARGE, Prediction, Predictor
 
 PIXELS = 64_000_000
-"""No further image is read while those between reading and writing have more pixels than this together."""
+"""Reading waits while the images that are read but not yet written have more pixels than this together."""
 
 
 @dataclass
 class Pipeline:
-    """Photos in, files out.
+    """Reads photos, predicts them and writes the results.
 
     Args:
-        predictor: the model.
-        writer: where predictions go.
         threshold: pixels of lower confidence become 255; None for none.
         batch_size: images of one size that the model sees at once.
         threads: that read, and as many that write.
@@ -40,11 +38,11 @@ class Pipeline:
     """Reasons, by image's name."""
 
     def run(self, photos: Iterable[Photo]) -> None:
-        """Predict all of them; those that fail are noted in :attr:`failures` and the others go on."""
+        """Predicts all photos; failures are noted in :attr:`failures`, and the others go on."""
         self.waiting: dict[tuple[int, ...], list[tuple[Photo, ImageArray]]] = {}
         self.writing: dict[Future[list[str | int]], Photo] = {}
         self.pixels: dict[str, int] = {}  # of photos between reading and writing
-        self.beside = 1  # predictions at once of those that are running
+        self.beside = 1  # how many of the running predictions share the threads
         engine = self.predictor.engine
         with (
             ThreadPoolExecutor(self.threads) as readers,
@@ -60,7 +58,7 @@ class Pipeline:
         engine.use_threads(engine.threads)
 
     def read(self, readers: ThreadPoolExecutor, photos: Iterable[Photo]) -> Iterator[tuple[Photo, ImageArray]]:
-        """Images in order, read ahead as far as memory allows."""
+        """Yields images in order, read ahead as far as memory allows."""
         ahead: deque[tuple[Photo, Future[ImageArray]]] = deque()
         for photo in photos:
             pixels = photo.pixels()
@@ -74,11 +72,11 @@ class Pipeline:
             yield from self.take(ahead)
 
     def full(self, pixels: int) -> bool:
-        """Whether an image of that many pixels must wait for others to be written."""
+        """Tells whether an image of that many pixels must wait for others to be written."""
         return bool(self.pixels) and sum(self.pixels.values()) + pixels > PIXELS
 
     def take(self, ahead: deque[tuple[Photo, Future[ImageArray]]]) -> Iterator[tuple[Photo, ImageArray]]:
-        """The next image, or nothing where it cannot be read."""
+        """Yields the next image, or nothing where it cannot be read."""
         photo, future = ahead.popleft()
         try:
             yield photo, future.result()
@@ -86,11 +84,11 @@ class Pipeline:
             self.fail(photo, error)
 
     def predict(self, shape: tuple[int, ...]) -> None:
-        """Predict the images of one size that are waiting, and hand them to the writers."""
+        """Predicts the waiting images of one size, and hands them to the writers."""
         group = self.waiting.pop(shape)
         beside = self.side_by_side(shape)
         if beside != self.beside:
-            self.finish(at_most=0)  # they have other numbers of threads
+            self.finish(at_most=0)  # the running predictions have other numbers of threads
             self.beside = beside
             self.predictor.engine.use_threads(self.predictor.engine.threads)
         if beside > 1:
@@ -98,9 +96,8 @@ class Pipeline:
                 self.writing[self.models.submit(self.predict_and_write, photo, image)] = photo
                 self.finish(at_most=beside)
             return
-        images = [image for _, image in group]
         try:
-            predictions = self.predict_images(images)
+            predictions = self.predict_images([image for _, image in group])
         except Exception as error:  # such as memory that did not suffice for this size
             for photo, _ in group:
                 self.fail(photo, error)
@@ -110,10 +107,10 @@ class Pipeline:
         self.finish(at_most=4 * self.batch_size)
 
     def side_by_side(self, shape: tuple[int, ...]) -> int:
-        """How many images of that size are predicted at once, each by its share of the processor's threads.
+        """Returns how many images of that size are predicted at once, each by its share of the processor's threads.
 
-        They have no more pixels together than one image may have that the model sees whole, so that memory is bounded
-        as it is for one.
+        Together they have at most as many pixels as the largest image that the model sees whole, so that they take no
+        more memory than that one.
         """
         height, width = shape[-3:-1]
         if self.batch_size > 1 or self.predictor.inference.slides(height, width):
@@ -121,20 +118,20 @@ class Pipeline:
         return max(1, min(self.predictor.engine.threads, LARGE // (height * width)))
 
     def predict_and_write(self, photo: Photo, image: ImageArray) -> list[str | int]:
-        """One image, beside others."""
+        """Predicts and writes one image while other threads do the same with others."""
         engine = self.predictor.engine
         engine.use_threads(max(1, engine.threads // self.beside))
         return self.writer.write(photo.name, image, self.predict_images([image])[0])
 
     def predict_images(self, images: list[ImageArray]) -> list[Prediction]:
-        """With what the writer needs of each."""
+        """Predicts images, with what the writer needs of each."""
         kinds = self.writer.kinds
         return self.predictor.predict_batch(
             images, confidence="confidence" in kinds, scores="scores" in kinds, threshold=self.threshold, levels=True
         )
 
     def finish(self, at_most: int) -> None:
-        """Note what has been written, and wait until at most so many images are on their way to the disk."""
+        """Notes what has been written, and waits until at most ``at_most`` images are still being written."""
         done, running = wait(self.writing, timeout=0)
         while len(running) > at_most:
             more, running = wait(running, return_when=FIRST_COMPLETED)
@@ -150,13 +147,13 @@ class Pipeline:
                 self.progress(photo.name, None)
 
     def empty(self) -> None:
-        """Predict and write everything that has been read."""
+        """Predicts and writes everything that has been read."""
         for shape in list(self.waiting):
             self.predict(shape)
         self.finish(at_most=0)
 
     def fail(self, photo: Photo, error: Exception) -> None:
-        """Note the reason and go on."""
+        """Notes why an image failed."""
         self.failures[photo.name] = str(error) or repr(error)
         self.pixels.pop(photo.name, None)
         self.progress(photo.name, self.failures[photo.name])

@@ -1,9 +1,9 @@
 """Masks of images, in Python: ``Predictor("best.ckpt")(image).mask``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,17 @@ from unimatch.engines.base import Engine
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import ImageArray, MaskArray, colorize, read_image, strips, to_levels
+from unimatch.images import ImageArray, MaskArray, read_image, to_levels
+from unimatch.pictures import overlay
 from unimatch.types import IGNORE_INDEX
+
+if TYPE_CHECKING:  # exported models run where PyTorch is not installed
+    from torch import Tensor
+
+    from unimatch.inference.load import Trained
+
+ImageLike = str | Path | Image.Image | NDArray[np.uint8]
+"""One image: a path, a PIL image, or an (H, W, 3) RGB or (H, W) grey array."""
 
 LARGE = 4_000_000
 """Images of more pixels than this are predicted in windows, unless the rule says otherwise."""
@@ -22,80 +31,83 @@ LARGE = 4_000_000
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted for one image, at its own size."""
+    """Holds what is predicted for one image, at its own size."""
 
     mask: MaskArray
     """(H, W) uint8 class ids; 255 where the confidence is below a threshold."""
     confidence: NDArray[np.float32] | None
-    """(H, W) probability of the likeliest class, where it was asked for (0-255 as uint8 where asked for levels)."""
+    """(H, W) probability of the most probable class, if asked for; if asked for as levels, 0-255 uint8."""
     scores: NDArray[np.float32] | None
-    """(C, H, W) probabilities, where they were asked for."""
+    """(C, H, W) probabilities, if asked for."""
     facts: ModelFacts
     """Classes and colours."""
 
     def overlay(self, image: ImageArray, opacity: float = 0.5) -> ImageArray:
         """The image with the classes' colours over it; pixels without a class stay as they are."""
-        result = np.empty_like(image)
-        for rows in strips(*self.mask.shape):
-            seen, mask = image[rows], self.mask[rows]
-            colors = colorize(mask, self.facts.palette)
-            mixed = (seen * np.float32(1 - opacity) + colors * np.float32(opacity)).astype(np.uint8)
-            result[rows] = np.where((mask == IGNORE_INDEX)[..., None], seen, mixed)
-        return result
+        return overlay(image, self.mask, self.facts.palette, opacity)
 
     def areas(self) -> dict[int, int]:
-        """Pixels of each class id, and of 255."""
+        """Returns the number of pixels of each class id, and of 255."""
         # Row by row: all at once would take 8 bytes a pixel.
         counts = np.sum([np.bincount(row, minlength=256) for row in self.mask], axis=0)
         return {i: int(counts[i]) for i in (*range(len(self.facts.classes)), IGNORE_INDEX)}
 
 
+class PredictionOptions(TypedDict, total=False):
+    """What can be asked of a prediction, as for :class:`Predictor`."""
+
+    confidence: bool
+    scores: bool
+    threshold: float | None
+    batch_size: int | None
+
+
 class Predictor:
-    """A trained model, ready to predict.
+    """Predicts masks with a trained model.
 
     Args:
-        path: a checkpoint, or a file that ``python -m unimatch.export`` wrote as ONNX or safetensors. ONNX needs
-            numpy, Pillow and onnxruntime alone.
+        path: a checkpoint, or a file that ``python -m unimatch.export`` wrote as ONNX or safetensors, or what
+            :func:`unimatch.inference.load.load_with_facts` has read. ONNX needs numpy, Pillow and onnxruntime alone.
         model: the teacher, which the paper reports, or the student; of checkpoints only.
-        inference: how images are predicted; by default as the model was evaluated in training, and images of more
-            than 4 megapixels in windows.
+        inference: how images are predicted; None for how the model was evaluated in training, but images of more than
+            4 megapixels in windows.
         device: ``auto`` (the GPU where there is one), ``cpu``, ``cuda``, ...
         precision: of the computation, ``float32``, ``bfloat16`` or ``float16``; ONNX files have their own.
 
     Raises:
         ConfigError: a setting that cannot be.
-        WeightsError: the file cannot be read, or is none of ours.
+        WeightsError: the file cannot be read, or is not one of ours.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        path: "str | Path | Trained",
         *,
         model: Literal["teacher", "student"] = "teacher",
         inference: Inference | None = None,
         device: str = "auto",
         precision: str = "float32",
     ) -> None:
-        path = Path(path).expanduser()
         if precision not in ("float32", "bfloat16", "float16"):
             raise ConfigError(f"precision={precision}: must be float32, bfloat16 or float16")
-        self.engine: Engine
-        if path.suffix == ".onnx":
+        self.engine: Engine[Any]
+        if isinstance(path, (str, Path)) and Path(path).suffix == ".onnx":
             from unimatch.engines.onnx import OnnxEngine
 
-            engine = OnnxEngine(path, "cpu" if device == "auto" else device)
+            engine = OnnxEngine(Path(path).expanduser(), "cpu" if device == "auto" else device)
             self.engine, self.facts = engine, engine.facts
         else:
             # PyTorch is imported here and not above, so that exported models run without it.
             from unimatch.engines.torch import TorchEngine
-            from unimatch.inference.load import choose_device, load_with_facts
-            from unimatch.speed.fold import fold_batch_norms
+            from unimatch.inference.load import choose_device, trained_model
+            from unimatch.speed.fold_batch_norms import fold_batch_norms
 
-            network, self.facts = load_with_facts(path, model)
+            network, self.facts = trained_model(path, model)
             if network.task == "classification":
-                raise ConfigError(f"{path}: this model gives classes of images and no masks; use unimatch.Classifier")
+                raise ConfigError("path: this model gives classes of images and no masks; use unimatch.Classifier")
             self.engine = TorchEngine(fold_batch_norms(network).to(choose_device(device)), precision)
-        self.inference = inference or with_limit(self.facts.inference)
+        rule = self.facts.inference
+        self.inference = inference or (rule if rule.large is not None else replace(rule, large=LARGE))
         self.batch_size = self.engine.batch_size
         """Images of one size that the model sees at once: 8 on a GPU, 1 on a CPU, whose caches more would overrun."""
 
@@ -103,6 +115,19 @@ class Predictor:
     def classes(self) -> tuple[str, ...]:
         """Names in the order of the ids in masks."""
         return self.facts.classes
+
+    @overload  # a str, which is a sequence too, is one image
+    def __call__(self, images: ImageLike, **options: Unpack[PredictionOptions]) -> Prediction: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(
+        self,
+        images: "Sequence[ImageLike | Tensor | Sequence[ImageLike | Tensor]]",
+        **options: Unpack[PredictionOptions],
+    ) -> list[Prediction]: ...
+
+    @overload
+    def __call__(self, images: "Tensor", **options: Unpack[PredictionOptions]) -> Any: ...
 
     def __call__(
         self,
@@ -113,7 +138,7 @@ class Predictor:
         threshold: float | None = None,
         batch_size: int | None = None,
     ) -> Any:
-        """Predict one image or several.
+        """Predicts one image or several.
 
         Args:
             images: an (H, W, 3) RGB or (H, W) grey uint8 array, a PIL image, a (3, H, W) uint8 tensor, or a path; a
@@ -130,23 +155,19 @@ class Predictor:
         Raises:
             DataError: not an image.
         """
-        several = 3 + self.facts.dates  # axes
-        single = not isinstance(images, (list, tuple)) and not (is_tensor(images) and images.ndim == several)
-        arrays = [to_arrays(image, self.facts.dates) for image in ([images] if single else images)]
-        batch_size = batch_size or self.batch_size
+        several = isinstance(images, (list, tuple)) or (is_tensor(images) and images.ndim == 3 + self.facts.dates)
+        arrays = [to_arrays(image, self.facts.dates) for image in (images if several else [images])]
+        at_once = batch_size or self.batch_size
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, array in enumerate(arrays):
             groups.setdefault(array.shape, []).append(i)
         predictions: dict[int, Prediction] = {}
-        for group in groups.values():
-            for start in range(0, len(group), batch_size):
-                chosen = group[start : start + batch_size]
-                batch = self.predict_batch(
-                    [arrays[i] for i in chosen], confidence=confidence, scores=scores, threshold=threshold
-                )
-                predictions.update(zip(chosen, batch, strict=True))
+        for chosen in [group[i : i + at_once] for group in groups.values() for i in range(0, len(group), at_once)]:
+            batch = [arrays[i] for i in chosen]
+            found = self.predict_batch(batch, confidence=confidence, scores=scores, threshold=threshold)
+            predictions.update(zip(chosen, found, strict=True))
         ordered = [predictions[i] for i in range(len(arrays))]
-        return ordered[0] if single else ordered
+        return ordered if several else ordered[0]
 
     def predict_batch(
         self,
@@ -157,7 +178,7 @@ class Predictor:
         threshold: float | None = None,
         levels: bool = False,
     ) -> list[Prediction]:
-        """Predict (H, W, 3) uint8 images of one size, all at once, or one by one where they are seen in windows.
+        """Predicts (H, W, 3) uint8 images of one size, all at once, or one by one where they are seen in windows.
 
         With ``levels``, confidences are :func:`unimatch.images.to_levels`, which takes a quarter of the memory.
         """
@@ -189,35 +210,19 @@ class Predictor:
             masks[:, rows, columns] = labels
             if probabilities is not None:
                 probabilities[:, :, rows, columns] = engine.numpy(block)
-        return [
-            Prediction(
-                masks[i],
-                None if confidences is None else confidences[i],
-                None if probabilities is None else probabilities[i],
-                self.facts,
-            )
-            for i in range(count)
-        ]
-
-
-def with_limit(inference: Inference) -> Inference:
-    """A rule that predicts large images in windows where it set no limit of its own."""
-    if inference.large is not None:
-        return inference
-    return Inference(inference.mode, inference.window, inference.stride, inference.scales, inference.flip, LARGE)
+        nothing = [None] * count
+        sure_or_not = nothing if confidences is None else confidences
+        score_or_not = nothing if probabilities is None else probabilities
+        return [Prediction(*found, self.facts) for found in zip(masks, sure_or_not, score_or_not, strict=True)]
 
 
 def is_tensor(image: Any) -> bool:
-    """Whether something is a PyTorch tensor, without importing PyTorch."""
+    """Tells whether something is a PyTorch tensor, without importing PyTorch."""
     return type(image).__module__.split(".")[0] == "torch"
 
 
 def to_arrays(image: Any, dates: int) -> ImageArray:
-    """One image as :func:`to_array` makes it, or as many as there are dates, stacked.
-
-    Raises:
-        DataError: not an image, or not so many of one size.
-    """
+    """Returns one image as :func:`to_array` makes it, or one image for each date, stacked."""
     if dates == 1:
         return to_array(image)
     found = [] if isinstance(image, (str, Path, Image.Image)) else [to_array(date) for date in image]
@@ -227,10 +232,10 @@ def to_arrays(image: Any, dates: int) -> ImageArray:
 
 
 def to_array(image: Any) -> ImageArray:
-    """One image of any accepted kind as (H, W, 3) uint8 RGB.
+    """Returns an image of any accepted kind as (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: it is none.
+        DataError: not an image.
     """
     if isinstance(image, (str, Path)):
         return read_image(Path(image))

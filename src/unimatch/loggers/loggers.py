@@ -8,18 +8,16 @@ from uuid import uuid4
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
 
+from unimatch.disk import replace_text
 from unimatch.errors import ConfigError
+from unimatch.lightning_internals import end_wandb_run, hide_events_from
 from unimatch.loggers.metrics_file import MetricsFile
 
 
 def csv(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
-    """``metrics.csv`` in the run directory.
-
-    Args:
-        run_dir: where.
-        resumed: makes no difference here: the rows to keep are told later.
-    """
+    """Returns the logger of ``metrics.csv`` in the run directory; on resuming, the rows to keep are told later."""
     return [MetricsFile(run_dir / "metrics.csv")]
 
 
@@ -27,16 +25,12 @@ class EventFiles(TensorBoardLogger):
     """TensorBoard's event files. A run that is resumed writes a further one."""
 
     def resume(self, step: int) -> None:
-        """Have TensorBoard leave out what earlier files hold of this step and later ones: it is logged again."""
-        self._kwargs["purge_step"] = step  # of the writer, which is made when the first value is logged
+        """Has TensorBoard leave out what earlier files hold of this step and later ones: they are logged again."""
+        hide_events_from(self, step)
 
 
 def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
-    """``metrics.csv`` and TensorBoard's event files, a further one for each part of a run that is resumed.
-
-    Raises:
-        ConfigError: TensorBoard is not installed.
-    """
+    """Returns the loggers of ``metrics.csv`` and of TensorBoard's event files; a resumed run writes a further one."""
     try:
         return [*csv(run_dir), EventFiles(run_dir, name="", version="tensorboard")]
     except ModuleNotFoundError as error:
@@ -46,12 +40,10 @@ def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
 class WandbRun(WandbLogger):
     """A run of Weights & Biases that ends with the training: a sweep's next job in this process gets its own."""
 
+    @override
     def finalize(self, status: str) -> None:
-        """Upload what is left and end the run; a failed training marks it as failed."""
         super().finalize(status)
-        if self._experiment is not None:
-            self._experiment.finish(exit_code=0 if status == "success" else 1)
-            self._experiment = None
+        end_wandb_run(self, failed=status != "success")
 
 
 def wandb(
@@ -63,7 +55,7 @@ def wandb(
     name: str | None = None,
     tags: Sequence[str] = (),
 ) -> list[Logger]:
-    """``metrics.csv`` and Weights & Biases, offline (``wandb sync`` sends it later) where there is no key.
+    """Returns the loggers of ``metrics.csv`` and of Weights & Biases, offline (``wandb sync`` sends it) without a key.
 
     Args:
         run_dir: where the offline files go.
@@ -76,7 +68,7 @@ def wandb(
     offline = not has_wandb_key()
     identity = run_dir / "wandb_id"  # of all parts of a run that is resumed
     if getattr(rank_zero_only, "rank", 0) == 0 and not (resumed and identity.is_file()):
-        identity.write_text(uuid4().hex[:8])
+        replace_text(identity, uuid4().hex[:8])
     wandb_logger = WandbRun(
         name=name or run_dir.name,
         save_dir=run_dir,
@@ -91,7 +83,7 @@ def wandb(
 
 
 def has_wandb_key() -> bool:
-    """Whether a key is in the environment or was stored by ``wandb login``."""
+    """Returns whether a key is in the environment or was stored by ``wandb login``."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
 
 from unimatch.disk import replace_text, training_goes_on
 
@@ -19,10 +20,9 @@ class MetricsFile(Logger):
     """Appends rows to a CSV file; the columns are all that was ever logged, and empty where a row has no value.
 
     Lightning's own empties the file when it is opened again, and loses rows if it is killed while it adds a column.
-
-    Args:
-        path: of the file.
     """
+
+    name = version = ""  # Lightning wants them; no folder is called so here
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -32,26 +32,12 @@ class MetricsFile(Logger):
         self.rows = 0  # logged, written or not
         self.begun = False
 
-    @property
-    def name(self) -> str:
-        """Lightning wants one; it names no folder here."""
-        return ""
-
-    @property
-    def version(self) -> str:
-        """Likewise."""
-        return ""
-
+    @override
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """The configuration is in ``config.json``."""
+        """Writes nothing: the configuration is in ``config.json``."""
 
     def resume(self, rows: int, source: Path | None = None) -> None:
-        """Keep the first rows of an existing file, those that a checkpoint knows of, and go on after them.
-
-        Args:
-            rows: how many.
-            source: the file they are in, if it is another run's.
-        """
+        """Keeps the first rows of a file (``source``: another run's), those a checkpoint knows of, and goes on."""
         source = source or self.path
         kept: list[dict[str, str]] = []
         if source.is_file():
@@ -64,16 +50,17 @@ class MetricsFile(Logger):
             replace_text(self.path, table(self.columns, kept))
 
     @rank_zero_only
+    @override
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """One row."""
         self.pending.append({**metrics, "step": self.rows if step is None else step})
         self.rows += 1
         if len(self.pending) >= PENDING:
             self.save()
 
     @rank_zero_only
+    @override
     def save(self) -> None:
-        """Write the rows held in memory; they stay there if the disk is full."""
+        # Where the disk is full the rows stay in memory.
         if not self.pending:
             return
         with training_goes_on(self.path):
@@ -98,13 +85,13 @@ class MetricsFile(Logger):
             self.begun, self.pending = True, []
 
     @rank_zero_only
+    @override
     def finalize(self, status: str) -> None:
-        """Write what is left."""
         self.save()
 
 
 def table(columns: list[str], rows: list[Any]) -> str:
-    """Rows as CSV, with a header."""
+    """Returns rows as CSV, with a header."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writeheader()

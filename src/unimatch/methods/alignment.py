@@ -1,4 +1,4 @@
-"""Distribution alignment: pseudo labels' probabilities are moved towards a known distribution of the classes.
+"""Distribution alignment: shifts the pseudo labels' probabilities towards a known distribution of the classes.
 
 Source: ReMixMatch, arXiv 1911.09785, section 3.1, with an exponential moving average in place of its average over 128
 batches, as FixMatch's and FlexMatch's published classification runs have it.
@@ -6,17 +6,17 @@ batches, as FixMatch's and FlexMatch's published classification runs have it.
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 
 class DistributionAlignment(nn.Module):
-    """``p <- normalize(p * target / average)``, ``average`` being the running mean of the predictions ``p``.
+    """Aligns probabilities: ``p <- normalize(p * target / average)``, with ``average`` the running mean of ``p``.
 
-    The state is in buffers, so that a checkpoint holds it, and the same in all processes.
+    :meth:`observe` alone changes the state, which a checkpoint holds and which is the same in all processes.
 
     Args:
         num_classes: ``C``.
-        labeled: align with the distribution of the labelled images' classes (:meth:`observe`), else with the uniform
-            one.
+        labeled: take the labelled images' classes as the target distribution, else the uniform one.
         decay: of the running mean.
     """
 
@@ -29,33 +29,37 @@ class DistributionAlignment(nn.Module):
         self.labeled, self.decay = labeled, decay
         self.register_buffer("average", torch.full((num_classes,), 1 / num_classes))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
-        # One of each class to begin with: one that no label has shown yet is not ruled out.
+        # One of each class to begin with, so that a class without a label so far is not ruled out.
         self.register_buffer("counts", torch.ones(num_classes))
 
     @torch.no_grad()
-    def observe(self, target: Tensor) -> None:
-        """Count the classes of a labelled batch, (B, *) int64; ids that are no class do not count."""
+    def observe(self, target: Tensor, probability: Tensor) -> None:
+        """Takes in one training step.
+
+        Args:
+            target: (B, *) int64 labels of the labelled images; ids that are no class do not count.
+            probability: (B, C, *) predictions for the unlabelled images, which enter the running mean.
+        """
         if self.labeled:
             classes = torch.arange(len(self.counts), device=target.device)
-            seen = (target.flatten()[:, None] == classes).sum(0).to(self.counts)
-            self.counts += over_processes(seen)
-
-    @torch.no_grad()
-    def forward(self, probability: Tensor) -> Tensor:
-        """Aligned probabilities (B, C, *) of a batch's (B, C, *), which enter the running mean first."""
-        mean = probability.transpose(0, 1).flatten(1).mean(1)  # (C,)
-        mean = over_processes(mean)
+            self.counts += over_processes((target.flatten()[:, None] == classes).sum(0).to(self.counts))
+        mean = over_processes(probability.transpose(0, 1).flatten(1).mean(1))  # (C,)
         mean = mean / mean.sum()  # of the processes' sum
         decay = torch.where(self.batches == 0, 0.0, self.decay)  # the first batch replaces what there is
         self.average.copy_(decay * self.average + (1 - decay) * mean)
         self.batches += 1
+
+    @override
+    @torch.no_grad()
+    def forward(self, probability: Tensor) -> Tensor:
+        """Returns probabilities (B, C, *) aligned by what has been observed; changes nothing."""
         ratio = self.counts / self.counts.sum() / self.average.clamp(min=1e-6)  # (C,)
         aligned = probability * ratio.view(-1, *(1,) * (probability.dim() - 2))
         return aligned / aligned.sum(dim=1, keepdim=True)
 
 
 def over_processes(values: Tensor) -> Tensor:
-    """The sum over all processes."""
+    """Sums values over all processes, in place."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(values)
     return values

@@ -3,55 +3,36 @@
 ``training_step`` here calls ``losses`` of the method: that is the whole way from Lightning to the algorithm.
 """
 
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Literal
 
-import lightning
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from typing_extensions import override
 
+from unimatch.checkpoints.content import Training, training_of, write
 from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
-from unimatch.methods.losses import build_criterion
-from unimatch.methods.optim import FACTORS, OPTIMIZERS, build_optimizer, build_schedule, parameter_groups
+from unimatch.lightning_internals import set_log_step
+from unimatch.methods import optim
+from unimatch.methods.losses import Losses, cross_entropy, ohem_cross_entropy
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import Teacher
 from unimatch.models.networks import Model, describe_model
+from unimatch.options import NamedOptions, one_of
+from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
+from unimatch.tasks.evaluator import EvaluationLoop
 from unimatch.tasks.scores import Scores
 from unimatch.trainer import parts_of
-from unimatch.types import EvaluationSample, Needs, TrainBatch
-
-log = logging.getLogger("unimatch")
-
-
-@dataclass(frozen=True)
-class PseudoLabels:
-    """The teacher's view of one unlabelled batch, before CutMix; each (B, *S)."""
-
-    label: Tensor
-    confidence: Tensor
-    valid: Tensor
-    tau: float
-
-
-@dataclass(frozen=True)
-class Losses:
-    """What a method computes in one step."""
-
-    total: Tensor
-    """The scalar to minimise."""
-    parts: dict[str, Tensor]
-    """Scalars to log, such as ``loss_x``, ``loss_s`` and ``mask_ratio``."""
-    pseudo: PseudoLabels | None = None
-    """What the pseudo labels' quality is measured on, where the method makes any."""
+from unimatch.types import Needs, TrainBatch
 
 
 @dataclass(frozen=True)
@@ -69,8 +50,8 @@ class Evaluation:
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
-class Method(lightning.LightningModule, ABC):
-    """A student, its EMA teacher, and everything about training them but the losses.
+class Method(EvaluationLoop, NamedOptions, ABC):
+    """Trains a student and its EMA teacher; a subclass computes the losses.
 
     Args:
         model: the student; the teacher starts as its copy.
@@ -80,17 +61,17 @@ class Method(lightning.LightningModule, ABC):
         schedule: of the learning rates over the whole run: ``poly``, the paper's, or ``cosine``, FixMatch's.
         weight_decay: on every parameter.
         decay_norms: False for no weight decay on norms and biases.
-        layer_decay: below 1, the encoder's layers learn the more slowly the nearer they are to the image
+        layer_decay: layer-wise learning-rate decay: below 1, the encoder's earlier layers get smaller rates
             (:func:`unimatch.methods.optim.parameter_groups`).
-        ema_decay: the teacher's largest decay. Short runs want less than the published 0.996: the teacher lags by
-            about ``1 / (1 - ema_decay)`` steps.
+        ema_decay: the teacher's largest decay. Short runs need less than the published 0.996, because the teacher lags
+            about ``1 / (1 - ema_decay)`` steps behind.
         criterion: of the labelled images: ``ce``, cross-entropy, or ``ohem``, online hard example mining.
-        ohem_threshold: see :func:`unimatch.methods.losses.ohem_cross_entropy`.
-        ohem_min_kept: likewise.
+        ohem_threshold: ``threshold`` of :func:`unimatch.methods.losses.ohem_cross_entropy`.
+        ohem_min_kept: its ``min_kept``.
         freeze_batch_statistics: keep BatchNorm's running statistics as they are and train with them. With few
             images a step, batch statistics are noisy and those of strong views differ from the weak ones'.
-        reference_batch: labelled images of an optimizer step for which the learning rate is meant: if given, it is
-            multiplied by how many times as many a step has. None for the rate as it is.
+        reference_batch: the number of labelled images in an optimizer step that ``learning_rate`` is meant for. A step
+            with twice as many doubles the rate. None for the rate as it is.
         seed: of the random choices inside the step.
         task: how the model is evaluated; None for the model's own task, on whole images.
     """
@@ -124,14 +105,13 @@ class Method(lightning.LightningModule, ABC):
     ) -> None:
         super().__init__()
         if learning_rate <= 0:
-            raise ConfigError(f"method.learning_rate={learning_rate}: must be above 0")
-        for key, name, names in (("optimizer", optimizer, OPTIMIZERS), ("schedule", schedule, FACTORS)):
-            if name not in names:
-                raise ConfigError(f"method.{key}={name}: must be one of {', '.join(names)}")
+            raise ConfigError(f"learning_rate={learning_rate}: must be above 0")
+        one_of("optimizer", optimizer, optim.OPTIMIZERS)
+        one_of("schedule", schedule, optim.FACTORS)
         if not 0 < layer_decay <= 1:
-            raise ConfigError(f"method.layer_decay={layer_decay}: must be above 0 and at most 1")
+            raise ConfigError(f"layer_decay={layer_decay}: must be above 0 and at most 1")
         if not 0 <= ema_decay < 1:
-            raise ConfigError(f"method.ema_decay={ema_decay}: must be at least 0 and below 1")
+            raise ConfigError(f"ema_decay={ema_decay}: must be at least 0 and below 1")
         self.student: Model = model
         self.teacher: Teacher[Model] = Teacher(model, ema_decay)
         self.learning_rate, self.decoder_multiplier = learning_rate, decoder_multiplier
@@ -141,14 +121,11 @@ class Method(lightning.LightningModule, ABC):
         self.reference_batch = reference_batch
         self.seed = seed
         self.task = task or task_of(model)
-        self.criterion = build_criterion(
-            criterion,
-            ohem_threshold=ohem_threshold,
-            ohem_min_kept=ohem_min_kept,
-            ignore_index=self.task.ignore_index,
-        )
-        self.student_metric = self.task.metric(model.num_classes)
-        self.teacher_metric = self.task.metric(model.num_classes)
+        ohem = partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept)
+        criteria: dict[str, Callable[..., Tensor]] = {"ce": cross_entropy, "ohem": ohem}
+        one_of("criterion", criterion, criteria)
+        self.criterion = partial(criteria[criterion], ignore_index=self.task.ignore_index)
+        self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
         self.evaluations: list[Evaluation] = []
         self.start = (0, 0)  # (epoch, batch) at which the data begin; later than that only when resumed
@@ -157,7 +134,7 @@ class Method(lightning.LightningModule, ABC):
 
     @abstractmethod
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
-        """Compute one step's losses.
+        """Computes one step's losses.
 
         Args:
             batch: normalised images on the module's device.
@@ -169,8 +146,8 @@ class Method(lightning.LightningModule, ABC):
         """What this method asks of the data module."""
         return Needs(self.uses_unlabeled, self.uses_partner, self.strong_views, self.student.size_multiple, self.start)
 
+    @override
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
-        """One step of Lightning: the method's losses, logged."""
         generator = self.step_generator(batch_idx)
         torch.manual_seed(generator.initial_seed())  # for models with dropout of their own: no state to lose either
         losses = self.losses(batch, generator)
@@ -193,31 +170,27 @@ class Method(lightning.LightningModule, ABC):
         return max(1, int(getattr(self.trainer, "log_every_n_steps", 50)))
 
     def step_generator(self, batch_idx: int) -> torch.Generator:
-        """A generator seeded by (seed, epoch, step, part): no state to lose when a run is resumed."""
+        """Returns a generator seeded by (seed, epoch, step, part): no state is lost when a run is resumed."""
         step, turn = divmod(batch_idx, parts_of(self.trainer))
         part = turn * self.trainer.world_size + self.global_rank
         words = np.random.SeedSequence((self.seed, self.current_epoch, step, part, 1))
         return torch.Generator(self.device).manual_seed(int(words.generate_state(1, np.uint64)[0]))
 
-    def optimizer_step(
-        self,
-        epoch: int,
-        batch_idx: int,
-        optimizer: Any,
-        optimizer_closure: Callable[[], Any] | None = None,
-    ) -> None:
-        """Step the optimiser, then let the teacher follow: once per step, not per accumulated batch."""
+    @override
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Steps the optimiser, then updates the teacher: once a step, not once an accumulated batch."""
         iteration = self.global_step
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        super().optimizer_step(*arguments, **options)
         if any(parameter.grad is not None for parameter in self.student.parameters()):  # none: a step that was skipped
             self.teacher.update(self.student, iteration)
 
-    def on_fit_start(self) -> None:
-        """Refuse lengths of training whose end would not be evaluated.
+    @override
+    def setup(self, stage: str) -> None:
+        speed_up(self, self.trainer.strategy.root_device)
 
-        Raises:
-            ConfigError: ``check_val_every_n_epoch`` does not divide ``max_epochs``, or ends by ``max_steps``.
-        """
+    @override
+    def on_fit_start(self) -> None:
+        """Refuses a ``check_val_every_n_epoch`` that would leave the end of training without an evaluation."""
         every, epochs = self.trainer.check_val_every_n_epoch or 1, self.trainer.max_epochs or -1
         if every > 1 and (epochs < 0 or epochs % every or self.trainer.max_steps > 0):
             raise ConfigError(
@@ -226,82 +199,47 @@ class Method(lightning.LightningModule, ABC):
                 "trainer.check_val_every_n_epoch=null"
             )
 
+    @override
     def configure_model(self) -> None:
-        """Divide student and teacher alike among the processes, where the strategy is FSDP2."""
+        """Divides student and teacher among the processes in the same way, where the strategy is FSDP2."""
         mesh = self.device_mesh
         if mesh is not None:
             for model in (self.student, self.teacher.model):
                 shard(model, mesh["data_parallel"])
 
+    @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimiser with its two learning rates, and their decay over the whole run.
-
-        Raises:
-            ConfigError: the trainer has neither ``max_epochs`` nor ``max_steps``.
-        """
+        """Returns the optimiser and the schedule of its learning rates over the whole run, whose length it needs."""
         total = self.trainer.estimated_stepping_batches
         if total == float("inf") or total < 1:
             raise ConfigError("the length of training is not set: give trainer.max_epochs or trainer.max_steps")
         # Lightning cannot clip gradients that a fused optimiser has yet to unscale; FSDP2 has no fused SGD.
         optimizer = self.build_optimizer(
-            factor=self.learning_rate_factor(), fused=self.trainer.scaler is None and self.device_mesh is None
+            factor=optim.learning_rate_factor(self.trainer, self.reference_batch),
+            fused=self.trainer.scaler is None and self.device_mesh is None,
         )
-        scheduler = build_schedule(self.schedule, optimizer, int(total))
+        scheduler = optim.build_schedule(self.schedule, optimizer, int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def build_optimizer(self, *, factor: float = 1.0, fused: bool = True) -> Optimizer:
-        """The optimiser over the student.
-
-        Args:
-            factor: of the learning rates.
-            fused: all parameters in one kernel, where the device has one.
-        """
-        groups = parameter_groups(
+        """Builds the student's optimiser: rates times ``factor``; ``fused`` in one kernel, where the device has one."""
+        groups = optim.parameter_groups(
             self.student,
             learning_rate=self.learning_rate * factor,
             decoder_multiplier=self.decoder_multiplier,
             layer_decay=self.layer_decay,
             decay_norms=self.decay_norms,
         )
-        return build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay, fused=fused)
-
-    def learning_rate_factor(self) -> float:
-        """How many times as many labelled images a step has as ``reference_batch``, 1 without one; said in the log.
-
-        Raises:
-            ConfigError: ``reference_batch`` is below 1, or the batch size is not known.
-        """
-        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", None)
-        if self.reference_batch is not None and (batch_size is None or self.reference_batch < 1):
-            raise ConfigError(
-                f"method.reference_batch={self.reference_batch}: must be at least 1, and needs a data module whose "
-                "batch_size it is compared with"
-            )
-        if batch_size is None:
-            return 1.0
-        world, turns = self.trainer.world_size, self.trainer.accumulate_grad_batches
-        images = batch_size * world * turns
-        factor = 1.0 if self.reference_batch is None else images / self.reference_batch
-        if self.trainer.is_global_zero:
-            log.info(
-                "an optimizer step has %d labelled images (%d x %d process(es) x %d in a row); the learning rate is %s",
-                images,
-                batch_size,
-                world,
-                turns,
-                "not scaled by that (method.reference_batch)"
-                if self.reference_batch is None
-                else f"multiplied by {images} / {self.reference_batch} = {factor:.4g}",
-            )
-        return factor
+        return optim.build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay, fused=fused)
 
     @property
     def uses_batch_statistics(self) -> bool:
-        """Whether an image's features depend on the rest of its batch: BatchNorm that trains."""
+        """Whether a BatchNorm is training, so that an image's features depend on the rest of its batch."""
         return any(isinstance(module, BATCH_NORMS) and module.training for module in self.student.modules())
 
+    @override
     def train(self, mode: bool = True) -> "Method":
-        """Training mode for the student, without BatchNorm where its statistics are frozen."""
+        """Sets the student's mode; BatchNorms with frozen statistics stay in eval mode, and so does the teacher."""
         super().train(mode)
         if mode and self.freeze_batch_statistics:
             for module in self.student.modules():
@@ -309,98 +247,76 @@ class Method(lightning.LightningModule, ABC):
                     module.eval()
         return self
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """The step of the logs is the optimizer's, also after resuming."""
-        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.global_step
+    @override
+    def on_train_batch_start(self, *arguments: Any, **options: Any) -> None:
+        """Makes the step of the logs the optimizer's, also after resuming."""
+        set_log_step(self.trainer, self.global_step)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """End a run of ``max_steps`` with an evaluation, wherever its last step falls."""
+    @override
+    def on_train_batch_end(self, *arguments: Any, **options: Any) -> None:
+        """Ends a run of ``max_steps`` with an evaluation, wherever in an epoch its last step falls."""
         if self.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True
 
-    # Evaluation: student and teacher, on images of their own size, one by one.
+    @property
+    @override
+    def evaluated_models(self) -> Mapping[str, Model]:
+        return {"student": self.student, "teacher": self.teacher.model}
 
-    def on_validation_epoch_start(self) -> None:
-        """Start counting anew."""
-        self.student_metric.reset()
-        self.teacher_metric.reset()
-
-    def validation_step(self, batch: list[EvaluationSample], batch_idx: int) -> None:
-        """Count each sample's prediction against its label."""
-        for sample in batch:
-            image, label = sample["image"][None], sample["label"][None]
-            for model, metric in ((self.student, self.student_metric), (self.teacher.model, self.teacher_metric)):
-                metric.update(self.task.predict(model, image), label)
-
+    @override
     def on_validation_epoch_end(self) -> None:
-        """Log the scores, and keep them in :attr:`evaluations`."""
-        student = self.task.scores(self.student_metric.compute())
-        teacher = self.task.scores(self.teacher_metric.compute())
+        """Logs the scores, and keeps them in :attr:`evaluations`."""
+        super().on_validation_epoch_end()
         if self.trainer.sanity_checking:
             return
+        scores = {name: self.task.scores(counts) for name, counts in self.counts.items()}
         pseudo = self.pseudo_quality.compute() if self.pseudo_quality.update_called else {}
         self.pseudo_quality.reset()
-        self.evaluated_after = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
-        self.evaluations.append(Evaluation(self.global_step, self.current_epoch, student, teacher, pseudo))
-        for name, result in (("student", student), ("teacher", teacher)):
-            for key, number in result.overall().items():
-                self.log(f"{name}/{key}", number)
-        for name, value in pseudo.items():
-            if isinstance(value, float):
-                self.log(f"pseudo_label/{name}", value)
+        self.evaluated_after = self.batches_done
+        self.evaluations.append(Evaluation(self.global_step, self.current_epoch, **scores, pseudo=pseudo))
+        for name, result in scores.items():
+            self.log_dict({f"{name}/{key}": number for key, number in result.overall().items()})
+        self.log_dict({f"pseudo_label/{key}": value for key, value in pseudo.items() if isinstance(value, float)})
+
+    @property
+    def batches_done(self) -> int:
+        """How many batches have been trained on, over all epochs."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
 
     @property
     def is_evaluated(self) -> bool:
         """Whether an evaluation has been finished since the last training batch."""
-        return self.evaluated_after == self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
+        return self.evaluated_after == self.batches_done
 
-    def on_test_epoch_start(self) -> None:
-        """As in validation."""
-        self.on_validation_epoch_start()
-
-    def test_step(self, batch: list[EvaluationSample], batch_idx: int) -> None:
-        """As in validation."""
-        self.validation_step(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """As in validation."""
-        self.on_validation_epoch_end()
-
+    @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add how to build the model, so that a checkpoint can be used alone, and what continuing exactly needs."""
-        checkpoint["unimatch_model"] = describe_model(self.student)
+        """Adds how to build the model, so that a checkpoint can be used alone, and what continuing exactly needs."""
+        write(checkpoint, describe_model(self.student))
         place = place_of(self.trainer, self.evaluated_after)
         last = place.batch == self.trainer.num_training_batches
         rewrite_counters(checkpoint["loops"], place, step=self.global_step, last=last)
         counts = self.trainer.strategy.reduce(self.pseudo_quality.counts.clone(), reduce_op="sum")
-        checkpoint["unimatch_training"] = {
-            "place": asdict(place),
-            "evaluated_after": self.evaluated_after,
-            "evaluations": [asdict(evaluation) for evaluation in self.evaluations],
-            "pseudo_label_counts": counts if self.pseudo_quality.update_called else None,
-        }
+        kept = counts if self.pseudo_quality.update_called else None
+        write(checkpoint, Training(place, self.evaluated_after, [asdict(found) for found in self.evaluations], kept))
 
+    @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue where :meth:`on_save_checkpoint` was.
-
-        Raises:
-            ConfigError: the checkpoint is of a moment between two batches of one optimizer step.
-        """
-        training = checkpoint.get("unimatch_training")
+        """Continues where :meth:`on_save_checkpoint` was, unless that was in the middle of an optimizer step."""
+        training = training_of(checkpoint)
         if training is None:
             return
-        if training["place"]["accumulating"]:
+        if training.place.accumulating:
             raise ConfigError(
                 "this checkpoint holds no gradients, and was written between two batches whose gradients are summed: "
                 "training cannot continue from it exactly; use last.ckpt"
             )
-        self.start = (training["place"]["epoch"], training["place"]["batch"])
-        self.evaluated_after = training["evaluated_after"]
+        self.start = (training.place.epoch, training.place.batch)
+        self.evaluated_after = training.evaluated_after
         read = self.task.scores_type
         self.evaluations = [
             Evaluation(**{**evaluation, **{name: read(**evaluation[name]) for name in ("student", "teacher")}})
-            for evaluation in training["evaluations"]
+            for evaluation in training.evaluations
         ]
-        if training["pseudo_label_counts"] is not None:  # of all processes together: the first one keeps them
-            counts = training["pseudo_label_counts"]
+        counts = training.pseudo_label_counts
+        if counts is not None:  # of all processes together: the first one keeps them
             self.pseudo_quality.restore(counts if self.trainer.is_global_zero else torch.zeros_like(counts))

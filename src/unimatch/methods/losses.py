@@ -1,39 +1,42 @@
 """Losses over logits (B, C, *) and targets (B, *): the same for masks, changed pixels and image classes.
 
-Maps of logits may be coarser than the target: they are upsampled to its size (:mod:`unimatch.speed.full_size`).
+Maps of logits may be coarser than the target: they are upsampled to its size
+(:mod:`unimatch.speed.cross_entropy_by_rows`).
 """
 
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from unimatch.errors import ConfigError
-from unimatch.speed.full_size import cross_entropy_per_pixel
+from unimatch.speed.cross_entropy_by_rows import cross_entropy_per_pixel
 from unimatch.types import IGNORE_INDEX
 
-Criterion = Callable[[Tensor, Tensor], Tensor]
-"""(B, C, *) logits and (B, *) targets -> a scalar."""
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """The pseudo labels of one unlabelled batch, before CutMix; each tensor is (B, *S)."""
+
+    label: Tensor
+    confidence: Tensor
+    valid: Tensor
+    tau: float
 
 
-def build_criterion(
-    name: str, *, ohem_threshold: float, ohem_min_kept: int, ignore_index: int = IGNORE_INDEX
-) -> Criterion:
-    """The loss of the labelled images by its name, ``ce`` or ``ohem``; the target ``ignore_index`` does not count.
+@dataclass(frozen=True)
+class Losses:
+    """What a method computes in one step."""
 
-    Raises:
-        ConfigError: another name.
-    """
-    if name == "ce":
-        return partial(cross_entropy, ignore_index=ignore_index)
-    if name == "ohem":
-        return partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept, ignore_index=ignore_index)
-    raise ConfigError(f"method.criterion={name}: must be one of ce, ohem")
+    total: Tensor
+    """The scalar to minimise."""
+    parts: dict[str, Tensor]
+    """Scalars to log, such as ``loss_x``, ``loss_s`` and ``mask_ratio``."""
+    pseudo: PseudoLabels | None = None
+    """What the pseudo labels' quality is measured on, where the method makes any."""
 
 
 def cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:
-    """Mean cross-entropy over the pixels that are not ignored; 0, not NaN, where all are.
+    """Returns the mean cross-entropy over the pixels that are not ignored; 0, not NaN, where all are.
 
     Args:
         logits: (B, C, *) of any float type; computed in float32.
@@ -45,27 +48,16 @@ def cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_
 
 
 def ohem_cross_entropy(
-    logits: Tensor,
-    target: Tensor,
-    *,
-    threshold: float = 0.7,
-    min_kept: int = 200_000,
-    ignore_index: int = IGNORE_INDEX,
+    logits: Tensor, target: Tensor, *, threshold: float = 0.7, min_kept: int = 200_000, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:
-    """Mean cross-entropy over the hard pixels: online hard example mining.
+    """Returns the mean cross-entropy over the hard pixels: online hard example mining.
 
-    Kept are the pixels whose true class has at most the probability ``threshold``, or, where these are fewer, the
-    ``min_kept`` least probable ones (and all that tie with the last of them). Where there are fewer than
-    ``min_kept`` pixels to count, or ``min_kept`` is 0, it is plain cross-entropy. 0, not NaN, where all are ignored.
+    A pixel is hard if its true class has at most the probability ``threshold``. Where fewer than ``min_kept`` pixels
+    are hard, the ``min_kept`` with the least probable true class count instead (and all that tie with the last of
+    them). Where the batch has fewer than ``min_kept`` pixels, or ``min_kept`` is 0, this is :func:`cross_entropy`,
+    which explains the other arguments.
 
     Source: the published Cityscapes settings (threshold 0.7, 200,000 pixels kept of a process's batch).
-
-    Args:
-        logits: (B, C, *) of any float type; computed in float32.
-        target: (B, *) int64 class ids and ``ignore_index``.
-        threshold: probability of the true class above which a pixel is easy.
-        min_kept: pixels, of the whole batch.
-        ignore_index: does not count.
     """
     valid = target != ignore_index
     if min_kept == 0 or target.numel() < min_kept:
@@ -79,9 +71,11 @@ def ohem_cross_entropy(
 
 
 def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: Tensor, tau: float) -> Tensor:
-    """Cross-entropy against confident pseudo labels: ``sum(CE(f(s), q) [c >= tau] v) / sum(v)``.
+    """Returns the cross-entropy against confident pseudo labels: ``sum(CE(f(s), q) [c >= tau] v) / sum(v)``.
 
     The denominator counts valid pixels, not confident ones. Source: UniMatch V2, equation (3).
+
+    It is 0, not NaN, where no pixel is valid.
 
     Args:
         logits: (B, C, *) of a strong view, ``f(s)``.
@@ -89,9 +83,6 @@ def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: T
         confidence: (B, *) their probabilities ``c`` in 0-1.
         valid: (B, *) bool, ``v``: False where the crop padded the image.
         tau: the threshold.
-
-    Returns:
-        A scalar; 0, not NaN, where no pixel is valid.
     """
     loss = cross_entropy_per_pixel(logits, label)  # (B, *)
     counted = (confidence >= tau) & valid
@@ -99,5 +90,5 @@ def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: T
 
 
 def mask_ratio(confidence: Tensor, valid: Tensor, tau: float) -> Tensor:
-    """The share of valid pixels whose pseudo label is confident, 0-1."""
+    """Returns the share of valid pixels whose pseudo label is confident, 0-1."""
     return ((confidence >= tau) & valid).sum() / valid.sum().clamp(min=1)

@@ -3,16 +3,21 @@
 Source: UniMatch V2, section 4.1 and the published logs; for classification FixMatch, arXiv 2001.07685.
 """
 
+import logging
 import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import lightning
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from unimatch.errors import ConfigError
 from unimatch.models.encoders import Encoder
+
+log = logging.getLogger("unimatch")
 
 
 def parameter_groups(
@@ -23,7 +28,7 @@ def parameter_groups(
     layer_decay: float = 1.0,
     decay_norms: bool = True,
 ) -> list[dict[str, Any]]:
-    """One learning rate for ``model.encoder`` and a multiple of it for the rest.
+    """Returns one learning rate for ``model.encoder`` and a multiple of it for the rest.
 
     Parameters that do not require gradients (a frozen encoder's) are left out.
 
@@ -36,16 +41,11 @@ def parameter_groups(
             its own then, ``encoder_00`` and so on.
         decay_norms: if False, what has at most one dimension (norms and biases) is in groups of its own, without weight
             decay, ``encoder_undecayed`` and so on.
-
-    Raises:
-        ConfigError: layers of this encoder are not numbered.
     """
     encoder: Encoder = model.encoder  # type: ignore[assignment]
     parameters = {name: parameter for name, parameter in encoder.named_parameters() if parameter.requires_grad}
-    in_encoder = {id(parameter) for parameter in encoder.parameters()}
-    rest = [
-        parameter for parameter in model.parameters() if id(parameter) not in in_encoder and parameter.requires_grad
-    ]
+    in_encoder = set(encoder.parameters())
+    rest = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter not in in_encoder]
     groups: list[dict[str, Any]] = []
     if layer_decay == 1.0:
         groups.append({"name": "encoder", "params": list(parameters.values()), "lr": learning_rate})
@@ -63,7 +63,7 @@ def parameter_groups(
 
 
 def split_by_dimensions(group: dict[str, Any]) -> list[dict[str, Any]]:
-    """A group as two: weights of several dimensions, and the others without weight decay."""
+    """Splits a group in two: weights of several dimensions, and the others without weight decay."""
     weights = [parameter for parameter in group["params"] if parameter.dim() > 1]
     others = [parameter for parameter in group["params"] if parameter.dim() <= 1]
     undecayed = {**group, "name": f"{group['name']}_undecayed", "params": others, "weight_decay": 0.0}
@@ -71,16 +71,11 @@ def split_by_dimensions(group: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def build_optimizer(name: str, groups: list[dict[str, Any]], *, weight_decay: float, fused: bool = True) -> Optimizer:
-    """``adamw``, or ``sgd`` with Nesterov momentum 0.9.
+    """Builds ``adamw``, or ``sgd`` with Nesterov momentum 0.9.
 
-    Weight decay applies to everything, LayerNorms and biases included, as in the paper's runs, but to groups that say
-    otherwise. The settings of SGD are FixMatch's (arXiv 2001.07685, section 4 and table 4).
-
-    Args:
-        name: of :data:`OPTIMIZERS`.
-        groups: of :func:`parameter_groups`.
-        weight_decay: of groups that have none of their own.
-        fused: all parameters in one kernel, on devices that have it.
+    Weight decay applies to all parameters, LayerNorms and biases included, as in the paper's runs, except in groups
+    that have a weight decay of their own. The settings of SGD are FixMatch's (arXiv 2001.07685, section 4 and table 4).
+    ``fused``: all parameters in one kernel, on devices that have it.
     """
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
     return OPTIMIZERS[name](groups, weight_decay=weight_decay, fused=True if fused and devices <= FUSED else None)
@@ -97,7 +92,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 def poly_factor(step: int, total_steps: int, power: float = 0.9) -> float:
-    """The factor of the learning rate during step ``step`` (0 for the first): ``(1 - (step - 1) / total)^power``.
+    """Returns the learning rate's factor during step ``step`` (0 for the first): ``(1 - (step - 1) / total)^power``.
 
     The published code sets the rate *after* each step from that step's number, so that steps 0 and 1 both run at
     the full rate and every later step uses its predecessor's.
@@ -109,7 +104,7 @@ def poly_factor(step: int, total_steps: int, power: float = 0.9) -> float:
 
 
 def cosine_factor(step: int, total_steps: int) -> float:
-    """The factor of the learning rate during step ``step`` (0 for the first): ``cos(7 pi step / (16 total))``.
+    """Returns the learning rate's factor during step ``step`` (0 for the first): ``cos(7 pi step / (16 total))``.
 
     It ends at ``cos(7 pi / 16)``, 0.195. Source: FixMatch, arXiv 2001.07685, section 2.3.
 
@@ -123,12 +118,33 @@ FACTORS = {"poly": poly_factor, "cosine": cosine_factor}
 
 
 def build_schedule(name: str, optimizer: Optimizer, total_steps: int) -> LambdaLR:
-    """A scheduler, stepped once per optimizer step, that applies a factor to every group.
-
-    Args:
-        name: ``poly``, the paper's (:func:`poly_factor`), or ``cosine``, FixMatch's (:func:`cosine_factor`).
-        optimizer: whose rates.
-        total_steps: the length of training.
-    """
+    """Builds a scheduler, stepped once an optimizer step, that multiplies every group's rate by one of the factors."""
     factor = FACTORS[name]
     return LambdaLR(optimizer, lambda step: factor(step, total_steps))
+
+
+def learning_rate_factor(trainer: lightning.Trainer, reference: int | None) -> float:
+    """Returns by how much a step's number of labelled images multiplies the learning rates, and says so in the log.
+
+    Args:
+        trainer: whose data module's ``batch_size`` is one process's part of a step.
+        reference: labelled images of a step at which the rates are as given; None for those rates in any case.
+    """
+    batch_size = getattr(getattr(trainer, "datamodule", None), "batch_size", None)
+    if reference is not None and (batch_size is None or reference < 1):
+        raise ConfigError(
+            f"reference_batch={reference}: must be at least 1, and needs a data module whose batch_size it is compared "
+            "with"
+        )
+    if batch_size is None:
+        return 1.0
+    world, turns = trainer.world_size, trainer.accumulate_grad_batches
+    images = batch_size * world * turns
+    factor = 1.0 if reference is None else images / reference
+    if trainer.is_global_zero:
+        scaled = "not scaled by that (method.reference_batch)"
+        if reference is not None:
+            scaled = f"multiplied by {images} / {reference} = {factor:.4g}"
+        parts = f"{batch_size} x {world} process(es) x {turns} in a row"
+        log.info("an optimizer step has %d labelled images (%s); the learning rate is %s", images, parts, scaled)
+    return factor

@@ -3,14 +3,15 @@
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from typing_extensions import override
 
 from unimatch.tasks.scores import ratios
 
 
 class PseudoLabelQuality(Metric):
-    """How many pseudo labels pass the threshold, and how many of those are right, per true class.
+    """Counts by true class how many pseudo labels pass the threshold, and how many of those are right.
 
-    Only pixels whose truth is known count, so that it needs masks of unlabelled images; they are never trained on.
+    It needs the truth of unlabelled images, which is never trained on; where the truth is unknown, nothing is counted.
     """
 
     counts: Tensor
@@ -22,8 +23,9 @@ class PseudoLabelQuality(Metric):
         zeros = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
         self.add_state("counts", zeros, dist_reduce_fx="sum")
 
+    @override
     def update(self, label: Tensor, confident: Tensor, valid: Tensor, truth: Tensor) -> None:
-        """Count one batch; all four are (B, H, W). Nothing leaves the device."""
+        """Counts one batch; all four are (B, *S). Nothing leaves the device."""
         columns = self.num_classes + 1
         known = valid & (truth >= 0) & (truth < self.num_classes)  # what stands for an unknown truth is no class id
         cell = truth * columns + torch.where(confident, label, self.num_classes)
@@ -33,31 +35,31 @@ class PseudoLabelQuality(Metric):
         self.counts += flat[:-1].view(self.num_classes, columns)
 
     def restore(self, counts: Tensor) -> None:
-        """Continue from the counts of a checkpoint, this process's share of them."""
+        """Continues from the counts of a checkpoint, this process's share of them."""
         self.counts = counts.to(self.counts.device)
         self._update_count = 1  # counts as updated
 
+    @override
     def compute(self) -> dict[str, list[float | None] | float | None]:
-        """Shares and accuracies in percent, None where nothing was counted.
+        """Returns shares and accuracies in percent, None where nothing was counted.
 
         ``share`` and ``accuracy`` are over all pixels, ``share_mean`` and ``accuracy_mean`` the means over the true
         classes, ``class_share`` and ``class_accuracy`` per class.
         """
         counts = self.counts.double().cpu()
         confident, total, right = counts[:, :-1].sum(1), counts.sum(1), counts[:, :-1].diag()
-        class_share = ratios(confident, total)
-        class_accuracy = ratios(right, confident)
+        class_share, class_accuracy = ratios(confident, total), ratios(right, confident)
         return {
             "share": ratios(confident.sum()[None], total.sum()[None])[0],
             "accuracy": ratios(right.sum()[None], confident.sum()[None])[0],
             "share_mean": mean_of(class_share),
             "accuracy_mean": mean_of(class_accuracy),
-            "class_share": list(class_share),
-            "class_accuracy": list(class_accuracy),
+            "class_share": class_share,
+            "class_accuracy": class_accuracy,
         }
 
 
 def mean_of(values: list[float | None]) -> float | None:
-    """The mean of those that are not None."""
+    """Returns the mean of the values that are not None."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

@@ -8,14 +8,10 @@ from torch.distributed.tensor import DTensor
 
 
 def shard(model: nn.Module, mesh: Any) -> None:
-    """Divide a model: each transformer block of its encoder is gathered by itself when it is used, then the rest.
+    """Divides a model's parameters; each transformer block of its encoder is gathered by itself when it is used.
 
-    What was gathered is given up after each pass, the last one too: the teacher, which has no backward pass, and the
-    optimizer step work on the parts.
-
-    Args:
-        model: with an ``encoder``.
-        mesh: of one dimension, the processes.
+    Gathered parameters are freed after each pass, also after the last one: the teacher has no backward pass, and the
+    optimizer steps on the parts. ``mesh`` has one dimension, the processes.
     """
     if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
         return  # Lightning asks again before every stage
@@ -27,10 +23,10 @@ def shard(model: nn.Module, mesh: Any) -> None:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """This process's part of a tensor that is divided; any other tensor itself."""
+    """Returns this process's part of a divided tensor; any other tensor itself."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor that is divided, gathered; any other tensor itself."""
+    """Returns a divided tensor gathered; any other tensor itself."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

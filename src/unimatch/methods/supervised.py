@@ -3,23 +3,26 @@
 from typing import ClassVar
 
 import torch
+from typing_extensions import override
 
 from unimatch.augment.cutmix import cutmix
-from unimatch.methods.base import Losses, Method
+from unimatch.methods.base import Method
+from unimatch.methods.losses import Losses
 from unimatch.types import TrainBatch
 
 
 class Supervised(Method):
-    """The criterion on the labelled images. The EMA of the student is evaluated too, but teaches nothing.
+    """Trains on the labelled images alone. The teacher is evaluated too, but teaches nothing.
 
-    Where the data module augments labelled images strongly, CutMix is applied among them.
+    Where the data module augments labelled images strongly, CutMix pastes among them.
 
     Args:
-        model: see :class:`unimatch.methods.base.Method`, as for all arguments.
+        model: the student; this and all further arguments are explained in :class:`unimatch.Method`.
     """
 
     uses_unlabeled: ClassVar[bool] = False
 
+    @override
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
         """``L = criterion(f(x), y)``."""
         x, y = batch["labeled"]["image"], batch["labeled"]["label"]

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unimatch.methods.sharding import local
 
@@ -15,7 +16,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Teacher(nn.Module, Generic[M]):
-    """A copy of the student that follows it: ``g <- a g + (1 - a) f`` after every optimizer step.
+    """Holds a copy of the student that follows it: ``g <- a g + (1 - a) f`` after every optimizer step.
 
     ``a = min(1 - 1 / (it + 1), decay)`` with ``it`` = 0 for the first step, which therefore copies the student.
     Floating-point buffers (BatchNorm's statistics) are averaged like parameters; integer and boolean buffers
@@ -36,35 +37,35 @@ class Teacher(nn.Module, Generic[M]):
         self.model: M = copy.deepcopy(student).requires_grad_(False)
         self.eval()
 
+    @override
     def train(self, mode: bool = True) -> "Teacher[M]":
-        """Stay in eval mode."""
         return super().train(False)
 
+    @override
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """The logits of the averaged model, without gradient."""
         return self.checked()(images)
 
     @torch.no_grad()
     def coarse(self, images: Tensor) -> Tensor:
-        """The same at the decoder's size (:meth:`unimatch.SegmentationModel.coarse`)."""
+        """Returns the logits at the decoder's size (:meth:`unimatch.SegmentationModel.coarse`), without gradient."""
         return self.checked().coarse(images)  # type: ignore[operator]
 
     def checked(self) -> M:
-        """The averaged model, after a look at its mode."""
+        """Returns the averaged model, after a check that it is in eval mode."""
         assert not any(module.training for module in self.modules()), "the teacher must stay in eval mode"
         return self.model
 
     @torch.no_grad()
     def update(self, student: nn.Module, iteration: int) -> None:
-        """Follow the student after optimizer step ``iteration`` (0 for the first)."""
+        """Follows the student after optimizer step ``iteration`` (0 for the first)."""
         decay = min(1 - 1 / (iteration + 1), self.decay)
         averages: list[Tensor] = []
         values: list[Tensor] = []
         for average, value in zip(tensors(self.model), tensors(student), strict=True):
             if average.is_floating_point():
                 averages.append(average)
-                values.append(value.detach())
+                values.append(value)
             else:
                 average.copy_(value)
         # g + (1 - a) (f - g), all tensors in one call; f itself, exactly, where a is 0.
@@ -72,5 +73,5 @@ class Teacher(nn.Module, Generic[M]):
 
 
 def tensors(model: nn.Module) -> list[Tensor]:
-    """Parameters, then buffers; of what is divided among processes this one's part."""
+    """Returns a model's parameters, then its buffers; of a divided tensor this process's part."""
     return [local(tensor) for tensor in (*model.parameters(), *model.buffers())]

@@ -1,15 +1,17 @@
 """UniMatch V1. Source: Yang et al.: Revisiting Weak-to-Strong Consistency, arXiv 2208.09910, section 3, algorithm 1.
 
-``B`` images, ``C`` classes, ``H W`` the crop, ``h w`` the decoder's size, ``D_l h_l w_l`` the encoder's level ``l``.
+``B`` images, ``C`` classes, ``*S`` a label's shape: the crop's ``H W``, or nothing for one class an image; ``*s`` the
+shape of the decoder's logits, ``D_l *s_l`` the encoder's level ``l``.
 """
 
-from typing import Any
+from typing import Unpack
 
 import torch
+from typing_extensions import override
 
-from unimatch.methods.base import Losses, PseudoLabels
-from unimatch.methods.losses import consistency_loss, mask_ratio
-from unimatch.methods.semi_supervised import CutMixPartner, SemiSupervised
+from unimatch.methods.losses import Losses, PseudoLabels, consistency_loss, mask_ratio
+from unimatch.methods.options import CutMixPartner, PseudoLabelOptions
+from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.models.dpt import size_of
 from unimatch.models.dropout import drop_channels, feature_masks
 from unimatch.models.networks import Model
@@ -17,16 +19,17 @@ from unimatch.types import TrainBatch
 
 
 class UniMatchV1(SemiSupervised):
-    """Two strong views and, as a third stream, the weak view with its features dropped.
+    """Trains on two strong views and, as a third stream, on the weak view with dropped features.
 
-    ``pseudo_labels_from=student`` is V1's own setting: the pseudo labels are the student's prediction in the same
+    In V1's own setting, ``pseudo_labels_from=student``, the pseudo labels are the student's prediction in the same
     pass, detached. The V2 paper compares with V1 under an EMA teacher, the default here.
 
     Args:
         model: the student.
-        cutmix_partner: V1 pastes from a second unlabelled batch.
+        cutmix_partner: as for :class:`unimatch.SemiSupervised`; V1 pastes from a second unlabelled batch.
         feature_dropout: probability of dropping each feature channel of the weak view's third stream.
-        **options: see :class:`unimatch.methods.semi_supervised.SemiSupervised`; there are two strong views.
+        **options: of :class:`unimatch.SemiSupervised` and :class:`unimatch.Method`, explained there; there are two
+            strong views.
 
     >>> from unimatch import SegmentationModel
     >>> method = UniMatchV1(SegmentationModel("tiny", num_classes=11), tau=0.8, learning_rate=3e-3)
@@ -38,11 +41,12 @@ class UniMatchV1(SemiSupervised):
         *,
         cutmix_partner: CutMixPartner = "second_batch",
         feature_dropout: float = 0.5,
-        **options: Any,
+        **options: Unpack[PseudoLabelOptions],
     ) -> None:
         super().__init__(model, strong_views=2, cutmix_partner=cutmix_partner, **options)
         self.feature_dropout = feature_dropout
 
+    @override
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
         """``L = (L_x + lambda (L_s1 / 4 + L_s2 / 4 + L_fp / 2)) / 2``."""
         x, y = batch["labeled"]["image"], batch["labeled"]["label"]
@@ -52,19 +56,19 @@ class UniMatchV1(SemiSupervised):
         other = self.partner_labels(batch)
 
         # Labelled images and weak views in one pass; the weak views' features once more with dropped channels.
-        levels = self.student.encode(torch.cat([x, w]))  # of (2B, D_l, h_l, w_l)
-        levels_w = [level[len(x) :] for level in levels]  # of (B, D_l, h_l, w_l)
+        levels = self.student.encode(torch.cat([x, w]))  # of (2B, D_l, *s_l)
+        levels_w = [level[len(x) :] for level in levels]  # of (B, D_l, *s_l)
         masks = feature_masks(len(w), [level.shape[1] for level in levels], self.feature_dropout, generator=generator)
         levels_fp = drop_channels(levels_w, masks)
-        together = [torch.cat(pair) for pair in zip(levels, levels_fp, strict=True)]  # of (3B, D_l, h_l, w_l)
+        together = [torch.cat(pair) for pair in zip(levels, levels_fp, strict=True)]  # of (3B, D_l, *s_l)
         f_x, f_w, f_fp = torch.split(self.student.decode(together), [len(x), len(w), len(w)])
 
-        if self.pseudo_labels_from == "teacher":
-            q, c = self.pseudo_labels(w)  # (B, H, W) twice
+        if self.pseudo_labels_from == "student":
+            q, c = self.labels_of(f_w, size_of(w), observed=y)  # (B, *S) twice
         else:
-            q, c = self.label_and_confidence(f_w, size_of(w))
+            q, c = self.training_labels(w, y)
         strong = self.cutmixed(batch, q, c, other)
-        logits = self.student.coarse(torch.cat([view.image for view in strong])).chunk(2)  # (B, C, h, w) twice
+        logits = self.student.coarse(torch.cat([view.image for view in strong])).chunk(2)  # (B, C, *s) twice
 
         loss_x = self.criterion(f_x, y)
         loss_s = self.consistency(logits, strong)

@@ -1,4 +1,4 @@
-"""The DPT decoder: four feature maps -> coarse class logits.
+"""The DPT decoder: it turns four feature maps into coarse class logits.
 
 Source: Ranftl, Bochkovskiy, Koltun: Vision Transformers for Dense Prediction, ICCV 2021, section 3, in the
 form UniMatch V2 uses (no BatchNorm). The reference's coarsest fusion block holds a residual unit that nothing
@@ -8,12 +8,13 @@ passes through; it is left out here.
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unimatch.speed.upsampling import upsample
 
 
 class DPTDecoder(nn.Module):
-    """Reassembles four levels, fuses them from coarse to fine, and classifies every pixel.
+    """Brings four levels to widths and sizes of its own, fuses them from coarse to fine, and classifies every cell.
 
     Args:
         widths: channels of the four feature maps.
@@ -53,8 +54,9 @@ class DPTDecoder(nn.Module):
             nn.Conv2d(features, features, 3, padding=1), nn.ReLU(), nn.Conv2d(features, num_classes, 1)
         )
 
+    @override
     def forward(self, levels: Sequence[Tensor], *, classifier_mask: Tensor | None = None) -> Tensor:
-        """Four (B, widths[l], h_l, w_l), fine to coarse -> (B, num_classes, 2 h_0, 2 w_0) logits.
+        """Turns four (B, widths[l], h_l, w_l), fine to coarse, into (B, num_classes, 2 h_0, 2 w_0) logits.
 
         ``classifier_mask`` (B, features, 1, 1) multiplies the input of the last convolution, the classifier.
         """
@@ -74,12 +76,7 @@ class DPTDecoder(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Adds a finer level to the path from the coarser ones, refines, and upsamples to the next size.
-
-    Args:
-        features: width.
-        skip: whether there is a level to add (the coarsest block has only the path).
-    """
+    """Adds a finer level (``skip``) to the path from the coarser ones, refines, and upsamples to the next size."""
 
     def __init__(self, features: int, *, skip: bool) -> None:
         super().__init__()
@@ -87,17 +84,18 @@ class FusionBlock(nn.Module):
         self.refine = ResidualUnit(features)
         self.project = nn.Conv2d(features, features, 1)
 
+    @override
     def forward(self, path: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
-        """(B, features, h, w) twice -> (B, features, *size)."""
+        """Fuses two (B, features, h, w) into one (B, features, *size)."""
         if self.refine_skip is not None and skip is not None:
             path = path + self.refine_skip(skip)
-        # As published after the upsampling, at four times the cost: the two can change places, because the weights
-        # of an interpolation add up to one.
+        # The published code projects after the upsampling, at four times the cost. The order makes no difference,
+        # because the weights of an interpolation add up to one.
         return upsample(self.project(self.refine(path)), size)
 
 
 class ResidualUnit(nn.Module):
-    """Two pre-activation convolutions and a shortcut."""
+    """Two convolutions, each after a ReLU, added to their input."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -108,11 +106,11 @@ class ResidualUnit(nn.Module):
             nn.Conv2d(features, features, 3, padding=1),
         )
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
         return x + self.layers(x)
 
 
 def size_of(x: Tensor) -> tuple[int, int]:
-    """Height and width."""
+    """Returns the height and width of a batch of images or maps."""
     return x.shape[-2], x.shape[-1]

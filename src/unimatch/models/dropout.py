@@ -18,18 +18,18 @@ def channel_masks(
     keep_ratio: float = 0.5,
     generator: torch.Generator,
 ) -> list[Tensor]:
-    """Draw the channel masks of the strong views of ``pairs`` images.
+    """Draws the channel masks of the strong views of ``pairs`` images.
 
     For image ``i`` a mask ``m_i ~ Bernoulli(0.5)^D`` is drawn; the first view is multiplied by ``2 m_i``, the second
     by ``2 (1 - m_i)`` if complementary, else by a mask of its own. A random ``floor(keep_ratio * pairs)`` of the
-    images keeps all its channels. One mask serves all levels of equal width; pyramids get one per level.
+    images keeps all its channels. Where all levels are equally wide, one mask serves them all; a pyramid gets one each.
 
     Args:
         pairs: number of images, ``B``.
         widths: channels ``D_l`` of each feature level.
         views: strong views of each image, 1 or 2; complementary masks need 2.
         complementary: whether the second view keeps what the first one loses (Complementary Dropout).
-        keep_ratio: share of the images that is left undropped.
+        keep_ratio: share of the images that keep all their channels.
         generator: on the device of the features.
 
     Returns:
@@ -45,28 +45,22 @@ def channel_masks(
     order = torch.rand(pairs, generator=generator, device=device).argsort()
     # The small addition undoes the rounding of products such as 0.29 * 100.
     kept = (order < int(keep_ratio * pairs + 1e-6)).view(pairs, 1)  # (B, 1)
-    drawn: dict[int, Tensor] = {}
+    shared = len(set(widths)) == 1
     masks = []
-    for level, width in enumerate(widths):
-        key = 0 if len(set(widths)) == 1 else level
-        if key not in drawn:
-            coins = torch.randint(
-                0, 2, (1 if complementary else views, pairs, width), generator=generator, device=device
-            )
-            both = 2.0 * (torch.cat([coins, 1 - coins]) if complementary else coins)  # (views, B, D)
-            drawn[key] = torch.where(kept, torch.ones_like(both), both).view(views * pairs, width, 1, 1)
-        masks.append(drawn[key])
-    return masks
+    for width in widths[:1] if shared else widths:
+        coins = torch.randint(0, 2, (1 if complementary else views, pairs, width), generator=generator, device=device)
+        both = 2.0 * (torch.cat([coins, 1 - coins]) if complementary else coins)  # (views, B, D)
+        masks.append(torch.where(kept, torch.ones_like(both), both).view(views * pairs, width, 1, 1))
+    return masks * len(widths) if shared else masks
 
 
 def feature_masks(images: int, widths: Sequence[int], drop: float, *, generator: torch.Generator) -> list[Tensor]:
-    """Draw plain channel dropout, each level's mask by itself: UniMatch V1's feature perturbation.
+    """Draws plain channel dropout, each level's mask by itself: UniMatch V1's feature perturbation.
 
     Args:
         images: ``B``.
         widths: channels ``D_l`` of each feature level.
-        drop: probability of dropping a channel, at least 0 and below 1; the others are multiplied by
-            ``1 / (1 - drop)``.
+        drop: probability of dropping a channel, 0 to below 1; the others are multiplied by ``1 / (1 - drop)``.
         generator: on the device of the features.
 
     Returns:
@@ -80,5 +74,5 @@ def feature_masks(images: int, widths: Sequence[int], drop: float, *, generator:
 
 
 def drop_channels(levels: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
-    """Multiply each feature level (N, D, h, w) by its channel mask (N, D, 1, 1)."""
+    """Multiplies each feature level (N, D, h, w) by its channel mask (N, D, 1, 1)."""
     return [level * mask.to(level.dtype) for level, mask in zip(levels, masks, strict=True)]

@@ -1,36 +1,45 @@
-"""Encoders: an image batch -> four feature maps, fine to coarse (or of one size, for transformers).
+"""Encoders: they turn images into four feature maps, fine to coarse; a transformer's are all of one size.
 
-Every encoder says what a decoder needs to know: ``widths``, ``strides`` (pixels per feature cell) and
-``size_multiple`` (image sides must be multiples of it). timm builds and loads all of them but two.
+Every encoder states what a decoder needs to know: ``widths``, ``strides`` (pixels per feature cell) and
+``size_multiple`` (image sides must be multiples of it). All but ``tiny`` and ``mitb5`` are models of timm.
 
 Source: UniMatch V2, section 4.1 and table 9.
 """
 
 import difflib
+import logging
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 import timm
 import torch
-from timm.models import group_parameters
+from timm.models import group_parameters, is_model_pretrained
 from timm.models.beit import Beit
 from timm.models.convnext import ConvNeXt
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.models.positions import DINOv2ViT, any_grid
-from unimatch.models.presets import PRESETS, PositionRule, Preset, token_blocks
+from unimatch.models.position_embedding import DINOv2ViT, any_grid
+from unimatch.models.presets import PRESETS, License, PositionRule, Preset, token_blocks
 from unimatch.models.weights import load_weights_file
-from unimatch.speed.recompute import recompute_activations
+
+log = logging.getLogger("unimatch")
 
 PRETRAINED = "pretrained"
 """The value of ``weights`` that asks for the published weights."""
+Weights = str | Path | None | EllipsisType
+"""Where an encoder's weights come from: ``"pretrained"``, a file, or None for random ones; ``...``: not said yet."""
+FREE = {"apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit"}
+"""Licences, as timm calls them, that allow any use."""
 
 
 class Encoder(nn.Module):
-    """What every encoder offers.
+    """The base class of all encoders.
 
     ``forward`` takes (B, 3, H, W) normalised floats and returns four maps (B, widths[l], H / strides[l], W / ...).
     """
@@ -39,39 +48,43 @@ class Encoder(nn.Module):
     strides: tuple[int, ...]
     size_multiple: int
     position_embedding: PositionRule | None = None
-    """How the position embedding is resized, where there is one and the rule is known."""
+    """How the position embedding is resized; None where there is none, or the rule is neither of the two."""
     body: Any
-    """The library's model, whose key names a weights file has; the encoder itself where it is ours."""
+    """The library's model, whose key names are those of a weights file; the encoder itself where we define it."""
 
     def layer_numbers(self) -> dict[str, int]:
-        """The depth of each parameter, 0 for the stem, by its name in this module."""
-        raise ConfigError(f"method.layer_decay: {type(self).__name__} does not say how deep its layers are; use 1.0")
+        """Returns the depth of each parameter by its name in this module; the stem's is 0."""
+        raise ConfigError(f"layer_decay: {type(self).__name__} does not say how deep its layers are; use 1.0")
 
     def checkpoint_gradients(self) -> None:
-        """Recompute activations in the backward pass instead of keeping them."""
-        raise ConfigError(f"encoder.gradient_checkpointing: {type(self).__name__} has none; use false")
+        """Makes the backward pass recompute activations, so that they need not be kept."""
+        raise ConfigError(f"gradient_checkpointing: {type(self).__name__} has none; leave it out")
 
 
 def build_encoder(
     name: str,
-    weights: str | Path | None = None,
+    weights: Weights = ...,
     *,
     position_embedding: PositionRule | None = None,
     options: Mapping[str, Any] | None = None,
+    timm_encoder: "type[TimmBody] | None" = None,
 ) -> Encoder:
-    """Build an encoder by a preset's name or by a timm model's.
+    """Builds an encoder by the name of a preset or of a timm model.
 
     Args:
         name: a key of :data:`unimatch.models.PRESETS`, or any timm model that gives intermediate features.
-        weights: None for random ones, ``"pretrained"`` for the published ones (downloaded once), or a file in the
-            library's key names or, for DINOv2, the authors': safetensors or a PyTorch state dict.
+        weights: ``"pretrained"`` for the published ones (downloaded once), None for random ones, or a file in the
+            library's key names or, for DINOv2, the authors': safetensors or a PyTorch state dict. Must be given for
+            encoders that have published ones, which are all but ``tiny``.
         position_embedding: for vision transformers of timm with a position embedding: how it is resized off its own
             grid, ``"dinov2"`` (bicubic, offset 0.1, as in the published models) or ``"timm"`` (antialiased); None for
             the preset's.
         options: further arguments of the timm model, such as ``{"drop_path_rate": 0.1}``.
+        timm_encoder: what a timm model becomes; None for :class:`TimmEncoder`.
 
     Raises:
-        ConfigError: an unknown name or option, a model without four feature levels, or weights that do not exist.
+        ConfigError: an unknown name or option, a model without four feature levels, published weights that do not
+            exist, or ``weights`` is left out though there are some.
         WeightsError: the file does not fit, or the download failed.
 
     >>> import torch
@@ -79,124 +92,144 @@ def build_encoder(
     >>> [tuple(level.shape) for level in encoder(torch.zeros(1, 3, 48, 48))]
     [(1, 48, 12, 12), (1, 96, 6, 6), (1, 128, 3, 3), (1, 128, 2, 2)]
     """
-    preset = PRESETS.get(name) or Preset(name)
-    rule = position_embedding or preset.position_embedding
+    preset = find_preset(name)
+    weights = check_weights(name, weights, preset.license)
     published = weights == PRETRAINED
     encoder: Encoder
-    if name in ("tiny", "mitb5"):
+    if not preset.timm_name:
         if options or position_embedding:
-            raise ConfigError(f"encoder.name={name} takes neither encoder.options nor encoder.position_embedding")
-        if name == "tiny" and published:
-            raise ConfigError("encoder.weights=pretrained: the tiny encoder has no published weights; use null")
+            raise ConfigError(f"encoder={name}: takes neither options nor position_embedding")
         encoder = TinyEncoder() if name == "tiny" else MiTEncoder(pretrained=published)
     else:
-        check_name(preset.timm_name)
-        encoder = TimmEncoder(preset.timm_name, pretrained=published, position_embedding=rule, options=options)
+        rule = position_embedding or preset.position_embedding
+        body = create_body(preset.timm_name, pretrained=published, position_embedding=rule, options=options)
+        encoder = (timm_encoder or TimmEncoder)(body)
     if weights is not None and not published:
         load_weights_file(encoder.body, Path(weights))
     return encoder
 
 
-def check_name(timm_name: str) -> None:
-    """Check that timm has a model of that name.
-
-    Raises:
-        ConfigError: naming the closest ones.
-    """
-    if not timm_name or not timm.is_model(timm_name):
-        known = [*PRESETS, *timm.list_models()]
-        close = difflib.get_close_matches(timm_name, known, n=3, cutoff=0.6)
+def find_preset(name: str) -> Preset:
+    """Returns the preset of that name, or one made for the timm model of that name."""
+    if name in PRESETS:
+        return PRESETS[name]
+    if not name or not timm.is_model(name):
+        close = difflib.get_close_matches(name, [*PRESETS, *timm.list_models()], n=3, cutoff=0.6)
         raise ConfigError(
-            f"encoder.name={timm_name}: neither one of ours ({', '.join(PRESETS)}) nor a model of timm"
+            f"encoder={name}: neither one of ours ({', '.join(PRESETS)}) nor a model of timm"
             + (f"; did you mean {' or '.join(close)}?" if close else "")
         )
+    try:
+        stated = getattr(timm.get_pretrained_cfg(name), "license", None) or "licence that timm does not name"
+    except RuntimeError as error:  # a tag after the dot that does not exist
+        raise ConfigError(f"encoder={name}: {error}") from error
+    license = License(stated, "" if stated in FREE else "not a licence that allows any use; read it first")
+    return Preset(name, license if is_model_pretrained(name) else None)
 
 
-class TimmEncoder(Encoder):
-    """A model of timm.
+def check_weights(name: str, weights: Weights, license: License | None) -> str | Path | None:
+    """Checks the ``weights`` given for an encoder whose published ones have this licence; warns of its terms."""
+    if license is None:
+        if weights == PRETRAINED:
+            raise ConfigError(f"weights={weights}: {name} has no published weights; use None (null in a configuration)")
+        return None if isinstance(weights, EllipsisType) else weights
+    if isinstance(weights, EllipsisType):
+        raise ConfigError(
+            f'weights: {name} has published ones: write weights="pretrained" to use them, weights=FILE for a file, '
+            "or weights=None for random ones"
+        )
+    if license.terms and weights is not None:
+        log.warning("the published weights of %s are under the %s: %s", name, license.name, license.terms)
+    return weights
+
+
+class TimmBody(Encoder):
+    """A model of timm, made by :func:`create_body`; what is taken of its results is up to the subclass."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__()
+        self.body = body
+        if has_positions(body):
+            self.position_embedding = "dinov2" if isinstance(body, DINOv2ViT) else "timm"
+
+    @property
+    def patch_multiple(self) -> int:
+        """The coarsest stride where the model cuts images into patches; convolutions with padding take any size."""
+        cuts = isinstance(self.body, ConvNeXt) or hasattr(self.body, "patch_embed")
+        return self.strides[-1] if cuts else 1
+
+    @override
+    def layer_numbers(self) -> dict[str, int]:
+        # By timm's own grouping: the stem, then block by block; the last norm counts with the last block.
+        groups = group_parameters(self.body, self.body.group_matcher(coarse=False), reverse=True)
+        return {f"body.{name}": number for name, number in groups.items()}
+
+    @override
+    def checkpoint_gradients(self) -> None:
+        try:
+            self.body.set_grad_checkpointing(True)  # block by block, or stage by stage
+        except (AssertionError, AttributeError) as error:
+            raise ConfigError("gradient_checkpointing: timm has none for this model; leave it out") from error
+
+
+class TimmEncoder(TimmBody):
+    """Four levels of a timm model's features.
 
     Of a transformer, whose blocks are all of one size: the tokens after four blocks, through the final LayerNorm where
     the model has one for tokens (SAM and BEiT have none), as maps. Of a pyramid: its last four stages.
     What comes after them (classifier, pooling, necks) is cut off.
-
-    Args:
-        timm_name: with a tag after a dot for particular weights.
-        pretrained: load timm's published weights.
-        position_embedding: see :func:`build_encoder`.
-        options: further arguments of the model.
-
-    Raises:
-        ConfigError: see :func:`build_encoder`.
-        WeightsError: the download failed.
     """
 
-    def __init__(
-        self,
-        timm_name: str,
-        *,
-        pretrained: bool = False,
-        position_embedding: PositionRule | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__()
-        self.body = create_body(timm_name, pretrained=pretrained, options=options or {})
-        info = getattr(self.body, "feature_info", ())
-        if len(info) < 4 or not hasattr(self.body, "prune_intermediate_layers"):
-            raise ConfigError(f"encoder.name={timm_name}: gives no four levels of features, as the decoder needs")
+    def __init__(self, body: Any) -> None:
+        super().__init__(body)
+        info = getattr(body, "feature_info", ())
+        if len(info) < 4 or not hasattr(body, "prune_intermediate_layers"):
+            name = body.pretrained_cfg["architecture"]
+            raise ConfigError(f"encoder={name}: gives no four levels of features, as the decoder needs")
         is_transformer = len({level["reduction"] for level in info}) == 1
         self.levels = token_blocks(len(info)) if is_transformer else [len(info) - 4 + i for i in range(4)]
-        self.norm = is_transformer and isinstance(getattr(self.body, "norm", None), nn.LayerNorm)
-        self.body.prune_intermediate_layers(self.levels, prune_norm=not self.norm, prune_head=True)
+        self.norm = is_transformer and isinstance(getattr(body, "norm", None), nn.LayerNorm)
+        body.prune_intermediate_layers(self.levels, prune_norm=not self.norm, prune_head=True)
         self.widths = tuple(info[level]["num_chs"] for level in self.levels)
         self.strides = tuple(info[level]["reduction"] for level in self.levels)
-        # What cuts the image into patches wants whole cells at the coarsest level, padded convolutions do not mind.
-        cuts = isinstance(self.body, ConvNeXt) or hasattr(self.body, "patch_embed")
-        self.size_multiple = self.strides[-1] if cuts else 1
-        if isinstance(self.body, Beit):
-            any_grid(self.body)
-        recompute_activations(self.body)
-        self.set_position_embedding(timm_name, position_embedding)
+        self.size_multiple = self.patch_multiple
 
-    def set_position_embedding(self, timm_name: str, rule: PositionRule | None) -> None:
-        """Choose how the position embedding is resized."""
-        embedded = type(self.body) is VisionTransformer and self.body.pos_embed is not None
-        if rule not in (None, "dinov2", "timm"):
-            raise ConfigError(f"encoder.position_embedding={rule}: choose dinov2, timm or null")
-        if rule is not None and not embedded:
-            raise ConfigError(
-                f"encoder.position_embedding={rule}: {timm_name} has no position embedding of that kind; use null"
-            )
-        if rule == "dinov2":
-            self.body.__class__ = DINOv2ViT
-        self.position_embedding = rule or ("timm" if embedded else None)
-
+    @override
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> four (B, widths[l], ceil(H / strides[l]), ceil(W / strides[l]))."""
         # norm: the authors normalise every level, timm by default none.
         return self.body.forward_intermediates(
             images, indices=self.levels, norm=self.norm, output_fmt="NCHW", intermediates_only=True
         )
 
-    def layer_numbers(self) -> dict[str, int]:
-        """By timm's own grouping: the stem, then block by block; the last norm counts with the last block."""
-        groups = group_parameters(self.body, self.body.group_matcher(coarse=False), reverse=True)
-        return {f"body.{name}": number for name, number in groups.items()}
 
-    def checkpoint_gradients(self) -> None:
-        """Recompute block by block, or stage by stage, as timm does for the model."""
-        try:
-            self.body.set_grad_checkpointing(True)
-        except (AssertionError, AttributeError) as error:
-            raise ConfigError("encoder.gradient_checkpointing: timm has none for this model; use false") from error
+def has_positions(body: Any) -> bool:
+    """Tells whether a timm model has a position embedding that either rule can resize."""
+    return type(body) in (VisionTransformer, DINOv2ViT) and body.pos_embed is not None
 
 
-def create_body(timm_name: str, *, pretrained: bool, options: Mapping[str, Any]) -> Any:
-    """Build a timm model for images of any size where it can be.
+def create_body(
+    timm_name: str,
+    *,
+    pretrained: bool,
+    position_embedding: PositionRule | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """Builds a timm model, for images of any size where it can be; :func:`build_encoder` explains the arguments."""
+    body = create_timm_model(timm_name, pretrained=pretrained, options=options or {})
+    if isinstance(body, Beit):
+        any_grid(body)
+    rule = position_embedding
+    if rule not in (None, "dinov2", "timm"):
+        raise ConfigError(f"position_embedding={rule}: must be dinov2 or timm, or left out")
+    if rule and not has_positions(body):
+        raise ConfigError(f"position_embedding={rule}: {timm_name} has no such position embedding; leave it out")
+    if rule == "dinov2":
+        body.__class__ = DINOv2ViT
+    return body
 
-    Raises:
-        ConfigError: an option that the model does not take, a tag that it does not have.
-        WeightsError: the download failed.
-    """
+
+def create_timm_model(timm_name: str, *, pretrained: bool, options: Mapping[str, Any]) -> Any:
+    """Does the first part of :func:`create_body`; raises its errors."""
     try:
         attempts: list[dict[str, Any]] = [{"dynamic_img_size": True}, {"strict_img_size": False}, {}]
         for flexible in attempts:
@@ -206,31 +239,25 @@ def create_body(timm_name: str, *, pretrained: bool, options: Mapping[str, Any])
                 if not any(option in str(error) for option in flexible):
                     raise
     except TypeError as error:
-        raise ConfigError(f"encoder.options: {timm_name} does not take them ({error})") from error
+        raise ConfigError(f"options: {timm_name} does not take them ({error})") from error
     except Exception as error:
-        if "Invalid pretrained tag" in str(error):
-            raise ConfigError(f"encoder.name={timm_name}: {error}") from error
         if not pretrained:
             raise
-        # The hub's client raises many kinds of error; each means that the weights could not be had.
-        raise WeightsError(
-            f"the weights of {timm_name} could not be downloaded ({type(error).__name__}: {error}). "
-            f"Download model.safetensors of timm/{timm_name} from the Hugging Face hub on a machine with network "
-            "access and give encoder.weights=PATH, or train from scratch with encoder.weights=null"
-        ) from error
+        raise no_download(timm_name, f"model.safetensors of timm/{timm_name}", error) from error
     raise AssertionError("unreachable: the last attempt has no flexible option")
 
 
+def no_download(name: str, source: str, error: Exception) -> WeightsError:
+    """Returns what to say of weights that the hub's client could not get, for which it raises many kinds of error."""
+    return WeightsError(
+        f"the weights of {name} could not be downloaded ({type(error).__name__}: {error}). Download {source} from the "
+        "Hugging Face hub on a machine with network access and give weights=PATH, or train from scratch with "
+        "weights=None (null in a configuration)"
+    )
+
+
 class MiTEncoder(Encoder):
-    """MiT-B5 of SegFormer, from segmentation-models-pytorch: stages of strides 4, 8, 16 and 32.
-
-    Args:
-        pretrained: load that library's published weights.
-
-    Raises:
-        ConfigError: the library is not installed.
-        WeightsError: the download failed.
-    """
+    """MiT-B5 of SegFormer, from segmentation-models-pytorch: stages of strides 4, 8, 16 and 32."""
 
     widths = (64, 128, 320, 512)
     strides = (4, 8, 16, 32)
@@ -241,32 +268,28 @@ class MiTEncoder(Encoder):
         try:
             from segmentation_models_pytorch.encoders import get_encoder
         except ModuleNotFoundError as error:
-            raise ConfigError("encoder=mitb5 needs another library: pip install 'unimatch[mit]'") from error
+            raise ConfigError("encoder=mitb5: needs another library: pip install 'unimatch[mit]'") from error
         try:
             with torch.device("cpu"):  # it reads numbers from tensors, which those of the meta device have none of
                 self.body = get_encoder("mit_b5", weights="imagenet" if pretrained else None)
         except Exception as error:
             if not pretrained:
                 raise
-            raise WeightsError(
-                f"the weights of mit_b5 could not be downloaded ({type(error).__name__}: {error}). Download "
-                "smp-hub/mit_b5.imagenet from the Hugging Face hub on a machine with network access and give "
-                "encoder.weights=PATH, or train from scratch with encoder.weights=null"
-            ) from error
+            raise no_download("mit_b5", "smp-hub/mit_b5.imagenet", error) from error
 
+    @override
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> (B, widths[l], ceil(H / strides[l]), ...) for four levels."""
         return self.body(images)[-4:]
 
+    @override
     def layer_numbers(self) -> dict[str, int]:
-        """The stage: patch embedding, blocks and norm of stage 1 are 0, and so on."""
-        return {
-            name: next(int(c) - 1 for c in name.partition(".")[2] if c.isdigit()) for name, _ in self.named_parameters()
-        }
+        # The stage: patch embedding, blocks and norm of stage 1 are 0, and so on.
+        names = [name for name, _ in self.named_parameters()]
+        return {name: next(int(c) - 1 for c in name.partition(".")[2] if c.isdigit()) for name in names}
 
 
 class TinyEncoder(Encoder):
-    """Four stages of convolutions with BatchNorm, for the demo and for tests: 0.7M parameters, from scratch."""
+    """Four stages of convolutions with BatchNorm, 0.7M parameters, trained from scratch: for the demo and for tests."""
 
     widths = (48, 96, 128, 128)
     strides = (4, 8, 16, 32)
@@ -276,34 +299,27 @@ class TinyEncoder(Encoder):
         super().__init__()
         stem = self.widths[0] // 2
         self.stem = nn.Sequential(*conv_bn_relu(3, stem, stride=2))
-        stages, before = [], stem
-        for width in self.widths:
-            stages.append(nn.Sequential(*conv_bn_relu(before, width, stride=2), *conv_bn_relu(width, width, stride=1)))
-            before = width
-        self.stages = nn.ModuleList(stages)
+        self.stages = nn.ModuleList(
+            nn.Sequential(*conv_bn_relu(before, width, stride=2), *conv_bn_relu(width, width, stride=1))
+            for before, width in pairwise((stem, *self.widths))
+        )
 
     @property
+    @override
     def body(self) -> nn.Module:
-        """Itself."""
         return self
 
+    @override
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> (B, widths[l], ceil(H / strides[l]), ...) for four levels."""
-        levels = []
         x = self.stem(images)
-        for stage in self.stages:
-            x = stage(x)
-            levels.append(x)
-        return levels
+        return [x := stage(x) for stage in self.stages]
 
+    @override
     def layer_numbers(self) -> dict[str, int]:
-        """0 for the stem, then stage by stage."""
-        return {
-            name: int(name.split(".")[1]) + 1 if name.startswith("stages.") else 0
-            for name, _ in self.named_parameters()
-        }
+        names = [name for name, _ in self.named_parameters()]
+        return {name: int(name.split(".")[1]) + 1 if name.startswith("stages.") else 0 for name in names}
 
 
 def conv_bn_relu(inputs: int, outputs: int, *, stride: int) -> tuple[nn.Module, ...]:
-    """A 3 x 3 convolution, BatchNorm and ReLU."""
+    """Returns a 3 x 3 convolution, BatchNorm and ReLU."""
     return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()

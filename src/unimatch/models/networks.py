@@ -1,63 +1,73 @@
-"""An encoder and what turns its features into logits, as one model; one class per task."""
+"""The models: an encoder and what turns its features into logits. One class for each task."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unimatch.errors import ConfigError
 from unimatch.images import nearest_multiple
 from unimatch.models.dpt import DPTDecoder, size_of
-from unimatch.models.encoders import Encoder, build_encoder
+from unimatch.models.encoders import Encoder, Weights, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
-from unimatch.models.pooled import build_pooled_encoder
+from unimatch.models.pooled_encoders import build_pooled_encoder
 from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
-from unimatch.speed.onednn import use_onednn
+from unimatch.options import NamedOptions
 from unimatch.speed.upsampling import upsample
 
 
-class Model(nn.Module, ABC):
-    """(B, ..., H, W) normalised floats -> (B, C, *S) logits: an encoder and, in subclasses, a decoder.
+class ModelOptions(TypedDict, total=False):
+    """What the models of all tasks take as keyword arguments; :class:`Model` explains them."""
 
-    Methods use its two halves, :meth:`encode` and :meth:`decode`, because Complementary Dropout acts between them, and
-    losses upsample logits themselves (:mod:`unimatch.speed.full_size`).
+    weights: Weights
+    position_embedding: PositionRule | None
+    options: Mapping[str, Any] | None
+    freeze: bool
+    gradient_checkpointing: bool
+    lora: int | None
+
+
+class Model(nn.Module, NamedOptions, ABC):
+    """An encoder and, in subclasses, a decoder: (B, ..., H, W) normalised floats -> (B, C, *S) logits.
+
+    Methods call its two halves, :meth:`encode` and :meth:`decode`, because Complementary Dropout acts between them.
+    Losses upsample the logits themselves (:mod:`unimatch.speed.cross_entropy_by_rows`).
 
     Args:
         encoder: a preset's name (:data:`unimatch.models.PRESETS`) or a timm model's.
         num_classes: number of classes C.
-        weights: of the encoder: None for random ones, ``"pretrained"``, or a file
-            (:func:`unimatch.models.build_encoder`).
-        position_embedding: how the encoder's is resized, ``"dinov2"`` or ``"timm"``; None for the preset's.
+        weights: of the encoder: ``"pretrained"``, a file, or None for random ones; must be given for encoders that have
+            published weights (:func:`unimatch.models.build_encoder`).
+        position_embedding: how the encoder's position embedding is resized, ``"dinov2"`` or ``"timm"``; None for the
+            preset's rule.
         options: further arguments of the timm model, such as ``{"drop_path_rate": 0.1}``.
         freeze: train the decoder alone; the encoder stays in eval mode. Source: UniMatch V2, table 7.
         gradient_checkpointing: recompute the encoder's activations in the backward pass: less memory, more time.
         lora: rank of trainable matrices beside the encoder's attention layers, which are frozen with the rest of the
             encoder; None to train the encoder itself.
 
-    Raises:
-        ConfigError: settings that cannot work, see :func:`unimatch.models.build_encoder`.
-        WeightsError: see there.
+    Raises the errors of :func:`unimatch.models.build_encoder`, and ConfigError for other settings that cannot work.
     """
 
     task: ClassVar[str]
-    """The name of the task it is for, in :data:`unimatch.tasks.TASKS`."""
+    """The name of the model's task in :data:`unimatch.tasks.TASKS`."""
     dates: ClassVar[int] = 1
-    """Images that are one sample; where they are several, there is an axis for them: (B, dates, 3, H, W)."""
+    """How many images make one sample; where there are several, batches are (B, dates, 3, H, W)."""
     build_encoder: ClassVar[Callable[..., Encoder]] = staticmethod(build_encoder)
-    """What builds the encoder from the arguments of :func:`unimatch.models.build_encoder`."""
+    """Builds the encoder; takes the arguments of :func:`unimatch.models.build_encoder`."""
     encoder: Encoder
     features: int
-    """Channels of the classifier's input."""
+    """How many channels go into the last layer, the classifier."""
 
     def __init__(
         self,
         encoder: str,
         num_classes: int,
         *,
-        weights: str | Path | None = None,
+        weights: Weights = ...,
         position_embedding: PositionRule | None = None,
         options: Mapping[str, Any] | None = None,
         freeze: bool = False,
@@ -66,11 +76,11 @@ class Model(nn.Module, ABC):
     ) -> None:
         super().__init__()
         if num_classes < 2:
-            raise ConfigError(f"model.num_classes={num_classes}: at least two classes are needed")
+            raise ConfigError(f"num_classes={num_classes}: at least two classes are needed")
         if freeze and (lora is not None or gradient_checkpointing):
-            raise ConfigError("encoder.freeze: a frozen encoder has no use for encoder.lora or gradient_checkpointing")
+            raise ConfigError("freeze=True: a frozen encoder has no use for lora or gradient_checkpointing")
         if lora is not None and lora < 1:
-            raise ConfigError(f"encoder.lora={lora}: the rank must be at least 1, or null for none")
+            raise ConfigError(f"lora={lora}: the rank must be at least 1; leave it out for none")
         self.name = encoder
         self.num_classes = num_classes
         self.options = dict(options or {})
@@ -85,27 +95,20 @@ class Model(nn.Module, ABC):
             add_lora(self.encoder.body, lora)
 
     def summary(self) -> str:
-        """What was chosen for this encoder, in one line."""
+        """Describes in one line what was chosen for this encoder."""
         encoder = self.encoder
         levels = getattr(encoder, "levels", None)
-        blocks = f"blocks {', '.join(map(str, levels))}" if levels and len(set(encoder.strides)) == 1 else "four stages"
-        blocks = blocks if len(encoder.widths) > 1 else "pooled"
+        blocks = "four stages" if len(encoder.widths) > 1 else "pooled"
+        if levels and len(set(encoder.strides)) == 1:
+            blocks = f"blocks {', '.join(map(str, levels))}"
         return (
             f"encoder {self.name}: {blocks}, widths {list(encoder.widths)}, strides {list(encoder.strides)}"
-            + (
-                f", position embedding resized by {encoder.position_embedding}'s rule"
-                * bool(encoder.position_embedding)
-            )
-            + self.decoder_summary()
+            + (f", position embedding resized by {rule}'s rule" if (rule := encoder.position_embedding) else "")
             + ("; the encoder is frozen" if self.freeze else f"; LoRA of rank {self.lora}" if self.lora else "")
         )
 
-    def decoder_summary(self) -> str:
-        """What :meth:`summary` says of the decoder, after a semicolon; nothing if there is nothing to say."""
-        return ""
-
     def description(self) -> dict[str, object]:
-        """The arguments that build this model again, without its weights; plain values for a checkpoint."""
+        """Returns the arguments that build this model again, without its weights: plain values for a checkpoint."""
         return {
             "encoder": self.name,
             "num_classes": self.num_classes,
@@ -116,28 +119,28 @@ class Model(nn.Module, ABC):
 
     @property
     def size_multiple(self) -> int:
-        """Image sides must be multiples of this."""
+        """What image sides must be multiples of."""
         return self.encoder.size_multiple
 
+    @override
     def train(self, mode: bool = True) -> Self:
-        """Training mode, except for a frozen encoder."""
         super().train(mode)
-        if self.freeze:
+        if self.freeze:  # it stays in eval mode
             self.encoder.eval()
         return self
 
     def merge_lora(self) -> Self:
-        """Work LoRA's matrices into the encoder's weights, in place: the same results from a plain model."""
+        """Adds LoRA's matrices to the encoder's weights, in place: a plain model that gives the same results."""
         if self.lora is not None:
             merge_lora(self.encoder.body)
             self.lora = None
         return self
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> four feature levels (B, D_l, h_l, w_l), in classification one of (B, D, 1, 1).
+        """Turns images (B, 3, H, W) into four feature levels (B, D_l, h_l, w_l); in classification, one (B, D, 1, 1).
 
         Raises:
-            ValueError: H or W is no multiple of :attr:`size_multiple`.
+            ValueError: H or W is not a multiple of :attr:`size_multiple`.
         """
         height, width = images.shape[-2:]
         if height % self.size_multiple or width % self.size_multiple:
@@ -148,25 +151,26 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, levels: Sequence[Tensor], *, classifier_mask: Tensor | None = None) -> Tensor:
-        """Feature levels -> coarse logits: (B, C, h, w) at the decoder's size, or (B, C).
+        """Turns feature levels into coarse logits: (B, C, h, w) at the decoder's size, or (B, C).
 
         Args:
-            levels: what :meth:`encode` gives, each (B, D_l, h_l, w_l).
+            levels: from :meth:`encode`, each (B, D_l, h_l, w_l).
             classifier_mask: (B, features, 1, 1) multiplies the input of the last layer, the classifier.
         """
 
     def coarse(self, images: Tensor) -> Tensor:
-        """(B, ..., H, W) -> logits as :meth:`decode` gives them; maps are a fraction of the images' size."""
+        """Turns (B, ..., H, W) into logits as :meth:`decode` gives them: maps are smaller than the images."""
         return self.decode(self.encode(images))
 
+    @override
     def forward(self, images: Tensor) -> Tensor:
-        """(B, ..., H, W) -> (B, C, *S) logits, maps at the images' size."""
+        """Turns (B, ..., H, W) into (B, C, *S) logits; maps have the images' size."""
         logits = self.coarse(images)
         return upsample(logits, size_of(images)) if logits.dim() == 4 else logits
 
 
 class SegmentationModel(Model):
-    """(B, 3, H, W) normalised floats -> (B, C, H, W) logits: an encoder and a DPT decoder.
+    """An encoder and a DPT decoder: (B, 3, H, W) normalised floats -> (B, C, H, W) logits.
 
     Args:
         encoder: see :class:`Model`.
@@ -190,7 +194,7 @@ class SegmentationModel(Model):
         *,
         features: int | None = None,
         out_channels: Sequence[int] | None = None,
-        **options: Any,
+        **options: Unpack[ModelOptions],
     ) -> None:
         super().__init__(encoder, num_classes, **options)
         preset, fitting = PRESETS.get(encoder), decoder_widths(self.encoder.widths)
@@ -205,29 +209,27 @@ class SegmentationModel(Model):
         )
         # The layout that convolutions are fastest in, on CPUs and GPUs; values are the same.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        use_onednn(self)
 
-    def decoder_summary(self) -> str:
-        """Its widths."""
-        return f"; decoder of widths {list(self.out_channels)}, fusion blocks of {self.features}"
+    @override
+    def summary(self) -> str:
+        return f"{super().summary()}; decoder of widths {list(self.out_channels)}, fusion blocks of {self.features}"
 
+    @override
     def description(self) -> dict[str, object]:
-        """See :meth:`Model.description`."""
         return {**super().description(), "features": self.features, "out_channels": list(self.out_channels)}
 
+    @override
     def decode(self, levels: Sequence[Tensor], *, classifier_mask: Tensor | None = None) -> Tensor:
-        """Feature levels -> coarse logits (B, C, h, w); ``classifier_mask`` (B, features, 1, 1) drops channels late."""
         return self.decoder(levels, classifier_mask=classifier_mask)
 
 
 class ChangeModel(SegmentationModel):
-    """(B, 2, 3, H, W) normalised floats, two dates -> (B, C, H, W) logits.
+    """Finds what differs between two dates: (B, 2, 3, H, W) normalised floats -> (B, C, H, W) logits.
 
     Both dates go through one encoder; the decoder sees ``|F_A - F_B|`` at each of the four levels, where channel
     dropout acts too. Source: UniMatch V2's experiments on change detection (table 14).
 
-    Args:
-        encoder: see :class:`SegmentationModel`, as for all arguments.
+    Takes the arguments of :class:`SegmentationModel`.
 
     >>> ChangeModel("tiny", num_classes=2)(torch.zeros(3, 2, 3, 48, 48)).shape
     torch.Size([3, 2, 48, 48])
@@ -236,25 +238,26 @@ class ChangeModel(SegmentationModel):
     task = "change"
     dates = 2
 
+    @override
     def encode(self, images: Tensor) -> list[Tensor]:
-        """(B, 2, 3, H, W) -> four levels (B, D_l, h_l, w_l) of what differs between the dates."""
+        """Turns pairs (B, 2, 3, H, W) into four levels (B, D_l, h_l, w_l) of what differs between the dates."""
         levels = super().encode(images.flatten(0, 1))  # of (2B, D_l, h_l, w_l)
         pairs = [level.reshape(*images.shape[:2], *level.shape[1:]) for level in levels]  # of (B, 2, D_l, h_l, w_l)
         return [(pair[:, 0] - pair[:, 1]).abs() for pair in pairs]
 
 
 class ClassificationModel(Model):
-    """(B, 3, H, W) normalised floats -> (B, C) logits: an encoder, pooling and a linear classifier.
+    """An encoder, pooling and a linear classifier: (B, 3, H, W) normalised floats -> (B, C) logits.
 
     Complementary Dropout acts on the pooled feature.
 
     Args:
         encoder: ``wrn_28_2``, ``wrn_37_2`` (STL-10's), a preset's name or any timm model's
-            (:func:`unimatch.models.pooled.build_pooled_encoder`).
+            (:func:`unimatch.models.pooled_encoders.build_pooled_encoder`).
         num_classes: number of classes C.
-        image_size: side of the images it is trained on, pixels, rounded to the nearest multiple of the encoder's;
-            others are cut in the middle.
-        resize: length to which an image's short side is resized before; None for none.
+        image_size: side in pixels of the images that the model sees, rounded to the nearest multiple that the encoder
+            takes. Of larger images it sees the middle.
+        resize: length in pixels to which an image's short side is resized before; None to leave images as they are.
         **options: see :class:`unimatch.models.networks.Model`.
 
     >>> import torch
@@ -266,10 +269,16 @@ class ClassificationModel(Model):
     build_encoder = staticmethod(build_pooled_encoder)
 
     def __init__(
-        self, encoder: str, num_classes: int, *, image_size: int = 32, resize: int | None = None, **options: Any
+        self,
+        encoder: str,
+        num_classes: int,
+        *,
+        image_size: int = 32,
+        resize: int | None = None,
+        **options: Unpack[ModelOptions],
     ) -> None:
         if image_size < 1 or (resize is not None and resize < 1):
-            raise ConfigError(f"model.image_size={image_size}, resize={resize}: must be at least 1")
+            raise ConfigError(f"image_size={image_size}, resize={resize}: must be at least 1")
         super().__init__(encoder, num_classes, **options)
         self.image_size, self.resize = nearest_multiple(image_size, self.encoder.size_multiple), resize
         self.features = self.encoder.widths[-1]
@@ -277,14 +286,14 @@ class ClassificationModel(Model):
         nn.init.xavier_normal_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        use_onednn(self)
 
+    @override
     def description(self) -> dict[str, object]:
-        """See :meth:`Model.description`."""
         return {**super().description(), "image_size": self.image_size, "resize": self.resize}
 
+    @override
     def decode(self, levels: Sequence[Tensor], *, classifier_mask: Tensor | None = None) -> Tensor:
-        """The pooled feature (B, D, 1, 1) -> (B, C) logits; ``classifier_mask`` (B, D, 1, 1) drops channels of it."""
+        """Turns the pooled feature (B, D, 1, 1) into (B, C) logits; ``classifier_mask`` (B, D, 1, 1) multiplies it."""
         feature = levels[0] if classifier_mask is None else levels[0] * classifier_mask
         return self.classifier(feature.flatten(1))
 
@@ -294,11 +303,11 @@ MODELS: dict[str, type[Model]] = {model.task: model for model in (SegmentationMo
 
 
 def describe_model(model: Model) -> dict[str, object]:
-    """What a checkpoint says of its model: its task, and the arguments that build it."""
+    """Returns what a checkpoint says of its model: its task, and the arguments that build it."""
     return {"task": model.task, **model.description()}
 
 
 def build_described(description: Mapping[str, Any]) -> Model:
-    """The reverse of :func:`describe_model`, with random weights; without a task it is segmentation."""
-    arguments = dict(description)
+    """Builds a described model with random weights; a description that names no task is of segmentation."""
+    arguments = {"weights": None, **description}
     return MODELS[arguments.pop("task", SegmentationModel.task)](**arguments)

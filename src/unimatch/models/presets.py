@@ -1,4 +1,4 @@
-"""The encoders by short name, and how wide the decoder on an encoder is.
+"""The encoders by short name, with the licences of their weights, and how wide the decoder on an encoder is.
 
 Source: UniMatch V2, section 4.1 (DINOv2 with DPT) and table 9 (other encoders); widths and blocks are those of the
 published models.
@@ -9,7 +9,25 @@ from dataclasses import dataclass
 from typing import Literal
 
 PositionRule = Literal["dinov2", "timm"]
-"""How a position embedding is resized, see :mod:`unimatch.models.positions`."""
+"""How a position embedding is resized, see :mod:`unimatch.models.position_embedding`."""
+
+
+@dataclass(frozen=True)
+class License:
+    """What may be done with published weights."""
+
+    name: str
+    terms: str = ""
+    """What a user must know before using the weights; empty for a free licence."""
+
+
+APACHE = License("Apache-2.0")
+DINOV3 = License(
+    "DINOv3 License",
+    "not a free licence; it also binds what is derived from the weights: read "
+    "https://ai.meta.com/resources/models-and-libraries/dinov3-license/ before you use or pass on what you train",
+)
+NVIDIA = License("NVIDIA Source Code License", "for research and evaluation, not for commercial use")
 
 
 @dataclass(frozen=True)
@@ -17,7 +35,9 @@ class Preset:
     """An encoder by its short name."""
 
     timm_name: str
-    """Architecture and weights in timm; empty where timm has it not."""
+    """Architecture and weights in timm; empty where timm does not have it."""
+    license: License | None
+    """Of the published weights; None where there are none."""
     position_embedding: PositionRule | None = None
     """The rule its weights were made with; None: timm's, or no such embedding."""
     features: int | None = None
@@ -27,41 +47,43 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "vits": Preset("vit_small_patch14_dinov2.lvd142m", "dinov2"),
-    "vitb": Preset("vit_base_patch14_dinov2.lvd142m", "dinov2"),
-    "vitl": Preset("vit_large_patch14_dinov2.lvd142m", "dinov2"),
-    "vitg": Preset("vit_giant_patch14_dinov2.lvd142m", "dinov2"),
+    "vits": Preset("vit_small_patch14_dinov2.lvd142m", APACHE, "dinov2"),
+    "vitb": Preset("vit_base_patch14_dinov2.lvd142m", APACHE, "dinov2"),
+    "vitl": Preset("vit_large_patch14_dinov2.lvd142m", APACHE, "dinov2"),
+    "vitg": Preset("vit_giant_patch14_dinov2.lvd142m", APACHE, "dinov2"),
     # With registers the authors resize antialiased and without offset, which is timm's rule.
-    "vits_reg": Preset("vit_small_patch14_reg4_dinov2.lvd142m", "timm"),
-    "vitb_reg": Preset("vit_base_patch14_reg4_dinov2.lvd142m", "timm"),
-    "vitl_reg": Preset("vit_large_patch14_reg4_dinov2.lvd142m", "timm"),
-    "vitg_reg": Preset("vit_giant_patch14_reg4_dinov2.lvd142m", "timm"),
-    "dinov3_s": Preset("vit_small_patch16_dinov3.lvd1689m"),
-    "dinov3_splus": Preset("vit_small_plus_patch16_dinov3.lvd1689m"),
-    "dinov3_b": Preset("vit_base_patch16_dinov3.lvd1689m"),
-    "dinov3_l": Preset("vit_large_patch16_dinov3.lvd1689m"),
-    "dinov3_convnext_t": Preset("convnext_tiny.dinov3_lvd1689m"),
-    "dinov3_convnext_s": Preset("convnext_small.dinov3_lvd1689m"),
-    "dinov3_convnext_b": Preset("convnext_base.dinov3_lvd1689m"),
-    "dinov3_convnext_l": Preset("convnext_large.dinov3_lvd1689m"),
-    "beit_b": Preset("beit_base_patch16_384.in22k_ft_in22k_in1k"),
-    "beit_l": Preset("beit_large_patch16_512.in22k_ft_in22k_in1k"),
-    "sam_b": Preset("samvit_base_patch16.sa1b"),
-    "sam_l": Preset("samvit_large_patch16.sa1b"),
-    "resnet50": Preset("resnet50.a1_in1k"),
-    "resnet101": Preset("resnet101.a1_in1k"),
-    "resnet152": Preset("resnet152.a1_in1k"),
-    "convnext_t": Preset("convnext_tiny.fb_in22k"),
-    "convnext_b": Preset("convnext_base.fb_in22k"),
+    "vits_reg": Preset("vit_small_patch14_reg4_dinov2.lvd142m", APACHE, "timm"),
+    "vitb_reg": Preset("vit_base_patch14_reg4_dinov2.lvd142m", APACHE, "timm"),
+    "vitl_reg": Preset("vit_large_patch14_reg4_dinov2.lvd142m", APACHE, "timm"),
+    "vitg_reg": Preset("vit_giant_patch14_reg4_dinov2.lvd142m", APACHE, "timm"),
+    "dinov3_s": Preset("vit_small_patch16_dinov3.lvd1689m", DINOV3),
+    "dinov3_splus": Preset("vit_small_plus_patch16_dinov3.lvd1689m", DINOV3),
+    "dinov3_b": Preset("vit_base_patch16_dinov3.lvd1689m", DINOV3),
+    "dinov3_l": Preset("vit_large_patch16_dinov3.lvd1689m", DINOV3),
+    "dinov3_convnext_t": Preset("convnext_tiny.dinov3_lvd1689m", DINOV3),
+    "dinov3_convnext_s": Preset("convnext_small.dinov3_lvd1689m", DINOV3),
+    "dinov3_convnext_b": Preset("convnext_base.dinov3_lvd1689m", DINOV3),
+    "dinov3_convnext_l": Preset("convnext_large.dinov3_lvd1689m", DINOV3),
+    "beit_b": Preset("beit_base_patch16_384.in22k_ft_in22k_in1k", APACHE),
+    "beit_l": Preset("beit_large_patch16_512.in22k_ft_in22k_in1k", APACHE),
+    "sam_b": Preset("samvit_base_patch16.sa1b", APACHE),
+    "sam_l": Preset("samvit_large_patch16.sa1b", APACHE),
+    "resnet50": Preset("resnet50.a1_in1k", APACHE),
+    "resnet101": Preset("resnet101.a1_in1k", APACHE),
+    "resnet152": Preset("resnet152.a1_in1k", APACHE),
+    "convnext_t": Preset("convnext_tiny.fb_in22k", APACHE),
+    "convnext_b": Preset("convnext_base.fb_in22k", APACHE),
     # A pyramid of 24, 40, 112 and 320 channels; the decoder is kept as small as the encoder.
-    "efficientnet_lite0": Preset("tf_efficientnet_lite0.in1k", features=48, out_channels=(24, 40, 112, 320)),
-    "mitb5": Preset(""),
-    "tiny": Preset("", features=32, out_channels=(32, 32, 32, 32)),
+    "efficientnet_lite0": Preset("tf_efficientnet_lite0.in1k", APACHE, features=48, out_channels=(24, 40, 112, 320)),
+    "mitb5": Preset("", NVIDIA),
+    "tiny": Preset("", None, features=32, out_channels=(32, 32, 32, 32)),
 }
 
 
 def token_blocks(depth: int) -> list[int]:
-    """The four 0-based blocks of a transformer that feed the decoder: those of the published models, or every quarter.
+    """Returns the four blocks (from 0) of a transformer that feed the decoder.
+
+    They are those of the published models, and for other depths the last block of each quarter.
 
     >>> token_blocks(12), token_blocks(24), token_blocks(40)
     ([2, 5, 8, 11], [4, 11, 17, 23], [9, 19, 29, 39])
@@ -70,14 +92,11 @@ def token_blocks(depth: int) -> list[int]:
 
 
 def decoder_widths(widths: Sequence[int]) -> tuple[int, tuple[int, ...]]:
-    """The decoder that goes on an encoder: width of its fusion blocks, widths of its four levels.
+    """Returns how wide a decoder is, its fusion blocks and its four levels, from the channels of the encoder's levels.
 
-    Transformers, whose levels are equally wide, get the decoder of the published model of their width (of the next
-    larger one where there is none). Pyramids keep their own widths, at most 1024, and get fusion blocks of the
-    published model of their last stage's width, at most 256.
-
-    Args:
-        widths: channels of the four feature levels.
+    Transformers, whose levels are equally wide, get the decoder of the published model of their width, or of the next
+    larger one. Pyramids keep their own widths, at most 1024; their fusion blocks are those of the published model as
+    wide as their last stage, at most 256.
 
     >>> decoder_widths([384] * 4)
     (64, (48, 96, 192, 384))

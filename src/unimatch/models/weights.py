@@ -1,36 +1,50 @@
 """Reads weights files without running anything in them, and says what did not match."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.serialization import safe_globals
 
 from unimatch.errors import WeightsError
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a file of tensors: ``.safetensors``, or a PyTorch file with ``weights_only=True``.
+    """Reads a file of tensors: ``.safetensors``, or a PyTorch file with ``weights_only=True``.
 
     Raises:
         WeightsError: no such file, not readable, or not a plain dict of tensors.
     """
-    if not path.expanduser().is_file():
-        raise WeightsError(f"{path}: no such weights file")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path.expanduser())
-        content = torch.load(path.expanduser(), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises its reader's many kinds of error
-        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
+    content = read_plain(path, "weights file")
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path}: expected a state dict, tensors by name")
     return content
 
 
+def read_plain(path: Path, kind: str, allowed: Sequence[Any] = ()) -> Any:
+    """Reads tensors and plain values from a file; nothing in it is run, but for ``allowed`` classes.
+
+    Raises:
+        WeightsError: there is no such ``kind`` of file, or it is not readable or holds more than that.
+    """
+    file = path.expanduser()
+    if not file.is_file():
+        raise WeightsError(f"{path}: no such {kind}")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        with safe_globals(list(allowed)):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises its reader's many kinds of error
+        raise WeightsError(f"{path}: {why_unreadable(error)}") from error
+
+
 def why_unreadable(error: Exception) -> str:
-    """Why a file of tensors could not be read, without torch's advice to read it unsafely.
+    """Says why a file of tensors could not be read, without torch's advice to read it unsafely.
 
     >>> why_unreadable(ValueError("Trying to load unsupported GLOBAL posix.system whose"))
     'refused, it holds more than tensors and plain values: posix.system'
@@ -45,13 +59,10 @@ def why_unreadable(error: Exception) -> str:
 
 
 def load_weights_file(module: nn.Module, path: Path) -> None:
-    """Load a weights file into a module; every tensor of the module must be in the file, of the same shape.
+    """Loads a weights file into a module; every tensor of the module must be in the file, of the same shape.
 
     The file may hold more, such as a classifier that the module does not have. Step counters of BatchNorm may
-    be missing. DINOv2 files may have the authors' names (:func:`timm_names`).
-
-    Raises:
-        WeightsError: names the keys that are missing or of another shape.
+    be missing. DINOv2 files may have the authors' names (:func:`timm_names`). Errors name the keys that do not fit.
     """
     given, wanted = timm_names(read_state_dict(path)), module.state_dict()
     missing = [key for key in wanted if key not in given and not key.endswith("num_batches_tracked")]
@@ -72,7 +83,7 @@ def load_weights_file(module: nn.Module, path: Path) -> None:
 
 
 def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of DINOv2 under timm's names, whether they had those or the authors'; others as they are.
+    """Gives the weights of DINOv2 timm's names, whether they had those or the authors'; leaves others as they are.
 
     ViT-g's feed-forward layers are called ``w12`` and ``w3`` by the authors, ``fc1`` and ``fc2`` by timm. With
     registers, the authors add the class token's position at run time, and timm has added it in the file.
@@ -92,7 +103,7 @@ def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def listed(title: str, keys: list[str], limit: int = 8) -> str:
-    """The title and the first keys, one a line; nothing if there are none."""
+    """Returns the title and the first keys, one a line; nothing if there are none."""
     if not keys:
         return ""
     more = [f"  ... and {len(keys) - limit} more"] if len(keys) > limit else []

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from unimatch.errors import ConfigError
 from unimatch.models.encoders import Encoder
@@ -17,12 +18,7 @@ from unimatch.models.encoders import Encoder
 class WideBlock(nn.Module):
     """BatchNorm, leaky ReLU and 3 x 3 convolution, twice; the sum with the input, or with a 1 x 1 convolution of it.
 
-    Args:
-        inputs: channels.
-        outputs: channels.
-        stride: of the first convolution.
-        momentum: of BatchNorm.
-        activate_input: whether what is added is the input after the first BatchNorm and ReLU.
+    With ``activate_input``, what is added is the input after the first BatchNorm and ReLU.
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int, momentum: float, activate_input: bool) -> None:
@@ -34,8 +30,9 @@ class WideBlock(nn.Module):
         self.activate = nn.LeakyReLU(0.1)
         self.activate_input = activate_input
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, ceil(H / stride), ceil(W / stride))."""
+        """Turns (B, inputs, H, W) into (B, outputs, ceil(H / stride), ceil(W / stride))."""
         active = self.activate(self.norm1(x))
         residual = self.conv2(self.activate(self.norm2(self.conv1(active))))
         return residual + self.shortcut(active if self.activate_input else x)
@@ -87,23 +84,23 @@ class WideResNet(Encoder):
                 nn.init.kaiming_normal_(module.weight, a=0.01, mode="fan_out", nonlinearity="leaky_relu")
 
     @property
+    @override
     def body(self) -> nn.Module:
-        """Itself."""
         return self
 
+    @override
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> [(B, D, 1, 1)]."""
+        """Turns (B, 3, H, W) into [(B, D, 1, 1)]."""
         x = self.stem(images)
         for group in self.groups:
             x = group(x)
         return [self.activate(self.norm(x)).mean(dim=(2, 3), keepdim=True)]
 
+    @override
     def layer_numbers(self) -> dict[str, int]:
-        """0 for the stem, then group by group; the last BatchNorm counts with the last group."""
-        last = len(self.groups)
+        numbers = {name: 0 if name.startswith("stem.") else len(self.groups) for name, _ in self.named_parameters()}
         return {
-            name: int(name.split(".")[1]) + 1 if name.startswith("groups.") else last if name.startswith("norm.") else 0
-            for name, _ in self.named_parameters()
+            name: int(name.split(".")[1]) + 1 if name.startswith("groups.") else last for name, last in numbers.items()
         }
 
 
@@ -117,17 +114,13 @@ WIDE_RESNETS: dict[str, dict[str, int]] = {
 
 
 def wide_resnet(name: str, options: Mapping[str, Any] | None = None) -> WideResNet:
-    """A Wide ResNet by its name.
-
-    Raises:
-        ConfigError: an option that it does not take.
-    """
+    """Builds a Wide ResNet by its name, and refuses ``options`` that there are not."""
     try:
         return WideResNet(**{**WIDE_RESNETS[name], **(options or {})})
     except TypeError as error:
-        raise ConfigError(f"encoder.options: {name} does not take them ({error})") from error
+        raise ConfigError(f"options: {name} does not take them ({error})") from error
 
 
 def batch_norm(channels: int, momentum: float) -> nn.BatchNorm2d:
-    """With the eps of the published settings."""
+    """Returns a BatchNorm with the eps of the published settings."""
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=momentum)

@@ -1,4 +1,4 @@
-"""``report.html``: one self-contained page about a run, or about several; no script and no network access."""
+"""Makes pages about runs: one file each, without scripts, that loads nothing from elsewhere."""
 
 from unimatch.report.run_page import write_report
 

@@ -1,4 +1,4 @@
-"""``python -m unimatch.report RUNS...``: write ``report.html`` of finished runs, or of one that is still training."""
+"""Writes ``report.html`` of runs, finished or still training, as ``python -m unimatch.report RUNS...``."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from unimatch.report import write_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the pages and print where they are; the exit status."""
+    """Writes the pages, prints where they are and returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.report",
         description="Write report.html into run directories, from the files in them. A run writes its own at its end.",

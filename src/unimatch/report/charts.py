@@ -1,25 +1,27 @@
-"""Line charts as inline SVG, without script. Each comes with a legend, a description and its values as a table."""
+"""Draws line charts as SVG in the page, without script. Each has a legend, a description and its values as a table."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from unimatch.report.markup import Html, folded, html, table, tag
+from markupsafe import Markup
+
+from unimatch.report.markup import drawing, folded, html, table, tag
 
 Point = tuple[float, float]
 
 COLORS = ("#0b63b8", "#b8450b", "#1a7a3c", "#8a2f9e", "#8a6d00", "#b3124f", "#0b7a80", "#555f6b")
-"""Each at least 4.5 times as light or dark as white; told apart by the colour-blind together with the dashes."""
+"""Colours with a contrast to white of at least 4.5. With their dashes, colour-blind people can tell lines apart."""
 DASHES = (None, "7 3", "2 3", "9 3 2 3")
 
 WIDTH, HEIGHT = 380, 230
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 10, 34
 POINTS = 80
-"""Points of a line at most: more are averaged."""
+"""How many points a line has at most; neighbours are averaged where there are more."""
 MARKED = 12
-"""Lines of no more points show them."""
+"""Lines of at most this many points mark each of them."""
 SHOWN = 12
-"""Rows of a chart's table at most."""
+"""How many rows the table of a chart has at most."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +31,19 @@ class Line:
     name: str
     points: Sequence[Point]
     style: int = 0
-    """Which colour and dash."""
-    band: Sequence[tuple[float, float, float]] = field(default=())
+    """Chooses the colour and the dash."""
+    band: Sequence[tuple[float, float, float]] = ()
     """(x, lowest, highest) around the line."""
 
     @property
     def color(self) -> str:
-        """The lines' colours repeat after eight, with other dashes."""
+        """The line's colour; after eight styles colours repeat with other dashes."""
         return COLORS[self.style % len(COLORS)]
 
-    @property
-    def dash(self) -> str | None:
-        """Neighbouring lines differ in their dashes too."""
-        return DASHES[(self.style + self.style // len(COLORS)) % len(DASHES)]
+    def stroke(self, width: int) -> dict[str, object]:
+        """Returns the attributes that draw the line; the dash differs between neighbouring styles."""
+        dash = DASHES[(self.style + self.style // len(COLORS)) % len(DASHES)]
+        return {"stroke": self.color, "stroke_width": width, "stroke_dasharray": dash}
 
 
 def line_chart(
@@ -51,8 +53,8 @@ def line_chart(
     unit: str = "",
     limits: tuple[float, float] | None = None,
     small: bool = False,
-) -> Html:
-    """A figure of lines over training steps.
+) -> Markup:
+    """Returns a chart of lines over training steps.
 
     Args:
         title: of the figure.
@@ -62,9 +64,7 @@ def line_chart(
         small: no legend and no table: one of several that share them.
     """
     lines = [line for line in lines if line.points]
-    values = [y for line in lines for _, y in line.points] + [
-        v for line in lines for _, *pair in line.band for v in pair
-    ]
+    values = [value for line in lines for _, *heights in (*line.points, *line.band) for value in heights]
     low, high = limits or padded(min(values), max(values))
     end = max(x for line in lines for x, _ in line.points) or 1.0
 
@@ -82,35 +82,19 @@ def line_chart(
     for line in lines:
         points = thinned(line.points)
         path = " ".join(place(x, y) for x, y in points)
-        look = {"stroke": line.color, "stroke_width": 2, "stroke_dasharray": line.dash, "fill": "none"}
-        drawn.append(tag("polyline", points=path, **look))
+        drawn.append(tag("polyline", points=path, **line.stroke(2), fill="none"))
         if len(points) <= MARKED:
             for point in points:
                 x, y = place(*point).split(",")
                 drawn.append(tag("circle", cx=x, cy=y, r=2.6, fill=line.color))
-    svg = tag(
-        "svg",
-        tag("title", title),
-        tag("desc", describe(lines, unit)),
-        drawn,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-    )
-    if small:
-        return tag("figure", tag("figcaption", title), svg, class_="chart")
-    return tag(
-        "figure",
-        tag("figcaption", title),
-        svg,
-        legend(lines),
-        folded("values", values_table(title, lines)),
-        class_="chart",
-    )
+    svg = drawing(WIDTH, HEIGHT, drawn, title=title, description=describe(lines, unit))
+    details = None if small else (legend(lines), folded("values", values_table(title, lines)))
+    return tag("figure", tag("figcaption", title), svg, details, class_="chart")
 
 
-def axes(low: float, high: float, end: float, unit: str) -> Html:
-    """Grid lines with their values, steps below."""
-    parts = []
+def axes(low: float, high: float, end: float, unit: str) -> Markup:
+    """Draws the grid with its values, and the steps below it."""
+    parts, bottom = [], HEIGHT - BOTTOM
     for value in ticks(low, high):
         down = TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM)
         parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{down:.1f}", y2=f"{down:.1f}", class_="grid"))
@@ -118,43 +102,35 @@ def axes(low: float, high: float, end: float, unit: str) -> Html:
     for value in ticks(0, end):
         across = LEFT + value / end * (WIDTH - LEFT - RIGHT)
         anchor = "end" if across > WIDTH - 30 else "middle"
-        at = min(across, WIDTH - 2) if anchor == "end" else across
-        parts.append(tag("text", short(value), x=f"{at:.1f}", y=HEIGHT - BOTTOM + 16, text_anchor=anchor))
-    bottom = HEIGHT - BOTTOM
+        parts.append(tag("text", short(value), x=f"{min(across, WIDTH - 2):.1f}", y=bottom + 16, text_anchor=anchor))
     parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=bottom, y2=bottom, class_="axis"))
     parts.append(tag("text", "step", x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 3, text_anchor="middle"))
     return html(parts)
 
 
-def legend(lines: Sequence[Line]) -> Html:
-    """The lines' names, each after a piece of its line."""
-    return tag("ul", [tag("li", swatch(line), line.name) for line in lines], class_="legend")
-
-
-def swatch(line: Line) -> Html:
-    """A piece of a line."""
-    look = {"stroke": line.color, "stroke_width": 3, "stroke_dasharray": line.dash}
-    return tag(
-        "svg", tag("line", x1=0, x2=28, y1=5, y2=5, **look), viewBox="0 0 28 10", class_="swatch", aria_hidden="true"
-    )
+def legend(lines: Sequence[Line]) -> Markup:
+    """Returns the lines' names, each after a sample of its line."""
+    samples = [tag("line", x1=0, x2=28, y1=5, y2=5, **line.stroke(3)) for line in lines]
+    swatches = [drawing(28, 10, sample, class_="swatch") for sample in samples]
+    items = [tag("li", swatch, line.name) for swatch, line in zip(swatches, lines, strict=True)]
+    return tag("ul", items, class_="legend")
 
 
 def describe(lines: Sequence[Line], unit: str) -> str:
-    """In words: where each line begins and ends.
+    """Says in words where each line begins and ends.
 
     >>> describe([Line("teacher", [(0, 10.0), (50, 42.04)])], "%")
     'Over training steps. teacher: 10% at step 0, 42% at step 50.'
     """
+    said = ["Over training steps."]
+    for line in lines:
+        ends = dict.fromkeys((line.points[0], line.points[-1]))
+        said.append(f"{line.name}: " + ", ".join(f"{number(y)}{unit} at step {x:.0f}" for x, y in ends) + ".")
+    return " ".join(said)
 
-    def said(line: Line) -> str:
-        ends = [line.points[0], line.points[-1]] if len(line.points) > 1 else line.points
-        return f"{line.name}: " + ", ".join(f"{number(y)}{unit} at step {x:.0f}" for x, y in ends) + "."
 
-    return " ".join(["Over training steps.", *map(said, lines)])
-
-
-def values_table(title: str, lines: Sequence[Line]) -> Html:
-    """The lines' values, at some of their steps where there are many."""
+def values_table(title: str, lines: Sequence[Line]) -> Markup:
+    """Returns a table of the lines' values, at :data:`SHOWN` of their steps if there are more."""
     known = [dict(thinned(line.points)) for line in lines]
     steps = sorted({x for values in known for x in values})
     chosen = [steps[round(i * (len(steps) - 1) / (SHOWN - 1))] for i in range(SHOWN)] if len(steps) > SHOWN else steps
@@ -163,18 +139,18 @@ def values_table(title: str, lines: Sequence[Line]) -> Html:
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
-    """At most :data:`POINTS` points: the means of as many neighbours each.
+    """Returns at most :data:`POINTS` points: each is the mean of equally many neighbours.
 
     >>> thinned([(i, 2.0 * i) for i in range(160)])[:2]
     [(0.5, 1.0), (2.5, 5.0)]
     """
-    each = math.ceil(len(points) / POINTS)
-    groups = [points[i : i + each] for i in range(0, len(points), max(each, 1))]
+    each = max(1, math.ceil(len(points) / POINTS))
+    groups = [points[i : i + each] for i in range(0, len(points), each)]
     return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
 
 
 def padded(low: float, high: float) -> tuple[float, float]:
-    """Limits of an axis that holds values from ``low`` to ``high``, from 0 where that is near.
+    """Returns the limits of an axis for values from ``low`` to ``high``; it begins at 0 if that is near.
 
     >>> padded(0.1, 2.0), padded(50.0, 60.0), padded(3.0, 3.0)
     ((0.0, 2.1), (49.0, 61.0), (2.0, 4.0))
@@ -183,12 +159,12 @@ def padded(low: float, high: float) -> tuple[float, float]:
         return low - 1, high + 1
     margin = (high - low) / 10
     if 0 <= low < (high - low) / 2:
-        return 0.0, high + margin / 2 if low == 0 else round(high * 1.05, 10)
+        return 0.0, round(high * 1.05, 10)
     return low - margin, high + margin
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers from ``low`` to ``high``, about as many as asked for.
+    """Returns about ``count`` round numbers from ``low`` to ``high``.
 
     >>> ticks(0, 1200), ticks(49.0, 61.0)
     ([0, 500, 1000], [50, 55, 60])
@@ -202,7 +178,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def number(value: float) -> str:
-    """With three significant digits.
+    """Returns a value as text with three significant digits.
 
     >>> number(52.58), number(0.01234), number(1200.0), number(0.0)
     ('52.6', '0.0123', '1200', '0')
@@ -211,7 +187,7 @@ def number(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """A number of steps in few characters.
+    """Returns a number of steps as a short text.
 
     >>> short(500), short(40000), short(2500), short(2000000)
     ('500', '40k', '2.5k', '2M')

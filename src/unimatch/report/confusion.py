@@ -1,39 +1,36 @@
-"""The confusion matrix as a table of colours, or its largest entries where there are many classes."""
+"""Shows a confusion matrix: as a table of shaded cells, or as a picture if there are many classes."""
 
 from collections.abc import Sequence
 
-from unimatch.report.markup import Html, folded, html, table, tag
+from markupsafe import Markup
+
+from unimatch.report.markup import drawing, folded, section, table, tag
 
 LARGEST = 30
-"""Classes of a matrix that is drawn as a table; of larger ones a heat map and the commonest mistakes are shown."""
+"""How many classes a table may have; a matrix of more is drawn as a picture."""
 MISTAKES = 25
 
 DARK = (11, 74, 143)
 """The colour of 100%; 0% is white."""
 
 
-def confusion_section(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Html:
-    """The matrix with each row as percentages of the true class's pixels."""
+def confusion_section(counts: Sequence[Sequence[int]], classes: Sequence[str], unit: str) -> Markup:
+    """Returns the section of the page: each row of the matrix as percentages of its true class, and the mistakes."""
     shares = [[100 * count / sum(row) if sum(row) else None for count in row] for row in counts]
-    text = "Each row holds the pixels of one true class, in percent, by the class that the teacher predicts."
+    text = f"Each row holds the {unit} of one true class, in percent, by the class that the teacher predicts."
     content = matrix(shares, classes) if len(classes) <= LARGEST else heat_map(shares, classes)
-    return tag(
-        "section",
-        tag("h2", "Confusion"),
-        tag("p", text),
-        content,
-        folded("the commonest mistakes", mistakes(shares, classes)),
-    )
+    details = folded("the commonest mistakes", mistakes(shares, classes))
+    return section("Confusion", tag("p", text), content, details)
 
 
-def matrix(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Html:
-    """A table of shaded cells."""
+def matrix(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup:
+    """Returns the matrix as a table of shaded cells."""
     rows = [[name, *(cell(share) for share in row)] for name, row in zip(classes, shares, strict=True)]
     return table(["truth \\ prediction", *classes], rows, caption="Confusion matrix of the teacher, %", class_="matrix")
 
 
-def cell(share: float | None) -> Html:
-    """A percentage on a shade of blue, black or white whichever is read better."""
+def cell(share: float | None) -> Markup:
+    """Returns a percentage on a shade of blue, in black or white, whichever can be read better."""
     if share is None:
         return tag("td", "-")
     background = [round(255 + (channel - 255) * share / 100) for channel in DARK]
@@ -42,13 +39,13 @@ def cell(share: float | None) -> Html:
 
 
 def luminance(color: Sequence[int]) -> float:
-    """Relative luminance, 0-1, as WCAG 2 defines it."""
+    """Returns the relative luminance of a colour, 0-1, as WCAG 2 defines it."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (value / 255 for value in color)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def heat_map(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Html:
-    """The matrix as a picture: one square a cell, those of less than half a percent left white."""
+def heat_map(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup:
+    """Draws the matrix as a picture with a square for each cell; cells below half a percent stay empty."""
     count = len(classes)
     squares = [
         tag("rect", x=column, y=row, width=1, height=1, opacity=f"{share / 100:.2f}")
@@ -56,29 +53,26 @@ def heat_map(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -
         for column, share in enumerate(values)
         if share is not None and share >= 0.5
     ]
-    drawn = tag(
-        "svg",
-        tag("title", "Confusion matrix of the teacher"),
-        tag("desc", f"{count} classes, truth from top to bottom, prediction from left to right; darker is more."),
+    drawn = drawing(
+        count,
+        count,
         tag("rect", width=count, height=count, fill="#f4f6f8"),
         tag("g", squares, fill=f"rgb{DARK}"),
-        viewBox=f"0 0 {count} {count}",
-        role="img",
+        title="Confusion matrix of the teacher",
+        description=f"{count} classes, truth from top to bottom, prediction from left to right; darker is more.",
         style="width:100%;max-width:640px",
     )
     return tag("figure", drawn)
 
 
-def mistakes(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Html:
-    """The largest entries off the diagonal."""
+def mistakes(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup:
+    """Returns a table of the largest entries off the diagonal."""
     found = [
         (share, truth, predicted)
         for truth, row in enumerate(shares)
         for predicted, share in enumerate(row)
         if truth != predicted and share
     ]
-    found.sort(reverse=True)
-    rows = [[classes[truth], classes[predicted], f"{share:.1f}"] for share, truth, predicted in found[:MISTAKES]]
-    return html(
-        table(["truth", "predicted as", "of the truth, %"], rows, caption="The commonest mistakes", class_="words")
-    )
+    largest = sorted(found, reverse=True)[:MISTAKES]
+    rows = [[classes[truth], classes[predicted], f"{share:.1f}"] for share, truth, predicted in largest]
+    return table(["truth", "predicted as", "of the truth, %"], rows, caption="The commonest mistakes", class_="words")

@@ -1,4 +1,4 @@
-"""The pictures of a report: ``examples/`` in the run directory, and the confusion matrix beside it.
+"""Writes the pictures of a report into the run directory's ``examples/``, and ``confusion.csv`` beside it.
 
 ``examples.json`` names the classes' colours, the validation images by their score and the training views; each is a
 title and cells with a caption and a file in the same folder.
@@ -7,8 +7,8 @@ title and cells with a caption and a file in the same folder.
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +16,35 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from PIL.Image import Resampling
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from unimatch.augment.views import to_tensor
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
-from unimatch.data.loading.datasets import UnlabeledDataset
 from unimatch.data.loading.samplers import TrainSampler
 from unimatch.data.sources.base import Source
 from unimatch.disk import replace_file, replace_text
-from unimatch.images import ImageArray, colorize, dates_by_name, latest
+from unimatch.images import ImageArray, dates_by_name
 from unimatch.methods.semi_supervised import SemiSupervised, strong_images
 from unimatch.models.networks import Model
+from unimatch.pictures import overlay
 from unimatch.tasks import Task
-from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD, normalize
+from unimatch.tensors import normalize, to_pixels, to_tensor
 from unimatch.types import IGNORE_INDEX, UnlabeledBatch
 
 SMALLEST, LARGEST = 240, 480
-"""Pictures with a longer side below or above are enlarged or shrunk to about this."""
+"""The longer side of a picture: smaller pictures are enlarged, larger ones are shrunk, to about this many pixels."""
 VIEWS = 2
-"""Unlabelled images whose views are shown."""
+"""How many unlabelled images are shown."""
+OPACITY = 0.55
+"""Of the classes' colours over an image."""
 CLASSIFIED = 6
-"""Images shown that are classified right, and as many that are not."""
+"""How many images are shown that are classified wrong, and as many that are right."""
 
 
 def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> None:
-    """Write pixel counts as CSV: a row for each true class, a column for each predicted one.
-
-    Args:
-        path: of the file.
-        confusion: (C, C) int64, truth along the rows.
-        classes: their names.
-    """
+    """Writes a confusion matrix (C, C) int64 as CSV: a row for each true class, a column for each predicted one."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["truth", *classes])
@@ -59,66 +55,45 @@ def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> No
 def write_examples(
     folder: Path, info: DatasetInfo, step: int, validation: list[dict[str, Any]], views: list[dict[str, Any]]
 ) -> None:
-    """Write the pictures of the rows that the functions below make, and ``examples.json``.
-
-    Args:
-        folder: ``RUN/examples``.
-        info: the classes.
-        step: of the training that the models have made.
-        validation: of :func:`validation_rows`.
-        views: of :func:`view_rows`.
-    """
+    """Writes the pictures of the rows that the functions below return, and ``examples.json``, into ``RUN/examples``."""
     for kind, rows in (("validation", validation), ("view", views)):
         for i, row in enumerate(rows):
             row["cells"] = [
                 {"caption": caption, "file": write_picture(folder / f"{kind}{i}_{j}", *drawn)}
                 for j, (caption, *drawn) in enumerate(row["cells"])
             ]
-    content = {
-        "step": step,
-        "classes": list(info.classes),
-        "palette": [list(color) for color in info.palette],
-        "validation": validation,
-        "views": views,
-    }
+    shown = {"validation": validation, "views": views}
+    content = {"step": step, "classes": info.classes, "palette": info.palette, **shown}
     replace_text(folder / "examples.json", json.dumps(content, indent=1) + "\n")
 
 
 def write_picture(stem: Path, picture: ImageArray, box: Sequence[int] = ()) -> str:
-    """Write one picture, of a size to look at.
+    """Writes one picture, enlarged or shrunk to a size to look at, and returns the file's name.
 
     Args:
-        stem: its path without the suffix.
+        stem: its path without the suffix: of a PNG where it is enlarged, else of a JPEG.
         picture: (H, W, 3) uint8.
         box: (top, left, bottom, right) of a box to outline; none where it is empty.
-
-    Returns:
-        The file's name: of a PNG where it was enlarged, else of a JPEG.
     """
     image = Image.fromarray(picture)
     side = max(image.size)
-    factor = float(-(-SMALLEST // side)) if side < SMALLEST else min(1.0, LARGEST / side)
-    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-    image = image.resize(size, Image.Resampling.NEAREST if factor > 1 else Image.Resampling.LANCZOS)
+    factor = math.ceil(SMALLEST / side) if side < SMALLEST else min(1.0, LARGEST / side)
+    kind, suffix, method = ("PNG", ".png", Resampling.NEAREST) if factor > 1 else ("JPEG", ".jpg", Resampling.LANCZOS)
+    image = image.resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))), method)
     if any(box):
         top, left, bottom, right = (round(edge * factor) for edge in box)
         draw = ImageDraw.Draw(image)
         draw.rectangle((left, top, right - 1, bottom - 1), outline="black", width=4)
         draw.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline="white", width=2)
-    kind, suffix = ("PNG", ".png") if factor > 1 else ("JPEG", ".jpg")
     path = stem.with_name(stem.name + suffix)
     replace_file(path, lambda file: image.save(file, kind, quality=85))
     return path.name
 
 
 def validation_rows(
-    models: Mapping[str, Model],
-    task: Task,
-    source: Source,
-    info: DatasetInfo,
-    scores: Tensor,
+    models: Mapping[str, Model], task: Task, source: Source, info: DatasetInfo, scores: Tensor
 ) -> list[dict[str, Any]]:
-    """The best, the median and the worst image: itself or its dates, its truth and each model's prediction over it.
+    """Returns a row each for the best, the median and the worst image: the image, and truth and predictions over it.
 
     Args:
         models: in eval mode, by name.
@@ -128,43 +103,34 @@ def validation_rows(
         scores: (N,) of each image, in percent.
     """
     order = scores.argsort(descending=True).tolist()
-    places = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
-    rows: dict[int, dict[str, Any]] = {}
-    for title, index in places.items():
-        if index in rows:  # fewer than three images
-            continue
-        image, mask = source.image(index), source.mask(index)
-        masks: dict[str, Any] = {} if mask is None else {"truth": mask}
-        masks.update({name: predict(model, task, image) for name, model in models.items()})
-        present = sorted({int(i) for array in masks.values() for i in np.unique(array)} - {IGNORE_INDEX})
-        rows[index] = {
-            "title": f"{title}, {float(scores[index]):.1f}%: {Path(source.name(index)).name}",
-            "present": present,
-            "cells": dates_by_name(image) + [(name, overlay(image, array, info)) for name, array in masks.items()],
-        }
-    return list(rows.values())
+    titles = {
+        order[-1]: "worst",
+        order[len(order) // 2]: "median",
+        order[0]: "best",
+    }  # of fewer than three images the last title stays
+    rows = []
+    for index, title in reversed(titles.items()):
+        image, masks = label_with(models, task, source, index)
+        present = sorted({int(i) for mask in masks.values() for i in np.unique(mask)} - {IGNORE_INDEX})
+        shown = [(name, overlay(image, mask, info.palette, OPACITY)) for name, mask in masks.items()]
+        title = f"{title}, {float(scores[index]):.1f}%: {Path(source.name(index)).name}"
+        rows.append({"title": title, "present": present, "cells": dates_by_name(image) + shown})
+    return rows
 
 
 def classified_rows(
     models: Mapping[str, Model], task: Task, source: Source, info: DatasetInfo, scores: Tensor
 ) -> list[dict[str, Any]]:
-    """Images that are classified wrong, and right, each with its class and what the models call it.
+    """Returns a row of images that are classified wrong (score 0) and one of images that are right, with their classes.
 
-    Args:
-        models: in eval mode, by name.
-        task: how they predict.
-        source: images with a class each.
-        info: the classes.
-        scores: (N,) of each image: 0 where its class is not found.
+    The arguments are those of :func:`validation_rows`.
     """
     rows = []
     for title, found in (("wrong", scores == 0), ("right", scores > 0)):
         indices = found.nonzero().flatten().tolist()
         cells = []
-        for index in indices[:: -(-len(indices) // CLASSIFIED) or 1]:  # spread evenly
-            image, label = source.image(index), source.mask(index)
-            labels: dict[str, Any] = {} if label is None else {"truth": label}
-            labels |= {name: predict(model, task, image) for name, model in models.items()}
+        for index in indices[:: max(1, math.ceil(len(indices) / CLASSIFIED))]:  # spread evenly
+            image, labels = label_with(models, task, source, index)
             named = ", ".join(f"{name} {info.classes[int(value)]}" for name, value in labels.items())
             cells.append((f"{Path(source.name(index)).name}: {named}", image))
         if cells:
@@ -173,28 +139,24 @@ def classified_rows(
 
 
 @torch.no_grad()
-def predict(model: Model, task: Task, image: ImageArray) -> NDArray[np.integer]:
-    """(*S) class ids: of each pixel, or of the image."""
-    device = next(model.parameters()).device
-    scores = task.predict(model, normalize(to_tensor(image)[None].to(device)))
-    return scores.argmax(1)[0].cpu().numpy()
-
-
-def overlay(image: ImageArray, mask: NDArray[np.integer], info: DatasetInfo, opacity: float = 0.55) -> ImageArray:
-    """The image, or the second date, under its classes' colours; pixels without a class stay as they are."""
-    seen = latest(image)
-    mixed = (seen * (1 - opacity) + colorize(mask.astype(np.uint8), info.palette) * opacity).astype(np.uint8)
-    return np.where((mask == IGNORE_INDEX)[..., None], seen, mixed)
+def label_with(
+    models: Mapping[str, Model], task: Task, source: Source, index: int
+) -> tuple[ImageArray, dict[str, NDArray[np.integer]]]:
+    """Returns an image, and by name its labels (*S): the truth where it is known, and each model's prediction."""
+    image, truth = source.image(index), source.mask(index)
+    labels: dict[str, NDArray[np.integer]] = {} if truth is None else {"truth": truth}
+    for name, model in models.items():
+        device = next(model.parameters()).device
+        scores = task.predict(model, normalize(to_tensor(image)[None].to(device)))
+        labels[name] = scores.argmax(1)[0].cpu().numpy()
+    return image, labels
 
 
 @torch.no_grad()
 def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoch: int) -> list[dict[str, Any]]:
-    """Unlabelled images of an epoch's first batch as the method sees them, teacher in eval mode.
+    """Returns rows with the views of unlabelled images, as the method sees them in an epoch's first batch.
 
-    Args:
-        method: its teacher labels the weak views.
-        datamodule: whose views are drawn.
-        epoch: its number; the views of a seed, an epoch and an image are always the same.
+    The views of a seed, an epoch and an image are always the same; the method's teacher labels the weak ones.
     """
     own = first_batch(method, datamodule, "unlabeled", epoch)
     batch: Any = {"unlabeled": own}
@@ -209,7 +171,7 @@ def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoc
     order = sorted(range(len(label)), key=lambda i: -sum(int(box[i].any()) for box in boxes if box is not None))
     rows = []
     for i in order[:VIEWS]:
-        weak = pixels(own["weak"][i])
+        weak = to_pixels(own["weak"][i])
         cells: list[Any] = [(named("weak view", name), date) for name, date in dates_by_name(weak)]
         if label[i].dim() == 0:
             said = f"{info.classes[int(label[i])]}, {100 * float(confidence[i]):.0f}% confident"
@@ -217,36 +179,27 @@ def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoc
         else:
             share = 100 * float(sure[i].float().mean())
             shown = torch.where(sure[i], label[i], IGNORE_INDEX).cpu().numpy()
-            cells.append((f"pseudo labels, {share:.0f}% confident", overlay(weak, shown, info)))
+            cells.append((f"pseudo labels, {share:.0f}% confident", overlay(weak, shown, info.palette, OPACITY)))
         for j, (view, box) in enumerate(zip(strong, boxes, strict=True), 1):
             edges = [] if box is None else box[i].tolist()
-            for name, date in dates_by_name(pixels(view.image[i])):
+            for name, date in dates_by_name(to_pixels(view.image[i])):
                 cells.append((named(f"strong view {j}", name), date, edges))
         rows.append({"title": Path(source.name(int(own["index"][i]))).name, "cells": cells})
     return rows
 
 
 def named(view: str, date: str) -> str:
-    """A view's name; and the date's, where there are two."""
+    """Returns the name of a view, with that of the date if there are two dates."""
     return view if date == "image" else f"{view}, {date}"
 
 
 def first_batch(
     method: SemiSupervised, datamodule: SemiSupervisedDataModule, stream: Any, epoch: int
 ) -> UnlabeledBatch:
-    """The batch with which a stream begins an epoch, on the method's device."""
-    data = datamodule.data
-    views = replace(datamodule.unlabeled_views, strong_views=method.strong_views)
-    dataset = UnlabeledDataset(data.unlabeled, views, datamodule.seed, stream, skip_bad=data.on_bad_image == "skip")
-    size = min(datamodule.batch_size, len(data.unlabeled))
-    keys = iter(TrainSampler(len(data.unlabeled), size, seed=datamodule.seed, stream=stream, start=(epoch, 0)))
+    """Returns the batch with which a stream begins an epoch, on the method's device."""
+    dataset = datamodule.unlabeled_dataset(stream)
+    size = min(datamodule.batch_size, len(dataset.source))
+    keys = iter(TrainSampler(len(dataset.source), size, seed=datamodule.seed, stream=stream, start=(epoch, 0)))
     batch = default_collate([dataset[next(keys)] for _ in range(size)])
     batch = {name: tensor.to(method.device) for name, tensor in batch.items() if name != "bad"}
     return datamodule.on_after_batch_transfer({stream: batch}, 0)[stream]
-
-
-def pixels(image: Tensor) -> NDArray[np.uint8]:
-    """(..., 3, H, W) normalised -> (..., H, W, 3) uint8."""
-    mean, std = (torch.tensor(values, device=image.device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    restored = ((image * std + mean) * 255).round().clamp(0, 255)
-    return restored.byte().movedim(-3, -1).cpu().numpy()

@@ -1,37 +1,28 @@
-"""HTML out of Python values: whatever is not HTML already is escaped. Class names and paths come from users."""
+"""Makes HTML of Python values. Whatever is not markup already is escaped: class names and paths come from users."""
 
 import base64
 import hashlib
 from collections.abc import Iterable
-from html import escape
 from importlib.resources import files
 
-
-class Html(str):
-    """Text that is HTML already."""
-
-    __slots__ = ()
+from markupsafe import Markup, escape
 
 
-def html(*content: object) -> Html:
-    """Everything in a row, escaped where it is not HTML already; None is left out, iterables are taken apart.
+def html(*content: object) -> Markup:
+    """Returns all content in a row. What is not markup is escaped, None is left out, iterables give their items.
 
-    >>> html("a < b ", Html("<br>"), [1, None, 2])
-    'a &lt; b <br>12'
+    >>> html("a < b ", Markup("<br>"), [1, None, 2])
+    Markup('a &lt; b <br>12')
     """
-    parts = []
-    for item in content:
-        if isinstance(item, Html):
-            parts.append(str(item))
-        elif isinstance(item, Iterable) and not isinstance(item, str):
-            parts.append(html(*item))
-        elif item is not None:
-            parts.append(escape(str(item)))
-    return Html("".join(parts))
+    return Markup("").join(
+        html(*item) if isinstance(item, Iterable) and not isinstance(item, str) else escape(item)
+        for item in content
+        if item is not None
+    )
 
 
-def tag(name: str, /, *content: object, **attributes: object) -> Html:
-    """An element.
+def tag(name: str, /, *content: object, **attributes: object) -> Markup:
+    """Returns an element.
 
     Args:
         name: of the element; those without an end tag are known.
@@ -39,7 +30,7 @@ def tag(name: str, /, *content: object, **attributes: object) -> Html:
         **attributes: None leaves one out; ``class_`` is ``class``, other underscores are hyphens.
 
     >>> tag("p", "<script>", class_="note", title='"')
-    '<p class="note" title="&quot;">&lt;script&gt;</p>'
+    Markup('<p class="note" title="&#34;">&lt;script&gt;</p>')
     """
     pairs = (
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
@@ -47,13 +38,13 @@ def tag(name: str, /, *content: object, **attributes: object) -> Html:
         if value is not None
     )
     start = f"<{name}{''.join(pairs)}>"
-    return Html(start) if name in ("img", "meta", "link", "input") else Html(f"{start}{html(*content)}</{name}>")
+    return Markup(start) if name in ("img", "meta", "link", "input") else Markup(f"{start}{html(*content)}</{name}>")
 
 
 def table(
     header: Iterable[object], rows: Iterable[Iterable[object]], *, caption: str, class_: str | None = None
-) -> Html:
-    """A table whose first column names its rows; one that is too wide scrolls by itself, also with the keyboard.
+) -> Markup:
+    """Returns a table whose first column names its rows. If it is too wide, it scrolls, also with the keyboard.
 
     Args:
         header: of the columns.
@@ -63,25 +54,39 @@ def table(
     """
     head = tag("tr", [tag("th", cell, scope="col") for cell in header])
     body = [
-        tag("tr", [tag("th", cell, scope="row") if i == 0 else as_cell(cell) for i, cell in enumerate(row)])
-        for row in rows
+        tag("tr", tag("th", name, scope="row"), [cell if is_cell(cell) else tag("td", cell) for cell in cells])
+        for name, *cells in rows
     ]
     inner = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", body), class_=class_)
     return tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
 
-def as_cell(content: object) -> Html:
-    """A ``td``, unless it is one."""
-    return content if isinstance(content, Html) and content.startswith("<td") else tag("td", content)
+def is_cell(content: object) -> bool:
+    """Returns whether the content is a ``td`` already."""
+    return isinstance(content, Markup) and content.startswith("<td")
 
 
-def folded(summary: str, *content: object) -> Html:
-    """Content that is shown when its heading is opened."""
+def section(title: str, *content: object) -> Markup:
+    """Returns a part of the page under its heading."""
+    return tag("section", tag("h2", title), *content)
+
+
+def drawing(
+    width: int, height: int, *content: object, title: str = "", description: str = "", **attributes: object
+) -> Markup:
+    """Returns an SVG picture. Without a title it is decoration, which screen readers leave out."""
+    said = (tag("title", title), tag("desc", description)) if title else None
+    told = {"role": "img"} if title else {"aria_hidden": "true"}
+    return tag("svg", said, *content, viewBox=f"0 0 {width} {height}", **attributes, **told)
+
+
+def folded(summary: str, *content: object) -> Markup:
+    """Returns content that is hidden until its heading is opened."""
     return tag("details", tag("summary", summary), *content)
 
 
-def page(title: str, *body: object, style: str = "", script: str = "") -> Html:
-    """A whole page. It may load nothing and run nothing but the script, whatever it holds.
+def page(title: str, *body: object, style: str = "", script: str = "") -> Markup:
+    """Returns a whole page. Browsers let it load nothing and run nothing but ``script``, whatever its content.
 
     Args:
         title: of the page.
@@ -101,7 +106,7 @@ def page(title: str, *body: object, style: str = "", script: str = "") -> Html:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("link", rel="icon", href="data:,"),
         tag("title", title),
-        tag("style", Html(common + style)),
+        tag("style", Markup(common + style)),
     )
-    main = tag("body", tag("main", *body), tag("script", Html(script)) if script else None)
-    return html(Html("<!doctype html>\n"), tag("html", head, main, lang="en"), "\n")
+    main = tag("body", tag("main", *body), tag("script", Markup(script)) if script else None)
+    return html(Markup("<!doctype html>\n"), tag("html", head, main, lang="en"), "\n")

@@ -1,4 +1,4 @@
-"""The published numbers, and which of them a run is to be held against.
+"""Holds the published numbers, and finds the one that a run repeats.
 
 ``published.csv`` holds, for every run of UniMatch V2's tables and figures, the best score over epochs of the EMA
 teacher (which the paper reports) and of the student, in percent: mIoU, in change detection (table 14) the changed
@@ -22,10 +22,10 @@ DEFAULTS = {
     "method.dropout_at": '"encoder"',
     "model.freeze": "false",
 }
-"""The settings, beside data set, split, encoder and method, that tell the published runs apart: the paper's values."""
+"""The paper's values of the settings that tell published runs of one data set, split, encoder and method apart."""
 
 NEEDS_EXPERIMENT = ("table11", "table13", "table14", "table15", "table16", "table17")
-"""Rows whose runs differ in more than that: compared only with runs of ``+experiment=`` of that name."""
+"""Tables whose runs differ in more settings: only runs with ``+experiment=`` of that name are compared with them."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Published:
 
     @property
     def score(self) -> float:
-        """The value the paper reports: of the teacher where there is one, but for table 14."""
+        """The value that the paper reports: the teacher's if there is one, in table 14 always the student's."""
         value = self.student if self.teacher is None or self.source == "table14" else self.teacher
         assert value is not None
         return value
@@ -54,48 +54,38 @@ class Published:
 
 @cache
 def published() -> tuple[Published, ...]:
-    """All rows, tables before figures."""
-
-    def number(text: str) -> float | None:
-        return float(text) if text else None
-
+    """Returns all published runs, those of tables before those of figures."""
     with (files("unimatch.report") / "published.csv").open(encoding="utf-8") as file:
-        rows = [
-            Published(
-                **{name: value for name, value in row.items() if name not in ("teacher", "student")},
-                teacher=number(row["teacher"]),
-                student=number(row["student"]),
-            )
-            for row in csv.DictReader(file)
-        ]
-    return tuple(sorted(rows, key=lambda row: row.source.startswith("figure")))
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    for row in rows:
+        row |= {model: float(row[model]) if row[model] else None for model in ("teacher", "student")}
+    return tuple(sorted((Published(**row) for row in rows), key=lambda row: row.source.startswith("figure")))
 
 
 def find_published(summary: Mapping[str, Any], settings: Mapping[str, str]) -> Published | None:
-    """The published run with the same data set, split, encoder, method and settings, if there is one.
+    """Finds the published run with the same data set, split, encoder, method and settings, if there is one.
 
     Args:
         summary: of ``summary.json``.
         settings: the run's configuration as ``{"method.tau": "0.95", ...}``, values in JSON.
     """
     split = summary.get("split") or settings.get("dataset.labeled_per_class")
+    defaults = {key: same(value) for key, value in DEFAULTS.items()}
     mine = {key: same(settings.get(key, value)) for key, value in DEFAULTS.items()}
+    experiment = summary.get("experiment")
     for row in published():
         if row.split != split or any(getattr(row, key) != summary.get(key) for key in ("dataset", "encoder", "method")):
             continue
-        if row.source in NEEDS_EXPERIMENT:
-            if summary.get("experiment") == row.source:
-                return row
-            continue
         key, _, value = row.setting.partition("=")
-        theirs = {**{name: same(default) for name, default in DEFAULTS.items()}, **({key: same(value)} if key else {})}
-        if mine == theirs and summary.get("experiment") not in NEEDS_EXPERIMENT:
+        theirs = defaults | ({key: same(value)} if key else {})
+        special = {row.source, experiment} & set(NEEDS_EXPERIMENT)
+        if row.source == experiment if special else mine == theirs:
             return row
     return None
 
 
 def same(text: str) -> str | float:
-    """Numbers as numbers, other JSON values without quotes: comparable whatever they were written like."""
+    """Returns a number if the text is one, else the text without quotes, so that ``0.95`` equals ``0.950``."""
     try:
         return float(text)
     except ValueError:

@@ -1,21 +1,23 @@
-"""What a run directory holds, as plain values; what is not there is empty."""
+"""Reads the files of a run directory as plain values; missing files give empty ones."""
+
+from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unimatch.errors import DataError
 
-TITLES = {"miou": "mIoU", "iou": "IoU", "pixel_accuracy": "pixel accuracy"}
-"""How measures are called in titles; others by the names they have in the files."""
+if TYPE_CHECKING:
+    from unimatch.tasks.scores import Scores
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """One run directory, read."""
+    """The content of one run directory."""
 
     place: Path
     summary: dict[str, Any]
@@ -24,49 +26,50 @@ class RunFiles:
     curves: dict[str, list[tuple[float, float]]]
     """``metrics.csv``: for each column its (step, value) pairs."""
     confusion: list[list[int]]
-    """Pixels of each class (row) predicted as each class (column)."""
+    """Pixels, or images, of each class (row) predicted as each class (column)."""
     examples: dict[str, Any]
     """``examples/examples.json``: see :mod:`unimatch.report.examples`."""
 
     @property
+    def scores(self) -> type[Scores]:
+        """The measures of the run's task, their titles, and what is counted."""
+        from unimatch.tasks import TASKS, Segmentation  # only for pages: it imports PyTorch, which takes seconds
+
+        return TASKS.get(self.summary.get("task", ""), Segmentation).scores_type
+
+    @property
     def measure(self) -> str:
-        """By which evaluations are compared: ``miou``."""
-        return measure_of(self.summary)
+        """The measure that evaluations are compared by, such as ``miou``."""
+        if self.summary.get("headline"):
+            return str(self.summary["headline"])
+        names = [key for key in self.summary if key.startswith("teacher/") and key.endswith("_best")]
+        return names[0].removeprefix("teacher/").removesuffix("_best") if names else "miou"
+
+    def title_of(self, measure: str) -> str:
+        """Returns what people call a measure: ``mIoU`` for ``miou``."""
+        return self.scores.titles.get(measure, measure.replace("_", " "))
+
+    @property
+    def class_measure(self) -> str:
+        """The measure that each class has, such as ``iou``."""
+        return next((key for key, value in self.summary_of("teacher").items() if isinstance(value, dict)), "iou")
 
     @property
     def classes(self) -> list[str]:
-        """Names of the classes, in the order of their ids."""
-        return list(self.per_class(self.summary_of("teacher")))
+        """The names of the classes, in the order of their ids."""
+        return list(self.per_class("teacher"))
 
     def summary_of(self, model: str) -> dict[str, Any]:
-        """The last evaluation of ``teacher`` or ``student``."""
+        """Returns the last evaluation of ``teacher`` or ``student``."""
         return dict(self.evaluations[-1].get(model, {})) if self.evaluations else {}
 
-    @staticmethod
-    def per_class(scores: Mapping[str, Any]) -> dict[str, float | None]:
-        """The score of each class, out of one model's scores: ``iou``."""
-        return next((value for value in scores.values() if isinstance(value, dict)), {})
-
-
-def measure_of(summary: Mapping[str, Any]) -> str:
-    """The measure that a summary has the best value of."""
-    if summary.get("headline"):
-        return str(summary["headline"])
-    names = [key for key in summary if key.startswith("teacher/") and key.endswith("_best")]
-    return names[0].removeprefix("teacher/").removesuffix("_best") if names else "miou"
-
-
-def title_of(measure: str) -> str:
-    """A measure's name as people write it.
-
-    >>> title_of("miou"), title_of("top1")
-    ('mIoU', 'top1')
-    """
-    return TITLES.get(measure, measure.replace("_", " "))
+    def per_class(self, model: str) -> dict[str, float | None]:
+        """Returns the score of each class in that evaluation."""
+        return next((value for value in self.summary_of(model).values() if isinstance(value, dict)), {})
 
 
 def read_run(place: Path) -> RunFiles:
-    """Read a run directory.
+    """Reads a run directory.
 
     Raises:
         DataError: it is none, it has not been evaluated yet, or a file in it cannot be read.
@@ -74,12 +77,11 @@ def read_run(place: Path) -> RunFiles:
     if not (place / "summary.json").is_file():
         raise DataError(f"{place}: no summary.json: not a run directory, or its training has not been evaluated yet")
     try:
-        summary, config = read_json(place / "summary.json"), read_json(place / "config.json")
         lines = read_text(place / "evaluations.jsonl").splitlines()
         return RunFiles(
             place=place,
-            summary=summary,
-            config=config,
+            summary=read_json(place / "summary.json"),
+            config=read_json(place / "config.json"),
             evaluations=[json.loads(line) for line in lines if line.strip()],
             curves=read_curves(place / "metrics.csv"),
             confusion=read_confusion(place / "confusion.csv"),
@@ -90,12 +92,12 @@ def read_run(place: Path) -> RunFiles:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, none of one that is not there."""
+    """Returns the text of a file, or an empty one if there is no file."""
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object in a file.
+    """Returns the JSON object in a file, or an empty one if there is no file.
 
     Raises:
         ValueError: something else is in it.
@@ -107,7 +109,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """The columns of ``metrics.csv`` that have values."""
+    """Returns the (step, value) pairs of each column of ``metrics.csv`` that has values."""
     curves: dict[str, list[tuple[float, float]]] = {}
     if path.is_file():
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
@@ -119,8 +121,5 @@ def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 def read_confusion(path: Path) -> list[list[int]]:
-    """The counts of ``confusion.csv``, without the names."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [[int(cell) for cell in row[1:]] for row in list(csv.reader(file))[1:]]
+    """Returns the counts of ``confusion.csv``, without the names."""
+    return [[int(cell) for cell in row[1:]] for row in list(csv.reader(StringIO(read_text(path))))[1:]]

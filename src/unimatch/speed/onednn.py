@@ -1,4 +1,4 @@
-"""Linear layers and convolutions of one pixel in float32 on a CPU, carried out by oneDNN.
+"""Lets oneDNN compute linear layers and convolutions of one pixel, in float32 on a CPU.
 
 PyTorch hands matrix products in float32 to MKL, and so, on one thread, convolutions of one pixel. On AMD's processors
 MKL uses vectors of 256 bits where the processor has 512; oneDNN, which carries out all other convolutions, uses what
@@ -9,6 +9,7 @@ oneDNN anyway, and on a GPU neither does.
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 TO_ONEDNN = 2
 """A dilation. It changes nothing about a kernel of one pixel, but PyTorch never gives dilated convolutions to MKL."""
@@ -17,8 +18,8 @@ TO_ONEDNN = 2
 class OneDNNLinear(nn.Linear):
     """``nn.Linear`` with the same parameters; values and gradients are equal up to the order of sums."""
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) -> (..., out_features)."""
         if not runs_in_onednn(x):
             return super().forward(x)
         rows = x.reshape(1, 1, -1, self.in_features).movedim(-1, 1)  # (1, in_features, 1, M), channels last in memory
@@ -29,17 +30,16 @@ class OneDNNLinear(nn.Linear):
 class OneDNNPointwise(nn.Conv2d):
     """``nn.Conv2d`` of one pixel with the same parameters; values and gradients are equal up to the order of sums."""
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
-        if not runs_in_onednn(x):
-            return super().forward(x)
-        return F.conv2d(x, self.weight, self.bias, dilation=TO_ONEDNN)
+        own = runs_in_onednn(x)
+        return F.conv2d(x, self.weight, self.bias, dilation=TO_ONEDNN) if own else super().forward(x)
 
 
 def runs_in_onednn(x: Tensor) -> bool:
-    """Whether PyTorch leaves convolutions of ``x`` to oneDNN and matrix products not.
+    """Tells whether PyTorch gives convolutions of ``x``, but not matrix products, to oneDNN.
 
-    Graphs that are traced or exported keep the plain layers: these are what compilers and runtimes know.
+    False while a graph is traced or exported, so that it has plain layers: these are what compilers and runtimes know.
     """
     return (
         not torch.compiler.is_compiling()
@@ -53,7 +53,7 @@ def runs_in_onednn(x: Tensor) -> bool:
 
 
 def use_onednn(model: nn.Module) -> None:
-    """Turn each linear layer and each convolution of one pixel into the classes above, in place.
+    """Turns each linear layer and each convolution of one pixel into the classes above, in place.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8, 2))
     >>> use_onednn(model)
@@ -63,15 +63,9 @@ def use_onednn(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is nn.Linear:
             module.__class__ = OneDNNLinear
-        elif type(module) is nn.Conv2d and is_pointwise(module):
+        elif (
+            type(module) is nn.Conv2d
+            and (module.kernel_size, module.stride, module.groups) == ((1, 1), (1, 1), 1)
+            and module.padding in ((0, 0), "valid", "same")
+        ):
             module.__class__ = OneDNNPointwise
-
-
-def is_pointwise(convolution: nn.Conv2d) -> bool:
-    """Whether it is a matrix product of every pixel by itself."""
-    return (
-        convolution.kernel_size == (1, 1)
-        and convolution.stride == (1, 1)
-        and convolution.groups == 1
-        and convolution.padding in ((0, 0), "valid", "same")
-    )

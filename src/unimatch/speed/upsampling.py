@@ -1,9 +1,9 @@
-"""Bilinear upsampling with a gradient that compiles to what a GPU is good at.
+"""Upsamples bilinearly; compiled for a GPU, with a gradient that needs no atomic additions.
 
-``torch.compile`` takes an interpolation apart into gathers, whose gradient is a scatter with atomic additions: of all
-that a compiled step of ViT-B did on a GPU, the largest piece (docs/performance.md). Turned round it is a gather too:
-a coarse cell sums the few full-size cells that lie less than one coarse cell away, by their distance. So there are no
-atomic additions, and the same sum every time. Compiled for a CPU, where additions need not be atomic, it is no gain.
+``torch.compile`` turns an interpolation into gathers, whose gradient is a scatter with atomic additions: the largest
+part of a compiled step of ViT-B on a GPU (docs/performance.md). The gradient can be written as a gather too: a coarse
+cell sums the few full-size cells that lie less than one coarse cell away, weighted by their distance. That needs no
+atomic additions and gives the same sum every time. On a CPU, where additions need not be atomic, nothing is gained.
 """
 
 import math
@@ -12,27 +12,29 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 
 def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear, corners aligned, as the published models do everywhere: (B, C, h, w) -> (B, C, *size)."""
+    """Upsamples (B, C, h, w) to (B, C, *size), bilinearly with corners aligned, as the published models always do."""
     if x.is_cuda and x.requires_grad and torch.compiler.is_compiling():
         return Upsample.apply(x, size)  # type: ignore[no-untyped-call]
     return F.interpolate(x, size, mode="bilinear", align_corners=True)
 
 
 class Upsample(torch.autograd.Function):
-    """See :func:`upsample`."""
+    """The upsampling of :func:`upsample` with a gradient of its own."""
 
     @staticmethod
+    @override
     def forward(ctx: Any, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, C, h, w) -> (B, C, *size)."""
         ctx.coarse = x.shape[2], x.shape[3]
         return F.interpolate(x, size, mode="bilinear", align_corners=True)
 
     @staticmethod
+    @override
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """(B, C, *size) -> (B, C, h, w), in sums of float32 at least."""
+        # Sums are in float32 at least.
         gradient = gradients[0].to(torch.promote_types(gradients[0].dtype, torch.float32))
         for dim, coarse in zip((3, 2), reversed(ctx.coarse), strict=True):
             gradient = gathered(gradient, dim, coarse)
@@ -40,17 +42,17 @@ class Upsample(torch.autograd.Function):
 
 
 def gathered(gradient: Tensor, dim: int, coarse: int) -> Tensor:
-    """The gradient of a linear interpolation along one dimension.
+    """Computes the gradient of a linear interpolation along one dimension.
 
     Full-size cell ``r`` of ``n`` lies at ``p(r) = r (coarse - 1) / (n - 1)`` and takes ``1 - |p(r) - j|`` of coarse
-    cell ``j``, where that is above 0; what it takes of each is what it gives back.
+    cell ``j``, where that is above 0. Its gradient goes back to the coarse cells in the same shares.
 
     Args:
         gradient: of the interpolated tensor.
-        dim: the dimension, of ``n`` cells there.
-        coarse: cells of that dimension before.
+        dim: the dimension that was interpolated, with ``n`` cells.
+        coarse: how many cells that dimension had before.
 
-    >>> gathered(torch.ones(5), 0, 3)  # the middle cell is all of one full-size cell and half of two
+    >>> gathered(torch.ones(5), 0, 3)  # the middle cell gave all of one full-size cell and half of two
     tensor([1.5000, 2.0000, 1.5000])
     """
     full = gradient.shape[dim]

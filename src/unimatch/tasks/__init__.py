@@ -1,4 +1,4 @@
-"""What is trained: one file per task. Methods do not know which one they train."""
+"""One file per task: what a model predicts and how it is scored. Methods do not know which one they train."""
 
 from unimatch.engines.test_time import Inference
 from unimatch.models.networks import Model
@@ -9,11 +9,11 @@ from unimatch.tasks.scores import Absent
 from unimatch.tasks.segmentation import Segmentation
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation, ChangeDetection, Classification)}
-"""By name, which the model of a task (:data:`unimatch.models.networks.MODELS`) has too."""
+"""The tasks by name; :data:`unimatch.models.networks.MODELS` has the model of each under the same name."""
 
 
 def task_of(model: Model, inference: Inference | None = None, *, absent: Absent = "exclude") -> Task:
-    """The task that a model is for, with these settings."""
+    """Returns the task that a model is for, with these settings."""
     return TASKS[model.task](inference, absent=absent)
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from unimatch.tasks.base import PixelTask
-from unimatch.tasks.scores import Scores
+from unimatch.tasks.scores import Scores, ratios
 
 CHANGED = 1
 """The class id of changed pixels."""
@@ -15,7 +16,7 @@ CHANGED = 1
 
 @dataclass(frozen=True)
 class ChangeScores(Scores):
-    """What the field reports of the changed class, from one confusion matrix of the whole set."""
+    """Holds the usual scores of the changed class, from one confusion matrix of the whole set."""
 
     headline: ClassVar[str] = "changed_iou"
     titles: ClassVar[Mapping[str, str]] = {
@@ -32,34 +33,28 @@ class ChangeScores(Scores):
     f1: float
     """Of the changed pixels: the harmonic mean of precision and recall."""
     precision: float
-    """The share of the pixels called changed that are."""
+    """The share of the pixels predicted as changed that have changed."""
     recall: float
-    """The share of the changed pixels that are called so."""
+    """The share of the changed pixels that are predicted as changed."""
     overall_accuracy: float
-    """The share of all pixels that are right."""
+    """The share of all pixels that are predicted right."""
     iou: tuple[float | None, ...]
     """Of both classes; None where a class has no pixel in truth or prediction."""
 
 
 class ChangeDetection(PixelTask):
-    """Pairs of dates (2, 3, H, W) -> for each pixel whether it changed.
-
-    The rule of inference holds for both dates alike.
-
-    Args:
-        inference: see :class:`unimatch.tasks.base.Task`, as for all arguments.
-    """
+    """Tells for each pixel of a pair of dates (2, 3, H, W), resized, cut and flipped alike, whether it changed."""
 
     name = "change"
     scores_type = ChangeScores
 
+    @override
     def scores(self, counts: Mapping[str, Tensor]) -> ChangeScores:
-        """See :func:`change_scores`."""
         return change_scores(counts["confusion"])
 
 
 def change_scores(confusion: Tensor) -> ChangeScores:
-    """Scores from a (2, 2) int64 matrix with truth along the rows; 0, not NaN, where there is nothing to divide by.
+    """Returns scores from a (2, 2) int64 matrix with truth along the rows; 0, not NaN, where nothing was counted.
 
     >>> import torch
     >>> scores = change_scores(torch.tensor([[5, 1], [1, 3]]))
@@ -67,15 +62,14 @@ def change_scores(confusion: Tensor) -> ChangeScores:
     (60.0, 75.0, 80.0)
     """
     counts = confusion.double().cpu()
-    right = counts.diag()
-    truth, predicted = counts.sum(1), counts.sum(0)
-    union = truth + predicted - right
-    iou = 100 * right / union.clamp(min=1)
+    right, truth, predicted = counts.diag(), counts.sum(1), counts.sum(0)
+    union, mean = truth + predicted - right, (truth + predicted) / 2
+    iou, f1, precision, recall = (ratios(right, whole) for whole in (union, mean, predicted, truth))
     return ChangeScores(
-        changed_iou=float(iou[CHANGED]),
-        f1=float(200 * right[CHANGED] / (truth + predicted)[CHANGED].clamp(min=1)),
-        precision=float(100 * right[CHANGED] / predicted[CHANGED].clamp(min=1)),
-        recall=float(100 * right[CHANGED] / truth[CHANGED].clamp(min=1)),
+        changed_iou=iou[CHANGED] or 0.0,
+        f1=f1[CHANGED] or 0.0,
+        precision=precision[CHANGED] or 0.0,
+        recall=recall[CHANGED] or 0.0,
         overall_accuracy=float(100 * right.sum() / counts.sum().clamp(min=1)),
-        iou=tuple(float(value) if some > 0 else None for value, some in zip(iou, union, strict=True)),
+        iou=tuple(iou),
     )

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassConfusionMatrix
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassStatScores
+from typing_extensions import override
 
 from unimatch.models.networks import ClassificationModel, Model
+from unimatch.speed.apply import speed_up
 from unimatch.tasks.base import Task
 from unimatch.tasks.scores import Scores, ratios
 from unimatch.types import NO_CLASS
@@ -18,10 +19,11 @@ from unimatch.types import NO_CLASS
 
 @dataclass(frozen=True)
 class ClassificationScores(Scores):
-    """Shares of images, in percent."""
+    """Holds shares of images, in percent."""
 
     headline: ClassVar[str] = "top1"
-    titles: ClassVar[Mapping[str, str]] = {"top1": "top-1", "top5": "top-5", "recall": "right of the class"}
+    titles: ClassVar[Mapping[str, str]] = {"top1": "top-1", "top5": "top-5", "recall": "recall"}
+    unit: ClassVar[str] = "images"
 
     top1: float
     """Images whose most probable class is the true one."""
@@ -32,7 +34,7 @@ class ClassificationScores(Scores):
 
 
 class Classification(Task):
-    """Images (3, H, W) -> a class per image, seen as its model's ``resize`` and ``image_size`` say.
+    """Predicts one class for each image (3, H, W), which the model sees as its ``resize`` and ``image_size`` say.
 
     Args:
         inference: of no effect: an image is seen once and whole.
@@ -42,53 +44,36 @@ class Classification(Task):
     name = "classification"
     scores_type = ClassificationScores
     ignore_index = NO_CLASS
+    cutmix = False
 
+    @override
     def predict(self, model: Model, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C): logits of the middle of the images."""
         assert isinstance(model, ClassificationModel)
+        speed_up(model, images.device)
         return model(middle(images, model.image_size, model.resize))
 
+    @override
     def metric(self, num_classes: int) -> MetricCollection:
-        """Images by truth and prediction, and those whose class is among the first five."""
         confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
-        return MetricCollection({"confusion": confusion, "among_five": AmongFirst(5)}, compute_groups=False)
+        five = MulticlassStatScores(num_classes, top_k=min(5, num_classes), average="micro", validate_args=False)
+        return MetricCollection({"confusion": confusion, "among_five": five}, compute_groups=False)
 
+    @override
     def scores(self, counts: Mapping[str, Tensor]) -> ClassificationScores:
-        """Shares of the counts."""
         confusion = counts["confusion"].double().cpu()
         right, total = confusion.diag(), confusion.sum(1)
         images = total.sum().clamp(min=1)
         return ClassificationScores(
             top1=float(100 * right.sum() / images),
-            top5=float(100 * counts["among_five"].double().cpu() / images),
+            top5=float(100 * counts["among_five"][0].double().cpu() / images),
             recall=tuple(ratios(right, total)),
         )
 
 
-class AmongFirst(Metric):
-    """The number of images whose class is among the ``k`` most probable ones."""
-
-    count: Tensor
-
-    def __init__(self, k: int) -> None:
-        super().__init__()
-        self.k = k
-        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Count (B, C) logits against (B,) class ids."""
-        first = logits.topk(min(self.k, logits.shape[1]), dim=1).indices  # (B, k)
-        self.count += (first == labels[:, None]).sum()
-
-    def compute(self) -> Tensor:
-        """() int64."""
-        return self.count
-
-
 def middle(images: Tensor, size: int, resize: int | None) -> Tensor:
-    """(B, 3, H, W) -> (B, 3, size, size): resized to a short side of ``resize``, or as they are, and cut in the middle.
+    """Cuts the middle out of images, (B, 3, H, W) -> (B, 3, size, size), resized before to a short side of ``resize``.
 
-    Images smaller than the cut are enlarged to it; shrinking averages.
+    With ``resize=None`` only images smaller than the cut are resized, to its size. Shrinking averages.
     """
     height, width = images.shape[-2:]
     short = min(height, width)

@@ -1,52 +1,80 @@
-"""Scores trained models on a data set: exact at any number of processes."""
+"""Scores models on a data set: exact at any number of processes."""
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 
 import lightning
 from torch import Tensor
-from torch.nn import ModuleList
+from torch.nn import ModuleDict
+from torchmetrics import MetricCollection
+from typing_extensions import override
 
 from unimatch.models.networks import Model
 from unimatch.tasks import Task
 from unimatch.types import EvaluationSample
 
+Counts = dict[str, Tensor]
+"""What :meth:`unimatch.tasks.Task.metric` counted, by the name of each of its metrics."""
 
-class Evaluator(lightning.LightningModule):
-    """Counts each model's predictions against the labels.
 
-    ``lightning.Trainer().test(Evaluator(...), datamodule=...)`` fills :attr:`counts`.
+class EvaluationLoop(lightning.LightningModule):
+    """Predicts each sample with each model, one by one at its own size, and counts the predictions against the labels.
 
-    Args:
-        models: by name.
-        task: how samples are predicted and counted.
+    Validation and testing are the same. A step returns what it counted, by the model's name a list over its samples.
     """
+
+    task: Task
+
+    def build_metrics(self, names: Iterable[str], num_classes: int) -> None:
+        """Prepares to count for the models of these names."""
+        self.metrics: Mapping[str, MetricCollection]
+        self.metrics = ModuleDict({name: self.task.metric(num_classes) for name in names})  # type: ignore[assignment]
+        self.counts: dict[str, Counts] = {}
+        """Of the last evaluation, by the model's name; of all processes together."""
+
+    @property
+    @abstractmethod
+    def evaluated_models(self) -> Mapping[str, Model]:
+        """The models by name, in eval mode."""
+
+    @override
+    def on_validation_epoch_start(self) -> None:
+        for metric in self.metrics.values():
+            metric.reset()
+
+    @override
+    def validation_step(self, batch: list[EvaluationSample], batch_idx: int) -> dict[str, list[Counts]]:
+        found: dict[str, list[Counts]] = {name: [] for name in self.metrics}
+        for sample in batch:
+            for name, model in self.evaluated_models.items():
+                prediction = self.task.predict(model, sample["image"][None])
+                found[name].append(self.metrics[name](prediction, sample["label"][None]))
+        return found
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        self.counts = {
+            name: {key: count.cpu() for key, count in metric.compute().items()} for name, metric in self.metrics.items()
+        }
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+
+    @override
+    def on_test_epoch_end(self) -> None:
+        self.on_validation_epoch_end()
+
+
+class Evaluator(EvaluationLoop):
+    """Evaluates trained models: ``lightning.Trainer().test(Evaluator(...), datamodule=...)`` fills :attr:`counts`."""
 
     def __init__(self, models: Mapping[str, Model], task: Task) -> None:
         super().__init__()
-        self.models = dict(models)
         self.task = task
-        self.metrics = {name: task.metric(model.num_classes) for name, model in models.items()}
-        self.on_device = ModuleList([*self.models.values(), *self.metrics.values()])
-        self.counts: dict[str, dict[str, Tensor]] = {}
-        """By model's name: what :meth:`unimatch.tasks.Task.metric` counted, of all processes together."""
+        self.models: Mapping[str, Model] = ModuleDict(models)  # type: ignore[assignment]
+        self.build_metrics(models, next(iter(models.values())).num_classes)
 
-    def test_step(self, batch: list[EvaluationSample], batch_idx: int) -> None:
-        """Count one batch."""
-        for sample in batch:
-            image, label = sample["image"][None], sample["label"][None]
-            for name, model in self.models.items():
-                self.metrics[name].update(self.task.predict(model, image), label)
-
-    def validation_step(self, batch: list[EvaluationSample], batch_idx: int) -> None:
-        """As in testing."""
-        self.test_step(batch, batch_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """Sum the counts of all processes, while they are all here."""
-        self.counts = {
-            name: {key: value.cpu() for key, value in metric.compute().items()} for name, metric in self.metrics.items()
-        }
-
-    def on_validation_epoch_end(self) -> None:
-        """As in testing."""
-        self.on_test_epoch_end()
+    @property
+    @override
+    def evaluated_models(self) -> Mapping[str, Model]:
+        return self.models

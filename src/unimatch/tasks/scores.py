@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from unimatch.terminal import text_table
 from unimatch.types import IGNORE_INDEX
 
 Absent = Literal["exclude", "zero"]
@@ -14,33 +15,45 @@ Absent = Literal["exclude", "zero"]
 
 @dataclass(frozen=True)
 class Scores:
-    """What one evaluation of one model found, in percent; a subclass for each task.
+    """Holds what one evaluation of one model found, in percent; a subclass for each task.
 
-    Its fields are floats, and tuples with a value per class, None where the class did not occur.
+    Fields are floats, or tuples with a value per class, None where the class did not occur.
     """
 
     headline: ClassVar[str]
     """The field that the best checkpoint is chosen by, and that is shown first."""
     titles: ClassVar[Mapping[str, str]]
-    """What each field is called where people read it."""
+    """What people call each field: the headings of tables, charts and reports."""
+    unit: ClassVar[str] = "pixels"
+    """What is counted: ``pixels``, or ``images`` where each has one class."""
 
     @property
     def main(self) -> float:
-        """The headline's value."""
+        """Returns the headline's value."""
         return float(getattr(self, self.headline))
 
     def overall(self) -> dict[str, float]:
-        """The fields of one value, by name."""
+        """Returns the fields of one value, by name."""
         return {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), float)}
 
     def per_class(self) -> dict[str, tuple[float | None, ...]]:
-        """The fields of a value per class, by name."""
+        """Returns the fields of a value per class, by name."""
         return {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), tuple)}
 
 
 def confusion_metric(num_classes: int) -> MulticlassConfusionMatrix:
-    """Counts of (truth, prediction) over all pixels that are not ignored; exact at any number of processes."""
+    """Builds a count of (truth, prediction) over all pixels that are not ignored, exact at any number of processes."""
     return MulticlassConfusionMatrix(num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
+
+
+def mean_iou(confusion: Tensor) -> Tensor:
+    """Returns one image's mIoU in percent, over the classes in its truth or prediction; nothing leaves the device.
+
+    Where the image has one class, that is 100 if the class is found and 0 if not.
+    """
+    right = confusion.diag().float()
+    union = (confusion.sum(0) + confusion.sum(1)).float() - right
+    return 100 * (right / union.clamp(min=1)).sum() / (union > 0).sum().clamp(min=1)
 
 
 def scores_table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores]) -> str:
@@ -51,26 +64,24 @@ def scores_table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores])
             the class's name.
         scores: whose fields those are.
     """
-    columns = {name: max(7, len(name)) for name in results}
-    rows: list[tuple[str, list[str]]] = []
+    rows: list[list[str]] = []
 
     def add(title: str, cells: Iterable[float | None]) -> None:
-        rows.append((title, ["-" if value is None else f"{value:.1f}" for value in cells]))
+        rows.append([title, *("-" if value is None else f"{value:.1f}" for value in cells)])
 
-    kinds = {field: {type(result[field]) for result in results.values()} for field in scores.titles}
-    for field in (field for field, kind in kinds.items() if kind == {dict}):
-        rows.append((f"{scores.titles[field]}, %", list(columns)))
-        for name in next(iter(results.values()))[field]:
-            add(name, (result[field][name] for result in results.values()))
-    for field in (field for field, kind in kinds.items() if kind != {dict}):
-        add(scores.titles[field], (result[field] for result in results.values()))
-    width = max(len(title) for title, _ in rows)
-    return "\n".join(
-        "  ".join([f"{title:<{width}}", *(f"{cell:>{w}}" for cell, w in zip(cells, columns.values(), strict=True))])
-        for title, cells in rows
-    )
+    # Fields with a value per class come first.
+    per_class = {field for field in scores.titles if all(isinstance(found[field], dict) for found in results.values())}
+    for field, title in sorted(scores.titles.items(), key=lambda item: item[0] not in per_class):
+        columns = [found[field] for found in results.values()]
+        if field in per_class:
+            rows.append([f"{title}, %", *results])
+            for name in columns[0]:
+                add(name, (column[name] for column in columns))
+        else:
+            add(title, columns)
+    return "\n".join(text_table(rows))
 
 
 def ratios(part: Tensor, whole: Tensor) -> list[float | None]:
-    """Percentages, None where the whole is zero."""
+    """Returns percentages, None where the whole is zero."""
     return [float(100 * p / w) if w > 0 else None for p, w in zip(part, whole, strict=True)]

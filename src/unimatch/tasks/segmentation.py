@@ -6,14 +6,15 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unimatch.tasks.base import PixelTask
-from unimatch.tasks.scores import Absent, Scores
+from unimatch.tasks.scores import Absent, Scores, ratios
 
 
 @dataclass(frozen=True)
 class SegmentationScores(Scores):
-    """Intersection over union, from one confusion matrix of the whole set."""
+    """Holds intersections over unions, from one confusion matrix of the whole set."""
 
     headline: ClassVar[str] = "miou"
     titles: ClassVar[Mapping[str, str]] = {"miou": "mIoU", "iou": "IoU", "pixel_accuracy": "pixel accuracy"}
@@ -26,27 +27,18 @@ class SegmentationScores(Scores):
 
 
 class Segmentation(PixelTask):
-    """Images (3, H, W) -> a class per pixel.
-
-    Args:
-        inference: see :class:`unimatch.tasks.base.Task`, as for all arguments.
-    """
+    """Predicts a class for each pixel of an image (3, H, W)."""
 
     name = "segmentation"
     scores_type = SegmentationScores
 
+    @override
     def scores(self, counts: Mapping[str, Tensor]) -> SegmentationScores:
-        """See :func:`scores`."""
         return scores(counts["confusion"], self.absent)
 
 
 def scores(confusion: Tensor, absent: Absent = "exclude") -> SegmentationScores:
-    """Scores from a (C, C) int64 matrix with truth along the rows.
-
-    Args:
-        confusion: pixel counts.
-        absent: what a class without a pixel in truth and prediction does to the mean: ``"exclude"`` leaves it out,
-            ``"zero"`` counts it as 0, as the published code does.
+    """Returns scores from a (C, C) int64 matrix with truth along the rows; ``absent`` as for :class:`Segmentation`.
 
     >>> scores(torch.tensor([[3, 1], [0, 4]])).miou  # (3/4 + 4/5) / 2
     77.5
@@ -55,12 +47,10 @@ def scores(confusion: Tensor, absent: Absent = "exclude") -> SegmentationScores:
     intersection = counts.diag()
     union = counts.sum(0) + counts.sum(1) - intersection
     present = union > 0
-    iou = torch.where(present, 100 * intersection / union.clamp(min=1), torch.zeros(()).double())
+    iou = 100 * intersection / union.clamp(min=1)  # 0 where absent
     counted = present if absent == "exclude" else torch.ones_like(present)
-    miou = iou[counted].sum() / counted.sum().clamp(min=1)
-    total = counts.sum().clamp(min=1)
     return SegmentationScores(
-        miou=float(miou),
-        iou=tuple(float(value) if here else None for value, here in zip(iou, present, strict=True)),
-        pixel_accuracy=float(100 * intersection.sum() / total),
+        miou=float(iou[counted].sum() / counted.sum().clamp(min=1)),
+        iou=tuple(ratios(intersection, union)),
+        pixel_accuracy=float(100 * intersection.sum() / counts.sum().clamp(min=1)),
     )

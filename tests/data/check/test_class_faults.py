@@ -9,9 +9,8 @@ from PIL import Image
 from helpers.class_data import make_cifar10, make_image_folder, make_stl10, make_svhn
 from unimatch import ConfigError, DataError
 from unimatch.data import cifar10, digits_classification, image_folder, stl10, svhn
-from unimatch.data.check import check
+from unimatch.data.check import full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet, draw_image
-from unimatch.data.sources.files import missing_files_allowed
 
 
 @pytest.fixture
@@ -21,14 +20,13 @@ def root(tmp_path):
 
 
 def findings(root, **arguments):
-    with missing_files_allowed():
-        data = image_folder(root, **{"val_per_class": 0, **arguments})
-    report = check(data, workers=0, progress=False)
+    data = image_folder(root, allow_missing=True, **{"val_per_class": 0, **arguments})
+    report = full_check(data, workers=0, progress=False)
     return {(finding.kind, finding.part): finding.texts for finding in report.findings}
 
 
 def test_folders_of_classes_have_no_findings_and_are_counted(root):
-    report = check(image_folder(root, labeled_per_class=1, val_per_class=1), workers=0, progress=False)
+    report = full_check(image_folder(root, labeled_per_class=1, val_per_class=1), workers=0, progress=False)
     assert report.findings == ()
     assert report.one_class
     assert [(p.name, p.images, p.masks, p.showing[:2].tolist()) for p in report.parts] == [
@@ -115,7 +113,7 @@ def test_more_than_255_classes_are_counted(tmp_path):
         for name in classes:
             (tmp_path / part / name).mkdir(parents=True)
             Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).save(tmp_path / part / name / "a.bmp")
-    report = check(image_folder(tmp_path, val_per_class=0), workers=0, progress=False)
+    report = full_check(image_folder(tmp_path, val_per_class=0), workers=0, progress=False)
     assert report.findings == ()
     assert report.parts[0].showing[:260].tolist() == [1] * 260
 
@@ -123,14 +121,14 @@ def test_more_than_255_classes_are_counted(tmp_path):
 @pytest.mark.parametrize(("make", "layout"), [(make_cifar10, cifar10), (make_svhn, svhn), (make_stl10, stl10)])
 def test_the_published_formats_are_checked(tmp_path, make, layout):
     make(tmp_path)
-    report = check(layout(tmp_path, labeled_per_class=1), workers=0, progress=False)
+    report = full_check(layout(tmp_path, labeled_per_class=1), workers=0, progress=False)
     assert report.findings == ()
     assert report.parts[0].showing[:10].tolist() == [1] * 10
     assert [part.name for part in report.parts] == ["labelled", "unlabelled", "validation"]  # which is the test
 
 
 def test_the_digits_are_checked():
-    report = check(digits_classification(size=8), workers=0, progress=False)
+    report = full_check(digits_classification(size=8), workers=0, progress=False)
     assert not report.wrong
     assert [part.images for part in report.parts] == [40, 1048, 300, 449]
 

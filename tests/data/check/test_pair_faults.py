@@ -9,9 +9,8 @@ from PIL import Image
 from helpers.support import make_change
 from unimatch import DataError
 from unimatch.data import change_folder, whu
-from unimatch.data.check import check
+from unimatch.data.check import full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet, draw_image
-from unimatch.data.sources.files import missing_files_allowed
 
 NAMES = [f"t{i}.png" for i in range(10)]
 
@@ -27,14 +26,13 @@ def root(tmp_path):
 
 
 def findings(root, dataset=change_folder, **arguments):
-    with missing_files_allowed():
-        data = dataset(root, **arguments)
-    report = check(data, workers=0, progress=False)
+    data = dataset(root, allow_missing=True, **arguments)
+    report = full_check(data, workers=0, progress=False)
     return {(finding.kind, finding.part): finding.texts for finding in report.findings}
 
 
 def test_whole_pairs_have_no_findings_and_their_changed_pixels_are_counted(root):
-    report = check(change_folder(root, labeled=4), workers=0, progress=False)
+    report = full_check(change_folder(root, labeled=4), workers=0, progress=False)
     assert report.findings == ()
     assert [(p.name, p.images, p.masks) for p in report.parts] == [
         ("labelled", 4, 4),

@@ -1,17 +1,21 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
+import albumentations
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision.transforms import v2
 
 from unimatch import SemiSupervisedDataModule
-from unimatch.augment import StrongAugmentation
-from unimatch.data import camvid, digits, folder
+from unimatch.augment import Albumentations, PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, TorchvisionV2
+from unimatch.data import camvid, digits, digits_classification, folder
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import nearest_multiple
 from unimatch.tensors import normalize
+from unimatch.types import Needs
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -21,11 +25,11 @@ def scenes():
     return digits(labeled=5, train=22, val=7, size=32)
 
 
-def make_module(data, *, uses_unlabeled=None, world=1, rank=0, **arguments):
-    """A data module, attached to a stand-in for a trainer if a method is asked for."""
+def make_module(data, *, needs=None, world=1, rank=0, **arguments):
+    """A data module, attached to a stand-in for a trainer if a method's needs are given."""
     module = SemiSupervisedDataModule(data, **{"crop": 24, "batch_size": 4, "workers": 0, **arguments})
-    if uses_unlabeled is not None:
-        method = SimpleNamespace(uses_unlabeled=uses_unlabeled)
+    if needs is not None:
+        method = SimpleNamespace(needs=needs)
         module.trainer = SimpleNamespace(lightning_module=method, world_size=world, global_rank=rank)
     return module
 
@@ -133,8 +137,8 @@ def test_epochs_differ(scenes):
 
 
 def test_every_method_sees_the_same_labeled_batches(scenes):
-    semi = training_batches(make_module(scenes, uses_unlabeled=True), epochs=2)
-    labeled_only = training_batches(make_module(scenes, uses_unlabeled=False), epochs=2)
+    semi = training_batches(make_module(scenes, needs=Needs()), epochs=2)
+    labeled_only = training_batches(make_module(scenes, needs=Needs(unlabeled=False)), epochs=2)
     assert all(set(batch) == {"labeled", "unlabeled"} for batch in semi)
     assert all(set(batch) == {"labeled"} for batch in labeled_only)
     assert_same_batches([{"labeled": batch["labeled"]} for batch in semi], labeled_only)
@@ -151,27 +155,26 @@ def test_views_of_unlabeled_images_do_not_change_the_labeled_batches(scenes):
 
 
 def test_labeled_list_may_be_repeated_to_a_given_length(scenes):
-    module = make_module(scenes, uses_unlabeled=False, labeled_length=41)
+    module = make_module(scenes, needs=Needs(unlabeled=False), labeled_length=41)
     batches = training_batches(module)
     assert len(batches) == 10
     counts = np.bincount(torch.cat([batch["labeled"]["index"] for batch in batches]), minlength=5)
     assert counts.sum() == 40
     assert (counts <= [9, 8, 8, 8, 8]).all()
     # It is no way to leave labelled images out, and for methods without unlabelled images alone.
-    assert len(training_batches(make_module(scenes, uses_unlabeled=False, labeled_length=2, batch_size=1))) == 5
-    assert len(training_batches(make_module(scenes, uses_unlabeled=True, labeled_length=41))) == 4
+    assert len(training_batches(make_module(scenes, needs=Needs(unlabeled=False), labeled_length=2, batch_size=1))) == 5
+    assert len(training_batches(make_module(scenes, needs=Needs(), labeled_length=41))) == 4
 
 
 def test_labeled_only_method_needs_no_unlabeled_images():
     data = digits(labeled=None, train=9, val=2, size=32)
-    assert len(training_batches(make_module(data, uses_unlabeled=False))) == 2
+    assert len(training_batches(make_module(data, needs=Needs(unlabeled=False)))) == 2
 
 
 def test_processes_share_the_batches_of_one(scenes):
     single = training_batches(make_module(scenes, batch_size=4))
     ranks = [
-        training_batches(make_module(scenes, batch_size=2, uses_unlabeled=True, world=2, rank=rank))
-        for rank in range(2)
+        training_batches(make_module(scenes, batch_size=2, needs=Needs(), world=2, rank=rank)) for rank in range(2)
     ]
     for step, whole in enumerate(single):
         for part, image in (("labeled", "image"), ("unlabeled", "weak")):
@@ -184,7 +187,7 @@ def test_processes_share_the_batches_of_one(scenes):
 def test_validation_images_are_seen_once_at_their_own_size(scenes, world):
     seen = []
     for rank in range(world):
-        module = make_module(scenes, uses_unlabeled=True, world=world, rank=rank)
+        module = make_module(scenes, needs=Needs(), world=world, rank=rank)
         for batch in module.val_dataloader():
             assert isinstance(batch, list)
             assert len(batch) == 1
@@ -252,19 +255,25 @@ def test_crop_is_rounded_to_the_nearest_multiple(crop, multiple):
     assert rounded == max(candidate for candidate in candidates if abs(candidate - crop) == nearest)
 
 
-def test_module_rounds_its_crop(scenes):
-    module = make_module(scenes, crop=30, crop_multiple=14)
-    assert module.crop == 28
+def test_crop_is_rounded_to_the_attached_models_patch_size(scenes, caplog):
+    caplog.set_level("INFO")
+    module = make_module(scenes, crop=30)
+    assert module.crop == 30
+    assert training_batches(module)[0]["unlabeled"]["strong1"].shape[-2:] == (30, 30)
+    module = make_module(scenes, crop=30, needs=Needs(size_multiple=14))
     assert training_batches(module)[0]["unlabeled"]["strong1"].shape[-2:] == (28, 28)
+    module.setup("fit")
+    assert module.crop == 28
+    assert caplog.text.count("crop 30 rounded to 28, a multiple of the patch size 14") == 1
 
 
 def test_view_settings_reach_the_views():
     # Scenes of 32 pixels doubled fill a view of 64 whole; halved they fill a quarter of one of 32.
     data = digits(labeled=4, train=8, val=1, size=32)
-    batch = training_batches(make_module(data, crop=64, scale=(2.0, 2.0), cutmix=1.0))[0]
+    batch = training_batches(make_module(data, crop=64, weak=ScaledCrop((2.0, 2.0)), cutmix=1.0))[0]
     assert batch["unlabeled"]["valid"].all()
     assert batch["unlabeled"]["box1"].any(dim=1).all()
-    batch = training_batches(make_module(data, crop=32, scale=[0.5, 0.5], flip=1.0))[0]
+    batch = training_batches(make_module(data, crop=32, weak=ScaledCrop([0.5, 0.5], flip=1.0)))[0]
     valid = batch["unlabeled"]["valid"]
     assert valid.sum(dim=(1, 2)).tolist() == [256] * 4
     assert valid[:, :16, 16:].all()
@@ -274,14 +283,11 @@ def test_view_settings_reach_the_views():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"crop": 0}, r"datamodule\.crop=0: must be at least 1"),
-        ({"batch_size": 0}, r"datamodule\.batch_size=0: must be at least 1"),
-        ({"workers": -1}, r"datamodule\.workers=-1: must be at least 0"),
-        ({"flip": 1.5}, r"datamodule\.flip=1\.5: must be a probability"),
-        ({"cutmix": -0.1}, r"datamodule\.cutmix=-0\.1: must be a probability"),
-        ({"scale": (0.0, 1.0)}, r"datamodule\.scale=\[0\.0, 1\.0\]: lowest and highest factor, both above 0"),
-        ({"scale": (2.0, 0.5)}, r"datamodule\.scale=\[2\.0, 0\.5\]"),
-        ({"scale": (1.0,)}, r"datamodule\.scale=\[1\.0\]"),
+        ({"crop": 0}, r"crop=0: must be at least 1"),
+        ({"batch_size": 0}, r"batch_size=0: must be at least 1"),
+        ({"workers": -1}, r"workers=-1: must be at least 0"),
+        ({"cutmix": -0.1}, r"cutmix=-0\.1: must be a probability"),
+        ({"augment": "gpu"}, "augment=gpu: must be workers or device"),
     ],
 )
 def test_impossible_numbers_are_refused_with_their_key(scenes, arguments, message):
@@ -291,8 +297,8 @@ def test_impossible_numbers_are_refused_with_their_key(scenes, arguments, messag
 
 @pytest.mark.parametrize(("batch_size", "world"), [(18, 1), (9, 2)])
 def test_epoch_smaller_than_one_batch_is_refused(scenes, batch_size, world):
-    module = make_module(scenes, batch_size=batch_size, uses_unlabeled=True, world=world)
-    message = rf"datamodule\.batch_size={batch_size}: an epoch of 17 images .* {world} process\(es\); lower it"
+    module = make_module(scenes, batch_size=batch_size, needs=Needs(), world=world)
+    message = rf"batch_size={batch_size}: an epoch of 17 images .* {world} process\(es\); lower it"
     with pytest.raises(ConfigError, match=message):
         module.setup("fit")
 
@@ -302,7 +308,7 @@ def test_epoch_of_exactly_one_batch_is_enough(scenes):
 
 
 def test_more_processes_than_validation_images_are_refused(scenes):
-    module = make_module(scenes, batch_size=1, uses_unlabeled=True, world=8)
+    module = make_module(scenes, batch_size=1, needs=Needs(), world=8)
     with pytest.raises(ConfigError, match="7 validation images cannot be shared by 8 processes"):
         module.setup("fit")
 
@@ -310,12 +316,12 @@ def test_more_processes_than_validation_images_are_refused(scenes):
 def test_setup_refuses_faulty_data(folder_root):
     file = folder_root / "unlabeled" / "u0.png"
     file.write_bytes(b"")
-    module = make_module(folder(folder_root), batch_size=2, uses_unlabeled=True)
+    module = make_module(folder(folder_root), batch_size=2, needs=Needs())
     with pytest.raises(DataError) as caught:
         module.setup("fit")
     assert str(file) in str(caught.value)
     # A method that does not read the file may run.
-    make_module(folder(folder_root), batch_size=2, uses_unlabeled=False).setup("fit")
+    make_module(folder(folder_root), batch_size=2, needs=Needs(unlabeled=False)).setup("fit")
 
 
 def bad_pool(folder_root):
@@ -326,7 +332,7 @@ def bad_pool(folder_root):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_bad_unlabeled_images_are_skipped_and_counted_where_that_is_asked_for(folder_root, caplog, workers):
-    module = make_module(bad_pool(folder_root), batch_size=2, uses_unlabeled=True, workers=workers)
+    module = make_module(bad_pool(folder_root), batch_size=2, needs=Needs(), workers=workers)
     batches = [module.on_before_batch_transfer(batch, 0) for batch in training_batches(module, epochs=6)]
     assert all("bad" not in part for batch in batches for part in batch.values())
     names = {module.data.unlabeled.name(i) for batch in batches for i in batch["unlabeled"]["index"].tolist()}
@@ -354,13 +360,13 @@ def test_count_of_bad_images_is_resumed(folder_root):
 @pytest.mark.parametrize("path", ["images/a1.png", "masks/a1.png", "val/images/v1.png", "val/masks/v1.png"])
 def test_labeled_and_validation_images_are_never_skipped(folder_root, path):
     (folder_root / path).write_bytes(b"no image")
-    module = make_module(folder(folder_root, on_bad_image="skip"), batch_size=2, uses_unlabeled=True)
+    module = make_module(folder(folder_root, on_bad_image="skip"), batch_size=2, needs=Needs())
     with pytest.raises(DataError, match="cannot be read"):
         module.setup("fit")
 
 
 def test_setup_refuses_an_empty_pool():
-    module = make_module(digits(labeled=None, train=9, val=2, size=32), uses_unlabeled=True)
+    module = make_module(digits(labeled=None, train=9, val=2, size=32), needs=Needs())
     with pytest.raises(DataError, match="unlabelled pool is empty"):
         module.setup("fit")
 
@@ -377,20 +383,18 @@ def test_setup_reads_the_data_once(scenes, monkeypatch):
 
 
 def test_a_method_gets_as_many_strong_views_as_it_asks_for(scenes):
-    module = make_module(scenes, uses_unlabeled=True)
-    module.trainer.lightning_module.strong_views = 1
+    module = make_module(scenes, needs=Needs(strong_views=1))
     one = training_batches(module)
-    two = training_batches(make_module(scenes, uses_unlabeled=True))
+    two = training_batches(make_module(scenes, needs=Needs()))
     assert not {"strong2", "box2"} & set(one[0]["unlabeled"])
     for a, b in zip(one, two, strict=True):
         assert_same(a["unlabeled"], {name: b["unlabeled"][name] for name in a["unlabeled"]})
 
 
 def test_a_partner_is_a_second_unlabeled_batch_in_another_order(scenes):
-    module = make_module(scenes, uses_unlabeled=True)
-    module.trainer.lightning_module.uses_partner = True
+    module = make_module(scenes, needs=Needs(partner=True))
     with_partner = training_batches(module, epochs=2)
-    without = training_batches(make_module(scenes, uses_unlabeled=True), epochs=2)
+    without = training_batches(make_module(scenes, needs=Needs()), epochs=2)
     assert_same_batches([{k: v for k, v in batch.items() if k != "partner"} for batch in with_partner], without)
     own = torch.cat([batch["unlabeled"]["index"] for batch in with_partner[:4]]).tolist()
     other = torch.cat([batch["partner"]["index"] for batch in with_partner[:4]]).tolist()
@@ -401,7 +405,7 @@ def test_a_partner_is_a_second_unlabeled_batch_in_another_order(scenes):
 
 
 def test_a_batch_has_several_times_as_many_unlabeled_images(scenes):
-    module = make_module(scenes, batch_size=2, unlabeled_ratio=3, uses_unlabeled=True)
+    module = make_module(scenes, batch_size=2, unlabeled_ratio=3, needs=Needs())
     batches = training_batches(module, epochs=2)
     assert len(batches) == 2 * (17 // 6)
     assert {len(batch["labeled"]["index"]) for batch in batches} == {2}
@@ -412,17 +416,17 @@ def test_a_batch_has_several_times_as_many_unlabeled_images(scenes):
 
 def test_the_labeled_batches_of_a_labeled_only_method_are_the_same_at_any_ratio(scenes):
     options = {"batch_size": 2, "unlabeled_ratio": 3}
-    both = training_batches(make_module(scenes, **options, uses_unlabeled=True))
-    alone = training_batches(make_module(scenes, **options, uses_unlabeled=False))
+    both = training_batches(make_module(scenes, **options, needs=Needs()))
+    alone = training_batches(make_module(scenes, **options, needs=Needs(unlabeled=False)))
     assert len(alone) - len(both) in (0, 1)  # where the unlabelled list ends inside a step
     for one, other in zip(both, alone, strict=False):
         assert_same(one["labeled"], other["labeled"])
 
 
 def test_processes_share_the_batches_of_one_at_a_ratio(scenes):
-    single = training_batches(make_module(scenes, batch_size=2, unlabeled_ratio=3, uses_unlabeled=True))
+    single = training_batches(make_module(scenes, batch_size=2, unlabeled_ratio=3, needs=Needs()))
     ranks = [
-        training_batches(make_module(scenes, batch_size=1, unlabeled_ratio=3, uses_unlabeled=True, world=2, rank=rank))
+        training_batches(make_module(scenes, batch_size=1, unlabeled_ratio=3, needs=Needs(), world=2, rank=rank))
         for rank in range(2)
     ]
     for step, whole in enumerate(single):
@@ -432,16 +436,73 @@ def test_processes_share_the_batches_of_one_at_a_ratio(scenes):
 
 
 def test_a_resumed_epoch_goes_on_with_the_next_batch_at_a_ratio(scenes):
-    options = {"batch_size": 2, "unlabeled_ratio": 3, "uses_unlabeled": True}
+    options = {"batch_size": 2, "unlabeled_ratio": 3, "needs": Needs()}
     whole = training_batches(make_module(scenes, **options))
-    resumed = make_module(scenes, **options)
-    resumed.trainer.lightning_module.start = (0, 1)
+    resumed = make_module(scenes, **{**options, "needs": Needs(start=(0, 1))})
     assert_same_batches(training_batches(resumed), whole[1:])
 
 
 def test_a_ratio_that_no_epoch_fills_is_refused(scenes):
-    module = make_module(scenes, batch_size=2, unlabeled_ratio=9, uses_unlabeled=True)
+    module = make_module(scenes, batch_size=2, unlabeled_ratio=9, needs=Needs())
     with pytest.raises(ConfigError, match=r"batch_size=2, unlabeled_ratio=9: an epoch of 17 images"):
         module.setup("fit")
-    with pytest.raises(ConfigError, match=r"datamodule\.unlabeled_ratio=0: must be at least 1"):
+    with pytest.raises(ConfigError, match=r"unlabeled_ratio=0: must be at least 1"):
         make_module(scenes, unlabeled_ratio=0)
+
+
+def one_class(**arguments):
+    return make_module(digits_classification(size=8, val_per_class=2), **{"crop": 8, **arguments})
+
+
+def test_data_say_which_views_are_the_default(scenes):
+    views = make_module(scenes).views
+    assert (views.weak, views.strong, views.cutmix, views.one_class) == (ScaledCrop(), StrongAugmentation(), 0.5, False)
+    views = one_class().views
+    assert (views.weak, views.strong, views.cutmix, views.one_class) == (PaddedCrop(), RandAugment(), 0.0, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cutmix": 0.5}, "cutmix=0.5: pastes pixels"),
+        ({"augment": "device"}, "augment=device: only StrongAugmentation"),
+        ({"augment": "device", "strong": StrongAugmentation()}, "augment=device: the device has the weak view alone"),
+    ],
+)
+def test_what_classification_cannot_honour_is_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        one_class(**options)
+
+
+def test_a_strong_view_that_moves_pixels_is_refused_where_pixels_have_labels(scenes):
+    strong = Albumentations(albumentations.Rotate())
+    with pytest.raises(ConfigError, match="strong=Albumentations: Rotate moves pixels"):
+        make_module(scenes, strong=strong)
+    assert "strong1" in training_batches(one_class(strong=strong))[0]["unlabeled"]
+
+
+def test_labels_of_another_kind_than_the_data_set_says_are_refused(scenes):
+    with pytest.raises(DataError, match=r"a label of shape \(32, 32\), but one_class=True"):
+        training_batches(make_module(replace(scenes, one_class=True)))
+
+
+LIBRARIES = {
+    "albumentations": {
+        "weak": Albumentations(albumentations.D4(), first=ScaledCrop()),
+        "strong": Albumentations(albumentations.Compose([albumentations.ColorJitter(p=0.8), albumentations.ToGray()])),
+    },
+    "torchvision": {
+        "weak": TorchvisionV2(v2.RandomRotation(30), first=ScaledCrop()),
+        "strong": TorchvisionV2(v2.RandomApply([v2.ColorJitter(0.5, 0.5), v2.GaussianBlur(3)])),
+    },
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_views_of_a_library_do_not_depend_on_the_workers(scenes, library):
+    modules = [make_module(scenes, workers=workers, **LIBRARIES[library]) for workers in (0, 1, 2)]
+    without, one, two = (training_batches(module) for module in modules)
+    assert_same_batches(without, one)
+    assert_same_batches(without, two)
+    other = training_batches(make_module(scenes, seed=1, **LIBRARIES[library]))
+    assert not torch.equal(without[0]["unlabeled"]["strong1"], other[0]["unlabeled"]["strong1"])

@@ -1,22 +1,14 @@
-from collections import Counter
-from itertools import chain
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from unimatch.augment import LabeledView, StrongAugmentation, UnlabeledViews
+from unimatch.augment import ScaledCrop, Views
 from unimatch.data import digits, folder
 from unimatch.data.catalog import CAMVID
 from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, keep_list
-from unimatch.data.loading.samplers import EvaluationSampler, TrainSampler
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
 from unimatch.errors import DataError
-
-property_test = settings(max_examples=100, deadline=None, derandomize=True)
 
 
 @pytest.fixture(scope="module")
@@ -24,105 +16,14 @@ def scenes():
     return digits(labeled=5, train=17, val=3, size=32)
 
 
-def order(length, batch_size, *, seed=0, stream="labeled", epoch=0, **settings_of_sampler):
-    sampler = TrainSampler(length, batch_size, seed=seed, stream=stream, **settings_of_sampler)
-    sampler.set_epoch(epoch)
-    keys = list(sampler)
-    assert len(keys) == len(sampler)
-    assert all(key[0] == epoch for key in keys)
-    return [position for _, position in keys]
-
-
 def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-@given(st.integers(1, 200), st.integers(1, 20), st.integers(0, 10**6), st.integers(0, 5))
-@property_test
-def test_each_position_is_taken_once_but_those_of_a_partial_batch(length, batch_size, seed, epoch):
-    positions = order(length, batch_size, seed=seed, epoch=epoch)
-    assert len(positions) == length // batch_size * batch_size
-    assert len(set(positions)) == len(positions)
-    assert set(positions) <= set(range(length))
-    if length % batch_size == 0:
-        assert sorted(positions) == list(range(length))
-
-
-@given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 5), st.integers(0, 10**6))
-@property_test
-def test_processes_share_the_global_batch_of_each_step(length, batch_size, processes, seed):
-    single = order(length, batch_size * processes, seed=seed)
-    ranks = [order(length, batch_size, seed=seed, num_replicas=processes, rank=rank) for rank in range(processes)]
-    assert len({len(positions) for positions in ranks}) == 1
-    assert len(ranks[0]) == -(-length // processes) // batch_size * batch_size
-    for step in range(len(single) // (batch_size * processes)):
-        whole = single[step * batch_size * processes : (step + 1) * batch_size * processes]
-        parts = [positions[step * batch_size : (step + 1) * batch_size] for positions in ranks]
-        assert sorted(chain(*parts)) == sorted(whole)
-    # At most one step more, of what is left and the first of the order again.
-    more = sorted(chain(*(positions[len(single) // processes :] for positions in ranks)))
-    assert len(more) in (0, batch_size * processes)
-    if more:
-        assert set(range(length)) - set(single) <= set(more)
-        assert 0 < len(single) + len(more) - length < processes
-
-
-def test_order_is_drawn_from_seed_stream_and_epoch():
-    reference = order(50, 5)
-    assert reference == order(50, 5)
-    assert reference != list(range(50))
-    others = [order(50, 5, seed=1), order(50, 5, stream="unlabeled"), order(50, 5, epoch=1)]
-    assert len({tuple(positions) for positions in (reference, *others)}) == 4
-
-
-def test_order_does_not_depend_on_the_batch_size():
-    assert order(48, 4) == order(48, 8)
-
-
-def test_left_out_positions_change_with_the_epoch():
-    seen = Counter()
-    for epoch in range(40):
-        seen.update(order(10, 8, epoch=epoch))
-    assert set(seen) == set(range(10))
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_epoch_shorter_than_its_list_draws_others_each_time(processes):
-    seen = Counter()
-    for epoch in range(60):
-        drawn = [
-            order(8, 4 // processes, population=30, epoch=epoch, num_replicas=processes, rank=rank)
-            for rank in range(processes)
-        ]
-        positions = list(chain(*drawn))
-        assert len(positions) == len(set(positions)) == 8
-        seen.update(positions)
-    # 16 draws of each position on average, with a standard deviation below 4.
-    assert set(seen) == set(range(30))
-    assert max(seen.values()) < 34
-
-
-@given(st.integers(1, 100), st.integers(1, 12))
-@property_test
-def test_evaluation_takes_each_image_exactly_once(length, processes):
-    ranks = [EvaluationSampler(length, num_replicas=processes, rank=rank) for rank in range(processes)]
-    taken = [list(sampler) for sampler in ranks]
-    assert sorted(chain(*taken)) == list(range(length))
-    assert [len(sampler) for sampler in ranks] == [len(indices) for indices in taken]
-    assert max(map(len, taken)) - min(map(len, taken)) <= 1
-
-
-def test_evaluation_order_is_always_the_same():
-    sampler = EvaluationSampler(7)
-    first = list(sampler)
-    sampler.set_epoch(3)
-    assert list(sampler) == first == list(range(7))
-
-
 def make_datasets(scenes, seed=0):
     return (
-        LabeledDataset(scenes.labeled, LabeledView(24, strong=StrongAugmentation()), seed),
-        UnlabeledDataset(scenes.unlabeled, UnlabeledViews(24), seed),
+        LabeledDataset(scenes.labeled, Views(24, labeled_strong=True).labeled, seed),
+        UnlabeledDataset(scenes.unlabeled, Views(24).unlabeled, seed),
     )
 
 
@@ -150,9 +51,9 @@ def test_labeled_list_is_repeated_whole(scenes):
 
 
 def test_sample_shows_the_image_of_its_index(scenes):
-    whole = LabeledView(32, scale=(1.0, 1.0), flip=0.0)
-    dataset = LabeledDataset(scenes.labeled, whole, 0)
-    pool = UnlabeledDataset(scenes.unlabeled, UnlabeledViews(32, scale=(1.0, 1.0), flip=0.0), 0)
+    whole = Views(32, ScaledCrop((1.0, 1.0), flip=0.0))
+    dataset = LabeledDataset(scenes.labeled, whole.labeled, 0)
+    pool = UnlabeledDataset(scenes.unlabeled, whole.unlabeled, 0)
     for position in range(5):
         sample = dataset[(0, position)]
         assert torch.equal(sample["image"], torch.tensor(scenes.labeled.image(position)).permute(2, 0, 1))
@@ -164,8 +65,8 @@ def test_sample_shows_the_image_of_its_index(scenes):
 
 
 def test_labeled_and_unlabeled_streams_differ(scenes):
-    labeled = LabeledDataset(scenes.labeled, LabeledView(24), 0)
-    unlabeled = UnlabeledDataset(scenes.labeled, UnlabeledViews(24), 0)
+    labeled = LabeledDataset(scenes.labeled, Views(24).labeled, 0)
+    unlabeled = UnlabeledDataset(scenes.labeled, Views(24).unlabeled, 0)
     equal = [torch.equal(labeled[(0, i)]["image"], unlabeled[(0, i)]["weak"]) for i in range(5)]
     assert not any(equal)
 
@@ -178,13 +79,13 @@ def test_views_draw_apart_from_the_order(scenes):
 
 def test_unlabeled_images_without_masks_have_no_truth(folder_root):
     data = folder(folder_root)
-    dataset = UnlabeledDataset(data.unlabeled, UnlabeledViews(12), 0)
+    dataset = UnlabeledDataset(data.unlabeled, Views(12).unlabeled, 0)
     assert all((dataset[(0, i)]["truth"] == 255).all() for i in range(4))
 
 
 def test_unreadable_mask_of_an_unlabeled_image_is_unknown_truth(folder_root):
     source = folder(folder_root, labeled=2).unlabeled
-    dataset = UnlabeledDataset(source, UnlabeledViews(12), 0)
+    dataset = UnlabeledDataset(source, Views(12).unlabeled, 0)
     before = dataset[(0, 1)]
     source.pairs[1].mask.write_bytes(b"")
     after = dataset[(0, 1)]
@@ -196,7 +97,7 @@ def test_unreadable_mask_of_an_unlabeled_image_is_unknown_truth(folder_root):
 def test_labeled_image_without_mask_is_named(folder_root):
     pool = folder(folder_root).unlabeled
     with pytest.raises(DataError, match=r"u1\.png: has no mask, but is in the labelled list"):
-        LabeledDataset(pool, LabeledView(12), 0)[(0, 1)]
+        LabeledDataset(pool, Views(12).labeled, 0)[(0, 1)]
 
 
 def test_evaluation_samples_are_whole_images_with_masks(folder_root):
@@ -235,7 +136,7 @@ def pool_with_bad_images(tmp_path, write_pair):
 
 
 def test_bad_image_is_replaced_by_one_that_its_key_chooses(pool_with_bad_images):
-    views = UnlabeledViews(16, scale=(1.0, 1.0), flip=0.0)
+    views = Views(16, ScaledCrop((1.0, 1.0), flip=0.0)).unlabeled
     dataset = UnlabeledDataset(pool_with_bad_images, views, 0, skip_bad=True)
     replacements = set()
     for epoch in range(20):
@@ -255,7 +156,7 @@ def test_bad_image_is_replaced_by_one_that_its_key_chooses(pool_with_bad_images)
 
 def test_other_samples_do_not_depend_on_bad_ones(pool_with_bad_images):
     skipping, plain = (
-        UnlabeledDataset(pool_with_bad_images, UnlabeledViews(16), 0, skip_bad=skip) for skip in (True, False)
+        UnlabeledDataset(pool_with_bad_images, Views(16).unlabeled, 0, skip_bad=skip) for skip in (True, False)
     )
     for position in (0, 4, 39):
         sample = skipping[(2, position)]
@@ -265,18 +166,18 @@ def test_other_samples_do_not_depend_on_bad_ones(pool_with_bad_images):
 
 def test_bad_image_ends_the_run_by_default(pool_with_bad_images):
     with pytest.raises(DataError, match=r"17\.png: cannot be read"):
-        UnlabeledDataset(pool_with_bad_images, UnlabeledViews(16), 0)[(0, 17)]
+        UnlabeledDataset(pool_with_bad_images, Views(16).unlabeled, 0)[(0, 17)]
 
 
 def test_too_many_bad_images_end_the_run_in_any_case(tmp_path):
     source = FileSource([FilePair(tmp_path / f"{i}.png") for i in range(9)], CAMVID)
     with pytest.raises(DataError, match=r"9 unlabelled images in a row cannot be read\. .*\.png: cannot be read"):
-        UnlabeledDataset(source, UnlabeledViews(16), 0, skip_bad=True)[(0, 0)]
+        UnlabeledDataset(source, Views(16).unlabeled, 0, skip_bad=True)[(0, 0)]
 
 
 def test_mask_of_another_size_is_unknown_truth(tmp_path, write_pair):
     write_pair(tmp_path / "a.png", tmp_path / "m.png", size=(16, 20), mask_size=(8, 10))
     dataset = UnlabeledDataset(
-        FileSource([FilePair(tmp_path / "a.png", tmp_path / "m.png")], CAMVID), UnlabeledViews(12), 0
+        FileSource([FilePair(tmp_path / "a.png", tmp_path / "m.png")], CAMVID), Views(12).unlabeled, 0
     )
     assert (dataset[(0, 0)]["truth"] == 255).all()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from unimatch.data.prepare import RECIPES, download, prepare
+from unimatch.data.prepare import RECIPES, convert_archives, download
 from unimatch.data.prepare.archives import Archive
 from unimatch.data.prepare.download import fetch
 from unimatch.errors import DataError
@@ -210,11 +210,11 @@ def test_prepare_fetches_what_is_missing_when_told(tmp_path, monkeypatch):
         monkeypatch.setitem(RECIPES, "coco", type(recipe)(archives, recipe.jobs))
         source = tmp_path / "source"
         with pytest.raises(DataError, match="no such folder"):
-            prepare("coco", source, tmp_path / "root", workers=0)
-        prepare("coco", source, tmp_path / "root", workers=0, download=True)
+            convert_archives("coco", source, tmp_path / "root", workers=0)
+        convert_archives("coco", source, tmp_path / "root", workers=0, download=True)
         assert {p.name for p in source.iterdir()} == set(files) - {"unlabeled2017.zip"}
         assert all((tmp_path / "root" / name).is_file() for name in expected)
-        prepare("coco", source, tmp_path / "root", workers=0, download=True, extra=True)
+        convert_archives("coco", source, tmp_path / "root", workers=0, download=True, extra=True)
         assert len(server.requests) == 4
         assert (tmp_path / "root" / "unlabeled2017").is_dir()
 

@@ -6,7 +6,7 @@ import pytest
 from helpers.class_data import classes_of, make_cifar10, names_of
 from unimatch import DataError
 from unimatch.data import cifar10
-from unimatch.data.check.sample import verify
+from unimatch.data.check.before_training import verify
 
 
 def test_cifar10_is_read_as_published(tmp_path):

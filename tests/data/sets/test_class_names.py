@@ -61,5 +61,5 @@ def test_absent_or_binary_class_files_are_named(tmp_path):
 
 
 def test_bad_class_sequences_are_named_by_their_key():
-    with pytest.raises(DataError, match=r"dataset\.classes: at least two class names"):
+    with pytest.raises(DataError, match=r"classes: at least two class names"):
         read_classes(["alone"])

@@ -34,17 +34,17 @@ def test_training_and_validation_digits_divide_the_source_data():
 
 
 def test_scenes_are_a_function_of_seed_and_index():
-    first = all_pairs(DigitScenes(6, 32, 3, validation=False))
-    again = DigitScenes(6, 32, 3, validation=False)
+    first = all_pairs(DigitScenes(range(6), 32, 3, validation=False))
+    again = DigitScenes(range(6), 32, 3, validation=False)
     for i in reversed(range(6)):  # the order of asking must not matter
         assert np.array_equal(again.image(i), first[i][0])
         assert np.array_equal(again.mask(i), first[i][1])
     # More scenes begin with the same ones.
-    assert np.array_equal(DigitScenes(60, 32, 3, validation=False).image(5), first[5][0])
+    assert np.array_equal(DigitScenes(range(60), 32, 3, validation=False).image(5), first[5][0])
     assert len({image.tobytes() for image, _ in first}) == 6
-    other = DigitScenes(6, 32, 4, validation=False)
+    other = DigitScenes(range(6), 32, 4, validation=False)
     assert not any(np.array_equal(other.image(i), first[i][0]) for i in range(6))
-    validation = DigitScenes(6, 32, 3, validation=True)
+    validation = DigitScenes(range(6), 32, 3, validation=True)
     assert not any(np.array_equal(validation.image(i), first[i][0]) for i in range(6))
     # Not even their backgrounds are the same.
     for i, (image, mask) in enumerate(first):
@@ -117,11 +117,11 @@ def test_size_of_scenes_is_as_asked():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": 31}, r"dataset\.size=31.*at least 32"),
+        ({"size": 31}, r"size=31.*at least 32"),
         ({"train": 0}, r"train=0.*needed"),
         ({"val": 0}, r"val=0.*needed"),
-        ({"labeled": 0}, r"dataset\.labeled=0: at least one"),
-        ({"labeled": 31, "train": 30}, r"dataset\.labeled=31: .* only 30"),
+        ({"labeled": 0}, r"labeled=0: at least one"),
+        ({"labeled": 31, "train": 30}, r"labeled=31: .* only 30"),
     ],
 )
 def test_impossible_numbers_are_refused(settings, message):

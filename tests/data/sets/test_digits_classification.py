@@ -15,5 +15,5 @@ def test_digits_are_scikit_learns():
     everything = set(names_of(data.unlabeled)) | set(names_of(data.val))
     assert len(everything) == 1348
     assert data.test.image(0).max() == 255
-    with pytest.raises(ConfigError, match=r"dataset\.size=4"):
+    with pytest.raises(ConfigError, match=r"size=4"):
         digits_classification(size=4)

@@ -3,7 +3,7 @@ import pytest
 from helpers.class_data import classes_of, make_image_folder, names_of
 from unimatch import ConfigError, DataError
 from unimatch.data import image_folder, imagenet
-from unimatch.data.check.sample import verify
+from unimatch.data.check.before_training import verify
 
 
 def test_folders_are_classes(tmp_path):
@@ -68,7 +68,7 @@ def test_holding_out_leaves_each_class_something(tmp_path, held_out):
     if held_out < 3:
         assert len(image_folder(tmp_path, val_per_class=held_out).labeled) == 2
         return
-    with pytest.raises(ConfigError, match=r"dataset\.val_per_class=3: leaves no image of the class ant to train on"):
+    with pytest.raises(ConfigError, match=r"val_per_class=3: leaves no image of the class ant to train on"):
         image_folder(tmp_path, val_per_class=held_out)
 
 
@@ -100,9 +100,9 @@ def test_a_list_names_the_images_held_out(tmp_path):
     assert [name.rpartition("/")[2] for name in names_of(data.val)] == ["bee_train_1.png"]
     assert len(data.unlabeled) == 4 + 4
     assert len(image_folder(tmp_path, val_list=tmp_path / "val.txt").labeled) == 5
-    with pytest.raises(ConfigError, match=r"val_list and dataset\.val_per_class both"):
+    with pytest.raises(ConfigError, match=r"val_list and val_per_class both"):
         image_folder(tmp_path, val_list=tmp_path / "val.txt", val_per_class=1)
-    with pytest.raises(ConfigError, match=r"bee_train_1\.png: is in dataset\.labeled_list and in dataset\.val_list"):
+    with pytest.raises(ConfigError, match=r"bee_train_1\.png: is in labeled_list and in val_list"):
         image_folder(tmp_path, labeled_list=tmp_path / "val.txt", val_list=tmp_path / "val.txt")
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from helpers.places import SHARED
 from unimatch.data import ade20k, camvid, cityscapes, coco, folder, pascal
-from unimatch.data.check.sample import verify
+from unimatch.data.check.before_training import verify
 from unimatch.data.sources.files import Tree
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import IMAGE_SUFFIXES
@@ -82,16 +82,16 @@ def test_lists_choose_the_parts(camvid_root):
 
 
 def test_number_and_list_at_once_are_refused(camvid_root):
-    with pytest.raises(ConfigError, match=r"dataset\.labeled and dataset\.labeled_list all choose .*give one"):
+    with pytest.raises(ConfigError, match=r"labeled and labeled_list all choose .*give one"):
         camvid(camvid_root, labeled=2, labeled_list=camvid_root / "labeled.txt")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"labeled": 0}, r"dataset\.labeled=0: at least one"),
-        ({"labeled": 9}, r"dataset\.labeled=9: .* only 8 images"),
-        ({"unlabeled": "all"}, r"dataset\.unlabeled=all: must be 'rest', 'train', "),
+        ({"labeled": 0}, r"labeled=0: at least one"),
+        ({"labeled": 9}, r"labeled=9: .* only 8 images"),
+        ({"unlabeled": "all"}, r"unlabeled=all: must be 'rest', 'train', "),
     ],
 )
 def test_impossible_settings_are_refused_with_their_key(camvid_root, arguments, message):
@@ -101,7 +101,7 @@ def test_impossible_settings_are_refused_with_their_key(camvid_root, arguments, 
 
 @pytest.mark.parametrize("layout", [camvid, folder])
 def test_missing_root_is_named_with_its_key(tmp_path, layout):
-    with pytest.raises(DataError, match=r"dataset\.root=.*nowhere: no such folder") as caught:
+    with pytest.raises(DataError, match=r"root=.*nowhere: no such folder") as caught:
         layout(tmp_path / "nowhere")
     assert str((tmp_path / "nowhere").resolve()) in str(caught.value)
 
@@ -324,14 +324,14 @@ def test_validation_images_are_never_trained_on(published, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"split": "12"}, r"dataset\.split=12: dataset\.splits=FOLDER must say"),
-        ({"splits": "SPLITS", "split": "13"}, r"dataset\.split=13: no such split .*there are: 12, 1_16"),
-        ({"splits": "nowhere"}, r"dataset\.splits=.*nowhere: no such folder"),
-        ({"splits": "SPLITS", "split": "12", "labeled": 2}, r"dataset\.labeled and dataset\.split all choose"),
-        ({"unlabeled": []}, r"dataset\.unlabeled=\[\]: name at least one pool"),
-        ({"unlabeled": [{"list": "a.txt"}]}, r"dataset\.unlabeled\[0\]=.*must be"),
-        ({"unlabeled": ["rest", {"root": ".", "lists": "a.txt"}]}, r"dataset\.unlabeled\[1\]=.*must be"),
-        ({"unlabeled": ["train"], "unlabeled_list": "a.txt"}, r"dataset\.unlabeled_list says what 'rest' is"),
+        ({"split": "12"}, r"split=12: splits=FOLDER must say"),
+        ({"splits": "SPLITS", "split": "13"}, r"split=13: no such split .*there are: 12, 1_16"),
+        ({"splits": "nowhere"}, r"splits=.*nowhere: no such folder"),
+        ({"splits": "SPLITS", "split": "12", "labeled": 2}, r"labeled and split all choose"),
+        ({"unlabeled": []}, r"unlabeled=\[\]: name at least one pool"),
+        ({"unlabeled": [{"list": "a.txt"}]}, r"unlabeled\[0\]=.*must be"),
+        ({"unlabeled": ["rest", {"root": ".", "lists": "a.txt"}]}, r"unlabeled\[1\]=.*must be"),
+        ({"unlabeled": ["train"], "unlabeled_list": "a.txt"}, r"unlabeled_list: says what 'rest' is"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(published, published_splits, arguments, message):
@@ -344,7 +344,7 @@ def test_settings_that_cannot_be_are_refused(published, published_splits, argume
 
 def test_pascal_must_be_told_its_validation_images(tmp_path, write_pair):
     write_pair(tmp_path / "JPEGImages" / "a.jpg", tmp_path / "SegmentationClass" / "a.png")
-    with pytest.raises(ConfigError, match=r"for validation\? Give dataset\.splits or dataset\.val_list, or the file"):
+    with pytest.raises(ConfigError, match=r"for validation\? Give splits or val_list, or the file"):
         pascal(tmp_path)
 
 
@@ -371,7 +371,7 @@ def test_pools_of_several_roots(camvid_root, tmp_path, write_pair):
 
 
 def test_missing_pool_is_named_with_its_key(camvid_root, tmp_path):
-    with pytest.raises(DataError, match=r"dataset\.unlabeled\[1\]\.root=.*absent: no such folder"):
+    with pytest.raises(DataError, match=r"unlabeled\[1\]\.root=.*absent: no such folder"):
         camvid(camvid_root, unlabeled=["train", {"root": str(tmp_path / "absent")}])
 
 
@@ -380,7 +380,7 @@ def test_files_outside_the_root_are_read_only_where_that_is_allowed(camvid_root,
     write_pair(outside, None)
     (camvid_root / "train" / "train_0.png").unlink()
     (camvid_root / "train" / "train_0.png").symlink_to(outside)
-    with pytest.raises(DataError, match=r"train_0\.png: .*private\.png lies outside .*dataset\.allow_outside=true"):
+    with pytest.raises(DataError, match=r"train_0\.png: .*private\.png lies outside .*allow_outside=true"):
         camvid(camvid_root).labeled.image(0)
     assert camvid(camvid_root, allow_outside=True).labeled.image(0).shape == (16, 20, 3)
 
@@ -406,7 +406,7 @@ def test_validation_images_are_held_out_where_there_are_none(folder_root, caplog
     (folder_root / "val").rename(folder_root / "elsewhere")
     caplog.set_level("INFO", "unimatch")
     data = folder(folder_root, val_share=0.4)
-    assert "2 of the 6 images with masks are held out (dataset.val_share=0.4, dataset.val_seed=0)" in caplog.text
+    assert "2 of the 6 images with masks are held out (val_share=0.4, val_seed=0)" in caplog.text
     assert sorted(stems(data.val) + stems(data.labeled)) == [f"a{i}" for i in range(6)]
     assert stems(data.unlabeled) == ["u0", "u1", "u2", "u3"]
     few = folder(folder_root, val_share=0.4, labeled=1, split_seed=3, unlabeled="train")
@@ -447,7 +447,7 @@ def test_masks_in_the_colors_of_the_class_file(folder_root):
 
 
 def test_colors_must_be_there_and_fit_the_classes(folder_root, camvid_root, tmp_path):
-    with pytest.raises(DataError, match=r"dataset\.colors=palette: .*classes\.txt gives no colours"):
+    with pytest.raises(DataError, match=r"colors=palette: .*classes\.txt gives no colours"):
         folder(folder_root, colors="palette")
     (tmp_path / "names.txt").write_text("sky\nroad")
     with pytest.raises(DataError, match=r"names\.txt: gives no colours; write lines 'R G B name'"):

@@ -19,7 +19,7 @@ def test_stl10_is_read_as_published(tmp_path):
             assert part == "unlabeled" or source.mask(i) == labels[int(place)]
     assert len(stl10(tmp_path, fold=3).labeled) == 17
     assert set(names_of(stl10(tmp_path, fold=3).labeled)) == {f"stl10/train/{i}" for i in range(3, 20)}
-    with pytest.raises(ConfigError, match=r"dataset\.fold=10: must be from 0 to 9"):
+    with pytest.raises(ConfigError, match=r"fold=10: must be from 0 to 9"):
         stl10(tmp_path, fold=10)
 
 

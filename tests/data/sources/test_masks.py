@@ -96,10 +96,10 @@ def test_colors_become_classes(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"ids": {0: 0}, "reduce_zero_label": True}, r"dataset\.ids and dataset\.reduce_zero_label both"),
-        ({"ids": {0: 3}}, r"dataset\.ids: class ids lie between 0 and 2, found \{0: 3\}"),
-        ({"ids": {-1: 0}}, r"dataset\.ids: stored ids lie between 0 and 65535, found \[-1\]"),
-        ({"ignore_ids": frozenset({70000})}, r"dataset\.ignore_ids: stored ids lie between 0 and 65535"),
+        ({"ids": {0: 0}, "reduce_zero_label": True}, r"ids and reduce_zero_label both"),
+        ({"ids": {0: 3}}, r"ids: class ids lie between 0 and 2, found \{0: 3\}"),
+        ({"ids": {-1: 0}}, r"ids: stored ids lie between 0 and 65535, found \[-1\]"),
+        ({"ignore_ids": frozenset({70000})}, r"ignore_ids: stored ids lie between 0 and 65535"),
         ({"color_masks": True, "ignore_colors": frozenset({(0, 0, 0)})}, "needs its own colour"),
         ({"color_masks": True, "palette": ((1, 1, 1),) * 3}, "needs its own colour"),
     ],

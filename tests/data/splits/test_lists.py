@@ -49,12 +49,12 @@ def test_none_chooses_all():
 
 @pytest.mark.parametrize("labeled", [0, -3])
 def test_fewer_than_one_labeled_image_is_refused(labeled):
-    with pytest.raises(ConfigError, match=rf"dataset\.labeled={labeled}: at least one labelled image is needed"):
+    with pytest.raises(ConfigError, match=rf"labeled={labeled}: at least one labelled image is needed"):
         choose_labeled(10, labeled, 0)
 
 
 def test_more_labeled_images_than_there_are_is_refused():
-    with pytest.raises(ConfigError, match=r"dataset\.labeled=11: .* only 10 images"):
+    with pytest.raises(ConfigError, match=r"labeled=11: .* only 10 images"):
         choose_labeled(10, 11, 0)
 
 
@@ -113,7 +113,7 @@ def test_files_outside_the_root_are_refused_with_their_line(tmp_path, name, colu
     entry = ["in.png", "in.png"]
     entry[column] = name
     path = write_list(tmp_path / "list.txt", "in.png in.png\n\n" + " ".join(entry) + "\n")
-    with pytest.raises(DataError, match=r"lies outside .*root; .*dataset\.allow_outside=true") as caught:
+    with pytest.raises(DataError, match=r"lies outside .*root; .*allow_outside=true") as caught:
         read_list(path, root, masks=True)
     assert str(caught.value).startswith(f"{path}, line 3: ")
     assert len(read_list(path, root, masks=True, allow_outside=True)) == 2

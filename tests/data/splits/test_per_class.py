@@ -1,12 +1,8 @@
-from collections import Counter
-
-import numpy as np
 import pytest
 
 from helpers.class_data import names_of
 from unimatch import ConfigError
 from unimatch.data import digits_classification
-from unimatch.data.sources.one_class import choose_per_class
 
 
 def test_labeled_images_are_nested_and_drawn_by_the_seed():
@@ -22,24 +18,13 @@ def test_labeled_images_are_nested_and_drawn_by_the_seed():
     assert len(held) == 1
 
 
-def test_every_class_gets_its_number_of_images():
-    labels = np.array([2, 0, 0, 1, 2, 2, 1, 0])
-    options = {"key": "dataset.labeled_per_class", "classes": ("a", "b", "c")}
-    chosen, rest = choose_per_class(labels, 2, 0, **options)
-    assert Counter(labels[chosen].tolist()) == {0: 2, 1: 2, 2: 2}
-    assert sorted(chosen + rest) == list(range(8))
-    assert choose_per_class(labels, None, 0, **options) == (list(range(8)), [])
-    with pytest.raises(ConfigError, match=r"dataset\.labeled_per_class=3: .* class b has 2 images"):
-        choose_per_class(labels, 3, 0, **options)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"labeled_per_class": 0}, r"dataset\.labeled_per_class=0"),
-        ({"labeled_per_class": 4, "val_per_class": 200}, r"dataset\.val_per_class=200: .* the class"),
-        ({"val_per_class": -1}, r"dataset\.val_per_class=-1"),
-        ({"unlabeled": "all"}, r"dataset\.unlabeled=all: must be train or rest"),
+        ({"labeled_per_class": 0}, r"labeled_per_class=0"),
+        ({"labeled_per_class": 4, "val_per_class": 200}, r"val_per_class=200: .* the class"),
+        ({"val_per_class": -1}, r"val_per_class=-1"),
+        ({"unlabeled": "all"}, r"unlabeled=all: must be train or rest"),
     ],
 )
 def test_choices_that_cannot_be_are_refused(options, message):

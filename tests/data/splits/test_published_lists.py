@@ -3,6 +3,7 @@
 import csv
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from helpers.places import SHARED
 from unimatch import SemiSupervisedDataModule
 from unimatch.data import ade20k, cityscapes, coco, levir, pascal, whu
 from unimatch.data.sources.files import FilePairs, Tree
+from unimatch.types import Needs
 
 SPLITS, RUNS = SHARED / "data" / "splits", SHARED / "reference" / "published_runs.csv"
 
@@ -31,10 +33,16 @@ COCO_EXTRA = 123403
 pytestmark = pytest.mark.skipif(not SPLITS.is_dir(), reason="the published lists are not here")
 
 
+@cache
+def composed(dataset, method, encoder):
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        return compose("run", [f"dataset={dataset}", f"method={method}", f"encoder={encoder}"])
+
+
 class CocoImages(Tree):
     """The names of COCO's training images, most of them made up: the longest lists are not here."""
 
-    def pairs(self, root):
+    def pairs(self, root, *, allow_missing=False):
         lists = (SPLITS / "coco").glob("*/labeled.txt")
         known = {line.split()[0] for path in lists for line in path.read_text().splitlines()}
         others = (f"train2017/other_{i}.jpg" for i in range(TRAIN["coco"] - len(known)))
@@ -113,7 +121,7 @@ def test_iterations_of_an_epoch_are_those_of_every_published_run(load, tmp_path)
         "table13-ade20k_unimatch_v2_extra_241K": [TRAIN["coco"], COCO_EXTRA],
         "table13-coco_unimatch_v2_extra_123K": [COCO_EXTRA],
     }
-    loaded, configs = {}, {}
+    loaded = {}
     for name, dataset, split, labels_only, row in published_runs():
         method = "supervised" if labels_only else "unimatch_v2"
         pool = next((sizes for start, sizes in pools.items() if name.startswith(start)), None)
@@ -124,18 +132,14 @@ def test_iterations_of_an_epoch_are_those_of_every_published_run(load, tmp_path)
                 lists.append({"root": str(tmp_path), "list": str(tmp_path / f"{i}.txt")})
                 (tmp_path / f"{i}.txt").write_text("".join(f"{j:012d}.jpg\n" for j in range(size)))
             loaded[key] = load(dataset, split or "all", **({"unlabeled": lists} if lists else {}))
-        if (dataset, method) not in configs:
-            with initialize_config_module("unimatch.conf", version_base="1.3"):
-                overrides = [f"dataset={dataset}", f"method={method}", "encoder=vitb"]
-                configs[dataset, method] = compose("run", overrides).datamodule
-        config = configs[dataset, method]
+        config = composed(dataset, method, "vitb").datamodule
         batch_size, processes = int(row["batch_size"]), int(row["ngpus"])
         if not name.startswith(("table11", "table13")):
             assert config.batch_size == batch_size, name
         module = SemiSupervisedDataModule(
             loaded[key], crop=14, batch_size=batch_size, labeled_length=config.labeled_length, workers=0
         )
-        method = SimpleNamespace(uses_unlabeled=not labels_only)
+        method = SimpleNamespace(needs=Needs(unlabeled=not labels_only))
         module.trainer = SimpleNamespace(lightning_module=method, world_size=processes, global_rank=0)
         for loader in module.train_dataloader().flattened:
             assert len(loader) // 8 == int(row["iterations_between_log_lines"]), name
@@ -169,16 +173,10 @@ def test_iterations_of_an_epoch_are_those_of_every_published_run_of_change_detec
     for row in rows:
         dataset, split = re.match(r"table14-(\w+?)_cd_.*_(\d+%)labels", row["experiment"]).groups()
         labels_only = "labeled_only" in row["experiment"]
-        with initialize_config_module("unimatch.conf", version_base="1.3"):
-            overrides = [
-                f"dataset={dataset}",
-                f"method={'supervised' if labels_only else 'unimatch_v2'}",
-                "encoder=vits",
-            ]
-            config = compose("run", overrides)
+        config = composed(dataset, "supervised" if labels_only else "unimatch_v2", "vits")
         assert config.datamodule.batch_size == int(row["batch_size"])
         assert (config.datamodule.crop, config.trainer.max_epochs) == (int(row["crop_size"]), int(row["epochs"]))
-        assert list(config.datamodule.scale) == [0.8, 1.2]
+        assert list(config.datamodule.weak.scale) == [0.8, 1.2]
         data = CHANGE[dataset][0](tmp_path, splits=SPLITS, split=split)
         module = SemiSupervisedDataModule(
             data,
@@ -187,7 +185,7 @@ def test_iterations_of_an_epoch_are_those_of_every_published_run_of_change_detec
             labeled_length=config.datamodule.labeled_length,
             workers=0,
         )
-        method = SimpleNamespace(uses_unlabeled=not labels_only)
+        method = SimpleNamespace(needs=Needs(unlabeled=not labels_only))
         module.trainer = SimpleNamespace(lightning_module=method, world_size=1, global_rank=0)
         for loader in module.train_dataloader().flattened:
             assert len(loader) // 8 == int(row["iterations_between_log_lines"]), row["experiment"]

@@ -1,4 +1,4 @@
-"""What is wrong with images that have one class each."""
+"""Finds what is wrong with images that have one class each."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from unimatch.data.sources.base import Source
 
 
 def has_one_class(source: Source) -> bool:
-    """Whether each image of a source has one class; else it has a mask, or nothing tells."""
+    """Tells whether each image of a source has one class, by its first image."""
     if len(source) == 0:
         return False
     try:
@@ -20,14 +20,14 @@ def has_one_class(source: Source) -> bool:
 
 
 def empty_classes(training: Sequence[Part], info: DatasetInfo) -> Iterator[tuple[str, str]]:
-    """Classes of which there is no training image, labelled or not."""
+    """Finds classes of which there is no training image, labelled or not."""
     for number, name in enumerate(info.classes):
         if not any(part.showing[number] for part in training):
             yield "empty class", name
 
 
 def two_classes(source: Source, fingerprints: Fingerprints, info: DatasetInfo) -> Iterator[tuple[str, str]]:
-    """Images of one part that have the same pixels and different classes."""
+    """Finds images of one part that have the same pixels and different classes."""
     for indices in by_fingerprint(fingerprints).values():
         for place, index in enumerate(indices[1:], start=1):
             same = first_same(source.image(index), source, indices[:place])
@@ -39,6 +39,6 @@ def two_classes(source: Source, fingerprints: Fingerprints, info: DatasetInfo) -
 
 
 def class_name(source: Source, index: int, info: DatasetInfo) -> str:
-    """The name of an image's class."""
+    """Names an image's class."""
     label = source.mask(index)
     return "no class" if label is None else info.classes[int(label)]

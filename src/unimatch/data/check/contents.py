@@ -1,4 +1,4 @@
-"""Images that are there more than once: the same file, or the same pixels under another name."""
+"""Finds images that are there more than once: the same file, or the same pixels under another name."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ Fingerprints = Sequence[bytes | None]
 
 
 def fingerprint(image: ImageArray) -> bytes:
-    """A short value that images of the same pixels share."""
+    """Computes a short value that images of the same pixels share."""
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     step = max(1, image.shape[-3] // ROWS)
     digest.update(np.ascontiguousarray(image[..., ::step, :, :]).data)
@@ -26,7 +26,7 @@ def fingerprint(image: ImageArray) -> bytes:
 
 
 def by_fingerprint(fingerprints: Fingerprints) -> dict[bytes, list[int]]:
-    """The images of each fingerprint."""
+    """Collects the images of each fingerprint."""
     result: dict[bytes, list[int]] = {}
     for i, value in enumerate(fingerprints):
         if value is not None:
@@ -35,30 +35,20 @@ def by_fingerprint(fingerprints: Fingerprints) -> dict[bytes, list[int]]:
 
 
 def first_same(image: ImageArray, source: Source, indices: Sequence[int]) -> int | None:
-    """The first of these images of a source that has the same pixels."""
+    """Finds the first of these images of a source that has the same pixels."""
     return next((i for i in indices if np.array_equal(source.image(i), image)), None)
 
 
-def repeated(source: Source) -> list[str]:
-    """Images that a part has more than once."""
-    if not isinstance(source, FileSource):
-        return []
-    times = Counter(source.pairs.images())
-    return [f"{name}: {number} times" for name, number in times.items() if number > 1]
+def repeated(source: Source) -> Iterator[tuple[str, str]]:
+    """Finds images that a part lists more than once."""
+    times = Counter(source.pairs.images() if isinstance(source, FileSource) else ())
+    return (("listed twice", f"{name}: {number} times") for name, number in times.items() if number > 1)
 
 
 def shared(
     source: Source, held: Source, fingerprints: Fingerprints, held_fingerprints: Fingerprints, part: str
 ) -> Iterator[tuple[str, str]]:
-    """Held-out images that are training images too, by their file or by their pixels.
-
-    Args:
-        source: training images.
-        held: validation or test images.
-        fingerprints: of the training images.
-        held_fingerprints: of the held-out ones.
-        part: ``validation`` or ``test``.
-    """
+    """Finds ``held``-out images (of ``part``) that are training images too, by their file or by their pixels."""
     files = {os.path.realpath(name) for name in source.pairs.images()} if isinstance(source, FileSource) else set()
     alike = by_fingerprint(fingerprints)
     for j, value in enumerate(held_fingerprints):
@@ -73,7 +63,7 @@ def shared(
 def copies(
     labeled: Source, unlabeled: Source, fingerprints: Fingerprints, unlabeled_fingerprints: Fingerprints
 ) -> Iterator[tuple[str, str]]:
-    """Unlabelled images that have the pixels of a labelled one and another name."""
+    """Finds unlabelled images that have the pixels of a labelled one and another name."""
     alike = by_fingerprint(fingerprints)
     names = {labeled.name(i) for i in range(len(labeled))}
     for j, value in enumerate(unlabeled_fingerprints):

@@ -68,7 +68,7 @@ class Part:
 
     @classmethod
     def named(cls, name: str, num_classes: int) -> "Part":
-        """One that has counted nothing yet."""
+        """Makes a part that has counted nothing yet."""
         length = max(256, num_classes)
         return cls(name, np.zeros(length, np.int64), np.zeros(length, np.int64))
 
@@ -91,7 +91,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What :func:`unimatch.data.check.check` has found."""
+    """What :func:`unimatch.data.check.full_check` has found."""
 
     info: DatasetInfo
     parts: tuple[Part, ...]
@@ -107,7 +107,7 @@ class Report:
 
 
 def collect(found: Sequence[tuple[str, str, str]]) -> tuple[Finding, ...]:
-    """(kind, part, text) triples together by kind and part, in the order of the lists of kinds."""
+    """Collects (kind, part, text) triples by kind and part, in the order of the lists of kinds."""
     texts: dict[tuple[str, str], list[str]] = {}
     for kind, part, text in found:
         texts.setdefault((kind, part), []).append(text)

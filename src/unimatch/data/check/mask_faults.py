@@ -1,4 +1,4 @@
-"""What is wrong with masks, one by one and together."""
+"""Finds what is wrong with masks, one by one and together."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,28 +16,20 @@ LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
 
 
 def class_of(stored: int, ids: IndexMasks | None) -> int:
-    """The class id that a stored one is read as, 255 for an ignored one, -1 for none."""
+    """Returns the class id that a stored one is read as, 255 for an ignored one, -1 for none."""
     if ids is None:
         return stored
     return int(ids.table[stored]) if 0 <= stored < len(ids.table) else UNKNOWN
 
 
-def mask_faults(
+def faults_of_mask(
     where: Path,
     size: tuple[int, ...],
     image_size: tuple[int, int] | None,
     stored: dict[int, int],
     ids: IndexMasks | None,
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with one mask.
-
-    Args:
-        where: its file.
-        size: its height and width.
-        image_size: those of its image, None if that could not be read.
-        stored: pixels of each id in the file.
-        ids: how masks store classes.
-    """
+    """Finds what is wrong with one mask file; ``stored`` are the pixels of each id, sizes are (height, width)."""
     if image_size is not None and size != image_size:
         sizes = [f"{width} x {height}" for height, width in (size, image_size)]
         yield "size mismatch", f"{where}: the mask is {sizes[0]} pixels and its image {sizes[1]}"
@@ -52,8 +44,8 @@ def mask_faults(
         yield "lossy mask", f"{where}: compression changes ids; save masks as PNG"
 
 
-def class_faults(part: Part, info: DatasetInfo) -> Iterator[tuple[str, str]]:
-    """Classes that no mask of a part shows."""
+def classes_not_shown(part: Part, info: DatasetInfo) -> Iterator[tuple[str, str]]:
+    """Finds classes that no mask of a part shows."""
     absent = [name for name, number in zip(info.classes, part.showing.tolist(), strict=False) if not number]
     if part.masks and len(absent) == info.num_classes:
         yield "all ignored", f"none of the {part.masks} masks shows a class"
@@ -63,12 +55,7 @@ def class_faults(part: Part, info: DatasetInfo) -> Iterator[tuple[str, str]]:
 
 
 def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, str]]:
-    """What the ids in all masks together say of the way they were stored.
-
-    Args:
-        stored: the ids that occur in the files.
-        info: the classes, and how masks are said to store them.
-    """
+    """Judges by the ids in all masks together whether they are stored in another way than the settings say."""
     last = info.num_classes
     named = stored - info.ignore_ids - {IGNORE_INDEX}
     if info.ids is not None or not named or max(named) > last:
@@ -99,12 +86,7 @@ def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, 
 
 
 def kind_of_error(path: Path | None, what: str) -> str:
-    """Which kind of fault made a mask unusable.
-
-    Args:
-        path: its file.
-        what: ``mask`` or ``colour mask``.
-    """
+    """Returns the kind of fault that made a ``mask`` or ``colour mask`` (``what``) unusable."""
     if path is None:
         return "unreadable"
     if not path.is_file():
@@ -120,7 +102,7 @@ def kind_of_error(path: Path | None, what: str) -> str:
 
 
 def counts_of(mask: NDArray[np.integer]) -> dict[int, int]:
-    """The number of pixels of each value.
+    """Counts the pixels of each value.
 
     >>> counts_of(np.array([[7, 7, 0], [0, 7, 255]], np.uint8))
     {0: 2, 7: 3, 255: 1}

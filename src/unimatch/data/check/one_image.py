@@ -1,10 +1,10 @@
-"""Reading one image with its label, and what is wrong with the two."""
+"""Reads one image with its label, and finds what is wrong with the two."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from unimatch.data.check.contents import fingerprint
-from unimatch.data.check.mask_faults import counts_of, kind_of_error, mask_faults
+from unimatch.data.check.mask_faults import counts_of, faults_of_mask, kind_of_error
 from unimatch.data.check.pair_faults import date_faults, differ_in_size
 from unimatch.data.sources.base import FileSource, Source
 from unimatch.data.sources.masks import IndexMasks
@@ -26,7 +26,7 @@ class Reading(NamedTuple):
 
 
 def read(context: tuple[Source, IndexMasks | None], index: int) -> Reading:
-    """Read one image and its label; what is wrong with them is part of the result.
+    """Reads one image and its label; what is wrong with them is part of the result.
 
     Args:
         context: where they come from, and how masks store classes, None where there are none or they are in colours.
@@ -41,7 +41,8 @@ def read(context: tuple[Source, IndexMasks | None], index: int) -> Reading:
     except DataError as error:
         image_faults.append((kind_of_image_error(source, index), str(error)))
     shape = None if image is None else (image.shape[-3], image.shape[-2])
-    where = mask_file(source, index)
+    name = source.pairs.mask(index) if isinstance(source, FileSource) else None
+    where = None if name is None else Path(name)
     try:
         mask = label_of(source, index, ids)
     except DataError as error:
@@ -51,31 +52,21 @@ def read(context: tuple[Source, IndexMasks | None], index: int) -> Reading:
             stored = {int(mask): 1}
         elif mask is not None:
             stored = counts_of(mask)
-            faults += mask_faults(where or Path(source.name(index)), mask.shape, shape, stored, ids)
+            faults += faults_of_mask(where or Path(source.name(index)), mask.shape, shape, stored, ids)
     print_of_image = None if image is None else fingerprint(image)
     return Reading(tuple(image_faults), tuple(faults), shape, print_of_image, stored)
 
 
 def label_of(source: Source, index: int, ids: IndexMasks | None) -> Any:
-    """The mask as its file stores it, or as classes where that is in colours; or the class of the image.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """Reads the mask as its file stores it, or as classes where that is in colours; or the class of the image."""
     if ids is None or not isinstance(source, FileSource):
         return source.mask(index)
     path = source.mask_path(index)
     return None if path is None else read_mask(path)
 
 
-def mask_file(source: Source, index: int) -> Path | None:
-    """The file of a mask, where there is one."""
-    name = source.pairs.mask(index) if isinstance(source, FileSource) else None
-    return None if name is None else Path(name)
-
-
 def kind_of_image_error(source: Source, index: int) -> str:
-    """Which kind of fault made an image, or a pair of them, unusable."""
+    """Returns the kind of fault that made an image, or a pair of them, unusable."""
     if not isinstance(source, FileSource):
         return "unreadable"
     paths = source.image_paths(index)

@@ -1,4 +1,4 @@
-"""Counting unlabelled images that could not be read and were replaced (``dataset.on_bad_image=skip``)."""
+"""Counts unlabelled images that could not be read and were replaced (``dataset.on_bad_image=skip``)."""
 
 import logging
 from collections import Counter
@@ -12,11 +12,11 @@ from unimatch.errors import DataError
 log = logging.getLogger("unimatch")
 
 NAMED = 10
-"""Images named in the log, each when it is first met; further ones are counted."""
+"""How many images the log names, each when it is first met; further ones are counted."""
 
 
 class BadImages:
-    """What the training process knows of unreadable images: workers send their indices with the batches.
+    """Counts unreadable images in the training process, whose workers send their indices with the batches.
 
     Args:
         source: the unlabelled images.
@@ -28,7 +28,7 @@ class BadImages:
         """How often each image, by its index, was met."""
 
     def add(self, indices: Tensor) -> None:
-        """Count the indices of a batch, on the CPU; negative ones stand for no image."""
+        """Counts the indices of a batch, on the CPU; negative ones stand for no image."""
         for index in indices[indices >= 0].tolist():
             self.counts[index] += 1
             if self.counts[index] == 1 and len(self.counts) <= NAMED:
@@ -36,7 +36,7 @@ class BadImages:
                 log.warning("%s. Another unlabelled image takes its place%s", self.reason(index), further)
 
     def reason(self, index: int) -> str:
-        """Why an image cannot be read."""
+        """Returns why an image cannot be read."""
         try:
             self.source.image(index)
         except DataError as error:
@@ -44,7 +44,7 @@ class BadImages:
         return f"{self.source.name(index)}: could not be read a moment ago, now it can"
 
     def names(self) -> list[str]:
-        """The images that any process of the run has met, sorted. All processes must call this together."""
+        """Returns the names of images that any process has met, sorted. All processes must call this together."""
         met = set(self.counts)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             of_all: list[set[int]] = [set()] * torch.distributed.get_world_size()
@@ -53,7 +53,7 @@ class BadImages:
         return sorted(self.source.name(index) for index in met)
 
     def report(self) -> str | None:
-        """One line for the end of the training, or None if there is nothing to say."""
+        """Returns one line for the end of the training, or None if there is nothing to say."""
         if not self.counts:
             return None
         share = 100 * len(self.counts) / len(self.source)

@@ -1,9 +1,7 @@
-"""Pairs the labelled and the unlabelled loader."""
+"""The data module of every task: labelled and unlabelled loaders side by side."""
 
 import logging
 import signal
-from collections.abc import Sequence
-from dataclasses import replace
 from math import ceil
 from typing import Any, Literal
 
@@ -13,59 +11,62 @@ import torch
 from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
-from unimatch.augment.batched import augment as augmented
-from unimatch.augment.strong import StrongAugmentation
-from unimatch.augment.views import LabeledView, UnlabeledViews
-from unimatch.data.check.sample import verify
+from unimatch.augment import PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, StrongView, Views, WeakView
+from unimatch.augment.batched import with_strong_views
+from unimatch.data.check.before_training import verify
 from unimatch.data.loading.bad_images import BadImages
-from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, Views, keep_list
+from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, keep_list
 from unimatch.data.loading.samplers import EvaluationSampler, Stream, TrainSampler
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.errors import ConfigError
 from unimatch.images import nearest_multiple
 from unimatch.tensors import normalize
 from unimatch.trainer import parts_of
+from unimatch.types import HasNeeds, Needs
 
 log = logging.getLogger("unimatch")
-
 
 IMAGE_FIELDS = ("image", "weak", "strong1", "strong2")
 LABEL_FIELDS = ("label", "truth")
 
 
 class SemiSupervisedDataModule(lightning.LightningDataModule):
-    """Loaders of labelled and unlabelled images for any method, and of validation and test images.
+    """Loads labelled and unlabelled images for any method and task, and validation and test images.
 
     A training batch is ``{"labeled": ..., "unlabeled": ...}`` (:class:`unimatch.types.TrainBatch`), with ``batch_size``
     labelled images and ``unlabeled_ratio`` times as many unlabelled ones per process. An epoch is one pass over the
     unlabelled list; the labelled list is repeated, whole and then cut, to the length of the unlabelled one, or to that
     divided by the ratio. (Where there are more labelled than unlabelled images, each epoch
-    draws others of them, so that none is left out for good.) Methods whose ``uses_unlabeled`` is False get labelled
-    batches only: the same ones in the same order, as long as the unlabelled list is the longer one. Methods whose
-    ``uses_partner`` is True get a second unlabelled batch, ``"partner"``: the same list in an order of its own.
+    draws others of them, so that none is left out for good.)
+
+    The attached method says what it needs (:class:`unimatch.types.Needs`). One without unlabelled images gets labelled
+    batches only: the same ones in the same order, as long as the unlabelled list is the longer one. One with a partner
+    gets a second unlabelled batch, ``"partner"``: the same list in an order of its own.
 
     Args:
         data: which images, from :func:`unimatch.data.camvid` and its like.
-        crop: side of the training views, pixels.
-        crop_multiple: the crop is rounded to the nearest multiple of this, an encoder's ``size_multiple``.
-        scale: lowest and highest factor by which an image's long side is resized before the crop.
-        flip: probability of a horizontal flip.
+        crop: side of the training views, pixels. Once a method is attached, it is rounded to the nearest multiple of
+            its model's patch size.
+        weak: cuts the views out of the images; None for the paper's :class:`unimatch.augment.ScaledCrop` or, where an
+            image has one class, FixMatch's :class:`unimatch.augment.PaddedCrop`.
+        strong: makes strong views of weak ones; None for the paper's :class:`unimatch.augment.StrongAugmentation` or,
+            where an image has one class, FixMatch's :class:`unimatch.augment.RandAugment`.
         batch_size: labelled images per process and step.
         unlabeled_ratio: unlabelled images for each labelled one of a step; FixMatch has 7 for classification.
         labeled_length: length the labelled list is repeated to, if it is shorter, when no unlabelled images are
             used; None for that of the longer one of the two lists.
         labeled_strong: also augments labelled images strongly (for a labelled-only baseline).
-        cutmix: probability of a CutMix box in a strong view.
-        strong: the strong augmentation.
+        cutmix: probability of a CutMix box in a strong view; None for 0.5 or, where an image has one class, for none.
         augment: where colour jitter, grayscale and blur are carried out: by the ``workers``, image by image, or on the
             ``device``, for the whole batch, in floats. The draws are the same.
         workers: processes per loader; 0 loads in the training process. The batches do not depend on it.
         seed: of order and views.
 
     Raises:
-        ConfigError: a number that cannot be.
-        DataError: from :meth:`setup`, if the data set has faults (:func:`unimatch.data.check.sample.verify`).
+        ConfigError: a number that cannot be, or views that do not fit the data or each other.
+        DataError: from :meth:`setup`, if the data set has faults (:func:`unimatch.data.check.before_training.verify`).
     """
 
     def __init__(
@@ -73,113 +74,112 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         data: SegmentationData,
         *,
         crop: int,
-        crop_multiple: int = 1,
-        scale: Sequence[float] = (0.5, 2.0),
-        flip: float = 0.5,
+        weak: WeakView | None = None,
+        strong: StrongView | None = None,
         batch_size: int = 4,
         unlabeled_ratio: int = 1,
         labeled_length: int | None = None,
         labeled_strong: bool = False,
-        cutmix: float = 0.5,
-        strong: StrongAugmentation | None = None,
+        cutmix: float | None = None,
         augment: Literal["workers", "device"] = "workers",
         workers: int = 4,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
-            raise ConfigError(f"datamodule.scale={list(scale)}: lowest and highest factor, both above 0, are needed")
-        for key, number, lowest in (
-            ("crop", crop, 1),
-            ("batch_size", batch_size, 1),
-            ("unlabeled_ratio", unlabeled_ratio, 1),
-            ("workers", workers, 0),
-        ):
-            if number < lowest:
-                raise ConfigError(f"datamodule.{key}={number}: must be at least {lowest}")
-        for key, probability in (("flip", flip), ("cutmix", cutmix)):
-            if not 0 <= probability <= 1:
-                raise ConfigError(f"datamodule.{key}={probability}: must be a probability, 0 to 1")
+        numbers = {"crop": crop, "batch_size": batch_size, "unlabeled_ratio": unlabeled_ratio, "workers": workers}
+        for key, number in numbers.items():
+            if number < (lowest := 0 if key == "workers" else 1):
+                raise ConfigError(f"{key}={number}: must be at least {lowest}")
+        if cutmix is not None and not 0 <= cutmix <= 1:
+            raise ConfigError(f"cutmix={cutmix}: must be a probability, 0 to 1")
         if augment not in ("workers", "device"):
-            raise ConfigError(f"datamodule.augment={augment}: workers or device")
-        self.data = data
-        self.crop = nearest_multiple(crop, crop_multiple)
+            raise ConfigError(f"augment={augment}: must be workers or device")
+        self.data, self.asked_crop = data, crop
+        self.weak, self.strong, self.cutmix, self.augment = weak, strong, cutmix, augment
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.unlabeled_ratio = unlabeled_ratio
-        self.labeled_length = labeled_length
-        self.strong = strong or StrongAugmentation()
-        on_device = augment == "device"
-        limits = (float(scale[0]), float(scale[1]))
-        self.labeled_view: Views = LabeledView(
-            self.crop, limits, flip, strong=self.strong if labeled_strong else None, cutmix=cutmix, on_device=on_device
-        )
-        self.unlabeled_views: Any = UnlabeledViews(
-            self.crop, limits, flip, strong=self.strong, cutmix=cutmix, on_device=on_device
-        )
+        self.labeled_length, self.labeled_strong = labeled_length, labeled_strong
         self.bad_images = BadImages(data.unlabeled)
         self._verified = False
+        _ = self.views  # refuses what does not go together
 
     @property
-    def uses_unlabeled(self) -> bool:
-        """Whether the attached method trains on unlabelled images."""
-        return bool(self._asks("uses_unlabeled", True))
+    def needs(self) -> Needs:
+        """What the attached method needs."""
+        module = self.trainer.lightning_module if self.trainer is not None else None
+        return module.needs if isinstance(module, HasNeeds) else Needs()
 
-    def _asks(self, name: str, default: Any) -> Any:
-        """What the attached method says it needs."""
-        method = self.trainer.lightning_module if self.trainer is not None else None
-        return getattr(method, name, default)
+    @property
+    def crop(self) -> int:
+        """Side of the views: as asked for, rounded to a multiple of the attached model's patch size."""
+        return nearest_multiple(self.asked_crop, self.needs.size_multiple)
+
+    @property
+    def views(self) -> Views:
+        """Makes samples of images, as the attached method needs them."""
+        one_class = self.data.one_class
+        default = (PaddedCrop(), RandAugment(), 0.0) if one_class else (ScaledCrop(), StrongAugmentation(), 0.5)
+        return Views(
+            self.crop,
+            self.weak or default[0],
+            self.strong or default[1],
+            cutmix=default[2] if self.cutmix is None else self.cutmix,
+            strong_views=self.needs.strong_views,
+            labeled_strong=self.labeled_strong,
+            on_device=self.augment == "device",
+            one_class=one_class,
+        )
 
     @property
     def epoch_length(self) -> int:
         """Labelled images in one epoch, all processes together, before the last partial batch is dropped."""
         as_unlabeled = ceil(len(self.data.unlabeled) / self.unlabeled_ratio)
-        if self.uses_unlabeled:
+        if self.needs.unlabeled:
             return as_unlabeled
         return max(self.labeled_length or as_unlabeled, len(self.data.labeled))
 
+    @override
     def setup(self, stage: str) -> None:
-        """Check the data once, before the long work starts."""
-        if stage == "fit" and not self._verified:
-            verify(self.data, needs_unlabeled=self.uses_unlabeled)
-            world = self._world()[0]
-            ratio = self.unlabeled_ratio if self.uses_unlabeled else 1
-            images = len(self.data.unlabeled) if self.uses_unlabeled else self.epoch_length
-            parts = parts_of(self.trainer)
-            if images < self.batch_size * ratio * world * parts:
-                raise ConfigError(
-                    f"datamodule.batch_size={self.batch_size}"
-                    + f", unlabeled_ratio={ratio}" * (ratio > 1)
-                    + f", trainer.global_batch={self.batch_size * world * parts}" * (parts > 1)
-                    + f": an epoch of {images} images does not fill one batch on {world} process(es); lower it"
-                )
-            if len(self.data.val) < world:
-                raise ConfigError(f"{len(self.data.val)} validation images cannot be shared by {world} processes")
-            self._verified = True
+        if stage != "fit" or self._verified:  # once, before the long work starts
+            return
+        needs, (world, _), parts = self.needs, self._world(), parts_of(self.trainer)
+        verify(self.data, needs_unlabeled=needs.unlabeled)
+        if self.crop != self.asked_crop:
+            multiple = needs.size_multiple
+            log.info("crop %d rounded to %d, a multiple of the patch size %d", self.asked_crop, self.crop, multiple)
+        ratio = self.unlabeled_ratio if needs.unlabeled else 1
+        images = len(self.data.unlabeled) if needs.unlabeled else self.epoch_length
+        if images < self.batch_size * ratio * world * parts:
+            raise ConfigError(
+                f"batch_size={self.batch_size}"
+                + f", unlabeled_ratio={ratio}" * (ratio > 1)
+                + f", trainer.global_batch={self.batch_size * world * parts}" * (parts > 1)
+                + f": an epoch of {images} images does not fill one batch on {world} process(es); lower it"
+            )
+        if len(self.data.val) < world:
+            raise ConfigError(f"{len(self.data.val)} validation images cannot be shared by {world} processes")
+        self._verified = True
 
+    @override
     def train_dataloader(self) -> CombinedLoader:
-        """Labelled and unlabelled loaders side by side; the shorter one, the unlabelled, ends the epoch."""
-        loaders: dict[str, DataLoader] = {
-            "labeled": self._train_loader(LabeledDataset(self.data.labeled, self.labeled_view, self.seed), "labeled")
-        }
-        if self.uses_unlabeled:
-            views = replace(self.unlabeled_views, strong_views=self._asks("strong_views", 2))
-            streams: list[Stream] = ["unlabeled", "partner"] if self._asks("uses_partner", False) else ["unlabeled"]
-            skip_bad = self.data.on_bad_image == "skip"
-            for stream in streams:
-                dataset = UnlabeledDataset(self.data.unlabeled, views, self.seed, stream, skip_bad=skip_bad)
-                loaders[stream] = self._train_loader(dataset, stream)
-        return CombinedLoader(loaders, mode="min_size")
+        labeled = LabeledDataset(self.data.labeled, self.views.labeled, self.seed)
+        loaders = {"labeled": self._train_loader(labeled, "labeled")}
+        streams: list[Stream] = ["unlabeled", "partner"] if self.needs.partner else ["unlabeled"]
+        for stream in streams if self.needs.unlabeled else []:
+            loaders[stream] = self._train_loader(self.unlabeled_dataset(stream), stream)
+        return CombinedLoader(loaders, mode="min_size")  # the unlabelled list ends the epoch
 
+    def unlabeled_dataset(self, stream: Stream) -> UnlabeledDataset:
+        """Returns the unlabelled samples of a stream."""
+        skip_bad = self.data.on_bad_image == "skip"
+        return UnlabeledDataset(self.data.unlabeled, self.views.unlabeled, self.seed, stream, skip_bad=skip_bad)
+
+    @override
     def val_dataloader(self) -> DataLoader:
-        """Validation images one by one; batching would not change the result (images are evaluated singly)."""
         return self._evaluation_loader(self.data.val)
 
+    @override
     def test_dataloader(self) -> DataLoader:
-        """Test images one by one.
-
-        Raises:
-            ConfigError: the data set has no test images.
-        """
         if self.data.test is None:
             raise ConfigError(
                 f"the data set {self.data.info.name} has no test images here: add its test folder, or use the "
@@ -187,53 +187,39 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             )
         return self._evaluation_loader(self.data.test)
 
+    @override
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Count the unlabelled images that were replaced, while the batch is on the CPU."""
-        if isinstance(batch, dict):
+        if isinstance(batch, dict):  # counts replaced images while the batch is on the CPU
             for part in batch.values():
                 if "bad" in part:
                     self.bad_images.add(part.pop("bad"))
         return batch
 
+    @override
     def teardown(self, stage: str) -> None:
-        """Say how many unlabelled images were replaced."""
         report = self.bad_images.report()
         if stage == "fit" and report:
             log.warning("%s", report)
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know."""
         return {"bad_images": dict(self.bad_images.counts)}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue counting."""
         self.bad_images.counts.update(state_dict["bad_images"])
 
+    @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Make the strong views that are left to the device, normalise images and widen masks."""
         if isinstance(batch, list):
             return [prepare(sample) for sample in batch]
-        return {name: prepare(self._augmented(part)) for name, part in batch.items()}
-
-    def _augmented(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The part of a batch with the strong views whose changes were only drawn."""
-        result = {name: value for name, value in part.items() if not name.startswith("change")}
-        sigma = self.strong.blur_sigma[1]
-        if "change" in part:
-            result["image"] = augmented(part["image"], part["change"], sigma)
-        changes = [part[name] for name in ("change1", "change2") if name in part]
-        if changes:
-            views = augmented(torch.cat([part["weak"]] * len(changes)), torch.cat(changes), sigma).chunk(len(changes))
-            result |= {f"strong{number}": view for number, view in enumerate(views, 1)}
-        return result
+        if self.augment == "device" and isinstance(strong := self.views.strong, StrongAugmentation):
+            batch = {name: with_strong_views(part, strong.blur_sigma[1]) for name, part in batch.items()}
+        return {name: prepare(part) for name, part in batch.items()}
 
     def _world(self) -> tuple[int, int]:
+        """Returns the number of processes, and which one this is."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer is not None else (1, 0)
-
-    def _start(self) -> tuple[int, int]:
-        """(epoch, batch) at which a resumed training continues: the method has it from the checkpoint."""
-        method = self.trainer.lightning_module if self.trainer is not None else None
-        return getattr(method, "start", (0, 0))
 
     def _train_loader(self, dataset: LabeledDataset | UnlabeledDataset, stream: Stream) -> DataLoader:
         world, rank = self._world()
@@ -248,7 +234,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             parts=parts_of(self.trainer),
             num_replicas=world,
             rank=rank,
-            start=self._start(),
+            start=self.needs.start,
         )
         return DataLoader(
             dataset,
@@ -275,22 +261,17 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
 
 def prepare(sample: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Normalise the images and widen the masks to int64; the other fields stay."""
-    result = dict(sample)
-    for name in IMAGE_FIELDS:
-        if name in result:
-            result[name] = normalize(result[name])
-    for name in LABEL_FIELDS:
-        if name in result:
-            result[name] = result[name].long()
-    return result
+    """Normalises the images and widens the masks to int64; the other fields stay."""
+    images = {name: normalize(sample[name]) for name in IMAGE_FIELDS if name in sample}
+    labels = {name: sample[name].long() for name in LABEL_FIELDS if name in sample}
+    return {**sample, **images, **labels}
 
 
 def prepare_worker(worker: int) -> None:
-    """Let workers share the cores among themselves, and outlive a signal to all processes of the run.
+    """Keeps a worker to one thread, and alive when a signal goes to all processes of the run.
 
-    The main process finishes its step after such a signal, and needs batches for that; it ends its workers itself. One
-    that it cannot end so dies by the alarm.
+    The main process finishes its step after such a signal, and needs batches for that; it ends its workers itself. A
+    worker that it does not end dies 30 seconds after the signal to terminate.
     """
     cv2.setNumThreads(0)  # no threads of OpenCV's below a worker
     for name in ("SIGINT", "SIGUSR1"):

@@ -1,4 +1,4 @@
-"""The samples: what a sampler's key becomes, in training and in evaluation."""
+"""Data sets for torch's loaders: they make a sample of a sampler's key, in training and in evaluation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,26 +7,28 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from typing_extensions import override
 
-from unimatch.augment.views import to_tensor
 from unimatch.data.loading.samplers import STREAMS, SampleKey, Stream, sample_rng
 from unimatch.data.sources.base import Source
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, LabelArray
+from unimatch.tensors import to_tensor
 
 REPLACEMENTS = 8
-"""Images that are tried in the place of one that cannot be read; then the data set as a whole is at fault."""
+"""Images that are tried in place of one that cannot be read, before the data set as a whole is held at fault."""
 
 Views = Callable[[np.random.Generator, ImageArray, Any], dict[str, Tensor]]
-"""From an image and what :meth:`Source.mask` gives of it to a sample."""
+"""Makes a sample of a generator, an image and its label, if it has one: methods of :class:`Views`."""
 
 
 class LabeledDataset(Dataset[dict[str, Tensor]]):
-    """Labelled images, each as one view. Positions beyond the list start it again."""
+    """Makes labelled samples. Positions beyond the list start it again."""
 
     def __init__(self, source: Source, view: Views, seed: int) -> None:
         self.source, self.view, self.seed = source, view, seed
 
+    @override
     def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
         index = key[1] % len(self.source)
         mask = self.source.mask(index)
@@ -37,28 +39,23 @@ class LabeledDataset(Dataset[dict[str, Tensor]]):
 
 
 class UnlabeledDataset(Dataset[dict[str, Tensor]]):
-    """Unlabelled images, each as one weak view and its strong views.
+    """Makes unlabelled samples: one weak view of each image, and its strong views.
 
     Args:
         source: the images.
-        views: of an image.
+        views: makes them of an image.
         seed: of the run.
-        stream: whose order and views these are.
+        stream: the random stream from which the views are drawn.
         skip_bad: whether another image, drawn from the sample's own key, takes the place of one that cannot be read.
             Samples then have a field ``bad``, (:data:`REPLACEMENTS`,) int64: the indices of such images, else -1.
     """
 
     def __init__(
-        self,
-        source: Source,
-        views: Views,
-        seed: int,
-        stream: Stream = "unlabeled",
-        *,
-        skip_bad: bool = False,
+        self, source: Source, views: Views, seed: int, stream: Stream = "unlabeled", *, skip_bad: bool = False
     ) -> None:
         self.source, self.views, self.seed, self.stream, self.skip_bad = source, views, seed, stream, skip_bad
 
+    @override
     def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
         index, image, bad = self._read(key)
         rng = sample_rng(self.seed, self.stream, key)
@@ -68,7 +65,7 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
         return sample
 
     def _read(self, key: SampleKey) -> tuple[int, ImageArray, list[int]]:
-        """The image of a key, or the first readable one of its replacements; and the indices of those before it."""
+        """Returns the index and image of a key, or of its first readable replacement; and the bad ones before."""
         index, bad = key[1] % len(self.source), list[int]()
         while True:
             try:
@@ -84,7 +81,7 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
             index = int(rng.integers(len(self.source)))
 
     def _truth(self, index: int, image: ImageArray) -> LabelArray | None:
-        """The mask that pseudo labels are measured against; a bad one is no reason to stop training."""
+        """Returns the label that pseudo labels are measured against; a bad one is no reason to stop training."""
         try:
             mask = self.source.mask(index)
         except DataError:
@@ -93,7 +90,7 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
 
 
 class EvaluationDataset(Dataset[dict[str, Tensor]]):
-    """Images at their own size with their masks."""
+    """Gives whole images at their own size, and their labels."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -101,6 +98,7 @@ class EvaluationDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.source)
 
+    @override
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         mask = self.source.mask(index)
         if mask is None:
@@ -110,5 +108,5 @@ class EvaluationDataset(Dataset[dict[str, Tensor]]):
 
 
 def keep_list(samples: list[Any]) -> list[Any]:
-    """The collate function of evaluation: images of different sizes stay a list."""
+    """Returns a batch as the list it is, because images of evaluation differ in size."""
     return samples

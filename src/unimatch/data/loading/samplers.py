@@ -11,38 +11,37 @@ from typing import Literal
 
 import numpy as np
 from torch.utils.data import DistributedSampler
+from typing_extensions import override
 
 SampleKey = tuple[int, int]
 """(epoch, position in the epoch's list)."""
 
 STREAMS = {"labeled": 1, "unlabeled": 2, "partner": 3}
-"""A number for each random stream."""
+"""The number that stands for each random stream in seeds."""
 
 Stream = Literal["labeled", "unlabeled", "partner"]
 
 
 class TrainSampler(DistributedSampler):
-    """Every position of an epoch's list at most once, in an order drawn from (seed, stream, epoch).
+    """Hands out each position of an epoch's list at most once, in an order drawn from (seed, stream, epoch).
 
-    A step is shared by ``P`` parts of ``batch_size`` images: part ``p`` takes every ``P``-th key of the step's from the
-    ``p``-th. There is a part for each process, or there are several that it takes one after the other: then process
-    ``r`` of ``W`` takes parts ``r``, ``r + W`` and so on. So a part holds the same samples at any number of processes.
-    Positions that do not fill a step are left out, but where up to ``P - 1`` more would fill one, the first of the
-    order are taken again: the published runs have as many steps an epoch. (It is a ``DistributedSampler`` so that
-    Lightning keeps it as it is.)
+    Each step is split into ``P`` parts of ``batch_size`` images; part ``p`` gets the step's keys ``p``, ``p + P``,
+    ``p + 2P`` and so on. Process ``r`` of ``W`` takes parts ``r``, ``r + W`` and so on, one after the other: a part
+    holds the same samples at any number of processes. Positions that do not fill a step are left out; only if fewer
+    than ``P`` are missing, the first of the order are taken again, which gives the published number of steps. (It is a
+    ``DistributedSampler`` because Lightning replaces other samplers.)
 
     Args:
         length: of the epoch, all processes together.
-        population: of the list the epoch is drawn from, where it is longer than the epoch; each epoch then draws
-            others of it.
+        population: length of the whole list, if it is longer than an epoch; each epoch then draws others of it.
         batch_size: images of a part.
         seed: of the run.
-        stream: whose order this is.
-        parts: of a step that each process takes, ``P / W``.
+        stream: the random stream from which the order is drawn.
+        parts: how many parts of a step each process takes, ``P / W``.
         num_replicas: number of processes ``W``.
         rank: of this process, ``r``.
-        start: (epoch, batches of it that are done): the first epoch to draw, whose done batches are left out. The
-            length counts them nevertheless, as Lightning does when it resumes inside an epoch.
+        start: (epoch, how many of its batches are done): the first epoch to draw, without the batches that are done.
+            The length counts these nevertheless, as Lightning does when it resumes inside an epoch.
     """
 
     def __init__(
@@ -65,9 +64,11 @@ class TrainSampler(DistributedSampler):
         self.steps = ceil(length / (parts * num_replicas)) // batch_size
         self.num_samples = self.steps * parts * batch_size
 
+    @override
     def __len__(self) -> int:
         return self.num_samples
 
+    @override
     def __iter__(self) -> Iterator[SampleKey]:
         order = np.random.default_rng((self.seed, STREAMS[self.stream], self.epoch)).permutation(self.population)
         # np.resize cuts the order, or starts it again.
@@ -79,22 +80,25 @@ class TrainSampler(DistributedSampler):
 
 
 class EvaluationSampler(DistributedSampler):
-    """Process ``r`` of ``W`` takes every ``W``-th image from the ``r``-th: each image exactly once, none padded."""
+    """Gives process ``r`` of ``W`` the images ``r``, ``r + W`` and so on: over all processes each exactly once."""
 
     def __init__(self, length: int, *, num_replicas: int = 1, rank: int = 0) -> None:
         self.indices = range(rank, length, num_replicas)
 
+    @override
     def set_epoch(self, epoch: int) -> None:
-        """The order is always the same."""
+        pass  # the order is always the same
 
+    @override
     def __len__(self) -> int:
         return len(self.indices)
 
+    @override
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)
 
 
 def sample_rng(seed: int, stream: Stream, key: SampleKey) -> np.random.Generator:
-    """The generator from which all of one sample's views are drawn."""
+    """Returns the generator from which all of one sample's views are drawn."""
     # The 1 keeps this apart from the sampler's own generator, whose entropy has three words.
     return np.random.default_rng((seed, STREAMS[stream], *key, 1))

@@ -1,4 +1,4 @@
-"""ADE20K, the 150 classes of the scene parsing challenge."""
+"""Prepares ADE20K, the 150 classes of the scene parsing challenge."""
 
 import functools
 
@@ -27,7 +27,7 @@ SHIFT = ((np.arange(256) - 1) % 256).astype(np.uint8).tobytes()
 
 
 def jobs(published: Published) -> list[Job]:
-    """``images/`` as they are, ``annotations/`` with every id one less."""
+    """Copies ``images/`` and writes ``annotations/`` with every id one less."""
     images = published.require(NAME, r"(images/(?:training|validation)/[^/]+\.jpg)")
     masks = published.require(NAME, r"(annotations/(?:training|validation)/[^/]+\.png)")
     return [copy_of(member, match[1]) for match, member in images] + [

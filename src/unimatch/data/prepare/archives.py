@@ -1,4 +1,4 @@
-"""Reading published archives without unpacking them, and the folders they were unpacked to."""
+"""Reads published archives without unpacking them, or the folders they were unpacked to."""
 
 import gzip
 import os
@@ -63,7 +63,7 @@ class Member:
         return None if self.place.is_file() else self.place / self.name
 
     def read(self, largest: int = LARGEST_FILE) -> bytes:
-        """The file's bytes.
+        """Reads the file's bytes.
 
         Raises:
             DataError: it is a link, larger than ``largest`` or than the archive declares, or damaged.
@@ -91,7 +91,7 @@ class Member:
 
 @lru_cache(maxsize=8)
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """A zip archive, opened once in each process."""
+    """Opens a zip archive, once in each process."""
     return zipfile.ZipFile(path)
 
 
@@ -118,7 +118,7 @@ class Published:
         self._unpacked: list[Member] | None = None
 
     def match(self, archive: str, pattern: str) -> list[tuple[re.Match[str], Member]]:
-        """The files of one archive whose path matches, below whatever leading folders, sorted by path.
+        """Finds the files of one archive whose path matches, below whatever leading folders, sorted by path.
 
         Args:
             archive: its published name.
@@ -135,11 +135,7 @@ class Published:
         return sorted(matches, key=lambda pair: pair[1].name)
 
     def require(self, archive: str, pattern: str) -> list[tuple[re.Match[str], Member]]:
-        """The same; no match is an error.
-
-        Raises:
-            DataError: there is none, saying where to get the archive.
-        """
+        """Finds the files as :meth:`match` does; no match is an error."""
         matches = self.match(archive, pattern)
         if not matches:
             absent = [name for name, about in self.archives.items() if about.required and name not in self.found]
@@ -147,7 +143,7 @@ class Published:
         return matches
 
     def where_to_get(self, name: str) -> str:
-        """What is missing and where it is published."""
+        """Says what is missing and where it is published."""
         archive = self.archives[name]
         state = "holds nothing of the kind" if name in self.found else "is not there, nor what it unpacks to"
         how = f"it is at {archive.page}, behind an account"
@@ -157,11 +153,7 @@ class Published:
 
 
 def members(archive: Path, scratch: Path) -> Iterator[Member]:
-    """The files of a zip or tar archive.
-
-    Raises:
-        DataError: it is no archive, damaged, or names a file outside its folder.
-    """
+    """Lists the files of a zip or tar archive."""
     try:
         if zipfile.is_zipfile(archive):
             yield from zip_members(archive)
@@ -172,7 +164,7 @@ def members(archive: Path, scratch: Path) -> Iterator[Member]:
 
 
 def zip_members(archive: Path) -> Iterator[Member]:
-    """The files of a zip archive."""
+    """Lists the files of a zip archive."""
     for info in open_zip(archive).infolist():
         check_name(archive, info.filename)
         mode = info.external_attr >> 16
@@ -181,7 +173,7 @@ def zip_members(archive: Path) -> Iterator[Member]:
 
 
 def tar_members(archive: Path, published: Path) -> Iterator[Member]:
-    """The files of an uncompressed tar archive; ``published`` is what messages call it."""
+    """Lists the files of an uncompressed tar archive; ``published`` is what messages call it."""
     with tarfile.open(archive, "r:") as file:
         for info in file:
             check_name(published, info.name)
@@ -190,7 +182,7 @@ def tar_members(archive: Path, published: Path) -> Iterator[Member]:
 
 
 def decompressed(archive: Path, scratch: Path) -> Path:
-    """A gzipped tar archive without its compression, kept in ``scratch``; others as they are."""
+    """Returns an uncompressed copy of a gzipped tar archive, kept in ``scratch``; others as they are."""
     with archive.open("rb") as file:
         if file.read(2) != b"\x1f\x8b":
             return archive
@@ -214,7 +206,7 @@ def decompressed(archive: Path, scratch: Path) -> Path:
 
 
 def folder_members(folder: Path, skipped: Path) -> Iterator[Member]:
-    """The files below a folder, without those below another one in it."""
+    """Lists the files below a folder, without those below another one in it."""
     seen = set[str]()
     for place, folders, names in os.walk(folder, followlinks=True):
         if os.path.realpath(place) in seen:  # a link to a folder that was searched already, maybe to the one above
@@ -229,11 +221,7 @@ def folder_members(folder: Path, skipped: Path) -> Iterator[Member]:
 
 
 def check_name(archive: Path, name: str) -> None:
-    """Refuse a name that leads out of the folder an archive is unpacked to.
-
-    Raises:
-        DataError: it is absolute or has ``..`` in it.
-    """
+    """Refuses a name that leads out of the folder an archive is unpacked to."""
     plain = name.replace("\\", "/")
     if plain.startswith("/") or re.match(r"[A-Za-z]:", plain) or ".." in plain.split("/") or "\0" in name:
         raise DataError(f"{archive}: {name!r} leads out of the archive's folder; this is not the published archive")

@@ -1,4 +1,4 @@
-"""Cityscapes: fine annotations of 19 classes, and the images of the coarse set as unlabelled ones."""
+"""Prepares Cityscapes: fine annotations of 19 classes, and the images of the coarse set as unlabelled ones."""
 
 import functools
 
@@ -23,7 +23,7 @@ TRAIN_IDS = bytes(LABEL_IDS.index(i) if i in LABEL_IDS else IGNORE_INDEX for i i
 
 
 def jobs(published: Published) -> list[Job]:
-    """Images as they are; of each ``*_labelIds.png`` of training and validation a ``*_labelTrainIds.png``."""
+    """Copies the images, and makes a ``*_labelTrainIds.png`` of each ``*_labelIds.png`` of training and validation."""
     images = published.require(IMAGES, r"(leftImg8bit/(?:train|val)/[^/]+/[^/]+_leftImg8bit\.png)")
     coarse = published.match(COARSE, r"(leftImg8bit/train_extra/[^/]+/[^/]+_leftImg8bit\.png)")
     masks = published.require(MASKS, r"(gtFine/(?:train|val)/[^/]+/[^/]+_gtFine_label)Ids\.png")

@@ -1,4 +1,4 @@
-"""COCO 2017: masks of its 80 kinds of things, drawn from the instance annotations."""
+"""Prepares COCO 2017: masks of its 80 kinds of things, drawn from the instance annotations."""
 
 import functools
 import json
@@ -66,7 +66,7 @@ class Thing(NamedTuple):
 
 
 def jobs(published: Published) -> list[Job]:
-    """Images as they are, and a mask for each of the training and validation images.
+    """Copies the images, and draws a mask for each of the training and validation images.
 
     Raises:
         ConfigError: pycocotools is not installed.
@@ -90,11 +90,7 @@ def jobs(published: Published) -> list[Job]:
 
 
 def read_annotations(member: Member) -> dict[str, tuple[int, int, list[Thing]]]:
-    """Height, width and things of every image, by the stem of its file name.
-
-    Raises:
-        DataError: the file is not what COCO publishes.
-    """
+    """Reads height, width and things of every image, by the stem of its file name."""
     try:
         content = json.loads(member.read(LARGEST_TEXT))
         order = sorted(category["id"] for category in content["categories"])
@@ -113,23 +109,15 @@ def read_annotations(member: Member) -> dict[str, tuple[int, int, list[Thing]]]:
 
 
 def draw(height: int, width: int, things: Sequence[Thing]) -> bytes:
-    """The mask of one image as PNG, see :func:`draw_mask`."""
+    """Draws the mask of one image (:func:`draw_mask`) as PNG."""
     return encode_mask(draw_mask(height, width, things))
 
 
 def draw_mask(height: int, width: int, things: Sequence[Thing]) -> MaskArray:
-    """The mask of one image: 0 where there is no thing, else the thing's class.
+    """Draws the mask of one image, (height, width) uint8: 0 where there is no thing, else the thing's class.
 
     Where things overlap the smaller one is seen: crowds lie below all others, then larger things below smaller ones,
     and of two equally large ones the later is above. (Which rule the published masks follow is not known.)
-
-    Args:
-        height: of the image, pixels.
-        width: of the image, pixels.
-        things: its annotations.
-
-    Returns:
-        (height, width) uint8.
     """
     mask = np.zeros((height, width), np.uint8)
     drawn = [(thing, area_of(thing.segmentation, height, width)) for thing in things]
@@ -139,7 +127,7 @@ def draw_mask(height: int, width: int, things: Sequence[Thing]) -> MaskArray:
 
 
 def area_of(segmentation: Any, height: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """The pixels of one thing, (height, width) bool."""
+    """Marks the pixels of one thing, (height, width) bool."""
     from pycocotools import mask as rle
 
     if isinstance(segmentation, dict):

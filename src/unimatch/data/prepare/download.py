@@ -1,19 +1,17 @@
-"""Fetching published archives: resumed where it was interrupted, checked when it is complete."""
+"""Downloads published archives: a download that was interrupted goes on, and a complete one is checked."""
 
 import hashlib
 import http.client
 import logging
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tqdm import tqdm
-
 from unimatch.data.prepare.archives import Archive
 from unimatch.disk import check_space
 from unimatch.errors import DataError
+from unimatch.terminal import progress_bar
 
 log = logging.getLogger("unimatch")
 
@@ -31,7 +29,7 @@ TIMEOUT = 60.0
 
 
 def fetch(archive: Archive, folder: Path) -> Path:
-    """Fetch an archive unless it is there, and check its size and, where one is known, its checksum.
+    """Downloads an archive unless it is there, and checks its size and, where one is known, its checksum.
 
     What has come so far lies in ``NAME.part``; a later call continues there.
 
@@ -73,7 +71,7 @@ def fetch(archive: Archive, folder: Path) -> Path:
 
 
 def receive(archive: Archive, part: Path) -> int | None:
-    """Append what is missing of the file, as far as the connection holds.
+    """Appends what is missing of the file, as far as the connection holds.
 
     Returns:
         The bytes the whole file has, None where the server does not say.
@@ -98,18 +96,9 @@ def receive(archive: Archive, part: Path) -> int | None:
         if archive.size is not None and total not in (None, archive.size):
             raise DataError(f"{archive.url}: the server offers {total} bytes, the published file has {archive.size}")
         check_space(part.parent, (total or archive.size or 0) - have)
-        quiet = not sys.stderr.isatty()
         with (
             part.open("ab" if have else "wb") as file,
-            tqdm(
-                total=total or archive.size,
-                initial=have,
-                desc=archive.name,
-                unit="B",
-                unit_scale=True,
-                mininterval=30.0 if quiet else 0.5,
-                ascii=quiet,
-            ) as bar,
+            progress_bar(total or archive.size, archive.name, "B", done=have, scaled=True) as bar,
         ):
             while chunk := response.read(CHUNK):
                 file.write(chunk)
@@ -120,11 +109,7 @@ def receive(archive: Archive, part: Path) -> int | None:
 
 
 def verify(archive: Archive, part: Path, total: int | None) -> None:
-    """Compare a complete file with what is known of the published one; a wrong one is removed.
-
-    Raises:
-        DataError: it is another file.
-    """
+    """Compares a complete file with what is known of the published one; a wrong one is removed."""
     expected = archive.size if archive.size is not None else total
     if expected is not None and size_of(part) != expected:
         found = size_of(part)
@@ -144,5 +129,5 @@ def verify(archive: Archive, part: Path, total: int | None) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, 0 where there is none."""
+    """Returns the bytes of a file, 0 where there is none."""
     return path.stat().st_size if path.is_file() else 0

@@ -1,4 +1,4 @@
-"""Writing the files of a prepared data set: in parallel, each whole or not at all, none over another untold."""
+"""Writes a data set's files in parallel. Each write is atomic; existing files are never overwritten silently."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 from unimatch._version import __version__
 from unimatch.data.parallel import for_each
 from unimatch.data.prepare.archives import Member
-from unimatch.disk import check_space, replace_text
+from unimatch.disk import check_space, replace_text, write_output
 from unimatch.errors import DataError
 
 MARK = "prepared.json"
@@ -33,7 +33,7 @@ class Job:
 
 
 def copy_of(member: Member, target: str) -> Job:
-    """The job that writes a file as it is."""
+    """Makes the job that copies a file."""
     return Job(target, member.read, member.size, member.path, copied=True)
 
 
@@ -48,7 +48,7 @@ class Outcome:
 def run(
     jobs: Sequence[Job], root: Path, facts: dict[str, Any], *, overwrite: bool = False, workers: int | None = None
 ) -> Outcome:
-    """Write the files that are not there yet.
+    """Writes the files that are not there yet.
 
     Files of an earlier, unfinished preparation of the same data set are kept; other files are in the way.
 
@@ -76,17 +76,7 @@ def run(
 
 
 def is_needed(job: Job, root: Path, *, started: bool, overwrite: bool) -> bool:
-    """Whether a job's file is still to be written.
-
-    Args:
-        job: the job.
-        root: the folder.
-        started: whether this data set's preparation was begun in the root before.
-        overwrite: whether files that are there are written anew.
-
-    Raises:
-        DataError: the file is there and must not be replaced.
-    """
+    """Tells whether a job's file is still to be written; ``started``: an earlier call began with this data set here."""
     target = root / job.target
     if not target.exists():
         return True
@@ -104,23 +94,12 @@ def is_needed(job: Job, root: Path, *, started: bool, overwrite: bool) -> bool:
 
 
 def write(root: Path, job: Job) -> None:
-    """Write one file, whole or not at all."""
-    target = root / job.target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.part")
-    try:
-        temporary.write_bytes(job.make())
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written ({error})") from error
-    temporary.replace(target)
+    """Writes a job's file, whole or not at all."""
+    write_output(root / job.target, lambda file: file.write(job.make()))
 
 
 def read_mark(root: Path) -> dict[str, Any]:
-    """What a root says it was made from; nothing where it says nothing.
-
-    Raises:
-        DataError: the mark cannot be read.
-    """
+    """Reads from a root's mark what it was made from; nothing where there is no mark."""
     path = root / MARK
     if not path.is_file():
         return {}
@@ -132,5 +111,5 @@ def read_mark(root: Path) -> dict[str, Any]:
 
 
 def write_mark(root: Path, facts: dict[str, Any]) -> None:
-    """Say in the root what it was made from."""
+    """Writes into the root's mark what it was made from."""
     replace_text(root / MARK, json.dumps({"unimatch": __version__, **facts}, indent=1) + "\n")

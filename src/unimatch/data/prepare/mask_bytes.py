@@ -1,4 +1,4 @@
-"""Index masks in and out of bytes."""
+"""Reads index masks from bytes and writes them to bytes."""
 
 import io
 
@@ -11,11 +11,7 @@ from unimatch.images import MaskArray
 
 
 def decode_mask(member: Member) -> MaskArray:
-    """The (H, W) uint8 ids of an 8-bit mask.
-
-    Raises:
-        DataError: it cannot be read, or is no 8-bit index image.
-    """
+    """Reads the (H, W) uint8 ids of an 8-bit mask."""
     try:
         with Image.open(io.BytesIO(member.read())) as image:
             if image.mode not in ("L", "P"):
@@ -28,17 +24,12 @@ def decode_mask(member: Member) -> MaskArray:
 
 
 def encode_mask(mask: MaskArray) -> bytes:
-    """An (H, W) uint8 array of ids as a grey PNG."""
+    """Encodes an (H, W) uint8 array of ids as a grey PNG."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(mask)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def relabel(member: Member, table: bytes) -> bytes:
-    """A mask whose ids are replaced, as PNG.
-
-    Args:
-        member: the mask.
-        table: 256 bytes, the new id of each old one.
-    """
+    """Replaces each id ``i`` of a mask by ``table[i]`` and encodes the mask as PNG."""
     return encode_mask(np.frombuffer(table, np.uint8)[decode_mask(member)])

@@ -1,4 +1,4 @@
-"""Pascal VOC 2012 with the masks of SBD, the Semantic Boundaries Dataset."""
+"""Prepares Pascal VOC 2012 with the masks of SBD, the Semantic Boundaries Dataset."""
 
 import functools
 import io
@@ -40,7 +40,7 @@ LARGEST_MAT = 2**20
 
 
 def jobs(published: Published) -> list[Job]:
-    """Images, the lists in ``ImageSets/Segmentation`` and VOC's own masks as they are; SBD's masks where it has none.
+    """Copies images, lists and VOC's own masks, and converts SBD's masks where VOC has none.
 
     Both have ids 0 (background) to 20. VOC's mark the objects' borders with 255, SBD's have no border.
     """
@@ -62,11 +62,7 @@ def jobs(published: Published) -> list[Job]:
 
 
 def sbd_mask(member: Member) -> bytes:
-    """The class mask of one of SBD's MATLAB files as PNG.
-
-    Raises:
-        DataError: it is no such file, or holds an id that is no class.
-    """
+    """Converts the class mask of one of SBD's MATLAB files to PNG."""
     try:
         content = scipy.io.loadmat(io.BytesIO(member.read(LARGEST_MAT)), variable_names=["GTcls"])
         mask = np.asarray(content["GTcls"]["Segmentation"][0, 0])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
 from unimatch.errors import DataError
 
@@ -24,19 +25,15 @@ ALLOWED = {
 class ArrayUnpickler(pickle.Unpickler):
     """Finds what :data:`ALLOWED` lists, and nothing else."""
 
+    @override
     def find_class(self, module: str, name: str) -> Any:
-        """What a pickle names by module and name.
-
-        Raises:
-            UnpicklingError: it is anything but an array.
-        """
         if (module, name) not in ALLOWED:
             raise pickle.UnpicklingError(f"refused, it holds more than arrays and plain values: {module}.{name}")
         return ALLOWED[module, name]
 
 
 def read_array_pickle(path: Path) -> Any:
-    """What a pickle of arrays, lists, dicts, numbers and texts holds; texts of Python 2 become ``str``.
+    """Reads a pickle of arrays, lists, dicts, numbers and texts; texts of Python 2 become ``str``.
 
     Raises:
         DataError: the file cannot be read, or holds anything else.

@@ -1,20 +1,34 @@
-"""Pairs of two dates and what changed between them: ``A/ B/ label/`` with one file name for the three."""
+"""Finds pairs of two dates and what changed between them: ``A/ B/ label/`` with one file name for the three."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Unpack
 
 from unimatch.data.catalog import CHANGE, LEVIR, WHU, DatasetInfo
-from unimatch.data.sets.segmentation import existing_root, hold_out
-from unimatch.data.sources.base import OnBadImage, SegmentationData
-from unimatch.data.sources.dates import BEFORE, LABEL, PairSource, PairTree
-from unimatch.data.sources.files import FilePairs, find_images
-from unimatch.data.splits.lists import SplitLists, find_split, read_list
-from unimatch.data.splits.selection import Pool, Selection, absolute
+from unimatch.data.sources.base import FileSource, SegmentationData
+from unimatch.data.sources.dates import BEFORE, PairSource, PairTree, first_and_label
+from unimatch.data.sources.files import FilePairs, absolute, existing_root, images_alone
+from unimatch.data.splits.lists import SplitLists, find_split
+from unimatch.data.splits.selection import SelectionOptions, hold_out, read_files, select
 from unimatch.errors import ConfigError
+from unimatch.options import with_options
 
-PARTS = ("train", "val", "test")
+
+class ChangeOptions(SelectionOptions, total=False):
+    """What all data sets of change detection take; in YAML ``conf/dataset/_change.yaml``."""
+
+    test_list: Annotated[str | Path | None, None, "a list file of the test pairs."]
+    val_share: Annotated[
+        float, 0.2, "the share of the training pairs to hold out where neither a list nor a folder says which."
+    ]
+    val_seed: Annotated[int, 0, "which pairs those are."]
+    choose_best_on: Annotated[
+        Literal["val", "test"],
+        "val",
+        "``test`` evaluates the test pairs in training, and so chooses the best epoch by them, as the published "
+        "runs did; such a score is no longer one of unseen pairs.",
+    ]
 
 
 @dataclass(frozen=True)
@@ -28,125 +42,88 @@ class ChangeLayout:
 
     info: DatasetInfo
 
-    def __call__(
-        self,
-        root: str | Path,
-        *,
-        splits: str | Path | None = None,
-        split: str | int | None = None,
-        labeled: int | None = None,
-        split_seed: int = 0,
-        labeled_list: str | Path | None = None,
-        unlabeled_list: str | Path | None = None,
-        val_list: str | Path | None = None,
-        test_list: str | Path | None = None,
-        unlabeled: Pool | Sequence[Pool] = "rest",
-        val_share: float = 0.2,
-        val_seed: int = 0,
-        choose_best_on: Literal["val", "test"] = "val",
-        allow_outside: bool = False,
-        on_bad_image: OnBadImage = "error",
-    ) -> SegmentationData:
-        """The pairs below a root. Lists hold one file name a line, of a pair in ``train/`` where there is ``train/A``.
+    @with_options()
+    def __call__(self, root: str | Path, **options: Unpack[ChangeOptions]) -> SegmentationData:
+        """Finds the pairs below a root.
+
+        Lists hold one file name a line, of a pair in ``train/`` where there is ``train/A``. Besides those of
+        ``splits``, ``{train,val,test}.txt`` in its folder and ``list/{train,val,test}.txt`` below the root are used,
+        if there are any. A pool of another root has ``A/`` and ``B/`` below it.
 
         Args:
             root: the data set's folder.
-            splits: a folder of lists, as published: ``SPLITS/DATASET/SPLIT/{labeled,unlabeled}.txt`` and
-                ``SPLITS/DATASET/{train,val,test}.txt``. What they do not say, ``list/{train,val,test}.txt`` below the
-                root do, if there are any.
-            split: which of them, such as ``10%``.
-            labeled: number of labelled training pairs, None for all; instead of lists.
-            split_seed: which pairs those are.
-            labeled_list: a list file of the labelled pairs.
-            unlabeled_list: of the unlabelled ones; by default all training pairs that are not labelled.
-            val_list: of the validation pairs.
-            test_list: of the test pairs.
-            unlabeled: the unlabelled pool, or several (see :class:`Layout`); a pool of
-                another root has ``A/`` and ``B/`` below it.
-            val_share: the share of the training pairs to hold out where neither a list nor a folder says which are for
-                validation.
-            val_seed: which pairs those are.
-            choose_best_on: ``test`` evaluates the test pairs in training, and so chooses the best epoch by them, as the
-                published runs did; such a score is no longer one of unseen pairs.
-            allow_outside: whether files may lie outside the root and the pools' folders, by ``..`` or links.
-            on_bad_image: what to do with an unlabelled pair that cannot be read: ``error``, or ``skip``.
 
         Raises:
             DataError: a folder, a partner file or a list is missing or malformed.
             ConfigError: the settings contradict each other or do not fit the number of pairs.
         """
-        if on_bad_image not in ("error", "skip"):
-            raise ConfigError(f"dataset.on_bad_image={on_bad_image}: must be 'error' or 'skip'")
+        choose_best_on = options["choose_best_on"]
         if choose_best_on not in ("val", "test"):
-            raise ConfigError(f"dataset.choose_best_on={choose_best_on}: must be 'val' or 'test'")
+            raise ConfigError(f"choose_best_on={choose_best_on}: must be 'val' or 'test'")
         path = existing_root(root)
-        own = find_split(path / "list", self.info.name, None) if (path / "list").is_dir() else SplitLists()
-        if splits is None and split is None and (path / "list").is_dir():
-            splits = path / "list"
-        found = SplitLists() if splits is None else find_split(absolute(splits), self.info.name, split)
-        folders = first_and_label(path)
-
-        def listed(file: Path) -> FilePairs:
-            return read_list(file, path, masks=True, allow_outside=allow_outside, folders=folders)
-
-        test_file = absolute(test_list) if test_list is not None else found.test or own.test
-        test = listed(test_file) if test_file else tree_of(path, "test")
-
-        def train() -> FilePairs:
-            file = found.train or own.train
-            pairs = listed(file) if file else tree_of(path, "train") or PairTree().pairs(path)
-            return pairs if test is None else pairs.without(test.images())
-
-        def val() -> FilePairs:
-            if own.val:
-                return listed(own.val)
-            return tree_of(path, "val") or hold_out(train(), val_share, val_seed)
-
-        extra = path / "unlabeled" / BEFORE
-        selection = Selection(
-            dataset=self.info.name,
-            root=path,
-            train=train,
-            val=val,
-            extra=FilePairs((str(extra / name), None) for name in find_images(extra))
-            if extra.is_dir()
-            else FilePairs(),
-            labeled=labeled,
-            split_seed=split_seed,
-            splits=splits,
-            split=split,
-            labeled_list=labeled_list,
-            unlabeled_list=unlabeled_list,
-            val_list=val_list,
-            unlabeled=unlabeled,
-            allow_outside=allow_outside,
-            folders=folders,
-            pool_folder=BEFORE,
-        )
-        roots = selection.roots
-        test_source = None if test is None else PairSource(test, self.info, roots=roots)
-        if choose_best_on == "test" and test_source is None:
-            raise ConfigError("dataset.choose_best_on=test: there are no test pairs; give dataset.test_list")
-        val_source = PairSource(selection.val_pairs, self.info, roots=roots)
-        return SegmentationData(
-            self.info,
-            labeled=PairSource(selection.labeled_pairs, self.info, roots=roots),
-            unlabeled=PairSource(selection.unlabeled_pairs, self.info, roots=roots, optional_masks=True),
-            val=test_source if choose_best_on == "test" and test_source is not None else val_source,
-            test=test_source,
-            on_bad_image=on_bad_image,
-        )
+        if options["splits"] is None and options["split"] is None and (path / "list").is_dir():
+            options["splits"] = path / "list"
+        data = select(FoundPairs(self.info, path, options), options)
+        if choose_best_on == "val":
+            return data
+        if data.test is None:
+            raise ConfigError("choose_best_on=test: there are no test pairs; give test_list")
+        return replace(data, val=data.test)
 
 
-def first_and_label(root: Path) -> tuple[str, str]:
-    """The folders below a root that hold the first dates and the labels of training pairs."""
-    part = "train/" if (root / "train" / BEFORE).is_dir() else ""
-    return f"{part}{BEFORE}", f"{part}{LABEL}"
+class FoundPairs:
+    """The pairs below a root, for :func:`unimatch.data.splits.selection.select`, and its test pairs."""
 
+    source: type[FileSource] = PairSource
+    folders: tuple[str, str] | None
+    pool_folder = BEFORE
 
-def tree_of(root: Path, part: str) -> FilePairs | None:
-    """The pairs of ``train/``, ``val/`` or ``test/`` below a root; None where there is no such folder."""
-    return PairTree().pairs(root / part) if (root / part / BEFORE).is_dir() else None
+    def __init__(self, info: DatasetInfo, root: Path, options: ChangeOptions) -> None:
+        self.info, self.root, self.options = info, root, options
+        self.folders = first_and_label(root)
+        self.own = find_split(root / "list", info.name, None) if (root / "list").is_dir() else SplitLists()
+        splits = options["splits"]
+        self.lists = SplitLists() if splits is None else find_split(absolute(splits), info.name, options["split"])
+
+    def _listed(self, file: Path) -> FilePairs:
+        return read_files(file, self.root, self.folders, self.options)
+
+    def _part(self, part: str) -> FilePairs | None:
+        """Finds the pairs of ``train/``, ``val/`` or ``test/``; None where there is no such folder."""
+        folder = self.root / part
+        if not (folder / BEFORE).is_dir():
+            return None
+        return PairTree().pairs(folder, allow_missing=self.options["allow_missing"])
+
+    @cached_property
+    def test(self) -> FilePairs | None:
+        """The test pairs, of a list or a folder; None where there are none."""
+        given = self.options["test_list"]
+        file = absolute(given) if given is not None else self.lists.test or self.own.test
+        return self._listed(file) if file else self._part("test")
+
+    @cached_property
+    def train(self) -> FilePairs:
+        """The training pairs: never a test pair."""
+        file = self.lists.train or self.own.train
+        if file:
+            pairs = self._listed(file)
+        else:
+            pairs = self._part("train") or PairTree().pairs(self.root, allow_missing=self.options["allow_missing"])
+        return pairs if self.test is None else pairs.without(self.test.images())
+
+    @cached_property
+    def val(self) -> FilePairs:
+        """The validation pairs of the root's own list or folder, or a share of the training pairs."""
+        if self.own.val:
+            return self._listed(self.own.val)
+        return self._part("val") or hold_out(self.train, self.options["val_share"], self.options["val_seed"])
+
+    @cached_property
+    def extra(self) -> FilePairs:
+        """The pairs below ``unlabeled/``, where there is such a folder."""
+        folder = self.root / "unlabeled" / BEFORE
+        return images_alone(folder) if folder.is_dir() else FilePairs()
 
 
 levir = ChangeLayout(LEVIR)

@@ -21,7 +21,7 @@ from unimatch.data.catalog import CHANGE_DEMO
 from unimatch.data.sets.change import ChangeLayout
 from unimatch.data.sources.base import SegmentationData
 from unimatch.data.sources.dates import AFTER, BEFORE, LABEL
-from unimatch.data.splits.selection import absolute
+from unimatch.data.sources.files import absolute
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, MaskArray
 
@@ -38,7 +38,7 @@ TRAIN_SHARE = 0.65
 def change_demo(
     root: str | Path = "data/change_demo", *, labeled: int | None = 20, split_seed: int = 0
 ) -> SegmentationData:
-    """The demo's data: ``labeled`` of 200 training pairs with their labels, the others as the unlabelled pool.
+    """Returns the demo's data: ``labeled`` of 200 training pairs with their labels, the others as the unlabelled pool.
 
     Args:
         root: the folder; written where it is missing.
@@ -56,11 +56,7 @@ def change_demo(
 
 
 def write_change_demo(root: Path) -> None:
-    """Write ``A/ B/ label/ list/`` below a new folder, all of it or nothing.
-
-    Raises:
-        DataError: it cannot be written.
-    """
+    """Writes ``A/ B/ label/ list/`` below a new folder, all of it or nothing."""
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         passing = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
@@ -80,11 +76,11 @@ def write_change_demo(root: Path) -> None:
             shutil.rmtree(passing, ignore_errors=True)
     except OSError as error:
         if not root.is_dir():
-            raise DataError(f"dataset.root={root}: the demo's tiles cannot be written there ({error})") from error
+            raise DataError(f"root={root}: the demo's tiles cannot be written there ({error})") from error
 
 
 def compose_pair(part: str, index: int) -> tuple[ImageArray, ImageArray, MaskArray]:
-    """One pair: a piece of a photograph at two dates, which differ in light, shadows and noise, and in what is pasted.
+    """Composes a pair: a piece of a photograph at two dates, which differ in light, shadows, noise and what is pasted.
 
     Args:
         part: ``train``, ``val`` or ``test``.
@@ -111,7 +107,7 @@ def compose_pair(part: str, index: int) -> tuple[ImageArray, ImageArray, MaskArr
 
 
 def piece(rng: np.random.Generator, part: str, side: int) -> NDArray[np.float32]:
-    """A square of a photograph, shrunk or enlarged to ``side`` pixels, in 0-255."""
+    """Cuts a square out of a photograph, shrunk or enlarged to ``side`` pixels, in 0-255."""
     photo = photographs()[rng.integers(2)]
     border = int(photo.shape[1] * TRAIN_SHARE)
     photo = photo[:, :border] if part == "train" else photo[:, border:]
@@ -122,7 +118,7 @@ def piece(rng: np.random.Generator, part: str, side: int) -> NDArray[np.float32]
 
 
 def blob(rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(SIDE, SIDE) bool: a turned rectangle or an ellipse."""
+    """Draws a turned rectangle or an ellipse, (SIDE, SIDE) bool."""
     canvas = np.zeros((SIDE, SIDE), np.uint8)
     center = tuple(int(value) for value in rng.integers(6, SIDE - 6, size=2))
     axes = tuple(int(value) for value in rng.integers(4, 12, size=2))
@@ -136,7 +132,7 @@ def blob(rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def seen(rng: np.random.Generator, scene: NDArray[np.float32]) -> ImageArray:
-    """A scene in the light of its date: brightness, tint, a soft shadow and noise."""
+    """Puts a scene into the light of its date: brightness, tint, a soft shadow and noise."""
     light = rng.uniform(0.6, 1.3) * rng.uniform(0.9, 1.1, size=3)
     shadow = cv2.resize(rng.uniform(0.55, 1.0, size=(3, 3)), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     image = scene * light * np.clip(shadow, 0.4, 1)[..., None] + rng.normal(0, 6, size=scene.shape)
@@ -145,5 +141,5 @@ def seen(rng: np.random.Generator, scene: NDArray[np.float32]) -> ImageArray:
 
 @cache
 def photographs() -> tuple[ImageArray, ImageArray]:
-    """The two, (427, 640, 3) uint8 RGB each."""
+    """Returns the two photographs, (427, 640, 3) uint8 RGB each."""
     return load_sample_image("china.jpg"), load_sample_image("flower.jpg")

@@ -1,39 +1,27 @@
-"""CIFAR-10 in its Python version.
-
-It is read here and not by torchvision, which unpickles; but it is torchvision that downloads it:
-``torchvision.datasets.CIFAR10(ROOT, download=True)`` writes what is read here. So it is for SVHN and STL-10.
-"""
+"""Reads CIFAR-10 in its Python version, without unpickling it (:mod:`unimatch.data.sets.array_pickles`)."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from unimatch.data.catalog import CIFAR10
 from unimatch.data.sets.array_pickles import read_array_pickle
-from unimatch.data.sets.class_formats import class_ids, folder_of
+from unimatch.data.sets.published_arrays import class_ids, folder_of
 from unimatch.data.sources.base import SegmentationData
 from unimatch.data.sources.one_class import ClassArrays
-from unimatch.data.splits.per_class import Pool, choose_images
+from unimatch.data.splits.per_class import PerClassOptions, choose_images
 from unimatch.errors import DataError
+from unimatch.options import with_options
 
 
-def cifar10(
-    root: str | Path,
-    *,
-    labeled_per_class: int | None = None,
-    split_seed: int = 0,
-    val_per_class: int = 0,
-    unlabeled: Pool = "train",
-) -> SegmentationData:
-    """CIFAR-10's Python version: ``cifar-10-batches-py/`` below the root, or the root itself.
+@with_options()
+def cifar10(root: str | Path, **options: Unpack[PerClassOptions]) -> SegmentationData:
+    """Reads CIFAR-10's Python version: ``cifar-10-batches-py/`` below the root, or the root itself.
 
     Args:
         root: the folder.
-        labeled_per_class: see :func:`unimatch.data.splits.per_class.choose_images`, as for the arguments that follow.
-        split_seed: likewise.
-        val_per_class: likewise.
-        unlabeled: likewise.
 
     Raises:
         DataError: a file is missing, or not of that format.
@@ -44,19 +32,11 @@ def cifar10(
         cifar_part(f"cifar10/{part}", [folder / name for name in names])
         for part, names in (("train", [f"data_batch_{i}" for i in range(1, 6)]), ("test", ["test_batch"]))
     )
-    return choose_images(
-        CIFAR10,
-        train,
-        test,
-        labeled_per_class=labeled_per_class,
-        split_seed=split_seed,
-        val_per_class=val_per_class,
-        unlabeled=unlabeled,
-    )
+    return choose_images(CIFAR10, train, test, options)
 
 
 def cifar_part(name: str, files: Sequence[Path]) -> ClassArrays:
-    """Batches of ``data``, (N, 3072) uint8 with channels first, and ``labels``."""
+    """Reads batches of ``data``, (N, 3072) uint8 with channels first, and ``labels``."""
     images, labels = [], []
     for file in files:
         batch = read_array_pickle(file)

@@ -1,4 +1,4 @@
-"""Class names, and colours where they have any, from a file."""
+"""Reads class names, and their colours where there are any, from a file."""
 
 import json
 import re
@@ -21,11 +21,7 @@ class Classes(NamedTuple):
 
 
 def find_classes(root: Path) -> Path:
-    """The file of class names below a root.
-
-    Raises:
-        DataError: there is none.
-    """
+    """Finds the file of class names below a root."""
     for name in ("classes.txt", "classes.json"):
         if (root / name).is_file():
             return root / name
@@ -33,7 +29,7 @@ def find_classes(root: Path) -> Path:
 
 
 def read_classes(classes: str | Path | Sequence[str]) -> Classes:
-    """Class names from a sequence or a file.
+    """Reads class names from a sequence or a file.
 
     A text file has one class a line, ``name`` or ``R G B name``; a JSON file a list of names, or an object of names
     and colours ``[R, G, B]``.
@@ -45,7 +41,7 @@ def read_classes(classes: str | Path | Sequence[str]) -> Classes:
         path = Path(classes).expanduser()
         where, found = str(path), parse(path)
     else:
-        where, found = "dataset.classes", Classes(tuple(classes))
+        where, found = "classes", Classes(tuple(classes))
     if not all(isinstance(name, str) for name in found.names):
         raise DataError(f"{where}: expected a list of class names")
     names = tuple(name.strip() for name in found.names)
@@ -59,11 +55,7 @@ def read_classes(classes: str | Path | Sequence[str]) -> Classes:
 
 
 def parse(path: Path) -> Classes:
-    """What a file of class names holds.
-
-    Raises:
-        DataError: it cannot be read, or is not of that form.
-    """
+    """Reads the names and colours of a file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         content: Any = json.loads(text) if path.suffix == ".json" else text.splitlines()
@@ -87,5 +79,5 @@ def parse(path: Path) -> Classes:
 
 
 def is_color(value: Any) -> bool:
-    """Whether this is a list of three whole numbers from 0 up."""
+    """Tells whether this is a list of three whole numbers from 0 up."""
     return isinstance(value, list) and len(value) == 3 and all(type(number) is int and number >= 0 for number in value)

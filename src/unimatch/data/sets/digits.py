@@ -5,15 +5,17 @@ cluttered background with a few digits of random size, colour and place, and a m
 pixels. Scenes are a function of (seed, index) alone; training and validation scenes use different digits.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
+from typing_extensions import override
 
 from unimatch.data.catalog import DIGITS
-from unimatch.data.sources.base import SegmentationData
+from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.data.splits.lists import choose_labeled
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray, MaskArray
@@ -37,7 +39,7 @@ def digits(
     split_seed: int = 0,
     scene_seed: int = 0,
 ) -> SegmentationData:
-    """The demo's data: ``labeled`` of ``train`` scenes with their masks, the others as the unlabelled pool.
+    """Returns the demo's data: ``labeled`` of ``train`` scenes with their masks, the others as the unlabelled pool.
 
     Args:
         labeled: number of labelled scenes, None for all.
@@ -51,71 +53,48 @@ def digits(
         ConfigError: a number that cannot be.
     """
     if size < 32 or train < 1 or val < 1:
-        raise ConfigError(f"dataset.size={size}, train={train}, val={val}: at least 32, 1 and 1 are needed")
-    scenes = DigitScenes(train, size, scene_seed, validation=False)
+        raise ConfigError(f"size={size}, train={train}, val={val}: at least 32, 1 and 1 are needed")
     indices, rest = choose_labeled(train, labeled, split_seed)
     return SegmentationData(
         DIGITS,
-        labeled=DigitSubset(scenes, indices),
-        unlabeled=DigitSubset(scenes, rest),
-        val=DigitScenes(val, size, scene_seed, validation=True),
+        labeled=DigitScenes(indices, size, scene_seed, validation=False),
+        unlabeled=DigitScenes(rest, size, scene_seed, validation=False),
+        val=DigitScenes(range(val), size, scene_seed, validation=True),
     )
 
 
-class DigitScenes:
-    """``count`` scenes, composed once and kept (a scene of 48 x 48 pixels takes 9 KB)."""
+class DigitScenes(Source):
+    """The scenes of these numbers, composed once and kept (a scene of 48 x 48 pixels takes 9 KB)."""
 
-    def __init__(self, count: int, size: int, seed: int, *, validation: bool) -> None:
-        self.count, self.size, self.seed, self.validation = count, size, seed, validation
+    def __init__(self, numbers: Sequence[int], size: int, seed: int, *, validation: bool) -> None:
+        self.numbers, self.size, self.seed, self.validation = numbers, size, seed, validation
         self._scenes: dict[int, tuple[ImageArray, MaskArray]] = {}
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.numbers)
 
+    @override
     def name(self, index: int) -> str:
-        """Such as ``digits/train/17``."""
-        return f"digits/{'val' if self.validation else 'train'}/{index}"
+        return f"digits/{'val' if self.validation else 'train'}/{self.numbers[index]}"
 
+    @override
     def image(self, index: int) -> ImageArray:
-        """(size, size, 3) uint8 RGB."""
         return self._scene(index)[0]
 
+    @override
     def mask(self, index: int) -> MaskArray:
-        """(size, size) uint8: 0 for background, d + 1 for digit d."""
         return self._scene(index)[1]
 
     def _scene(self, index: int) -> tuple[ImageArray, MaskArray]:
         if index not in self._scenes:
-            rng = np.random.default_rng((self.seed, int(self.validation), index))
+            rng = np.random.default_rng((self.seed, int(self.validation), self.numbers[index]))
             self._scenes[index] = compose_scene(rng, self.size, *digit_part(self.validation))
         return self._scenes[index]
 
 
-class DigitSubset:
-    """Some of the scenes, in the order given."""
-
-    def __init__(self, scenes: DigitScenes, indices: list[int]) -> None:
-        self.scenes, self.indices = scenes, indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def name(self, index: int) -> str:
-        """Such as ``digits/train/17``."""
-        return self.scenes.name(self.indices[index])
-
-    def image(self, index: int) -> ImageArray:
-        """(size, size, 3) uint8 RGB."""
-        return self.scenes.image(self.indices[index])
-
-    def mask(self, index: int) -> MaskArray:
-        """(size, size) uint8."""
-        return self.scenes.mask(self.indices[index])
-
-
 @cache
 def digit_part(validation: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The digits of one part: (N, 8, 8) float32 strokes in 0-1 and their (N,) values 0-9."""
+    """Returns the digits of one part: (N, 8, 8) float32 strokes in 0-1 and their (N,) values 0-9."""
     dataset = load_digits()
     order = np.random.default_rng(0).permutation(len(dataset.target))
     held_out = int(len(order) * VALIDATION_SHARE)
@@ -126,7 +105,7 @@ def digit_part(validation: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]
 def compose_scene(
     rng: np.random.Generator, size: int, strokes: NDArray[np.float32], values: NDArray[np.int64]
 ) -> tuple[ImageArray, MaskArray]:
-    """Draw one scene: background, clutter, then up to four digits, as far as there is room, brighter than both.
+    """Draws a scene: background, clutter, then up to four digits, as far as there is room, brighter than both.
 
     Args:
         rng: the only source of randomness.
@@ -155,7 +134,7 @@ def compose_scene(
 
 
 def place(rng: np.random.Generator, mask: MaskArray, side: int) -> tuple[slice, slice]:
-    """A window for a digit: of twenty random ones that with the fewest pixels of digits drawn before."""
+    """Chooses a window for a digit: of twenty random ones, that with the fewest pixels of digits drawn before."""
     candidates = []
     for _ in range(20):
         top, left = rng.integers(0, mask.shape[0] - side, size=2, endpoint=True)
@@ -165,7 +144,7 @@ def place(rng: np.random.Generator, mask: MaskArray, side: int) -> tuple[slice, 
 
 
 def background(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """A dark textured (size, size, 3) background in 0-110: smooth noise of two scales and strokes as clutter."""
+    """Draws a dark textured (size, size, 3) background in 0-110: smooth noise of two scales and strokes as clutter."""
     image = np.zeros((size, size, 3))
     for cells, amplitude in ((4, 30), (12, 15)):
         noise = rng.uniform(-1, 1, size=(cells, cells, 3))

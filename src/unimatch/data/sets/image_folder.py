@@ -1,64 +1,57 @@
-"""Your own images in a folder per class, and ImageNet, which is distributed so."""
+"""Finds your own images in a folder per class, and ImageNet, which is published in that form."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Unpack
 
 import numpy as np
 
 from unimatch.data.catalog import DatasetInfo, distinct_colors
-from unimatch.data.sets.segmentation import existing_root
 from unimatch.data.sources.base import OnBadImage, SegmentationData
-from unimatch.data.sources.files import files_may_be_missing, find_images
+from unimatch.data.sources.files import existing_root, find_images
 from unimatch.data.sources.one_class import ClassFiles
 from unimatch.data.splits.lists import read_lines
-from unimatch.data.splits.per_class import Pool, choose_images
-from unimatch.errors import ConfigError, DataError
+from unimatch.data.splits.per_class import PerClassOptions, choose_images
+from unimatch.errors import DataError
+from unimatch.options import with_options
 from unimatch.types import NO_CLASS
 
 
-def imagenet(
-    root: str | Path,
-    *,
-    labeled_list: str | Path | None = None,
-    val_list: str | Path | None = None,
-    labeled_per_class: int | None = None,
-    split_seed: int = 0,
-    val_per_class: int = 0,
-    unlabeled: Pool = "train",
-    on_bad_image: OnBadImage = "error",
-) -> SegmentationData:
-    """ImageNet (ILSVRC 2012) as ``train/CLASS/*.JPEG`` and ``val/CLASS/*.JPEG``, whose validation images are its test.
+class ClassFolderOptions(PerClassOptions, total=False):
+    """What data sets of a folder per class take besides; in YAML ``conf/dataset/_class_folders.yaml``."""
+
+    labeled_list: Annotated[
+        str | Path | None,
+        None,
+        "a file of the labelled images' names, one a line, below ``train/`` or without their folder, as the "
+        "published lists of ImageNet have them; instead of ``labeled_per_class``.",
+    ]
+    val_list: Annotated[
+        str | Path | None,
+        None,
+        "of the training images that are held out for validation; instead of ``val_per_class``.",
+    ]
+    allow_missing: Annotated[
+        bool, False, "whether ``val/`` and ``test/`` may have classes of their own: the full check reports them."
+    ]
+    on_bad_image: Annotated[OnBadImage, "error", "``skip`` replaces and counts unlabelled images that cannot be read."]
+
+
+@with_options()
+def imagenet(root: str | Path, **options: Unpack[ClassFolderOptions]) -> SegmentationData:
+    """Finds ImageNet (ILSVRC 2012): ``train/CLASS/*.JPEG`` and ``val/CLASS/*.JPEG``, which are its test images.
 
     Args:
         root: the folder.
-        labeled_list: see :func:`image_folder`, as for the arguments that follow.
-        val_list: likewise.
-        labeled_per_class: likewise.
-        split_seed: likewise.
-        val_per_class: likewise.
-        unlabeled: likewise.
-        on_bad_image: likewise.
 
     Raises:
         DataError: see :func:`image_folder`.
         ConfigError: see :func:`image_folder`.
     """
-    return image_folder(
-        root,
-        name="imagenet",
-        val="",
-        test="val",
-        labeled_list=labeled_list,
-        val_list=val_list,
-        on_bad_image=on_bad_image,
-        labeled_per_class=labeled_per_class,
-        split_seed=split_seed,
-        val_per_class=val_per_class,
-        unlabeled=unlabeled,
-    )
+    return image_folder(root, name="imagenet", val="", test="val", **options)
 
 
+@with_options(val_per_class=None)
 def image_folder(
     root: str | Path,
     *,
@@ -67,15 +60,9 @@ def image_folder(
     val: str = "val",
     test: str = "test",
     unlabeled_folder: str = "unlabeled",
-    labeled_list: str | Path | None = None,
-    val_list: str | Path | None = None,
-    labeled_per_class: int | None = None,
-    split_seed: int = 0,
-    val_per_class: int | None = None,
-    unlabeled: Pool = "train",
-    on_bad_image: OnBadImage = "error",
+    **options: Unpack[ClassFolderOptions],
 ) -> SegmentationData:
-    """Your own images, a folder per class: ``train/CLASS/``, ``val/CLASS/``, ``test/CLASS/`` and ``unlabeled/``.
+    """Finds your own images, a folder per class: ``train/CLASS/``, ``val/CLASS/``, ``test/CLASS/`` and ``unlabeled/``.
 
     All but ``train/`` may be missing. The classes are the folders in ``train/``, in the order of their names.
 
@@ -83,25 +70,14 @@ def image_folder(
         root: the folder.
         name: of the data set.
         train: the folder of training images.
-        val: of validation images. Without it, ``val_per_class`` training images of each class are held out, 10 by
-            default, or the test images are used (0).
+        val: of validation images.
         test: of test images.
         unlabeled_folder: of images without a class, in folders or not.
-        labeled_list: a file of the labelled images' names, one a line, below ``train/`` or without their folder, as
-            the published lists of ImageNet have them; instead of ``labeled_per_class``.
-        val_list: of the training images that are held out for validation; instead of ``val_per_class``.
-        labeled_per_class: see :func:`unimatch.data.splits.per_class.choose_images`.
-        split_seed: see there.
-        val_per_class: training images of each class that are held out, see ``val``.
-        unlabeled: see :func:`unimatch.data.splits.per_class.choose_images`.
-        on_bad_image: ``skip`` replaces and counts unlabelled images that cannot be read.
 
     Raises:
         DataError: a folder or a listed image is missing, or a class is in ``val/`` or ``test/`` alone.
         ConfigError: see :func:`unimatch.data.splits.per_class.choose_images`.
     """
-    if on_bad_image not in ("error", "skip"):
-        raise ConfigError(f"dataset.on_bad_image={on_bad_image}: must be 'error' or 'skip'")
     path = existing_root(root)
     if not (path / train).is_dir():
         raise DataError(f"{path / train}: no such folder; it holds a folder of images for each class")
@@ -109,9 +85,11 @@ def image_folder(
     if len(classes) < 2:
         raise DataError(f"{path / train}: at least two folders, one for each class, are needed; found {list(classes)}")
     info = DatasetInfo(name, classes, distinct_colors(len(classes)))
-    pool = class_folder(path, train, info)
+    allow_missing = options["allow_missing"]
+    pool = class_folder(path, train, info, allow_missing)
     held_out, tested = (
-        class_folder(path, part, info) if part and (path / part).is_dir() else None for part in (val, test)
+        class_folder(path, part, info, allow_missing) if part and (path / part).is_dir() else None
+        for part in (val, test)
     )
     extra = None
     if (path / unlabeled_folder).is_dir():
@@ -119,56 +97,36 @@ def image_folder(
         extra = ClassFiles(names, np.full(len(names), NO_CLASS), info, [path])
     listed, held = (
         None if file is None else listed_images(Path(file).expanduser(), pool, path / train)
-        for file in (labeled_list, val_list)
+        for file in (options["labeled_list"], options["val_list"])
     )
-    if val_per_class is None:
-        val_per_class = 10 if held_out is None and held is None and listed is None else 0
-    data = choose_images(
-        info,
-        pool,
-        tested,
-        val=held_out,
-        extra=extra,
-        listed=listed,
-        held=held,
-        labeled_per_class=labeled_per_class,
-        split_seed=split_seed,
-        val_per_class=val_per_class,
-        unlabeled=unlabeled,
+    if options["val_per_class"] is None:
+        options["val_per_class"] = 10 if held_out is None and held is None and listed is None else 0
+    skipping = options["on_bad_image"]
+    return choose_images(
+        info, pool, tested, options, val=held_out, extra=extra, listed=listed, held=held, on_bad_image=skipping
     )
-    return replace(data, on_bad_image=on_bad_image)
 
 
-def class_folder(root: Path, part: str, info: DatasetInfo) -> ClassFiles:
-    """The images of one part, with the classes of the folders they lie in."""
+def class_folder(root: Path, part: str, info: DatasetInfo, allow_missing: bool) -> ClassFiles:
+    """Finds the images of one part, with the classes of the folders they lie in."""
     ids = {name: number for number, name in enumerate(info.classes)}
     files = find_images(root / part)
     labels = np.empty(len(files), np.int64)
     for i, file in enumerate(files):
         name, slash, _ = file.partition(os.sep)
-        if name not in ids and slash and files_may_be_missing():
-            labels[i] = NO_CLASS
-            continue
-        if not slash or name not in ids:
+        if not slash:
+            raise DataError(f"{root / part / file}: lies in no folder of a class; move it to CLASS/")
+        if name not in ids and not allow_missing:
             raise DataError(
-                f"{root / part / file}: "
-                + (
-                    "lies in no folder of a class; move it to CLASS/"
-                    if not slash
-                    else f"the class {name} has no folder of training images; add it, or remove this one"
-                )
+                f"{root / part / file}: the class {name} has no folder of training images; add it, or remove this one"
             )
-        labels[i] = ids[name]
+        labels[i] = ids.get(name, NO_CLASS)
     prefix = os.path.join(root / part, "")  # noqa: PTH118 - a Path object for each of a million names takes seconds
     return ClassFiles([prefix + file for file in files], labels, info, [root])
 
 
 def listed_images(path: Path, source: ClassFiles, folder: Path) -> list[int]:
-    """Which images a list names.
-
-    Raises:
-        DataError: it names an image that is not there, or twice.
-    """
+    """Returns the indices of the images that a list names."""
     places: dict[str, int] = {}
     ambiguous = set[str]()
     for i, name in enumerate(source.pairs.images()):

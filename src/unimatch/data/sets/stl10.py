@@ -1,37 +1,28 @@
-"""STL-10 in its binary version."""
+"""Reads STL-10 in its binary version."""
 
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from unimatch.data.catalog import STL10
-from unimatch.data.sets.class_formats import class_ids, folder_of
+from unimatch.data.sets.published_arrays import class_ids, folder_of
 from unimatch.data.sources.base import SegmentationData
 from unimatch.data.sources.one_class import ClassArrays
 from unimatch.data.splits.lists import read_lines
-from unimatch.data.splits.per_class import Pool, choose_images
+from unimatch.data.splits.per_class import PerClassOptions, choose_images
 from unimatch.errors import ConfigError, DataError
+from unimatch.options import with_options
 from unimatch.types import NO_CLASS
 
 
-def stl10(
-    root: str | Path,
-    *,
-    fold: int | None = None,
-    labeled_per_class: int | None = None,
-    split_seed: int = 0,
-    val_per_class: int = 0,
-    unlabeled: Pool = "train",
-) -> SegmentationData:
-    """STL-10's binary version: ``stl10_binary/`` below the root, or the root itself; 100,000 images without a class.
+@with_options()
+def stl10(root: str | Path, *, fold: int | None = None, **options: Unpack[PerClassOptions]) -> SegmentationData:
+    """Reads STL-10's binary version: ``stl10_binary/`` below the root, or the root itself.
 
     Args:
         root: the folder.
         fold: one of the ten published choices of 1,000 training images, 0 to 9; None for all 5,000.
-        labeled_per_class: see :func:`unimatch.data.splits.per_class.choose_images`, as for the arguments that follow.
-        split_seed: likewise.
-        val_per_class: likewise.
-        unlabeled: likewise.
 
     Raises:
         DataError: a file is missing, or not of that format.
@@ -42,22 +33,13 @@ def stl10(
     if fold is not None:
         lines = [line for line in read_lines(folder / "fold_indices.txt") if line.strip()]
         if not 0 <= fold < len(lines):
-            raise ConfigError(f"dataset.fold={fold}: must be from 0 to {len(lines) - 1}")
+            raise ConfigError(f"fold={fold}: must be from 0 to {len(lines) - 1}")
         train = train.select([int(number) for number in lines[fold].split()])
-    return choose_images(
-        STL10,
-        train,
-        test,
-        extra=extra,
-        labeled_per_class=labeled_per_class,
-        split_seed=split_seed,
-        val_per_class=val_per_class,
-        unlabeled=unlabeled,
-    )
+    return choose_images(STL10, train, test, options, extra=extra)
 
 
 def stl_part(folder: Path, part: str) -> ClassArrays:
-    """``X``: N images of 3 x 96 x 96 bytes, each channel column by column, left in the file; ``y``: classes from 1."""
+    """Maps ``X``, N images of 3 x 96 x 96 bytes, each channel column by column, and reads ``y``, classes from 1."""
     file = folder / f"{part}_X.bin"
     try:
         data = np.memmap(file, np.uint8, mode="r")

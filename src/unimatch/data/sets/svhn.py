@@ -1,35 +1,26 @@
-"""SVHN's cropped digits."""
+"""Reads SVHN's cropped digits."""
 
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from unimatch.data.catalog import SVHN
-from unimatch.data.sets.class_formats import class_ids, folder_of
+from unimatch.data.sets.published_arrays import class_ids, folder_of
 from unimatch.data.sources.base import SegmentationData
 from unimatch.data.sources.one_class import ClassArrays
-from unimatch.data.splits.per_class import Pool, choose_images
+from unimatch.data.splits.per_class import PerClassOptions, choose_images
 from unimatch.errors import DataError
+from unimatch.options import with_options
 
 
-def svhn(
-    root: str | Path,
-    *,
-    extra: bool = True,
-    labeled_per_class: int | None = None,
-    split_seed: int = 0,
-    val_per_class: int = 0,
-    unlabeled: Pool = "train",
-) -> SegmentationData:
-    """SVHN's cropped digits: ``train_32x32.mat``, ``test_32x32.mat`` and ``extra_32x32.mat`` in the root.
+@with_options()
+def svhn(root: str | Path, *, extra: bool = True, **options: Unpack[PerClassOptions]) -> SegmentationData:
+    """Reads SVHN's cropped digits: ``train_32x32.mat``, ``test_32x32.mat`` and ``extra_32x32.mat`` in the root.
 
     Args:
         root: the folder.
         extra: whether the 531,131 extra images are unlabelled ones too.
-        labeled_per_class: see :func:`unimatch.data.splits.per_class.choose_images`, as for the arguments that follow.
-        split_seed: likewise.
-        val_per_class: likewise.
-        unlabeled: likewise.
 
     Raises:
         DataError: a file is missing, or not of that format.
@@ -37,20 +28,11 @@ def svhn(
     """
     folder = folder_of(root, "", "SVHN")
     train, test = (svhn_part(folder, part) for part in ("train", "test"))
-    return choose_images(
-        SVHN,
-        train,
-        test,
-        extra=svhn_part(folder, "extra") if extra else None,
-        labeled_per_class=labeled_per_class,
-        split_seed=split_seed,
-        val_per_class=val_per_class,
-        unlabeled=unlabeled,
-    )
+    return choose_images(SVHN, train, test, options, extra=svhn_part(folder, "extra") if extra else None)
 
 
 def svhn_part(folder: Path, part: str) -> ClassArrays:
-    """``X`` (32, 32, 3, N) uint8 and ``y`` (N, 1), with 10 for the digit 0."""
+    """Reads ``X`` (32, 32, 3, N) uint8 and ``y`` (N, 1), with 10 for the digit 0."""
     from scipy.io import loadmat
 
     file = folder / f"{part}_32x32.mat"

@@ -1,4 +1,4 @@
-"""Where images and masks come from: files on disk, or anything else with the same four methods."""
+"""What images and masks are read from: files on disk, or anything else with the same four methods."""
 
 import os
 from collections.abc import Sequence
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from typing_extensions import override
+
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.files import FilePair, FilePairs, lies_within, outside
 from unimatch.data.sources.masks import mask_reader
-from unimatch.errors import DataError
+from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, LabelArray, read_image
 
 OnBadImage = Literal["error", "skip"]
@@ -21,22 +23,22 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What to call sample ``index`` in a message: its file, where it has one."""
+        """Names sample ``index`` in messages: its file, where it has one."""
         ...
 
     def image(self, index: int) -> ImageArray:
-        """(H, W, 3) uint8 RGB, or (2, H, W, 3), the two dates of a pair."""
+        """Returns (H, W, 3) uint8 RGB, or (2, H, W, 3), the two dates of a pair."""
         ...
 
     def mask(self, index: int) -> LabelArray | None:
-        """(H, W) uint8 class ids with 255 for ignored pixels; None where the image has no mask.
+        """Returns (H, W) uint8 class ids with 255 for ignored pixels; None where the image has no mask.
 
         Where the image as a whole has a class, an int64 array of shape () with that.
         """
         ...
 
 
-class FileSource:
+class FileSource(Source):
     """Images and masks in files, read when asked for.
 
     Args:
@@ -47,12 +49,7 @@ class FileSource:
     """
 
     def __init__(
-        self,
-        pairs: Sequence[FilePair],
-        info: DatasetInfo,
-        *,
-        roots: Sequence[Path] = (),
-        optional_masks: bool = False,
+        self, pairs: Sequence[FilePair], info: DatasetInfo, *, roots: Sequence[Path] = (), optional_masks: bool = False
     ) -> None:
         self.pairs = pairs if isinstance(pairs, FilePairs) else FilePairs.of(pairs)
         self.info = info
@@ -63,40 +60,32 @@ class FileSource:
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @override
     def name(self, index: int) -> str:
-        """The image's path."""
         return self.pairs.image(index)
 
+    @override
     def image(self, index: int) -> ImageArray:
-        """See :func:`read_image`."""
         return read_image(self._allowed(self.pairs.image(index)))
 
     def image_paths(self, index: int) -> list[Path]:
-        """The files of an image: one, or as many as there are dates."""
+        """Returns the files of an image: one, or as many as there are dates."""
         return [Path(self.pairs.image(index))]
 
+    @override
     def mask(self, index: int) -> LabelArray | None:
-        """See :func:`mask_reader`."""
         path = self.mask_path(index)
         return None if path is None else self._read_mask(path)
 
     def mask_path(self, index: int) -> Path | None:
-        """The mask's file; None where the image has no mask.
-
-        Raises:
-            DataError: it lies outside the roots.
-        """
+        """Returns the mask's file; None where the image has no mask."""
         name = self.pairs.mask(index)
         if name is None or (self.optional_masks and not Path(name).is_file()):
             return None
         return self._allowed(name)
 
     def _allowed(self, name: str) -> Path:
-        """The path, if it lies in one of the roots.
-
-        Raises:
-            DataError: it does not.
-        """
+        """Returns the path of a file that lies in one of the roots."""
         if self.roots and not lies_within(name, self.roots):
             raise DataError(outside(name, os.path.realpath(name), " and ".join(self.roots)))
         return Path(name)
@@ -115,3 +104,9 @@ class SegmentationData:
     on_bad_image: OnBadImage = "error"
     """What to do with an unlabelled image that cannot be read: end the run, or take another one and count it.
     Labelled and validation images are never skipped."""
+    one_class: bool = False
+    """Whether an image has one class, instead of one for each pixel: masks then have the shape ()."""
+
+    def __post_init__(self) -> None:
+        if self.on_bad_image not in ("error", "skip"):
+            raise ConfigError(f"on_bad_image={self.on_bad_image}: must be 'error' or 'skip'")

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import override
+
 from unimatch.data.sources.base import FileSource
-from unimatch.data.sources.files import FilePairs, Tree, files_may_be_missing
+from unimatch.data.sources.files import FilePairs, Tree
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, read_pair, second_date
 
@@ -20,17 +22,13 @@ class PairSource(FileSource):
         info: see :class:`unimatch.data.sources.base.FileSource`, as for all arguments that follow.
     """
 
+    @override
     def image_paths(self, index: int) -> list[Path]:
-        """The files of both dates."""
         before = self.pairs.image(index)
         return [Path(before), Path(second_date(before))]
 
+    @override
     def image(self, index: int) -> ImageArray:
-        """(2, H, W, 3) uint8 RGB, the first date first.
-
-        Raises:
-            DataError: a date cannot be read, or the two differ in size.
-        """
         before, after = (self._allowed(str(path)) for path in self.image_paths(index))
         return read_pair(before, after)
 
@@ -42,23 +40,25 @@ class PairTree(Tree):
     images: str = BEFORE
     masks: str = LABEL
 
-    def pairs(self, root: Path) -> FilePairs:
-        """As in :class:`Tree`, and each first date has its second.
-
-        Raises:
-            DataError: a second date is missing, or as for :class:`Tree`.
-        """
+    @override
+    def pairs(self, root: Path, *, allow_missing: bool = False) -> FilePairs:
         for folder in (self.images, self.masks):
             if not (root / folder).is_dir():
                 raise DataError(
-                    f"{root / folder}: no such folder; pairs lie in {BEFORE}/ {AFTER}/ {LABEL}/ below dataset.root, or "
+                    f"{root / folder}: no such folder; pairs lie in {BEFORE}/ {AFTER}/ {LABEL}/ below the root, or "
                     "below its train/ val/ test/"
                 )
-        pairs = super().pairs(root)
+        pairs = super().pairs(root, allow_missing=allow_missing)
         missing = [name for name in pairs.images() if not Path(second_date(name)).is_file()]
-        if missing and not files_may_be_missing():
+        if missing and not allow_missing:
             raise DataError(
                 f"{second_date(missing[0])}: no such file; it is the second date of {missing[0]} and has its name"
                 + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
             )
         return pairs
+
+
+def first_and_label(root: Path) -> tuple[str, str]:
+    """Names the folders below a root that hold the first dates and the labels of training pairs."""
+    part = "train/" if (root / "train" / BEFORE).is_dir() else ""
+    return f"{part}{BEFORE}", f"{part}{LABEL}"

@@ -1,9 +1,7 @@
-"""Image and mask files: pairs of them, held compactly, and folders searched for them."""
+"""Holds pairs of image and mask files compactly, and searches folders for them."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,23 +9,6 @@ import numpy as np
 
 from unimatch.errors import DataError
 from unimatch.images import IMAGE_SUFFIXES
-
-_may_be_missing = ContextVar("may_be_missing", default=False)
-
-
-@contextmanager
-def missing_files_allowed() -> Iterator[None]:
-    """Within this, lists and folders may promise files that are not there: reading them all will tell which."""
-    token = _may_be_missing.set(True)
-    try:
-        yield
-    finally:
-        _may_be_missing.reset(token)
-
-
-def files_may_be_missing() -> bool:
-    """Whether :func:`missing_files_allowed` holds."""
-    return _may_be_missing.get()
 
 
 @dataclass(frozen=True)
@@ -61,7 +42,7 @@ class FilePairs(Sequence[FilePair]):
 
     @classmethod
     def of(cls, pairs: Iterable[FilePair]) -> "FilePairs":
-        """The same from single pairs."""
+        """Packs single pairs."""
         return cls((str(pair.image), None if pair.mask is None else str(pair.mask)) for pair in pairs)
 
     def __len__(self) -> int:
@@ -78,27 +59,27 @@ class FilePairs(Sequence[FilePair]):
         return result
 
     def image(self, index: int) -> str:
-        """The image's path."""
+        """Returns the image's path."""
         return self._name(2 * self._checked(index))
 
     def mask(self, index: int) -> str | None:
-        """The mask's path, None where there is none."""
+        """Returns the mask's path, None where there is none."""
         return self._name(2 * self._checked(index) + 1) or None
 
     def images(self) -> Iterator[str]:
-        """Every image's path."""
+        """Yields every image's path."""
         return (self._name(2 * index) for index in range(len(self)))
 
     def names(self) -> Iterator[tuple[str, str | None]]:
-        """Every pair as it was given."""
+        """Yields every pair as it was given."""
         return ((self.image(index), self.mask(index)) for index in range(len(self)))
 
     def select(self, indices: Iterable[int]) -> "FilePairs":
-        """Some of the pairs, in the order of the indices."""
+        """Returns some of the pairs, in the order of the indices."""
         return FilePairs((self.image(index), self.mask(index)) for index in indices)
 
     def without(self, images: Iterable[str]) -> "FilePairs":
-        """The pairs whose image is none of these."""
+        """Returns the pairs whose image is none of these."""
         unwanted = set(images)
         return FilePairs(pair for pair in self.names() if pair[0] not in unwanted) if unwanted else self
 
@@ -113,7 +94,7 @@ class FilePairs(Sequence[FilePair]):
 
 
 def find_images(directory: Path) -> list[str]:
-    """The image files below a folder, also in folders of it, relative to it and sorted.
+    """Finds the image files below a folder, at any depth, sorted, with their paths relative to it.
 
     Raises:
         DataError: no such folder, or none in it.
@@ -137,8 +118,13 @@ def find_images(directory: Path) -> list[str]:
     return sorted(files)
 
 
+def images_alone(folder: Path) -> FilePairs:
+    """Finds the images below a folder, as pairs without masks."""
+    return FilePairs((str(folder / name), None) for name in find_images(folder))
+
+
 def suffix(name: str) -> str:
-    """The extension of a path, with its dot.
+    """Returns the extension of a path, with its dot.
 
     >>> suffix("some.photo.JPG")
     '.JPG'
@@ -147,14 +133,14 @@ def suffix(name: str) -> str:
 
 
 def lies_within(file: str, roots: tuple[str, ...]) -> bool:
-    """Whether a file lies in one of the folders when links are followed."""
+    """Tells whether a file lies in one of the folders when links are followed."""
     real = os.path.realpath(file)
     return any(real.startswith(os.path.join(os.path.realpath(root), "")) for root in roots)  # noqa: PTH118
 
 
 def outside(where: str, name: str, root: str) -> str:
-    """The message for a file outside its root."""
-    return f"{where}: {name} lies outside {root}; correct it, or allow it with dataset.allow_outside=true"
+    """Writes the message for a file outside its root."""
+    return f"{where}: {name} lies outside {root}; correct it, or allow it: allow_outside=true"
 
 
 @dataclass(frozen=True)
@@ -169,8 +155,12 @@ class Tree:
     every_image_has_mask: bool = True
     """If not, images without a mask are passed over."""
 
-    def pairs(self, root: Path) -> FilePairs:
-        """The pairs below a root, sorted by the image's name.
+    def pairs(self, root: Path, *, allow_missing: bool = False) -> FilePairs:
+        """Finds the pairs below a root, sorted by the image's name.
+
+        Args:
+            root: the folder that holds the two.
+            allow_missing: whether an image is named with a mask that is not there, for the full check to report.
 
         Raises:
             DataError: a folder is missing or empty, two files have one name but for the ending, or an image has
@@ -186,18 +176,14 @@ class Tree:
             if not pairs:
                 raise DataError(f"{masks}: none of these masks has the name of an image in {images}")
             return pairs
-        if files_may_be_missing():
+        if allow_missing:
             return FilePairs((image, mask or self._mask_of(root, image)) for image, mask in found.names())
         raise DataError(
             f"{alone}: no mask {self._mask_of(root, alone)}; add it, or move the image to the unlabelled images"
         )
 
     def images_and_masks(self, root: Path) -> FilePairs:
-        """All images below a root, sorted by name, each with its mask or without one.
-
-        Raises:
-            DataError: a folder is missing or empty, or two files have one name but for the ending.
-        """
+        """Finds all images below a root, sorted by name, each with its mask or without one."""
         images, masks = root / self.images, root / self.masks
         by_name = by_common_name(masks, self.mask_ending, "keep one of the two masks")
         return FilePairs(
@@ -206,13 +192,13 @@ class Tree:
         )
 
     def _mask_of(self, root: Path, image: str) -> str:
-        """The mask's path that an image without one would have."""
+        """Returns the path that a missing mask should have."""
         name = image.removeprefix(f"{root / self.images}{os.sep}").removesuffix(self.image_ending or suffix(image))
         return f"{root / self.masks}{os.sep}{name}{self.mask_ending or '.png'}"
 
 
 def by_common_name(directory: Path, ending: str | None, remedy: str) -> dict[str, str]:
-    """The image files below a folder by their names without the ending; files of another ending are left out."""
+    """Finds the image files below a folder, by their names without the ending; others are left out."""
     result: dict[str, str] = {}
     for file in find_images(directory):
         end = suffix(file) if ending is None else ending
@@ -225,3 +211,20 @@ def by_common_name(directory: Path, ending: str | None, remedy: str) -> dict[str
     if not result:
         raise DataError(f"{directory}: no files ending in {ending}")
     return result
+
+
+def absolute(path: str | Path) -> Path:
+    """Makes a path absolute, without ``..``, and with ``~`` replaced by the home folder: one name for one file."""
+    return Path(os.path.normpath(Path(path).expanduser().absolute()))
+
+
+def existing_root(root: str | Path) -> Path:
+    """Makes a data set's root an absolute path.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    path = absolute(root)
+    if not path.is_dir():
+        raise DataError(f"root={root}: no such folder (looked at {path.resolve()})")
+    return path

@@ -1,4 +1,4 @@
-"""From what mask files store to class ids."""
+"""Turns what mask files store into class ids."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ UNKNOWN = -1
 
 
 def mask_reader(info: DatasetInfo) -> Callable[[Path], MaskArray]:
-    """A function that reads a mask as (H, W) uint8 class ids, 255 where there is none.
+    """Makes a function that reads a mask as (H, W) uint8 class ids, 255 where there is none.
 
     It raises :class:`DataError` where a mask stores what is neither a class nor ignored: such an id would end the
     training, or worse, not end it.
@@ -41,12 +41,12 @@ class IndexMasks:
         self.count = info.num_classes or IGNORE_INDEX
         self.first = int(info.reduce_zero_label)
         if info.ids is not None and info.reduce_zero_label:
-            raise ConfigError("dataset.ids and dataset.reduce_zero_label both say what ids mean: give one")
+            raise ConfigError("ids and reduce_zero_label both say what ids mean: give one")
         for key, values in (("ids", info.ids or ()), ("ignore_ids", info.ignore_ids)):
             if not all(0 <= value <= LARGEST_ID for value in values):
-                raise ConfigError(f"dataset.{key}: stored ids lie between 0 and {LARGEST_ID}, found {sorted(values)}")
+                raise ConfigError(f"{key}: stored ids lie between 0 and {LARGEST_ID}, found {sorted(values)}")
         if info.ids is not None and not set(info.ids.values()) <= {*range(self.count), IGNORE_INDEX}:
-            raise ConfigError(f"dataset.ids: class ids lie between 0 and {self.count - 1}, found {dict(info.ids)}")
+            raise ConfigError(f"ids: class ids lie between 0 and {self.count - 1}, found {dict(info.ids)}")
         self.table = np.full(LARGEST_ID + 1, UNKNOWN, np.int16)  # stored id -> class id
         if info.ids is None:
             self.table[: self.first] = IGNORE_INDEX
@@ -56,7 +56,7 @@ class IndexMasks:
             self.table[stored] = class_id
 
     def __call__(self, path: Path) -> MaskArray:
-        """See :func:`mask_reader`."""
+        """Reads a mask as (H, W) uint8 class ids."""
         stored = read_mask(path)
         if stored.dtype == np.uint8:
             ids = self.table[stored]
@@ -79,7 +79,7 @@ class IndexMasks:
         return f"{listing([f'id {value}' for value in unknown], counts)} outside {known}; {remedy}"
 
     def meanings(self) -> str:
-        """What the stored values of ``dataset.ids`` mean, such as ``0 (unchanged), 255 (changed)``."""
+        """Lists what the stored values of ``info.ids`` mean, such as ``0 (unchanged), 255 (changed)``."""
         names = {**dict(enumerate(self.info.classes)), IGNORE_INDEX: "no class"}
         return ", ".join(f"{stored} ({names[i]})" for stored, i in sorted((self.info.ids or {}).items()))
 
@@ -91,18 +91,18 @@ class ColorMasks:
         colors = [*info.palette, *info.ignore_colors]
         self.codes, order = np.unique(pack(np.array(colors)), return_index=True)
         if len(self.codes) < len(colors):
-            raise ConfigError("dataset.colors: each class, and each of dataset.ignore_colors, needs its own colour")
+            raise ConfigError("colors: each class, and each of ignore_colors, needs its own colour")
         ids = [*range(info.num_classes), *[IGNORE_INDEX] * len(info.ignore_colors)]
         self.ids = np.array(ids, np.uint8)[order]
 
     def __call__(self, path: Path) -> MaskArray:
-        """See :func:`mask_reader`."""
+        """Reads a mask as (H, W) uint8 class ids."""
         stored = pack(read_color_mask(path))
         slots = np.searchsorted(self.codes, stored).clip(max=len(self.codes) - 1)
         wrong = self.codes[slots] != stored
         if wrong.any():
             unknown, counts = np.unique(stored[wrong], return_counts=True)
-            names = [f"colour {unpack(int(code))}" for code in unknown]
+            names = [f"colour {(code >> 16, code >> 8 & 255, code & 255)}" for code in unknown.tolist()]
             raise DataError(
                 f"{path}: {listing(names, counts)} of no class; correct the mask or the colours, or name such a "
                 "colour in dataset.ignore_colors"
@@ -111,7 +111,7 @@ class ColorMasks:
 
 
 def listing(names: list[str], counts: NDArray[np.integer]) -> str:
-    """The first few names, each with its number of pixels.
+    """Lists the first few names, each with its number of pixels.
 
     >>> listing(["id 7", "id 9"], np.array([12, 1]))
     'id 7 (12 pixels), id 9 (1 pixels)'
@@ -121,15 +121,10 @@ def listing(names: list[str], counts: NDArray[np.integer]) -> str:
 
 
 def pack(colors: NDArray[np.integer]) -> NDArray[np.integer]:
-    """(..., 3) RGB -> (...) numbers.
+    """Turns (..., 3) RGB into (...) numbers.
 
-    >>> pack(np.array([[1, 2, 3]])).tolist(), unpack(66051)
-    ([66051], (1, 2, 3))
+    >>> [hex(code) for code in pack(np.array([[1, 2, 3]]))]
+    ['0x10203']
     """
     red, green, blue = np.moveaxis(colors.astype(np.int32), -1, 0)
     return red << 16 | green << 8 | blue
-
-
-def unpack(code: int) -> tuple[int, int, int]:
-    """The reverse of :func:`pack` for one number."""
-    return code >> 16, code >> 8 & 255, code & 255

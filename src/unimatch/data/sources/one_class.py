@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import FileSource, Source
@@ -14,7 +15,7 @@ from unimatch.images import ImageArray, LabelArray
 from unimatch.types import NO_CLASS
 
 
-class ClassArrays:
+class ClassArrays(Source):
     """Some images of an array, with their classes.
 
     Args:
@@ -32,28 +33,27 @@ class ClassArrays:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """(len(self),) class ids."""
+        """The class ids, (len(self),)."""
         return self.all_labels[self.indices]
 
     def select(self, indices: Sequence[int]) -> "ClassArrays":
-        """Some of these images."""
-        return ClassArrays(
-            self.part, self.images, self.all_labels, self.indices[np.asarray(indices, np.int64)].tolist()
-        )
+        """Returns some of these images."""
+        chosen = self.indices[np.asarray(indices, np.int64)].tolist()
+        return ClassArrays(self.part, self.images, self.all_labels, chosen)
 
     def __len__(self) -> int:
         return len(self.indices)
 
+    @override
     def name(self, index: int) -> str:
-        """Such as ``cifar10/train/17``."""
         return f"{self.part}/{self.indices[index]}"
 
+    @override
     def image(self, index: int) -> ImageArray:
-        """(H, W, 3) uint8 RGB."""
         return np.ascontiguousarray(self.images[self.indices[index]])
 
+    @override
     def mask(self, index: int) -> NDArray[np.int64] | None:
-        """The class as an array of shape (); None where there is none."""
         return class_array(self.all_labels[self.indices[index]])
 
 
@@ -74,16 +74,16 @@ class ClassFiles(FileSource):
         self.labels = labels
 
     def select(self, indices: Sequence[int]) -> "ClassFiles":
-        """Some of these images."""
+        """Returns some of these images."""
         names = [self.pairs.image(int(index)) for index in indices]
         return ClassFiles(names, self.labels[np.asarray(indices, np.int64)], self.info, tuple(map(Path, self.roots)))
 
+    @override
     def mask(self, index: int) -> NDArray[np.int64] | None:
-        """The class as an array of shape (); None where there is none."""
         return class_array(self.labels[index])
 
 
-class Joined:
+class Joined(Source):
     """Several collections of images as one."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -97,31 +97,31 @@ class Joined:
         which = int(np.searchsorted(self.ends, index, side="right"))
         return self.sources[which], index - int(self.ends[which - 1] if which else 0)
 
+    @override
     def name(self, index: int) -> str:
-        """See :class:`Source`."""
         source, place = self._place(index)
         return source.name(place)
 
+    @override
     def image(self, index: int) -> ImageArray:
-        """See :class:`Source`."""
         source, place = self._place(index)
         return source.image(place)
 
+    @override
     def mask(self, index: int) -> LabelArray | None:
-        """See :class:`Source`."""
         source, place = self._place(index)
         return source.mask(place)
 
 
 def class_array(label: np.int64) -> NDArray[np.int64] | None:
-    """A class id as an array of shape (), None for :data:`NO_CLASS`."""
+    """Returns a class id as an array of shape (), None for :data:`NO_CLASS`."""
     return None if label == NO_CLASS else np.asarray(label)
 
 
 def choose_per_class(
     labels: NDArray[np.int64], count: int | None, seed: int, *, key: str, classes: Sequence[str]
 ) -> tuple[list[int], list[int]]:
-    """Split the images into ``count`` of each class and the others, both ascending.
+    """Splits the images into ``count`` of each class and the others, both ascending.
 
     One seeded order serves every count, so that the 4 images of a class are among its 25.
 
@@ -135,7 +135,7 @@ def choose_per_class(
     Raises:
         ConfigError: a class has fewer images.
 
-    >>> choose_per_class(np.array([0, 1, 0, 1, 1]), 1, seed=0, key="dataset.labeled_per_class", classes=("a", "b"))
+    >>> choose_per_class(np.array([0, 1, 0, 1, 1]), 1, seed=0, key="labeled_per_class", classes=("a", "b"))
     ([2, 4], [0, 1, 3])
     """
     if count is None:

@@ -1,13 +1,12 @@
-"""Training images that may be labelled, as lists name them: of each kind of data set."""
+"""Collects the training images that ``python -m unimatch.split`` chooses from, as lists name them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.sets.change import first_and_label
 from unimatch.data.sources.base import FileSource, SegmentationData
-from unimatch.data.sources.dates import PairSource
+from unimatch.data.sources.dates import PairSource, first_and_label
 from unimatch.data.sources.files import FilePair
 from unimatch.data.sources.one_class import ClassFiles
 from unimatch.data.splits.generate import Candidate, group_of, read_classes_of
@@ -20,7 +19,7 @@ class Candidates:
     """What a split chooses from."""
 
     images: list[Candidate]
-    """Those with a mask or a class."""
+    """Images with a mask or a class."""
     others: list[str]
     """Lines of the images without one, which join every unlabelled list."""
     left_out: int = 0
@@ -28,15 +27,7 @@ class Candidates:
 
 
 def with_masks(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: str | None, workers: int) -> Candidates:
-    """Images with masks; lists give the paths of both.
-
-    Args:
-        pairs: the training images.
-        root: that paths are relative to.
-        info: how masks store classes.
-        group: see :func:`unimatch.data.splits.generate.group_of`, as for what follows.
-        workers: processes that read the masks.
-    """
+    """Collects images with masks; lists give the paths of both, relative to the root."""
     lines = {pair: line_of(pair, root) for pair in pairs}
     masked = [pair for pair in pairs if pair.mask is not None]
     groups = [group_of(relative(pair.image, root), group) for pair in masked]
@@ -48,7 +39,7 @@ def with_masks(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: 
 
 
 def with_dates(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: str | None, workers: int) -> Candidates:
-    """Pairs of dates; lists give their name below ``A/`` or ``train/A/``. Arguments: see :func:`with_masks`."""
+    """Collects pairs of dates; lists give their name below ``A/`` or ``train/A/``."""
     folder = root / first_and_label(root)[0]
     named = [pair for pair in pairs if pair.image.is_relative_to(folder)]
     masked = [pair for pair in named if pair.mask is not None]
@@ -60,12 +51,9 @@ def with_dates(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: 
 
 
 def with_classes(data: SegmentationData, folder: Path, group: str | None) -> Candidates:
-    """Images with one class each; lists give their names below the folder of training images.
+    """Collects images with one class each; lists give their names below the folder of training images.
 
-    Args:
-        data: the data set. All images of a known class below the folder are candidates, also those that it holds out.
-        folder: of training images.
-        group: see :func:`unimatch.data.splits.generate.group_of`.
+    All images of a known class below the folder are candidates, also those that the data set holds out.
     """
     found: dict[str, int] = {}
     for source in (data.labeled, data.unlabeled, data.val):
@@ -79,11 +67,7 @@ def with_classes(data: SegmentationData, folder: Path, group: str | None) -> Can
 
 
 def line_of(pair: FilePair, root: Path) -> str:
-    """``image_path mask_path`` relative to the root, as lists have it; with a tab between them where a name has blanks.
-
-    Raises:
-        DataError: a path lies elsewhere, or has a tab or a line break.
-    """
+    """Writes ``image_path mask_path`` relative to the root, as lists have it; with a tab where a name has blanks."""
     parts = [relative(path, root) for path in (pair.image, pair.mask) if path is not None]
     if all(len(part.split()) == 1 for part in parts):
         return " ".join(parts)
@@ -91,11 +75,7 @@ def line_of(pair: FilePair, root: Path) -> str:
 
 
 def relative(path: Path, root: Path) -> str:
-    """A file's path relative to the root, with ``/``.
-
-    Raises:
-        DataError: it lies elsewhere, or has a tab or a line break.
-    """
+    """Returns a file's path relative to the root, with ``/``."""
     if not path.is_relative_to(root):
         raise DataError(f"{path}: not below {root}, which the lists' paths are relative to")
     part = path.relative_to(root).as_posix()

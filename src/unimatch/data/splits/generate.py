@@ -1,4 +1,4 @@
-"""Making lists of labelled and unlabelled images: nested sizes, every class where possible, groups kept together."""
+"""Makes lists of labelled and unlabelled images: nested sizes, every class where possible, groups kept together."""
 
 import json
 import re
@@ -42,7 +42,7 @@ class Split:
 
 
 def choose(candidates: Sequence[Candidate], sizes: Iterable[int], seed: int | Sequence[int], val: int = 0) -> Split:
-    """Choose labelled images of several sizes, and validation images where asked.
+    """Chooses labelled images of several sizes, and validation images where asked.
 
     One order of all groups serves every part. It begins with images that show every class: for each class not yet
     seen, from the rarest on, the first image of a random order that has it. Where the smallest size has no room for
@@ -74,7 +74,8 @@ def choose(candidates: Sequence[Candidate], sizes: Iterable[int], seed: int | Se
             f"labeled={sizes[-1]} and val={val}: there are only {len(candidates)} images to choose from; choose fewer"
         )
     groups = collect_groups(candidates)
-    order = order_groups(groups, [group_classes(candidates, group) for group in groups], sizes[0], seed)
+    classes = [frozenset[int]().union(*(candidates[i].classes for i in group)) for group in groups]
+    order = order_groups(groups, classes, sizes[0], seed)
     held_out = take(groups, order[::-1], val, "val")
     order = [i for i in order if i not in set(held_out)]
     labeled, taken = {}, list[int]()
@@ -88,7 +89,7 @@ def choose(candidates: Sequence[Candidate], sizes: Iterable[int], seed: int | Se
 def choose_of_each_class(
     candidates: Sequence[Candidate], sizes: Iterable[int], seed: int, val: int, names: Sequence[str]
 ) -> Split:
-    """Choose as many images of each class, where each image has one.
+    """Chooses as many images of each class, where each image has one.
 
     Args:
         candidates: all training images.
@@ -124,22 +125,17 @@ def choose_of_each_class(
 
 
 def collect_groups(candidates: Sequence[Candidate]) -> list[list[int]]:
-    """Indices of the candidates of each group, groups in the order of their first image."""
+    """Returns the indices of the candidates of each group, groups in the order of their first image."""
     groups: dict[str, list[int]] = {}
     for index, candidate in enumerate(candidates):
         groups.setdefault(candidate.group, []).append(index)
     return list(groups.values())
 
 
-def group_classes(candidates: Sequence[Candidate], group: list[int]) -> frozenset[int]:
-    """The classes that a group's images show."""
-    return frozenset().union(*(candidates[i].classes for i in group))
-
-
 def order_groups(
     groups: list[list[int]], classes: list[frozenset[int]], smallest: int, seed: int | Sequence[int]
 ) -> list[int]:
-    """The order described in :func:`choose`, as indices of groups."""
+    """Puts the groups into the order described in :func:`choose`."""
     order: list[int] = np.random.default_rng(seed).permutation(len(groups)).tolist()
     first = rarest_first(order, classes)
     if sum(len(groups[i]) for i in first) > smallest:
@@ -149,7 +145,7 @@ def order_groups(
 
 
 def rarest_first(order: list[int], classes: list[frozenset[int]]) -> list[int]:
-    """For each class that those before do not show, from the rarest on, the first group that does."""
+    """Goes through the classes from the rarest on, and takes the first group that shows one not yet shown."""
     owners: dict[int, list[int]] = {}
     for i in order:
         for c in classes[i]:
@@ -163,7 +159,7 @@ def rarest_first(order: list[int], classes: list[frozenset[int]]) -> list[int]:
 
 
 def most_classes_first(order: list[int], classes: list[frozenset[int]]) -> list[int]:
-    """Again and again the group that adds most classes, until none adds any."""
+    """Takes the group that adds most classes, again and again, until none adds any."""
     chosen, missing = [], set().union(*classes)
     while missing:
         best = max(order, key=lambda i: len(classes[i] & missing))
@@ -173,11 +169,7 @@ def most_classes_first(order: list[int], classes: list[frozenset[int]]) -> list[
 
 
 def take(groups: list[list[int]], order: list[int], room: int, key: str, already: int = 0) -> list[int]:
-    """Groups in their order as long as they fit.
-
-    Raises:
-        ConfigError: there is room, but no group is small enough, and nothing was taken before.
-    """
+    """Takes groups in their order, passing over those that no longer fit."""
     taken, left = [], room
     for i in order:
         if len(groups[i]) <= left:
@@ -190,7 +182,7 @@ def take(groups: list[list[int]], order: list[int], room: int, key: str, already
 
 
 def ids_in_mask(source: Source, index: int) -> frozenset[int]:
-    """The class ids that occur in one mask, without ignored pixels."""
+    """Reads the class ids that occur in one mask, without ignored pixels."""
     mask = source.mask(index)
     if mask is None:
         raise DataError(f"{source.name(index)}: has no mask")
@@ -198,12 +190,12 @@ def ids_in_mask(source: Source, index: int) -> frozenset[int]:
 
 
 def read_classes_of(source: Source, indices: Sequence[int], workers: int | None) -> list[frozenset[int]]:
-    """The ids in each of the masks, read in parallel."""
+    """Reads the ids in each of the masks, in parallel."""
     return list(for_each(ids_in_mask, source, indices, workers=workers, title="reading masks", unit="mask"))
 
 
 def group_of(image: str, pattern: str | None) -> str:
-    r"""What ``pattern`` finds in an image's path: its groups, or all of the match; the path itself without a pattern.
+    r"""Names an image's group: what ``pattern`` finds in its path, or the path itself without a pattern.
 
     Raises:
         ConfigError: it is no regular expression, or finds nothing.
@@ -233,17 +225,10 @@ def write_split(
     overwrite: bool,
     unlabeled_lists: bool = True,
 ) -> dict[str, Any]:
-    """Write ``SIZE/labeled.txt``, ``SIZE/unlabeled.txt``, ``val.txt`` where there is one, and ``split.json``.
+    """Writes ``SIZE/labeled.txt``, ``SIZE/unlabeled.txt``, ``val.txt`` where there is one, and ``split.json``.
 
-    Args:
-        folder: where to.
-        candidates: the images with masks.
-        others: lines of images without masks, which join every unlabelled list.
-        split: which is what.
-        names: of the classes, by id.
-        settings: what the split was made with, for the JSON file.
-        overwrite: whether files that exist are replaced.
-        unlabeled_lists: whether ``SIZE/unlabeled.txt`` is of use.
+    The lines of ``others``, images without masks, join every unlabelled list; without ``unlabeled_lists`` there are
+    none. ``names`` are those of the classes, by id; ``settings`` stand in the JSON file.
 
     Returns:
         What was written to the JSON file: counts, images per class of each list, classes missing from it.
@@ -286,7 +271,7 @@ def write_split(
 
 
 def count_classes(candidates: Sequence[Candidate], indices: Iterable[int], names: dict[int, str]) -> dict[str, int]:
-    """In how many of the images each class occurs."""
+    """Counts the images that show each class."""
     counts = dict.fromkeys(sorted(names), 0)
     for i in indices:
         for c in candidates[i].classes:

@@ -1,4 +1,4 @@
-"""Which training images are labelled: chosen by number and seed, or read from list files."""
+"""Chooses labelled images by number and seed, and reads list files."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unimatch.data.sources.files import FilePairs, files_may_be_missing, lies_within, outside
+from unimatch.data.sources.files import FilePairs, lies_within, outside
 from unimatch.errors import ConfigError, DataError
 
 CHECKED_LINES = 1000
@@ -17,7 +17,7 @@ LABELED = ("labeled.txt", "train.txt")
 
 
 def choose_labeled(total: int, labeled: int | None, seed: int) -> tuple[list[int], list[int]]:
-    """Split ``range(total)`` into labelled and remaining indices, both ascending.
+    """Splits ``range(total)`` into labelled and remaining indices, both ascending.
 
     One seeded order serves every size, so that the 12 labelled images of a seed are among its 24.
 
@@ -35,17 +35,23 @@ def choose_labeled(total: int, labeled: int | None, seed: int) -> tuple[list[int
     if labeled is None:
         labeled = total
     if labeled < 1:
-        raise ConfigError(f"dataset.labeled={labeled}: at least one labelled image is needed")
+        raise ConfigError(f"labeled={labeled}: at least one labelled image is needed")
     if labeled > total:
-        raise ConfigError(f"dataset.labeled={labeled}: the data set has only {total} images with a mask")
+        raise ConfigError(f"labeled={labeled}: the data set has only {total} images with a mask")
     order = np.random.default_rng(seed).permutation(total).tolist()
     return sorted(order[:labeled]), sorted(order[labeled:])
 
 
 def read_list(
-    path: Path, root: Path, *, masks: bool, allow_outside: bool = False, folders: tuple[str, ...] | None = None
+    path: Path,
+    root: Path,
+    *,
+    masks: bool,
+    allow_outside: bool = False,
+    allow_missing: bool = False,
+    folders: tuple[str, ...] | None = None,
 ) -> FilePairs:
-    """Read a list in the published format: ``image_path mask_path`` a line, relative to ``root``.
+    """Reads a list in the published format: ``image_path mask_path`` a line, relative to ``root``.
 
     The two are separated by blanks, or by a tab where names hold blanks. Files are looked for in
     :data:`CHECKED_LINES` lines; the others when they are read.
@@ -55,6 +61,7 @@ def read_list(
         root: the folder its paths are relative to.
         masks: whether each line must name a mask; if False a mask may be named and need not exist.
         allow_outside: whether lines may name files outside ``root``, by an absolute path, ``..`` or a link.
+        allow_missing: whether lines may name files that are not there, which the full check then reports.
         folders: a line is one name instead: of the image in the first of these folders, of its mask in the second, if
             there is one.
 
@@ -83,7 +90,7 @@ def read_list(
         pairs.append((files[0], files[1] if len(parts) == 2 and parts[1] != "None" else None))
     if not pairs:
         raise DataError(f"{path}: the list is empty")
-    count = 0 if files_may_be_missing() else min(len(pairs), CHECKED_LINES)
+    count = 0 if allow_missing else min(len(pairs), CHECKED_LINES)
     for index in (i * len(pairs) // count for i in range(count)):
         for kind, name in zip(("image", "mask"), pairs[index], strict=True):
             if name is None or (kind == "mask" and not masks):
@@ -96,11 +103,7 @@ def read_list(
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """Reads the lines of a text file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -111,7 +114,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def split_line(line: str) -> list[str]:
-    r"""The paths of one line.
+    r"""Splits a line into its paths.
 
     >>> split_line("a.jpg  a.png"), split_line("my photo.jpg\tmy photo.png")
     (['a.jpg', 'a.png'], ['my photo.jpg', 'my photo.png'])
@@ -122,7 +125,7 @@ def split_line(line: str) -> list[str]:
 
 
 def locate(base: str, name: str) -> str:
-    """A list's path as an absolute one, without detours.
+    """Makes a list's path absolute, without detours.
 
     >>> locate("/data", "a/../b.jpg"), locate("/data", "../b.jpg"), locate("/data", "/b.jpg")
     ('/data/b.jpg', '/b.jpg', '/b.jpg')
@@ -133,7 +136,7 @@ def locate(base: str, name: str) -> str:
 
 
 def line_number(lines: list[str], index: int) -> int:
-    """The number, from 1, of the line that holds entry ``index``."""
+    """Returns the number, from 1, of the line that holds entry ``index``."""
     numbers: Iterator[int] = (number for number, line in enumerate(lines, start=1) if line.strip())
     return next(number for i, number in enumerate(numbers) if i == index)
 
@@ -151,7 +154,7 @@ class SplitLists:
 
 
 def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitLists:
-    """Find a split below a folder of list files.
+    """Finds a split below a folder of list files.
 
     The published layout is ``SPLITS/DATASET/SPLIT/{labeled,unlabeled}.txt`` with ``SPLITS/DATASET/val.txt``; the
     folder of the data set may be left out, ``val.txt`` may lie with the other two, and ``labeled.txt`` may be
@@ -167,7 +170,7 @@ def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitList
         ConfigError: no such folder or split, naming those there are.
     """
     if not splits.is_dir():
-        raise ConfigError(f"dataset.splits={splits}: no such folder (looked at {splits.resolve()})")
+        raise ConfigError(f"splits={splits}: no such folder (looked at {splits.resolve()})")
     base = splits / dataset if (splits / dataset).is_dir() else splits
     folder = base
     if split is not None:
@@ -175,7 +178,7 @@ def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitList
         same = [name for name in found if name == str(split)] or [name for name in found if reads_as(name) == split]
         if len(same) != 1:
             known = ", ".join(found) or "none"
-            raise ConfigError(f"dataset.split={split}: no such split in {base}; there are: {known}")
+            raise ConfigError(f"split={split}: no such split in {base}; there are: {known}")
         folder = base / same[0]
     return SplitLists(
         labeled=first_file(folder, LABELED),
@@ -187,12 +190,12 @@ def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitList
 
 
 def first_file(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """The first of these files that the folder has."""
+    """Returns the first of these files that the folder has."""
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def reads_as(name: str) -> int | None:
-    """The number that Hydra and YAML read a name as.
+    """Returns the number that Hydra and YAML read a name as.
 
     >>> reads_as("1_16"), reads_as("all")
     (116, None)

@@ -1,68 +1,74 @@
-"""Which images of a classification data set are labelled, which are not, which are held out."""
+"""Chooses which images of a classification data set are labelled, which are not, and which are held out."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypedDict
 
 import numpy as np
 
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.sources.base import SegmentationData, Source
+from unimatch.data.sources.base import OnBadImage, SegmentationData, Source
 from unimatch.data.sources.one_class import ClassArrays, ClassFiles, Joined, choose_per_class
 from unimatch.errors import ConfigError
 
-Pool = Literal["train", "rest"]
+
+class PerClassOptions(TypedDict, total=False):
+    """What all data sets of classification take; in YAML ``conf/dataset/_classification.yaml``."""
+
+    labeled_per_class: Annotated[int | None, None, "number of labelled images of each class, None for all."]
+    split_seed: Annotated[int, 0, "which images those are."]
+    val_per_class: Annotated[
+        int | None,
+        0,
+        "training images of each class that are held out for validation, on which the best step is chosen. With 0, "
+        "and no validation images of its own, it is chosen on the test images, as in the published runs. None: 0, "
+        "or 10 for an image folder without validation images.",
+    ]
+    unlabeled: Annotated[
+        Literal["train", "rest"],
+        "train",
+        "the unlabelled pool: ``train``, all training images, the labelled ones included, as in the published "
+        "runs; ``rest``, those that are not labelled. Images without a class belong to both.",
+    ]
 
 
 def choose_images(
     info: DatasetInfo,
     train: ClassArrays | ClassFiles,
     test: ClassArrays | ClassFiles | None,
+    options: PerClassOptions,
     *,
     val: Source | None = None,
     extra: ClassArrays | ClassFiles | None = None,
     listed: Sequence[int] | None = None,
     held: Sequence[int] | None = None,
-    labeled_per_class: int | None = None,
-    split_seed: int = 0,
-    val_per_class: int = 0,
-    unlabeled: Pool = "train",
+    on_bad_image: OnBadImage = "error",
 ) -> SegmentationData:
-    """Which of the training images are labelled, held out and unlabelled.
+    """Chooses which of the training images are labelled, held out and unlabelled.
 
-    Args:
-        info: the classes.
-        train: all training images.
-        test: the test images.
-        val: the validation images, where they are apart.
-        extra: images without a class, for the unlabelled pool.
-        listed: the labelled images, instead of a number.
-        held: the training images that are held out for validation, instead of a number.
-        labeled_per_class: number of labelled images of each class; None for all.
-        split_seed: which images those are.
-        val_per_class: training images of each class that are held out for validation, on which the best step is chosen.
-            With 0 and no validation images of its own it is chosen on the test images, as in the published runs.
-        unlabeled: the unlabelled pool: ``train``, all training images, the labelled ones included, as in the published
-            runs; ``rest``, those that are not labelled. Images without a class belong to both.
+    ``listed`` and ``held`` are the indices of the labelled and the held-out training images, instead of a number of
+    each. ``val`` are the validation images, where they are apart; ``extra`` those without a class, for the unlabelled
+    pool.
 
     Raises:
         ConfigError: a class has fewer images, or there is nothing to validate on.
     """
+    labeled_per_class, val_per_class = options["labeled_per_class"], options["val_per_class"] or 0
+    unlabeled = options["unlabeled"]
     if unlabeled not in ("train", "rest"):
-        raise ConfigError(f"dataset.unlabeled={unlabeled}: must be train or rest")
+        raise ConfigError(f"unlabeled={unlabeled}: must be train or rest")
     if val_per_class < 0:
-        raise ConfigError(f"dataset.val_per_class={val_per_class}: must be at least 0")
+        raise ConfigError(f"val_per_class={val_per_class}: must be at least 0")
     if listed is not None and (labeled_per_class is not None or val_per_class):
         raise ConfigError(
-            "dataset.labeled_list: goes with neither dataset.labeled_per_class nor dataset.val_per_class; "
-            "dataset.val_list names the images to hold out"
+            "labeled_list: goes with neither labeled_per_class nor val_per_class; val_list names the images to hold out"
         )
     if held is not None and val_per_class:
-        raise ConfigError("dataset.val_list and dataset.val_per_class both choose the validation images: give one")
+        raise ConfigError("val_list and val_per_class both choose the validation images: give one")
     if held is not None:
         pool = without(range(len(train)), held)
     elif val_per_class:
-        key = "dataset.val_per_class"
+        key = "val_per_class"
         held, pool = choose_per_class(train.labels, val_per_class, 0, key=key, classes=info.classes)
         counts = np.bincount(train.labels[np.asarray(pool, np.int64)], minlength=len(info.classes))
         if not counts.all():
@@ -73,19 +79,16 @@ def choose_images(
     held_out = train.select(held) if held is not None else val if val is not None else test
     if held_out is None:
         raise ConfigError(
-            "dataset.val_per_class=0: there are neither validation nor test images; hold some out, or name them in "
-            "dataset.val_list"
+            "val_per_class=0: there are neither validation nor test images; hold some out, or name them in val_list"
         )
     if listed is not None:
         if both := sorted(set(listed).intersection(held or ())):
-            raise ConfigError(
-                f"{train.name(both[0])}: is in dataset.labeled_list and in dataset.val_list; name it once"
-            )
+            raise ConfigError(f"{train.name(both[0])}: is in labeled_list and in val_list; name it once")
         chosen = list(listed)
     else:
-        key = "dataset.labeled_per_class"
+        key = "labeled_per_class"
         labels = train.labels[np.asarray(pool, np.int64)]
-        places, _ = choose_per_class(labels, labeled_per_class, split_seed, key=key, classes=info.classes)
+        places, _ = choose_per_class(labels, labeled_per_class, options["split_seed"], key=key, classes=info.classes)
         chosen = [pool[place] for place in places]
     own = train.select(pool if unlabeled == "train" else without(pool, chosen))
     return SegmentationData(
@@ -94,17 +97,19 @@ def choose_images(
         unlabeled=own if extra is None else extra if len(own) == 0 else joined(own, extra),
         val=held_out,
         test=test,
+        one_class=True,
+        on_bad_image=on_bad_image,
     )
 
 
 def without(indices: Sequence[int], unwanted: Sequence[int]) -> list[int]:
-    """The indices that are none of these, in their order."""
+    """Leaves out some of the indices."""
     left_out = set(unwanted)
     return [index for index in indices if index not in left_out]
 
 
 def joined(first: ClassArrays | ClassFiles, second: ClassArrays | ClassFiles) -> Source:
-    """Two collections as one; of files, as one list of files."""
+    """Joins two collections; two of files become one list of files."""
     if isinstance(first, ClassFiles) and isinstance(second, ClassFiles):
         names = [*first.pairs.images(), *second.pairs.images()]
         return ClassFiles(

@@ -1,168 +1,218 @@
-"""Which images are labelled, which are not, which are held out: the choices all data sets of files share."""
+"""Chooses which images are labelled, which are not, and which are held out: the same way for all data sets of files."""
 
 import logging
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Protocol, TypedDict
 
-from unimatch.data.sources.files import FilePairs, find_images
+from unimatch.data.catalog import DatasetInfo
+from unimatch.data.sources.base import FileSource, OnBadImage, SegmentationData
+from unimatch.data.sources.files import FilePairs, absolute, images_alone
 from unimatch.data.splits.lists import SplitLists, choose_labeled, find_split, read_list
 from unimatch.errors import ConfigError, DataError
 
 log = logging.getLogger("unimatch")
 
 Pool = str | Mapping[str, Any]
-"""``rest``: the training images that are not labelled, or what the split's list says; ``train``: all training
-images; ``{root: FOLDER}``: every image below a folder; ``{root: FOLDER, list: FILE}``: those of a list."""
+"""``rest``, ``train``, ``{root: FOLDER}`` or ``{root: FOLDER, list: FILE}``: see :class:`SelectionOptions`."""
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The arguments of :func:`unimatch.data.sets.segmentation.pascal` and its like that choose images.
+class SelectionOptions(TypedDict, total=False):
+    """What all data sets of files take. A further option is an entry here and a key in ``conf/dataset/_files.yaml``."""
 
-    Args:
-        dataset: the data set's name.
-        root: its folder.
-        train: its training images with masks. Called only where a choice needs them: lists name theirs.
-        val: its validation images.
-        extra: images without masks that join ``rest`` and ``train``.
-        labeled: see :class:`unimatch.data.sets.segmentation.Layout`, as for the arguments that follow.
-        split_seed: likewise.
-        splits: likewise.
-        split: likewise.
-        labeled_list: likewise.
-        unlabeled_list: likewise.
-        val_list: likewise.
-        unlabeled: likewise.
-        allow_outside: likewise.
-        folders: of an image and its mask, where lists hold names (:func:`unimatch.data.splits.lists.read_list`).
-        pool_folder: of the images of a pool of another root.
-    """
+    splits: Annotated[
+        str | Path | None,
+        None,
+        "a folder of lists, as published: ``SPLITS/DATASET/SPLIT/{labeled,unlabeled}.txt`` and "
+        "``SPLITS/DATASET/val.txt``.",
+    ]
+    split: Annotated[str | int | None, None, "which of them, such as ``1_16`` or ``10%``."]
+    labeled: Annotated[int | None, None, "number of labelled images, None for all; instead of lists."]
+    split_seed: Annotated[int, 0, "which images those are."]
+    labeled_list: Annotated[str | Path | None, None, "a list file of the labelled images."]
+    unlabeled_list: Annotated[
+        str | Path | None, None, "of the unlabelled ones; by default all training images that are not labelled."
+    ]
+    val_list: Annotated[str | Path | None, None, "of the validation images."]
+    unlabeled: Annotated[
+        Pool | Sequence[Pool],
+        "rest",
+        "the unlabelled pool, or several: ``rest``, the training images that are not labelled, or what the split's "
+        "list says; ``train``, all training images, the labelled ones included; ``{root: FOLDER}``, all images "
+        "below another folder; ``{root: FOLDER, list: FILE}``, those of a list, relative to that folder.",
+    ]
+    allow_outside: Annotated[
+        bool, False, "whether files may lie outside the root and the pools' folders, by ``..`` or links."
+    ]
+    allow_missing: Annotated[
+        bool, False, "whether lists and folders may promise files that are not there: the full check reports them."
+    ]
+    on_bad_image: Annotated[
+        OnBadImage,
+        "error",
+        "what to do with an unlabelled image that cannot be read: ``error``, or ``skip``, which takes another one, "
+        "counts it and says so. Other images are never skipped.",
+    ]
 
-    dataset: str
+
+class Available(Protocol):
+    """The images of a data set before any is chosen. Each kind is searched for when it is first asked for."""
+
+    info: DatasetInfo
     root: Path
-    train: Callable[[], FilePairs]
-    val: Callable[[], FilePairs]
-    extra: FilePairs
-    labeled: int | None
-    split_seed: int
-    splits: str | Path | None
-    split: str | int | None
-    labeled_list: str | Path | None
-    unlabeled_list: str | Path | None
-    val_list: str | Path | None
-    unlabeled: Pool | Sequence[Pool]
-    allow_outside: bool
-    folders: tuple[str, ...] | None = None
-    pool_folder: str = ""
-
-    def __post_init__(self) -> None:
-        given = [key for key in ("labeled", "labeled_list", "split") if getattr(self, key) is not None]
-        if len(given) > 1:
-            both = " and ".join(f"dataset.{key}" for key in given)
-            raise ConfigError(f"{both} all choose the labelled images: give one")
-        if self.split is not None and self.splits is None:
-            raise ConfigError(f"dataset.split={self.split}: dataset.splits=FOLDER must say where the lists are")
-
-    @cached_property
-    def lists(self) -> SplitLists:
-        """The list files: those given, else those of the split."""
-        found = SplitLists()
-        if self.splits is not None:
-            found = find_split(absolute(self.splits), self.dataset, self.split)
-        chosen = self.labeled is not None or self.labeled_list is not None
-        return SplitLists(
-            labeled=(self.labeled_list and absolute(self.labeled_list)) or (None if chosen else found.labeled),
-            unlabeled=(self.unlabeled_list and absolute(self.unlabeled_list)) or (None if chosen else found.unlabeled),
-            val=(self.val_list and absolute(self.val_list)) or found.val,
-        )
-
-    @cached_property
-    def val_pairs(self) -> FilePairs:
-        """The validation images."""
-        return self._read(self.lists.val) if self.lists.val else self.val()
-
-    @cached_property
-    def train_pairs(self) -> FilePairs:
-        """All training images with masks; never a validation image."""
-        return self.train().without(self.val_pairs.images())
-
-    @cached_property
-    def _chosen(self) -> tuple[FilePairs, FilePairs | None]:
-        """The labelled images, and the other training images where the choice has made them known."""
-        if self.lists.labeled:
-            return self._read(self.lists.labeled), None
-        labeled, others = choose_labeled(len(self.train_pairs), self.labeled, self.split_seed)
-        return self.train_pairs.select(labeled), self.train_pairs.select(others)
+    source: type[FileSource]
+    """What reads the files."""
+    pool_folder: str
+    """Where the images of a pool of another root lie below that root."""
+    folders: tuple[str, str] | None
+    """The folders of an image and its mask, where lists hold bare names; None where they hold paths."""
 
     @property
-    def labeled_pairs(self) -> FilePairs:
-        """The labelled images."""
-        return self._chosen[0]
+    def train(self) -> FilePairs:
+        """The training images, with masks."""
 
-    @cached_property
-    def unlabeled_pairs(self) -> FilePairs:
-        """The unlabelled images of all pools."""
-        return sum((self._pool(pool, key) for key, pool in self._pools()), FilePairs())
+    @property
+    def val(self) -> FilePairs:
+        """The validation images, where no list names them."""
 
-    @cached_property
-    def roots(self) -> tuple[Path, ...]:
-        """The folders that files may lie in; none where they may lie anywhere."""
-        if self.allow_outside:
-            return ()
-        return (self.root, *(absolute(pool["root"]) for _, pool in self._pools() if not isinstance(pool, str)))
+    @property
+    def extra(self) -> FilePairs:
+        """The images without masks, which join ``rest`` and ``train``."""
 
-    def _pools(self) -> list[tuple[str, Pool]]:
-        """Each pool with the key it was given by."""
-        if isinstance(self.unlabeled, (str, Mapping)):
-            return [("dataset.unlabeled", check_pool("dataset.unlabeled", self.unlabeled))]
-        pools = [(f"dataset.unlabeled[{i}]", pool) for i, pool in enumerate(self.unlabeled)]
-        if not pools:
-            raise ConfigError("dataset.unlabeled=[]: name at least one pool")
-        if self.unlabeled_list is not None and "rest" not in self.unlabeled:
-            raise ConfigError("dataset.unlabeled_list says what 'rest' is, which dataset.unlabeled does not name")
-        return [(key, check_pool(key, pool)) for key, pool in pools]
-
-    def _pool(self, pool: Pool, key: str) -> FilePairs:
-        if pool == "train":
-            return self.train_pairs + self.extra
-        if pool == "rest":
-            if self.lists.unlabeled:
-                return self._read(self.lists.unlabeled, masks=False)
-            labeled, others = self._chosen
-            return (self.train_pairs.without(labeled.images()) if others is None else others) + self.extra
-        assert isinstance(pool, Mapping)
-        root = absolute(pool["root"])
-        if not root.is_dir():
-            raise DataError(f"{key}.root={pool['root']}: no such folder (looked at {root.resolve()})")
-        if pool.get("list") is None:
-            images = root / self.pool_folder
-            return FilePairs((str(images / name), None) for name in find_images(images))
-        folders = (self.pool_folder,) if self.folders else None
-        pairs = read_list(absolute(pool["list"]), root, masks=False, allow_outside=self.allow_outside, folders=folders)
-        return FilePairs((image, None) for image in pairs.images())  # masks of other classes are no truth
-
-    def _read(self, path: Path, *, masks: bool = True) -> FilePairs:
-        return read_list(path, self.root, masks=masks, allow_outside=self.allow_outside, folders=self.folders)
+    @property
+    def test(self) -> FilePairs | None:
+        """The test images; None where there are none."""
 
 
-def absolute(path: str | Path) -> Path:
-    """An absolute path without ``..``, and with ``~`` replaced by the home folder: one name for one file."""
-    return Path(os.path.normpath(Path(path).expanduser().absolute()))
+def select(available: Available, options: SelectionOptions) -> SegmentationData:
+    """Chooses labelled, unlabelled and validation images.
 
+    Where lists name all images that are needed, no folder is searched. What folders hold to train on is without the
+    validation images.
 
-def check_pool(key: str, pool: Pool) -> Pool:
-    """A pool as it was given.
+    Args:
+        available: the data set's images.
+        options: which of them.
 
     Raises:
-        ConfigError: it is none.
+        DataError: a folder or a list is missing or malformed.
+        ConfigError: the options contradict each other or do not fit the number of images.
     """
-    if isinstance(pool, str):
-        if pool in ("rest", "train"):
-            return pool
-    elif isinstance(pool, Mapping) and pool.get("root") is not None and set(pool) <= {"root", "list"}:
-        return pool
-    raise ConfigError(f"{key}={pool}: must be 'rest', 'train', {{root: FOLDER}} or {{root: FOLDER, list: FILE}}")
+    pools, lists = read_pools(options), chosen_lists(available.info.name, options)
+
+    def read(path: Path, *, masks: bool = True) -> FilePairs:
+        return read_files(path, available.root, available.folders, options, masks=masks)
+
+    val = read(lists.val) if lists.val else available.val
+    needs_rest = "rest" in pools.values() and not lists.unlabeled
+    train = FilePairs()
+    if not lists.labeled or needs_rest or "train" in pools.values():
+        train = available.train.without(val.images())
+    if lists.labeled:
+        labeled = read(lists.labeled)
+        rest = train.without(labeled.images())
+    else:
+        chosen, others = choose_labeled(len(train), options["labeled"], options["split_seed"])
+        labeled, rest = train.select(chosen), train.select(others)
+
+    unlabeled, roots = FilePairs(), [available.root]
+    for key, pool in pools.items():
+        if pool == "train":
+            unlabeled += train + available.extra
+        elif isinstance(pool, str):
+            unlabeled += read(lists.unlabeled, masks=False) if lists.unlabeled else rest + available.extra
+        else:
+            roots.append(absolute(pool["root"]))
+            unlabeled += pool_of_folder(key, pool, available, options)
+
+    def source(pairs: FilePairs, *, optional_masks: bool = False) -> FileSource:
+        allowed = () if options["allow_outside"] else roots
+        return available.source(pairs, available.info, roots=allowed, optional_masks=optional_masks)
+
+    return SegmentationData(
+        available.info,
+        labeled=source(labeled),
+        unlabeled=source(unlabeled, optional_masks=True),
+        val=source(val),
+        test=None if available.test is None else source(available.test),
+        on_bad_image=options["on_bad_image"],
+    )
+
+
+def read_files(
+    path: Path, root: Path, folders: tuple[str, ...] | None, options: SelectionOptions, *, masks: bool = True
+) -> FilePairs:
+    """Reads a list (:func:`unimatch.data.splits.lists.read_list`) as the options say."""
+    outside, missing = options["allow_outside"], options["allow_missing"]
+    return read_list(path, root, masks=masks, allow_outside=outside, allow_missing=missing, folders=folders)
+
+
+def read_pools(options: SelectionOptions) -> dict[str, Pool]:
+    """Names each unlabelled pool by its argument, such as ``unlabeled[1]``."""
+    given = options["unlabeled"]
+    if isinstance(given, (str, Mapping)):
+        pools: dict[str, Pool] = {"unlabeled": given}
+    else:
+        pools = {f"unlabeled[{i}]": pool for i, pool in enumerate(given)}
+        if not pools:
+            raise ConfigError("unlabeled=[]: name at least one pool")
+        if options["unlabeled_list"] is not None and "rest" not in pools.values():
+            raise ConfigError("unlabeled_list: says what 'rest' is, which unlabeled does not name")
+    for key, pool in pools.items():
+        if isinstance(pool, Mapping):
+            right = pool.get("root") is not None and set(pool) <= {"root", "list"}
+        else:
+            right = pool in ("rest", "train")
+        if not right:
+            raise ConfigError(
+                f"{key}={pool}: must be 'rest', 'train', {{root: FOLDER}} or {{root: FOLDER, list: FILE}}"
+            )
+    return pools
+
+
+def chosen_lists(dataset: str, options: SelectionOptions) -> SplitLists:
+    """Finds the list files: those given, else those of the split."""
+    labeled, labeled_list, split = options["labeled"], options["labeled_list"], options["split"]
+    choosing = {"labeled": labeled, "labeled_list": labeled_list, "split": split}
+    given = [key for key, value in choosing.items() if value is not None]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} all choose the labelled images: give one")
+    if split is not None and options["splits"] is None:
+        raise ConfigError(f"split={split}: splits=FOLDER must say where the lists are")
+    found = SplitLists()
+    if options["splits"] is not None:
+        found = find_split(absolute(options["splits"]), dataset, split)
+    chosen = labeled is not None or labeled_list is not None
+    unlabeled_list, val_list = options["unlabeled_list"], options["val_list"]
+    return SplitLists(
+        labeled=(labeled_list and absolute(labeled_list)) or (None if chosen else found.labeled),
+        unlabeled=(unlabeled_list and absolute(unlabeled_list)) or (None if chosen else found.unlabeled),
+        val=(val_list and absolute(val_list)) or found.val,
+    )
+
+
+def pool_of_folder(key: str, pool: Mapping[str, Any], available: Available, options: SelectionOptions) -> FilePairs:
+    """Finds the images of a pool of another root; their masks, if there are any, are of other classes and no truth."""
+    root = absolute(pool["root"])
+    if not root.is_dir():
+        raise DataError(f"{key}.root={pool['root']}: no such folder (looked at {root.resolve()})")
+    if pool.get("list") is None:
+        return images_alone(root / available.pool_folder)
+    folders = (available.pool_folder,) if available.folders else None
+    pairs = read_files(absolute(pool["list"]), root, folders, options, masks=False)
+    return FilePairs((image, None) for image in pairs.images())
+
+
+def hold_out(train: FilePairs, share: float, seed: int) -> FilePairs:
+    """Chooses some of the training images for validation."""
+    count = max(1, round(share * len(train)))
+    if count >= len(train):
+        raise ConfigError(f"val_share={share}: of {len(train)} images with masks none is left to train on")
+    log.info(
+        "no folder of validation images: %d of the %d images with masks are held out (val_share=%s, val_seed=%d)",
+        count,
+        len(train),
+        share,
+        seed,
+    )
+    return train.select(choose_labeled(len(train), count, seed)[0])

@@ -1,0 +1,70 @@
+"""``unimatch COMMAND ...``, the same as ``python -m unimatch.COMMAND ...``: one door to all commands."""
+
+import os
+import runpy
+import sys
+from typing import Any
+
+from unimatch.options import did_you_mean
+
+COMMANDS = {
+    "run": "train a method on a data set and evaluate it",
+    "evaluate": "score a checkpoint's student and teacher on a data set",
+    "predict": "predict masks or classes of images, folders, lists and videos",
+    "export": "write a trained model as ONNX, torch.export program or safetensors",
+    "app": "serve a local page to drop images on",
+    "compare": "print one table of several runs, with mean and spread over seeds",
+    "report": "write report.html of runs",
+    "prepare": "turn a benchmark's published archives into folders",
+    "split": "choose labelled images and write lists of them",
+    "check": "read a whole data set and report its faults",
+    "convert": "make a published UniMatch V2 checkpoint one of ours",
+}
+WITHOUT_KEYS = ("compare", "convert", "report")
+"""Commands that take files and options in place of KEY=VALUE."""
+
+
+def main() -> int:
+    """Runs the command that the first argument names; returns the exit status."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        lines = [f"  {command:10}{purpose}" for command, purpose in COMMANDS.items()]
+        print("unimatch COMMAND ...", "", *lines, "", "unimatch COMMAND --help says more of each.", sep="\n")
+        print('eval "$(unimatch --shell-completion install=bash)" completes commands and keys with Tab.')
+        return 0
+    if name in ("-sc", "--shell-completion") or arguments[:1] in (["-sc"], ["--shell-completion"]):
+        return complete()
+    if name not in COMMANDS:
+        print(
+            f"unimatch: {name}: no such command{did_you_mean(name, COMMANDS)} There are: {', '.join(COMMANDS)}",
+            file=sys.stderr,
+        )
+        return 2
+    sys.argv[1:] = arguments
+    # As `python -m` does it: processes that Lightning starts further find the module by its name.
+    runpy.run_module(f"unimatch.{name}", run_name="__main__", alter_sys=True)
+    return 0
+
+
+def complete() -> int:
+    """Prints what Hydra's shell completion asks for: the script to install, or what may follow the words so far."""
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split()
+    name = words[1] if len(words) > 2 or (len(words) == 2 and line.endswith(" ")) else None
+    if "query" in sys.argv[-1]:
+        if name is None or name in WITHOUT_KEYS or name not in COMMANDS:  # the shell then offers files
+            print(*COMMANDS if name is None else ())
+            return 0
+        os.environ["COMP_LINE"] = line.replace(f" {name}", "", 1)
+
+    from unimatch.command import command  # Hydra takes a while to import, and is not needed to list the commands
+
+    def nothing(config: Any) -> None: ...
+
+    sys.argv[:] = ["unimatch", "--shell-completion", sys.argv[-1]]
+    command(name or "run")(nothing)()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""What weak and strong views are; :mod:`unimatch.augment.views` makes samples of one of each."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""(H, W, 3), or (2, H, W, 3), the two dates of a pair."""
+Label = NDArray[np.uint8]
+"""(H, W) class ids."""
+Part = tuple[slice, slice]
+"""Rows and columns."""
+
+WHOLE: Part = (slice(None), slice(None))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What a weak view shows of an image."""
+
+    image: Image
+    """(..., crop, crop, 3)."""
+    label: Label | None
+    """(crop, crop), 255 where the image is padded; None if no label was given."""
+    valid: NDArray[np.bool_]
+    """(crop, crop), False where the image is padded."""
+    shown: Part = WHOLE
+    """Rows and columns outside of which the image is black padding."""
+
+
+class WeakView(ABC):
+    """Cuts a square out of an image: the same one out of both dates of a pair and out of the label."""
+
+    @abstractmethod
+    def cut(self, rng: np.random.Generator, image: Image, label: Label | None, crop: int) -> Cut:
+        """Cuts a view of ``crop`` pixels a side out of an unchanged image; all randomness comes from ``rng``."""
+
+
+class StrongView(ABC):
+    """Changes the pixels of a weak view."""
+
+    @property
+    def moves(self) -> str:
+        """The names of changes that move pixels, so that their labels would stay behind; empty if there are none."""
+        return ""
+
+    @abstractmethod
+    def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
+        """Returns a changed copy of the image (H, W, 3), one date, or the image itself.
+
+        All randomness comes from ``rng``. Outside of the ``shown`` rows and columns the image is black padding: labels
+        there do not count, so that its colours need not be right.
+        """
+
+
+def each_date(change: Callable[[Image], Image], image: Image) -> Image:
+    """Changes an image (H, W, 3), or each date of a pair (2, H, W, 3) by itself."""
+    return change(image) if image.ndim == 3 else np.stack([change(date) for date in image])

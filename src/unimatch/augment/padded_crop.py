@@ -1,0 +1,55 @@
+"""The weak view of small images that have one class each: a random shift and a flip.
+
+Source: FixMatch, arXiv 2001.07685, section 2.3: a flip, and a shift by up to an eighth of the image.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from typing_extensions import override
+
+from unimatch.augment.base import Cut, Image, Label, WeakView, each_date
+from unimatch.augment.geometry import resized, resized_mask
+from unimatch.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class PaddedCrop(WeakView):
+    """Resizes an image, pads it with its mirror image, crops it at random and flips it.
+
+    Args:
+        resize: length of the image's short side before the crop; None: only those shorter than it are resized.
+        padding: pixels on each side.
+        flip: probability of a horizontal flip.
+    """
+
+    resize: int | None = None
+    padding: int = 4
+    flip: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.padding < 0 or (self.resize is not None and self.resize < 1):
+            raise ConfigError(f"padding={self.padding}, resize={self.resize}: must be at least 0 and 1")
+        if not 0 <= self.flip <= 1:
+            raise ConfigError(f"flip={self.flip}: must be a probability, 0 to 1")
+
+    @override
+    def cut(self, rng: np.random.Generator, image: Image, label: Label | None, crop: int) -> Cut:
+        height, width = image.shape[-3:-1]
+        short = min(height, width)
+        length = max(self.resize or short, crop)
+        height, width = (max(length, round(side * length / short)) for side in (height, width))
+        top = int(rng.integers(height + 2 * self.padding - crop, endpoint=True))
+        left = int(rng.integers(width + 2 * self.padding - crop, endpoint=True))
+        flip = bool(rng.random() < self.flip)
+
+        def window(array: Image) -> Image:
+            if pad := self.padding:
+                array = np.asarray(cv2.copyMakeBorder(array, pad, pad, pad, pad, cv2.BORDER_REFLECT_101), np.uint8)
+            array = array[top : top + crop, left : left + crop]
+            return np.array(array[:, ::-1] if flip else array, order="C")
+
+        view = each_date(lambda date: window(resized(date, height, width)), image)
+        mask = None if label is None else window(resized_mask(label, height, width))
+        return Cut(view, mask, np.ones((crop, crop), np.bool_))

@@ -1,0 +1,191 @@
+"""What a checkpoint of ours holds beside Lightning's entries: the one place that writes, reads and checks it.
+
+``unimatch_model`` says how to build the model, ``unimatch_run`` what the run was, ``unimatch_training`` where training
+stands. All are plain values and tensors, so that a file loads without unpickling code. What older versions wrote
+otherwise is brought up to date when it is read.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from unimatch.errors import WeightsError
+
+MODEL, RUN, TRAINING = "unimatch_model", "unimatch_run", "unimatch_training"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Between two batches of each process."""
+
+    epoch: int
+    """Epochs that are done."""
+    batch: int
+    """Batches of the present epoch that are done; all of them only while the evaluation after them is still due."""
+    evaluated: bool
+    """Whether the evaluation that may be due here is done."""
+    accumulating: bool
+    """Whether gradients are held that no optimizer step has used yet: they are not in a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a checkpoint says of the run that wrote it; converted published checkpoints name classes alone, or nothing.
+
+    Attributes:
+        config: the resolved configuration as plain values, without what concerns the start alone.
+        classes: names of the classes, in the order of their ids.
+        palette: a colour for each class.
+        processes: how many trained together.
+        metrics_rows: rows that ``metrics.csv`` had.
+    """
+
+    config: dict[str, Any] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+    palette: list[list[int]] = field(default_factory=list)
+    processes: int = 1
+    metrics_rows: int = 0
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where training stands, beside the weights, the optimizer's state and Lightning's counters.
+
+    Attributes:
+        place: between which two batches.
+        evaluated_after: batches, over all epochs, after which the last evaluation was finished.
+        evaluations: all so far, as plain values.
+        pseudo_label_counts: what the pseudo labels' quality was counted from since the last evaluation.
+    """
+
+    place: Place
+    evaluated_after: int
+    evaluations: list[dict[str, Any]]
+    pseudo_label_counts: torch.Tensor | None
+
+
+def write(checkpoint: dict[str, Any], part: dict[str, Any] | Run | Training) -> None:
+    """Adds a part to a checkpoint: how to build the model (a dict), the run, or where training stands."""
+    if isinstance(part, dict):
+        checkpoint[MODEL] = part
+    else:
+        checkpoint[RUN if isinstance(part, Run) else TRAINING] = asdict(part)
+
+
+def is_ours(checkpoint: Any) -> bool:
+    """Whether a file's content is a checkpoint that this package wrote."""
+    return isinstance(checkpoint, dict) and {MODEL, "state_dict"} <= checkpoint.keys()
+
+
+def model_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads how to build the model; raises as :func:`checked` does."""
+    return checked(checkpoint[MODEL])
+
+
+def run_of(checkpoint: Mapping[str, Any]) -> Run:
+    """Reads what is known of the run, its configuration as today's code would have written it.
+
+    Raises:
+        WeightsError: the entry is not what this package writes.
+    """
+    try:
+        run = Run(**checkpoint.get(RUN, {}))
+        numbers = [run.processes, run.metrics_rows, *(part for color in run.palette for part in color)]
+        sound = isinstance(run.config, dict) and all(isinstance(name, str) for name in run.classes)
+        if not sound or any(len(color) != 3 for color in run.palette) or any(type(n) is not int for n in numbers):
+            raise TypeError("an entry is of another kind")
+    except TypeError as error:
+        raise WeightsError(f"the checkpoint's {RUN} cannot be understood ({error})") from error
+    return Run(**{**vars(run), "config": migrated(run.config)})
+
+
+def training_of(checkpoint: Mapping[str, Any]) -> Training | None:
+    """Reads where training stands; None where the checkpoint is of no training, as a converted one.
+
+    Raises:
+        WeightsError: the entry is not what this package writes.
+    """
+    given = checkpoint.get(TRAINING)
+    try:
+        return None if given is None else Training(**{**given, "place": Place(**given["place"])})
+    except (TypeError, KeyError) as error:
+        raise WeightsError(f"the checkpoint's {TRAINING} cannot be understood ({error})") from error
+
+
+LARGEST = 2**16
+"""No model of ours has more classes or a wider layer."""
+LARGEST_OPTION = 2**12
+"""Nor more blocks, heads or an image of more pixels a side: building it would take forever."""
+
+
+def checked(description: Any) -> dict[str, Any]:
+    """Returns a file's description of its model, if building it reads no other file and takes no absurd memory.
+
+    Raises:
+        WeightsError: it is no description, or building it would do either.
+    """
+    if not isinstance(description, dict) or not re.fullmatch(r"[\w.-]+", str(description.get("encoder"))):
+        raise WeightsError("the checkpoint does not describe a model of ours")
+    numbers = [description.get("num_classes"), description.get("features"), *(description.get("out_channels") or ())]
+    options = description.get("options") or {}
+    if (
+        description.get("weights") is not None
+        or "checkpoint_path" in options  # timm would read that file
+        or any(isinstance(n, int) and n > LARGEST for n in numbers)
+        or any(n > LARGEST_OPTION for n in numbers_in([options, *map(description.get, ("image_size", "resize"))]))
+    ):
+        raise WeightsError(f"the checkpoint describes a model that is not built from a file: {description}")
+    return description
+
+
+def numbers_in(value: Any) -> list[float]:
+    """Returns all numbers in nested lists and dictionaries."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        return [number for inner in value for number in numbers_in(inner)]
+    return [value] if isinstance(value, (int, float)) else []
+
+
+RENAMED = {"unimatch.ClassificationDataModule": "unimatch.SemiSupervisedDataModule"}
+"""Names in a ``_target_`` that have changed, old to new."""
+
+WEAK_VIEWS = {"ScaledCrop": ("scale", "flip"), "PaddedCrop": ("resize", "padding", "flip")}
+"""Arguments of the weak views; the data modules of the three tasks once had them themselves."""
+
+
+def migrated(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run's configuration as today's code would have written it.
+
+    >>> migrated({"dataset": {"_target_": "unimatch.camvid", "root": "there"}})
+    {'dataset': {'_target_': 'unimatch.data.camvid', 'root': 'there'}}
+    >>> migrated({"datamodule": {"crop": 70, "scale": [0.5, 2.0], "flip": 0.5}})["datamodule"]["weak"]
+    {'_target_': 'unimatch.augment.ScaledCrop', 'scale': [0.5, 2.0], 'flip': 0.5}
+    """
+    config = with_new_names(config)
+    module = config.get("datamodule")
+    if not isinstance(module, dict):
+        return config
+    for view, keys in WEAK_VIEWS.items():
+        if module.keys() >= {*keys}:
+            weak = {"_target_": f"unimatch.augment.{view}", **{key: module[key] for key in keys}}
+            others = {key: value for key, value in module.items() if key not in keys}
+            return {**config, "datamodule": {"_convert_": "all", **others, "weak": weak}}
+    return config
+
+
+def with_new_names(value: Any) -> Any:
+    """Returns nested plain values with every ``_target_`` under its present name."""
+    if isinstance(value, list):
+        return [with_new_names(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    result = {key: with_new_names(inner) for key, inner in value.items()}
+    if isinstance(target := result.get("_target_"), str):
+        # Functions of the package itself, with lower-case names, were its data sets.
+        target = re.sub(r"^unimatch\.([a-z0-9_]+)$", r"unimatch.data.\1", target)
+        result["_target_"] = RENAMED.get(target, target)
+    return result

@@ -1,0 +1,123 @@
+"""Checks a data set before training: some images of each part are read, so that faults end the run at once."""
+
+import logging
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from unimatch.data.sources.base import FileSource, SegmentationData, Source
+from unimatch.errors import DataError
+
+log = logging.getLogger("unimatch")
+
+SAMPLE_LIMIT = 1000
+"""Images read per part at most, spread evenly."""
+
+SAMPLE_SECONDS = 1.0
+"""Time after which no more are read of a part, if there were :data:`SAMPLE_LEAST`."""
+
+SAMPLE_LEAST = 100
+"""Images read per part at least."""
+
+
+def verify(data: SegmentationData, *, needs_unlabeled: bool) -> None:
+    """Reads some labelled, validation and unlabelled images, all where they are few, and refuses bad ones.
+
+    Args:
+        data: the data set.
+        needs_unlabeled: whether the method trains on unlabelled images.
+
+    Raises:
+        DataError: naming the file, what is wrong with it and what to do; all faults of a part are counted.
+    """
+    if needs_unlabeled and len(data.unlabeled) == 0:
+        raise DataError(
+            "the unlabelled pool is empty: every training image is labelled. Set dataset.labeled=N, add images "
+            "without masks (dataset=folder: in unlabeled/), or set dataset.unlabeled=train to use the training "
+            "images themselves as unlabelled ones"
+        )
+    for part, source in (("labelled", data.labeled), ("validation", data.val)):
+        if len(source) == 0:
+            raise DataError(f"there are no {part} images")
+        refuse(part, look(part, source)[0])
+    refuse_shared(data)
+    if needs_unlabeled:
+        found, looked_at = look("unlabelled", data.unlabeled, labeled=False)
+        if data.on_bad_image == "error" or len(found) == looked_at > 0:
+            refuse("unlabelled", found)
+        elif found:
+            log.warning("%d of %d unlabelled images looked at cannot be read: such are skipped", len(found), looked_at)
+
+
+def look(part: str, source: Source, *, labeled: bool = True) -> tuple[list[str], int]:
+    """Looks for faults in some images of a part; returns them in the images' order, and how many images were read."""
+    # In any order, so that those read before the time is up are spread too.
+    order = np.random.default_rng(0).permutation(spread(source)).tolist()
+    found: dict[int, str] = {}
+    looked_at, stop = 0, time.monotonic() + SAMPLE_SECONDS
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        while looked_at < len(order) and (looked_at < SAMPLE_LEAST or time.monotonic() < stop):
+            some = order[looked_at : looked_at + 20]
+            faults = pool.map(lambda i: fault_of(source, i, labeled=labeled), some)
+            found.update((i, text) for i, text in zip(some, faults, strict=True) if text)
+            looked_at += len(some)
+    if 0 < looked_at < len(source):
+        log.info("checked %d of %d %s images; python -m unimatch.check reads them all", looked_at, len(source), part)
+    return [found[i] for i in sorted(found)], looked_at
+
+
+def spread(source: Source) -> list[int]:
+    """Returns at most :data:`SAMPLE_LIMIT` indices, evenly spread; none for data made in memory."""
+    if not isinstance(source, FileSource):
+        return []
+    count = min(len(source), SAMPLE_LIMIT)
+    return [i * len(source) // count for i in range(count)]
+
+
+def refuse(part: str, faults: list[str]) -> None:
+    """Raises the first faults, if any, with the number of the others."""
+    if faults:
+        more = f"\n(and {len(faults) - 5} more like these)" if len(faults) > 5 else ""
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise DataError(f"{count} in the {part} images:\n" + "\n".join(faults[:5]) + more)
+
+
+def refuse_shared(data: SegmentationData) -> None:
+    """Refuses labelled images that are held out too; warns where unlabelled ones are."""
+    if not (isinstance(data.labeled, FileSource) and isinstance(data.val, FileSource)):
+        return
+    val = set(data.val.pairs.images())
+    test = set(data.test.pairs.images()) if isinstance(data.test, FileSource) else set()
+    for part, held_out in (("validation", val), ("test", test)):
+        shared = [name for name in data.labeled.pairs.images() if name in held_out]
+        if shared:
+            raise DataError(
+                f"{len(shared)} images are both labelled and {part} images, such as {shared[0]}; take them out of "
+                "one of the two lists"
+            )
+    if isinstance(data.unlabeled, FileSource):
+        count = sum(name in val for name in data.unlabeled.pairs.images())
+        if count:
+            log.warning("%d validation images are also unlabelled training images", count)
+
+
+def fault_of(source: Source, index: int, *, labeled: bool) -> str | None:
+    """Says what is wrong with one image and, where it is labelled, with its mask."""
+    try:
+        image, mask = source.image(index), source.mask(index) if labeled else None
+    except DataError as error:
+        return str(error)
+    if not labeled:
+        return None
+    if mask is None:
+        return f"{source.name(index)}: has no mask"
+    if mask.shape in (image.shape[-3:-1], ()):  # a class for each pixel, or for the image
+        return None
+    name = source.pairs.mask(index) if isinstance(source, FileSource) else source.name(index)
+    height, width = image.shape[-3:-1]
+    return (
+        f"{name}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels and its image {width} x {height}; "
+        "they must be equal"
+    )

@@ -1,0 +1,55 @@
+"""Every private name of Lightning that this package uses, one function for each purpose.
+
+Where a new Lightning renames one, ``tests/test_lightning_internals.py`` says which, and this file is the one to mend.
+"""
+
+import threading
+
+import lightning
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+
+LOG_STEP = "_batches_that_stepped"
+"""The counter that Lightning logs as ``step``, in the loop of an epoch and in its entry in a checkpoint."""
+
+
+def set_log_step(trainer: lightning.Trainer, step: int) -> None:
+    """Makes what is logged from now on be of this step: Lightning's own counter is off after resuming."""
+    setattr(trainer.fit_loop.epoch_loop, LOG_STEP, step)
+
+
+def evaluation_is_due(trainer: lightning.Trainer) -> bool:
+    """Returns whether Lightning evaluates after the batch that is done."""
+    loop = trainer.fit_loop
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
+
+
+def is_accumulating(trainer: lightning.Trainer) -> bool:
+    """Returns whether the batch that is done ended no optimizer step."""
+    return trainer.fit_loop._should_accumulate()
+
+
+def stop_watching_processes() -> None:
+    """Stops Lightning's thread that kills all processes, this one first, without a word, when one of them dies."""
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":
+            vars(thread)["_child_processes"] = []
+
+
+def requeue(trainer: lightning.Trainer, signum: int) -> None:
+    """Has Lightning's SLURM plugin requeue the job, if this is SLURM's warning; it writes a checkpoint of its own."""
+    environment = trainer._accelerator_connector.cluster_environment
+    if isinstance(environment, SLURMEnvironment) and environment.auto_requeue and signum == environment.requeue_signal:
+        trainer._signal_connector._slurm_sigusr_handler_fn(signum, None)  # type: ignore[arg-type]
+
+
+def hide_events_from(logger: TensorBoardLogger, step: int) -> None:
+    """Has TensorBoard leave out what earlier files hold of this step and later ones: they are logged again."""
+    logger._kwargs["purge_step"] = step  # of the writer, which is made when the first value is logged
+
+
+def end_wandb_run(logger: WandbLogger, *, failed: bool) -> None:
+    """Ends the logger's run of Weights & Biases, so that the next training in this process gets its own."""
+    if logger._experiment is not None:
+        logger._experiment.finish(exit_code=int(failed))
+        logger._experiment = None

@@ -1,0 +1,50 @@
+"""The keyword arguments that a method's constructor hands on to its base class (:mod:`unimatch.options`)."""
+
+from typing import Literal, TypedDict
+
+from unimatch.tasks import Task
+
+PseudoLabelsFrom = Literal["teacher", "student"]
+CutMixPartner = Literal["reversed", "second_batch"]
+Alignment = Literal["none", "uniform", "labeled"]
+
+
+class MethodOptions(TypedDict, total=False):
+    """The arguments of :class:`unimatch.Method` beside the model."""
+
+    learning_rate: float
+    decoder_multiplier: float
+    optimizer: Literal["adamw", "sgd"]
+    schedule: Literal["poly", "cosine"]
+    weight_decay: float
+    decay_norms: bool
+    layer_decay: float
+    ema_decay: float
+    criterion: Literal["ce", "ohem"]
+    ohem_threshold: float
+    ohem_min_kept: int
+    freeze_batch_statistics: bool
+    reference_batch: int | None
+    seed: int
+    task: Task | None
+
+
+class PseudoLabelOptions(MethodOptions, total=False):
+    """And of every method with pseudo labels."""
+
+    tau: float
+    loss_weight: float
+    pseudo_labels_from: PseudoLabelsFrom
+    distribution_alignment: Alignment
+
+
+class CutMixOptions(PseudoLabelOptions, total=False):
+    """And where CutMix pastes from the same batch unless told otherwise."""
+
+    cutmix_partner: CutMixPartner
+
+
+class SemiSupervisedOptions(CutMixOptions, total=False):
+    """All arguments of :class:`unimatch.SemiSupervised` beside the model."""
+
+    strong_views: int

@@ -1,0 +1,58 @@
+"""Makes what commands show in a terminal: tables of text, and progress bars."""
+
+import sys
+from collections.abc import Container, Sequence
+
+from tqdm import tqdm
+
+
+def text_table(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), gap: str = "  ") -> list[str]:
+    """Returns a line for each row, with the cells of a column equally wide.
+
+    Args:
+        rows: of equally many cells.
+        left: columns whose cells begin at the left; those of the others end at the right.
+        gap: between two columns.
+
+    >>> text_table([["class", "IoU"], ["tree", "7.5"], ["sky", "82.0"]])
+    ['class   IoU', 'tree    7.5', 'sky    82.0']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [gap.join(f"{cell:{'<' if i in left else '>'}{widths[i]}}" for i, cell in enumerate(row)) for row in rows]
+
+
+def progress_bar(
+    total: float | None,
+    title: str,
+    unit: str,
+    *,
+    done: int = 0,
+    scaled: bool = False,
+    seconds: float = 30.0,
+    disable: bool | None = False,
+) -> tqdm:
+    """Returns a bar on stderr; where that is no terminal, a line now and then.
+
+    Args:
+        total: how many there are of ``unit``; None where that is not known.
+        title: before the bar.
+        unit: what is counted.
+        done: how many are done already.
+        scaled: whether numbers are shortened: 12.3M for 12345678.
+        seconds: between two lines where there is no terminal.
+        disable: True for no bar, None for one in a terminal only.
+    """
+    terminal = sys.stderr.isatty()
+    interval = 0.5 if terminal else seconds
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=title,
+        unit=unit,
+        unit_scale=scaled,
+        mininterval=interval,
+        maxinterval=interval,
+        dynamic_ncols=True,
+        ascii=not terminal,
+        disable=disable,
+    )

@@ -1,0 +1,49 @@
+import subprocess
+import sys
+
+import pytest
+
+from unimatch.callbacks import EndTogether
+from unimatch.errors import ProcessError
+
+
+def start(code):
+    return subprocess.Popen([sys.executable, "-c", code])
+
+
+SLEEPS = "import time; time.sleep(60)"
+
+
+@pytest.fixture
+def watch():
+    watch = EndTogether()
+    watch.parent, watch.children = None, []
+    yield watch
+    for child in watch.children:
+        child.kill()
+        child.wait()
+
+
+def test_nothing_has_happened_while_all_run_or_end_well(watch):
+    watch.children = [start(SLEEPS), start("")]
+    watch.children[1].wait()
+    assert watch.death() is None
+
+
+def test_the_process_that_was_killed_is_the_cause_and_not_those_that_followed(watch):
+    watch.children = [start("raise SystemExit(1)"), start(SLEEPS), start(SLEEPS)]
+    watch.children[1].kill()
+    for child in watch.children[:2]:
+        child.wait()
+    assert watch.death() == ("process 2 of this run was killed by SIGKILL", ProcessError.status)
+
+
+def test_a_status_is_handed_on(watch):
+    watch.children = [start(SLEEPS), start("raise SystemExit(3)")]
+    watch.children[1].wait()
+    assert watch.death() == ("process 2 of this run ended with status 3", 3)
+
+
+def test_a_process_whose_parent_is_another_now_says_so(watch):
+    watch.parent = -1
+    assert watch.death() == ("the first process of this run is gone", ProcessError.status)

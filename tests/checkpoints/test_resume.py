@@ -1,0 +1,64 @@
+import logging
+
+import pytest
+
+from unimatch.checkpoints import resume
+from unimatch.checkpoints.resume import Change, changes, check_unchanged, choose_checkpoint, requeued
+from unimatch.errors import ConfigError
+
+OLD = {"seed": 0, "method": {"tau": 0.95, "scales": [1, 2]}, "trainer": {"accelerator": "gpu"}}
+
+
+def test_every_setting_that_differs_is_named_in_full():
+    new = {"seed": 1, "method": {"tau": 0.95, "scales": [1], "mu": 2}, "trainer": {}}
+    found = [(change.key, change.old, change.new) for change in changes(OLD, new)]
+    assert found == [
+        ("seed", 0, 1),
+        ("method.scales", [1, 2], [1]),
+        ("method.mu", None, 2),
+        ("trainer.accelerator", "gpu", None),
+    ]
+    assert not list(changes(OLD, OLD))
+
+
+@pytest.mark.parametrize("key", resume.DERIVED)
+def test_settings_that_act_through_others_are_not_compared(key):
+    first, second = ({key.rstrip("."): {"crop": side}} for side in (32, 64))
+    assert not list(changes(first, second))
+
+
+@pytest.mark.parametrize(("key", "matters"), [("method.tau", True), ("datamodule.workers", False), ("logger.x", False)])
+def test_only_what_is_trained_matters(key, matters):
+    change = Change(key, 1, 2)
+    assert change.matters is matters
+    assert ("changes nothing that is trained" in str(change)) is not matters
+    assert f"{key}: 1 -> 2" in str(change)
+
+
+def test_another_training_is_refused_unless_that_is_allowed(caplog):
+    new = {**OLD, "seed": 1}
+    check_unchanged(OLD, OLD, allowed=False)
+    with pytest.raises(ConfigError, match=r"seed: 0 -> 1\n.*resume_changed=true"):
+        check_unchanged(OLD, new, allowed=False)
+    with caplog.at_level(logging.WARNING, "unimatch"):
+        check_unchanged(OLD, new, allowed=True)
+        check_unchanged(OLD, {**OLD, "trainer": {"accelerator": "cpu"}}, allowed=False)
+    assert "seed: 0 -> 1" in caplog.text
+    assert "trainer.accelerator: gpu -> cpu (changes nothing that is trained)" in caplog.text
+
+
+def test_which_checkpoint_is_meant(tmp_path):
+    assert choose_checkpoint(None, tmp_path) is None
+    assert choose_checkpoint("auto", tmp_path) is None  # nothing there yet
+    (tmp_path / "some.ckpt").write_bytes(b"")
+    assert choose_checkpoint(str(tmp_path / "some.ckpt"), tmp_path) == tmp_path / "some.ckpt"
+    with pytest.raises(ConfigError, match=r"resume=gone\.ckpt: no such file; resume=auto takes"):
+        choose_checkpoint("gone.ckpt", tmp_path)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(None, False), ("", False), ("0", False), ("2", True)])
+def test_slurm_counts_how_often_a_job_was_started(count, expected, monkeypatch):
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    if count is not None:
+        monkeypatch.setenv("SLURM_RESTART_COUNT", count)
+    assert requeued() is expected

@@ -1,0 +1,55 @@
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from unimatch.data import digits, digits_classification, folder
+from unimatch.data.check.contents import fingerprint
+from unimatch.data.check.one_image import kind_of_image_error, label_of, mask_file, read
+from unimatch.data.sources.masks import IndexMasks
+
+
+def test_an_image_and_its_mask_are_counted(folder_root):
+    source = folder(folder_root).labeled
+    reading = read((source, IndexMasks(source.info)), 2)
+    image, mask = source.image(2), source.mask(2)
+    assert reading.image_faults == reading.mask_faults == ()
+    assert reading.shape == image.shape[:2]
+    assert reading.fingerprint == fingerprint(image)
+    assert reading.stored == Counter(mask.ravel().tolist())
+    assert mask_file(source, 2) == folder_root / "masks" / "a2.png"
+
+
+def test_an_image_in_memory_has_no_files(tmp_path):
+    source = digits(train=4, labeled=2, val=1, size=32).labeled
+    reading = read((source, None), 1)
+    assert reading.stored == Counter(source.mask(1).ravel().tolist())
+    assert mask_file(source, 1) is None
+    assert kind_of_image_error(source, 1) == "unreadable"
+
+
+def test_a_class_counts_once():
+    source = digits_classification().labeled
+    assert read((source, None), 0).stored == {int(source.mask(0)): 1}
+
+
+def test_what_cannot_be_read_is_a_fault_and_the_rest_is_counted(folder_root):
+    source = folder(folder_root).labeled
+    ids = IndexMasks(source.info)
+    Path(source.name(0)).write_bytes(b"no image")
+    reading = read((source, ids), 0)
+    assert [kind for kind, _ in reading.image_faults] == ["unreadable"]
+    assert (reading.shape, reading.fingerprint) == (None, None)
+    assert sum(reading.stored.values()) == source.mask(0).size
+    Path(source.name(1)).unlink()
+    mask_file(source, 1).unlink()
+    reading = read((source, ids), 1)
+    assert [kind for kind, _ in (*reading.image_faults, *reading.mask_faults)] == ["missing", "missing"]
+    assert reading.stored is None
+
+
+def test_a_label_is_what_the_file_stores(folder_root):
+    data = folder(folder_root, reduce_zero_label=True)
+    source, ids = data.labeled, IndexMasks(data.info)
+    stored, classes = label_of(source, 0, ids), source.mask(0)
+    assert np.array_equal(classes, np.where(stored == 0, 255, stored - 1))

@@ -1,0 +1,51 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.support import make_change
+from unimatch.data.catalog import CHANGE_DEMO
+from unimatch.data.sources.dates import PairSource, PairTree, first_and_label
+from unimatch.errors import DataError
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_change(tmp_path, ["a.png", "b.png", "c.png"])
+
+
+def test_a_pair_is_both_dates_in_order(root):
+    source = PairSource(PairTree().pairs(root), CHANGE_DEMO, roots=[root])
+    assert len(source) == 3
+    for i, name in enumerate(("a.png", "b.png", "c.png")):
+        assert source.image_paths(i) == [root / "A" / name, root / "B" / name]
+        expected = [np.asarray(Image.open(path)) for path in source.image_paths(i)]
+        assert np.array_equal(source.image(i), np.stack(expected))
+        assert source.name(i) == str(root / "A" / name)
+        assert np.array_equal(source.mask(i), np.asarray(Image.open(root / "label" / name)) // 255)
+
+
+def test_a_second_date_outside_the_roots_is_refused(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "b.png"
+    shutil.move(root / "B" / "b.png", elsewhere)
+    (root / "B" / "b.png").symlink_to(elsewhere)
+    with pytest.raises(DataError, match="lies outside"):
+        PairSource(PairTree().pairs(root), CHANGE_DEMO, roots=[root]).image(1)
+
+
+def test_what_is_missing_is_named(root):
+    for name in ("b.png", "c.png"):
+        (root / "B" / name).unlink()
+    with pytest.raises(DataError, match=r"B/b\.png: no such file; it is the second date of .*\(and 1 more like this\)"):
+        PairTree().pairs(root)
+    assert len(PairTree().pairs(root, allow_missing=True)) == 3
+    shutil.rmtree(root / "label")
+    with pytest.raises(DataError, match=r"label: no such folder; pairs lie in A/ B/ label/"):
+        PairTree().pairs(root)
+
+
+def test_training_pairs_may_lie_in_a_folder_of_their_own(root):
+    assert first_and_label(root) == ("A", "label")
+    (root / "train" / "A").mkdir(parents=True)
+    assert first_and_label(root) == ("train/A", "train/label")

@@ -1,0 +1,49 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from unimatch import Inference, WeightsError
+from unimatch.engines.model_facts import ModelFacts, beside, inference_with
+
+FACTS = ModelFacts(
+    classes=("sky", 'a "b" <c>'),
+    palette=((0, 1, 2), (255, 254, 253)),
+    mean=(0.1, 0.2, 0.3),
+    std=(1.0, 2.0, 3.0),
+    size_multiple=14,
+    inference=Inference("sliding", window=28, stride=7, scales=(0.5, 1.0), flip=True, large=10),
+    dates=2,
+)
+
+
+def test_text_holds_all_of_it():
+    assert ModelFacts.from_json(FACTS.to_json(), "here") == FACTS
+
+
+def test_files_from_before_change_detection_are_of_one_date():
+    values = json.loads(FACTS.to_json())
+    del values["dates"]
+    assert ModelFacts.from_json(json.dumps(values), "here") == replace(FACTS, dates=1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("classes", None), ("palette", [[1]]), ("mean", 1.5), ("std", ["a"]), ("size_multiple", None),
+        ("inference", {"mode": "slide"}), ("inference", {"windows": 3}),
+    ],
+)  # fmt: skip
+def test_what_is_not_that_is_refused_with_the_file(key, value):
+    values = {**json.loads(FACTS.to_json()), key: value}
+    with pytest.raises(WeightsError, match=r"model\.onnx: does not hold"):
+        ModelFacts.from_json(json.dumps(values), "model.onnx")
+    with pytest.raises(WeightsError, match=r"model\.onnx"):
+        ModelFacts.from_json("no json", "model.onnx")
+
+
+def test_settings_that_are_given_replace_those_of_the_run():
+    changed = inference_with(FACTS.inference, {"window": 70, "stride": None, "flip": False})
+    assert changed == replace(FACTS.inference, window=70, flip=False)
+    assert beside(Path("a/model.onnx")) == Path("a/model.onnx.json")

@@ -1,0 +1,58 @@
+import json
+
+import pytest
+import torch
+
+from helpers.support import save_run
+from unimatch import ConfigError, Inference, WeightsError, load_model
+from unimatch.data.catalog import CAMVID
+from unimatch.inference.load import choose_device, load_with_facts, models_in
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return save_run(tmp_path_factory.mktemp("run") / "best.ckpt", "nowhere")
+
+
+def test_a_checkpoints_model_and_what_it_says_of_it(path):
+    for which in ("teacher", "student"):
+        model, facts = load_with_facts(path, which)
+        expected = load_model(path, which).state_dict()
+        assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
+        assert facts.classes == tuple(CAMVID.classes)
+        assert facts.palette == tuple(CAMVID.palette)
+        assert (facts.size_multiple, facts.dates, facts.inference) == (model.size_multiple, 1, Inference())
+
+
+def test_classes_without_names_are_numbers_of_different_colours(path, tmp_path):
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint["unimatch_run"]
+    torch.save(checkpoint, tmp_path / "bare.ckpt")
+    facts = load_with_facts(tmp_path / "bare.ckpt")[1]
+    assert facts.classes == tuple(map(str, range(11)))
+    assert len(set(facts.palette)) == 11
+
+
+def test_a_model_that_is_not_there_is_refused_with_those_that_are(path, tmp_path):
+    checkpoint = torch.load(path, weights_only=True)
+    assert sorted(models_in(checkpoint)) == ["student", "teacher"]
+    state = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith("student.")}
+    torch.save({**checkpoint, "state_dict": state}, tmp_path / "student.ckpt")
+    with pytest.raises(ConfigError, match=r"model=teacher: .*student\.ckpt holds student"):
+        load_with_facts(tmp_path / "student.ckpt")
+
+
+def test_weights_without_their_description_are_refused(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    for description in (None, "{", json.dumps({"model": None})):
+        if description:
+            (tmp_path / "model.safetensors.json").write_text(description)
+        with pytest.raises(WeightsError, match=r"model\.safetensors"):
+            load_with_facts(tmp_path / "model.safetensors")
+
+
+def test_devices():
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ConfigError, match="device=tpu9: cannot be used"):
+        choose_device("tpu9")

@@ -1,0 +1,19 @@
+import pytest
+
+import unimatch
+from unimatch import errors
+
+OURS = [value for value in vars(errors).values() if isinstance(value, type)]
+
+
+@pytest.mark.parametrize("error", OURS)
+def test_every_error_of_ours_is_caught_as_one_and_has_a_status(error):
+    assert issubclass(error, unimatch.UnimatchError)
+    assert issubclass(error, ValueError)
+    assert error("x").status == (75 if error is errors.ProcessError else 2)
+
+
+def test_a_dead_worker_is_told_from_other_errors():
+    assert errors.is_of_a_worker(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
+    assert not errors.is_of_a_worker(RuntimeError("out of memory"))
+    assert not errors.is_of_a_worker(OSError("DataLoader worker"))

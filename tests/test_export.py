@@ -1,0 +1,46 @@
+import sys
+
+import pytest
+
+from helpers.support import save_run
+from unimatch import Predictor
+from unimatch.export import main
+
+
+@pytest.fixture
+def export(tmp_path, monkeypatch, capsys):
+    """The command in this process; its status and what it printed."""
+    checkpoint = save_run(tmp_path / "best.ckpt", tmp_path)
+
+    def call(*overrides):
+        monkeypatch.setattr(sys, "argv", ["unimatch.export", f"checkpoint={checkpoint}", *overrides])
+        try:
+            main()
+        except SystemExit as stopped:
+            return int(stopped.code), capsys.readouterr().err
+        return 0, capsys.readouterr().out
+
+    return call
+
+
+def test_the_command_exports_and_verifies(export, tmp_path):
+    status, printed = export(f"output={tmp_path / 'new' / 'model.safetensors'}", "precision=float16", "verify=true")
+    assert status == 0
+    assert "safetensors, float16" in printed
+    assert "3 images: largest difference of a logit" in printed
+    assert Predictor(tmp_path / "new" / "model.safetensors").classes[0] == "sky"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["output=model.bin"], "format=onnx with a file *.onnx"),
+        (["output=model.onnx", "format=torch"], "format=torch with a file *.pt2"),
+        (["output=model.onnx", "precision=int8"], "precision=int8"),
+        (["output=model.onnx", "verify=true", "images=nowhere"], "no images there"),
+    ],
+)
+def test_bad_settings_are_refused(export, overrides, expected):
+    status, message = export(*overrides)
+    assert status == 2
+    assert expected in message

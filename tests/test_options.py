@@ -1,0 +1,65 @@
+"""Options that functions share: signature, help, defaults, and names that are none."""
+
+import inspect
+from typing import Annotated, TypedDict, Unpack
+
+import pytest
+
+from unimatch.errors import ConfigError
+from unimatch.options import with_options
+
+
+class Size(TypedDict, total=False):
+    height: Annotated[int, 2, "in pixels."]
+
+
+class Area(Size, total=False):
+    depth: Annotated[int | None, None, "of the colours."]
+
+
+@with_options(height=7)
+def draw(width: int, *, title: str = "", **options: Unpack[Area]) -> tuple[int, str, Area]:
+    """Draws.
+
+    Args:
+        width: in pixels.
+
+    Raises:
+        ValueError: never.
+    """
+    return width, title, options
+
+
+class Pen:
+    @with_options()
+    def __call__(self, width: int, **options: Unpack[Size]) -> int:
+        """Draws."""
+        return width * options["height"]
+
+
+def test_options_that_are_not_given_have_their_defaults():
+    assert draw(1) == (1, "", {"height": 7, "depth": None})
+    assert draw(1, title="a", depth=3) == (1, "a", {"height": 7, "depth": 3})
+    assert Pen()(3) == 6
+
+
+def test_signature_and_help_list_every_option():
+    assert list(inspect.signature(draw).parameters) == ["width", "title", "height", "depth"]
+    assert inspect.signature(draw).parameters["depth"].annotation == int | None
+    assert list(inspect.signature(Pen()).parameters) == ["width", "height"]
+    assert draw.__doc__.splitlines()[2:] == [
+        "Args:",
+        "    width: in pixels.",
+        "    height: in pixels.",
+        "    depth: of the colours.",
+        "",
+        "Raises:",
+        "    ValueError: never.",
+    ]
+
+
+def test_a_name_that_is_no_option_is_an_error_at_once():
+    with pytest.raises(ConfigError, match=r"^heigth=3: draw has no such argument; did you mean height\?$"):
+        draw(1, heigth=3)
+    with pytest.raises(ConfigError, match=r"^colour=3: Pen\.__call__ has no such argument\. There are: .*height$"):
+        Pen()(1, colour=3)

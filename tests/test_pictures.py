@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from unimatch.data.catalog import CAMVID
+from unimatch.pictures import add_legend, colorize, overlay, spread_evenly, stack_rows
+
+PALETTE = ((10, 200, 30), (255, 0, 128))
+
+
+def random_image(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+def test_colorize_gives_each_class_its_colour_and_ignored_pixels_white():
+    mask = np.array([[0, 10], [255, 3]], np.uint8)
+    expected = [[CAMVID.palette[0], CAMVID.palette[10]], [(255, 255, 255), CAMVID.palette[3]]]
+    assert colorize(mask, CAMVID.palette).tolist() == np.array(expected).tolist()
+
+
+@pytest.mark.parametrize("cover_ignored", [False, True])
+@pytest.mark.parametrize("opacity", [0.0, 0.5, 0.55, 1.0])
+def test_an_overlay_mixes_pixel_by_pixel(monkeypatch, opacity, cover_ignored):
+    monkeypatch.setattr("unimatch.images.STRIP", 20)  # several strips
+    image = random_image(9, 7)
+    mask = np.random.default_rng(1).choice([0, 1, 255], (9, 7))
+    mixed = overlay(image, mask, PALETTE, opacity, cover_ignored=cover_ignored)
+    for row, column in np.ndindex(9, 7):
+        pixel, i = image[row, column], mask[row, column]
+        color = (255, 255, 255) if i == 255 else PALETTE[i]
+        expected = [int(p * (1 - opacity) + c * opacity) for p, c in zip(pixel.tolist(), color, strict=True)]
+        assert mixed[row, column].tolist() == (pixel.tolist() if i == 255 and not cover_ignored else expected)
+
+
+def test_of_a_pair_of_dates_the_second_lies_under_the_overlay():
+    pair, mask = random_image(2, 4, 5), np.zeros((4, 5), np.uint8)
+    assert np.array_equal(overlay(pair, mask, PALETTE), overlay(pair[1], mask, PALETTE))
+
+
+@pytest.mark.parametrize("total", range(8))
+def test_spread_positions_are_distinct_and_lie_in_the_middle(total):
+    for count in range(1, 6):
+        places = spread_evenly(total, count)
+        assert places == sorted(set(places))
+        assert len(places) == min(count, total)
+        assert all(0 <= place < total for place in places)
+        assert not places or places[0] <= total - 1 - places[-1] + 1
+
+
+def test_rows_of_pictures_lie_below_each_other_on_black():
+    a, b, c = random_image(3, 4, seed=1), random_image(3, 2, seed=2), random_image(5, 3, seed=3)
+    picture = stack_rows([[a, b], [c]], gap=2)
+    assert picture.shape == (3 + 2 + 5 + 2, 6, 3)
+    assert np.array_equal(picture[:3], np.hstack([a, b]))
+    assert np.array_equal(picture[5:10, :3], c)
+    assert not picture[3:5].any()
+    assert not picture[5:, 3:].any()
+
+
+def test_a_legend_shows_each_colour_below_an_image_that_stays_as_it_is():
+    image = random_image(10, 40)
+    picture = np.asarray(add_legend(image, [("a", PALETTE[0]), ("a long name", PALETTE[1])]))
+    assert np.array_equal(picture[:10], image)
+    for color in PALETTE:
+        assert (picture[10:] == color).all(-1).sum() == (11 - 1) ** 2  # a box without its outline
+    assert np.array_equal(np.asarray(add_legend(image, [])), image)

@@ -1,0 +1,26 @@
+import pytest
+
+from unimatch.terminal import progress_bar, text_table
+
+
+@pytest.mark.parametrize("left", [(), (0,), (0, 2), (1,)])
+def test_cells_of_a_column_are_equally_wide(left):
+    rows = [["a", "bbbb", ""], ["cc", "d", "eee"], ["", "ff", "g"]]
+    widths = (2, 4, 3)
+    for line, row in zip(text_table(rows, left=left, gap="|"), rows, strict=True):
+        for i, (shown, cell) in enumerate(zip(line.split("|"), row, strict=True)):
+            spaces = " " * (widths[i] - len(cell))
+            assert shown == (cell + spaces if i in left else spaces + cell)
+
+
+def test_a_bar_counts_what_is_done_and_is_silent_where_it_is_told_to_be(capsys):
+    with progress_bar(8, "files", "file", done=2) as bar:
+        for _ in range(6):
+            bar.update()
+    shown = capsys.readouterr().err
+    assert "files" in shown
+    assert "8/8" in shown
+    for disable in (True, None):  # None: there is no terminal here
+        with progress_bar(8, "files", "file", disable=disable) as bar:
+            bar.update()
+    assert capsys.readouterr().err == ""
