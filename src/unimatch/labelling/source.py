@@ -14,12 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from unimatch.data.prepare.archives import LARGEST_TEXT, Member, members, open_zip
 from unimatch.data.sources.files import lies_within
 from unimatch.errors import DataError
-from unimatch.images import IMAGE_SUFFIXES, upright
+from unimatch.images import IMAGE_SUFFIXES
 
 LARGEST_NOTE = 256 * 2**20
 """Bytes of an annotation file that is read as a whole; longer ones are read in pieces."""
@@ -338,6 +338,6 @@ def decoded(content: bytes, where: str, size: tuple[int, int]) -> Image.Image:
     image = open_picture(content, where)
     try:
         image.load()
-        return upright(image)
+        return ImageOps.exif_transpose(image)
     except Exception as error:
         raise DataError(f"{where}: cannot be read as an image ({error}); repair or remove it") from error
