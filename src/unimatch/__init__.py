@@ -82,7 +82,19 @@ HOMES = {
 }
 """Where each public name is defined, below ``unimatch``."""
 
-PARTS = ("augment", "callbacks", "checkpoints", "data", "errors", "inference", "methods", "models", "tasks", "trainer")
+PARTS = (
+    "augment",
+    "callbacks",
+    "checkpoints",
+    "data",
+    "errors",
+    "inference",
+    "labelling",
+    "methods",
+    "models",
+    "tasks",
+    "trainer",
+)
 """Packages that are imported when they are asked for, as ``unimatch.data`` is in ``unimatch.data.camvid(...)``."""
 
 __all__ = ["__version__", *HOMES]  # the names are strings

@@ -1,0 +1,161 @@
+"""COCO JSON: polygons and run lengths of objects."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from unimatch.data.catalog import Color
+from unimatch.data.prepare.archives import Member
+from unimatch.errors import DataError
+from unimatch.labelling.json_pieces import elements
+from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
+from unimatch.labelling.regions import Piece
+from unimatch.labelling.run_lengths import counts_of, read_coco_text
+from unimatch.labelling.shapes import Polygon, Runs, Shape
+from unimatch.labelling.source import Photos, Source, clean, part_of
+from unimatch.labelling.writer import Job, Written
+
+
+def find(source: Source) -> list[Member]:
+    """The files that are COCO's."""
+    return source.json_kinds["coco"]
+
+
+def read(source: Source, files: list[Member], photos: Photos) -> Found:
+    """The photos of all files; smaller objects lie over larger ones, and crowds below all others.
+
+    Objects with a box alone are left out, and a line in the log says how many.
+
+    Raises:
+        DataError: a file is damaged, or names an image or category that it does not hold.
+    """
+    images: list[LabelledImage] = []
+    classes: dict[str, Color | None] = {}
+    for file in files:
+        found, names = read_file(file, photos)
+        images += found
+        classes |= dict.fromkeys(names)
+    unused = photos.others(image.photo for image in images)
+    images += [LabelledImage(clean(member.name), member, None) for member in unused]
+    return Found(images, classes)
+
+
+def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[str]]:
+    """The photos of one file, and the names of its categories in the order of their ids."""
+    where, part = str(file.place / file.name), part_of(file.name)
+    names: dict[Any, str] = {}
+    headers: dict[Any, tuple[str, Any, Any]] = {}
+    notes: dict[Any, list[tuple[Any, str, tuple[Shape, ...], bool]]] = defaultdict(list)
+    boxes: list[str] = []
+    for key, item in elements(file):
+        try:
+            if key == "categories":
+                names[item["id"]] = str(item["name"])
+            elif key == "images":
+                headers[item["id"]] = (str(item["file_name"]), item.get("width"), item.get("height"))
+            elif key == "annotations":
+                note = f"annotation {item.get('id')}"
+                crowd = bool(item.get("iscrowd", 0))
+                if not item.get("segmentation"):
+                    boxes.append(note)
+                else:
+                    shapes = shapes_of(item["segmentation"])
+                    hash(item["category_id"])  # a list cannot be looked up
+                    notes[item["image_id"]].append((item["category_id"], note, shapes, crowd))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            called = f"{key.removesuffix('s')} {item['id']}" if isinstance(item, dict) and "id" in item else "an entry"
+            image = f" of image {item['image_id']}" if isinstance(item, dict) and "image_id" in item else ""
+            raise DataError(f"{where}: {called}{image} of {key} is malformed ({error!r}); correct it") from error
+    log_left_out(boxes, f"{where} gives no segmentation for them")
+    for image_id, found in notes.items():
+        if image_id not in headers:
+            raise DataError(f"{where}: {found[0][1]} is of image {image_id}, which the file does not list; remove it")
+    result = []
+    for image_id, (name, width, height) in headers.items():
+        items = []
+        for category, note, shapes, crowd in notes.pop(image_id, ()):
+            if category not in names:
+                raise DataError(
+                    f"{where}: {name}: {note} is of category {category}, which the file does not list; add it"
+                )
+            items.append(Region(names[category], shapes, note, crowd))
+        size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
+        labels = Regions(tuple(items), larger_first=True) if items else None
+        photo = photos.find(name, file)
+        result.append(LabelledImage(clean(name), photo, labels, size, part, where))
+    return result, [names[category] for category in sorted(names, key=lambda category: (str(type(category)), category))]
+
+
+def shapes_of(segmentation: Any) -> tuple[Shape, ...]:
+    """What an annotation covers.
+
+    Raises:
+        TypeError, ValueError or KeyError: it is malformed.
+    """
+    if isinstance(segmentation, dict):
+        height, width = (int(side) for side in segmentation["size"])
+        counts = segmentation["counts"]
+        runs = read_coco_text(counts) if isinstance(counts, str) else np.array(counts, np.int64)
+        if runs.ndim != 1:
+            raise ValueError("its run lengths are no list")
+        return (Runs(runs, (width, height)),)
+    if segmentation and not isinstance(segmentation[0], list):
+        segmentation = [segmentation]
+    return tuple(Polygon((np.array(polygon, np.float64).reshape(-1, 2),)) for polygon in segmentation)
+
+
+def write_image(job: Job, image: LabelledImage, written: Written) -> str:
+    """Write a photo, and give its size and annotations as JSON."""
+    written.save_photo(f"{image.part}/{image.name}")
+    notes = []
+    for piece in written.pieces():
+        height, width = piece.inside.shape
+        notes.append(
+            {
+                "category_id": job.categories[piece.label],
+                "segmentation": segmentation(piece, written.size, job),
+                "area": int(np.count_nonzero(piece.inside)),
+                "bbox": [piece.left, piece.top, width, height],
+                "iscrowd": 0,
+            }
+        )
+    width, height = written.size
+    return json.dumps({"width": width, "height": height, "annotations": notes})
+
+
+def segmentation(piece: Piece, size: tuple[int, int], job: Job) -> Any:
+    """A polygon; or run lengths, which a region with holes needs."""
+    if job.shapes == "polygons" and len(rings := piece.rings(job.tolerance)) == 1:
+        return [rings[0].ravel().tolist()]
+    width, height = size
+    return {"size": [height, width], "counts": counts_of(piece.whole(width, height).ravel(order="F")).tolist()}
+
+
+def finish(job: Job, images: list[LabelledImage], results: Iterator[str]) -> None:
+    """Write ``PART.json`` for each part of the data; their photos lie below ``PART/``."""
+    parts = {image.part: [i for i in images if i.part == image.part] for image in images}
+    texts = {part: (job.folder / f"{part}.json").open("w", encoding="utf-8") for part in parts}
+    ids = dict.fromkeys(parts, 0)
+    headers: dict[str, list[dict[str, Any]]] = {part: [] for part in parts}
+    try:
+        for file in texts.values():
+            file.write('{"annotations": [')
+        for image, result in zip(images, results, strict=True):
+            part, content = image.part, json.loads(result)
+            number = len(headers[part]) + 1
+            headers[part].append(
+                {"id": number, "file_name": image.name, "width": content["width"], "height": content["height"]}
+            )
+            for note in content["annotations"]:
+                comma = ",\n" if ids[part] else "\n"
+                ids[part] += 1
+                texts[part].write(comma + json.dumps({"id": ids[part], "image_id": number, **note}))
+        categories = [{"id": number, "name": name} for name, number in job.categories.items()]
+        for part, file in texts.items():
+            file.write(f'],\n"images": {json.dumps(headers[part])},\n"categories": {json.dumps(categories)}}}\n')
+    finally:
+        for file in texts.values():
+            file.close()

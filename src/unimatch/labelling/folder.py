@@ -1,0 +1,82 @@
+"""The layout that training reads: ``images/ masks/ classes.txt``, and what ``unimatch.predict`` writes."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+from unimatch.data.catalog import Color
+from unimatch.data.prepare.archives import Member
+from unimatch.data.sets.class_names import Classes, find_classes, read_classes
+from unimatch.errors import DataError
+from unimatch.images import IMAGE_SUFFIXES
+from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
+from unimatch.labelling.source import Photos, Source, read_json
+from unimatch.labelling.writer import Job, Written
+from unimatch.types import IGNORE_INDEX
+
+PREDICTED = "predict.json"
+
+
+def find(source: Source) -> list[Member]:
+    """The masks of a folder that has class names too."""
+    named = {"classes.txt", "classes.json", PREDICTED} & set(source.files)
+    return source.matching(r"masks/.*\.png") if named else []
+
+
+def read(source: Source, files: list[Member], photos: Photos) -> Found:
+    """The photos and masks; those of ``unlabeled/`` have none.
+
+    Raises:
+        DataError: a mask has no photo, or the class names cannot be read.
+    """
+    names = class_names(source)
+    stored = {**dict(enumerate(names.names)), IGNORE_INDEX: IGNORE}
+    images = []
+    for mask in files:
+        before, _, stem = f"/{mask.name}".rpartition("/masks/")
+        name = stem.removesuffix(PurePosixPath(stem).suffix)
+        photo = photos.find(f"{before}/images/{name}".lstrip("/"), mask)
+        part = before.strip("/") if before.strip("/") in ("val", "test") else "train"
+        ending = PurePosixPath(photo.name).suffix
+        name = name if PurePosixPath(name).suffix == ending else name + ending
+        images.append(LabelledImage(name, photo, Painted(mask, stored), None, part, str(mask.place / mask.name)))
+    for name, member in source.files.items():
+        if name.startswith("unlabeled/") and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
+            images.append(LabelledImage(name.removeprefix("unlabeled/"), member, None))
+    colors: Sequence[Color | None] = names.colors or [None] * len(names.names)
+    return Found(images, dict(zip(names.names, colors, strict=True)), drawn=False)
+
+
+def class_names(source: Source) -> Classes:
+    """The class names, from ``classes.txt``, ``classes.json`` or ``predict.json``."""
+    if not source.path.is_dir():
+        raise DataError(f"{source.path}: unpack it; masks with class names are read from a folder")
+    if PREDICTED not in source.files:
+        return read_classes(find_classes(source.path))
+    facts = read_json(source.files[PREDICTED])
+    try:
+        colors = tuple((int(red), int(green), int(blue)) for red, green, blue in facts["palette"])
+        return Classes(tuple(map(str, facts["classes"])), colors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{source.path / PREDICTED}: names no classes ({error!r}); predict again") from error
+
+
+def write_image(job: Job, image: LabelledImage, written: Written) -> None:
+    """Write a photo and its mask, or a photo that nobody has labelled to ``unlabeled/``."""
+    part = "" if image.part == "train" else f"{image.part}/"
+    if image.labels is None:
+        written.save_photo(f"unlabeled/{part}{image.name}")
+        return
+    written.save_photo(f"{part}images/{image.name}")
+    written.save_mask(f"{part}masks/{PurePosixPath(image.name).with_suffix('.png')}")
+
+
+def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[None]) -> None:
+    """Write the class names, with their colours where there are any."""
+    for _ in results:
+        pass
+    colors = job.labels.colors
+    lines = [
+        name if colors is None else f"{' '.join(map(str, colors[i]))} {name}"
+        for i, name in enumerate(job.labels.classes)
+    ]
+    (job.folder / "classes.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

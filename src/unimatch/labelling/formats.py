@@ -1,0 +1,200 @@
+"""Reading and writing labels: which formats there are, and how their classes get ids."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from unimatch.data.catalog import Color, distinct_colors
+from unimatch.data.prepare.archives import Member
+from unimatch.data.sets.class_names import read_classes
+from unimatch.errors import ConfigError, DataError
+from unimatch.labelling import coco, folder, kaggle, label_studio, labelme, roboflow, supervisely, voc
+from unimatch.labelling.records import BACKGROUNDS, IGNORE, Drawable, Found, Labels, Painted, Regions
+from unimatch.labelling.source import Photos, Source
+from unimatch.labelling.writer import Job, write_all
+
+FORMATS: dict[str, ModuleType] = {
+    "folder": folder,
+    "cvat": voc,
+    "voc": voc,
+    "roboflow": roboflow,
+    "supervisely": supervisely,
+    "coco": coco,
+    "labelme": labelme,
+    "labelstudio": label_studio,
+    "kaggle": kaggle,
+}
+"""What can be read. A module has ``find``, ``read`` and, if it can be written, ``write_image`` and ``finish``."""
+
+TOOLS = ("coco", "cvat", "labelme", "labelstudio")
+"""What can be written besides ``folder``."""
+
+MASKS = re.compile(r"(^|/)(Segmentation(Class|Object)\w*|masks?)/|_mask\.png$|(^|/)task-\d+-annotation-")
+"""Images that are no photos."""
+
+MOST_CLASSES = 255
+"""As many as fit an 8-bit mask."""
+
+
+def read(
+    source: str | Path,
+    *,
+    format: str = "auto",
+    images: str | Path | None = None,
+    classes: str | Path | Sequence[str] | None = None,
+    background: str | None = "background",
+    negatives: bool = False,
+) -> Labels:
+    """Read the labels that a tool has exported. Masks are drawn when they are asked for.
+
+    Ids are those of ``classes``. Otherwise ``background`` is class 0, where the format has pixels that nobody labelled
+    or names it; then come the classes that the export lists, in its order; then other names, sorted.
+
+    Args:
+        source: the export: a folder, a zip archive or one file.
+        format: one of :data:`FORMATS`, or ``auto``.
+        images: the folder of photos, where the export has none.
+        classes: names in the order of their ids, or a file of them; a label of any other name is an error.
+        background: the class of pixels that nobody labelled; with None, or where ``classes`` does not name it, such
+            pixels are not counted (255).
+        negatives: photos that the export lists without any annotation are background from edge to edge;
+            otherwise they count as unlabelled.
+
+    Returns:
+        The photos in the order of their names.
+
+    Raises:
+        DataError: the export is damaged, of no known format, or lacks a photo.
+        ConfigError: there is no such format.
+    """
+    export = Source(Path(source).expanduser())
+    module, files = format_of(export, format)
+    pool = export if images is None else Source(Path(images).expanduser())
+    found: Found = module.read(export, files, Photos(m for m in pool.images() if not MASKS.search(m.name)))
+    if not any(image.labels is not None for image in found.images):
+        raise DataError(f"{source}: no photo in it is labelled; export the annotations, not the photos alone")
+    names, colors = class_order(found, classes, background)
+    kept = background if background in names else None
+    pictures = sorted(found.images, key=lambda image: (image.part, image.name))
+    if negatives and kept is not None:
+        pictures = [
+            replace(image, labels=Regions(())) if image.labels is None and image.where else image for image in pictures
+        ]
+    return Labels(pictures, names, colors, kept)
+
+
+def format_of(export: Source, name: str) -> tuple[ModuleType, list[Member]]:
+    """The module that reads an export, and the files to begin with.
+
+    Raises:
+        DataError: nothing or too much fits.
+        ConfigError: there is no such format.
+    """
+    if name != "auto":
+        if name not in FORMATS:
+            raise ConfigError(f"format={name}: must be auto or one of {', '.join(FORMATS)}")
+        files = FORMATS[name].find(export)
+        if not files:
+            raise DataError(f"{export.path}: holds nothing in the format {name}; leave out format=, or name another")
+        return FORMATS[name], files
+    fitting = {name: files for name, module in FORMATS.items() if name != "voc" and (files := module.find(export))}
+    if not fitting:
+        raise DataError(
+            f"{export.path}: of no known format; known are {', '.join(FORMATS)}; docs/labelling.md says what each "
+            "looks like"
+        )
+    if len(fitting) > 1:
+        raise DataError(f"{export.path}: may be {' or '.join(fitting)}; choose with format=NAME")
+    ((name, files),) = fitting.items()
+    return FORMATS[name], files
+
+
+def class_order(
+    found: Found, classes: str | Path | Sequence[str] | None, background: str | None
+) -> tuple[tuple[str, ...], tuple[Color, ...] | None]:
+    """The classes in the order of their ids, and their colours if the export has any.
+
+    Raises:
+        DataError: there are too many.
+    """
+    stated = dict(found.classes)
+    used = {name for image in found.images for name in label_names(image.labels)} - stated.keys()
+    stated |= dict.fromkeys(sorted(used))
+    stated.pop(IGNORE, None)
+    if background is not None:
+        alike = [name for name in stated if name == background or name in BACKGROUNDS]
+        if alike or found.drawn:
+            color = next((stated.pop(name) for name in alike), None)
+            stated = {background: color, **{name: stated[name] for name in stated if name not in alike}}
+    if classes is not None:
+        given = read_classes(classes)
+        return given.names, given.colors
+    if len(stated) > MOST_CLASSES:
+        raise DataError(f"{len(stated)} classes: at most {MOST_CLASSES} fit an 8-bit mask; join some in the tool")
+    if not any(stated.values()):
+        return tuple(stated), None
+    spare = iter(distinct_colors(len(stated) + MOST_CLASSES))
+    taken = set(stated.values())
+    return tuple(stated), tuple(color or next(c for c in spare if c not in taken) for color in stated.values())
+
+
+def label_names(labels: Drawable | None) -> Iterable[str]:
+    """The classes that the labels of a photo may have."""
+    if isinstance(labels, Regions):
+        return {region.label for region in labels.items}
+    return labels.names.values() if isinstance(labels, Painted) else ()
+
+
+def write(
+    labels: Labels,
+    to: str | Path,
+    *,
+    format: str = "folder",
+    tolerance: float = 0.5,
+    shapes: str = "polygons",
+    url: str = "/data/local-files/?d=",
+    overwrite: bool = False,
+    workers: int | None = None,
+) -> None:
+    """Write labels: for training (``folder``), or as pre-annotations for a tool, where people correct them.
+
+    All is written into a passing folder first: after an error nothing is there.
+
+    Args:
+        labels: what :func:`read` gives. Photos that nobody has labelled go to ``unlabeled/``; tools do not get them.
+        to: the folder to write.
+        format: ``folder`` or one of :data:`TOOLS`.
+        tolerance: by how many pixels polygons may leave the edge of their region, to have fewer points; 0 for none.
+        shapes: ``polygons``, where only regions with holes are written as masks; or ``masks`` for all.
+        url: what comes before ``images/NAME`` where Label Studio is to fetch a photo.
+        overwrite: whether ``to`` may be there: files of the same names are replaced, the others stay, and a photo that
+            is now labelled leaves its ``unlabeled/``.
+        workers: processes; None for one per core.
+
+    Raises:
+        DataError: labels cannot be drawn, or the folder is there already, or of other classes.
+        ConfigError: an argument is none of those named.
+    """
+    if format not in ("folder", *TOOLS):
+        raise ConfigError(f"format={format}: must be folder or one of {', '.join(TOOLS)}")
+    if shapes not in ("polygons", "masks"):
+        raise ConfigError(f"shapes={shapes}: must be polygons or masks")
+    if not 0 <= tolerance < 100:
+        raise ConfigError(f"tolerance={tolerance}: must be a number of pixels from 0 up")
+    target, module = Path(to).expanduser(), FORMATS[format]
+    images = [image for image in labels.images if image.labels is not None or format == "folder"]
+    if format == "folder" and (target / "classes.txt").is_file():
+        there = read_classes(target / "classes.txt").names
+        if there != labels.classes:
+            raise DataError(
+                f"{target / 'classes.txt'}: names the classes {', '.join(there)}, and the labels have "
+                f"{', '.join(labels.classes)}; give classes={target / 'classes.txt'}"
+            )
+    job = Job(replace(labels, images=()), target, tolerance, shapes, url)
+    write_all(job, images, module.write_image, module.finish, overwrite=overwrite, workers=workers)
+    if format == "folder" and (target / "unlabeled").is_dir():
+        for image in images:
+            if image.labels is not None:
+                (target / "unlabeled" / image.name).unlink(missing_ok=True)

@@ -1,0 +1,115 @@
+"""Reading a long JSON file element by element, so that it is never in memory as a whole."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from unimatch.data.prepare.archives import Member
+from unimatch.errors import DataError
+from unimatch.labelling.source import opened
+
+PIECE = 2**22
+"""Bytes read at once."""
+
+LARGEST_ELEMENT = 2**28
+"""Characters of one element."""
+
+BLANK = re.compile(r"[\s,:]*")
+
+
+def elements(member: Member) -> Iterator[tuple[str, Any]]:
+    """Yield the elements of the lists in a JSON object as (key, element), and its other values as (key, value).
+
+    A list at the top has the key ``""``.
+
+    Raises:
+        DataError: the file is cut short or no JSON.
+    """
+    with opened(member) as file:
+        reader = Reader(file, f"{member.place / member.name}")
+        if reader.take("["):
+            yield from reader.list_elements("")
+        elif reader.take("{"):
+            while not reader.take("}"):
+                key = reader.value()
+                if reader.take("["):
+                    yield from reader.list_elements(key)
+                else:
+                    yield key, reader.value()
+        else:
+            reader.fail("begins with neither { nor [")
+
+
+class Reader:
+    """A window on the text of a JSON file.
+
+    Args:
+        file: the open file.
+        where: its name for messages.
+    """
+
+    def __init__(self, file: Any, where: str) -> None:
+        self.file, self.where = file, where
+        self.text, self.place, self.ended = "", 0, False
+        self.rest = b""
+        self.decode = json.JSONDecoder().raw_decode
+        self.more()
+        self.text = self.text.removeprefix("\ufeff")
+
+    def more(self) -> bool:
+        """Drop what was read and add the next piece, as long again as what is left; whether there was any."""
+        piece = self.rest + self.file.read(max(PIECE, len(self.text) - self.place))
+        self.ended = len(piece) == len(self.rest)
+        try:
+            text = piece.decode()
+            self.rest = b""
+        except UnicodeDecodeError as error:  # a character may be cut at the end of a piece
+            if self.ended or error.start < len(piece) - 4:
+                self.fail(f"is no UTF-8 text ({error})")
+            text, self.rest = piece[: error.start].decode(), piece[error.start :]
+        self.text, self.place = self.text[self.place :] + text, 0
+        if len(self.text) > LARGEST_ELEMENT + PIECE:
+            self.fail(f"has an element of more than {LARGEST_ELEMENT} characters")
+        return not self.ended
+
+    def take(self, mark: str) -> bool:
+        """Pass over blanks, and over the mark if it comes next; whether it did."""
+        while True:
+            found = BLANK.match(self.text, self.place)
+            self.place = found.end() if found else self.place
+            if self.place < len(self.text):
+                break
+            if not self.more():
+                self.fail("is cut short")
+        if self.text[self.place] != mark:
+            return False
+        self.place += 1
+        return True
+
+    def value(self) -> Any:
+        """The value that comes next."""
+        while True:
+            try:
+                value, end = self.decode(self.text, self.place)
+            except (json.JSONDecodeError, RecursionError) as error:
+                if not self.more():
+                    self.fail(f"is cut short or no JSON ({error})")
+            else:
+                length, known = end - self.place, end + 2 < len(self.text)
+                if known or not self.more():  # a number may go on in the next piece, as "1" in "1e-5"
+                    self.place += length
+                    return value
+
+    def list_elements(self, key: str) -> Iterator[tuple[str, Any]]:
+        """The elements of a list whose bracket was passed over."""
+        while not self.take("]"):
+            yield key, self.value()
+
+    def fail(self, what: str) -> NoReturn:
+        """End with the file's name.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError(f"{self.where}: {what}; export it again")

@@ -1,0 +1,75 @@
+"""Run lengths in a CSV file, as in Kaggle's competitions: a line for each class of an image, or each object."""
+
+import csv
+import io
+import re
+
+from unimatch.data.prepare.archives import Member
+from unimatch.errors import DataError
+from unimatch.labelling.records import Found, LabelledImage, Region, Regions
+from unimatch.labelling.shapes import Runs
+from unimatch.labelling.source import Photos, Source, clean, head, opened
+
+IMAGES = ("imageid", "image_id", "image", "img_id", "imageid_classid", "id", "filename", "file_name")
+RUNS = ("encodedpixels", "rle", "rle_mask", "segmentation", "encoding")
+CLASSES = ("classid", "class_id", "class", "label", "category")
+ONLY_CLASS = "foreground"
+"""The class where a file names none."""
+
+
+def find(source: Source) -> list[Member]:
+    """The CSV files with a column of images and one of run lengths."""
+    return [member for member in source.matching(r"[^/]+\.csv") if None not in columns(head(member))[:2]]
+
+
+def columns(text: str) -> tuple[str | None, str | None, str | None]:
+    """The columns of images, run lengths and classes, from a file's first line; None where there is none.
+
+    >>> columns("ImageId,EncodedPixels")
+    ('ImageId', 'EncodedPixels', None)
+    """
+    names = text.lstrip("\ufeff").partition("\n")[0].strip().split(",")
+    image, runs, label = (
+        next((name for wanted in kinds for name in names if name.strip().lower() == wanted), None)
+        for kinds in (IMAGES, RUNS, CLASSES)
+    )
+    return image, runs, label
+
+
+def read(source: Source, files: list[Member], photos: Photos) -> Found:
+    """The photos of all files; later lines lie over earlier ones. Photos without runs are unlabelled.
+
+    Runs go down the columns from 1 up. A class is named by its column, by what follows the last ``_`` in a column
+    ``ImageId_ClassId``, or is :data:`ONLY_CLASS`.
+
+    Raises:
+        DataError: a file is damaged, or a photo is missing.
+    """
+    images: list[LabelledImage] = []
+    csv.field_size_limit(2**26)
+    for file in files:
+        where = str(file.place / file.name)
+        image, runs, label = columns(head(file))
+        assert image is not None
+        assert runs is not None
+        regions: dict[str, list[Region]] = {}
+        try:
+            with opened(file) as binary, io.TextIOWrapper(binary, "utf-8-sig", newline="") as text:
+                for number, row in enumerate(csv.DictReader(text), start=2):
+                    name, kind = row[image], row[label] if label else ONLY_CLASS
+                    if label is None and re.search(r"_class", image, re.IGNORECASE):
+                        name, _, kind = name.rpartition("_")
+                    found = regions.setdefault(name, [])
+                    if row[runs] and row[runs].strip() not in ("", "-1"):
+                        found.append(Region(str(kind), (Runs(row[runs]),), f"line {number}"))
+        except (csv.Error, KeyError, AttributeError, UnicodeDecodeError) as error:
+            raise DataError(f"{where}: cannot be read ({error!r}); get it again") from error
+        for name, items in regions.items():
+            photo = photos.find(name, file)
+            base = photo.name.rpartition("/")[2]
+            images.append(
+                LabelledImage(clean(base), photo, Regions(tuple(items)) if items else None, None, "train", where)
+            )
+    for member in photos.others(image.photo for image in images):
+        images.append(LabelledImage(clean(member.name), member, None))
+    return Found(images, {})

@@ -1,0 +1,143 @@
+"""LabelMe's JSON, a file for each photo: polygons, rectangles, circles and masks."""
+
+import base64
+import io
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from unimatch.data.prepare.archives import Member
+from unimatch.errors import DataError
+from unimatch.labelling.records import IGNORE, Found, LabelledImage, Region, Regions, log_left_out
+from unimatch.labelling.regions import Piece
+from unimatch.labelling.shapes import Picture, Polygon, Shape, ellipse, rectangle
+from unimatch.labelling.source import (
+    Embedded,
+    Photo,
+    Photos,
+    Source,
+    clean,
+    decode_base64,
+    part_of,
+    read_json,
+    read_text,
+)
+from unimatch.labelling.writer import Job, Written
+
+
+def find(source: Source) -> list[Member]:
+    """The files that are LabelMe's."""
+    return source.json_kinds["labelme"]
+
+
+def read(source: Source, files: list[Member], photos: Photos) -> Found:
+    """The photos of all files; each annotation lies over those before it.
+
+    The order of the classes is that of a ``labels.txt``, if there is one. Lines and points cover nothing and are left
+    out, and the log says how many. A photo that the export lacks is taken from the JSON file.
+
+    Raises:
+        DataError: a file is damaged, or its photo is missing.
+    """
+    left_out: list[str] = []
+    images = [read_file(file, photos, left_out) for file in files]
+    log_left_out(left_out, "lines and points cover nothing")
+    unused = photos.others(image.photo for image in images)
+    images += [LabelledImage(clean(member.name), member, None) for member in unused]
+    lists = source.matching(r"labels\.txt")
+    classes = [line.strip() for line in read_text(lists[0]).splitlines() if line.strip()] if lists else []
+    return Found(images, dict.fromkeys(classes))
+
+
+def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImage:
+    """The photo of one file; what is left out of it is added to a list."""
+    where, content = str(file.place / file.name), read_json(file)
+    items = []
+    try:
+        path = str(content["imagePath"])
+        for number, entry in enumerate(content["shapes"]):
+            note = f"shape {number} ({entry['label']!r})"
+            try:
+                shape = shape_of(entry)
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+                raise DataError(f"{where}: {path}: {note} is malformed ({error}); correct or remove it") from error
+            if shape is None:
+                left_out.append(f"{where}: {note}")
+            else:
+                items.append(Region(str(entry["label"]), (shape,), note))
+        width, height = content.get("imageWidth"), content.get("imageHeight")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{where}: is no file of LabelMe's ({error!r}); save it again") from error
+    folder = file.name.rpartition("/")[0]
+    base = path.replace("\\", "/").rpartition("/")[2]
+    name = clean(f"{folder}/{base}" if folder else base)
+    photo: Photo = (
+        Embedded(file, name) if content.get("imageData") and not photos.has(path) else photos.find(path, file)
+    )
+    size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
+    labels = Regions(tuple(items)) if items else None
+    return LabelledImage(name, photo, labels, size, part_of(folder), where)
+
+
+def shape_of(entry: dict[str, Any]) -> Shape | None:
+    """What one annotation covers; None for lines and points.
+
+    Raises:
+        ValueError and others: it is malformed.
+    """
+    kind = entry.get("shape_type", "polygon")
+    if kind not in ("polygon", "rectangle", "oriented_rectangle", "circle", "mask"):
+        return None
+    points = np.array(entry["points"], np.float64).reshape(-1, 2)
+    if not np.isfinite(points).all():
+        raise ValueError("a coordinate is no number")
+    if kind == "mask":
+        return Picture(decode_base64(entry["mask"], "mask"), *(math.floor(side + 0.5) for side in points[0].tolist()))
+    if kind == "circle":
+        radius = math.dist(points[0], points[1])
+        return Polygon((ellipse(points[0, 0], points[0, 1], radius, radius),))
+    if kind == "rectangle" and len(points) == 2:
+        return Polygon((rectangle(*points.ravel().tolist()),))
+    return Polygon((points,))
+
+
+def write_image(job: Job, image: LabelledImage, written: Written) -> None:
+    """Write a photo, and beside it the JSON file."""
+    width, height = written.size
+    name = f"{image.part}/{image.name}"
+    written.save_photo(name)
+    content: dict[str, Any] = {
+        "version": "5.0.0",
+        "flags": {},
+        "shapes": [entry_of(piece, job) for piece in written.pieces()],
+        "imagePath": PurePosixPath(name).name,
+        "imageData": None,
+        "imageHeight": height,
+        "imageWidth": width,
+    }
+    written.place(str(PurePosixPath(name).with_suffix(".json"))).write_text(json.dumps(content), encoding="utf-8")
+
+
+def entry_of(piece: Piece, job: Job) -> dict[str, Any]:
+    """An annotation: a polygon, or a mask, which a region with holes needs."""
+    entry: dict[str, Any] = {"label": piece.label, "group_id": None, "description": "", "flags": {}, "mask": None}
+    if job.shapes == "polygons" and len(rings := piece.rings(job.tolerance)) == 1:
+        return {**entry, "shape_type": "polygon", "points": rings[0].tolist()}
+    height, width = piece.inside.shape
+    file = io.BytesIO()
+    Image.fromarray(piece.inside).save(file, "PNG")
+    corners = [[piece.left, piece.top], [piece.left + width - 1, piece.top + height - 1]]
+    return {**entry, "shape_type": "mask", "points": corners, "mask": base64.b64encode(file.getvalue()).decode()}
+
+
+def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[None]) -> None:
+    """Write ``labels.txt``, for LabelMe's ``--labels``."""
+    for _ in results:
+        pass
+    names = [IGNORE, *job.labels.classes]
+    (job.folder / "labels.txt").write_text("\n".join(names) + "\n", encoding="utf-8")

@@ -1,0 +1,90 @@
+"""Polygons from pixels: the outlines of a region and of its holes, with no more points than a tolerance asks for."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from unimatch.labelling.shapes import Polygon, Ring, paint, signed_area
+
+LEAST_IOU = 0.995
+"""A region's polygon covers the region at least so well; where the tolerance is too much for that, it is lowered."""
+
+
+def outline(region: NDArray[np.bool_], tolerance: float) -> list[Ring]:
+    """The outline of a connected region, and those of its holes.
+
+    Args:
+        region: (H, W); the pixels are connected by their sides.
+        tolerance: by how many pixels a line may leave the region's edge; 0 for every step of the edge.
+
+    Returns:
+        Rings, the outer one first. Painted (:func:`unimatch.labelling.shapes.paint`), they give the region: exactly
+        with tolerance 0, else with an intersection over union of at least :data:`LEAST_IOU`.
+    """
+    exact = [cut_corners(ring) for ring in edges(region)]
+    exact.sort(key=lambda ring: -abs(signed_area(ring)))
+    while tolerance > 0.1:
+        rings = [simplified(ring, tolerance) for ring in exact]
+        rings = rings[:1] + [ring for ring in rings[1:] if len(ring) > 2]
+        if len(rings[0]) > 2:
+            drawn = np.zeros_like(region)
+            paint(drawn, [Polygon(tuple(rings))], [1])
+            if np.count_nonzero(drawn & region) >= LEAST_IOU * np.count_nonzero(drawn | region):
+                return rings
+        tolerance /= 2
+    return exact
+
+
+def simplified(ring: Ring, tolerance: float) -> Ring:
+    """Some of a ring's points, so that the others are at most so far from the lines between them."""
+    return cv2.approxPolyDP(ring.astype(np.float32)[:, None], tolerance, closed=True)[:, 0].astype(np.float64)
+
+
+def cut_corners(ring: Ring) -> Ring:
+    """A ring of right angles with each corner cut half a pixel before and after it.
+
+    No pixel's centre lies in what is cut, and the steps of a slanted edge become nearly straight.
+    """
+    ahead = np.sign(np.roll(ring, -1, axis=0) - ring) / 2
+    points = np.stack([ring - np.roll(ahead, 1, axis=0), ring + ahead], axis=1).reshape(-1, 2)
+    return points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
+
+
+def edges(region: NDArray[np.bool_]) -> list[Ring]:
+    """The closed lines between pixels of a region and others, by their corners.
+
+    A point of the grid between pixels is a corner where an odd number of the four around it is set; where two opposite
+    ones are, it is two corners, one for each. In every row of the grid, corners are joined in pairs by horizontal
+    lines, in every column by vertical ones: following both in turn leads around.
+    """
+    padded = np.pad(region, 1)
+    upper_left, upper_right = padded[:-1, :-1], padded[:-1, 1:]
+    lower_left, lower_right = padded[1:, :-1], padded[1:, 1:]
+    odd = upper_left ^ upper_right ^ lower_left ^ lower_right
+    falling = ~odd & (upper_left == lower_right) & (upper_left != upper_right)
+    y, x = np.nonzero(odd | falling)
+    twice = falling[y, x]
+    y, x = np.repeat(y, 1 + twice), np.repeat(x, 1 + twice)
+    second = np.zeros(y.size, bool)
+    second[1:] = (y[1:] == y[:-1]) & (x[1:] == x[:-1])
+    # Of two corners at one point the first ends the line from the left, and goes on upwards if that pixel is set.
+    upwards = second ^ upper_left[y, x]
+    across = partners(np.arange(y.size))
+    down = partners(np.lexsort((~upwards, y, x)))
+    rings, left = [], [True] * y.size
+    for start in range(y.size):
+        path, at = [], start
+        while left[at]:
+            left[at] = False
+            path.append(at)
+            at = across[at] if len(path) % 2 else down[at]
+        if path:
+            rings.append(np.stack([x[path], y[path]], axis=1).astype(np.float64))
+    return rings
+
+
+def partners(order: NDArray[np.int64]) -> list[int]:
+    """For each of these numbers the one it is paired with: the first with the second, the third with the fourth, ..."""
+    result = np.empty_like(order)
+    result[order[::2]], result[order[1::2]] = order[1::2], order[::2]
+    return [int(partner) for partner in result]

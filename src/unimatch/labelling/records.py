@@ -1,0 +1,229 @@
+"""Labelled photos in memory, between any two formats: what each pixel is called, not yet drawn."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unimatch.data.catalog import Color
+from unimatch.data.prepare.archives import Member
+from unimatch.data.sources.masks import listing, pack
+from unimatch.errors import DataError
+from unimatch.images import MaskArray
+from unimatch.labelling.shapes import Polygon, Shape, check, paint
+from unimatch.labelling.source import Photo, decoded
+from unimatch.types import IGNORE_INDEX
+
+log = logging.getLogger("unimatch")
+
+IGNORE = "__ignore__"
+"""The class of pixels that are not to be counted, as LabelMe calls it; 255 in masks."""
+
+BACKGROUNDS = ("background", "_background_")
+"""What formats call the class of pixels that nobody labelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One annotation: a class and what it covers."""
+
+    label: str
+    shapes: tuple[Shape, ...]
+    note: str
+    """What a message calls it, such as ``annotation 17``."""
+    below: bool = False
+    """Whether it lies below all others, as COCO's crowds do."""
+
+    @property
+    def area(self) -> float:
+        """About how many pixels it covers."""
+        return sum(shape.area for shape in self.shapes)
+
+
+class Drawable(Protocol):
+    """The labels of one photo."""
+
+    def draw(self, where: str, size: tuple[int, int], ids: Mapping[str, int], fill: int) -> MaskArray:
+        """The labels as a mask.
+
+        Args:
+            where: what messages call the photo's labels.
+            size: the photo's width and height.
+            ids: of the classes, by name.
+            fill: the id of pixels that nobody labelled.
+
+        Returns:
+            (H, W) uint8.
+
+        Raises:
+            DataError: an annotation cannot be drawn, or is of no class.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Annotations, each over those before it; with ``larger_first`` smaller ones over larger ones."""
+
+    items: tuple[Region, ...]
+    larger_first: bool = False
+
+    def draw(self, where: str, size: tuple[int, int], ids: Mapping[str, int], fill: int) -> MaskArray:
+        """See :class:`Drawable`."""
+        width, height = size
+        mask = np.full((height, width), fill, np.uint8)
+        items = self.items
+        if self.larger_first:
+            items = tuple(sorted(items, key=lambda region: (not region.below, -region.area)))
+        polygons: list[Polygon] = []
+        values: list[int] = []
+        for region in items:
+            if region.label not in ids:
+                raise DataError(f"{where}: {region.note}: {unknown_class(region.label, ids)}")
+            for shape in region.shapes:
+                try:
+                    if isinstance(shape, Polygon):
+                        check(shape, width, height)
+                        polygons.append(shape)
+                        values.append(ids[region.label])
+                        continue
+                    top, left, inside = shape.window(width, height)
+                except Exception as error:  # a damaged picture can raise nearly anything in Pillow
+                    raise DataError(f"{where}: {region.note}: {error}; correct or remove it in the tool") from error
+                paint(mask, polygons, values)
+                polygons, values = [], []
+                rows, columns = inside.shape
+                mask[top : top + rows, left : left + columns][inside] = ids[region.label]
+        paint(mask, polygons, values)
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """A mask image whose values or colours are classes."""
+
+    member: Member
+    names: Mapping[int, str]
+    """The class of each value, or of each colour packed into a number."""
+    colored: bool = False
+
+    def draw(self, where: str, size: tuple[int, int], ids: Mapping[str, int], fill: int) -> MaskArray:
+        """See :class:`Drawable`."""
+        file = str(self.member.place / self.member.name)
+        image = decoded(self.member.read(), file, size)
+        names = self.names
+        stored: NDArray[np.integer]
+        if self.colored and image.mode in ("1", "L"):  # values in the order of the classes
+            names = {**dict(enumerate(names.values())), IGNORE_INDEX: IGNORE}
+            stored = np.asarray(image).astype(np.int32)
+        elif self.colored:
+            stored = pack(np.asarray(image.convert("RGB")))
+        elif image.mode in ("1", "L", "P") or image.mode.startswith("I"):
+            stored = np.asarray(image).astype(np.int32)
+        else:
+            raise DataError(f"{file}: expected a mask of one channel, and this one is {image.mode}; export it again")
+        codes = np.array(sorted(names))
+        slots = np.searchsorted(codes, stored).clip(max=len(codes) - 1)
+        wrong = codes[slots] != stored
+        if wrong.any():
+            unknown, counts = np.unique(stored[wrong], return_counts=True)
+            kind = [f"colour {tuple(int(code).to_bytes(3))}" if self.colored else f"value {code}" for code in unknown]
+            raise DataError(f"{file}: {listing(kind, counts)} of no class; name it in the export's list of classes")
+        used = np.unique(slots)
+        table = np.zeros(len(codes), np.uint8)
+        for slot in used.tolist():
+            name = names[int(codes[slot])]
+            if name not in ids:
+                raise DataError(f"{file}: {unknown_class(name, ids)}")
+            table[slot] = ids[name]
+        return table[slots]
+
+
+def unknown_class(name: str, ids: Mapping[str, int]) -> str:
+    """What to say of a class that is not among those there are."""
+    known = ", ".join([known for known in ids if known not in (IGNORE, BACKGROUNDS[1])][:20])
+    return f"the class {name!r} is none of {known}; correct the label, or name the class in classes=FILE"
+
+
+def log_left_out(notes: Sequence[str], why: str) -> None:
+    """Say in the log how many annotations are left out, and which is the first."""
+    if notes:
+        log.warning("%d annotations are left out: %s; the first is %s", len(notes), why, notes[0])
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """One photo of an export."""
+
+    name: str
+    """Its path in the data set, with its ending and ``/``."""
+    photo: Photo
+    labels: Drawable | None
+    """None where nobody has labelled it."""
+    size: tuple[int, int] | None = None
+    """Width and height as the labels have it, where they say."""
+    part: str = "train"
+    """``train``, ``val`` or ``test``."""
+    where: str = ""
+    """The file of its labels, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The photos of an export and the classes of all of them."""
+
+    images: Sequence[LabelledImage]
+    classes: tuple[str, ...]
+    """In the order of their ids."""
+    colors: tuple[Color, ...] | None = None
+    background: str | None = None
+    """The class of pixels that nobody labelled; None: they are not counted."""
+
+    @property
+    def ids(self) -> dict[str, int]:
+        """The id of each class, and what stands for the background and for what is not to be counted."""
+        ids = {name: i for i, name in enumerate(self.classes)}
+        others = dict.fromkeys(BACKGROUNDS, ids[self.background]) if self.background is not None else {}
+        return {**others, **ids, IGNORE: IGNORE_INDEX}
+
+    @property
+    def fill(self) -> int:
+        """The id of pixels that nobody labelled."""
+        return IGNORE_INDEX if self.background is None else self.classes.index(self.background)
+
+    def mask(self, image: LabelledImage, size: tuple[int, int]) -> MaskArray:
+        """The mask of one labelled photo.
+
+        Args:
+            image: the photo.
+            size: its width and height.
+
+        Returns:
+            (H, W) uint8 class ids, 255 where a pixel is not to be counted.
+
+        Raises:
+            DataError: the labels cannot be drawn, or are for an image of another size.
+        """
+        where = f"{image.where}: {image.name}"
+        if image.size not in (None, size):
+            raise DataError(
+                f"{where}: labelled at {image.size[0]} x {image.size[1]} pixels, and the photo has {size[0]} x "
+                f"{size[1]} (turned as its EXIF says); label or export it at its own size"
+            )
+        if image.labels is None:
+            raise DataError(f"{where}: nobody has labelled it")
+        return image.labels.draw(where, size, self.ids, self.fill)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one format's reader finds in an export; :func:`unimatch.labelling.read` makes it :class:`Labels`."""
+
+    images: list[LabelledImage]
+    classes: dict[str, Color | None]
+    """The classes that the export names, in its order, and their colours where it has any."""
+    drawn: bool = True
+    """Whether annotations are drawn on a background that nobody labelled; else masks name every pixel's class."""

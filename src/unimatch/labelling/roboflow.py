@@ -1,0 +1,59 @@
+"""Roboflow's "Semantic Segmentation Masks": ``NAME_mask.png`` beside ``NAME.jpg``, and ``_classes.csv``."""
+
+import csv
+import io
+import re
+from pathlib import PurePosixPath
+
+from unimatch.data.prepare.archives import Member
+from unimatch.errors import DataError
+from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
+from unimatch.labelling.source import Photos, Source, clean, head, part_of, read_text
+from unimatch.types import IGNORE_INDEX
+
+
+def find(source: Source) -> list[Member]:
+    """The lists of classes."""
+    return [member for member in source.matching(r"_classes\.csv") if "pixel value" in head(member)[:100].lower()]
+
+
+def read(source: Source, files: list[Member], photos: Photos) -> Found:
+    """The photos of the folders that have a list of classes: ``train/``, ``valid/``, ``test/``.
+
+    Raises:
+        DataError: a photo is missing, or a list is malformed.
+    """
+    images: list[LabelledImage] = []
+    classes: dict[str, None] = {}
+    for file in files:
+        folder = file.name.rpartition("/")[0]
+        names = values(file)
+        classes |= dict.fromkeys(names[value] for value in sorted(names) if value != IGNORE_INDEX)
+        for mask in source.matching(re.escape(folder) + r"/?[^/]+_mask\.png"):
+            if mask.name.rpartition("/")[0] == folder:
+                photo = photos.find(mask.name[: -len("_mask.png")], mask)
+                name = clean(PurePosixPath(photo.name).name)
+                where = str(mask.place / mask.name)
+                images.append(LabelledImage(name, photo, Painted(mask, names), None, part_of(folder), where))
+    for member in photos.others(image.photo for image in images):
+        images.append(LabelledImage(clean(member.name), member, None))
+    return Found(images, dict(classes), drawn=False)
+
+
+def values(file: Member) -> dict[int, str]:
+    """The class of each value.
+
+    Raises:
+        DataError: a line is malformed.
+    """
+    names = {IGNORE_INDEX: IGNORE}
+    for number, row in enumerate(csv.reader(io.StringIO(read_text(file))), start=1):
+        if number == 1 or not row:
+            continue
+        try:
+            names[int(row[0])] = row[1].strip()
+        except (ValueError, IndexError) as error:
+            raise DataError(
+                f"{file.place / file.name}, line {number}: expected a pixel value and a class ({error}); correct it"
+            ) from error
+    return names

@@ -1,0 +1,256 @@
+"""What an annotation covers: polygons, run lengths, pictures; and painting polygons.
+
+A coordinate counts from the upper left corner of the upper left pixel, so that this pixel reaches from 0 to 1. A pixel
+belongs to a polygon if its centre does.
+"""
+
+import io
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from unimatch.labelling.run_lengths import Counts, pixels_of, read_brush, read_pairs
+
+Ring = NDArray[np.float64]
+"""(N, 2) x and y of a closed line's points."""
+
+OUTSIDE = 1.0
+"""Pixels that a point may lie beyond the image: tools round and let the hand slip."""
+
+CROSSINGS = 2**21
+"""Crossings of edges and rows that are worked on together, to bound the memory."""
+
+
+class Window(NamedTuple):
+    """Some pixels of an image."""
+
+    top: int
+    left: int
+    inside: NDArray[np.bool_]
+    """(H, W) of the window."""
+
+
+class Pixels(Protocol):
+    """What an annotation covers, known by pixels."""
+
+    @property
+    def area(self) -> float:
+        """About how many pixels; larger shapes lie below smaller ones where a format has no other order."""
+        ...
+
+    def window(self, width: int, height: int) -> Window:
+        """The pixels in an image of this size.
+
+        Raises:
+            ValueError: the shape cannot be drawn; the text says why.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """The pixels with an odd number of rings around them: an outline, and the outlines of holes in it."""
+
+    rings: tuple[Ring, ...]
+
+    @property
+    def area(self) -> float:
+        """That of the first ring less the others."""
+        first, *holes = (abs(signed_area(ring)) for ring in self.rings)
+        return first - sum(holes)
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Run lengths of an image's pixels."""
+
+    counts: Counts | str
+    """Or Kaggle's text of starts and lengths."""
+    size: tuple[int, int] | None = None
+    """Width and height they were made for, where that is known."""
+
+    @property
+    def area(self) -> float:
+        """The pixels that are set."""
+        return float(np.array(self.counts.split()[1::2], float).sum() if isinstance(self.counts, str)
+                     else self.counts[1::2].sum())  # fmt: skip
+
+    def window(self, width: int, height: int) -> Window:
+        """See :class:`Pixels`. The runs go down the columns."""
+        check_size(self.size, width, height)
+        total = width * height
+        counts = read_pairs(self.counts, total) if isinstance(self.counts, str) else self.counts
+        return Window(0, 0, pixels_of(counts, total).reshape(width, height).T)
+
+
+@dataclass(frozen=True, slots=True)
+class Brush:
+    """Label Studio's brush strokes, kept as they are encoded."""
+
+    code: NDArray[np.uint8]
+    size: tuple[int, int]
+
+    @property
+    def area(self) -> float:
+        """Not known before they are decoded; nothing asks."""
+        return float(self.size[0] * self.size[1])
+
+    def window(self, width: int, height: int) -> Window:
+        """See :class:`Pixels`."""
+        check_size(self.size, width, height)
+        return Window(0, 0, read_brush(self.code, width * height).reshape(height, width))
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image file of some pixels and where its upper left corner lies."""
+
+    content: bytes
+    left: int = 0
+    top: int = 0
+    packed: bool = False
+    """Whether the file is compressed by zlib, as in Supervisely's."""
+
+    @property
+    def area(self) -> float:
+        """Not known before it is decoded; nothing asks."""
+        return math.inf
+
+    def window(self, width: int, height: int) -> Window:
+        """See :class:`Pixels`. What is not black is set, or where there is transparency what is not transparent."""
+        content = self.content
+        if self.packed:
+            unpack = zlib.decompressobj()
+            largest = 2**16 + 8 * width * height
+            content = unpack.decompress(content, largest)
+            if unpack.unconsumed_tail:
+                raise ValueError(f"its picture has more than {largest} bytes")
+        try:
+            image = Image.open(io.BytesIO(content))
+        except UnidentifiedImageError as error:
+            raise ValueError("its picture is of no known kind") from error
+        with image:
+            if image.width > width - self.left or image.height > height - self.top or min(self.left, self.top) < 0:
+                raise ValueError(
+                    f"its picture of {image.width} x {image.height} pixels at ({self.left}, {self.top}) leaves the "
+                    f"image of {width} x {height}"
+                )
+            alpha = image.mode in ("RGBA", "LA")
+            return Window(self.top, self.left, np.asarray(image.getchannel("A") if alpha else image.convert("L")) > 0)
+
+
+Shape = Polygon | Pixels
+"""What an annotation, or a part of one, covers."""
+
+
+def check_size(size: tuple[int, int] | None, width: int, height: int) -> None:
+    """Compare the size that a shape was made for with the image's.
+
+    Raises:
+        ValueError: they differ.
+    """
+    if size not in (None, (width, height)):
+        raise ValueError(f"it was made for {size[0]} x {size[1]} pixels and the photo has {width} x {height}")
+
+
+def check(polygon: Polygon, width: int, height: int) -> None:
+    """See that a polygon's rings are some, and lie in the image.
+
+    Raises:
+        ValueError: a ring has fewer than three points, or a point lies outside.
+    """
+    for ring in polygon.rings:
+        if len(ring) < 3:
+            raise ValueError(f"its polygon has {len(ring)} points; three are needed")
+        # A coordinate that is no number makes the comparisons false too.
+        wrong = ~((ring >= -OUTSIDE) & (ring <= (width + OUTSIDE, height + OUTSIDE))).all(axis=1)
+        if wrong.any():
+            x, y = ring[wrong.argmax()]
+            raise ValueError(f"its point ({x:g}, {y:g}) lies outside the image of {width} x {height} pixels")
+
+
+def signed_area(ring: Ring) -> float:
+    """The area within a ring; negative where it runs the other way."""
+    (x0, y0), (x1, y1) = ring.T, following(ring).T
+    return float(x0.dot(y1) - x1.dot(y0)) / 2
+
+
+def following(ring: Ring) -> Ring:
+    """For each point of a ring the next one."""
+    return np.concatenate((ring[1:], ring[:1]))
+
+
+def paint(mask: NDArray[np.generic], polygons: Sequence[Polygon], values: Sequence[int]) -> None:
+    """Give the pixels of each polygon its value, over those before it.
+
+    Every row of pixels' centres is cut by a polygon's edges into what lies outside, inside, outside and so on.
+
+    Args:
+        mask: (H, W), in the memory's order.
+        polygons: those to paint; all at once take a fraction of the time.
+        values: one for each.
+    """
+    if not polygons:
+        return
+    height, width = mask.shape
+    flat, wide = mask.reshape(-1), width + 1
+    rings = [ring for polygon in polygons for ring in polygon.rings]
+    x0, y0 = np.concatenate(rings).T
+    x1, y1 = np.concatenate([following(ring) for ring in rings]).T
+    lengths = [sum(map(len, polygon.rings)) for polygon in polygons]
+    place = np.arange(len(polygons)).repeat(lengths) * height
+    first = np.ceil(np.minimum(y0, y1) - 0.5).clip(0, height).astype(np.int64)
+    last = np.ceil(np.maximum(y0, y1) - 0.5).clip(0, height).astype(np.int64)
+    slope = (x1 - x0) / np.where(y1 == y0, 1, y1 - y0)
+    start = x0 - slope * (y0 - 0.5) - 0.5  # where an edge's line meets the first row of centres
+    changes = np.bincount(first, minlength=height + 1) - np.bincount(last, minlength=height + 1)
+    for rows in pieces(changes[:-1].cumsum()):
+        begin = first.clip(rows.start, rows.stop)
+        count = last.clip(rows.start, rows.stop) - begin
+        ends = count.cumsum()
+        row = np.arange(ends[-1]) + (begin - ends + count).repeat(count)
+        column = np.ceil(start.repeat(count) + slope.repeat(count) * row).clip(0, width).astype(np.int64)
+        # Sorted by polygon, row and column, a crossing that enters is followed by the one that leaves.
+        crossings = np.sort((place.repeat(count) + row) * wide + column)
+        lines, columns = np.divmod(crossings, wide)
+        owners, rows_of = np.divmod(lines[::2], height)
+        begins = rows_of * width + columns[::2]
+        stops = begins + columns[1::2] - columns[::2]
+        for value, begin_at, stop_at in zip(owners.tolist(), begins.tolist(), stops.tolist(), strict=True):
+            flat[begin_at:stop_at] = values[value]
+
+
+def pieces(count: NDArray[np.int64]) -> Iterator[slice]:
+    """Slices of rows that are crossed about :data:`CROSSINGS` times together."""
+    block = count.cumsum() // CROSSINGS
+    bounds = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(count)] if block[-1] else [0, len(count)]
+    return (slice(start, stop) for start, stop in pairwise(bounds))
+
+
+def rectangle(x0: float, y0: float, x1: float, y1: float) -> Ring:
+    """A rectangle's corners, from two that are opposite each other."""
+    return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float)
+
+
+def ellipse(x: float, y: float, wide: float, high: float) -> Ring:
+    """Points on an ellipse of two radii, within a twentieth of a pixel of it."""
+    radius = max(abs(wide), abs(high), 1.0)
+    if not radius < 1e6:
+        raise ValueError(f"its radius is {radius:g}")
+    angle = np.linspace(0, 2 * np.pi, math.ceil(np.pi * math.sqrt(radius / 0.1)) + 8, endpoint=False)
+    return np.stack([x + wide * np.cos(angle), y + high * np.sin(angle)], axis=1)
+
+
+def turned(ring: Ring, degrees: float, about: tuple[float, float]) -> Ring:
+    """A ring turned clockwise about a point."""
+    angle = math.radians(degrees)
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    result: Ring = (ring - about) @ turn + about
+    return result

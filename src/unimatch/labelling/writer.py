@@ -1,0 +1,189 @@
+"""Writing labels in any format: photo by photo into a passing folder, which gets its name when all is there."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from unimatch.data.catalog import distinct_colors
+from unimatch.data.parallel import for_each
+from unimatch.data.prepare.archives import Member
+from unimatch.disk import check_space
+from unimatch.errors import DataError
+from unimatch.images import MaskArray
+from unimatch.labelling.records import IGNORE, LabelledImage, Labels
+from unimatch.labelling.regions import Piece, pieces
+from unimatch.labelling.source import size_of
+from unimatch.types import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all photos of one output share."""
+
+    labels: Labels
+    """The classes; without photos."""
+    folder: Path
+    """Where to write."""
+    tolerance: float = 0.5
+    """Pixels by which polygons may leave the edge of what they outline."""
+    shapes: str = "polygons"
+    """``polygons`` or ``masks``, for tools that take both."""
+    url: str = ""
+    """What comes before a photo's path where a tool is to fetch it."""
+
+    @property
+    def names(self) -> dict[int, str]:
+        """What is written as annotations: every class, and what is not to be counted, but for what nobody labelled."""
+        names = {**dict(enumerate(self.labels.classes)), IGNORE_INDEX: IGNORE}
+        del names[self.labels.fill]
+        return names
+
+    @property
+    def categories(self) -> dict[str, int]:
+        """Numbers from 1 for them, for formats that number classes so."""
+        return {name: i for i, name in enumerate(self.names.values(), start=1)}
+
+
+@dataclass(frozen=True)
+class Written:
+    """One photo on its way into an output."""
+
+    job: Job
+    image: LabelledImage
+    content: bytes = field(repr=False)
+    """The photo's file."""
+    size: tuple[int, int]
+
+    def mask(self) -> MaskArray:
+        """The photo's mask."""
+        return self.job.labels.mask(self.image, self.size)
+
+    def pieces(self) -> Iterator[Piece]:
+        """The connected regions of the mask, larger ones first."""
+        return pieces(self.mask(), self.job.names)
+
+    def save_photo(self, name: str) -> None:
+        """Write the photo's file as it is."""
+        self.place(name).write_bytes(self.content)
+
+    def save_mask(self, name: str, *, colored: bool = False) -> MaskArray:
+        """Write the mask as PNG, ids with a palette or colours, and return it."""
+        mask = self.mask()
+        image = Image.fromarray(mask)
+        image.putpalette([channel for color in palette(self.job.labels) for channel in color])
+        (image.convert("RGB") if colored else image).save(self.place(name), "PNG", compress_level=3)
+        return mask
+
+    def place(self, name: str) -> Path:
+        """Where a file is to lie; its folder is made."""
+        path = self.job.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def palette(labels: Labels) -> list[tuple[int, int, int]]:
+    """256 colours for ids: those of the classes, and VOC's of what is not to be counted for the others."""
+    colors = labels.colors or distinct_colors(len(labels.classes))
+    return [*colors, *[(224, 224, 192)] * (256 - len(colors))]
+
+
+WriteImage = Callable[[Job, LabelledImage, Written], Any]
+"""Writes one photo, in a process of its own; what it returns reaches the format's ``finish``."""
+
+
+def write_one(shared: tuple[Job, WriteImage], image: LabelledImage) -> Any:
+    """Read a photo and write it and its labels.
+
+    Raises:
+        DataError: either is damaged, or the disk is full.
+    """
+    job, write_image = shared
+    content = image.photo.read()
+    size = size_of(content, image.photo.name)
+    try:
+        return write_image(job, image, Written(job, image, content, size))
+    except OSError as error:
+        raise DataError(
+            f"{job.folder}: {image.name} cannot be written ({error}); make room, or name another"
+        ) from error
+
+
+def write_all(
+    job: Job,
+    images: Sequence[LabelledImage],
+    write_image: WriteImage,
+    finish: Callable[[Job, Sequence[LabelledImage], Iterator[Any]], None],
+    *,
+    overwrite: bool,
+    workers: int | None,
+) -> None:
+    """Write all photos below ``job.folder``, or nothing.
+
+    Args:
+        job: what they share.
+        images: the photos.
+        write_image: writes one.
+        finish: is given what that returns for each photo, in their order, and writes what is about all of them.
+        overwrite: whether files of the same names may be replaced in a folder that is there.
+        workers: processes; None for one per core.
+
+    Raises:
+        DataError: the folder is there already, two photos have one name, or labels cannot be drawn.
+    """
+    target = job.folder
+    if not overwrite and target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError(
+            f"{target}: is there already; name another, or overwrite=true, which replaces files of the same names "
+            "and keeps the others"
+        )
+    check_names(images)
+    check_space(target, sum(image.photo.size for image in images if isinstance(image.photo, Member)))
+    passing = target.absolute().with_name(f".{target.name}.part")
+    shutil.rmtree(passing, ignore_errors=True)
+    try:
+        passing.mkdir(parents=True)
+        passing_job = Job(job.labels, passing, job.tolerance, job.shapes, job.url)
+        results = for_each(
+            write_one, (passing_job, write_image), images, workers=workers, title=f"writing {target.name}", unit="photo"
+        )
+        finish(passing_job, images, results)
+        move(passing, target)
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written ({error}); make room, or name another") from error
+    finally:
+        shutil.rmtree(passing, ignore_errors=True)
+
+
+def move(passing: Path, target: Path) -> None:
+    """Give the files of a passing folder their places; each file is replaced at once."""
+    if not target.exists():
+        passing.rename(target)
+        return
+    for folder, _, names in os.walk(passing):
+        place = target / Path(folder).relative_to(passing)
+        place.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            Path(folder, name).replace(place / name)
+
+
+def check_names(images: Sequence[LabelledImage]) -> None:
+    """See that no two photos of a part have one name but for the ending.
+
+    Raises:
+        DataError: two have.
+    """
+    seen: dict[tuple[bool, str, str], LabelledImage] = {}
+    for image in images:
+        key = (image.labels is None, image.part, image.name.rpartition(".")[0].casefold())
+        if key in seen:
+            raise DataError(
+                f"{image.where or image.photo.name}: {image.name} and {seen[key].name} of "
+                f"{seen[key].where or seen[key].photo.name} would have one name; rename one, or take "
+                "one label file at a time"
+            )
+        seen[key] = image

@@ -1,0 +1,66 @@
+"""``python -m unimatch.labels``: what a label tool exports into a folder to train on, and masks back into the tool."""
+
+from collections import Counter
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from unimatch.command import command
+from unimatch.errors import ConfigError
+from unimatch.labelling import TOOLS, Labels, read, write
+
+
+def convert_labels(config: DictConfig) -> None:
+    """Read labels in one format, write them in another and print what there is.
+
+    Args:
+        config: ``conf/labels.yaml``, composed.
+    """
+    for key, what in (("from", "FILE_OR_FOLDER"), ("to", "FOLDER")):
+        if config[key] is None:
+            raise ConfigError(f"{key}={what} is needed: {'where the labels are' if key == 'from' else 'where they go'}")
+    target = Path(config.to if config.out is None else config.out).expanduser()
+    tool = config.to if config.to in TOOLS else "folder"
+    classes = config.classes
+    if classes is None and config.overwrite and tool == "folder" and (target / "classes.txt").is_file():
+        classes = target / "classes.txt"
+    labels = read(
+        config["from"],
+        format=config.format,
+        images=config.images,
+        classes=classes,
+        background=config.background,
+        negatives=config.negatives,
+    )
+    write(
+        labels,
+        target,
+        format=tool,
+        tolerance=config.tolerance,
+        shapes=config.shapes,
+        url=config.url,
+        overwrite=config.overwrite,
+        workers=config.workers,
+    )
+    print(report(labels, target, tool))
+
+
+def report(labels: Labels, target: Path, tool: str) -> str:
+    """How many photos there are of each kind, the classes, and what to do next."""
+    count = Counter("unlabelled" if image.labels is None else image.part for image in labels.images)
+    if tool != "folder":
+        del count["unlabelled"]
+    photos = ", ".join(f"{count[part]} {part}" for part in ("train", "val", "test", "unlabelled") if count[part])
+    rest = (
+        "what nobody labelled is not counted (255)" if labels.background is None else f"the rest: {labels.background}"
+    )
+    lines = [f"{target}: {photos} photos; {len(labels.classes)} classes: {', '.join(labels.classes)}; {rest}"]
+    if tool == "folder":
+        lines.append(f"next: python -m unimatch.check dataset=folder dataset.root={target}")
+    return "\n".join(lines)
+
+
+main = command("labels")(convert_labels)
+
+if __name__ == "__main__":
+    main()

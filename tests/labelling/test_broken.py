@@ -1,0 +1,261 @@
+"""Broken exports: one message that names file, photo and annotation, and nothing half written."""
+
+import base64
+import json
+import os
+import re
+import resource
+import stat
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import exports
+from helpers.exports import HEIGHT, WIDTH, box, flat, photo, png, save
+from unimatch.errors import ConfigError, DataError
+from unimatch.labelling import read, write
+
+
+def coco_with(segmentation, **changes):
+    note = {"id": 5, "image_id": 7, "category_id": 9, "segmentation": segmentation, **changes}
+    return lambda root: exports.coco(root, annotations=[note])
+
+
+def labelme_with(**shape):
+    return lambda root: exports.labelme(root, shapes=[{"label": "leaf", "shape_type": "polygon", **shape}])
+
+
+def then(make, change):
+    def both(root):
+        made = make(root)
+        change(root)
+        return made
+
+    return both
+
+
+def cut(name):
+    return lambda root: (root / name).write_bytes((root / name).read_bytes()[:-40])
+
+
+def brush(values):
+    value = {"rle": values, "brushlabels": ["leaf"]}
+    result = {"id": "r", "type": "brushlabels", "original_width": WIDTH, "original_height": HEIGHT, "value": value}
+    return lambda root: exports.label_studio(root, annotations=[{"result": [result]}])
+
+
+def replace_pixels(root):
+    (root / "SegmentationClass" / "a.png").write_bytes(png(np.full((HEIGHT, WIDTH, 3), 77, np.uint8)))
+
+
+def resize(name, size):
+    return lambda root: photo(root / name, size=size)
+
+
+def supervisely_with(data):
+    entry = {"id": 4, "classTitle": "leaf", "geometryType": "bitmap", "bitmap": {"origin": [0, 0], "data": data}}
+    return lambda root: exports.supervisely(root, objects=[entry])
+
+
+BROKEN = {
+    "cut short": (then(exports.coco, cut("annotations/instances.json")), r"instances\.json: is cut short"),
+    "two points": (coco_with([[1, 1, 3, 3]]), r"instances\.json: a\.png: annotation 5: .* 2 points; three are needed"),
+    "an odd number": (coco_with([[1, 1, 3]]), r"annotation 5 of image 7 of annotations is malformed"),
+    "a point outside": (
+        coco_with([flat(box(1, 1, 40, 4))]),
+        r"a\.png: annotation 5: .*\(40, 1\) lies outside .* 12 x 8",
+    ),
+    "no number": (coco_with([[1, 1, "x", 1, 3, 3]]), "annotation 5 of image 7"),
+    "not a number": (coco_with([[1, 1, float("nan"), 1, 3, 3]]), r"annotation 5: .*outside"),
+    "runs of another size": (
+        coco_with(exports.runs(np.ones((9, 9), bool))),
+        "annotation 5: .* 9 x 9 pixels and the photo",
+    ),
+    "runs too long": (coco_with({"size": [HEIGHT, WIDTH], "counts": [9, 999]}), "annotation 5: .*give 1008 pixels"),
+    "runs of no text": (coco_with({"size": [HEIGHT, WIDTH], "counts": "\x7f"}), "annotation 5 of image 7"),
+    "unknown category": (coco_with([flat(box(1, 1, 4, 4))], category_id=77), r"a\.png: annotation 5 is of category 77"),
+    "unknown image": (coco_with([flat(box(1, 1, 4, 4))], image_id=77), "annotation 5 is of image 77"),
+    "no image": (lambda root: exports.coco(root, images=[{"id": 7}]), "image 7 of images is malformed"),
+    "a missing photo": (then(exports.coco, lambda root: (root / "images/a.png").unlink()), r"a\.png: no such photo"),
+    "a photo of another size": (
+        then(exports.coco, resize("images/a.png", (9, 9))),
+        r"a\.png: labelled at 12 x 8 .* 9 x 9",
+    ),
+    "a broken photo": (then(exports.coco, lambda root: save(root / "images/a.png", "x")), r"a\.png: cannot be read"),
+    "labelme cut short": (then(exports.labelme, cut("a.json")), r"a\.json: is no whole JSON"),
+    "labelme without a label": (lambda root: exports.labelme(root, shapes=[{"points": []}]), r"a\.json: is no file"),
+    "labelme two points": (labelme_with(points=[[1, 1], [2, 2]]), r"a\.png: shape 0 \('leaf'\): .*2 points"),
+    "labelme no mask": (labelme_with(shape_type="mask", points=[[1, 1]], mask="%"), r"a\.png: shape 0 .* malformed"),
+    "labelme no picture": (
+        labelme_with(shape_type="mask", points=[[1, 1]], mask=base64.b64encode(b"no").decode()),
+        r"a\.png: shape 0 .* no known kind",
+    ),
+    "labelme endless": (labelme_with(shape_type="circle", points=[[1, 1], [1e300, 1]]), r"a\.png: shape 0 .*radius"),
+    "brush cut short": (brush([0, 0, 1]), r"a\.png: task 1, region r: .* brush strokes"),
+    "brush of no bytes": (brush([-1, 900]), r"project\.json: .*region r is malformed"),
+    "colour of no class": (
+        then(exports.cvat, replace_pixels),
+        r"a\.png: colour \(77, 77, 77\) \(96 pixels\) of no class",
+    ),
+    "a damaged mask": (then(exports.cvat, cut("SegmentationClass/a.png")), r"SegmentationClass/a\.png: cannot be read"),
+    "a mask of another size": (
+        then(exports.cvat, resize("JPEGImages/a.jpg", (9, 9))),
+        r"12 x 8 pixels and its photo 9 x 9",
+    ),
+    "a list of no colours": (
+        then(exports.cvat, lambda root: save(root / "labelmap.txt", "a:1,2::")),
+        "line 1: expected",
+    ),
+    "a value of no class": (
+        then(exports.roboflow, lambda root: save(root / "valid/_classes.csv", "Pixel Value, Class\n0, background\n")),
+        r"a_jpg.rf.0f_mask\.png: value 2 \(16 pixels\) of no class",
+    ),
+    "no value": (
+        then(exports.roboflow, lambda root: save(root / "valid/_classes.csv", "Pixel Value, Class\nx, y\n")),
+        r"_classes\.csv, line 2: expected a pixel value",
+    ),
+    "runs beyond": (
+        then(exports.kaggle, lambda root: save(root / "train.csv", "id,rle\na,90 50\n")),
+        r"a\.png: line 2: .*beyond",
+    ),
+    "supervisely no bitmap": (supervisely_with("eJw="), r"a\.png\.json: train/a\.png|a\.png: object 4 .*"),
+    "supervisely no meta": (then(exports.supervisely, lambda root: (root / "meta.json").unlink()), r"no meta\.json"),
+    "nothing known": (lambda root: save(root / "readme.txt", "hello"), "of no known format"),
+    "two formats": (lambda root: (exports.labelme(root), exports.cvat(root / "b")), "may be cvat or labelme"),
+    "no labels": (lambda root: exports.coco(root, annotations=[]), "no photo in it is labelled"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_export_is_one_message_and_nothing_is_written(name, tmp_path):
+    make, message = BROKEN[name]
+    root = tmp_path / "export"
+    root.mkdir()
+    make(root)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError) as error:
+        write(read(root), tmp_path / "photos", workers=0)
+    assert re.search(message, str(error.value)), str(error.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_is_there_stays_after_an_error(tmp_path):
+    exports.coco(tmp_path / "first")
+    write(read(tmp_path / "first"), tmp_path / "photos", workers=0)
+    before = {path: path.read_bytes() for path in (tmp_path / "photos").rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match="is there already; name another, or overwrite=true"):
+        write(read(tmp_path / "first"), tmp_path / "photos", workers=0)
+    coco_with([[1, 1, 3, 3]])(tmp_path / "second")
+    with pytest.raises(DataError, match="annotation 5"):
+        write(read(tmp_path / "second"), tmp_path / "photos", workers=0, overwrite=True)
+    other = read(exports.supervisely(tmp_path / "third"))
+    with pytest.raises(DataError, match=r"names the classes background, stone, leaf, and the labels have"):
+        write(other, tmp_path / "photos", workers=0, overwrite=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "photos").rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "photos", "second", "third"]
+
+
+def test_unknown_classes_name_the_annotation(tmp_path):
+    exports.coco(tmp_path)
+    labels = read(tmp_path, classes=["background", "leaf"])
+    with pytest.raises(DataError, match=r"a\.png: annotation 4: the class 'stone' is none of background, leaf"):
+        write(labels, tmp_path / "out", workers=0)
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/etc/passwd.png", "images/../../../a.png", "C:\\a.png"])
+def test_a_photo_is_never_looked_for_or_written_outside(name, tmp_path):
+    photo(tmp_path / "a.png")
+    header = {"id": 7, "file_name": name, "width": WIDTH, "height": HEIGHT}
+    note = {"id": 5, "image_id": 7, "category_id": 9, "segmentation": [flat(box(1, 1, 4, 4))]}
+    exports.coco(tmp_path / "export", images=[header], annotations=[note])
+    if name == "/etc/passwd.png":
+        with pytest.raises(DataError, match="no such photo"):
+            read(tmp_path / "export")
+        return
+    labels = read(tmp_path / "export")  # the export's own a.png
+    write(labels, tmp_path / "out", workers=0)
+    assert (tmp_path / "out" / "images" / "a.png").read_bytes() == (tmp_path / "export/images/a.png").read_bytes()
+
+
+def test_links_that_lead_out_are_not_followed(tmp_path):
+    exports.coco(tmp_path / "export")
+    secret = photo(tmp_path / "secret.png")
+    (tmp_path / "export/images/a.png").unlink()
+    (tmp_path / "export/images/a.png").symlink_to(secret)
+    with pytest.raises(DataError, match=r"a\.png is a link"):
+        write(read(tmp_path / "export"), tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()
+    os.rename(tmp_path / "export/annotations", tmp_path / "notes")  # noqa: PTH104
+    (tmp_path / "export/annotations").symlink_to(tmp_path / "notes")
+    with pytest.raises(DataError, match="no known format"):
+        read(tmp_path / "export")
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/../../evil.png"])
+def test_zip_slips_are_refused(name, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(name, "x")
+    with pytest.raises(DataError, match=r"evil\.png.* leads out of the archive"):
+        read(tmp_path / "a.zip")
+
+
+def test_a_link_in_a_zip_is_not_read(tmp_path):
+    exports.coco(tmp_path / "export")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "export/annotations/instances.json", "instances.json")
+        for name in "abc":
+            info = zipfile.ZipInfo(f"images/{name}.png")
+            info.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(info, "/etc/passwd")
+    with pytest.raises(DataError, match=r"images/a\.png is a link"):
+        write(read(tmp_path / "a.zip"), tmp_path / "out", workers=0)
+
+
+def test_a_zip_bomb_is_refused_without_the_memory(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.json", "w") as file:
+        file.write(b'{"shapes": [], "imagePath": "')
+        for _ in range(300):
+            file.write(b"x" * 2**20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=r"a\.json has \d+ bytes; at most \d+ are expected"):
+        read(tmp_path / "a.zip")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_a_photo_that_claims_to_be_huge_is_refused(tmp_path, monkeypatch):
+    exports.coco(tmp_path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    with pytest.raises(DataError, match=r"a\.png: cannot be read as an image .*exceeds limit"):
+        write(read(tmp_path), tmp_path / "out", workers=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "yolo"}, "format=yolo: must be folder or one of coco"),
+        ({"shapes": "dots", "format": "coco"}, "shapes=dots: must be polygons or masks"),
+        ({"tolerance": -1, "format": "coco"}, "tolerance=-1: must be"),
+        ({"tolerance": float("nan"), "format": "coco"}, "tolerance=nan: must be"),
+    ],
+)
+def test_arguments_are_checked(tmp_path, options, message):
+    exports.coco(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        write(read(tmp_path), tmp_path / "out", **options)
+    with pytest.raises(ConfigError, match="format=yolo: must be auto or one of"):
+        read(tmp_path, format="yolo")
+
+
+def test_pngs_of_label_studio_need_the_names_of_their_photos(tmp_path):
+    (tmp_path / "task-1-annotation-2-by-me-tag-leaf-0.png").write_bytes(png(np.ones((HEIGHT, WIDTH), np.uint8)))
+    with pytest.raises(DataError, match="export the project as JSON too"):
+        read(tmp_path)
+
+
+def test_a_file_of_anything_is_an_error_a_user_can_act_on(tmp_path):
+    for content in ([], [1], [[{"id": 1}]], {"images": [3], "annotations": []}, {"images": [], "annotations": [3]}):
+        save(tmp_path / "a.json", json.dumps(content))
+        with pytest.raises(DataError, match=r"a\.json|no known format|no photo"):
+            read(tmp_path)

@@ -1,0 +1,241 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from helpers import exports
+from helpers.exports import HEIGHT, WIDTH, area, masks, photo, png, save, unlabelled
+from unimatch.data import folder
+from unimatch.labelling import TOOLS, read, write
+
+
+def test_coco_smaller_over_larger_and_crowds_below(tmp_path, caplog):
+    file = exports.coco(tmp_path)
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "stone", "leaf")  # in the order of their ids
+    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    expected[area(0, 0, 6, 2)] = 2
+    expected[area(1, 1, 6, 6) | area(8, 1, 9, 3)] = 1
+    expected[area(2, 2, 4, 4)] = 2
+    found = masks(labels)
+    assert (found["train/a.png"] == expected).all()
+    assert (found["train/b.png"] == 2 * area(5, 0, 12, 3)).all()
+    assert unlabelled(labels) == ["c.png"]
+    assert "1 annotations are left out" in caplog.text
+    assert "annotation 10" in caplog.text
+    assert (masks(read(file, images=tmp_path / "images"))["train/a.png"] == expected).all()
+    assert (masks(read(tmp_path, negatives=True))["train/c.png"] == 0).all()
+    only = masks(read(tmp_path, background=None))["train/b.png"]
+    assert (only == np.where(area(5, 0, 12, 3), 1, 255)).all()
+
+
+def test_coco_files_of_several_parts_share_ids_by_name(tmp_path):
+    exports.coco(tmp_path / "train")
+    exports.coco(tmp_path / "val", categories=[{"id": 9, "name": "stone"}, {"id": 2, "name": "moss"}])
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "stone", "leaf", "moss")
+    found = masks(labels)
+    assert set(np.unique(found["train/a.png"])) == {0, 1, 2}
+    assert set(np.unique(found["val/a.png"])) == {0, 1, 3}
+
+
+def test_labelme_later_over_earlier(tmp_path, caplog):
+    exports.labelme(tmp_path)
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "leaf", "stone")
+    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    expected[area(0, 0, 6, 6)] = 1
+    expected[area(8, 1, 11, 4)] = 2
+    expected[area(8, 1, 10, 3)] = 1  # the centres within 1 of (9, 2)
+    expected[1, 1] = expected[2, 1] = expected[2, 2] = 2
+    expected[area(0, 7, 12, 8)] = 255
+    assert (masks(labels)["train/a.png"] == expected).all()
+    assert unlabelled(labels) == ["b.png"]
+    assert "lines and points cover nothing" in caplog.text
+    save(tmp_path / "labels.txt", "__ignore__\n_background_\nstone\nleaf\n")
+    assert read(tmp_path).classes == ("background", "stone", "leaf")
+
+
+def test_labelme_holds_the_photo_itself(tmp_path):
+    import base64
+
+    file = exports.labelme(tmp_path)
+    content = (tmp_path / "a.png").read_bytes()
+    exports.labelme(tmp_path, imageData=base64.b64encode(content).decode())
+    (tmp_path / "a.png").unlink()
+    write(read(file), tmp_path / "out", workers=0)
+    assert (tmp_path / "out" / "images" / "a.png").read_bytes() == content
+
+
+def test_supervisely_bitmaps_and_holes(tmp_path):
+    labels = read(exports.supervisely(tmp_path))
+    assert labels.classes == ("background", "leaf", "stone")
+    assert labels.colors[1:] == ((0, 255, 16), (10, 11, 12))
+    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    expected[area(0, 0, 8, 8) & ~area(2, 2, 5, 5)] = 1
+    expected[area(9, 1, 12, 3)] = 2
+    assert (masks(labels)["train/a.png"] == expected).all()
+    assert unlabelled(labels) == ["a.png"]
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_label_studio_takes_the_last_annotation_that_was_not_cancelled(tmp_path, pictures):
+    exports.label_studio(tmp_path)
+    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    expected[area(1, 1, 7, 5) | area(8, 0, 10, 3)] = 1
+    expected[area(3, 3, 9, 8)] = 2
+    if pictures:  # the shorter JSON names photos only
+        save(tmp_path / "project.json", [{"id": 1, "image": "a.png", "annotations": []}])
+        for label, value in (("leaf", 1), ("stone", 2)):
+            name = f"task-1-annotation-2-by-me@home-tag-{label}-0.png"
+            (tmp_path / name).write_bytes(png((expected == value).astype(np.uint8) * 255))
+        (tmp_path / "task-1-annotation-1-by-me-tag-old-0.png").write_bytes(png(np.ones((HEIGHT, WIDTH), np.uint8)))
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "leaf", "stone")
+    assert (masks(labels)["train/a.png"] == expected).all()
+    assert unlabelled(labels) == ["b.png"]
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_cvat_masks(tmp_path, form):
+    root = exports.cvat(tmp_path / "task")
+    if form == "zip":
+        root = shutil.make_archive(tmp_path / "task", "zip", root)
+    labels = read(root)
+    assert labels.classes == ("background", "leaf", "stone")
+    assert labels.colors == ((0, 0, 0), (0, 255, 16), (9, 8, 7))
+    expected = area(1, 1, 5, 5) + 2 * area(6, 1, 9, 5).astype(np.uint8)
+    assert (masks(labels)["train/a.jpg"] == expected).all()
+    assert unlabelled(labels) == ["b.jpg"]
+
+
+def test_voc_colours_void_and_lists(tmp_path):
+    mask = Image.fromarray(np.where(area(1, 1, 5, 5), 15, 0).astype(np.uint8))
+    mask.putpalette([channel for color in ((0, 0, 0), *[(1, 1, 1)] * 14, (192, 128, 128)) for channel in color])
+    for name in "ab":
+        photo(tmp_path / "JPEGImages" / f"{name}.jpg")
+        (tmp_path / "SegmentationClass").mkdir(exist_ok=True)
+        mask.save(tmp_path / "SegmentationClass" / f"{name}.png")
+    save(tmp_path / "ImageSets" / "Segmentation" / "val.txt", "b\n")
+    labels = read(tmp_path)
+    assert labels.classes[15] == "person"
+    assert {name: np.unique(mask).tolist() for name, mask in masks(labels).items()} == {
+        "train/a.jpg": [0, 15],
+        "val/b.jpg": [0, 15],
+    }
+
+
+def test_roboflow_masks(tmp_path):
+    labels = read(exports.roboflow(tmp_path))
+    assert labels.classes == ("background", "stone", "leaf")
+    found = masks(labels)
+    assert (found["train/a_jpg.rf.0f.jpg"] == area(1, 1, 5, 5)).all()
+    assert (found["val/a_jpg.rf.0f.jpg"] == 2 * area(1, 1, 5, 5)).all()
+    assert unlabelled(labels) == ["more.jpg"]
+
+
+def test_kaggle_runs_go_down_the_columns(tmp_path):
+    exports.kaggle(tmp_path)
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "1", "2")
+    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    expected[:3, 0] = expected[:2, 1] = 2
+    expected[2, 0] = 1
+    assert (masks(labels)["train/a.png"] == expected).all()
+    assert unlabelled(labels) == ["b.png", "c.png"]
+    save(tmp_path / "train.csv", "ImageId_ClassId,EncodedPixels\na.png_3,1 3\na.png_4,\n")
+    assert read(tmp_path).classes == ("background", "3")
+    save(tmp_path / "train.csv", "id,rle\na,1 3\n")
+    assert read(tmp_path).classes == ("background", "foreground")
+
+
+def test_what_is_written_trains(tmp_path):
+    exports.coco(tmp_path / "train")
+    exports.coco(tmp_path / "val")
+    write(read(tmp_path), tmp_path / "photos", workers=0)
+    data = folder(tmp_path / "photos")
+    assert data.info.classes == ("background", "stone", "leaf")
+    assert [len(part) for part in (data.labeled, data.unlabeled, data.val)] == [2, 2, 2]
+    assert sorted(np.unique(data.labeled.mask(0))) == [0, 1, 2]
+
+
+def layout(root, images, classes):
+    """The layout that training reads."""
+    for name, mask in images.items():
+        photo(root / "images" / f"{name}.png", size=mask.shape[::-1])
+        path = root / "masks" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(mask))
+    save(root / "classes.txt", "\n".join(classes))
+    return root
+
+
+def there_and_back(data, out, tool, **options):
+    """Labels written for a tool, accepted there as they are, and read again."""
+    write(read(data), out, format=tool, workers=0, overwrite=True, **options)
+    if tool == "labelstudio":
+        tasks = json.loads((out / "tasks.json").read_text())
+        save(out / "tasks.json", [{"data": task["data"], "annotations": task["predictions"]} for task in tasks])
+    return read(out, classes=data / "classes.txt")
+
+
+small = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
+    lambda shape: arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 2, 255]))
+)
+
+
+@pytest.mark.parametrize("shapes", ["polygons", "masks"])
+@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("classes", [("background", "leaf", "stone"), ("sky", "leaf", "stone")])
+@settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
+@given(mask=small)
+def test_small_masks_come_back_from_every_tool(tmp_path_factory, mask, tool, shapes, classes):
+    mask[0, 0] = 1  # at least one is labelled
+    root = tmp_path_factory.mktemp("data")
+    data = layout(root / "data", {"a/b": mask, "c": mask[::-1, ::-1]}, classes)
+    labels = there_and_back(data, root / "out", tool, shapes=shapes, tolerance=0)
+    assert labels.classes == classes
+    found = masks(labels)
+    assert (found["train/a/b.png"] == mask).all()
+    assert (found["train/c.png"] == mask[::-1, ::-1]).all()
+
+
+def test_predictions_are_read_with_their_photos(tmp_path):
+    photo(tmp_path / "pool" / "sub" / "a.jpg")
+    (tmp_path / "out" / "masks" / "sub").mkdir(parents=True)
+    (tmp_path / "out" / "masks" / "sub" / "a.png").write_bytes(png(area(1, 1, 5, 5).astype(np.uint8)))
+    save(tmp_path / "out" / "predict.json", {"classes": ["background", "leaf"], "palette": [[0, 0, 0], [1, 2, 3]]})
+    labels = read(tmp_path / "out", images=tmp_path / "pool")
+    assert (masks(labels)["train/sub/a.jpg"] == area(1, 1, 5, 5)).all()
+    write(labels, tmp_path / "tasks", format="labelstudio", url="https://host/", workers=0)
+    (task,) = json.loads((tmp_path / "tasks" / "tasks.json").read_text())
+    assert task["data"] == {"image": "https://host/images/sub/a.jpg"}
+    (region,) = task["predictions"][0]["result"]
+    assert region["value"]["polygonlabels"] == ["leaf"]
+    assert 'value="leaf" background="#010203"' in (tmp_path / "tasks" / "labelling.xml").read_text()
+
+
+def test_corrections_join_what_is_there(tmp_path):
+    exports.coco(tmp_path / "first")
+    write(read(tmp_path / "first"), tmp_path / "photos", workers=0)
+    assert (tmp_path / "photos" / "unlabeled" / "c.png").is_file()
+    exports.labelme(tmp_path / "second", imagePath="c.png")
+    (tmp_path / "second" / "a.png").rename(tmp_path / "second" / "c.png")
+    labels = read(tmp_path / "second", classes=tmp_path / "photos" / "classes.txt")
+    write(labels, tmp_path / "photos", overwrite=True, workers=0)
+    there = sorted(p.relative_to(tmp_path / "photos").as_posix() for p in (tmp_path / "photos").rglob("*.png"))
+    names = [f"{kind}/{name}.png" for kind in ("images", "masks") for name in "abc"]
+    assert there == [*names, "unlabeled/b.png"]
+
+
+def test_photos_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    for sub, left in (("x", 1), ("y", 3)):
+        exports.labelme(tmp_path / sub, shapes=[{"label": "leaf", "points": exports.box(left, 1, 5, 5)}])
+    found = masks(read(tmp_path))
+    assert (found["train/x/a.png"] == area(1, 1, 5, 5)).all()
+    assert (found["train/y/a.png"] == area(3, 1, 5, 5)).all()
