@@ -136,7 +136,8 @@ def main() -> None:
         if run.name in done or options.list:
             continue
         run_dir = options.runs / run.name
-        words = [sys.executable, "-m", "unimatch.run", *run.overrides(options.data.resolve(), options.weights.resolve())]
+        overrides = run.overrides(options.data.resolve(), options.weights.resolve())
+        words = [sys.executable, "-m", "unimatch.run", *overrides]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         subprocess.run([*words, f"hydra.run.dir={run_dir}", "resume=auto"], check=True, env=environment)
         with options.results.open("a") as file:
