@@ -30,10 +30,10 @@ demo: install ## train UniMatch V2 and labelled-only on the embedded data, and c
 	$(BIN)/python -m unimatch.compare $(DEMO)
 
 test: install ## run the test suite, in about six minutes on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations=15
 
 nightly: install ## run the test suite and every further case, such as all encoders and experiments
-	UNIMATCH_FUZZ=4 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m ""
+	env -u PYTHONDONTWRITEBYTECODE UNIMATCH_FUZZ=4 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m ""
 
 check: install ## lint, types, layers and spelling
 	$(BIN)/ruff format --check .

@@ -98,7 +98,7 @@ def test_absent_classes_are_left_out_and_said_or_counted_as_zero_on_request(eval
     assert f"counted as 0: teacher: {absent}" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_count_as_one(run, evaluate, tmp_path):
     """Three images on two processes: neither may count a padded duplicate."""
     one = evaluate("split=test")

@@ -58,6 +58,7 @@ def test_closed_forms():
     assert turned(np.array([[2.0, 0.0]]), 90, (0, 0)) == pytest.approx(np.array([[0.0, 2.0]]))  # clockwise, y is down
 
 
+@pytest.mark.nightly
 def test_a_polygon_that_crosses_every_row_many_times_takes_little_memory():
     zigzag = np.stack([np.linspace(0, 200, 8000), np.tile([0.0, 2000.0], 4000)], axis=1)
     tracemalloc.start()

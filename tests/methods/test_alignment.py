@@ -125,6 +125,7 @@ torch.save({"aligned": aligned, **alignment.state_dict()}, f"{sys.argv[2]}/{rank
 """
 
 
+@pytest.mark.nightly
 def test_two_processes_align_as_one_does(tmp_path):
     command = [sys.executable, "-c", PROCESSES]
     ranks = [subprocess.Popen([*command, str(rank), str(tmp_path)]) for rank in range(2)]

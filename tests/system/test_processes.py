@@ -145,6 +145,7 @@ def test_a_process_that_dies_ends_the_others_within_a_minute_with_the_cause(tmp_
     assert_gone(everyone)
 
 
+@pytest.mark.nightly
 @linux
 def test_a_signal_to_the_first_of_two_processes_ends_both_at_the_same_step(tmp_path):
     run_dir = tmp_path / "run"

@@ -114,6 +114,7 @@ def test_every_published_segmentation_run_is_counted():
     assert len(list(published_runs())) == 337 - 12 - 24
 
 
+@pytest.mark.nightly
 def test_iterations_of_an_epoch_are_those_of_every_published_run(load, tmp_path):
     """The logs have a line every eighth of an epoch, rounded down."""
     pools = {
