@@ -280,6 +280,7 @@ for name in sys.argv[1:]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_fsdp2_trains_as_one_process_does_and_is_resumed(tmp_path, monkeypatch):
     (tmp_path / "train.py").write_text(SHARDED)
     done = subprocess.run(

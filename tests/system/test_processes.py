@@ -159,6 +159,7 @@ def test_a_signal_to_the_first_of_two_processes_ends_both_at_the_same_step(tmp_p
     assert_gone(everyone)
 
 
+@pytest.mark.nightly
 def test_slurm_is_asked_to_requeue_and_the_job_continues(tmp_path):
     """With a SLURM of one script: Lightning's plugin sees its variables and calls ``scontrol``."""
     called, run_dir = tmp_path / "called", tmp_path / "run"

@@ -27,6 +27,7 @@ def sweep(folder, *overrides):
     return done.stdout + done.stderr
 
 
+@pytest.mark.nightly
 def test_optuna_maximises_the_teachers_miou(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper.optuna_sweeper")
     output = sweep(
