@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import typing_extensions
-from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
-from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -64,8 +61,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 return task(config)
 
         def main() -> None:
-            Plugins.instance()  # registers Hydra's own sources, once
-            SourcesRegistry.instance().types["pkg"] = OptionsOnly
+            hide_bases()
             sys.argv[1:] = [quote_fractions(argument) for argument in sys.argv[1:]]
             with exit_on_user_error():
                 refuse_pickles(sys.argv[1:])
@@ -294,12 +290,20 @@ def config_groups(added: Path | None = None) -> dict[str, list[str]]:
     return {name: sorted(groups[name]) for name in sorted(groups)}
 
 
-class OptionsOnly(ImportlibResourcesConfigSource):
-    """Our configuration as Hydra's help and completion list it: without the bases."""
+@functools.cache
+def hide_bases() -> None:
+    """Makes Hydra's help and completion list our configuration without the bases; once, in place.
 
-    @typing_extensions.override
-    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        return [name for name in super().list(config_path, results_filter) if not name.startswith("_")]
+    A class of our own in Hydra's registry would not reach the jobs of a launcher such as submitit's.
+    """
+    Plugins.instance()  # registers Hydra's own sources
+    source = SourcesRegistry.instance().types["pkg"]
+    listed = source.list
+
+    def options_only(*arguments: Any, **options: Any) -> list[str]:
+        return [name for name in listed(*arguments, **options) if not name.startswith("_")]
+
+    source.list = options_only  # type: ignore[method-assign]
 
 
 def keys_of(command: str) -> str:
