@@ -24,6 +24,9 @@ Ring = NDArray[np.float64]
 OUTSIDE = 1.0
 """Pixels that a point may lie beyond the image: tools round and let the hand slip."""
 
+TIE = 1e-9
+"""Pixels by which a centre may miss an edge and still lies on it, so that rounding does not decide."""
+
 CROSSINGS = 2**21
 """Crossings of edges and rows that are worked on together, to bound the memory."""
 
@@ -190,7 +193,8 @@ def following(ring: Ring) -> Ring:
 def paint(mask: NDArray[np.generic], polygons: Sequence[Polygon], values: Sequence[int]) -> None:
     """Give the pixels of each polygon its value, over those before it.
 
-    Every row of pixels' centres is cut by a polygon's edges into what lies outside, inside, outside and so on.
+    Every row of pixels' centres is cut by a polygon's edges into what lies outside, inside, outside and so on. A centre
+    on an edge belongs to what lies right of it.
 
     Args:
         mask: (H, W), in the memory's order.
@@ -209,7 +213,7 @@ def paint(mask: NDArray[np.generic], polygons: Sequence[Polygon], values: Sequen
     first = np.ceil(np.minimum(y0, y1) - 0.5).clip(0, height).astype(np.int64)
     last = np.ceil(np.maximum(y0, y1) - 0.5).clip(0, height).astype(np.int64)
     slope = (x1 - x0) / np.where(y1 == y0, 1, y1 - y0)
-    start = x0 - slope * (y0 - 0.5) - 0.5  # where an edge's line meets the first row of centres
+    start = x0 - slope * (y0 - 0.5) - 0.5 - TIE  # where an edge's line meets the first row of centres
     changes = np.bincount(first, minlength=height + 1) - np.bincount(last, minlength=height + 1)
     for rows in pieces(changes[:-1].cumsum()):
         begin = first.clip(rows.start, rows.stop)

@@ -2,7 +2,9 @@
 
 import logging
 import signal
+import sys
 from math import ceil
+from types import TracebackType
 from typing import Any, Literal
 
 import cv2
@@ -279,3 +281,13 @@ def prepare_worker(worker: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(signal, "alarm"):
         signal.signal(signal.SIGTERM, lambda signum, frame: signal.alarm(30))
+    sys.excepthook = report_unless_left
+
+
+def report_unless_left(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints a worker's error, except that the main process has gone while the worker was handing a batch over.
+
+    A run that ends early, whose reason its main process states, ends its workers in the middle of their work.
+    """
+    if not issubclass(kind, (EOFError, ConnectionError)):
+        sys.__excepthook__(kind, error, trace)
