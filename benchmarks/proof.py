@@ -83,7 +83,7 @@ def plan(names: list[str]) -> Iterator[Run]:
     """The runs of the named parts, in order."""
     for name in names:
         if name == "rate":  # length and rate are found on labelled-only
-            for rate in (5e-5, 1e-4):
+            for rate in (5e-5, 2.5e-5):
                 yield Run("camvid", 12, "supervised", 0, rate)
         elif name in ("frozen", "trained"):
             for seed in (0, 1, 2):
