@@ -18,9 +18,9 @@ DATA = {"labeled": 8, "train": 24, "val": 4, "size": 48}  # 16 unlabelled images
 STEPS_PER_EPOCH = 8
 
 
-def make_method(kind=UniMatchV2, **options):
+def make_method(kind=UniMatchV2, *, unlock_after=0, **options):
     torch.manual_seed(0)
-    model = SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))
+    model = SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8), unlock_after=unlock_after)
     defaults = {"learning_rate": 1e-3, "decoder_multiplier": 2.0, "ema_decay": 0.9}
     if kind is UniMatchV2:
         defaults["tau"] = 0.1
@@ -470,6 +470,43 @@ def test_the_models_of_each_evaluation_can_be_loaded(checkpoints, step):
         model = unimatch.load_model(directory / f"step={step}.ckpt", which)
         for key, value in model.state_dict().items():
             assert torch.equal(value, at_evaluation[step][prefix + key])
+
+
+@pytest.fixture(scope="module")
+def unlocked(tmp_path_factory):
+    """A run whose encoder is unlocked after six steps, with checkpoints before and after that."""
+    directory = tmp_path_factory.mktemp("unlocked")
+    keep = ModelCheckpoint(directory, "{step}", save_top_k=-1, save_on_train_epoch_end=False)
+    look = EachBatch(lambda trainer, module: (snapshot(module.student.encoder), snapshot(module.teacher.model.encoder)))
+    method = make_method(unlock_after=6)
+    options = {"val_check_interval": 4, "enable_checkpointing": True, "callbacks": [keep, look]}
+    return directory, method, fit(method, max_steps=12, **options), look.seen
+
+
+def test_an_encoder_stands_still_until_it_is_unlocked_and_trains_from_there(unlocked):
+    _, method, trainer, seen = unlocked
+    first = seen[0][0]
+    for student, teacher in seen[:6]:
+        assert_same(student, first)
+        assert_same(teacher, first)
+    weight = "stem.0.weight"
+    for it in range(6, 12):  # the teacher follows by its own rule, from the weights that were both's
+        (student, teacher), before = seen[it], seen[it - 1][1]
+        assert not torch.equal(student[weight], seen[it - 1][0][weight])
+        decay = min(1 - 1 / (it + 1), 0.9)
+        torch.testing.assert_close(teacher[weight], decay * before[weight] + (1 - decay) * student[weight])
+    state = trainer.optimizers[0].state
+    assert {int(state[parameter]["step"]) for parameter in method.student.encoder.parameters()} == {6}
+    assert {int(state[parameter]["step"]) for parameter in method.student.decoder.parameters()} == {12}
+    assert {parameter.requires_grad for parameter in method.teacher.parameters()} == {False}
+
+
+@pytest.mark.parametrize("step", [4, 8])
+def test_a_run_with_an_unlocked_encoder_resumes_to_the_same_end(unlocked, step):
+    directory, uninterrupted, *_ = unlocked
+    method = make_method(unlock_after=6)
+    fit(method, max_steps=12, val_check_interval=4, resume=directory / f"step={step}.ckpt")
+    assert_same(snapshot(method), snapshot(uninterrupted))
 
 
 def test_a_run_without_a_length_is_refused():

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,46 @@ def test_it_starts_as_the_student_and_shares_no_storage():
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
     randomize(student, torch.Generator().manual_seed(1))
     assert all(torch.equal(value, before[key]) for key, value in teacher.state_dict().items())
+
+
+def test_what_is_not_trained_is_shared_until_it_is():
+    student = make_student()
+    student.layer.requires_grad_(False)
+    teacher = Teacher(student, decay=0.5)
+    assert teacher.model.layer.weight is student.layer.weight
+    assert teacher.model.norm.weight is not student.norm.weight
+    twin = copy.deepcopy(nn.ModuleList([student, teacher]))  # shared with its own student, not with ours
+    assert twin[1].model.layer.weight is twin[0].layer.weight is not student.layer.weight
+    shared = student.layer.weight.clone()
+    teacher.update(student, iteration=3)
+    assert torch.equal(teacher.model.layer.weight, shared)
+
+    student.layer.weight.requires_grad_(True)
+    teacher.keep_apart(student)
+    assert teacher.shared == {"layer.bias"}
+    with torch.no_grad():
+        student.layer.weight.add_(1)
+    assert torch.equal(teacher.model.layer.weight, shared)
+    assert not teacher.model.layer.weight.requires_grad
+    teacher.update(student, iteration=3)
+    torch.testing.assert_close(teacher.model.layer.weight, shared + 0.5)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_loading_keeps_weights_shared_if_they_were_the_same(apart):
+    def both():
+        student = make_student(seed=int(apart))
+        student.layer.requires_grad_(False)
+        return nn.ModuleDict({"student": student, "teacher": Teacher(student)})
+
+    state = copy.deepcopy(both().state_dict())
+    state["teacher.model.layer.weight"] = state["teacher.model.layer.weight"] + int(apart)
+    pair = both()
+    pair["student"].norm.weight.data += 1
+    pair.load_state_dict(state)
+    found = pair.state_dict()
+    assert all(torch.equal(found[key], value) for key, value in state.items())
+    assert (pair["teacher"].model.layer.weight is pair["student"].layer.weight) != apart
 
 
 def test_the_first_update_copies_the_student_bit_for_bit():

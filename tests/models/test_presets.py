@@ -202,6 +202,11 @@ def test_freezing_changes_no_description_and_excludes_what_trains_the_encoder():
     for other in ({"lora": 4}, {"gradient_checkpointing": True}):
         with pytest.raises(ConfigError, match="freeze"):
             build("vits", freeze=True, **other)
+    for other in ({"freeze": True}, {"lora": 4}):
+        with pytest.raises(ConfigError, match="unlock_after"):
+            build("vits", unlock_after=10, **other)
+    with pytest.raises(ConfigError, match="unlock_after=-1"):
+        build("vits", unlock_after=-1)
 
 
 # LoRA.

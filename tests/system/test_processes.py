@@ -204,7 +204,7 @@ class Keep(lightning.Callback):
         torch.save(content, f"{sys.argv[1]}/rank{trainer.global_rank}.pt")
 
 torch.manual_seed(0)
-model = unimatch.SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))
+model = unimatch.SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8), unlock_after=1)
 method = unimatch.UniMatchV2(model, tau=0.1, learning_rate=1e-2, decoder_multiplier=1, ema_decay=0.5)
 data = unimatch.data.digits(labeled=6, train=30, val=5, size=32)
 trainer = lightning.Trainer(
@@ -218,6 +218,7 @@ trainer.fit(method, unimatch.SemiSupervisedDataModule(data, crop=16, batch_size=
 
 @pytest.mark.parametrize("processes", rest_nightly([2, 3], [2]))
 def test_all_processes_end_with_the_same_weights_statistics_and_metrics(processes, tmp_path):
+    """Also those of an encoder whose gradients are first exchanged at the second step."""
     (tmp_path / "train.py").write_text(RANKS)
     command = [sys.executable, "train.py", str(tmp_path), str(processes)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -180,6 +181,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Steps the optimiser, then updates the teacher: once a step, not once an accumulated batch."""
         iteration = self.global_step
+        self.teacher.keep_apart(self.student)
         super().optimizer_step(*arguments, **options)
         if any(parameter.grad is not None for parameter in self.student.parameters()):  # none: a step that was skipped
             self.teacher.update(self.student, iteration)
@@ -203,6 +205,8 @@ class Method(EvaluationLoop, NamedOptions, ABC):
     def configure_model(self) -> None:
         """Divides student and teacher among the processes in the same way, where the strategy is FSDP2."""
         mesh = self.device_mesh
+        if mesh is not None and self.student.unlock_after:
+            raise ConfigError("unlock_after: FSDP2 divides what is trained before the first step; use 0")
         if mesh is not None:
             for model in (self.student, self.teacher.model):
                 shard(model, mesh["data_parallel"])
@@ -249,8 +253,19 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def on_train_batch_start(self, *arguments: Any, **options: Any) -> None:
-        """Makes the step of the logs the optimizer's, also after resuming."""
+        """Makes the step of the logs the optimizer's, also after resuming; unlocks the encoder at its step."""
         set_log_step(self.trainer, self.global_step)
+        if self.student.locked and 0 < self.student.unlock_after <= self.global_step:
+            self.unlock_encoder()
+
+    def unlock_encoder(self) -> None:
+        """Trains the student's encoder from now on; the teacher gets one of its own."""
+        self.student.unlock()
+        self.teacher.keep_apart(self.student)
+        strategy = self.trainer.strategy
+        if isinstance(strategy, DDPStrategy):  # it exchanges the gradients that it was told of when it was set up
+            strategy.model = self
+            strategy.configure_ddp()
 
     @override
     def on_train_batch_end(self, *arguments: Any, **options: Any) -> None:

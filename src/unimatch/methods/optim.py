@@ -30,7 +30,8 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Returns one learning rate for ``model.encoder`` and a multiple of it for the rest.
 
-    Parameters that do not require gradients (a frozen encoder's) are left out.
+    Parameters that do not require gradients (a frozen encoder's) are left out, those of an encoder that will be
+    unlocked are not.
 
     Args:
         model: with an ``encoder``.
@@ -43,7 +44,8 @@ def parameter_groups(
             decay, ``encoder_undecayed`` and so on.
     """
     encoder: Encoder = model.encoder  # type: ignore[assignment]
-    parameters = {name: parameter for name, parameter in encoder.named_parameters() if parameter.requires_grad}
+    later = getattr(model, "unlock_after", 0) > 0
+    parameters = {name: value for name, value in encoder.named_parameters() if value.requires_grad or later}
     in_encoder = set(encoder.parameters())
     rest = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter not in in_encoder]
     groups: list[dict[str, Any]] = []

@@ -4,7 +4,7 @@ Source: UniMatch V2, section 3.1; the ramp ``1 - 1 / (it + 1)`` is the published
 """
 
 import copy
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,11 @@ class Teacher(nn.Module, Generic[M]):
 
     It is always in eval mode and never requires gradients, whatever is done to the module around it.
 
+    Parameters that the student does not train, such as a frozen encoder's, are one set of weights for both: no average
+    would change them. :meth:`keep_apart` gives the teacher its own once the student trains them.
+
     Args:
-        student: the model to copy; the copy shares no storage with it.
+        student: the model to copy; the copy shares no storage with it but for what the student does not train.
         decay: the largest ``a``.
     """
 
@@ -34,12 +37,36 @@ class Teacher(nn.Module, Generic[M]):
         if not 0 <= decay <= 1:
             raise ValueError(f"decay={decay}: must be between 0 and 1")
         self.decay = decay
-        self.model: M = copy.deepcopy(student).requires_grad_(False)
+        frozen = {id(parameter): parameter for parameter in student.parameters() if not parameter.requires_grad}
+        self.model: M = copy.deepcopy(student, frozen).requires_grad_(False)
+        self.shared = {name for name, parameter in self.model.named_parameters() if id(parameter) in frozen}
         self.eval()
 
     @override
     def train(self, mode: bool = True) -> "Teacher[M]":
         return super().train(False)
+
+    def keep_apart(self, student: nn.Module) -> None:
+        """Copies, before an optimizer step, the weights that were one and that the student has begun to train."""
+        for name in sorted(self.shared):
+            if student.get_parameter(name).requires_grad:
+                self.take_apart(name)
+
+    def take_apart(self, name: str) -> None:
+        """Gives the teacher a parameter of its own in the place of one that it shares with the student."""
+        parent, _, child = name.rpartition(".")
+        value = self.model.get_parameter(name).detach().clone()
+        setattr(self.model.get_submodule(parent), child, nn.Parameter(value, requires_grad=False))
+        self.shared.remove(name)
+
+    @override
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        # The student's weights have been loaded; where the teacher's differ from them, they were apart.
+        for name in sorted(self.shared):
+            loaded, ours = state_dict.get(f"{prefix}model.{name}"), self.model.get_parameter(name)
+            if loaded is not None and not torch.equal(loaded.to(ours), ours):
+                self.take_apart(name)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @override
     @torch.no_grad()
@@ -63,6 +90,8 @@ class Teacher(nn.Module, Generic[M]):
         averages: list[Tensor] = []
         values: list[Tensor] = []
         for average, value in zip(tensors(self.model), tensors(student), strict=True):
+            if average is value:
+                continue
             if average.is_floating_point():
                 averages.append(average)
                 values.append(value)

@@ -37,7 +37,9 @@ def merge_lora(body: nn.Module) -> None:
     for name, module in list(body.named_modules()):
         if isinstance(module, LoraLayer):
             layer: Any = module
+            base = layer.get_base_layer()
+            base.weight = nn.Parameter(base.weight.detach().clone())  # the teacher may share it
             layer.merge()
             parent, _, child = name.rpartition(".")
-            setattr(body.get_submodule(parent), child, layer.get_base_layer())
+            setattr(body.get_submodule(parent), child, base)
     body.requires_grad_(True)

@@ -26,6 +26,7 @@ class ModelOptions(TypedDict, total=False):
     position_embedding: PositionRule | None
     options: Mapping[str, Any] | None
     freeze: bool
+    unlock_after: int
     gradient_checkpointing: bool
     lora: int | None
 
@@ -45,6 +46,9 @@ class Model(nn.Module, NamedOptions, ABC):
             preset's rule.
         options: further arguments of the timm model, such as ``{"drop_path_rate": 0.1}``.
         freeze: train the decoder alone; the encoder stays in eval mode. Source: UniMatch V2, table 7.
+        unlock_after: optimizer steps during which the encoder stays as it is, in eval mode, without gradient; then it
+            trains at the schedule's rate. With few labels an encoder that moves before the decoder knows anything can
+            merge classes that look alike. 0 to train it from the first step.
         gradient_checkpointing: recompute the encoder's activations in the backward pass: less memory, more time.
         lora: rank of trainable matrices beside the encoder's attention layers, which are frozen with the rest of the
             encoder; None to train the encoder itself.
@@ -71,6 +75,7 @@ class Model(nn.Module, NamedOptions, ABC):
         position_embedding: PositionRule | None = None,
         options: Mapping[str, Any] | None = None,
         freeze: bool = False,
+        unlock_after: int = 0,
         gradient_checkpointing: bool = False,
         lora: int | None = None,
     ) -> None:
@@ -79,16 +84,23 @@ class Model(nn.Module, NamedOptions, ABC):
             raise ConfigError(f"num_classes={num_classes}: at least two classes are needed")
         if freeze and (lora is not None or gradient_checkpointing):
             raise ConfigError("freeze=True: a frozen encoder has no use for lora or gradient_checkpointing")
+        if unlock_after < 0 or (unlock_after and (freeze or lora is not None)):
+            raise ConfigError(
+                f"unlock_after={unlock_after}: must be 0 or more optimizer steps; 0 with freeze=True or lora, whose "
+                "encoder is never trained"
+            )
         if lora is not None and lora < 1:
             raise ConfigError(f"lora={lora}: the rank must be at least 1; leave it out for none")
         self.name = encoder
         self.num_classes = num_classes
         self.options = dict(options or {})
-        self.freeze, self.lora = freeze, lora
+        self.freeze, self.lora, self.unlock_after = freeze, lora, unlock_after
+        self.locked = freeze or unlock_after > 0
         self.encoder = self.build_encoder(encoder, weights, position_embedding=position_embedding, options=options)
         if gradient_checkpointing:
             self.encoder.checkpoint_gradients()
-        if freeze:
+        self.trainable = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
+        if self.locked:
             self.encoder.requires_grad_(False).eval()
         if lora is not None:
             self.encoder.requires_grad_(False)
@@ -105,6 +117,7 @@ class Model(nn.Module, NamedOptions, ABC):
             f"encoder {self.name}: {blocks}, widths {list(encoder.widths)}, strides {list(encoder.strides)}"
             + (f", position embedding resized by {rule}'s rule" if (rule := encoder.position_embedding) else "")
             + ("; the encoder is frozen" if self.freeze else f"; LoRA of rank {self.lora}" if self.lora else "")
+            + (f"; the encoder is frozen for {self.unlock_after} steps" if self.unlock_after else "")
         )
 
     def description(self) -> dict[str, object]:
@@ -125,8 +138,16 @@ class Model(nn.Module, NamedOptions, ABC):
     @override
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        if self.freeze:  # it stays in eval mode
+        if self.locked:  # it stays in eval mode
             self.encoder.eval()
+        return self
+
+    def unlock(self) -> Self:
+        """Begins to train the encoder, after :attr:`unlock_after` steps."""
+        for parameter in self.trainable:
+            parameter.requires_grad_(True)
+        self.locked = False
+        self.encoder.train(self.training)
         return self
 
     def merge_lora(self) -> Self:
