@@ -122,6 +122,7 @@ BAD = {
     "no such model": (["models=[mentor]"], ["models=['mentor']", "student", "teacher"]),
     "no such split": (["split=train"], ["split=train", "one of val, test"]),
     "absent": (["absent=drop"], ["absent=drop", "zero"]),
+    "ignored elsewhere": (["ignored=wrong"], ["ignored=wrong", "only change detection"]),
     "no test images": (["dataset=digits", "check_classes=false", "split=test"], ["no test images", "split=val"]),
     "no checkpoint": (["checkpoint=nowhere.ckpt"], ["nowhere.ckpt", "no such checkpoint"]),
     "mistyped": (["inference.windows=3"], ["inference.windows", "did you mean inference.window?"]),

@@ -57,7 +57,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     if len(source) < trainer.world_size:
         raise ConfigError(f"{len(source)} images cannot be shared by {trainer.world_size} processes")
     inference = inference_with(facts.inference, plain(config.inference))
-    task = task_of(models[names[0]], inference, absent=config.absent)
+    task = task_of(models[names[0]], inference, absent=config.absent, ignored=config.ignored)
     evaluator = Evaluator(models, task)
     datamodule = SemiSupervisedDataModule(data, crop=1, workers=config.workers)
     (trainer.test if config.split == "test" else trainer.validate)(evaluator, datamodule=datamodule, verbose=False)
@@ -68,6 +68,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         "images": len(source),
         "inference": asdict(inference),
         "absent": config.absent,
+        "ignored": config.ignored,
         "precision": str(config.trainer.precision),
         "processes": trainer.world_size,
     }

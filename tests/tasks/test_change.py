@@ -23,19 +23,27 @@ def test_scores_are_those_of_a_loop_over_pixels(seed, changed, called):
     wrongly_called = sum(bool(p and not t) for t, p in zip(truth, predicted, strict=True))
     missed = sum(bool(t and not p) for t, p in zip(truth, predicted, strict=True))
     either = right + wrongly_called + missed
-    metric = ChangeDetection().metric(2)
-    # In two samples, of which the second has an ignored pixel that must not count.
-    for part, more in ((slice(0, 20), []), (slice(20, 60), [255])):
-        labels = torch.tensor([*truth[part].astype(int), *more])[None, None]
-        scores = torch.nn.functional.one_hot(torch.tensor([*predicted[part].astype(int), *([1] * len(more))]), 2)
-        metric.update(scores.T[None, :, None].float(), labels)
-    found = ChangeDetection().scores(metric.compute())
+
+    def count(task):
+        metric = task.metric(2)
+        # In two samples, of which the second has an ignored pixel.
+        for part, more in ((slice(0, 20), []), (slice(20, 60), [255])):
+            labels = torch.tensor([*truth[part].astype(int), *more])[None, None]
+            scores = torch.nn.functional.one_hot(torch.tensor([*predicted[part].astype(int), *([1] * len(more))]), 2)
+            metric.update(scores.T[None, :, None].float(), labels)
+        return task.scores(metric.compute())
+
+    found = count(ChangeDetection())
     assert found.changed_iou == pytest.approx(100 * right / either if either else 0)
     assert found.f1 == pytest.approx(200 * right / (2 * right + wrongly_called + missed) if either else 0)
     assert found.precision == pytest.approx(100 * right / predicted.sum() if predicted.any() else 0)
     assert found.recall == pytest.approx(100 * right / truth.sum() if truth.any() else 0)
     assert found.overall_accuracy == pytest.approx(100 * (truth == predicted).mean())
     assert found.main == found.changed_iou
+    # As the published code counts: right pixels among all, the ignored one too.
+    published = count(ChangeDetection(ignored="wrong"))
+    assert published.overall_accuracy == pytest.approx(100 * (truth == predicted).sum() / 61)
+    assert published.f1 == found.f1
 
 
 def test_nothing_changed_and_nothing_called_so():

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from torchmetrics import MetricCollection
 from typing_extensions import override
 
+from unimatch.engines.test_time import Inference
+from unimatch.options import one_of
 from unimatch.tasks.base import PixelTask
-from unimatch.tasks.scores import Scores, ratios
+from unimatch.tasks.scores import Absent, Ignored, IgnoredPixels, Scores, ratios
 
 CHANGED = 1
 """The class id of changed pixels."""
@@ -37,24 +40,47 @@ class ChangeScores(Scores):
     recall: float
     """The share of the changed pixels that are predicted as changed."""
     overall_accuracy: float
-    """The share of all pixels that are predicted right."""
+    """The share of all pixels that are predicted right; ignored ones are left out, or count as wrong on request."""
     iou: tuple[float | None, ...]
     """Of both classes; None where a class has no pixel in truth or prediction."""
 
 
 class ChangeDetection(PixelTask):
-    """Tells for each pixel of a pair of dates (2, 3, H, W), resized, cut and flipped alike, whether it changed."""
+    """Tells for each pixel of a pair of dates (2, 3, H, W), resized, cut and flipped alike, whether it changed.
+
+    Args:
+        inference: see :class:`Task`.
+        absent: see :class:`Task`.
+        ignored: whether pixels with an ignored label are left out of the overall accuracy (``"exclude"``) or count as
+            ``"wrong"``, as in the published code. No other score knows them.
+    """
 
     name = "change"
     scores_type = ChangeScores
 
+    def __init__(
+        self, inference: Inference | None = None, *, absent: Absent = "exclude", ignored: Ignored = "exclude"
+    ) -> None:
+        super().__init__(inference, absent=absent)
+        one_of("ignored", ignored, ("exclude", "wrong"))
+        self.ignored = ignored
+
+    @override
+    def metric(self, num_classes: int) -> MetricCollection:
+        counts = super().metric(num_classes)
+        if self.ignored == "wrong":
+            counts.add_metrics({"ignored": IgnoredPixels()})
+        return counts
+
     @override
     def scores(self, counts: Mapping[str, Tensor]) -> ChangeScores:
-        return change_scores(counts["confusion"])
+        return change_scores(counts["confusion"], ignored=int(counts.get("ignored", 0)))
 
 
-def change_scores(confusion: Tensor) -> ChangeScores:
+def change_scores(confusion: Tensor, *, ignored: int = 0) -> ChangeScores:
     """Returns scores from a (2, 2) int64 matrix with truth along the rows; 0, not NaN, where nothing was counted.
+
+    ``ignored`` pixels more, whose truth is not known, count as wrong in the overall accuracy.
 
     >>> import torch
     >>> scores = change_scores(torch.tensor([[5, 1], [1, 3]]))
@@ -70,6 +96,6 @@ def change_scores(confusion: Tensor) -> ChangeScores:
         f1=f1[CHANGED] or 0.0,
         precision=precision[CHANGED] or 0.0,
         recall=recall[CHANGED] or 0.0,
-        overall_accuracy=float(100 * right.sum() / counts.sum().clamp(min=1)),
+        overall_accuracy=float(100 * right.sum() / (counts.sum() + ignored).clamp(min=1)),
         iou=tuple(iou),
     )

@@ -4,13 +4,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
+from typing_extensions import override
 
 from unimatch.terminal import text_table
 from unimatch.types import IGNORE_INDEX
 
 Absent = Literal["exclude", "zero"]
+Ignored = Literal["exclude", "wrong"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,25 @@ class Scores:
 def confusion_metric(num_classes: int) -> MulticlassConfusionMatrix:
     """Builds a count of (truth, prediction) over all pixels that are not ignored, exact at any number of processes."""
     return MulticlassConfusionMatrix(num_classes, ignore_index=IGNORE_INDEX, validate_args=False)
+
+
+class IgnoredPixels(Metric):
+    """Counts the labels that say nothing, of all processes together."""
+
+    full_state_update = False
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
+
+    @override
+    def update(self, prediction: Tensor, label: Tensor) -> None:
+        self.count += (label == IGNORE_INDEX).sum()
+
+    @override
+    def compute(self) -> Tensor:
+        return self.count
 
 
 def mean_iou(confusion: Tensor) -> Tensor:
