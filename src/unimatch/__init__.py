@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # each name twice, so that type checkers see it as public
     from unimatch.models import ClassificationModel as ClassificationModel
     from unimatch.models import SegmentationModel as SegmentationModel
     from unimatch.models import build_encoder as build_encoder
+    from unimatch.selection import select as select
     from unimatch.speed.compile import Compile as Compile
     from unimatch.tasks import ChangeDetection as ChangeDetection
     from unimatch.tasks import Classification as Classification
@@ -79,6 +80,7 @@ HOMES = {
     "build_encoder": "models",
     "load_model": "checkpoints",
     "load_official": "checkpoints",
+    "select": "selection",
 }
 """Where each public name is defined, below ``unimatch``."""
 
@@ -92,6 +94,7 @@ PARTS = (
     "labelling",
     "methods",
     "models",
+    "selection",
     "tasks",
     "trainer",
 )

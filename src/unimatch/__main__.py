@@ -18,6 +18,7 @@ COMMANDS = {
     "prepare": "turn a benchmark's published archives into folders",
     "split": "choose labelled images and write lists of them",
     "check": "read a whole data set and report its faults",
+    "select": "choose which photos to label, from the photos alone",
     "labels": "read what a label tool exports, or write masks for one to correct",
     "convert": "make a published UniMatch V2 checkpoint one of ours",
 }

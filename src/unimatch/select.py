@@ -1,0 +1,158 @@
+"""``python -m unimatch.select``: which photos to label, as a list, a contact sheet and a folder to hand over."""
+
+import shutil
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from omegaconf import DictConfig
+
+from unimatch.command import command, plain
+from unimatch.disk import replace_file, replace_text
+from unimatch.errors import ConfigError, DataError
+from unimatch.images import read_image
+from unimatch.options import one_of
+from unimatch.pictures import Cell, save_figure
+from unimatch.selection import Describer, Selection
+from unimatch.selection import select as select_photos
+from unimatch.selection.photos import Photos, photos_below, unsureness
+
+COLUMNS = 6
+"""Of the contact sheet."""
+
+SHOWN = 60
+"""Photos in the contact sheet, at most."""
+
+
+def select(config: DictConfig) -> None:
+    """Selects as ``conf/select.yaml``, composed, says; writes what there is to hand over and prints what to do next."""
+    one_of("hand_over", config.hand_over, ("folder", "zip", "none"))
+    out = Path(config.out).expanduser()
+    if out.exists() and not config.overwrite:
+        raise ConfigError(f"out={out}: exists already; choose another folder, or write overwrite=true")
+    photos = photos_below(config.dataset.root)
+    given = photos.labelled if config.given is None else named(photos, Path(config.given).expanduser())
+    found = select_photos(
+        photos.files,
+        config.n,
+        describer=describer_of(config),
+        given=given,
+        group=config.group,
+        unsure=None if config.scores is None else unsureness(Path(config.scores).expanduser(), photos),
+        likeness=config.likeness,
+        kinds=config.kinds,
+        features=None if config.features is None else Path(config.features).expanduser(),
+    )
+    names = [path.relative_to(photos.root).as_posix() for path in found.chosen]
+    replace_text(out / "selected.txt", "".join(f"{name}\n" for name in names))
+    draw(out / "contact_sheet.png", found.chosen, names)
+    hand_over(out, config.hand_over, found.chosen, names)
+    print(report(found, photos, out))
+
+
+def describer_of(config: DictConfig) -> Describer | None:
+    """Returns what describes photos: the encoder that was chosen, or None for colour and texture."""
+    if config.get("encoder") is None or config.encoder.get("name") is None:
+        return None
+    import torch
+
+    from unimatch.models import build_encoder
+    from unimatch.selection import EncoderDescriber
+
+    settings: dict[str, Any] = plain(config.encoder)
+    if settings["weights"] is None:
+        raise ConfigError("encoder.weights=null: random weights describe nothing; without encoder= colours do")
+    encoder = build_encoder(
+        settings["name"],
+        settings["weights"],
+        position_embedding=settings["position_embedding"],
+        options=settings["options"],
+    )
+    automatic = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(automatic if config.device == "auto" else config.device)
+    return EncoderDescriber(encoder.eval().to(device), f"{settings['name']} {settings['weights']}")
+
+
+def named(photos: Photos, source: Path) -> list[Path]:
+    """Returns the photos that a list names, or that have a file of the same name in a folder, such as a mask.
+
+    Raises:
+        DataError: there is no such list or folder, or it names none of the photos.
+    """
+    if source.is_dir():
+        stems = {path.stem for path in source.rglob("*") if path.is_file()}
+        found = [path for path in photos.files if path.stem in stems]
+    elif source.is_file():
+        lines = source.read_text(encoding="utf-8-sig").splitlines()
+        listed = {text for line in lines for text in (line.strip(), *line.split()[:1])}
+        names = {path: {path.relative_to(photos.root).as_posix(), path.name} for path in photos.files}
+        found = [path for path in photos.files if names[path] & listed]
+    else:
+        raise DataError(f"given={source}: no such list or folder")
+    if not found:
+        raise DataError(f"given={source}: names none of the {len(photos.files)} photos below {photos.root}")
+    return found
+
+
+def draw(path: Path, chosen: Sequence[Path], names: Sequence[str]) -> None:
+    """Draws the chosen photos, the best first."""
+    import cv2
+
+    cells = []
+    for number, (file, name) in enumerate(zip(chosen[:SHOWN], names, strict=False), start=1):
+        image = read_image(file)
+        scale = 320 / max(image.shape[:2])
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        cells.append(Cell(cv2.resize(image, size, interpolation=cv2.INTER_AREA), f"{number}. {name[-36:]}"))  # type: ignore[arg-type]
+    rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
+    save_figure(path, rows, [], columns=COLUMNS, size=(2.4 * COLUMNS, 2.0 * len(rows) + 0.2), fonts=(6.5, 7))
+
+
+def hand_over(out: Path, how: str, chosen: Sequence[Path], names: Sequence[str]) -> None:
+    """Copies the chosen photos into ``photos/``, or into ``photos.zip``, under the names that they have."""
+    if how == "folder":
+        for path, name in zip(chosen, names, strict=True):
+            target = out / "photos" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    elif how == "zip":
+
+        def write(file: Any) -> None:
+            with zipfile.ZipFile(file, "w") as archive:  # photos are compressed already
+                for path, name in zip(chosen, names, strict=True):
+                    archive.write(path, name)
+
+        replace_file(out / "photos.zip", write)
+
+
+def report(found: Selection, photos: Photos, out: Path) -> str:
+    """Returns what was chosen and what to do next."""
+    given = f", beside {len(found.given)} that are labelled" if found.given else ""
+    lines = [f"{out}: {len(found.chosen)} of {len(photos.files)} photos{given}, described by {found.by}"]
+    if found.by == "colour and texture":
+        lines.append(
+            "encoder=vits describes them better; it needs DINOv2's weights (encoder.weights=pretrained or a file)"
+        )
+    for path, reason in list(found.left_out.items())[:5]:
+        lines.append(f"left out: {path}: {reason.removeprefix(f'{path}: ')}")
+    if len(found.left_out) > 5:
+        lines.append(f"and {len(found.left_out) - 5} more that cannot be read")
+    lines.append("label them, then: python -m unimatch.labels from=EXPORT to=FOLDER")
+    return "\n".join(lines)
+
+
+class Callable(ModuleType):
+    """A module that can be called: ``unimatch.select(...)`` is the function, whether or not this module is loaded."""
+
+    __call__ = staticmethod(select_photos)
+
+
+sys.modules[__name__].__class__ = Callable
+
+main = command("select")(select)
+
+if __name__ == "__main__":
+    main()

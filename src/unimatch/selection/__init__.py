@@ -1,0 +1,6 @@
+"""Which photos to label: chosen from the photos alone, by what they show."""
+
+from unimatch.selection.features import ColorDescriber, Describer, Description, EncoderDescriber
+from unimatch.selection.select import Selection, select
+
+__all__ = ["ColorDescriber", "Describer", "Description", "EncoderDescriber", "Selection", "select"]

@@ -1,0 +1,160 @@
+"""Selects which photos to label, from the photos alone."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from unimatch.errors import DataError
+from unimatch.images import ImageArray, read_image
+from unimatch.selection.features import ColorDescriber, Describer
+from unimatch.selection.greedy import Coverage, Floats, choose
+from unimatch.selection.kinds import find_kinds, shares
+from unimatch.selection.store import Store, default_folder, key_of, open_store
+from unimatch.terminal import progress_bar
+
+SORTINGS = 4
+"""How often patches are sorted into kinds, each time from another start: one sorting alone is a matter of luck."""
+
+PATCH_SAMPLE = 50_000
+"""Patches that the kinds are found among, at most; spread evenly over the photos."""
+
+READ_AHEAD = 16
+"""Photos that are read before they are described."""
+
+THREADS = 2
+"""That read photos."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which photos to label."""
+
+    chosen: list[Path]
+    """The best first: the first five of ten are a good choice of five."""
+    given: list[Path]
+    """Those that counted as labelled."""
+    left_out: dict[Path, str]
+    """Photos that cannot be read, and why."""
+    by: str
+    """What the photos were described by."""
+
+
+def select(
+    photos: Sequence[Path],
+    n: int,
+    *,
+    describer: Describer | None = None,
+    given: Sequence[Path] = (),
+    group: str | None = None,
+    unsure: Mapping[Path, float] | None = None,
+    likeness: float = 0.5,
+    kinds: int = 64,
+    features: Path | None = None,
+    progress: bool = True,
+) -> Selection:
+    """Selects photos that together show most of what all of them show, rare things too.
+
+    Args:
+        photos: files of those that can be chosen, and of those that are labelled already.
+        n: how many to choose.
+        describer: how photos are described; None for colour and texture, which needs no weights and knows less.
+        given: files among ``photos`` that count as chosen, because they are labelled already.
+        group: a regular expression; photos in whose paths it finds the same (its first group, if it has one) belong
+            together, such as frames of one drive, and no group gets more than its share.
+        unsure: of photos in later rounds, the mean of 1 - confidence of a model on them, 0 to 1; what a photo adds is
+            multiplied by it. Photos that are not named count as the mean of the others.
+        likeness: weight of how like the chosen photos all others are, beside how many kinds of patches they show.
+        kinds: how many kinds patches are sorted into.
+        features: folder in which descriptions are kept, by the photos' content; None for the user's cache.
+        progress: whether to show a bar.
+
+    Raises:
+        ConfigError: ``n`` or ``group`` cannot be.
+        DataError: no photo can be read.
+    """
+    describer = describer or ColorDescriber()
+    left_out: dict[Path, str] = {}
+    keys: dict[Path, bytes] = {}
+    with open_store(features or default_folder()) as store:
+        for path, key in describe_all(photos, describer, store, progress):
+            if isinstance(key, bytes):
+                keys[path] = key
+            else:
+                left_out[path] = str(key)
+        if not keys:
+            raise DataError(f"none of {len(photos)} photos can be read; the first: {next(iter(left_out.values()), '')}")
+        coverage = coverage_of(list(keys.values()), store, likeness, kinds)
+    files = list(keys)
+    place = {path: index for index, path in enumerate(files)}
+    order = choose(
+        n,
+        coverage,
+        given=[place[path] for path in given if path in place],
+        weights=None if unsure is None else weights_of(files, unsure),
+        groups=None if group is None else [group_of(path, group) for path in files],
+    )
+    return Selection([files[i] for i in order], [path for path in given if path in place], left_out, describer.name)
+
+
+def describe_all(
+    photos: Sequence[Path], describer: Describer, store: Store, progress: bool
+) -> Iterator[tuple[Path, bytes | DataError]]:
+    """Describes the photos that the store does not have; yields each with its key, or with what is wrong with it."""
+    bar = progress_bar(len(photos), "describing", "photo", disable=None if progress else True)
+    waiting = iter(photos)
+    with ThreadPoolExecutor(THREADS) as readers:
+        while block := list(islice(waiting, READ_AHEAD)):
+            keys = dict(zip(block, readers.map(lambda path: key_of(path, describer.name), block), strict=True))
+            missing = [path for path, key in keys.items() if isinstance(key, bytes) and key not in store]
+            for path, image in zip(missing, readers.map(read_or_fault, missing), strict=True):
+                if isinstance(image, DataError):
+                    keys[path] = image
+                elif isinstance(key := keys[path], bytes):
+                    store.add(key, describer(image))
+            bar.update(len(block))
+            yield from keys.items()
+    bar.close()
+
+
+def read_or_fault(path: Path) -> ImageArray | DataError:
+    """Returns a photo, or what is wrong with it."""
+    try:
+        return read_image(path)
+    except DataError as error:
+        return error
+
+
+def coverage_of(keys: Sequence[bytes], store: Store, likeness: float, kinds: int) -> Coverage:
+    """Returns what choosing among the photos with these keys is judged by."""
+    sample = PATCH_SAMPLE // len(keys) + 1  # patches of each photo
+    images, some = [], []
+    for key in keys:
+        description = store[key]
+        images.append(description.image)
+        step = max(1, len(description.patches) // sample)
+        some.append(description.patches[::step][:sample])
+    patches = np.concatenate(some[:: -(-len(keys) // PATCH_SAMPLE)]).astype(np.float32)
+    sortings = [find_kinds(patches, kinds, seed) for seed in range(SORTINGS)]
+    histogram = np.stack([
+        np.concatenate([shares(store[key].patches.astype(np.float32), centres) for centres in sortings])
+        for key in keys
+    ])  # fmt: skip
+    return Coverage(np.stack(images), (histogram / SORTINGS).astype(np.float32), likeness)
+
+
+def group_of(path: Path, pattern: str) -> str:
+    """Returns what a regular expression finds in a path: its first group, if it has one; nothing found is a group."""
+    found = re.search(pattern, path.as_posix())
+    return "" if found is None else found[1] if found.re.groups else found[0]
+
+
+def weights_of(files: Sequence[Path], unsure: Mapping[Path, float]) -> Floats:
+    """Returns each file's uncertainty; the mean of the others where it is not known."""
+    known = [unsure[path] for path in files if path in unsure]
+    mean = float(np.mean(known)) if known else 1.0
+    return np.array([unsure.get(path, mean) for path in files], np.float32)

@@ -1,0 +1,116 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import unimatch
+from unimatch.errors import DataError
+from unimatch.selection import ColorDescriber, select
+from unimatch.selection.select import group_of, weights_of
+
+KINDS = {"sea": (30, 60, 200), "forest": (20, 120, 30), "brick": (160, 60, 40)}
+
+
+def make_photos(folder, *, each=4, size=(40, 56)):
+    """Photos of three kinds of places, alike within each kind."""
+    rng = np.random.default_rng(0)
+    files = []
+    for kind, color in KINDS.items():
+        for number in range(each):
+            photo = np.clip(np.array(color) + rng.normal(0, 12, (*size, 3)), 0, 255).astype(np.uint8)
+            files.append(folder / f"{kind}{number}.png")
+            files[-1].parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(photo).save(files[-1])
+    return files
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return make_photos(tmp_path / "photos")
+
+
+def kinds_of(paths):
+    return sorted(path.stem[:-1] for path in paths)
+
+
+class Counting(ColorDescriber):
+    """Counts what it describes."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, image):
+        self.calls += 1
+        return super().__call__(image)
+
+
+def test_of_three_kinds_of_places_one_each_is_chosen_and_again_the_same(photos, tmp_path):
+    found = unimatch.select(photos, 3, features=tmp_path / "features", progress=False)
+    assert kinds_of(found.chosen) == sorted(KINDS)
+    assert found.by == "colour and texture"
+    again = select(photos[::-1], 3, features=tmp_path / "others", progress=False)
+    assert kinds_of(again.chosen) == sorted(KINDS)
+    assert select(photos, 3, features=tmp_path / "features", progress=False) == found
+
+
+def test_what_is_labelled_counts_as_chosen(photos, tmp_path):
+    labelled = [path for path in photos if path.stem[:-1] != "brick"][:5]
+    found = select(photos, 1, given=labelled, features=tmp_path, progress=False)
+    assert kinds_of(found.chosen) == ["brick"]
+    assert found.given == labelled
+
+
+def test_unsure_photos_count_more(photos, tmp_path):
+    unsure = dict.fromkeys(photos, 0.001) | {photos[6]: 0.9}
+    assert select(photos, 1, unsure=unsure, features=tmp_path, progress=False).chosen == [photos[6]]
+    assert weights_of(photos[:3], {photos[0]: 0.2, photos[2]: 0.4}).tolist() == pytest.approx([0.2, 0.3, 0.4])
+
+
+def test_photos_are_described_once_wherever_they_lie(photos, tmp_path):
+    describer = Counting()
+    select(photos, 2, describer=describer, features=tmp_path / "features", progress=False)
+    assert describer.calls == 12
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    names = [path.rename(moved / f"x{path.name}") for path in photos[:6]]
+    select([*names, *photos[6:]], 2, describer=describer, features=tmp_path / "features", progress=False)
+    assert describer.calls == 12
+    other = Counting()
+    other.name = "another way"
+    select(names, 2, describer=other, features=tmp_path / "features", progress=False)
+    assert other.calls == 6
+
+
+def test_what_cannot_be_read_is_left_out_and_said(photos, tmp_path):
+    photos[0].write_bytes(photos[0].read_bytes()[:80])
+    photos[1].unlink()
+    found = select(photos, 2, features=tmp_path / "features", progress=False)
+    assert set(found.left_out) == set(photos[:2])
+    assert all(str(path) in reason for path, reason in found.left_out.items())
+    with pytest.raises(DataError, match="none of 2 photos can be read"):
+        select(photos[:2], 1, features=tmp_path / "features", progress=False)
+
+
+def test_a_damaged_store_is_said(photos, tmp_path):
+    (tmp_path / "features.sqlite").write_bytes(b"no database" * 500)
+    with pytest.raises(DataError, match=r"features\.sqlite.*remove it"):
+        select(photos, 2, features=tmp_path, progress=False)
+
+
+def test_the_store_is_in_the_users_cache_by_default(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    select(photos, 2, progress=False)
+    assert (tmp_path / "cache" / "unimatch" / "features.sqlite").is_file()
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    select(photos, 2, progress=False)
+    assert (tmp_path / "home" / ".cache" / "unimatch" / "features.sqlite").is_file()
+
+
+def test_groups_are_what_a_pattern_finds_in_a_path():
+    path = Path(os.sep, "photos", "drive7", "a.jpg")
+    assert group_of(path, r"([^/]+)/[^/]+$") == "drive7"
+    assert group_of(path, r"drive\d") == "drive7"
+    assert group_of(path, r"scanner") == ""
