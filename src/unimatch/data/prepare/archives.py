@@ -3,15 +3,18 @@
 import gzip
 import os
 import re
+import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import BinaryIO
 
-from unimatch.disk import check_space
+from unimatch.disk import SPARE, check_space, write_output
 from unimatch.errors import DataError
 
 LARGEST_FILE = 128 * 2**20
@@ -191,18 +194,38 @@ def decompressed(archive: Path, scratch: Path) -> Path:
         with archive.open("rb") as file:
             file.seek(-4, os.SEEK_END)
             check_space(scratch, int.from_bytes(file.read(4), "little"))  # the length, if it is below 4 GB
-        scratch.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.part")
-        with gzip.open(archive) as packed, temporary.open("wb") as file:
-            while file.tell() <= LARGEST_TAR and (chunk := packed.read(2**20)):
-                file.write(chunk)
-        if temporary.stat().st_size > LARGEST_TAR:
-            temporary.unlink()
+        write_output(target, partial(decompress, archive))
+    return target
+
+
+def decompress(archive: Path, file: BinaryIO) -> None:
+    """Writes what a gzip file holds into another one, whatever length it declares, while the disk has room.
+
+    Raises:
+        DataError: it is damaged, or holds more than :data:`LARGEST_TAR` bytes or than the disk has room for.
+    """
+    written = 0
+    for piece in pieces(archive):
+        written += file.write(piece)
+        if written > LARGEST_TAR:
             raise DataError(
                 f"{archive}: more than {LARGEST_TAR / 1e9:.0f} GB when decompressed; not a published archive"
             )
-        temporary.replace(target)
-    return target
+        if shutil.disk_usage(Path(file.name).parent).free < SPARE:
+            raise DataError(
+                f"{archive}: the disk is full after {written / 1e9:.1f} GB of what it holds, and it declares less; "
+                "get it anew, or make room"
+            )
+
+
+def pieces(archive: Path) -> Iterator[bytes]:
+    """Yields what a gzip file holds, a megabyte at a time."""
+    try:
+        with gzip.open(archive) as packed:
+            while piece := packed.read(2**20):
+                yield piece
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{archive}: cannot be decompressed ({error}); get it anew") from error
 
 
 def folder_members(folder: Path, skipped: Path) -> Iterator[Member]:
