@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from unimatch.errors import ConfigError, DataError
+from unimatch.errors import ConfigError, DataError, WriteError, is_of_a_worker
 
 log = logging.getLogger("unimatch")
 
@@ -152,13 +152,53 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+NO_ROOM = frozenset(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS") if hasattr(errno, name))
+"""Errors of writing that are none of the program."""
+
+unwritten: dict[Path, str] = {}
+"""The files of the training that could not be written, and have not been since, each with a line that says why."""
+
+
 @contextmanager
-def training_goes_on(what: object) -> Iterator[None]:
-    """Warns of what could not be written, and goes on: a full disk is no reason to lose what is in memory."""
+def training_goes_on(
+    path: Path, errors: type[Exception] | tuple[type[Exception], ...] = OSError, of: str = ""
+) -> Iterator[None]:
+    """Warns of what cannot be written, notes it in :data:`unwritten`, and goes on.
+
+    A full disk is no reason to lose what is in memory.
+
+    Args:
+        path: of the file or folder.
+        errors: what may happen.
+        of: which state it is of, for the messages.
+    """
     try:
         yield
-    except OSError as error:
-        log.warning("%s was not written: %s", what, error.strerror or error)
+    except errors as error:
+        if is_of_a_worker(error):
+            raise
+        cause = error.__cause__ or error
+        reason = getattr(cause, "strerror", None) or f"{type(cause).__name__}: {cause}".partition("\n")[0]
+        text = f"{path}{of} was not written: {reason}"
+        if unwritten.get(path) != text:
+            unwritten[path] = text
+            log.warning("%s", text)
+    else:
+        unwritten.pop(path, None)
+
+
+def check_written() -> None:
+    """Ends a training.
+
+    Raises:
+        WriteError: some of its files could not be written.
+    """
+    if unwritten:
+        raise WriteError(
+            "trained to the end, but files are missing, or are older or shorter than they should be:\n"
+            + "".join(f"  {text}\n" for text in unwritten.values())
+            + "Make room; the same command with resume=auto writes again what can be made from the last checkpoint"
+        )
 
 
 def check_writable(folder: Path, needed: int = 0) -> None:
