@@ -1,10 +1,13 @@
 """Reads published archives without unpacking them, or the folders they were unpacked to."""
 
 import gzip
+import logging
+import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -14,8 +17,11 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
+from unimatch.data.sources.files import lies_within
 from unimatch.disk import SPARE, check_space, write_output
 from unimatch.errors import DataError
+
+log = logging.getLogger("unimatch")
 
 LARGEST_FILE = 128 * 2**20
 """Bytes of a single image or mask; the largest of the published ones have 4 MB."""
@@ -25,6 +31,13 @@ LARGEST_TEXT = 2 * 2**30
 
 LARGEST_TAR = 16 * 2**30
 """Bytes of a tar archive whose compression is taken off; SBD's has about 1.5 GB."""
+
+
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError, NotImplementedError, struct.error, zlib.error, lzma.LZMAError),
+    *(tarfile.TarError, zipfile.BadZipFile),
+)
+"""What Python raises of damaged archives."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ class Member:
     offset: int | None = None
     """Where the file begins in a tar archive."""
     link: bool = False
-    """A link or a device in an archive, which is never read."""
+    """A link or a device in an archive, or a link that leads out of a folder, which is never read."""
 
     @property
     def path(self) -> Path | None:
@@ -85,7 +98,7 @@ class Member:
             else:
                 with open_zip(self.place).open(self.name) as file:
                     content = file.read(self.size + 1)
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
+        except UNREADABLE as error:
             raise DataError(f"{self.place}: {self.name} cannot be read ({error}); get the archive anew") from error
         if len(content) != self.size:
             raise DataError(f"{self.place}: {self.name} has not the {self.size} bytes declared; get the archive anew")
@@ -162,7 +175,9 @@ def members(archive: Path, scratch: Path) -> Iterator[Member]:
             yield from zip_members(archive)
         else:
             yield from tar_members(decompressed(archive, scratch), archive)
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
+    except DataError:
+        raise
+    except UNREADABLE as error:
         raise DataError(f"{archive}: cannot be read as an archive ({error}); get it anew") from error
 
 
@@ -180,6 +195,8 @@ def tar_members(archive: Path, published: Path) -> Iterator[Member]:
     with tarfile.open(archive, "r:") as file:
         for info in file:
             check_name(published, info.name)
+            if info.size < 0:  # Python would go back and read the same again, for ever
+                raise DataError(f"{published}: {info.name} has {info.size} bytes; this is not the published archive")
             if not info.isdir():
                 yield Member(archive, info.name, info.size, offset=info.offset_data, link=not info.isreg())
 
@@ -224,23 +241,35 @@ def pieces(archive: Path) -> Iterator[bytes]:
         with gzip.open(archive) as packed:
             while piece := packed.read(2**20):
                 yield piece
-    except (OSError, EOFError, zlib.error) as error:
+    except UNREADABLE as error:
         raise DataError(f"{archive}: cannot be decompressed ({error}); get it anew") from error
 
 
 def folder_members(folder: Path, skipped: Path) -> Iterator[Member]:
-    """Lists the files below a folder, without those below another one in it."""
-    seen = set[str]()
+    """Lists the files below a folder, without those below another one in it.
+
+    Links that lead out of the folder are not followed: a folder is named, a file is marked as a link.
+    """
+    seen, roots = set[str](), (str(folder),)
     for place, folders, names in os.walk(folder, followlinks=True):
         if os.path.realpath(place) in seen:  # a link to a folder that was searched already, maybe to the one above
             folders.clear()
             continue
         seen.add(os.path.realpath(place))
-        folders[:] = [name for name in folders if Path(place, name).absolute() != skipped.absolute()]
+        for name in list(folders):
+            path = Path(place, name)
+            leads_out = path.is_symlink() and not lies_within(str(path), roots)
+            if leads_out:
+                log.warning(
+                    "%s: is a link that leads out of %s, and is not followed; give that folder itself", path, folder
+                )
+            if leads_out or path.absolute() == skipped.absolute():
+                folders.remove(name)
         for name in names:
             path = Path(place, name)
             if path.is_file():
-                yield Member(folder, path.relative_to(folder).as_posix(), path.stat().st_size)
+                leads_out = path.is_symlink() and not lies_within(str(path), roots)
+                yield Member(folder, path.relative_to(folder).as_posix(), path.stat().st_size, link=leads_out)
 
 
 def check_name(archive: Path, name: str) -> None:
