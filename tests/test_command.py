@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import shutil
@@ -11,7 +12,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 import unimatch
-from unimatch.command import build, check_overrides, config_groups, exit_on_user_error, flat_keys, quote_fractions
+from unimatch.command import (
+    build,
+    check_output_folder,
+    check_overrides,
+    config_groups,
+    exit_on_user_error,
+    flat_keys,
+    quote_fractions,
+)
 from unimatch.errors import ConfigError, DataError
 
 
@@ -277,3 +286,28 @@ def test_an_object_that_is_built_knows_its_node():
         build(OmegaConf.create({"trainer": {"_target_": "builtins.dict", "callbacks": []}}).trainer, callbacks=[])
     with pytest.raises(ConfigError, match=r"model\._target_: missing"):
         build(OmegaConf.create({"model": {"features": 3}}).model)
+
+
+@pytest.mark.parametrize(
+    "link", ["run.log", ".hydra", ".hydra/config.yaml", "0_digits/run.log", "0_digits/.hydra/hydra.yaml"]
+)
+def test_a_run_directory_whose_files_lead_elsewhere_is_refused(link, tmp_path):
+    (tmp_path / "run" / link).parent.mkdir(parents=True)
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "run" / link).symlink_to(tmp_path / "victim")
+    with pytest.raises(ConfigError, match=rf"hydra\.run\.dir=.*{link} is a link.*remove it"):
+        check_output_folder([f"hydra.run.dir={tmp_path / 'run'}"])
+
+
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EROFS"])
+def test_a_disk_without_room_is_one_message_with_a_status_of_its_own(name, capsys):
+    number = getattr(errno, name)
+    with pytest.raises(SystemExit) as ended, exit_on_user_error():
+        raise OSError(number, os.strerror(number), "out.json")
+    assert ended.value.code == 74
+    assert re.fullmatch(r"unimatch: out\.json cannot be written: .*; make room\n", capsys.readouterr().err)
+
+
+def test_other_failures_of_files_keep_their_traceback():
+    with pytest.raises(FileNotFoundError), exit_on_user_error():
+        raise FileNotFoundError(errno.ENOENT, "gone", "file")

@@ -1,10 +1,13 @@
 import errno
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import unimatch
 from unimatch import DataError, disk
 from unimatch.images import read_image, read_mask
 
@@ -80,7 +83,103 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch, sync):
     assert list(tmp_path.iterdir()) == [path]
     disk.replace_file(path, lambda file: file.write(b"after"), sync=sync)
     assert path.read_text() == "after"
-    assert len(synced) == 2 * sync  # the file and its folder
+    assert len(synced) == 1 + sync  # the file, and its folder
+
+
+WRITERS = {
+    "bytes": lambda path: disk.replace_file(path, lambda file: file.write(b"new")),
+    "text": lambda path: disk.replace_text(path, "new"),
+    "output": lambda path: disk.write_output(path, "new"),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_link_in_a_files_place_is_replaced_and_not_written_through(tmp_path, write):
+    victim, path = tmp_path / "victim", tmp_path / "run" / "report.html"
+    victim.write_text("old")
+    path.parent.mkdir()
+    path.symlink_to(victim)
+    write(path)
+    assert (victim.read_text(), path.read_text(), path.is_symlink()) == ("old", "new", False)
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_name_that_somebody_has_taken_is_not_written_to(tmp_path, monkeypatch, write):
+    monkeypatch.setattr(disk.secrets, "token_hex", lambda count: "0" * 2 * count)  # else nobody could foresee it
+    victim, path = tmp_path / "victim", tmp_path / "file"
+    victim.write_text("old")
+    disk.passing_name(path).symlink_to(victim)
+    with pytest.raises((FileExistsError, DataError), match="exists"):
+        write(path)
+    assert victim.read_text() == "old"
+    assert not path.exists()
+    with pytest.raises(FileExistsError), disk.passing_folder(path):
+        pass
+
+
+def test_nothing_is_added_to_what_a_link_leads_to(tmp_path):
+    victim, path = tmp_path / "victim", tmp_path / "metrics.csv"
+    victim.write_text("old")
+    path.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"):
+        disk.append(path, "new")
+    assert victim.read_text() == "old"
+
+
+def test_what_is_added_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_text("a\n")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            disk.append(path, "b\n")
+    assert path.read_text() == "a\n"
+    disk.append(path, "c\n")
+    assert path.read_text() == "a\nc\n"
+
+
+def test_names_as_long_as_may_be_can_be_written(tmp_path):
+    path = tmp_path / ("x" * 255)
+    disk.replace_text(path, "new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_has_left_is_removed_before_training(tmp_path):
+    disk.passing_name(tmp_path / "last.ckpt").write_text("half")
+    (tmp_path / "last.ckpt").write_text("whole")
+    disk.check_writable(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_folder_gets_its_name_when_all_is_in_it(tmp_path):
+    with disk.passing_folder(tmp_path / "out") as passing:
+        disk.replace_text(passing / "a", "new")
+        assert not (tmp_path / "out").exists()
+        passing.rename(tmp_path / "out")
+    with pytest.raises(ZeroDivisionError), disk.passing_folder(tmp_path / "other"):
+        1 / 0  # noqa: B018
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["out", "out/a"]
+
+
+ALLOWED = {
+    "disk.py": "the one place",
+    "app/server.py": "into a folder of its own",
+    "data/prepare/download.py": "adds to NAME.part, by no_link",
+}
+
+
+def test_nothing_else_in_the_code_writes_files():
+    package = Path(unimatch.__file__).parent
+    writing = re.compile(
+        r"write_text\(|write_bytes\(|open\([^()]*\"[wax]b?\"|os\.replace|mkstemp|NamedTemporary|imwrite\("
+        r"|\.tofile\(|save_file\(|savefig\((?!file)|\.save\([^()]*path"
+    )
+    found = {p.relative_to(package).as_posix() for p in package.rglob("*.py") if writing.search(p.read_text("utf-8"))}
+    assert found == set(ALLOWED)
 
 
 def test_an_output_that_cannot_be_written_is_named(tmp_path):

@@ -1,6 +1,8 @@
 import csv
+import errno
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,11 @@ import torch
 from PIL import Image
 
 from helpers.support import SHORT, SMALL, make_camvid, make_folder, read_summary
+from unimatch import disk
+from unimatch.callbacks import Record
+from unimatch.checkpoints.files import read_checkpoint
 from unimatch.compare import main as compare
+from unimatch.loggers import metrics_file
 from unimatch.run import train
 
 
@@ -42,6 +48,80 @@ def test_run_directory_holds_everything_promised(finished_run):
         "summary.json",
         "validation.png",
     } <= names
+
+
+def fill_the_disk(monkeypatch, full):
+    """Has nothing more be written where ``full``, asked with the file's name, is true."""
+    replace, append = os.replace, disk.append
+
+    def replace_or_fail(source, target):
+        if full(target.name):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    def append_or_fail(path, *arguments, **options):
+        if full(path.name):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(path, *arguments, **options)
+
+    monkeypatch.setattr(disk.os, "replace", replace_or_fail)
+    monkeypatch.setattr(metrics_file, "append", append_or_fail)
+
+
+def listed(error):
+    """The files that the message lists."""
+    return {line.split()[0].rpartition("/run/")[2] for line in error.splitlines() if line.startswith("  ")}
+
+
+def test_a_run_whose_best_checkpoint_could_not_be_written_says_so_with_its_status(run_command, monkeypatch, capsys):
+    fill_the_disk(monkeypatch, lambda name: name == "best.ckpt")
+    with pytest.raises(SystemExit) as ended:
+        run_command(*SMALL, *SHORT)
+    printed = capsys.readouterr()
+    assert ended.value.code == 74
+    assert listed(printed.err) == {"checkpoints/best.ckpt"}
+    assert "checkpoints/best.ckpt of step" in printed.err
+    assert "No space left on device" in printed.err
+    closing = printed.out.rpartition("run directory: ")[2]
+    assert "checkpoints/last.ckpt" in closing
+    assert "best.ckpt" not in closing
+
+
+def test_a_disk_that_fills_ends_no_training_and_room_brings_back_what_can_be(
+    run_command, monkeypatch, capsys, tmp_path, finished_run
+):
+    room = True
+
+    def fill(self, trainer, *arguments):
+        nonlocal room
+        room = trainer.global_step < 5  # after the first evaluation
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Record, "on_train_batch_start", fill, raising=False)
+        fill_the_disk(patch, lambda name: not room)
+        with pytest.raises(SystemExit) as ended:
+            run_command(*SMALL, *SHORT)
+    assert ended.value.code == 74
+    missing = {"checkpoints/last.ckpt", "summary.json", "evaluations.jsonl", "metrics.csv", "report.html", "examples"}
+    assert missing <= listed(capsys.readouterr().err)
+    run_dir = tmp_path / "run"
+    assert read_checkpoint(run_dir / "checkpoints" / "last.ckpt")["global_step"] == 4
+    assert not list(run_dir.rglob(".unimatch*"))
+    run_command(*SMALL, *SHORT, "resume=auto")
+    assert_same_weights(run_dir, finished_run)
+    assert (run_dir / "evaluations.jsonl").read_text() == (finished_run / "evaluations.jsonl").read_text()
+
+
+def test_a_disk_that_has_room_again_at_the_end_is_no_matter(run_command, monkeypatch):
+    failed = set()
+
+    def once(name):
+        return name not in failed and not failed.add(name)
+
+    fill_the_disk(monkeypatch, lambda name: name == "last.ckpt" and once(name))
+    run_dir = run_command(*SMALL, *SHORT, "trainer.val_check_interval=6")
+    assert failed == {"last.ckpt"}
+    assert read_checkpoint(run_dir / "checkpoints" / "last.ckpt")["global_step"] == 6
 
 
 def test_summary_has_the_promised_keys_and_agrees_with_the_evaluations(finished_run):

@@ -23,7 +23,8 @@ from hydra.errors import CompactHydraException, HydraException, InstantiationExc
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from unimatch.errors import ConfigError, UnimatchError
+from unimatch.disk import NO_ROOM
+from unimatch.errors import ConfigError, UnimatchError, WriteError
 from unimatch.options import did_you_mean
 
 CONFIG_MODULE = "unimatch.conf"
@@ -166,6 +167,8 @@ def quote_fractions(argument: str) -> str:
 def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
     """Prints a :class:`UnimatchError`, also one that Hydra's ``instantiate`` has wrapped, and exits with its status.
 
+    A disk without room is told likewise.
+
     The argument that the message begins with is looked up in ``config``.
     """
     try:
@@ -177,6 +180,11 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
         message = message_of(cause)
         print(f"unimatch: {message if config is None else with_key(message, config)}", file=sys.stderr)
         sys.exit(cause.status)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        print(f"unimatch: {error.filename or 'a file'} cannot be written: {error.strerror}; make room", file=sys.stderr)
+        sys.exit(WriteError.status)
 
 
 def user_error_in(error: BaseException | None) -> UnimatchError | None:
@@ -213,6 +221,10 @@ def check_output_folder(arguments: list[str]) -> None:
                 raise ConfigError(f"{text}: {there} is a file")
             if not os.access(there, os.W_OK | os.X_OK):
                 raise ConfigError(f"{text}: {there} cannot be written to; choose another {key}")
+            for pattern in (".hydra", ".hydra/*", "*.log"):  # Hydra writes them through links
+                for path in (*folder.glob(pattern), *folder.glob(f"*/{pattern}")):
+                    if path.is_symlink():
+                        raise ConfigError(f"{text}: {path} is a link, and would be written through; remove it")
 
 
 def refuse_pickles(arguments: list[str]) -> None:

@@ -12,6 +12,7 @@ from unimatch.checkpoints.content import Run, write
 from unimatch.checkpoints.files import PREFIXES
 from unimatch.checkpoints.official import OfficialWeights, read_official
 from unimatch.data.catalog import ADE20K, CITYSCAPES, COCO, PASCAL, DatasetInfo
+from unimatch.disk import replace_file
 from unimatch.errors import UnimatchError, WeightsError
 
 DATASETS = {info.name: info for info in (PASCAL, CITYSCAPES, ADE20K, COCO)}
@@ -47,7 +48,7 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> li
                 f"{official}: has {description['num_classes']} classes, and {info.name} has {info.num_classes}"
             )
         write(content, Run(classes=list(info.classes), palette=[list(color) for color in info.palette]))
-    torch.save(content, output)
+    replace_file(output, lambda file: torch.save(content, file))
     return list(both.values())
 
 

@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -11,38 +12,40 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from unimatch.errors import ConfigError, DataError
+from unimatch.errors import ConfigError, DataError, WriteError, is_of_a_worker
 
 log = logging.getLogger("unimatch")
 
 BUFFER = 2**20
 """How many bytes are given to the operating system at once."""
 
+PASSING_PREFIX = ".unimatch-"
+"""How the names of files and folders begin that are being written."""
+
 SPARE = 2**26
 """How many bytes must stay free on the disk where data sets are prepared."""
 
 
-def replace_file(
-    path: Path, write: Callable[[BinaryIO], object], *, previous: Path | None = None, sync: bool = True
-) -> None:
-    """Writes a file under another name in the same folder, syncs it, and only then gives it its name.
+@contextmanager
+def replacing(path: Path, *, previous: Path | None = None, sync: bool = True) -> Iterator[BinaryIO]:
+    """Opens a file under a random name in the same folder, syncs it, and only then gives it its name.
 
-    At every moment either the old file or the new one is there, whole. A failed attempt leaves no half of a file.
+    At every moment either the old file or the new one is there, whole. A failed attempt leaves no half of a file. A
+    link in the file's place is replaced, never written through.
 
     Args:
-        path: of the file.
-        write: is given the open file.
+        path: of the file; its folder is made where it is missing.
         previous: what to call the old file from now on; None to do without it.
-        sync: whether to wait until the disk has it; without, a machine that loses power may lose the file.
+        sync: whether to wait until the disk has the name too; without, :func:`sync_below` does so for many files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = passing_name(path)
+    file = open(temporary, "xb", buffering=BUFFER, opener=no_link)  # noqa: SIM115 - what cannot be opened is not removed
     try:
-        with open(temporary, "wb", buffering=BUFFER) as file:  # noqa: PTH123 - tests put failing disks in its place
-            write(file)
+        with file:
+            yield file
             file.flush()
-            if sync:
-                os.fsync(file.fileno())
+            os.fsync(file.fileno())
         if previous is not None and path.exists():
             os.replace(path, previous)  # noqa: PTH105 - likewise
         os.replace(temporary, path)  # noqa: PTH105
@@ -54,17 +57,28 @@ def replace_file(
         raise
 
 
+def replace_file(
+    path: Path, write: Callable[[BinaryIO], object], *, previous: Path | None = None, sync: bool = True
+) -> None:
+    """Writes a file as :func:`replacing` does; ``write`` is given the open file."""
+    with replacing(path, previous=previous, sync=sync) as file:
+        write(file)
+
+
 def replace_text(path: Path, text: str) -> None:
-    """Writes a text file as :func:`replace_file` does."""
+    """Writes a text file as :func:`replacing` does."""
     replace_file(path, lambda file: file.write(text.encode()))
 
 
 def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> None:
-    """Writes one of many files that can be made again: whole or not at all, without waiting for the disk.
+    """Writes one of many files that can be made again; :func:`sync_below` waits for the names of all.
 
     Args:
         path: of the file.
         content: its text, or a function that is given the open file.
+
+    Raises:
+        DataError: it cannot be written.
     """
     try:
         write = (lambda file: file.write(content.encode())) if isinstance(content, str) else content
@@ -73,30 +87,130 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
         raise DataError(f"{path}: cannot be written ({error})") from error
 
 
+@contextmanager
+def passing_folder(target: Path) -> Iterator[Path]:
+    """Makes a folder with a random name beside one that is to be written; what is left of it in the end is removed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    passing = passing_name(target)
+    passing.mkdir()
+    try:
+        yield passing
+    finally:
+        shutil.rmtree(passing, ignore_errors=True)
+
+
+def passing_name(path: Path) -> Path:
+    """Returns a name beside a path that nobody can foresee."""
+    return path.absolute().with_name(f"{PASSING_PREFIX}{secrets.token_hex(8)}.tmp")
+
+
+def no_link(path: str, flags: int) -> int:
+    """Opens a file itself, never the one that a link in its place leads to; an ``opener``."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)  # Windows has no such flag
+
+
+def append(path: Path, text: str, *, sync: bool = True) -> None:
+    """Adds text to the end of a file, all of it or nothing; a link in the file's place is an ``OSError``.
+
+    ``sync``: whether to wait until the disk has it.
+    """
+    whole = path.stat().st_size
+    try:
+        with open(path, "ab", opener=no_link) as file:
+            file.write(text.encode())
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+    except OSError:
+        os.truncate(path, whole)
+        raise
+
+
+def sync_below(folder: Path) -> None:
+    """Writes the names in a folder and in all below it to disk.
+
+    Raises:
+        DataError: the disk fails.
+    """
+    try:
+        for place, _, _ in os.walk(folder):
+            sync_folder(Path(place))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error})") from error
+
+
 def sync_folder(folder: Path) -> None:
     """Writes the names in a folder to disk, where the system can."""
     if os.name != "nt":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):  # as file systems say that know no such thing
+                raise
         finally:
             os.close(descriptor)
 
 
+NO_ROOM = frozenset(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS") if hasattr(errno, name))
+"""Errors of writing that are none of the program."""
+
+unwritten: dict[Path, str] = {}
+"""The files of the training that could not be written, and have not been since, each with a line that says why."""
+
+
 @contextmanager
-def training_goes_on(what: object) -> Iterator[None]:
-    """Warns of what could not be written, and goes on: a full disk is no reason to lose what is in memory."""
+def training_goes_on(
+    path: Path, errors: type[Exception] | tuple[type[Exception], ...] = OSError, of: str = ""
+) -> Iterator[None]:
+    """Warns of what cannot be written, notes it in :data:`unwritten`, and goes on.
+
+    A full disk is no reason to lose what is in memory.
+
+    Args:
+        path: of the file or folder.
+        errors: what may happen.
+        of: which state it is of, for the messages.
+    """
     try:
         yield
-    except OSError as error:
-        log.warning("%s was not written: %s", what, error.strerror or error)
+    except errors as error:
+        if is_of_a_worker(error):
+            raise
+        cause = error.__cause__ or error
+        reason = getattr(cause, "strerror", None) or f"{type(cause).__name__}: {cause}".partition("\n")[0]
+        text = f"{path}{of} was not written: {reason}"
+        if unwritten.get(path) != text:
+            unwritten[path] = text
+            log.warning("%s", text)
+    else:
+        unwritten.pop(path, None)
+
+
+def check_written() -> None:
+    """Ends a training.
+
+    Raises:
+        WriteError: some of its files could not be written.
+    """
+    if unwritten:
+        raise WriteError(
+            "trained to the end, but files are missing, or are older or shorter than they should be:\n"
+            + "".join(f"  {text}\n" for text in unwritten.values())
+            + "Make room; the same command with resume=auto writes again what can be made from the last checkpoint"
+        )
 
 
 def check_writable(folder: Path, needed: int = 0) -> None:
-    """Refuses a folder, made if it is not there, that cannot be written to or has less than ``needed`` bytes free."""
-    probe = folder / ".probe"
+    """Refuses a folder, made if it is not there, that cannot be written to or has less than ``needed`` bytes free.
+
+    No other process may be writing to it: half files that a killed one has left there are removed.
+    """
+    probe = passing_name(folder / "probe")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{PASSING_PREFIX}*.tmp"):  # by a process that was killed while it wrote
+            left.unlink()
         replace_file(probe, lambda file: file.write(bytes(4096)))
         probe.unlink()
         free = shutil.disk_usage(folder).free

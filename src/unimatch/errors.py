@@ -27,6 +27,13 @@ class ProcessError(UnimatchError):
     """``EX_TEMPFAIL`` of sysexits.h: resuming may well succeed."""
 
 
+class WriteError(UnimatchError):
+    """Files of a training could not be written; the training itself went on to its end."""
+
+    status = 74
+    """``EX_IOERR`` of sysexits.h."""
+
+
 class NumericalError(UnimatchError):
     """A loss or gradient is not finite."""
 

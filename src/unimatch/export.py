@@ -38,7 +38,6 @@ def export(config: DictConfig) -> Agreement | None:
     if model.task == "classification":
         raise ConfigError(f"checkpoint={config.checkpoint}: only models that give masks can be exported")
     images = sample_images(config.images, facts.dates) if config.verify else []
-    path.parent.mkdir(parents=True, exist_ok=True)
     EXPORTERS[format_name](path, model, facts, config.precision)
     print(f"{path}: {format_name}, {config.precision}, {path.stat().st_size / 1e6:.1f} MB; {beside(path)}")
     if not config.verify:

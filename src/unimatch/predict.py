@@ -81,6 +81,7 @@ def predict(config: DictConfig) -> int:
                 yield photo
 
     pipeline.run(remaining())
+    writer.sync()
     bar.close()
     failed = len(pipeline.failures)
     done = sum(photo.name in writer.done for photo in predicted)

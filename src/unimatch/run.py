@@ -4,6 +4,7 @@ import inspect
 import json
 import logging
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from unimatch.checkpoints.files import first_line, read_checkpoint, start_from
 from unimatch.checkpoints.resume import check_unchanged, choose_checkpoint, requeued
 from unimatch.command import build, command, plain, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
-from unimatch.disk import check_writable
+from unimatch.disk import check_writable, check_written, unwritten
 from unimatch.errors import ConfigError, ProcessError, is_of_a_worker
 from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
@@ -85,14 +86,17 @@ def train(config: DictConfig) -> float:
         run_dir,
     )
     log.info("%s", model.summary())
+    unwritten.clear()
     if trainer.is_global_zero:
         check_writable(run_dir / "checkpoints", needed=CHECKPOINTS_AT_ONCE * checkpoint_bytes(model))
     if checkpoint is not None:
         resume(checkpoint, trainer, facts, allowed=config.resume_changed)
     with lost_workers_explained():
         trainer.fit(method, datamodule, ckpt_path=checkpoint)
-    if trainer.is_global_zero and config.callbacks.get("record") is not None:
+    recorded = config.callbacks.get("record") is not None and not {run_dir / name for name in RECORD} & unwritten.keys()
+    if trainer.is_global_zero and recorded:
         print(report(run_dir, method.task.scores_type))
+    check_written()
     return max(evaluation.teacher.main for evaluation in method.evaluations)
 
 
@@ -178,6 +182,16 @@ def checkpoint_bytes(model: Model) -> int:
     return 4 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
+RECORD = ("summary.json", "evaluations.jsonl")
+"""What the closing table is read from."""
+
+LEFT = (
+    *("report.html", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "summary.json", "metrics.csv"),
+    *("evaluations.jsonl", "config.json", "confusion.csv", "examples", "validation.png", "curves.png", "run.log"),
+)
+"""What a run leaves."""
+
+
 def report(run_dir: Path, scores: type[Scores]) -> str:
     """Returns the closing table: scores by class and overall, the best evaluation, and where everything lies."""
     summary = json.loads((run_dir / "summary.json").read_text())
@@ -192,9 +206,7 @@ def report(run_dir: Path, scores: type[Scores]) -> str:
         f"{summary['seconds']:.0f} s ({summary['seconds_evaluating']:.0f} s of it evaluating), "
         f"{summary['images_per_second']:.0f} images/s, {summary['peak_memory_mb']} MB at most",
         f"run directory: {run_dir}",
-        "  report.html: curves, classes, examples, settings on one page",
-        "  checkpoints/best.ckpt, checkpoints/last.ckpt, summary.json, metrics.csv, evaluations.jsonl,",
-        "  config.json, confusion.csv, examples, validation.png, curves.png, run.log",
+        textwrap.indent(textwrap.fill(", ".join(name for name in LEFT if (run_dir / name).exists()), 100), "  "),
     ]
     return "\n".join(lines)
 

@@ -41,10 +41,10 @@ class FaultyDisk:
                 return super().write(view[: faulty.chunk])  # short: fewer bytes than asked for
 
         def opened(path, mode="r", buffering=-1, **options):
-            if "w" not in mode:
+            if "x" not in mode:
                 return builtins.open(path, mode, buffering, **options)  # noqa: PTH123
             faulty.operation("open")
-            return io.BufferedWriter(Raw(path, mode.replace("b", "")), buffer_size=max(buffering, 1))
+            return io.BufferedWriter(Raw(path, mode.replace("b", ""), **options), buffer_size=max(buffering, 1))
 
         def wrapped(name):
             original = getattr(os, name)

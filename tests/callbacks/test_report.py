@@ -11,4 +11,4 @@ def test_a_report_that_fails_is_a_warning(tmp_path, caplog):
     method.evaluations = [None]
     with caplog.at_level(logging.WARNING, "unimatch"):
         Report(tmp_path, None).on_fit_end(trainer, method)
-    assert "report.html: not written (DataError" in caplog.text
+    assert "report.html was not written: DataError" in caplog.text

@@ -1,6 +1,9 @@
-import pytest
+import errno
 
-from unimatch import ConfigError
+import pytest
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from unimatch import ConfigError, disk
 from unimatch.loggers import loggers
 
 
@@ -41,3 +44,17 @@ def test_two_wandb_runs_of_one_process_are_two_runs(tmp_path, monkeypatch):
         logger.log_metrics({"loss": 1.0}, 0)
         logger.finalize("success")
         assert len(list(tmp_path.glob(f"{name}/wandb/offline-run-*"))) == 1
+
+
+def test_event_files_that_cannot_be_written_end_no_run(tmp_path, monkeypatch, caplog):
+    def full(self, *arguments):
+        raise ValueError("cannot be logged") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(TensorBoardLogger, "log_metrics", full)
+    disk.unwritten.clear()
+    events = loggers.tensorboard(tmp_path)[1]
+    for step in range(2):
+        events.log_metrics({"a": 1.0}, step)
+    assert list(disk.unwritten) == [tmp_path / "tensorboard"]
+    assert caplog.text.count("tensorboard was not written: No space left") == 1
+    disk.unwritten.clear()

@@ -14,9 +14,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
 from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched
-from unimatch.checkpoints.files import BEST, LAST, PREVIOUS, first_line, read_checkpoint
-from unimatch.disk import replace_file
-from unimatch.errors import ConfigError, NumericalError, is_of_a_worker
+from unimatch.checkpoints.files import BEST, LAST, PREVIOUS, read_checkpoint
+from unimatch.disk import replace_file, training_goes_on, unwritten
+from unimatch.errors import ConfigError, NumericalError
 from unimatch.lightning_internals import requeue
 from unimatch.methods.base import Method
 
@@ -115,8 +115,8 @@ class Checkpoints(Checkpoint):
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A training without evaluations has no last checkpoint yet.
-        if self.saved != trainer.global_step:
+        # A training without evaluations has no last checkpoint yet; and there may be room now.
+        if agreed(trainer, int(self.saved != trainer.global_step or self.folder / LAST in unwritten)):
             self.save(trainer)
 
     @override
@@ -153,7 +153,8 @@ class Checkpoints(Checkpoint):
         requeue(trainer, signum)
         if trainer.is_global_zero:
             name = signal.Signals(signum).name
-            log.warning("ended by %s at step %d; resume=auto continues from step %d", name, self.step, self.saved)
+            place = f"step {self.saved}" if self.folder / LAST not in unwritten else "the last whole checkpoint"
+            log.warning("ended by %s at step %d; resume=auto continues from %s", name, self.step, place)
         raise Stopped(signum, status=0 if is_launched(trainer) else None)
 
 
@@ -170,13 +171,9 @@ class CheckpointFiles(TorchCheckpointIO):
         # The file holds a CRC-32 for each of its parts.
         path = Path(path)
         previous = path.with_name(PREVIOUS) if path.name == LAST else None
-        try:
+        # torch's writer makes a RuntimeError of an OSError.
+        with training_goes_on(path, (OSError, RuntimeError), of=f" of step {checkpoint['global_step']}"):
             replace_file(path, lambda file: torch.save(checkpoint, file), previous=previous)
-        except (OSError, RuntimeError) as error:  # torch's writer makes a RuntimeError of an OSError
-            if is_of_a_worker(error):
-                raise
-            step, why = checkpoint["global_step"], first_line(error)
-            log.warning("%s of step %d was not written (%s); training goes on", path, step, why)
 
     @override
     def load_checkpoint(

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import SegmentationData, Source
-from unimatch.disk import training_goes_on
+from unimatch.disk import replace_file, training_goes_on
 from unimatch.images import dates_by_name
 from unimatch.methods.base import Method
 from unimatch.models.networks import Model
@@ -111,4 +111,4 @@ def draw_curves(metrics: Path, task: Task, path: Path) -> None:
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    figure.savefig(path)
+    replace_file(path, lambda file: figure.savefig(file, format="png"))

@@ -101,9 +101,7 @@ class Record(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         self.evaluating += time.monotonic() - self.validation_started
-        lines = [json.dumps(self.describe(evaluation)) + "\n" for evaluation in pl_module.evaluations]
-        self.write("evaluations.jsonl", "".join(lines))
-        self.write_summary(pl_module, trainer)
+        self.write_evaluations(pl_module, trainer)
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -111,7 +109,7 @@ class Record(Callback):
         assert isinstance(pl_module, Method)
         if trainer.is_global_zero:
             self.finished = True
-            self.write_summary(pl_module, trainer)
+            self.write_evaluations(pl_module, trainer)
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -136,10 +134,12 @@ class Record(Callback):
         """Gives values that are in the order of the classes the classes' names."""
         return {key: dict(zip(self.info.classes, value, strict=True)) for key, value in values.items()}
 
-    def write_summary(self, method: Method, trainer: Trainer) -> None:
-        """Writes ``summary.json``; the README explains its keys."""
+    def write_evaluations(self, method: Method, trainer: Trainer) -> None:
+        """Writes ``evaluations.jsonl`` and ``summary.json``; the README explains their keys."""
         if not method.evaluations:
             return
+        lines = [json.dumps(self.describe(evaluation)) + "\n" for evaluation in method.evaluations]
+        self.write("evaluations.jsonl", "".join(lines))
         last = method.evaluations[-1]
         best = max(method.evaluations, key=lambda evaluation: evaluation.teacher.main)
         seconds, described = self.seconds, self.describe(last)

@@ -1,8 +1,5 @@
 """Writes what ``report.html`` shows when training ends, and the page."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +10,18 @@ from typing_extensions import override
 
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.data.sources.base import SegmentationData
+from unimatch.disk import training_goes_on
 from unimatch.methods.base import Method
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.report import write_report
 from unimatch.report.examples import classified_rows, validation_rows, view_rows, write_confusion, write_examples
 from unimatch.tasks import PixelTask
 
-log = logging.getLogger("unimatch")
-
 
 class Report(Callback):
     """Scores each validation image; at the end writes ``confusion.csv``, ``examples/`` and ``report.html``.
 
-    Nothing that fails here ends a run: by then its checkpoints and its record are written.
+    Nothing that fails here ends a run before its time: by then its checkpoints and its record are written.
 
     Args:
         run_dir: where to.
@@ -66,9 +62,9 @@ class Report(Callback):
             return
         pl_module.eval()
         if self.confusion is not None:  # else the run was resumed at its end: the files are there
-            with run_goes_on("examples"):
+            with training_goes_on(self.run_dir / "examples", Exception):
                 self.write_files(trainer, pl_module)
-        with run_goes_on("report.html"):
+        with training_goes_on(self.run_dir / "report.html", Exception):
             write_report(self.run_dir)
 
     def write_files(self, trainer: Trainer, method: Method) -> None:
@@ -84,12 +80,3 @@ class Report(Callback):
         if isinstance(method, SemiSupervised) and isinstance(module, SemiSupervisedDataModule):
             views = view_rows(method, module, max(trainer.current_epoch - 1, 0))
         write_examples(self.run_dir / "examples", info, trainer.global_step, validation, views)
-
-
-@contextmanager
-def run_goes_on(what: str) -> Iterator[None]:
-    """Warns that something was not written, whatever the reason, and goes on."""
-    try:
-        yield
-    except Exception as error:
-        log.warning("%s: not written (%s: %s)", what, type(error).__name__, error)

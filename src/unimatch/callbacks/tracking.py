@@ -1,6 +1,7 @@
 """Sends curves of the classes and a picture to TensorBoard and Weights & Biases."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -11,6 +12,7 @@ from PIL import Image
 from typing_extensions import override
 
 from unimatch.data.sources.base import SegmentationData
+from unimatch.disk import training_goes_on
 from unimatch.images import ImageArray, dates_by_name
 from unimatch.methods.base import Method
 from unimatch.pictures import overlay, spread_evenly, stack_rows
@@ -48,10 +50,12 @@ class Tracking(lightning.Callback):
             logger.log_metrics(values, step)
             if picture is None:
                 continue
-            if isinstance(logger, WandbLogger):
-                logger.log_image("validation", [picture], step)
-            else:
-                logger.experiment.add_image("validation", picture, step, dataformats="HWC")
+            kind = "wandb" if isinstance(logger, WandbLogger) else "tensorboard"
+            with training_goes_on(Path(logger.save_dir or "") / kind):
+                if isinstance(logger, WandbLogger):
+                    logger.log_image("validation", [picture], step)
+                else:
+                    logger.experiment.add_image("validation", picture, step, dataformats="HWC")
 
     def by_class(self, method: Method) -> dict[str, float]:
         """Returns percentages: ``teacher_iou/CLASS``, ``pseudo_label_share/CLASS``, ``pseudo_label_accuracy/CLASS``."""

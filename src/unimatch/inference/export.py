@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unimatch.disk import replace_text
+from unimatch.disk import passing_folder, replace_file, replace_text
 from unimatch.engines.model_facts import ModelFacts, beside
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError
@@ -61,7 +61,7 @@ def export_safetensors(path: Path, model: Model, facts: ModelFacts, precision: s
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().clone()
         for name, tensor in model.state_dict().items()
     }
-    save_file(state, path)
+    replace_file(path, lambda file: file.write(save(state)))
     write_facts(path, model, facts, precision, torch=torch.__version__)
 
 
@@ -77,23 +77,23 @@ def export_onnx(path: Path, model: Model, facts: ModelFacts, precision: str) -> 
     if size >= ONNX_LIMIT:
         raise ConfigError(f"format=onnx: {size / 1e9:.1f} GB of weights exceed the 2 GB of one file; use safetensors")
     dynamic, logits = ({0: "batch", n - 2: "height", n - 1: "width"} for n in (example(model).ndim, 4))
-    with traceable(), torch.no_grad():
+    with passing_folder(path) as folder, traceable(), torch.no_grad():
         # The exporter that traces: the newer one takes minutes over convolutions that pad by the image's size.
         torch.onnx.export(
             Cast(model, precision),
             (example(model),),
-            str(path),
+            str(traced := folder / path.name),
             dynamo=False,
             input_names=["image"],
             output_names=["logits"],
             opset_version=OPSET,
             dynamic_axes={"image": dynamic, "logits": logits},
         )
-    graph = onnx.load(str(path))
+        graph = onnx.load(str(traced))
     entry = graph.metadata_props.add()
     entry.key, entry.value = "unimatch", facts.to_json()
     onnx.checker.check_model(graph)
-    onnx.save(graph, str(path))
+    replace_file(path, lambda file: onnx.save(graph, file))
     write_facts(path, model, facts, precision, opset=OPSET, torch=torch.__version__, onnx=onnx.__version__)
 
 
@@ -111,7 +111,7 @@ def export_torch(path: Path, model: Model, facts: ModelFacts, precision: str) ->
             strict=False,
             prefer_deferred_runtime_asserts_over_guards=True,
         )
-    torch.export.save(program, path)
+    replace_file(path, lambda file: torch.export.save(program, file))
     write_facts(path, model, facts, precision, torch=torch.__version__)
 
 

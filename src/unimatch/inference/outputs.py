@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from unimatch.disk import write_output
+from unimatch.disk import append, sync_below, write_output
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.images import ImageArray, MaskArray, latest, to_levels
 from unimatch.inference.predictor import Prediction
@@ -85,9 +85,13 @@ class Writer:
 
     def finish(self, row: list[str | int]) -> None:
         """Records in ``areas.csv`` that an image is done. Only one thread may call it."""
-        with self.areas.open("a", encoding="utf-8", newline="") as file:
-            file.write(csv_line(row))
+        append(self.areas, csv_line(row), sync=False)
         self.done.add(str(row[0]))
+
+    def sync(self) -> None:
+        """Waits until the disk has all that was written."""
+        append(self.areas, "")
+        sync_below(self.output)
 
 
 def csv_line(values: Sequence[object]) -> str:

@@ -3,12 +3,14 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
 from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
+from unimatch.disk import replacing
 from unimatch.errors import DataError
 from unimatch.labelling.json_pieces import elements
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
@@ -137,12 +139,12 @@ def segmentation(piece: Piece, size: tuple[int, int], job: Job) -> Any:
 def finish(job: Job, images: list[LabelledImage], results: Iterator[str]) -> None:
     """Write ``PART.json`` for each part of the data; their photos lie below ``PART/``."""
     parts = {image.part: [i for i in images if i.part == image.part] for image in images}
-    texts = {part: (job.folder / f"{part}.json").open("w", encoding="utf-8") for part in parts}
     ids = dict.fromkeys(parts, 0)
     headers: dict[str, list[dict[str, Any]]] = {part: [] for part in parts}
-    try:
+    with ExitStack() as stack:
+        texts = {part: stack.enter_context(replacing(job.folder / f"{part}.json")) for part in parts}
         for file in texts.values():
-            file.write('{"annotations": [')
+            file.write(b'{"annotations": [')
         for image, result in zip(images, results, strict=True):
             part, content = image.part, json.loads(result)
             number = len(headers[part]) + 1
@@ -152,10 +154,8 @@ def finish(job: Job, images: list[LabelledImage], results: Iterator[str]) -> Non
             for note in content["annotations"]:
                 comma = ",\n" if ids[part] else "\n"
                 ids[part] += 1
-                texts[part].write(comma + json.dumps({"id": ids[part], "image_id": number, **note}))
+                texts[part].write((comma + json.dumps({"id": ids[part], "image_id": number, **note})).encode())
         categories = [{"id": number, "name": name} for name, number in job.categories.items()]
         for part, file in texts.items():
-            file.write(f'],\n"images": {json.dumps(headers[part])},\n"categories": {json.dumps(categories)}}}\n')
-    finally:
-        for file in texts.values():
-            file.close()
+            end = f'],\n"images": {json.dumps(headers[part])},\n"categories": {json.dumps(categories)}}}\n'
+            file.write(end.encode())

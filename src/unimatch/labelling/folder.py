@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.class_names import Classes, find_classes, read_classes
+from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.images import IMAGE_SUFFIXES
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
@@ -79,4 +80,4 @@ def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[None]) -
         name if colors is None else f"{' '.join(map(str, colors[i]))} {name}"
         for i, name in enumerate(job.labels.classes)
     ]
-    (job.folder / "classes.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    replace_text(job.folder / "classes.txt", "\n".join(lines) + "\n")

@@ -11,6 +11,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from unimatch.data.prepare.archives import Member
+from unimatch.disk import replace_text, replacing
 from unimatch.errors import DataError
 from unimatch.images import IMAGE_SUFFIXES
 from unimatch.labelling.json_pieces import elements
@@ -186,11 +187,11 @@ def value_of(piece: Piece, size: tuple[int, int], job: Job) -> tuple[str, dict[s
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[str]) -> None:
     """Write ``tasks.json``, and ``labelling.xml``, the project's labelling interface."""
-    with (job.folder / "tasks.json").open("w", encoding="utf-8") as file:
-        file.write("[")
+    with replacing(job.folder / "tasks.json") as file:
+        file.write(b"[")
         for i, result in enumerate(results):
-            file.write((",\n" if i else "\n") + result)
-        file.write("\n]\n")
+            file.write(((",\n" if i else "\n") + result).encode())
+        file.write(b"\n]\n")
     colors = palette(job.labels)
     labels = "".join(
         f'    <Label value={quoteattr(name)} background="#{"".join(f"{channel:02x}" for channel in colors[i])}"/>\n'
@@ -201,4 +202,4 @@ def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[str]) ->
         for tool, name in (("PolygonLabels", "polygon"), ("BrushLabels", "brush"))
     )
     text = f'<View>\n  <Image name="image" value="$image" zoom="true"/>\n{tools}</View>\n'
-    (job.folder / "labelling.xml").write_text(text, encoding="utf-8")
+    replace_text(job.folder / "labelling.xml", text)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from unimatch.data.prepare.archives import Member
+from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Region, Regions, log_left_out
 from unimatch.labelling.regions import Piece
@@ -120,7 +121,8 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> None:
         "imageHeight": height,
         "imageWidth": width,
     }
-    written.place(str(PurePosixPath(name).with_suffix(".json"))).write_text(json.dumps(content), encoding="utf-8")
+    text = json.dumps(content).encode()
+    written.save(str(PurePosixPath(name).with_suffix(".json")), lambda file: file.write(text))
 
 
 def entry_of(piece: Piece, job: Job) -> dict[str, Any]:
@@ -140,4 +142,4 @@ def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[None]) -
     for _ in results:
         pass
     names = [IGNORE, *job.labels.classes]
-    (job.folder / "labels.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    replace_text(job.folder / "labels.txt", "\n".join(names) + "\n")

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 
 from unimatch.data.catalog import PASCAL, Color, voc_colors
 from unimatch.data.prepare.archives import Member
+from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
 from unimatch.labelling.source import Photos, Source, part_of, read_text
@@ -97,11 +98,7 @@ def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[bool]) -
     ignored = [(IGNORE, VOID)] if any(list(results)) else []  # CVAT refuses labels that its task lacks
     rows = [*zip(job.labels.classes, palette(job.labels), strict=False), *ignored]
     lines = [f"{name}:{','.join(map(str, color))}::" for name, color in rows]
-    (job.folder / "labelmap.txt").write_text(
-        "# label:color_rgb:parts:actions\n" + "\n".join(lines) + "\n", encoding="utf-8"
-    )
+    replace_text(job.folder / "labelmap.txt", "# label:color_rgb:parts:actions\n" + "\n".join(lines) + "\n")
     for part in {image.part for image in images}:
         names = [str(PurePosixPath(image.name).with_suffix("")) for image in images if image.part == part]
-        path = job.folder / "ImageSets/Segmentation" / f"{part}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(names) + "\n", encoding="utf-8")
+        replace_text(job.folder / "ImageSets/Segmentation" / f"{part}.txt", "\n".join(names) + "\n")

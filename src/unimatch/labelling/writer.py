@@ -1,18 +1,17 @@
 """Writing labels in any format: photo by photo into a passing folder, which gets its name when all is there."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
 from unimatch.data.catalog import distinct_colors
 from unimatch.data.parallel import for_each
 from unimatch.data.prepare.archives import Member
-from unimatch.disk import check_space
+from unimatch.disk import check_space, passing_folder, replace_file, sync_below
 from unimatch.errors import DataError
 from unimatch.images import MaskArray
 from unimatch.labelling.records import IGNORE, LabelledImage, Labels
@@ -69,21 +68,20 @@ class Written:
 
     def save_photo(self, name: str) -> None:
         """Write the photo's file as it is."""
-        self.place(name).write_bytes(self.content)
+        self.save(name, lambda file: file.write(self.content))
 
     def save_mask(self, name: str, *, colored: bool = False) -> MaskArray:
         """Write the mask as PNG, ids with a palette or colours, and return it."""
         mask = self.mask()
         image = Image.fromarray(mask)
         image.putpalette([channel for color in palette(self.job.labels) for channel in color])
-        (image.convert("RGB") if colored else image).save(self.place(name), "PNG", compress_level=3)
+        drawn = image.convert("RGB") if colored else image
+        self.save(name, lambda file: drawn.save(file, "PNG", compress_level=3))
         return mask
 
-    def place(self, name: str) -> Path:
-        """Where a file is to lie; its folder is made."""
-        path = self.job.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+    def save(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        """Write a file of the photo; ``write`` is given the open file."""
+        replace_file(self.job.folder / name, write, sync=False)
 
 
 def palette(labels: Labels) -> list[tuple[int, int, int]]:
@@ -143,20 +141,22 @@ def write_all(
         )
     check_names(images)
     check_space(target, sum(image.photo.size for image in images if isinstance(image.photo, Member)))
-    passing = target.absolute().with_name(f".{target.name}.part")
-    shutil.rmtree(passing, ignore_errors=True)
     try:
-        passing.mkdir(parents=True)
-        passing_job = Job(job.labels, passing, job.tolerance, job.shapes, job.url)
-        results = for_each(
-            write_one, (passing_job, write_image), images, workers=workers, title=f"writing {target.name}", unit="photo"
-        )
-        finish(passing_job, images, results)
-        move(passing, target)
+        with passing_folder(target) as passing:
+            passing_job = Job(job.labels, passing, job.tolerance, job.shapes, job.url)
+            results = for_each(
+                write_one,
+                (passing_job, write_image),
+                images,
+                workers=workers,
+                title=f"writing {target.name}",
+                unit="photo",
+            )
+            finish(passing_job, images, results)
+            move(passing, target)
+            sync_below(target)
     except OSError as error:
         raise DataError(f"{target}: cannot be written ({error}); make room, or name another") from error
-    finally:
-        shutil.rmtree(passing, ignore_errors=True)
 
 
 def move(passing: Path, target: Path) -> None:

@@ -1,7 +1,7 @@
 """The loggers of a run directory. ``metrics.csv`` is always among them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from uuid import uuid4
@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from unimatch.disk import replace_text
+from unimatch.disk import replace_text, training_goes_on
 from unimatch.errors import ConfigError
 from unimatch.lightning_internals import end_wandb_run, hide_events_from
 from unimatch.loggers.metrics_file import MetricsFile
@@ -22,7 +22,22 @@ def csv(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
 
 
 class EventFiles(TensorBoardLogger):
-    """TensorBoard's event files. A run that is resumed writes a further one."""
+    """TensorBoard's event files. A run that is resumed writes a further one. A full disk ends them, not the run."""
+
+    @override
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        with training_goes_on(Path(self.log_dir), (OSError, ValueError)):  # it makes a ValueError of any error
+            super().log_metrics(metrics, step)
+
+    @override
+    def save(self) -> None:
+        with training_goes_on(Path(self.log_dir)):
+            super().save()
+
+    @override
+    def finalize(self, status: str) -> None:
+        with training_goes_on(Path(self.log_dir)):
+            super().finalize(status)
 
     def resume(self, step: int) -> None:
         """Has TensorBoard leave out what earlier files hold of this step and later ones: they are logged again."""

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from unimatch.disk import replace_text, training_goes_on
+from unimatch.disk import append, replace_text, training_goes_on
 
 PENDING = 50
 """Rows held in memory before they are written."""
@@ -74,14 +74,7 @@ class MetricsFile(Logger):
                 replace_text(self.path, table(columns, [*old, *self.pending]))
                 self.columns = columns
             else:
-                whole = self.path.stat().st_size
-                try:
-                    with self.path.open("a", newline="") as file:
-                        csv.DictWriter(file, self.columns).writerows(self.pending)
-                except OSError:
-                    with self.path.open("r+") as file:  # no half of a row stays
-                        file.truncate(whole)
-                    raise
+                append(self.path, table(self.columns, self.pending, header=False))
             self.begun, self.pending = True, []
 
     @rank_zero_only
@@ -90,10 +83,11 @@ class MetricsFile(Logger):
         self.save()
 
 
-def table(columns: list[str], rows: list[Any]) -> str:
-    """Returns rows as CSV, with a header."""
+def table(columns: list[str], rows: list[Any], *, header: bool = True) -> str:
+    """Returns rows as CSV, with a header or without."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, extrasaction="ignore")
-    writer.writeheader()
+    if header:
+        writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

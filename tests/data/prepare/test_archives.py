@@ -1,12 +1,16 @@
+import errno
+import gzip
 import stat
 import tarfile
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from helpers.published import make_ade20k, make_pascal, pack
+from unimatch import disk
 from unimatch.data.prepare import convert_archives
 from unimatch.data.prepare.archives import Archive, Member, Published, members
 from unimatch.errors import DataError
@@ -74,7 +78,98 @@ def test_archives_that_expand_without_end_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("unimatch.data.prepare.archives.LARGEST_TAR", 1000)
     with pytest.raises(DataError, match=r"benchmark\.tgz: more than 0 GB when decompressed"):
         convert_archives("pascal", tmp_path, tmp_path / "root", workers=0)
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob(".unimatch*"))
+
+
+def test_a_forged_length_fills_no_disk_and_leaves_nothing(tmp_path, monkeypatch):
+    content = bytearray(gzip.compress(bytes(20_000_000)))
+    content[-4:] = (1000).to_bytes(4, "little")
+    (tmp_path / "benchmark.tgz").write_bytes(content)
+    scratch = tmp_path / "scratch"
+
+    def usage(folder):
+        used = sum(path.stat().st_size for path in scratch.glob("*"))
+        return SimpleNamespace(free=disk.SPARE + 5_000_000 - used)
+
+    monkeypatch.setattr(disk.shutil, "disk_usage", usage)
+    with pytest.raises(DataError, match=r"benchmark\.tgz: the disk is full after 0\.0 GB .* it declares less"):
+        list(members(tmp_path / "benchmark.tgz", scratch))
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_full_disk_is_no_fault_of_the_archive(tmp_path, monkeypatch):
+    (tmp_path / "benchmark.tgz").write_bytes(gzip.compress(bytes(1000)))
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk.os, "fsync", full)
+    with pytest.raises(DataError, match=r"benchmark\.tgz\.tar: cannot be written .*No space left"):
+        list(members(tmp_path / "benchmark.tgz", tmp_path / "scratch"))
+
+
+def negative(kind: bytes, size: int) -> bytes:
+    """A tar archive of one file whose header says a size below 0."""
+    info = tarfile.TarInfo("a.png")
+    info.type = kind
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = b"\xff" * 4 + size.to_bytes(8, "big", signed=True)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header[:512])
+    return bytes(header) + bytes(4096)
+
+
+@pytest.mark.parametrize("size", [-1, -512, -1024, -(2**62)])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.DIRTYPE, b"?"])
+def test_sizes_below_zero_are_refused(tmp_path, kind, size):
+    (tmp_path / "a.tar").write_bytes(negative(kind, size))
+    with pytest.raises(DataError, match=r"a\.tar: "):
+        list(members(tmp_path / "a.tar", tmp_path))
+
+
+def test_a_size_below_zero_in_an_extended_header_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("a.png")
+        info.pax_headers = {"size": "-1024"}
+        archive.addfile(info)
+    with pytest.raises(DataError, match=r"a\.tar: a\.png has -1024 bytes"):
+        list(members(tmp_path / "a.tar", tmp_path))
+
+
+def test_links_that_lead_out_of_an_unpacked_folder_are_not_followed(tmp_path, caplog):
+    expected = make_ade20k(tmp_path / "source", unpacked=True)
+    (tmp_path / "secret" / "images" / "training").mkdir(parents=True)
+    (tmp_path / "secret" / "images" / "training" / "zz.jpg").write_bytes(b"secret")
+    (tmp_path / "source" / "more").symlink_to(tmp_path / "secret")
+    convert_archives("ade20k", tmp_path / "source", tmp_path / "root", workers=0)
+    assert {name for name in files_of(tmp_path / "root") if "annotations" in name} == set(expected)
+    assert "more: is a link that leads out of" in caplog.text
+    image = next(tmp_path.glob("source/**/images/training/*.jpg"))
+    (image.parent / "zz.jpg").symlink_to(tmp_path / "secret" / "images" / "training" / "zz.jpg")
+    with pytest.raises(DataError, match=r"zz\.jpg is a link"):
+        convert_archives("ade20k", tmp_path / "source", tmp_path / "root", overwrite=True, workers=0)
+    assert not list(tmp_path.glob("root/**/zz.*"))
+
+
+def test_a_folder_that_is_a_link_itself_is_read(tmp_path):
+    make_ade20k(tmp_path / "real", unpacked=True)
+    (tmp_path / "source").symlink_to(tmp_path / "real")
+    published = Published(tmp_path / "source", [Archive("x.zip", "", "")], tmp_path / "root", tmp_path)
+    found = published.match("x.zip", r"images/training/[^/]+\.jpg")
+    assert len(found) == 4
+    assert not any(member.link for _, member in found)
+
+
+def test_what_cannot_be_decompressed_is_named(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 9, 3000, dtype=np.uint8).tobytes()
+    for name, kind in (("a.zip", zipfile.ZIP_DEFLATED), ("b.zip", zipfile.ZIP_LZMA), ("c.zip", zipfile.ZIP_BZIP2)):
+        with zipfile.ZipFile(tmp_path / name, "w", kind) as archive:
+            archive.writestr("x.png", noise)
+        content = bytearray((tmp_path / name).read_bytes())
+        content[45:300] = b"\xff" * 255
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=rf"{name}: x\.png cannot be read"):
+            next(members(tmp_path / name, tmp_path)).read()
 
 
 @pytest.mark.parametrize("archive", ["ADEChallengeData2016.zip", "VOCtrainval_11-May-2012.tar", "benchmark.tgz"])

@@ -1,18 +1,27 @@
 """Reads published archives without unpacking them, or the folders they were unpacked to."""
 
 import gzip
+import logging
+import lzma
 import os
 import re
+import shutil
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import BinaryIO
 
-from unimatch.disk import check_space
+from unimatch.data.sources.files import lies_within
+from unimatch.disk import SPARE, check_space, write_output
 from unimatch.errors import DataError
+
+log = logging.getLogger("unimatch")
 
 LARGEST_FILE = 128 * 2**20
 """Bytes of a single image or mask; the largest of the published ones have 4 MB."""
@@ -22,6 +31,13 @@ LARGEST_TEXT = 2 * 2**30
 
 LARGEST_TAR = 16 * 2**30
 """Bytes of a tar archive whose compression is taken off; SBD's has about 1.5 GB."""
+
+
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError, NotImplementedError, struct.error, zlib.error, lzma.LZMAError),
+    *(tarfile.TarError, zipfile.BadZipFile),
+)
+"""What Python raises of damaged archives."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,7 @@ class Member:
     offset: int | None = None
     """Where the file begins in a tar archive."""
     link: bool = False
-    """A link or a device in an archive, which is never read."""
+    """A link or a device in an archive, or a link that leads out of a folder, which is never read."""
 
     @property
     def path(self) -> Path | None:
@@ -82,7 +98,7 @@ class Member:
             else:
                 with open_zip(self.place).open(self.name) as file:
                     content = file.read(self.size + 1)
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
+        except UNREADABLE as error:
             raise DataError(f"{self.place}: {self.name} cannot be read ({error}); get the archive anew") from error
         if len(content) != self.size:
             raise DataError(f"{self.place}: {self.name} has not the {self.size} bytes declared; get the archive anew")
@@ -159,7 +175,9 @@ def members(archive: Path, scratch: Path) -> Iterator[Member]:
             yield from zip_members(archive)
         else:
             yield from tar_members(decompressed(archive, scratch), archive)
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
+    except DataError:
+        raise
+    except UNREADABLE as error:
         raise DataError(f"{archive}: cannot be read as an archive ({error}); get it anew") from error
 
 
@@ -177,6 +195,8 @@ def tar_members(archive: Path, published: Path) -> Iterator[Member]:
     with tarfile.open(archive, "r:") as file:
         for info in file:
             check_name(published, info.name)
+            if info.size < 0:  # Python would go back and read the same again, for ever
+                raise DataError(f"{published}: {info.name} has {info.size} bytes; this is not the published archive")
             if not info.isdir():
                 yield Member(archive, info.name, info.size, offset=info.offset_data, link=not info.isreg())
 
@@ -191,33 +211,65 @@ def decompressed(archive: Path, scratch: Path) -> Path:
         with archive.open("rb") as file:
             file.seek(-4, os.SEEK_END)
             check_space(scratch, int.from_bytes(file.read(4), "little"))  # the length, if it is below 4 GB
-        scratch.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.part")
-        with gzip.open(archive) as packed, temporary.open("wb") as file:
-            while file.tell() <= LARGEST_TAR and (chunk := packed.read(2**20)):
-                file.write(chunk)
-        if temporary.stat().st_size > LARGEST_TAR:
-            temporary.unlink()
-            raise DataError(
-                f"{archive}: more than {LARGEST_TAR / 1e9:.0f} GB when decompressed; not a published archive"
-            )
-        temporary.replace(target)
+        write_output(target, partial(decompress, archive))
     return target
 
 
+def decompress(archive: Path, file: BinaryIO) -> None:
+    """Writes what a gzip file holds into another one, whatever length it declares, while the disk has room.
+
+    Raises:
+        DataError: it is damaged, or holds more than :data:`LARGEST_TAR` bytes or than the disk has room for.
+    """
+    written = 0
+    for piece in pieces(archive):
+        written += file.write(piece)
+        if written > LARGEST_TAR:
+            raise DataError(
+                f"{archive}: more than {LARGEST_TAR / 1e9:.0f} GB when decompressed; not a published archive"
+            )
+        if shutil.disk_usage(Path(file.name).parent).free < SPARE:
+            raise DataError(
+                f"{archive}: the disk is full after {written / 1e9:.1f} GB of what it holds, and it declares less; "
+                "get it anew, or make room"
+            )
+
+
+def pieces(archive: Path) -> Iterator[bytes]:
+    """Yields what a gzip file holds, a megabyte at a time."""
+    try:
+        with gzip.open(archive) as packed:
+            while piece := packed.read(2**20):
+                yield piece
+    except UNREADABLE as error:
+        raise DataError(f"{archive}: cannot be decompressed ({error}); get it anew") from error
+
+
 def folder_members(folder: Path, skipped: Path) -> Iterator[Member]:
-    """Lists the files below a folder, without those below another one in it."""
-    seen = set[str]()
+    """Lists the files below a folder, without those below another one in it.
+
+    Links that lead out of the folder are not followed: a folder is named, a file is marked as a link.
+    """
+    seen, roots = set[str](), (str(folder),)
     for place, folders, names in os.walk(folder, followlinks=True):
         if os.path.realpath(place) in seen:  # a link to a folder that was searched already, maybe to the one above
             folders.clear()
             continue
         seen.add(os.path.realpath(place))
-        folders[:] = [name for name in folders if Path(place, name).absolute() != skipped.absolute()]
+        for name in list(folders):
+            path = Path(place, name)
+            leads_out = path.is_symlink() and not lies_within(str(path), roots)
+            if leads_out:
+                log.warning(
+                    "%s: is a link that leads out of %s, and is not followed; give that folder itself", path, folder
+                )
+            if leads_out or path.absolute() == skipped.absolute():
+                folders.remove(name)
         for name in names:
             path = Path(place, name)
             if path.is_file():
-                yield Member(folder, path.relative_to(folder).as_posix(), path.stat().st_size)
+                leads_out = path.is_symlink() and not lies_within(str(path), roots)
+                yield Member(folder, path.relative_to(folder).as_posix(), path.stat().st_size, link=leads_out)
 
 
 def check_name(archive: Path, name: str) -> None:

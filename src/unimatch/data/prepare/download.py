@@ -3,13 +3,14 @@
 import hashlib
 import http.client
 import logging
+import os
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from unimatch.data.prepare.archives import Archive
-from unimatch.disk import check_space
+from unimatch.disk import check_space, no_link, sync_folder
 from unimatch.errors import DataError
 from unimatch.terminal import progress_bar
 
@@ -50,6 +51,8 @@ def fetch(archive: Archive, folder: Path) -> Path:
         return target
     folder.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{archive.name}.part")
+    if part.is_symlink():
+        raise DataError(f"{part}: is a link, which a download is not written through; remove it")
     broken = 0
     while True:
         before = size_of(part)
@@ -66,7 +69,10 @@ def fetch(archive: Archive, folder: Path) -> Path:
                 ) from error
             time.sleep(PAUSE * 2 ** max(0, broken - 1))
     verify(archive, part, total)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
     part.replace(target)
+    sync_folder(folder)
     return target
 
 
@@ -97,7 +103,7 @@ def receive(archive: Archive, part: Path) -> int | None:
             raise DataError(f"{archive.url}: the server offers {total} bytes, the published file has {archive.size}")
         check_space(part.parent, (total or archive.size or 0) - have)
         with (
-            part.open("ab" if have else "wb") as file,
+            open(part, "ab" if have else "wb", opener=no_link) as file,
             progress_bar(total or archive.size, archive.name, "B", done=have, scaled=True) as bar,
         ):
             while chunk := response.read(CHUNK):

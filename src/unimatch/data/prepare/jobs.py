@@ -9,7 +9,7 @@ from typing import Any
 from unimatch._version import __version__
 from unimatch.data.parallel import for_each
 from unimatch.data.prepare.archives import Member
-from unimatch.disk import check_space, replace_text, write_output
+from unimatch.disk import check_space, replace_text, sync_below, write_output
 from unimatch.errors import DataError
 
 MARK = "prepared.json"
@@ -71,6 +71,7 @@ def run(
     write_mark(root, {**facts, "finished": False})
     for _ in for_each(write, root, todo, workers=workers, title=f"writing {facts['dataset']}", unit="file"):
         pass
+    sync_below(root)
     write_mark(root, {**facts, "finished": True, "files": len(jobs)})
     return Outcome(len(todo), len(jobs) - len(todo))
 

@@ -6,9 +6,7 @@ the photographs.
 """
 
 import os
-import shutil
-import tempfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -22,6 +20,7 @@ from unimatch.data.sets.change import ChangeLayout
 from unimatch.data.sources.base import SegmentationData
 from unimatch.data.sources.dates import AFTER, BEFORE, LABEL
 from unimatch.data.sources.files import absolute
+from unimatch.disk import passing_folder, replace_file, replace_text, sync_below
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, MaskArray
 
@@ -58,22 +57,17 @@ def change_demo(
 def write_change_demo(root: Path) -> None:
     """Writes ``A/ B/ label/ list/`` below a new folder, all of it or nothing."""
     try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        passing = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-        try:
-            for folder in (BEFORE, AFTER, LABEL, "list"):
-                (passing / folder).mkdir()
+        with passing_folder(root) as passing:
             for part, count in COUNTS.items():
                 names = [f"{part}_{i:03d}.png" for i in range(count)]
                 for i, name in enumerate(names):
                     before, after, changed = compose_pair(part, i)
                     for folder, array in ((BEFORE, before), (AFTER, after), (LABEL, changed)):
-                        Image.fromarray(array).save(passing / folder / name)
-                (passing / "list" / f"{part}.txt").write_text("\n".join(names) + "\n")
-            passing.chmod(0o755)  # temporary folders are their owner's alone
+                        picture = Image.fromarray(array)
+                        replace_file(passing / folder / name, partial(picture.save, format="PNG"), sync=False)
+                replace_text(passing / "list" / f"{part}.txt", "\n".join(names) + "\n")
+            sync_below(passing)
             os.rename(passing, root)  # noqa: PTH104 - fails where another process was faster
-        finally:
-            shutil.rmtree(passing, ignore_errors=True)
     except OSError as error:
         if not root.is_dir():
             raise DataError(f"root={root}: the demo's tiles cannot be written there ({error})") from error
