@@ -42,7 +42,9 @@ def test_what_is_no_json_is_a_value_error(text):
     assert plain.parse_json('{"a": [1, null]}') == {"a": [1, None]}
 
 
-@pytest.mark.parametrize("number", [5, -1, float("nan"), float("inf"), 10**400, -(10**400)])
+@pytest.mark.parametrize(
+    "number", [5, -1, float("nan"), float("inf"), 10**400, -(10**400)], ids=lambda n: f"{str(n)[:5]}"
+)
 def test_a_number_out_of_bounds_is_named(number):
     plain.bound({"b": [0, 4, 2.5], "c": "text"}, "a", 4, 0)
     with pytest.raises(ValueError, match=r"^a\.b is .*, and must be from 0 to 4$"):

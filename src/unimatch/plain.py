@@ -1,9 +1,15 @@
 """Plain values out of files that anybody may have written: counted and bounded before anything is made of them."""
 
+import csv
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
 from typing import Any
+
+from unimatch.errors import DataError, UnimatchError
 
 DEEPEST = 64
 """How many lists and dictionaries may lie in one another."""
@@ -44,6 +50,33 @@ def count(value: Any, left: int = DEEPEST, known: dict[int, int] | None = None) 
         if known[id(value)] > MOST:
             raise ValueError(f"more than {MOST:,} values")
     return known[id(value)]
+
+
+def whole_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Reads a CSV file: the columns, and the rows that are whole, with a cell for each and the end of their line.
+
+    Raises:
+        ValueError: it is no CSV.
+    """
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    try:
+        columns, *rows = [*csv.reader(StringIO(text[: text.rfind("\n") + 1], newline=""))] or [[]]
+    except csv.Error as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    return columns, [dict(zip(columns, row, strict=True)) for row in rows if len(row) == len(columns)]
+
+
+@contextmanager
+def written_by_others(where: object) -> Iterator[None]:
+    """Turns whatever is wrong with the content of files that anybody may have written into a DataError."""
+    try:
+        yield
+    except (UnimatchError, OSError):
+        raise
+    except Exception as error:  # such as a list where an object is meant, in any place
+        why = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        raise DataError(f"{where}: holds what unimatch does not write there ({why})") from error
 
 
 def numbers_in(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
