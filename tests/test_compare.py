@@ -103,3 +103,28 @@ def test_a_run_that_repeats_a_published_one_stands_beside_it(tmp_path):
     assert ours[-2].strip() == "88.9 (table01)"
     assert other[-2].strip() == "-"
     assert "366" in [cell.strip() for cell in ours]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("summary.json", "[]"), ("summary.json", "[" * 10**5), ("summary.json", '{"teacher/miou": [1]}'),
+        ("summary.json", '{"seconds": [], "dataset": 1}'), ("summary.json", '{"seconds": "a"}'), ("config.json", "[]"),
+        ("config.json", '{"a":' * 500 + "1" + "}" * 500), ("config.json", "\0"),
+    ],
+)  # fmt: skip
+def test_a_run_that_holds_something_else_is_one_line(name, text, tmp_path, capsys):
+    write_run(tmp_path / "good", seed=0, teacher=70.0)
+    write_run(tmp_path / "bad", seed=1, teacher=70.0)
+    (tmp_path / "bad" / name).write_text(text)
+    assert main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert str(tmp_path / "bad") in said
+    assert said.count("\n") == 1
+
+
+def test_seeds_of_several_kinds_are_one_line(tmp_path, capsys):
+    write_run(tmp_path / "a", seed=0, teacher=70.0)
+    write_run(tmp_path / "b", seed="x", teacher=70.0)
+    assert main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("unimatch: the runs: ")

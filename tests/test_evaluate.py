@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from helpers.support import make_camvid, make_folder, save_run
-from unimatch import Inference, SegmentationData, load_model
+from unimatch import ConfigError, Inference, SegmentationData, load_model
 from unimatch.data import camvid
 from unimatch.engines.torch import TorchEngine
+from unimatch.evaluate import choose_data
 from unimatch.tensors import normalize
 
 
@@ -170,3 +172,26 @@ def test_a_converted_checkpoint_names_no_classes_and_is_held_to_their_number_alo
     torch.save(checkpoint, tmp_path / "converted.ckpt")
     where = f"checkpoint={tmp_path / 'converted.ckpt'}"
     assert evaluate(where, "dataset=digits", "dataset.val=2")["images"] == 2
+
+
+DIGITS = {"_target_": "unimatch.data.digits"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {**DIGITS, "train": 10**9}, {**DIGITS, "val": 10**9}, {**DIGITS, "size": 10**5}, {**DIGITS, "labeled": "a"},
+        {**DIGITS, "scene_seed": -1}, {**DIGITS, "unknown": 1}, {**DIGITS, 1: 2}, {**DIGITS, "train": [1]},
+        {"_target_": "unimatch.data.digits_classification", "size": 10**6}, [1], "digits", {"_target_": ["a"]},
+        {"_target_": "unimatch.data.camvid"}, {"_target_": "unimatch.data.camvid", "root": 5},
+        {"_target_": "unimatch.data.camvid", "root": "long" * 1000}, {"_target_": "os.system", "command": "true"},
+        {"_target_": "unimatch.data.change_demo", "root": "made"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_data_set_that_a_checkpoint_may_not_ask_for_is_neither_made_nor_written(said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="give dataset=NAME"):
+        choose_data(OmegaConf.create({}), {"unimatch_run": {"config": {"dataset": said}}})
+    assert not list(tmp_path.iterdir())
+    assert len(choose_data(OmegaConf.create({}), {"unimatch_run": {"config": {"dataset": DIGITS}}}).val) == 200

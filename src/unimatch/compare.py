@@ -10,9 +10,10 @@ from typing import Any
 from unimatch.checkpoints.content import migrated
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
+from unimatch.plain import written_by_others
 from unimatch.report.compare_page import Group, compare_page, spread
 from unimatch.report.published import find_published
-from unimatch.report.run_files import read_run
+from unimatch.report.run_files import read_json, read_run
 from unimatch.terminal import text_table
 
 COLUMNS = {"teacher/{}": "teacher", "student/{}": "student", "teacher/{}_best": "best teacher", "seconds": "seconds"}
@@ -31,17 +32,21 @@ def load_runs(places: Sequence[Path]) -> list[dict[str, Any]]:
     """Reads every ``summary.json`` at or below the given places; each place must have one."""
     runs = []
     for place in places:
-        files = sorted(place.rglob("summary.json")) if place.is_dir() else []
+        try:
+            files = sorted(place.rglob("summary.json")) if place.is_dir() else []
+        except OSError as error:  # such as a name that is too long
+            raise DataError(f"{place}: cannot be read ({error.strerror})") from error
         if not files:
             raise DataError(f"{place}: no run directory, no summary.json at or below it")
         for file in files:
             try:
-                summary = json.loads(file.read_text())
-                config_file = file.parent / "config.json"
-                config = json.loads(config_file.read_text()) if config_file.is_file() else {}
+                summary, config = read_json(file), read_json(file.parent / "config.json")
             except (OSError, ValueError) as error:
                 raise DataError(f"{file}: cannot be read ({error})") from error
-            runs.append({**summary, "place": str(file.parent), "settings": flat(migrated(config))})
+            with written_by_others(file.parent):
+                run = {**summary, "place": str(file.parent), "settings": flat(migrated(config))}
+                cells([[run]])  # what one run holds is shown without error, or this names it
+            runs.append(run)
     for run, names in [(run, seeds_that_follow(run, runs)) for run in runs]:
         run["settings"] = {name: value for name, value in run["settings"].items() if name not in names}
     return runs
@@ -166,12 +171,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         runs = load_runs(options.runs)
-        if options.html:
-            write_page(runs, options.html)
+        with written_by_others("the runs"):
+            text = table(runs)
+            if options.html:
+                write_page(runs, options.html)
     except DataError as error:
         print(f"unimatch: {error}", file=sys.stderr)
         return 2
-    print(table(runs))
+    print(text)
     pictures = [place / "validation.png" for place in sorted({Path(run["place"]) for run in runs})]
     found = [str(picture) for picture in pictures if picture.is_file()]
     if found:

@@ -12,20 +12,27 @@ from typing_extensions import override
 
 import unimatch.data
 from unimatch.checkpoints.content import run_of
-from unimatch.checkpoints.files import build_model, read_checkpoint
+from unimatch.checkpoints.files import build_model, first_line, read_checkpoint
 from unimatch.command import build, command, plain, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
 from unimatch.data.check.before_training import look, refuse
 from unimatch.disk import replace_text
 from unimatch.engines.model_facts import ModelFacts, inference_with
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, UnimatchError
 from unimatch.inference.load import checkpoint_facts, models_in
 from unimatch.options import one_of
+from unimatch.plain import bound
 from unimatch.speed.fold_batch_norms import fold_batch_norms
 from unimatch.tasks import task_of
 from unimatch.tasks.evaluator import Evaluator
 from unimatch.tasks.scores import Absent, Scores, scores_table
 from unimatch.terminal import progress_bar
+
+GIVE = "give dataset=NAME dataset.root=FOLDER"
+MADE_UP = {"train": 4096, "val": 4096, "size": 128}
+"""How many scenes a checkpoint may ask for, and pixels a side; they are kept in memory."""
+LARGEST_SETTING, LARGEST_SEED = 2**22, 2**63
+"""How large its other numbers may be, such as that of the labelled images."""
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
@@ -88,16 +95,29 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
 def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> SegmentationData:
     """Returns the data set of the command line, or else that of the checkpoint's run.
 
-    A checkpoint may come from anywhere, so it can only name our own data sets: nothing else is called.
+    A checkpoint may come from anywhere, so it can only name our own data sets: nothing else is called, nothing is
+    written, and what is made up has few images.
     """
     if config.get("dataset") is not None:
         return build(config.dataset)
-    settings = dict(run_of(checkpoint).config.get("dataset") or {})
+    settings = run_of(checkpoint).config.get("dataset")
+    settings = dict(settings) if isinstance(settings, dict) else {}
     name = str(settings.pop("_target_", "")).removeprefix("unimatch.data.")
     function = getattr(unimatch.data, name) if name in unimatch.data.__all__ and name.islower() else None
     if function is None:
-        raise ConfigError("the checkpoint does not say what it was trained on: give dataset=NAME dataset.root=FOLDER")
-    return function(**settings)
+        raise ConfigError(f"the checkpoint does not say what it was trained on: {GIVE}")
+    root = settings.get("root")
+    try:
+        if root is not None and not Path(str(root)).expanduser().is_dir():
+            raise ConfigError(f"the checkpoint was trained on {name} in {str(root)!r}, which is not here: {GIVE}")
+        for key, value in settings.items():
+            is_seed = str(key).endswith("seed")
+            bound(value, key, LARGEST_SEED if is_seed else MADE_UP.get(key, LARGEST_SETTING), -1 + is_seed)
+        return function(**settings)
+    except UnimatchError:
+        raise
+    except Exception as error:  # a stranger's file may say anything
+        raise ConfigError(f"the checkpoint's data set, {name}, cannot be made ({first_line(error)}): {GIVE}") from error
 
 
 def check_classes(facts: ModelFacts, classes: tuple[str, ...], *, by_name: bool, known: bool) -> None:

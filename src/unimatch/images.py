@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,15 @@ LabelArray = NDArray[np.uint8] | NDArray[np.int64]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""The kinds of images that are read, told by their content. Pillow knows more, and starts a program for some."""
+
 STRIP = 2**18
 """How many pixels a strip of :func:`strips` has."""
 
 
 def read_image(path: Path) -> ImageArray:
-    """Reads any image that Pillow knows as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+    """Reads an image of the :data:`FORMATS` as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
 
     Grey, 1-bit, palette and CMYK images become RGB; transparency is left out.
 
@@ -101,16 +105,21 @@ def read_color_mask(path: Path) -> ImageArray:
         return rgb(mask)
 
 
+def open_image(file: Path | BinaryIO) -> Image.Image:
+    """Opens an image, not yet decoded, if it is of the :data:`FORMATS`; raises whatever Pillow does."""
+    return Image.open(file, formats=FORMATS)  # noqa: TID251 - this is the one place
+
+
 @contextmanager
 def opened(path: Path, what: str) -> Iterator[Image.Image]:
     """Opens a file as an image, not yet decoded; whatever goes wrong becomes a DataError that names the file."""
     try:
-        with Image.open(read_file(path)) as image:
+        with open_image(read_file(path)) as image:
             yield image
     except DataError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's decoders
-        why = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
+        why = f"none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(f"{path}: cannot be read as {what} ({why}); repair or remove it") from error
 
 

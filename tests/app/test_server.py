@@ -4,7 +4,10 @@ import base64
 import http.client
 import io
 import json
+import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,8 +15,9 @@ from PIL import Image
 
 from helpers.browser import check_page, headless, resize, violations
 from helpers.support import save_run
-from unimatch import Predictor
+from unimatch import ConfigError, DataError, Inference, Predictor
 from unimatch.app import server as app
+from unimatch.images import read_image
 
 BINARY = {"Content-Type": "application/octet-stream"}
 
@@ -41,6 +45,13 @@ def png(array) -> bytes:
     file = io.BytesIO()
     Image.fromarray(array).save(file, "PNG")
     return file.getvalue()
+
+
+def wait_until(holds):
+    until = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def ask(server, method="POST", path="/predict", body=b"", headers=BINARY):
@@ -97,8 +108,110 @@ def test_messages_name_no_passing_file(server):
     assert json.loads(ask(server, body=b"no image")[1])["error"].startswith("the file: cannot be read")
 
 
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), "soon"])
+def test_seconds_must_be_above_0(server, seconds):
+    with pytest.raises(ConfigError, match=r"^seconds="):
+        app.AppServer(server.predictor, 0, seconds=seconds)
+
+
 def test_only_this_machine_is_served(server):
     assert server.server_address[0] == "127.0.0.1"
+
+
+def flat_png(side, mode="1") -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, (side, side)).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(server, monkeypatch):
+    monkeypatch.setattr(app, "read_image", lambda _: pytest.fail("it was decoded"))
+    body = flat_png(13_000)
+    assert len(body) < 35_000
+    status, content = ask(server, body=body)
+    assert status == 422
+    assert "the file: has 169.0 million pixels, and this page takes up to 25" in json.loads(content)["error"]
+
+
+def test_images_are_decoded_one_at_a_time(server, monkeypatch, photo):
+    within, most = [], []
+
+    def read(path):
+        within.append(path)
+        most.append(len(within))
+        time.sleep(0.05)
+        image = read_image(path)
+        within.pop()
+        return image
+
+    monkeypatch.setattr(app, "read_image", read)
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: ask(server, body=png(photo))[0], range(6)))
+    assert found == [200] * 6
+    assert most == [1] * 6
+
+
+def test_an_image_that_takes_too_long_is_given_up_with_the_figure(server, monkeypatch, photo):
+    engine = server.engine
+    monkeypatch.setattr(engine, "seconds", 0.2)
+    monkeypatch.setattr(server.predictor, "inference", Inference("sliding", window=20, stride=20))
+    slow = engine.engine.logits
+
+    def logits(*arguments, **options):
+        time.sleep(0.15)
+        return slow(*arguments, **options)
+
+    monkeypatch.setattr(engine.engine, "logits", logits)
+    status, content = ask(server, body=png(photo))
+    assert status == 422
+    assert "given up after 0.2 s, in which the model saw 0.0 million pixels" in json.loads(content)["error"]
+
+
+def test_the_model_sees_windows_of_a_bounded_size():
+    assert app.in_windows(Inference()) == Inference(large=1_000_000)
+    assert app.in_windows(Inference(large=500)) == Inference(large=500)
+    assert app.in_windows(Inference("sliding", window=8000, stride=10)) == Inference(
+        "sliding", window=1000, large=1_000_000
+    )
+    with pytest.raises(DataError, match=r"at scale 3 the model would see 9\.0 million pixels at once"):
+        app.Impatient(None, 1).logits(np.zeros((1, 3, 1000, 1000), np.uint8), 3.0)
+
+
+def test_connections_and_bodies_are_bounded(server, monkeypatch):
+    held = [socket.create_connection(("127.0.0.1", server.server_port)) for _ in range(app.CONNECTIONS)]
+    try:
+        with pytest.raises((ConnectionError, http.client.RemoteDisconnected)):
+            ask(server, "GET", "/")
+    finally:
+        for connection in held:
+            connection.close()
+    wait_until(lambda: server.connections._value == app.CONNECTIONS)
+    monkeypatch.setattr(app, "PATIENCE", 0.1)
+    for _ in range(app.BODIES):
+        server.bodies.acquire()
+    try:
+        assert ask(server, body=b"x")[0] == 503
+    finally:
+        for _ in range(app.BODIES):
+            server.bodies.release()
+    assert ask(server, "GET", "/")[0] == 200
+
+
+def test_a_body_that_trickles_in_does_not_hold_its_place(server, monkeypatch):
+    monkeypatch.setattr(app, "PATIENCE", 0.1)
+    with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
+        head = f"POST /predict HTTP/1.0\r\nHost: 127.0.0.1:{server.server_port}\r\nContent-Length: 1000\r\n"
+        connection.sendall(f"{head}Content-Type: application/octet-stream\r\n\r\n".encode())
+        for _ in range(4):
+            connection.sendall(b"x")
+            time.sleep(0.06)
+        assert b" 408 " in connection.recv(100)
+
+
+def test_no_other_site_may_frame_the_page(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+    connection.request("GET", "/")
+    assert connection.getresponse().headers["Content-Security-Policy"] == "frame-ancestors 'none'"
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 import copy
 import os
+import resource
+import time
 
 import lightning
 import pytest
@@ -7,7 +9,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 import unimatch
-from unimatch.checkpoints.files import load_model, read_checkpoint, start_from
+from unimatch.checkpoints.files import build_with, load_model, read_checkpoint, start_from
 from unimatch.errors import WeightsError
 
 
@@ -169,3 +171,28 @@ def test_another_model_is_no_start(run):
         start_from(unimatch.SegmentationModel("efficientnet_lite0", 11, weights=None), run[0])
     with pytest.raises(WeightsError, match=r"features 8, and the one to train 32"):
         start_from(unimatch.SegmentationModel("tiny", 11), run[0])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"encoder": "vits", "options": {"depth": 4000}},
+        {"encoder": "convnext_tiny", "options": {"depths": [4000] * 4}},
+        {"encoder": "resnet50", "options": {"layers": [4000] * 4}},
+        {"encoder": "vitg"},
+        {"features": 60_000},
+        {"out_channels": [60_000] * 4},
+        {"num_classes": 60_000},
+        {"encoder": "vits", "options": {"img_size": 4096, "patch_size": 1}},
+    ],
+    ids=str,
+)
+def test_a_description_that_is_not_the_weights_is_refused_before_it_is_built(more, monkeypatch):
+    """Nothing is built but on the meta device, and not to the end where the file has far fewer tensors."""
+    monkeypatch.setattr(torch.nn.Module, "load_state_dict", lambda *_: pytest.fail("it was built"))
+    model = unimatch.SegmentationModel("tiny", 2, features=8, out_channels=(8, 8, 8, 8))
+    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(WeightsError, match=r"^the file"):
+        build_with(model.state_dict(), {**model.description(), "weights": None, **more}, "the file")
+    assert time.monotonic() - begun < 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB

@@ -32,7 +32,14 @@ def test_files_from_before_change_detection_are_of_one_date():
     ("key", "value"),
     [
         ("classes", None), ("palette", [[1]]), ("mean", 1.5), ("std", ["a"]), ("size_multiple", None),
-        ("inference", {"mode": "slide"}), ("inference", {"windows": 3}),
+        ("inference", {"mode": "slide"}), ("inference", {"windows": 3}), ("inference", [1]), ("inference", "ab"),
+        ("inference", {"window": 20.5}), ("inference", {"window": 1}), ("inference", {"window": 10**6}),
+        ("inference", {"mode": "sliding", "window": 4096, "stride": 1}), ("inference", {"large": 10**12}),
+        ("inference", {"scales": [3000]}), ("inference", {"scales": [1.0] * 10**4}), ("inference", {"scales": "abc"}),
+        ("inference", {"scales": [1e-9]}), ("inference", {"scales": [float("nan")]}), ("inference", {"scales": 1}),
+        ("inference", {"window": 8000, "scales": [4]}), ("size_multiple", 0), ("size_multiple", 10**6), ("dates", 9),
+        ("classes", []), ("classes", ["one"]), ("classes", "ab"), ("palette", [[0, 1, 256]] * 2), ("palette", 3),
+        ("palette", [[0, 1, -1]] * 2), ("std", [0, 1, 1]), ("mean", [float("inf")] * 3), ("mean", [0, 0]),
     ],
 )  # fmt: skip
 def test_what_is_not_that_is_refused_with_the_file(key, value):

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ import torch
 from helpers.support import save_run
 from unimatch import ConfigError, Inference, WeightsError, load_model
 from unimatch.data.catalog import CAMVID
-from unimatch.inference.load import choose_device, load_with_facts, models_in
+from unimatch.inference.load import checkpoint_facts, choose_device, load_with_facts, models_in
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +57,30 @@ def test_devices():
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(ConfigError, match="device=tpu9: cannot be used"):
         choose_device("tpu9")
+
+
+LIKE_OURS = SimpleNamespace(num_classes=3, size_multiple=1, dates=1)
+SAID = {"config": {"inference": {"window": 64}}, "classes": ["a", "b", "c"], "palette": [[0, 1, 2]] * 3}
+
+
+def test_what_a_run_says_is_taken_where_it_can_be():
+    facts = checkpoint_facts({"unimatch_run": SAID}, LIKE_OURS)
+    assert (facts.classes, facts.palette, facts.inference.window) == (("a", "b", "c"), ((0, 1, 2),) * 3, 64)
+    assert checkpoint_facts({}, LIKE_OURS).classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [1], "ab", 5, {1: 2}, {"other": 1}, {"config": []}, {"config": None}, {"config": {"inference": [1]}},
+        {"config": {"inference": {1: 2}}}, {"config": {"inference": {"unknown": 1}}}, {"classes": ["one"]},
+        {"classes": "abc"}, {"classes": [1, 2, 3]}, {"classes": 3}, {"classes": None}, {"palette": [[0, 1, 300]] * 3},
+        {"palette": [[0, 1]] * 3}, {"palette": [[0, 1, 2]] * 2}, {"palette": "abc"}, {"palette": 3},
+        {"config": {"inference": {"scales": [3000]}}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_run_that_says_what_cannot_be_is_refused_in_one_line(said):
+    content = {"unimatch_run": {**SAID, **said} if isinstance(said, dict) else said}
+    with pytest.raises(WeightsError, match=r"^the checkpoint"):
+        checkpoint_facts(content, LIKE_OURS)

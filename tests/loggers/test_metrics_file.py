@@ -89,3 +89,36 @@ def test_a_full_disk_loses_no_row(tmp_path, monkeypatch, caplog):
     logger.log_metrics({"a": 2.0}, 1)
     logger.save()
     assert [row["step"] for row in rows(tmp_path / "metrics.csv")] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("a,step\n1.0,0\n2.0,1\n3.", 2), ("a,step\n1.0,0\n2.0\n3.0,2\n", 2), ("a,step\n1.0,0\n", 1),
+        ("a,st", 0), ("", 0), ('a,step\n"' + "x" * 200_000 + '"\n', 0),
+    ],
+)  # fmt: skip
+def test_rows_that_are_lost_are_told_when_a_training_continues(text, kept, tmp_path, caplog):
+    path = tmp_path / "metrics.csv"
+    path.write_text(text)
+    logger = MetricsFile(path)
+    logger.resume(3)
+    assert f"of 3 rows up to the checkpoint {3 - kept} are lost" in caplog.text
+    logger.log_metrics({"b": 1.0}, 9)
+    logger.save()
+    assert len(rows(path)) == kept + 1
+    caplog.clear()
+    MetricsFile(path).resume(kept + 1)
+    assert "lost" not in caplog.text
+
+
+def test_garbage_in_the_file_does_not_end_a_training(tmp_path):
+    path = tmp_path / "metrics.csv"
+    logger = MetricsFile(path)
+    logger.log_metrics({"a": 1.0}, 0)
+    logger.save()
+    with path.open("ab") as file:
+        file.write(b"\xff\x00\n")
+    logger.log_metrics({"b": 1.0}, 1)
+    logger.save()
+    assert [row["step"] for row in rows(path)] == ["0", "1"]

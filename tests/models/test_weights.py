@@ -83,7 +83,7 @@ def test_a_long_list_is_cut_short(tmp_path):
     message = str(caught.value)
     assert "20 of its 20 keys" in message
     assert "... and 12 more" in message
-    assert "1 keys of the file are not the encoder's" in message
+    assert "1 keys of the file are not the model's" in message
     assert "other" in message
 
 

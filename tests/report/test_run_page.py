@@ -1,10 +1,14 @@
+import json
 import re
 from html.parser import HTMLParser
 
 import pytest
 
 from helpers.runs import HOSTILE, make_run
+from unimatch.compare import main as compare
 from unimatch.report import write_report
+from unimatch.report.__main__ import main as report
+from unimatch.report.run_files import read_run
 
 
 class Elements(HTMLParser):
@@ -92,3 +96,71 @@ def test_one_class_and_many_classes(tmp_path, classes):
 def test_a_run_without_anything_but_its_summary(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
     assert "<h1>" in write_report(tmp_path).read_text()
+
+
+def put(name, text):
+    return lambda run: (run / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def edit(name, **values):
+    def change(run):
+        content = json.loads((run / name).read_text().splitlines()[-1])
+        (run / name).write_text(json.dumps({**content, **values}))
+
+    return change
+
+
+DEEP = "[" * 10**5
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        put("summary.json", "[]"), put("summary.json", DEEP), put("summary.json", b"\xff\x00"),
+        put("config.json", "[1]"), put("config.json", '{"a":' * 500 + "1" + "}" * 500), put("config.json", "5"),
+        put("evaluations.jsonl", "[]\n"), put("evaluations.jsonl", "null\n"), put("evaluations.jsonl", DEEP),
+        put("evaluations.jsonl", "{}\n{}\n"), edit("evaluations.jsonl", step=[1]),
+        edit("evaluations.jsonl", teacher=[1]), edit("evaluations.jsonl", teacher={"iou": {"a": []}}),
+        edit("summary.json", steps=[]), edit("summary.json", seconds="long"), edit("summary.json", versions=[1]),
+        edit("summary.json", **{"teacher/miou": {}}), edit("summary.json", task=[1]), edit("summary.json", seconds=[]),
+        put("confusion.csv", "truth,a\na,1\n"), put("confusion.csv", "truth,a\na,x\n"),
+        put("confusion.csv", b"\x00\xff,\n" * 9), put("confusion.csv", 'truth,"' + "x" * 200_000),
+        put("metrics.csv", 'step,"' + "x" * 200_000 + '"\n'), put("examples/examples.json", "[]"),
+        put("examples/examples.json", '{"validation": 1}'),
+        put("examples/examples.json", '{"views": [{"cells": [1]}]}'),
+        put("examples/examples.json", '{"palette": [["a"]]}'),
+    ],
+)  # fmt: skip
+def test_what_unimatch_does_not_write_is_one_line_that_names_the_run(damage, tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    damage(run)
+    assert report([str(run)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"unimatch: {run}")
+    assert said.count("\n") == 1
+    assert not (run / "report.html").exists()
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e999"])
+def test_losses_that_are_not_finite_are_left_out_of_the_charts(value, tmp_path):
+    run = make_run(tmp_path / "run")
+    (run / "metrics.csv").write_text(f"step,train/loss,train/loss_x\n0,{value},1.5\n2,{value},{value}\n")
+    assert read_run(run).curves == {"train/loss_x": [(0.0, 1.5)]}
+    assert "Losses" in write_report(run).read_text()
+
+
+@pytest.mark.parametrize(
+    "end", ["4,0.2", "4,0.25,0.", '4,"0.2', "4", "4,0.2\n", "x,0.2,0.3\n", "4,x,\n", "\0\xff\n,,,,\n"]
+)
+def test_a_row_of_metrics_that_is_cut_or_garbage_leaves_the_others(end, tmp_path):
+    run = make_run(tmp_path / "run")
+    with (run / "metrics.csv").open("w") as file:
+        file.write(f"step,train/loss,train/loss_x\n0,1,2\n2,0.5,1\n{end}")
+    assert read_run(run).curves == {"train/loss": [(0, 1), (2, 0.5)], "train/loss_x": [(0, 2), (2, 1)]}
+    assert write_report(run).exists()
+
+
+def test_names_that_are_too_long_for_a_folder_are_one_line(capsys):
+    for command in (report, compare):
+        assert command(["long" * 1000]) == 2
+        assert capsys.readouterr().err.startswith("unimatch: ")

@@ -1,5 +1,6 @@
 """Files made to run code, to write or read elsewhere, or to fill the memory: none acts, and each is refused by name."""
 
+import io
 import os
 import pickle
 import resource
@@ -15,12 +16,19 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import EpsImagePlugin, Image
 
 import unimatch
 from helpers.support import make_folder, write_pair
 from unimatch import UnimatchError
 from unimatch.checkpoints.files import load_model, read_checkpoint
-from unimatch.images import read_image, read_mask
+from unimatch.data.check.mask_faults import kind_of_error
+from unimatch.data.prepare.archives import Member
+from unimatch.data.prepare.mask_bytes import decode_mask
+from unimatch.images import read_color_mask, read_image, read_mask
+from unimatch.inference.inputs import Photo
+from unimatch.labelling.shapes import Picture
+from unimatch.labelling.source import open_picture
 from unimatch.models.weights import read_state_dict
 
 
@@ -122,7 +130,7 @@ def test_weights_expanded_from_one_number_do_not_fill_the_memory(tmp_path):
     torch.save({"unimatch_model": description, "state_dict": state}, path)
     assert path.stat().st_size < 10**6
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(UnimatchError, match="bytes and holds weights of"):
+    with pytest.raises(UnimatchError, match=r"would take [\d,]+ bytes, and the file has"):
         load_model(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB; the model would take 20 GB
 
@@ -147,6 +155,39 @@ def test_an_image_that_claims_to_be_huge_is_refused_without_the_memory(read, siz
         read(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB
     assert time.monotonic() - begun < 5
+
+
+def disguised(form: str) -> bytes:
+    """A picture of a kind that Pillow knows and we do not read; it starts Ghostscript for an EPS."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, form)
+    return file.getvalue()
+
+
+def read_of_an_archive(path):
+    return decode_mask(Member(path.parent, path.name, path.stat().st_size))
+
+
+READERS = {
+    "image": read_image,
+    "mask": read_mask,
+    "mask of colours": read_color_mask,
+    "picture of an export": lambda path: open_picture(path.read_bytes(), str(path)),
+    "picture in an annotation": lambda path: Picture(path.read_bytes()).window(9, 9),
+    "mask of an archive": read_of_an_archive,
+}
+
+
+@pytest.mark.parametrize("form", ["EPS", "ICO", "PCX"])
+@pytest.mark.parametrize("reader", READERS)
+def test_an_image_of_another_kind_called_png_is_not_opened(reader, form, tmp_path, monkeypatch):
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was started"))
+    path = tmp_path / "image.png"
+    path.write_bytes(disguised(form))
+    with pytest.raises(ValueError, match=r"none of BMP|cannot identify|no known kind"):
+        READERS[reader](path)
+    assert Photo("image", path, lambda: read_image(path)).pixels() == 0
+    assert kind_of_error(path, "mask") == "unreadable"
 
 
 def test_text_that_inflates_is_refused(tmp_path):

@@ -12,7 +12,7 @@ def serve(config: DictConfig) -> None:
     """Serves the page until Ctrl-C."""
     predictor = Predictor(config.checkpoint, model=config.model, device=config.device, precision=config.precision)
     try:
-        server = AppServer(predictor, config.port)
+        server = AppServer(predictor, config.port, seconds=config.seconds)
     except (OSError, OverflowError) as error:
         raise ConfigError(f"port={config.port}: cannot be used ({error}); port=0 takes any free one") from error
     print(f"{config.checkpoint}: open {server.url} in a browser on this machine; Ctrl-C ends", flush=True)

@@ -4,6 +4,9 @@ import base64
 import io
 import json
 import threading
+import time
+from copy import copy
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,14 +18,27 @@ from PIL import Image
 from typing_extensions import override
 
 from unimatch.app.page import app_page
-from unimatch.errors import UnimatchError
-from unimatch.images import ImageArray, read_image
+from unimatch.engines.test_time import Inference
+from unimatch.errors import ConfigError, DataError, UnimatchError
+from unimatch.images import ImageArray, opened, read_image
 from unimatch.inference.predictor import Predictor
 from unimatch.types import IGNORE_INDEX
 
 ADDRESS = "127.0.0.1"
 LARGEST_FILE = 100 * 2**20
 """How many bytes an image may have."""
+LARGEST_IMAGE = 25_000_000
+"""How many pixels."""
+SIDE = 1000
+"""Images of more than the square of this are predicted in windows of at most this side: one cannot be given up."""
+LARGEST_SEEN = 4 * SIDE**2
+"""How many pixels of them a scale may make."""
+CONNECTIONS = 16
+"""How many are answered at once; further ones are closed."""
+BODIES = 2
+"""How many images are held at once: one that is predicted, and the next."""
+PATIENCE = 60.0
+"""How many seconds a connection may be silent, an image may take to arrive, and the next one waits for its turn."""
 SHOWN_SIDE = 1600
 """Larger images are shown at about this size, but predicted and counted at their own."""
 
@@ -30,17 +46,42 @@ SHOWN_SIDE = 1600
 class AppServer(ThreadingHTTPServer):
     """Serves the page of one model on 127.0.0.1, on a port or, for 0, on any free one.
 
+    Args:
+        predictor: of the model.
+        port: of this machine.
+        seconds: how long an image may be predicted; then it is given up, after the window that the model sees.
+
     Raises:
+        ConfigError: ``seconds`` is not above 0.
         OSError: the port is taken.
         OverflowError: it is no port.
     """
 
     daemon_threads = True
 
-    def __init__(self, predictor: Predictor, port: int) -> None:
+    def __init__(self, predictor: Predictor, port: int, *, seconds: float = 20.0) -> None:
+        if not isinstance(seconds, (int, float)) or not seconds > 0:
+            raise ConfigError(f"seconds={seconds}: must be above 0")
         super().__init__((ADDRESS, port), Handler)
-        self.predictor, self.page = predictor, app_page(predictor.facts).encode()
-        self.lock = threading.Lock()  # one image at a time
+        self.predictor, self.page = copy(predictor), app_page(predictor.facts).encode()
+        self.predictor.engine = self.engine = Impatient(predictor.engine, seconds)
+        self.predictor.inference = in_windows(predictor.inference)
+        self.lock = threading.Lock()  # one image at a time, from its header to its answer
+        self.connections, self.bodies = threading.Semaphore(CONNECTIONS), threading.Semaphore(BODIES)
+
+    @override
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self.connections.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    @override
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.connections.release()
 
     @property
     def url(self) -> str:
@@ -53,11 +94,48 @@ class AppServer(ThreadingHTTPServer):
         return f"{ADDRESS}:{self.server_port}", f"localhost:{self.server_port}"
 
 
+def in_windows(rule: Inference) -> Inference:
+    """Returns a rule by which the model sees no more at once than :data:`SIDE` squared, but for its scales."""
+    large = min(rule.large or SIDE**2, SIDE**2)
+    return replace(rule, large=large) if rule.window <= SIDE else replace(rule, large=large, window=SIDE, stride=None)
+
+
+class Impatient:
+    """An engine that gives up when :meth:`begin` was longer ago than some seconds; else the engine that it is given."""
+
+    def __init__(self, engine: Any, seconds: float) -> None:
+        self.engine, self.seconds = engine, seconds
+        self.begin()
+
+    def begin(self) -> None:
+        """Begins to count."""
+        self.until, self.pixels = time.monotonic() + self.seconds, 0.0
+
+    def logits(self, images: Any, scale: float = 1.0, **options: Any) -> Any:
+        """Returns the engine's logits, or raises a DataError."""
+        pixels = images.shape[-1] * images.shape[-2] * scale**2
+        if pixels > LARGEST_SEEN:
+            raise DataError(
+                f"the file: at scale {scale:g} the model would see {pixels / 1e6:.1f} million pixels at once"
+            )
+        if time.monotonic() > self.until:
+            raise DataError(
+                f"the file: given up after {self.seconds:g} s, in which the model saw {self.pixels / 1e6:.1f} million "
+                "pixels, windows and scales counted each; make it smaller, start the app with larger seconds, or use "
+                "python -m unimatch.predict"
+            )
+        self.pixels += pixels
+        return self.engine.logits(images, scale, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers one request."""
 
     server: AppServer
-    timeout = 60
+    timeout = PATIENCE
 
     def do_GET(self) -> None:
         """Sends the page."""
@@ -77,13 +155,35 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(HTTPStatus.NOT_FOUND, "only /predict is here")
         elif not length.isdecimal() or int(length) > LARGEST_FILE:
             self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"images of up to {LARGEST_FILE // 2**20} MB are taken")
+        elif not self.server.bodies.acquire(timeout=PATIENCE):
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "other images are being predicted; try again")
         else:
             try:
-                result = predict(self.server.predictor, self.rfile.read(int(length)), self.server.lock)
-            except UnimatchError as error:
-                self.refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-            else:
-                self.answer(HTTPStatus.OK, "application/json", json.dumps(result).encode())
+                self.answer_image(int(length))
+            finally:
+                self.server.bodies.release()
+
+    def answer_image(self, length: int) -> None:
+        """Reads an image of that many bytes and sends what is predicted for it."""
+        until, content = time.monotonic() + PATIENCE, bytearray()
+        try:
+            while len(content) < length and (part := self.rfile.read1(min(length - len(content), 2**20))):
+                content += part
+                if time.monotonic() > until:
+                    raise TimeoutError
+        except TimeoutError:
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT, f"the image did not arrive within {PATIENCE:g} s")
+            return
+        try:
+            with self.server.lock:
+                self.server.engine.begin()
+                result = predict(self.server.predictor, bytes(content))
+        except UnimatchError as error:
+            self.refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        except MemoryError:
+            self.refuse(HTTPStatus.UNPROCESSABLE_ENTITY, "the file: this machine's memory does not suffice for it")
+        else:
+            self.answer(HTTPStatus.OK, "application/json", json.dumps(result).encode())
 
     def is_foreign(self) -> bool:
         """Returns whether a page of another site asks: under its own name (DNS rebinding), or from its own origin."""
@@ -98,9 +198,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
         """Sends a response."""
-        headers = {"Content-Type": kind, "Content-Length": str(len(content))}
+        headers = {
+            "Content-Type": kind,
+            "Content-Length": str(len(content)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "frame-ancestors 'none'",  # the page itself says the rest
+        }
         self.send_response(status)
-        for name, value in (headers | {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}).items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
@@ -110,8 +216,8 @@ class Handler(BaseHTTPRequestHandler):
         pass  # no line for each request
 
 
-def predict(predictor: Predictor, content: bytes, lock: threading.Lock) -> dict[str, Any]:
-    """Predicts the image in a file's content, holding the lock meanwhile, and returns what the page shows of it.
+def predict(predictor: Predictor, content: bytes) -> dict[str, Any]:
+    """Predicts the image in a file's content and returns what the page shows of it.
 
     Returns:
         ``photo``, a JPEG; ``prediction``, a PNG of the same size whose red is the class and whose green is the
@@ -119,17 +225,22 @@ def predict(predictor: Predictor, content: bytes, lock: threading.Lock) -> dict[
         the largest first, in percent.
 
     Raises:
-        UnimatchError: it is no image that can be read.
+        UnimatchError: it is no image that can be read, or has more than :data:`LARGEST_IMAGE` pixels.
     """
     with TemporaryDirectory() as folder:
         path = Path(folder) / "image"
         path.write_bytes(content)
         try:
+            with opened(path, "an image") as header:
+                if header.width * header.height > LARGEST_IMAGE:
+                    raise DataError(
+                        f"{path}: has {header.width * header.height / 1e6:.1f} million pixels, and this page takes up "
+                        f"to {LARGEST_IMAGE / 1e6:g}; python -m unimatch.predict takes more"
+                    )
             image = read_image(path)
         except UnimatchError as error:
             raise type(error)(str(error).replace(str(path), "the file")) from error
-    with lock:
-        prediction = predictor(image, confidence=True)
+    prediction = predictor(image, confidence=True)
     sure = prediction.confidence
     assert sure is not None
     counts = np.bincount(prediction.mask.ravel(), minlength=IGNORE_INDEX + 1)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from unimatch.errors import WeightsError
+from unimatch.plain import bound, count
 
 MODEL, RUN, TRAINING = "unimatch_model", "unimatch_run", "unimatch_training"
 
@@ -77,7 +78,8 @@ def write(checkpoint: dict[str, Any], part: dict[str, Any] | Run | Training) -> 
 
 def is_ours(checkpoint: Any) -> bool:
     """Whether a file's content is a checkpoint that this package wrote."""
-    return isinstance(checkpoint, dict) and {MODEL, "state_dict"} <= checkpoint.keys()
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) and MODEL in checkpoint else None
+    return isinstance(state, dict) and all(isinstance(name, str) for name in state)
 
 
 def model_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,12 +94,12 @@ def run_of(checkpoint: Mapping[str, Any]) -> Run:
         WeightsError: the entry is not what this package writes.
     """
     try:
-        run = Run(**checkpoint.get(RUN, {}))
+        run = Run(**checkpoint.get(RUN) or {})
         numbers = [run.processes, run.metrics_rows, *(part for color in run.palette for part in color)]
         sound = isinstance(run.config, dict) and all(isinstance(name, str) for name in run.classes)
         if not sound or any(len(color) != 3 for color in run.palette) or any(type(n) is not int for n in numbers):
             raise TypeError("an entry is of another kind")
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise WeightsError(f"the checkpoint's {RUN} cannot be understood ({error})") from error
     return Run(**{**vars(run), "config": migrated(run.config)})
 
@@ -122,32 +124,28 @@ LARGEST_OPTION = 2**12
 
 
 def checked(description: Any) -> dict[str, Any]:
-    """Returns a file's description of its model, if building it reads no other file and takes no absurd memory.
+    """Returns a file's description of its model, if building it reads no other file and its numbers are within reason.
+
+    How much memory they mean together is only known once it is built (:func:`unimatch.checkpoints.files.build_with`).
 
     Raises:
-        WeightsError: it is no description, or building it would do either.
+        WeightsError: it is no description, or names a file or a number beyond those.
     """
-    if not isinstance(description, dict) or not re.fullmatch(r"[\w.-]+", str(description.get("encoder"))):
-        raise WeightsError("the checkpoint does not describe a model of ours")
-    numbers = [description.get("num_classes"), description.get("features"), *(description.get("out_channels") or ())]
+    encoder = description.get("encoder") if isinstance(description, dict) else None
+    if not isinstance(encoder, str) or not re.fullmatch(r"[\w.-]{1,200}", encoder):
+        raise WeightsError("the file does not describe a model of ours")
     options = description.get("options") or {}
-    if (
-        description.get("weights") is not None
-        or "checkpoint_path" in options  # timm would read that file
-        or any(isinstance(n, int) and n > LARGEST for n in numbers)
-        or any(n > LARGEST_OPTION for n in numbers_in([options, *map(description.get, ("image_size", "resize"))]))
-    ):
-        raise WeightsError(f"the checkpoint describes a model that is not built from a file: {description}")
+    try:
+        count(description)
+        for key, value in description.items():
+            bound(value, key, LARGEST if key in ("num_classes", "features", "out_channels") else LARGEST_OPTION)
+        if not isinstance(options, dict):
+            raise ValueError("options are no object")
+        if description.get("weights") is not None or "checkpoint_path" in options:  # timm would read that file
+            raise ValueError("it names a file of weights")
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"the file describes a model that is not built from a file: {error}") from error
     return description
-
-
-def numbers_in(value: Any) -> list[float]:
-    """Returns all numbers in nested lists and dictionaries."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, (list, tuple)):
-        return [number for inner in value for number in numbers_in(inner)]
-    return [value] if isinstance(value, (int, float)) else []
 
 
 RENAMED = {"unimatch.ClassificationDataModule": "unimatch.SemiSupervisedDataModule"}

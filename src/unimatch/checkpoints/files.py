@@ -2,15 +2,17 @@
 
 import logging
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from unimatch.checkpoints.content import is_ours, model_of
+from unimatch.checkpoints.content import checked, is_ours, model_of
 from unimatch.errors import UnimatchError, WeightsError
 from unimatch.models.networks import Model, build_described, describe_model
-from unimatch.models.weights import read_plain
+from unimatch.models.weights import check_fit, check_parts, read_plain
 
 log = logging.getLogger("unimatch")
 
@@ -38,8 +40,7 @@ def damage_of(path: Path) -> str | None:
     """Returns what is wrong with a checkpoint file by its checksums, a CRC-32 of each part; None for a whole one."""
     try:
         with zipfile.ZipFile(path) as archive:
-            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                return "its parts are compressed, which torch never does"
+            check_parts(archive)
             part = archive.testzip()
             return None if part is None else f"the checksum of {part} is wrong"
     except Exception as error:  # zipfile raises many kinds for what is no archive
@@ -99,27 +100,63 @@ def start_from(model: Model, path: str | Path, which: Literal["teacher", "studen
 def build_model(checkpoint: dict[str, Any], which: str) -> Model:
     """Builds the student or the teacher of what :func:`read_checkpoint` has read, in eval mode, or says why not."""
     prefix = PREFIXES[which]
+    state = {
+        key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
+    }
+    return build_with(state, model_of(checkpoint), "the checkpoint does not hold the model it describes")
+
+
+SPARE_PARAMETERS = 1000
+"""How many a model may have that are cut off while it is built, beside twice those that are kept."""
+SPARE_BYTES = 2**28
+"""How much a model may hold that is in no file, such as tables of positions."""
+
+
+def build_with(state: Mapping[str, torch.Tensor], description: Any, title: str) -> Model:
+    """Builds the model that a file describes with the file's weights, LoRA's merged, in eval mode.
+
+    No memory is asked for before its shapes are known to be those of the weights, which are there already.
+
+    Args:
+        state: the weights, by name.
+        description: of the model, see :func:`unimatch.checkpoints.content.checked`.
+        title: what to say first where they do not fit one another.
+
+    Raises:
+        WeightsError: they do not, or the model is none that a file may describe.
+    """
+    description = checked(description)
+    left = 2 * len(state) + SPARE_PARAMETERS
+
+    def count_down(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise WeightsError(f"{title}: it has many more tensors than the file, which has {len(state)}")
+
     try:
-        description = model_of(checkpoint)
-        state = {
-            key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
-        }
-        with torch.device("meta"):  # without memory
-            needed = bytes_of(build_described(description).state_dict())
-        if needed > bytes_of(state):
-            raise WeightsError(
-                f"the checkpoint describes a model of {needed:,} bytes and holds weights of {bytes_of(state):,}"
-            )
+        counting = register_module_parameter_registration_hook(count_down)
+        try:
+            with torch.device("meta"):  # without memory
+                model = build_described(description)
+        finally:
+            counting.remove()
+        check_fit(state, wanted := model.state_dict(), title)
+        if (needed := bytes_of(wanted)) > 2 * (held := bytes_of(state)):  # half precision becomes float32
+            raise WeightsError(f"{title}: that has {needed:,} bytes, and the file holds weights of {held:,}")
+        beside = {name: tensor for name, tensor in model.named_buffers() if name not in wanted}
+        if (more := sum(tensor.numel() * tensor.element_size() for tensor in beside.values())) > SPARE_BYTES:
+            raise WeightsError(f"{title}: it would take {more:,} bytes beside those of the file")
         model = build_described(description)
-        model.load_state_dict(state)
+        model.load_state_dict({name: state[name] for name in wanted if name in state}, strict=False)
+        return model.merge_lora().eval()
     except UnimatchError:
         raise
     except Exception as error:  # a stranger's file may say anything
-        raise WeightsError(f"the checkpoint does not hold the model it describes ({first_line(error)})") from error
-    return model.merge_lora().eval()
+        raise WeightsError(f"{title} ({first_line(error)})") from error
 
 
-def bytes_of(state: dict[str, torch.Tensor]) -> int:
+def bytes_of(state: Mapping[str, torch.Tensor]) -> int:
     """Counts the bytes of tensors; memory that several share, such as one number expanded to a tensor, counts once."""
     if any(tensor.is_meta for tensor in state.values()):
         return sum(tensor.numel() * tensor.element_size() for tensor in state.values())

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
 from unimatch.errors import DataError
-from unimatch.images import IMAGE_SUFFIXES, ImageArray, read_image, read_pair, second_date
+from unimatch.images import IMAGE_SUFFIXES, ImageArray, open_image, read_image, read_pair, second_date
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
 
@@ -34,7 +32,7 @@ class Photo:
         if not self.is_file:
             return self.load().shape[0] * self.load().shape[1]
         try:
-            with Image.open(self.path) as image:
+            with open_image(self.path) as image:
                 return image.width * image.height
         except Exception:  # whatever is wrong with it is said when it is read
             return 0

@@ -1,19 +1,19 @@
 """Reads trained models, with the facts about them, from checkpoints and exported safetensors files."""
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from unimatch.checkpoints.content import checked, run_of
-from unimatch.checkpoints.files import PREFIXES, build_model, read_checkpoint
-from unimatch.engines.model_facts import ModelFacts, beside
-from unimatch.engines.test_time import Inference
+from unimatch.checkpoints.content import run_of
+from unimatch.checkpoints.files import PREFIXES, build_model, build_with, read_checkpoint
+from unimatch.engines.model_facts import ModelFacts, beside, facts_from
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.models.networks import Model, build_described
-from unimatch.models.weights import load_weights_file
+from unimatch.models.networks import Model
+from unimatch.models.weights import read_state_dict
+from unimatch.plain import parse_json
 from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -56,24 +56,34 @@ def models_in(checkpoint: Mapping[str, Any]) -> list[str]:
 
 
 def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
-    """Returns what a checkpoint says of its model; classes that it does not name are called by their numbers."""
+    """Returns what a checkpoint says of its model; classes that it does not name are called by their numbers.
+
+    Raises:
+        WeightsError: it says something that cannot be, or of other classes than the model has.
+    """
     run = run_of(checkpoint)
-    classes = tuple(run.classes or map(str, range(model.num_classes)))
     palette: Sequence[Sequence[int]] = run.palette
     if not palette:
         from unimatch.data.catalog import distinct_colors  # here, since predicting needs nothing else of unimatch.data
 
-        palette = distinct_colors(len(classes))
-    settings = {key: value for key, value in (run.config.get("inference") or {}).items() if key != "_target_"}
-    return ModelFacts(
-        classes=classes,
-        palette=tuple((int(r), int(g), int(b)) for r, g, b in palette),
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        size_multiple=model.size_multiple,
-        inference=Inference(**settings),
-        dates=model.dates,
-    )
+        palette = distinct_colors(model.num_classes)
+    values = {
+        "classes": run.classes or list(map(str, range(model.num_classes))),
+        "palette": palette,
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+        "size_multiple": model.size_multiple,
+        "inference": run.config.get("inference") or {},
+        "dates": model.dates,
+    }
+    return of_model(facts_from(values, "the checkpoint"), model, "the checkpoint")
+
+
+def of_model(facts: ModelFacts, model: Model, where: str) -> ModelFacts:
+    """Returns the facts with what the model itself knows, if they are of its classes."""
+    if len(facts.classes) != model.num_classes:
+        raise WeightsError(f"{where}: names {len(facts.classes)} classes, and the model has {model.num_classes}")
+    return replace(facts, size_multiple=model.size_multiple, dates=model.dates)
 
 
 def load_safetensors(path: Path) -> Trained:
@@ -81,11 +91,14 @@ def load_safetensors(path: Path) -> Trained:
     description_file = beside(path)
     try:
         text = description_file.read_text(encoding="utf-8")
-        model = build_described(checked(json.loads(text)["model"]))
+        description = parse_json(text)["model"]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{description_file}: must describe the model in {path.name} ({error})") from error
-    load_weights_file(model, path)
-    return Trained(model.eval(), ModelFacts.from_json(text, str(description_file)))
+    model = build_with(
+        read_state_dict(path), description, f"{path}: does not hold the model of {description_file.name}"
+    )
+    where = str(description_file)
+    return Trained(model, of_model(ModelFacts.from_json(text, where), model, where))
 
 
 def choose_device(device: str) -> torch.device:

@@ -14,8 +14,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
+from unimatch.images import open_image
 from unimatch.labelling.run_lengths import Counts, pixels_of, read_brush, read_pairs
 
 Ring = NDArray[np.float64]
@@ -136,7 +137,7 @@ class Picture:
             if unpack.unconsumed_tail:
                 raise ValueError(f"its picture has more than {largest} bytes")
         try:
-            image = Image.open(io.BytesIO(content))
+            image = open_image(io.BytesIO(content))
         except UnidentifiedImageError as error:
             raise ValueError("its picture is of no known kind") from error
         with image:

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from unimatch.data.prepare.archives import LARGEST_TEXT, Member, members, open_zip
 from unimatch.data.sources.files import lies_within
 from unimatch.errors import DataError
-from unimatch.images import IMAGE_SUFFIXES
+from unimatch.images import IMAGE_SUFFIXES, open_image
 
 LARGEST_NOTE = 256 * 2**20
 """Bytes of an annotation file that is read as a whole; longer ones are read in pieces."""
@@ -296,7 +296,7 @@ def open_picture(content: bytes, where: str) -> Image.Image:
         DataError: it is none, or of more pixels than Pillow allows.
     """
     try:
-        return Image.open(io.BytesIO(content))
+        return open_image(io.BytesIO(content))
     except Exception as error:  # a damaged file can raise nearly anything in Pillow
         raise DataError(f"{where}: cannot be read as an image ({error}); repair or remove it") from error
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from unimatch.disk import append, replace_text, training_goes_on
+from unimatch.plain import whole_rows
+
+log = logging.getLogger("unimatch")
 
 PENDING = 50
 """Rows held in memory before they are written."""
@@ -40,11 +44,14 @@ class MetricsFile(Logger):
         """Keeps the first rows of a file (``source``: another run's), those a checkpoint knows of, and goes on."""
         source = source or self.path
         kept: list[dict[str, str]] = []
-        if source.is_file():
-            with source.open(newline="", errors="replace") as file:
-                reader = csv.DictReader(file)
-                kept = [row for row, _ in zip(reader, range(rows), strict=False)]
-                self.columns = list(reader.fieldnames or [])
+        try:
+            if source.is_file():
+                self.columns, found = whole_rows(source)
+                kept = found[:rows]
+        except ValueError as error:
+            log.warning("%s: cannot be read (%s)", source, error)
+        if len(kept) < rows:
+            log.warning("%s: of %d rows up to the checkpoint %d are lost", source, rows, rows - len(kept))
         self.rows, self.begun = len(kept), bool(self.columns)
         if self.begun:
             replace_text(self.path, table(self.columns, kept))
@@ -68,8 +75,7 @@ class MetricsFile(Logger):
             if new or not self.begun:
                 old: list[dict[str, str]] = []
                 if self.begun:
-                    with self.path.open(newline="") as file:
-                        old = list(csv.DictReader(file))
+                    old = whole_rows(self.path)[1]
                 columns = [*self.columns, *new]
                 replace_text(self.path, table(columns, [*old, *self.pending]))
                 self.columns = columns

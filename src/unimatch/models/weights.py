@@ -1,7 +1,8 @@
 """Reads weights files without running anything in them, and says what did not match."""
 
 import re
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.serialization import safe_globals
 
 from unimatch.errors import WeightsError
+from unimatch.plain import count
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -37,10 +39,51 @@ def read_plain(path: Path, kind: str, allowed: Sequence[Any] = ()) -> Any:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                check_parts(archive)
         with safe_globals(list(allowed)):
-            return torch.load(file, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        check_content(content, file.stat().st_size)
+        return content
     except Exception as error:  # torch raises its reader's many kinds of error
         raise WeightsError(f"{path}: {why_unreadable(error)}") from error
+
+
+SPARE = 8 * 10**8
+"""How many bytes a file's tensors may claim beside four times its own: that much memory can be had."""
+
+
+def check_parts(archive: zipfile.ZipFile) -> None:
+    """Refuses an archive whose parts take more than its bytes: torch neither packs them nor lets them share any."""
+    parts = archive.infolist()
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError("its parts are compressed, which torch never does")
+    if archive.fp and sum(part.file_size for part in parts) > archive.fp.seek(0, 2):
+        raise ValueError("its parts are larger than the file")
+
+
+def check_content(content: Any, size: int) -> None:
+    """Refuses values without end, and tensors that claim much more than the file's ``size`` in bytes."""
+    count(content)
+    claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors_in(content))
+    if claimed > 4 * size + SPARE:  # some tensors share their numbers
+        raise ValueError(f"its tensors would take {claimed:,} bytes, and the file has {size:,}")
+
+
+def tensors_in(content: Any) -> Iterator[Tensor]:
+    """Yields the tensors in nested lists and dictionaries.
+
+    Raises:
+        ValueError: one has not got its numbers in the file.
+    """
+    if isinstance(content, Tensor):
+        if content.is_meta or content.layout != torch.strided:
+            raise ValueError("a tensor of another kind than those of weights")
+        yield content
+    elif isinstance(content, (dict, list, tuple)):
+        for inner in content.values() if isinstance(content, dict) else content:
+            yield from tensors_in(inner)
 
 
 def why_unreadable(error: Exception) -> str:
@@ -65,6 +108,21 @@ def load_weights_file(module: nn.Module, path: Path) -> None:
     be missing. DINOv2 files may have the authors' names (:func:`timm_names`). Errors name the keys that do not fit.
     """
     given, wanted = timm_names(read_state_dict(path)), module.state_dict()
+    check_fit(given, wanted, f"{path}: does not fit this encoder")
+    module.load_state_dict({key: given[key] for key in wanted if key in given}, strict=False)
+
+
+def check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], title: str) -> None:
+    """Refuses weights that are not all that a module needs, or have other shapes; :func:`load_weights_file` says more.
+
+    Args:
+        given: by name.
+        wanted: the module's, perhaps on the meta device.
+        title: what to say first.
+
+    Raises:
+        WeightsError: with the keys that do not fit.
+    """
     missing = [key for key in wanted if key not in given and not key.endswith("num_batches_tracked")]
     shapes = [
         f"{key}: {tuple(given[key].shape)} in the file, {tuple(value.shape)} in the model"
@@ -74,12 +132,11 @@ def load_weights_file(module: nn.Module, path: Path) -> None:
     if missing or shapes:
         extra = [key for key in given if key not in wanted]
         raise WeightsError(
-            f"{path}: does not fit this encoder"
+            title
             + listed(f"{len(missing)} of its {len(wanted)} keys are not in the file", missing)
             + listed(f"{len(shapes)} have another shape", shapes)
-            + listed(f"{len(extra)} keys of the file are not the encoder's", extra)
+            + listed(f"{len(extra)} keys of the file are not the model's", extra)
         )
-    module.load_state_dict({key: given[key] for key in wanted if key in given}, strict=False)
 
 
 def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:

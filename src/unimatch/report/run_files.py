@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
+import math
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unimatch.errors import DataError
+from unimatch.plain import parse_json, whole_rows, written_by_others
 
 if TYPE_CHECKING:
     from unimatch.tasks.scores import Scores
@@ -74,21 +75,30 @@ def read_run(place: Path) -> RunFiles:
     Raises:
         DataError: it is none, it has not been evaluated yet, or a file in it cannot be read.
     """
-    if not (place / "summary.json").is_file():
-        raise DataError(f"{place}: no summary.json: not a run directory, or its training has not been evaluated yet")
     try:
+        if not (place / "summary.json").is_file():
+            raise DataError(
+                f"{place}: no summary.json: not a run directory, or its training has not been evaluated yet"
+            )
         lines = read_text(place / "evaluations.jsonl").splitlines()
-        return RunFiles(
+        run = RunFiles(
             place=place,
             summary=read_json(place / "summary.json"),
             config=read_json(place / "config.json"),
-            evaluations=[json.loads(line) for line in lines if line.strip()],
+            evaluations=[as_object(line, "evaluations.jsonl") for line in lines if line.strip()],
             curves=read_curves(place / "metrics.csv"),
             confusion=read_confusion(place / "confusion.csv"),
             examples=read_json(place / "examples" / "examples.json"),
         )
-    except (OSError, ValueError) as error:
+    except DataError:
+        raise
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{place}: cannot be read ({error})") from error
+    with written_by_others(place):
+        count = len(run.classes)
+        if run.confusion and {len(run.confusion), *map(len, run.confusion)} != {count}:
+            raise DataError(f"{place}: confusion.csv is not of the {count} classes in evaluations.jsonl; remove it")
+    return run
 
 
 def read_text(path: Path) -> str:
@@ -102,22 +112,39 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: something else is in it.
     """
-    content = json.loads(read_text(path) or "{}")
+    return as_object(read_text(path), path.name) if path.is_file() else {}
+
+
+def as_object(text: str, name: str) -> dict[str, Any]:
+    """Returns the JSON object in a text of the file of that name, or raises a ValueError."""
+    content = parse_json(text)
     if not isinstance(content, dict):
-        raise ValueError(f"{path.name} holds no object")
+        raise ValueError(f"{name} holds no object")
     return content
 
 
 def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """Returns the (step, value) pairs of each column of ``metrics.csv`` that has values."""
+    """Returns the (step, value) pairs of each column of ``metrics.csv`` that has finite values."""
     curves: dict[str, list[tuple[float, float]]] = {}
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            for row in csv.DictReader(file):
-                for key, value in row.items():
-                    if key not in ("step", None) and value:
-                        curves.setdefault(key, []).append((float(row["step"]), float(value)))
+    for row in whole_rows(path)[1] if path.is_file() else []:
+        step = finite(row.get("step"))
+        for key, text in row.items():
+            if key != "step" and step is not None and (value := finite(text)) is not None:
+                curves.setdefault(key, []).append((step, value))
     return curves
+
+
+def finite(value: Any) -> float | None:
+    """Returns a number, or None for what is none, or infinite.
+
+    >>> finite("0.5"), finite("nan"), finite("1e999"), finite(""), finite([1])
+    (0.5, None, None, None, None)
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def read_confusion(path: Path) -> list[list[int]]:

@@ -10,10 +10,11 @@ from typing import Any
 from markupsafe import Markup
 
 from unimatch.disk import replace_text
+from unimatch.plain import written_by_others
 from unimatch.report.charts import Line, legend, line_chart
 from unimatch.report.confusion import confusion_section
 from unimatch.report.markup import drawing, folded, html, page, section, table, tag
-from unimatch.report.run_files import RunFiles, read_run
+from unimatch.report.run_files import RunFiles, finite, read_run
 
 PERCENTAGES: dict[str, Any] = {"unit": "%", "limits": (0, 100)}
 """How charts of shares are drawn."""
@@ -29,7 +30,9 @@ def write_report(place: Path) -> Path:
         OSError: the page cannot be written.
     """
     path = place / "report.html"
-    replace_text(path, run_page(read_run(place)))
+    with written_by_others(place):
+        text = run_page(read_run(place))
+    replace_text(path, text)
     return path
 
 
@@ -133,7 +136,7 @@ def over_evaluations(run: RunFiles, part: str, key: str, name: str | None = None
     found = [(evaluation["step"], (evaluation.get(part) or {}).get(key)) for evaluation in run.evaluations]
     if name is not None:
         found = [(step, (value or {}).get(name)) for step, value in found]
-    return [(float(step), float(value)) for step, value in found if value is not None]
+    return [(float(step), number) for step, value in found if (number := finite(value)) is not None]
 
 
 def class_table(run: RunFiles) -> Markup:

@@ -10,6 +10,7 @@ from PIL import Image
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.check.findings import Part
 from unimatch.data.sources.masks import UNKNOWN, IndexMasks
+from unimatch.images import open_image
 from unimatch.types import IGNORE_INDEX
 
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
@@ -92,7 +93,7 @@ def kind_of_error(path: Path | None, what: str) -> str:
     if not path.is_file():
         return "missing"
     try:
-        with Image.open(path) as mask:
+        with open_image(path) as mask:
             mask.load()
             if what == "colour mask":
                 return "ids out of range"

@@ -7,13 +7,13 @@ from PIL import Image
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.images import MaskArray
+from unimatch.images import MaskArray, open_image
 
 
 def decode_mask(member: Member) -> MaskArray:
     """Reads the (H, W) uint8 ids of an 8-bit mask."""
     try:
-        with Image.open(io.BytesIO(member.read())) as image:
+        with open_image(io.BytesIO(member.read())) as image:
             if image.mode not in ("L", "P"):
                 raise DataError(f"{member.place}: {member.name} is no 8-bit index image ({image.mode})")
             return np.asarray(image)
