@@ -1,5 +1,6 @@
 """Reads images and masks as arrays."""
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.disk import read_file
 from unimatch.errors import DataError
+from unimatch.storage import Storage, storage, tiff_storage
 
 ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB; (2, H, W, 3) for the two dates of a pair."""
@@ -31,14 +33,11 @@ def read_image(path: Path) -> ImageArray:
     Grey, 1-bit, palette and CMYK images become RGB; transparency is left out.
 
     Raises:
-        DataError: the file is missing, cut short, no image, of more than 8 bits a channel, or of more pixels than
-            Pillow allows.
+        DataError: the file is missing, cut short, no image, of more pixels than Pillow allows, or not of 8 bits, one
+            page, and the bands of a picture.
     """
     with opened(path, "an image") as image:
-        if image.mode.startswith(("I", "F")):
-            raise DataError(
-                f"{path}: an image of more than 8 bits a channel ({image.mode}) would be clipped; convert it to 8"
-            )
+        require_picture(path, image)
         return rgb(image)
 
 
@@ -104,14 +103,46 @@ def read_color_mask(path: Path) -> ImageArray:
 @contextmanager
 def opened(path: Path, what: str) -> Iterator[Image.Image]:
     """Opens a file as an image, not yet decoded; whatever goes wrong becomes a DataError that names the file."""
+    content = io.BytesIO()
     try:
-        with Image.open(read_file(path)) as image:
+        content = read_file(path)
+        with Image.open(content) as image:
             yield image
     except DataError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's decoders
+        stored = tiff_storage(content) if isinstance(error, UnidentifiedImageError) else None
+        if stored is not None:
+            raise DataError(unreadable(path, stored, what)) from error
         why = "of no known kind" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(f"{path}: cannot be read as {what} ({why}); repair or remove it") from error
+
+
+def require_picture(path: Path, image: Image.Image) -> None:
+    """Refuses an opened image of which Pillow would give less than is stored: high bytes, three of its bands, a page.
+
+    Raises:
+        DataError: the file, its bands, their type, and what to do.
+    """
+    stored = storage(image)
+    if stored.bits > 8 or stored.kind == "floats" or stored.unnamed:
+        raise DataError(unreadable(path, stored, "an image"))
+    if stored.pages > 1:
+        raise DataError(
+            f"{path}: holds {stored.pages} pages or frames, and an image has one; save the right one alone, or if they "
+            "are bands, name them in dataset.bands"
+        )
+    if image.mode in ("LAB", "HSV"):
+        raise DataError(f"{path}: an image in the colours of {image.mode}; convert it to RGB")
+
+
+def unreadable(path: Path, stored: Storage, what: str) -> str:
+    """Writes the message for a file of bands that Pillow does not give as they are."""
+    if what == "an image":
+        remedy = "say how to read it with dataset.bands and dataset.value_range, or convert it to 8-bit RGB"
+    else:
+        remedy = "save class ids as whole numbers in one band of 8 or 16 bits, colours in three of 8 bits"
+    return f"{path}: {stored} cannot be read as {what}; {remedy}"
 
 
 def rgb(image: Image.Image) -> ImageArray:
