@@ -51,6 +51,16 @@ def raw_mode(image: Any) -> str:
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
 
 
+def is_lossy(image: Any) -> bool:
+    """Tells whether the compression of an opened image may change its pixels."""
+    if image.format == "TIFF":
+        return bool(image.info.get("compression") in ("jpeg", "webp"))
+    if image.format == "WEBP":
+        image.fp.seek(0)
+        return b"VP8 " in image.fp.read()  # the chunk of lossy pictures; that of lossless ones is VP8L
+    return image.format in ("JPEG", "MPO", "JPEG2000", "AVIF")
+
+
 def tiff_tags(tags: Any) -> Storage:
     """Reads the tags of a TIFF's page."""
     bits, kind, extra = tags.get(BITS_PER_SAMPLE, (1,)), tags.get(SAMPLE_FORMAT, (1,)), tags.get(EXTRA_SAMPLES, ())
