@@ -41,7 +41,7 @@ def faults_of_mask(
             yield "ids out of range", f"{where}: {listed}; the classes are {known}"
         if mask.palette and (misplaced := reader.misplaced(mask)):
             yield "palette order", f"{where}: {misplaced}"
-        if reader.info.ids is None and len(stored) > 2 and (number := between(mask.values)):
+        if reader.info.ids is None and len(stored) > 2 and not mask.lossy and (number := between(mask.values)):
             yield "ids between", f"{where}: {number} pixels; resize masks to the nearest pixel, without smoothing"
     if set(classes) == {IGNORE_INDEX}:
         yield "mask all ignored", f"{where}: every pixel is ignored"

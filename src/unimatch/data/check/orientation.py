@@ -56,6 +56,6 @@ def size_mismatch(mask: str, size: Sequence[int], image_size: Sequence[int], pat
     turned = [own for own in map(orientation, paths) if own in SIDEWAYS]
     if turned:
         return (
-            f"{text}. The image is turned by its EXIF orientation, {turned[0]}; dataset.exif=stored leaves it as it is"
+            f"{text}. The image is turned by its EXIF orientation {turned[0]}; dataset.exif=stored leaves it as it is"
         )
     return f"{text}. They would fit if one were turned: has a program obeyed the EXIF orientation of one alone?"
