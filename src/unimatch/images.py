@@ -1,10 +1,11 @@
 """Reads images and masks as arrays."""
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.disk import read_file
 from unimatch.errors import DataError
+from unimatch.storage import Storage, is_lossy, raw_mode, storage, tiff_storage
 
 ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB; (2, H, W, 3) for the two dates of a pair."""
@@ -19,6 +21,15 @@ MaskArray = NDArray[np.uint8]
 """(H, W) class ids, 255 where there is none."""
 LabelArray = NDArray[np.uint8] | NDArray[np.int64]
 """A mask (H, W), or the class of a whole image, an array of shape ()."""
+
+Exif = Literal["turn", "stored"]
+"""Images and masks are turned as their EXIF orientation says, or left as they are stored."""
+
+ORIENTATION = 274
+"""The tag of EXIF."""
+
+SCALES = {"L;2": 85, "L;4": 17}
+"""What Pillow multiplies grey levels of 2 and 4 bits by."""
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
@@ -29,24 +40,26 @@ STRIP = 2**18
 """How many pixels a strip of :func:`strips` has."""
 
 
-def read_image(path: Path) -> ImageArray:
-    """Reads an image of the :data:`FORMATS` as (H, W, 3) uint8 RGB, turned as its EXIF orientation says.
+def read_image(path: Path, *, exif: Exif = "turn") -> ImageArray:
+    """Reads an image of the :data:`FORMATS` as (H, W, 3) uint8 RGB.
 
     Grey, 1-bit, palette and CMYK images become RGB; transparency is left out.
 
+    Args:
+        path: the file.
+        exif: what becomes of an EXIF orientation.
+
     Raises:
-        DataError: the file is missing, cut short, no image, of more than 8 bits a channel, or of more pixels than
-            Pillow allows.
+        DataError: the file is missing, cut short, no image, of more pixels than Pillow allows, or not of 8 bits, one
+            page, and the bands of a picture.
     """
     with opened(path, "an image") as image:
-        if image.mode.startswith(("I", "F")):
-            raise DataError(
-                f"{path}: an image of more than 8 bits a channel ({image.mode}) would be clipped; convert it to 8"
-            )
+        require_picture(path, image)
+        turn(image, exif)
         return rgb(image)
 
 
-def read_pair(before: Path, after: Path) -> ImageArray:
+def read_pair(before: Path, after: Path, *, exif: Exif = "turn") -> ImageArray:
     """Reads two dates of one place as (2, H, W, 3) uint8 RGB.
 
     Raises:
@@ -54,7 +67,7 @@ def read_pair(before: Path, after: Path) -> ImageArray:
     """
     if before.is_file() and not after.is_file():
         raise DataError(f"{after}: no such file; it is the second date of {before}")
-    dates = [read_image(before), read_image(after)]
+    dates = [read_image(before, exif=exif), read_image(after, exif=exif)]
     first, second = (f"{date.shape[1]} x {date.shape[0]}" for date in dates)
     if first != second:
         raise DataError(
@@ -73,36 +86,95 @@ def second_date(before: str) -> str:
     return os.path.join(root, "B", name)  # noqa: PTH118
 
 
+class StoredMask(NamedTuple):
+    """What a mask's file holds."""
+
+    values: NDArray[np.uint8] | NDArray[np.int32]
+    """(H, W) ids as stored, int32 where more than 8 bits are; or (H, W, 3) uint8, colours."""
+    clear: NDArray[np.bool_] | None = None
+    """(H, W), the wholly transparent pixels; None where there are none."""
+    palette: bytes = b""
+    """The colours of a palette's entries, three bytes each."""
+    lossy: bool = False
+    """Whether the file's compression may change values."""
+    orientation: int = 1
+    """Of EXIF, 1 to 8; 1 is upright."""
+
+
 def read_mask(path: Path) -> NDArray[np.uint8] | NDArray[np.int32]:
-    """Reads an index mask, whose values are class ids: grey of 1, 8, 16 or 32 bits, or palette.
-
-    Returns:
-        (H, W) uint8, or int32 where more than 8 bits are stored.
-
-    Raises:
-        DataError: the file is missing, cut short, or not an index image.
-    """
-    with opened(path, "a mask") as mask:
-        if mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
-            raise DataError(
-                f"{path}: a mask must be an index image (grey or palette), this one is {mask.mode}; save class ids "
-                "(of changes 0 and 255) in one channel, or in segmentation read colours as classes with dataset.colors"
-            )
-        ImageOps.exif_transpose(mask, in_place=True)
-        stored = np.asarray(mask)
-        return stored.astype(np.int32) if mask.mode.startswith("I") else stored.astype(np.uint8, copy=False)
+    """Reads the values of an index mask alone: see :func:`read_ids`."""
+    return read_ids(path).values
 
 
-def read_color_mask(path: Path) -> ImageArray:
-    """Reads a mask whose colours are the classes, as (H, W, 3) uint8.
+def read_ids(path: Path, *, exif: Exif = "turn") -> StoredMask:
+    """Reads an index mask, whose values are class ids: grey of 1 to 32 bits, palette, or colours that are all grey.
 
     Raises:
-        DataError: the file is missing, cut short, or of more than 8 bits a channel.
+        DataError: the file is missing, cut short, of several pages, or not an index image.
     """
     with opened(path, "a mask") as mask:
-        if mask.mode.startswith(("I", "F")):
-            raise DataError(f"{path}: a mask of {mask.mode} has no colours; leave out dataset.colors to read ids")
-        return rgb(mask)
+        stored, raw = require_one_page(path, mask), raw_mode(mask)
+        if stored.kind == "floats" or (stored.bits > 8 and stored.bands > 1):
+            raise DataError(unreadable(path, stored, "a mask"))
+        lossy, orientation = is_lossy(mask), turn(mask, exif)
+        pixels, clear = np.asarray(mask), None
+        if mask.mode.startswith("I"):
+            pixels = pixels.astype(np.int32)
+        elif mask.mode in ("LA", "RGB", "RGBA"):
+            if mask.mode != "LA" and not (pixels[..., :1] == pixels[..., 1:3]).all():
+                raise DataError(no_index_image(path, mask.mode))
+            clear = transparent(mask)
+            pixels = np.ascontiguousarray(pixels[..., 0])
+        elif mask.mode not in ("1", "L", "P"):
+            raise DataError(no_index_image(path, mask.mode))
+        elif raw[:3] in SCALES:  # Pillow spreads the levels of 2 and 4 bits over 0-255
+            pixels = pixels // SCALES[raw[:3]]
+        values = pixels.astype(np.uint8, copy=False) if pixels.dtype != np.int32 else pixels
+        palette = mask.palette.palette if mask.mode == "P" and mask.palette and mask.palette.mode == "RGB" else b""
+        return StoredMask(values, clear, bytes(palette), lossy, orientation)
+
+
+def no_index_image(path: Path, mode: str) -> str:
+    """Writes the message for a mask in colours where ids are read."""
+    return (
+        f"{path}: a mask must be an index image (grey or palette), this one is {mode}; save class ids (of changes 0 "
+        "and 255) in one channel, or in segmentation read colours as classes with dataset.colors"
+    )
+
+
+def read_colors(path: Path, *, exif: Exif = "turn") -> StoredMask:
+    """Reads a mask whose colours are the classes.
+
+    Raises:
+        DataError: the file is missing, cut short, of several pages, or of more than 8 bits a channel.
+    """
+    with opened(path, "a mask") as mask:
+        stored = require_one_page(path, mask)
+        if stored.bands == 1 and (stored.bits > 8 or stored.kind == "floats"):
+            raise DataError(f"{path}: a mask of {stored} has no colours; leave out dataset.colors to read ids")
+        if stored.bits > 8:
+            raise DataError(unreadable(path, stored, "a mask"))
+        lossy, orientation = is_lossy(mask), turn(mask, exif)
+        clear = transparent(mask)
+        return StoredMask(rgb(mask), clear, lossy=lossy, orientation=orientation)
+
+
+def require_one_page(path: Path, mask: Image.Image) -> Storage:
+    """Refuses a mask of several pages, and returns what its file stores."""
+    stored = storage(mask)
+    if stored.pages > 1:
+        raise DataError(
+            f"{path}: holds {stored.pages} pages or frames, and a mask has one; save the ids of all classes in one"
+        )
+    return stored
+
+
+def transparent(mask: Image.Image) -> NDArray[np.bool_] | None:
+    """Returns which pixels of an image are wholly transparent, (H, W); None where there are none."""
+    if not mask.has_transparency_data:
+        return None
+    clear = np.asarray(mask.convert("RGBA").getchannel("A")) == 0
+    return clear if clear.any() else None
 
 
 def open_image(file: Path | BinaryIO) -> Image.Image:
@@ -113,19 +185,59 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
 @contextmanager
 def opened(path: Path, what: str) -> Iterator[Image.Image]:
     """Opens a file as an image, not yet decoded; whatever goes wrong becomes a DataError that names the file."""
+    content = io.BytesIO()
     try:
-        with open_image(read_file(path)) as image:
+        content = read_file(path)
+        with open_image(content) as image:
             yield image
     except DataError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's decoders
-        why = f"none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
+        unknown = isinstance(error, UnidentifiedImageError)
+        stored = tiff_storage(content) if unknown else None
+        if stored is not None:
+            raise DataError(unreadable(path, stored, what)) from error
+        why = f"none of {', '.join(FORMATS)}" if unknown else error
         raise DataError(f"{path}: cannot be read as {what} ({why}); repair or remove it") from error
 
 
+def require_picture(path: Path, image: Image.Image) -> None:
+    """Refuses an opened image of which Pillow would give less than is stored: high bytes, three of its bands, a page.
+
+    Raises:
+        DataError: the file, its bands, their type, and what to do.
+    """
+    stored = storage(image)
+    if stored.bits > 8 or stored.kind == "floats" or stored.unnamed:
+        raise DataError(unreadable(path, stored, "an image"))
+    if stored.pages > 1:
+        raise DataError(
+            f"{path}: holds {stored.pages} pages or frames, and an image has one; save the right one alone, or if they "
+            "are bands, name them in dataset.bands"
+        )
+    if image.mode in ("LAB", "HSV"):
+        raise DataError(f"{path}: an image in the colours of {image.mode}; convert it to RGB")
+
+
+def unreadable(path: Path, stored: Storage, what: str) -> str:
+    """Writes the message for a file of bands that Pillow does not give as they are."""
+    if what == "an image":
+        remedy = "say how to read it with dataset.bands and dataset.value_range, or convert it to 8-bit RGB"
+    else:
+        remedy = "save class ids as whole numbers in one band of 8 or 16 bits, colours in three of 8 bits"
+    return f"{path}: {stored} cannot be read as {what}; {remedy}"
+
+
+def turn(image: Image.Image, exif: Exif) -> int:
+    """Turns an image as its EXIF orientation says, where it is to be turned, and returns the orientation it had."""
+    orientation = image.getexif().get(ORIENTATION, 1)
+    if exif == "turn":
+        ImageOps.exif_transpose(image, in_place=True)  # large images are not copied more often than needed
+    return int(orientation) if orientation in range(1, 9) else 1
+
+
 def rgb(image: Image.Image) -> ImageArray:
-    """Returns an image as an array (H, W, 3) uint8, turned as its EXIF orientation says."""
-    ImageOps.exif_transpose(image, in_place=True)  # large images are not copied more often than needed
+    """Returns an image as an array (H, W, 3) uint8."""
     image.info.pop("transparency", None)  # is left out in any case, and a palette's makes Pillow warn
     if image.mode != "RGB":
         image = image.convert("RGB")

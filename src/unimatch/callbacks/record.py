@@ -57,6 +57,7 @@ class Record(Callback):
         self.run_dir, self.facts, self.info = run_dir, facts, data.info
         self.images = 0
         self.bad_images: list[str] = []
+        self.findings: list[str] = []
         self.evaluating = self.before = 0.0  # seconds; before this process, where the run is resumed
         self.started = time.monotonic()
         self.finished = False
@@ -94,6 +95,7 @@ class Record(Callback):
         module = getattr(trainer, "datamodule", None)
         if isinstance(module, SemiSupervisedDataModule):
             self.bad_images = module.bad_images.names()
+            self.findings = module.findings
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -155,6 +157,7 @@ class Record(Callback):
             "best_step": best.step,
             **{f"{name}/{key}": value for name in ("teacher", "student") for key, value in described[name].items()},
             "bad_images": self.bad_images,
+            "findings": self.findings,
             "seconds": round(seconds, 1),
             "seconds_evaluating": round(self.evaluating, 1),
             "images_per_second": round(self.images / max(seconds - self.evaluating, 1e-9), 1),

@@ -34,6 +34,9 @@ HARMLESS = (
 ``trainer.accelerator`` and the two after it that concern the arithmetic may change the last bits.
 """
 
+SINCE = {"dataset.unknown_values": "error", "dataset.exif": "turn"}
+"""Settings that older checkpoints do not have, and what was done before there were any."""
+
 DERIVED = ("recipe.", "callbacks")
 """Settings that act only through others, which are compared themselves, or beside the training."""
 
@@ -99,5 +102,5 @@ def changes(old: Any, new: Any, key: str = "") -> Iterator[Change]:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(name for name in new if name not in old)]:
             yield from changes(old.get(name), new.get(name), f"{key}.{name}" if key else name)
-    elif old != new and not key.startswith(DERIVED):
+    elif old != new and not (old is None and new == SINCE.get(key)) and not key.startswith(DERIVED):
         yield Change(key, old, new)

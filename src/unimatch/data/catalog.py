@@ -3,10 +3,15 @@
 import colorsys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
+from unimatch.images import Exif
 from unimatch.types import IGNORE_INDEX
 
 Color = tuple[int, int, int]
+
+UnknownValues = Literal["error", "ignore", "nearest"]
+"""What becomes of ids and colours in masks that are no class and not ignored."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,10 @@ class DatasetInfo:
     """Masks are RGB images in the colours of :attr:`palette`."""
     ignore_colors: frozenset[Color] = frozenset()
     """Colours of such masks that mean "no class"."""
+    unknown_values: UnknownValues = "error"
+    """What becomes of ids and colours that are none of these: an error, no class, or the nearest of these."""
+    exif: Exif = "turn"
+    """Whether images and masks are turned as their EXIF orientation says, or left as they are stored."""
     url: str = ""
     license: str = ""
     citation: str = ""

@@ -46,6 +46,7 @@ def run_page(run: RunFiles) -> Markup:
         tag("h1", title),
         tag("p", facts(summary), class_="soft"),
         tiles(run),
+        section("Findings in the data", tag("ul", map(item, found))) if (found := summary.get("findings")) else None,
         section("Training", tag("div", training_charts(run), class_="charts")),
         section("Classes", class_table(run)) if run.classes else None,
         section("Classes over training", class_charts(run)) if len(run.evaluations) > 1 and run.classes else None,
@@ -55,6 +56,11 @@ def run_page(run: RunFiles) -> Markup:
         section("Time and place", times(summary)),
         section("Configuration", folded("every setting", settings)) if run.config else None,
     )
+
+
+def item(text: str) -> Markup:
+    """Returns an entry of a list."""
+    return tag("li", text)
 
 
 def facts(summary: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ from PIL import Image
 
 from unimatch.data import digits, folder
 from unimatch.data.catalog import CAMVID
-from unimatch.data.check.before_training import SAMPLE_LEAST, SAMPLE_LIMIT, look, spread, verify
+from unimatch.data.check.before_training import look, verify
+from unimatch.data.check.survey import SAMPLE_LEAST, SAMPLE_LIMIT, spread
 from unimatch.data.sets.digits import DigitScenes
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair, FilePairs
@@ -155,7 +156,7 @@ def test_bad_unlabeled_images_that_are_skipped_are_said(folder_root, caplog):
 
 def test_looking_ends_when_the_time_is_up(folder_root, monkeypatch, caplog):
     caplog.set_level("INFO", "unimatch")
-    monkeypatch.setattr("unimatch.data.check.before_training.SAMPLE_SECONDS", 0.0)
+    monkeypatch.setattr("unimatch.data.check.survey.SAMPLE_SECONDS", 0.0)
     source = folder(folder_root).labeled
     source.pairs = source.pairs.select([0] * 500)
     found, looked_at = look("labelled", source)

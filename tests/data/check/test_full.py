@@ -26,12 +26,17 @@ def root(folder_root):
 
 def found(root, expected, **arguments):
     """The report's findings as (kind, part): texts; of kinds that make training wrong only the expected ones."""
+    findings = all_found(root, **arguments)
+    assert {key for key in findings if key[0] in FAULTS} == {key for key in [expected] if key and key[0] in FAULTS}
+    return findings
+
+
+def all_found(root, **arguments):
+    """The report's findings as (kind, part): texts."""
     data = folder(root, allow_missing=True, **arguments)
     report = full_check(data, workers=0, progress=False)
-    findings = {(finding.kind, finding.part): finding.texts for finding in report.findings}
-    assert {key for key in findings if key[0] in FAULTS} == {key for key in [expected] if key and key[0] in FAULTS}
-    assert report.wrong == bool(expected and expected[0] in FAULTS)
-    return findings
+    assert report.wrong == any(finding.kind in FAULTS for finding in report.findings)
+    return {(finding.kind, finding.part): finding.texts for finding in report.findings}
 
 
 def rewrite(folder_of_masks, change):
@@ -129,7 +134,7 @@ def test_masks_of_another_size_are_named_with_both_sizes(root, write_pair):
     mask = root / "val" / "masks" / "v1.png"
     write_pair(root / "val" / "images" / "v1.png", mask, seed=99, size=(16, 20), mask_size=(8, 10))
     text = found(root, ("size mismatch", "validation"))["size mismatch", "validation"][0]
-    assert text == f"{mask}: the mask is 10 x 8 pixels and its image 20 x 16"
+    assert text == f"{mask}: the mask is 10 x 8 pixels and its image 20 x 16; they must be equal"
 
 
 def test_ids_out_of_range_are_named_with_their_pixels(root):
@@ -215,9 +220,13 @@ def test_masks_without_id_0_are_noted(root):
 def test_black_and_white_masks_are_named(root):
     for part in ("masks", "val/masks", "test/masks"):
         rewrite(root / part, lambda ids: np.where(ids > 0, 255, 0))
-    findings = found(root, ("only 0 and 255", "all masks"))
-    assert "dataset.ids={0: 0, 255: 1}" in findings["only 0 and 255", "all masks"][0]
+    findings = all_found(root)
+    assert {kind for kind, _ in findings if kind in FAULTS} == {"only 0 and 255", "one class"}
+    assert "there are 3 classes" in findings["only 0 and 255", "all masks"][0]
     (root / "classes.txt").write_text("ground\nleaf\n")
+    texts = all_found(root)["only 0 and 255", "labelled"]
+    assert len(texts) == 6
+    assert f"{root}/masks/a0.png: 255 is ignored; save leaf as 1, or set 'dataset.ids={{0: 0, 255: 1}}'" in texts
     assert found(root, None, ids={0: 0, 255: 1}, ignore_ids=[]) == {}
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from unimatch.data import digits, digits_classification, folder
 from unimatch.data.check.contents import fingerprint
-from unimatch.data.check.one_image import kind_of_image_error, label_of, read
+from unimatch.data.check.one_image import kind_of_image_error, read, read_label
 from unimatch.data.sources.masks import IndexMasks
 
 
@@ -13,22 +13,22 @@ def test_an_image_and_its_mask_are_counted(folder_root):
     source = folder(folder_root).labeled
     reading = read((source, IndexMasks(source.info)), 2)
     image, mask = source.image(2), source.mask(2)
-    assert reading.image_faults == reading.mask_faults == ()
+    assert reading.image_faults == reading.label.faults == ()
     assert reading.shape == image.shape[:2]
     assert reading.fingerprint == fingerprint(image)
-    assert reading.stored == Counter(mask.ravel().tolist())
+    assert reading.label.stored == Counter(mask.ravel().tolist())
 
 
 def test_an_image_in_memory_has_no_files(tmp_path):
     source = digits(train=4, labeled=2, val=1, size=32).labeled
     reading = read((source, None), 1)
-    assert reading.stored == Counter(source.mask(1).ravel().tolist())
+    assert reading.label.stored == Counter(source.mask(1).ravel().tolist())
     assert kind_of_image_error(source, 1) == "unreadable"
 
 
 def test_a_class_counts_once():
     source = digits_classification().labeled
-    assert read((source, None), 0).stored == {int(source.mask(0)): 1}
+    assert read((source, None), 0).label.stored == {int(source.mask(0)): 1}
 
 
 def test_what_cannot_be_read_is_a_fault_and_the_rest_is_counted(folder_root):
@@ -38,16 +38,17 @@ def test_what_cannot_be_read_is_a_fault_and_the_rest_is_counted(folder_root):
     reading = read((source, ids), 0)
     assert [kind for kind, _ in reading.image_faults] == ["unreadable"]
     assert (reading.shape, reading.fingerprint) == (None, None)
-    assert sum(reading.stored.values()) == source.mask(0).size
+    assert sum(reading.label.stored.values()) == source.mask(0).size
     Path(source.name(1)).unlink()
     (folder_root / "masks" / "a1.png").unlink()
     reading = read((source, ids), 1)
-    assert [kind for kind, _ in (*reading.image_faults, *reading.mask_faults)] == ["missing", "missing"]
-    assert reading.stored is None
+    assert [kind for kind, _ in (*reading.image_faults, *reading.label.faults)] == ["missing", "missing"]
+    assert reading.label.stored is None
 
 
 def test_a_label_is_what_the_file_stores(folder_root):
     data = folder(folder_root, reduce_zero_label=True)
     source, ids = data.labeled, IndexMasks(data.info)
-    stored, classes = label_of(source, 0, ids), source.mask(0)
-    assert np.array_equal(classes, np.where(stored == 0, 255, stored - 1))
+    label, classes = read_label((source, ids), 0), source.mask(0)
+    assert label.classes == Counter(classes.ravel().tolist())
+    assert label.stored == Counter(np.where(classes == 255, 0, classes + 1).ravel().tolist())

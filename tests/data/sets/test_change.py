@@ -164,7 +164,8 @@ def test_a_folder_that_is_missing_is_named_with_those_there_must_be(tmp_path, fo
 
 def test_a_label_in_colours_is_told_what_to_be(root):
     path = root / "label" / "t1.png"
-    Image.open(path).convert("RGB").save(path)
+    red = np.asarray(Image.open(path).convert("RGB")) * np.uint8([1, 0, 0])
+    Image.fromarray(red).save(path)
     data = levir(root, splits=root.parent / "lists", split="5%")
     with pytest.raises(DataError, match=r"this one is RGB; save class ids \(of changes 0 and 255\) in one channel"):
         verify(data, needs_unlabeled=True)

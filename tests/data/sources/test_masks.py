@@ -90,7 +90,7 @@ def test_colors_become_classes(tmp_path):
     Image.fromarray(image).save(tmp_path / "mask.png")
     with pytest.raises(DataError, match=r"mask\.png: .* of no class; .*dataset\.ignore_colors") as caught:
         mask_reader(info)(tmp_path / "mask.png")
-    assert "colour (1, 0, 0) (1 pixels), colour (255, 255, 255) (2 pixels)" in str(caught.value)
+    assert "colour (255, 255, 255) (2 pixels), colour (1, 0, 0) (1 pixels)" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,10 @@ def test_colors_become_classes(tmp_path):
     [
         ({"ids": {0: 0}, "reduce_zero_label": True}, r"ids and reduce_zero_label both"),
         ({"ids": {0: 3}}, r"ids: class ids lie between 0 and 2, found \{0: 3\}"),
-        ({"ids": {-1: 0}}, r"ids: stored ids lie between 0 and 65535, found \[-1\]"),
-        ({"ignore_ids": frozenset({70000})}, r"ignore_ids: stored ids lie between 0 and 65535"),
+        ({"ids": {-40000: 0}}, r"ids: stored ids lie between -32768 and 65535, found \[-40000\]"),
+        ({"ignore_ids": frozenset({70000})}, r"ignore_ids: stored ids lie between -32768 and 65535"),
+        ({"unknown_values": "skip"}, "unknown_values=skip: must be one of error, ignore, nearest"),
+        ({"exif": "ignore"}, "exif=ignore: must be one of turn, stored"),
         ({"color_masks": True, "ignore_colors": frozenset({(0, 0, 0)})}, "needs its own colour"),
         ({"color_masks": True, "palette": ((1, 1, 1),) * 3}, "needs its own colour"),
     ],

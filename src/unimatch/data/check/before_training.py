@@ -1,29 +1,21 @@
 """Checks a data set before training: some images of each part are read, so that faults end the run at once."""
 
 import logging
-import os
-import time
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-import numpy as np
-
+from unimatch.data.check.orientation import size_mismatch
+from unimatch.data.check.survey import some_of, survey
 from unimatch.data.sources.base import FileSource, SegmentationData, Source
 from unimatch.errors import DataError
 
 log = logging.getLogger("unimatch")
 
-SAMPLE_LIMIT = 1000
-"""Images read per part at most, spread evenly."""
 
-SAMPLE_SECONDS = 1.0
-"""Time after which no more are read of a part, if there were :data:`SAMPLE_LEAST`."""
-
-SAMPLE_LEAST = 100
-"""Images read per part at least."""
-
-
-def verify(data: SegmentationData, *, needs_unlabeled: bool) -> None:
+def verify(data: SegmentationData, *, needs_unlabeled: bool) -> list[str]:
     """Reads some labelled, validation and unlabelled images, all where they are few, and refuses bad ones.
+
+    Returns what is worth knowing of the masks, a line for each kind (:func:`unimatch.data.check.survey.survey`); the
+    lines are also warnings in the log.
 
     Args:
         data: the data set.
@@ -49,31 +41,19 @@ def verify(data: SegmentationData, *, needs_unlabeled: bool) -> None:
             refuse("unlabelled", found)
         elif found:
             log.warning("%d of %d unlabelled images looked at cannot be read: such are skipped", len(found), looked_at)
+    findings = survey(data)
+    for line in findings:
+        log.warning("%s", line)
+    return findings
 
 
 def look(part: str, source: Source, *, labeled: bool = True) -> tuple[list[str], int]:
     """Looks for faults in some images of a part; returns them in the images' order, and how many images were read."""
-    # In any order, so that those read before the time is up are spread too.
-    order = np.random.default_rng(0).permutation(spread(source)).tolist()
-    found: dict[int, str] = {}
-    looked_at, stop = 0, time.monotonic() + SAMPLE_SECONDS
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        while looked_at < len(order) and (looked_at < SAMPLE_LEAST or time.monotonic() < stop):
-            some = order[looked_at : looked_at + 20]
-            faults = pool.map(lambda i: fault_of(source, i, labeled=labeled), some)
-            found.update((i, text) for i, text in zip(some, faults, strict=True) if text)
-            looked_at += len(some)
+    results = some_of(source, lambda i: fault_of(source, i, labeled=labeled))
+    looked_at = len(results)
     if 0 < looked_at < len(source):
         log.info("checked %d of %d %s images; python -m unimatch.check reads them all", looked_at, len(source), part)
-    return [found[i] for i in sorted(found)], looked_at
-
-
-def spread(source: Source) -> list[int]:
-    """Returns at most :data:`SAMPLE_LIMIT` indices, evenly spread; none for data made in memory."""
-    if not isinstance(source, FileSource):
-        return []
-    count = min(len(source), SAMPLE_LIMIT)
-    return [i * len(source) // count for i in range(count)]
+    return [text for text in results if text], looked_at
 
 
 def refuse(part: str, faults: list[str]) -> None:
@@ -115,9 +95,7 @@ def fault_of(source: Source, index: int, *, labeled: bool) -> str | None:
         return f"{source.name(index)}: has no mask"
     if mask.shape in (image.shape[-3:-1], ()):  # a class for each pixel, or for the image
         return None
-    name = source.pairs.mask(index) if isinstance(source, FileSource) else source.name(index)
-    height, width = image.shape[-3:-1]
-    return (
-        f"{name}: the mask is {mask.shape[1]} x {mask.shape[0]} pixels and its image {width} x {height}; "
-        "they must be equal"
-    )
+    name, paths = source.name(index), list[Path]()
+    if isinstance(source, FileSource):
+        name, paths = source.pairs.mask(index) or name, source.image_paths(index)
+    return size_mismatch(name, mask.shape, image.shape[-3:-1], paths)

@@ -1,8 +1,9 @@
 """What a check reports: kinds of faults, the counts of each part, and the findings."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,11 @@ FAULTS = {
     "no class": "an image lies in a folder whose class has no training images",
     "size mismatch": "a mask and its image differ in size",
     "ids out of range": "a mask holds an id, or a colour, that is no class and is not ignored",
+    "palette order": "a mask's palette gives ids the colours of other classes",
+    "one class": "the labelled masks show one class alone, so nothing can be learned",
     "shifted by one": "ids run from 1 to the number of classes: each class has its neighbour's name",
     "id 0 is void": "ids run from 0 to the number of classes, so that 0 can only mean void",
-    "only 0 and 255": "masks hold nothing but 0 and 255, as black-and-white ones do, and 255 is ignored",
+    "only 0 and 255": "a mask holds nothing but 0 and 255, as black-and-white ones do, and 255 is ignored",
     "all ignored": "not one pixel of a part's masks counts",
     "empty class": "a class's folder has no training images",
     "of two classes": "images of the same pixels have different classes",
@@ -37,13 +40,31 @@ WARNINGS = {
     "mostly changed": "more than half of all labelled pixels are changed; does 0 stand for changed?",
     "same dates": "the two dates of a pair have the same pixels",
     "mask all ignored": "not one pixel of a mask counts",
-    "lossy mask": "a mask is a JPEG or WebP file, whose compression may change ids",
+    "lossy mask": "a mask is a JPEG, WebP or similar file, whose compression may change ids",
+    "ids between": "a mask's edges pass through ids that lie between those on both sides, as smooth resizing does",
+    "transparent": "a mask has transparent pixels, which are no class",
+    "unknown values": "a mask has ids or colours of no class, and dataset.unknown_values says what becomes of them",
+    "turned alone": "an image is turned by its EXIF orientation and its mask is not, or the other way round",
+    "one value": "each mask of a part holds one value all over",
     "image skipped": "an unlabelled image cannot be read and is skipped, as dataset.on_bad_image=skip says",
     "truth unusable": "an unlabelled image has a mask that cannot be used; pseudo labels are not compared with it",
     "listed twice": "an image is in the same part more than once",
     "labelled copy": "an unlabelled image has the pixels of a labelled one of another name",
 }
 """What may be meant, and is worth knowing."""
+
+
+class Label(NamedTuple):
+    """What is kept of a mask, or of the class of an image."""
+
+    faults: tuple[tuple[str, str], ...] = ()
+    """Kind, and the file with what is wrong."""
+    stored: dict[int, int] | None = None
+    """Pixels of each id that the mask's file holds, or the one class with 1; None where there is neither."""
+    classes: Mapping[int, int] | None = None
+    """Pixels of each class that these are read as, 255 for those that do not count, -1 for unknown ones."""
+    drawn: str | None = None
+    """The mask's file, where its ids are those that were drawn: not colours, and not changed by compression."""
 
 
 @dataclass
@@ -63,6 +84,8 @@ class Part:
     """Masks whose file holds each id, before it is read as a class."""
     shapes: Counter[tuple[int, int]] = field(default_factory=Counter)
     """Images of each height and width."""
+    ids: list[tuple[str, frozenset[int]]] = field(default_factory=list)
+    """The file of each mask that holds ids just as they were drawn, and these."""
     faulty: list[int] = field(default_factory=list)
     """Indices of the images with findings."""
 
@@ -71,6 +94,20 @@ class Part:
         """Makes a part that has counted nothing yet."""
         length = max(256, num_classes)
         return cls(name, np.zeros(length, np.int64), np.zeros(length, np.int64))
+
+    def count(self, label: Label) -> None:
+        """Adds one image by its label."""
+        self.images += 1
+        if label.stored is None or label.classes is None:
+            return
+        self.masks += 1
+        self.stored.update(label.stored.keys())
+        if label.drawn is not None:
+            self.ids.append((label.drawn, frozenset(label.stored)))
+        for class_id, number in label.classes.items():
+            if class_id >= 0:
+                self.pixels[class_id] += number
+                self.showing[class_id] += 1
 
 
 @dataclass(frozen=True)

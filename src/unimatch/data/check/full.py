@@ -1,18 +1,17 @@
 """Checks a data set in full: reads every image and label and names what would make training wrong."""
 
-from collections import Counter
 from collections.abc import Iterable
 
 from unimatch.data.check.class_faults import empty_classes, has_one_class, two_classes
 from unimatch.data.check.contents import copies, repeated, shared
 from unimatch.data.check.findings import FAULTS, Part, Report, collect
-from unimatch.data.check.mask_faults import class_of, classes_not_shown, encoding_faults
+from unimatch.data.check.mask_faults import faults_together
 from unimatch.data.check.one_image import Reading, read
 from unimatch.data.check.pair_faults import share_faults
 from unimatch.data.parallel import for_each
 from unimatch.data.sources.base import SegmentationData
 from unimatch.data.sources.dates import PairSource
-from unimatch.data.sources.masks import UNKNOWN, IndexMasks
+from unimatch.data.sources.masks import mask_reader
 
 
 def full_check(data: SegmentationData, *, workers: int | None = None, progress: bool = True) -> Report:
@@ -27,7 +26,7 @@ def full_check(data: SegmentationData, *, workers: int | None = None, progress: 
     if data.test is not None and data.test is not data.val:
         sources["test"] = data.test
     one_class = any(map(has_one_class, sources.values()))
-    ids = None if one_class or data.info.color_masks else IndexMasks(data.info)
+    reader = None if one_class else mask_reader(data.info)
     parts = {name: Part.named(name, data.info.num_classes) for name in sources}
     found = list[tuple[str, str, str]]()
 
@@ -37,27 +36,30 @@ def full_check(data: SegmentationData, *, workers: int | None = None, progress: 
     prints: dict[str, list[bytes | None]] = {name: [] for name in sources}
     for name, source in sources.items():
         title = f"{name} images" if progress else ""
-        for reading in for_each(read, (source, ids), range(len(source)), workers=workers, title=title):
+        for reading in for_each(read, (source, reader), range(len(source)), workers=workers, title=title):
             if name == "unlabelled":
                 faults = unlabeled_faults(reading, data)
             else:
-                faults = [*reading.image_faults, *reading.mask_faults]
-                if reading.stored is None and not reading.mask_faults and (one_class or name != "test"):
+                faults = [*reading.image_faults, *reading.label.faults]
+                if reading.label.stored is None and not reading.label.faults and (one_class or name != "test"):
                     faults.append(("no class" if one_class else "no mask", source.name(parts[name].images)))
-            count(parts[name], reading, ids, faulty=bool(faults))
+            part = parts[name]
+            if faults:
+                part.faulty.append(part.images)
+            if reading.shape is not None:
+                part.shapes[reading.shape] += 1
+            part.count(reading.label)
             prints[name].append(reading.fingerprint)
             add(name, faults)
     masked = [parts["labelled"], parts["validation"]]
     for part in masked:
-        add(part.name, classes_not_shown(part, data.info))
         if isinstance(sources[part.name], PairSource):
             add(part.name, share_faults(part))
         if one_class:
             add(part.name, two_classes(sources[part.name], prints[part.name], data.info))
     if one_class:
         add("training", empty_classes([parts["labelled"], parts["unlabelled"]], data.info))
-    if ids is not None:
-        add("all masks", encoding_faults({i for part in masked for i in part.stored}, data.info))
+    found.extend((kind, part, text) for part, kind, text in faults_together(masked, data.info))
     for name in ("labelled", "unlabelled"):
         add(name, repeated(sources[name]))
         for held in ("validation", "test"):
@@ -71,24 +73,5 @@ def unlabeled_faults(reading: Reading, data: SegmentationData) -> list[tuple[str
     """Returns the faults of an unlabelled image, which needs no label and may be skipped."""
     skipped = data.on_bad_image == "skip"
     return [("image skipped" if skipped and kind in FAULTS else kind, text) for kind, text in reading.image_faults] + [
-        ("truth unusable", text) for _, text in reading.mask_faults
+        ("truth unusable", text) for _, text in reading.label.faults
     ]
-
-
-def count(part: Part, reading: Reading, ids: IndexMasks | None, *, faulty: bool) -> None:
-    """Adds one image to the counts of its part."""
-    if faulty:
-        part.faulty.append(part.images)
-    part.images += 1
-    if reading.shape is not None:
-        part.shapes[reading.shape] += 1
-    if reading.stored is not None:
-        part.masks += 1
-        part.stored.update(reading.stored.keys())
-        pixels = Counter[int]()
-        for stored, number in reading.stored.items():
-            pixels[class_of(stored, ids)] += number
-        for class_id, number in pixels.items():
-            if class_id != UNKNOWN:
-                part.pixels[class_id] += number
-                part.showing[class_id] += 1

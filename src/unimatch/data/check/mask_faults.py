@@ -1,6 +1,6 @@
 """Finds what is wrong with masks, one by one and together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,40 +9,72 @@ from PIL import Image
 
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.check.findings import Part
-from unimatch.data.sources.masks import UNKNOWN, IndexMasks
-from unimatch.images import open_image
+from unimatch.data.sources.masks import UNKNOWN, IndexMasks, MaskReader
+from unimatch.images import StoredMask, open_image
 from unimatch.types import IGNORE_INDEX
 
-LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
-
-
-def class_of(stored: int, ids: IndexMasks | None) -> int:
-    """Returns the class id that a stored one is read as, 255 for an ignored one, -1 for none."""
-    if ids is None:
-        return stored
-    return int(ids.table[stored]) if 0 <= stored < len(ids.table) else UNKNOWN
+MIN_BETWEEN = 8
+"""Pixels that must lie between others before a mask is held to be resized smoothly."""
 
 
 def faults_of_mask(
-    where: Path,
-    size: tuple[int, ...],
-    image_size: tuple[int, int] | None,
-    stored: dict[int, int],
-    ids: IndexMasks | None,
+    where: Path, mask: StoredMask, stored: dict[int, int], classes: dict[int, int], reader: MaskReader
 ) -> Iterator[tuple[str, str]]:
-    """Finds what is wrong with one mask file; ``stored`` are the pixels of each id, sizes are (height, width)."""
-    if image_size is not None and size != image_size:
-        sizes = [f"{width} x {height}" for height, width in (size, image_size)]
-        yield "size mismatch", f"{where}: the mask is {sizes[0]} pixels and its image {sizes[1]}"
-    wrong = [i for i in stored if class_of(i, ids) == UNKNOWN]
-    if wrong and ids is not None:
-        listed = ", ".join(f"id {i} ({stored[i]} pixels)" for i in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
-        known = ids.meanings() if ids.info.ids is not None else f"{ids.first}-{ids.first + ids.count - 1}"
-        yield "ids out of range", f"{where}: {listed}; the classes are {known}"
-    if all(class_of(i, ids) == IGNORE_INDEX for i in stored):
+    """Finds what is wrong with one mask file.
+
+    Args:
+        where: the file.
+        mask: what it holds.
+        stored: the pixels of each id in it.
+        classes: the pixels of each class that these are read as.
+        reader: what reads it.
+    """
+    if isinstance(reader, IndexMasks):
+        if UNKNOWN in classes:
+            wrong = [i for i in stored if reader.meaning(np.array([i], mask.values.dtype))[0] == UNKNOWN]
+            listed = ", ".join(f"id {i} ({stored[i]} pixels)" for i in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
+            known = (
+                reader.meanings()
+                if reader.info.ids is not None
+                else f"{reader.first}-{reader.first + reader.count - 1}"
+            )
+            yield "ids out of range", f"{where}: {listed}; the classes are {known}"
+        if mask.palette and (misplaced := reader.misplaced(mask)):
+            yield "palette order", f"{where}: {misplaced}"
+        if reader.info.ids is None and len(stored) > 2 and not mask.lossy and (number := between(mask.values)):
+            yield "ids between", f"{where}: {number} pixels; resize masks to the nearest pixel, without smoothing"
+    if set(classes) == {IGNORE_INDEX}:
         yield "mask all ignored", f"{where}: every pixel is ignored"
-    if where.suffix.lower() in LOSSY_SUFFIXES:
-        yield "lossy mask", f"{where}: compression changes ids; save masks as PNG"
+    if mask.lossy:
+        yield "lossy mask", f"{where}: compression changes values; save masks as PNG, from what they were drawn in"
+    if mask.clear is not None:
+        number = int(mask.clear.sum())
+        yield (
+            "transparent",
+            f"{where}: {number} pixels; for their colours to count, save it without transparency",
+        )
+    if reader.info.unknown_values != "error" and (number := reader.unknown(mask)):
+        outcome = "are no class" if reader.info.unknown_values == "ignore" else "are of the nearest class"
+        yield "unknown values", f"{where}: {number} pixels of unknown ids or colours {outcome}"
+
+
+def between(ids: NDArray[np.integer]) -> int:
+    """Counts single pixels whose id lies between those beside them, where that is how most edges look; else 0.
+
+    Ids are names: next to a 3, a 1 is as likely as a 2. Only where masks were resized smoothly do edges from 1 to 3
+    pass through 2.
+
+    >>> between(np.repeat([[0, 0, 2, 2, 4, 4]], 9, axis=0)), between(np.repeat([[0, 0, 1, 2, 3, 4]], 9, axis=0))
+    (0, 9)
+    """
+    # Some rows and columns tell as much as all.
+    lines = [ids[::4], ids[:, ::4].T]
+    passing = jumps = 0
+    for line in lines:
+        left, middle, right = (line[:, i : line.shape[1] - 2 + i] for i in range(3))
+        passing += int((((left < middle) & (middle < right)) | ((left > middle) & (middle > right))).sum())
+        jumps += int((np.maximum(left, middle) - np.minimum(left, middle) > 1).sum())
+    return passing if passing >= MIN_BETWEEN and passing > jumps else 0
 
 
 def classes_not_shown(part: Part, info: DatasetInfo) -> Iterator[tuple[str, str]]:
@@ -50,9 +82,36 @@ def classes_not_shown(part: Part, info: DatasetInfo) -> Iterator[tuple[str, str]
     absent = [name for name, number in zip(info.classes, part.showing.tolist(), strict=False) if not number]
     if part.masks and len(absent) == info.num_classes:
         yield "all ignored", f"none of the {part.masks} masks shows a class"
+    elif part.masks and len(absent) == info.num_classes - 1 and part.name == "labelled":
+        only = next(name for name in info.classes if name not in absent)
+        yield "one class", f"{only} alone, in {part.masks} of them; is it what they store, or how they are read?"
     elif part.masks:
         kind = "class never labelled" if part.name == "labelled" else "class not validated"
         yield from ((kind, name) for name in absent)
+
+
+def black_and_white(
+    masks: Sequence[tuple[str, frozenset[int]]], everything: Sequence[frozenset[int]], info: DatasetInfo
+) -> Iterator[tuple[str, str]]:
+    """Finds masks of two classes that store the second one as 255, which is ignored.
+
+    Where some mask holds 1 and 255, 255 means what it should.
+
+    Args:
+        masks: the name of each mask and the ids in it.
+        everything: the ids in each mask of the data set.
+        info: the data set.
+    """
+    plain = info.ids is None and not info.reduce_zero_label and not info.ignore_ids - {IGNORE_INDEX}
+    if info.num_classes != 2 or not plain or any({1, IGNORE_INDEX} <= ids for ids in everything):
+        return
+    ones = "1: 1, " if any(1 in ids for ids in everything) else ""
+    for name, ids in masks:
+        if ids == {0, IGNORE_INDEX}:
+            yield (
+                "only 0 and 255",
+                f"{name}: 255 is ignored; save {info.classes[1]} as 1, or set 'dataset.ids={{0: 0, {ones}255: 1}}'",
+            )
 
 
 def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, str]]:
@@ -69,7 +128,8 @@ def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, 
                 "dataset.reduce_zero_label must be false",
             )
     elif stored == {0, IGNORE_INDEX}:
-        yield "only 0 and 255", "no mask holds any other id: save the class as 1, or set dataset.ids={0: 0, 255: 1}"
+        if info.num_classes > 2:  # else it is said of each mask
+            yield "only 0 and 255", f"no mask holds any other id, and there are {info.num_classes} classes"
     elif last in named and 0 not in named:
         yield (
             "shifted by one",
@@ -84,6 +144,20 @@ def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, 
         )
     elif 0 not in named and 0 not in info.ignore_ids:
         yield "numbered from 1?", f"no mask shows id 0 ({info.classes[0]}): do the classes start at 1?"
+
+
+def faults_together(parts: Sequence[Part], info: DatasetInfo) -> Iterator[tuple[str, str, str]]:
+    """Finds what the masks of the labelled and the validation images have wrong together: (part, kind, text)."""
+    everything = [ids for part in parts for _, ids in part.ids]
+    for part in parts:
+        for kind, text in classes_not_shown(part, info):
+            yield part.name, kind, text
+        if len(part.ids) > 1 and all(len(ids) == 1 for _, ids in part.ids) and len({ids for _, ids in part.ids}) > 1:
+            yield part.name, "one value", f"{len(part.ids)} masks"
+        for kind, text in black_and_white(part.ids, everything, info):
+            yield part.name, kind, text
+    for kind, text in encoding_faults({i for ids in everything for i in ids}, info):
+        yield "all masks", kind, text
 
 
 def kind_of_error(path: Path | None, what: str) -> str:

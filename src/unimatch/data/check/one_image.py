@@ -1,15 +1,20 @@
 """Reads one image with its label, and finds what is wrong with the two."""
 
+from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from unimatch.data.check.contents import fingerprint
+from unimatch.data.check.findings import Label
 from unimatch.data.check.mask_faults import counts_of, faults_of_mask, kind_of_error
+from unimatch.data.check.orientation import size_mismatch, turned_alone
 from unimatch.data.check.pair_faults import date_faults, differ_in_size
 from unimatch.data.sources.base import FileSource, Source
-from unimatch.data.sources.masks import IndexMasks
+from unimatch.data.sources.masks import IndexMasks, MaskReader
 from unimatch.errors import DataError
-from unimatch.images import read_mask
+from unimatch.types import IGNORE_INDEX
 
 
 class Reading(NamedTuple):
@@ -17,52 +22,84 @@ class Reading(NamedTuple):
 
     image_faults: tuple[tuple[str, str], ...]
     """Kind, and the file with what is wrong."""
-    mask_faults: tuple[tuple[str, str], ...]
+    label: Label
     shape: tuple[int, int] | None
     """Height and width of the image."""
     fingerprint: bytes | None
-    stored: dict[int, int] | None
-    """Pixels of each id that the mask's file holds, or the one class with 1; None where there is neither."""
 
 
-def read(context: tuple[Source, IndexMasks | None], index: int) -> Reading:
+def read(context: tuple[Source, MaskReader | None], index: int) -> Reading:
     """Reads one image and its label; what is wrong with them is part of the result.
 
     Args:
-        context: where they come from, and how masks store classes, None where there are none or they are in colours.
+        context: where they come from, and what reads the masks; None where there are none.
         index: which.
     """
-    source, ids = context
-    image_faults, faults = list[tuple[str, str]](), list[tuple[str, str]]()
-    image, stored = None, None
+    source, _ = context
+    image_faults, image = list[tuple[str, str]](), None
     try:
         image = source.image(index)
         image_faults += date_faults(source.name(index), image)
     except DataError as error:
         image_faults.append((kind_of_image_error(source, index), str(error)))
     shape = None if image is None else (image.shape[-3], image.shape[-2])
-    name = source.pairs.mask(index) if isinstance(source, FileSource) else None
-    where = None if name is None else Path(name)
+    label = read_label(context, index, shape)
+    return Reading(tuple(image_faults), label, shape, None if image is None else fingerprint(image))
+
+
+def read_label(
+    context: tuple[Source, MaskReader | None], index: int, image_size: tuple[int, int] | None = None
+) -> Label:
+    """Reads the label of one image alone; ``image_size`` is the image's height and width, where they are known."""
+    source, reader = context
+    if reader is None or not isinstance(source, FileSource):
+        return label_of_source(source, index, image_size)
+    path, faults = None, list[tuple[str, str]]()
     try:
-        mask = label_of(source, index, ids)
+        path = source.mask_path(index)
+        if path is None:
+            return Label()
+        mask = reader.read(path)
+        pixels = mask.values if isinstance(reader, IndexMasks) else reader.classes(path, mask)
     except DataError as error:
-        faults.append((kind_of_error(where, "mask" if ids is not None else "colour mask"), str(error)))
-    else:
-        if mask is not None and mask.ndim == 0:
-            stored = {int(mask): 1}
-        elif mask is not None:
-            stored = counts_of(mask)
-            faults += faults_of_mask(where or Path(source.name(index)), mask.shape, shape, stored, ids)
-    print_of_image = None if image is None else fingerprint(image)
-    return Reading(tuple(image_faults), tuple(faults), shape, print_of_image, stored)
+        name = source.pairs.mask(index)
+        where = None if name is None else Path(name)
+        kind = kind_of_error(where, "mask" if isinstance(reader, IndexMasks) else "colour mask")
+        return Label(((kind, str(error)),))
+    size = (pixels.shape[0], pixels.shape[1])
+    if image_size is not None and size != image_size:
+        faults.append(("size mismatch", size_mismatch(str(path), size, image_size, source.image_paths(index))))
+    elif source.info.exif == "turn":
+        faults += turned_alone(source.image_paths(index), mask.orientation, size)
+    clear = 0
+    if isinstance(reader, IndexMasks) and mask.clear is not None:
+        pixels, clear = pixels[~mask.clear][None], int(mask.clear.sum())
+    stored = counts_of(pixels)
+    classes = Counter(stored)
+    if isinstance(reader, IndexMasks):
+        meanings = reader.meaning(np.array([*stored], mask.values.dtype)).tolist()
+        classes = Counter[int]()
+        for meaning, number in zip([*meanings, IGNORE_INDEX], [*stored.values(), clear], strict=True):
+            classes[meaning] += number
+    faults += faults_of_mask(path, mask, stored, +classes, reader)
+    drawn = str(path) if isinstance(reader, IndexMasks) and not mask.lossy else None
+    return Label(tuple(faults), stored, +classes, drawn)
 
 
-def label_of(source: Source, index: int, ids: IndexMasks | None) -> Any:
-    """Reads the mask as its file stores it, or as classes where that is in colours; or the class of the image."""
-    if ids is None or not isinstance(source, FileSource):
-        return source.mask(index)
-    path = source.mask_path(index)
-    return None if path is None else read_mask(path)
+def label_of_source(source: Source, index: int, image_size: tuple[int, int] | None) -> Label:
+    """Reads a label that is in no mask file."""
+    try:
+        mask = source.mask(index)
+    except DataError as error:
+        return Label((("unreadable", str(error)),))
+    if mask is None:
+        return Label()
+    if mask.ndim == 0:
+        return Label((), {int(mask): 1}, {int(mask): 1})
+    counts, size = counts_of(mask), (mask.shape[0], mask.shape[1])
+    if image_size is None or size == image_size:
+        return Label((), counts, counts)
+    return Label((("size mismatch", size_mismatch(source.name(index), size, image_size, ())),), counts, counts)
 
 
 def kind_of_image_error(source: Source, index: int) -> str:

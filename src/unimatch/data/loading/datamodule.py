@@ -102,6 +102,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         self.unlabeled_ratio = unlabeled_ratio
         self.labeled_length, self.labeled_strong = labeled_length, labeled_strong
         self.bad_images = BadImages(data.unlabeled)
+        self.findings = list[str]()
         self._verified = False
         _ = self.views  # refuses what does not go together
 
@@ -145,7 +146,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         if stage != "fit" or self._verified:  # once, before the long work starts
             return
         needs, (world, _), parts = self.needs, self._world(), parts_of(self.trainer)
-        verify(self.data, needs_unlabeled=needs.unlabeled)
+        self.findings = verify(self.data, needs_unlabeled=needs.unlabeled)
         if self.crop != self.asked_crop:
             multiple = needs.size_multiple
             log.info("crop %d rounded to %d, a multiple of the patch size %d", self.asked_crop, self.crop, multiple)

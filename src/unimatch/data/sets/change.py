@@ -63,7 +63,8 @@ class ChangeLayout:
         path = existing_root(root)
         if options["splits"] is None and options["split"] is None and (path / "list").is_dir():
             options["splits"] = path / "list"
-        data = select(FoundPairs(self.info, path, options), options)
+        info = replace(self.info, unknown_values=options["unknown_values"], exif=options["exif"])
+        data = select(FoundPairs(info, path, options), options)
         if choose_best_on == "val":
             return data
         if data.test is None:

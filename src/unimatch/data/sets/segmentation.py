@@ -64,6 +64,7 @@ class Layout:
         """
         path = existing_root(root)
         info = with_colors(replace(self.info, reduce_zero_label=options["reduce_zero_label"]), options["colors"])
+        info = replace(info, unknown_values=options["unknown_values"], exif=options["exif"])
         return select(FoundImages(replace(self, info=info), path, options["allow_missing"]), options)
 
 

@@ -66,7 +66,7 @@ class FileSource(Source):
 
     @override
     def image(self, index: int) -> ImageArray:
-        return read_image(self._allowed(self.pairs.image(index)))
+        return read_image(self._allowed(self.pairs.image(index)), exif=self.info.exif)
 
     def image_paths(self, index: int) -> list[Path]:
         """Returns the files of an image: one, or as many as there are dates."""

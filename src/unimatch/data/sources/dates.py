@@ -30,7 +30,7 @@ class PairSource(FileSource):
     @override
     def image(self, index: int) -> ImageArray:
         before, after = (self._allowed(str(path)) for path in self.image_paths(index))
-        return read_pair(before, after)
+        return read_pair(before, after, exif=self.info.exif)
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,30 @@
 """Turns what mask files store into class ids."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unimatch.data.catalog import DatasetInfo
+from unimatch.data.catalog import DatasetInfo, UnknownValues, distinct_colors
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import MaskArray, read_color_mask, read_mask
+from unimatch.images import Exif, MaskArray, StoredMask, read_colors, read_ids
 from unimatch.types import IGNORE_INDEX
 
-LARGEST_ID = 65535
-"""The largest value that can stand for a class: that of a 16-bit mask."""
+SMALLEST_ID, LARGEST_ID = -32768, 65535
+"""The values that can stand for something: those of 16-bit masks, with a sign or without."""
+
+TABLE = LARGEST_ID - SMALLEST_ID + 1
+"""Length of a table of ids; the negative ones count from its end."""
+
+LOSSY = "the file's lossy compression has changed values; save masks as PNG, from what they were drawn in"
+NEAREST = ", or read the nearest class: dataset.unknown_values=nearest"
 
 UNKNOWN = -1
 """In the tables below: no class and not ignored."""
 
 
-def mask_reader(info: DatasetInfo) -> Callable[[Path], MaskArray]:
+def mask_reader(info: DatasetInfo) -> "MaskReader":
     """Makes a function that reads a mask as (H, W) uint8 class ids, 255 where there is none.
 
     It raises :class:`DataError` where a mask stores what is neither a class nor ignored: such an id would end the
@@ -30,6 +36,9 @@ def mask_reader(info: DatasetInfo) -> Callable[[Path], MaskArray]:
     Raises:
         ConfigError: settings that contradict each other.
     """
+    for key, value, kind in (("exif", info.exif, Exif), ("unknown_values", info.unknown_values, UnknownValues)):
+        if value not in get_args(kind):
+            raise ConfigError(f"{key}={value}: must be one of {', '.join(get_args(kind))}")
     return ColorMasks(info) if info.color_masks else IndexMasks(info)
 
 
@@ -43,39 +52,104 @@ class IndexMasks:
         if info.ids is not None and info.reduce_zero_label:
             raise ConfigError("ids and reduce_zero_label both say what ids mean: give one")
         for key, values in (("ids", info.ids or ()), ("ignore_ids", info.ignore_ids)):
-            if not all(0 <= value <= LARGEST_ID for value in values):
-                raise ConfigError(f"{key}: stored ids lie between 0 and {LARGEST_ID}, found {sorted(values)}")
+            if not all(SMALLEST_ID <= value <= LARGEST_ID for value in values):
+                raise ConfigError(
+                    f"{key}: stored ids lie between {SMALLEST_ID} and {LARGEST_ID}, found {sorted(values)}"
+                )
         if info.ids is not None and not set(info.ids.values()) <= {*range(self.count), IGNORE_INDEX}:
             raise ConfigError(f"ids: class ids lie between 0 and {self.count - 1}, found {dict(info.ids)}")
-        self.table = np.full(LARGEST_ID + 1, UNKNOWN, np.int16)  # stored id -> class id
-        if info.ids is None:
-            self.table[: self.first] = IGNORE_INDEX
-            self.table[self.first : self.first + self.count] = np.arange(self.count)
-        self.table[[IGNORE_INDEX, *info.ignore_ids]] = IGNORE_INDEX
-        for stored, class_id in (info.ids or {}).items():
-            self.table[stored] = class_id
+        meanings = {} if info.ids is not None else {self.first + i: i for i in range(self.count)}
+        meanings |= dict.fromkeys([*range(self.first), IGNORE_INDEX, *info.ignore_ids], IGNORE_INDEX)
+        meanings |= info.ids or {}
+        self.table = np.full(TABLE, UNKNOWN, np.int16)  # stored id -> class id
+        self.table[[stored % TABLE for stored in meanings]] = list(meanings.values())
+        largest = {meanings[i]: i for i in sorted(meanings)}  # of each class
+        self.nearest = self.table[nearest_of([*largest.values()])] if info.unknown_values == "nearest" else self.table
+        chosen = info.palette != distinct_colors(info.num_classes)  # else nobody has chosen the colours
+        self.class_colors = {bytes(color): i for i, color in enumerate(info.palette)} if chosen else {}
+
+    def read(self, path: Path) -> StoredMask:
+        """Reads the ids that a file stores."""
+        return read_ids(path, exif=self.info.exif)
 
     def __call__(self, path: Path) -> MaskArray:
         """Reads a mask as (H, W) uint8 class ids."""
-        stored = read_mask(path)
-        if stored.dtype == np.uint8:
-            ids = self.table[stored]
-        else:
-            possible = (stored >= 0) & (stored <= LARGEST_ID)
-            ids = np.where(possible, self.table[stored * possible], UNKNOWN)
-        if (ids == UNKNOWN).any():
-            raise DataError(f"{path}: {self._describe(stored[ids == UNKNOWN])}")
-        return ids.astype(np.uint8)
+        return self.classes(path, self.read(path))
 
-    def _describe(self, stored: NDArray[np.integer]) -> str:
+    def classes(self, path: Path, mask: StoredMask) -> MaskArray:
+        """Returns the (H, W) uint8 class ids of a mask that was read.
+
+        Raises:
+            DataError: it stores what is no class, or its palette says that its ids are not those of the classes.
+        """
+        if mask.palette and (misplaced := self.misplaced(mask)):
+            raise DataError(f"{path}: {misplaced}")
+        ids = self.meaning(mask.values)
+        if (ids == UNKNOWN).any():
+            raise DataError(f"{path}: {self._describe(mask.values[ids == UNKNOWN], lossy=mask.lossy)}")
+        result = ids.astype(np.uint8)
+        if mask.clear is not None:
+            result[mask.clear] = IGNORE_INDEX
+        return result
+
+    def meaning(self, stored: NDArray[np.integer]) -> NDArray[np.int16]:
+        """Returns the class ids of all ids that one mask stores, in an array of the same shape; -1 where there is none.
+
+        What is :data:`UNKNOWN` by itself is ignored or rounded, where the settings say so. Rounding looks at all ids of
+        a mask, known ones too: where 255 and 1 mean the same and there are others beside them, 1 is no class but noise.
+        """
+        ids = self._look_up(self.table, stored)
+        if self.info.unknown_values == "error" or not (ids == UNKNOWN).any():
+            return ids
+        if self.info.unknown_values == "nearest":
+            return self._look_up(self.nearest, stored)
+        return np.where(ids == UNKNOWN, np.int16(IGNORE_INDEX), ids)
+
+    def unknown(self, mask: StoredMask) -> int:
+        """Counts the pixels of a mask that store no class and no ignored id."""
+        return int((self._look_up(self.table, mask.values) == UNKNOWN).sum())
+
+    def _look_up(self, table: NDArray[np.int16], stored: NDArray[np.integer]) -> NDArray[np.int16]:
+        if stored.dtype == np.uint8:
+            return table[stored]
+        possible = (stored >= SMALLEST_ID) & (stored <= LARGEST_ID)
+        return np.where(possible, table[stored * possible], np.int16(UNKNOWN))  # a negative index counts from the end
+
+    def misplaced(self, mask: StoredMask) -> str | None:
+        """Says where a palette gives an id in use the colour of another class; None where it does not.
+
+        Programs that optimise colour masks sort the palette anew in each file.
+        """
+        colors = [mask.palette[i : i + 3] for i in range(0, len(mask.palette), 3)]
+        others = {
+            i: self.class_colors[color]
+            for i, color in enumerate(colors)
+            if color in self.class_colors and self.class_colors[color] != self.table[i] and colors.count(color) == 1
+        }
+        used = [i for i in others if self.table[i] != IGNORE_INDEX and (mask.values == i).any()] if others else []
+        if not used:
+            return None
+        names = self.info.classes
+        meant = names[self.table[used[0]]] if self.table[used[0]] != UNKNOWN else "no class"
+        color, other = tuple(colors[used[0]]), names[others[used[0]]]
+        return (
+            f"its palette gives id {used[0]} ({meant}) the colour {color} of {other}: these ids are only places in the "
+            "file's own palette; read the colours: dataset.colors=palette"
+        )
+
+    def _describe(self, stored: NDArray[np.integer], *, lossy: bool) -> str:
         unknown, counts = np.unique(stored, return_counts=True)
         known = f"the {self.count} classes {self.first}-{self.count - 1 + self.first}"
         remedy = f"correct the mask, name more classes, or mark such pixels {IGNORE_INDEX}"
         if self.info.ids is not None:
             known = self.meanings()
             remedy = "correct the mask, or in segmentation name them in dataset.ids"
-        elif unknown.tolist() == [self.count] and not self.first:
+        if lossy:
+            remedy = LOSSY + (NEAREST if self.info.ids is not None else "")
+        elif unknown.tolist() == [self.count] and not self.first and self.info.ids is None:
             remedy += " (does the mask count classes from 1? dataset.reduce_zero_label=true)"
+        elif unknown.min() < 0:
+            remedy += " (a value for no data? name it in dataset.ignore_ids)"
         return f"{listing([f'id {value}' for value in unknown], counts)} outside {known}; {remedy}"
 
     def meanings(self) -> str:
@@ -88,6 +162,7 @@ class ColorMasks:
     """Reads masks whose colours are those of the classes."""
 
     def __init__(self, info: DatasetInfo) -> None:
+        self.info = info
         colors = [*info.palette, *info.ignore_colors]
         self.codes, order = np.unique(pack(np.array(colors)), return_index=True)
         if len(self.codes) < len(colors):
@@ -95,19 +170,78 @@ class ColorMasks:
         ids = [*range(info.num_classes), *[IGNORE_INDEX] * len(info.ignore_colors)]
         self.ids = np.array(ids, np.uint8)[order]
 
+    def read(self, path: Path) -> StoredMask:
+        """Reads the colours that a file stores."""
+        return read_colors(path, exif=self.info.exif)
+
     def __call__(self, path: Path) -> MaskArray:
         """Reads a mask as (H, W) uint8 class ids."""
-        stored = pack(read_color_mask(path))
+        return self.classes(path, self.read(path))
+
+    def classes(self, path: Path, mask: StoredMask) -> MaskArray:
+        """Returns the (H, W) uint8 class ids of a mask that was read.
+
+        Raises:
+            DataError: it has colours of no class.
+        """
+        stored, slots, wrong = self._find(mask)
+        result = self.ids[slots]
+        if wrong.any():
+            if self._holds_ids(mask.values[wrong]):
+                raise DataError(f"{path}: holds class ids where colours are read; save it in the classes' colours")
+            if self.info.unknown_values == "error":
+                raise DataError(f"{path}: {self._describe(stored[wrong], lossy=mask.lossy)}")
+            result[wrong] = IGNORE_INDEX
+            if self.info.unknown_values == "nearest":
+                result[wrong] = self._nearest(stored[wrong])
+        if mask.clear is not None:
+            result[mask.clear] = IGNORE_INDEX
+        return result
+
+    def unknown(self, mask: StoredMask) -> int:
+        """Counts the pixels of a mask whose colour is that of no class and not ignored."""
+        return int(self._find(mask)[2].sum())
+
+    def _find(self, mask: StoredMask) -> tuple[NDArray[np.integer], NDArray[np.intp], NDArray[np.bool_]]:
+        """Returns each pixel's colour as a number, its place among the known ones, and where it is none of them."""
+        stored = pack(mask.values)
         slots = np.searchsorted(self.codes, stored).clip(max=len(self.codes) - 1)
         wrong = self.codes[slots] != stored
-        if wrong.any():
-            unknown, counts = np.unique(stored[wrong], return_counts=True)
-            names = [f"colour {(code >> 16, code >> 8 & 255, code & 255)}" for code in unknown.tolist()]
-            raise DataError(
-                f"{path}: {listing(names, counts)} of no class; correct the mask or the colours, or name such a "
-                "colour in dataset.ignore_colors"
-            )
-        return self.ids[slots]
+        return stored, slots, wrong if mask.clear is None else wrong & ~mask.clear
+
+    def _holds_ids(self, colors: NDArray[np.integer]) -> bool:
+        """Tells whether unknown colours (N, 3) are greys as dark as class ids are."""
+        return bool(colors.max() < self.info.num_classes and (colors == colors[:, :1]).all())
+
+    def _nearest(self, stored: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Returns the class ids of the known colours that are nearest in RGB; of two the first."""
+        unknown, places = np.unique(stored, return_inverse=True)
+        distances = ((unpack(unknown)[:, None] - unpack(self.codes)) ** 2).sum(-1)
+        return self.ids[distances.argmin(1)][places]
+
+    def _describe(self, stored: NDArray[np.integer], *, lossy: bool) -> str:
+        unknown, counts = np.unique(stored, return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        names = [f"colour {tuple(color)}" for color in unpack(unknown[order]).tolist()]
+        remedy = "correct the mask or the colours, name such a colour in dataset.ignore_colors, or where such colours "
+        remedy += "are blurred edges, set dataset.unknown_values to ignore or nearest"
+        return f"{listing(names, counts[order])} of no class; {LOSSY + NEAREST if lossy else remedy}"
+
+
+MaskReader = IndexMasks | ColorMasks
+
+
+def nearest_of(known: list[int]) -> NDArray[np.int64]:
+    """Returns for every place of a table of ids the nearest of the known ids; itself, for those below 0.
+
+    >>> nearest_of([0, 10])[[4, 5, 6, 65535]].tolist()
+    [0, 0, 10, 10]
+    """
+    places = np.arange(TABLE)
+    at_least_0 = np.array([i for i in sorted(known) if i >= 0])
+    middles = (at_least_0[1:] + at_least_0[:-1]) / 2
+    places[: LARGEST_ID + 1] = at_least_0[np.searchsorted(middles, places[: LARGEST_ID + 1])]
+    return places
 
 
 def listing(names: list[str], counts: NDArray[np.integer]) -> str:
@@ -128,3 +262,12 @@ def pack(colors: NDArray[np.integer]) -> NDArray[np.integer]:
     """
     red, green, blue = np.moveaxis(colors.astype(np.int32), -1, 0)
     return red << 16 | green << 8 | blue
+
+
+def unpack(codes: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Turns (N,) numbers into (N, 3) RGB.
+
+    >>> unpack(np.array([0x10203])).tolist()
+    [[1, 2, 3]]
+    """
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1)

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypedDict
 
-from unimatch.data.catalog import DatasetInfo
+from unimatch.data.catalog import DatasetInfo, UnknownValues
 from unimatch.data.sources.base import FileSource, OnBadImage, SegmentationData
 from unimatch.data.sources.files import FilePairs, absolute, images_alone
 from unimatch.data.splits.lists import SplitLists, choose_labeled, find_split, read_list
 from unimatch.errors import ConfigError, DataError
+from unimatch.images import Exif
 
 log = logging.getLogger("unimatch")
 
@@ -52,6 +53,18 @@ class SelectionOptions(TypedDict, total=False):
         "error",
         "what to do with an unlabelled image that cannot be read: ``error``, or ``skip``, which takes another one, "
         "counts it and says so. Other images are never skipped.",
+    ]
+    unknown_values: Annotated[
+        UnknownValues,
+        "error",
+        "what becomes of ids or colours in masks that are no class and not ignored: ``error``; ``ignore``, such pixels "
+        "are no class; ``nearest``, they are of the class whose id or colour is nearest, for masks with blurred edges.",
+    ]
+    exif: Annotated[
+        Exif,
+        "turn",
+        "``stored`` leaves images and masks as they are stored, for masks that were drawn on images whose EXIF "
+        "orientation was not obeyed.",
     ]
 
 

@@ -1,0 +1,61 @@
+"""Finds images and masks that EXIF orientations turn against each other."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from unimatch.images import ORIENTATION
+
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations that exchange height and width."""
+
+
+def orientation(path: Path) -> int:
+    """Reads the EXIF orientation from a file's header; 1, upright, where there is none."""
+    try:
+        with Image.open(path) as image:
+            # Not the PNG's own method, which decodes the file to look for EXIF behind the pixels.
+            return int(Image.Image.getexif(image).get(ORIENTATION, 1))
+    except Exception:  # whatever is wrong with it is said when it is read
+        return 1
+
+
+def turned_alone(paths: Sequence[Path], mask: int, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
+    """Finds images of which EXIF turns them or their mask alone, where their sizes do not show that this is right.
+
+    Args:
+        paths: the image's files.
+        mask: the mask's orientation.
+        size: height and width of both, after they were turned.
+    """
+    for path in paths:
+        own = orientation(path)
+        shown_by_size = size[0] != size[1] and (own in SIDEWAYS) != (mask in SIDEWAYS)
+        if own != mask and not shown_by_size:
+            yield (
+                "turned alone",
+                f"{path}: its EXIF orientation is {own} and its mask's {mask}; unless the mask was drawn on the image "
+                "as viewers show it, set dataset.exif=stored",
+            )
+
+
+def size_mismatch(mask: str, size: Sequence[int], image_size: Sequence[int], paths: Sequence[Path]) -> str:
+    """Writes the message for a mask (height, width) whose image has another size, with what EXIF has to do with it.
+
+    Args:
+        mask: the mask's name.
+        size: its height and width.
+        image_size: those of the image.
+        paths: the image's files.
+    """
+    sizes = [f"{width} x {height}" for height, width in (size, image_size)]
+    text = f"{mask}: the mask is {sizes[0]} pixels and its image {sizes[1]}; they must be equal"
+    if tuple(size) != tuple(image_size)[::-1]:
+        return text
+    turned = [own for own in map(orientation, paths) if own in SIDEWAYS]
+    if turned:
+        return (
+            f"{text}. The image is turned by its EXIF orientation {turned[0]}; dataset.exif=stored leaves it as it is"
+        )
+    return f"{text}. They would fit if one were turned: has a program obeyed the EXIF orientation of one alone?"

@@ -1,0 +1,86 @@
+"""Looks before a training at what the labelled and the validation masks show together."""
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from unimatch.data.check.findings import FAULTS, WARNINGS, Finding, Part, collect
+from unimatch.data.check.mask_faults import faults_together
+from unimatch.data.check.one_image import read_label
+from unimatch.data.sources.base import FileSource, SegmentationData, Source
+from unimatch.data.sources.masks import mask_reader
+from unimatch.errors import DataError
+
+Result = TypeVar("Result")
+
+SAMPLE_LIMIT = 1000
+"""Images read per part at most, spread evenly."""
+
+SAMPLE_SECONDS = 1.0
+"""Time after which no more are read of a part, if there were :data:`SAMPLE_LEAST`."""
+
+SAMPLE_LEAST = 100
+"""Images read per part at least."""
+
+MASK_LIMIT = 10_000
+"""Masks read per part at most, in the same time."""
+
+HOPELESS = ("one class", "all ignored")
+"""Kinds of findings in all labelled masks with which nothing can be learned."""
+
+NAMED = 3
+"""Files or classes that a line names."""
+
+
+def survey(data: SegmentationData) -> list[str]:
+    """Reads the masks of labelled and validation images that are in files, and says what is worth knowing of them all.
+
+    Raises:
+        DataError: all labelled masks show one class or none.
+    """
+    reader = None if data.one_class else mask_reader(data.info)
+    parts, found, seen = list[Part](), list[tuple[str, str, str]](), dict[str, str]()
+    for name, source in (("labelled", data.labeled), ("validation", data.val)):
+        part = Part.named(name, data.info.num_classes)
+        for label in some_of(source, lambda i, source=source: read_label((source, reader), i), MASK_LIMIT):  # type: ignore[misc]
+            part.count(label)
+            found += [(kind, name, text) for kind, text in label.faults]
+        parts.append(part)
+        seen[name] = f" ({part.images} of {len(source)} masks looked at)" if part.images < len(source) else ""
+    found += [(kind, name, text) for name, kind, text in faults_together(parts, data.info)]
+    findings = collect(found)
+    if not seen["labelled"] and any(finding.kind in HOPELESS and finding.part == "labelled" for finding in findings):
+        raise DataError("\n".join(line(finding) for finding in findings if finding.part != "validation"))
+    return [line(finding, seen.get(finding.part, "")) for finding in findings]
+
+
+def line(finding: Finding, seen: str = "") -> str:
+    """Writes a finding on one line; ``seen`` says how many masks it is about, where these are not all."""
+    meaning = {**FAULTS, **WARNINGS}[finding.kind]
+    more = f" and {len(finding.texts) - NAMED} more" if len(finding.texts) > NAMED else ""
+    return f"{finding.part}{seen}: {finding.kind} ({meaning}): {'; '.join(finding.texts[:NAMED])}{more}"
+
+
+def some_of(source: Source, work: Callable[[int], Result], limit: int = SAMPLE_LIMIT) -> list[Result]:
+    """Does some work for as many images of a part as time allows, and returns the results in the images' order."""
+    # In any order, so that those read before the time is up are spread too.
+    order = np.random.default_rng(0).permutation(spread(source, limit)).tolist()
+    results: dict[int, Result] = {}
+    stop = time.monotonic() + SAMPLE_SECONDS
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        while len(results) < len(order) and (len(results) < SAMPLE_LEAST or time.monotonic() < stop):
+            some = order[len(results) : len(results) + 20]
+            results.update(zip(some, pool.map(work, some), strict=True))
+    return [results[i] for i in sorted(results)]
+
+
+def spread(source: Source, limit: int = SAMPLE_LIMIT) -> list[int]:
+    """Returns at most ``limit`` indices, evenly spread; none for data made in memory."""
+    if not isinstance(source, FileSource):
+        return []
+    count = min(len(source), limit)
+    return [i * len(source) // count for i in range(count)]

@@ -1,0 +1,107 @@
+"""Tells what an image file stores, by its header: how many bands of which type, and how many pages."""
+
+import io
+from typing import Any, NamedTuple
+
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+BITS_PER_SAMPLE, SAMPLES_PER_PIXEL, EXTRA_SAMPLES, SAMPLE_FORMAT, SUBFILE_TYPE = 258, 277, 338, 339, 254
+STRIP_SIZES, TILE_SIZES = 279, 325
+"""Tags of TIFF."""
+
+KINDS = {2: "signed integers", 3: "floats"}
+"""By the TIFF tag SampleFormat; anything else is unsigned integers."""
+
+COPY, TRANSPARENCY = 1, 4
+"""Bits of the TIFF tag SubfileType: a smaller copy of another page, and its transparency."""
+
+
+class Storage(NamedTuple):
+    """What an image file stores."""
+
+    bands: int
+    bits: int
+    """Of one band."""
+    kind: str
+    """``unsigned integers``, ``signed integers`` or ``floats``."""
+    unnamed: bool = False
+    """Whether there are bands beside the colours that are no transparency, such as infrared."""
+    pages: int = 1
+    """Pages or frames, without smaller copies of the same picture."""
+
+    def __str__(self) -> str:
+        return f"{self.bands} band{'s' * (self.bands > 1)} of {self.bits}-bit {self.kind}"
+
+
+def storage(image: Image.Image) -> Storage:
+    """Tells what an opened image, not yet decoded, stores in its file."""
+    if image.format == "TIFF":
+        return tiff_tags(image.tag_v2)._replace(pages=pages(image))  # type: ignore[attr-defined]  # of TIFF alone
+    bands, kind = len(image.getbands()), "floats" if image.mode == "F" else "unsigned integers"
+    if image.mode in ("I", "F"):
+        return Storage(bands, 32, kind)
+    bits = jpeg_2000_bits(image) if image.format == "JPEG2000" else 16 if ";16" in raw_mode(image) else 8
+    return Storage(bands, bits, kind, pages=pages(image))
+
+
+def raw_mode(image: Any) -> str:
+    """Returns how Pillow will decode an opened image, such as ``RGB;16B`` or ``L;4``; empty if it does not say."""
+    arguments = image.tile[0][3] if getattr(image, "tile", None) else ""
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+
+
+def is_lossy(image: Any) -> bool:
+    """Tells whether the compression of an opened image may change its pixels."""
+    if image.format == "TIFF":
+        return bool(image.info.get("compression") in ("jpeg", "webp"))
+    if image.format == "WEBP":
+        image.fp.seek(0)
+        return b"VP8 " in image.fp.read()  # the chunk of lossy pictures; that of lossless ones is VP8L
+    return image.format in ("JPEG", "MPO", "JPEG2000", "AVIF")
+
+
+def tiff_tags(tags: Any) -> Storage:
+    """Reads the tags of a TIFF's page."""
+    bits, kind, extra = tags.get(BITS_PER_SAMPLE, (1,)), tags.get(SAMPLE_FORMAT, (1,)), tags.get(EXTRA_SAMPLES, ())
+    return Storage(tags.get(SAMPLES_PER_PIXEL, 1), max(bits), KINDS.get(kind[0], "unsigned integers"), 0 in extra)
+
+
+def tiff_storage(content: io.BytesIO) -> Storage | None:
+    """Tells what the first page of a TIFF stores that Pillow cannot read; None if the file is none."""
+    try:
+        content.seek(0)
+        header = content.read(8)
+        header += content.read(8) if header[2] == 43 else b""  # a BigTIFF's is longer
+        tags = ImageFileDirectory_v2(header)
+        content.seek(tags.next)
+        tags.load(content)
+        return tiff_tags(tags) if STRIP_SIZES in tags or TILE_SIZES in tags else None  # else it is cut short
+    except Exception:  # a damaged file can raise nearly anything
+        return None
+
+
+def pages(image: Image.Image) -> int:
+    """Counts the pages or frames of an opened image that are pictures of their own."""
+    count: int = getattr(image, "n_frames", 1)
+    if image.format == "MPO":
+        return 1  # a camera's JPEG with a preview behind the picture
+    if count > 1 and image.format == "TIFF":
+        kinds = []
+        for i in range(count):
+            image.seek(i)
+            kinds.append(image.tag_v2.get(SUBFILE_TYPE, 0))  # type: ignore[attr-defined]
+        image.seek(0)
+        if not kinds[0] & COPY:
+            return 1 + sum(not kind & (COPY | TRANSPARENCY) for kind in kinds[1:])
+    return count
+
+
+def jpeg_2000_bits(image: Any) -> int:
+    """Returns the bits of a band of an opened JPEG 2000 file, from its codestream's header."""
+    place = image.fp.tell()
+    image.fp.seek(0)
+    start = image.fp.read(4096)
+    image.fp.seek(place)
+    depth = start[start.find(b"\xff\x4f\xff\x51") + 42 :][:1]
+    return (depth[0] & 127) + 1 if depth else 8

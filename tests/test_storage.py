@@ -1,0 +1,75 @@
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from unimatch.errors import DataError
+from unimatch.images import read_image
+
+DEEP = {
+    "one.png": (np.uint16, 1, "1 band of 16-bit unsigned integers"),
+    "three.png": (np.uint16, 3, "3 bands of 16-bit unsigned integers"),
+    "four.png": (np.uint16, 4, "4 bands of 16-bit unsigned integers"),
+    "one.tif": (np.uint16, 1, "1 band of 16-bit unsigned integers"),
+    "three.tif": (np.uint16, 3, "3 bands of 16-bit unsigned integers"),
+    "float.tif": (np.float32, 1, "1 band of 32-bit floats"),
+    "floats.tif": (np.float32, 3, "3 bands of 32-bit floats"),
+    "double.tif": (np.float64, 3, "3 bands of 64-bit floats"),
+    "grey.jp2": (np.uint16, 1, "1 band of 16-bit unsigned integers"),
+    "colour.jp2": (np.uint16, 3, "3 bands of 16-bit unsigned integers"),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_deep_images_are_refused_with_their_bands_type_and_remedy(tmp_path, name):
+    dtype, bands, text = DEEP[name]
+    path = tmp_path / name
+    array = np.full((80, 90, bands), 4000, dtype).squeeze()
+    if cv2.haveImageWriter(str(path)):
+        cv2.imwrite(str(path), array)
+    elif bands == 1:
+        Image.fromarray(array).save(path)
+    else:
+        pytest.skip("nothing here writes this kind")
+    with pytest.raises(DataError) as caught:
+        read_image(path)
+    assert str(caught.value).startswith(f"{path}: {text} cannot be read as an image; ")
+    assert "dataset.bands" in str(caught.value)
+
+
+def flat(value):
+    return Image.fromarray(np.full((8, 9, 3), value, np.uint8))
+
+
+def test_pages_and_frames_are_refused_and_smaller_copies_are_none(tmp_path):
+    for name in ("pages.tif", "frames.png", "frames.webp", "frames.gif"):
+        flat(10).save(tmp_path / name, save_all=True, append_images=[flat(200)])
+        with pytest.raises(DataError, match="holds 2 pages or frames"):
+            read_image(tmp_path / name)
+    flat(10).save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[flat(200)], quality=95)
+    assert abs(int(read_image(tmp_path / "phone.jpg").max()) - 10) <= 2
+    # A page of SubfileType 1 is a smaller copy, as image pyramids have them.
+    copy = flat(200)
+    copy.encoderinfo = {"tiffinfo": {254: 1}}
+    flat(10).save(tmp_path / "pyramid.tif", save_all=True, append_images=[copy])
+    assert read_image(tmp_path / "pyramid.tif").max() == 10
+
+
+def test_bands_beside_the_colours_and_other_colours_are_refused(tmp_path):
+    rgba = Image.fromarray(np.full((8, 9, 4), 50, np.uint8))
+    rgba.save(tmp_path / "alpha.tif")
+    assert read_image(tmp_path / "alpha.tif").shape == (8, 9, 3)
+    Image.new("RGBX", (9, 8)).save(tmp_path / "infrared.tif")
+    with pytest.raises(DataError, match="4 bands of 8-bit unsigned integers"):
+        read_image(tmp_path / "infrared.tif")
+    Image.new("LAB", (9, 8)).save(tmp_path / "lab.tif")
+    with pytest.raises(DataError, match="colours of LAB; convert it to RGB"):
+        read_image(tmp_path / "lab.tif")
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_unknown_kinds_that_are_no_tiff_stay_unknown(tmp_path):
+    for content in (b"", b"II*\0", b"II+\0" + bytes(20), bytes(50)):
+        (tmp_path / "x.tif").write_bytes(content)
+        with pytest.raises(DataError, match="of no known kind"):
+            read_image(tmp_path / "x.tif")
