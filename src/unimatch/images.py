@@ -19,7 +19,13 @@ MaskArray = NDArray[np.uint8]
 LabelArray = NDArray[np.uint8] | NDArray[np.int64]
 """A mask (H, W), or the class of a whole image, an array of shape ()."""
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+        *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+    }
+)
+"""Endings of image files; older versions of Pillow read no AVIF."""
 
 STRIP = 2**18
 """How many pixels a strip of :func:`strips` has."""

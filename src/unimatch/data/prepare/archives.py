@@ -13,6 +13,7 @@ from pathlib import Path
 
 from unimatch.disk import check_space
 from unimatch.errors import DataError
+from unimatch.folders import walk
 
 LARGEST_FILE = 128 * 2**20
 """Bytes of a single image or mask; the largest of the published ones have 4 MB."""
@@ -207,15 +208,9 @@ def decompressed(archive: Path, scratch: Path) -> Path:
 
 def folder_members(folder: Path, skipped: Path) -> Iterator[Member]:
     """Lists the files below a folder, without those below another one in it."""
-    seen = set[str]()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        if os.path.realpath(place) in seen:  # a link to a folder that was searched already, maybe to the one above
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(place))
-        folders[:] = [name for name in folders if Path(place, name).absolute() != skipped.absolute()]
+    for prefix, names in walk(folder, [skipped]):
         for name in names:
-            path = Path(place, name)
+            path = folder / (prefix + name)
             if path.is_file():
                 yield Member(folder, path.relative_to(folder).as_posix(), path.stat().st_size)
 
