@@ -56,7 +56,12 @@ def replace_file(
 
 def replace_text(path: Path, text: str) -> None:
     """Writes a text file as :func:`replace_file` does."""
-    replace_file(path, lambda file: file.write(text.encode()))
+    replace_file(path, lambda file: file.write(encoded(path, text)))
+
+
+def encoded(path: Path, text: str) -> bytes:
+    r"""Returns a file's text as UTF-8. Names that are no UTF-8 keep their bytes; in JSON and HTML they are escaped."""
+    return text.encode(errors="backslashreplace" if path.suffix in (".json", ".html") else "surrogateescape")
 
 
 def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> None:
@@ -67,7 +72,7 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
         content: its text, or a function that is given the open file.
     """
     try:
-        write = (lambda file: file.write(content.encode())) if isinstance(content, str) else content
+        write = (lambda file: file.write(encoded(path, content))) if isinstance(content, str) else content
         replace_file(path, write, sync=False)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error})") from error

@@ -170,7 +170,7 @@ def folder(
         root: the folder.
         classes: names in the order of their ids, or a file of them, with colours or without
             (:func:`unimatch.data.sets.class_names.read_classes`). By default ``colors``, if that is a file, or
-            ``classes.txt`` or ``classes.json`` below the root.
+            ``classes.txt``, or that of a label tool (:data:`unimatch.data.sets.class_names.FILES`), below the root.
         ignore_colors: colours of masks in colours that are no class.
         ids: stored id -> class id, where they differ, such as ``{0: 0, 255: 1}``; no others may occur.
         ignore_ids: stored ids that are no class; 255 is one in any case, unless ``ids`` names it.
