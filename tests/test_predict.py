@@ -119,6 +119,27 @@ def test_other_settings_are_not_mixed_into_one_folder(predict, capsys):
     assert predict("save=[]", "threshold=0.5", "overwrite=true")[1] == 0
 
 
+def test_another_folder_with_the_same_names_is_not_predicted_earlier(predict, run, tmp_path, capsys):
+    """Else pseudo_labels.txt would pair one folder's photos with another's masks."""
+    photos = {folder: tmp_path / folder / "000.jpg" for folder in ("here", "there")}
+    for i, path in enumerate(photos.values()):
+        path.parent.mkdir()
+        path.write_bytes((run[1] / "test" / f"{i:03d}.jpg").read_bytes())
+    output, _ = predict("save=[]", "threshold=0", source=tmp_path / "here")
+    before = (output / "masks" / "000.png").read_bytes()
+    assert predict("save=[]", "threshold=0", source=tmp_path / "there")[1] == 2
+    expected = f"holds the result of {photos['here']} under the name of {photos['there']}; name another folder"
+    assert expected in capsys.readouterr().err
+    assert (output / "masks" / "000.png").read_bytes() == before
+    assert predict("save=[]", "threshold=0", "overwrite=true", source=tmp_path / "there")[1] == 0
+    assert (output / "masks" / "000.png").read_bytes() != before
+    assert (output / "pseudo_labels.txt").read_text().startswith(f"{photos['there']}\t")
+    listed = tmp_path / "list.txt"
+    listed.write_text("there/000.jpg\n")  # the same photo by another way
+    assert predict("save=[]", "threshold=0", source=listed)[1] == 0
+    assert "(1 of them earlier)" in capsys.readouterr().out
+
+
 def test_memory_for_images_under_way_is_bounded(predict, monkeypatch, run):
     """With room for one image and a half, each is read only after the one before has been written."""
     from unimatch.inference import pipeline

@@ -17,6 +17,7 @@ from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError
+from unimatch.folders import notes_taken
 from unimatch.terminal import text_table
 from unimatch.types import IGNORE_INDEX
 
@@ -35,8 +36,9 @@ def check_dataset(config: DictConfig) -> None:
     # A data set of files takes this argument, so that files that are not there are findings and no errors.
     takes = inspect.signature(get_object(config.dataset._target_)).parameters
     arguments = {"allow_missing": True} if "allow_missing" in takes else {}
-    data: SegmentationData = build(config.dataset, **arguments)
-    report = full_check(data, workers=config.workers)
+    with notes_taken() as notes:
+        data: SegmentationData = build(config.dataset, **arguments)
+    report = full_check(data, workers=config.workers, notes=notes)
     out = Path(HydraConfig.get().runtime.output_dir)
     replace_text(out / "check.json", json.dumps(facts(report), indent=1, ensure_ascii=False) + "\n")
     draw_contact_sheet(data, out / "contact_sheet.png", {part.name: part.faulty for part in report.parts})

@@ -67,7 +67,12 @@ def replace_file(
 
 def replace_text(path: Path, text: str) -> None:
     """Writes a text file as :func:`replacing` does."""
-    replace_file(path, lambda file: file.write(text.encode()))
+    replace_file(path, lambda file: file.write(encoded(path, text)))
+
+
+def encoded(path: Path, text: str) -> bytes:
+    r"""Returns a file's text as UTF-8. Names that are no UTF-8 keep their bytes; in JSON and HTML they are escaped."""
+    return text.encode(errors="backslashreplace" if path.suffix in (".json", ".html") else "surrogateescape")
 
 
 def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> None:
@@ -81,7 +86,7 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
         DataError: it cannot be written.
     """
     try:
-        write = (lambda file: file.write(content.encode())) if isinstance(content, str) else content
+        write = (lambda file: file.write(encoded(path, content))) if isinstance(content, str) else content
         replace_file(path, write, sync=False)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error})") from error
@@ -117,7 +122,7 @@ def append(path: Path, text: str, *, sync: bool = True) -> None:
     whole = path.stat().st_size
     try:
         with open(path, "ab", opener=no_link) as file:
-            file.write(text.encode())
+            file.write(encoded(path, text))
             file.flush()
             if sync:
                 os.fsync(file.fileno())

@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -31,9 +32,19 @@ ORIENTATION = 274
 SCALES = {"L;2": 85, "L;4": 17}
 """What Pillow multiplies grey levels of 2 and 4 bits by."""
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+        *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+    }
+)
+"""Endings of image files; older versions of Pillow read no AVIF."""
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = (
+    *("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "JPEG2000"),
+    *(["AVIF"] if find_spec("PIL.AvifImagePlugin") else []),  # since Pillow 11.3
+    *("DIB", "TGA"),  # known by less at their beginning
+)
 """The kinds of images that are read, told by their content. Pillow knows more, and starts a program for some."""
 
 STRIP = 2**18

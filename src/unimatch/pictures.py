@@ -3,7 +3,9 @@
 Overlays and their legends need numpy and Pillow alone; figures need Matplotlib too.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +17,21 @@ from unimatch.disk import replace_file
 from unimatch.images import ImageArray, MaskArray, latest, strips
 from unimatch.types import IGNORE_INDEX
 
+log = logging.getLogger("unimatch")
+
 Color = Sequence[int]
 """Red, green and blue, 0-255."""
 Legend = Sequence[tuple[str, Color]]
 """Names, and the colours they stand for."""
+
+
+@contextmanager
+def drawing(what: object) -> Iterator[None]:
+    """Warns of a picture that could not be drawn, and goes on: no plot, font or legend that fails ends a run."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("%s was not drawn: %s", what, getattr(error, "strerror", None) or error or repr(error))
 
 
 def spread_evenly(total: int, count: int) -> list[int]:

@@ -51,13 +51,14 @@ def predict(config: DictConfig) -> int:
     predictor = Predictor(trained, model=config.model, device=config.device, precision=config.precision)
     if config.threshold is not None and predictor.facts.dates > 1:
         raise ConfigError(f"threshold={config.threshold}: 255 means changed in labels, so no pixel can be left open")
-    count, photos = find_photos(config.input, predictor.facts.dates)
-    predictor.inference = inference_with(predictor.inference, plain(config.inference))
     output = Path(config.output).expanduser()
+    count, photos = find_photos(config.input, predictor.facts.dates, output)
+    predictor.inference = inference_with(predictor.inference, plain(config.inference))
     remember(output, config, predictor)
     writer = Writer(output, predictor.facts, config.save)
     if config.overwrite:
         writer.done.clear()
+        writer.files.clear()
     before = set(writer.done)
 
     bar = progress_bar(count or None, "images", "image", disable=None)
@@ -74,6 +75,11 @@ def predict(config: DictConfig) -> int:
 
     def remaining() -> Any:
         for photo in photos:
+            if writer.files.get(photo.name) not in (None, "", photo.file):
+                raise ConfigError(
+                    f"output={output}: holds the result of {writer.files[photo.name]} under the name of {photo.file}; "
+                    "name another folder, or overwrite=true"
+                )
             predicted.append(photo)
             if photo.name in writer.done:
                 bar.update()
@@ -100,7 +106,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
     """
     from unimatch.inference.classifier import Classifier
 
-    count, photos = find_photos(config.input, 1)
+    count, photos = find_photos(config.input, 1, Path(config.output).expanduser())
     classifier = Classifier(trained, device=config.device)
     batch_size = config.batch_size or (8 if classifier.device.type == "cpu" else 64)
     bar = progress_bar(count or None, "images", "image", disable=None)

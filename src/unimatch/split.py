@@ -33,7 +33,13 @@ def split(config: DictConfig) -> None:
     else:
         chosen = choose(found.images, sizes, config.seed, config.val)
     out = Path(config.out).expanduser() if config.out is not None else root / "splits"
-    settings = {"dataset": HydraConfig.get().runtime.choices.get("dataset"), "seed": config.seed, "group": config.group}
+    folder = root / config.dataset.get("train", "train") if one_class else root
+    settings = {
+        "relative_to": str(folder),
+        "dataset": HydraConfig.get().runtime.choices.get("dataset"),
+        "seed": config.seed,
+        "group": config.group,
+    }
     facts = write_split(
         out,
         found.images,

@@ -1,8 +1,12 @@
+import json
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from unimatch import DataError
+from unimatch.data.sources.files import images_alone
 from unimatch.inference.inputs import find_photos
 
 
@@ -49,6 +53,64 @@ def test_a_list_names_images_and_perhaps_masks(photos, tmp_path):
     path.write_text("photos/a.jpg\nphotos/gone.jpg\n")
     with pytest.raises(DataError, match=r"list\.txt, line 2: no such image: .*gone\.jpg"):
         find_photos(str(path))
+
+
+def test_names_never_collide(tmp_path):
+    for name in ("a.jpg", "a.png", "a.jpg.png", "b.tif", "B.png", "c.d.jpg", "mu\u0308.jpg", "m\u00fc.png"):
+        Image.new("RGB", (6, 4)).save(tmp_path / name)
+    found = {photo.path.name: photo.name for photo in find_photos(str(tmp_path))[1]}
+    assert found == {name: name for name in found} | {"c.d.jpg": "c.d"}
+    assert len(found) == 8
+
+
+def test_what_training_walks_is_predicted(photos, tmp_path):
+    """Linked folders, each once; without thumbnails, masks and results."""
+    elsewhere = tmp_path / "elsewhere"
+    for name in ("e.png", "e_mask.png", "@eaDir/e.png/SYNOPHOTO_THUMB_M.jpg", "old/masks/a.png", "old/f.png"):
+        (elsewhere / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 4)).save(elsewhere / name)
+    (elsewhere / "old" / "predict.json").write_text("{}")
+    (photos / "link").symlink_to(elsewhere)
+    (photos / "link again").symlink_to(photos)
+    (photos / "e.jfif").write_bytes((photos / "a.jpg").read_bytes())
+    expected = ["a", "b/a", "b/same.jpg", "b/same.png", "b c/d", "e", "link/e"]
+    assert sorted(names(photos)) == sorted(expected)
+    assert sorted(images_alone(photos).images()) == sorted(photo.file for photo in find_photos(str(photos))[1])
+    assert names(photos / "link" / "*.png") == ["e"]
+
+
+@pytest.mark.parametrize("output", ["out", ""])
+def test_results_inside_the_input_are_no_photos(photos, output):
+    (photos / output / "masks" / "b").mkdir(parents=True)
+    for name in ("masks/a.png", "masks/b/a.png", "overlays/a.jpg"):
+        (photos / output / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (6, 4)).save(photos / output / name)
+    for source in (photos, photos / "**" / "*.*[gG]"):
+        _, found = find_photos(str(source), output=photos / output)
+        assert len({photo.name for photo in found}) == 5
+
+
+def test_lists_of_split_are_read_blanks_and_all(photos, tmp_path):
+    for folder in ("4", "5/deeper"):
+        path = photos / "splits" / folder / "labeled.txt"
+        path.parent.mkdir(parents=True)
+        path.write_text("b c/d.png\tmasks/d of c.png\nb/a.JPG masks/a.png\na.jpg\t\n")
+        assert sorted(names(path)) == ["a", "b c/d", "b/a"]
+    path = tmp_path / "lists" / "4" / "labeled.txt"
+    path.parent.mkdir(parents=True)
+    path.write_text("a.JPG\n")
+    with pytest.raises(DataError, match=r"line 1: no such image: .*a\.JPG; paths are relative to the list or"):
+        names(path)
+    (tmp_path / "lists" / "split.json").write_text(json.dumps({"relative_to": str(photos / "b")}))
+    assert names(path) == ["a"]
+
+
+def test_names_that_are_no_utf8_are_found_and_listed(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (6, 4)).save(tmp_path / name)
+    assert names(tmp_path) == [os.fsdecode(b"caf\xe9")]
+    (tmp_path / "list.txt").write_bytes(b"caf\xe9.png\n")
+    assert names(tmp_path / "list.txt") == [os.fsdecode(b"caf\xe9")]
 
 
 def test_a_video_is_its_frames(tmp_path):

@@ -54,7 +54,7 @@ def test_everything_is_written_and_reads_back(tmp_path):
     writer = Writer(tmp_path / "out", FACTS, KINDS)
     prediction = make_prediction()
     image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    writer.finish(writer.write("a/b c", image, prediction))
+    writer.finish(writer.write("a/b c", image, prediction, "/photos/a/b c.jpg"))
     with Image.open(tmp_path / "out" / "masks" / "a" / "b c.png") as mask:
         assert mask.mode == "P"
         assert np.array_equal(np.asarray(mask), prediction.mask)
@@ -71,7 +71,14 @@ def test_everything_is_written_and_reads_back(tmp_path):
     with (tmp_path / "out" / "areas.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     expected = {name: str((prediction.mask == i).sum()) for i, name in enumerate(FACTS.classes)}
-    assert row == {"image": "a/b c", "width": "30", "height": "20", **expected, "unsure": "60"}
+    assert row == {
+        "image": "a/b c",
+        "width": "30",
+        "height": "20",
+        **expected,
+        "unsure": "60",
+        "file": "/photos/a/b c.jpg",
+    }
     with Image.open(tmp_path / "out" / "overlays" / "a" / "b c.jpg") as overlay:
         assert overlay.width == 30
         assert overlay.height > 20  # the legend
@@ -105,6 +112,29 @@ def test_done_is_what_has_a_line_and_a_mask(tmp_path):
     assert again.done == {"whole"}
     again.finish(again.write("cut", image, make_prediction()))
     assert Writer(tmp_path, FACTS, []).done == {"whole", "cut"}
+
+
+def test_results_of_before_files_were_recorded_go_on(tmp_path):
+    image = np.zeros((20, 30, 3), np.uint8)
+    writer = Writer(tmp_path, FACTS, [])
+    writer.finish(writer.write("old", image, make_prediction()))
+    areas = tmp_path / "areas.csv"
+    areas.write_text("".join(line.rpartition(",")[0] + "\n" for line in areas.read_text().splitlines()))
+    again = Writer(tmp_path, FACTS, [])
+    assert (again.done, again.files) == ({"old"}, {})
+    again.finish(again.write("new \udcff", image, make_prediction(), "/new \udcff.jpg"))
+    assert Writer(tmp_path, FACTS, []).files == {"old": "", "new \udcff": "/new \udcff.jpg"}
+
+
+def test_an_overlay_that_fails_is_a_warning(tmp_path, monkeypatch, caplog):
+    def fail(*arguments):
+        raise OSError("no font")
+
+    monkeypatch.setattr("unimatch.inference.outputs.add_legend", fail)
+    writer = Writer(tmp_path, FACTS, ["overlay"])
+    writer.finish(writer.write("x", np.zeros((20, 30, 3), np.uint8), make_prediction()))
+    assert writer.done == {"x"}
+    assert "x.jpg was not drawn: no font" in caplog.text
 
 
 def test_facts_read_back():

@@ -2,6 +2,7 @@
 
 import glob
 import itertools
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -9,7 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from unimatch.errors import DataError
+from unimatch.folders import alike, find_images, is_foreign, photos_among, suffix
 from unimatch.images import IMAGE_SUFFIXES, ImageArray, open_image, read_image, read_pair, second_date
+
+KIND_FOLDERS = ("masks", "overlays", "confidence", "scores", "rle")
+"""The folders of results in an output folder."""
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
 
@@ -27,6 +32,11 @@ class Photo:
     is_file: bool = True
     """False for a frame of a video."""
 
+    @property
+    def file(self) -> str:
+        """The absolute path of the image's file, or of the video's."""
+        return str(self.path.absolute())
+
     def pixels(self) -> int:
         """Returns how many pixels it has, from its header alone; 0 where that cannot be read."""
         if not self.is_file:
@@ -38,13 +48,14 @@ class Photo:
             return 0
 
 
-def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
-    """Finds the images.
+def find_photos(source: str, dates: int = 1, output: Path | None = None) -> tuple[int, Iterator[Photo]]:
+    """Finds the images; in a folder, and by a pattern, those that training would find (:mod:`unimatch.folders`).
 
     Args:
         source: an image; a folder, searched recursively; a pattern such as ``photos/**/*.jpg``; a ``.txt`` file of
             paths, one a line, relative to it; a video.
         dates: 2 for pairs: the source is a folder with ``A/`` and ``B/``, which hold files of the same names.
+        output: the folder of results, which are no photos where it lies in the source.
 
     Returns:
         The number of images (of a video, what its header says), and the images in order.
@@ -54,18 +65,20 @@ def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
     """
     path = Path(source).expanduser()
     if dates > 1:
-        pairs = find_pairs(path)
+        pairs = find_pairs(path, output)
         return len(pairs), iter(pairs)
     if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
         return open_video(path)
+    results = [] if output is None else [output / kind for kind in KIND_FOLDERS]
     if path.is_dir():
-        paths = [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
-        paths = [p for p in paths if not any(part.startswith(".") for part in p.relative_to(path).parts)]
+        try:
+            paths = [path / name for name in find_images(path, skip=results)]
+        except DataError as error:
+            raise DataError(f"input={source}: no images there: {error}") from error
     elif path.is_file():
         paths = read_paths(path) if path.suffix.lower() == ".txt" else [path]
     else:
-        found = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - a pattern may be absolute
-        paths = [p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+        paths = matching(str(path), results)
     if not paths:
         raise DataError(
             f"input={source}: no images there; give an image, a folder, a pattern in quotes, a .txt list or a video"
@@ -76,12 +89,27 @@ def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
     return len(photos), iter(photos)
 
 
-def find_pairs(folder: Path) -> list[Photo]:
+def matching(pattern: str, results: list[Path]) -> list[Path]:
+    """Finds the photos that a pattern names, without those below the folders of results."""
+    names = sorted(
+        os.path.abspath(name)  # noqa: PTH100 - keeps links
+        for name in glob.glob(pattern, recursive=True)  # noqa: PTH207 - a pattern may be absolute
+        if suffix(name).lower() in IMAGE_SUFFIXES
+        and not any(map(is_foreign, Path(name).parts))
+        and Path(name).is_file()
+    )
+    inside = tuple(os.path.join(path.absolute(), "") for path in results)  # noqa: PTH118
+    names = [name for name in names if not name.startswith(inside)]
+    root = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""  # noqa: PTH120
+    return [Path(root, name) for name in photos_among([os.path.relpath(name, root) for name in names], Path(root))]
+
+
+def find_pairs(folder: Path, output: Path | None = None) -> list[Photo]:
     """Finds pairs of dates, named as the files in ``A/``."""
     first = folder.absolute() / "A"
     if not first.is_dir() or not (folder / "B").is_dir():
         raise DataError(f"input={folder}: a model of change detection needs a folder with A/ and B/, the two dates")
-    _, photos = find_photos(str(first))
+    _, photos = find_photos(str(first), output=output)
     return [
         Photo(photo.name, photo.path, lambda path=photo.path: read_pair(path, Path(second_date(str(path)))))  # type: ignore[misc]
         for photo in photos
@@ -89,29 +117,52 @@ def find_pairs(folder: Path) -> list[Photo]:
 
 
 def name_photos(paths: list[Path], root: Path) -> list[Photo]:
-    """Names images by their paths below ``root``, with the suffix only where ``a.jpg`` and ``a.png`` are both there."""
-    relative = [PurePosixPath(p.absolute().relative_to(root.absolute()).as_posix()) for p in paths]
-    count = Counter(str(name.with_suffix("")).casefold() for name in relative)
+    """Names images by their paths below ``root``; with the extension where another image would have the same name."""
+    whole = [PurePosixPath(p.absolute().relative_to(root.absolute()).as_posix()) for p in paths]
+    names = [str(name.with_suffix("")) for name in whole]
+    while True:  # "a.jpg" keeps its extension beside "a.png", and then "a.jpg.png" must keep it too
+        count = Counter(map(alike, names))
+        longer = [str(name) if count[alike(given)] > 1 else given for name, given in zip(whole, names, strict=True)]
+        if longer == names:
+            break
+        names = longer
     return [
-        Photo(
-            str(name if count[str(name.with_suffix("")).casefold()] > 1 else name.with_suffix("")),
-            path,
-            lambda path=path: read_image(path),  # type: ignore[misc]
-        )
-        for path, name in zip(paths, relative, strict=True)
+        Photo(name, path, lambda path=path: read_image(path))  # type: ignore[misc]
+        for path, name in zip(paths, names, strict=True)
     ]
 
 
 def read_paths(path: Path) -> list[Path]:
-    """Reads the paths in a list file: a whole line if it is a file, else the first of ``image_path mask_path``."""
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        candidates = [path.parent / part for part in (line.strip(), *line.split()[:1]) if part]
-        existing = [candidate for candidate in candidates if candidate.is_file()]
-        if candidates and not existing:
-            raise DataError(f"{path}, line {number}: no such image: {candidates[0]}")
-        found += existing[:1]
+    """Reads the images of a list file: a whole line, or what stands before a tab or a blank, if that is a file.
+
+    Paths are relative to the list's folder, to one above it, or to what a ``split.json`` of ``unimatch.split`` says.
+    """
+    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
+    bases, found = places_of(path), []
+    for number, line in enumerate(lines, start=1):
+        parts = dict.fromkeys(part.strip() for part in (line, line.partition("\t")[0], *line.split()[:1]))
+        candidates = [base / part for base in bases for part in parts if part]
+        existing = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if existing is not None:
+            found.append(existing)
+        elif candidates:
+            raise DataError(
+                f"{path}, line {number}: no such image: {candidates[0]}; paths are relative to the list or to a folder "
+                "above it"
+            )
     return found
+
+
+def places_of(path: Path) -> list[Path]:
+    """Returns the folders that the paths of a list may be relative to."""
+    folders = list(path.absolute().parents)
+    for folder in folders[:2]:
+        try:
+            facts = json.loads((folder / "split.json").read_text(encoding="utf-8"))
+            return [Path(facts["relative_to"]), *folders]
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+    return folders
 
 
 def open_video(path: Path) -> tuple[int, Iterator[Photo]]:

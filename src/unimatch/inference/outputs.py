@@ -4,6 +4,7 @@ Every file that exists is whole: it is written under another name and then renam
 """
 
 import csv
+import functools
 import io
 import json
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from unimatch.disk import append, sync_below, write_output
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.images import ImageArray, MaskArray, latest, to_levels
 from unimatch.inference.predictor import Prediction
-from unimatch.pictures import add_legend, overlay
+from unimatch.pictures import add_legend, drawing, overlay
 from unimatch.types import IGNORE_INDEX
 
 KINDS = ("overlay", "confidence", "scores", "rle")
@@ -36,8 +37,10 @@ class Writer:
     def __init__(self, output: Path, facts: ModelFacts, kinds: Sequence[str]) -> None:
         self.output, self.facts, self.kinds = output, facts, tuple(kinds)
         self.areas = output / "areas.csv"
-        self.columns = ["image", "width", "height", *facts.classes, "unsure"]
+        self.columns = ["image", "width", "height", *facts.classes, "unsure", "file"]
         output.mkdir(parents=True, exist_ok=True)
+        self.files: dict[str, str] = {}
+        """The file of each image that is done, by its name; results written before this was recorded have none."""
         self.done = self.read_done()
 
     def mask_path(self, name: str) -> Path:
@@ -49,24 +52,37 @@ class Writer:
         if not self.areas.is_file():
             write_output(self.areas, csv_line(self.columns))
             return set()
-        text = self.areas.read_text(encoding="utf-8")
+        text = self.areas.read_text(encoding="utf-8", errors="surrogateescape")
         whole = text[: text.rfind("\n") + 1]
-        names = [row[0] for row in csv.reader(io.StringIO(whole)) if row][1:]
+        header, *rows = list(csv.reader(io.StringIO(whole))) or [[]]
+        if header == self.columns[:-1]:
+            whole = "".join(csv_line([*row, ""]) for row in rows)
+            whole = csv_line(self.columns) + whole
         if whole != text:
             write_output(self.areas, whole)
-        return {name for name in names if self.mask_path(name).is_file()}
+        rows = [row for row in rows if row[1:] and self.mask_path(row[0]).is_file()]
+        self.files = {row[0]: row[-1] for row in rows if header == self.columns}
+        return {row[0] for row in rows}
 
-    def write(self, name: str, image: ImageArray, prediction: Prediction) -> list[str | int]:
+    def write(self, name: str, image: ImageArray, prediction: Prediction, file: str = "") -> list[str | int]:
         """Writes all files of one image, but not its line in ``areas.csv``. Several threads may call it at once.
+
+        Args:
+            name: of the outputs.
+            image: what was predicted.
+            prediction: of it.
+            file: the image's file, to know it again.
 
         Returns:
             The line, for :meth:`finish`.
         """
         mask, out = prediction.mask, self.output
         if "overlay" in self.kinds:
-            overlaid = draw_overlay(latest(image), prediction)
-            # At this quality JPEG shows no blocks.
-            write_output(out / "overlays" / f"{name}.jpg", lambda file: overlaid.save(file, "JPEG", quality=90))
+            drawn = list[Image.Image]()
+            with drawing(path := out / "overlays" / f"{name}.jpg"):
+                drawn = [draw_overlay(latest(image), prediction)]
+            for overlaid in drawn:  # at this quality JPEG shows no blocks
+                write_output(path, functools.partial(overlaid.save, format="JPEG", quality=90))
         if "confidence" in self.kinds and prediction.confidence is not None:
             sure = prediction.confidence
             levels = Image.fromarray(sure if sure.dtype == np.uint8 else to_levels(sure))
@@ -81,12 +97,13 @@ class Writer:
         colors = [channel for color in self.facts.palette for channel in color]
         index.putpalette(colors + [255] * (768 - len(colors)))  # ids that are no class are white
         write_output(self.mask_path(name), lambda file: save_png(file, index))
-        return [name, mask.shape[1], mask.shape[0], *prediction.areas().values()]
+        return [name, mask.shape[1], mask.shape[0], *prediction.areas().values(), file]
 
     def finish(self, row: list[str | int]) -> None:
         """Records in ``areas.csv`` that an image is done. Only one thread may call it."""
         append(self.areas, csv_line(row), sync=False)
         self.done.add(str(row[0]))
+        self.files[str(row[0])] = str(row[-1])
 
     def sync(self) -> None:
         """Waits until the disk has all that was written."""

@@ -62,15 +62,16 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
                 note = f"annotation {item.get('id')}"
                 crowd = bool(item.get("iscrowd", 0))
                 if not item.get("segmentation"):
-                    boxes.append(note)
+                    boxes.append(note + of_image(item, headers))
                 else:
                     shapes = shapes_of(item["segmentation"])
                     hash(item["category_id"])  # a list cannot be looked up
                     notes[item["image_id"]].append((item["category_id"], note, shapes, crowd))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             called = f"{key.removesuffix('s')} {item['id']}" if isinstance(item, dict) and "id" in item else "an entry"
-            image = f" of image {item['image_id']}" if isinstance(item, dict) and "image_id" in item else ""
-            raise DataError(f"{where}: {called}{image} of {key} is malformed ({error!r}); correct it") from error
+            raise DataError(
+                f"{where}: {called}{of_image(item, headers)} of {key} is malformed ({error!r}); correct it"
+            ) from error
     log_left_out(boxes, f"{where} gives no segmentation for them")
     for image_id, found in notes.items():
         if image_id not in headers:
@@ -89,6 +90,15 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
         photo = photos.find(name, file)
         result.append(LabelledImage(clean(name), photo, labels, size, part, where))
     return result, [names[category] for category in sorted(names, key=lambda category: (str(type(category)), category))]
+
+
+def of_image(item: Any, headers: dict[Any, tuple[str, Any, Any]]) -> str:
+    """Says which image an annotation is of: by its name, where the file has named it already."""
+    if not isinstance(item, dict) or "image_id" not in item:
+        return ""
+    image_id = item["image_id"]
+    known = headers.get(image_id) if isinstance(image_id, int | str) else None
+    return f" of image {known[0] if known else image_id}"
 
 
 def shapes_of(segmentation: Any) -> tuple[Shape, ...]:

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
-from unimatch.data.sets.class_names import Classes, find_classes, read_classes
+from unimatch.data.sets.class_names import FILES, Classes, find_classes, read_classes
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.images import IMAGE_SUFFIXES
@@ -19,7 +19,7 @@ PREDICTED = "predict.json"
 
 def find(source: Source) -> list[Member]:
     """The masks of a folder that has class names too."""
-    named = {"classes.txt", "classes.json", PREDICTED} & set(source.files)
+    named = ({*FILES, PREDICTED} - {"_classes.csv", "labelmap.txt", "labels.txt"}) & set(source.files)  # other tools'
     return source.matching(r"masks/.*\.png") if named else []
 
 

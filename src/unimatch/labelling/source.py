@@ -4,7 +4,6 @@ import base64
 import binascii
 import io
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from PIL import Image, ImageOps
 from unimatch.data.prepare.archives import LARGEST_TEXT, Member, members, open_zip
 from unimatch.data.sources.files import lies_within
 from unimatch.errors import DataError
+from unimatch.folders import is_foreign, walk
 from unimatch.images import IMAGE_SUFFIXES, open_image
 
 LARGEST_NOTE = 256 * 2**20
@@ -92,9 +92,8 @@ class Source:
             found = members(path, path.parent)
         else:
             found = iter([Member(path.parent, path.name, path.stat().st_size)])
-        hidden = re.compile(r"(^|/)(\.|__MACOSX/)")
         self.files = {member.name: member for member in sorted(found, key=lambda member: member.name)
-                      if not hidden.search(member.name)}  # fmt: skip
+                      if not any(map(is_foreign, filter(None, member.name.split("/"))))}  # fmt: skip
 
     def matching(self, pattern: str) -> list[Member]:
         """The files whose whole path fits a regular expression, with any folders before it, sorted."""
@@ -119,11 +118,12 @@ class Source:
 
 def folder_files(folder: Path) -> Iterator[Member]:
     """The files below a folder; those behind links that lead out of it are marked as links, and never read."""
-    for place, _, names in os.walk(folder):
+    for prefix, names in walk(folder):
+        inside = not prefix or lies_within(str(folder / prefix), (str(folder),))
         for name in names:
-            path = Path(place, name)
+            path = folder / (prefix + name)
             if path.is_file():
-                leads_out = path.is_symlink() and not lies_within(str(path), (str(folder),))
+                leads_out = not inside or (path.is_symlink() and not lies_within(str(path), (str(folder),)))
                 yield Member(folder, path.relative_to(folder).as_posix(), path.stat().st_size, link=leads_out)
 
 

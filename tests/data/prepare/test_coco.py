@@ -1,11 +1,13 @@
 import itertools
+import json
 
 import numpy as np
 import pytest
 
 from helpers.published import make_coco
 from unimatch.data.prepare import convert_archives
-from unimatch.data.prepare.coco import Thing, area_of, draw_mask
+from unimatch.data.prepare.archives import Member
+from unimatch.data.prepare.coco import Thing, area_of, draw_mask, read_annotations
 from unimatch.errors import ConfigError, DataError
 
 
@@ -19,6 +21,39 @@ def test_annotations_that_are_none_are_named(tmp_path):
     notes.write_bytes(b'{"categories": [], "images": [], "annotations": []}')
     with pytest.raises(DataError, match=r"instances_val2017\.json does not know the image val2017/000000000005\.jpg"):
         convert_archives("coco", tmp_path, tmp_path / "root", workers=0)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        (
+            {"size": [6, 4], "counts": [0, 24]},
+            r"size \[6, 4\], and the image has \[4, 6\] \(height and width are swapped",
+        ),
+        ({"size": [5, 5], "counts": [0, 25]}, r"run lengths of size \[5, 5\], and the image has \[4, 6\]; correct it"),
+        ({"size": [4, 6], "counts": [0, 23]}, "run lengths of 23 pixels, and the image has 24"),
+        (None, "has no segmentation"),
+        ([1, 2, 3, 4, 5, 6], "no list of polygons"),
+        ([[1, 2, 3]], "no list of polygons"),
+    ],
+)
+def test_a_segmentation_that_cannot_be_drawn_names_its_image(tmp_path, segmentation, message):
+    note = {"id": 7, "image_id": 3, "category_id": 1} | ({} if segmentation is None else {"segmentation": segmentation})
+    with pytest.raises(DataError, match=rf"notes\.json: some/x\.jpg: annotation 7 .*{message}"):
+        read_annotations(write_notes(tmp_path, [note]))
+
+
+def write_notes(folder, annotations):
+    content = {"categories": [{"id": 1}], "annotations": annotations}
+    content["images"] = [{"id": 3, "file_name": "some/x.jpg", "height": 4, "width": 6}]
+    (folder / "notes.json").write_text(json.dumps(content))
+    return Member(folder, "notes.json", (folder / "notes.json").stat().st_size)
+
+
+def test_names_of_images_may_have_folders(tmp_path):
+    whole = {"size": [4, 6], "counts": [0, 24]}
+    notes = write_notes(tmp_path, [{"id": 7, "image_id": 3, "category_id": 1, "segmentation": whole}])
+    assert read_annotations(notes) == {"x": (4, 6, [Thing(1, False, whole)])}
 
 
 def test_coco_without_pycocotools_says_what_to_install(tmp_path, monkeypatch):

@@ -33,6 +33,11 @@ FAULTS = {
 """What makes training, or the scores on validation, wrong."""
 
 WARNINGS = {
+    "masks without image": "masks have the name of no image, so that they are not used",
+    "paired by likeness": "an image and its mask have names that differ by more than the extension",
+    "masks among photos": "masks lie among the photos and are left out",
+    "other kinds": "files of kinds that are not read are passed over",
+    "folder not used": "of two folders for one part only one is used",
     "numbered from 1?": "no mask holds id 0; if ids start at 1, each class has its neighbour's name",
     "reduced twice?": "0 is read as void and ids as one less, but the masks look as if that had been done to them",
     "class never labelled": "no labelled image shows a class, so it cannot be learned",

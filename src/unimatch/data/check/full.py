@@ -14,13 +14,21 @@ from unimatch.data.sources.dates import PairSource
 from unimatch.data.sources.masks import mask_reader
 
 
-def full_check(data: SegmentationData, *, workers: int | None = None, progress: bool = True) -> Report:
+def full_check(
+    data: SegmentationData,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    notes: Iterable[tuple[str, str]] = (),
+) -> Report:
     """Reads every image and label and reports what is wrong with them, alone and together.
 
     Args:
         data: the data set.
         workers: processes; None for one per core, 0 for this one.
         progress: whether to show progress bars.
+        notes: kinds and texts of what was found when the files were looked for
+            (:func:`unimatch.folders.notes_taken`).
     """
     sources = {"labelled": data.labeled, "unlabelled": data.unlabeled, "validation": data.val}
     if data.test is not None and data.test is not data.val:
@@ -33,6 +41,7 @@ def full_check(data: SegmentationData, *, workers: int | None = None, progress: 
     def add(part: str, faults: Iterable[tuple[str, str]]) -> None:
         found.extend((kind, part, text) for kind, text in faults)
 
+    add("folders", notes)
     prints: dict[str, list[bytes | None]] = {name: [] for name in sources}
     for name, source in sources.items():
         title = f"{name} images" if progress else ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from unimatch.images import ORIENTATION
+from unimatch.images import ORIENTATION, open_image
 
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations that exchange height and width."""
@@ -14,7 +14,7 @@ SIDEWAYS = (5, 6, 7, 8)
 def orientation(path: Path) -> int:
     """Reads the EXIF orientation from a file's header; 1, upright, where there is none."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             # Not the PNG's own method, which decodes the file to look for EXIF behind the pixels.
             return int(Image.Image.getexif(image).get(ORIENTATION, 1))
     except Exception:  # whatever is wrong with it is said when it is read

@@ -20,6 +20,7 @@ from typing import BinaryIO
 from unimatch.data.sources.files import lies_within
 from unimatch.disk import SPARE, check_space, write_output
 from unimatch.errors import DataError
+from unimatch.folders import walk
 
 log = logging.getLogger("unimatch")
 
@@ -250,23 +251,10 @@ def folder_members(folder: Path, skipped: Path) -> Iterator[Member]:
 
     Links that lead out of the folder are not followed: a folder is named, a file is marked as a link.
     """
-    seen, roots = set[str](), (str(folder),)
-    for place, folders, names in os.walk(folder, followlinks=True):
-        if os.path.realpath(place) in seen:  # a link to a folder that was searched already, maybe to the one above
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(place))
-        for name in list(folders):
-            path = Path(place, name)
-            leads_out = path.is_symlink() and not lies_within(str(path), roots)
-            if leads_out:
-                log.warning(
-                    "%s: is a link that leads out of %s, and is not followed; give that folder itself", path, folder
-                )
-            if leads_out or path.absolute() == skipped.absolute():
-                folders.remove(name)
+    roots = (str(folder),)
+    for prefix, names in walk(folder, [skipped], inside=True):
         for name in names:
-            path = Path(place, name)
+            path = folder / (prefix + name)
             if path.is_file():
                 leads_out = path.is_symlink() and not lies_within(str(path), roots)
                 yield Member(folder, path.relative_to(folder).as_posix(), path.stat().st_size, link=leads_out)

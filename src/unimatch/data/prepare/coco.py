@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -90,22 +91,46 @@ def jobs(published: Published) -> list[Job]:
 
 
 def read_annotations(member: Member) -> dict[str, tuple[int, int, list[Thing]]]:
-    """Reads height, width and things of every image, by the stem of its file name."""
+    """Reads height, width and things of every image, by the stem of its file name.
+
+    Raises:
+        DataError: the file is no such one, or an annotation has no segmentation or one of another size.
+    """
+    where = f"{member.place}: {member.name}"
     try:
         content = json.loads(member.read(LARGEST_TEXT))
         order = sorted(category["id"] for category in content["categories"])
         labels = {category: label for label, category in enumerate(order, start=1)}
+        names = {image["id"]: image["file_name"] for image in content["images"]}
         images = {
             image["id"]: (int(image["height"]), int(image["width"]), list[Thing]()) for image in content["images"]
         }
         for note in content["annotations"]:
-            thing = Thing(labels[note["category_id"]], bool(note.get("iscrowd", 0)), note["segmentation"])
-            images[note["image_id"]][2].append(thing)
-        return {image["file_name"].rpartition(".")[0]: images[image["id"]] for image in content["images"]}
+            height, width, things = images[note["image_id"]]
+            if wrong := fault_of(note.get("segmentation"), height, width):
+                raise DataError(f"{where}: {names[note['image_id']]}: annotation {note.get('id')} {wrong}")
+            things.append(Thing(labels[note["category_id"]], bool(note.get("iscrowd", 0)), note["segmentation"]))
+        # Some tools write the folder of an image too.
+        stems = {i: re.split(r"[/\\]", name)[-1].rpartition(".")[0] for i, name in names.items()}
+        return {stem: images[i] for i, stem in stems.items()}
+    except DataError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{member.place}: {member.name} is no file of instance annotations ({error!r})") from error
+        raise DataError(f"{where} is no file of instance annotations ({error!r})") from error
+
+
+def fault_of(segmentation: Any, height: int, width: int) -> str | None:
+    """Says what is wrong with a segmentation of an image of that size, if anything."""
+    if not isinstance(segmentation, dict):
+        whole = isinstance(segmentation, list) and all(isinstance(p, list) and len(p) % 2 == 0 for p in segmentation)
+        return None if whole else "has no segmentation, or one that is no list of polygons; correct or remove it"
+    size, counts = segmentation["size"], segmentation["counts"]
+    if list(size) != [height, width]:
+        swapped = " (height and width are swapped)" if list(size) == [width, height] else ""
+        return f"has run lengths of size {size}, and the image has [{height}, {width}]{swapped}; correct it"
+    if isinstance(counts, list) and sum(counts) != height * width:
+        return f"has run lengths of {sum(counts)} pixels, and the image has {height * width}; correct it"
+    return None
 
 
 def draw(height: int, width: int, things: Sequence[Thing]) -> bytes:

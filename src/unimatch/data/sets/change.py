@@ -12,6 +12,7 @@ from unimatch.data.sources.files import FilePairs, absolute, existing_root, imag
 from unimatch.data.splits.lists import SplitLists, find_split
 from unimatch.data.splits.selection import SelectionOptions, hold_out, read_files, select
 from unimatch.errors import ConfigError
+from unimatch.folders import part_folder
 from unimatch.options import with_options
 
 
@@ -91,7 +92,7 @@ class FoundPairs:
 
     def _part(self, part: str) -> FilePairs | None:
         """Finds the pairs of ``train/``, ``val/`` or ``test/``; None where there is no such folder."""
-        folder = self.root / part
+        folder = self.root / part_folder(self.root, part)
         if not (folder / BEFORE).is_dir():
             return None
         return PairTree().pairs(folder, allow_missing=self.options["allow_missing"])
@@ -123,7 +124,7 @@ class FoundPairs:
     @cached_property
     def extra(self) -> FilePairs:
         """The pairs below ``unlabeled/``, where there is such a folder."""
-        folder = self.root / "unlabeled" / BEFORE
+        folder = self.root / part_folder(self.root, "unlabeled") / BEFORE
         return images_alone(folder) if folder.is_dir() else FilePairs()
 
 

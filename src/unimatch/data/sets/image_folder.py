@@ -8,11 +8,12 @@ import numpy as np
 
 from unimatch.data.catalog import DatasetInfo, distinct_colors
 from unimatch.data.sources.base import OnBadImage, SegmentationData
-from unimatch.data.sources.files import existing_root, find_images
+from unimatch.data.sources.files import existing_root
 from unimatch.data.sources.one_class import ClassFiles
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.per_class import PerClassOptions, choose_images
 from unimatch.errors import DataError
+from unimatch.folders import find_images, is_foreign, part_folder
 from unimatch.options import with_options
 from unimatch.types import NO_CLASS
 
@@ -79,9 +80,12 @@ def image_folder(
         ConfigError: see :func:`unimatch.data.splits.per_class.choose_images`.
     """
     path = existing_root(root)
+    val, test, unlabeled_folder = (part_folder(path, part) for part in (val, test, unlabeled_folder))
     if not (path / train).is_dir():
         raise DataError(f"{path / train}: no such folder; it holds a folder of images for each class")
-    classes = tuple(sorted(entry.name for entry in (path / train).iterdir() if entry.is_dir() and entry.name[0] != "."))
+    classes = tuple(
+        sorted(entry.name for entry in (path / train).iterdir() if entry.is_dir() and not is_foreign(entry.name))
+    )
     if len(classes) < 2:
         raise DataError(f"{path / train}: at least two folders, one for each class, are needed; found {list(classes)}")
     info = DatasetInfo(name, classes, distinct_colors(len(classes)))

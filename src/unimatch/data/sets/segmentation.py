@@ -13,6 +13,7 @@ from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_a
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.selection import SelectionOptions, hold_out, select
 from unimatch.errors import ConfigError, DataError
+from unimatch.folders import part_folder
 from unimatch.options import with_options
 from unimatch.types import IGNORE_INDEX
 
@@ -113,6 +114,7 @@ class FoundImages:
     def extra(self) -> FilePairs:
         """The images of the folder of unlabelled ones, where there is one."""
         name = self.layout.unlabeled
+        name = name and part_folder(self.root, name)
         return images_alone(self.root / name) if name and (self.root / name).is_dir() else FilePairs()
 
 
@@ -137,7 +139,7 @@ ade20k = Layout(
 )
 """ADE20K (the 150 classes of SceneParse150): ``images/ annotations/``, each ``training/ validation/``; 255 is other."""
 
-coco = Layout(COCO, train=Tree("train2017", "masks"), val=Tree("val2017", "masks"))
+coco = Layout(COCO, train=Tree("train2017", "masks", own_masks=False), val=Tree("val2017", "masks", own_masks=False))
 """COCO 2017: ``train2017/ val2017/ masks/``, masks drawn from the instance annotations."""
 
 camvid = Layout(CAMVID, train=Tree("train", "trainannot"), val=Tree("val", "valannot"), test=Tree("test", "testannot"))
@@ -154,26 +156,29 @@ def folder(
     ignore_ids: Sequence[int] = (IGNORE_INDEX,),
     val_share: float = 0.2,
     val_seed: int = 0,
+    mask_suffix: str = "",
     name: str = "folder",
     **options: Unpack[MaskOptions],
 ) -> SegmentationData:
     """Finds your own images below a root: ``images/ masks/``, optionally ``unlabeled/ val/images/ val/masks/ test/``.
 
-    A mask has its image's stem and stores class ids from 0 (or what the arguments below say), with 255 where a
-    pixel is not to be counted: a PNG of 8 or 16 bits, of a palette, or of colours. Images below ``images/`` without
-    a mask must be moved to ``unlabeled/``, so that a forgotten mask is noticed. Lists hold ``image_path mask_path``
-    a line, relative to the root.
+    ``valid/`` is taken for ``val/``. A mask has its image's stem and stores class ids from 0 (or what the arguments
+    below say), with 255 where a pixel is not to be counted: a PNG of 8 or 16 bits, of a palette, or of colours.
+    Images below ``images/`` without a mask must be moved to ``unlabeled/``, so that a forgotten mask is noticed.
+    Lists hold ``image_path mask_path`` a line, relative to the root.
 
     Args:
         root: the folder.
         classes: names in the order of their ids, or a file of them, with colours or without
             (:func:`unimatch.data.sets.class_names.read_classes`). By default ``colors``, if that is a file, or
-            ``classes.txt`` or ``classes.json`` below the root.
+            ``classes.txt``, or that of a label tool (:data:`unimatch.data.sets.class_names.FILES`), below the root.
         ignore_colors: colours of masks in colours that are no class.
         ids: stored id -> class id, where they differ, such as ``{0: 0, 255: 1}``; no others may occur.
         ignore_ids: stored ids that are no class; 255 is one in any case, unless ``ids`` names it.
         val_share: the share of the images with masks that is held out for validation where there is no ``val/``.
         val_seed: which images those are.
+        mask_suffix: what stands between the image's name and the extension of its mask, such as ``_mask``. Usual ones
+            are found without.
         name: what to call the data set.
 
     Raises:
@@ -197,13 +202,14 @@ def folder(
         ids=None if ids is None else dict(ids),
         ignore_colors=frozenset((color[0], color[1], color[2]) for color in ignore_colors),
     )
+    val, test = part_folder(path, "val"), part_folder(path, "test")
     layout = Layout(
         info,
-        train=Tree("images", "masks"),
-        val=Tree("val/images", "val/masks"),
-        test=Tree("test/images", "test/masks"),
+        train=Tree("images", "masks", mask_suffix=mask_suffix),
+        val=Tree(f"{val}/images", f"{val}/masks", mask_suffix=mask_suffix),
+        test=Tree(f"{test}/images", f"{test}/masks", mask_suffix=mask_suffix),
         unlabeled="unlabeled",
-        val_share=0.0 if (path / "val").is_dir() else val_share,
+        val_share=0.0 if (path / val).is_dir() else val_share,
         val_seed=val_seed,
     )
     return layout(path, **options)

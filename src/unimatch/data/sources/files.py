@@ -1,6 +1,8 @@
 """Holds pairs of image and mask files compactly, and searches folders for them."""
 
 import os
+import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from unimatch.errors import DataError
-from unimatch.images import IMAGE_SUFFIXES
+from unimatch.folders import MASK_WORD, alike, find_images, note, suffix
 
 
 @dataclass(frozen=True)
@@ -93,43 +95,9 @@ class FilePairs(Sequence[FilePair]):
         return os.fsdecode(self._text[start : self._ends[slot]])
 
 
-def find_images(directory: Path) -> list[str]:
-    """Finds the image files below a folder, at any depth, sorted, with their paths relative to it.
-
-    Raises:
-        DataError: no such folder, or none in it.
-    """
-    if not directory.is_dir():
-        raise DataError(f"{directory}: no such folder")
-    files, seen = list[str](), set[str]()
-    for folder, subfolders, names in os.walk(directory, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link to a folder that was searched already, maybe to the one above
-            subfolders.clear()
-            continue
-        seen.add(real)
-        # A name with a leading dot is some system's own, such as macOS's "._photo.jpg".
-        subfolders[:] = [name for name in subfolders if name[0] != "."]
-        prefix = os.path.relpath(folder, directory)
-        prefix = "" if prefix == os.curdir else prefix + os.sep
-        files += [prefix + name for name in names if name[0] != "." and suffix(name).lower() in IMAGE_SUFFIXES]
-    if not files:
-        raise DataError(f"{directory}: no images ({', '.join(sorted(IMAGE_SUFFIXES))}) in this folder")
-    return sorted(files)
-
-
 def images_alone(folder: Path) -> FilePairs:
     """Finds the images below a folder, as pairs without masks."""
     return FilePairs((str(folder / name), None) for name in find_images(folder))
-
-
-def suffix(name: str) -> str:
-    """Returns the extension of a path, with its dot.
-
-    >>> suffix("some.photo.JPG")
-    '.JPG'
-    """
-    return os.path.splitext(name)[1]  # noqa: PTH122 - a Path object for each of a million names takes seconds
 
 
 def lies_within(file: str, roots: tuple[str, ...]) -> bool:
@@ -154,6 +122,10 @@ class Tree:
     mask_ending: str | None = None
     every_image_has_mask: bool = True
     """If not, images without a mask are passed over."""
+    mask_suffix: str = ""
+    """What stands between the common name and the extension of a mask, such as ``_mask``."""
+    own_masks: bool = True
+    """Whether no other images have their masks in the same folder."""
 
     def pairs(self, root: Path, *, allow_missing: bool = False) -> FilePairs:
         """Finds the pairs below a root, sorted by the image's name.
@@ -166,11 +138,17 @@ class Tree:
             DataError: a folder is missing or empty, two files have one name but for the ending, or an image has
                 no mask.
         """
-        found = self.images_and_masks(root)
+        found, unused = self._found(root)
         alone = next((image for image, mask in found.names() if mask is None), None)
+        images, masks = root / self.images, root / self.masks
+        if self.own_masks and unused:
+            note(
+                "masks without image",
+                f"{masks}: {len(unused)} masks have the name of no image in {images}, such as {unused[0]}; they are "
+                "not used" + ("" if alone is None else "; if a suffix is why, name it in dataset.mask_suffix"),
+            )
         if alone is None:
             return found
-        images, masks = root / self.images, root / self.masks
         if not self.every_image_has_mask:
             pairs = FilePairs(pair for pair in found.names() if pair[1] is not None)
             if not pairs:
@@ -178,30 +156,55 @@ class Tree:
             return pairs
         if allow_missing:
             return FilePairs((image, mask or self._mask_of(root, image)) for image, mask in found.names())
+        there = f" ({len(unused)} masks there have the name of no image, such as {unused[0]})" if unused else ""
         raise DataError(
-            f"{alone}: no mask {self._mask_of(root, alone)}; add it, or move the image to the unlabelled images"
+            f"{alone}: no mask {self._mask_of(root, alone)}{there}; add it, or move the image to the unlabelled images"
         )
 
     def images_and_masks(self, root: Path) -> FilePairs:
         """Finds all images below a root, sorted by name, each with its mask or without one."""
+        return self._found(root)[0]
+
+    def _found(self, root: Path) -> tuple[FilePairs, list[str]]:
+        """Finds the images with their masks, and the masks that are of none of them.
+
+        What no name pairs is paired by the likeness of names, where that leaves no choice.
+        """
         images, masks = root / self.images, root / self.masks
-        by_name = by_common_name(masks, self.mask_ending, "keep one of the two masks")
-        return FilePairs(
-            (f"{images}{os.sep}{image}", f"{masks}{os.sep}{by_name[name]}" if name in by_name else None)
-            for name, image in by_common_name(images, self.image_ending, "rename one of the two").items()
+        mask_of = by_common_name(masks, self.mask_ending, "keep one of the two masks", self.mask_suffix, masks=True)
+        image_of = by_common_name(images, self.image_ending, "rename one of the two")
+        unused = {name: mask for name, mask in mask_of.items() if name not in image_of}
+        if unused and self.image_ending is None and self.mask_ending is None:
+            without = {name: image for name, image in image_of.items() if name not in mask_of}
+            similar = pair_similar(without, unused)
+            for name, mask_name in similar.items():
+                mask_of[name] = unused.pop(mask_name)
+            if similar:
+                name, mask_name = next(iter(similar.items()))
+                note(
+                    "paired by likeness",
+                    f"{masks}: {len(similar)} masks are paired with images whose names differ by more than the "
+                    f"extension, such as {mask_of[name]} with {image_of[name]}",
+                )
+        pairs = FilePairs(
+            (f"{images}{os.sep}{image}", f"{masks}{os.sep}{mask_of[name]}" if name in mask_of else None)
+            for name, image in image_of.items()
         )
+        return pairs, sorted(unused.values())
 
     def _mask_of(self, root: Path, image: str) -> str:
         """Returns the path that a missing mask should have."""
         name = image.removeprefix(f"{root / self.images}{os.sep}").removesuffix(self.image_ending or suffix(image))
-        return f"{root / self.masks}{os.sep}{name}{self.mask_ending or '.png'}"
+        return f"{root / self.masks}{os.sep}{name}{self.mask_suffix}{self.mask_ending or '.png'}"
 
 
-def by_common_name(directory: Path, ending: str | None, remedy: str) -> dict[str, str]:
-    """Finds the image files below a folder, by their names without the ending; others are left out."""
+def by_common_name(
+    directory: Path, ending: str | None, remedy: str, name_suffix: str = "", *, masks: bool = False
+) -> dict[str, str]:
+    """Finds the image files below a folder, by their names without suffix and ending; others are left out."""
     result: dict[str, str] = {}
-    for file in find_images(directory):
-        end = suffix(file) if ending is None else ending
+    for file in find_images(directory, masks=masks):
+        end = name_suffix + (suffix(file) if ending is None else ending)
         if not file.endswith(end):
             continue
         name = file.removesuffix(end)
@@ -209,8 +212,54 @@ def by_common_name(directory: Path, ending: str | None, remedy: str) -> dict[str
             raise DataError(f"{directory / file}: {result[name]} has the same stem; {remedy}")
         result[name] = file
     if not result:
-        raise DataError(f"{directory}: no files ending in {ending}")
+        raise DataError(f"{directory}: no files ending in {name_suffix}{ending or ''}")
     return result
+
+
+IMAGE_WORDS = r"images?|img|sat|photo|rgb"
+MASK_WORDS = rf"{MASK_WORD}|target|l"
+"""What labelling tools and published data sets put before or behind the name that a photo and its mask share."""
+
+
+def pair_similar(images: dict[str, str], masks: dict[str, str]) -> dict[str, str]:
+    """Pairs names of images and of masks that differ in case, Unicode form, or by what tools add to them.
+
+    Args:
+        images: files by their names without ending.
+        masks: likewise.
+
+    Returns:
+        A mask's name for an image's, where each is like no other.
+
+    >>> pair_similar({"A": "A.jpg", "b": "b.jpg"}, {"a_mask": "a_mask.png", "b.jpg": "b.jpg.png"})
+    {'A': 'a_mask', 'b': 'b.jpg'}
+    """
+    alike_images, alike_masks = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    for name, file in images.items():
+        for key in {alike(name), alike(file), without_word(alike(name), IMAGE_WORDS)}:
+            alike_images[key].add(name)
+    for name in masks:
+        for key in {alike(name), without_word(alike(name), MASK_WORDS)}:
+            alike_masks[key].add(name)
+    partners, claims = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    for key, names in alike_images.items():
+        for name in names:
+            partners[name] |= alike_masks.get(key, set())
+            for mask in alike_masks.get(key, ()):
+                claims[mask].add(name)
+    return {
+        name: mask for name in images if len(partners[name]) == 1 for mask in partners[name] if len(claims[mask]) == 1
+    }
+
+
+def without_word(path: str, words: str) -> str:
+    """Takes such a word off the start or the end of a path's last part.
+
+    >>> without_word("a/mask_7", MASK_WORDS), without_word("a/7_image", IMAGE_WORDS)
+    ('a/7', 'a/7')
+    """
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + re.sub(rf"^(?:{words})[_\-. ]+(?=.)|(?<=.)[_\-. ]+(?:{words})$", "", name, count=1)
 
 
 def absolute(path: str | Path) -> Path:

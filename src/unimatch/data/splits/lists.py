@@ -9,6 +9,7 @@ import numpy as np
 
 from unimatch.data.sources.files import FilePairs, lies_within, outside
 from unimatch.errors import ConfigError, DataError
+from unimatch.folders import similar_file
 
 CHECKED_LINES = 1000
 """Lines of a list whose files are looked for when it is read; longer lists are sampled evenly."""
@@ -96,19 +97,25 @@ def read_list(
             if name is None or (kind == "mask" and not masks):
                 continue
             if not Path(name).is_file():
-                raise DataError(f"{path}, line {line_number(lines, index)}: no such {kind}: {name}")
+                raise DataError(f"{path}, line {line_number(lines, index)}: no such {kind}: {name}{near(name)}")
             if not allow_outside and not lies_within(name, (base,)):
                 raise DataError(outside(f"{path}, line {line_number(lines, index)}", name, base))
     return FilePairs(pairs)
 
 
+def near(name: str) -> str:
+    """Says how a missing file's name is written in its folder, where case or Unicode form is all that differs."""
+    found = similar_file(name)
+    return f" (but {os.path.basename(found)!a} is there; write it so)" if found else ""  # noqa: PTH119
+
+
 def read_lines(path: Path) -> list[str]:
     """Reads the lines of a text file."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")  # names of files may be any bytes
+    except OSError as error:
         raise DataError(f"{path}: the list cannot be read ({error})") from error
-    if "\0" in text:
+    if "\0" in text or text.startswith(("\udcff\udcfe", "\udcfe\udcff")):  # as UTF-16 begins
         raise DataError(f"{path}: the list cannot be read (zero bytes, it is no text file or was cut short)")
     return text.split("\n")
 

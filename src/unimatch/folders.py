@@ -1,0 +1,212 @@
+"""Walks folders: which files in them are photos, and which are masks, thumbnails or some system's own."""
+
+import logging
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from unimatch.errors import DataError
+from unimatch.images import IMAGE_SUFFIXES
+
+log = logging.getLogger("unimatch")
+
+SYSTEM_FOLDERS = frozenset(
+    {
+        *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),  # of file servers
+        *("__macosx", "$recycle.bin", "recycler", "system volume information", "lost+found", "thumbnails"),
+    }
+)
+"""Folders, in lower case, that file servers, systems and viewers make: for thumbnails and for what was thrown away."""
+
+PREDICTED = "predict.json"
+"""A file that ``python -m unimatch.predict`` writes into its output folder; there are no photos in that."""
+
+NO_PICTURES = frozenset(
+    {
+        *(".cfg", ".csv", ".db", ".doc", ".docx", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".py", ".rtf"),
+        *(".tfw", ".toml", ".tsv", ".txt", ".url", ".xls", ".xlsx", ".xml", ".yaml", ".yml"),
+    }
+)
+"""Endings of files that nobody takes for images; other files that are not read are counted."""
+
+MASK_WORD = r"masks?|labels?|gt|seg|segmentations?|annot|annotations?|ground[_-]?truth"
+MASK_NAME = re.compile(rf"(?P<photo>.*[^/\\])[_\-. ](?:{MASK_WORD})(?:[_-]\d+)?", re.IGNORECASE)
+"""The stem of a mask that lies beside its photo, such as ``a_mask`` beside ``a.jpg``."""
+MASK_FOLDER = re.compile(rf"(?:(?P<part>.*?)[_-]?)(?:{MASK_WORD}|segmentation_?class\w*)", re.IGNORECASE)
+"""A folder of masks, such as ``masks`` beside ``images``, or ``trainannot`` beside ``train``."""
+OTHER_NAMES = {"val": ("valid", "validation"), "test": ("testing",), "unlabeled": ("unlabelled",)}
+"""What else people call the folder of a part."""
+PHOTO_FOLDERS = ("images", "image", "imgs", "img", "photos", "jpegimages")
+
+
+def walk(folder: Path, skip: Iterable[Path] = (), *, inside: bool = False) -> Iterator[tuple[str, list[str]]]:
+    """Yields each folder at or below a folder, as ``""`` or ``"a/b/"`` relative to it, with the names of its files.
+
+    Links are followed, but no folder is yielded twice. Hidden folders, :data:`SYSTEM_FOLDERS`, results of
+    ``unimatch.predict`` and the folders to ``skip`` are left out, with all below them; never the first folder itself.
+    With ``inside`` a link to a folder that lies elsewhere is left out too, with a warning.
+    """
+    root = os.path.join(os.path.realpath(folder), "")  # noqa: PTH118 - with a separator at its end
+    left_out = {os.path.realpath(path) for path in skip}
+    seen = set[str]()
+    for place, subfolders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen or (seen and (real in left_out or PREDICTED in names)):
+            subfolders.clear()
+            continue
+        if inside and not os.path.join(real, "").startswith(root):  # noqa: PTH118
+            log.warning(
+                "%s: is a link that leads out of %s, and is not followed; give that folder itself", place, folder
+            )
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not is_foreign(name))
+        prefix = os.path.relpath(place, folder)
+        yield "" if prefix == os.curdir else prefix + os.sep, names
+
+
+def is_foreign(name: str) -> bool:
+    """Tells whether a file or folder is some system's own, such as macOS's ``._photo.jpg``, by its name."""
+    return name[0] == "." or name.lower() in SYSTEM_FOLDERS or name.startswith(("SYNOPHOTO_THUMB", "SYNOFILE_THUMB"))
+
+
+def find_images(directory: Path, *, masks: bool = False, skip: Iterable[Path] = ()) -> list[str]:
+    """Finds the image files below a folder, at any depth, sorted, with their paths relative to it.
+
+    What is passed over is counted in the log: masks of photos in the same folder, and files of kinds that are not read.
+
+    Args:
+        directory: the folder.
+        masks: whether it is a folder of masks, all of which are found.
+        skip: folders in it that are left out.
+
+    Raises:
+        DataError: no such folder, or no images in it.
+    """
+    if not directory.is_dir():
+        raise DataError(f"{directory}: no such folder{what_is_there(directory.parent)}")
+    files, others = list[str](), Counter[str]()
+    for prefix, names in walk(directory, skip):
+        for name in names:
+            end = suffix(name).lower()
+            if is_foreign(name):
+                continue
+            if end in IMAGE_SUFFIXES:
+                files.append(prefix + name)
+            elif end not in NO_PICTURES:
+                others[end or "without ending"] += 1
+    there = ", ".join(f"{end} ({number})" for end, number in others.most_common(8))
+    if not files:
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise DataError(f"{directory}: no images ({known}) in this folder" + (f"; it holds {there}" if there else ""))
+    if there:
+        note("other kinds", f"{directory}: files of kinds that are not read are passed over: {there}")
+    return sorted(files) if masks else photos_among(sorted(files), directory)
+
+
+def photos_among(files: list[str], directory: Path) -> list[str]:
+    """Returns those of some images that are photos; masks of photos that are among them are left out and counted."""
+    suspects = {file: photos for file in files if (photos := photos_of(file))}
+    if not suspects:
+        return files
+    stems = {alike(os.path.splitext(file)[0]) for file in files}  # noqa: PTH122 - as in `suffix`
+    masks = [file for file, photos in suspects.items() if not stems.isdisjoint(photos)]
+    if masks:
+        text = f"{len(masks)} masks of photos in the same folder are no photos: {masks[0]} and the like are left out"
+        note("masks among photos", f"{directory}: {text}")
+    return [file for file in files if file not in set(masks)] if masks else files
+
+
+def photos_of(file: str) -> set[str]:
+    """Names the photos, without endings, whose mask a file may be by its name or its folder; none for most files.
+
+    >>> sorted(photos_of("a_mask.png")), sorted(photos_of("train/masks/b.png"))[:2], photos_of("c.jpg")
+    (['a'], ['train/b', 'train/image/b'], set())
+    """
+    *folders, stem = os.path.splitext(file)[0].split(os.sep)  # noqa: PTH122, PTH206 - as in `suffix`
+    found, named = set[str](), MASK_NAME.fullmatch(stem)
+    stems = [stem, named["photo"]] if named else [stem]
+    if named:
+        found.add(alike("/".join([*folders, named["photo"]])))
+    for place, folder in enumerate(folders):
+        if match := MASK_FOLDER.fullmatch(folder):
+            part = match["part"]
+            beside = [[part], [f"{part}_images"]] if part else [[], *([name] for name in PHOTO_FOLDERS)]
+            for names in beside:
+                found |= {alike("/".join([*folders[:place], *names, *folders[place + 1 :], name])) for name in stems}
+    return found
+
+
+def alike(name: str) -> str:
+    """Returns a name without its case and Unicode form, in which file systems differ, and with ``/``.
+
+    >>> alike("A/Mu\u0308ller") == alike("a/m\u00fcller")
+    True
+    """
+    return unicodedata.normalize("NFC", name).casefold().replace(os.sep, "/")
+
+
+def suffix(name: str) -> str:
+    """Returns the extension of a path, with its dot.
+
+    >>> suffix("some.photo.JPG")
+    '.JPG'
+    """
+    return os.path.splitext(name)[1]  # noqa: PTH122 - a Path object for each of a million names takes seconds
+
+
+def part_folder(root: Path, part: str) -> str:
+    """Returns what a root calls the folder of a part: ``valid`` is also taken for ``val``, and the like.
+
+    >>> part_folder(Path("nowhere"), "val")
+    'val'
+    """
+    names = (part, *OTHER_NAMES.get(part, ()))
+    there = [name for name in names if (root / name).is_dir()]
+    if len(there) > 1:
+        note("folder not used", f"{root}: of {' and '.join(there)} only {there[0]} is used; join them")
+    return there[0] if there else part
+
+
+def similar_file(path: str) -> str | None:
+    """Finds a file whose name differs from a missing one's in case or Unicode form alone."""
+    folder, name = os.path.split(path)
+    try:
+        return next((os.path.join(folder, other) for other in os.listdir(folder) if alike(other) == alike(name)), None)  # noqa: PTH118, PTH208
+    except OSError:
+        return None
+
+
+def what_is_there(folder: Path) -> str:
+    """Names the first folders in a folder, for the message that another one is missing."""
+    if not folder.is_dir():
+        return ""
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_foreign(path.name))
+    return f" ({folder} has {', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
+
+
+def note(kind: str, text: str) -> None:
+    """Warns of what was passed over, or understood other than by the letter; :func:`notes_taken` collects it."""
+    log.warning("%s", text, extra={"finding": kind})
+
+
+@contextmanager
+def notes_taken() -> Iterator[list[tuple[str, str]]]:
+    """Collects the kinds and texts of what :func:`note` says in the meantime."""
+    notes: list[tuple[str, str]] = []
+
+    def take(record: logging.LogRecord) -> bool:
+        if kind := getattr(record, "finding", None):
+            notes.append((kind, record.getMessage()))
+        return True
+
+    log.addFilter(take)
+    try:
+        yield notes
+    finally:
+        log.removeFilter(take)
