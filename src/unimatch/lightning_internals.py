@@ -25,7 +25,7 @@ def evaluation_is_due(trainer: lightning.Trainer) -> bool:
 
 
 def stop_after_evaluating(trainer: lightning.Trainer) -> None:
-    """Ends training after this batch and an evaluation: Lightning evaluates where it stops before its length is reached.
+    """Ends training after this batch and an evaluation: before it stops early, Lightning evaluates.
 
     Least numbers of epochs and steps, which would keep it from stopping early, have nothing left to ask for.
     """
