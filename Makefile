@@ -25,8 +25,8 @@ demo: install ## train UniMatch V2 and labelled-only on the embedded data, and c
 	@mkdir -p $(DEMO)
 	@echo "labelled-only trains beside it; its output is in $(DEMO)/supervised.txt"
 	export OMP_NUM_THREADS=1; \
-	$(BIN)/python -m unimatch.run method=supervised hydra.run.dir=$(DEMO)/supervised > $(DEMO)/supervised.txt 2>&1 & baseline=$$!; \
-	$(BIN)/python -m unimatch.run method=unimatch_v2 hydra.run.dir=$(DEMO)/unimatch_v2 && wait $$baseline
+	$(BIN)/python -m unimatch.run method=supervised overwrite=true hydra.run.dir=$(DEMO)/supervised > $(DEMO)/supervised.txt 2>&1 & baseline=$$!; \
+	$(BIN)/python -m unimatch.run method=unimatch_v2 overwrite=true hydra.run.dir=$(DEMO)/unimatch_v2 && wait $$baseline
 	$(BIN)/python -m unimatch.compare $(DEMO)
 
 test: install ## run the test suite, in about six minutes on two cores

@@ -3,6 +3,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -338,7 +339,7 @@ def test_bad_input_is_refused_before_training_with_the_place_and_the_remedy(case
     message = capsys.readouterr().err
     for part in expected:
         assert part in message
-    assert not list(tmp_path.glob("run/checkpoints/*"))  # the folder itself was made to see whether it can be written
+    assert not (tmp_path / "run").exists()
 
 
 def test_crop_is_rounded_to_the_patch_and_said(tmp_path, run_command, monkeypatch, caplog):
@@ -440,8 +441,36 @@ def test_four_lines_from_photos_to_a_model(run_command, tmp_path):
 
 def test_without_extras_the_record_and_the_checkpoints_are_written_and_nothing_else(run_command):
     run_dir = run_command(*SMALL, "trainer=debug", "callbacks=none")
-    written = {path.name for path in run_dir.iterdir()} - {".hydra"}
+    written = {path.name for path in run_dir.iterdir()}
     assert written == {"checkpoints", "config.json", "evaluations.jsonl", "metrics.csv", "run.log", "summary.json"}
+
+
+def test_a_finished_run_is_replaced_only_if_asked_for(finished_run, run_command, tmp_path, capsys):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished_run, run_dir)
+    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    other = [*SMALL, *SHORT, "callbacks=none", "seed=1"]
+    for arguments, told in (
+        (other, "holds a finished run"),
+        ([*other, f"resume={finished_run}/checkpoints/best.ckpt"], "holds a finished run"),
+        ([*other, "overwrite=true", "dataset.labeled=900"], "dataset.labeled=900"),  # nothing to replace it with
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            run_command(*arguments)
+        assert told in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()} == before
+    run_command(*other, "overwrite=true")
+    assert read_summary(run_dir)["seed"] == 1
+    assert not (run_dir / "report.html").exists()  # the old one
+    assert "mIoU" in (run_dir / "run.log").read_text()
+
+
+def test_a_finished_run_that_is_resumed_elsewhere_says_that_nothing_is_left_to_do(finished_run, run_command, capsys):
+    checkpoint = finished_run / "checkpoints" / "last.ckpt"
+    with pytest.raises(SystemExit, match="2"):
+        run_command(*SMALL, *SHORT, f"resume={checkpoint}", name="elsewhere")
+    assert f"resume={checkpoint}: this training is finished (step 6), so nothing is left" in capsys.readouterr().err
+    assert not (finished_run.parent / "elsewhere").exists()
 
 
 @pytest.mark.parametrize("key", ["callbacks", "logger", "default_root_dir", "enable_progress_bar", "plugins"])

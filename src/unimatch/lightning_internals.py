@@ -24,6 +24,15 @@ def evaluation_is_due(trainer: lightning.Trainer) -> bool:
     return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
 
 
+def stop_after_evaluating(trainer: lightning.Trainer) -> None:
+    """Ends training after this batch and an evaluation: before it stops early, Lightning evaluates.
+
+    Least numbers of epochs and steps, which would keep it from stopping early, have nothing left to ask for.
+    """
+    trainer.fit_loop.min_epochs = trainer.fit_loop.epoch_loop.min_steps = 0
+    trainer.should_stop = True
+
+
 def is_accumulating(trainer: lightning.Trainer) -> bool:
     """Returns whether the batch that is done ended no optimizer step."""
     return trainer.fit_loop._should_accumulate()

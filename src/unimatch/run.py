@@ -3,10 +3,10 @@
 import inspect
 import json
 import logging
+import os
 import sys
-import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_object
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, read_write
 
 from unimatch.callbacks import CheckpointFiles, Plan, RunFacts
-from unimatch.checkpoints.content import run_of
+from unimatch.checkpoints.content import run_of, training_of
 from unimatch.checkpoints.files import first_line, read_checkpoint, start_from
 from unimatch.checkpoints.resume import check_unchanged, choose_checkpoint, requeued
+from unimatch.checkpoints.run_folder import alone_in, is_of, refuse_other_run, remove_run, removed_if_empty
 from unimatch.command import build, command, plain, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable, check_written, unwritten
@@ -44,8 +46,15 @@ def train(config: DictConfig) -> float:
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
         name_this_job_alone(hydra_config, run_dir)
+    with removed_if_empty(run_dir), nullcontext() if config.plan or not is_first_process() else alone_in(run_dir):
+        return train_in(run_dir, config, hydra_config.runtime.choices)
 
+
+def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> float:
+    """Trains in a run directory; ``choices`` names the chosen option of each group."""
     checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
+    if not config.plan:
+        refuse_other_run(run_dir, checkpoint, overwrite=config.overwrite)
     data: SegmentationData = build(config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
     model: Model = build(config.model, num_classes=data.info.num_classes)
@@ -55,7 +64,6 @@ def train(config: DictConfig) -> float:
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data)
     if config.plan:
         return print_plan(config, method, datamodule)
-    choices: dict[str, Any] = hydra_config.runtime.choices
     facts = RunFacts(
         method=choices["method"],
         dataset=choices["dataset"],
@@ -66,7 +74,7 @@ def train(config: DictConfig) -> float:
         unlabeled=len(data.unlabeled) if method.uses_unlabeled else 0,
         split=None if config.dataset.get("split") is None else str(config.dataset.split),
         experiment=choices.get("experiment"),
-        config={key: value for key, value in plain(config).items() if not key.startswith(("resume", "plan"))},
+        config={key: value for key, value in plain(config).items() if not key.startswith(ABOUT_THE_CALL)},
     )
     callbacks = build_callbacks(config.callbacks, run_dir=run_dir, facts=facts, data=data)
     trainer: lightning.Trainer = build(
@@ -90,12 +98,14 @@ def train(config: DictConfig) -> float:
     if trainer.is_global_zero:
         check_writable(run_dir / "checkpoints", needed=CHECKPOINTS_AT_ONCE * checkpoint_bytes(model))
     if checkpoint is not None:
-        resume(checkpoint, trainer, facts, allowed=config.resume_changed)
+        resume(checkpoint, run_dir, trainer, facts, allowed=config.resume_changed)
+    elif trainer.is_global_zero:
+        remove_run(run_dir)
     with lost_workers_explained():
         trainer.fit(method, datamodule, ckpt_path=checkpoint)
     recorded = config.callbacks.get("record") is not None and not {run_dir / name for name in RECORD} & unwritten.keys()
     if trainer.is_global_zero and recorded:
-        print(report(run_dir, method.task.scores_type))
+        log.info("%s", report(run_dir, method.task.scores_type))
     check_written()
     return max(evaluation.teacher.main for evaluation in method.evaluations)
 
@@ -133,6 +143,12 @@ def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDat
     return 0.0
 
 
+def is_first_process() -> bool:
+    """Returns whether this is the run's first process, as its environment says before there is a trainer."""
+    node = os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or "0"
+    return getattr(rank_zero_only, "rank", 0) == 0 and node == "0"
+
+
 @contextmanager
 def lost_workers_explained() -> Iterator[None]:
     """Turns the error that a killed loading process causes into one line."""
@@ -154,7 +170,7 @@ def name_this_job_alone(hydra_config: Any, run_dir: Path) -> None:
         hydra_config.run.dir = str(run_dir)
 
 
-def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, *, allowed: bool) -> None:
+def resume(checkpoint: Path, run_dir: Path, trainer: lightning.Trainer, facts: RunFacts, *, allowed: bool) -> None:
     """Checks that a checkpoint is of this training, unless another is ``allowed``; keeps what was logged up to it."""
     content = read_checkpoint(checkpoint)
     before = run_of(content)
@@ -163,7 +179,15 @@ def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, *, all
         {**facts.config, "processes": trainer.world_size},
         allowed=allowed,
     )
-    log.info("continuing from %s, step %d", checkpoint, content["global_step"])
+    step, epoch = content["global_step"], place.place.epoch if (place := training_of(content)) else 0
+    at_end = step >= trainer.max_steps > 0 or epoch >= (trainer.max_epochs or -1) > 0
+    if at_end and not is_of(checkpoint, run_dir):
+        raise ConfigError(
+            f"resume={checkpoint}: this training is finished (step {step}), so nothing is left to do in {run_dir}; "
+            "train longer, with trainer.max_steps or trainer.max_epochs and resume_changed=true, or give "
+            "start_from=FILE to train further from its weights"
+        )
+    log.info("continuing from %s, step %d", checkpoint, step)
     if trainer.is_global_zero:
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
@@ -172,6 +196,9 @@ def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, *, all
             elif isinstance(logger, EventFiles):
                 logger.resume(content["global_step"])
 
+
+ABOUT_THE_CALL = ("resume", "plan", "overwrite")
+"""How the keys begin that say what this call is to do: no part of the training."""
 
 CHECKPOINTS_AT_ONCE = 4
 """last, previous and best, and the one that is being written."""
@@ -184,12 +211,6 @@ def checkpoint_bytes(model: Model) -> int:
 
 RECORD = ("summary.json", "evaluations.jsonl")
 """What the closing table is read from."""
-
-LEFT = (
-    *("report.html", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "summary.json", "metrics.csv"),
-    *("evaluations.jsonl", "config.json", "confusion.csv", "examples", "validation.png", "curves.png", "run.log"),
-)
-"""What a run leaves."""
 
 
 def report(run_dir: Path, scores: type[Scores]) -> str:
@@ -206,9 +227,21 @@ def report(run_dir: Path, scores: type[Scores]) -> str:
         f"{summary['seconds']:.0f} s ({summary['seconds_evaluating']:.0f} s of it evaluating), "
         f"{summary['images_per_second']:.0f} images/s, {summary['peak_memory_mb']} MB at most",
         f"run directory: {run_dir}",
-        textwrap.indent(textwrap.fill(", ".join(name for name in LEFT if (run_dir / name).exists()), 100), "  "),
+        *(f"  {name:<22}{what}" for name, what in WRITTEN.items() if (run_dir / name).exists()),
     ]
     return "\n".join(lines)
+
+
+WRITTEN = {
+    "report.html": "curves, classes, examples and settings on one page",
+    "summary.json": "the result in numbers",
+    "checkpoints/best.ckpt": "of the best evaluation; unimatch.predict and unimatch.load_model read it",
+    "checkpoints/last.ckpt": "of the last step; resume=auto continues from it",
+    "metrics.csv": "losses and scores by step",
+    "evaluations.jsonl": "each evaluation, by class",
+    "config.json": "all settings",
+}
+"""Files of a run directory that the closing table names."""
 
 
 main = command("run")(train)

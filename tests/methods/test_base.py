@@ -262,6 +262,35 @@ def test_a_run_of_max_epochs_is_evaluated_after_each():
     assert [(e.step, e.epoch) for e in method.evaluations] == [(8, 0), (16, 1)]
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"val_check_interval": 5, "check_val_every_n_epoch": None}, [5, 10, 15, 16]),
+        ({"val_check_interval": 50, "check_val_every_n_epoch": None}, [16]),
+        ({"val_check_interval": 16, "check_val_every_n_epoch": None}, [16]),  # once
+        ({"val_check_interval": 3, "check_val_every_n_epoch": 1}, [3, 6, 11, 14, 16]),  # counted within the epoch
+        ({"val_check_interval": 0.4, "check_val_every_n_epoch": 1, "limit_train_batches": 5}, [2, 4, 7, 9, 10]),
+        ({"val_check_interval": 50, "check_val_every_n_epoch": None, "min_epochs": 2, "max_steps": 12}, [12]),
+    ],
+)
+def test_a_run_of_epochs_ends_with_an_evaluation_wherever_the_interval_falls(options, expected):
+    method = make_method(Supervised)
+    fit(method, **{"max_epochs": 2, "limit_val_batches": 1, **options})
+    assert [evaluation.step for evaluation in method.evaluations] == expected
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_gradients_are_clipped_under_bf16_mixed(optimizer):
+    """A fused optimiser may have yet to unscale them: Lightning refuses to clip then."""
+    method = make_method(Supervised, optimizer=optimizer)
+    before = snapshot(method.student)
+    fit(method, max_steps=2, precision="bf16-mixed", gradient_clip_val=0.01)
+    squares = [parameter.grad.square().sum() for parameter in method.student.parameters() if parameter.grad is not None]
+    assert torch.stack(squares).sum().sqrt() == pytest.approx(0.01, rel=1e-3)
+    assert not all(torch.equal(value, before[key]) for key, value in snapshot(method.student).items())
+    assert make_method(Supervised, optimizer=optimizer).build_optimizer().defaults["fused"]  # without clipping
+
+
 def test_the_sanity_check_is_no_evaluation():
     method = make_method()
     fit(method, max_steps=2, val_check_interval=2, num_sanity_val_steps=2)

@@ -139,7 +139,7 @@ class Checkpoints(Checkpoint):
         """
         method = trainer.lightning_module
         assert isinstance(method, Method)
-        ends_with_an_evaluation = trainer.global_step == trainer.max_steps and trainer.enable_validation
+        ends_with_an_evaluation = method.has_ended and trainer.should_stop and trainer.enable_validation
         if ends_with_an_evaluation and not method.is_evaluated:
             return
         for logger in trainer.loggers:

@@ -60,25 +60,40 @@ class Plan(Callback):
         models = sum(p.numel() for p in method.student.parameters())
         trained = sum(p.numel() for p in method.student.parameters() if p.requires_grad)
         steps, turns = int(trainer.estimated_stepping_batches), trainer.accumulate_grad_batches
-        hours = steps * turns * at(batch_size, 2) / 3600
+        seconds = turns * at(batch_size, 2)
         per_image = max(sizes[2][1] - sizes[1][1], 1.0)
         capacity = self.memory * GB if self.memory is not None else device_memory(method.device)
+        device = f"{trainer.world_size} x {method.device}"
         lines = [
-            f"parameters    {models / 1e6:.1f}M in student and teacher each, {trained / 1e6:.1f}M trained",
-            f"a step        {turns * at(batch_size, 0) / 1e12:.3f} TFLOP a process, {turns} x {batch_size} labelled",
-            f"              {turns * at(batch_size, 2):.3g} s on {method.device}, from steps of 1 and 2 labelled",
-            f"memory        {at(batch_size, 1) / GB:.2f} GB at its highest, {per_image / GB:.2f} GB of it for each "
-            "labelled image and its unlabelled ones",
-            f"training      {steps} steps, {hours:.3g} hours on {trainer.world_size} x {method.device}, without "
-            "loading and evaluation",
+            f"The student has {models / 1e6:.1f}M parameters, of which {trained / 1e6:.1f}M are trained; the teacher "
+            "has as many.",
+            f"A step of {turns} x {batch_size} labelled images takes about {duration(seconds)} and "
+            f"{turns * at(batch_size, 0) / 1e12:.3g} TFLOP for each process.",
+            f"It needs {at(batch_size, 1) / GB:.2f} GB of memory, {per_image / GB:.2f} GB of it for each labelled "
+            "image and its unlabelled ones.",
+            f"The training, {steps} steps, takes about {duration(steps * seconds)} on {device}, without loading and "
+            "evaluation.",
         ]
         if capacity is not None:
             fits = int((HEADROOM * capacity - (sizes[1][1] - per_image)) // per_image)
-            size = f"datamodule.batch_size={fits}" if fits >= 1 else "not even datamodule.batch_size=1"
-            lines.append(f"it fits       {size} in {HEADROOM:.0%} of {capacity / GB:.0f} GB")
+            size = f"datamodule.batch_size={fits} fits" if fits >= 1 else "Not even datamodule.batch_size=1 fits"
+            lines.append(f"{size} into {HEADROOM:.0%} of {capacity / GB:.0f} GB.")
         else:
-            lines.append("it fits       plan_memory=GB says which batch fits in a GPU's memory")
+            lines.append("Give plan_memory=GB to learn which batch fits into a GPU's memory.")
         return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Says how long something takes, in the unit that people use for it.
+
+    >>> [duration(seconds) for seconds in (0.25, 59, 90, 5400, 1e6)]
+    ['0.25 s', '59 s', '1.5 minutes', '1.5 hours', '11.6 days']
+    """
+    units = ((86400, "days"), (3600, "hours"), (60, "minutes"))
+    for length, unit in units:
+        if seconds >= length * (2 if unit == "days" else 1):
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.2g} s"
 
 
 def measure(trainer: Trainer, method: Method, batch: Any) -> tuple[float, float, float]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from typing_extensions import override
 from unimatch.checkpoints.content import Training, training_of, write
 from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
-from unimatch.lightning_internals import set_log_step
+from unimatch.lightning_internals import evaluation_is_due, set_log_step, stop_after_evaluating
 from unimatch.methods import optim
 from unimatch.methods.losses import Losses, cross_entropy, ohem_cross_entropy
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
@@ -217,10 +218,13 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         total = self.trainer.estimated_stepping_batches
         if total == float("inf") or total < 1:
             raise ConfigError("the length of training is not set: give trainer.max_epochs or trainer.max_steps")
-        # Lightning cannot clip gradients that a fused optimiser has yet to unscale; FSDP2 has no fused SGD.
+        # Under AMP, Lightning clips no gradients of a fused optimiser, which may have yet to unscale them. FSDP2 has no
+        # fused SGD.
+        amp = isinstance(self.trainer.precision_plugin, MixedPrecision)
+        clipped_under_amp = amp and self.trainer.gradient_clip_val is not None
         optimizer = self.build_optimizer(
             factor=optim.learning_rate_factor(self.trainer, self.reference_batch),
-            fused=self.trainer.scaler is None and self.device_mesh is None,
+            fused=self.trainer.scaler is None and self.device_mesh is None and not clipped_under_amp,
         )
         scheduler = optim.build_schedule(self.schedule, optimizer, int(total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -269,9 +273,17 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def on_train_batch_end(self, *arguments: Any, **options: Any) -> None:
-        """Ends a run of ``max_steps`` with an evaluation, wherever in an epoch its last step falls."""
-        if self.global_step == self.trainer.max_steps:
-            self.trainer.should_stop = True
+        """Ends the run with an evaluation, wherever its last step falls: Lightning evaluates before it stops early."""
+        if self.has_ended and (self.global_step == self.trainer.max_steps or not evaluation_is_due(self.trainer)):
+            stop_after_evaluating(self.trainer)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last training batch of the whole run is done."""
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress
+        epoch_is_done = batches.is_last_batch and batches.current.processed == batches.current.ready  # type: ignore[attr-defined]
+        last_epoch = self.current_epoch + 1 == self.trainer.max_epochs
+        return self.global_step == self.trainer.max_steps or (last_epoch and epoch_is_done)
 
     @property
     @override

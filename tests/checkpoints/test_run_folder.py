@@ -1,0 +1,99 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from unimatch.checkpoints.run_folder import alone_in, refuse_other_run, remove_run, removed_if_empty
+from unimatch.errors import ConfigError
+
+
+def make(run_dir, *names, finished=None):
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (run_dir / name).touch()
+    if finished is not None:
+        (run_dir / "summary.json").write_text(json.dumps({"finished": finished}))
+    return run_dir
+
+
+def test_another_run_is_not_replaced_unless_asked_for(tmp_path):
+    finished = make(tmp_path / "a", "checkpoints/last.ckpt", finished=True)
+    begun = make(tmp_path / "b", "checkpoints/previous.ckpt", finished=False)
+    pruned = make(tmp_path / "c", finished=True)  # its checkpoints were removed
+    for run_dir, named in ((finished, "a finished run"), (begun, "not finished"), (pruned, "a finished run")):
+        for checkpoint in (None, tmp_path / "elsewhere" / "checkpoints" / "last.ckpt"):
+            with pytest.raises(ConfigError, match=f"{named}: resume=auto .* overwrite=true .* hydra.run.dir"):
+                refuse_other_run(run_dir, checkpoint, overwrite=False)
+            refuse_other_run(run_dir, checkpoint, overwrite=True)
+        refuse_other_run(run_dir, run_dir / "checkpoints" / "best.ckpt", overwrite=False)  # its own
+
+
+def test_a_directory_without_a_run_is_free(tmp_path):
+    for run_dir in (
+        tmp_path / "nowhere",
+        make(tmp_path / "a", "run.log", "config.json", finished=False),  # ended before its first checkpoint
+        make(tmp_path / "b", "summary.json"),
+    ):
+        refuse_other_run(run_dir, None, overwrite=False)
+
+
+def test_what_a_run_has_left_is_removed_and_nothing_else(tmp_path):
+    run_dir = make(
+        tmp_path, "checkpoints/last.ckpt", "checkpoints/mine.ckpt", "report.html", "notes.txt",
+        "tensorboard/events.out.tfevents.1.host", "tensorboard/notes.txt", finished=True,
+    )  # fmt: skip
+    remove_run(run_dir)
+    left = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
+    assert left == {"checkpoints/mine.ckpt", "notes.txt", "tensorboard/notes.txt"}
+
+
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], "a+")
+fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+file.write("process 7 on here, since noon,")
+file.flush()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def hold(run_dir):
+    command = [sys.executable, "-c", HOLD, str(run_dir / ".lock")]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
+def test_a_second_process_is_told_who_trains_and_the_lock_ends_with_its_process(tmp_path):
+    with hold(tmp_path) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match="process 7 on here, since noon, trains there"), alone_in(tmp_path):
+            raise AssertionError
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        with alone_in(tmp_path):  # what a killed process has left is no lock
+            with hold(tmp_path) as third:
+                assert third.wait() == 1
+                assert "BlockingIOError" in third.stderr.read()
+            assert f"process {os.getpid()} on " in (tmp_path / ".lock").read_text()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_with_nothing_but_a_log_is_removed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    run_dir = make(tmp_path / "runs" / "now", "run.log")
+    (run_dir / "checkpoints").mkdir()
+    with pytest.raises(KeyError), removed_if_empty(run_dir):
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    for name in ("config.json", "checkpoints/last.ckpt", ".lock"):
+        filled = make(tmp_path / name.replace("/", "_"), name, "run.log")
+        with removed_if_empty(filled):
+            pass
+        assert (filled / name).exists()
+        assert (filled / "run.log").exists()
