@@ -191,6 +191,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
     @override
     def on_fit_start(self) -> None:
         """Refuses a ``check_val_every_n_epoch`` that would leave the end of training without an evaluation."""
+        self.trainer.should_stop = False  # a probe before, such as Lightning's BatchSizeFinder, leaves it set
         every, epochs = self.trainer.check_val_every_n_epoch or 1, self.trainer.max_epochs or -1
         if every > 1 and (epochs < 0 or epochs % every or self.trainer.max_steps > 0):
             raise ConfigError(
