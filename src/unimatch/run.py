@@ -49,7 +49,7 @@ def train(config: DictConfig) -> float:
     lightning.seed_everything(config.seed, verbose=False)
     model: Model = build(config.model, num_classes=data.info.num_classes)
     if config.start_from is not None:
-        log.info("%s", start_from(model, config.start_from))
+        log.info("%s", start_from(model, config.start_from, classes=data.info.classes))
     method: Method = build(config.method, model, task=build(config.task))
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data)
     if config.plan:

@@ -59,8 +59,10 @@ class Model(nn.Module, NamedOptions, ABC):
     build_encoder: ClassVar[Callable[..., Encoder]] = staticmethod(build_encoder)
     """Builds the encoder; takes the arguments of :func:`unimatch.models.build_encoder`."""
     encoder: Encoder
+    classifier_name: ClassVar[str] = ""
+    """Of the last layer, whose outputs are the classes."""
     features: int
-    """How many channels go into the last layer, the classifier."""
+    """How many channels go into it."""
 
     def __init__(
         self,
@@ -186,6 +188,7 @@ class SegmentationModel(Model):
     """
 
     task = "segmentation"
+    classifier_name = "decoder.classify.2"
 
     def __init__(
         self,
@@ -266,6 +269,7 @@ class ClassificationModel(Model):
     """
 
     task = "classification"
+    classifier_name = "classifier"
     build_encoder = staticmethod(build_pooled_encoder)
 
     def __init__(
