@@ -186,6 +186,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def setup(self, stage: str) -> None:
+        super().setup(stage)
         speed_up(self, self.trainer.strategy.root_device)
 
     @override
