@@ -12,7 +12,7 @@ from unimatch.models.image_sizes import find_image_sizes
 MULTIPLES = {
     "mobilenetv3_small_050": 1,
     "fastvit_t8": 1,
-    "tresnet_m": 4,
+    "tresnet_m": 32,
     "convmixer_768_32": 7,
     "edgenext_xx_small": 32,
     "hrnet_w18_small": 32,

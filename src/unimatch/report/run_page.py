@@ -42,6 +42,7 @@ def run_page(run: RunFiles) -> Markup:
         title,
         tag("h1", title),
         tag("p", facts(summary), class_="soft"),
+        tag("p", tag("strong", run.idle)) if run.idle else None,
         tiles(run),
         section("Training", tag("div", training_charts(run), class_="charts")),
         section("Classes", class_table(run)) if run.classes else None,
