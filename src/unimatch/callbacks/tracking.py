@@ -1,4 +1,4 @@
-"""Sends curves of the classes and a picture to TensorBoard and Weights & Biases."""
+"""Sends curves of the classes and a picture to TensorBoard, Weights & Biases and MLflow."""
 
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from unimatch.data.sources.base import SegmentationData
 from unimatch.images import ImageArray, dates_by_name
+from unimatch.loggers.loggers import MlflowRun
 from unimatch.methods.base import Method
 from unimatch.pictures import overlay, spread_evenly, stack_rows
 from unimatch.report.examples import OPACITY, label_with
@@ -38,7 +39,9 @@ class Tracking(lightning.Callback):
     @override
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Method)
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, (TensorBoardLogger, WandbLogger))]
+        loggers = [
+            logger for logger in trainer.loggers if isinstance(logger, (TensorBoardLogger, WandbLogger, MlflowRun))
+        ]
         if trainer.sanity_checking or not trainer.is_global_zero or not loggers:
             return
         step = max(trainer.global_step - 1, 0)  # of Lightning's own values of this evaluation
@@ -50,6 +53,8 @@ class Tracking(lightning.Callback):
                 continue
             if isinstance(logger, WandbLogger):
                 logger.log_image("validation", [picture], step)
+            elif isinstance(logger, MlflowRun):
+                logger.log_picture("validation", picture, step)
             else:
                 logger.experiment.add_image("validation", picture, step, dataformats="HWC")
 
