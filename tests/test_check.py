@@ -44,6 +44,8 @@ def test_a_faultless_data_set_is_reported_with_status_0(tmp_path, monkeypatch, c
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"check.json", "contact_sheet.png"}
     facts = json.loads((tmp_path / "out" / "check.json").read_text())
     assert (facts["wrong"], facts["findings"]) == (False, [])
+    assert [text for text in facts["unfit"] if f"note: with the settings here, {text}" in shown] == facts["unfit"]
+    assert [text.split()[0] for text in facts["unfit"]] == ["2"]  # validation images; it is too small for a batch
     assert facts["parts"]["labelled"]["masks_showing"]["sky"] == 3
     assert facts["parts"]["labelled"]["pixels"]["sky"] == 3 * 144
     assert facts["parts"]["validation"]["pixels_ignored"] == 2 * 144

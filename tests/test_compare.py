@@ -98,11 +98,11 @@ def test_a_run_that_repeats_a_published_one_stands_beside_it(tmp_path):
     write_run(tmp_path / "a", seed=0, teacher=88.0, tau=0.95, **published)
     write_run(tmp_path / "b", seed=0, teacher=87.0, tau=0.5, **published)
     lines = table(load_runs([tmp_path])).splitlines()
-    assert lines[0].split("|")[-2].strip() == "published"
-    ours, other = (line.split("|") for line in lines[2:])
-    assert ours[-2].strip() == "88.9 (table01)"
-    assert other[-2].strip() == "-"
-    assert "366" in [cell.strip() for cell in ours]
+    header, ours, other = ([cell.strip() for cell in line.split("|")] for line in (lines[0], *lines[2:]))
+    assert header[1:6] == ["method", "teacher", "student", "best teacher", "published"]  # scores come first
+    assert ours[5] == "88.9 (table01)"
+    assert other[5] == "-"
+    assert "366" in ours
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,59 @@ def test_seeds_of_several_kinds_are_one_line(tmp_path, capsys):
     write_run(tmp_path / "b", seed="x", teacher=70.0)
     assert main([str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("unimatch: the runs: ")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "named"),
+    [
+        ({"dataset": {"root": "a"}}, {"dataset": {"root": "b"}}, ["dataset.root"]),
+        ({"trainer": {"devices": 1}}, {"trainer": {"devices": 2}}, ["trainer.devices"]),
+        # One choice that several nodes hold is one column.
+        *[
+            ({"encoder": {"weights": w}, "model": {"weights": w}}, {"encoder": {}, "model": {}}, ["encoder.weights"])
+            for w in ("pretrained", "a.pth")
+        ],
+        ({"encoder": {"lorra": 8}}, {"encoder": {}}, ["encoder.lorra"]),
+        ({"method": {"seed": 7}}, {"method": {"seed": 8}}, ["method.seed"]),  # not the run's
+        ({"method": {"seed": 0}, "datamodule": {"seed": 0}}, {"method": {"seed": 1}, "datamodule": {"seed": 1}}, []),
+        ({"datamodule": {"workers": 1}, "logger": {"name": "a"}}, {"datamodule": {"workers": 2}, "logger": {}}, []),
+    ],
+)
+def test_any_setting_but_the_seed_tells_rows_apart(tmp_path, first, second, named):
+    for seed, config in enumerate((first, second)):
+        write_run(tmp_path / str(seed), seed=seed, teacher=70.0 - 50 * seed)
+        (tmp_path / str(seed) / "config.json").write_text(json.dumps(config))
+    groups = group_runs(load_runs([tmp_path]))
+    assert differing_settings(groups) == named
+    assert len(groups) == 1 + bool(named)
+    assert len(group_runs(load_runs([tmp_path], [*named, "model.weights"]))) == 1  # what may differ
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "named"),
+    [
+        ({"processes": 1}, {"processes": 4}, "processes"),  # of devices=auto
+        ({"unlabeled": 600}, {"unlabeled": 601}, "unlabeled"),  # one path on two machines
+        ({"teacher/iou": {"sky": 1.0}}, {"teacher/iou": {"road": 1.0}}, "classes"),
+    ],
+)
+def test_what_a_run_was_tells_rows_apart_too(tmp_path, first, second, named):
+    for seed, more in enumerate((first, second)):
+        write_run(tmp_path / str(seed), seed=seed, teacher=70.0, **more)
+    assert differing_settings(group_runs(load_runs([tmp_path]))) == [named]
+
+
+def test_runs_without_a_result_are_named_and_the_others_compared(tmp_path, capsys):
+    write_run(tmp_path / "sweep" / "0", seed=0, teacher=70.0)
+    (tmp_path / "sweep" / "1" / ".hydra").mkdir(parents=True)
+    (tmp_path / "sweep" / "1" / ".hydra" / "config.yaml").touch()
+    (tmp_path / "empty").mkdir()
+    assert main([str(tmp_path / "sweep"), str(tmp_path / "empty")]) == 0
+    scores, missing = capsys.readouterr().out.split("no result")
+    assert "70.0" in scores
+    assert missing.split()[-2:] == [str(tmp_path / "empty"), str(tmp_path / "sweep" / "1")]
+
+
+def test_a_run_that_is_found_twice_counts_once(tmp_path):
+    write_run(tmp_path / "sweep" / "0", seed=0, teacher=70.0)
+    assert len(load_runs([tmp_path, tmp_path / "sweep", tmp_path / "sweep" / ".." / "sweep" / "0"])) == 1

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from helpers.support import save_run
+from helpers.support import save_run, write_pair
 from unimatch import Predictor
 from unimatch.export import main
 
@@ -29,6 +29,23 @@ def test_the_command_exports_and_verifies(export, tmp_path):
     assert "safetensors, float16" in printed
     assert "3 images: largest difference of a logit" in printed
     assert Predictor(tmp_path / "new" / "model.safetensors").classes[0] == "sky"
+
+
+def test_images_that_cannot_be_read_are_counted_and_left_out(export, tmp_path):
+    for name in ("a", "b", "c"):
+        write_pair(tmp_path / "photos" / f"{name}.png", None)
+    (tmp_path / "photos" / "b.png").write_bytes(b"no image")
+    arguments = (f"output={tmp_path / 'model.safetensors'}", "verify=true", f"images={tmp_path / 'photos'}")
+    status, printed = export(*arguments)
+    assert status == 0
+    assert "2 images: largest difference of a logit" in printed
+    assert "1 of 3 images could not be read" in printed
+    assert "b.png" in printed
+    for name in ("a", "c"):
+        (tmp_path / "photos" / f"{name}.png").write_bytes(b"")
+    status, message = export(*arguments)
+    assert status == 2
+    assert "a.png" in message
 
 
 @pytest.mark.parametrize(

@@ -436,7 +436,11 @@ def test_four_lines_from_photos_to_a_model(run_command, tmp_path):
     )
     summary = read_summary(run_dir)
     assert (summary["labeled"], summary["unlabeled"]) == (8, 12)
-    assert "2 of the 10 images with masks are held out" in (run_dir / "run.log").read_text()
+    log = (run_dir / "run.log").read_text()
+    assert "2 of the 10 images with masks are held out" in log
+    assert "the teacher's decay is 0, which fits a training of 4 steps" in log
+    assert "the training has 4 steps" in log
+    assert "method.ema_decay=" not in log  # derived: nothing to warn of
 
 
 def test_without_extras_the_record_and_the_checkpoints_are_written_and_nothing_else(run_command):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # each name twice, so that type checkers see it as public
     from unimatch.inference import Classifier as Classifier
     from unimatch.inference import Prediction as Prediction
     from unimatch.inference import Predictor as Predictor
+    from unimatch.inference.hub import HubModel as HubModel
     from unimatch.methods import FixMatch as FixMatch
     from unimatch.methods import Losses as Losses
     from unimatch.methods import Method as Method
@@ -58,6 +59,7 @@ HOMES = {
     "DataError": "errors",
     "FixMatch": "methods",
     "Guard": "callbacks",
+    "HubModel": "inference.hub",
     "Inference": "engines.test_time",
     "Losses": "methods",
     "Method": "methods",

@@ -15,6 +15,7 @@ from unimatch.command import build, command
 from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
+from unimatch.data.check.fitness import misfits
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError
 from unimatch.folders import notes_taken
@@ -39,13 +40,32 @@ def check_dataset(config: DictConfig) -> None:
     with notes_taken() as notes:
         data: SegmentationData = build(config.dataset, **arguments)
     report = full_check(data, workers=config.workers, notes=notes)
+    unfit = misfits_of(config, data)
     out = Path(HydraConfig.get().runtime.output_dir)
-    replace_text(out / "check.json", json.dumps(facts(report), indent=1, ensure_ascii=False) + "\n")
+    replace_text(out / "check.json", json.dumps(facts(report) | {"unfit": unfit}, indent=1, ensure_ascii=False) + "\n")
     draw_contact_sheet(data, out / "contact_sheet.png", {part.name: part.faulty for part in report.parts})
     print(table(report))
+    for text in unfit:
+        print(f"note: with the settings here, {text}")
     print(f"\n{out}: contact_sheet.png, and check.json with all files")
     if report.wrong:
         sys.exit(1)
+
+
+def misfits_of(config: DictConfig, data: SegmentationData) -> list[str]:
+    """Returns what does not fit of a training of one process with the configuration's recipe and length."""
+    recipe, (epochs, steps) = config.recipe, (config.trainer.max_epochs, config.trainer.max_steps)
+    longest = (
+        len(data.unlabeled) // (recipe.batch_size * recipe.unlabeled_ratio) * epochs if epochs > 0 else max(steps, 0)
+    )
+    low, high = recipe.scale
+    return misfits(
+        data,
+        steps=(min(longest, steps) if steps > 0 else longest) or None,
+        ema_decay=recipe.ema_decay,
+        crop=recipe.crop,
+        scale=(low, high),
+    )
 
 
 def table(report: Report) -> str:

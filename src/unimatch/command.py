@@ -36,7 +36,7 @@ NODES = ("dataset", "datamodule", "method", "model", "inference", "trainer", "ch
 
 SET_BY_COMMANDS = {
     "callbacks": "add an entry to the group: +callbacks.NAME._target_=CLASS",
-    "logger": "choose logger=csv, tensorboard or wandb, or give a node of your own",
+    "logger": "choose logger=csv, tensorboard, wandb or mlflow, or give a node of your own",
     "default_root_dir": "choose hydra.run.dir",
     "enable_checkpointing": "unimatch.run always writes checkpoints, see checkpoint.KEY",
     "enable_model_summary": "the log names the model's parts",

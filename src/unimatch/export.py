@@ -1,5 +1,6 @@
 """``python -m unimatch.export``: write a trained model for use elsewhere."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from omegaconf import DictConfig
 from unimatch.command import command
 from unimatch.engines.model_facts import ModelFacts, beside
 from unimatch.engines.torch import TorchEngine
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray
 from unimatch.inference.export import EXPORTERS, PRECISIONS, SUFFIXES, Agreement, compare, describe
 from unimatch.inference.inputs import find_photos
@@ -18,6 +19,8 @@ from unimatch.inference.load import load_with_facts
 from unimatch.inference.predictor import Predictor
 from unimatch.models.networks import Model
 from unimatch.options import one_of
+
+log = logging.getLogger("unimatch")
 
 NOISE_SIZES = ((64, 96), (101, 77), (150, 200))
 
@@ -48,9 +51,25 @@ def export(config: DictConfig) -> Agreement | None:
 
 
 def sample_images(source: str | None, dates: int) -> list[ImageArray]:
-    """Reads or makes the images, or pairs of dates, to compare on."""
+    """Reads or makes the images, or pairs of dates, to compare on; those that cannot be read are counted.
+
+    Raises:
+        DataError: there are no images, or none can be read.
+    """
     if source is not None:
-        return [photo.load() for photo in find_photos(source, dates)[1]]
+        images: list[ImageArray] = []
+        faults: list[DataError] = []
+        for photo in find_photos(source, dates)[1]:
+            try:
+                images.append(photo.load())
+            except DataError as error:
+                faults.append(error)
+        if not images:
+            raise faults[0]
+        if faults:
+            log.warning("%d of %d images could not be read and are left out", len(faults), len(faults) + len(images))
+            log.warning("the first: %s", faults[0])
+        return images
     rng = np.random.default_rng(0)
     before = (dates,) if dates > 1 else ()
     return [rng.integers(0, 256, (*before, *size, 3), dtype=np.uint8) for size in NOISE_SIZES]

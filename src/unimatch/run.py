@@ -31,6 +31,7 @@ from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
 from unimatch.models import Model
+from unimatch.report.run_files import read_run
 from unimatch.tasks.scores import Scores, scores_table
 
 log = logging.getLogger("unimatch")
@@ -59,7 +60,7 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     lightning.seed_everything(config.seed, verbose=False)
     model: Model = build(config.model, num_classes=data.info.num_classes)
     if config.start_from is not None:
-        log.info("%s", start_from(model, config.start_from))
+        log.info("%s", start_from(model, config.start_from, classes=data.info.classes))
     method: Method = build(config.method, model, task=build(config.task))
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data)
     if config.plan:
@@ -217,6 +218,7 @@ def report(run_dir: Path, scores: type[Scores]) -> str:
     """Returns the closing table: scores by class and overall, the best evaluation, and where everything lies."""
     summary = json.loads((run_dir / "summary.json").read_text())
     last = json.loads((run_dir / "evaluations.jsonl").read_text().splitlines()[-1])
+    idle = read_run(run_dir).idle
     headline, title = scores.headline, scores.titles[scores.headline]
     lines = [
         "",
@@ -224,6 +226,7 @@ def report(run_dir: Path, scores: type[Scores]) -> str:
         "",
         f"best teacher: {summary[f'teacher/{headline}_best']:.1f} {title} at step {summary['best_step']} of "
         f"{summary['steps']}",
+        *([idle] if idle else []),
         f"{summary['seconds']:.0f} s ({summary['seconds_evaluating']:.0f} s of it evaluating), "
         f"{summary['images_per_second']:.0f} images/s, {summary['peak_memory_mb']} MB at most",
         f"run directory: {run_dir}",

@@ -10,7 +10,7 @@ from unimatch.errors import ConfigError
 from unimatch.run import build_callbacks
 
 SAFE = ["EndTogether", "Record", "Checkpoints"]
-ALL = [*SAFE, "Guard", "Progress", "Pictures", "Report", "Tracking"]
+ALL = [*SAFE, "Guard", "Fitness", "Progress", "Pictures", "Report", "Tracking"]
 
 
 class Mine(lightning.Callback):

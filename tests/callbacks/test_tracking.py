@@ -20,17 +20,24 @@ def test_a_resumed_part_replaces_what_was_logged_after_its_checkpoint(tmp_path):
     assert [event.value for event in events.Scalars("loss")] == [*range(5), *range(15, 22)]
 
 
-@pytest.mark.parametrize("logger", ["tensorboard", "wandb"])
+@pytest.mark.parametrize("logger", ["tensorboard", "wandb", "mlflow"])
 def test_trackers_get_curves_of_classes_and_a_picture_at_evaluations(run_command, monkeypatch, logger):
     """Not at every step: two evaluations, and nothing of it in metrics.csv."""
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_SILENT", "true")
+    if logger == "mlflow":
+        pytest.importorskip("mlflow")
     short = ["trainer.max_steps=4", "trainer.val_check_interval=2", f"logger={logger}"]
     run_dir = run_command(*SMALL, *short)
     assert "teacher_iou" not in (run_dir / "metrics.csv").read_text()
     if logger == "wandb":
         pictures = list(run_dir.glob("wandb/offline-run-*/files/media/images/validation_*.png"))
         assert len(pictures) == 2
+        return
+    if logger == "mlflow":
+        (mlflow_run,) = run_dir.parent.glob(f"mlruns/*/{(run_dir / 'mlflow_id').read_text()}")
+        assert [path.name for path in sorted(mlflow_run.glob("artifacts/validation/*"))] == ["1.png", "3.png"]
+        assert len((mlflow_run / "metrics" / "teacher_iou" / "background").read_text().splitlines()) == 2
         return
     events = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"images": 0}).Reload()
     background = events.Scalars("teacher_iou/background")

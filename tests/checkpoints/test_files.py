@@ -153,6 +153,41 @@ def test_other_classes_get_a_last_layer_of_their_own(run):
         assert torch.equal(value, expected)
 
 
+def test_classes_of_the_same_name_keep_their_classifier_in_any_order(run, tmp_path):
+    known = [f"class {i}" for i in range(10)] + ["class 0"]
+    path = tmp_path / "named.ckpt"
+    torch.save({**torch.load(run[0], weights_only=True), "unimatch_run": {"classes": known}}, path)
+    model = own(4)
+    before = copy.deepcopy(model.state_dict())
+    said = start_from(model, path, classes=["class 7", "river", "Class 0 ", "bank"])
+    assert said.endswith("the classifier knows class 7, Class 0  and begins anew with river, bank")
+    for kind in ("weight", "bias"):
+        key = f"decoder.classify.2.{kind}"
+        found, trained = model.state_dict()[key], load_model(path).state_dict()[key]
+        assert torch.equal(found, torch.stack([trained[7], before[key][1], trained[0], before[key][3]]))
+    # As many classes are not the same classes.
+    others = own()
+    before = copy.deepcopy(others.state_dict())
+    assert "knows no class and begins anew with 0, 1, 2" in start_from(others, path, classes=[*map(str, range(11))])
+    assert torch.equal(others.state_dict()["decoder.classify.2.bias"], before["decoder.classify.2.bias"])
+    same = own()
+    assert start_from(same, path, classes=known).endswith("the classifier knows all classes")
+
+
+def test_a_classifier_of_whole_images_keeps_classes_of_the_same_name(tmp_path):
+    trained = unimatch.ClassificationModel("wrn_10_1", 3).eval()
+    state = {f"teacher.model.{key}": value for key, value in trained.state_dict().items()}
+    content = {
+        "unimatch_model": {"task": "classification", **trained.description()},
+        "unimatch_run": {"classes": ["cat", "dog", "cow"]},
+        "state_dict": state,
+    }
+    torch.save(content, tmp_path / "classes.ckpt")
+    model = unimatch.ClassificationModel("wrn_10_1", 2)
+    start_from(model, tmp_path / "classes.ckpt", classes=["cow", "cat"])
+    assert torch.equal(model.classifier.weight, trained.classifier.weight[[2, 0]])
+
+
 def test_with_lora_the_weights_beside_it_are_the_checkpoints(tmp_path):
     pytest.importorskip("peft")
     small = {"options": {"depth": 4, "embed_dim": 12, "num_heads": 2, "img_size": 42}, "features": 4}

@@ -1,6 +1,8 @@
 import errno
 
+import numpy as np
 import pytest
+import wandb
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from unimatch import ConfigError, disk
@@ -21,17 +23,62 @@ def test_absent_tensorboard_says_what_to_install(tmp_path, monkeypatch):
         loggers.tensorboard(tmp_path)
 
 
-def test_a_wandb_key_is_found_in_the_environment_and_in_netrc(tmp_path, monkeypatch):
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+@pytest.fixture
+def login(tmp_path, monkeypatch):
+    """Makes wandb read its settings anew, without a key: ``login(NAME=value)`` says whether one is found then."""
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert not loggers.has_wandb_key()
+
+    def found(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        wandb.teardown()
+        return loggers.has_wandb_key()
+
+    yield found
+    wandb.teardown()
+
+
+def test_a_wandb_key_is_found_where_wandb_finds_it(tmp_path, login):
+    assert not login()
     (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password secret\n")
-    (tmp_path / ".netrc").chmod(0o600)
-    assert loggers.has_wandb_key()
+    assert login()
     (tmp_path / ".netrc").write_text("not a netrc file")
-    assert not loggers.has_wandb_key()
-    monkeypatch.setenv("WANDB_API_KEY", "secret")
-    assert loggers.has_wandb_key()
+    assert not login()
+    other = tmp_path / "elsewhere"
+    other.write_text("machine wandb.example.org login user password secret\n")
+    assert not login(NETRC=str(other))
+    assert login(WANDB_BASE_URL="https://wandb.example.org")  # a server of one's own
+    assert not login(WANDB_BASE_URL="https://api.wandb.ai")
+    assert login(WANDB_API_KEY="a" * 40)
+
+
+def test_absent_mlflow_says_what_to_install(tmp_path, monkeypatch):
+    def absent(*args, **kwargs):
+        raise ModuleNotFoundError("mlflow>=1.0.0")
+
+    monkeypatch.setattr(loggers, "MlflowRun", absent)
+    with pytest.raises(ConfigError, match=r"pip install 'unimatch\[mlflow\]'"):
+        loggers.mlflow(tmp_path)
+
+
+def test_a_run_in_mlflows_files_is_continued_and_neighbours_share_the_store(tmp_path, monkeypatch):
+    pytest.importorskip("mlflow")
+    monkeypatch.setattr(loggers, "MLFLOW_SERVER", None)
+    for name, resumed in (("a", False), ("a", True), ("b", False), ("a", False)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        _, logger = loggers.mlflow(tmp_path / name, resumed=resumed, tags={"who": "me"})
+        logger.log_metrics({"teacher_iou/traffic light": 50.0}, int(resumed))
+        logger.log_picture("validation", np.zeros((4, 6, 3), np.uint8), 3)
+        logger.finalize("success")
+    client = logger.experiment
+    runs = client.search_runs([client.get_experiment_by_name("unimatch").experiment_id])
+    assert sorted(run.info.run_name for run in runs) == ["a", "a", "b"]
+    found = [client.get_metric_history(run.info.run_id, "teacher_iou/traffic light") for run in runs]
+    assert sorted(len(values) for values in found) == [1, 1, 2]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert list(tmp_path.glob("mlruns/*/*/artifacts/validation/3.png"))
 
 
 def test_two_wandb_runs_of_one_process_are_two_runs(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import BatchSizeFinder, ModelCheckpoint
 from torch import nn
 
 import unimatch
@@ -576,3 +576,12 @@ def test_a_divisor_of_the_epochs_is_no_reason_to_refuse():
     method = make_method()
     make_trainer(max_epochs=2, check_val_every_n_epoch=2).fit(method, make_data())
     assert [evaluation.epoch for evaluation in method.evaluations] == [1]
+
+
+def test_a_probe_of_batch_sizes_leaves_the_training_as_it_was(tmp_path):
+    plain, probed = make_method(), make_method()
+    make_trainer(max_steps=4).fit(plain, make_data(batch_size=4))
+    probe = BatchSizeFinder(mode="power", max_trials=2, steps_per_trial=1)  # from 2 to 4, which it leaves
+    trainer = fit(probed, max_steps=4, callbacks=[probe], default_root_dir=tmp_path)
+    assert trainer.global_step == 4
+    assert_same(snapshot(probed), snapshot(plain))

@@ -6,6 +6,9 @@ import pytest
 from helpers.runs import HOSTILE, make_run
 from unimatch import DataError
 from unimatch.report.run_files import read_run
+from unimatch.report.run_page import run_page
+from unimatch.run import report as closing_report
+from unimatch.tasks.segmentation import SegmentationScores
 
 
 def test_a_finished_run_is_read_as_it_was_written(finished_run):
@@ -50,3 +53,13 @@ def test_what_is_no_run_and_what_is_damaged_is_named(tmp_path):
     (tmp_path / "evaluations.jsonl").write_text('{"step"')
     with pytest.raises(DataError, match=f"{tmp_path}: cannot be read"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize(("ratios", "idle"), [("0.0,0.0", True), ("0.0,0.001,0.0", False), ("", False)])
+def test_a_run_whose_unlabelled_images_taught_nothing_says_so(tmp_path, ratios, idle):
+    run = make_run(tmp_path / "run", examples=False)
+    rows = [f"{i},{ratio}" for i, ratio in enumerate(ratios.split(","))]
+    (run / "metrics.csv").write_text("\n".join(["step,train/mask_ratio", *rows]) + "\n")
+    assert (read_run(run).idle is not None) == idle
+    assert ("mask ratio 0" in run_page(read_run(run))) == idle
+    assert ("mask ratio 0" in closing_report(run, SegmentationScores)) == idle

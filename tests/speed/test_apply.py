@@ -68,7 +68,9 @@ def test_predicting_and_training_on_a_cpu_speed_a_model_up():
 
 
 class FakeTrainer:
-    """Has a device and nothing else."""
+    """Has a device and a precision and nothing else."""
+
+    precision = "32-true"
 
     @property
     def strategy(self):

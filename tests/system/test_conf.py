@@ -113,7 +113,7 @@ def test_encoder_and_method_resolve_together(encoder, method):
 
 
 def test_paper_settings_are_the_defaults_for_dinov2():
-    config = composed("dataset=folder", "encoder=vitb")
+    config = composed("dataset=pascal", "encoder=vitb", "dataset.root=VOC")
     assert config.method.learning_rate == pytest.approx(5e-6)
     assert config.method.decoder_multiplier == 40
     assert config.method.weight_decay == 0.01

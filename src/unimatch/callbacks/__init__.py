@@ -3,6 +3,7 @@
 from unimatch.callbacks.checkpoints import CheckpointFiles, Checkpoints
 from unimatch.callbacks.early_stopping import EarlyStopping
 from unimatch.callbacks.end_together import EndTogether
+from unimatch.callbacks.fitness import Fitness
 from unimatch.callbacks.nan_guard import Guard
 from unimatch.callbacks.pictures import Pictures
 from unimatch.callbacks.plan import Plan
@@ -16,6 +17,7 @@ __all__ = [
     "Checkpoints",
     "EarlyStopping",
     "EndTogether",
+    "Fitness",
     "Guard",
     "Pictures",
     "Plan",

@@ -1,4 +1,4 @@
-"""Sends curves of the classes and a picture to TensorBoard and Weights & Biases."""
+"""Sends curves of the classes and a picture to TensorBoard, Weights & Biases and MLflow."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing_extensions import override
 from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import training_goes_on
 from unimatch.images import ImageArray, dates_by_name
+from unimatch.loggers.loggers import MlflowRun
 from unimatch.methods.base import Method
 from unimatch.pictures import overlay, spread_evenly, stack_rows
 from unimatch.report.examples import OPACITY, label_with
@@ -40,7 +41,9 @@ class Tracking(lightning.Callback):
     @override
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Method)
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, (TensorBoardLogger, WandbLogger))]
+        loggers = [
+            logger for logger in trainer.loggers if isinstance(logger, (TensorBoardLogger, WandbLogger, MlflowRun))
+        ]
         if trainer.sanity_checking or not trainer.is_global_zero or not loggers:
             return
         step = max(trainer.global_step - 1, 0)  # of Lightning's own values of this evaluation
@@ -50,10 +53,12 @@ class Tracking(lightning.Callback):
             logger.log_metrics(values, step)
             if picture is None:
                 continue
-            kind = "wandb" if isinstance(logger, WandbLogger) else "tensorboard"
+            kind = type(logger).__name__.removesuffix("Logger").removesuffix("Run").lower()
             with training_goes_on(Path(logger.save_dir or "") / kind):
                 if isinstance(logger, WandbLogger):
                     logger.log_image("validation", [picture], step)
+                elif isinstance(logger, MlflowRun):
+                    logger.log_picture("validation", picture, step)
                 else:
                     logger.experiment.add_image("validation", picture, step, dataformats="HWC")
 

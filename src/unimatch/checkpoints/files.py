@@ -2,14 +2,14 @@
 
 import logging
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from unimatch.checkpoints.content import checked, is_ours, model_of
+from unimatch.checkpoints.content import checked, is_ours, model_of, run_of
 from unimatch.errors import UnimatchError, WeightsError
 from unimatch.models.networks import Model, build_described, describe_model
 from unimatch.models.weights import check_fit, check_parts, read_plain
@@ -66,35 +66,57 @@ def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher
 
 
 @torch.no_grad()
-def start_from(model: Model, path: str | Path, which: Literal["teacher", "student"] = "teacher") -> str:
+def start_from(
+    model: Model,
+    path: str | Path,
+    which: Literal["teacher", "student"] = "teacher",
+    *,
+    classes: Sequence[str] = (),
+) -> str:
     """Gives a model the trained weights of a checkpoint, encoder and decoder, to train it further on other data.
 
-    Where the classes are others in number, the last layer of the classifier stays as it is.
+    Of the classifier's last layer, it gives the classes of the same name theirs; the others' stay as they are. Where
+    names are not known on both sides, the layer is taken over if it has as many classes.
 
     Args:
         model: changed in place.
         path: one of our checkpoints, a converted published one for example.
         which: of its models.
+        classes: names of the model's classes, in the order of their ids.
 
     Returns:
-        What was taken.
+        What was taken, and which classes were not.
 
     Raises:
         WeightsError: the checkpoint cannot be read, or holds another model.
     """
-    trained = load_model(path, which)
+    checkpoint = read_checkpoint(path)
+    trained = build_model(checkpoint, which)
     theirs, ours = describe_model(trained), describe_model(model)
     for key in [key for key in {**ours, **theirs} if key not in ("num_classes", "lora")]:
         if theirs.get(key) != ours.get(key):
             raise WeightsError(f"{path}: its model has {key} {theirs.get(key)}, and the one to train {ours.get(key)}")
-    given, left = trained.state_dict(), []
+    given, left, known = trained.state_dict(), [], run_of(checkpoint).classes
+    named = len(known) == trained.num_classes and len(classes) == model.num_classes
+    their_ids = {name.strip().casefold(): i for i, name in reversed([*enumerate(known)])}  # the first of one name
+    ids = {i: their_ids.get(name.strip().casefold()) for i, name in enumerate(classes)}
+    taken = {ours: theirs for ours, theirs in ids.items() if theirs is not None}
     for key, value in model.state_dict().items():
         source = given.get(key.replace(".base_layer.", "."))  # where LoRA stands beside the layer
-        if source is not None and source.shape == value.shape:
+        if source is not None and named and key.rpartition(".")[0] == model.classifier_name:
+            value[list(taken)] = source[list(taken.values())]
+        elif source is not None and source.shape == value.shape:
             value.copy_(source)
         elif ".lora_" not in key:
             left.append(key)
-    return f"starting from the {which} of {path}" + (f"; {', '.join(left)} anew" if left else "")
+    fresh = [name for i, name in enumerate(classes) if i not in taken] if named else []
+    old = ", ".join(classes[i] for i in taken) if fresh else "all classes"
+    return (
+        f"starting from the {which} of {path}"
+        + (f"; the classifier knows {old or 'no class'}" if named else "")
+        + (f" and begins anew with {', '.join(fresh)}" if fresh else "")
+        + (f"; {', '.join(left)} anew" if left else "")
+    )
 
 
 def build_model(checkpoint: dict[str, Any], which: str) -> Model:

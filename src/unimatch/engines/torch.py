@@ -11,6 +11,7 @@ from unimatch.engines.whole_image import whole_image_logits
 from unimatch.images import MaskArray
 from unimatch.models.networks import Model
 from unimatch.speed.apply import speed_up
+from unimatch.speed.half_precision import warn_of_slow_half
 from unimatch.tensors import normalize
 
 
@@ -26,6 +27,7 @@ class TorchEngine:
         self.num_classes = model.num_classes
         self.device = next(model.parameters()).device
         speed_up(model, self.device)
+        warn_of_slow_half(self.device, precision)
         self.batch_size = 1 if self.device.type == "cpu" else 8
         self.threads = torch.get_num_threads() if self.device.type == "cpu" else 1
 

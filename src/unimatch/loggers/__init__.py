@@ -1,6 +1,6 @@
-"""Where a run's numbers go: ``metrics.csv`` always, TensorBoard or Weights & Biases beside it."""
+"""Where a run's numbers go: ``metrics.csv`` always, TensorBoard, Weights & Biases or MLflow beside it."""
 
-from unimatch.loggers.loggers import EventFiles, csv, tensorboard, wandb
+from unimatch.loggers.loggers import EventFiles, csv, mlflow, tensorboard, wandb
 from unimatch.loggers.metrics_file import MetricsFile
 
-__all__ = ["EventFiles", "MetricsFile", "csv", "tensorboard", "wandb"]
+__all__ = ["EventFiles", "MetricsFile", "csv", "mlflow", "tensorboard", "wandb"]

@@ -4,14 +4,16 @@ import os
 from collections.abc import Mapping, Sequence
 from netrc import NetrcParseError, netrc
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from unimatch.disk import replace_text, training_goes_on
 from unimatch.errors import ConfigError
+from unimatch.images import ImageArray
 from unimatch.lightning_internals import end_wandb_run, hide_events_from
 from unimatch.loggers.metrics_file import MetricsFile
 
@@ -88,6 +90,7 @@ def wandb(
         name=name or run_dir.name,
         save_dir=run_dir,
         offline=offline,
+        mode="offline" if offline else None,  # Lightning sets a variable, which wandb may have read before
         id=identity.read_text() if identity.is_file() else None,
         resume="allow",
         project=project,
@@ -98,10 +101,64 @@ def wandb(
 
 
 def has_wandb_key() -> bool:
-    """Returns whether a key is in the environment or was stored by ``wandb login``."""
-    if os.environ.get("WANDB_API_KEY"):
+    """Returns whether wandb will find a key: in the environment, or of its server in the netrc file that it reads."""
+    import wandb as library
+
+    settings = library.setup().settings
+    if settings.api_key or settings.identity_token_file:
         return True
+    hosts = [urlsplit(settings.base_url).netloc]
+    if settings.base_url == library.Settings().base_url:  # wandb's own, which has had two names
+        hosts.append("api.wandb.ai")
+    places = [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]
+    found = next((path for place in places if place and (path := Path(place).expanduser()).is_file()), None)
     try:
-        return netrc().authenticators("api.wandb.ai") is not None
+        return found is not None and any(map(netrc(found).authenticators, hosts))
     except (OSError, NetrcParseError):
         return False
+
+
+MLFLOW_SERVER = os.environ.get("MLFLOW_TRACKING_URI")
+"""As this process was started: MLflow sets it to what its last run used."""
+
+
+class MlflowRun(MLFlowLogger):
+    """A run of MLflow."""
+
+    def log_picture(self, name: str, picture: ImageArray, step: int) -> None:
+        """Keeps a picture among the run's artifacts."""
+        self.experiment.log_image(self.run_id, picture, artifact_file=f"{name}/{step}.png")
+
+
+def mlflow(
+    run_dir: Path,
+    *,
+    resumed: bool = False,
+    experiment: str = "unimatch",
+    tracking_uri: str | None = None,
+    name: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> list[Logger]:
+    """Returns the loggers of ``metrics.csv`` and of MLflow.
+
+    Args:
+        run_dir: where ``mlflow_id`` says which run of MLflow belongs to it.
+        resumed: continue that run.
+        experiment: to log to.
+        tracking_uri: a server or a database; None for ``MLFLOW_TRACKING_URI`` or, without one, the folder ``mlruns``
+            beside the run directory, which all its neighbours share.
+        name: of the run; None for the run directory's.
+        tags: of the run.
+    """
+    uri = tracking_uri or MLFLOW_SERVER or (run_dir.absolute().parent / "mlruns").as_uri()
+    if uri.startswith("file:"):
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 asks for it
+    identity = run_dir / "mlflow_id"
+    known = identity.read_text() if resumed and identity.is_file() else None
+    try:
+        logger = MlflowRun(experiment, name or run_dir.name, uri, dict(tags or {}), run_id=known)
+    except ModuleNotFoundError as error:
+        raise ConfigError("logger=mlflow needs MLflow: pip install 'unimatch[mlflow]'") from error
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        replace_text(identity, str(logger.run_id))
+    return [*csv(run_dir), logger]

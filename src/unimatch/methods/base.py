@@ -3,6 +3,7 @@
 ``training_step`` here calls ``losses`` of the method: that is the whole way from Lightning to the algorithm.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -26,7 +27,7 @@ from unimatch.methods import optim
 from unimatch.methods.losses import Losses, cross_entropy, ohem_cross_entropy
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.sharding import shard
-from unimatch.methods.teacher import Teacher
+from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay
 from unimatch.models.networks import Model, describe_model
 from unimatch.options import NamedOptions, one_of
 from unimatch.speed.apply import speed_up
@@ -35,6 +36,8 @@ from unimatch.tasks.evaluator import EvaluationLoop
 from unimatch.tasks.scores import Scores
 from unimatch.trainer import parts_of
 from unimatch.types import Needs, TrainBatch
+
+log = logging.getLogger("unimatch")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         layer_decay: layer-wise learning-rate decay: below 1, the encoder's earlier layers get smaller rates
             (:func:`unimatch.methods.optim.parameter_groups`).
         ema_decay: the teacher's largest decay. Short runs need less than the published 0.996, because the teacher lags
-            about ``1 / (1 - ema_decay)`` steps behind.
+            about ``1 / (1 - ema_decay)`` steps behind. None for one that fits the training's steps
+            (:func:`unimatch.methods.teacher.fitting_decay`), which the log names.
         criterion: of the labelled images: ``ce``, cross-entropy, or ``ohem``, online hard example mining.
         ohem_threshold: ``threshold`` of :func:`unimatch.methods.losses.ohem_cross_entropy`.
         ohem_min_kept: its ``min_kept``.
@@ -96,7 +100,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         weight_decay: float = 0.01,
         decay_norms: bool = True,
         layer_decay: float = 1.0,
-        ema_decay: float = 0.996,
+        ema_decay: float | None = PUBLISHED_DECAY,
         criterion: Literal["ce", "ohem"] = "ce",
         ohem_threshold: float = 0.7,
         ohem_min_kept: int = 200_000,
@@ -112,10 +116,11 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         one_of("schedule", schedule, optim.FACTORS)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay={layer_decay}: must be above 0 and at most 1")
-        if not 0 <= ema_decay < 1:
+        if ema_decay is not None and not 0 <= ema_decay < 1:
             raise ConfigError(f"ema_decay={ema_decay}: must be at least 0 and below 1")
         self.student: Model = model
-        self.teacher: Teacher[Model] = Teacher(model, ema_decay)
+        self.teacher: Teacher[Model] = Teacher(model, PUBLISHED_DECAY if ema_decay is None else ema_decay)
+        self.ema_decay = ema_decay
         self.learning_rate, self.decoder_multiplier = learning_rate, decoder_multiplier
         self.optimizer, self.schedule = optimizer, schedule
         self.weight_decay, self.decay_norms, self.layer_decay = weight_decay, decay_norms, layer_decay
@@ -189,11 +194,13 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def setup(self, stage: str) -> None:
+        super().setup(stage)
         speed_up(self, self.trainer.strategy.root_device)
 
     @override
     def on_fit_start(self) -> None:
         """Refuses a ``check_val_every_n_epoch`` that would leave the end of training without an evaluation."""
+        self.trainer.should_stop = False  # a probe before, such as Lightning's BatchSizeFinder, leaves it set
         every, epochs = self.trainer.check_val_every_n_epoch or 1, self.trainer.max_epochs or -1
         if every > 1 and (epochs < 0 or epochs % every or self.trainer.max_steps > 0):
             raise ConfigError(
@@ -218,6 +225,9 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         total = self.trainer.estimated_stepping_batches
         if total == float("inf") or total < 1:
             raise ConfigError("the length of training is not set: give trainer.max_epochs or trainer.max_steps")
+        if self.ema_decay is None:
+            self.teacher.decay = fitting_decay(int(total))
+            log.info("the teacher's decay is %.4g, which fits a training of %d steps", self.teacher.decay, total)
         # Under AMP, Lightning clips no gradients of a fused optimiser, which may have yet to unscale them. FSDP2 has no
         # fused SGD.
         amp = isinstance(self.trainer.precision_plugin, MixedPrecision)

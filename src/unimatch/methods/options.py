@@ -19,7 +19,7 @@ class MethodOptions(TypedDict, total=False):
     weight_decay: float
     decay_norms: bool
     layer_decay: float
-    ema_decay: float
+    ema_decay: float | None
     criterion: Literal["ce", "ohem"]
     ohem_threshold: float
     ohem_min_kept: int

@@ -15,6 +15,19 @@ from unimatch.methods.sharding import local
 M = TypeVar("M", bound=nn.Module)
 
 
+PUBLISHED_DECAY = 0.996
+"""The paper's, for tens of thousands of steps."""
+
+
+def fitting_decay(steps: int) -> float:
+    """Returns a decay whose average spans at most a 25th of a training's steps, and at most the published one.
+
+    >>> [fitting_decay(steps) for steps in (4, 500, 2500, 6250, 40_000)]
+    [0.0, 0.95, 0.99, 0.996, 0.996]
+    """
+    return max(0.0, min(PUBLISHED_DECAY, 1 - 25 / steps))
+
+
 class Teacher(nn.Module, Generic[M]):
     """Holds a copy of the student that follows it: ``g <- a g + (1 - a) f`` after every optimizer step.
 
@@ -32,7 +45,7 @@ class Teacher(nn.Module, Generic[M]):
         decay: the largest ``a``.
     """
 
-    def __init__(self, student: M, decay: float = 0.996) -> None:
+    def __init__(self, student: M, decay: float = PUBLISHED_DECAY) -> None:
         super().__init__()
         if not 0 <= decay <= 1:
             raise ValueError(f"decay={decay}: must be between 0 and 1")

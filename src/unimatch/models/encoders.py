@@ -19,11 +19,13 @@ import torch
 from timm.models import group_parameters, is_model_pretrained
 from timm.models.beit import Beit
 from timm.models.convnext import ConvNeXt
+from timm.models.fastvit import FastVit
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from typing_extensions import override
 
 from unimatch.errors import ConfigError, WeightsError
+from unimatch.models.image_sizes import find_image_sizes
 from unimatch.models.position_embedding import DINOv2ViT, any_grid
 from unimatch.models.presets import PRESETS, License, PositionRule, Preset, token_blocks
 from unimatch.models.weights import load_weights_file
@@ -47,6 +49,10 @@ class Encoder(nn.Module):
     widths: tuple[int, ...]
     strides: tuple[int, ...]
     size_multiple: int
+    fixed_size: bool = False
+    """Whether ``size_multiple`` is the side of the only images that it takes."""
+    channels_last: bool = True
+    """Whether it is computed with channels last in memory, which is faster."""
     position_embedding: PositionRule | None = None
     """How the position embedding is resized; None where there is none, or the rule is neither of the two."""
     body: Any
@@ -83,8 +89,8 @@ def build_encoder(
         timm_encoder: what a timm model becomes; None for :class:`TimmEncoder`.
 
     Raises:
-        ConfigError: an unknown name or option, a model without four feature levels, published weights that do not
-            exist, or ``weights`` is left out though there are some.
+        ConfigError: an unknown name or option, a model without four feature levels or that works at no size that is
+            tried, published weights that do not exist, or ``weights`` is left out though there are some.
         WeightsError: the file does not fit, or the download failed.
 
     >>> import torch
@@ -104,8 +110,11 @@ def build_encoder(
         rule = position_embedding or preset.position_embedding
         body = create_body(preset.timm_name, pretrained=published, position_embedding=rule, options=options)
         encoder = (timm_encoder or TimmEncoder)(body)
+        encoder.channels_last = not isinstance(body, FastVit)  # PyTorch's backward pass on a CPU damages memory
     if weights is not None and not published:
         load_weights_file(encoder.body, Path(weights))
+    if name not in PRESETS:  # whose sizes are known
+        find_image_sizes(encoder, name, channels=(options or {}).get("in_chans", 3))
     return encoder
 
 

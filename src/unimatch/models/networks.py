@@ -63,8 +63,10 @@ class Model(nn.Module, NamedOptions, ABC):
     build_encoder: ClassVar[Callable[..., Encoder]] = staticmethod(build_encoder)
     """Builds the encoder; takes the arguments of :func:`unimatch.models.build_encoder`."""
     encoder: Encoder
+    classifier_name: ClassVar[str] = ""
+    """Of the last layer, whose outputs are the classes."""
     features: int
-    """How many channels go into the last layer, the classifier."""
+    """How many channels go into it."""
 
     def __init__(
         self,
@@ -161,14 +163,28 @@ class Model(nn.Module, NamedOptions, ABC):
         """Turns images (B, 3, H, W) into four feature levels (B, D_l, h_l, w_l); in classification, one (B, D, 1, 1).
 
         Raises:
+            ConfigError: the encoder takes images of one size alone, and these are of another.
             ValueError: H or W is not a multiple of :attr:`size_multiple`.
         """
         height, width = images.shape[-2:]
+        if self.encoder.fixed_size and not height == width == self.size_multiple:
+            side = self.size_multiple
+            raise ConfigError(
+                f"encoder={self.name}: takes images of {side} x {side} pixels alone, and these are {height} x {width}: "
+                f"datamodule.crop={side} inference.mode=sliding inference.window={side}, or another encoder"
+            )
         if height % self.size_multiple or width % self.size_multiple:
             raise ValueError(
                 f"images of {height} x {width} pixels: both must be multiples of the patch size {self.size_multiple}"
             )
-        return self.encoder(images.contiguous(memory_format=torch.channels_last))
+        last = self.encoder.channels_last
+        return self.encoder(images.contiguous(memory_format=torch.channels_last) if last else images.contiguous())
+
+    def use_channels_last(self) -> None:
+        """Stores weights in the layout that convolutions are fastest in, on CPUs and GPUs; values are the same."""
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not self.encoder.channels_last:
+            self.encoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
     @abstractmethod
     def decode(self, levels: Sequence[Tensor], *, classifier_mask: Tensor | None = None) -> Tensor:
@@ -207,6 +223,7 @@ class SegmentationModel(Model):
     """
 
     task = "segmentation"
+    classifier_name = "decoder.classify.2"
 
     def __init__(
         self,
@@ -228,8 +245,7 @@ class SegmentationModel(Model):
             out_channels=self.out_channels,
             num_classes=num_classes,
         )
-        # The layout that convolutions are fastest in, on CPUs and GPUs; values are the same.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.use_channels_last()
 
     @override
     def summary(self) -> str:
@@ -287,6 +303,7 @@ class ClassificationModel(Model):
     """
 
     task = "classification"
+    classifier_name = "classifier"
     build_encoder = staticmethod(build_pooled_encoder)
 
     def __init__(
@@ -306,7 +323,7 @@ class ClassificationModel(Model):
         self.classifier = nn.Linear(self.features, num_classes)
         nn.init.xavier_normal_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.use_channels_last()
 
     @override
     def description(self) -> dict[str, object]:

@@ -32,6 +32,17 @@ class RunFiles:
     """``examples/examples.json``: see :mod:`unimatch.report.examples`."""
 
     @property
+    def idle(self) -> str | None:
+        """A sentence, if no pseudo label was confident in any logged step."""
+        ratios = self.curves.get("train/mask_ratio")
+        if not ratios or any(value for _, value in ratios):
+            return None
+        return (
+            "No pseudo label was confident to the end (mask ratio 0): the unlabelled images have taught nothing. Train "
+            "longer, lower method.tau, or see whether the labelled images and their masks are right."
+        )
+
+    @property
     def scores(self) -> type[Scores]:
         """The measures of the run's task, their titles, and what is counted."""
         from unimatch.tasks import TASKS, Segmentation  # only for pages: it imports PyTorch, which takes seconds

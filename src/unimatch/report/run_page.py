@@ -45,6 +45,7 @@ def run_page(run: RunFiles) -> Markup:
         title,
         tag("h1", title),
         tag("p", facts(summary), class_="soft"),
+        tag("p", tag("strong", run.idle)) if run.idle else None,
         tiles(run),
         section("Findings in the data", tag("ul", map(item, found))) if (found := summary.get("findings")) else None,
         section("Training", tag("div", training_charts(run), class_="charts")),

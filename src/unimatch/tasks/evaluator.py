@@ -10,6 +10,7 @@ from torchmetrics import MetricCollection
 from typing_extensions import override
 
 from unimatch.models.networks import Model
+from unimatch.speed.half_precision import warn_of_slow_half
 from unimatch.tasks import Task
 from unimatch.types import EvaluationSample
 
@@ -31,6 +32,10 @@ class EvaluationLoop(lightning.LightningModule):
         self.metrics = ModuleDict({name: self.task.metric(num_classes) for name in names})  # type: ignore[assignment]
         self.counts: dict[str, Counts] = {}
         """Of the last evaluation, by the model's name; of all processes together."""
+
+    @override
+    def setup(self, stage: str) -> None:
+        warn_of_slow_half(self.trainer.strategy.root_device, self.trainer.precision)
 
     @property
     @abstractmethod

@@ -358,6 +358,23 @@ def test_count_of_bad_images_is_resumed(folder_root):
     assert resumed.bad_images.counts == {1: 2, 3: 1}
 
 
+def test_what_a_probe_counted_is_forgotten(scenes):
+    module = make_module(scenes)
+    before = module.state_dict()
+    module.bad_images.counts[3] += 1
+    module.load_state_dict(before)
+    assert module.state_dict() == before
+
+
+def test_a_batch_that_grows_after_setup_and_that_no_epoch_fills_is_refused(scenes):
+    module = make_module(scenes, needs=Needs())
+    module.setup("fit")
+    module.batch_size = 18  # as Lightning's batch-size finder does
+    for prepare in (module.train_dataloader, lambda: module.setup("fit")):
+        with pytest.raises(ConfigError, match="batch_size=18: an epoch of 17 images does not fill one batch"):
+            prepare()
+
+
 @pytest.mark.parametrize("path", ["images/a1.png", "masks/a1.png", "val/images/v1.png", "val/masks/v1.png"])
 def test_labeled_and_validation_images_are_never_skipped(folder_root, path):
     (folder_root / path).write_bytes(b"no image")

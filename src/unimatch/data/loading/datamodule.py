@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+from collections import Counter
 from math import ceil
 from types import TracebackType
 from typing import Any, Literal
@@ -143,13 +144,22 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     @override
     def setup(self, stage: str) -> None:
-        if stage != "fit" or self._verified:  # once, before the long work starts
+        if stage != "fit":
             return
+        if not self._verified:  # once, before the long work starts
+            needs, (world, _) = self.needs, self._world()
+            self.findings = verify(self.data, needs_unlabeled=needs.unlabeled)
+            if self.crop != self.asked_crop:
+                multiple = needs.size_multiple
+                log.info("crop %d rounded to %d, a multiple of the patch size %d", self.asked_crop, self.crop, multiple)
+            if len(self.data.val) < world:
+                raise ConfigError(f"{len(self.data.val)} validation images cannot be shared by {world} processes")
+            self._verified = True
+        self._check_batch()
+
+    def _check_batch(self) -> None:
+        """Refuses a batch that an epoch does not fill: Lightning would train on nothing, without a word."""
         needs, (world, _), parts = self.needs, self._world(), parts_of(self.trainer)
-        self.findings = verify(self.data, needs_unlabeled=needs.unlabeled)
-        if self.crop != self.asked_crop:
-            multiple = needs.size_multiple
-            log.info("crop %d rounded to %d, a multiple of the patch size %d", self.asked_crop, self.crop, multiple)
         ratio = self.unlabeled_ratio if needs.unlabeled else 1
         images = len(self.data.unlabeled) if needs.unlabeled else self.epoch_length
         if images < self.batch_size * ratio * world * parts:
@@ -159,12 +169,10 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
                 + f", trainer.global_batch={self.batch_size * world * parts}" * (parts > 1)
                 + f": an epoch of {images} images does not fill one batch on {world} process(es); lower it"
             )
-        if len(self.data.val) < world:
-            raise ConfigError(f"{len(self.data.val)} validation images cannot be shared by {world} processes")
-        self._verified = True
 
     @override
     def train_dataloader(self) -> CombinedLoader:
+        self._check_batch()  # again: Lightning's batch-size finder changes it after setup
         labeled = LabeledDataset(self.data.labeled, self.views.labeled, self.seed)
         loaders = {"labeled": self._train_loader(labeled, "labeled")}
         streams: list[Stream] = ["unlabeled", "partner"] if self.needs.partner else ["unlabeled"]
@@ -210,7 +218,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.bad_images.counts.update(state_dict["bad_images"])
+        self.bad_images.counts = Counter(state_dict["bad_images"])  # and nothing of a probe before
 
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

@@ -1,0 +1,73 @@
+"""Says where the length and the sizes of a training do not fit its data: before it starts, not after it disappoints."""
+
+from contextlib import suppress
+
+from unimatch.data.sources.base import SegmentationData, Source
+from unimatch.errors import DataError
+
+STEPS = 1000
+"""Fewer optimizer steps teach little."""
+VALIDATION = 10
+"""Fewer validation images measure little."""
+FOLLOWS = 4
+"""The teacher may lag behind the student by one in so many steps of the training."""
+SLIVER = 0.02
+"""The share of an image that a training view must show."""
+SAMPLES = 5
+"""Labelled images whose sizes are looked at."""
+
+
+def misfits(
+    data: SegmentationData,
+    *,
+    steps: int | None = None,
+    ema_decay: float | None = None,
+    crop: int | None = None,
+    scale: tuple[float, float] = (1.0, 1.0),
+) -> list[str]:
+    """Returns a sentence for everything that does not fit, with the setting to change.
+
+    Args:
+        data: the data set; a few of its labelled images are read.
+        steps: optimizer steps of the training; None where they are not known.
+        ema_decay: of the teacher; None for one that is derived from the steps.
+        crop: side of the training views, pixels; None where it is not known.
+        scale: lowest and highest factor by which images are resized before.
+    """
+    found = []
+    if steps is not None and steps < STEPS:
+        found.append(
+            f"the training has {steps} steps, and fewer than about {STEPS:,} teach little: raise trainer.max_epochs "
+            "(or trainer.max_steps, where that is set), or add unlabelled images, which make an epoch longer"
+        )
+    lag = 0 if ema_decay is None else 1 / (1 - ema_decay)
+    if steps is not None and lag * FOLLOWS > steps:
+        found.append(
+            f"method.ema_decay={ema_decay}: the teacher lags about {lag:.0f} steps behind the student, in a training "
+            f"of {steps}; method.ema_decay=null derives a fitting one"
+        )
+    if 0 < len(data.val) < VALIDATION:
+        found.append(
+            f"{len(data.val)} validation images measure little, and they choose best.ckpt: hold out {VALIDATION} or "
+            "more (dataset.val_share or dataset.val_list where the data set has them)"
+        )
+    sizes = [] if crop is None or data.one_class else sizes_of_some(data.labeled)
+    if crop is not None and sizes:
+        height, width = sorted(sizes, key=lambda size: size[0] * size[1])[len(sizes) // 2]
+        shown = (2 * crop / sum(scale)) ** 2 / (height * width)
+        if shown < SLIVER:
+            found.append(
+                f"datamodule.crop={crop}: a view shows about {shown:.1%} of an image of {width} x {height} pixels, too "
+                "little to tell what things are: shrink the images and masks once, or raise datamodule.crop"
+            )
+    return found
+
+
+def sizes_of_some(source: Source) -> list[tuple[int, int]]:
+    """Returns height and width of a few images, spread evenly; those that cannot be read are others' business."""
+    count, sizes = min(SAMPLES, len(source)), []
+    for i in range(count):
+        with suppress(DataError):
+            height, width = source.image(i * len(source) // count).shape[-3:-1]
+            sizes.append((height, width))
+    return sizes

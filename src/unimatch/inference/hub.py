@@ -1,0 +1,56 @@
+"""A trained model as a repository of the Hugging Face hub, or a folder of the same files."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from typing_extensions import override
+
+from unimatch.engines.model_facts import beside
+from unimatch.errors import WeightsError
+from unimatch.inference.export import export_safetensors
+from unimatch.inference.load import Trained, load_safetensors, load_with_facts
+
+WEIGHTS = "model.safetensors"
+FACTS = beside(Path(WEIGHTS)).name
+
+
+class HubModel(ModelHubMixin, library_name="unimatch", tags=["image-segmentation", "semi-supervised"]):
+    """A trained model with the names of its classes, to be kept in a folder or on the Hugging Face hub.
+
+    The files are those that ``unimatch.export`` writes as safetensors: nothing in them is run when they are read.
+
+    Args:
+        trained: what :func:`unimatch.inference.load.load_with_facts` has read; :meth:`from_checkpoint` makes the whole.
+
+    ``save_pretrained(FOLDER)``, ``push_to_hub("NAME/MODEL")`` and ``from_pretrained`` of either are huggingface_hub's.
+    ``unimatch.Predictor(HubModel.from_pretrained(...).trained)`` predicts.
+    """
+
+    def __init__(self, trained: Trained) -> None:
+        self.trained = trained
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, which: Literal["teacher", "student"] = "teacher") -> Self:
+        """Reads the teacher or the student of a checkpoint of ours."""
+        return cls(load_with_facts(Path(path).expanduser(), which))
+
+    @override
+    def _save_pretrained(self, save_directory: Path) -> None:
+        export_safetensors(save_directory / WEIGHTS, *self.trained, "float32")
+
+    @classmethod
+    @override
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:
+        folder = Path(model_id)
+        if not folder.is_dir():
+            wanted = {key: value for key, value in options.items() if key in HUB_OPTIONS}
+            files = [Path(hf_hub_download(model_id, name, **wanted)) for name in (FACTS, WEIGHTS)]
+            folder = files[0].parent
+        if not (folder / WEIGHTS).is_file():
+            raise WeightsError(f"{model_id}: holds no {WEIGHTS} of unimatch")
+        return cls(load_safetensors(folder / WEIGHTS))
+
+
+HUB_OPTIONS = ("revision", "cache_dir", "force_download", "token", "local_files_only")
+"""Of the download."""
