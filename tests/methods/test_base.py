@@ -277,14 +277,12 @@ def test_evaluation_equals_a_slow_loop_over_images_of_many_sizes():
 
     trainer = make_trainer()
     trainer.validate(method, make_data(data=data), verbose=False)
-    found = method.evaluations[0]
-    assert (found.student.miou, found.student.pixel_accuracy) == pytest.approx(student, abs=0.02)
-    assert (found.teacher.miou, found.teacher.pixel_accuracy) == pytest.approx(teacher, abs=0.02)
-    for name, scores in (("student", found.student), ("teacher", found.teacher)):
-        assert trainer.callback_metrics[f"{name}/miou"].item() == pytest.approx(scores.miou, rel=1e-5)
-        assert trainer.callback_metrics[f"{name}/pixel_accuracy"].item() == pytest.approx(
-            scores.pixel_accuracy, rel=1e-5
-        )
+    logged = trainer.callback_metrics
+    for name, expected in (("student", student), ("teacher", teacher)):
+        scores = method.scores[name]
+        assert (scores.miou, scores.pixel_accuracy) == pytest.approx(expected, abs=0.02)
+        for key in ("miou", "pixel_accuracy"):
+            assert logged[f"validate/{name}/{key}"].item() == pytest.approx(getattr(scores, key), rel=1e-5)
 
 
 def test_evaluation_in_windows_differs_and_follows_the_rule():
@@ -293,14 +291,14 @@ def test_evaluation_in_windows_differs_and_follows_the_rule():
     for method in (whole, sliding):
         predict_every_class(method.teacher.model, seed=2)
         make_trainer().validate(method, make_data(data=data_of_many_sizes()), verbose=False)
-    assert sliding.evaluations[0].teacher.miou != whole.evaluations[0].teacher.miou
+    assert sliding.scores["teacher"].miou != whole.scores["teacher"].miou
     source, right, counted = data_of_many_sizes().val, 0, 0
     for i in range(len(source)):
         image = normalize(torch.from_numpy(source.image(i)).permute(2, 0, 1))[None]
         labels = rule.scores(TorchEngine(sliding.teacher.model), image).argmax(1)[0].numpy()
         known = source.mask(i) != 255
         right, counted = right + (labels == source.mask(i))[known].sum(), counted + known.sum()
-    assert sliding.evaluations[0].teacher.pixel_accuracy == pytest.approx(100 * right / counted)
+    assert sliding.scores["teacher"].pixel_accuracy == pytest.approx(100 * right / counted)
 
 
 def test_evaluation_changes_no_weight_and_no_statistic():
@@ -315,7 +313,7 @@ def test_evaluation_does_not_depend_on_the_workers():
     method, data, found = make_method(), data_of_many_sizes(), []
     for workers in (0, 1, 2):
         make_trainer().validate(method, make_data(workers=workers, data=data), verbose=False)
-        found.append(method.evaluations[-1])
+        found.append(method.scores)
     assert found[0] == found[1] == found[2]
 
 
@@ -325,7 +323,34 @@ def test_testing_scores_like_validating():
     validated = trainer.validate(method, make_data(data=data), verbose=False)[0]
     tested = trainer.test(method, make_data(data=data), verbose=False)[0]
     for name in ("student/miou", "teacher/miou", "student/pixel_accuracy", "teacher/pixel_accuracy"):
-        assert tested[name] == validated[name]
+        assert tested[f"test/{name}"] == validated[f"validate/{name}"]
+
+
+def test_validating_and_testing_leave_the_evaluations_that_choose_the_best_alone(tmp_path):
+    method, data = make_method(), data_of_many_sizes()
+    fit(method, max_steps=2, val_check_interval=2)
+    before, keeps = list(method.evaluations), unimatch.Checkpoints(tmp_path)
+    trainer = make_trainer(callbacks=[keeps], enable_checkpointing=True)
+    trainer.validate(method, make_data(data=data), verbose=False)
+    trainer.test(method, make_data(data=data), verbose=False)
+    assert method.evaluations == before
+    assert [evaluation.step for evaluation in before] == [2]
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert set(trainer.callback_metrics) == {
+        f"test/{name}/{key}" for name in ("student", "teacher") for key in ("miou", "pixel_accuracy")
+    }
+
+
+def test_a_second_training_knows_nothing_of_the_first():
+    method, other = make_method(), make_method()
+    fit(method, max_steps=5, val_check_interval=5)
+    other.load_state_dict(method.state_dict())
+    method.eval()
+    for trained in (method, other):
+        fit(trained, max_steps=10, val_check_interval=5)
+    assert [evaluation.step for evaluation in method.evaluations] == [5, 10]
+    assert method.evaluations == other.evaluations
+    assert_same(snapshot(method), snapshot(other))
 
 
 def test_every_step_logs_losses_mask_ratio_and_rates():

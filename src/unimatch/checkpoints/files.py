@@ -51,17 +51,21 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> Model:
+def load_model(
+    path: str | Path, which: Literal["teacher", "student"] = "teacher", *, model: Model | None = None
+) -> Model:
     """Returns the trained model of a checkpoint, in eval mode on the CPU, with LoRA matrices merged into its weights.
 
     Args:
         path: such as ``RUN/checkpoints/best.ckpt``.
         which: the teacher, which the paper reports, or the student.
+        model: of the same layers, which gets the weights; None to build what the checkpoint describes. Needed for a
+            model of your own that is not registered (:func:`unimatch.register_model`).
 
     Raises:
-        WeightsError: see :func:`read_checkpoint`.
+        WeightsError: see :func:`read_checkpoint`; or the model cannot be built, or its layers are others.
     """
-    return build_model(read_checkpoint(path), which)
+    return build_model(read_checkpoint(path), which, model)
 
 
 @torch.no_grad()
@@ -96,27 +100,41 @@ def start_from(model: Model, path: str | Path, which: Literal["teacher", "studen
     return f"starting from the {which} of {path}" + (f"; {', '.join(left)} anew" if left else "")
 
 
-def build_model(checkpoint: dict[str, Any], which: str) -> Model:
-    """Builds the student or the teacher of what :func:`read_checkpoint` has read, in eval mode, or says why not."""
-    prefix = PREFIXES[which]
+def build_model(checkpoint: dict[str, Any], which: str, model: Model | None = None) -> Model:
+    """Builds the student or the teacher of what :func:`read_checkpoint` has read, in eval mode, or says why not.
+
+    Its weights may go into a ``model`` that is there already.
+    """
     try:
-        description = model_of(checkpoint)
-        state = {
-            key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
-        }
-        with torch.device("meta"):  # without memory
-            needed = bytes_of(build_described(description).state_dict())
-        if needed > bytes_of(state):
-            raise WeightsError(
-                f"the checkpoint describes a model of {needed:,} bytes and holds weights of {bytes_of(state):,}"
-            )
-        model = build_described(description)
+        description, state = model_of(checkpoint), state_of(checkpoint, which)
+        if model is None:
+            model = build_fitting(description, state)
         model.load_state_dict(state)
     except UnimatchError:
         raise
     except Exception as error:  # a stranger's file may say anything
         raise WeightsError(f"the checkpoint does not hold the model it describes ({first_line(error)})") from error
     return model.merge_lora().eval()
+
+
+def state_of(checkpoint: dict[str, Any], which: str) -> dict[str, torch.Tensor]:
+    """Returns the weights of the student or the teacher under the names that they have in the model."""
+    prefix = PREFIXES[which]
+    return {
+        key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
+    }
+
+
+def build_fitting(description: dict[str, Any], state: dict[str, torch.Tensor]) -> Model:
+    """Builds a described model, unless it is larger than the weights that it is built for."""
+    if not description.get("own"):
+        with torch.device("meta"):  # without memory
+            needed = bytes_of(build_described(description).state_dict())
+        if needed > bytes_of(state):
+            raise WeightsError(
+                f"the checkpoint describes a model of {needed:,} bytes and holds weights of {bytes_of(state):,}"
+            )
+    return build_described(description)
 
 
 def bytes_of(state: dict[str, torch.Tensor]) -> int:

@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -19,19 +20,20 @@ from typing_extensions import override
 from unimatch.checkpoints.content import Training, training_of, write
 from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
-from unimatch.lightning_internals import set_log_step
+from unimatch.lightning_internals import is_attached, set_log_step
 from unimatch.methods import optim
 from unimatch.methods.losses import Losses, cross_entropy, ohem_cross_entropy
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
+from unimatch.methods.settings import drop_objects, restore, settings_of
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import Teacher
-from unimatch.models.networks import Model, describe_model
+from unimatch.models.networks import Model, check_logits, describe_model
 from unimatch.options import NamedOptions, one_of
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
 from unimatch.tasks.evaluator import EvaluationLoop
 from unimatch.tasks.scores import Scores
-from unimatch.trainer import parts_of
+from unimatch.trainer import evaluates_training, parts_of
 from unimatch.types import Needs, TrainBatch
 
 
@@ -114,9 +116,10 @@ class Method(EvaluationLoop, NamedOptions, ABC):
             raise ConfigError(f"ema_decay={ema_decay}: must be at least 0 and below 1")
         self.student: Model = model
         self.teacher: Teacher[Model] = Teacher(model, ema_decay)
-        self.learning_rate, self.decoder_multiplier = learning_rate, decoder_multiplier
+        # Numbers of Python's, since the optimiser's state holds them and no checkpoint is read that holds NumPy's.
+        self.learning_rate, self.decoder_multiplier = float(learning_rate), float(decoder_multiplier)
         self.optimizer, self.schedule = optimizer, schedule
-        self.weight_decay, self.decay_norms, self.layer_decay = weight_decay, decay_norms, layer_decay
+        self.weight_decay, self.decay_norms, self.layer_decay = float(weight_decay), decay_norms, float(layer_decay)
         self.freeze_batch_statistics = freeze_batch_statistics
         self.reference_batch = reference_batch
         self.seed = seed
@@ -127,10 +130,53 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         self.criterion = partial(criteria[criterion], ignore_index=self.task.ignore_index)
         self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
+        self.described: dict[str, object] | None = None  # before layers are changed for speed
+        self.scores: dict[str, Scores] = {}
+        """Of the last evaluation, of training or not, by the model's name."""
+        self.begin_anew()
+        self.train()
+
+    def begin_anew(self) -> None:
+        """Forgets where a training stood; a checkpoint that one continues from is read later."""
         self.evaluations: list[Evaluation] = []
         self.start = (0, 0)  # (epoch, batch) at which the data begin; later than that only when resumed
         self.evaluated_after = 0  # batches, over all epochs
-        self.train()
+        self.pseudo_quality.reset()
+
+    @classmethod
+    @override
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | Path,
+        map_location: str | torch.device | None = None,
+        hparams_file: None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        *,
+        model: Model | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Returns the method of a checkpoint: student, teacher and settings.
+
+        It stands at its beginning: a new ``fit`` trains from these weights and knows nothing of the old run's position.
+        (To continue a run, build the method as before and give ``trainer.fit`` the ``ckpt_path``.)
+
+        Args:
+            checkpoint_path: one of our checkpoints.
+            map_location: the device; None for the CPU.
+            hparams_file: of Lightning's method, of no effect here.
+            strict: False to leave out weights that this method has not, or has besides.
+            weights_only: of no effect: code is never unpickled.
+            model: in place of the model that the checkpoint describes, for models of your own.
+            settings: arguments of the method that shall be others than before, and those that are no plain values.
+
+        Raises:
+            WeightsError: the file is damaged or none of ours, or its model cannot be built.
+            ConfigError: another method wrote it, or a setting is missing that is no plain value.
+        """
+        if model is not None:
+            settings["model"] = model
+        return restore(cls, checkpoint_path, settings, strict=strict is not False).to(map_location or "cpu")
 
     @abstractmethod
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
@@ -186,6 +232,12 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def setup(self, stage: str) -> None:
+        if stage == "fit":
+            self.begin_anew()
+            self.described = describe_model(self.student)
+            if "own" in self.described:
+                check_logits(self.student)
+            self.train()  # Lightning leaves a model in the mode that it finds
         speed_up(self, self.trainer.strategy.root_device)
 
     @override
@@ -265,17 +317,24 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def on_validation_epoch_end(self) -> None:
-        """Logs the scores, and keeps them in :attr:`evaluations`."""
+        """Logs the scores, and keeps those of training in :attr:`evaluations`.
+
+        ``trainer.validate`` and ``trainer.test`` log under names of their own, such as ``test/teacher/miou``.
+        """
         super().on_validation_epoch_end()
         if self.trainer.sanity_checking:
             return
-        scores = {name: self.task.scores(counts) for name, counts in self.counts.items()}
+        self.scores = {name: self.task.scores(counts) for name, counts in self.counts.items()}
+        of_training = evaluates_training(self.trainer)
+        prefix = "" if of_training or self.trainer.state.fn is None else f"{self.trainer.state.fn.value}/"
+        for name, result in self.scores.items():
+            self.log_dict({f"{prefix}{name}/{key}": number for key, number in result.overall().items()})
+        if not of_training:
+            return
         pseudo = self.pseudo_quality.compute() if self.pseudo_quality.update_called else {}
         self.pseudo_quality.reset()
         self.evaluated_after = self.batches_done
-        self.evaluations.append(Evaluation(self.global_step, self.current_epoch, **scores, pseudo=pseudo))
-        for name, result in scores.items():
-            self.log_dict({f"{name}/{key}": number for key, number in result.overall().items()})
+        self.evaluations.append(Evaluation(self.global_step, self.current_epoch, **self.scores, pseudo=pseudo))
         self.log_dict({f"pseudo_label/{key}": value for key, value in pseudo.items() if isinstance(value, float)})
 
     @property
@@ -290,8 +349,10 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds how to build the model, so that a checkpoint can be used alone, and what continuing exactly needs."""
-        write(checkpoint, describe_model(self.student))
+        """Adds how to build model and method, so that a checkpoint can be used alone, and what continuing needs."""
+        write(checkpoint, self.described or describe_model(self.student))
+        write(checkpoint, settings_of(self))
+        drop_objects(checkpoint)
         place = place_of(self.trainer, self.evaluated_after)
         last = place.batch == self.trainer.num_training_batches
         rewrite_counters(checkpoint["loops"], place, step=self.global_step, last=last)
@@ -303,7 +364,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continues where :meth:`on_save_checkpoint` was, unless that was in the middle of an optimizer step."""
         training = training_of(checkpoint)
-        if training is None:
+        if training is None or not is_attached(self):  # load_from_checkpoint continues nothing
             return
         if training.place.accumulating:
             raise ConfigError(
