@@ -7,7 +7,7 @@ import torch
 
 import unimatch
 from unimatch import ConfigError, FixMatch, SegmentationModel, SemiSupervisedDataModule, UniMatchV2, WeightsError
-from unimatch.checkpoints.content import METHOD, write
+from unimatch.checkpoints.content import METHOD, Run, write
 from unimatch.methods.settings import settings_of
 from unimatch.models.networks import describe_model
 
@@ -71,13 +71,19 @@ def test_what_concerns_training_alone_comes_back(tmp_path):
     assert not again.train().student.encoder.training
 
 
-def test_a_run_of_before_tells_its_settings_by_its_configuration(finished_run, tmp_path):
-    checkpoint = torch.load(finished_run / "checkpoints/last.ckpt", weights_only=True)
-    settings = checkpoint["unimatch_run"]["config"]["method"]
-    assert checkpoint.pop(METHOD)["settings"]["tau"] == settings["tau"]
+def test_a_run_of_before_tells_its_settings_by_its_configuration(trained, tmp_path):
+    _, path, _ = trained
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint[METHOD]
+    settings = {"_target_": "unimatch.UniMatchV2", "tau": 0.75, "learning_rate": 0.5}
+    rule = {"_target_": "unimatch.Inference", "mode": "sliding", "window": 40}
+    write(checkpoint, Run(config={"method": settings, "inference": rule, "task": {"absent": "zero"}}))
     torch.save(checkpoint, tmp_path / "old.ckpt")
     again = UniMatchV2.load_from_checkpoint(tmp_path / "old.ckpt")
-    assert (again.tau, again.learning_rate) == (settings["tau"], settings["learning_rate"])
+    assert (again.tau, again.learning_rate) == (0.75, 0.5)
+    assert (again.task.inference.window, again.task.absent) == (40, "zero")
+    with pytest.raises(ConfigError, match="was written by UniMatchV2"):
+        FixMatch.load_from_checkpoint(tmp_path / "old.ckpt")
 
 
 class Renamed(UniMatchV2):
@@ -91,14 +97,17 @@ class Renamed(UniMatchV2):
 class Whole(UniMatchV2):
     """Makes its model itself."""
 
-    def __init__(self, classes=3):
+    def __init__(self, classes=3, more=None):
         super().__init__(SegmentationModel("tiny", classes))
 
 
 def test_a_subclass_comes_back_by_its_own_arguments(tmp_path):
     method = Renamed(small(), threshold=0.3)
     assert Renamed.load_from_checkpoint(written(tmp_path / "a.ckpt", method)).tau == 0.3
-    assert Whole.load_from_checkpoint(written(tmp_path / "b.ckpt", Whole(classes=4))).student.num_classes == 4
+    assert (
+        Whole.load_from_checkpoint(written(tmp_path / "b.ckpt", Whole(classes=4, more={"a": [1]}))).student.num_classes
+        == 4
+    )
     quiet_trainer(max_steps=1).fit(method, plain_batches())
     method.trainer.save_checkpoint(tmp_path / "c.ckpt")
     assert Renamed.load_from_checkpoint(tmp_path / "c.ckpt").tau == 0.3

@@ -2,17 +2,15 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from unimatch.checkpoints.content import MethodSettings, method_settings_of, model_of, run_of
 from unimatch.checkpoints.files import build_fitting, first_line, read_checkpoint, state_of
-from unimatch.engines.test_time import Inference
-from unimatch.errors import ConfigError, UnimatchError, WeightsError
+from unimatch.errors import ConfigError, WeightsError
 from unimatch.models.networks import Model
 from unimatch.options import as_plain
-from unimatch.tasks import TASKS, Task
+from unimatch.tasks import Task, build_task, describe_task, describes_task
 
 if TYPE_CHECKING:
     from unimatch.methods.base import Method
@@ -27,7 +25,7 @@ def settings_of(method: "Method") -> MethodSettings:
         if isinstance(value, Model):
             continue
         try:
-            plain[name] = plain_task(value) if type(value) in TASKS.values() else as_plain(value)
+            plain[name] = describe_task(value) if isinstance(value, Task) else as_plain(value)
         except TypeError:
             objects.append(name)
     student = method.student
@@ -47,9 +45,9 @@ def restore(kind: type[M], path: str | Path, given: Mapping[str, Any], *, strict
             f"{path}: {', '.join(missing)} of {saved.name} is no plain value, and so not in the file: give it again, "
             f"as in load_from_checkpoint(path, {missing[0]}=...)"
         )
-    arguments = {**saved.settings, **given}
-    if isinstance(task := arguments.get("task"), dict):
-        arguments["task"] = task_from(task)
+    arguments: dict[str, Any] = {
+        name: build_task(value) if describes_task(value) else value for name, value in saved.settings.items()
+    } | dict(given)
     if "model" in inspect.signature(kind).parameters and "model" not in given:
         arguments["model"] = build_fitting({**model_of(checkpoint), **saved.training}, state_of(checkpoint, "student"))
     method = kind(**arguments)
@@ -63,9 +61,18 @@ def restore(kind: type[M], path: str | Path, given: Mapping[str, Any], *, strict
 
 def of_run(checkpoint: Mapping[str, Any], kind: type["Method"]) -> MethodSettings:
     """Reads the settings of a checkpoint that holds none itself from the configuration of its run."""
-    config = run_of(checkpoint).config.get("method") or {}
+    run = run_of(checkpoint).config
+    config = run.get("method") or {}
     known = inspect.signature(kind).parameters
-    settings = {key: value for key, value in config.items() if key in known and key not in ("model", "task")}
+    settings = {key: config[key] for key in config if key in known and not isinstance(config[key], dict)}
+    if rule := run.get("inference"):
+        inference = {key: value for key, value in rule.items() if key != "_target_"}
+        absent = (run.get("task") or {}).get("absent", "exclude")
+        settings["task"] = {
+            "name": model_of(checkpoint).get("task", "segmentation"),
+            "inference": inference,
+            "absent": absent,
+        }
     return MethodSettings(str(config.get("_target_", kind.__name__)).rpartition(".")[2], settings, [], {})
 
 
@@ -76,18 +83,3 @@ def drop_objects(checkpoint: dict[str, Any]) -> None:
             checkpoint[key] = as_plain(checkpoint[key])
         except TypeError:
             del checkpoint[key]
-
-
-def plain_task(task: Task) -> dict[str, Any]:
-    """Returns one of our tasks as plain values."""
-    return {"name": task.name, "inference": as_plain(asdict(task.inference)), "absent": task.absent}
-
-
-def task_from(values: Mapping[str, Any]) -> Task:
-    """Returns the task that :func:`plain_task` has described."""
-    try:
-        return TASKS[values["name"]](Inference(**values["inference"]), absent=values["absent"])
-    except UnimatchError:
-        raise
-    except (KeyError, TypeError) as error:
-        raise WeightsError(f"the checkpoint's task cannot be understood ({error!r})") from error

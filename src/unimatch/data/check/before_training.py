@@ -8,12 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from unimatch.data.sources.base import FileSource, SegmentationData, Source
+from unimatch.data.sources.checked import CheckedSource
 from unimatch.errors import DataError
+from unimatch.images import ImageArray, LabelArray
 
 log = logging.getLogger("unimatch")
 
 SAMPLE_LIMIT = 1000
 """Images read per part at most, spread evenly."""
+
+SAMPLE_OWN = 8
+"""The same of a source of your own, whose every sample is checked when it is read."""
 
 SAMPLE_SECONDS = 1.0
 """Time after which no more are read of a part, if there were :data:`SAMPLE_LEAST`."""
@@ -56,23 +61,23 @@ def look(part: str, source: Source, *, labeled: bool = True) -> tuple[list[str],
     # In any order, so that those read before the time is up are spread too.
     order = np.random.default_rng(0).permutation(spread(source)).tolist()
     found: dict[int, str] = {}
-    looked_at, stop = 0, time.monotonic() + SAMPLE_SECONDS
+    looked_at, stop, in_files = 0, time.monotonic() + SAMPLE_SECONDS, isinstance(source, FileSource)
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
         while looked_at < len(order) and (looked_at < SAMPLE_LEAST or time.monotonic() < stop):
             some = order[looked_at : looked_at + 20]
-            faults = pool.map(lambda i: fault_of(source, i, labeled=labeled), some)
+            run = pool.map if in_files else map  # a source of your own may not bear several threads
+            faults = run(lambda i: fault_of(source, i, labeled=labeled), some)
             found.update((i, text) for i, text in zip(some, faults, strict=True) if text)
             looked_at += len(some)
-    if 0 < looked_at < len(source):
+    if in_files and 0 < looked_at < len(source):
         log.info("checked %d of %d %s images; python -m unimatch.check reads them all", looked_at, len(source), part)
     return [found[i] for i in sorted(found)], looked_at
 
 
 def spread(source: Source) -> list[int]:
-    """Returns at most :data:`SAMPLE_LIMIT` indices, evenly spread; none for data made in memory."""
-    if not isinstance(source, FileSource):
-        return []
-    count = min(len(source), SAMPLE_LIMIT)
+    """Returns some indices, evenly spread: of files, fewer of a source of your own, none of what we make in memory."""
+    limit = SAMPLE_LIMIT if isinstance(source, FileSource) else SAMPLE_OWN if isinstance(source, CheckedSource) else 0
+    count = min(len(source), limit)
     return [i * len(source) // count for i in range(count)]
 
 
@@ -113,6 +118,11 @@ def fault_of(source: Source, index: int, *, labeled: bool) -> str | None:
         return None
     if mask is None:
         return f"{source.name(index)}: has no mask"
+    return size_fault(source, index, image, mask)
+
+
+def size_fault(source: Source, index: int, image: ImageArray, mask: LabelArray) -> str | None:
+    """Says that a mask is of another size than its image, if it is."""
     if mask.shape in (image.shape[-3:-1], ()):  # a class for each pixel, or for the image
         return None
     name = source.pairs.mask(index) if isinstance(source, FileSource) else source.name(index)
