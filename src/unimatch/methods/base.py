@@ -22,7 +22,8 @@ from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
 from unimatch.lightning_internals import is_attached, set_log_step
 from unimatch.methods import optim
-from unimatch.methods.losses import Losses, cross_entropy, ohem_cross_entropy
+from unimatch.methods.losses import Criterion, Losses, OwnCriterion, cross_entropy, ohem_cross_entropy
+from unimatch.methods.optim import Factor, MakeOptimizer
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.settings import drop_objects, restore, settings_of
 from unimatch.methods.sharding import shard
@@ -32,6 +33,7 @@ from unimatch.options import NamedOptions, one_of
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
 from unimatch.tasks.evaluator import EvaluationLoop
+from unimatch.tasks.plain_batches import as_floats, images_of
 from unimatch.tasks.scores import Scores
 from unimatch.trainer import evaluates_training, parts_of
 from unimatch.types import Needs, TrainBatch
@@ -59,15 +61,20 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         model: the student; the teacher starts as its copy.
         learning_rate: of the encoder.
         decoder_multiplier: the rest learns at ``learning_rate`` times this.
-        optimizer: ``adamw``, the paper's, or ``sgd`` with Nesterov momentum 0.9, FixMatch's for classification.
-        schedule: of the learning rates over the whole run: ``poly``, the paper's, or ``cosine``, FixMatch's.
-        weight_decay: on every parameter.
+        optimizer: ``adamw``, the paper's, or ``sgd`` with Nesterov momentum 0.9, FixMatch's for classification; or
+            what makes one of a list of parameter groups, each with its learning rate, such as ``torch.optim.RAdam``.
+        schedule: of the learning rates over the whole run: ``poly``, the paper's, or ``cosine``, FixMatch's; or a
+            function ``(step, steps in all) -> factor``.
+        weight_decay: on every parameter; an optimiser of your own has its own.
         decay_norms: False for no weight decay on norms and biases.
         layer_decay: layer-wise learning-rate decay: below 1, the encoder's earlier layers get smaller rates
             (:func:`unimatch.methods.optim.parameter_groups`).
         ema_decay: the teacher's largest decay. Short runs need less than the published 0.996, because the teacher lags
             about ``1 / (1 - ema_decay)`` steps behind.
-        criterion: of the labelled images: ``ce``, cross-entropy, or ``ohem``, online hard example mining.
+        criterion: of the labelled images: ``ce``, cross-entropy, or ``ohem``, online hard example mining; or a
+            function or module of logits and labels that returns a scalar. It sees logits (B, C, H, W) float32 at the
+            labels' size, upsampled from the decoder's, and labels (B, H, W) int64 with 255 for pixels that do not
+            count; in classification (B, C) and (B,).
         ohem_threshold: ``threshold`` of :func:`unimatch.methods.losses.ohem_cross_entropy`.
         ohem_min_kept: its ``min_kept``.
         freeze_batch_statistics: keep BatchNorm's running statistics as they are and train with them. With few
@@ -91,13 +98,13 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         *,
         learning_rate: float = 5e-6,
         decoder_multiplier: float = 40.0,
-        optimizer: Literal["adamw", "sgd"] = "adamw",
-        schedule: Literal["poly", "cosine"] = "poly",
+        optimizer: Literal["adamw", "sgd"] | MakeOptimizer = "adamw",
+        schedule: Literal["poly", "cosine"] | Factor = "poly",
         weight_decay: float = 0.01,
         decay_norms: bool = True,
         layer_decay: float = 1.0,
         ema_decay: float = 0.996,
-        criterion: Literal["ce", "ohem"] = "ce",
+        criterion: Literal["ce", "ohem"] | Criterion = "ce",
         ohem_threshold: float = 0.7,
         ohem_min_kept: int = 200_000,
         freeze_batch_statistics: bool = False,
@@ -108,8 +115,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         super().__init__()
         if learning_rate <= 0:
             raise ConfigError(f"learning_rate={learning_rate}: must be above 0")
-        one_of("optimizer", optimizer, optim.OPTIMIZERS)
-        one_of("schedule", schedule, optim.FACTORS)
+        optim.check_choices(optimizer, schedule)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay={layer_decay}: must be above 0 and at most 1")
         if not 0 <= ema_decay < 1:
@@ -126,8 +132,12 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         self.task = task or task_of(model)
         ohem = partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept)
         criteria: dict[str, Callable[..., Tensor]] = {"ce": cross_entropy, "ohem": ohem}
-        one_of("criterion", criterion, criteria)
-        self.criterion = partial(criteria[criterion], ignore_index=self.task.ignore_index)
+        self.criterion: Criterion
+        if isinstance(criterion, str):
+            one_of("criterion", criterion, criteria)
+            self.criterion = partial(criteria[criterion], ignore_index=self.task.ignore_index)
+        else:
+            self.criterion = OwnCriterion(criterion, self.task.ignore_index)
         self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
         self.described: dict[str, object] | None = None  # before layers are changed for speed
@@ -177,6 +187,32 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         if model is not None:
             settings["model"] = model
         return restore(cls, checkpoint_path, settings, strict=strict is not False).to(map_location or "cpu")
+
+    @override
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the teacher's scores (B, C, *S), whose highest class is the prediction, as in an evaluation.
+
+        They are logits, or probabilities where the task's rule averages several windows or scales.
+
+        Args:
+            images: (B, ..., H, W) of any height and width: normalised floats, or uint8 RGB.
+        """
+        return self.task.predict(self.teacher.checked(), as_floats(images))
+
+    @override
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor | list[Tensor]:
+        """Returns class ids (B, *S) int64; of a list of samples, whose sizes may differ, a list of (*S).
+
+        Args:
+            batch: images as for :meth:`forward`; or a dictionary with ``image``, a tuple or list that begins with
+                images, or a list of such dictionaries of single images.
+            batch_idx: of no effect.
+        """
+        images = images_of(batch)
+        if isinstance(images, Tensor):
+            return self(images).argmax(1)
+        return [self(image[None]).argmax(1)[0] for image in images]
 
     @abstractmethod
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
@@ -233,6 +269,11 @@ class Method(EvaluationLoop, NamedOptions, ABC):
     @override
     def setup(self, stage: str) -> None:
         if stage == "fit":
+            if not self.automatic_optimization:
+                raise ConfigError(
+                    "automatic_optimization=False: the optimiser and the teacher would never step; leave the steps to "
+                    "Lightning, and override configure_optimizers or optimizer_step"
+                )
             self.begin_anew()
             self.described = describe_model(self.student)
             if "own" in self.described:
@@ -282,6 +323,8 @@ class Method(EvaluationLoop, NamedOptions, ABC):
             layer_decay=self.layer_decay,
             decay_norms=self.decay_norms,
         )
+        if not isinstance(self.optimizer, str):
+            return optim.made_by(self.optimizer, groups)
         return optim.build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay, fused=fused)
 
     @property
