@@ -15,6 +15,7 @@ TRAINER = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointin
         (TRAINER.fit_loop.epoch_loop, "_should_check_val_fx"),
         (TRAINER.fit_loop, "_data_fetcher"),
         (TRAINER.fit_loop, "_should_accumulate"),
+        (lightning.LightningModule(), "_trainer"),
         (TRAINER, "_accelerator_connector"),
         (TRAINER._accelerator_connector, "cluster_environment"),
         (TRAINER, "_signal_connector"),

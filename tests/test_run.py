@@ -282,9 +282,8 @@ def one_process_scores(checkpoint: Path) -> tuple[float, float]:
     datamodule = SemiSupervisedDataModule(digits(train=24, labeled=8, val=5), crop=48, workers=0)
     trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
     result = trainer.validate(method, datamodule, verbose=False)[0]
-    evaluation = method.evaluations[-1]
-    assert result["teacher/miou"] == pytest.approx(evaluation.teacher.miou)
-    return evaluation.student.miou, evaluation.teacher.miou
+    assert result["validate/teacher/miou"] == pytest.approx(method.scores["teacher"].miou)
+    return method.scores["student"].miou, method.scores["teacher"].miou
 
 
 def test_camvid_trains_from_its_layout(run_command, tmp_path):

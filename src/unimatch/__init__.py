@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # each name twice, so that type checkers see it as public
     from unimatch.models import ClassificationModel as ClassificationModel
     from unimatch.models import SegmentationModel as SegmentationModel
     from unimatch.models import build_encoder as build_encoder
+    from unimatch.models import register_model as register_model
     from unimatch.selection import select as select
     from unimatch.speed.compile import Compile as Compile
     from unimatch.tasks import ChangeDetection as ChangeDetection
@@ -82,6 +83,7 @@ HOMES = {
     "build_encoder": "models",
     "load_model": "checkpoints",
     "load_official": "checkpoints",
+    "register_model": "models",
     "select": "selection",
 }
 """Where each public name is defined, below ``unimatch``."""

@@ -13,6 +13,11 @@ LOG_STEP = "_batches_that_stepped"
 """The counter that Lightning logs as ``step``, in the loop of an epoch and in its entry in a checkpoint."""
 
 
+def is_attached(module: lightning.LightningModule) -> bool:
+    """Returns whether a trainer has this module."""
+    return module._trainer is not None
+
+
 def set_log_step(trainer: lightning.Trainer, step: int) -> None:
     """Makes what is logged from now on be of this step: Lightning's own counter is off after resuming."""
     setattr(trainer.fit_loop.epoch_loop, LOG_STEP, step)

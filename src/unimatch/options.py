@@ -9,8 +9,11 @@ import difflib
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Self, TypeVar, get_args, get_type_hints
+
+import numpy as np
 
 from unimatch.errors import ConfigError
 
@@ -71,10 +74,17 @@ class NamedOptions:
     argument is explained in the class whose constructor lists it.
     """
 
+    given: Mapping[str, Any]
+    """The arguments that the object was made with, by name."""
+
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        """Refuses a keyword argument that the class does not take."""
-        refuse_others(cls, options, inspect.signature(cls))
-        return super().__new__(cls)
+        """Refuses a keyword argument that the class does not take, and keeps what is given."""
+        signature = inspect.signature(cls)
+        refuse_others(cls, options, signature)
+        self = super().__new__(cls)
+        with suppress(TypeError):  # that the constructor raises too
+            vars(self)["given"] = dict(signature.bind_partial(*arguments, **options).arguments)
+        return self
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -105,6 +115,26 @@ def refuse_others(owner: Callable[..., Any], given: Mapping[str, Any], signature
             raise ConfigError(
                 f"{name}={value}: {owner.__qualname__.rpartition('<locals>.')[2]} has no such argument{meant}"
             )
+
+
+def as_plain(value: Any) -> Any:
+    """Returns a setting as a checkpoint can hold it: plain values, in lists and dictionaries.
+
+    >>> as_plain({"rate": np.float64(0.5), "sizes": (1, 2)})
+    {'rate': 0.5, 'sizes': [1, 2]}
+
+    Raises:
+        TypeError: it is an object.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [as_plain(inner) for inner in value]
+    raise TypeError(f"{type(value).__name__} is no plain value")
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:

@@ -69,6 +69,11 @@ class Trainer(lightning.Trainer, NamedOptions):
             self.val_check_interval = self.val_check_interval // before * self.accumulate_grad_batches
 
 
+def evaluates_training(trainer: lightning.Trainer) -> bool:
+    """Returns whether an evaluation is part of training: no sanity check, ``trainer.validate`` or ``trainer.test``."""
+    return trainer.state.fn == "fit" and not trainer.sanity_checking
+
+
 def parts_of(trainer: Any) -> int:
     """Returns how many parts of a step of ``global_batch`` images each process computes; 1 without it."""
     return trainer.accumulate_grad_batches if getattr(trainer, "global_batch", None) is not None else 1

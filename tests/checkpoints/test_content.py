@@ -85,7 +85,7 @@ def test_the_checkpoint_of_an_older_version_continues_the_same_training(dataset,
         content["unimatch_run"] = {"config": config, "classes": [], "palette": [], "processes": 1, "metrics_rows": 3}
         torch.save(content, path)
         trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-        resume(path, trainer, facts, allowed=False)
+        resume(path, path.parent, trainer, facts, allowed=False)
 
     continued(old)
     assert "the configuration is not the checkpoint's" not in caplog.text

@@ -1,4 +1,5 @@
 import copy
+import functools
 import math
 
 import lightning
@@ -7,6 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import BatchSizeFinder, ModelCheckpoint
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import unimatch
 from unimatch import ConfigError, Segmentation, SegmentationModel, SemiSupervisedDataModule, Supervised, UniMatchV2
@@ -306,14 +308,12 @@ def test_evaluation_equals_a_slow_loop_over_images_of_many_sizes():
 
     trainer = make_trainer()
     trainer.validate(method, make_data(data=data), verbose=False)
-    found = method.evaluations[0]
-    assert (found.student.miou, found.student.pixel_accuracy) == pytest.approx(student, abs=0.02)
-    assert (found.teacher.miou, found.teacher.pixel_accuracy) == pytest.approx(teacher, abs=0.02)
-    for name, scores in (("student", found.student), ("teacher", found.teacher)):
-        assert trainer.callback_metrics[f"{name}/miou"].item() == pytest.approx(scores.miou, rel=1e-5)
-        assert trainer.callback_metrics[f"{name}/pixel_accuracy"].item() == pytest.approx(
-            scores.pixel_accuracy, rel=1e-5
-        )
+    logged = trainer.callback_metrics
+    for name, expected in (("student", student), ("teacher", teacher)):
+        scores = method.scores[name]
+        assert (scores.miou, scores.pixel_accuracy) == pytest.approx(expected, abs=0.02)
+        for key in ("miou", "pixel_accuracy"):
+            assert logged[f"validate/{name}/{key}"].item() == pytest.approx(getattr(scores, key), rel=1e-5)
 
 
 def test_evaluation_in_windows_differs_and_follows_the_rule():
@@ -322,14 +322,14 @@ def test_evaluation_in_windows_differs_and_follows_the_rule():
     for method in (whole, sliding):
         predict_every_class(method.teacher.model, seed=2)
         make_trainer().validate(method, make_data(data=data_of_many_sizes()), verbose=False)
-    assert sliding.evaluations[0].teacher.miou != whole.evaluations[0].teacher.miou
+    assert sliding.scores["teacher"].miou != whole.scores["teacher"].miou
     source, right, counted = data_of_many_sizes().val, 0, 0
     for i in range(len(source)):
         image = normalize(torch.from_numpy(source.image(i)).permute(2, 0, 1))[None]
         labels = rule.scores(TorchEngine(sliding.teacher.model), image).argmax(1)[0].numpy()
         known = source.mask(i) != 255
         right, counted = right + (labels == source.mask(i))[known].sum(), counted + known.sum()
-    assert sliding.evaluations[0].teacher.pixel_accuracy == pytest.approx(100 * right / counted)
+    assert sliding.scores["teacher"].pixel_accuracy == pytest.approx(100 * right / counted)
 
 
 def test_evaluation_changes_no_weight_and_no_statistic():
@@ -344,7 +344,7 @@ def test_evaluation_does_not_depend_on_the_workers():
     method, data, found = make_method(), data_of_many_sizes(), []
     for workers in (0, 1, 2):
         make_trainer().validate(method, make_data(workers=workers, data=data), verbose=False)
-        found.append(method.evaluations[-1])
+        found.append(method.scores)
     assert found[0] == found[1] == found[2]
 
 
@@ -354,7 +354,34 @@ def test_testing_scores_like_validating():
     validated = trainer.validate(method, make_data(data=data), verbose=False)[0]
     tested = trainer.test(method, make_data(data=data), verbose=False)[0]
     for name in ("student/miou", "teacher/miou", "student/pixel_accuracy", "teacher/pixel_accuracy"):
-        assert tested[name] == validated[name]
+        assert tested[f"test/{name}"] == validated[f"validate/{name}"]
+
+
+def test_validating_and_testing_leave_the_evaluations_that_choose_the_best_alone(tmp_path):
+    method, data = make_method(), data_of_many_sizes()
+    fit(method, max_steps=2, val_check_interval=2)
+    before, keeps = list(method.evaluations), unimatch.Checkpoints(tmp_path)
+    trainer = make_trainer(callbacks=[keeps], enable_checkpointing=True)
+    trainer.validate(method, make_data(data=data), verbose=False)
+    trainer.test(method, make_data(data=data), verbose=False)
+    assert method.evaluations == before
+    assert [evaluation.step for evaluation in before] == [2]
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert set(trainer.callback_metrics) == {
+        f"test/{name}/{key}" for name in ("student", "teacher") for key in ("miou", "pixel_accuracy")
+    }
+
+
+def test_a_second_training_knows_nothing_of_the_first():
+    method, other = make_method(), make_method()
+    fit(method, max_steps=5, val_check_interval=5)
+    other.load_state_dict(method.state_dict())
+    method.eval()
+    for trained in (method, other):
+        fit(trained, max_steps=10, val_check_interval=5)
+    assert [evaluation.step for evaluation in method.evaluations] == [5, 10]
+    assert method.evaluations == other.evaluations
+    assert_same(snapshot(method), snapshot(other))
 
 
 def test_every_step_logs_losses_mask_ratio_and_rates():
@@ -585,3 +612,114 @@ def test_a_probe_of_batch_sizes_leaves_the_training_as_it_was(tmp_path):
     trainer = fit(probed, max_steps=4, callbacks=[probe], default_root_dir=tmp_path)
     assert trainer.global_step == 4
     assert_same(snapshot(probed), snapshot(plain))
+
+
+def test_a_method_is_called_with_images_and_predicts_as_its_teacher():
+    method, data = make_method(), data_of_many_sizes()
+    predict_every_class(method.teacher.model, seed=2)
+    pixels = torch.from_numpy(data.val.image(0)).permute(2, 0, 1)[None]
+    expected = method.task.predict(method.teacher.model, normalize(pixels))
+    for images in (pixels, normalize(pixels)):
+        scores = method(images)
+        torch.testing.assert_close(scores, expected)
+        assert not scores.requires_grad
+    assert method.student.training
+
+
+def test_trainer_predicts_batches_of_any_loader():
+    method, images = make_method(), torch.randn(4, 3, 40, 56)
+    predict_every_class(method.teacher.model, seed=2)
+    expected = method.teacher.model(images).argmax(1)
+    samples = [{"image": image, "name": "photo"} for image in images]
+    for dataset, options in (
+        (images, {}),
+        (TensorDataset(images), {}),
+        (TensorDataset(images, torch.zeros(4)), {}),
+        (samples, {}),
+        (samples, {"collate_fn": list}),
+    ):
+        found = make_trainer().predict(method, DataLoader(dataset, 2, **options))
+        assert torch.equal(torch.cat([torch.stack(list(batch)) for batch in found]), expected)
+    loader = make_data().val_dataloader()  # without the data module, images come as uint8
+    (found,) = make_trainer().predict(method, loader)[0]
+    assert torch.equal(found, method(normalize(loader.dataset[0]["image"][None])).argmax(1)[0])
+
+
+def test_any_loader_validates():
+    method, data = make_method(), unimatch.data.digits(**DATA).val
+    predict_every_class(method.teacher.model, seed=2)
+    make_trainer().validate(method, make_data(), verbose=False)
+    expected = method.scores
+    assert expected["teacher"].miou > 0
+    pixels = torch.stack([torch.from_numpy(data.image(i)).permute(2, 0, 1) for i in range(len(data))])
+    labels = torch.stack([torch.from_numpy(data.mask(i)) for i in range(len(data))])
+    as_dicts = [{"image": image, "mask": label.long()} for image, label in zip(normalize(pixels), labels, strict=True)]
+    for dataset in (TensorDataset(pixels, labels), TensorDataset(normalize(pixels), labels.long()), as_dicts):
+        make_trainer().validate(method, DataLoader(dataset, 3), verbose=False)
+        assert method.scores == expected
+    make_trainer().validate(method, make_data().val_dataloader(), verbose=False)
+    assert method.scores == expected
+    with pytest.raises(unimatch.DataError, match="has no labels"):
+        make_trainer().validate(method, DataLoader(TensorDataset(pixels)), verbose=False)
+
+
+def test_manual_optimisation_is_refused():
+    class Manual(UniMatchV2):
+        automatic_optimization = False
+
+    with pytest.raises(ConfigError, match="automatic_optimization=False"):
+        fit(make_method(Manual, tau=0.1), max_steps=1)
+
+
+def test_an_optimiser_a_schedule_and_a_criterion_of_ones_own():
+    """Those of ours, brought from outside, train to the same bits; a criterion's sum is in another order."""
+    rate = {"learning_rate": 1e-3, "decoder_multiplier": 2.0}
+    own = make_method(
+        optimizer=functools.partial(torch.optim.AdamW, betas=(0.9, 0.999), weight_decay=0.01, fused=True),
+        schedule=lambda step, total: (1 - max(step - 1, 0) / total) ** 0.9,
+        **rate,
+    )
+    ours, weighted = make_method(**rate), make_method(criterion=nn.CrossEntropyLoss(ignore_index=255), **rate)
+    for method in (own, ours, weighted):
+        fit(method, max_steps=3)
+    assert_same(snapshot(own), snapshot(ours))
+    torch.testing.assert_close(list(weighted.parameters()), list(ours.parameters()), atol=1e-4, rtol=1e-3)
+
+
+def test_a_criterion_of_ones_own_sees_logits_at_the_labels_size():
+    seen = []
+
+    def criterion(logits, labels):
+        seen.append((tuple(logits.shape), logits.dtype, tuple(labels.shape), labels.dtype))
+        return logits.mean()
+
+    fit(make_method(criterion=criterion), max_steps=1)
+    assert seen == [((2, 11, 48, 48), torch.float32, (2, 48, 48), torch.int64)]
+    with pytest.raises(ConfigError, match=r"must return a scalar, .* of \(2, 48, 48\)"):
+        fit(make_method(criterion=nn.CrossEntropyLoss(ignore_index=255, reduction="none")), max_steps=1)
+    method = make_method(criterion=nn.CrossEntropyLoss(torch.ones(11), ignore_index=255))
+    assert method.state_dict()["criterion.criterion.weight"].shape == (11,)  # moves to the device with the method
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"criterion": "dice"}, "criterion=dice: must be one of ce, ohem"),
+        ({"criterion": 7}, "criterion=7"),
+        (
+            {"criterion": nn.CrossEntropyLoss()},
+            "leaves out the label -100, but 255 .* ignore_index=255",
+        ),
+        ({"optimizer": "adam"}, "optimizer=adam: must be one of adamw, sgd"),
+        ({"optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))])}, "optimizer: has its parameters already"),
+        ({"schedule": "linear"}, "schedule=linear: must be one of poly, cosine"),
+    ],
+)
+def test_parts_that_cannot_be_are_refused(option, message):
+    with pytest.raises(ConfigError, match=message):
+        make_method(**option)
+
+
+def test_what_makes_no_optimiser_is_refused():
+    with pytest.raises(ConfigError, match="makes a list"):
+        make_method(optimizer=list).build_optimizer()

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
+
+from unimatch.errors import ConfigError, DataError
 
 Image = NDArray[np.uint8]
 """(H, W, 3), or (2, H, W, 3), the two dates of a pair."""
@@ -54,6 +57,31 @@ class StrongView(ABC):
         All randomness comes from ``rng``. Outside of the ``shown`` rows and columns the image is black padding: labels
         there do not count, so that its colours need not be right.
         """
+
+
+class CalledView(StrongView):
+    """Makes a strong view by a function of your own.
+
+    Args:
+        change: ``(rng, image) -> image``: takes and returns (H, W, 3) uint8, of the same size, and moves no pixels; it
+            takes all randomness from the generator.
+    """
+
+    def __init__(self, change: Callable[[np.random.Generator, Image], Image]) -> None:
+        library = type(change).__module__.partition(".")[0]
+        if wrapper := {"albumentations": "Albumentations", "torchvision": "TorchvisionV2"}.get(library):
+            raise ConfigError(f"strong={type(change).__name__}: wrap it, unimatch.augment.{wrapper}(transform)")
+        if not callable(change):
+            raise ConfigError(f"strong={change}: must be a strong view, or a function (rng, image) -> image")
+        self.change = change
+
+    @override
+    def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
+        changed = self.change(rng, image.copy())
+        if not isinstance(changed, np.ndarray) or (changed.dtype, changed.shape) != (image.dtype, image.shape):
+            found = f"{getattr(changed, 'dtype', type(changed).__name__)} {getattr(changed, 'shape', '')}".strip()
+            raise DataError(f"strong: must return {image.dtype} {image.shape}, this view returns {found}")
+        return changed
 
 
 def each_date(change: Callable[[Image], Image], image: Image) -> Image:

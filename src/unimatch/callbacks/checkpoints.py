@@ -19,6 +19,7 @@ from unimatch.disk import replace_file, training_goes_on, unwritten
 from unimatch.errors import ConfigError, NumericalError
 from unimatch.lightning_internals import requeue
 from unimatch.methods.base import Method
+from unimatch.trainer import evaluates_training
 
 log = logging.getLogger("unimatch")
 
@@ -72,7 +73,7 @@ class Checkpoints(Checkpoint):
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:
+        if evaluates_training(trainer):
             self.between_steps(trainer, pl_module)
 
     def between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -95,14 +96,14 @@ class Checkpoints(Checkpoint):
     def on_validation_batch_end(self, trainer: Trainer, *arguments: Any, **options: Any) -> None:
         # An evaluation that a signal ends is run again on resuming. Several processes finish it first.
         if self.signals.received and trainer.world_size == 1:
-            if not trainer.sanity_checking and self.whole:
+            if evaluates_training(trainer) and self.whole:
                 self.save(trainer)
             self.leave(trainer, self.signals.received)
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
-        if trainer.sanity_checking:
+        if not evaluates_training(trainer):
             return
         *before, now = (evaluation.teacher.main for evaluation in pl_module.evaluations)
         if all(now > earlier for earlier in before):

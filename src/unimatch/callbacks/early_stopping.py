@@ -5,6 +5,7 @@ from typing_extensions import override
 
 from unimatch.errors import ConfigError
 from unimatch.methods.base import Method
+from unimatch.trainer import evaluates_training
 
 
 class EarlyStopping(Callback):
@@ -30,7 +31,7 @@ class EarlyStopping(Callback):
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:
+        if evaluates_training(trainer):
             self.look(trainer, pl_module)
 
     def look(self, trainer: Trainer, method: LightningModule) -> None:

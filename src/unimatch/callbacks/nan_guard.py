@@ -18,6 +18,7 @@ from unimatch.errors import ConfigError, NumericalError
 from unimatch.lightning_internals import is_accumulating
 from unimatch.methods.base import Method
 from unimatch.methods.sharding import whole
+from unimatch.trainer import evaluates_training
 
 log = logging.getLogger("unimatch")
 
@@ -133,7 +134,7 @@ class Guard(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A teacher that predicts one class is warned of at its second evaluation in a row: the first may be too early.
         assert isinstance(pl_module, Method)
-        if trainer.sanity_checking:
+        if not evaluates_training(trainer):
             return
         confusion = pl_module.counts["teacher"]["confusion"]
         predicted = confusion.sum(0).nonzero().flatten().tolist()

@@ -21,6 +21,7 @@ from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import replace_text, training_goes_on
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods.base import Evaluation, Method
+from unimatch.trainer import evaluates_training
 
 PACKAGES = ("unimatch", "torch", "lightning", "timm", "albumentations", "opencv-python-headless", "numpy")
 
@@ -100,7 +101,7 @@ class Record(Callback):
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if not evaluates_training(trainer) or not trainer.is_global_zero:
             return
         self.evaluating += time.monotonic() - self.validation_started
         self.write_evaluations(pl_module, trainer)

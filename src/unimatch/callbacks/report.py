@@ -16,6 +16,7 @@ from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.report import write_report
 from unimatch.report.examples import classified_rows, validation_rows, view_rows, write_confusion, write_examples
 from unimatch.tasks import PixelTask
+from unimatch.trainer import evaluates_training
 
 
 class Report(Callback):
@@ -42,6 +43,8 @@ class Report(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *arguments: Any, **options: Any
     ) -> None:
         assert isinstance(pl_module, Method)
+        if not evaluates_training(trainer):  # perhaps of other images
+            return
         for sample, counts in zip(batch, outputs["teacher"], strict=True):
             self.scores[sample["index"]] = pl_module.task.image_score(counts)
 
@@ -49,7 +52,7 @@ class Report(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # All processes are here to bring their scores together.
         assert isinstance(pl_module, Method)
-        if not trainer.sanity_checking:
+        if evaluates_training(trainer):
             self.confusion = pl_module.counts["teacher"]["confusion"]
             total = trainer.strategy.reduce(self.scores, reduce_op="sum")
             assert isinstance(total, Tensor)

@@ -19,6 +19,7 @@ from unimatch.methods.base import Method
 from unimatch.pictures import overlay, spread_evenly, stack_rows
 from unimatch.report.examples import OPACITY, label_with
 from unimatch.tasks import PixelTask
+from unimatch.trainer import evaluates_training
 
 WIDTH = 320
 """How wide an image in the picture is at most, in pixels."""
@@ -44,7 +45,7 @@ class Tracking(lightning.Callback):
         loggers = [
             logger for logger in trainer.loggers if isinstance(logger, (TensorBoardLogger, WandbLogger, MlflowRun))
         ]
-        if trainer.sanity_checking or not trainer.is_global_zero or not loggers:
+        if not evaluates_training(trainer) or not trainer.is_global_zero or not loggers:
             return
         step = max(trainer.global_step - 1, 0)  # of Lightning's own values of this evaluation
         values = self.by_class(pl_module)

@@ -1,8 +1,8 @@
 """What a checkpoint of ours holds beside Lightning's entries: the one place that writes, reads and checks it.
 
-``unimatch_model`` says how to build the model, ``unimatch_run`` what the run was, ``unimatch_training`` where training
-stands. All are plain values and tensors, so that a file loads without unpickling code. What older versions wrote
-otherwise is brought up to date when it is read.
+``unimatch_model`` says how to build the model, ``unimatch_method`` the method's settings, ``unimatch_run`` what the run
+was, ``unimatch_training`` where training stands. All are plain values and tensors, so that a file loads without
+unpickling code. What older versions wrote otherwise is brought up to date when it is read.
 """
 
 import re
@@ -15,7 +15,7 @@ import torch
 from unimatch.errors import WeightsError
 from unimatch.plain import bound, count
 
-MODEL, RUN, TRAINING = "unimatch_model", "unimatch_run", "unimatch_training"
+MODEL, METHOD, RUN, TRAINING = "unimatch_model", "unimatch_method", "unimatch_run", "unimatch_training"
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,32 @@ class Training:
     pseudo_label_counts: torch.Tensor | None
 
 
-def write(checkpoint: dict[str, Any], part: dict[str, Any] | Run | Training) -> None:
-    """Adds a part to a checkpoint: how to build the model (a dict), the run, or where training stands."""
+@dataclass(frozen=True)
+class MethodSettings:
+    """What builds a method again, beside its model.
+
+    Attributes:
+        name: of its class.
+        settings: arguments that are plain values.
+        objects: names of arguments that are not, and so are not here.
+        training: arguments of the model that concern training alone.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    objects: list[str]
+    training: dict[str, Any]
+
+
+PARTS: dict[type, str] = {MethodSettings: METHOD, Run: RUN, Training: TRAINING}
+
+
+def write(checkpoint: dict[str, Any], part: dict[str, Any] | MethodSettings | Run | Training) -> None:
+    """Adds a part to a checkpoint: how to build the model (a dict), the method, the run, or where training stands."""
     if isinstance(part, dict):
         checkpoint[MODEL] = part
     else:
-        checkpoint[RUN if isinstance(part, Run) else TRAINING] = asdict(part)
+        checkpoint[PARTS[type(part)]] = asdict(part)
 
 
 def is_ours(checkpoint: Any) -> bool:
@@ -115,6 +135,22 @@ def training_of(checkpoint: Mapping[str, Any]) -> Training | None:
         return None if given is None else Training(**{**given, "place": Place(**given["place"])})
     except (TypeError, KeyError) as error:
         raise WeightsError(f"the checkpoint's {TRAINING} cannot be understood ({error})") from error
+
+
+def method_settings_of(checkpoint: Mapping[str, Any]) -> MethodSettings | None:
+    """Reads the method's settings; None where the checkpoint, an older one, holds none.
+
+    Raises:
+        WeightsError: the entry is not what this package writes.
+    """
+    given = checkpoint.get(METHOD)
+    try:
+        found = None if given is None else MethodSettings(**given)
+        if found and [type(value) for value in vars(found).values()] != [str, dict, list, dict]:
+            raise TypeError("an entry is of another kind")
+    except TypeError as error:
+        raise WeightsError(f"the checkpoint's {METHOD} cannot be understood ({error})") from error
+    return found
 
 
 LARGEST = 2**16

@@ -52,17 +52,21 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-def load_model(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> Model:
+def load_model(
+    path: str | Path, which: Literal["teacher", "student"] = "teacher", *, model: Model | None = None
+) -> Model:
     """Returns the trained model of a checkpoint, in eval mode on the CPU, with LoRA matrices merged into its weights.
 
     Args:
         path: such as ``RUN/checkpoints/best.ckpt``.
         which: the teacher, which the paper reports, or the student.
+        model: of the same layers, which gets the weights; None to build what the checkpoint describes. Needed for a
+            model of your own that is not registered (:func:`unimatch.register_model`).
 
     Raises:
-        WeightsError: see :func:`read_checkpoint`.
+        WeightsError: see :func:`read_checkpoint`; or the model cannot be built, or its layers are others.
     """
-    return build_model(read_checkpoint(path), which)
+    return build_model(read_checkpoint(path), which, model)
 
 
 @torch.no_grad()
@@ -119,15 +123,30 @@ def start_from(
     )
 
 
-def build_model(checkpoint: dict[str, Any], which: str) -> Model:
-    """Builds the student or the teacher of what :func:`read_checkpoint` has read, in eval mode, or says why not."""
+def build_model(checkpoint: dict[str, Any], which: str, model: Model | None = None) -> Model:
+    """Builds the student or the teacher of what :func:`read_checkpoint` has read, in eval mode, or says why not.
+
+    Its weights may go into a ``model`` that is there already.
+    """
+    title, state = MISFIT, state_of(checkpoint, which)
+    if model is None:
+        return build_with(state, model_of(checkpoint), title)
+    try:
+        model.load_state_dict(state)
+    except Exception as error:
+        raise WeightsError(f"{title} ({first_line(error)})") from error
+    return model.merge_lora().eval()
+
+
+def state_of(checkpoint: dict[str, Any], which: str) -> dict[str, torch.Tensor]:
+    """Returns the weights of the student or the teacher under the names that they have in the model."""
     prefix = PREFIXES[which]
-    state = {
+    return {
         key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
     }
-    return build_with(state, model_of(checkpoint), "the checkpoint does not hold the model it describes")
 
 
+MISFIT = "the checkpoint does not hold the model it describes"
 SPARE_PARAMETERS = 1000
 """How many a model may have that are cut off while it is built, beside twice those that are kept."""
 SPARE_BYTES = 2**28
@@ -137,7 +156,25 @@ SPARE_BYTES = 2**28
 def build_with(state: Mapping[str, torch.Tensor], description: Any, title: str) -> Model:
     """Builds the model that a file describes with the file's weights, LoRA's merged, in eval mode.
 
-    No memory is asked for before its shapes are known to be those of the weights, which are there already.
+    Raises:
+        WeightsError: as :func:`build_fitting` says.
+    """
+    model = build_fitting(state, description, title)
+    try:
+        wanted = model.state_dict()
+        model.load_state_dict(
+            {name: value for name, value in state.items() if name in wanted}, strict="own" in description
+        )
+    except Exception as error:  # a stranger's file may say anything
+        raise WeightsError(f"{title} ({first_line(error)})") from error
+    return model.merge_lora().eval()
+
+
+def build_fitting(state: Mapping[str, torch.Tensor], description: Any, title: str) -> Model:
+    """Builds the model that a file describes, with random weights, if it is one for the file's weights.
+
+    No memory is asked for before its shapes are known to be those of the weights, which are there already. What code of
+    the user's own builds is the user's: it is built as it is.
 
     Args:
         state: the weights, by name.
@@ -157,6 +194,8 @@ def build_with(state: Mapping[str, torch.Tensor], description: Any, title: str) 
             raise WeightsError(f"{title}: it has many more tensors than the file, which has {len(state)}")
 
     try:
+        if description.get("own"):
+            return build_described(description)
         counting = register_module_parameter_registration_hook(count_down)
         try:
             with torch.device("meta"):  # without memory
@@ -169,9 +208,7 @@ def build_with(state: Mapping[str, torch.Tensor], description: Any, title: str) 
         beside = {name: tensor for name, tensor in model.named_buffers() if name not in wanted}
         if (more := sum(tensor.numel() * tensor.element_size() for tensor in beside.values())) > SPARE_BYTES:
             raise WeightsError(f"{title}: it would take {more:,} bytes beside those of the file")
-        model = build_described(description)
-        model.load_state_dict({name: state[name] for name in wanted if name in state}, strict=False)
-        return model.merge_lora().eval()
+        return build_described(description)
     except UnimatchError:
         raise
     except Exception as error:  # a stranger's file may say anything

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -22,19 +23,22 @@ from typing_extensions import override
 from unimatch.checkpoints.content import Training, training_of, write
 from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
-from unimatch.lightning_internals import evaluation_is_due, set_log_step, stop_after_evaluating
+from unimatch.lightning_internals import evaluation_is_due, is_attached, set_log_step, stop_after_evaluating
 from unimatch.methods import optim
-from unimatch.methods.losses import Losses, cross_entropy, ohem_cross_entropy
+from unimatch.methods.losses import Criterion, Losses, OwnCriterion, cross_entropy, ohem_cross_entropy
+from unimatch.methods.optim import Factor, MakeOptimizer
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
+from unimatch.methods.settings import drop_objects, restore, settings_of
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay
-from unimatch.models.networks import Model, describe_model
+from unimatch.models.networks import Model, check_logits, describe_model
 from unimatch.options import NamedOptions, one_of
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
 from unimatch.tasks.evaluator import EvaluationLoop
+from unimatch.tasks.plain_batches import as_floats, images_of
 from unimatch.tasks.scores import Scores
-from unimatch.trainer import parts_of
+from unimatch.trainer import evaluates_training, parts_of
 from unimatch.types import Needs, TrainBatch
 
 log = logging.getLogger("unimatch")
@@ -62,16 +66,21 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         model: the student; the teacher starts as its copy.
         learning_rate: of the encoder.
         decoder_multiplier: the rest learns at ``learning_rate`` times this.
-        optimizer: ``adamw``, the paper's, or ``sgd`` with Nesterov momentum 0.9, FixMatch's for classification.
-        schedule: of the learning rates over the whole run: ``poly``, the paper's, or ``cosine``, FixMatch's.
-        weight_decay: on every parameter.
+        optimizer: ``adamw``, the paper's, or ``sgd`` with Nesterov momentum 0.9, FixMatch's for classification; or
+            what makes one of a list of parameter groups, each with its learning rate, such as ``torch.optim.RAdam``.
+        schedule: of the learning rates over the whole run: ``poly``, the paper's, or ``cosine``, FixMatch's; or a
+            function ``(step, steps in all) -> factor``.
+        weight_decay: on every parameter; an optimiser of your own has its own.
         decay_norms: False for no weight decay on norms and biases.
         layer_decay: layer-wise learning-rate decay: below 1, the encoder's earlier layers get smaller rates
             (:func:`unimatch.methods.optim.parameter_groups`).
         ema_decay: the teacher's largest decay. Short runs need less than the published 0.996, because the teacher lags
             about ``1 / (1 - ema_decay)`` steps behind. None for one that fits the training's steps
             (:func:`unimatch.methods.teacher.fitting_decay`), which the log names.
-        criterion: of the labelled images: ``ce``, cross-entropy, or ``ohem``, online hard example mining.
+        criterion: of the labelled images: ``ce``, cross-entropy, or ``ohem``, online hard example mining; or a
+            function or module of logits and labels that returns a scalar. It sees logits (B, C, H, W) float32 at the
+            labels' size, upsampled from the decoder's, and labels (B, H, W) int64 with 255 for pixels that do not
+            count; in classification (B, C) and (B,).
         ohem_threshold: ``threshold`` of :func:`unimatch.methods.losses.ohem_cross_entropy`.
         ohem_min_kept: its ``min_kept``.
         freeze_batch_statistics: keep BatchNorm's running statistics as they are and train with them. With few
@@ -95,13 +104,13 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         *,
         learning_rate: float = 5e-6,
         decoder_multiplier: float = 40.0,
-        optimizer: Literal["adamw", "sgd"] = "adamw",
-        schedule: Literal["poly", "cosine"] = "poly",
+        optimizer: Literal["adamw", "sgd"] | MakeOptimizer = "adamw",
+        schedule: Literal["poly", "cosine"] | Factor = "poly",
         weight_decay: float = 0.01,
         decay_norms: bool = True,
         layer_decay: float = 1.0,
         ema_decay: float | None = PUBLISHED_DECAY,
-        criterion: Literal["ce", "ohem"] = "ce",
+        criterion: Literal["ce", "ohem"] | Criterion = "ce",
         ohem_threshold: float = 0.7,
         ohem_min_kept: int = 200_000,
         freeze_batch_statistics: bool = False,
@@ -112,8 +121,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         super().__init__()
         if learning_rate <= 0:
             raise ConfigError(f"learning_rate={learning_rate}: must be above 0")
-        one_of("optimizer", optimizer, optim.OPTIMIZERS)
-        one_of("schedule", schedule, optim.FACTORS)
+        optim.check_choices(optimizer, schedule)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay={layer_decay}: must be above 0 and at most 1")
         if ema_decay is not None and not 0 <= ema_decay < 1:
@@ -121,23 +129,97 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         self.student: Model = model
         self.teacher: Teacher[Model] = Teacher(model, PUBLISHED_DECAY if ema_decay is None else ema_decay)
         self.ema_decay = ema_decay
-        self.learning_rate, self.decoder_multiplier = learning_rate, decoder_multiplier
+        # Numbers of Python's, since the optimiser's state holds them and no checkpoint is read that holds NumPy's.
+        self.learning_rate, self.decoder_multiplier = float(learning_rate), float(decoder_multiplier)
         self.optimizer, self.schedule = optimizer, schedule
-        self.weight_decay, self.decay_norms, self.layer_decay = weight_decay, decay_norms, layer_decay
+        self.weight_decay, self.decay_norms, self.layer_decay = float(weight_decay), decay_norms, float(layer_decay)
         self.freeze_batch_statistics = freeze_batch_statistics
         self.reference_batch = reference_batch
         self.seed = seed
         self.task = task or task_of(model)
         ohem = partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept)
         criteria: dict[str, Callable[..., Tensor]] = {"ce": cross_entropy, "ohem": ohem}
-        one_of("criterion", criterion, criteria)
-        self.criterion = partial(criteria[criterion], ignore_index=self.task.ignore_index)
+        self.criterion: Criterion
+        if isinstance(criterion, str):
+            one_of("criterion", criterion, criteria)
+            self.criterion = partial(criteria[criterion], ignore_index=self.task.ignore_index)
+        else:
+            self.criterion = OwnCriterion(criterion, self.task.ignore_index)
         self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
+        self.described: dict[str, object] | None = None  # before layers are changed for speed
+        self.scores: dict[str, Scores] = {}
+        """Of the last evaluation, of training or not, by the model's name."""
+        self.begin_anew()
+        self.train()
+
+    def begin_anew(self) -> None:
+        """Forgets where a training stood; a checkpoint that one continues from is read later."""
         self.evaluations: list[Evaluation] = []
         self.start = (0, 0)  # (epoch, batch) at which the data begin; later than that only when resumed
         self.evaluated_after = 0  # batches, over all epochs
-        self.train()
+        self.pseudo_quality.reset()
+
+    @classmethod
+    @override
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | Path,
+        map_location: str | torch.device | None = None,
+        hparams_file: None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        *,
+        model: Model | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Returns the method of a checkpoint: student, teacher and settings.
+
+        It stands at its beginning: a new ``fit`` trains from these weights and knows nothing of the old run's position.
+        (To continue a run, build the method as before and give ``trainer.fit`` the ``ckpt_path``.)
+
+        Args:
+            checkpoint_path: one of our checkpoints.
+            map_location: the device; None for the CPU.
+            hparams_file: of Lightning's method, of no effect here.
+            strict: False to leave out weights that this method has not, or has besides.
+            weights_only: of no effect: code is never unpickled.
+            model: in place of the model that the checkpoint describes, for models of your own.
+            settings: arguments of the method that shall be others than before, and those that are no plain values.
+
+        Raises:
+            WeightsError: the file is damaged or none of ours, or its model cannot be built.
+            ConfigError: another method wrote it, or a setting is missing that is no plain value.
+        """
+        if model is not None:
+            settings["model"] = model
+        return restore(cls, checkpoint_path, settings, strict=strict is not False).to(map_location or "cpu")
+
+    @override
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the teacher's scores (B, C, *S), whose highest class is the prediction, as in an evaluation.
+
+        They are logits, or probabilities where the task's rule averages several windows or scales.
+
+        Args:
+            images: (B, ..., H, W) of any height and width: normalised floats, or uint8 RGB.
+        """
+        return self.task.predict(self.teacher.checked(), as_floats(images))
+
+    @override
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor | list[Tensor]:
+        """Returns class ids (B, *S) int64; of a list of samples, whose sizes may differ, a list of (*S).
+
+        Args:
+            batch: images as for :meth:`forward`; or a dictionary with ``image``, a tuple or list that begins with
+                images, or a list of such dictionaries of single images.
+            batch_idx: of no effect.
+        """
+        images = images_of(batch)
+        if isinstance(images, Tensor):
+            return self(images).argmax(1)
+        return [self(image[None]).argmax(1)[0] for image in images]
 
     @abstractmethod
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
@@ -195,6 +277,17 @@ class Method(EvaluationLoop, NamedOptions, ABC):
     @override
     def setup(self, stage: str) -> None:
         super().setup(stage)
+        if stage == "fit":
+            if not self.automatic_optimization:
+                raise ConfigError(
+                    "automatic_optimization=False: the optimiser and the teacher would never step; leave the steps to "
+                    "Lightning, and override configure_optimizers or optimizer_step"
+                )
+            self.begin_anew()
+            self.described = describe_model(self.student)
+            if "own" in self.described:
+                check_logits(self.student)
+            self.train()  # Lightning leaves a model in the mode that it finds
         speed_up(self, self.trainer.strategy.root_device)
 
     @override
@@ -248,6 +341,8 @@ class Method(EvaluationLoop, NamedOptions, ABC):
             layer_decay=self.layer_decay,
             decay_norms=self.decay_norms,
         )
+        if not isinstance(self.optimizer, str):
+            return optim.made_by(self.optimizer, groups)
         return optim.build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay, fused=fused)
 
     @property
@@ -302,17 +397,24 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def on_validation_epoch_end(self) -> None:
-        """Logs the scores, and keeps them in :attr:`evaluations`."""
+        """Logs the scores, and keeps those of training in :attr:`evaluations`.
+
+        ``trainer.validate`` and ``trainer.test`` log under names of their own, such as ``test/teacher/miou``.
+        """
         super().on_validation_epoch_end()
         if self.trainer.sanity_checking:
             return
-        scores = {name: self.task.scores(counts) for name, counts in self.counts.items()}
+        self.scores = {name: self.task.scores(counts) for name, counts in self.counts.items()}
+        of_training = evaluates_training(self.trainer)
+        prefix = "" if of_training or self.trainer.state.fn is None else f"{self.trainer.state.fn.value}/"
+        for name, result in self.scores.items():
+            self.log_dict({f"{prefix}{name}/{key}": number for key, number in result.overall().items()})
+        if not of_training:
+            return
         pseudo = self.pseudo_quality.compute() if self.pseudo_quality.update_called else {}
         self.pseudo_quality.reset()
         self.evaluated_after = self.batches_done
-        self.evaluations.append(Evaluation(self.global_step, self.current_epoch, **scores, pseudo=pseudo))
-        for name, result in scores.items():
-            self.log_dict({f"{name}/{key}": number for key, number in result.overall().items()})
+        self.evaluations.append(Evaluation(self.global_step, self.current_epoch, **self.scores, pseudo=pseudo))
         self.log_dict({f"pseudo_label/{key}": value for key, value in pseudo.items() if isinstance(value, float)})
 
     @property
@@ -327,8 +429,10 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds how to build the model, so that a checkpoint can be used alone, and what continuing exactly needs."""
-        write(checkpoint, describe_model(self.student))
+        """Adds how to build model and method, so that a checkpoint can be used alone, and what continuing needs."""
+        write(checkpoint, self.described or describe_model(self.student))
+        write(checkpoint, settings_of(self))
+        drop_objects(checkpoint)
         place = place_of(self.trainer, self.evaluated_after)
         last = place.batch == self.trainer.num_training_batches
         rewrite_counters(checkpoint["loops"], place, step=self.global_step, last=last)
@@ -340,7 +444,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continues where :meth:`on_save_checkpoint` was, unless that was in the middle of an optimizer step."""
         training = training_of(checkpoint)
-        if training is None:
+        if training is None or not is_attached(self):  # load_from_checkpoint continues nothing
             return
         if training.place.accumulating:
             raise ConfigError(

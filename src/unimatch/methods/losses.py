@@ -4,12 +4,17 @@ Maps of logits may be coarser than the target: they are upsampled to its size
 (:mod:`unimatch.speed.cross_entropy_by_rows`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import override
 
+from unimatch.errors import ConfigError
+from unimatch.models.dpt import size_of
 from unimatch.speed.cross_entropy_by_rows import cross_entropy_per_pixel
+from unimatch.speed.upsampling import upsample
 from unimatch.types import IGNORE_INDEX
 
 
@@ -33,6 +38,42 @@ class Losses:
     """Scalars to log, such as ``loss_x``, ``loss_s`` and ``mask_ratio``."""
     pseudo: PseudoLabels | None = None
     """What the pseudo labels' quality is measured on, where the method makes any."""
+
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""The loss of the labelled images, a scalar, of logits and labels."""
+
+
+class OwnCriterion(nn.Module):
+    """Calls a criterion of the user's with logits at the labels' size.
+
+    Args:
+        criterion: a function or module of logits (B, C, *S) float32 and labels (B, *S) int64.
+        ignore_index: the label that it must not count, which it may say as its attribute ``ignore_index``.
+
+    Raises:
+        ConfigError: it cannot be called, or says that it leaves out another label.
+    """
+
+    def __init__(self, criterion: Criterion, ignore_index: int) -> None:
+        super().__init__()
+        if not callable(criterion):
+            raise ConfigError(f"criterion={criterion}: must be ce, ohem, or a function of logits and labels")
+        if (theirs := getattr(criterion, "ignore_index", ignore_index)) != ignore_index:
+            raise ConfigError(
+                f"criterion: leaves out the label {theirs}, but {ignore_index} stands for what does not count; give "
+                f"{type(criterion).__name__} ignore_index={ignore_index}"
+            )
+        self.criterion = criterion
+
+    @override
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Computes the scalar loss of logits at the decoder's size (B, C, *s) and labels (B, *S)."""
+        whole = upsample(logits, size_of(target)) if logits.dim() == 4 else logits
+        loss = self.criterion(whole.float(), target)
+        if loss.dim() != 0:
+            raise ConfigError(f"criterion: must return a scalar, this one returns a tensor of {tuple(loss.shape)}")
+        return loss
 
 
 def cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX) -> Tensor:

@@ -16,8 +16,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from unimatch.errors import ConfigError
 from unimatch.models.encoders import Encoder
+from unimatch.options import one_of
 
 log = logging.getLogger("unimatch")
+
+MakeOptimizer = Callable[[list[dict[str, Any]]], Optimizer]
+"""Makes an optimiser of parameter groups, each with ``params``, ``lr`` and ``name``."""
+Factor = Callable[[int, int], float]
+"""Returns by what the learning rates are multiplied, of the step (0 for the first) and the steps in all."""
 
 
 def parameter_groups(
@@ -116,12 +122,36 @@ def cosine_factor(step: int, total_steps: int) -> float:
     return math.cos(7 * math.pi * min(step, total_steps) / (16 * total_steps))
 
 
-FACTORS = {"poly": poly_factor, "cosine": cosine_factor}
+FACTORS: dict[str, Factor] = {"poly": poly_factor, "cosine": cosine_factor}
 
 
-def build_schedule(name: str, optimizer: Optimizer, total_steps: int) -> LambdaLR:
+def check_choices(optimizer: str | MakeOptimizer, schedule: str | Factor) -> None:
+    """Refuses an optimiser or a schedule that is none of ours and cannot be called.
+
+    Raises:
+        ConfigError: naming the argument and what it may be.
+    """
+    if not callable(optimizer):
+        if isinstance(optimizer, Optimizer):
+            raise ConfigError(
+                "optimizer: has its parameters already; give what makes one of parameter groups, such as its class"
+            )
+        one_of("optimizer", optimizer, OPTIMIZERS)
+    if not callable(schedule):
+        one_of("schedule", schedule, FACTORS)
+
+
+def made_by(make: MakeOptimizer, groups: list[dict[str, Any]]) -> Optimizer:
+    """Returns the optimiser that a function of the user's makes."""
+    optimizer = make(groups)
+    if not isinstance(optimizer, Optimizer):
+        raise ConfigError(f"optimizer: must make a torch.optim.Optimizer, this one makes a {type(optimizer).__name__}")
+    return optimizer
+
+
+def build_schedule(schedule: str | Factor, optimizer: Optimizer, total_steps: int) -> LambdaLR:
     """Builds a scheduler, stepped once an optimizer step, that multiplies every group's rate by one of the factors."""
-    factor = FACTORS[name]
+    factor = FACTORS[schedule] if isinstance(schedule, str) else schedule
     return LambdaLR(optimizer, lambda step: factor(step, total_steps))
 
 

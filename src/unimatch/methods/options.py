@@ -2,6 +2,8 @@
 
 from typing import Literal, TypedDict
 
+from unimatch.methods.losses import Criterion
+from unimatch.methods.optim import Factor, MakeOptimizer
 from unimatch.tasks import Task
 
 PseudoLabelsFrom = Literal["teacher", "student"]
@@ -14,13 +16,13 @@ class MethodOptions(TypedDict, total=False):
 
     learning_rate: float
     decoder_multiplier: float
-    optimizer: Literal["adamw", "sgd"]
-    schedule: Literal["poly", "cosine"]
+    optimizer: Literal["adamw", "sgd"] | MakeOptimizer
+    schedule: Literal["poly", "cosine"] | Factor
     weight_decay: float
     decay_norms: bool
     layer_decay: float
     ema_decay: float | None
-    criterion: Literal["ce", "ohem"]
+    criterion: Literal["ce", "ohem"] | Criterion
     ohem_threshold: float
     ohem_min_kept: int
     freeze_batch_statistics: bool

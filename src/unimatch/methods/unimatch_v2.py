@@ -59,6 +59,8 @@ class UniMatchV2(SemiSupervised):
             raise ConfigError(
                 "channel_dropout=complementary: needs two strong views; with strong_views=1 choose independent or none"
             )
+        if dropout_at == "classifier" and model.features == 0:
+            raise ConfigError("dropout_at=classifier: the model's decoder does not say the width of its classifier")
         self.channel_dropout, self.keep_ratio, self.dropout_at = channel_dropout, keep_ratio, dropout_at
 
     @override

@@ -3,6 +3,8 @@
 from unimatch.models.dpt import DPTDecoder
 from unimatch.models.encoders import Encoder, build_encoder
 from unimatch.models.networks import ChangeModel, ClassificationModel, Model, SegmentationModel
+from unimatch.models.own import register_model
+from unimatch.models.own_encoder import ModuleEncoder
 from unimatch.models.presets import PRESETS
 
 __all__ = [
@@ -12,6 +14,8 @@ __all__ = [
     "DPTDecoder",
     "Encoder",
     "Model",
+    "ModuleEncoder",
     "SegmentationModel",
     "build_encoder",
+    "register_model",
 ]

@@ -13,7 +13,9 @@ from unimatch.images import nearest_multiple
 from unimatch.models.dpt import DPTDecoder, size_of
 from unimatch.models.encoders import Encoder, Weights, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
-from unimatch.models.pooled_encoders import build_pooled_encoder
+from unimatch.models.own import build_own, layers, maker, own_name
+from unimatch.models.own_encoder import as_encoder
+from unimatch.models.pooled_encoders import as_pooled_encoder, build_pooled_encoder
 from unimatch.models.presets import PRESETS, PositionRule, decoder_widths
 from unimatch.options import NamedOptions
 from unimatch.speed.upsampling import upsample
@@ -38,7 +40,8 @@ class Model(nn.Module, NamedOptions, ABC):
     Losses upsample the logits themselves (:mod:`unimatch.speed.cross_entropy_by_rows`).
 
     Args:
-        encoder: a preset's name (:data:`unimatch.models.PRESETS`) or a timm model's.
+        encoder: a preset's name (:data:`unimatch.models.PRESETS`) or a timm model's; or a module of your own: an
+            :class:`unimatch.models.Encoder`, or anything that :class:`unimatch.models.ModuleEncoder` takes.
         num_classes: number of classes C.
         weights: of the encoder: ``"pretrained"``, a file, or None for random ones; must be given for encoders that have
             published weights (:func:`unimatch.models.build_encoder`).
@@ -62,15 +65,19 @@ class Model(nn.Module, NamedOptions, ABC):
     """How many images make one sample; where there are several, batches are (B, dates, 3, H, W)."""
     build_encoder: ClassVar[Callable[..., Encoder]] = staticmethod(build_encoder)
     """Builds the encoder; takes the arguments of :func:`unimatch.models.build_encoder`."""
+    adapt_encoder: ClassVar[Callable[..., Encoder]] = staticmethod(as_encoder)
+    """Makes an encoder of a module."""
     encoder: Encoder
     classifier_name: ClassVar[str] = ""
     """Of the last layer, whose outputs are the classes."""
     features: int
-    """How many channels go into it."""
+    """How many channels go into it; 0 where a decoder of your own does not say."""
+    made_by: dict[str, object] | None = None
+    """What :func:`unimatch.register_model` keeps of the function that made it."""
 
     def __init__(
         self,
-        encoder: str,
+        encoder: str | nn.Module,
         num_classes: int,
         *,
         weights: Weights = ...,
@@ -93,12 +100,18 @@ class Model(nn.Module, NamedOptions, ABC):
             )
         if lora is not None and lora < 1:
             raise ConfigError(f"lora={lora}: the rank must be at least 1; leave it out for none")
-        self.name = encoder
-        self.num_classes = num_classes
+        self.num_classes = int(num_classes)  # which a checkpoint holds: none of NumPy's
         self.options = dict(options or {})
         self.freeze, self.lora, self.unlock_after = freeze, lora, unlock_after
+        self.gradient_checkpointing = gradient_checkpointing
         self.locked = freeze or unlock_after > 0
-        self.encoder = self.build_encoder(encoder, weights, position_embedding=position_embedding, options=options)
+        if isinstance(encoder, nn.Module):
+            if weights not in (..., None) or position_embedding or options:
+                raise ConfigError("encoder: a module brings its own weights and options; leave them out here")
+            self.name, self.encoder = type(encoder).__name__, self.adapt_encoder(encoder)
+        else:
+            self.name = encoder
+            self.encoder = self.build_encoder(encoder, weights, position_embedding=position_embedding, options=options)
         if gradient_checkpointing:
             self.encoder.checkpoint_gradients()
         self.trainable = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
@@ -215,6 +228,9 @@ class SegmentationModel(Model):
         features: width of the decoder's fusion blocks; None for what suits the encoder
             (:func:`unimatch.models.presets.decoder_widths`).
         out_channels: widths of the decoder's four levels; None as for ``features``.
+        decoder: a module of your own in place of the DPT decoder: it turns the list of the encoder's four levels, each
+            (B, D_l, h_l, w_l), into logits (B, C, h, w) of any size. For ``dropout_at=classifier`` it has an attribute
+            ``features`` and takes ``classifier_mask=`` as :class:`unimatch.models.DPTDecoder` does.
         **options: see :class:`Model`.
 
     >>> import torch
@@ -227,28 +243,38 @@ class SegmentationModel(Model):
 
     def __init__(
         self,
-        encoder: str,
+        encoder: str | nn.Module,
         num_classes: int,
         *,
         features: int | None = None,
         out_channels: Sequence[int] | None = None,
+        decoder: nn.Module | None = None,
         **options: Unpack[ModelOptions],
     ) -> None:
         super().__init__(encoder, num_classes, **options)
-        preset, fitting = PRESETS.get(encoder), decoder_widths(self.encoder.widths)
-        self.features = features or (preset and preset.features) or fitting[0]
-        self.out_channels = tuple(out_channels or (preset and preset.out_channels) or fitting[1])
-        self.decoder = DPTDecoder(
-            self.encoder.widths,
-            self.encoder.strides,
-            features=self.features,
-            out_channels=self.out_channels,
-            num_classes=num_classes,
-        )
+        self.decoder: nn.Module
+        self.out_channels: tuple[int, ...] = ()
+        if decoder is not None:
+            if features is not None or out_channels is not None:
+                raise ConfigError("decoder: a module has its own widths; leave out features and out_channels")
+            self.decoder, self.features = decoder, int(getattr(decoder, "features", 0))
+        else:
+            preset, fitting = PRESETS.get(self.name), decoder_widths(self.encoder.widths)
+            self.features = features or (preset and preset.features) or fitting[0]
+            self.out_channels = tuple(out_channels or (preset and preset.out_channels) or fitting[1])
+            self.decoder = DPTDecoder(
+                self.encoder.widths,
+                self.encoder.strides,
+                features=self.features,
+                out_channels=self.out_channels,
+                num_classes=num_classes,
+            )
         self.use_channels_last()
 
     @override
     def summary(self) -> str:
+        if not isinstance(self.decoder, DPTDecoder):
+            return f"{super().summary()}; decoder {type(self.decoder).__name__}"
         return f"{super().summary()}; decoder of widths {list(self.out_channels)}, fusion blocks of {self.features}"
 
     @override
@@ -257,7 +283,7 @@ class SegmentationModel(Model):
 
     @override
     def decode(self, levels: Sequence[Tensor], *, classifier_mask: Tensor | None = None) -> Tensor:
-        return self.decoder(levels, classifier_mask=classifier_mask)
+        return self.decoder(levels, **({} if classifier_mask is None else {"classifier_mask": classifier_mask}))
 
 
 class ChangeModel(SegmentationModel):
@@ -305,10 +331,11 @@ class ClassificationModel(Model):
     task = "classification"
     classifier_name = "classifier"
     build_encoder = staticmethod(build_pooled_encoder)
+    adapt_encoder = staticmethod(as_pooled_encoder)
 
     def __init__(
         self,
-        encoder: str,
+        encoder: str | nn.Module,
         num_classes: int,
         *,
         image_size: int = 32,
@@ -341,11 +368,50 @@ MODELS: dict[str, type[Model]] = {model.task: model for model in (SegmentationMo
 
 
 def describe_model(model: Model) -> dict[str, object]:
-    """Returns what a checkpoint says of its model: its task, and the arguments that build it."""
-    return {"task": model.task, **model.description()}
+    """Returns what a checkpoint says of its model: its task, and the arguments that build it.
+
+    ``own`` is there where the model is none of ours, or where its parts are not those that these arguments build.
+    """
+    described = {"task": model.task, **model.description()}
+    if model.made_by is not None:
+        return {**described, "own": model.made_by}
+    if type(model) not in MODELS.values():
+        return {**described, "own": maker(own_name(type(model)), model.given)}
+    return described if builds(described, model) else {**described, "own": {"name": None, "arguments": None}}
+
+
+def builds(description: Mapping[str, Any], model: Model) -> bool:
+    """Tells whether a description builds a model like this one: the same layers, by the same names."""
+    try:
+        with torch.device("meta"):  # without memory
+            return layers(build_described(description)) == layers(model)
+    except Exception:  # an encoder of your own has no name that can be built
+        return False
 
 
 def build_described(description: Mapping[str, Any]) -> Model:
-    """Builds a described model with random weights; a description that names no task is of segmentation."""
+    """Builds a described model with random weights; a description that names no task is of segmentation.
+
+    Raises:
+        WeightsError: it is a model of your own that cannot be built (:func:`unimatch.models.own.build_own`).
+    """
     arguments = {"weights": None, **description}
+    if own := arguments.pop("own", None):
+        return build_own(own["name"], own["arguments"])
     return MODELS[arguments.pop("task", SegmentationModel.task)](**arguments)
+
+
+@torch.no_grad()
+def check_logits(model: Model) -> None:
+    """Refuses a model of your own whose logits are not what the losses need; its mode changes to eval.
+
+    Raises:
+        ConfigError: saying what its logits are for an image of zeros.
+    """
+    side = nearest_multiple(64, model.size_multiple)
+    device = next(model.parameters()).device
+    images = torch.zeros(2, *([model.dates] if model.dates > 1 else []), 3, side, side, device=device)
+    shape, maps = tuple(model.eval().coarse(images).shape), not isinstance(model, ClassificationModel)
+    if shape[:2] != (2, model.num_classes) or len(shape) != (4 if maps else 2):
+        expected = f"(2, {model.num_classes}{', h, w' if maps else ''})"
+        raise ConfigError(f"the model turns images of {tuple(images.shape)} into logits of {shape}, not of {expected}")

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from unimatch.errors import ConfigError
 from unimatch.models.encoders import Encoder, TimmBody, Weights, build_encoder, check_weights
+from unimatch.models.own_encoder import as_encoder
 from unimatch.models.presets import PositionRule
 from unimatch.models.weights import load_weights_file
 from unimatch.models.wide_resnet import WIDE_RESNETS, wide_resnet
@@ -43,6 +44,12 @@ def build_pooled_encoder(
         name, weights, position_embedding=position_embedding, options=options, timm_encoder=PooledTimmEncoder
     )
     return encoder if isinstance(encoder, PooledTimmEncoder) else PooledEncoder(encoder)
+
+
+def as_pooled_encoder(module: nn.Module) -> Encoder:
+    """Returns a module as an encoder of one pooled level: an encoder of four levels, or what can be one, averaged."""
+    encoder = as_encoder(module)
+    return encoder if len(encoder.widths) == 1 else PooledEncoder(encoder)
 
 
 class PooledTimmEncoder(TimmBody):

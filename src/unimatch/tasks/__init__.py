@@ -1,8 +1,13 @@
 """One file per task: what a model predicts and how it is scored. Methods do not know which one they train."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
 from unimatch.engines.test_time import Inference
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, WeightsError
 from unimatch.models.networks import Model
+from unimatch.options import as_plain
 from unimatch.tasks.base import PixelTask, Task
 from unimatch.tasks.change import ChangeDetection
 from unimatch.tasks.classification import Classification
@@ -28,4 +33,43 @@ def task_of(
     return TASKS[model.task](inference, absent=absent)
 
 
-__all__ = ["TASKS", "ChangeDetection", "Classification", "PixelTask", "Segmentation", "Task", "task_of"]
+def describe_task(task: Task) -> dict[str, Any]:
+    """Returns a task as plain values, for a checkpoint.
+
+    Raises:
+        TypeError: a task of your own that is not in :data:`TASKS`.
+    """
+    if type(task) not in TASKS.values():
+        raise TypeError(f"{type(task).__name__} is none of the tasks in TASKS")
+    return {"name": task.name, "inference": as_plain(asdict(task.inference)), "absent": task.absent}
+
+
+def describes_task(value: object) -> bool:
+    """Tells whether a value is what :func:`describe_task` returns."""
+    return isinstance(value, dict) and value.keys() == {"name", "inference", "absent"}
+
+
+def build_task(described: Mapping[str, Any]) -> Task:
+    """Returns the task that :func:`describe_task` has described.
+
+    Raises:
+        WeightsError: these values describe none.
+    """
+    try:
+        return TASKS[described["name"]](Inference(**described["inference"]), absent=described["absent"])
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"the checkpoint's task cannot be understood ({error!r})") from error
+
+
+__all__ = [
+    "TASKS",
+    "ChangeDetection",
+    "Classification",
+    "PixelTask",
+    "Segmentation",
+    "Task",
+    "build_task",
+    "describe_task",
+    "describes_task",
+    "task_of",
+]

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import lightning
 from torch import Tensor
@@ -12,7 +13,7 @@ from typing_extensions import override
 from unimatch.models.networks import Model
 from unimatch.speed.half_precision import warn_of_slow_half
 from unimatch.tasks import Task
-from unimatch.types import EvaluationSample
+from unimatch.tasks.plain_batches import samples_of
 
 Counts = dict[str, Tensor]
 """What :meth:`unimatch.tasks.Task.metric` counted, by the name of each of its metrics."""
@@ -21,7 +22,9 @@ Counts = dict[str, Tensor]
 class EvaluationLoop(lightning.LightningModule):
     """Predicts each sample with each model, one by one at its own size, and counts the predictions against the labels.
 
-    Validation and testing are the same. A step returns what it counted, by the model's name a list over its samples.
+    Validation and testing are the same. Batches are lists of :class:`unimatch.types.EvaluationSample`, or what else
+    :func:`unimatch.tasks.plain_batches.samples_of` takes. A step returns what it counted, by the model's name a list
+    over its samples.
     """
 
     task: Task
@@ -48,9 +51,9 @@ class EvaluationLoop(lightning.LightningModule):
             metric.reset()
 
     @override
-    def validation_step(self, batch: list[EvaluationSample], batch_idx: int) -> dict[str, list[Counts]]:
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, list[Counts]]:
         found: dict[str, list[Counts]] = {name: [] for name in self.metrics}
-        for sample in batch:
+        for sample in samples_of(batch):
             for name, model in self.evaluated_models.items():
                 prediction = self.task.predict(model, sample["image"][None])
                 found[name].append(self.metrics[name](prediction, sample["label"][None]))

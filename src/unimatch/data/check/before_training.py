@@ -7,6 +7,7 @@ from unimatch.data.check.orientation import size_mismatch
 from unimatch.data.check.survey import some_of, survey
 from unimatch.data.sources.base import FileSource, SegmentationData, Source
 from unimatch.errors import DataError
+from unimatch.images import ImageArray, LabelArray
 
 log = logging.getLogger("unimatch")
 
@@ -51,7 +52,7 @@ def look(part: str, source: Source, *, labeled: bool = True) -> tuple[list[str],
     """Looks for faults in some images of a part; returns them in the images' order, and how many images were read."""
     results = some_of(source, lambda i: fault_of(source, i, labeled=labeled))
     looked_at = len(results)
-    if 0 < looked_at < len(source):
+    if isinstance(source, FileSource) and 0 < looked_at < len(source):
         log.info("checked %d of %d %s images; python -m unimatch.check reads them all", looked_at, len(source), part)
     return [text for text in results if text], looked_at
 
@@ -93,6 +94,11 @@ def fault_of(source: Source, index: int, *, labeled: bool) -> str | None:
         return None
     if mask is None:
         return f"{source.name(index)}: has no mask"
+    return size_fault(source, index, image, mask)
+
+
+def size_fault(source: Source, index: int, image: ImageArray, mask: LabelArray) -> str | None:
+    """Says that a mask is of another size than its image, if it is."""
     if mask.shape in (image.shape[-3:-1], ()):  # a class for each pixel, or for the image
         return None
     name, paths = source.name(index), list[Path]()

@@ -12,6 +12,7 @@ from unimatch.data.check.findings import FAULTS, WARNINGS, Finding, Part, collec
 from unimatch.data.check.mask_faults import faults_together
 from unimatch.data.check.one_image import read_label
 from unimatch.data.sources.base import FileSource, SegmentationData, Source
+from unimatch.data.sources.checked import CheckedSource
 from unimatch.data.sources.masks import mask_reader
 from unimatch.errors import DataError
 
@@ -25,6 +26,9 @@ SAMPLE_SECONDS = 1.0
 
 SAMPLE_LEAST = 100
 """Images read per part at least."""
+
+SAMPLE_OWN = 8
+"""The same of a source of your own, whose every sample is checked when it is read."""
 
 MASK_LIMIT = 10_000
 """Masks read per part at most, in the same time."""
@@ -72,15 +76,16 @@ def some_of(source: Source, work: Callable[[int], Result], limit: int = SAMPLE_L
     results: dict[int, Result] = {}
     stop = time.monotonic() + SAMPLE_SECONDS
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        run = pool.map if isinstance(source, FileSource) else map  # a source of your own may not bear several threads
         while len(results) < len(order) and (len(results) < SAMPLE_LEAST or time.monotonic() < stop):
             some = order[len(results) : len(results) + 20]
-            results.update(zip(some, pool.map(work, some), strict=True))
+            results.update(zip(some, run(work, some), strict=True))
     return [results[i] for i in sorted(results)]
 
 
 def spread(source: Source, limit: int = SAMPLE_LIMIT) -> list[int]:
-    """Returns at most ``limit`` indices, evenly spread; none for data made in memory."""
+    """Returns some indices, evenly spread: of files, fewer of a source of your own, none of what we make in memory."""
     if not isinstance(source, FileSource):
-        return []
+        limit = SAMPLE_OWN if isinstance(source, CheckedSource) else 0
     count = min(len(source), limit)
     return [i * len(source) // count for i in range(count)]

@@ -4,12 +4,14 @@ import logging
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable
 from math import ceil
 from types import TracebackType
 from typing import Any, Literal
 
 import cv2
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
@@ -17,6 +19,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from unimatch.augment import PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, StrongView, Views, WeakView
+from unimatch.augment.base import CalledView
 from unimatch.augment.batched import with_strong_views
 from unimatch.data.check.before_training import verify
 from unimatch.data.loading.bad_images import BadImages
@@ -24,7 +27,7 @@ from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, Un
 from unimatch.data.loading.samplers import EvaluationSampler, Stream, TrainSampler
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.errors import ConfigError
-from unimatch.images import nearest_multiple
+from unimatch.images import ImageArray, nearest_multiple
 from unimatch.tensors import normalize
 from unimatch.trainer import parts_of
 from unimatch.types import HasNeeds, Needs
@@ -54,8 +57,10 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             its model's patch size.
         weak: cuts the views out of the images; None for the paper's :class:`unimatch.augment.ScaledCrop` or, where an
             image has one class, FixMatch's :class:`unimatch.augment.PaddedCrop`.
-        strong: makes strong views of weak ones; None for the paper's :class:`unimatch.augment.StrongAugmentation` or,
-            where an image has one class, FixMatch's :class:`unimatch.augment.RandAugment`.
+        strong: makes strong views of weak ones, or a function ``(rng, image) -> image`` that does
+            (:class:`unimatch.augment.base.CalledView`). None for the paper's
+            :class:`unimatch.augment.StrongAugmentation` or, where an image has one class, FixMatch's
+            :class:`unimatch.augment.RandAugment`.
         batch_size: labelled images per process and step.
         unlabeled_ratio: unlabelled images for each labelled one of a step; FixMatch has 7 for classification.
         labeled_length: length the labelled list is repeated to, if it is shorter, when no unlabelled images are
@@ -78,7 +83,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         *,
         crop: int,
         weak: WeakView | None = None,
-        strong: StrongView | None = None,
+        strong: StrongView | Callable[[np.random.Generator, ImageArray], ImageArray] | None = None,
         batch_size: int = 4,
         unlabeled_ratio: int = 1,
         labeled_length: int | None = None,
@@ -98,7 +103,8 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         if augment not in ("workers", "device"):
             raise ConfigError(f"augment={augment}: must be workers or device")
         self.data, self.asked_crop = data, crop
-        self.weak, self.strong, self.cutmix, self.augment = weak, strong, cutmix, augment
+        self.weak, self.cutmix, self.augment = weak, cutmix, augment
+        self.strong = strong if strong is None or isinstance(strong, StrongView) else CalledView(strong)
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.unlabeled_ratio = unlabeled_ratio
         self.labeled_length, self.labeled_strong = labeled_length, labeled_strong

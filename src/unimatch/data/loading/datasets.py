@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from unimatch.data.check.before_training import size_fault
 from unimatch.data.loading.samplers import STREAMS, SampleKey, Stream, sample_rng
 from unimatch.data.sources.base import Source
 from unimatch.errors import DataError
@@ -34,7 +35,10 @@ class LabeledDataset(Dataset[dict[str, Tensor]]):
         mask = self.source.mask(index)
         if mask is None:
             raise DataError(f"{self.source.name(index)}: has no mask, but is in the labelled list")
-        sample = self.view(sample_rng(self.seed, "labeled", key), self.source.image(index), mask)
+        image = self.source.image(index)
+        if fault := size_fault(self.source, index, image, mask):  # a view would stretch the mask
+            raise DataError(fault)
+        sample = self.view(sample_rng(self.seed, "labeled", key), image, mask)
         return {**sample, "index": torch.tensor(index)}
 
 
@@ -103,8 +107,10 @@ class EvaluationDataset(Dataset[dict[str, Tensor]]):
         mask = self.source.mask(index)
         if mask is None:
             raise DataError(f"{self.source.name(index)}: has no mask, so it cannot be evaluated")
-        image = to_tensor(self.source.image(index))
-        return {"image": image, "label": torch.from_numpy(mask), "index": torch.tensor(index)}
+        image = self.source.image(index)
+        if fault := size_fault(self.source, index, image, mask):
+            raise DataError(fault)
+        return {"image": to_tensor(image), "label": torch.from_numpy(mask), "index": torch.tensor(index)}
 
 
 def keep_list(samples: list[Any]) -> list[Any]:

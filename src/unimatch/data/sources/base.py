@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
 from typing_extensions import override
 
-from unimatch.data.catalog import DatasetInfo
+from unimatch.data.catalog import DatasetInfo, distinct_colors
+from unimatch.data.sources.checked import CheckedSource
 from unimatch.data.sources.files import FilePair, FilePairs, lies_within, outside
 from unimatch.data.sources.masks import mask_reader
+from unimatch.data.sources.torch_datasets import DatasetSource, MapDataset
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, LabelArray, read_image
 
@@ -93,7 +96,10 @@ class FileSource(Source):
 
 @dataclass(frozen=True)
 class SegmentationData:
-    """A data set as the methods need it: which images are labelled, which are not, which are held out."""
+    """A data set as the methods need it: which images are labelled, which are not, which are held out.
+
+    Sources of your own are checked as files are (:class:`unimatch.data.sources.checked.CheckedSource`).
+    """
 
     info: DatasetInfo
     labeled: Source
@@ -110,3 +116,68 @@ class SegmentationData:
     def __post_init__(self) -> None:
         if self.on_bad_image not in ("error", "skip"):
             raise ConfigError(f"on_bad_image={self.on_bad_image}: must be 'error' or 'skip'")
+        checked: dict[int, Source] = {}
+        for part in ("labeled", "unlabeled", "val", "test"):
+            source = getattr(self, part)
+            ours = isinstance(source, FileSource) or type(source).__module__.startswith("unimatch.")
+            if source is not None and not ours:
+                checked.setdefault(id(source), CheckedSource(source, self.info, one_class=self.one_class))
+                object.__setattr__(self, part, checked[id(source)])
+
+    @classmethod
+    def from_datasets(
+        cls,
+        labeled: MapDataset,
+        unlabeled: MapDataset,
+        val: MapDataset,
+        test: MapDataset | None = None,
+        *,
+        classes: Sequence[str],
+        palette: Sequence[Sequence[int]] | None = None,
+        name: str = "datasets",
+        on_bad_image: OnBadImage = "error",
+    ) -> "SegmentationData":
+        """Takes PyTorch's ``Dataset``s: their samples are an image, ``(image, mask)``, or a dictionary of these.
+
+        An image is a tensor (3, H, W) or (H, W), an array (H, W, 3) or (H, W), uint8 or floats in 0-1, or a PIL image;
+        for change detection (2, 3, H, W) or (2, H, W, 3). A mask has the ids of the classes and 255 for none, as an
+        integer tensor or array (H, W) or (1, H, W), or a PIL image. Where the labelled samples have a class each, as in
+        ``torchvision.datasets.CIFAR10``, this is classification. Leave random transforms and ``Normalize`` out of the
+        datasets: views are made by the data module.
+
+        Args:
+            labeled: with masks.
+            unlabeled: masks found here are only ever compared with; may be an empty list.
+            val: with masks.
+            test: with masks, if there is one.
+            classes: names in the order of the ids.
+            palette: an RGB colour (0-255) for each class; None for colours that differ well.
+            name: what to call the data set.
+            on_bad_image: see :class:`SegmentationData`.
+
+        Raises:
+            DataError: the first labelled sample is none.
+
+        >>> import torch
+        >>> pairs = [(torch.rand(3, 48, 64), torch.zeros(48, 64, dtype=torch.int64))] * 4
+        >>> data = SegmentationData.from_datasets(pairs, [image for image, _ in pairs], pairs, classes=["a", "b"])
+        >>> data.unlabeled.image(0).shape, data.unlabeled.mask(0)
+        ((48, 64, 3), None)
+        """
+        colors = distinct_colors(len(classes)) if palette is None else tuple((r, g, b) for r, g, b in palette)
+        info = DatasetInfo(name, tuple(classes), colors)
+        first = DatasetSource(labeled, f"{name}.labeled").mask(0) if len(labeled) else None
+        one_class = first is not None and np.ndim(first) == 0
+
+        def source(dataset: MapDataset, part: str) -> Source:
+            return CheckedSource(DatasetSource(dataset, f"{name}.{part}"), info, one_class=one_class)
+
+        return cls(
+            info,
+            labeled=source(labeled, "labeled"),
+            unlabeled=source(unlabeled, "unlabeled"),
+            val=source(val, "val"),
+            test=None if test is None else source(test, "test"),
+            on_bad_image=on_bad_image,
+            one_class=one_class,
+        )

@@ -1,0 +1,115 @@
+"""Samples of a PyTorch ``Dataset`` as images and masks: tensors, arrays or PIL images, alone or with a label."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from unimatch.data.sources.checked import kind
+from unimatch.errors import DataError
+
+IMAGE_KEYS = ("image", "pixel_values")
+"""The names of an image in a sample that is a dictionary."""
+LABEL_KEYS = ("mask", "label", "labels")
+"""The names of its mask or class."""
+
+
+class MapDataset(Protocol):
+    """A PyTorch ``Dataset`` with a length, or a list."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class DatasetSource:
+    """Images, and masks or classes where there are some, of a PyTorch ``Dataset``; its other part is left out.
+
+    Args:
+        dataset: its samples are an image, a tuple of an image and a mask or class, or a dictionary of them.
+        part: what messages call it.
+
+    >>> import torch
+    >>> source = DatasetSource([(torch.ones(3, 2, 4), torch.zeros(1, 2, 4, dtype=torch.int64))], "labeled")
+    >>> source.name(0), source.image(0).shape, int(source.image(0).max()), source.mask(0).shape
+    ('labeled[0]', (2, 4, 3), 255, (2, 4))
+    """
+
+    def __init__(self, dataset: MapDataset, part: str) -> None:
+        self.dataset, self.part = dataset, part
+        self._last: tuple[int, Any, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def name(self, index: int) -> str:
+        """Names sample ``index`` in messages."""
+        return f"{self.part}[{index}]"
+
+    def image(self, index: int) -> Any:
+        """Returns the image as an array with its channels last."""
+        return to_image(self._sample(index)[0], self.name(index))
+
+    def mask(self, index: int) -> Any:
+        """Returns the mask or class as an array; None where there is none."""
+        label = self._sample(index)[1]
+        if label is None:
+            return None
+        if isinstance(label, Image.Image) and label.mode not in ("1", "L", "P") and not label.mode.startswith("I"):
+            raise DataError(f"{self.name(index)}: the mask is an image of mode {label.mode}, and must hold class ids")
+        array = label.detach().cpu().numpy() if isinstance(label, torch.Tensor) else np.asarray(label)
+        if array.dtype.kind == "f" and array.size and array.max() <= 1:
+            raise DataError(
+                f"{self.name(index)}: the mask is of {array.dtype} in 0-1, and must hold ids as integers: "
+                "torchvision's ToTensor divides by 255, PILToTensor does not"
+            )
+        return array[0] if array.ndim == 3 and len(array) == 1 else array
+
+    def _sample(self, index: int) -> tuple[Any, Any]:
+        """Returns image and label; of one index in a row they are one sample, also where that has random parts."""
+        last = self._last
+        if last is None or last[0] != index:
+            last = self._last = (index, *self._split(self.dataset[index], index))
+        return last[1], last[2]
+
+    def _split(self, sample: Any, index: int) -> tuple[Any, Any]:
+        if isinstance(sample, (tuple, list)) and sample:
+            return sample[0], sample[1] if len(sample) > 1 else None
+        if isinstance(sample, Mapping):
+            image = next((sample[key] for key in IMAGE_KEYS if key in sample), None)
+            if image is None:
+                raise DataError(f"{self.name(index)}: has {', '.join(map(str, sample))}, but no {IMAGE_KEYS[0]}")
+            return image, next((sample[key] for key in LABEL_KEYS if key in sample), None)
+        return sample, None
+
+
+def to_image(image: Any, name: str) -> NDArray[Any]:
+    """Returns a tensor, an array or a PIL image as an array (..., H, W, 3), uint8 where it was that or floats in 0-1.
+
+    Raises:
+        DataError: floats outside of 0-1, or no image at all.
+    """
+    if isinstance(image, Image.Image):
+        if image.mode.startswith(("I", "F")):
+            raise DataError(f"{name}: the image has more than 8 bits a channel ({image.mode}); convert it to 8")
+        return np.asarray(image.convert("RGB"))
+    if not isinstance(image, (torch.Tensor, np.ndarray)):
+        raise DataError(f"{name}: the image is no tensor, array or PIL image but {kind(image)}")
+    array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else image
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim >= 3 and array.shape[-3] in (1, 3) and (array.shape[-1] != 3 or isinstance(image, torch.Tensor)):
+        array = np.moveaxis(array, -3, -1)
+    if array.shape[-1] == 1:
+        array = np.repeat(array, 3, axis=-1)
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise DataError(
+                f"{name}: the image holds floats from {array.min():.3g} to {array.max():.3g}, and must lie in 0-1, as "
+                "ToTensor gives it, or be uint8; leave out Normalize, which is done later"
+            )
+        array = (array * 255).round().astype(np.uint8)
+    return np.ascontiguousarray(array)

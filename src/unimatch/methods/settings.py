@@ -1,0 +1,86 @@
+"""A method's settings in a checkpoint, and the method out of a checkpoint again."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from unimatch.checkpoints.content import MethodSettings, method_settings_of, model_of, run_of
+from unimatch.checkpoints.files import MISFIT, build_fitting, first_line, read_checkpoint, state_of
+from unimatch.errors import ConfigError, WeightsError
+from unimatch.models.networks import Model
+from unimatch.options import as_plain
+from unimatch.tasks import Task, build_task, describe_task, describes_task
+
+if TYPE_CHECKING:
+    from unimatch.methods.base import Method
+
+M = TypeVar("M", bound="Method")
+
+
+def settings_of(method: "Method") -> MethodSettings:
+    """Returns the arguments that build a method again, beside its model."""
+    plain, objects = dict[str, Any](), list[str]()
+    for name, value in method.given.items():
+        if isinstance(value, Model):
+            continue
+        try:
+            plain[name] = describe_task(value) if isinstance(value, Task) else as_plain(value)
+        except TypeError:
+            objects.append(name)
+    student = method.student
+    training = {name: getattr(student, name) for name in ("freeze", "unlock_after", "gradient_checkpointing")}
+    return MethodSettings(type(method).__name__, plain, objects, training)
+
+
+def restore(kind: type[M], path: str | Path, given: Mapping[str, Any], *, strict: bool = True) -> M:
+    """Does what :meth:`Method.load_from_checkpoint` says, with the settings ``given`` in place of the file's."""
+    checkpoint = read_checkpoint(path)
+    saved = method_settings_of(checkpoint) or of_run(checkpoint, kind)
+    if saved.name not in [base.__name__ for base in kind.__mro__]:
+        raise ConfigError(f"{path}: was written by {saved.name}; call {saved.name}.load_from_checkpoint")
+    missing = [name for name in saved.objects if name not in given]
+    if missing:
+        raise ConfigError(
+            f"{path}: {', '.join(missing)} of {saved.name} is no plain value, and so not in the file: give it again, "
+            f"as in load_from_checkpoint(path, {missing[0]}=...)"
+        )
+    arguments: dict[str, Any] = {
+        name: build_task(value) if describes_task(value) else value for name, value in saved.settings.items()
+    } | dict(given)
+    if "model" in inspect.signature(kind).parameters and "model" not in given:
+        description = {**model_of(checkpoint), **saved.training}
+        arguments["model"] = build_fitting(state_of(checkpoint, "student"), description, MISFIT)
+    method = kind(**arguments)
+    try:
+        method.load_state_dict(checkpoint["state_dict"], strict=strict)
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: does not hold the weights of this model ({first_line(error)})") from error
+    method.on_load_checkpoint(checkpoint)  # for what a subclass keeps there
+    return method
+
+
+def of_run(checkpoint: Mapping[str, Any], kind: type["Method"]) -> MethodSettings:
+    """Reads the settings of a checkpoint that holds none itself from the configuration of its run."""
+    run = run_of(checkpoint).config
+    config = run.get("method") or {}
+    known = inspect.signature(kind).parameters
+    settings = {key: config[key] for key in config if key in known and not isinstance(config[key], dict)}
+    if rule := run.get("inference"):
+        inference = {key: value for key, value in rule.items() if key != "_target_"}
+        absent = (run.get("task") or {}).get("absent", "exclude")
+        settings["task"] = {
+            "name": model_of(checkpoint).get("task", "segmentation"),
+            "inference": inference,
+            "absent": absent,
+        }
+    return MethodSettings(str(config.get("_target_", kind.__name__)).rpartition(".")[2], settings, [], {})
+
+
+def drop_objects(checkpoint: dict[str, Any]) -> None:
+    """Leaves out what ``save_hyperparameters`` of a subclass has added, unless it is plain: files hold no modules."""
+    for key in [key for key in checkpoint if "hyper_parameters" in key or key.endswith("hparams_type")]:
+        try:
+            checkpoint[key] = as_plain(checkpoint[key])
+        except TypeError:
+            del checkpoint[key]
