@@ -28,6 +28,17 @@ Exif = Literal["turn", "stored"]
 ORIENTATION = 274
 """The tag of EXIF."""
 
+BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""What undoes each EXIF orientation."""
+
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 
 STRIP = 2**18
@@ -49,8 +60,7 @@ def read_image(path: Path, *, exif: Exif = "turn") -> ImageArray:
     """
     with opened(path, "an image") as image:
         require_picture(path, image)
-        turn(image, exif)
-        return rgb(image)
+        return rgb(turn(image, exif)[0])
 
 
 def read_pair(before: Path, after: Path, read: Callable[[Path], ImageArray] = read_image) -> ImageArray:
@@ -110,7 +120,7 @@ def read_ids(path: Path, *, exif: Exif = "turn") -> StoredMask:
         stored, largest = require_one_page(path, mask), largest_level(mask)
         if stored.kind == "floats" or (stored.bits > 8 and stored.bands > 1):
             raise DataError(unreadable(path, stored, "a mask"))
-        lossy, orientation = is_lossy(mask), turn(mask, exif)
+        lossy, (mask, orientation) = is_lossy(mask), turn(mask, exif)
         pixels, clear = np.asarray(mask), None
         if mask.mode.startswith("I"):
             pixels = pixels.astype(np.int32)
@@ -149,7 +159,7 @@ def read_colors(path: Path, *, exif: Exif = "turn") -> StoredMask:
             raise DataError(f"{path}: a mask of {stored} has no colours; leave out dataset.colors to read ids")
         if stored.bits > 8:
             raise DataError(unreadable(path, stored, "a mask"))
-        lossy, orientation = is_lossy(mask), turn(mask, exif)
+        lossy, (mask, orientation) = is_lossy(mask), turn(mask, exif)
         clear = transparent(mask)
         return StoredMask(rgb(mask), clear, lossy=lossy, orientation=orientation)
 
@@ -217,12 +227,17 @@ def unreadable(path: Path, stored: Storage, what: str) -> str:
     return f"{path}: {stored} cannot be read as {what}; {remedy}"
 
 
-def turn(image: Image.Image, exif: Exif) -> int:
-    """Turns an image as its EXIF orientation says, where it is to be turned, and returns the orientation it had."""
+def turn(image: Image.Image, exif: Exif) -> tuple[Image.Image, int]:
+    """Turns an image as its EXIF orientation says, or leaves it as stored; also returns the orientation it had."""
     orientation = image.getexif().get(ORIENTATION, 1)
+    if orientation not in range(2, 9):
+        orientation = 1
     if exif == "turn":
         ImageOps.exif_transpose(image, in_place=True)  # large images are not copied more often than needed
-    return int(orientation) if orientation in range(1, 9) else 1
+    elif image.format == "TIFF" and orientation != 1:
+        image.load()  # Pillow turns these while it decodes them
+        image = image.transpose(BACK[orientation])
+    return image, orientation
 
 
 def rgb(image: Image.Image) -> ImageArray:
