@@ -238,6 +238,26 @@ def test_masks_that_lists_name_are_judged_as_those_in_folders(tmp_path):
         verify(data, needs_unlabeled=True)
 
 
+def test_palettes_that_differ_between_files_are_no_ids(tmp_path):
+    """Also where nobody has said which colours the classes have."""
+    root = make(tmp_path / "data", classes=4)
+
+    def write(order):
+        def save_sorted(array, path):
+            image = Image.fromarray(np.argsort(order).astype(np.uint8)[array])
+            image.putpalette(COLORS[order].tobytes())
+            image.save(path)
+
+        return save_sorted
+
+    masks(write([0, 1, 2, 3]))(root)
+    assert kinds_of(folder(root)) == set()
+    masks(write([2, 1, 0, 3]), only=slice(2))(root)
+    for line in verify(folder(root), needs_unlabeled=True):
+        assert re.search(r"all masks: palette order .*dataset\.colors", line)
+    assert ("palette order", "all masks") in kinds_of(folder(root))
+
+
 def test_dates_that_exif_turns_are_noted_and_left_where_told(pairs):
     path = pairs / "B" / "p1.png"
     after = np.asarray(Image.open(path))

@@ -1,6 +1,6 @@
 """Finds what is wrong with masks, one by one and together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +116,25 @@ def black_and_white(
             )
 
 
+def sorted_palettes(colors: Mapping[tuple[int, bytes], str]) -> Iterator[tuple[str, str]]:
+    """Finds palettes that were sorted file by file: several colours stand at one id here and at another id there.
+
+    Args:
+        colors: each id with its colour, as they stand together in some mask, and the file of that mask.
+    """
+    ids: dict[bytes, set[int]] = {}
+    for number, color in colors:
+        ids.setdefault(color, set()).add(number)
+    moved = [color for color, numbers in ids.items() if color and len(numbers) > 1]
+    if len(moved) > 1:
+        one, other, *_ = ((i, file) for (i, color), file in colors.items() if color == moved[0])
+        yield (
+            "palette order",
+            f"the colour {tuple(moved[0])} is id {one[0]} in {one[1]} and id {other[0]} in {other[1]}: these ids are "
+            "only places in each file's own palette; read the colours: dataset.colors",
+        )
+
+
 def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, str]]:
     """Judges by the ids in all masks together whether they are stored in another way than the settings say."""
     last = info.num_classes
@@ -158,6 +177,8 @@ def faults_together(parts: Sequence[Part], info: DatasetInfo) -> Iterator[tuple[
             yield part.name, "one value", f"{len(part.ids)} masks"
         for kind, text in black_and_white(part.ids, everything, info):
             yield part.name, kind, text
+    for kind, text in sorted_palettes({key: file for part in parts for key, file in part.palette.items()}):
+        yield "all masks", kind, text
     for kind, text in encoding_faults({i for ids in everything for i in ids}, info):
         yield "all masks", kind, text
 

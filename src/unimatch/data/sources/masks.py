@@ -148,7 +148,7 @@ class IndexMasks:
             remedy = LOSSY + (NEAREST if self.info.ids is not None else "")
         elif unknown.tolist() == [self.count] and not self.first and self.info.ids is None:
             remedy += " (does the mask count classes from 1? dataset.reduce_zero_label=true)"
-        elif unknown.min() < 0:
+        elif SMALLEST_ID <= unknown.min() < 0 or unknown.tolist() == [LARGEST_ID]:
             remedy += " (a value for no data? name it in dataset.ignore_ids)"
         return f"{listing([f'id {value}' for value in unknown], counts)} outside {known}; {remedy}"
 
