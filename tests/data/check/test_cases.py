@@ -10,10 +10,12 @@ from PIL import Image
 
 from helpers.cases import (
     COLORS,
+    HEIGHT,
     PALETTE,
     alpha,
     bits,
     blurred,
+    both,
     deep,
     images,
     make,
@@ -23,6 +25,7 @@ from helpers.cases import (
     quantized,
     save,
     smooth,
+    tiny,
     turned,
 )
 from helpers.support import make_change
@@ -69,6 +72,14 @@ CASES = {
     ),
     "exif180 as stored": (2, images(turned(3), ".jpg"), {"exif": "stored"}, set(), None, True),
     "exif6": (2, images(turned(6), ".jpg"), {}, {"size mismatch"}, "EXIF orientation 6; dataset.exif=stored", False),
+    "exif6square": (
+        2,
+        both(images(lambda a, path: turned(6)(a[:, :HEIGHT], path), ".jpg"), masks(save(lambda a: a[:, :HEIGHT]))),
+        {},
+        {"turned alone"},
+        "EXIF orientation is 6 .*dataset.exif=stored",
+        True,
+    ),
     "exif6 as stored": (2, images(turned(6), ".jpg"), {"exif": "stored"}, set(), None, True),
     "mask with exif alone": (2, masks(turned(8)), {}, {"size mismatch"}, "would fit if one were turned.* EXIF", False),
     "bit4": (4, masks(bits(4)), {}, set(), None, True),
@@ -189,6 +200,7 @@ CASES = {
         None,
         True,
     ),
+    "tiny_img": (2, both(images(save(tiny)), masks(save(tiny))), {}, set(), None, True),
     "wrong ending": (2, images(save(format="WEBP")), {}, set(), None, True),
 }
 
