@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unimatch.errors import DataError
-from unimatch.images import read_colors, read_image, read_mask
+from unimatch.images import read_colors, read_ids, read_image, read_mask
 
 ORIENTATION = 0x0112
 
@@ -144,6 +144,21 @@ def test_color_mask_is_read_as_rgb_whatever_stores_the_colors(tmp_path):
     Image.fromarray(ids.astype(np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataError, match=r"deep\.png: a mask of 1 band of 16-bit unsigned integers has no colours"):
         read_colors(tmp_path / "deep.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_and_masks_are_left_as_stored_where_told(tmp_path, orientation, suffix):
+    stored, ids, path = random_array(4, 6, 3), random_array(4, 6, high=5), tmp_path / f"image.{suffix}"
+    options = {"tiffinfo": {ORIENTATION: orientation}} if suffix == "tif" else {"lossless": True}
+    Image.fromarray(stored).save(path, exif=with_orientation(orientation), **options)
+    assert np.array_equal(read_image(path), UPRIGHT[orientation](stored))
+    assert np.array_equal(read_image(path, exif="stored"), stored)
+    assert np.array_equal(read_colors(path, exif="stored").values, stored)
+    Image.fromarray(ids).save(path, exif=with_orientation(orientation), **options)
+    mask = read_ids(path, exif="stored")
+    assert np.array_equal(mask.values, ids)
+    assert mask.orientation == orientation
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

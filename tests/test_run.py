@@ -411,11 +411,21 @@ def test_run_with_bad_unlabeled_images_finishes_and_reports_them(run_command, tm
     with pytest.raises(SystemExit, match="2"):
         run_command(*arguments, name="refused")
     assert "2 faults in the unlabelled images" in capsys.readouterr().err
+    mask = root / "masks" / "a0.png"
+    ids = np.asarray(Image.open(mask))
+    Image.fromarray(np.dstack([ids, np.where(np.arange(ids.size).reshape(ids.shape) < 5, 0, 255)]).astype("u1")).save(
+        mask
+    )
     run_dir = run_command(*arguments, "dataset.on_bad_image=skip")
     summary, log = read_summary(run_dir), (run_dir / "run.log").read_text()
     assert summary["finished"]
     assert summary["steps"] == 10
     assert summary["bad_images"] == [str(path) for path in bad]
+    (finding,) = summary["findings"]
+    assert finding.startswith("labelled: transparent (a mask has transparent pixels")
+    assert f"{mask}: 5 pixels" in finding
+    assert finding in log
+    assert "Findings in the data" in (run_dir / "report.html").read_text()
     assert "2 of 100 unlabelled images (2%) could not be read; others took their places 2 times" in log
     for path in bad:
         assert f"{path}: cannot be read" in log

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from unimatch.errors import DataError
-from unimatch.images import read_image
+from unimatch.images import read_image, read_mask
 
 DEEP = {
     "one.png": (np.uint16, 1, "1 band of 16-bit unsigned integers"),
@@ -73,3 +73,17 @@ def test_unknown_kinds_that_are_no_tiff_stay_unknown(tmp_path):
         (tmp_path / "x.tif").write_bytes(content)
         with pytest.raises(DataError, match="of no known kind"):
             read_image(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("largest", [1, 3, 15, 200, 255, 1000, 65535])
+def test_ids_of_grey_maps_are_as_stored_whatever_their_largest_is(tmp_path, largest):
+    ids = np.array([[0, 1, 1], [largest // 2, largest - 1, largest]])
+    path = tmp_path / "mask.pgm"
+    path.write_bytes(b"P5 3 2 %d\n" % largest + ids.astype(">u2" if largest > 255 else np.uint8).tobytes())
+    assert np.array_equal(read_mask(path), ids)
+    if largest > 255:
+        with pytest.raises(DataError, match="cannot be read as an image"):
+            read_image(path)
+        path.write_bytes(b"P6 1 1 %d\n" % largest + bytes(6))
+        with pytest.raises(DataError, match="3 bands of 16-bit"):
+            read_image(path)

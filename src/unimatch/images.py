@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.disk import read_file
 from unimatch.errors import DataError
-from unimatch.storage import Storage, is_lossy, raw_mode, storage, tiff_storage
+from unimatch.storage import Storage, is_lossy, largest_level, storage, tiff_storage
 
 ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB; (2, H, W, 3) for the two dates of a pair."""
@@ -29,8 +29,16 @@ Exif = Literal["turn", "stored"]
 ORIENTATION = 274
 """The tag of EXIF."""
 
-SCALES = {"L;2": 85, "L;4": 17}
-"""What Pillow multiplies grey levels of 2 and 4 bits by."""
+BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""What undoes each EXIF orientation."""
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -66,19 +74,18 @@ def read_image(path: Path, *, exif: Exif = "turn") -> ImageArray:
     """
     with opened(path, "an image") as image:
         require_picture(path, image)
-        turn(image, exif)
-        return rgb(image)
+        return rgb(turn(image, exif)[0])
 
 
-def read_pair(before: Path, after: Path, *, exif: Exif = "turn") -> ImageArray:
-    """Reads two dates of one place as (2, H, W, 3) uint8 RGB.
+def read_pair(before: Path, after: Path, read: Callable[[Path], ImageArray] = read_image) -> ImageArray:
+    """Reads two dates of one place as (2, H, W, 3) uint8 RGB, or as ``read`` reads each.
 
     Raises:
         DataError: a date is missing or cannot be read (:func:`read_image`), or the two differ in size.
     """
     if before.is_file() and not after.is_file():
         raise DataError(f"{after}: no such file; it is the second date of {before}")
-    dates = [read_image(before, exif=exif), read_image(after, exif=exif)]
+    dates = [read(before), read(after)]
     first, second = (f"{date.shape[1]} x {date.shape[0]}" for date in dates)
     if first != second:
         raise DataError(
@@ -124,22 +131,23 @@ def read_ids(path: Path, *, exif: Exif = "turn") -> StoredMask:
         DataError: the file is missing, cut short, of several pages, or not an index image.
     """
     with opened(path, "a mask") as mask:
-        stored, raw = require_one_page(path, mask), raw_mode(mask)
+        stored, largest = require_one_page(path, mask), largest_level(mask)
         if stored.kind == "floats" or (stored.bits > 8 and stored.bands > 1):
             raise DataError(unreadable(path, stored, "a mask"))
-        lossy, orientation = is_lossy(mask), turn(mask, exif)
+        lossy, (mask, orientation) = is_lossy(mask), turn(mask, exif)
         pixels, clear = np.asarray(mask), None
         if mask.mode.startswith("I"):
             pixels = pixels.astype(np.int32)
+        if mask.mode in ("L", "I") and largest is not None:
+            levels = 255 if mask.mode == "L" else 65535
+            pixels = np.rint(pixels * (largest / levels)).astype(pixels.dtype)
         elif mask.mode in ("LA", "RGB", "RGBA"):
             if mask.mode != "LA" and not (pixels[..., :1] == pixels[..., 1:3]).all():
                 raise DataError(no_index_image(path, mask.mode))
             clear = transparent(mask)
             pixels = np.ascontiguousarray(pixels[..., 0])
-        elif mask.mode not in ("1", "L", "P"):
+        elif mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
             raise DataError(no_index_image(path, mask.mode))
-        elif raw[:3] in SCALES:  # Pillow spreads the levels of 2 and 4 bits over 0-255
-            pixels = pixels // SCALES[raw[:3]]
         values = pixels.astype(np.uint8, copy=False) if pixels.dtype != np.int32 else pixels
         palette = mask.palette.palette if mask.mode == "P" and mask.palette and mask.palette.mode == "RGB" else b""
         return StoredMask(values, clear, bytes(palette), lossy, orientation)
@@ -165,7 +173,7 @@ def read_colors(path: Path, *, exif: Exif = "turn") -> StoredMask:
             raise DataError(f"{path}: a mask of {stored} has no colours; leave out dataset.colors to read ids")
         if stored.bits > 8:
             raise DataError(unreadable(path, stored, "a mask"))
-        lossy, orientation = is_lossy(mask), turn(mask, exif)
+        lossy, (mask, orientation) = is_lossy(mask), turn(mask, exif)
         clear = transparent(mask)
         return StoredMask(rgb(mask), clear, lossy=lossy, orientation=orientation)
 
@@ -239,12 +247,17 @@ def unreadable(path: Path, stored: Storage, what: str) -> str:
     return f"{path}: {stored} cannot be read as {what}; {remedy}"
 
 
-def turn(image: Image.Image, exif: Exif) -> int:
-    """Turns an image as its EXIF orientation says, where it is to be turned, and returns the orientation it had."""
+def turn(image: Image.Image, exif: Exif) -> tuple[Image.Image, int]:
+    """Turns an image as its EXIF orientation says, or leaves it as stored; also returns the orientation it had."""
     orientation = image.getexif().get(ORIENTATION, 1)
+    if orientation not in range(2, 9):
+        orientation = 1
     if exif == "turn":
         ImageOps.exif_transpose(image, in_place=True)  # large images are not copied more often than needed
-    return int(orientation) if orientation in range(1, 9) else 1
+    elif image.format == "TIFF" and orientation != 1:
+        image.load()  # Pillow turns these while it decodes them
+        image = image.transpose(BACK[orientation])
+    return image, orientation
 
 
 def rgb(image: Image.Image) -> ImageArray:

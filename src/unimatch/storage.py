@@ -41,7 +41,8 @@ def storage(image: Image.Image) -> Storage:
     bands, kind = len(image.getbands()), "floats" if image.mode == "F" else "unsigned integers"
     if image.mode in ("I", "F"):
         return Storage(bands, 32, kind)
-    bits = jpeg_2000_bits(image) if image.format == "JPEG2000" else 16 if ";16" in raw_mode(image) else 8
+    deep = ";16" in raw_mode(image) or (largest_level(image) or 0) > 255
+    bits = jpeg_2000_bits(image) if image.format == "JPEG2000" else 16 if deep else 8
     return Storage(bands, bits, kind, pages=pages(image))
 
 
@@ -49,6 +50,15 @@ def raw_mode(image: Any) -> str:
     """Returns how Pillow will decode an opened image, such as ``RGB;16B`` or ``L;4``; empty if it does not say."""
     arguments = image.tile[0][3] if getattr(image, "tile", None) else ""
     return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+
+
+def largest_level(image: Any) -> int | None:
+    """Returns the largest value of an opened image's bands in its file, where Pillow spreads them over all levels."""
+    raw = raw_mode(image)
+    if raw[:3] in ("L;2", "L;4"):
+        return 3 if raw[2] == "2" else 15
+    arguments = image.tile[0][3] if image.format == "PPM" and image.tile else ()
+    return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else None
 
 
 def is_lossy(image: Any) -> bool:

@@ -21,6 +21,11 @@ def test_every_setting_that_differs_is_named_in_full():
     assert not list(changes(OLD, OLD))
 
 
+def test_settings_that_did_not_exist_are_as_what_was_done_then():
+    new = {"dataset": {"exif": "turn", "unknown_values": "nearest"}}
+    assert [change.key for change in changes({"dataset": {}}, new)] == ["dataset.unknown_values"]
+
+
 @pytest.mark.parametrize("key", resume.DERIVED)
 def test_settings_that_act_through_others_are_not_compared(key):
     first, second = ({key.rstrip("."): {"crop": side}} for side in (32, 64))

@@ -60,6 +60,21 @@ def masks(write, suffix=".png", only=slice(None), names=None):
     return spoil
 
 
+def both(*spoils):
+    """Spoils in several ways, one after another."""
+
+    def spoil(root):
+        for each in spoils:
+            each(root)
+
+    return spoil
+
+
+def tiny(array):
+    """Every ninth row and eighth column."""
+    return array[::9, ::8]
+
+
 def deep(bands):
     return lambda array, path: cv2.imwrite(str(path), array[..., bands].squeeze().astype(np.uint16) * 16)
 

@@ -10,10 +10,12 @@ from PIL import Image
 
 from helpers.cases import (
     COLORS,
+    HEIGHT,
     PALETTE,
     alpha,
     bits,
     blurred,
+    both,
     deep,
     images,
     make,
@@ -23,6 +25,7 @@ from helpers.cases import (
     quantized,
     save,
     smooth,
+    tiny,
     turned,
 )
 from helpers.support import make_change
@@ -69,6 +72,14 @@ CASES = {
     ),
     "exif180 as stored": (2, images(turned(3), ".jpg"), {"exif": "stored"}, set(), None, True),
     "exif6": (2, images(turned(6), ".jpg"), {}, {"size mismatch"}, "EXIF orientation 6; dataset.exif=stored", False),
+    "exif6square": (
+        2,
+        both(images(lambda a, path: turned(6)(a[:, :HEIGHT], path), ".jpg"), masks(save(lambda a: a[:, :HEIGHT]))),
+        {},
+        {"turned alone"},
+        "EXIF orientation is 6 .*dataset.exif=stored",
+        True,
+    ),
     "exif6 as stored": (2, images(turned(6), ".jpg"), {"exif": "stored"}, set(), None, True),
     "mask with exif alone": (2, masks(turned(8)), {}, {"size mismatch"}, "would fit if one were turned.* EXIF", False),
     "bit4": (4, masks(bits(4)), {}, set(), None, True),
@@ -189,6 +200,7 @@ CASES = {
         None,
         True,
     ),
+    "tiny_img": (2, both(images(save(tiny)), masks(save(tiny))), {}, set(), None, True),
     "wrong ending": (2, images(save(format="WEBP")), {}, set(), None, True),
 }
 
@@ -236,6 +248,26 @@ def test_masks_that_lists_name_are_judged_as_those_in_folders(tmp_path):
     assert ("only 0 and 255", "labelled") in kinds_of(data)
     with pytest.raises(DataError, match=r"(?s)one class .*only 0 and 255"):
         verify(data, needs_unlabeled=True)
+
+
+def test_palettes_that_differ_between_files_are_no_ids(tmp_path):
+    """Also where nobody has said which colours the classes have."""
+    root = make(tmp_path / "data", classes=4)
+
+    def write(order):
+        def save_sorted(array, path):
+            image = Image.fromarray(np.argsort(order).astype(np.uint8)[array])
+            image.putpalette(COLORS[order].tobytes())
+            image.save(path)
+
+        return save_sorted
+
+    masks(write([0, 1, 2, 3]))(root)
+    assert kinds_of(folder(root)) == set()
+    masks(write([2, 1, 0, 3]), only=slice(2))(root)
+    for line in verify(folder(root), needs_unlabeled=True):
+        assert re.search(r"all masks: palette order .*dataset\.colors", line)
+    assert ("palette order", "all masks") in kinds_of(folder(root))
 
 
 def test_dates_that_exif_turns_are_noted_and_left_where_told(pairs):

@@ -94,6 +94,49 @@ def test_colors_become_classes(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "stored", "ignored", "nearest"),
+    [
+        ({}, [0, 2, 3, 100, 250, 255], [0, 2, 255, 255, 255, 255], [0, 2, 2, 2, 255, 255]),
+        ({"ids": {0: 0, 255: 1}}, [0, 1, 127, 128, 254, 255], [0, 255, 255, 255, 255, 1], [0, 0, 0, 1, 1, 1]),
+        # Where 1 and 255 mean the same, values beside them show that 1 is noise.
+        ({"ids": {0: 0, 1: 1, 255: 1}}, [0, 1, 2, 250], [0, 1, 255, 255], [0, 0, 0, 1]),
+        ({"ids": {0: 0, 1: 1, 255: 1}}, [0, 1, 255, 255], [0, 1, 1, 1], [0, 1, 1, 1]),
+        ({"reduce_zero_label": True}, [0, 1, 3, 4], [255, 0, 2, 255], [255, 0, 2, 2]),
+    ],
+)
+def test_unknown_ids_are_ignored_or_of_the_nearest_class(tmp_path, arguments, stored, ignored, nearest):
+    Image.fromarray(np.array([stored], np.uint8)).save(tmp_path / "mask.png")
+    for unknown, expected in (("ignore", ignored), ("nearest", nearest)):
+        info = replace(THREE, unknown_values=unknown, **arguments)
+        assert mask_reader(info)(tmp_path / "mask.png").tolist() == [expected]
+
+
+def test_values_far_from_all_ids_are_never_rounded(tmp_path):
+    Image.fromarray(np.array([[0, 1, -9999]], np.int32)).save(tmp_path / "mask.tif")
+    nearest = replace(THREE, unknown_values="nearest")
+    with pytest.raises(DataError, match=r"id -9999 \(1 pixels\).*dataset\.ignore_ids"):
+        mask_reader(nearest)(tmp_path / "mask.tif")
+    named = replace(nearest, ignore_ids=frozenset({-9999}))
+    assert mask_reader(named)(tmp_path / "mask.tif").tolist() == [[0, 1, 255]]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=6, max_size=6))
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_unknown_colours_are_of_the_nearest_class(tmp_path, colors):
+    info = replace(THREE, color_masks=True, unknown_values="nearest", ignore_colors=frozenset({(255, 255, 255)}))
+    known = {(255, 255, 255): 255} | {color: i for i, color in enumerate(THREE.palette)}
+    distances = [{k: sum((a - b) ** 2 for a, b in zip(k, color, strict=True)) for k in known} for color in colors]
+    Image.fromarray(np.array([colors], np.uint8)).save(tmp_path / "mask.png")
+    try:
+        ids = mask_reader(info)(tmp_path / "mask.png")[0].tolist()
+    except DataError:  # greys as dark as ids are
+        assert any(color in {(1, 1, 1), (2, 2, 2)} for color in colors)
+    else:
+        for i, each in zip(ids, distances, strict=True):
+            assert i in {known[color] for color in known if each[color] == min(each.values())}
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"ids": {0: 0}, "reduce_zero_label": True}, r"ids and reduce_zero_label both"),

@@ -68,6 +68,8 @@ class Label(NamedTuple):
     """Pixels of each id that the mask's file holds, or the one class with 1; None where there is neither."""
     classes: Mapping[int, int] | None = None
     """Pixels of each class that these are read as, 255 for those that do not count, -1 for unknown ones."""
+    palette: Mapping[int, bytes] | None = None
+    """The colour that a palette mask gives each id in it, where it gives it to no other."""
     drawn: str | None = None
     """The mask's file, where its ids are those that were drawn: not colours, and not changed by compression."""
 
@@ -91,6 +93,8 @@ class Part:
     """Images of each height and width."""
     ids: list[tuple[str, frozenset[int]]] = field(default_factory=list)
     """The file of each mask that holds ids just as they were drawn, and these."""
+    palette: dict[tuple[int, bytes], str] = field(default_factory=dict)
+    """Ids with their colours in masks' palettes, and the first file of each."""
     faulty: list[int] = field(default_factory=list)
     """Indices of the images with findings."""
 
@@ -109,6 +113,9 @@ class Part:
         self.stored.update(label.stored.keys())
         if label.drawn is not None:
             self.ids.append((label.drawn, frozenset(label.stored)))
+        if label.drawn is not None and label.palette:
+            for item in label.palette.items():
+                self.palette.setdefault(item, label.drawn)
         for class_id, number in label.classes.items():
             if class_id >= 0:
                 self.pixels[class_id] += number

@@ -1,6 +1,6 @@
 """Finds what is wrong with masks, one by one and together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,9 @@ from unimatch.data.check.findings import Part
 from unimatch.data.sources.masks import UNKNOWN, IndexMasks, MaskReader
 from unimatch.images import StoredMask, open_image
 from unimatch.types import IGNORE_INDEX
+
+LINES = 24
+"""Rows and columns of a mask that are looked at for smooth edges."""
 
 MIN_BETWEEN = 8
 """Pixels that must lie between others before a mask is held to be resized smoothly."""
@@ -42,7 +45,7 @@ def faults_of_mask(
         if mask.palette and (misplaced := reader.misplaced(mask)):
             yield "palette order", f"{where}: {misplaced}"
         if reader.info.ids is None and len(stored) > 2 and not mask.lossy and (number := between(mask.values)):
-            yield "ids between", f"{where}: {number} pixels; resize masks to the nearest pixel, without smoothing"
+            yield "ids between", f"{where}: {number} pixels in some lines; resize masks to the nearest pixel"
     if set(classes) == {IGNORE_INDEX}:
         yield "mask all ignored", f"{where}: every pixel is ignored"
     if mask.lossy:
@@ -59,18 +62,17 @@ def faults_of_mask(
 
 
 def between(ids: NDArray[np.integer]) -> int:
-    """Counts single pixels whose id lies between those beside them, where that is how most edges look; else 0.
+    """Counts single pixels whose id lies between those beside them in some lines, if most edges look so; else 0.
 
     Ids are names: next to a 3, a 1 is as likely as a 2. Only where masks were resized smoothly do edges from 1 to 3
     pass through 2.
 
     >>> between(np.repeat([[0, 0, 2, 2, 4, 4]], 9, axis=0)), between(np.repeat([[0, 0, 1, 2, 3, 4]], 9, axis=0))
-    (0, 9)
+    (0, 27)
     """
-    # Some rows and columns tell as much as all.
-    lines = [ids[::4], ids[:, ::4].T]
     passing = jumps = 0
-    for line in lines:
+    for lines in (ids, ids.T):
+        line = np.ascontiguousarray(lines[:: max(1, len(lines) // LINES)])  # some rows and columns tell as much as all
         left, middle, right = (line[:, i : line.shape[1] - 2 + i] for i in range(3))
         passing += int((((left < middle) & (middle < right)) | ((left > middle) & (middle > right))).sum())
         jumps += int((np.maximum(left, middle) - np.minimum(left, middle) > 1).sum())
@@ -112,6 +114,25 @@ def black_and_white(
                 "only 0 and 255",
                 f"{name}: 255 is ignored; save {info.classes[1]} as 1, or set 'dataset.ids={{0: 0, {ones}255: 1}}'",
             )
+
+
+def sorted_palettes(colors: Mapping[tuple[int, bytes], str]) -> Iterator[tuple[str, str]]:
+    """Finds palettes that were sorted file by file: several colours stand at one id here and at another id there.
+
+    Args:
+        colors: each id with its colour, as they stand together in some mask, and the file of that mask.
+    """
+    ids: dict[bytes, set[int]] = {}
+    for number, color in colors:
+        ids.setdefault(color, set()).add(number)
+    moved = [color for color, numbers in ids.items() if color and len(numbers) > 1]
+    if len(moved) > 1:
+        one, other, *_ = ((i, file) for (i, color), file in colors.items() if color == moved[0])
+        yield (
+            "palette order",
+            f"the colour {tuple(moved[0])} is id {one[0]} in {one[1]} and id {other[0]} in {other[1]}: these ids are "
+            "only places in each file's own palette; read the colours: dataset.colors",
+        )
 
 
 def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, str]]:
@@ -156,6 +177,8 @@ def faults_together(parts: Sequence[Part], info: DatasetInfo) -> Iterator[tuple[
             yield part.name, "one value", f"{len(part.ids)} masks"
         for kind, text in black_and_white(part.ids, everything, info):
             yield part.name, kind, text
+    for kind, text in sorted_palettes({key: file for part in parts for key, file in part.palette.items()}):
+        yield "all masks", kind, text
     for kind, text in encoding_faults({i for ids in everything for i in ids}, info):
         yield "all masks", kind, text
 

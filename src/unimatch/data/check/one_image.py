@@ -83,7 +83,9 @@ def read_label(
             classes[meaning] += number
     faults += faults_of_mask(path, mask, stored, +classes, reader)
     drawn = str(path) if isinstance(reader, IndexMasks) and not mask.lossy else None
-    return Label(tuple(faults), stored, +classes, drawn)
+    colors = {i: mask.palette[3 * i : 3 * i + 3] for i in stored} if mask.palette else {}
+    palette = {i: color for i, color in colors.items() if [*colors.values()].count(color) == 1}
+    return Label(tuple(faults), stored, +classes, palette, drawn)
 
 
 def label_of_source(source: Source, index: int, image_size: tuple[int, int] | None) -> Label:

@@ -64,7 +64,8 @@ class IndexMasks:
         self.table = np.full(TABLE, UNKNOWN, np.int16)  # stored id -> class id
         self.table[[stored % TABLE for stored in meanings]] = list(meanings.values())
         largest = {meanings[i]: i for i in sorted(meanings)}  # of each class
-        self.nearest = self.table[nearest_of([*largest.values()])] if info.unknown_values == "nearest" else self.table
+        sure = [i for i, meaning in meanings.items() if meaning == IGNORE_INDEX or largest[meaning] == i]
+        self.nearest = self.table[nearest_of(sure)] if info.unknown_values == "nearest" else self.table
         chosen = info.palette != distinct_colors(info.num_classes)  # else nobody has chosen the colours
         self.class_colors = {bytes(color): i for i, color in enumerate(info.palette)} if chosen else {}
 
@@ -148,7 +149,7 @@ class IndexMasks:
             remedy = LOSSY + (NEAREST if self.info.ids is not None else "")
         elif unknown.tolist() == [self.count] and not self.first and self.info.ids is None:
             remedy += " (does the mask count classes from 1? dataset.reduce_zero_label=true)"
-        elif unknown.min() < 0:
+        elif SMALLEST_ID <= unknown.min() < 0 or unknown.tolist() == [LARGEST_ID]:
             remedy += " (a value for no data? name it in dataset.ignore_ids)"
         return f"{listing([f'id {value}' for value in unknown], counts)} outside {known}; {remedy}"
 
