@@ -10,7 +10,7 @@ OURS = [value for value in vars(errors).values() if isinstance(value, type)]
 def test_every_error_of_ours_is_caught_as_one_and_has_a_status(error):
     assert issubclass(error, unimatch.UnimatchError)
     assert issubclass(error, ValueError)
-    assert error("x").status == (75 if error is errors.ProcessError else 2)
+    assert error("x").status == {errors.ProcessError: 75, errors.WriteError: 74}.get(error, 2)
 
 
 def test_a_dead_worker_is_told_from_other_errors():

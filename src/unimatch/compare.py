@@ -14,6 +14,7 @@ from unimatch.report.compare_page import Group, compare_page, spread
 from unimatch.report.published import find_published
 from unimatch.report.run_files import read_run
 from unimatch.terminal import text_table
+from unimatch.texts import one_line
 
 COLUMNS = {"teacher/{}": "teacher", "student/{}": "student", "teacher/{}_best": "best teacher", "seconds": "seconds"}
 """A run's summary says which score stands for {}: ``miou`` and the like."""
@@ -173,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     print(table(runs))
     pictures = [place / "validation.png" for place in sorted({Path(run["place"]) for run in runs})]
-    found = [str(picture) for picture in pictures if picture.is_file()]
+    found = [one_line(picture) for picture in pictures if picture.is_file()]
     if found:
         print("\npictures:", *found, sep="\n  ")
     if options.html:

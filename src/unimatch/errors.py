@@ -1,11 +1,19 @@
 """The errors a user can act on: each says what is wrong, where, and what to do."""
 
+from typing_extensions import override
+
+from unimatch.texts import printable
+
 
 class UnimatchError(ValueError):
     """Something in the user's input is wrong. Commands print it without a traceback and exit with :attr:`status`."""
 
     status = 2
     """The same command would fail again."""
+
+    @override
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(UnimatchError):

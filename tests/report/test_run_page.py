@@ -1,9 +1,11 @@
+import base64
 import re
 from html.parser import HTMLParser
 
 import pytest
 
 from helpers.runs import HOSTILE, make_run
+from unimatch.errors import DataError
 from unimatch.report import write_report
 
 
@@ -92,3 +94,30 @@ def test_one_class_and_many_classes(tmp_path, classes):
 def test_a_run_without_anything_but_its_summary(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
     assert "<h1>" in write_report(tmp_path).read_text()
+
+
+def test_pictures_and_files_that_links_take_from_elsewhere_are_not_shown(tmp_path):
+    run = make_run(tmp_path / "run")
+    victim = tmp_path / "victim.png"
+    victim.write_bytes(b"secret of the victim")
+    picture = run / "examples" / "a.jpg"
+    (tmp_path / "latest").symlink_to(run)  # the run directory itself may be a link
+    assert "data:image" in write_report(tmp_path / "latest").read_text()
+    picture.unlink()
+    picture.symlink_to(victim)
+    assert base64.b64encode(victim.read_bytes()).decode() not in write_report(run).read_text()
+    (tmp_path / "private.json").write_text('{"token": "secret"}')
+    (run / "config.json").unlink(missing_ok=True)
+    (run / "config.json").symlink_to(tmp_path / "private.json")
+    with pytest.raises(DataError, match=r"config\.json: is a link that leads out of the run directory"):
+        write_report(run)
+
+
+def test_a_report_is_written_through_no_link(tmp_path):
+    run, victim = make_run(tmp_path / "run"), tmp_path / "victim"
+    victim.write_text("old")
+    for name in (".report.html.tmp", "report.html"):
+        (run / name).symlink_to(victim)
+    write_report(run)
+    assert victim.read_text() == "old"
+    assert not (run / "report.html").is_symlink()

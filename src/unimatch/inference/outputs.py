@@ -18,6 +18,7 @@ from unimatch.engines.model_facts import ModelFacts
 from unimatch.images import ImageArray, MaskArray, latest, to_levels
 from unimatch.inference.predictor import Prediction
 from unimatch.pictures import add_legend, overlay
+from unimatch.texts import csv_text, from_cell
 from unimatch.types import IGNORE_INDEX
 
 KINDS = ("overlay", "confidence", "scores", "rle")
@@ -47,11 +48,11 @@ class Writer:
     def read_done(self) -> set[str]:
         """Returns the names in ``areas.csv`` whose masks exist, and removes a last line that was cut short."""
         if not self.areas.is_file():
-            write_output(self.areas, csv_line(self.columns))
+            write_output(self.areas, csv_text([self.columns]))
             return set()
         text = self.areas.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]
-        names = [row[0] for row in csv.reader(io.StringIO(whole)) if row][1:]
+        names = [from_cell(row[0]) for row in csv.reader(io.StringIO(whole)) if row][1:]
         if whole != text:
             write_output(self.areas, whole)
         return {name for name in names if self.mask_path(name).is_file()}
@@ -85,20 +86,13 @@ class Writer:
 
     def finish(self, row: list[str | int]) -> None:
         """Records in ``areas.csv`` that an image is done. Only one thread may call it."""
-        append(self.areas, csv_line(row), sync=False)
+        append(self.areas, csv_text([row]), sync=False)
         self.done.add(str(row[0]))
 
     def sync(self) -> None:
         """Waits until the disk has all that was written."""
         append(self.areas, "")
         sync_below(self.output)
-
-
-def csv_line(values: Sequence[object]) -> str:
-    """Returns values as one line of a CSV file."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(values)
-    return buffer.getvalue()
 
 
 def save_png(file: BinaryIO, image: Image.Image) -> None:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from unimatch.tasks.scores import Scores
 
 
+EXAMPLES = "examples/examples.json"
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """The content of one run directory."""
@@ -76,6 +79,9 @@ def read_run(place: Path) -> RunFiles:
     """
     if not (place / "summary.json").is_file():
         raise DataError(f"{place}: no summary.json: not a run directory, or its training has not been evaluated yet")
+    for name in ("summary.json", "config.json", "evaluations.jsonl", "metrics.csv", "confusion.csv", EXAMPLES):
+        if not (place / name).resolve().is_relative_to(place.resolve()):
+            raise DataError(f"{place / name}: is a link that leads out of the run directory; put the file itself there")
     try:
         lines = read_text(place / "evaluations.jsonl").splitlines()
         return RunFiles(
@@ -85,7 +91,7 @@ def read_run(place: Path) -> RunFiles:
             evaluations=[json.loads(line) for line in lines if line.strip()],
             curves=read_curves(place / "metrics.csv"),
             confusion=read_confusion(place / "confusion.csv"),
-            examples=read_json(place / "examples" / "examples.json"),
+            examples=read_json(place / EXAMPLES),
         )
     except (OSError, ValueError) as error:
         raise DataError(f"{place}: cannot be read ({error})") from error
