@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -79,6 +80,21 @@ def test_the_command_prints_the_table_and_pictures(tmp_path, capsys):
     output = capsys.readouterr().out
     assert "70.0" in output
     assert str(tmp_path / "a" / "validation.png") in output
+
+
+def test_names_of_strangers_are_one_row_without_control_characters(tmp_path, capsys):
+    hostile = "\x1b]0;caught\x07\n| unimatch_v2"
+    write_run(tmp_path / "a", seed=0, teacher=70.0, method=hostile)
+    write_run(tmp_path / "b", seed=0, teacher=70.0, method=hostile, tau=f"\x9b2J{hostile}")
+    (tmp_path / "a\x1bb").mkdir()
+    (tmp_path / "a").rename(tmp_path / "a\x1bb" / "c")
+    (tmp_path / "a\x1bb" / "c" / "validation.png").touch()
+    assert main([str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert re.fullmatch(r"[ -~±\n]*", output)
+    assert len(output.partition("\n\n")[0].splitlines()) == 4
+    assert main([str(tmp_path / "\x1b[2J")]) == 2
+    assert "\x1b" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("broken", [None, "{", ""])

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 import unimatch
@@ -10,10 +12,30 @@ OURS = [value for value in vars(errors).values() if isinstance(value, type)]
 def test_every_error_of_ours_is_caught_as_one_and_has_a_status(error):
     assert issubclass(error, unimatch.UnimatchError)
     assert issubclass(error, ValueError)
-    assert error("x").status == (75 if error is errors.ProcessError else 2)
+    assert error("x").status == {errors.ProcessError: 75, errors.WriteError: 74}.get(error, 2)
 
 
 def test_a_dead_worker_is_told_from_other_errors():
     assert errors.is_of_a_worker(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
     assert not errors.is_of_a_worker(RuntimeError("out of memory"))
     assert not errors.is_of_a_worker(OSError("DataLoader worker"))
+
+
+SHM = "unable to allocate shared memory(shm) for file </torch_1>: Success (0)"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (RuntimeError(SHM), True),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible ..."), True),
+        (OSError(errno.ENOSPC, "No space left on device"), True),  # of a semaphore, which has no name
+        (OSError(errno.ENOSPC, "No space left on device", "last.ckpt"), False),
+        (RuntimeError("out of memory"), False),
+    ],
+)
+def test_full_shared_memory_is_told_from_other_errors(error, expected):
+    assert errors.lacks_shared_memory(error) == expected
+    later = RuntimeError("Please call `iter(combined_loader)` first.")
+    later.__context__ = error
+    assert errors.lacks_shared_memory(later) == expected

@@ -20,6 +20,7 @@ from unimatch.disk import replace_text
 from unimatch.errors import ConfigError
 from unimatch.folders import notes_taken
 from unimatch.terminal import text_table
+from unimatch.texts import one_line
 from unimatch.types import IGNORE_INDEX
 
 SHOWN = 5
@@ -75,7 +76,7 @@ def table(report: Report) -> str:
         meaning = {**FAULTS, **WARNINGS}[finding.kind]
         what = "WRONG" if finding.wrong else "note"
         lines.append(f"{what}: {finding.part}: {finding.kind} ({meaning}): {len(finding.texts)}")
-        lines += [f"    {text}" for text in finding.texts[:SHOWN]]
+        lines += [f"    {one_line(text)}" for text in finding.texts[:SHOWN]]
         if len(finding.texts) > SHOWN:
             lines.append(f"    and {len(finding.texts) - SHOWN} more")
     faults = sum(finding.wrong for finding in report.findings)

@@ -15,6 +15,7 @@ from unimatch.report.compare_page import Group, compare_page, spread
 from unimatch.report.published import find_published
 from unimatch.report.run_files import read_json, read_run
 from unimatch.terminal import text_table
+from unimatch.texts import one_line
 
 SCORES = {"teacher/{}": "teacher", "student/{}": "student", "teacher/{}_best": "best teacher"}
 """A run's summary says which score stands for {}: ``miou`` and the like."""
@@ -220,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing := without_result(options.runs):
         print("\nno result, failed or not evaluated yet:", *missing, sep="\n  ")
     pictures = [place / "validation.png" for place in sorted({Path(run["place"]) for run in runs})]
-    found = [str(picture) for picture in pictures if picture.is_file()]
+    found = [one_line(picture) for picture in pictures if picture.is_file()]
     if found:
         print("\npictures:", *found, sep="\n  ")
     if options.html:

@@ -1,11 +1,21 @@
 """The errors a user can act on: each says what is wrong, where, and what to do."""
 
+import errno
+
+from typing_extensions import override
+
+from unimatch.texts import printable
+
 
 class UnimatchError(ValueError):
     """Something in the user's input is wrong. Commands print it without a traceback and exit with :attr:`status`."""
 
     status = 2
     """The same command would fail again."""
+
+    @override
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(UnimatchError):
@@ -36,6 +46,16 @@ class WriteError(UnimatchError):
 
 class NumericalError(UnimatchError):
     """A loss or gradient is not finite."""
+
+
+def lacks_shared_memory(error: BaseException | None) -> bool:
+    """Whether shared memory was full, for an error or one that came before it."""
+    while error is not None:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None
+        if full or "shared memory" in str(error) or "Bus error" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def is_of_a_worker(error: BaseException) -> bool:

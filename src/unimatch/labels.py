@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from unimatch.command import command
 from unimatch.errors import ConfigError
 from unimatch.labelling import TOOLS, Labels, read, write
+from unimatch.texts import one_line
 
 
 def convert_labels(config: DictConfig) -> None:
@@ -57,7 +58,7 @@ def report(labels: Labels, target: Path, tool: str) -> str:
     lines = [f"{target}: {photos} photos; {len(labels.classes)} classes: {', '.join(labels.classes)}; {rest}"]
     if tool == "folder":
         lines.append(f"next: python -m unimatch.check dataset=folder dataset.root={target}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 main = command("labels")(convert_labels)

@@ -1,7 +1,5 @@
 """``python -m unimatch.predict``: masks, overlays and more of any images; classes, if the model is a classifier."""
 
-import csv
-import io
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +13,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from unimatch.command import command, plain
-from unimatch.disk import write_output
+from unimatch.disk import sync_below, write_output
 from unimatch.engines.model_facts import inference_with
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, read_mask
@@ -24,6 +22,7 @@ from unimatch.inference.outputs import KINDS, Writer
 from unimatch.inference.pipeline import Pipeline
 from unimatch.inference.predictor import Predictor
 from unimatch.terminal import progress_bar
+from unimatch.texts import csv_text, one_line, printable
 from unimatch.types import IGNORE_INDEX
 
 PIXEL_LIMIT = 2**30
@@ -67,7 +66,7 @@ def predict(config: DictConfig) -> int:
     def progress(name: str, reason: str | None) -> None:
         bar.update()
         if reason is not None:
-            bar.write(f"unimatch: {name}: {reason}", file=sys.stderr)
+            bar.write(f"unimatch: {one_line(name)}: {printable(reason)}", file=sys.stderr)
 
     pipeline = Pipeline(
         predictor, writer, config.threshold, config.batch_size or predictor.batch_size, config.threads, progress
@@ -117,7 +116,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
             for photo, image in zip(chunk, readers.map(load, chunk), strict=True):
                 if isinstance(image, DataError):
                     failed += 1
-                    bar.write(f"unimatch: {photo.name}: {image}", file=sys.stderr)
+                    bar.write(f"unimatch: {one_line(photo.name)}: {image}", file=sys.stderr)
                 else:
                     read.append((photo, image))
             for (photo, _), found in zip(read, classifier([image for _, image in read]), strict=True):
@@ -128,9 +127,8 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
     bar.close()
     output = Path(config.output).expanduser()
     output.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_output(output / "classes.csv", text.getvalue())
+    write_output(output / "classes.csv", csv_text(rows))
+    sync_below(output)
     print(f"{len(rows) - 1} images classified, {failed} failed: {output / 'classes.csv'}")
     return failed
 

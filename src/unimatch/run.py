@@ -25,8 +25,9 @@ from unimatch.checkpoints.resume import check_unchanged, choose_checkpoint, requ
 from unimatch.checkpoints.run_folder import alone_in, is_of, refuse_other_run, remove_run, removed_if_empty
 from unimatch.command import build, command, plain, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
+from unimatch.data.fingerprint import fingerprint
 from unimatch.disk import check_writable, check_written, unwritten
-from unimatch.errors import ConfigError, ProcessError, is_of_a_worker
+from unimatch.errors import ConfigError, ProcessError, is_of_a_worker, lacks_shared_memory
 from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
@@ -76,6 +77,7 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         split=None if config.dataset.get("split") is None else str(config.dataset.split),
         experiment=choices.get("experiment"),
         config={key: value for key, value in plain(config).items() if not key.startswith(ABOUT_THE_CALL)},
+        data=fingerprint(data),
     )
     callbacks = build_callbacks(config.callbacks, run_dir=run_dir, facts=facts, data=data)
     trainer: lightning.Trainer = build(
@@ -155,7 +157,13 @@ def lost_workers_explained() -> Iterator[None]:
     """Turns the error that a killed loading process causes into one line."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
+        if lacks_shared_memory(error):
+            raise ProcessError(
+                "the shared memory in which loading processes hand over images (/dev/shm) is full: make room there, "
+                "give a container more of it (docker run --shm-size=8g), or set datamodule.workers=0. resume=auto "
+                "continues from the last checkpoint"
+            ) from error
         if not is_of_a_worker(error):
             raise
         raise ProcessError(
@@ -175,9 +183,10 @@ def resume(checkpoint: Path, run_dir: Path, trainer: lightning.Trainer, facts: R
     """Checks that a checkpoint is of this training, unless another is ``allowed``; keeps what was logged up to it."""
     content = read_checkpoint(checkpoint)
     before = run_of(content)
+    data = before.data and facts.data  # older checkpoints know nothing of their data
     check_unchanged(
-        {**before.config, "processes": before.processes},
-        {**facts.config, "processes": trainer.world_size},
+        {**before.config, "processes": before.processes, "data": before.data},
+        {**facts.config, "processes": trainer.world_size, "data": data},
         allowed=allowed,
     )
     step, epoch = content["global_step"], place.place.epoch if (place := training_of(content)) else 0

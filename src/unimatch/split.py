@@ -16,6 +16,7 @@ from unimatch.data.splits.candidates import Candidates, with_classes, with_dates
 from unimatch.data.splits.generate import choose, choose_of_each_class, write_split
 from unimatch.errors import ConfigError
 from unimatch.terminal import text_table
+from unimatch.texts import one_line
 
 
 def split(config: DictConfig) -> None:
@@ -98,7 +99,7 @@ def report(facts: dict[str, Any], out: Path, label: str) -> str:
     lines += text_table(rows, left=(0, 2))
     nowhere = [name for name, count in facts["classes"].items() if not count]
     if nowhere:
-        lines.append(f"no {label} at all shows: {', '.join(nowhere)}")
+        lines.append(one_line(f"no {label} at all shows: {', '.join(nowhere)}"))
     return "\n".join(lines)
 
 

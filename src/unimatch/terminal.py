@@ -5,9 +5,11 @@ from collections.abc import Container, Sequence
 
 from tqdm import tqdm
 
+from unimatch.texts import one_line
+
 
 def text_table(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), gap: str = "  ") -> list[str]:
-    """Returns a line for each row, with the cells of a column equally wide.
+    """Returns a line for each row, with the cells of a column equally wide; control characters are escaped.
 
     Args:
         rows: of equally many cells.
@@ -17,6 +19,7 @@ def text_table(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), ga
     >>> text_table([["class", "IoU"], ["tree", "7.5"], ["sky", "82.0"]])
     ['class   IoU', 'tree    7.5', 'sky    82.0']
     """
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [gap.join(f"{cell:{'<' if i in left else '>'}{widths[i]}}" for i, cell in enumerate(row)) for row in rows]
 
@@ -47,7 +50,7 @@ def progress_bar(
     return tqdm(
         total=total,
         initial=done,
-        desc=title,
+        desc=one_line(title),
         unit=unit,
         unit_scale=scaled,
         mininterval=interval,

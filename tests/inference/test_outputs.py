@@ -139,3 +139,11 @@ def test_an_overlay_that_fails_is_a_warning(tmp_path, monkeypatch, caplog):
 
 def test_facts_read_back():
     assert ModelFacts.from_json(FACTS.to_json(), "file") == FACTS
+
+
+def test_names_that_spreadsheets_would_run_are_quoted_and_still_known_as_done(tmp_path):
+    name = "=HYPERLINK(1)"
+    writer = Writer(tmp_path, FACTS, ())
+    writer.finish(writer.write(name, np.zeros((20, 30, 3), np.uint8), make_prediction()))
+    assert "\n'=HYPERLINK(1),30,20," in (tmp_path / "areas.csv").read_text()
+    assert Writer(tmp_path, FACTS, ()).done == {name}

@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -6,6 +7,7 @@ import pytest
 
 from helpers.runs import HOSTILE, make_run
 from unimatch.compare import main as compare
+from unimatch.errors import DataError
 from unimatch.report import write_report
 from unimatch.report.__main__ import main as report
 from unimatch.report.run_files import read_run
@@ -164,3 +166,30 @@ def test_names_that_are_too_long_for_a_folder_are_one_line(capsys):
     for command in (report, compare):
         assert command(["long" * 1000]) == 2
         assert capsys.readouterr().err.startswith("unimatch: ")
+
+
+def test_pictures_and_files_that_links_take_from_elsewhere_are_not_shown(tmp_path):
+    run = make_run(tmp_path / "run")
+    victim = tmp_path / "victim.png"
+    victim.write_bytes(b"secret of the victim")
+    picture = run / "examples" / "a.jpg"
+    (tmp_path / "latest").symlink_to(run)  # the run directory itself may be a link
+    assert "data:image" in write_report(tmp_path / "latest").read_text()
+    picture.unlink()
+    picture.symlink_to(victim)
+    assert base64.b64encode(victim.read_bytes()).decode() not in write_report(run).read_text()
+    (tmp_path / "private.json").write_text('{"token": "secret"}')
+    (run / "config.json").unlink(missing_ok=True)
+    (run / "config.json").symlink_to(tmp_path / "private.json")
+    with pytest.raises(DataError, match=r"config\.json: is a link that leads out of the run directory"):
+        write_report(run)
+
+
+def test_a_report_is_written_through_no_link(tmp_path):
+    run, victim = make_run(tmp_path / "run"), tmp_path / "victim"
+    victim.write_text("old")
+    for name in (".report.html.tmp", "report.html"):
+        (run / name).symlink_to(victim)
+    write_report(run)
+    assert victim.read_text() == "old"
+    assert not (run / "report.html").is_symlink()

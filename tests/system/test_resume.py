@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from helpers.runs import run_once
-from helpers.support import read_summary, rest_nightly
+from helpers.support import make_folder, read_summary, rest_nightly, write_pair
 from unimatch.callbacks import Record
 from unimatch.checkpoints.files import read_checkpoint
 
@@ -141,6 +141,28 @@ def test_another_training_is_refused_with_the_difference_and_done_if_told(whole,
     run_command(*changed, "resume=auto", "resume_changed=true", name="whole")
     assert read_summary(whole)["steps"] == 9
     assert json.loads((whole / "config.json").read_text())["method"]["tau"] == 0.7
+
+
+def test_data_that_changed_is_refused_before_the_first_step_and_a_moved_run_goes_on(run_command, tmp_path, capsys):
+    root = make_folder(tmp_path / "photos", labeled=4, unlabeled=4, val=2)
+    settings = ["dataset=folder", "method=supervised", "datamodule.crop=16", "datamodule.batch_size=2"]
+    settings += ["datamodule.workers=0", "trainer.max_steps=2", "callbacks.report=null", "callbacks.pictures=null"]
+    run_dir = run_command(*settings, f"dataset.root={root}")
+    assert "fingerprint" not in read_summary(run_dir)
+    run_dir.rename(tmp_path / "moved")
+    root = root.rename(tmp_path / "photos of mine")
+    run_command(*settings, f"dataset.root='{root}'", "resume=auto", name="moved")
+    write_pair(root / "images" / "a0.png", root / "masks" / "a0.png", seed=7, size=(24, 32), ids=(0, 1))
+    (root / "unlabeled" / "u1.png").unlink()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        run_command(*settings, f"dataset.root='{root}'", "resume=auto", name="moved")
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert "data.unlabeled.images: 4 -> 3\n" in message
+    assert "data.labeled.contents: " in message
+    assert "data.val" not in message
+    assert "resume_changed=true" in message
 
 
 def test_settings_that_train_the_same_are_shown_and_accepted(whole, run_command):

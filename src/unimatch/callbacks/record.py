@@ -5,7 +5,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class RunFacts:
     """``table01`` and the like, where the run was started from such a file."""
     config: dict[str, Any]
     """The resolved configuration, plain values."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """The data set's fingerprint."""
 
 
 class Record(Callback):
@@ -122,6 +124,7 @@ class Record(Callback):
             palette=[list(color) for color in self.info.palette],
             processes=trainer.world_size,
             metrics_rows=sum(logger.rows for logger in trainer.loggers if isinstance(logger, MetricsFile)),
+            data=self.facts.data,
         )
         write(checkpoint, run)
 
@@ -148,7 +151,7 @@ class Record(Callback):
         seconds, described = self.seconds, self.describe(last)
         headline = last.teacher.headline
         summary = {
-            **{key: value for key, value in asdict(self.facts).items() if key != "config"},
+            **{key: value for key, value in asdict(self.facts).items() if key not in ("config", "data")},
             "steps": trainer.global_step,
             "epochs": trainer.current_epoch,
             "finished": self.finished,

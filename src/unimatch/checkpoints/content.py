@@ -42,6 +42,7 @@ class Run:
         palette: a colour for each class.
         processes: how many trained together.
         metrics_rows: rows that ``metrics.csv`` had.
+        data: what :func:`unimatch.data.fingerprint.fingerprint` says of its data set; empty in older checkpoints.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Run:
     palette: list[list[int]] = field(default_factory=list)
     processes: int = 1
     metrics_rows: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,11 @@ def run_of(checkpoint: Mapping[str, Any]) -> Run:
     try:
         run = Run(**checkpoint.get(RUN) or {})
         numbers = [run.processes, run.metrics_rows, *(part for color in run.palette for part in color)]
-        sound = isinstance(run.config, dict) and all(isinstance(name, str) for name in run.classes)
+        sound = (
+            isinstance(run.config, dict)
+            and isinstance(run.data, dict)
+            and all(isinstance(name, str) for name in run.classes)
+        )
         if not sound or any(len(color) != 3 for color in run.palette) or any(type(n) is not int for n in numbers):
             raise TypeError("an entry is of another kind")
     except (TypeError, AttributeError) as error:

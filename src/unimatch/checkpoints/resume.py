@@ -9,6 +9,7 @@ from typing import Any
 
 from unimatch.checkpoints.files import newest_checkpoint
 from unimatch.errors import ConfigError
+from unimatch.texts import one_line
 
 log = logging.getLogger("unimatch")
 
@@ -55,7 +56,8 @@ class Change:
         return not self.key.startswith(HARMLESS)
 
     def __str__(self) -> str:
-        return f"  {self.key}: {self.old} -> {self.new}" + " (changes nothing that is trained)" * (not self.matters)
+        text = one_line(f"{self.key}: {self.old} -> {self.new}")
+        return f"  {text}" + " (changes nothing that is trained)" * (not self.matters)
 
 
 def requeued() -> bool:

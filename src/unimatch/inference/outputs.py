@@ -19,6 +19,7 @@ from unimatch.engines.model_facts import ModelFacts
 from unimatch.images import ImageArray, MaskArray, latest, to_levels
 from unimatch.inference.predictor import Prediction
 from unimatch.pictures import add_legend, drawing, overlay
+from unimatch.texts import csv_text, from_cell
 from unimatch.types import IGNORE_INDEX
 
 KINDS = ("overlay", "confidence", "scores", "rle")
@@ -50,14 +51,14 @@ class Writer:
     def read_done(self) -> set[str]:
         """Returns the names in ``areas.csv`` whose masks exist, and removes a last line that was cut short."""
         if not self.areas.is_file():
-            write_output(self.areas, csv_line(self.columns))
+            write_output(self.areas, csv_text([self.columns]))
             return set()
         text = self.areas.read_text(encoding="utf-8", errors="surrogateescape")
         whole = text[: text.rfind("\n") + 1]
         header, *rows = list(csv.reader(io.StringIO(whole))) or [[]]
+        rows = [[from_cell(cell) for cell in row] for row in rows]
         if header == self.columns[:-1]:
-            whole = "".join(csv_line([*row, ""]) for row in rows)
-            whole = csv_line(self.columns) + whole
+            whole = csv_text([self.columns, *([*row, ""] for row in rows)])
         if whole != text:
             write_output(self.areas, whole)
         rows = [row for row in rows if row[1:] and self.mask_path(row[0]).is_file()]
@@ -101,7 +102,7 @@ class Writer:
 
     def finish(self, row: list[str | int]) -> None:
         """Records in ``areas.csv`` that an image is done. Only one thread may call it."""
-        append(self.areas, csv_line(row), sync=False)
+        append(self.areas, csv_text([row]), sync=False)
         self.done.add(str(row[0]))
         self.files[str(row[0])] = str(row[-1])
 
@@ -109,13 +110,6 @@ class Writer:
         """Waits until the disk has all that was written."""
         append(self.areas, "")
         sync_below(self.output)
-
-
-def csv_line(values: Sequence[object]) -> str:
-    """Returns values as one line of a CSV file."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(values)
-    return buffer.getvalue()
 
 
 def save_png(file: BinaryIO, image: Image.Image) -> None:

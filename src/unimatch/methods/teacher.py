@@ -93,7 +93,8 @@ class Teacher(nn.Module, Generic[M]):
 
     def checked(self) -> M:
         """Returns the averaged model, after a check that it is in eval mode."""
-        assert not any(module.training for module in self.modules()), "the teacher must stay in eval mode"
+        if any(module.training for module in self.modules()):
+            raise RuntimeError("the teacher must stay in eval mode")
         return self.model
 
     @torch.no_grad()

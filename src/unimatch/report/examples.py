@@ -4,8 +4,6 @@
 title and cells with a caption and a file in the same folder.
 """
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -31,6 +29,7 @@ from unimatch.models.networks import Model
 from unimatch.pictures import overlay
 from unimatch.tasks import Task
 from unimatch.tensors import normalize, to_pixels, to_tensor
+from unimatch.texts import csv_text
 from unimatch.types import IGNORE_INDEX, UnlabeledBatch
 
 SMALLEST, LARGEST = 240, 480
@@ -45,11 +44,8 @@ CLASSIFIED = 6
 
 def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> None:
     """Writes a confusion matrix (C, C) int64 as CSV: a row for each true class, a column for each predicted one."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["truth", *classes])
-    writer.writerows([name, *row] for name, row in zip(classes, confusion.tolist(), strict=True))
-    replace_text(path, text.getvalue())
+    rows = [[name, *row] for name, row in zip(classes, confusion.tolist(), strict=True)]
+    replace_text(path, csv_text([["truth", *classes], *rows]))
 
 
 def write_examples(

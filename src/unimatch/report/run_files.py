@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from unimatch.tasks.scores import Scores
 
 
+EXAMPLES = "examples/examples.json"
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """The content of one run directory."""
@@ -91,6 +94,11 @@ def read_run(place: Path) -> RunFiles:
             raise DataError(
                 f"{place}: no summary.json: not a run directory, or its training has not been evaluated yet"
             )
+        for name in ("summary.json", "config.json", "evaluations.jsonl", "metrics.csv", "confusion.csv", EXAMPLES):
+            if not (place / name).resolve().is_relative_to(place.resolve()):
+                raise DataError(
+                    f"{place / name}: is a link that leads out of the run directory; put the file itself there"
+                )
         lines = read_text(place / "evaluations.jsonl").splitlines()
         run = RunFiles(
             place=place,
@@ -99,7 +107,7 @@ def read_run(place: Path) -> RunFiles:
             evaluations=[as_object(line, "evaluations.jsonl") for line in lines if line.strip()],
             curves=read_curves(place / "metrics.csv"),
             confusion=read_confusion(place / "confusion.csv"),
-            examples=read_json(place / "examples" / "examples.json"),
+            examples=read_json(place / EXAMPLES),
         )
     except DataError:
         raise

@@ -255,7 +255,7 @@ def row_of_pictures(place: Path, row: Mapping[str, Any]) -> Markup:
     figures = []
     for cell in row["cells"]:
         path = place / "examples" / Path(cell["file"]).name
-        if path.is_file():
+        if path.is_file() and path.resolve().is_relative_to(place.resolve()):  # no picture from elsewhere
             kind = "png" if path.suffix == ".png" else "jpeg"
             source = f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
             picture = tag("img", src=source, alt=f"{row['title']}: {cell['caption']}", loading="lazy")

@@ -14,6 +14,7 @@ from unimatch import disk
 from unimatch.data.prepare import convert_archives
 from unimatch.data.prepare.archives import Archive, Member, Published, members
 from unimatch.errors import DataError
+from unimatch.texts import one_line
 
 
 def stored(path):
@@ -198,3 +199,12 @@ def test_folders_are_searched_without_running_in_circles(tmp_path):
     (tmp_path / "source" / "again").symlink_to(tmp_path / "source")
     published = Published(tmp_path / "source", [Archive("x.zip", "", "")], tmp_path / "root", tmp_path)
     assert len(published.match("x.zip", r"images/training/[^/]+\.jpg")) == 4
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J.png", "a\nprepared: all is well.png", "a\u202egnp.png"])
+@pytest.mark.parametrize("archive", ["ADEChallengeData2016.zip", "VOCtrainval_11-May-2012.tar"])
+def test_names_with_control_characters_are_refused_without_showing_them(tmp_path, name, archive):
+    pack(tmp_path, archive, {name: b"x"})
+    with pytest.raises(DataError, match="has control characters") as caught:
+        list(members(tmp_path / archive, tmp_path))
+    assert one_line(caught.value) == str(caught.value)

@@ -21,6 +21,7 @@ from unimatch.data.sources.files import lies_within
 from unimatch.disk import SPARE, check_space, write_output
 from unimatch.errors import DataError
 from unimatch.folders import walk
+from unimatch.texts import one_line
 
 log = logging.getLogger("unimatch")
 
@@ -149,6 +150,8 @@ class Published:
             for member in self.found.get(archive, self._unpacked) or []
             if member.name.rpartition("/")[2][:1] != "." and (found := expression.fullmatch(member.name))
         ]
+        for _, member in matches:
+            check_name(member.place, member.name)
         return sorted(matches, key=lambda pair: pair[1].name)
 
     def require(self, archive: str, pattern: str) -> list[tuple[re.Match[str], Member]]:
@@ -261,7 +264,9 @@ def folder_members(folder: Path, skipped: Path) -> Iterator[Member]:
 
 
 def check_name(archive: Path, name: str) -> None:
-    """Refuses a name that leads out of the folder an archive is unpacked to."""
+    """Refuses a name that leads out of the folder an archive is unpacked to, or would disturb a terminal."""
+    if one_line(name) != name:
+        raise DataError(f"{archive}: {name!r} has control characters; this is not the published archive")
     plain = name.replace("\\", "/")
     if plain.startswith("/") or re.match(r"[A-Za-z]:", plain) or ".." in plain.split("/") or "\0" in name:
         raise DataError(f"{archive}: {name!r} leads out of the archive's folder; this is not the published archive")

@@ -1,0 +1,73 @@
+"""Text out of files, made harmless for terminals and spreadsheets."""
+
+import csv
+import io
+import logging
+import re
+from collections.abc import Iterable, Sequence
+
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that move the cursor, change colours, turn the direction of writing or cannot be written."""
+
+FORMULA = ("=", "+", "-", "@", "\t")
+"""How a cell begins that spreadsheets may run."""
+
+
+def printable(text: str) -> str:
+    r"""Returns a text, of several lines maybe, with its control characters written as escapes.
+
+    >>> printable("red: \x1b[31m\nnext line")
+    'red: \\x1b[31m\nnext line'
+    """
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(value: object) -> str:
+    r"""Returns a value as one line of text, with control characters and ends of lines written as escapes.
+
+    >>> one_line("a\nb")
+    'a\\nb'
+    """
+    return printable(str(value)).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Returns rows as CSV. A text that a spreadsheet might run as a formula gets an apostrophe before it.
+
+    >>> csv_text([["=1+1", -1]]).strip()
+    "'=1+1,-1"
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([to_cell(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def to_cell(value: object) -> object:
+    """Returns a value as :func:`csv_text` writes it."""
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r", "\\r")  # which Python's writer leaves unquoted and its reader does not take
+    return f"'{text}" if is_formula(text) else text
+
+
+def from_cell(cell: str) -> str:
+    """Returns what :func:`csv_text` was given for a cell of text.
+
+    >>> from_cell("'=1+1")
+    '=1+1'
+    """
+    return cell[1:] if cell.startswith("'") and is_formula(cell[1:]) else cell
+
+
+def is_formula(cell: str) -> bool:
+    """Tells whether a cell's text begins like a formula, behind any apostrophes."""
+    return cell.lstrip("'").startswith(FORMULA)
+
+
+def plain_record(record: logging.LogRecord) -> bool:
+    """Escapes the control characters of what is logged; a filter of the package's log, which drops nothing."""
+    record.msg, record.args = printable(record.getMessage()), None
+    return True
+
+
+logging.getLogger("unimatch").addFilter(plain_record)
