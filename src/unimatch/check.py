@@ -18,6 +18,7 @@ from unimatch.data.check.contact_sheet import draw_contact_sheet
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError
 from unimatch.folders import notes_taken
+from unimatch.pictures import drawing
 from unimatch.terminal import text_table
 from unimatch.types import IGNORE_INDEX
 
@@ -41,7 +42,8 @@ def check_dataset(config: DictConfig) -> None:
     report = full_check(data, workers=config.workers, notes=notes)
     out = Path(HydraConfig.get().runtime.output_dir)
     replace_text(out / "check.json", json.dumps(facts(report), indent=1, ensure_ascii=False) + "\n")
-    draw_contact_sheet(data, out / "contact_sheet.png", {part.name: part.faulty for part in report.parts})
+    with drawing(picture := out / "contact_sheet.png"):
+        draw_contact_sheet(data, picture, {part.name: part.faulty for part in report.parts})
     print(table(report))
     print(f"\n{out}: contact_sheet.png, and check.json with all files")
     if report.wrong:

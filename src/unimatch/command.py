@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unimatch.errors import ConfigError, UnimatchError
 from unimatch.options import did_you_mean
+from unimatch.terminal import print_any_name
 
 CONFIG_MODULE = "unimatch.conf"
 ADDED_GROUPS = ("experiment",)
@@ -57,6 +58,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
         @functools.wraps(task)
         def run(config: DictConfig) -> Any:
+            print_any_name()
             with exit_on_user_error(config):
                 return task(config)
 
