@@ -155,6 +155,19 @@ def test_labels_of_pairs_of_dates_are_paired_by_likeness(tmp_path):
         assert np.array_equal(data.labeled.mask(i), mask)
 
 
+def test_names_of_another_case_or_form_are_pointed_out(tmp_path):
+    root = make_plain(tmp_path / "photos")
+    (root / "labeled.txt").write_text("images/A0.png masks/a0.png\n")
+    with pytest.raises(DataError, match=r"no such image: .*A0\.png \(but 'a0\.png' is there; write it so\)"):
+        folder(root, labeled_list=root / "labeled.txt")
+    pairs = make_change(tmp_path / "change", ["x.png", "y.png", "z.png"])
+    (pairs / "B" / "y.png").rename(pairs / "B" / "Y.png")
+    with pytest.raises(
+        DataError, match=r"B/y\.png: no such file \(but 'Y\.png' is there; write it so\); it is the second"
+    ):
+        change_folder(pairs)
+
+
 def test_of_two_validation_folders_one_is_used_and_that_is_said(tmp_path):
     root = make_plain(tmp_path)
     (root / "valid").mkdir()

@@ -5,7 +5,8 @@ from pathlib import PurePosixPath
 
 from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
-from unimatch.data.sets.class_names import FILES, Classes, find_classes, read_classes
+from unimatch.data.sets.class_files import Classes
+from unimatch.data.sets.class_names import FILES, find_classes, read_classes
 from unimatch.errors import DataError
 from unimatch.images import IMAGE_SUFFIXES
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
