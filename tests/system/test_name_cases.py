@@ -9,6 +9,7 @@ from unimatch.data import change_folder, folder, image_folder
 from unimatch.data.check import full_check
 from unimatch.errors import DataError
 from unimatch.folders import notes_taken
+from unimatch.labelling import read, write
 
 
 def masks_of(source):
@@ -40,6 +41,19 @@ def test_what_is_read_is_what_is_there(tmp_path, case):
     report = full_check(data, workers=0, progress=False, notes=notes)
     assert {finding.kind for finding in report.findings if finding.part == "folders"} == kinds
     assert not report.wrong
+
+
+@pytest.mark.parametrize(
+    "case", ["gifmask", "suffix_mask", "double_suffix", "nfd", "case", "eadir2", "valid", "unlabelled"]
+)
+def test_labels_are_read_from_such_folders_too(tmp_path, case):
+    root = make_plain(tmp_path / "photos")
+    before = {part: masks_of(getattr(folder(root), part)) for part in ("labeled", "val")}
+    SAME[case][0](root)
+    write(read(root), tmp_path / "out", workers=0)
+    data = folder(tmp_path / "out")
+    assert {part: masks_of(getattr(data, part)) for part in before} == before
+    assert len(data.unlabeled) == 3
 
 
 def test_masks_without_image_are_counted(tmp_path):

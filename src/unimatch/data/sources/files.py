@@ -145,7 +145,8 @@ class Tree:
             note(
                 "masks without image",
                 f"{masks}: {len(unused)} masks have the name of no image in {images}, such as {unused[0]}; they are "
-                "not used" + ("" if alone is None else "; if a suffix is why, name it in dataset.mask_suffix"),
+                "not used"
+                + ("" if alone is None else "; if a suffix is why: dataset=folder takes dataset.mask_suffix"),
             )
         if alone is None:
             return found
