@@ -89,11 +89,11 @@ def test_masks_that_may_be_of_two_images_are_not_guessed(tmp_path):
 
 def test_a_folder_without_images_names_the_endings_that_are_there(tmp_path):
     root = make_plain(tmp_path)
-    rename(root / "images", lambda path: f"{path.stem}.heic")
-    with pytest.raises(DataError, match=r"images: no images \(.*\) in this folder; it holds \.heic \(4\)"):
-        folder(root)
     (root / "masks").rename(root / "labels")
     with pytest.raises(DataError, match=r"masks: no such folder \(.* has images, labels, unlabeled, val\)"):
+        folder(root)
+    rename(root / "images", lambda path: f"{path.stem}.heic")
+    with pytest.raises(DataError, match=r"images: no images \(.*\) in this folder; it holds \.heic \(4\)"):
         folder(root)
 
 
