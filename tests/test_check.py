@@ -7,7 +7,7 @@ from PIL import Image
 
 from helpers.class_data import make_image_folder
 from helpers.places import ROOT, SHARED
-from helpers.support import make_camvid, make_change
+from helpers.support import make_camvid, make_change, make_folder
 from unimatch.check import main
 from unimatch.data.check import FAULTS, WARNINGS
 
@@ -50,6 +50,26 @@ def test_a_faultless_data_set_is_reported_with_status_0(tmp_path, monkeypatch, c
     assert facts["parts"]["labelled"]["pixels"]["sky"] == 3 * 144
     assert facts["parts"]["validation"]["pixels_ignored"] == 2 * 144
     assert Image.open(tmp_path / "out" / "contact_sheet.png").width > 1000
+
+
+def test_a_picture_that_cannot_be_drawn_ends_no_check(tmp_path, monkeypatch, capsys):
+    def fail(*arguments):
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr("unimatch.check.draw_contact_sheet", fail)
+    root = make_distinct_camvid(tmp_path / "camvid")
+    assert run_check(monkeypatch, "dataset=camvid", f"dataset.root={root}", "workers=0", f"out={tmp_path}/out") == 0
+    assert "contact_sheet.png was not drawn: no font" in capsys.readouterr().out
+    assert (tmp_path / "out" / "check.json").is_file()
+
+
+def test_what_was_passed_over_is_listed(tmp_path, monkeypatch, capsys):
+    root = make_folder(tmp_path / "photos", labeled=4, unlabeled=1, val=1)
+    (root / "images" / "a0.png").unlink()
+    assert run_check(monkeypatch, "dataset=folder", f"dataset.root={root}", "workers=0", f"out={tmp_path}/out") == 0
+    assert "note: folders: masks without image" in capsys.readouterr().out
+    (finding,) = json.loads((tmp_path / "out" / "check.json").read_text())["findings"]
+    assert "1 masks have the name of no image" in finding["texts"][0]
 
 
 def test_faults_are_reported_with_status_1(tmp_path, monkeypatch, capsys):

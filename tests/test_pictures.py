@@ -1,8 +1,20 @@
 import numpy as np
 import pytest
 
+from unimatch import pictures
 from unimatch.data.catalog import CAMVID
-from unimatch.pictures import add_legend, colorize, overlay, spread_evenly, stack_rows
+from unimatch.pictures import (
+    Cell,
+    add_legend,
+    colorize,
+    drawing,
+    font_file,
+    legend_of,
+    overlay,
+    save_figure,
+    spread_evenly,
+    stack_rows,
+)
 
 PALETTE = ((10, 200, 30), (255, 0, 128))
 
@@ -63,3 +75,50 @@ def test_a_legend_shows_each_colour_below_an_image_that_stays_as_it_is():
     for color in PALETTE:
         assert (picture[10:] == color).all(-1).sum() == (11 - 1) ** 2  # a box without its outline
     assert np.array_equal(np.asarray(add_legend(image, [])), image)
+
+
+NAMES = (
+    "$x^{$",
+    "_background_",
+    "{a}",
+    "%s \\frac",
+    "caf\u00e9",
+    "\u0434\u043e\u043c",
+    "\u4e2d\u6587",
+    "bytes \udcff",
+    "\u0627",
+)
+"""Names of classes and of files that plots would take for formulas, leave out, or have no character for."""
+
+
+def test_any_name_is_drawn_without_a_warning(tmp_path):
+    legend = legend_of(NAMES, [(i, i, i) for i in range(len(NAMES))], range(len(NAMES)))
+    image = random_image(10, 40)
+    assert np.array_equal(np.asarray(add_legend(image, legend))[:10], image)
+    rows = [[Cell(image, name) for name in NAMES]]
+    save_figure(tmp_path / "a.png", rows, [*legend, *zip(NAMES, PALETTE * 9, strict=False)], columns=9, size=(9, 3))
+    assert (tmp_path / "a.png").stat().st_size > 5000
+
+
+def test_a_class_whose_name_no_font_can_write_is_called_by_its_id(monkeypatch):
+    names, palette = ("road", "_a$", "\u4e2d\u6587", "\u0434\u043e\u043c"), [(i, i, i) for i in range(4)]
+    own = {"": pictures.fonts()[""]}
+    font_file.cache_clear()
+    monkeypatch.setattr(pictures, "fonts", lambda: own)
+    assert [name for name, _ in legend_of(names, palette, range(3))] == ["road", "_a$", "class 2"]
+    font_file.cache_clear()
+    monkeypatch.undo()
+    assert legend_of(names, palette, [3]) == [("\u0434\u043e\u043c", (3, 3, 3))]  # Matplotlib's own font
+
+
+def test_a_picture_that_fails_is_a_warning(caplog):
+    for error in (RuntimeError("no font"), OSError(28, "No space left on device"), ValueError()):
+        with drawing("sheet.png"):
+            raise error
+    assert [record.getMessage() for record in caplog.records] == [
+        "sheet.png was not drawn: no font",
+        "sheet.png was not drawn: No space left on device",
+        "sheet.png was not drawn: ValueError()",
+    ]
+    with pytest.raises(KeyboardInterrupt), drawing("sheet.png"):
+        raise KeyboardInterrupt

@@ -140,6 +140,16 @@ def test_another_folder_with_the_same_names_is_not_predicted_earlier(predict, ru
     assert "(1 of them earlier)" in capsys.readouterr().out
 
 
+def test_a_name_that_no_list_can_hold_is_predicted_and_not_listed(predict, run, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in ("a\tb.jpg", "c\nd.jpg", "e f.jpg"):
+        (tmp_path / "photos" / name).write_bytes((run[1] / "test" / "000.jpg").read_bytes())
+    output, status = predict("save=[]", "threshold=0", source=tmp_path / "photos")
+    assert status == 0
+    assert len(list((output / "masks").iterdir())) == 3
+    assert (output / "pseudo_labels.txt").read_text() == f"{tmp_path}/photos/e f.jpg\t{output}/masks/e f.png\n"
+
+
 def test_memory_for_images_under_way_is_bounded(predict, monkeypatch, run):
     """With room for one image and a half, each is read only after the one before has been written."""
     from unimatch.inference import pipeline

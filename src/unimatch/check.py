@@ -19,6 +19,7 @@ from unimatch.data.check.fitness import misfits
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError
 from unimatch.folders import notes_taken
+from unimatch.pictures import drawing
 from unimatch.terminal import text_table
 from unimatch.texts import one_line
 from unimatch.types import IGNORE_INDEX
@@ -44,7 +45,8 @@ def check_dataset(config: DictConfig) -> None:
     unfit = misfits_of(config, data)
     out = Path(HydraConfig.get().runtime.output_dir)
     replace_text(out / "check.json", json.dumps(facts(report) | {"unfit": unfit}, indent=1, ensure_ascii=False) + "\n")
-    draw_contact_sheet(data, out / "contact_sheet.png", {part.name: part.faulty for part in report.parts})
+    with drawing(picture := out / "contact_sheet.png"):
+        draw_contact_sheet(data, picture, {part.name: part.faulty for part in report.parts})
     print(table(report))
     for text in unfit:
         print(f"note: with the settings here, {text}")

@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from unimatch.disk import NO_ROOM
 from unimatch.errors import ConfigError, UnimatchError, WriteError
 from unimatch.options import did_you_mean
+from unimatch.terminal import print_any_name
 
 CONFIG_MODULE = "unimatch.conf"
 ADDED_GROUPS = ("experiment",)
@@ -58,6 +59,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
         @functools.wraps(task)
         def run(config: DictConfig) -> Any:
+            print_any_name()
             with exit_on_user_error(config):
                 return task(config)
 

@@ -3,10 +3,12 @@
 Overlays and their legends need numpy and Pillow alone; figures need Matplotlib too.
 """
 
+import functools
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ def drawing(what: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        log.warning("%s was not drawn: %s", what, getattr(error, "strerror", None) or error or repr(error))
+        log.warning("%s was not drawn: %s", what, getattr(error, "strerror", None) or str(error) or repr(error))
 
 
 def spread_evenly(total: int, count: int) -> list[int]:
@@ -94,23 +96,80 @@ def stack_rows(rows: Sequence[Sequence[ImageArray]], gap: int = 4) -> ImageArray
     return np.vstack([np.pad(row, ((0, gap), (0, width - row.shape[1]), (0, 0))) for row in joined])
 
 
+FONTS = (
+    *("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "wqy-zenhei.ttc", "wqy-microhei.ttc"),
+    *(
+        "msyh.ttc",
+        "simhei.ttf",
+        "PingFang.ttc",
+        "Hiragino Sans GB.ttc",
+        "Arial Unicode.ttf",
+        "malgun.ttf",
+        "YuGothM.ttc",
+    ),
+)
+"""Files of fonts with more characters than Pillow's own, of which each system has some."""
+
+
+@functools.cache
+def fonts() -> dict[str, ImageFont.FreeTypeFont]:
+    """Loads the fonts that are there, by their files; Pillow's own is ``""``."""
+    found = {"": font_of("", 16)}
+    plots = find_spec("matplotlib")
+    bundled = [
+        Path(place, "mpl-data/fonts/ttf/DejaVuSans.ttf") for place in (plots and plots.submodule_search_locations) or ()
+    ]
+    for file in (*map(str, bundled), *FONTS):
+        with suppress(OSError):
+            found[file] = font_of(file, 16)
+    return found
+
+
+def font_of(file: str, size: int) -> ImageFont.FreeTypeFont:
+    """Loads a font."""
+    font = ImageFont.truetype(file, size) if file else ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
+
+
+@functools.lru_cache(maxsize=4096)
+def font_file(text: str) -> str | None:
+    """Returns the file of a font with all characters of a text: ``""`` for Pillow's own, None where there is none."""
+    for file, font in fonts().items():
+        missing = bytes(font.getmask("\U0010fffe"))
+        if all(char.isspace() or bytes(font.getmask(char)) != missing for char in set(legible(text))):
+            return file
+    return None
+
+
+def legible(text: str) -> str:
+    """Returns a text with what is no character, such as bytes of a file's name that is no UTF-8, written out."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def legend_of(classes: Sequence[str], palette: Sequence[Color], ids: Iterable[int]) -> list[tuple[str, Color]]:
+    """Returns the legend of some classes: their names, or their ids where no font has all characters of a name."""
+    return [(f"class {i}" if font_file(classes[i]) is None else legible(classes[i]), palette[i]) for i in ids]
+
+
 def add_legend(image: ImageArray, legend: Legend) -> Image.Image:
     """Returns the image with a white strip below that has a box and a name for each entry of the legend."""
     height, width = image.shape[:2]
     size = max(11, width // 60)
-    font, pad = ImageFont.load_default(size), size // 2
+    pad = size // 2
     corners, x, y = [], pad, pad
     for name, _ in legend:
+        font = font_of(font_file(name) or "", size)
         wide = round(font.getlength(name)) + 2 * size + pad
         if x > pad and x + wide > width:
             x, y = pad, y + size + pad
-        corners.append((x, height + y))
+        corners.append((font, x, height + y))
         x += wide
     strip = y + size + pad if legend else 0
     picture = Image.new("RGB", (width, height + strip), "white")
     picture.paste(Image.fromarray(image), (0, 0))
     draw = ImageDraw.Draw(picture)
-    for (name, color), (x, y) in zip(legend, corners, strict=True):
+    for (name, color), (font, x, y) in zip(legend, corners, strict=True):
         draw.rectangle((x, y, x + size, y + size), fill=tuple(color), outline="gray")
         draw.text((x + size + pad, y), name, fill="black", font=font)
     return picture
@@ -133,7 +192,7 @@ def save_figure(
     *,
     columns: int,
     size: tuple[float, float],
-    fonts: tuple[float, float] = (10, 8),
+    sizes: tuple[float, float] = (10, 8),
     legend_columns: int = 6,
     interpolation: str = "nearest",
 ) -> None:
@@ -145,25 +204,39 @@ def save_figure(
         legend: of the colours in the pictures.
         columns: places for pictures in a row.
         size: width and height, in inches of 110 pixels.
-        fonts: sizes of titles and of the legend, in points.
+        sizes: of the letters of titles and of the legend, in points.
         legend_columns: entries of the legend that stand side by side.
         interpolation: how Matplotlib scales the pictures.
     """
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
     from matplotlib.patches import Patch
+    from matplotlib.text import Text
+
+    def write(text: Text, name: str, points: float) -> None:
+        """Sets a text as it is: `$` begins no formula, and a character that no font has becomes a question mark."""
+        file, name = font_file(name), legible(name)
+        if file is None:
+            name = "".join(char if font_file(char) is not None else "?" for char in name)
+            file = font_file(name) or ""
+        text.set(text=name, parse_math=False, fontproperties=FontProperties(fname=file or None, size=points))
 
     figure = Figure(figsize=size, layout="constrained", dpi=110)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, cells in zip(axes, rows, strict=True):
         for axis, cell in zip(row, cells, strict=False):
             axis.imshow(cell.picture, interpolation=interpolation)
-            axis.set_title(cell.title, fontsize=fonts[0], color=cell.color)
+            write(axis.set_title("", color=cell.color), cell.title, sizes[0])
         for axis in row:
             axis.axis("off")
     if legend:
-        colors = [(name, (red / 255, green / 255, blue / 255)) for name, (red, green, blue) in legend]
-        handles = [Patch(facecolor=color, edgecolor="0.5", label=name) for name, color in colors]
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=legend_columns, fontsize=fonts[1], frameon=False
+        colors = [(red / 255, green / 255, blue / 255) for _, (red, green, blue) in legend]
+        handles = [Patch(facecolor=color, edgecolor="0.5", label="-") for color in colors]
+        box = figure.legend(
+            handles=handles, loc="outside lower center", ncols=legend_columns, fontsize=sizes[1], frameon=False
         )
+        for text, (name, _) in zip(
+            box.get_texts(), legend, strict=True
+        ):  # a label that begins with "_" would be left out
+            write(text, name, sizes[1])
     replace_file(path, lambda file: figure.savefig(file, format="png"))

@@ -1,6 +1,7 @@
 """``python -m unimatch.predict``: masks, overlays and more of any images; classes, if the model is a classifier."""
 
 import json
+import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -24,6 +25,8 @@ from unimatch.inference.predictor import Predictor
 from unimatch.terminal import progress_bar
 from unimatch.texts import csv_text, one_line, printable
 from unimatch.types import IGNORE_INDEX
+
+log = logging.getLogger("unimatch")
 
 PIXEL_LIMIT = 2**30
 """Images of more pixels than this are refused; Pillow's own limit would refuse aerial images."""
@@ -170,6 +173,8 @@ def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
 def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:
     """Writes ``pseudo_labels.txt``: images and masks that have a sure pixel, as ``dataset.labeled_list`` reads them.
 
+    A list cannot hold a name with a tab or a line break: such images are left out with a warning.
+
     Returns one line for the user: the file and how many images it lists.
     """
     lines, empty = [], 0
@@ -179,6 +184,8 @@ def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:
         image, mask = photo.path.absolute(), writer.mask_path(photo.name).absolute()
         if np.all(read_mask(mask) == IGNORE_INDEX):
             empty += 1
+        elif {"\t", "\n"} & {*str(image), *str(mask)}:
+            log.warning("%r is not listed: a list cannot hold a name with a tab or a line break", str(image))
         else:
             lines.append(f"{image}\t{mask}\n")
     write_output(output / "pseudo_labels.txt", "".join(lines))

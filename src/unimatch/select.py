@@ -108,7 +108,7 @@ def draw(path: Path, chosen: Sequence[Path], names: Sequence[str]) -> None:
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         cells.append(Cell(cv2.resize(image, size, interpolation=cv2.INTER_AREA), f"{number}. {name[-36:]}"))  # type: ignore[arg-type]
     rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
-    save_figure(path, rows, [], columns=COLUMNS, size=(2.4 * COLUMNS, 2.0 * len(rows) + 0.2), fonts=(6.5, 7))
+    save_figure(path, rows, [], columns=COLUMNS, size=(2.4 * COLUMNS, 2.0 * len(rows) + 0.2), sizes=(6.5, 7))
 
 
 def hand_over(out: Path, how: str, chosen: Sequence[Path], names: Sequence[str]) -> None:

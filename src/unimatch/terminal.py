@@ -1,5 +1,7 @@
 """Makes what commands show in a terminal: tables of text, and progress bars."""
 
+import io
+import logging
 import sys
 from collections.abc import Container, Sequence
 
@@ -59,3 +61,11 @@ def progress_bar(
         ascii=not terminal,
         disable=disable,
     )
+
+
+def print_any_name() -> None:
+    """Lets the terminal and log files show names that are no UTF-8, or that a terminal has no characters for."""
+    handlers = logging.getLogger().handlers
+    for stream in (sys.stdout, sys.stderr, *(getattr(handler, "stream", None) for handler in handlers)):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -77,6 +77,7 @@ def test_what_training_walks_is_predicted(photos, tmp_path):
     assert sorted(names(photos)) == sorted(expected)
     assert sorted(images_alone(photos).images()) == sorted(photo.file for photo in find_photos(str(photos))[1])
     assert names(photos / "link" / "*.png") == ["e"]
+    assert names(photos / ".hidden" / "*.png") == ["x"]  # asked for
 
 
 @pytest.mark.parametrize("output", ["out", ""])

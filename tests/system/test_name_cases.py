@@ -9,6 +9,7 @@ from unimatch.data import change_folder, folder, image_folder
 from unimatch.data.check import full_check
 from unimatch.errors import DataError
 from unimatch.folders import notes_taken
+from unimatch.labelling import read, write
 
 
 def masks_of(source):
@@ -40,6 +41,19 @@ def test_what_is_read_is_what_is_there(tmp_path, case):
     report = full_check(data, workers=0, progress=False, notes=notes)
     assert {finding.kind for finding in report.findings if finding.part == "folders"} == kinds
     assert not report.wrong
+
+
+@pytest.mark.parametrize(
+    "case", ["gifmask", "suffix_mask", "double_suffix", "nfd", "case", "eadir2", "valid", "unlabelled"]
+)
+def test_labels_are_read_from_such_folders_too(tmp_path, case):
+    root = make_plain(tmp_path / "photos")
+    before = {part: masks_of(getattr(folder(root), part)) for part in ("labeled", "val")}
+    SAME[case][0](root)
+    write(read(root), tmp_path / "out", workers=0)
+    data = folder(tmp_path / "out")
+    assert {part: masks_of(getattr(data, part)) for part in before} == before
+    assert len(data.unlabeled) == 3
 
 
 def test_masks_without_image_are_counted(tmp_path):
@@ -75,11 +89,11 @@ def test_masks_that_may_be_of_two_images_are_not_guessed(tmp_path):
 
 def test_a_folder_without_images_names_the_endings_that_are_there(tmp_path):
     root = make_plain(tmp_path)
-    rename(root / "images", lambda path: f"{path.stem}.heic")
-    with pytest.raises(DataError, match=r"images: no images \(.*\) in this folder; it holds \.heic \(4\)"):
-        folder(root)
     (root / "masks").rename(root / "labels")
     with pytest.raises(DataError, match=r"masks: no such folder \(.* has images, labels, unlabeled, val\)"):
+        folder(root)
+    rename(root / "images", lambda path: f"{path.stem}.heic")
+    with pytest.raises(DataError, match=r"images: no images \(.*\) in this folder; it holds \.heic \(4\)"):
         folder(root)
 
 
@@ -153,6 +167,19 @@ def test_labels_of_pairs_of_dates_are_paired_by_likeness(tmp_path):
     assert [kind for kind, _ in notes] == ["paired by likeness", "masks without image"]
     for i, mask in enumerate(expected):
         assert np.array_equal(data.labeled.mask(i), mask)
+
+
+def test_names_of_another_case_or_form_are_pointed_out(tmp_path):
+    root = make_plain(tmp_path / "photos")
+    (root / "labeled.txt").write_text("images/A0.png masks/a0.png\n")
+    with pytest.raises(DataError, match=r"no such image: .*A0\.png \(but 'a0\.png' is there; write it so\)"):
+        folder(root, labeled_list=root / "labeled.txt")
+    pairs = make_change(tmp_path / "change", ["x.png", "y.png", "z.png"])
+    (pairs / "B" / "y.png").rename(pairs / "B" / "Y.png")
+    with pytest.raises(
+        DataError, match=r"B/y\.png: no such file \(but 'Y\.png' is there; write it so\); it is the second"
+    ):
+        change_folder(pairs)
 
 
 def test_of_two_validation_folders_one_is_used_and_that_is_said(tmp_path):

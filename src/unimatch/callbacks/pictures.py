@@ -13,7 +13,7 @@ from unimatch.disk import replace_file, training_goes_on
 from unimatch.images import dates_by_name
 from unimatch.methods.base import Method
 from unimatch.models.networks import Model
-from unimatch.pictures import Cell, colorize, save_figure, spread_evenly
+from unimatch.pictures import Cell, colorize, drawing, legend_of, save_figure, spread_evenly
 from unimatch.report.examples import label_with
 from unimatch.report.run_files import read_curves
 from unimatch.tasks import Task
@@ -48,9 +48,9 @@ class Pictures(lightning.Callback):
         pl_module.eval()
         indices = spread_evenly(len(self.source), self.count)
         models = {"student": pl_module.student, "teacher": pl_module.teacher.model}
-        with training_goes_on(path := self.run_dir / "validation.png"):
+        with drawing(path := self.run_dir / "validation.png"), training_goes_on(path):
             draw_predictions(pl_module.task, models, self.source, self.info, indices, path)
-        with training_goes_on(path := self.run_dir / "curves.png"):
+        with drawing(path := self.run_dir / "curves.png"), training_goes_on(path):
             draw_curves(self.run_dir / "metrics.csv", pl_module.task, path)
 
 
@@ -76,7 +76,7 @@ def draw_predictions(
     height, width = rows[0][0].picture.shape[:2]
     columns = max(map(len, rows))
     size = (2.4 * columns, 2.4 * height / width * len(rows) + 0.9)
-    legend = [(info.classes[i], info.palette[i]) for i in sorted(seen - {IGNORE_INDEX})[:LEGEND]]
+    legend = legend_of(info.classes, info.palette, sorted(seen - {IGNORE_INDEX})[:LEGEND])
     save_figure(path, rows, legend, columns=columns, size=size)
 
 

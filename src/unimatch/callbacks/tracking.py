@@ -16,7 +16,7 @@ from unimatch.disk import training_goes_on
 from unimatch.images import ImageArray, dates_by_name
 from unimatch.loggers.loggers import MlflowRun
 from unimatch.methods.base import Method
-from unimatch.pictures import overlay, spread_evenly, stack_rows
+from unimatch.pictures import drawing, overlay, spread_evenly, stack_rows
 from unimatch.report.examples import OPACITY, label_with
 from unimatch.tasks import PixelTask
 from unimatch.trainer import evaluates_training
@@ -49,7 +49,10 @@ class Tracking(lightning.Callback):
             return
         step = max(trainer.global_step - 1, 0)  # of Lightning's own values of this evaluation
         values = self.by_class(pl_module)
-        picture = self.picture(pl_module) if isinstance(pl_module.task, PixelTask) else None
+        picture = None
+        if isinstance(pl_module.task, PixelTask):
+            with drawing("the picture of the validation images"):
+                picture = self.picture(pl_module)
         for logger in loggers:
             logger.log_metrics(values, step)
             if picture is None:

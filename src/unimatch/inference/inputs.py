@@ -94,14 +94,13 @@ def matching(pattern: str, results: list[Path]) -> list[Path]:
     names = sorted(
         os.path.abspath(name)  # noqa: PTH100 - keeps links
         for name in glob.glob(pattern, recursive=True)  # noqa: PTH207 - a pattern may be absolute
-        if suffix(name).lower() in IMAGE_SUFFIXES
-        and not any(map(is_foreign, Path(name).parts))
-        and Path(name).is_file()
+        if suffix(name).lower() in IMAGE_SUFFIXES and Path(name).is_file()
     )
     inside = tuple(os.path.join(path.absolute(), "") for path in results)  # noqa: PTH118
     names = [name for name in names if not name.startswith(inside)]
-    root = os.path.commonpath([os.path.dirname(name) for name in names]) if names else ""  # noqa: PTH120
-    return [Path(root, name) for name in photos_among([os.path.relpath(name, root) for name in names], Path(root))]
+    root = Path(os.path.commonpath([os.path.dirname(name) for name in names]) if names else "")  # noqa: PTH120
+    below = [os.path.relpath(name, root) for name in names]
+    return [root / name for name in photos_among([n for n in below if not any(map(is_foreign, Path(n).parts))], root)]
 
 
 def find_pairs(folder: Path, output: Path | None = None) -> list[Photo]:

@@ -18,7 +18,7 @@ from unimatch.disk import append, sync_below, write_output
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.images import ImageArray, MaskArray, latest, to_levels
 from unimatch.inference.predictor import Prediction
-from unimatch.pictures import add_legend, drawing, overlay
+from unimatch.pictures import add_legend, drawing, legend_of, overlay
 from unimatch.texts import csv_text, from_cell
 from unimatch.types import IGNORE_INDEX
 
@@ -123,8 +123,8 @@ def draw_overlay(image: ImageArray, prediction: Prediction) -> Image.Image:
     step = -(-max(mask.shape) // OVERLAY_SIDE)
     if step > 1:
         image, mask = image[::step, ::step], mask[::step, ::step]
-    present = [i for i in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)) if i != IGNORE_INDEX]
-    return add_legend(overlay(image, mask, facts.palette), [(facts.classes[i], facts.palette[i]) for i in present])
+    present = [int(i) for i in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)) if i != IGNORE_INDEX]
+    return add_legend(overlay(image, mask, facts.palette), legend_of(facts.classes, facts.palette, present))
 
 
 def run_lengths(mask: MaskArray, classes: Sequence[str]) -> list[dict[str, Any]]:

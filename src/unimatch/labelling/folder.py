@@ -5,12 +5,14 @@ from pathlib import PurePosixPath
 
 from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
-from unimatch.data.sets.class_names import FILES, Classes, find_classes, read_classes
+from unimatch.data.sets.class_files import Classes
+from unimatch.data.sets.class_names import FILES, find_classes, read_classes
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
+from unimatch.folders import MASK_NAME
 from unimatch.images import IMAGE_SUFFIXES
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
-from unimatch.labelling.source import Photos, Source, read_json
+from unimatch.labelling.source import PARTS, Photos, Source, read_json
 from unimatch.labelling.writer import Job, Written
 from unimatch.types import IGNORE_INDEX
 
@@ -20,7 +22,7 @@ PREDICTED = "predict.json"
 def find(source: Source) -> list[Member]:
     """The masks of a folder that has class names too."""
     named = ({*FILES, PREDICTED} - {"_classes.csv", "labelmap.txt", "labels.txt"}) & set(source.files)  # other tools'
-    return source.matching(r"masks/.*\.png") if named else []
+    return source.matching(r"masks/.*\.(png|gif|bmp|tiff?)") if named else []
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
@@ -35,14 +37,17 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     for mask in files:
         before, _, stem = f"/{mask.name}".rpartition("/masks/")
         name = stem.removesuffix(PurePosixPath(stem).suffix)
+        if not photos.has(name) and (marked := MASK_NAME.fullmatch(name)):
+            name = marked["photo"]
         photo = photos.find(f"{before}/images/{name}".lstrip("/"), mask)
-        part = before.strip("/") if before.strip("/") in ("val", "test") else "train"
+        part = PARTS.get(before.strip("/"), "train")
         ending = PurePosixPath(photo.name).suffix
         name = name if PurePosixPath(name).suffix == ending else name + ending
         images.append(LabelledImage(name, photo, Painted(mask, stored), None, part, str(mask.place / mask.name)))
     for name, member in source.files.items():
-        if name.startswith("unlabeled/") and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
-            images.append(LabelledImage(name.removeprefix("unlabeled/"), member, None))
+        folder, _, rest = name.partition("/")
+        if folder in ("unlabeled", "unlabelled") and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
+            images.append(LabelledImage(rest, member, None))
     colors: Sequence[Color | None] = names.colors or [None] * len(names.names)
     return Found(images, dict(zip(names.names, colors, strict=True)), drawn=False)
 

@@ -31,7 +31,7 @@ FORMATS: dict[str, ModuleType] = {
 TOOLS = ("coco", "cvat", "labelme", "labelstudio")
 """What can be written besides ``folder``."""
 
-MASKS = re.compile(r"(^|/)(Segmentation(Class|Object)\w*|masks?)/|_mask\.png$|(^|/)task-\d+-annotation-")
+MASKS = re.compile(r"(^|/)(Segmentation(Class|Object)\w*|masks?)/|_mask\.\w+$|(^|/)task-\d+-annotation-")
 """Images that are no photos."""
 
 MOST_CLASSES = 255

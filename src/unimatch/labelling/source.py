@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from unimatch.data.prepare.archives import LARGEST_TEXT, Member, members, open_zip
 from unimatch.data.sources.files import lies_within
 from unimatch.errors import DataError
-from unimatch.folders import is_foreign, walk
+from unimatch.folders import alike, is_foreign, walk
 from unimatch.images import IMAGE_SUFFIXES, open_image
 
 LARGEST_NOTE = 256 * 2**20
@@ -137,10 +137,14 @@ class Photos:
     def __init__(self, members: Iterable[Member]) -> None:
         self.by_name: dict[str, list[Member]] = defaultdict(list)
         self.by_stem: dict[str, list[Member]] = defaultdict(list)
+        self.by_likeness: dict[str, list[Member]] = defaultdict(list)
+        """By names without case and Unicode form, for those that are written otherwise."""
         for member in members:
             base = member.name.rpartition("/")[2]
             self.by_name[base].append(member)
             self.by_stem[base.rpartition(".")[0]].append(member)
+            for name in {alike(base), alike(base.rpartition(".")[0])}:
+                self.by_likeness[name].append(member)
 
     def find(self, name: str, near: Member) -> Member:
         """The photo that a label file calls ``name``; its ending may be left out.
@@ -152,7 +156,7 @@ class Photos:
             DataError: there is none, or several are equally near.
         """
         wanted = name.replace("\\", "/").split("/")
-        candidates = self.by_name.get(wanted[-1]) or self.by_stem.get(wanted[-1], [])
+        candidates = self._candidates(wanted[-1])
         if not candidates:
             raise DataError(
                 f"{near.place / near.name}: {name}: no such photo in the export; add it, or name the folder of "
@@ -175,8 +179,11 @@ class Photos:
 
     def has(self, name: str) -> bool:
         """Whether there is a photo of this name, in any folder."""
-        base = name.replace("\\", "/").rpartition("/")[2]
-        return base in self.by_name or base in self.by_stem
+        return bool(self._candidates(name.replace("\\", "/").rpartition("/")[2]))
+
+    def _candidates(self, base: str) -> list[Member]:
+        """The photos that a name without folders may mean."""
+        return self.by_name.get(base) or self.by_stem.get(base) or self.by_likeness.get(alike(base), [])
 
     def others(self, used: Iterable[Photo]) -> list[Member]:
         """The photos that are not in use but lie in a folder with one that is."""

@@ -10,7 +10,7 @@ from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.errors import DataError
 from unimatch.images import ImageArray
-from unimatch.pictures import Cell, overlay, save_figure, spread_evenly
+from unimatch.pictures import Cell, legend_of, overlay, save_figure, spread_evenly
 from unimatch.types import IGNORE_INDEX
 
 COLUMNS = 6
@@ -43,8 +43,8 @@ def draw_contact_sheet(data: SegmentationData, path: Path, faulty: Mapping[str, 
     tallest = max((cell.picture.shape[0] / cell.picture.shape[1] for cell in cells), default=1.0)
     size = (2.4 * COLUMNS, (2.3 * min(tallest, 1) + 0.2) * len(rows) + 1.2)
     shown = sorted(i for i in seen if i < data.info.num_classes)[:LEGEND]
-    legend = [(data.info.classes[i], data.info.palette[i]) for i in shown]
-    save_figure(path, rows, legend, columns=COLUMNS, size=size, fonts=(6.5, 7), legend_columns=8, interpolation="auto")
+    legend = legend_of(data.info.classes, data.info.palette, shown)
+    save_figure(path, rows, legend, columns=COLUMNS, size=size, sizes=(6.5, 7), legend_columns=8, interpolation="auto")
 
 
 def choose_images(total: int, count: int, faulty: Sequence[int]) -> list[int]:

@@ -9,6 +9,7 @@ from typing_extensions import override
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree
 from unimatch.errors import DataError
+from unimatch.folders import spelled
 from unimatch.images import ImageArray, read_image, read_pair, second_date
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
@@ -52,8 +53,9 @@ class PairTree(Tree):
         pairs = super().pairs(root, allow_missing=allow_missing)
         missing = [name for name in pairs.images() if not Path(second_date(name)).is_file()]
         if missing and not allow_missing:
+            absent = second_date(missing[0])
             raise DataError(
-                f"{second_date(missing[0])}: no such file; it is the second date of {missing[0]} and has its name"
+                f"{absent}: no such file{spelled(absent)}; it is the second date of {missing[0]} and has its name"
                 + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
             )
         return pairs

@@ -145,7 +145,8 @@ class Tree:
             note(
                 "masks without image",
                 f"{masks}: {len(unused)} masks have the name of no image in {images}, such as {unused[0]}; they are "
-                "not used" + ("" if alone is None else "; if a suffix is why, name it in dataset.mask_suffix"),
+                "not used"
+                + ("" if alone is None else "; if a suffix is why: dataset=folder takes dataset.mask_suffix"),
             )
         if alone is None:
             return found
@@ -171,8 +172,8 @@ class Tree:
         What no name pairs is paired by the likeness of names, where that leaves no choice.
         """
         images, masks = root / self.images, root / self.masks
-        mask_of = by_common_name(masks, self.mask_ending, "keep one of the two masks", self.mask_suffix, masks=True)
         image_of = by_common_name(images, self.image_ending, "rename one of the two")
+        mask_of = by_common_name(masks, self.mask_ending, "keep one of the two masks", self.mask_suffix, masks=True)
         unused = {name: mask for name, mask in mask_of.items() if name not in image_of}
         if unused and self.image_ending is None and self.mask_ending is None:
             without = {name: image for name, image in image_of.items() if name not in mask_of}

@@ -9,7 +9,7 @@ import numpy as np
 
 from unimatch.data.sources.files import FilePairs, lies_within, outside
 from unimatch.errors import ConfigError, DataError
-from unimatch.folders import similar_file
+from unimatch.folders import spelled
 
 CHECKED_LINES = 1000
 """Lines of a list whose files are looked for when it is read; longer lists are sampled evenly."""
@@ -97,16 +97,10 @@ def read_list(
             if name is None or (kind == "mask" and not masks):
                 continue
             if not Path(name).is_file():
-                raise DataError(f"{path}, line {line_number(lines, index)}: no such {kind}: {name}{near(name)}")
+                raise DataError(f"{path}, line {line_number(lines, index)}: no such {kind}: {name}{spelled(name)}")
             if not allow_outside and not lies_within(name, (base,)):
                 raise DataError(outside(f"{path}, line {line_number(lines, index)}", name, base))
     return FilePairs(pairs)
-
-
-def near(name: str) -> str:
-    """Says how a missing file's name is written in its folder, where case or Unicode form is all that differs."""
-    found = similar_file(name)
-    return f" (but {os.path.basename(found)!a} is there; write it so)" if found else ""  # noqa: PTH119
 
 
 def read_lines(path: Path) -> list[str]:

@@ -1,0 +1,270 @@
+"""Understands the files of class names that people and label tools write."""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from unimatch.data.catalog import Color
+from unimatch.errors import DataError
+
+IGNORED = "__ignore__"
+"""What LabelMe calls pixels that are not to be counted; no class."""
+
+COLUMNS = {
+    "id": (
+        "id",
+        "index",
+        "value",
+        "pixel value",
+        "pixel_value",
+        "class id",
+        "class_id",
+        "classid",
+        "label_id",
+        "number",
+    ),
+    "name": (
+        "name",
+        "class",
+        "classes",
+        "class name",
+        "class_name",
+        "classname",
+        "label",
+        "labels",
+        "label_name",
+        "names",
+    ),
+    "r": ("r", "red"),
+    "g": ("g", "green"),
+    "b": ("b", "blue"),
+    "color": ("color", "colour", "rgb", "hex", "color_rgb"),
+}
+"""What the first line of a table calls its columns, in lower case."""
+COLUMN_OF = {word: column for column, words in COLUMNS.items() for word in words}
+
+NUMBERS = r"(\d+)[\s,;]+(\d+)[\s,;]+(\d+)"
+HEX = r"#([0-9a-fA-F]{6})\b"
+FORMS = tuple(
+    re.compile(form)
+    for form in (
+        rf"(?P<id>\d+)[\s,;:=]+{NUMBERS}[\s,;:]+(?P<name>\S.*)",  # the number, the colour, the name
+        rf"(?P<id>\d+)[\s,;:=]+(?P<name>\S.*?)[\s,;:]+{NUMBERS}",
+        rf"{NUMBERS}[\s,;:]+(?P<name>\S.*)",
+        rf"(?P<name>\S.*?)[\s,;:]+{NUMBERS}",
+        rf"{HEX}[\s,;:]+(?P<name>\S.*)",
+        rf"(?P<name>\S.*?)[\s,;:]+{HEX}",
+        r"(?P<id>\d+)\s*[\s,;:=]\s*(?P<name>\S.*)",
+        r"(?P<name>\S.*?)\s*[,;:=\t]\s*(?P<id>\d+)",
+        r"(?P<name>\S.*)",
+    )
+)
+"""Of a line in a text file; the first that fits every line counts."""
+
+
+class Classes(NamedTuple):
+    """Class names in the order of their ids, and the colour of each or None."""
+
+    names: tuple[str, ...]
+    colors: tuple[Color, ...] | None = None
+
+
+class Entry(NamedTuple):
+    """One class as a file has it."""
+
+    line: int
+    """From 1; of a JSON or YAML file the place in its list."""
+    name: Any
+    number: Any = None
+    """Its id, where the file gives one."""
+    color: Any = None
+
+
+def parse(path: Path) -> Classes:
+    """Reads the names and colours of a file."""
+    kind = path.suffix.lower()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if "\0" in text:
+            raise DataError(f"{path}: the class names cannot be read (zero bytes; it is no text file)")
+        if kind == ".json":
+            return in_order(path, from_object(path, json.loads(text)))
+        if kind in (".yaml", ".yml"):  # this loader makes only text: others would read a class "no" as false
+            return in_order(path, from_object(path, yaml.load(text, yaml.BaseLoader)))
+    except DataError:
+        raise
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: the class names cannot be read ({error})") from error
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
+    header = next((line for _, line in lines if line), "")
+    lines = [(number, line) for number, line in lines if line and not re.match(r"#(?![0-9a-fA-F]{6}\b)|//", line)]
+    if header.replace(" ", "").startswith("#label:color_rgb"):  # CVAT's
+        return in_order(path, [cvat_entry(path, number, line) for number, line in lines])
+    table = from_table(path, lines)
+    entries = from_lines(path, lines) if table is None else table
+    if kind == ".csv" and (odd := next((entry for entry in entries if re.search("[,;\t]", str(entry.name))), None)):
+        raise DataError(f"{path}, line {odd.line}: expected a first line such as 'name,r,g,b'; found {odd.name!r}")
+    return in_order(path, entries)
+
+
+def cvat_entry(path: Path, number: int, line: str) -> Entry:
+    """Reads a line ``label:color_rgb:parts:actions``; the label may hold colons."""
+    match = re.fullmatch(r"(.+):(\d+,\d+,\d+)?:([^:]*):([^:]*)", line)
+    if match is None:
+        raise DataError(f"{path}, line {number}: expected label:color_rgb:parts:actions, found {line!r}")
+    return Entry(number, match[1], None, match[2])
+
+
+def from_table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Entry] | None:
+    """Reads a table whose first line names its columns; None if it does not."""
+    if not lines:
+        return None
+    delimiter = next((mark for mark in "\t;," if mark in lines[0][1]), None)
+    rows = [
+        next(csv.reader([line], delimiter=delimiter, skipinitialspace=True)) if delimiter else line.split()
+        for _, line in lines
+    ]
+    columns = [COLUMN_OF.get(cell.strip().strip("#").strip().lower(), "") for cell in rows[0]]
+    if "name" not in columns or not ((len(columns) > 1 and all(columns[:2])) or path.suffix.lower() == ".csv"):
+        if len(columns) == 1 and columns[0] and len(lines) > 2:
+            raise DataError(
+                f"{path}, line {lines[0][0]}: {lines[0][1]!r} looks like a header; remove it, or if a class is called "
+                "that, write the names as a JSON list"
+            )
+        return None
+    entries = []
+    for (number, line), row in zip(lines[1:], rows[1:], strict=True):
+        if len(row) != len(columns):
+            raise DataError(
+                f"{path}, line {number}: expected {len(columns)} columns as in line {lines[0][0]}: {line!r}"
+            )
+        cells = {column: cell.strip() for column, cell in zip(columns, row, strict=True) if column}
+        color = cells.get("color") or (" ".join(cells[c] for c in "rgb") if {"r", "g", "b"} <= cells.keys() else None)
+        entries.append(Entry(number, cells["name"], cells.get("id"), color))
+    return entries
+
+
+def from_lines(path: Path, lines: Sequence[tuple[int, str]]) -> list[Entry]:
+    """Reads lines that are all of one of :data:`FORMS`."""
+    for form in FORMS:
+        matches = [form.fullmatch(line) for _, line in lines]
+        fitting = [match for match in matches if match]
+        has_id, has_color = "id" in form.groupindex, form.groups > len(form.groupindex)
+        if len(fitting) < len(lines):
+            numbered = has_id and len(fitting) > 1 and [int(match["id"]) for match in fitting] == [*range(len(fitting))]
+            if fitting and has_color != has_id and (has_color or numbered):
+                number, line = lines[matches.index(None)]
+                what = "colour, 'R G B name'," if has_color else "number"
+                raise DataError(f"{path}, line {number}: some lines give a {what} and some do not: {line!r}")
+            continue
+        named = set(form.groupindex.values())
+        return [
+            Entry(
+                number,
+                match["name"],
+                match["id"] if has_id else None,
+                " ".join(text for place, text in enumerate(match.groups(), 1) if place not in named) or None,
+            )
+            for (number, _), match in zip(lines, fitting, strict=True)
+        ]
+    return []
+
+
+def from_object(path: Path, content: Any) -> list[Entry]:
+    """Reads what a JSON or YAML file holds."""
+    wrong = DataError(
+        f"{path}: expected a list of class names, or an object of names and colours, of ids and names, or of names and "
+        "ids"
+    )
+    if isinstance(content, dict):
+        inner = next(
+            (content[key] for key in ("names", "classes", "categories", "labels") if is_group(content, key)), None
+        )
+        if inner is not None:
+            entries = from_object(path, inner)
+            count = content.get("nc", len(entries))
+            if not is_number(count) or int(count) != len(entries):
+                raise DataError(f"{path}: nc does not say that there are {len(entries)} names; correct one of the two")
+            return entries
+        items = list(content.items())
+        if all(is_color(value) for _, value in items):
+            return [Entry(i, name, None, value) for i, (name, value) in enumerate(items, 1)]
+        if all(is_number(key) and isinstance(value, str) for key, value in items):
+            return [Entry(i, name, number) for i, (number, name) in enumerate(items, 1)]
+        if all(is_number(value) for _, value in items):
+            return [Entry(i, name, number) for i, (name, number) in enumerate(items, 1)]
+        raise wrong
+    if not isinstance(content, list):
+        raise wrong
+    if content and all(isinstance(item, dict) for item in content):
+        entries = []
+        for place, item in enumerate(content, start=1):
+            cells = {COLUMN_OF.get(str(key).lower(), ""): value for key, value in item.items()}
+            if not isinstance(cells.get("name"), str):
+                raise DataError(f"{path}: entry {place} has no name")
+            entries.append(Entry(place, cells["name"], cells.get("id"), cells.get("color")))
+        return entries
+    if not all(isinstance(item, str) for item in content):
+        raise wrong
+    return [Entry(place, name) for place, name in enumerate(content, start=1)]
+
+
+def in_order(path: Path, entries: Iterable[Entry]) -> Classes:
+    """Puts classes into the order of their ids, which must run from 0 up, and reads their colours."""
+    entries = [entry for entry in entries if entry.name != IGNORED and entry.number not in (255, "255")]
+    if any(entry.number is not None for entry in entries):
+        for entry in entries:
+            if not is_number(entry.number):
+                raise DataError(f"{path}, line {entry.line}: {entry.name!r} has no id, or one that is no number")
+        entries = sorted(entries, key=lambda entry: int(entry.number))
+        for number, entry in enumerate(entries):
+            if int(entry.number) != number:
+                raise DataError(
+                    f"{path}, line {entry.line}: {entry.name!r} has the number {int(entry.number)}, and {number} is "
+                    "next; ids run from 0 up, each once. Write the names alone, in the order of their ids (where masks "
+                    "store others: dataset.reduce_zero_label, dataset.ids), names that begin with numbers in JSON"
+                )
+    names = tuple(entry.name for entry in entries)
+    colored = [entry for entry in entries if entry.color is not None]
+    if not colored:
+        return Classes(names)
+    if len(colored) < len(entries):
+        line = next(entry.line for entry in entries if entry.color is None)
+        raise DataError(f"{path}, line {line}: some lines give a colour, 'R G B name', and some do not")
+    return Classes(names, tuple(color_of(path, entry) for entry in entries))
+
+
+def color_of(path: Path, entry: Entry) -> Color:
+    """Reads a colour: a list of three numbers, or text such as ``128,64,128`` or ``#804080``."""
+    parts = entry.color
+    if isinstance(parts, str):
+        match = re.fullmatch(r"#?([0-9a-fA-F]{6})", parts)
+        parts = list(bytes.fromhex(match[1])) if match else [int(n) for n in re.findall(r"\d+", parts)]
+    if not is_color(parts) or max(map(int, parts)) > 255:
+        found = entry.color if isinstance(entry.color, str) else parts if is_color(parts) else "something else"
+        raise DataError(f"{path}, line {entry.line}: a colour is three numbers from 0 to 255; found {found}")
+    red, green, blue = map(int, parts)
+    return red, green, blue
+
+
+def is_group(content: dict[Any, Any], key: str) -> bool:
+    """Tells whether an object holds more than a colour or an id under a key."""
+    value = content.get(key)
+    return isinstance(value, dict) or (isinstance(value, list) and not (is_color(value) and type(value[0]) is int))
+
+
+def is_number(value: Any) -> bool:
+    """Tells whether this is a whole number from 0 up, or text of one."""
+    return (type(value) is int and value >= 0) or (
+        isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) is not None
+    )
+
+
+def is_color(value: Any) -> bool:
+    """Tells whether this is a list of three whole numbers from 0 up."""
+    return isinstance(value, list) and len(value) == 3 and all(map(is_number, value))

@@ -1,0 +1,56 @@
+import os
+
+import pytest
+
+from unimatch.errors import DataError
+from unimatch.folders import find_images, notes_taken, spelled, walk
+
+
+def make(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_links_are_followed_and_no_folder_is_yielded_twice(tmp_path):
+    root = make(tmp_path / "root", "a/1.png", "b/2.png", "skipped/3.png", "old/predict.json", "old/masks/4.png")
+    make(tmp_path / "elsewhere", "deep/5.png")
+    (root / "c").symlink_to(tmp_path / "elsewhere")
+    (root / "b" / "up").symlink_to(root)
+    (root / "a" / "again").symlink_to(root / "a")
+    (root / "gone").symlink_to(tmp_path / "nowhere")
+    found = list(walk(root, [root / "skipped", root]))
+    assert [prefix for prefix, _ in found] == ["", f"a{os.sep}", f"b{os.sep}", f"c{os.sep}", f"c/deep{os.sep}"]
+    assert find_images(root, skip=[root / "skipped"]) == ["a/1.png", "b/2.png", "c/deep/5.png"]
+    assert find_images(root / "old" / "masks") == ["4.png"]  # a folder that is asked for is never left out
+
+
+@pytest.mark.parametrize(
+    "name", ["@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", ".git", "Thumbnails"]
+)
+def test_folders_of_systems_are_left_out(tmp_path, name):
+    make(tmp_path, "a.png", f"{name}/b.png", f"deep/{name}/c/d.png", "._a.png")
+    with notes_taken() as notes:
+        assert find_images(tmp_path) == ["a.png"]
+    assert not notes
+
+
+def test_masks_are_found_where_they_are_asked_for(tmp_path):
+    make(tmp_path, "a.png", "a_mask.png", "b_mask.png", "A_gt_2.png", "masks/a.png", "masks/c.png")
+    assert find_images(tmp_path, masks=True) == [
+        *("A_gt_2.png", "a.png", "a_mask.png", "b_mask.png", "masks/a.png", "masks/c.png")
+    ]
+    assert find_images(tmp_path) == ["a.png", "b_mask.png", "masks/c.png"]
+
+
+def test_a_name_of_another_case_or_form_is_pointed_out(tmp_path):
+    make(tmp_path, "Mu\u0308ller.PNG")
+    assert spelled(str(tmp_path / "m\u00fcller.png")) == r" (but 'Mu\u0308ller.PNG' is there; write it so)"
+    assert spelled(str(tmp_path / "other.png")) == spelled(str(tmp_path / "nowhere" / "a.png")) == ""
+
+
+def test_a_missing_folder_names_those_that_are_there(tmp_path):
+    make(tmp_path, "Images/a.png", ".hidden/b.png")
+    with pytest.raises(DataError, match=r"images: no such folder \(.* has Images\)"):
+        find_images(tmp_path / "images")
