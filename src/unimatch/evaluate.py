@@ -26,11 +26,19 @@ from unimatch.tasks import task_of
 from unimatch.tasks.evaluator import Evaluator
 from unimatch.tasks.scores import Absent, Scores, scores_table
 from unimatch.terminal import progress_bar
+from unimatch.trainer import check_device
+
+LIMITS = ("limit_val_batches", "limit_test_batches", "fast_dev_run", "overfit_batches", "barebones")
+"""Arguments of Lightning's trainer that would leave images out."""
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
     """Evaluates as ``conf/evaluate.yaml``, composed, says; prints the table, returns what the JSON file holds."""
     quiet_libraries()
+    for name in LIMITS:
+        if config.trainer.get(name):
+            raise ConfigError(f"trainer.{name}={config.trainer[name]}: an evaluation is of all images; leave it out")
+    check_device(config.trainer)
     path = Path(config.checkpoint).expanduser()
     checkpoint = read_checkpoint(path)
     names = list(config.models)

@@ -539,3 +539,8 @@ def test_a_divisor_of_the_epochs_is_no_reason_to_refuse():
     method = make_method()
     make_trainer(max_epochs=2, check_val_every_n_epoch=2).fit(method, make_data())
     assert [evaluation.epoch for evaluation in method.evaluations] == [1]
+
+
+def test_weights_that_are_not_float32_are_refused():
+    with pytest.raises(ConfigError, match="precision=bf16-true: must be one of"):
+        fit(make_method(Supervised), max_steps=1, precision="bf16-true")

@@ -14,9 +14,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
 from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched
-from unimatch.checkpoints.files import BEST, LAST, PREVIOUS, first_line, read_checkpoint
+from unimatch.checkpoints.files import BEST, LAST, PREVIOUS, read_checkpoint
 from unimatch.disk import replace_file
-from unimatch.errors import ConfigError, NumericalError, is_of_a_worker
+from unimatch.errors import ConfigError, NumericalError, first_line, is_of_a_worker
 from unimatch.lightning_internals import requeue
 from unimatch.methods.base import Method
 

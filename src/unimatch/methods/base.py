@@ -32,7 +32,7 @@ from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
 from unimatch.tasks.evaluator import EvaluationLoop
 from unimatch.tasks.scores import Scores
-from unimatch.trainer import parts_of
+from unimatch.trainer import PRECISIONS, parts_of
 from unimatch.types import Needs, TrainBatch
 
 
@@ -191,7 +191,8 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def on_fit_start(self) -> None:
-        """Refuses a ``check_val_every_n_epoch`` that would leave the end of training without an evaluation."""
+        """Refuses weights that are not float32, and an interval that would leave the end without an evaluation."""
+        one_of("precision", self.trainer.precision, PRECISIONS)
         every, epochs = self.trainer.check_val_every_n_epoch or 1, self.trainer.max_epochs or -1
         if every > 1 and (epochs < 0 or epochs % every or self.trainer.max_steps > 0):
             raise ConfigError(
@@ -265,7 +266,7 @@ class Method(EvaluationLoop, NamedOptions, ABC):
     @property
     def has_ended(self) -> bool:
         """Whether the last training batch of the whole run is done."""
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress
+        batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress  # Lightning types the counters loosely
         epoch_is_done = batches.is_last_batch and batches.current.processed == batches.current.ready
         last_epoch = self.current_epoch + 1 == self.trainer.max_epochs
         return self.global_step == self.trainer.max_steps or (last_epoch and epoch_is_done)
