@@ -7,121 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_module
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 import unimatch
-from unimatch.command import (
-    build,
-    check_output_folder,
-    check_overrides,
-    config_groups,
-    exit_on_user_error,
-    flat_keys,
-    quote_fractions,
-)
+from unimatch.command import build, check_output_folder, exit_on_user_error
 from unimatch.errors import ConfigError, DataError
-
-
-@pytest.mark.parametrize(
-    ("override", "named"),
-    [
-        ("datset=camvid", "did you mean dataset?"),
-        ("dataset=camvidd", "did you mean camvid?"),
-        ("dataset.labled=12", "did you mean dataset.labeled?"),
-        ("method.taw=0.9", "did you mean method.tau?"),
-        ("method=unimatch_v3", "did you mean unimatch_v2?"),
-        ("trainer.max_stepz=3", "did you mean trainer.max_steps?"),
-        ("encoder.weigths=x", "did you mean encoder.weights?"),
-        ("sede=1", "did you mean seed?"),
-        ("experiment=table01", "write +experiment=table01"),
-    ],
-)
-def test_a_mistyped_name_is_an_error_with_the_closest_real_one(override, named):
-    with pytest.raises(ConfigError) as error:
-        check_overrides("run", [override])
-    assert named in str(error.value)
-    assert override.partition("=")[0] in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["dataset=camvid", "dataset.root=x"],
-        ["dataset=folder", "dataset.root=x", "dataset.classes=y"],
-        ["method=supervised,unimatch_v2", "seed=0,1,2"],
-        ["method=supervised,unimatch_v2", "method.tau=0.9"],  # a key of one of the swept options
-        ["hydra.run.dir=x", "-m", "--cfg"],
-        ["+trainer.profiler=simple"],
-        ["recipe.scale=[0.5,1.0]"],
-        ["seed=range(3)"],
-    ],
-)
-def test_real_names_pass(overrides):
-    check_overrides("run", overrides)
-
-
-def test_a_key_of_another_option_is_an_error():
-    with pytest.raises(ConfigError, match=r"method\.tau"):
-        check_overrides("run", ["method=supervised", "method.tau=0.9"])
-
-
-def test_a_group_of_another_command_is_an_error():
-    with pytest.raises(ConfigError, match="trainer=cpu: this command has no group trainer"):
-        check_overrides("evaluate", ["trainer=cpu"])
-    check_overrides("evaluate", ["dataset=camvid", "trainer.accelerator=cpu"])
-
-
-def test_an_override_that_cannot_be_read_is_one_message():
-    with pytest.raises(ConfigError):
-        check_overrides("run", ["seed=[0"])
-
-
-@pytest.mark.parametrize(
-    ("argument", "expected"),
-    [
-        ("dataset.split=1_16", "dataset.split='1_16'"),
-        ("dataset.split=1_16,1_8,all", "dataset.split='1_16','1_8',all"),
-        ("dataset.split='1_16'", "dataset.split='1_16'"),
-        ("dataset.split=366", "dataset.split=366"),
-        ("trainer.max_steps=10_000", "trainer.max_steps=10_000"),
-        ("dataset.split=scene_1_16", "dataset.split=scene_1_16"),
-    ],
-)
-def test_fractions_reach_hydra_as_text(argument, expected):
-    assert quote_fractions(argument) == expected
-    parsed = OverridesParser.create().parse_override(expected)
-    if "split" in argument and not parsed.is_sweep_override():
-        assert str(parsed.value()) == argument.partition("=")[2].strip("'")
-
-
-def test_groups_come_from_the_files():
-    groups = config_groups()
-    assert {"dataset", "encoder", "logger", "method", "trainer"} <= set(groups)
-    assert {"camvid", "digits", "folder"} <= set(groups["dataset"])
-
-
-def test_a_folder_of_configurations_adds_options_and_groups_that_are_checked_too(tmp_path):
-    (tmp_path / "method").mkdir()
-    (tmp_path / "method" / "mine.yaml").write_text("_target_: mine.Mine\nweight: 2\n")
-    folder = ["--config-dir", str(tmp_path)]
-    check_overrides("run", [*folder, "method=mine", "method.weight=3"])
-    check_overrides("run", [f"--config-dir={tmp_path}", "-m", "method=supervised,mine"])
-    for arguments, named in (
-        ([*folder, "method=mime"], "did you mean mine?"),
-        ([*folder, "method=mine", "method.weigths=3"], "did you mean method.weight?"),
-        (["method=mine"], "no such method"),
-        (["--config-dir", str(tmp_path / "conf")], "no such folder"),
-    ):
-        with pytest.raises(ConfigError, match=re.escape(named)):
-            check_overrides("run", arguments)
-
-
-def test_flat_keys_lists_every_level():
-    with initialize_config_module("unimatch.conf", version_base="1.3"):
-        keys = list(flat_keys(compose("run")))
-    assert {"seed", "recipe", "recipe.tau", "method.tau", "dataset.labeled"} <= set(keys)
+from unimatch.overrides import config_groups
 
 
 def test_user_errors_exit_with_2_and_no_traceback(capsys):
@@ -311,3 +202,35 @@ def test_a_disk_without_room_is_one_message_with_a_status_of_its_own(name, capsy
 def test_other_failures_of_files_keep_their_traceback():
     with pytest.raises(FileNotFoundError), exit_on_user_error():
         raise FileNotFoundError(errno.ENOENT, "gone", "file")
+
+
+@pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        ({"_target_": "nomodule.Thing"}, "method._target_=nomodule.Thing: cannot be imported"),
+        ({"_target_": f"{__name__}.Gone"}, f"method._target_={__name__}.Gone: cannot be imported"),
+        ({"_target_": f"{__name__}.refuse", "tau": 1, "flipp": 2}, "method.flipp=2: refuse has no such argument"),
+        ({"_target_": f"{__name__}.refuse", "tau": 1}, "method.flip: missing; refuse needs it"),
+        ({"_target_": f"{__name__}.refuse", "tau": 1, "flip": "???"}, "method.flip: missing; give method.flip=VALUE"),
+        (
+            {
+                "_target_": f"{__name__}.refuse",
+                "flip": 1,
+                "tau": {"_target_": "unimatch.augment.ScaledCrop", "flip": "o"},
+            },
+            "method.tau.flip=o: must be a number",
+        ),
+    ],
+)
+def test_a_node_that_cannot_be_built_is_one_message(node, told):
+    with pytest.raises(ConfigError) as error:
+        build(OmegaConf.create({"method": node}).method)
+    assert str(error.value).startswith(told)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("config", [{"root": "???"}, {"root": "${name}", "name": "???"}])
+def test_a_missing_value_is_asked_for(config, capsys):
+    with pytest.raises(SystemExit, match="2"), exit_on_user_error():
+        OmegaConf.create(config).root  # noqa: B018
+    assert capsys.readouterr().err in (f"unimatch: {key}: missing; give {key}=VALUE\n" for key in ("root", "name"))

@@ -127,6 +127,8 @@ BAD = {
     "ignored elsewhere": (["ignored=wrong"], ["ignored=wrong", "only change detection"]),
     "no test images": (["dataset=digits", "check_classes=false", "split=test"], ["no test images", "split=val"]),
     "no checkpoint": (["checkpoint=nowhere.ckpt"], ["nowhere.ckpt", "no such checkpoint"]),
+    "some of the images": (["+trainer.limit_val_batches=2"], ["trainer.limit_val_batches", "of all images"]),
+    "half weights": (["trainer.precision=bf16-true"], ["trainer.precision=bf16-true", "one of 32-true, bf16-mixed"]),
     "mistyped": (["inference.windows=3"], ["inference.windows", "did you mean inference.window?"]),
 }
 

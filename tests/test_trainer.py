@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import unimatch
 from unimatch import ConfigError, SegmentationModel, SemiSupervisedDataModule, Trainer, UniMatchV2
 from unimatch.data.loading.samplers import TrainSampler
+from unimatch.trainer import check_settings
 
 QUIET = {
     "accelerator": "cpu",
@@ -305,3 +306,40 @@ def test_fsdp2_trains_as_one_process_does_and_is_resumed(tmp_path, monkeypatch):
         assert checkpoint["state_dict"][key].shape == value.shape
         torch.testing.assert_close(sharded[key], value, rtol=1e-5, atol=1e-6, msg=key)
         assert torch.equal(resumed[key], sharded[key]), key
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        *(
+            ({"precision": name}, f"precision={name}: must be one of 32-true, bf16-mixed")
+            for name in ("bf16-true", "64")
+        ),
+        ({"overfit_batches": 0.5}, "overfit_batches=0.5: no setting of a run; dataset.labeled=N"),
+        ({"fast_dev_run": True}, "fast_dev_run=True: no setting of a run; trainer=debug"),
+        ({"limit_val_batches": 0}, "limit_val_batches=0: must be above 0"),
+        ({"limit_train_batches": 0.0}, "limit_train_batches=0.0: must be above 0"),
+        ({"accelerator": "gpu"}, "accelerator=gpu: PyTorch finds no GPU here; trainer=cpu trains"),
+        ({"accelerator": "cuda"}, "accelerator=cuda: PyTorch finds no GPU here"),
+    ],
+)
+def test_settings_with_which_no_run_could_be_are_refused_before_anything_is_loaded(options, told, monkeypatch):
+    monkeypatch.setattr("unimatch.trainer.CUDAAccelerator.auto_device_count", lambda: 0)
+    monkeypatch.setattr("unimatch.trainer.MPSAccelerator.is_available", lambda: False)
+    check_settings({"precision": 32, "accelerator": "cpu", "overfit_batches": 0.0, "limit_val_batches": None})
+    with pytest.raises(ConfigError, match=f"^{told}"):
+        check_settings(options)
+
+
+def test_more_gpus_than_there_are_are_refused(monkeypatch):
+    monkeypatch.setattr("unimatch.trainer.CUDAAccelerator.auto_device_count", lambda: 2)
+    for devices in (2, "auto", [1]):
+        check_settings({"accelerator": "cuda", "devices": devices})
+    with pytest.raises(ConfigError, match=r"devices=4: PyTorch finds 2 GPU\(s\) here; trainer.devices=auto"):
+        check_settings({"accelerator": "cuda", "devices": 4})
+
+
+@pytest.mark.parametrize("options", [{"devices": "two"}, {"strategy": "nope"}, {"val_check_interval": 1.5}])
+def test_what_lightning_refuses_is_one_message(options):
+    with pytest.raises(ConfigError, match="the trainer cannot be made: .*" + next(iter(options))):
+        Trainer(accelerator="cpu", **options)

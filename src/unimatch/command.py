@@ -1,13 +1,12 @@
 """What the Hydra commands share: their start, how objects are built from the configuration, errors as one message."""
 
-import argparse
 import functools
 import logging
 import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from importlib.util import find_spec
@@ -16,21 +15,25 @@ from typing import Any
 
 import hydra
 from hydra._internal.sources_registry import SourcesRegistry
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.errors import CompactHydraException, HydraException, InstantiationException
-from hydra.utils import instantiate
+from hydra.errors import CompactHydraException, InstantiationException
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
+from unimatch.arguments import check_arguments
 from unimatch.disk import NO_ROOM
 from unimatch.errors import ConfigError, UnimatchError, WriteError
-from unimatch.options import did_you_mean
+from unimatch.overrides import (
+    CONFIG_MODULE,
+    check_overrides,
+    check_settings,
+    config_folder,
+    flat_keys,
+    quote_numbers,
+    refuse_unread,
+)
 from unimatch.terminal import print_any_name
-
-CONFIG_MODULE = "unimatch.conf"
-ADDED_GROUPS = ("experiment",)
-"""Groups of which nothing is chosen by default: given as ``+experiment=table01``."""
 
 NODES = ("dataset", "datamodule", "method", "model", "inference", "trainer", "checkpoint", "guard", "logger")
 """Nodes of a configuration whose keys are arguments of Python objects."""
@@ -61,11 +64,13 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
         def run(config: DictConfig) -> Any:
             print_any_name()
             with exit_on_user_error(config):
+                check_settings(config, config_name)
+                refuse_unread(config, config_name)
                 return task(config)
 
         def main() -> None:
             hide_bases()
-            sys.argv[1:] = [quote_fractions(argument) for argument in sys.argv[1:]]
+            sys.argv[1:] = [quote_numbers(argument) for argument in sys.argv[1:]]
             with exit_on_user_error():
                 refuse_pickles(sys.argv[1:])
                 check_installed()
@@ -102,6 +107,7 @@ def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
         raise ConfigError(f"{key}._target_: missing; a task's file (conf/task/) names its model, task and data module")
     for name in options.keys() & node.keys() & SET_BY_COMMANDS.keys():
         raise ConfigError(f"{key}.{name}: set by the command; {SET_BY_COMMANDS[name]}")
+    check_node(node, [*map(str, range(len(arguments))), *options])
     try:
         return instantiate(node, _partial_=True)(*arguments, **options)
     except (UnimatchError, InstantiationException) as error:
@@ -110,6 +116,38 @@ def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
             raise
         cause.args = (with_key(str(cause), node, key + "."),)
         raise cause from None
+
+
+def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
+    """Refuses a node, or a node within it, whose class cannot be imported or does not take its keys' values.
+
+    Args:
+        node: with a ``_target_``.
+        given: names of arguments that are given besides, numbers for those without a name.
+    """
+    key = node._get_full_key(None)
+    for name in sorted(OmegaConf.missing_keys(node)):
+        raise ConfigError(f"{name}: missing; give {name}=VALUE")
+    values = {str(name): node[name] for name in node if not str(name).startswith("_")}
+    for value in values.values():
+        if isinstance(value, DictConfig) and "_target_" in value:
+            check_node(value)
+    if node.get("_partial_") or "_args_" in node:
+        return
+    try:
+        check_arguments(target_of(node), values, given)
+    except ConfigError as error:
+        raise ConfigError(str(error) if str(error).startswith(f"{key}.") else f"{key}.{error}") from None
+
+
+def target_of(node: DictConfig) -> Callable[..., Any]:
+    """Returns what a node's ``_target_`` names."""
+    try:
+        found: Callable[..., Any] = get_object(node._target_)
+        return found
+    except (ImportError, ValueError, AttributeError) as error:
+        key = node._get_full_key("_target_")
+        raise ConfigError(f"{key}={node._target_}: cannot be imported ({' '.join(str(error).split())})") from error
 
 
 def with_key(message: str, node: DictConfig, prefix: str = "") -> str:
@@ -154,17 +192,6 @@ def quiet_libraries() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def quote_fractions(argument: str) -> str:
-    """Quotes fractions such as ``1_16`` in ``KEY.split=1_16,1_8``: Hydra would read the whole number 116.
-
-    >>> quote_fractions("dataset.split=1_16,all")
-    "dataset.split='1_16',all"
-    """
-    key, equals, value = argument.partition("=")
-    quoted = re.sub(r"(?<![\w'\"])\d+_\d+(?![\w'\"])", r"'\g<0>'", value)
-    return key + equals + quoted if key.endswith("split") else argument
-
-
 @contextmanager
 def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
     """Prints a :class:`UnimatchError`, also one that Hydra's ``instantiate`` has wrapped, and exits with its status.
@@ -175,6 +202,10 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
     """
     try:
         yield
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        key = str(error).splitlines()[0].rpartition(" ")[2]
+        print(f"unimatch: {key}: missing; give {key}=VALUE", file=sys.stderr)
+        sys.exit(ConfigError.status)
     except (UnimatchError, InstantiationException) as error:
         cause = user_error_in(error)
         if cause is None:
@@ -237,73 +268,6 @@ def refuse_pickles(arguments: list[str]) -> None:
             raise ConfigError(f"{flag}: would run code out of a pickle file; give the settings themselves")
 
 
-def check_overrides(config_name: str, arguments: list[str]) -> None:
-    """Refuses a ``KEY=VALUE`` that names no group, option or key of a configuration, and names the closest real one.
-
-    Flags are left to Hydra, but for ``--config-dir``, a folder of further groups and options.
-    """
-    folder = config_folder(arguments)
-    search = [] if folder is None else [f"hydra.searchpath=['file://{folder}']"]
-    texts = [text for text in arguments if "=" in text and not text.startswith("-")]
-    try:
-        overrides = OverridesParser.create().parse_overrides(texts)
-    except HydraException as error:
-        raise ConfigError(str(error)) from error
-    groups = config_groups(folder)
-    with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        chosen = hydra.compose(config_name, return_hydra_config=True).hydra.runtime.choices
-    for override in overrides:
-        group, given = override.key_or_group, override.input_line
-        if group not in groups:
-            continue
-        options = groups[group]
-        if group not in (*chosen, *ADDED_GROUPS):
-            raise ConfigError(
-                f"{given}: this command has no group {group}; set its keys, {group}.KEY=VALUE (--help lists them)"
-            )
-        for option in [] if override.is_delete() else values(override):
-            if option not in options:
-                meant = f"{did_you_mean(option, options)}. There are: {', '.join(options)}"
-                raise ConfigError(f"{group}={option}: no such {group}{meant}")
-        if group in ADDED_GROUPS and not override.is_add():
-            raise ConfigError(f"{given}: nothing is chosen by default; write +{given}")
-    known = known_keys(config_name, [o for o in overrides if o.key_or_group in groups and not o.is_delete()], search)
-    for override in overrides:
-        key = override.key_or_group
-        changed = not (override.is_add() or override.is_force_add() or override.is_delete())
-        if changed and key not in groups and key not in known and not key.startswith("hydra"):
-            node = key.rpartition(".")[0]
-            beside = [name.rpartition(".")[2] for name in known if name.startswith(node + ".")]
-            there = f" ({node} has: {', '.join(beside)})" if beside else ""
-            raise ConfigError(f"{key}: no such key{did_you_mean(key, [*known, *groups])}{there}")
-
-
-def config_folder(arguments: list[str]) -> Path | None:
-    """Returns the folder of configurations that the command line adds to ours: ``--config-dir FOLDER``."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--config-dir", "-cd")
-    given = parser.parse_known_args(arguments)[0].config_dir
-    if given is None:
-        return None
-    if not Path(given).is_dir():
-        raise ConfigError(f"--config-dir {given}: no such folder")
-    return Path(given).absolute()
-
-
-def config_groups(added: Path | None = None) -> dict[str, list[str]]:
-    """Returns the groups and their options, from the files in ``conf/`` and in a folder like it.
-
-    A file whose name begins with ``_`` is no option, but a base of others.
-    """
-    groups: dict[str, set[str]] = {}
-    for place in (files(CONFIG_MODULE), *([added] if added else [])):
-        for folder in place.iterdir():
-            if folder.is_dir() and not folder.name.startswith(("_", ".")):
-                names = {file.name for file in folder.iterdir() if re.fullmatch(r"[^_].*\.yaml", file.name)}
-                groups.setdefault(folder.name, set()).update(name.removesuffix(".yaml") for name in names)
-    return {name: sorted(groups[name]) for name in sorted(groups)}
-
-
 @functools.cache
 def hide_bases() -> None:
     """Makes Hydra's help and completion list our configuration without the bases; once, in place.
@@ -333,34 +297,3 @@ def keys_of(command: str) -> str:
 
 
 OmegaConf.register_new_resolver("keys", keys_of, replace=True)
-
-
-def known_keys(config_name: str, choices: list[Override], search: list[str]) -> list[str]:
-    """Returns every key of the configuration under the chosen options; of a sweep's options, the keys of each."""
-    keys: dict[str, None] = {}
-    given = [
-        [f"{'+' if choice.is_add() else ''}{choice.key_or_group}={value}" for value in values(choice)]
-        for choice in choices
-    ]
-    first = [texts[0] for texts in given]
-    variants = [text for texts in given for text in texts[1:]]
-    with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        for overrides in (first, *([*first, variant] for variant in variants)):
-            keys.update(dict.fromkeys(flat_keys(hydra.compose(config_name, [*search, *overrides]))))
-    return list(keys)
-
-
-def flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
-    """Yields ``a``, ``a.b``, ... for every key of a nested configuration."""
-    if OmegaConf.is_dict(config):
-        for key in config:
-            yield f"{prefix}{key}"
-            if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
-                yield from flat_keys(config[key], f"{prefix}{key}.")
-
-
-def values(override: Override) -> list[str]:
-    """Returns the values of an override, several where it is a sweep."""
-    if override.is_sweep_override():
-        return [str(value) for value in override.sweep_string_iterator()]
-    return [str(override.value())]

@@ -64,3 +64,8 @@ def is_of_a_worker(error: BaseException) -> bool:
     It does so by a signal, wherever the main process is just then: also within a ``try`` that is about files.
     """
     return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, or its kind where it has none."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -12,13 +12,13 @@ from typing_extensions import override
 
 import unimatch.data
 from unimatch.checkpoints.content import run_of
-from unimatch.checkpoints.files import build_model, first_line, read_checkpoint
+from unimatch.checkpoints.files import build_model, read_checkpoint
 from unimatch.command import build, command, plain, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
 from unimatch.data.check.before_training import look, refuse
 from unimatch.disk import replace_text
 from unimatch.engines.model_facts import ModelFacts, inference_with
-from unimatch.errors import ConfigError, UnimatchError
+from unimatch.errors import ConfigError, UnimatchError, first_line
 from unimatch.inference.load import checkpoint_facts, models_in
 from unimatch.options import one_of
 from unimatch.plain import bound
@@ -27,6 +27,10 @@ from unimatch.tasks import task_of
 from unimatch.tasks.evaluator import Evaluator
 from unimatch.tasks.scores import Absent, Scores, scores_table
 from unimatch.terminal import progress_bar
+from unimatch.trainer import check_device
+
+LIMITS = ("limit_val_batches", "limit_test_batches", "fast_dev_run", "overfit_batches", "barebones")
+"""Arguments of Lightning's trainer that would leave images out."""
 
 GIVE = "give dataset=NAME dataset.root=FOLDER"
 MADE_UP = {"train": 4096, "val": 4096, "size": 128}
@@ -38,6 +42,10 @@ LARGEST_SETTING, LARGEST_SEED = 2**22, 2**63
 def evaluate(config: DictConfig) -> dict[str, Any]:
     """Evaluates as ``conf/evaluate.yaml``, composed, says; prints the table, returns what the JSON file holds."""
     quiet_libraries()
+    for name in LIMITS:
+        if config.trainer.get(name):
+            raise ConfigError(f"trainer.{name}={config.trainer[name]}: an evaluation is of all images; leave it out")
+    check_device(config.trainer)
     path = Path(config.checkpoint).expanduser()
     checkpoint = read_checkpoint(path)
     names = list(config.models)

@@ -13,27 +13,27 @@ from typing import Any
 import lightning
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import get_object
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, read_write
 
 from unimatch.callbacks import CheckpointFiles, Plan, RunFacts
 from unimatch.checkpoints.content import run_of, training_of
-from unimatch.checkpoints.files import first_line, read_checkpoint, start_from
+from unimatch.checkpoints.files import read_checkpoint, start_from
 from unimatch.checkpoints.resume import check_unchanged, choose_checkpoint, requeued
 from unimatch.checkpoints.run_folder import alone_in, is_of, refuse_other_run, remove_run, removed_if_empty
-from unimatch.command import build, command, plain, quiet_libraries
+from unimatch.command import build, command, plain, quiet_libraries, target_of
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.data.fingerprint import fingerprint
 from unimatch.disk import check_writable, check_written, unwritten
-from unimatch.errors import ConfigError, ProcessError, is_of_a_worker, lacks_shared_memory
+from unimatch.errors import ConfigError, ProcessError, first_line, is_of_a_worker, lacks_shared_memory
 from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
 from unimatch.models import Model
 from unimatch.report.run_files import read_run
 from unimatch.tasks.scores import Scores, scores_table
+from unimatch.trainer import check_settings
 
 log = logging.getLogger("unimatch")
 
@@ -54,6 +54,7 @@ def train(config: DictConfig) -> float:
 
 def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> float:
     """Trains in a run directory; ``choices`` names the chosen option of each group."""
+    check_settings(config.trainer)
     checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
     if not config.plan:
         refuse_other_run(run_dir, checkpoint, overwrite=config.overwrite)
@@ -122,11 +123,9 @@ def build_callbacks(entries: DictConfig, **objects: Any) -> list[lightning.Callb
     for name, node in entries.items():
         if node is None:
             continue
-        target = node.get("_target_", "")
-        try:
-            takes = inspect.signature(get_object(target)).parameters
-        except (ImportError, ValueError) as error:
-            raise ConfigError(f"callbacks.{name!s}._target_={target}: cannot be imported ({error})") from error
+        if "_target_" not in node:
+            raise ConfigError(f"callbacks.{name!s}._target_: missing; it names the class")
+        takes = inspect.signature(target_of(node)).parameters
         given = {key: value for key, value in objects.items() if key in takes and key not in node}
         callbacks.append(build(node, **given))
     return callbacks

@@ -1,13 +1,62 @@
 """Lightning's trainer, with optimizer steps of a given number of images at any number of processes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import lightning
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from typing_extensions import override
 
-from unimatch.errors import ConfigError
-from unimatch.options import NamedOptions
+from unimatch.errors import ConfigError, first_line
+from unimatch.options import NamedOptions, one_of
 from unimatch.speed.compile import Compile
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
+"""With weights in float32, as the models and their images are."""
+
+REFUSED = {
+    "fast_dev_run": "trainer=debug trains four steps and evaluates two images",
+    "overfit_batches": "dataset.labeled=N trains on N images",
+    "barebones": "a run keeps its record; callbacks=none keeps no more than that",
+    "limit_test_batches": "a training tests nothing; unimatch.evaluate split=test does",
+    "limit_predict_batches": "a training predicts nothing; unimatch.predict does",
+}
+"""Arguments of Lightning's trainer with which a run would not be one, and what to do instead."""
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Refuses, before anything is loaded, what a training with a result and a record cannot be told.
+
+    Args:
+        settings: arguments of :class:`Trainer`.
+
+    Raises:
+        ConfigError: beginning with the argument.
+    """
+    for name, instead in REFUSED.items():
+        if settings.get(name):
+            raise ConfigError(f"{name}={settings[name]}: no setting of a run; {instead}")
+    for name in ("limit_train_batches", "limit_val_batches", "val_check_interval"):
+        if settings.get(name) == 0:
+            raise ConfigError(f"{name}={settings[name]}: must be above 0; a training is evaluated, at its end at least")
+    check_device(settings)
+
+
+def check_device(settings: Mapping[str, Any]) -> None:
+    """Refuses a precision that the models do not have, a GPU where PyTorch finds none, and more than there are."""
+    one_of("precision", str(settings.get("precision") or 32), PRECISIONS)
+    accelerator, devices = settings.get("accelerator"), settings.get("devices")
+    if accelerator not in ("gpu", "cuda") or (accelerator == "gpu" and MPSAccelerator.is_available()):
+        return
+    found = CUDAAccelerator.auto_device_count()
+    if found == 0:
+        raise ConfigError(
+            f"accelerator={accelerator}: PyTorch finds no GPU here; trainer=cpu trains on the processor, and "
+            "trainer.accelerator=cpu evaluates on it"
+        )
+    if type(devices) is int and devices > found:
+        raise ConfigError(f"devices={devices}: PyTorch finds {found} GPU(s) here; trainer.devices=auto takes all")
 
 
 class Trainer(lightning.Trainer, NamedOptions):
@@ -29,7 +78,7 @@ class Trainer(lightning.Trainer, NamedOptions):
         **options: those of ``lightning.Trainer``.
 
     Raises:
-        ConfigError: ``accumulate_grad_batches`` is given too.
+        ConfigError: ``accumulate_grad_batches`` is given too, or Lightning's trainer refuses its options.
     """
 
     def __init__(self, *, global_batch: int | None = None, compile: bool = False, **options: Any) -> None:
@@ -37,7 +86,10 @@ class Trainer(lightning.Trainer, NamedOptions):
             raise ConfigError("accumulate_grad_batches: follows from global_batch; give one of the two")
         if compile:
             options["callbacks"] = [*(options.get("callbacks") or []), Compile()]
-        super().__init__(**options)
+        try:
+            super().__init__(**options)
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            raise ConfigError(f"the trainer cannot be made: {first_line(error)}") from error
         self.global_batch = global_batch
 
     @override
@@ -54,7 +106,17 @@ class Trainer(lightning.Trainer, NamedOptions):
         if self.global_batch is not None:
             self._accumulate(self.global_batch, (datamodule or train_dataloaders).batch_size)
         options = {} if weights_only is None else {"weights_only": weights_only}  # Lightning 2.5 has no such argument
-        super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, **options)
+        try:
+            super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, **options)
+        except MisconfigurationException as error:
+            raise ConfigError(f"this cannot be trained: {first_line(error)}") from error
+        except ValueError as error:
+            if "`val_check_interval`" not in str(error):
+                raise
+            raise ConfigError(
+                f"val_check_interval={self.val_check_interval}: an epoch has {self.num_training_batches} batches; "
+                "trainer.check_val_every_n_epoch=null counts steps over all epochs"
+            ) from error
 
     def _accumulate(self, global_batch: int, batch_size: int) -> None:
         """Sets how many parts of a step each process computes; refuses parts that cannot be shared evenly."""

@@ -723,3 +723,8 @@ def test_parts_that_cannot_be_are_refused(option, message):
 def test_what_makes_no_optimiser_is_refused():
     with pytest.raises(ConfigError, match="makes a list"):
         make_method(optimizer=list).build_optimizer()
+
+
+def test_weights_that_are_not_float32_are_refused():
+    with pytest.raises(ConfigError, match="precision=bf16-true: must be one of"):
+        fit(make_method(Supervised), max_steps=1, precision="bf16-true")

@@ -24,7 +24,7 @@ from helpers.places import ROOT
 from helpers.support import SMALL, read_summary
 from unimatch import ConfigError
 from unimatch.augment import Albumentations, RandAugment, StrongAugmentation
-from unimatch.command import check_overrides, config_groups
+from unimatch.overrides import check_overrides, config_groups
 
 GROUPS = config_groups()
 OUTSIDE = ("experiment", "tuned")
@@ -357,3 +357,11 @@ def test_slurm_says_how_many_machines_there_are(monkeypatch):
     assert composed("trainer=slurm").trainer.num_nodes == 3
     monkeypatch.delenv("SLURM_NNODES")
     assert composed("trainer=slurm").trainer.num_nodes == 1
+
+
+def test_a_classifiers_images_are_evaluated_as_they_are_trained_on():
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        config = compose("run", ["dataset=digits_classification", "datamodule.crop=32", "datamodule.weak.resize=40"])
+        plain = compose("run", ["dataset=digits_classification", "weak=paper", "recipe.crop=24"])
+    assert (config.model.image_size, config.model.resize) == (config.datamodule.crop, 40) == (32, 40)
+    assert (plain.model.image_size, plain.model.resize) == (24, None)

@@ -54,7 +54,7 @@ NAMED = [
 @pytest.mark.parametrize(("where", "command", "arguments"), NAMED, ids=[f"{n[0]}-{n[1]}" for n in NAMED])
 def test_commands_name_real_settings(where, command, arguments):
     """Those of blocks that cannot run here too."""
-    from unimatch.command import check_overrides
+    from unimatch.overrides import check_overrides
 
     if not any(argument.startswith("--") for argument in arguments):
         check_overrides(command, arguments)

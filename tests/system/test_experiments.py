@@ -6,7 +6,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from helpers.class_data import make_cifar10, make_stl10, make_svhn
 from helpers.support import make_change, make_published, read_summary, rest_nightly, write_splits
-from unimatch.command import config_groups
+from unimatch.overrides import config_groups
 
 QUICK = [
     "encoder=tiny",

@@ -21,9 +21,9 @@ from helpers.support import make_folder
 from unimatch import UnimatchError
 from unimatch.callbacks import CheckpointFiles
 from unimatch.checkpoints.files import load_model
-from unimatch.command import check_overrides
 from unimatch.images import read_image, read_mask
 from unimatch.models.weights import read_state_dict
+from unimatch.overrides import check_overrides
 
 TIMES = int(os.environ.get("UNIMATCH_FUZZ", "0"))
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from unimatch.checkpoints.content import checked, is_ours, model_of, run_of
-from unimatch.errors import UnimatchError, WeightsError
+from unimatch.errors import UnimatchError, WeightsError, first_line
 from unimatch.models.networks import Model, build_described, describe_model
 from unimatch.models.weights import check_fit, check_parts, read_plain
 
@@ -45,11 +45,6 @@ def damage_of(path: Path) -> str | None:
             return None if part is None else f"the checksum of {part} is wrong"
     except Exception as error:  # zipfile raises many kinds for what is no archive
         return first_line(error)
-
-
-def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message, or its kind where it has none."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def load_model(

@@ -38,7 +38,7 @@ from unimatch.tasks import Task, task_of
 from unimatch.tasks.evaluator import EvaluationLoop
 from unimatch.tasks.plain_batches import as_floats, images_of
 from unimatch.tasks.scores import Scores
-from unimatch.trainer import evaluates_training, parts_of
+from unimatch.trainer import PRECISIONS, evaluates_training, parts_of
 from unimatch.types import Needs, TrainBatch
 
 log = logging.getLogger("unimatch")
@@ -292,7 +292,8 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def on_fit_start(self) -> None:
-        """Refuses a ``check_val_every_n_epoch`` that would leave the end of training without an evaluation."""
+        """Refuses weights that are not float32, and an interval that would leave the end without an evaluation."""
+        one_of("precision", self.trainer.precision, PRECISIONS)
         self.trainer.should_stop = False  # a probe before, such as Lightning's BatchSizeFinder, leaves it set
         every, epochs = self.trainer.check_val_every_n_epoch or 1, self.trainer.max_epochs or -1
         if every > 1 and (epochs < 0 or epochs % every or self.trainer.max_steps > 0):
@@ -385,8 +386,8 @@ class Method(EvaluationLoop, NamedOptions, ABC):
     @property
     def has_ended(self) -> bool:
         """Whether the last training batch of the whole run is done."""
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress
-        epoch_is_done = batches.is_last_batch and batches.current.processed == batches.current.ready  # type: ignore[attr-defined]
+        batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress  # Lightning types the counters loosely
+        epoch_is_done = batches.is_last_batch and batches.current.processed == batches.current.ready
         last_epoch = self.current_epoch + 1 == self.trainer.max_epochs
         return self.global_step == self.trainer.max_steps or (last_epoch and epoch_is_done)
 

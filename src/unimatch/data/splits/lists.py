@@ -97,7 +97,9 @@ def read_list(
             if name is None or (kind == "mask" and not masks):
                 continue
             if not Path(name).is_file():
-                raise DataError(f"{path}, line {line_number(lines, index)}: no such {kind}: {name}{spelled(name)}")
+                place = f"{path}, line {line_number(lines, index)}"
+                hint = spelled(name) or "; is this a list of another data set?"
+                raise DataError(f"{place}: no such {kind}: {name}{hint}")
             if not allow_outside and not lies_within(name, (base,)):
                 raise DataError(outside(f"{path}, line {line_number(lines, index)}", name, base))
     return FilePairs(pairs)

@@ -1,0 +1,106 @@
+"""Whether the values of a configuration fit the arguments of what they are given to, before it is called."""
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from unimatch.errors import ConfigError
+from unimatch.options import refuse_others
+
+
+def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], given: Collection[str] = ()) -> None:
+    """Refuses values that a function or class cannot be called with.
+
+    Args:
+        function: that is to be called.
+        values: plain values by the names of its arguments.
+        given: arguments that it is given besides.
+
+    Raises:
+        ConfigError: beginning with the argument: there is none of this name, its value is of the wrong kind, or it is
+            missing.
+
+    >>> def area(width: int, *, height: float = 2.0) -> float: ...
+    >>> check_arguments(area, {"width": 3, "height": 4})
+    >>> check_arguments(area, {"width": "wide"})
+    Traceback (most recent call last):
+    unimatch.errors.ConfigError: width=wide: must be a whole number
+    >>> check_arguments(area, {"height": 1})
+    Traceback (most recent call last):
+    unimatch.errors.ConfigError: width: missing; area needs it
+    """
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a built-in that does not tell
+        return
+    refuse_others(function, values, signature)
+    for name, value in values.items():
+        parameter = signature.parameters.get(name)
+        if parameter is None or (value is None and parameter.default is None) or fits(value, parameter.annotation):
+            continue
+        words = dict.fromkeys(kinds(parameter.annotation))
+        meant = " or ".join(word for word in words if word != "a whole number" or "a number" not in words)
+        number = type(value) in (int, float) and "text" in meant
+        quotes = f"; a number that is meant as text goes in quotes: \"{name}='{value}'\"" if number else ""
+        text = WRITTEN[value] if value is None or type(value) is bool else value
+        raise ConfigError(f"{name}={text}: must be {meant}{quotes}")
+    positional = len([name for name in given if name.isdigit()])  # they fill the first parameters
+    for name, parameter in list(signature.parameters.items())[positional:]:
+        named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if named and parameter.default is parameter.empty and name not in {*values, *given}:
+            raise ConfigError(f"{name}: missing; {function.__qualname__} needs it")
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Returns whether a plain value is of the kind that a type hint says, as far as a configuration can tell.
+
+    >>> fits(3, float), fits(True, int), fits("a", str | None), fits(2024, Path | str), fits([1], int | list[int])
+    (True, False, True, False, True)
+    """
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(fits(value, choice) for choice in get_args(hint))
+    if origin is Annotated:
+        return fits(value, get_args(hint)[0])
+    if origin is Literal:
+        return value in get_args(hint)
+    if hint in (int, bool, str):
+        return type(value) is hint
+    if hint is float:
+        return type(value) in (int, float)
+    if hint in (None, NoneType):
+        return value is None
+    if inspect.isclass(hint) and issubclass(hint, Path):
+        return isinstance(value, str)
+    if hint in (Any, inspect.Parameter.empty) or not isinstance(origin or hint, type):
+        return True
+    if issubclass(origin or hint, Mapping):
+        return isinstance(value, Mapping)
+    if issubclass(origin or hint, Collection):
+        return isinstance(value, Sequence) and not isinstance(value, str)
+    return value is not None
+
+
+NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null", Path: "text"}
+WRITTEN = {None: "null", True: "true", False: "false"}
+"""As they stand in a configuration."""
+
+
+def kinds(hint: Any) -> list[str]:
+    """Returns in words what a type hint accepts.
+
+    >>> kinds(float | None), kinds(Literal["a", "b"])
+    (['a number', 'null'], ['a', 'b'])
+    """
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return [word for choice in get_args(hint) for word in kinds(choice)]
+    if origin is Annotated:
+        return kinds(get_args(hint)[0])
+    if origin is Literal:
+        return [str(choice) for choice in get_args(hint)]
+    if inspect.isclass(origin or hint) and issubclass(origin or hint, Collection) and hint is not str:
+        return ["a mapping" if issubclass(origin or hint, Mapping) else "a list"]
+    return [NAMES.get(hint, getattr(hint, "__name__", str(hint)))]

@@ -1,0 +1,255 @@
+"""What may stand on the command line: groups, options and keys, and which one was meant by a wrong one."""
+
+import argparse
+import functools
+import re
+from collections.abc import Collection, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from unimatch.errors import ConfigError
+from unimatch.options import did_you_mean
+
+CONFIG_MODULE = "unimatch.conf"
+ADDED_GROUPS = ("experiment",)
+"""Groups of which nothing is chosen by default: given as ``+experiment=table01``."""
+
+
+PATHS = (
+    *("dir", "subdir", "root", "list", "splits", "labeled_list", "unlabeled_list", "val_list", "test_list", "classes"),
+    *("images", "masks", "source", "input", "output", "out", "from", "to", "checkpoint", "weights", "start_from"),
+    *("resume", "name", "project", "entity", "tags", "unlabeled_folder"),
+)
+"""Keys whose values are names of files, folders and the like, by the last part."""
+
+NUMBER = r"[+-]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:e[+-]?\d+)?|[+-]?(?:inf|nan)|true|false"
+NAMED = "|".join(PATHS)
+QUOTED = r"""(?P<quoted>"(?:\\.|[^"])*"|'(?:\\.|[^'])*')"""
+
+
+def quote_numbers(argument: str) -> str:
+    """Quotes what is a name and looks like a number: Hydra would make 20240105 of the folder ``2024_01_05``.
+
+    >>> [quote_numbers(text) for text in ("dataset.root=2024_01_05", "dataset.unlabeled=[rest,{root: 2024}]")]
+    ["dataset.root='2024_01_05'", "dataset.unlabeled=[rest,{root: '2024'}]"]
+    >>> [quote_numbers(text) for text in ("dataset.split=1_16,all", "dataset.split=366", "trainer.max_steps=10_000")]
+    ["dataset.split='1_16',all", 'dataset.split=366', 'trainer.max_steps=10_000']
+    """
+    key, equals, value = argument.partition("=")
+    name = key.rpartition(".")[2].lstrip("+~")
+    before = rf"(?:[{{,]\s*(?:{NAMED})\s*:\s*)" + r"|(?:^|[\[,]\s*)" * (name in (*PATHS, "split"))
+    number = r"\d+(?:_\d+)+" if name == "split" else NUMBER  # a split's plain number stays one, as it is in old runs
+    found = re.compile(rf"{QUOTED}|(?P<before>{before})(?P<number>{number})(?=\s*(?:[\],}}]|$))", re.IGNORECASE)
+
+    def quote(match: re.Match[str]) -> str:
+        return match[0] if match["quoted"] else f"{match['before']}'{match['number']}'"
+
+    return key + equals + found.sub(quote, value)
+
+
+def check_overrides(config_name: str, arguments: list[str]) -> None:
+    """Refuses a ``KEY=VALUE`` that names no group, option or key of a configuration, and names the closest real one.
+
+    Flags are left to Hydra, but for ``--config-dir``, a folder of further groups and options.
+    """
+    folder = config_folder(arguments)
+    search = [] if folder is None else [f"hydra.searchpath=['file://{folder}']"]
+    texts = [text for text in arguments if "=" in text and not text.startswith("-")]
+    try:
+        overrides = OverridesParser.create().parse_overrides(texts)
+    except HydraException as error:
+        raise ConfigError(str(error)) from error
+    groups = config_groups(folder)
+    with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+        chosen = hydra.compose(config_name, return_hydra_config=True).hydra.runtime.choices
+    for override in overrides:
+        group, given = override.key_or_group, override.input_line
+        if group not in groups:
+            continue
+        options = groups[group]
+        if group not in (*chosen, *ADDED_GROUPS):
+            raise ConfigError(
+                f"{given}: this command has no group {group}; set its keys, {group}.KEY=VALUE (--help lists them)"
+            )
+        for option in [] if override.is_delete() else values(override):
+            if option not in options:
+                meant = of_timm(option) if group == "encoder" else ""
+                meant = meant or did_you_mean(option, options) or "."
+                raise ConfigError(f"{group}={option}: no such {group}{meant} There are: {', '.join(options)}")
+        if group in ADDED_GROUPS and not override.is_add():
+            raise ConfigError(f"{given}: nothing is chosen by default; write +{given}")
+    known = known_keys(config_name, [o for o in overrides if o.key_or_group in groups and not o.is_delete()], search)
+    for override in overrides:
+        key = override.key_or_group
+        changed = not (override.is_add() or override.is_force_add() or override.is_delete())
+        if changed and key not in groups and key not in known and not key.startswith("hydra"):
+            node = key.rpartition(".")[0]
+            beside = [name.rpartition(".")[2] for name in known if name.startswith(node + ".")]
+            there = f" ({node} has: {', '.join(beside)})" if beside else ""
+            raise ConfigError(
+                f"{key}: no such key{meant_key(key, known) or did_you_mean(key, [*known, *groups])}{there}"
+            )
+
+
+SYNONYMS = {
+    "lr": "method.learning_rate",
+    "epochs": "trainer.max_epochs",
+    "num_epochs": "trainer.max_epochs",
+    "steps": "trainer.max_steps",
+    "iterations": "trainer.max_steps",
+    "wd": "method.weight_decay",
+    "bs": "datamodule.batch_size",
+    "batch": "datamodule.batch_size",
+    "crop_size": "datamodule.crop",
+    "image_size": "datamodule.crop",
+    "num_workers": "datamodule.workers",
+    "gpus": "trainer.devices",
+    "amp": "trainer.precision",
+    "ema": "method.ema_decay",
+    "threshold": "method.tau",
+    "conf_thresh": "method.tau",
+    "data_root": "dataset.root",
+    "pretrained": "encoder.weights",
+    "backbone": "encoder.name",
+    "output": "hydra.run.dir",
+    "out": "hydra.run.dir",
+    "output_dir": "hydra.run.dir",
+    "save_path": "hydra.run.dir",
+}
+"""What other programs call a setting, and what it is called here."""
+
+
+def meant_key(key: str, known: Collection[str]) -> str:
+    """Returns ``; did you mean ...?`` for a key of another program or of another node; nothing if there is none."""
+    name = key.rpartition(".")[2]
+    same = [other for other in known if other.rpartition(".")[2] == name and not other.startswith("recipe.")]
+    meant = [other for other in [SYNONYMS.get(name, "")] if other in (*known, "hydra.run.dir")] or same
+    return f"; did you mean {meant[0]}?" if meant else ""
+
+
+def of_timm(encoder: str) -> str:
+    """Returns how to choose an encoder that is no option, if timm has it; else nothing."""
+    import timm  # takes a while, and is only needed where something was wrong
+
+    return f"; it is a model of timm: encoder=timm encoder.name={encoder}." if timm.is_model(encoder) else ""
+
+
+def config_folder(arguments: list[str]) -> Path | None:
+    """Returns the folder of configurations that the command line adds to ours: ``--config-dir FOLDER``."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--config-dir", "-cd")
+    given = parser.parse_known_args(arguments)[0].config_dir
+    if given is None:
+        return None
+    if not Path(given).is_dir():
+        raise ConfigError(f"--config-dir {given}: no such folder")
+    return Path(given).absolute()
+
+
+def config_groups(added: Path | None = None) -> dict[str, list[str]]:
+    """Returns the groups and their options, from the files in ``conf/`` and in a folder like it.
+
+    A file whose name begins with ``_`` is no option, but a base of others.
+    """
+    groups: dict[str, set[str]] = {}
+    for place in (files(CONFIG_MODULE), *([added] if added else [])):
+        for folder in place.iterdir():
+            if folder.is_dir() and not folder.name.startswith(("_", ".")):
+                names = {file.name for file in folder.iterdir() if re.fullmatch(r"[^_].*\.yaml", file.name)}
+                groups.setdefault(folder.name, set()).update(name.removesuffix(".yaml") for name in names)
+    return {name: sorted(groups[name]) for name in sorted(groups)}
+
+
+def known_keys(config_name: str, choices: list[Override], search: list[str]) -> list[str]:
+    """Returns every key of the configuration under the chosen options; of a sweep's options, the keys of each."""
+    keys: dict[str, None] = {}
+    given = [
+        [f"{'+' if choice.is_add() else ''}{choice.key_or_group}={value}" for value in values(choice)]
+        for choice in choices
+    ]
+    first = [texts[0] for texts in given]
+    variants = [text for texts in given for text in texts[1:]]
+    with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+        for overrides in (first, *([*first, variant] for variant in variants)):
+            keys.update(dict.fromkeys(flat_keys(hydra.compose(config_name, [*search, *overrides]))))
+    return list(keys)
+
+
+def flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
+    """Yields ``a``, ``a.b``, ... for every key of a nested configuration."""
+    if OmegaConf.is_dict(config):
+        for key in config:
+            yield f"{prefix}{key}"
+            if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
+                yield from flat_keys(config[key], f"{prefix}{key}.")
+
+
+def values(override: Override) -> list[str]:
+    """Returns the values of an override, several where it is a sweep."""
+    if override.is_sweep_override():
+        return [str(value) for value in override.sweep_string_iterator()]
+    return [str(override.value())]
+
+
+def check_settings(config: DictConfig, command: str) -> None:
+    """Refuses a command's own settings that are of the wrong kind: ``overwrite=no`` is text, and would be true."""
+    for key, default in own_settings(command).items():
+        number = key in OPTIONAL_NUMBERS
+        if not (number or isinstance(default, (int, list))):
+            continue
+        value = config[key]
+        if number and not (value is None or type(value) in (int, float)):
+            raise ConfigError(f"{key}={value}: must be a number or null")
+        if type(default) is bool and type(value) is not bool:
+            raise ConfigError(f"{key}={value}: must be true or false")
+        if type(default) is int and type(value) is not int:
+            raise ConfigError(f"{key}={value}: must be a whole number")
+        if isinstance(default, list) and not isinstance(value, ListConfig):
+            raise ConfigError(f"{key}={value}: must be a list; write {key}=[{value}]")
+
+
+OPTIONAL_NUMBERS = ("workers", "batch_size", "threshold", "plan_memory")
+"""Settings of commands that are null unless a number is given."""
+
+
+def refuse_unread(config: DictConfig, command: str) -> None:
+    """Refuses keys that were added to a configuration, on the command line or in a file, and that nothing reads.
+
+    Where a node is the arguments of an object, that object refuses them; so this is about the other nodes. A key of
+    one's own to which others refer, ``${mine}``, is read.
+    """
+    known = {*own_settings("run"), *own_settings(command), *config_groups(), "inference", "task"}
+    keys = [str(key) for key in config if key not in known]
+    keys += [f"{node}.{key}" for node in ("encoder", "recipe") for key in config.get(node) or ()]
+    referred_to = set(re.findall(REFERENCE, OmegaConf.to_yaml(config)))
+    for key in keys:
+        if key not in referred_to and key not in (read := read_by_ours()):
+            raise ConfigError(f"{key}: nothing reads this key{did_you_mean(key, [*known, *read])}")
+
+
+REFERENCE = r"\$\{(?:oc\.select:)?(?=((?:encoder|recipe)\.\w+|\w+))"
+"""How one key refers to another; the group is its first part, or the first two within ``encoder`` and ``recipe``."""
+
+
+@functools.cache
+def read_by_ours() -> set[str]:
+    """Returns the keys to which any file of ``conf/`` refers."""
+    texts = [file.read_text(encoding="utf-8") for file in Path(str(files(CONFIG_MODULE))).rglob("*.yaml")]
+    return {key for text in texts for key in re.findall(REFERENCE, text)}
+
+
+@functools.cache
+def own_settings(command: str) -> dict[str, Any]:
+    """Returns the keys that a command's file in ``conf/`` sets by itself, with their values; none without a file."""
+    path = files(CONFIG_MODULE) / f"{command}.yaml"
+    if not path.is_file():
+        return {}
+    settings = OmegaConf.to_container(OmegaConf.create(path.read_text(encoding="utf-8")))
+    return {str(key): value for key, value in dict(settings).items() if key != "defaults"}  # type: ignore[arg-type]

@@ -1,0 +1,215 @@
+import re
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from unimatch.errors import ConfigError
+from unimatch.overrides import (
+    check_overrides,
+    check_settings,
+    config_groups,
+    flat_keys,
+    own_settings,
+    quote_numbers,
+    refuse_unread,
+)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("datset=camvid", "did you mean dataset?"),
+        ("dataset=camvidd", "did you mean camvid?"),
+        ("dataset.labled=12", "did you mean dataset.labeled?"),
+        ("method.taw=0.9", "did you mean method.tau?"),
+        ("method=unimatch_v3", "did you mean unimatch_v2?"),
+        ("trainer.max_stepz=3", "did you mean trainer.max_steps?"),
+        ("encoder.weigths=x", "did you mean encoder.weights?"),
+        ("sede=1", "did you mean seed?"),
+        ("lr=1", "did you mean method.learning_rate?"),
+        ("method.lr=1", "did you mean method.learning_rate?"),
+        ("learning_rate=1", "did you mean method.learning_rate?"),
+        ("epochs=1", "did you mean trainer.max_epochs?"),
+        ("trainer.epochs=1", "did you mean trainer.max_epochs?"),
+        ("batch_size=1", "did you mean datamodule.batch_size?"),
+        ("tau=1", "did you mean method.tau?"),
+        ("output_dir=x", "did you mean hydra.run.dir?"),
+        ("encoder=resnet18", "it is a model of timm: encoder=timm encoder.name=resnet18. There are: "),
+        ("encoder=vitss", "did you mean vits? There are: "),
+        ("experiment=table01", "write +experiment=table01"),
+    ],
+)
+def test_a_mistyped_name_is_an_error_with_the_closest_real_one(override, named):
+    with pytest.raises(ConfigError) as error:
+        check_overrides("run", [override])
+    assert named in str(error.value)
+    assert override.partition("=")[0] in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["dataset=camvid", "dataset.root=x"],
+        ["dataset=folder", "dataset.root=x", "dataset.classes=y"],
+        ["method=supervised,unimatch_v2", "seed=0,1,2"],
+        ["method=supervised,unimatch_v2", "method.tau=0.9"],  # a key of one of the swept options
+        ["hydra.run.dir=x", "-m", "--cfg"],
+        ["+trainer.profiler=simple"],
+        ["recipe.scale=[0.5,1.0]"],
+        ["seed=range(3)"],
+    ],
+)
+def test_real_names_pass(overrides):
+    check_overrides("run", overrides)
+
+
+def test_a_key_of_another_option_is_an_error():
+    with pytest.raises(ConfigError, match=r"method\.tau"):
+        check_overrides("run", ["method=supervised", "method.tau=0.9"])
+
+
+def test_a_group_of_another_command_is_an_error():
+    with pytest.raises(ConfigError, match="trainer=cpu: this command has no group trainer"):
+        check_overrides("evaluate", ["trainer=cpu"])
+    check_overrides("evaluate", ["dataset=camvid", "trainer.accelerator=cpu"])
+
+
+def test_an_override_that_cannot_be_read_is_one_message():
+    with pytest.raises(ConfigError):
+        check_overrides("run", ["seed=[0"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("dataset.split=1_16", "dataset.split='1_16'"),
+        ("dataset.split=1_16,1_8,all", "dataset.split='1_16','1_8',all"),
+        ("dataset.split='1_16'", "dataset.split='1_16'"),
+        ("dataset.split=366", "dataset.split=366"),
+        ("trainer.max_steps=10_000", "trainer.max_steps=10_000"),
+        ("dataset.split=scene_1_16", "dataset.split=scene_1_16"),
+        ("+dataset.split=1_16", "+dataset.split='1_16'"),
+        ("method.tau=0.95,0.9", "method.tau=0.95,0.9"),
+        ("dataset.labeled=8", "dataset.labeled=8"),
+        ("dataset.root=null", "dataset.root=null"),
+        ("dataset.root='2024'", "dataset.root='2024'"),
+        ('input="a, 2024, b"', 'input="a, 2024, b"'),
+        ("dataset.root=data/2024_01", "dataset.root=data/2024_01"),
+    ],
+)
+def test_fractions_reach_hydra_as_text(argument, expected):
+    assert quote_numbers(argument) == expected
+    parsed = OverridesParser.create().parse_override(expected)
+    if "split" in argument and not parsed.is_sweep_override():
+        assert str(parsed.value()) == argument.partition("=")[2].strip("'")
+
+
+def test_groups_come_from_the_files():
+    groups = config_groups()
+    assert {"dataset", "encoder", "logger", "method", "trainer"} <= set(groups)
+    assert {"camvid", "digits", "folder"} <= set(groups["dataset"])
+
+
+def test_a_folder_of_configurations_adds_options_and_groups_that_are_checked_too(tmp_path):
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text("_target_: mine.Mine\nweight: 2\n")
+    folder = ["--config-dir", str(tmp_path)]
+    check_overrides("run", [*folder, "method=mine", "method.weight=3"])
+    check_overrides("run", [f"--config-dir={tmp_path}", "-m", "method=supervised,mine"])
+    for arguments, named in (
+        ([*folder, "method=mime"], "did you mean mine?"),
+        ([*folder, "method=mine", "method.weigths=3"], "did you mean method.weight?"),
+        (["method=mine"], "no such method"),
+        (["--config-dir", str(tmp_path / "conf")], "no such folder"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(named)):
+            check_overrides("run", arguments)
+
+
+def test_flat_keys_lists_every_level():
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        keys = list(flat_keys(compose("run")))
+    assert {"seed", "recipe", "recipe.tau", "method.tau", "dataset.labeled"} <= set(keys)
+
+
+KEYS = (
+    *("hydra.run.dir", "hydra.sweep.dir", "dataset.root", "dataset.splits", "dataset.labeled_list", "dataset.classes"),
+    *("encoder.weights", "resume", "start_from", "checkpoint", "input", "output", "images", "source", "root", "out"),
+    *("from", "to", "++dataset.root", "logger.name"),
+)
+NAMES = ("2024", "2024_01_05", "-1", "1.5", "1e5", "1_0.5", "nan", "inf", "true", "007")
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [*((key, "2024_01_05") for key in KEYS), *(("dataset.root", name) for name in NAMES)]
+)
+def test_names_that_look_like_numbers_stay_what_was_typed(key, name):
+    parser = OverridesParser.create()
+    assert parser.parse_override(quote_numbers(f"{key}={name}")).value() == name
+    swept = parser.parse_override(quote_numbers(f"{key}={name},other")).sweep_string_iterator()
+    assert [parser.parse_override(f"key={text}").value() for text in swept] == [name, "other"]
+    assert parser.parse_override(quote_numbers(f"{key}=[{name}, {name}]")).value() == [name, name]
+    pools = parser.parse_override(quote_numbers(f"dataset.unlabeled=[rest,{{root: {name}, list: {name}}}]")).value()
+    assert pools == ["rest", {"root": name, "list": name}]
+
+
+def settings(command="run", *overrides):
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        return compose(command, list(overrides))
+
+
+@pytest.mark.parametrize(
+    ("added", "meant"),
+    [
+        ("++encoder.lorra=8", "encoder.lorra: nothing reads this key; did you mean encoder.lora?"),
+        ("+nosuch=3", "nosuch: nothing reads this key"),
+        ("+recipe.learning_rat=1", "recipe.learning_rat: nothing reads this key; did you mean recipe.learning_rate?"),
+        ("+epochs=3", "epochs: nothing reads this key"),
+    ],
+)
+def test_a_key_that_nothing_reads_is_refused(added, meant):
+    with pytest.raises(ConfigError, match=re.escape(meant)):
+        refuse_unread(settings("run", added), "run")
+
+
+def test_keys_that_something_reads_pass():
+    for added in (
+        ["+encoder.options.depth=4", "++encoder.lora=8", "++seed=1", "+callbacks.mine._target_=mine.Mine"],
+        ["+mine.rate=1", "method.learning_rate=${mine.rate}", "+recipe.mine=2", "method.tau=${recipe.mine}"],
+        ["dataset=camvid", "recipe.supervised_batch_size=3"],
+    ):
+        refuse_unread(settings("run", *added), "run")
+    refuse_unread(settings("predict", "++inference.flip=true"), "predict")
+    refuse_unread(settings("evaluate", "dataset=camvid"), "evaluate")
+    with pytest.raises(ConfigError, match=r"treshold: nothing reads this key; did you mean threshold\?"):
+        refuse_unread(settings("predict", "+treshold=0.5"), "predict")
+
+
+@pytest.mark.parametrize(
+    ("command", "override", "told"),
+    [
+        ("run", "overwrite=no", "overwrite=no: must be true or false"),  # a text, and true as such
+        ("run", "plan=1", "plan=1: must be true or false"),
+        ("run", "seed=one", "seed=one: must be a whole number"),
+        ("run", "plan_memory=much", "plan_memory=much: must be a number or null"),
+        ("predict", "threshold=high", "threshold=high: must be a number or null"),
+        ("predict", "save=overlay", r"save=overlay: must be a list; write save=\[overlay\]"),
+        ("evaluate", "models=teacher", r"write models=\[teacher\]"),
+        ("check", "workers=two", "workers=two: must be a number or null"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_refused(command, override, told):
+    key = override.partition("=")[0]
+    config = OmegaConf.create(own_settings(command))
+    check_settings(config, command)
+    config[key] = OverridesParser.create().parse_override(override).value()
+    with pytest.raises(ConfigError, match=told):
+        check_settings(config, command)
+
+
+def test_a_commands_own_settings_come_from_its_file():
+    assert own_settings("predict")["save"] == OmegaConf.create(["overlay"])
+    assert "hydra" in own_settings("run")
+    assert own_settings("no_such_command") == {}
