@@ -29,6 +29,7 @@ from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
 from unimatch.models import Model
 from unimatch.report.run_files import read_run
+from unimatch.sweeps import goes_on, note_hours
 from unimatch.tasks.scores import Scores, scores_table
 
 log = logging.getLogger("unimatch")
@@ -127,6 +128,7 @@ def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDat
         trainer.fit(method, datamodule)
     if trainer.is_global_zero:
         print(plan.report)
+        note_hours(plan.hours)
     return 0.0
 
 
@@ -202,7 +204,7 @@ def report(run_dir: Path, scores: type[Scores]) -> str:
     return "\n".join(lines)
 
 
-main = command("run")(train)
+main = command("run")(goes_on(train))
 
 if __name__ == "__main__":
     main()
