@@ -47,6 +47,8 @@ def train(config: DictConfig) -> float:
         name_this_job_alone(hydra_config, run_dir)
 
     checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
+    if checkpoint is not None:
+        keep_decay(config, checkpoint)
     data: SegmentationData = build(config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
     model: Model = build(config.model, num_classes=data.info.num_classes)
@@ -96,6 +98,12 @@ def train(config: DictConfig) -> float:
     if trainer.is_global_zero and config.callbacks.get("record") is not None:
         print(report(run_dir, method.task.scores_type))
     return max(evaluation.teacher.main for evaluation in method.evaluations)
+
+
+def keep_decay(config: DictConfig, checkpoint: Path) -> None:
+    """Lets a run whose teacher had a given decay keep it where the default now is to derive one."""
+    if config.method.get("ema_decay", "given elsewhere") is None:
+        config.method.ema_decay = (run_of(read_checkpoint(checkpoint)).config.get("method") or {}).get("ema_decay")
 
 
 def build_callbacks(entries: DictConfig, **objects: Any) -> list[lightning.Callback]:
