@@ -33,7 +33,7 @@ def test_a_job_that_fails_ends_no_other_and_the_end_says_why(sweep, monkeypatch,
     trained = []
     monkeypatch.setattr("unimatch.trainer.Trainer.fit", fit)
     status, jobs = sweep("seed=0,1,2", "method.tau=0.7")
-    end = capsys.readouterr().err.split("jobs of the sweep failed")[1].splitlines()
+    end = capsys.readouterr().err.split("failed jobs of the sweep (3;")[1].splitlines()
     assert status == 1
     assert trained == [0, 2]
     assert end[1] == f"  {jobs[0]}: method.tau=0.7: not today"

@@ -64,7 +64,7 @@ class Sweep(Callback):
             print(f"\n{len(plans)} jobs, together about {hours:.2g} hours one after the other, without evaluation")
         failures = self.left(folder, "failed.json")
         if failures:
-            print(f"\n{len(failures)} jobs of the sweep failed, the others are done:", file=sys.stderr)
+            print(f"\nfailed jobs of the sweep ({len(failures)}; the others are done):", file=sys.stderr)
             for place, failure in failures.items():
                 print(f"  {place.parent}: {failure['why']}", file=sys.stderr)
             statuses = {failure["status"] for failure in failures.values()}
