@@ -12,6 +12,7 @@ import hydra
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from helpers.support import SHORT, SMALL, make_camvid, make_folder, read_summary
@@ -20,7 +21,7 @@ from unimatch.callbacks import Record
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.compare import main as compare
 from unimatch.loggers import metrics_file
-from unimatch.run import train
+from unimatch.run import keep_decay, train
 
 
 def weights(run_dir: Path) -> dict[str, torch.Tensor]:
@@ -450,6 +451,15 @@ def test_four_lines_from_photos_to_a_model(run_command, tmp_path):
     assert "the teacher's decay is 0, which fits a training of 4 steps" in log
     assert "the training has 4 steps" in log
     assert "method.ema_decay=" not in log  # derived: nothing to warn of
+
+
+@pytest.mark.parametrize(("given", "before", "kept"), [(None, 0.996, 0.996), (None, None, None), (0.99, 0.996, 0.99)])
+def test_a_run_from_before_the_teachers_decay_was_derived_keeps_its_own(tmp_path, given, before, kept):
+    content = {"unimatch_model": {}, "state_dict": {}, "unimatch_run": {"config": {"method": {"ema_decay": before}}}}
+    torch.save(content, tmp_path / "last.ckpt")
+    config = OmegaConf.create({"method": {"ema_decay": given}})
+    keep_decay(config, tmp_path / "last.ckpt")
+    assert config.method.ema_decay == kept
 
 
 def test_without_extras_the_record_and_the_checkpoints_are_written_and_nothing_else(run_command):

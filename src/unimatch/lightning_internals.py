@@ -3,6 +3,7 @@
 Where a new Lightning renames one, ``tests/test_lightning_internals.py`` says which, and this file is the one to mend.
 """
 
+import signal
 import threading
 
 import lightning
@@ -51,9 +52,16 @@ def stop_watching_processes() -> None:
 
 
 def requeue(trainer: lightning.Trainer, signum: int) -> None:
-    """Has Lightning's SLURM plugin requeue the job, if this is SLURM's warning; it writes a checkpoint of its own."""
+    """Has Lightning's SLURM plugin requeue the job, if this is SLURM's warning; it writes a checkpoint of its own.
+
+    Which signal that is says the job's ``--signal``; Lightning expects SIGUSR1, submitit asks for SIGUSR2.
+    """
     environment = trainer._accelerator_connector.cluster_environment
-    if isinstance(environment, SLURMEnvironment) and environment.auto_requeue and signum == environment.requeue_signal:
+    if (
+        isinstance(environment, SLURMEnvironment)
+        and environment.auto_requeue
+        and signum in (signal.SIGUSR1, signal.SIGUSR2)
+    ):
         trainer._signal_connector._slurm_sigusr_handler_fn(signum, None)  # type: ignore[arg-type]
 
 

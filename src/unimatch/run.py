@@ -32,6 +32,7 @@ from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
 from unimatch.models import Model
 from unimatch.report.run_files import read_run
+from unimatch.sweeps import goes_on, note_hours
 from unimatch.tasks.scores import Scores, scores_table
 from unimatch.trainer import check_settings
 
@@ -58,6 +59,8 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
     if not config.plan:
         refuse_other_run(run_dir, checkpoint, overwrite=config.overwrite)
+    if checkpoint is not None:
+        keep_decay(config, checkpoint)
     data: SegmentationData = build(config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
     model: Model = build(config.model, num_classes=data.info.num_classes)
@@ -114,6 +117,12 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     return max(evaluation.teacher.main for evaluation in method.evaluations)
 
 
+def keep_decay(config: DictConfig, checkpoint: Path) -> None:
+    """Lets a run whose teacher had a given decay keep it where the default now is to derive one."""
+    if config.method.get("ema_decay", "given elsewhere") is None:
+        config.method.ema_decay = (run_of(read_checkpoint(checkpoint)).config.get("method") or {}).get("ema_decay")
+
+
 def build_callbacks(entries: DictConfig, **objects: Any) -> list[lightning.Callback]:
     """Makes a callback of each entry of the configuration's ``callbacks`` that is not null.
 
@@ -142,6 +151,7 @@ def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDat
         trainer.fit(method, datamodule)
     if trainer.is_global_zero:
         print(plan.report)
+        note_hours(plan.hours)
     return 0.0
 
 
@@ -255,7 +265,7 @@ WRITTEN = {
 """Files of a run directory that the closing table names."""
 
 
-main = command("run")(train)
+main = command("run")(goes_on(train))
 
 if __name__ == "__main__":
     main()

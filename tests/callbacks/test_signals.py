@@ -35,5 +35,23 @@ def test_a_second_ctrl_c_ends_at_once(signals):
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_what_has_a_submitit_job_run_again_is_kept(monkeypatch):
+    def handler(signum, frame):
+        raise AssertionError("only after the checkpoint")
+
+    handler.__module__ = "submitit.core.job_environment"
+    before = {name: signal.getsignal(getattr(signal, name)) for name in NAMES}
+    signal.signal(signal.SIGUSR2, handler)
+    taken = Signals()
+    try:
+        taken.install()
+        os.kill(os.getpid(), signal.SIGUSR2)
+    finally:
+        for name, old in before.items():
+            signal.signal(getattr(signal, name), old)
+    assert taken.received == signal.SIGUSR2
+    assert taken.submitits == {signal.SIGUSR2: handler}
+
+
 def test_the_status_is_what_a_shell_reports():
     assert [Stopped(number).code for number in (signal.SIGTERM, signal.SIGINT)] == [143, 130]

@@ -44,6 +44,7 @@ def test_the_multiple_of_an_encoder_is_found_and_its_features_cover_the_image(na
             assert level.shape[-2:] == (-(-images.shape[-2] // stride), -(-images.shape[-1] // stride))
         model.decode(levels).sum().backward()
     if multiple > 1:
+        assert f"image sides in multiples of {multiple}" in model.summary()
         with pytest.raises(ValueError, match=f"multiples of the patch size {multiple}"):
             model(torch.zeros(1, 3, 2 * multiple + 1, 2 * multiple))
 
@@ -51,6 +52,7 @@ def test_the_multiple_of_an_encoder_is_found_and_its_features_cover_the_image(na
 @pytest.mark.parametrize("name", rest_nightly(FIXED, FIXED[:1]))
 def test_an_encoder_of_one_size_says_so_at_any_other(name):
     model = SegmentationModel(name, 2, weights=None).eval()
+    assert "images of 224 x 224 alone" in model.summary()
     assert model(torch.zeros(1, 3, 224, 224)).shape == (1, 2, 224, 224)
     for size in ((224, 448), (448, 448), (112, 112), (96, 100)):
         with pytest.raises(ConfigError, match=r"takes images of 224 x 224 pixels alone.*inference.mode=sliding"):

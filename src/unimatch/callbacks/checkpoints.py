@@ -30,8 +30,8 @@ class Checkpoints(Checkpoint):
     ``previous.ckpt`` is the last but one: what training continues from if ``last.ckpt`` is damaged. ``best.ckpt`` is of
     the evaluation with the highest headline score of the teacher. Writing changes nothing in training.
 
-    SIGTERM, SIGUSR1 and Ctrl-C end the run after the step they arrive in, with a checkpoint and status 128 + the
-    signal's number (143, 138, 130). With several processes they agree on the step, at the interval of the log.
+    SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C end the run after the step they arrive in, with a checkpoint and status 128 +
+    the signal's number (143, 138, 140, 130). With several processes they agree on the step, at the interval of the log.
 
     Args:
         run_dir: the run directory; its folder ``checkpoints`` is made.
@@ -151,11 +151,15 @@ class Checkpoints(Checkpoint):
 
     def leave(self, trainer: Trainer, signum: int) -> None:
         """Ends the run because of a signal, by raising :class:`Stopped`."""
-        requeue(trainer, signum)
+        requeues = self.signals.submitits.get(signum)
+        if requeues is None:
+            requeue(trainer, signum)
         if trainer.is_global_zero:
             name = signal.Signals(signum).name
             place = f"step {self.saved}" if self.folder / LAST not in unwritten else "the last whole checkpoint"
             log.warning("ended by %s at step %d; resume=auto continues from %s", name, self.step, place)
+        if requeues is not None:
+            requeues(signum, None)
         raise Stopped(signum, status=0 if is_launched(trainer) else None)
 
 

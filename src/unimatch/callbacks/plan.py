@@ -35,6 +35,7 @@ class Plan(Callback):
     def __init__(self, memory: float | None = None) -> None:
         self.memory = memory
         self.report = ""
+        self.hours = 0.0
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -61,6 +62,7 @@ class Plan(Callback):
         trained = sum(p.numel() for p in method.student.parameters() if p.requires_grad)
         steps, turns = int(trainer.estimated_stepping_batches), trainer.accumulate_grad_batches
         seconds = turns * at(batch_size, 2)
+        self.hours = steps * seconds / 3600
         per_image = max(sizes[2][1] - sizes[1][1], 1.0)
         capacity = self.memory * GB if self.memory is not None else device_memory(method.device)
         device = f"{trainer.world_size} x {method.device}"

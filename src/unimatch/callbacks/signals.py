@@ -4,13 +4,14 @@ import os
 import signal
 import threading
 from types import FrameType
+from typing import Any
 
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
-NAMES = ("SIGTERM", "SIGUSR1", "SIGINT")
-"""From schedulers; from SLURM, some time before its end; from Ctrl-C."""
+NAMES = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT")
+"""From schedulers; from SLURM, some time before its end, the second from submitit's jobs; from Ctrl-C."""
 
 
 class Stopped(SystemExit):
@@ -26,13 +27,17 @@ class Signals:
 
     def __init__(self) -> None:
         self.received = 0
+        self.submitits: dict[int, Any] = {}  # handlers that have the job run again
 
     def install(self) -> None:
         """Takes signals over from Lightning, whose handlers act at once; its teardown restores the ones from before."""
         if threading.current_thread() is threading.main_thread():
             for name in NAMES:
                 if hasattr(signal, name):  # Windows has fewer
-                    signal.signal(getattr(signal, name), self.note)
+                    number = getattr(signal, name)
+                    before = signal.signal(number, self.note)
+                    if str(getattr(before, "__module__", "")).startswith("submitit"):
+                        self.submitits[number] = before
 
     def note(self, signum: int, frame: FrameType | None) -> None:
         """Remembers the signal; a second Ctrl-C ends at once."""

@@ -105,7 +105,7 @@ def has_wandb_key() -> bool:
     import wandb as library
 
     settings = library.setup().settings
-    if settings.api_key or settings.identity_token_file:
+    if settings.api_key or getattr(settings, "identity_token_file", None):  # which older versions do not know
         return True
     hosts = [urlsplit(settings.base_url).netloc]
     if settings.base_url == library.Settings().base_url:  # wandb's own, which has had two names

@@ -128,8 +128,11 @@ class Model(nn.Module, NamedOptions, ABC):
         blocks = "four stages" if len(encoder.widths) > 1 else "pooled"
         if levels and len(set(encoder.strides)) == 1:
             blocks = f"blocks {', '.join(map(str, levels))}"
+        side = self.size_multiple
+        sizes = f"images of {side} x {side} alone" if encoder.fixed_size else f"image sides in multiples of {side}"
         return (
             f"encoder {self.name}: {blocks}, widths {list(encoder.widths)}, strides {list(encoder.strides)}"
+            + (f", {sizes}" if side > 1 else "")
             + (f", position embedding resized by {rule}'s rule" if (rule := encoder.position_embedding) else "")
             + ("; the encoder is frozen" if self.freeze else f"; LoRA of rank {self.lora}" if self.lora else "")
             + (f"; the encoder is frozen for {self.unlock_after} steps" if self.unlock_after else "")

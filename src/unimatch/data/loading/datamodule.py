@@ -291,7 +291,7 @@ def prepare_worker(worker: int) -> None:
     worker that it does not end dies 30 seconds after the signal to terminate.
     """
     cv2.setNumThreads(0)  # no threads of OpenCV's below a worker
-    for name in ("SIGINT", "SIGUSR1"):
+    for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):  # Windows has fewer
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(signal, "alarm"):

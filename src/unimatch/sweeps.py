@@ -1,0 +1,156 @@
+"""A sweep of ``unimatch.run -m``: what is looked at before its first job and told at its end."""
+
+import functools
+import json
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf, read_write
+from typing_extensions import override
+
+from unimatch.command import build, exit_on_user_error, message_of, user_error_in, with_key
+from unimatch.data import SegmentationData
+from unimatch.data.catalog import DIGITS
+from unimatch.disk import replace_text
+from unimatch.errors import ConfigError
+
+BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+"""Hydra's own sweeper, which tries all combinations; the others choose values by what came before."""
+
+NAMED = ("seed", "dataset", "encoder", "method")
+"""What the name of a job's folder begins with in any case."""
+
+
+class Sweep(Callback):
+    """What happens around the jobs of a sweep; ``conf/run.yaml`` names it in ``hydra.callbacks``."""
+
+    @override
+    def on_multirun_start(self, config: DictConfig, **options: Any) -> None:
+        # Only what ends the process is heeded: Hydra makes warnings of a callback's errors.
+        self.started = time.time()
+        with exit_on_user_error():
+            given = overrides_of(config)
+            if config.hydra.sweeper._target_ != BASIC and config.resume is not None:
+                raise ConfigError(
+                    f"resume={config.resume}: this sweeper chooses other values when it is started again, so that no "
+                    "run could be continued; leave it out, or keep its study (hydra.sweeper.storage)"
+                )
+            check_values(config, given)
+        fixed = [o.key_or_group for o in given if not o.is_sweep_override()]
+        with read_write(config):
+            config.hydra.overrides.hydra.append(
+                f"hydra.job.config.override_dirname.exclude_keys=[{','.join([*NAMED, *fixed])}]"
+            )
+
+    @override
+    def on_multirun_end(self, config: DictConfig, **options: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        plans = self.left(folder, "plan.json")
+        if plans:
+            hours = sum(plan["hours"] for plan in plans.values())
+            print(f"\n{len(plans)} jobs, together about {hours:.2g} hours one after the other, without evaluation")
+        failures = self.left(folder, "failed.json")
+        if failures:
+            print(f"\nfailed jobs of the sweep ({len(failures)}; the others are done):", file=sys.stderr)
+            for place, failure in failures.items():
+                print(f"  {place.parent}: {failure['why']}", file=sys.stderr)
+            statuses = {failure["status"] for failure in failures.values()}
+            sys.exit(statuses.pop() if len(statuses) == 1 else 1)
+
+    def left(self, folder: Path, name: str) -> dict[Path, Any]:
+        """Reads what the jobs of this sweep have left in files of this name."""
+        paths = [path for path in sorted(folder.rglob(name)) if path.stat().st_mtime >= self.started - 1]
+        return {path: json.loads(path.read_text("utf-8")) for path in paths}
+
+
+def overrides_of(config: DictConfig) -> list[Override]:
+    """Returns what was given for all jobs: on the command line, and in ``hydra.sweeper.params``, as experiments do."""
+    params = config.hydra.sweeper.get("params") or {}
+    texts = [*(f"{key}={value}" for key, value in params.items()), *config.hydra.overrides.task]
+    found = {override.key_or_group: override for override in OverridesParser.create().parse_overrides(texts)}
+    return list(found.values())
+
+
+def check_values(config: DictConfig, given: list[Override]) -> None:
+    """Builds the method and the data module with each value of the sweep, around a tiny model and no data."""
+    texts = [values_of(override) for override in given]
+    first = [several[0] for several in texts if several]
+    variants = [first, *([*first, other] for several in texts for other in several[1:])]
+    for overrides in variants:
+        job = compose(config.hydra.job.config_name, overrides)
+        with torch.device("meta"):  # without memory
+            model = get_object(job.model._target_)("tiny", num_classes=2)
+            build(job.method, model, task=build(job.task))
+        nothing: Any = ()
+        data = SegmentationData(DIGITS, nothing, nothing, nothing, one_class=model.task == "classification")
+        build(job.datamodule, data)
+
+
+def values_of(override: Override) -> list[str]:
+    """Returns an override for each of its values; none for a range, of which a sweeper chooses."""
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    if not override.is_discrete_sweep():
+        return []
+    key = f"{'+' * override.is_add()}{override.get_key_element().lstrip('+')}"
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def goes_on(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Makes a job that fails leave ``failed.json`` in its folder and end none of the sweep's other jobs.
+
+    Sweepers that learn from the jobs get the error itself. A signal ends the whole sweep.
+    """
+
+    @functools.wraps(task)
+    def run(config: DictConfig) -> Any:
+        job = HydraConfig.get()
+        if job.mode != RunMode.MULTIRUN or job.sweeper._target_ != BASIC:
+            return task(config)
+        note = Path(job.runtime.output_dir) / "failed.json"
+        note.unlink(missing_ok=True)
+        try:
+            return task(config)
+        except Exception as error:
+            cause = user_error_in(error)
+            if cause is None:
+                traceback.print_exc()
+            why = f"{type(error).__name__}: {error}" if cause is None else with_key(message_of(cause), config)
+            print(f"unimatch: this job failed: {why}", file=sys.stderr)
+            replace_text(note, json.dumps({"why": why, "status": 1 if cause is None else cause.status}) + "\n")
+            return None
+
+    return run
+
+
+def note_hours(hours: float) -> None:
+    """Leaves what a plan says in the folder of its job, for the sum of a sweep."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        replace_text(Path(HydraConfig.get().runtime.output_dir) / "plan.json", json.dumps({"hours": hours}) + "\n")
+
+
+def folder_name(text: str) -> str:
+    """Returns the end of a folder's name that tells what was swept.
+
+    >>> folder_name("method.tau=0.9,dataset.root=a/b")
+    '_method.tau=0.9,dataset.root=a_b'
+    >>> folder_name("")
+    ''
+    """
+    return re.sub(r"[^\w.,=+-]", "_", f"_{text}")[:120] if text else ""
+
+
+OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+
+from helpers.support import SMALL
+from unimatch.errors import ConfigError
+
+SHORT = [*SMALL, "trainer=debug", "callbacks=none"]
+
+
+@pytest.fixture
+def sweep(run_command, tmp_path):
+    """``sweep("seed=0,1")``: the status, and the folders of the jobs."""
+
+    def run(*overrides):
+        try:
+            run_command("-m", *SHORT, *overrides, f"hydra.sweep.dir={tmp_path}/sweep", hydra=False)
+            status = 0
+        except SystemExit as stopped:
+            status = stopped.code
+        return status, sorted(path for path in tmp_path.glob("sweep/*") if path.is_dir())
+
+    return run
+
+
+def test_a_job_that_fails_ends_no_other_and_the_end_says_why(sweep, monkeypatch, capsys):
+    def fit(trainer, method, *arguments, **options):
+        if method.seed == 1:
+            raise RuntimeError("the disk is on fire")
+        trained.append(method.seed)
+        raise ConfigError("tau=0.7: not today")
+
+    trained = []
+    monkeypatch.setattr("unimatch.trainer.Trainer.fit", fit)
+    status, jobs = sweep("seed=0,1,2", "method.tau=0.7")
+    end = capsys.readouterr().err.split("failed jobs of the sweep (3;")[1].splitlines()
+    assert status == 1
+    assert trained == [0, 2]
+    assert end[1] == f"  {jobs[0]}: method.tau=0.7: not today"
+    assert end[2] == f"  {jobs[1]}: RuntimeError: the disk is on fire"
+    assert json.loads((jobs[0] / "failed.json").read_text())["status"] == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ("method.tau=0.9,2", "method.tau=2: must be a probability"),
+        ("datamodule.batch_size=4,0", "datamodule.batch_size=0: must be at least 1"),
+        ("method.optimizer=adamw,adam", "method.optimizer=adam: must be one of"),
+    ],
+)
+def test_values_that_cannot_be_are_found_before_the_first_job(sweep, capsys, values, message):
+    status, jobs = sweep(values)
+    assert (status, jobs) == (2, [])
+    assert message in capsys.readouterr().err
+
+
+def test_folders_carry_what_is_swept_and_a_plan_gives_the_sum(sweep, capsys):
+    status, jobs = sweep("method.tau=0.5,0.9", "plan=true")
+    assert status == 0
+    start = "digits_tiny_unimatch_v2_seed0"
+    assert [path.name for path in jobs] == [f"{i}_{start}_method.tau={tau}" for i, tau in enumerate((0.5, 0.9))]
+    hours = [json.loads((path / "plan.json").read_text())["hours"] for path in jobs]
+    assert f"2 jobs, together about {sum(hours):.2g} hours" in capsys.readouterr().out
+
+
+def test_a_sweeper_that_chooses_values_cannot_resume(sweep, capsys):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper.optuna_sweeper")
+    status, jobs = sweep("hydra/sweeper=optuna", "resume=auto", "method.tau=choice(0.9,0.95)")
+    assert (status, jobs) == (2, [])
+    assert "resume=auto: this sweeper chooses other values" in capsys.readouterr().err
