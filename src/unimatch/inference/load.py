@@ -1,5 +1,6 @@
 """Reads trained models, with the facts about them, from checkpoints and exported safetensors files."""
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,9 +45,31 @@ def load_with_facts(path: Path, which: str = "teacher") -> Trained:
     return Trained(model, checkpoint_facts(checkpoint, model))
 
 
-def trained_model(source: str | Path | Trained, which: str) -> Trained:
-    """Returns what has been read already, or else reads it; see :func:`load_with_facts`."""
-    return source if isinstance(source, Trained) else load_with_facts(Path(source).expanduser(), which)
+def trained_model(source: Any, which: str, classes: Sequence[str] | None = None) -> Trained:
+    """Returns what has been read already, a copy of a model or of a method's, or else reads a file.
+
+    Args:
+        source: a :class:`Trained`, a model, a method, or a path as for :func:`load_with_facts`.
+        which: ``teacher`` or ``student``.
+        classes: names in the order of the ids, for a model or a method.
+    """
+    if isinstance(source, (str, Path)):
+        source = load_with_facts(Path(source).expanduser(), which)
+    if isinstance(source, Trained):
+        if classes is not None:
+            raise ConfigError("classes: a file names its own; they are for a model or a method")
+        return source
+    model, rule = source, Inference()
+    if not isinstance(source, Model):
+        from unimatch.methods import Method  # here, since it imports Lightning
+
+        if not isinstance(source, Method):
+            raise ConfigError(f"path: must be a file, a model or a method, not a {type(source).__name__}")
+        model, rule = source.teacher.model if which == "teacher" else source.student, source.task.inference
+    names = tuple(map(str, range(model.num_classes) if classes is None else classes))
+    if len(names) != model.num_classes:
+        raise ConfigError(f"classes: {len(names)} names, but the model has {model.num_classes} classes")
+    return Trained(copy.deepcopy(model).merge_lora().eval(), facts_of(model, names, (), rule))
 
 
 def models_in(checkpoint: Mapping[str, Any]) -> list[str]:
@@ -59,19 +82,23 @@ def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
     """Returns what a checkpoint says of its model; classes that it does not name are called by their numbers."""
     run = run_of(checkpoint)
     classes = tuple(run.classes or map(str, range(model.num_classes)))
-    palette: Sequence[Sequence[int]] = run.palette
+    settings = {key: value for key, value in (run.config.get("inference") or {}).items() if key != "_target_"}
+    return facts_of(model, classes, run.palette, Inference(**settings))
+
+
+def facts_of(model: Model, classes: tuple[str, ...], palette: Sequence[Sequence[int]], rule: Inference) -> ModelFacts:
+    """Returns the facts about a model; an empty palette becomes colours that differ well."""
     if not palette:
         from unimatch.data.catalog import distinct_colors  # here, since predicting needs nothing else of unimatch.data
 
         palette = distinct_colors(len(classes))
-    settings = {key: value for key, value in (run.config.get("inference") or {}).items() if key != "_target_"}
     return ModelFacts(
         classes=classes,
         palette=tuple((int(r), int(g), int(b)) for r, g, b in palette),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         size_multiple=model.size_multiple,
-        inference=Inference(**settings),
+        inference=rule,
         dates=model.dates,
     )
 
