@@ -648,3 +648,10 @@ def test_parts_that_cannot_be_are_refused(option, message):
 def test_what_makes_no_optimiser_is_refused():
     with pytest.raises(ConfigError, match="makes a list"):
         make_method(optimizer=list).build_optimizer()
+
+
+@pytest.mark.parametrize("length", [{"max_steps": 2}, {"max_epochs": 1, "limit_train_batches": 2}])
+def test_a_trainer_that_has_trained_is_refused_instead_of_training_nothing(length):
+    trainer = fit(make_method(), **length)
+    with pytest.raises(ConfigError, match="has trained 2 steps already"):
+        trainer.fit(make_method(), make_data())
