@@ -5,19 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import DictConfig
 
 from unimatch.command import command
-from unimatch.engines.model_facts import ModelFacts, beside
+from unimatch.engines.model_facts import beside
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray
 from unimatch.inference.export import EXPORTERS, PRECISIONS, SUFFIXES, Agreement, compare, describe
 from unimatch.inference.inputs import find_photos
 from unimatch.inference.load import load_with_facts
+from unimatch.inference.onnx_graph import OnnxOptions
 from unimatch.inference.predictor import Predictor
-from unimatch.models.networks import Model
 from unimatch.options import one_of
 
 log = logging.getLogger("unimatch")
@@ -40,12 +39,18 @@ def export(config: DictConfig) -> Agreement | None:
     model, facts = load_with_facts(Path(config.checkpoint).expanduser(), config.model)
     if model.task == "classification":
         raise ConfigError(f"checkpoint={config.checkpoint}: only models that give masks can be exported")
+    options = OnnxOptions(**{key: config[key] for key in ("opset", "size", "batch", "normalize", "labels")})
+    if format_name != "onnx" and options != OnnxOptions():
+        raise ConfigError(f"format={format_name}: opset, size, batch, normalize and labels are of ONNX files alone")
+    if config.verify and options.labels:
+        raise ConfigError("labels=true: verify compares logits, which such a file does not give; leave out one of them")
     images = sample_images(config.images, facts.dates) if config.verify else []
-    EXPORTERS[format_name](path, model, facts, config.precision)
+    more = [options] if format_name == "onnx" else []
+    EXPORTERS[format_name](path, model, facts, config.precision, *more)
     print(f"{path}: {format_name}, {config.precision}, {path.stat().st_size / 1e6:.1f} MB; {beside(path)}")
     if not config.verify:
         return None
-    agreement = compare(TorchEngine(model), open_exported(path, facts), images)
+    agreement = compare(TorchEngine(model), open_exported(path), images)
     print(describe(agreement))
     return agreement
 
@@ -75,14 +80,9 @@ def sample_images(source: str | None, dates: int) -> list[ImageArray]:
     return [rng.integers(0, 256, (*before, *size, 3), dtype=np.uint8) for size in NOISE_SIZES]
 
 
-def open_exported(path: Path, facts: ModelFacts) -> Any:
+def open_exported(path: Path) -> Any:
     """Returns an engine that runs what has just been written."""
-    if path.suffix != ".pt2":
-        return Predictor(path, device="cpu").engine
-    program: Any = torch.export.load(path).module()  # our own file: such programs are not to be taken from strangers
-    program.num_classes, program.size_multiple = len(facts.classes), facts.size_multiple
-    model: Model = program
-    return TorchEngine(model)
+    return Predictor(path, device="cpu", trusted=True).engine
 
 
 main = command("export")(export)

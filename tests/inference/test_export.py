@@ -1,4 +1,5 @@
 import json
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -9,12 +10,14 @@ import pytest
 import torch
 
 from helpers.support import save_run
-from unimatch import ConfigError, Inference, Predictor, SegmentationModel, WeightsError
+from unimatch import ConfigError, DataError, Inference, Predictor, SegmentationModel, WeightsError
 from unimatch.engines.model_facts import beside
 from unimatch.engines.torch import TorchEngine
 from unimatch.export import open_exported
 from unimatch.inference.export import compare, export_onnx, export_safetensors, export_torch
 from unimatch.inference.load import load_with_facts
+from unimatch.inference.onnx_graph import OnnxOptions
+from unimatch.tensors import normalize
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,13 @@ def onnx_file(checkpoint) -> Path:
     pytest.importorskip("onnx")
     path = checkpoint.with_name("model.onnx")
     export_onnx(path, *load_with_facts(checkpoint), "float32")
+    return path
+
+
+@pytest.fixture(scope="module")
+def program_file(checkpoint) -> Path:
+    path = checkpoint.with_name("model.pt2")
+    export_torch(path, *load_with_facts(checkpoint), "float32")
     return path
 
 
@@ -87,10 +97,9 @@ def test_dinov2_exports_for_every_grid_of_patches(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_torch_export_program_agrees_at_every_size(checkpoint, tmp_path):
-    model, facts = load_with_facts(checkpoint)
-    export_torch(tmp_path / "model.pt2", model, facts, "float32")
-    agreement = compare(TorchEngine(model), open_exported(tmp_path / "model.pt2", facts), images(*SIZES, (48, 200)))
+def test_a_torch_export_program_agrees_at_every_size(checkpoint, program_file):
+    model = load_with_facts(checkpoint).model
+    agreement = compare(TorchEngine(model), open_exported(program_file), images(*SIZES, (48, 200)))
     assert agreement.largest_difference < 1e-4 * agreement.deviation
     assert agreement.pixels > 99.9
 
@@ -197,3 +206,98 @@ def test_what_onnx_cannot_hold_is_said(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("unimatch.inference.export.ONNX_LIMIT", 1000)
     with pytest.raises(ConfigError, match="exceed the 2 GB"):
         export_onnx(tmp_path / "m.onnx", model, facts, "float32")
+
+
+def export_with(path, checkpoint, **options):
+    """Writes an ONNX file with these options; returns a session, and the predictor of the original."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    export_onnx(path, *load_with_facts(checkpoint), "float32", OnnxOptions(**options))
+    return onnxruntime.InferenceSession(str(path)), Predictor(checkpoint, device="cpu")
+
+
+def axes(values):
+    return [(value.name, value.type, value.shape) for value in values]
+
+
+def test_a_graph_normalises_and_gives_ids(checkpoint, tmp_path):
+    session, original = export_with(tmp_path / "a.onnx", checkpoint, normalize=True, labels=True)
+    (image,) = images((48, 80))
+    (found,) = session.run(None, {"image": image.transpose(2, 0, 1)[None].astype(np.float32)})
+    assert (found[0] == original(image).mask).mean() > 0.999
+    assert axes(session.get_inputs()) == [("image", "tensor(float)", ["batch", 3, "height", "width"])]
+    assert axes(session.get_outputs()) == [("labels", "tensor(int64)", ["batch", "height", "width"])]
+    written = json.loads(beside(tmp_path / "a.onnx").read_text())
+    assert (written["input"], written["output"]) == (
+        "float32 (B, ..., 3, H, W), RGB in 0-255", "int64 (B, H, W) class ids",
+    )  # fmt: skip
+    with pytest.raises(WeightsError, match="gives class ids and no logits"):
+        Predictor(tmp_path / "a.onnx")
+
+
+def test_a_graph_of_fixed_sizes(checkpoint, tmp_path):
+    session, original = export_with(tmp_path / "a.onnx", checkpoint, size=(48, 64), batch=2, opset=18, normalize=True)
+    assert axes(session.get_inputs()) == [("image", "tensor(float)", [2, 3, 48, 64])]
+    assert axes(session.get_outputs()) == [("logits", "tensor(float)", [2, 11, 48, 64])]
+    exported = Predictor(tmp_path / "a.onnx")
+    for count in (1, 3):
+        several = images(*[(48, 64)] * count)
+        for found, expected in zip(exported(several), original(several), strict=True):
+            assert (found.mask == expected.mask).mean() > 0.999
+    (other,) = images((30, 50))
+    assert exported(other).mask.shape == (30, 50)
+    flipped = Predictor(tmp_path / "a.onnx", inference=Inference(flip=True))
+    expected = Predictor(checkpoint, device="cpu", inference=Inference(flip=True))
+    assert (flipped(several[0]).mask == expected(several[0]).mask).mean() > 0.999
+    batch = normalize(torch.from_numpy(several[0]).permute(2, 0, 1))[None].numpy()
+    raw = several[0].transpose(2, 0, 1)[None]
+    np.testing.assert_allclose(exported.engine.logits(batch), exported.engine.logits(raw), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"opset": 9}, "opset=9: must be 16 to 20"),
+        ({"size": [64]}, "must be a height and a width"),
+        ({"size": [0, 64]}, "must be a height and a width"),
+        ({"batch": 0}, "batch=0: must be at least 1"),
+    ],
+)
+def test_options_of_a_graph_that_cannot_be_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        OnnxOptions(**options)
+    with pytest.raises(ConfigError, match=r"size=\[50, 64\]: both must be multiples of 14"):
+        OnnxOptions(size=(50, 64)).example(torch.zeros(2, 3, 56, 56), 14)
+
+
+def test_a_predictor_of_onnx_goes_to_other_processes(onnx_file):
+    pytest.importorskip("onnxruntime")
+    predictor = Predictor(onnx_file)
+    (image,) = images((40, 50))
+    again = pickle.loads(pickle.dumps(predictor))
+    assert np.array_equal(again(image).mask, predictor(image).mask)
+    assert again.classes == predictor.classes
+
+
+@pytest.mark.slow
+def test_a_program_is_read_only_where_it_is_trusted(checkpoint, program_file, tmp_path):
+    path = program_file
+    with pytest.raises(ConfigError, match=r"may run code\. Give trusted=True"):
+        Predictor(path)
+    program, original = Predictor(path, trusted=True, device="cpu"), Predictor(checkpoint, device="cpu")
+    for image in images((48, 80), (61, 49)):
+        assert (program(image).mask == original(image).mask).mean() > 0.999
+    assert program.facts == original.facts
+    with pytest.raises(DataError, match=r"20 x 30 pixels: a \.pt2 file takes 48 pixels and more"):
+        program(images((20, 30))[0])
+    for broken in ("program", "facts"):
+        path = tmp_path / "model.pt2"
+        path.write_bytes(b"nothing")
+        beside(path).write_text(beside(program_file).read_text() if broken == "program" else "nothing")
+        with pytest.raises(WeightsError, match=r"model\.pt2"):
+            Predictor(path, trusted=True)
+
+
+def test_files_have_ordinary_permissions(checkpoint, tmp_path):
+    (tmp_path / "ordinary").touch()
+    export_safetensors(tmp_path / "a.safetensors", *load_with_facts(checkpoint), "float32")
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "ordinary").stat().st_mode

@@ -1,3 +1,4 @@
+import pickle
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 
 from helpers.support import make_camvid, save_run
-from unimatch import ConfigError, DataError, Inference, Predictor, WeightsError, load_model
+from unimatch import ConfigError, DataError, Inference, Predictor, Segmentation, UniMatchV2, WeightsError, load_model
 from unimatch.engines.torch import TorchEngine
 from unimatch.tensors import normalize
 
@@ -172,3 +173,31 @@ def test_bad_settings_are_refused(checkpoint, tmp_path):
 def test_bfloat16_agrees_on_nearly_all_pixels(checkpoint, predictor, tmp_path):
     image = np.asarray(Image.open(make_camvid(tmp_path / "c", val=1) / "val" / "000.jpg"))
     assert (Predictor(checkpoint, device="cpu", precision="bfloat16")(image).mask == predictor(image).mask).mean() > 0.9
+
+
+def test_a_model_or_a_method_is_predicted_with_as_it_is(checkpoint, predictor):
+    image, model = random_image(), load_model(checkpoint)
+    method = UniMatchV2(load_model(checkpoint, "student"), task=Segmentation(Inference("sliding", window=32)))
+    method.teacher.model.load_state_dict(model.state_dict())
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    found = Predictor(model, device="cpu", classes=predictor.classes)
+    assert np.array_equal(found(image).mask, predictor(image).mask)
+    assert found.classes == predictor.classes
+    assert Predictor(model, device="cpu").classes == tuple(map(str, range(11)))
+    for which in ("teacher", "student"):
+        expected = Predictor(checkpoint, model=which, device="cpu", inference=Inference("sliding", window=32))
+        mask = Predictor(method, model=which, device="cpu")(image).mask
+        assert (mask == expected(image).mask).mean() > 0.999
+    assert method.student.training
+    assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
+    again = pickle.loads(pickle.dumps(found))
+    assert np.array_equal(again(image).mask, found(image).mask)
+
+
+def test_what_is_no_model_and_names_that_do_not_fit_are_refused(checkpoint):
+    with pytest.raises(ConfigError, match="path: must be a file, a model or a method, not a Linear"):
+        Predictor(torch.nn.Linear(2, 2))
+    with pytest.raises(ConfigError, match="2 names, but the model has 11 classes"):
+        Predictor(load_model(checkpoint), classes=("a", "b"))
+    with pytest.raises(ConfigError, match="a file names its own"):
+        Predictor(checkpoint, classes=("a", "b"))

@@ -728,3 +728,10 @@ def test_what_makes_no_optimiser_is_refused():
 def test_weights_that_are_not_float32_are_refused():
     with pytest.raises(ConfigError, match="precision=bf16-true: must be one of"):
         fit(make_method(Supervised), max_steps=1, precision="bf16-true")
+
+
+@pytest.mark.parametrize("length", [{"max_steps": 2}, {"max_epochs": 1, "limit_train_batches": 2}])
+def test_a_trainer_that_has_trained_is_refused_instead_of_training_nothing(length):
+    trainer = fit(make_method(), **length)
+    with pytest.raises(ConfigError, match="has trained 2 steps already"):
+        trainer.fit(make_method(), make_data())

@@ -1,5 +1,6 @@
 """An exported ONNX file as an engine: numpy and onnxruntime, nothing else."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from unimatch.images import MaskArray, nearest_multiple
 
 METADATA = "unimatch"
 """The key of the facts in the file's metadata."""
+GRAPH = "unimatch_graph"
+"""The key of what the graph takes and gives (:class:`unimatch.inference.onnx_graph.OnnxOptions`)."""
 
 
 class OnnxEngine:
@@ -44,12 +47,17 @@ class OnnxEngine:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # onnxruntime raises kinds of its own
             raise WeightsError(f"{path}: cannot be read as an ONNX model ({error})") from error
-        text = self.session.get_modelmeta().custom_metadata_map.get(METADATA, "")
-        self.facts = ModelFacts.from_json(text, str(path))
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.facts = ModelFacts.from_json(metadata.get(METADATA, ""), str(path))
+        graph = json.loads(metadata.get(GRAPH, "{}"))
+        if graph.get("labels"):
+            raise WeightsError(f"{path}: gives class ids and no logits; for a Predictor export it without labels=true")
+        self.size, self.batch, self.normalizes = graph.get("size"), graph.get("batch"), bool(graph.get("normalize"))
+        self.made_with = (path.absolute(), device)
         self.num_classes = len(self.facts.classes)
         mean, std = (np.array(value, np.float32)[:, None] for value in (self.facts.mean, self.facts.std))
         self.tables = (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std  # by channel and pixel value
-        self.batch_size = 1 if device == "cpu" else 8
+        self.batch_size = self.batch or (1 if device == "cpu" else 8)
         self.threads = 1
         self.input = self.session.get_inputs()[0].name
 
@@ -60,17 +68,34 @@ class OnnxEngine:
         """Returns logits at the images' size; the model sees them at the nearest size that it takes."""
         if flipped:
             return self.logits(images[..., ::-1], scale)[..., ::-1]
-        if images.dtype == np.uint8:
-            pixels = images
-            images = np.empty(pixels.shape, np.float32)
-            for channel, table in enumerate(self.tables):
-                images[..., channel, :, :] = table[pixels[..., channel, :, :]]
+        images = self.floats(images)
         height, width = images.shape[-2:]
         multiple = self.facts.size_multiple
         fitting = nearest_multiple(height * scale, multiple), nearest_multiple(width * scale, multiple)
-        images = np.ascontiguousarray(resize(images, fitting))
-        logits = self.session.run(None, {self.input: images})[0]
+        images = np.ascontiguousarray(resize(images, self.size or fitting))
+        if self.batch is None:
+            return resize(self.session.run(None, {self.input: images})[0], (height, width))
+        count = len(images)
+        images = np.concatenate([images, *[images[-1:]] * (-count % self.batch)])
+        parts = (images[i : i + self.batch] for i in range(0, len(images), self.batch))
+        logits = np.concatenate([self.session.run(None, {self.input: part})[0] for part in parts])[:count]
         return resize(logits, (height, width))
+
+    def floats(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Returns images, normalised or uint8, as the graph takes them: normalised, or in 0-255."""
+        if images.dtype != np.uint8:
+            mean, std = (np.array(value, np.float32)[:, None, None] for value in (self.facts.mean, self.facts.std))
+            return (images * std + mean) * np.float32(255) if self.normalizes else images
+        if self.normalizes:
+            return images.astype(np.float32)
+        result = np.empty(images.shape, np.float32)
+        for channel, table in enumerate(self.tables):
+            result[..., channel, :, :] = table[images[..., channel, :, :]]
+        return result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as the file's path: onnxruntime's session cannot be pickled."""
+        return type(self), self.made_with
 
     def softmax(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns probabilities over the classes."""

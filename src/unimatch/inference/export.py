@@ -1,11 +1,13 @@
 """Writes trained models for use elsewhere, and compares the written model with its original.
 
 Every format takes (B, 3, H, W) normalised float32 and returns (B, C, H, W) logits of the same size, for any batch and
-any H and W that are multiples of the model's ``size_multiple``; the JSON file beside it says the rest.
+any H and W that are multiples of the model's ``size_multiple``, unless :class:`OnnxOptions` say otherwise; the JSON
+file beside it says the rest.
 """
 
 import copy
 import json
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,13 +26,11 @@ from unimatch.engines.model_facts import ModelFacts, beside
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
+from unimatch.inference.onnx_graph import Graph, OnnxOptions
 from unimatch.models import position_embedding as positions
 from unimatch.models.networks import Model, describe_model
 from unimatch.tasks.scores import confusion_metric
 from unimatch.tasks.segmentation import scores
-
-OPSET = 17
-"""The ONNX operator set: onnxruntime 1.13 and newer."""
 
 ONNX_LIMIT = 2**31
 """Bytes that one ONNX file can hold."""
@@ -39,7 +39,7 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 
 
 def write_facts(path: Path, model: Model, facts: ModelFacts, precision: str, **more: Any) -> None:
-    """Writes the facts about a model as JSON, beside ``path``."""
+    """Writes the facts about a model as JSON, beside ``path``, which gets the same permissions."""
     content = {
         **json.loads(facts.to_json()),
         "model": {**describe_model(model), "lora": None},
@@ -52,6 +52,7 @@ def write_facts(path: Path, model: Model, facts: ModelFacts, precision: str, **m
         **more,
     }
     replace_text(beside(path), json.dumps(content, indent=2) + "\n")
+    shutil.copymode(beside(path), path)  # safetensors lets its owner alone read a file
 
 
 def export_safetensors(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
@@ -65,8 +66,11 @@ def export_safetensors(path: Path, model: Model, facts: ModelFacts, precision: s
     write_facts(path, model, facts, precision, torch=torch.__version__)
 
 
-def export_onnx(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
+def export_onnx(
+    path: Path, model: Model, facts: ModelFacts, precision: str, options: OnnxOptions | None = None
+) -> None:
     """Writes one ONNX file with the facts in its metadata."""
+    options = options or OnnxOptions()
     try:
         import onnx
     except ImportError as error:
@@ -76,25 +80,31 @@ def export_onnx(path: Path, model: Model, facts: ModelFacts, precision: str) -> 
     size = sum(tensor.numel() for tensor in model.parameters()) * (2 if precision == "float16" else 4)
     if size >= ONNX_LIMIT:
         raise ConfigError(f"format=onnx: {size / 1e9:.1f} GB of weights exceed the 2 GB of one file; use safetensors")
-    dynamic, logits = ({0: "batch", n - 2: "height", n - 1: "width"} for n in (example(model).ndim, 4))
+    images = options.example(example(model), facts.size_multiple)
     with passing_folder(path) as folder, traceable(), torch.no_grad():
         # The exporter that traces: the newer one takes minutes over convolutions that pad by the image's size.
         torch.onnx.export(
-            Cast(model, precision),
-            (example(model),),
+            Graph(Cast(model, precision), facts, options),
+            (images,),
             str(traced := folder / path.name),
             dynamo=False,
             input_names=["image"],
-            output_names=["logits"],
-            opset_version=OPSET,
-            dynamic_axes={"image": dynamic, "logits": logits},
+            output_names=[options.output],
+            opset_version=options.opset,
+            dynamic_axes=options.axes(images.ndim),
         )
         graph = onnx.load(str(traced))
-    entry = graph.metadata_props.add()
-    entry.key, entry.value = "unimatch", facts.to_json()
+    for key, value in (("unimatch", facts.to_json()), ("unimatch_graph", json.dumps(options.facts()))):
+        entry = graph.metadata_props.add()
+        entry.key, entry.value = key, value
     onnx.checker.check_model(graph)
     replace_file(path, lambda file: onnx.save(graph, file))
-    write_facts(path, model, facts, precision, opset=OPSET, torch=torch.__version__, onnx=onnx.__version__)
+    more: dict[str, Any] = {"graph": options.facts(), "opset": options.opset}
+    if options.normalize:
+        more["input"] = "float32 (B, ..., 3, H, W), RGB in 0-255"
+    if options.labels:
+        more["output"] = "int64 (B, H, W) class ids"
+    write_facts(path, model, facts, precision, **more, torch=torch.__version__, onnx=onnx.__version__)
 
 
 def export_torch(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:

@@ -1,5 +1,6 @@
 """Reads trained models, with the facts about them, from checkpoints and exported safetensors files."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,9 +45,32 @@ def load_with_facts(path: Path, which: str = "teacher") -> Trained:
     return Trained(model, checkpoint_facts(checkpoint, model))
 
 
-def trained_model(source: str | Path | Trained, which: str) -> Trained:
-    """Returns what has been read already, or else reads it; see :func:`load_with_facts`."""
-    return source if isinstance(source, Trained) else load_with_facts(Path(source).expanduser(), which)
+def trained_model(source: Any, which: str, classes: Sequence[str] | None = None) -> Trained:
+    """Returns what has been read already, a copy of a model or of a method's, or else reads a file.
+
+    Args:
+        source: a :class:`Trained`, a model, a method, or a path as for :func:`load_with_facts`.
+        which: ``teacher`` or ``student``.
+        classes: names in the order of the ids, for a model or a method.
+    """
+    if isinstance(source, (str, Path)):
+        source = load_with_facts(Path(source).expanduser(), which)
+    if isinstance(source, Trained):
+        if classes is not None:
+            raise ConfigError("classes: a file names its own; they are for a model or a method")
+        return source
+    model, rule = source, Inference()
+    if not isinstance(source, Model):
+        from unimatch.methods import Method  # here, since it imports Lightning
+
+        if not isinstance(source, Method):
+            raise ConfigError(f"path: must be a file, a model or a method, not a {type(source).__name__}")
+        model, rule = source.teacher.model if which == "teacher" else source.student, source.task.inference
+    names = tuple(map(str, range(model.num_classes) if classes is None else classes))
+    if len(names) != model.num_classes:
+        raise ConfigError(f"classes: {len(names)} names, but the model has {model.num_classes} classes")
+    facts = replace(facts_from(facts_values(model, names, ()) | {"inference": {}}, "the model"), inference=rule)
+    return Trained(copy.deepcopy(model).merge_lora().eval(), facts)
 
 
 def models_in(checkpoint: Mapping[str, Any]) -> list[str]:
@@ -62,21 +86,25 @@ def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
         WeightsError: it says something that cannot be, or of other classes than the model has.
     """
     run = run_of(checkpoint)
-    palette: Sequence[Sequence[int]] = run.palette
+    classes = run.classes or list(map(str, range(model.num_classes)))
+    values = facts_values(model, classes, run.palette) | {"inference": run.config.get("inference") or {}}
+    return of_model(facts_from(values, "the checkpoint"), model, "the checkpoint")
+
+
+def facts_values(model: Model, classes: Sequence[str], palette: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Returns the facts about a model as values; an empty palette becomes colours that differ well."""
     if not palette:
         from unimatch.data.catalog import distinct_colors  # here, since predicting needs nothing else of unimatch.data
 
         palette = distinct_colors(model.num_classes)
-    values = {
-        "classes": run.classes or list(map(str, range(model.num_classes))),
+    return {
+        "classes": classes,
         "palette": palette,
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
         "size_multiple": model.size_multiple,
-        "inference": run.config.get("inference") or {},
         "dates": model.dates,
     }
-    return of_model(facts_from(values, "the checkpoint"), model, "the checkpoint")
 
 
 def of_model(facts: ModelFacts, model: Model, where: str) -> ModelFacts:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # exported models run where PyTorch is not installed
     from torch import Tensor
 
     from unimatch.inference.load import Trained
+    from unimatch.methods import Method
+    from unimatch.models import Model
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 """One image: a path, a PIL image, or an (H, W, 3) RGB or (H, W) grey array."""
@@ -66,13 +68,16 @@ class Predictor:
     """Predicts masks with a trained model.
 
     Args:
-        path: a checkpoint, or a file that ``python -m unimatch.export`` wrote as ONNX or safetensors, or what
-            :func:`unimatch.inference.load.load_with_facts` has read. ONNX needs numpy, Pillow and onnxruntime alone.
-        model: the teacher, which the paper reports, or the student; of checkpoints only.
+        path: a checkpoint, or a file that ``python -m unimatch.export`` wrote, or a model or method (which is copied),
+            or what :func:`unimatch.inference.load.load_with_facts` has read. ONNX needs numpy, Pillow and onnxruntime
+            alone.
+        model: the teacher, which the paper reports, or the student; of checkpoints and methods only.
+        classes: names in the order of the ids, for a model or method, which knows none; None for its ids.
         inference: how images are predicted; None for how the model was evaluated in training, but images of more than
             4 megapixels in windows.
         device: ``auto`` (the GPU where there is one), ``cpu``, ``cuda``, ...
-        precision: of the computation, ``float32``, ``bfloat16`` or ``float16``; ONNX files have their own.
+        precision: of the computation, ``float32``, ``bfloat16`` or ``float16``; ONNX and ``.pt2`` files have their own.
+        trusted: must be True for a ``.pt2`` file, because reading one may run code: say so of your own files alone.
 
     Raises:
         ConfigError: a setting that cannot be.
@@ -81,12 +86,14 @@ class Predictor:
 
     def __init__(
         self,
-        path: "str | Path | Trained",
+        path: "str | Path | Model | Method | Trained",
         *,
         model: Literal["teacher", "student"] = "teacher",
+        classes: Sequence[str] | None = None,
         inference: Inference | None = None,
         device: str = "auto",
         precision: str = "float32",
+        trusted: bool = False,
     ) -> None:
         if precision not in ("float32", "bfloat16", "float16"):
             raise ConfigError(f"precision={precision}: must be float32, bfloat16 or float16")
@@ -96,13 +103,25 @@ class Predictor:
 
             engine = OnnxEngine(Path(path).expanduser(), "cpu" if device == "auto" else device)
             self.engine, self.facts = engine, engine.facts
+        elif isinstance(path, (str, Path)) and Path(path).suffix == ".pt2":
+            if not trusted:
+                raise ConfigError(
+                    f"{path}: reading a .pt2 file may run code. Give trusted=True if it is your own; or export as "
+                    ".onnx or .safetensors, which run none"
+                )
+            from unimatch.engines.torch import TorchEngine
+            from unimatch.inference.load import choose_device
+            from unimatch.inference.program import Program
+
+            program = Program(Path(path).expanduser(), choose_device(device))
+            self.engine, self.facts = TorchEngine(program), program.facts  # type: ignore[arg-type]
         else:
             # PyTorch is imported here and not above, so that exported models run without it.
             from unimatch.engines.torch import TorchEngine
             from unimatch.inference.load import choose_device, trained_model
             from unimatch.speed.fold_batch_norms import fold_batch_norms
 
-            network, self.facts = trained_model(path, model)
+            network, self.facts = trained_model(path, model, classes)
             if network.task == "classification":
                 raise ConfigError("path: this model gives classes of images and no masks; use unimatch.Classifier")
             self.engine = TorchEngine(fold_batch_norms(network).to(choose_device(device)), precision)

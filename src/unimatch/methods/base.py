@@ -8,8 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -25,18 +24,17 @@ from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
 from unimatch.lightning_internals import evaluation_is_due, is_attached, set_log_step, stop_after_evaluating
 from unimatch.methods import optim
+from unimatch.methods.after_training import AfterTraining
 from unimatch.methods.losses import Criterion, Losses, OwnCriterion, cross_entropy, ohem_cross_entropy
 from unimatch.methods.optim import Factor, MakeOptimizer
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
-from unimatch.methods.settings import drop_objects, restore, settings_of
+from unimatch.methods.settings import drop_objects, settings_of
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay
 from unimatch.models.networks import Model, check_logits, describe_model
 from unimatch.options import NamedOptions, one_of
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
-from unimatch.tasks.evaluator import EvaluationLoop
-from unimatch.tasks.plain_batches import as_floats, images_of
 from unimatch.tasks.scores import Scores
 from unimatch.trainer import PRECISIONS, evaluates_training, parts_of
 from unimatch.types import Needs, TrainBatch
@@ -59,7 +57,7 @@ class Evaluation:
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
-class Method(EvaluationLoop, NamedOptions, ABC):
+class Method(AfterTraining, NamedOptions, ABC):
     """Trains a student and its EMA teacher; a subclass computes the losses.
 
     Args:
@@ -160,67 +158,6 @@ class Method(EvaluationLoop, NamedOptions, ABC):
         self.evaluated_after = 0  # batches, over all epochs
         self.pseudo_quality.reset()
 
-    @classmethod
-    @override
-    def load_from_checkpoint(  # type: ignore[override]
-        cls,
-        checkpoint_path: str | Path,
-        map_location: str | torch.device | None = None,
-        hparams_file: None = None,
-        strict: bool | None = None,
-        weights_only: bool | None = None,
-        *,
-        model: Model | None = None,
-        **settings: Any,
-    ) -> Self:
-        """Returns the method of a checkpoint: student, teacher and settings.
-
-        It stands at its beginning: a new ``fit`` trains from these weights and knows nothing of the old run's position.
-        (To continue a run, build the method as before and give ``trainer.fit`` the ``ckpt_path``.)
-
-        Args:
-            checkpoint_path: one of our checkpoints.
-            map_location: the device; None for the CPU.
-            hparams_file: of Lightning's method, of no effect here.
-            strict: False to leave out weights that this method has not, or has besides.
-            weights_only: of no effect: code is never unpickled.
-            model: in place of the model that the checkpoint describes, for models of your own.
-            settings: arguments of the method that shall be others than before, and those that are no plain values.
-
-        Raises:
-            WeightsError: the file is damaged or none of ours, or its model cannot be built.
-            ConfigError: another method wrote it, or a setting is missing that is no plain value.
-        """
-        if model is not None:
-            settings["model"] = model
-        return restore(cls, checkpoint_path, settings, strict=strict is not False).to(map_location or "cpu")
-
-    @override
-    @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """Returns the teacher's scores (B, C, *S), whose highest class is the prediction, as in an evaluation.
-
-        They are logits, or probabilities where the task's rule averages several windows or scales.
-
-        Args:
-            images: (B, ..., H, W) of any height and width: normalised floats, or uint8 RGB.
-        """
-        return self.task.predict(self.teacher.checked(), as_floats(images))
-
-    @override
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor | list[Tensor]:
-        """Returns class ids (B, *S) int64; of a list of samples, whose sizes may differ, a list of (*S).
-
-        Args:
-            batch: images as for :meth:`forward`; or a dictionary with ``image``, a tuple or list that begins with
-                images, or a list of such dictionaries of single images.
-            batch_idx: of no effect.
-        """
-        images = images_of(batch)
-        if isinstance(images, Tensor):
-            return self(images).argmax(1)
-        return [self(image[None]).argmax(1)[0] for image in images]
-
     @abstractmethod
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
         """Computes one step's losses.
@@ -292,9 +229,17 @@ class Method(EvaluationLoop, NamedOptions, ABC):
 
     @override
     def on_fit_start(self) -> None:
-        """Refuses weights that are not float32, and an interval that would leave the end without an evaluation."""
+        """Refuses what would train in another precision, train nothing, or end without an evaluation."""
         one_of("precision", self.trainer.precision, PRECISIONS)
         self.trainer.should_stop = False  # a probe before, such as Lightning's BatchSizeFinder, leaves it set
+        steps, ended = self.trainer.max_steps, self.trainer.current_epoch
+        if (
+            0 < steps <= self.global_step or 0 < (self.trainer.max_epochs or -1) <= ended
+        ):  # counters of no checkpoint yet
+            raise ConfigError(
+                f"this trainer has trained {self.global_step} steps already, all that it was made for, and would "
+                "train nothing; make a new one"
+            )
         every, epochs = self.trainer.check_val_every_n_epoch or 1, self.trainer.max_epochs or -1
         if every > 1 and (epochs < 0 or epochs % every or self.trainer.max_steps > 0):
             raise ConfigError(

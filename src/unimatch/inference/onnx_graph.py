@@ -1,0 +1,95 @@
+"""What an ONNX file takes and gives, beside the model: fixed sizes, the normalisation, class ids in place of logits."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from unimatch.engines.model_facts import ModelFacts
+from unimatch.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class OnnxOptions:
+    """Holds how a model becomes an ONNX graph. Axes that are not fixed are named ``batch``, ``height`` and ``width``.
+
+    Args:
+        opset: the operator set; 17 is read by onnxruntime 1.13 and newer.
+        size: (H, W) that all images have; None for any.
+        batch: how many images all batches have; None for any number.
+        normalize: the graph takes RGB in 0-255 as float32 and normalises it, instead of what is normalised already.
+        labels: the graph gives class ids (B, H, W) int64, instead of logits.
+
+    Raises:
+        ConfigError: a number that cannot be.
+    """
+
+    opset: int = 17
+    size: Sequence[int] | None = None
+    batch: int | None = None
+    normalize: bool = False
+    labels: bool = False
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.opset <= 20:
+            raise ConfigError(f"opset={self.opset}: must be 16 to 20, which PyTorch's tracing exporter writes")
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise ConfigError(f"size={list(self.size)}: must be a height and a width in pixels")
+        if self.batch is not None and self.batch < 1:
+            raise ConfigError(f"batch={self.batch}: must be at least 1")
+
+    def example(self, images: Tensor, multiple: int) -> Tensor:
+        """Returns a batch to trace with: ``images``, which are of any size, or zeros of the fixed one."""
+        height, width = self.size or images.shape[-2:]
+        if height % multiple or width % multiple:
+            raise ConfigError(f"size=[{height}, {width}]: both must be multiples of {multiple} for this model")
+        return torch.zeros(self.batch or len(images), *images.shape[1:-2], height, width)
+
+    def axes(self, dimensions: int) -> dict[str, dict[int, str]]:
+        """Returns the names of the axes that are not fixed, of an input of so many dimensions and of the output."""
+        free = {"batch": self.batch, "height": self.size, "width": self.size}
+        result = {}
+        for name, places in (
+            ("image", (0, dimensions - 2, dimensions - 1)),
+            (self.output, (0, 1, 2) if self.labels else (0, 2, 3)),
+        ):
+            result[name] = {place: axis for place, axis in zip(places, free, strict=True) if free[axis] is None}
+        return result
+
+    @property
+    def output(self) -> str:
+        """What the graph's output is called."""
+        return "labels" if self.labels else "logits"
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what must be known to run the graph, for the file's metadata."""
+        return {**asdict(self), "size": None if self.size is None else list(self.size)}
+
+
+class Graph(nn.Module):
+    """A model with what the options put before and after it.
+
+    Args:
+        model: (B, ..., 3, H, W) normalised floats -> (B, C, H, W) logits.
+        facts: whose mean and deviation normalise.
+        options: what the graph takes and gives.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: nn.Module, facts: ModelFacts, options: OnnxOptions) -> None:
+        super().__init__()
+        self.model, self.options = model, options
+        for name, value in (("mean", facts.mean), ("std", facts.std)):
+            self.register_buffer(name, torch.tensor(value).view(-1, 1, 1))
+
+    @override
+    def forward(self, images: Tensor) -> Tensor:
+        if self.options.normalize:
+            images = (images / 255 - self.mean) / self.std
+        logits = self.model(images)
+        return logits.argmax(1) if self.options.labels else logits

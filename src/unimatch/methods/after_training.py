@@ -1,0 +1,82 @@
+"""What a method can do without training: come back from a checkpoint, be called with images, predict batches."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from unimatch.methods.settings import restore
+from unimatch.methods.teacher import Teacher
+from unimatch.models.networks import Model
+from unimatch.tasks.evaluator import EvaluationLoop
+from unimatch.tasks.plain_batches import as_floats, images_of
+
+
+class AfterTraining(EvaluationLoop):
+    """The part of :class:`unimatch.Method` that another project uses once a method is trained."""
+
+    teacher: Teacher[Model]
+
+    @classmethod
+    @override
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | Path,
+        map_location: str | torch.device | None = None,
+        hparams_file: None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        *,
+        model: Model | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Returns the method of a checkpoint: student, teacher and settings.
+
+        It stands at its beginning: a new ``fit`` trains from these weights and knows nothing of the old run's position.
+        (To continue a run, build the method as before and give ``trainer.fit`` the ``ckpt_path``.)
+
+        Args:
+            checkpoint_path: one of our checkpoints.
+            map_location: the device; None for the CPU.
+            hparams_file: of Lightning's method, of no effect here.
+            strict: False to leave out weights that this method has not, or has besides.
+            weights_only: of no effect: code is never unpickled.
+            model: in place of the model that the checkpoint describes, for models of your own.
+            settings: arguments of the method that shall be others than before, and those that are no plain values.
+
+        Raises:
+            WeightsError: the file is damaged or none of ours, or its model cannot be built.
+            ConfigError: another method wrote it, or a setting is missing that is no plain value.
+        """
+        if model is not None:
+            settings["model"] = model
+        method: Any = cls  # a subclass, of unimatch.Method
+        return restore(method, checkpoint_path, settings, strict=strict is not False).to(map_location or "cpu")
+
+    @override
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the teacher's scores (B, C, *S), whose highest class is the prediction, as in an evaluation.
+
+        They are logits, or probabilities where the task's rule averages several windows or scales.
+
+        Args:
+            images: (B, ..., H, W) of any height and width: normalised floats, or uint8 RGB.
+        """
+        return self.task.predict(self.teacher.checked(), as_floats(images))
+
+    @override
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor | list[Tensor]:
+        """Returns class ids (B, *S) int64; of a list of samples, whose sizes may differ, a list of (*S).
+
+        Args:
+            batch: images as for :meth:`forward`; or a dictionary with ``image``, a tuple or list that begins with
+                images, or a list of such dictionaries of single images.
+            batch_idx: of no effect.
+        """
+        images = images_of(batch)
+        if isinstance(images, Tensor):
+            return self(images).argmax(1)
+        return [self(image[None]).argmax(1)[0] for image in images]
