@@ -11,6 +11,7 @@ import torch
 from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import PREFIXES, build_model, build_with, read_checkpoint
 from unimatch.engines.model_facts import ModelFacts, beside, facts_from
+from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.models.networks import Model
 from unimatch.models.weights import read_state_dict
