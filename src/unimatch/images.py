@@ -131,32 +131,37 @@ def read_ids(path: Path, *, exif: Exif = "turn") -> StoredMask:
         DataError: the file is missing, cut short, of several pages, or not an index image.
     """
     with opened(path, "a mask") as mask:
-        stored, largest = require_one_page(path, mask), largest_level(mask)
-        if stored.kind == "floats" or (stored.bits > 8 and stored.bands > 1):
-            raise DataError(unreadable(path, stored, "a mask"))
-        lossy, (mask, orientation) = is_lossy(mask), turn(mask, exif)
-        pixels, clear = np.asarray(mask), None
-        if mask.mode.startswith("I"):
-            pixels = pixels.astype(np.int32)
-        if mask.mode in ("L", "I") and largest is not None:
-            levels = 255 if mask.mode == "L" else 65535
-            pixels = np.rint(pixels * (largest / levels)).astype(pixels.dtype)
-        elif mask.mode in ("LA", "RGB", "RGBA"):
-            if mask.mode != "LA" and not (pixels[..., :1] == pixels[..., 1:3]).all():
-                raise DataError(no_index_image(path, mask.mode))
-            clear = transparent(mask)
-            pixels = np.ascontiguousarray(pixels[..., 0])
-        elif mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
-            raise DataError(no_index_image(path, mask.mode))
-        values = pixels.astype(np.uint8, copy=False) if pixels.dtype != np.int32 else pixels
-        palette = mask.palette.palette if mask.mode == "P" and mask.palette and mask.palette.mode == "RGB" else b""
-        return StoredMask(values, clear, bytes(palette), lossy, orientation)
+        return ids_of(mask, path, exif)
 
 
-def no_index_image(path: Path, mode: str) -> str:
+def ids_of(mask: Image.Image, where: Path | str, exif: Exif = "turn") -> StoredMask:
+    """Reads an opened image, not yet decoded, as :func:`read_ids` does a file; ``where`` names it in messages."""
+    stored, largest = require_one_page(where, mask), largest_level(mask)
+    if stored.kind == "floats" or (stored.bits > 8 and stored.bands > 1):
+        raise DataError(unreadable(where, stored, "a mask"))
+    lossy, (mask, orientation) = is_lossy(mask), turn(mask, exif)
+    pixels, clear = np.asarray(mask), None
+    if mask.mode.startswith("I"):
+        pixels = pixels.astype(np.int32)
+    if mask.mode in ("L", "I") and largest is not None:
+        levels = 255 if mask.mode == "L" else 65535
+        pixels = np.rint(pixels * (largest / levels)).astype(pixels.dtype)
+    elif mask.mode in ("LA", "RGB", "RGBA"):
+        if mask.mode != "LA" and not (pixels[..., :1] == pixels[..., 1:3]).all():
+            raise DataError(no_index_image(where, mask.mode))
+        clear = transparent(mask)
+        pixels = np.ascontiguousarray(pixels[..., 0])
+    elif mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
+        raise DataError(no_index_image(where, mask.mode))
+    values = pixels.astype(np.uint8, copy=False) if pixels.dtype != np.int32 else pixels
+    palette = mask.palette.palette if mask.mode == "P" and mask.palette and mask.palette.mode == "RGB" else b""
+    return StoredMask(values, clear, bytes(palette), lossy, orientation)
+
+
+def no_index_image(where: Path | str, mode: str) -> str:
     """Writes the message for a mask in colours where ids are read."""
     return (
-        f"{path}: a mask must be an index image (grey or palette), this one is {mode}; save class ids (of changes 0 "
+        f"{where}: a mask must be an index image (grey or palette), this one is {mode}; save class ids (of changes 0 "
         "and 255) in one channel, or in segmentation read colours as classes with dataset.colors"
     )
 
@@ -168,22 +173,27 @@ def read_colors(path: Path, *, exif: Exif = "turn") -> StoredMask:
         DataError: the file is missing, cut short, of several pages, or of more than 8 bits a channel.
     """
     with opened(path, "a mask") as mask:
-        stored = require_one_page(path, mask)
-        if stored.bands == 1 and (stored.bits > 8 or stored.kind == "floats"):
-            raise DataError(f"{path}: a mask of {stored} has no colours; leave out dataset.colors to read ids")
-        if stored.bits > 8:
-            raise DataError(unreadable(path, stored, "a mask"))
-        lossy, (mask, orientation) = is_lossy(mask), turn(mask, exif)
-        clear = transparent(mask)
-        return StoredMask(rgb(mask), clear, lossy=lossy, orientation=orientation)
+        return colors_of(mask, path, exif)
 
 
-def require_one_page(path: Path, mask: Image.Image) -> Storage:
+def colors_of(mask: Image.Image, where: Path | str, exif: Exif = "turn") -> StoredMask:
+    """Reads an opened image, not yet decoded, as :func:`read_colors` does a file; ``where`` names it in messages."""
+    stored = require_one_page(where, mask)
+    if stored.bands == 1 and (stored.bits > 8 or stored.kind == "floats"):
+        raise DataError(f"{where}: a mask of {stored} has no colours; leave out dataset.colors to read ids")
+    if stored.bits > 8:
+        raise DataError(unreadable(where, stored, "a mask"))
+    lossy, (mask, orientation) = is_lossy(mask), turn(mask, exif)
+    clear = transparent(mask)
+    return StoredMask(rgb(mask), clear, lossy=lossy, orientation=orientation)
+
+
+def require_one_page(where: Path | str, mask: Image.Image) -> Storage:
     """Refuses a mask of several pages, and returns what its file stores."""
     stored = storage(mask)
     if stored.pages > 1:
         raise DataError(
-            f"{path}: holds {stored.pages} pages or frames, and a mask has one; save the ids of all classes in one"
+            f"{where}: holds {stored.pages} pages or frames, and a mask has one; save the ids of all classes in one"
         )
     return stored
 
@@ -238,13 +248,13 @@ def require_picture(path: Path, image: Image.Image) -> None:
         raise DataError(f"{path}: an image in the colours of {image.mode}; convert it to RGB")
 
 
-def unreadable(path: Path, stored: Storage, what: str) -> str:
+def unreadable(where: Path | str, stored: Storage, what: str) -> str:
     """Writes the message for a file of bands that Pillow does not give as they are."""
     if what == "an image":
         remedy = "say how to read it with dataset.bands and dataset.value_range, or convert it to 8-bit RGB"
     else:
         remedy = "save class ids as whole numbers in one band of 8 or 16 bits, colours in three of 8 bits"
-    return f"{path}: {stored} cannot be read as {what}; {remedy}"
+    return f"{where}: {stored} cannot be read as {what}; {remedy}"
 
 
 def turn(image: Image.Image, exif: Exif) -> tuple[Image.Image, int]:

@@ -12,9 +12,9 @@ from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sources.masks import listing, pack
 from unimatch.errors import DataError
-from unimatch.images import MaskArray
+from unimatch.images import MaskArray, colors_of, ids_of
 from unimatch.labelling.shapes import Polygon, Shape, check, paint
-from unimatch.labelling.source import Photo, decoded
+from unimatch.labelling.source import Photo, opened_mask
 from unimatch.types import IGNORE_INDEX
 
 log = logging.getLogger("unimatch")
@@ -113,18 +113,19 @@ class Painted:
     def draw(self, where: str, size: tuple[int, int], ids: Mapping[str, int], fill: int) -> MaskArray:
         """See :class:`Drawable`."""
         file = str(self.member.place / self.member.name)
-        image = decoded(self.member.read(), file, size)
         names = self.names
         stored: NDArray[np.integer]
-        if self.colored and image.mode in ("1", "L"):  # values in the order of the classes
-            names = {**dict(enumerate(names.values())), IGNORE_INDEX: IGNORE}
-            stored = np.asarray(image).astype(np.int32)
-        elif self.colored:
-            stored = pack(np.asarray(image.convert("RGB")))
-        elif image.mode in ("1", "L", "P") or image.mode.startswith("I"):
-            stored = np.asarray(image).astype(np.int32)
-        else:
-            raise DataError(f"{file}: expected a mask of one channel, and this one is {image.mode}; export it again")
+        with opened_mask(self.member.read(), file, size) as image:
+            if self.colored and image.mode in ("1", "L"):  # values in the order of the classes
+                names = {**dict(enumerate(names.values())), IGNORE_INDEX: IGNORE}
+                stored = ids_of(image, file).values
+            elif self.colored:
+                stored = pack(colors_of(image, file).values)
+            elif image.mode in ("1", "L", "P") or image.mode.startswith("I"):
+                stored = ids_of(image, file).values
+            else:
+                mode = image.mode
+                raise DataError(f"{file}: expected a mask of one channel, and this one is {mode}; export it again")
         codes = np.array(sorted(names))
         slots = np.searchsorted(codes, stored).clip(max=len(codes) - 1)
         wrong = codes[slots] != stored

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from unimatch.data.prepare.archives import LARGEST_TEXT, Member, members, open_zip
 from unimatch.data.sources.files import lies_within
@@ -325,13 +325,14 @@ def size_of(content: bytes, where: str) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def decoded(content: bytes, where: str, size: tuple[int, int]) -> Image.Image:
-    """A mask image, decoded and upright.
+@contextmanager
+def opened_mask(content: bytes, where: str, size: tuple[int, int]) -> Iterator[Image.Image]:
+    """Opens a mask image, which is not yet decoded; whatever goes wrong with it becomes a DataError.
 
     Args:
         content: the file's bytes.
         where: for messages.
-        size: width and height that it must have; compared before memory for it is taken.
+        size: width and height that it must have, upright; compared before memory for it is taken.
 
     Raises:
         DataError: it cannot be read, or has another size.
@@ -342,9 +343,10 @@ def decoded(content: bytes, where: str, size: tuple[int, int]) -> Image.Image:
             f"{where}: the mask has {found[0]} x {found[1]} pixels and its photo {size[0]} x {size[1]}; export both "
             "at one size"
         )
-    image = open_picture(content, where)
     try:
-        image.load()
-        return ImageOps.exif_transpose(image)
+        with open_picture(content, where) as image:
+            yield image
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"{where}: cannot be read as an image ({error}); repair or remove it") from error
