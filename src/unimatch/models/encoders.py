@@ -251,8 +251,8 @@ def no_download(name: str, source: str, error: Exception) -> WeightsError:
     """Returns what to say of weights that the hub's client could not get, for which it raises many kinds of error."""
     return WeightsError(
         f"the weights of {name} could not be downloaded ({type(error).__name__}: {first_line(error)}). Download "
-        f"{source} from the Hugging Face hub on a machine with network access and give weights=PATH, or train from scratch with "
-        "weights=None (null in a configuration)"
+        f"{source} from the Hugging Face hub on a machine with network access and give weights=PATH, or train from "
+        "scratch with weights=None (null in a configuration)"
     )
 
 
