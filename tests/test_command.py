@@ -234,3 +234,15 @@ def test_a_missing_value_is_asked_for(config, capsys):
     with pytest.raises(SystemExit, match="2"), exit_on_user_error():
         OmegaConf.create(config).root  # noqa: B018
     assert capsys.readouterr().err in (f"unimatch: {key}: missing; give {key}=VALUE\n" for key in ("root", "name"))
+
+
+def test_the_hubs_retries_are_quiet(caplog, monkeypatch):
+    from huggingface_hub.utils import _http
+
+    from unimatch.command import quiet_libraries
+
+    monkeypatch.setattr(_http.logger, "level", _http.logger.level)
+    quiet_libraries()
+    _http.logger.warning("Retrying in 8s [Retry 4/5].")
+    _http.logger.error("something else")
+    assert "Retry" not in caplog.text

@@ -166,7 +166,7 @@ def settings(command="run", *overrides):
         ("++encoder.lorra=8", "encoder.lorra: nothing reads this key; did you mean encoder.lora?"),
         ("+nosuch=3", "nosuch: nothing reads this key"),
         ("+recipe.learning_rat=1", "recipe.learning_rat: nothing reads this key; did you mean recipe.learning_rate?"),
-        ("+epochs=3", "epochs: nothing reads this key"),
+        ("+epochs=3", "epochs: nothing reads this key; did you mean trainer.max_epochs?"),
     ],
 )
 def test_a_key_that_nothing_reads_is_refused(added, meant):

@@ -15,9 +15,10 @@ from typing import Any
 
 import hydra
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra._internal.utils import _locate
 from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException, InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
@@ -143,7 +144,7 @@ def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
 def target_of(node: DictConfig) -> Callable[..., Any]:
     """Returns what a node's ``_target_`` names."""
     try:
-        found: Callable[..., Any] = get_object(node._target_)
+        found: Callable[..., Any] = _locate(node._target_)  # get_object would log what is said below
         return found
     except (ImportError, ValueError, AttributeError) as error:
         key = node._get_full_key("_target_")
@@ -180,6 +181,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 def quiet_libraries() -> None:
     """Silences messages that are no news to the user: each with its reason."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # tips and device lists
+    logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)  # each retry; the error in the end is ours
     for message in (
         ".*in eval mode at the start of training.*",  # the teacher, on purpose
         ".*sync_dist=True.*",  # scores are computed from counts that are already those of all processes

@@ -231,7 +231,8 @@ def refuse_unread(config: DictConfig, command: str) -> None:
     referred_to = set(re.findall(REFERENCE, OmegaConf.to_yaml(config)))
     for key in keys:
         if key not in referred_to and key not in (read := read_by_ours()):
-            raise ConfigError(f"{key}: nothing reads this key{did_you_mean(key, [*known, *read])}")
+            meant = meant_key(key, SYNONYMS.values()) or did_you_mean(key, [*known, *(k for k in read if "." in k)])
+            raise ConfigError(f"{key}: nothing reads this key{meant}")
 
 
 REFERENCE = r"\$\{(?:oc\.select:)?(?=((?:encoder|recipe)\.\w+|\w+))"

@@ -254,3 +254,11 @@ def test_vitg_feeds_forward_through_a_gate():
     gate, value = both[..., : both.shape[-1] // 2], both[..., both.shape[-1] // 2 :]
     expected = (gate / (1 + torch.exp(-gate)) * value) @ mlp.fc2.weight.T + mlp.fc2.bias
     torch.testing.assert_close(mlp(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_failed_download_is_told_in_one_line():
+    from unimatch.models.encoders import no_download
+
+    text = str(no_download("vits", "a file", OSError("no such host\nTraceback: much more")))
+    assert "(OSError: no such host). Download a file" in text
+    assert "\n" not in text

@@ -24,7 +24,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unimatch.errors import ConfigError, WeightsError
+from unimatch.errors import ConfigError, WeightsError, first_line
 from unimatch.models.image_sizes import find_image_sizes
 from unimatch.models.position_embedding import DINOv2ViT, any_grid
 from unimatch.models.presets import PRESETS, License, PositionRule, Preset, token_blocks
@@ -259,9 +259,9 @@ def create_timm_model(timm_name: str, *, pretrained: bool, options: Mapping[str,
 def no_download(name: str, source: str, error: Exception) -> WeightsError:
     """Returns what to say of weights that the hub's client could not get, for which it raises many kinds of error."""
     return WeightsError(
-        f"the weights of {name} could not be downloaded ({type(error).__name__}: {error}). Download {source} from the "
-        "Hugging Face hub on a machine with network access and give weights=PATH, or train from scratch with "
-        "weights=None (null in a configuration)"
+        f"the weights of {name} could not be downloaded ({type(error).__name__}: {first_line(error)}). Download "
+        f"{source} from the Hugging Face hub on a machine with network access and give weights=PATH, or train from "
+        "scratch with weights=None (null in a configuration)"
     )
 
 
