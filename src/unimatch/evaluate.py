@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from typing_extensions import override
 
 import unimatch.data
+from unimatch.bands import Bands
 from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import build_model, read_checkpoint
 from unimatch.command import build, command, plain, quiet_libraries
@@ -40,7 +41,12 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     one_of("absent", config.absent, ("exclude", "zero"))
     models = {name: fold_batch_norms(build_model(checkpoint, name)) for name in names}  # as in predict
     facts = checkpoint_facts(checkpoint, models[names[0]])
-    data = choose_data(config, checkpoint)
+    data = choose_data(config, checkpoint, facts.bands)
+    if data.info.bands != facts.bands:
+        raise ConfigError(
+            "the model sees photos of 8 bits, and the data set has other bands or ranges: a model can be scored only "
+            "on images such as it was trained on"
+        )
     known = bool(run_of(checkpoint).config)  # converted published checkpoints name no classes
     check_classes(facts, data.info.classes, by_name=config.check_classes, known=known)
     source = choose_split(data, config.split)
@@ -84,19 +90,19 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     return result
 
 
-def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> SegmentationData:
-    """Returns the data set of the command line, or else that of the checkpoint's run.
+def choose_data(config: DictConfig, checkpoint: Mapping[str, Any], bands: Bands) -> SegmentationData:
+    """Returns the data set of the command line, or else that of the checkpoint's run, read as ``bands`` say.
 
     A checkpoint may come from anywhere, so it can only name our own data sets: nothing else is called.
     """
     if config.get("dataset") is not None:
-        return build(config.dataset)
+        return build(config.dataset, **bands.arguments())
     settings = dict(run_of(checkpoint).config.get("dataset") or {})
     name = str(settings.pop("_target_", "")).removeprefix("unimatch.data.")
     function = getattr(unimatch.data, name) if name in unimatch.data.__all__ and name.islower() else None
     if function is None:
         raise ConfigError("the checkpoint does not say what it was trained on: give dataset=NAME dataset.root=FOLDER")
-    return function(**settings)
+    return function(**{**settings, **bands.arguments()})
 
 
 def check_classes(facts: ModelFacts, classes: tuple[str, ...], *, by_name: bool, known: bool) -> None:

@@ -37,7 +37,7 @@ def export(config: DictConfig) -> Agreement | None:
     model, facts = load_with_facts(Path(config.checkpoint).expanduser(), config.model)
     if model.task == "classification":
         raise ConfigError(f"checkpoint={config.checkpoint}: only models that give masks can be exported")
-    images = sample_images(config.images, facts.dates) if config.verify else []
+    images = sample_images(config.images, facts) if config.verify else []
     path.parent.mkdir(parents=True, exist_ok=True)
     EXPORTERS[format_name](path, model, facts, config.precision)
     print(f"{path}: {format_name}, {config.precision}, {path.stat().st_size / 1e6:.1f} MB; {beside(path)}")
@@ -48,13 +48,13 @@ def export(config: DictConfig) -> Agreement | None:
     return agreement
 
 
-def sample_images(source: str | None, dates: int) -> list[ImageArray]:
+def sample_images(source: str | None, facts: ModelFacts) -> list[ImageArray]:
     """Reads or makes the images, or pairs of dates, to compare on."""
     if source is not None:
-        return [photo.load() for photo in find_photos(source, dates)[1]]
+        return [photo.load() for photo in find_photos(source, facts.dates, facts.bands)[1]]
     rng = np.random.default_rng(0)
-    before = (dates,) if dates > 1 else ()
-    return [rng.integers(0, 256, (*before, *size, 3), dtype=np.uint8) for size in NOISE_SIZES]
+    before = (facts.dates,) if facts.dates > 1 else ()
+    return [rng.integers(0, 256, (*before, *size, facts.bands.count), dtype=np.uint8) for size in NOISE_SIZES]
 
 
 def open_exported(path: Path, facts: ModelFacts) -> Any:
@@ -63,6 +63,7 @@ def open_exported(path: Path, facts: ModelFacts) -> Any:
         return Predictor(path, device="cpu").engine
     program: Any = torch.export.load(path).module()  # our own file: such programs are not to be taken from strangers
     program.num_classes, program.size_multiple = len(facts.classes), facts.size_multiple
+    program.bands = facts.bands
     model: Model = program
     return TorchEngine(model)
 

@@ -1,7 +1,7 @@
 """Reads images and masks as arrays."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from unimatch.disk import read_file
 from unimatch.errors import DataError
 
 ImageArray = NDArray[np.uint8]
-"""(H, W, 3) RGB; (2, H, W, 3) for the two dates of a pair."""
+"""(H, W, 3) RGB, or as many bands as the data set has; (2, H, W, 3) for the two dates of a pair."""
 MaskArray = NDArray[np.uint8]
 """(H, W) class ids, 255 where there is none."""
 LabelArray = NDArray[np.uint8] | NDArray[np.int64]
@@ -42,15 +42,15 @@ def read_image(path: Path) -> ImageArray:
         return rgb(image)
 
 
-def read_pair(before: Path, after: Path) -> ImageArray:
-    """Reads two dates of one place as (2, H, W, 3) uint8 RGB.
+def read_pair(before: Path, after: Path, read: Callable[[Path], ImageArray] = read_image) -> ImageArray:
+    """Reads two dates of one place as (2, H, W, 3) uint8 RGB, or as ``read`` reads each.
 
     Raises:
         DataError: a date is missing or cannot be read (:func:`read_image`), or the two differ in size.
     """
     if before.is_file() and not after.is_file():
         raise DataError(f"{after}: no such file; it is the second date of {before}")
-    dates = [read_image(before), read_image(after)]
+    dates = [read(before), read(after)]
     first, second = (f"{date.shape[1]} x {date.shape[0]}" for date in dates)
     if first != second:
         raise DataError(

@@ -51,7 +51,7 @@ def predict(config: DictConfig) -> int:
     predictor = Predictor(trained, model=config.model, device=config.device, precision=config.precision)
     if config.threshold is not None and predictor.facts.dates > 1:
         raise ConfigError(f"threshold={config.threshold}: 255 means changed in labels, so no pixel can be left open")
-    count, photos = find_photos(config.input, predictor.facts.dates)
+    count, photos = find_photos(config.input, predictor.facts.dates, predictor.facts.bands)
     predictor.inference = inference_with(predictor.inference, plain(config.inference))
     output = Path(config.output).expanduser()
     remember(output, config, predictor)
@@ -99,7 +99,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
     """
     from unimatch.inference.classifier import Classifier
 
-    count, photos = find_photos(config.input, 1)
+    count, photos = find_photos(config.input, 1, trained.facts.bands)
     classifier = Classifier(trained, device=config.device)
     batch_size = config.batch_size or (8 if classifier.device.type == "cpu" else 64)
     bar = progress_bar(count or None, "images", "image", disable=None)
@@ -113,7 +113,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
                     bar.write(f"unimatch: {photo.name}: {image}", file=sys.stderr)
                 else:
                     read.append((photo, image))
-            for (photo, _), found in zip(read, classifier([image for _, image in read]), strict=True):
+            for (photo, _), found in zip(read, classifier.predict_batch([image for _, image in read]), strict=True):
                 sure = config.threshold is None or found.confidence >= config.threshold
                 name = str(photo.path) if photo.is_file else photo.name
                 rows.append([name, found.name if sure else "", f"{found.confidence:.4f}"])

@@ -47,7 +47,7 @@ def train(config: DictConfig) -> float:
     checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
     data: SegmentationData = build(config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
-    model: Model = build(config.model, num_classes=data.info.num_classes)
+    model: Model = build(config.model, num_classes=data.info.num_classes, bands=data.info.bands)
     if config.start_from is not None:
         log.info("%s", start_from(model, config.start_from))
     method: Method = build(config.method, model, task=build(config.task))

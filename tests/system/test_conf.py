@@ -54,7 +54,7 @@ def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
 
 # What the command itself passes, beside the configuration.
 PASSED = {
-    "model": {"num_classes"},
+    "model": {"num_classes", "bands"},
     "datamodule": {"data"},
     "method": {"model", "inference"},
     "logger": {"run_dir", "resumed"},

@@ -16,8 +16,9 @@ from typing_extensions import override
 
 from unimatch.app.page import app_page
 from unimatch.errors import UnimatchError
-from unimatch.images import ImageArray, read_image
+from unimatch.images import ImageArray
 from unimatch.inference.predictor import Predictor
+from unimatch.rasters import read_bands
 from unimatch.types import IGNORE_INDEX
 
 ADDRESS = "127.0.0.1"
@@ -125,20 +126,20 @@ def predict(predictor: Predictor, content: bytes, lock: threading.Lock) -> dict[
         path = Path(folder) / "image"
         path.write_bytes(content)
         try:
-            image = read_image(path)
+            image = read_bands(path, predictor.facts.bands)
         except UnimatchError as error:
             raise type(error)(str(error).replace(str(path), "the file")) from error
     with lock:
-        prediction = predictor(image, confidence=True)
+        prediction = predictor.predict_batch([image], confidence=True)[0]
     sure = prediction.confidence
     assert sure is not None
     counts = np.bincount(prediction.mask.ravel(), minlength=IGNORE_INDEX + 1)
     sums = np.bincount(prediction.mask.ravel(), weights=sure.ravel(), minlength=IGNORE_INDEX + 1)
     found = sorted(np.flatnonzero(counts), key=lambda i: -counts[i])
-    step = -(-max(image.shape) // SHOWN_SIDE)
+    step = -(-max(image.shape[:2]) // SHOWN_SIDE)
     ids, levels = prediction.mask[::step, ::step], np.rint(sure[::step, ::step] * 255).astype(np.uint8)
     return {
-        "photo": data_url(image[::step, ::step], "JPEG"),
+        "photo": data_url(predictor.facts.bands.picture(image[::step, ::step]), "JPEG"),
         "prediction": data_url(np.stack([ids, levels, np.zeros_like(ids)], axis=-1), "PNG"),
         "classes": [
             {"index": int(i), "share": 100 * counts[i] / counts.sum(), "confidence": 100 * sums[i] / counts[i]}

@@ -83,9 +83,13 @@ def start_from(model: Model, path: str | Path, which: Literal["teacher", "studen
     """
     trained = load_model(path, which)
     theirs, ours = describe_model(trained), describe_model(model)
-    for key in [key for key in {**ours, **theirs} if key not in ("num_classes", "lora")]:
+    for key in [key for key in {**ours, **theirs} if key not in ("num_classes", "lora", "bands")]:
         if theirs.get(key) != ours.get(key):
             raise WeightsError(f"{path}: its model has {key} {theirs.get(key)}, and the one to train {ours.get(key)}")
+    if trained.bands.count != model.bands.count:
+        raise WeightsError(
+            f"{path}: its model sees {trained.bands.count} bands, and the one to train {model.bands.count}"
+        )
     given, left = trained.state_dict(), []
     for key, value in model.state_dict().items():
         source = given.get(key.replace(".base_layer.", "."))  # where LoRA stands beside the layer

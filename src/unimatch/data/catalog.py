@@ -4,6 +4,7 @@ import colorsys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from unimatch.bands import PHOTOS, Bands
 from unimatch.types import IGNORE_INDEX
 
 Color = tuple[int, int, int]
@@ -28,6 +29,8 @@ class DatasetInfo:
     """Masks are RGB images in the colours of :attr:`palette`."""
     ignore_colors: frozenset[Color] = frozenset()
     """Colours of such masks that mean "no class"."""
+    bands: Bands = PHOTOS
+    """What the bands of its images mean."""
     url: str = ""
     license: str = ""
     citation: str = ""

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from unimatch.bands import PHOTOS, Bands
 from unimatch.engines.test_time import Inference
 from unimatch.errors import WeightsError
 
@@ -18,7 +19,7 @@ class ModelFacts:
     palette: tuple[tuple[int, int, int], ...]
     """One RGB colour (0-255) per class."""
     mean: tuple[float, ...]
-    """Subtracted from RGB in 0-1."""
+    """Subtracted from RGB, or the levels of other bands, in 0-1."""
     std: tuple[float, ...]
     """What the difference is divided by."""
     size_multiple: int
@@ -27,10 +28,12 @@ class ModelFacts:
     """The rule by which the model was evaluated."""
     dates: int = 1
     """Images that are one sample: 2 for change detection."""
+    bands: Bands = PHOTOS
+    """What the images' bands mean, and how their values become the 0-1 that ``mean`` and ``std`` are of."""
 
     def to_json(self) -> str:
         """Returns the facts as text, for a file beside the weights or inside them."""
-        return json.dumps(asdict(self))
+        return json.dumps({**asdict(self), "bands": self.bands.plain()})
 
     @staticmethod
     def from_json(text: str, where: str) -> "ModelFacts":
@@ -45,6 +48,7 @@ class ModelFacts:
                 size_multiple=int(values["size_multiple"]),
                 inference=Inference(**values["inference"]),
                 dates=int(values.get("dates", 1)),
+                bands=Bands.of(values.get("bands")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"{where}: does not hold unimatch's facts of a model ({error!r})") from error

@@ -10,8 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from unimatch.bands import PHOTOS, Bands
 from unimatch.errors import DataError
-from unimatch.images import IMAGE_SUFFIXES, ImageArray, read_image, read_pair, second_date
+from unimatch.images import IMAGE_SUFFIXES, ImageArray, second_date
+from unimatch.rasters import read_bands, read_dates
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
 
@@ -40,13 +42,14 @@ class Photo:
             return 0
 
 
-def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
+def find_photos(source: str, dates: int = 1, bands: Bands = PHOTOS) -> tuple[int, Iterator[Photo]]:
     """Finds the images.
 
     Args:
         source: an image; a folder, searched recursively; a pattern such as ``photos/**/*.jpg``; a ``.txt`` file of
             paths, one a line, relative to it; a video.
         dates: 2 for pairs: the source is a folder with ``A/`` and ``B/``, which hold files of the same names.
+        bands: what the bands of the images mean.
 
     Returns:
         The number of images (of a video, what its header says), and the images in order.
@@ -56,9 +59,11 @@ def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
     """
     path = Path(source).expanduser()
     if dates > 1:
-        pairs = find_pairs(path)
+        pairs = find_pairs(path, bands)
         return len(pairs), iter(pairs)
     if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+        if not bands.photos:
+            raise DataError(f"input={source}: a video has RGB of 8 bits, and this model sees {bands.count} other bands")
         return open_video(path)
     if path.is_dir():
         paths = [p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
@@ -74,23 +79,27 @@ def find_photos(source: str, dates: int = 1) -> tuple[int, Iterator[Photo]]:
         )
     # Names are relative to the folder, or else to the deepest one that holds all images.
     root = path if path.is_dir() else Path(os.path.commonpath([p.absolute().parent for p in paths]))
-    photos = name_photos(sorted(set(paths)), root)
+    photos = name_photos(sorted(set(paths)), root, bands)
     return len(photos), iter(photos)
 
 
-def find_pairs(folder: Path) -> list[Photo]:
+def find_pairs(folder: Path, bands: Bands) -> list[Photo]:
     """Finds pairs of dates, named as the files in ``A/``."""
     first = folder.absolute() / "A"
     if not first.is_dir() or not (folder / "B").is_dir():
         raise DataError(f"input={folder}: a model of change detection needs a folder with A/ and B/, the two dates")
     _, photos = find_photos(str(first))
     return [
-        Photo(photo.name, photo.path, lambda path=photo.path: read_pair(path, Path(second_date(str(path)))))  # type: ignore[misc]
+        Photo(
+            photo.name,
+            photo.path,
+            lambda path=photo.path: read_dates([path, Path(second_date(str(path)))], bands),  # type: ignore[misc]
+        )
         for photo in photos
     ]
 
 
-def name_photos(paths: list[Path], root: Path) -> list[Photo]:
+def name_photos(paths: list[Path], root: Path, bands: Bands = PHOTOS) -> list[Photo]:
     """Names images by their paths below ``root``, with the suffix only where ``a.jpg`` and ``a.png`` are both there."""
     relative = [PurePosixPath(p.absolute().relative_to(root.absolute()).as_posix()) for p in paths]
     count = Counter(str(name.with_suffix("")).casefold() for name in relative)
@@ -98,7 +107,7 @@ def name_photos(paths: list[Path], root: Path) -> list[Photo]:
         Photo(
             str(name if count[str(name.with_suffix("")).casefold()] > 1 else name.with_suffix("")),
             path,
-            lambda path=path: read_image(path),  # type: ignore[misc]
+            lambda path=path: read_bands(path, bands),  # type: ignore[misc]
         )
         for path, name in zip(paths, relative, strict=True)
     ]

@@ -14,7 +14,6 @@ from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.models.networks import Model, build_described
 from unimatch.models.weights import load_weights_file
-from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Trained(NamedTuple):
@@ -68,11 +67,12 @@ def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
     return ModelFacts(
         classes=classes,
         palette=tuple((int(r), int(g), int(b)) for r, g, b in palette),
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        mean=tuple(model.bands.mean),
+        std=tuple(model.bands.std),
         size_multiple=model.size_multiple,
         inference=Inference(**settings),
         dates=model.dates,
+        bands=model.bands,
     )
 
 

@@ -18,6 +18,7 @@ from unimatch.engines.model_facts import ModelFacts
 from unimatch.images import ImageArray, MaskArray, latest, to_levels
 from unimatch.inference.predictor import Prediction
 from unimatch.pictures import add_legend, overlay
+from unimatch.rasters import NO_DATA_TAG, georeference
 from unimatch.types import IGNORE_INDEX
 
 KINDS = ("overlay", "confidence", "scores", "rle")
@@ -41,8 +42,11 @@ class Writer:
         self.done = self.read_done()
 
     def mask_path(self, name: str) -> Path:
-        """Returns the file of an image's mask."""
-        return self.output / "masks" / f"{name}.png"
+        """Returns the file of an image's mask: a GeoTIFF where there is one, else a PNG."""
+        stem = self.output / "masks" / name
+        return (
+            geotiff if (geotiff := stem.with_name(f"{stem.name}.tif")).is_file() else stem.with_name(f"{stem.name}.png")
+        )
 
     def read_done(self) -> set[str]:
         """Returns the names in ``areas.csv`` whose masks exist, and removes a last line that was cut short."""
@@ -56,15 +60,19 @@ class Writer:
             write_output(self.areas, whole)
         return {name for name in names if self.mask_path(name).is_file()}
 
-    def write(self, name: str, image: ImageArray, prediction: Prediction) -> list[str | int]:
+    def write(
+        self, name: str, image: ImageArray, prediction: Prediction, source: Path | None = None
+    ) -> list[str | int]:
         """Writes all files of one image, but not its line in ``areas.csv``. Several threads may call it at once.
+
+        The mask of a GeoTIFF, its file ``source``, is a GeoTIFF of the same place.
 
         Returns:
             The line, for :meth:`finish`.
         """
         mask, out = prediction.mask, self.output
         if "overlay" in self.kinds:
-            overlaid = draw_overlay(latest(image), prediction)
+            overlaid = draw_overlay(latest(self.facts.bands.picture(image)), prediction)
             # At this quality JPEG shows no blocks.
             write_output(out / "overlays" / f"{name}.jpg", lambda file: overlaid.save(file, "JPEG", quality=90))
         if "confidence" in self.kinds and prediction.confidence is not None:
@@ -80,7 +88,12 @@ class Writer:
         index = Image.fromarray(mask)
         colors = [channel for color in self.facts.palette for channel in color]
         index.putpalette(colors + [255] * (768 - len(colors)))  # ids that are no class are white
-        write_output(self.mask_path(name), lambda file: save_png(file, index))
+        if (place := None if source is None else georeference(source)) is None:
+            write_output(self.output / "masks" / f"{name}.png", lambda file: save_png(file, index))
+        else:
+            place[NO_DATA_TAG] = str(IGNORE_INDEX)
+            options = {"tiffinfo": place, "compression": "tiff_adobe_deflate"}
+            write_output(self.output / "masks" / f"{name}.tif", lambda file: index.save(file, "TIFF", **options))
         return [name, mask.shape[1], mask.shape[0], *prediction.areas().values()]
 
     def finish(self, row: list[str | int]) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from unimatch.bands import PHOTOS, Bands
 from unimatch.errors import ConfigError
 from unimatch.images import nearest_multiple
 from unimatch.models.dpt import DPTDecoder, size_of
@@ -28,6 +29,7 @@ class ModelOptions(TypedDict, total=False):
     freeze: bool
     gradient_checkpointing: bool
     lora: int | None
+    bands: Bands | Mapping[str, Any] | None
 
 
 class Model(nn.Module, NamedOptions, ABC):
@@ -48,6 +50,8 @@ class Model(nn.Module, NamedOptions, ABC):
         gradient_checkpointing: recompute the encoder's activations in the backward pass: less memory, more time.
         lora: rank of trainable matrices beside the encoder's attention layers, which are frozen with the rest of the
             encoder; None to train the encoder itself.
+        bands: what the images' bands mean, and so how many the encoder sees and how they are normalised; None for RGB
+            of 8 bits.
 
     Raises the errors of :func:`unimatch.models.build_encoder`, and ConfigError for other settings that cannot work.
     """
@@ -73,6 +77,7 @@ class Model(nn.Module, NamedOptions, ABC):
         freeze: bool = False,
         gradient_checkpointing: bool = False,
         lora: int | None = None,
+        bands: Bands | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if num_classes < 2:
@@ -85,7 +90,10 @@ class Model(nn.Module, NamedOptions, ABC):
         self.num_classes = num_classes
         self.options = dict(options or {})
         self.freeze, self.lora = freeze, lora
-        self.encoder = self.build_encoder(encoder, weights, position_embedding=position_embedding, options=options)
+        self.bands = Bands.of(bands)
+        self.encoder = self.build_encoder(
+            encoder, weights, position_embedding=position_embedding, options=options, channels=self.bands.count
+        )
         if gradient_checkpointing:
             self.encoder.checkpoint_gradients()
         if freeze:
@@ -115,6 +123,7 @@ class Model(nn.Module, NamedOptions, ABC):
             "position_embedding": self.encoder.position_embedding,
             "options": self.options,
             "lora": self.lora,
+            **({} if self.bands == PHOTOS else {"bands": self.bands.plain()}),
         }
 
     @property

@@ -142,14 +142,15 @@ def classified_rows(
 def label_with(
     models: Mapping[str, Model], task: Task, source: Source, index: int
 ) -> tuple[ImageArray, dict[str, NDArray[np.integer]]]:
-    """Returns an image, and by name its labels (*S): the truth where it is known, and each model's prediction."""
+    """Returns an image as it is shown, and by name its labels (*S): the truth, where known, and models' predictions."""
     image, truth = source.image(index), source.mask(index)
+    bands = next(iter(models.values())).bands
     labels: dict[str, NDArray[np.integer]] = {} if truth is None else {"truth": truth}
     for name, model in models.items():
         device = next(model.parameters()).device
-        scores = task.predict(model, normalize(to_tensor(image)[None].to(device)))
+        scores = task.predict(model, normalize(to_tensor(image)[None].to(device), bands))
         labels[name] = scores.argmax(1)[0].cpu().numpy()
-    return image, labels
+    return bands.picture(image), labels
 
 
 @torch.no_grad()
@@ -171,7 +172,7 @@ def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoc
     order = sorted(range(len(label)), key=lambda i: -sum(int(box[i].any()) for box in boxes if box is not None))
     rows = []
     for i in order[:VIEWS]:
-        weak = to_pixels(own["weak"][i])
+        weak = info.bands.picture(to_pixels(own["weak"][i], info.bands))
         cells: list[Any] = [(named("weak view", name), date) for name, date in dates_by_name(weak)]
         if label[i].dim() == 0:
             said = f"{info.classes[int(label[i])]}, {100 * float(confidence[i]):.0f}% confident"
@@ -182,7 +183,7 @@ def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoc
             cells.append((f"pseudo labels, {share:.0f}% confident", overlay(weak, shown, info.palette, OPACITY)))
         for j, (view, box) in enumerate(zip(strong, boxes, strict=True), 1):
             edges = [] if box is None else box[i].tolist()
-            for name, date in dates_by_name(to_pixels(view.image[i])):
+            for name, date in dates_by_name(info.bands.picture(to_pixels(view.image[i], info.bands))):
                 cells.append((named(f"strong view {j}", name), date, edges))
         rows.append({"title": Path(source.name(int(own["index"][i]))).name, "cells": cells})
     return rows

@@ -8,7 +8,7 @@ from typing_extensions import override
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree
 from unimatch.errors import DataError
-from unimatch.images import ImageArray, read_pair, second_date
+from unimatch.images import second_date
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
 """The folders of the first date, the second date, and the changes."""
@@ -26,11 +26,6 @@ class PairSource(FileSource):
     def image_paths(self, index: int) -> list[Path]:
         before = self.pairs.image(index)
         return [Path(before), Path(second_date(before))]
-
-    @override
-    def image(self, index: int) -> ImageArray:
-        before, after = (self._allowed(str(path)) for path in self.image_paths(index))
-        return read_pair(before, after)
 
 
 @dataclass(frozen=True)
