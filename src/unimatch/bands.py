@@ -181,6 +181,19 @@ class Bands:
         )
         return image[..., shown]
 
+    def summary(self) -> str:
+        """Says in one line how files are read.
+
+        >>> Bands((2,), [(0, 4095)], mean=(0.25,), std=(0.125,)).summary()
+        'band 2 from 0 to 4095, mean 0.250, deviation 0.125'
+        """
+        ranges = self.value_range or ((0, 255),) * self.count
+        parts = [
+            f"band {number} from {low:g} to {high:g}, mean {mean:.3f}, deviation {std:.3f}"
+            for number, (low, high), mean, std in zip(self.bands or (1, 2, 3), ranges, self.mean, self.std, strict=True)
+        ]
+        return "; ".join(parts if self.no_data is None else [*parts, f"no data: {self.no_data}"])
+
     def arguments(self) -> dict[str, Any]:
         """Returns this as the settings of a data set, with what was measured; none for photos."""
         if self == PHOTOS:

@@ -85,6 +85,8 @@ def train(config: DictConfig) -> float:
         run_dir,
     )
     log.info("%s", model.summary())
+    if not data.info.bands.photos:
+        log.info("images: %s", data.info.bands.summary())
     if trainer.is_global_zero:
         check_writable(run_dir / "checkpoints", needed=CHECKPOINTS_AT_ONCE * checkpoint_bytes(model))
     if checkpoint is not None:

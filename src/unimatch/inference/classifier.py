@@ -67,7 +67,6 @@ class Classifier:
     @overload
     def __call__(self, images: Sequence[ImageLike | Tensor]) -> list[ClassPrediction]: ...
 
-    @torch.no_grad()
     def __call__(self, images: Any) -> Any:
         """Predicts one image or several, as they are: images of different sizes may come together.
 
@@ -86,6 +85,7 @@ class Classifier:
         predictions = self.predict_batch(arrays) if arrays else []
         return predictions[0] if single else predictions
 
+    @torch.no_grad()
     def predict_batch(self, images: Sequence[ImageArray]) -> list[ClassPrediction]:
         """Predicts (H, W, C) uint8 images all at once."""
         size, resize = self.model.image_size, self.model.resize

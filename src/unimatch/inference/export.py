@@ -44,7 +44,7 @@ def write_facts(path: Path, model: Model, facts: ModelFacts, precision: str, **m
         **json.loads(facts.to_json()),
         "model": {**describe_model(model), "lora": None},
         "precision": precision,
-        "input": f"float32 (B, {', '.join(map(str, channels_of(model)))}, H, W), "
+        "input": f"float32 (B, {', '.join(map(str, model.sample_shape))}, H, W), "
         + ("RGB in 0-1" if model.bands.photos else "values of bands: value_range as 0-1 in 255 steps")
         + ", minus mean, divided by std",
         "output": "float32 (B, C, H, W) logits",
@@ -133,12 +133,7 @@ def example(model: Model) -> Tensor:
     """Returns a batch to trace with, whose height and width differ."""
     multiple = model.size_multiple
     sides = (max(1, round(64 / multiple)) * multiple, max(2, round(96 / multiple)) * multiple)
-    return torch.zeros(2, *channels_of(model), *sides)
-
-
-def channels_of(model: Model) -> tuple[int, ...]:
-    """Returns the sizes between a batch's and the image's own: dates, if there are several, and bands."""
-    return (*([model.dates] if model.dates > 1 else []), model.bands.count)
+    return torch.zeros(2, *model.sample_shape, *sides)
 
 
 @contextmanager

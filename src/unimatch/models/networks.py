@@ -127,6 +127,11 @@ class Model(nn.Module, NamedOptions, ABC):
         }
 
     @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """What of a batch's shape lies between the number of samples and H, W: (3,), or (2, 3) for pairs."""
+        return (*([self.dates] if self.dates > 1 else []), self.bands.count)
+
+    @property
     def size_multiple(self) -> int:
         """What image sides must be multiples of."""
         return self.encoder.size_multiple

@@ -86,7 +86,7 @@ def with_bands(info: DatasetInfo, options: PixelOptions, source: FileSource) -> 
         tuple(std or (IMAGENET_STD if chosen is None else (0.5,) * count)),
         options["picture_bands"],
     )
-    if bands.photos or (percentiles is None and mean is not None):
+    if percentiles is None and (bands.photos or mean is not None):
         return replace(info, bands=bands)
     samples = sample(bands, source, needs_range=percentiles is None)
     if percentiles is not None:
@@ -104,7 +104,6 @@ def with_bands(info: DatasetInfo, options: PixelOptions, source: FileSource) -> 
         shares = levels / 255
         deviations = [deviation or 1.0 for deviation in shares.std(0).tolist()]
         bands = replace(bands, mean=shares.mean(0).tolist(), std=deviations)
-    log.info("%s", description(bands))
     return replace(info, bands=bands)
 
 
@@ -169,17 +168,3 @@ def warn_of_values_outside(bands: Bands, values: NDArray[Any]) -> None:
                 "%.0f%% of the values of band %d lie outside value_range, %g to %g, and are cut off: they are %s",
                 *(100 * share, band, low, high, extremes),
             )
-
-
-def description(bands: Bands) -> str:
-    """Says in one line how images are read.
-
-    >>> description(Bands((2,), [(0, 4095)], mean=(0.25,), std=(0.125,)))
-    'images: band 2 from 0 to 4095, mean 0.250, deviation 0.125'
-    """
-    ranges = bands.value_range or ((0, 255),) * bands.count
-    parts = [
-        f"band {number} from {low:g} to {high:g}, mean {mean:.3f}, deviation {std:.3f}"
-        for number, (low, high), mean, std in zip(bands.bands or (1, 2, 3), ranges, bands.mean, bands.std, strict=True)
-    ]
-    return f"images: {'; '.join(parts)}" + ("" if bands.no_data is None else f"; no data: {bands.no_data}")
