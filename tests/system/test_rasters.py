@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +12,14 @@ import torch
 
 from helpers.rasters import five_bands, floats, rewritten, twelve_bits
 from helpers.runs import run_once
-from helpers.support import make_change, make_folder, read_summary
+from helpers.support import NIGHTLY, make_change, make_folder, read_summary
 from unimatch import Classifier, ConfigError, Predictor, load_model
+from unimatch.bands import Bands
+from unimatch.check import facts, table
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.data import SemiSupervisedDataModule, folder
+from unimatch.data.check import full_check
+from unimatch.data.loading.datasets import EvaluationDataset
 from unimatch.images import read_mask
 from unimatch.rasters import read_stored
 
@@ -195,9 +200,9 @@ def test_exported_models_know_their_bands(run, monkeypatch, tmp_path, capsys):
         images = f"images={run.parent / 'five' / 'val' / 'images'}"
         assert command("export", monkeypatch, *common, f"output={tmp_path / name}", images) == 0
         assert "100.0000% of the pixels" in capsys.readouterr().out
-        facts = json.loads((tmp_path / f"{name}.json").read_text())
-        assert facts["bands"]["value_range"] == [[0, 4095]] * 5
-        assert facts["input"].startswith("float32 (B, 5, H, W)")
+        stated = json.loads((tmp_path / f"{name}.json").read_text())
+        assert stated["bands"]["value_range"] == [[0, 4095]] * 5
+        assert stated["input"].startswith("float32 (B, 5, H, W)")
         expected = Predictor(run / "checkpoints" / "best.ckpt", device="cpu")(path).mask
         assert np.array_equal(Predictor(tmp_path / name, device="cpu")(path).mask, expected)
 
@@ -212,12 +217,20 @@ def test_the_page_shows_three_of_the_bands(run):
     assert sum(found["share"] for found in answer["classes"]) == pytest.approx(100)
 
 
-def test_check_says_what_it_measured(run, monkeypatch, tmp_path, capsys):
-    arguments = ["dataset=folder", f"dataset.root={run.parent / 'five'}", *FIVE, "workers=0", f"out={tmp_path}"]
-    command("check", monkeypatch, *arguments)
-    printed = capsys.readouterr().out
-    assert "band 5 from 0 to 4095, mean 0." in printed
-    assert json.loads((tmp_path / "check.json").read_text())["bands"] == read_summary(run)["bands"]
+def test_check_says_what_it_measured(run):
+    data = folder(run.parent / "five", bands=5, value_range=[0, 4095], picture_bands=[4, 2, 1], no_data=-1)
+    report = full_check(data, workers=0, progress=False)
+    assert "band 5 from 0 to 4095, mean 0." in table(report)
+    assert facts(report)["bands"] == read_summary(run)["bands"]
+
+
+def test_pixels_without_data_are_not_scored():
+    image, mask = np.full((4, 6, 3), 9, np.uint8), np.zeros((4, 6), np.uint8)
+    image[:, 0] = 0
+    source = SimpleNamespace(image=lambda _: image, mask=lambda _: mask, name=str)
+    found = EvaluationDataset(source, Bands(value_range=[(0, 9)] * 3, no_data=0))[0]
+    assert (found["label"] == 255).sum() == 4
+    assert (EvaluationDataset(source)[0]["label"] == 0).all()
 
 
 def test_change_detection_sees_other_bands_too(run_command, tmp_path, monkeypatch):
@@ -234,6 +247,7 @@ def test_change_detection_sees_other_bands_too(run_command, tmp_path, monkeypatc
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 2
 
 
+@NIGHTLY
 def test_classification_sees_other_bands_too(run_command, tmp_path, monkeypatch):
     pytest.importorskip("tifffile")
     photos = make_folder(tmp_path / "photos", labeled=6, unlabeled=6, val=2)
