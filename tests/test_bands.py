@@ -88,6 +88,7 @@ def test_files_that_are_not_what_the_settings_say_are_refused(values, value_rang
         {"mean": (0.5,)},
         {"std": (0, 1, 1)},
         {"no_data": "none"},
+        {"no_data": [0]},
         {"shown": (1, 2)},
         {"shown": (1, 2, 4)},
     ],
@@ -101,8 +102,9 @@ def test_plain_values_make_the_same_bands_again():
     for bands in (PHOTOS, Bands((3, 1), [(0, 1), (2, 3)], "nan", (0.1, 0.2), (1, 2), (3, 1, 1))):
         assert Bands.of(json.loads(json.dumps(bands.plain()))) == bands
         assert hash(Bands.of(bands.plain())) == hash(bands)
-    with pytest.raises(ConfigError, match="cannot be understood"):
-        Bands.of({"stripes": 3})
+    for hostile in ({"stripes": 3}, {"bands": 3}, {"mean": [None] * 3}, {"value_range": ["ab"] * 3}, [1]):
+        with pytest.raises(ConfigError, match="cannot be understood"):
+            Bands.of(hostile)
 
 
 def test_pictures_show_the_chosen_bands_and_else_the_first():

@@ -8,7 +8,7 @@ from helpers.rasters import write_png16, write_tiff
 from unimatch import DataError
 from unimatch.bands import PHOTOS, Bands
 from unimatch.images import read_image
-from unimatch.rasters import georeference, read_bands, read_dates, read_stored
+from unimatch.rasters import georeference, pixel_count, read_bands, read_dates, read_stored
 
 VALUES = np.random.default_rng(0).integers(0, 256, (20, 30, 5))
 
@@ -58,7 +58,7 @@ def test_axes_of_one_are_kept(tmp_path, shape):
 def test_series_of_images_are_refused_with_their_axes(tmp_path):
     frames = np.moveaxis(VALUES, -1, 0).astype(np.uint16)
     path = five(tmp_path / "time.tif", data=frames, imagej=True, metadata={"axes": "TYX"})
-    with pytest.raises(DataError, match=r"time.tif: one image .* T of 5, Y of 20, X of 30; save it so"):
+    with pytest.raises(DataError, match=r"time.tif: one image .* T of 5, Y of 20, X of 30; save them one by one"):
         read_stored(path)
     import tifffile
 
@@ -94,6 +94,18 @@ def test_damaged_tiffs_are_named(tmp_path, damage):
     with pytest.raises(DataError, match=r"a.tif: cannot be read as TIFF"):
         read_stored(path)
     assert georeference(path) is None
+
+
+def test_sizes_are_known_from_headers_and_limited(tmp_path, monkeypatch):
+    path = five(tmp_path / "a.tif", data=VALUES.astype(np.float64), photometric="minisblack", planarconfig="contig")
+    assert pixel_count(path) == 600
+    write_png16(tmp_path / "a.png", VALUES[..., :3].astype(np.uint16))
+    assert pixel_count(tmp_path / "a.png") == 600
+    (tmp_path / "b.tif").write_bytes(b"MM")
+    assert pixel_count(tmp_path / "b.tif") == 0
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 299)
+    with pytest.raises(DataError, match=r"30 x 20 pixels in 0 MiB; cut it up"):
+        read_stored(path)
 
 
 def test_pngs_of_sixteen_bits_are_read_whole(tmp_path):

@@ -65,7 +65,7 @@ class Bands:
             raise ConfigError(
                 f"value_range={self.value_range}: one pair, or one for each of the {count} bands, is needed"
             )
-        if isinstance(self.no_data, str) and self.no_data != "nan":
+        if self.no_data not in (None, "nan") and not isinstance(self.no_data, (int, float)):
             raise ConfigError(f"no_data={self.no_data}: must be a number, or nan")
         for name in ("bands", "mean", "std", "shown"):  # tuples, so that this can be a key
             object.__setattr__(self, name, None if getattr(self, name) is None else tuple(getattr(self, name)))

@@ -1,12 +1,12 @@
 """Reads images of any bands and types, TIFF above all, and keeps where they lie on Earth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from unimatch.bands import Bands
 from unimatch.disk import read_file
@@ -18,10 +18,14 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
 """TIFF's tags of scale, tie points, transformation, and the coordinate system in three parts."""
-TURNED = 274
-"""The tag of the orientation."""
+WIDTH, HEIGHT, TURNED = 256, 257, 274
+"""The tags of the size and of the orientation."""
 NO_DATA_TAG = 42113
 """GDAL's tag of the value that means no data."""
+
+
+LARGEST = 2**32
+"""Bytes of an image, unpacked, at most."""
 
 
 def read_bands(path: Path, bands: Bands) -> ImageArray:
@@ -74,22 +78,31 @@ def read_tiff(path: Path) -> NDArray[Any]:
             pages = [more.keyframe for more in file.series[1:]]
             others = [page for page in pages if not page.is_reduced and not page.is_mask]
             fault = ""
-            if others or not set("YX") <= set(axes) <= set("YXSCQI") or len(axes) > 3:
+            if too_large(axes, series.nbytes):
+                fault = f"it has {axes['X']} x {axes['Y']} pixels in {series.nbytes >> 20} MiB; cut it up"
+            elif others or not set("YX") <= set(axes) <= set("YXSCQI") or len(axes) > 3:
                 sizes = ", ".join(f"{name} of {size}" for name, size in axes.items())
-                fault = f"it holds {1 + len(others)} images, the first with axes {sizes}"
+                fault = f"it holds {1 + len(others)} images, the first with axes {sizes}; save them one by one"
             elif first.tags.valueof(TURNED, 1) != 1:
-                fault = "it is turned by its orientation tag"
+                fault = "it is turned by its orientation tag; save it as it should lie"
             elif first.photometric in (0, 3):
-                fault = f"its values stand for others ({first.photometric.name})"
+                fault = f"its values stand for others ({first.photometric.name}); save the values themselves"
             values = None if fault else series.asarray(squeeze=False)
     except Exception as error:  # a damaged file can raise nearly anything
         raise DataError(f"{path}: cannot be read as TIFF ({error}); repair or remove it") from error
     if values is None:
-        raise DataError(f"{path}: one image of rows Y, columns X and bands is needed, but {fault}; save it so")
+        raise DataError(f"{path}: one image of rows Y, columns X and bands is needed, but {fault}")
     values = values.reshape(list(axes.values()))
     if len(axes) == 2:
         return values[..., None]
     return np.moveaxis(values, 0, -1) if next(iter(axes)) not in "YX" else values
+
+
+def too_large(axes: Mapping[str, int], size: int) -> bool:
+    """Tells whether an image has more pixels than Pillow allows of others, or more bytes than :data:`LARGEST`."""
+    limit = Image.MAX_IMAGE_PIXELS
+    pixels = axes.get("X", 0) * axes.get("Y", 0)
+    return size > LARGEST or (limit is not None and pixels > 2 * limit)
 
 
 def read_other(path: Path) -> NDArray[Any]:
@@ -113,21 +126,37 @@ def read_other(path: Path) -> NDArray[Any]:
     return values[..., None] if values.ndim == 2 else values
 
 
-def georeference(path: Path) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
-    """Returns the tags that say where a GeoTIFF lies, as Pillow writes them; None of other files."""
+def tiff_tags(path: Path) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """Returns what a TIFF says of its first image, by the numbers of the tags; of other files nothing."""
+    found = TiffImagePlugin.ImageFileDirectory_v2()
     try:
         with path.open("rb") as file:
             header = file.read(8)
-            if header[:4] not in TIFF:
-                return None
-            found = TiffImagePlugin.ImageFileDirectory_v2(header + (file.read(8) if header[2:3] in b"+\0+" else b""))
-            file.seek(found.next)
-            found.load(file)
-        tags = TiffImagePlugin.ImageFileDirectory_v2()
-        for tag in GEOREFERENCE:
-            if tag in found:
-                tags.tagtype[tag] = found.tagtype[tag]
-                tags[tag] = found[tag]
-    except Exception:  # whatever is wrong with it was said when it was read
-        return None
+            if header[:4] in TIFF:
+                header += file.read(8) if header[:4] in TIFF[2:] else b""
+                found = TiffImagePlugin.ImageFileDirectory_v2(header)
+                file.seek(found.next)
+                found.load(file)
+    except Exception:  # whatever is wrong with it is said when it is read
+        return TiffImagePlugin.ImageFileDirectory_v2()
+    return found
+
+
+def georeference(path: Path) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
+    """Returns the tags that say where a GeoTIFF lies, as Pillow writes them; None of other files."""
+    found, tags = tiff_tags(path), TiffImagePlugin.ImageFileDirectory_v2()
+    for tag in GEOREFERENCE:
+        if tag in found:
+            tags.tagtype[tag] = found.tagtype[tag]
+            tags[tag] = found[tag]
     return tags if len(tags) else None
+
+
+def pixel_count(path: Path) -> int:
+    """Returns how many pixels an image has, from its header alone; 0 where that cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.width * image.height
+    except Exception:  # among these are TIFFs of bands that Pillow does not know
+        tags = tiff_tags(path)
+        return int(tags.get(WIDTH, 0)) * int(tags.get(HEIGHT, 0))

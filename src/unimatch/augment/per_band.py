@@ -34,9 +34,8 @@ class BandAugmentation(StrongView):
     def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
         result, count = image, image.shape[-1]
         if rng.random() < self.jitter_probability:
-            brightness, contrast = (
-                rng.uniform(1 - limit, 1 + limit, count) for limit in (self.brightness, self.contrast)
-            )
+            brightness = rng.uniform(1 - self.brightness, 1 + self.brightness, count).tolist()
+            contrast = rng.uniform(1 - self.contrast, 1 + self.contrast, count).tolist()
             contrast_first = bool(rng.random() < 0.5)
             planes = np.moveaxis(image, -1, 0)
             tables = [
@@ -46,9 +45,11 @@ class BandAugmentation(StrongView):
             result = np.stack([table[plane] for table, plane in zip(tables, planes, strict=True)], axis=-1)
         if rng.random() < self.blur_probability:
             kernel = blur_kernel(rng.uniform(self.blur_sigma[0], self.blur_sigma[1]))
-            planes = [np.ascontiguousarray(result[..., band]) for band in range(count)]
-            result = np.stack([np.asarray(cv2.sepFilter2D(plane, -1, kernel, kernel)) for plane in planes], axis=-1)
-        return result.astype(np.uint8, copy=False)
+            blurred = [
+                cv2.sepFilter2D(np.ascontiguousarray(result[..., band]), -1, kernel, kernel) for band in range(count)
+            ]
+            result = np.stack(blurred, axis=-1).astype(np.uint8, copy=False)
+        return result
 
 
 def jitter_table(

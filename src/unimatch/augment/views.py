@@ -102,8 +102,8 @@ class Views:
             return self.weak.cut(rng, image, None, self.crop), torch.tensor(NO_CLASS if label is None else int(label))
         cut = self.weak.cut(rng, image, None if label is None else np.asarray(label, np.uint8), self.crop)
         if (empty := self.bands.without_data(cut.image)) is not None:
-            label = None if cut.label is None else np.where(empty, IGNORE_INDEX, cut.label).astype(np.uint8)
-            cut = replace(cut, label=label, valid=cut.valid & ~empty)
+            mask = None if cut.label is None else np.where(empty, IGNORE_INDEX, cut.label).astype(np.uint8)
+            cut = replace(cut, label=mask, valid=cut.valid & ~empty)
         unknown = np.full((self.crop, self.crop), UNKNOWN_TRUTH, np.uint8)
         return cut, torch.from_numpy(unknown if cut.label is None else cut.label)
 

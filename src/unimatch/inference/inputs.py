@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
 from unimatch.bands import PHOTOS, Bands
 from unimatch.errors import DataError
 from unimatch.images import IMAGE_SUFFIXES, ImageArray, second_date
-from unimatch.rasters import read_bands, read_dates
+from unimatch.rasters import pixel_count, read_bands, read_dates
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
 
@@ -35,11 +33,7 @@ class Photo:
         """Returns how many pixels it has, from its header alone; 0 where that cannot be read."""
         if not self.is_file:
             return self.load().shape[0] * self.load().shape[1]
-        try:
-            with Image.open(self.path) as image:
-                return image.width * image.height
-        except Exception:  # whatever is wrong with it is said when it is read
-            return 0
+        return pixel_count(self.path)
 
 
 def find_photos(source: str, dates: int = 1, bands: Bands = PHOTOS) -> tuple[int, Iterator[Photo]]:
