@@ -34,8 +34,8 @@ class BandAugmentation(StrongView):
     def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
         result, count = image, image.shape[-1]
         if rng.random() < self.jitter_probability:
-            brightness = rng.uniform(1 - self.brightness, 1 + self.brightness, count).tolist()
-            contrast = rng.uniform(1 - self.contrast, 1 + self.contrast, count).tolist()
+            brightness = rng.uniform(1 - self.brightness, 1 + self.brightness, (count,))
+            contrast = rng.uniform(1 - self.contrast, 1 + self.contrast, (count,))
             contrast_first = bool(rng.random() < 0.5)
             planes = np.moveaxis(image, -1, 0)
             tables = [
