@@ -253,8 +253,11 @@ def to_array(image: Any, bands: Bands = PHOTOS) -> ImageArray:
     if isinstance(image, (str, Path)):
         return read_bands(Path(image), bands)
     if not bands.photos:
-        stored = np.moveaxis(image.detach().cpu().numpy(), 0, -1) if is_tensor(image) else np.asarray(image)
-        stored = stored[..., None] if stored.ndim == 2 else stored
+        stored = image.detach().cpu().numpy() if is_tensor(image) else np.asarray(image)
+        if stored.ndim == 2:
+            stored = stored[..., None]
+        elif is_tensor(image):
+            stored = np.moveaxis(stored, 0, -1)
         if stored.ndim != 3 or 0 in stored.shape:
             raise DataError(f"an image must be (H, W, N), or (N, H, W) for tensors; this one is {stored.shape}")
         return bands.levels(bands.choose(stored, "the image"), "the image")

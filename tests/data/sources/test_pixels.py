@@ -75,6 +75,12 @@ def test_no_data_has_no_part_in_what_is_measured(tmp_path):
     assert np.allclose(data.info.bands.mean, image[~missing].mean() / 255, atol=0.01)
 
 
+def test_images_without_any_data_are_refused(photos, tmp_path):
+    flat = rewritten(photos[0], tmp_path / "flat", lambda photo: np.full_like(photo, 5, np.uint16), ".png")
+    with pytest.raises(DataError, match="no_data=5: no pixel looked at in the training images has data"):
+        folder(flat, bands=[1], value_range=[0, 4095], no_data=5)
+
+
 def test_values_outside_the_range_are_worth_a_warning(photos, caplog):
     with caplog.at_level(logging.WARNING, "unimatch"):
         folder(photos[1], bands=[2], value_range=[0, 2047])

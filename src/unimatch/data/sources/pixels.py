@@ -89,15 +89,17 @@ def with_bands(info: DatasetInfo, options: PixelOptions, source: FileSource) -> 
     if percentiles is None and (bands.photos or mean is not None):
         return replace(info, bands=bands)
     samples = sample(bands, source, needs_range=percentiles is None)
+    values = np.concatenate([known(bands, pixels, name) for name, pixels in samples])
+    if len(values) == 0:
+        raise DataError(f"no_data={no_data}: no pixel looked at in the training images has data; is it another value?")
     if percentiles is not None:
-        values = np.concatenate([known(bands, pixels, name) for name, pixels in samples])
         ranges = np.percentile(values, percentiles, axis=0).T.tolist()  # (C, 2)
         flat = next((i for i, (low, high) in enumerate(ranges, 1) if low >= high), None)
         if flat is not None:
             raise ConfigError(f"value_range={given}: band {flat} of those used has one value alone; give its range")
         bands = replace(bands, value_range=ranges)
-    elif bands.value_range is not None:
-        warn_of_values_outside(bands, np.concatenate([known(bands, pixels, name) for name, pixels in samples]))
+    else:
+        warn_of_values_outside(bands, values)
     if chosen is not None and mean is None:
         levels = np.concatenate([bands.levels(pixels[None], name)[0] for name, pixels in samples])
         levels = levels[levels.any(-1)] if bands.no_data is not None else levels
@@ -160,7 +162,7 @@ def known(bands: Bands, values: NDArray[Any], name: str) -> NDArray[Any]:
 def warn_of_values_outside(bands: Bands, values: NDArray[Any]) -> None:
     """Warns of bands of which many values (n, C) lie outside the range."""
     for i, (low, high) in enumerate(bands.value_range or ()):
-        share = float(np.mean((values[:, i] < low) | (values[:, i] > high))) if len(values) else 0.0
+        share = float(np.mean((values[:, i] < low) | (values[:, i] > high)))
         if share > MANY:
             band = i + 1 if bands.bands is None else bands.bands[i]
             extremes = f"{values[:, i].min():g} to {values[:, i].max():g}"
