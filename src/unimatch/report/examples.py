@@ -20,6 +20,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from unimatch.bands import Bands
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.data.loading.samplers import TrainSampler
@@ -110,7 +111,7 @@ def validation_rows(
     }  # of fewer than three images the last title stays
     rows = []
     for index, title in reversed(titles.items()):
-        image, masks = label_with(models, task, source, index)
+        image, masks = label_with(models, task, source, index, info.bands)
         present = sorted({int(i) for mask in masks.values() for i in np.unique(mask)} - {IGNORE_INDEX})
         shown = [(name, overlay(image, mask, info.palette, OPACITY)) for name, mask in masks.items()]
         title = f"{title}, {float(scores[index]):.1f}%: {Path(source.name(index)).name}"
@@ -130,7 +131,7 @@ def classified_rows(
         indices = found.nonzero().flatten().tolist()
         cells = []
         for index in indices[:: max(1, math.ceil(len(indices) / CLASSIFIED))]:  # spread evenly
-            image, labels = label_with(models, task, source, index)
+            image, labels = label_with(models, task, source, index, info.bands)
             named = ", ".join(f"{name} {info.classes[int(value)]}" for name, value in labels.items())
             cells.append((f"{Path(source.name(index)).name}: {named}", image))
         if cells:
@@ -140,11 +141,10 @@ def classified_rows(
 
 @torch.no_grad()
 def label_with(
-    models: Mapping[str, Model], task: Task, source: Source, index: int
+    models: Mapping[str, Model], task: Task, source: Source, index: int, bands: Bands
 ) -> tuple[ImageArray, dict[str, NDArray[np.integer]]]:
     """Returns an image as it is shown, and by name its labels (*S): the truth, where known, and models' predictions."""
     image, truth = source.image(index), source.mask(index)
-    bands = next(iter(models.values())).bands
     labels: dict[str, NDArray[np.integer]] = {} if truth is None else {"truth": truth}
     for name, model in models.items():
         device = next(model.parameters()).device
