@@ -26,6 +26,7 @@ from PIL import Image
 from plain_step import PlainModel
 from timing import Clock
 
+from unimatch.bands import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.data.catalog import DatasetInfo, distinct_colors
 from unimatch.data.loading.datamodule import prepare
 from unimatch.data.loading.datasets import EvaluationDataset
@@ -38,7 +39,6 @@ from unimatch.inference.inputs import find_photos
 from unimatch.models import SegmentationModel
 from unimatch.tasks import Segmentation
 from unimatch.tasks.evaluator import Evaluator
-from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Plain:

@@ -81,6 +81,8 @@ def table(report: Report) -> str:
         lines += [f"    {one_line(text)}" for text in finding.texts[:SHOWN]]
         if len(finding.texts) > SHOWN:
             lines.append(f"    and {len(finding.texts) - SHOWN} more")
+    if not report.info.bands.photos:
+        lines.append(f"images: {report.info.bands.summary()}")
     faults = sum(finding.wrong for finding in report.findings)
     verdict = f"{faults} kinds of faults; training would be wrong" if faults else "no faults"
     return "\n".join([*lines, f"{report.info.name}: {verdict}"])
@@ -118,6 +120,7 @@ def facts(report: Report) -> dict[str, Any]:
     return {
         "unimatch": __version__,
         "dataset": report.info.name,
+        "bands": report.info.bands.plain(),
         "wrong": report.wrong,
         "parts": {part.name: part_facts(part, report) for part in report.parts},
         "findings": [

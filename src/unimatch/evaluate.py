@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from typing_extensions import override
 
 import unimatch.data
+from unimatch.bands import Bands
 from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import build_model, read_checkpoint
 from unimatch.command import build, command, plain, quiet_libraries
@@ -55,7 +56,12 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     one_of("absent", config.absent, ("exclude", "zero"))
     models = {name: fold_batch_norms(build_model(checkpoint, name)) for name in names}  # as in predict
     facts = checkpoint_facts(checkpoint, models[names[0]])
-    data = choose_data(config, checkpoint)
+    data = choose_data(config, checkpoint, facts.bands)
+    if data.info.bands != facts.bands:
+        raise ConfigError(
+            "the model sees photos of 8 bits, and the data set has other bands or ranges: a model can be scored only "
+            "on images such as it was trained on"
+        )
     known = bool(run_of(checkpoint).config)  # converted published checkpoints name no classes
     check_classes(facts, data.info.classes, by_name=config.check_classes, known=known)
     source = choose_split(data, config.split)
@@ -100,14 +106,14 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     return result
 
 
-def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> SegmentationData:
-    """Returns the data set of the command line, or else that of the checkpoint's run.
+def choose_data(config: DictConfig, checkpoint: Mapping[str, Any], bands: Bands) -> SegmentationData:
+    """Returns the data set of the command line, or else that of the checkpoint's run, read as ``bands`` say.
 
     A checkpoint may come from anywhere, so it can only name our own data sets: nothing else is called, nothing is
     written, and what is made up has few images.
     """
     if config.get("dataset") is not None:
-        return build(config.dataset)
+        return build(config.dataset, **bands.arguments())
     settings = run_of(checkpoint).config.get("dataset")
     settings = dict(settings) if isinstance(settings, dict) else {}
     name = str(settings.pop("_target_", "")).removeprefix("unimatch.data.")
@@ -118,10 +124,12 @@ def choose_data(config: DictConfig, checkpoint: Mapping[str, Any]) -> Segmentati
     try:
         if root is not None and not Path(str(root)).expanduser().is_dir():
             raise ConfigError(f"the checkpoint was trained on {name} in {str(root)!r}, which is not here: {GIVE}")
+        measured = bands.arguments()
         for key, value in settings.items():
             is_seed = str(key).endswith("seed")
-            bound(value, key, LARGEST_SEED if is_seed else MADE_UP.get(key, LARGEST_SETTING), -1 + is_seed)
-        return function(**settings)
+            if key not in measured:
+                bound(value, key, LARGEST_SEED if is_seed else MADE_UP.get(key, LARGEST_SETTING), -1 + is_seed)
+        return function(**{**settings, **measured})
     except UnimatchError:
         raise
     except Exception as error:  # a stranger's file may say anything

@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from unimatch.command import command
-from unimatch.engines.model_facts import beside
+from unimatch.engines.model_facts import ModelFacts, beside
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray
@@ -44,7 +44,7 @@ def export(config: DictConfig) -> Agreement | None:
         raise ConfigError(f"format={format_name}: opset, size, batch, normalize and labels are of ONNX files alone")
     if config.verify and options.labels:
         raise ConfigError("labels=true: verify compares logits, which such a file does not give; leave out one of them")
-    images = sample_images(config.images, facts.dates) if config.verify else []
+    images = sample_images(config.images, facts) if config.verify else []
     more = [options] if format_name == "onnx" else []
     EXPORTERS[format_name](path, model, facts, config.precision, *more)
     print(f"{path}: {format_name}, {config.precision}, {path.stat().st_size / 1e6:.1f} MB; {beside(path)}")
@@ -55,7 +55,7 @@ def export(config: DictConfig) -> Agreement | None:
     return agreement
 
 
-def sample_images(source: str | None, dates: int) -> list[ImageArray]:
+def sample_images(source: str | None, facts: ModelFacts) -> list[ImageArray]:
     """Reads or makes the images, or pairs of dates, to compare on; those that cannot be read are counted.
 
     Raises:
@@ -64,7 +64,7 @@ def sample_images(source: str | None, dates: int) -> list[ImageArray]:
     if source is not None:
         images: list[ImageArray] = []
         faults: list[DataError] = []
-        for photo in find_photos(source, dates)[1]:
+        for photo in find_photos(source, facts.dates, bands=facts.bands)[1]:
             try:
                 images.append(photo.load())
             except DataError as error:
@@ -76,8 +76,8 @@ def sample_images(source: str | None, dates: int) -> list[ImageArray]:
             log.warning("the first: %s", faults[0])
         return images
     rng = np.random.default_rng(0)
-    before = (dates,) if dates > 1 else ()
-    return [rng.integers(0, 256, (*before, *size, 3), dtype=np.uint8) for size in NOISE_SIZES]
+    before = (facts.dates,) if facts.dates > 1 else ()
+    return [rng.integers(0, 256, (*before, *size, facts.bands.count), dtype=np.uint8) for size in NOISE_SIZES]
 
 
 def open_exported(path: Path) -> Any:

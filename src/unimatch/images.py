@@ -17,7 +17,7 @@ from unimatch.errors import DataError
 from unimatch.storage import Storage, is_lossy, largest_level, storage, tiff_storage
 
 ImageArray = NDArray[np.uint8]
-"""(H, W, 3) RGB; (2, H, W, 3) for the two dates of a pair."""
+"""(H, W, 3) RGB, or as many bands as the data set has; (2, H, W, 3) for the two dates of a pair."""
 MaskArray = NDArray[np.uint8]
 """(H, W) class ids, 255 where there is none."""
 LabelArray = NDArray[np.uint8] | NDArray[np.int64]

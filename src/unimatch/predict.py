@@ -54,7 +54,7 @@ def predict(config: DictConfig) -> int:
     if config.threshold is not None and predictor.facts.dates > 1:
         raise ConfigError(f"threshold={config.threshold}: 255 means changed in labels, so no pixel can be left open")
     output = Path(config.output).expanduser()
-    count, photos = find_photos(config.input, predictor.facts.dates, output)
+    count, photos = find_photos(config.input, predictor.facts.dates, output, bands=predictor.facts.bands)
     predictor.inference = inference_with(predictor.inference, plain(config.inference))
     remember(output, config, predictor)
     writer = Writer(output, predictor.facts, config.save)
@@ -108,7 +108,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
     """
     from unimatch.inference.classifier import Classifier
 
-    count, photos = find_photos(config.input, 1, Path(config.output).expanduser())
+    count, photos = find_photos(config.input, 1, Path(config.output).expanduser(), bands=trained.facts.bands)
     classifier = Classifier(trained, device=config.device)
     batch_size = config.batch_size or (8 if classifier.device.type == "cpu" else 64)
     bar = progress_bar(count or None, "images", "image", disable=None)
@@ -122,7 +122,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
                     bar.write(f"unimatch: {one_line(photo.name)}: {image}", file=sys.stderr)
                 else:
                     read.append((photo, image))
-            for (photo, _), found in zip(read, classifier([image for _, image in read]), strict=True):
+            for (photo, _), found in zip(read, classifier.predict_batch([image for _, image in read]), strict=True):
                 sure = config.threshold is None or found.confidence >= config.threshold
                 name = str(photo.path) if photo.is_file else photo.name
                 rows.append([name, found.name if sure else "", f"{found.confidence:.4f}"])

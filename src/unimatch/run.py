@@ -63,7 +63,7 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         keep_decay(config, checkpoint)
     data: SegmentationData = build(config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
-    model: Model = build(config.model, num_classes=data.info.num_classes)
+    model: Model = build(config.model, num_classes=data.info.num_classes, bands=data.info.bands)
     if config.start_from is not None:
         log.info("%s", start_from(model, config.start_from, classes=data.info.classes))
     method: Method = build(config.method, model, task=build(config.task))
@@ -101,6 +101,8 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         run_dir,
     )
     log.info("%s", model.summary())
+    if not data.info.bands.photos:
+        log.info("images: %s", data.info.bands.summary())
     unwritten.clear()
     if trainer.is_global_zero:
         check_writable(run_dir / "checkpoints", needed=CHECKPOINTS_AT_ONCE * checkpoint_bytes(model))

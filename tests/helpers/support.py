@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from unimatch.bands import PHOTOS
+
 SMALL = [
     "dataset.train=24",
     "dataset.labeled=8",
@@ -97,6 +99,8 @@ def make_camvid(root: Path, *, train: int = 4, val: int = 2, height: int = 36, w
 
 class PixelModel(nn.Module):
     """Classes of each pixel and its neighbours, and of where it lies in what the model sees."""
+
+    bands = PHOTOS
 
     def __init__(self, num_classes=4, size_multiple=1):
         super().__init__()

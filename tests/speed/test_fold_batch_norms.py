@@ -57,7 +57,7 @@ class Twice(nn.Module):
         return self.first(self.conv(x)) + self.second(self.conv(x)) if self.shared else self.first(y) + y
 
     coarse = forward
-    size_multiple, dates = 1, 1
+    size_multiple, sample_shape = 1, (3,)
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -24,9 +24,11 @@ from helpers.places import ROOT
 from helpers.support import SMALL, read_summary
 from unimatch import ConfigError
 from unimatch.augment import Albumentations, RandAugment, StrongAugmentation
+from unimatch.data.catalog import DatasetInfo
 from unimatch.overrides import check_overrides, config_groups
 
 GROUPS = config_groups()
+BLOCKS = DatasetInfo("blocks", ("a",), ((0, 0, 0),))
 OUTSIDE = ("experiment", "tuned")
 """Groups of which nothing is chosen by default."""
 EACH = [f"{'+' if group in OUTSIDE else ''}{group}={option}" for group, options in GROUPS.items() for option in options]
@@ -54,7 +56,7 @@ def targets(config: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
 
 # What the command itself passes, beside the configuration.
 PASSED = {
-    "model": {"num_classes"},
+    "model": {"num_classes", "bands"},
     "datamodule": {"data"},
     "method": {"model", "inference"},
     "logger": {"run_dir", "resumed"},
@@ -134,7 +136,7 @@ def test_strong_views_are_the_papers_and_every_strength_has_a_key(dataset, chang
 def test_views_are_groups_of_every_task(dataset, strong):
     node = composed(f"dataset={dataset}", f"strong={strong}", "weak=d4").datamodule
     one_class = dataset == "digits_classification"
-    build = partial(instantiate(node, _partial_=True), SimpleNamespace(unlabeled=[], one_class=one_class))
+    build = partial(instantiate(node, _partial_=True), SimpleNamespace(unlabeled=[], one_class=one_class, info=BLOCKS))
     if strong == "randaugment" and not one_class:
         with pytest.raises(ConfigError, match="strong=RandAugment: rotate"):
             build()

@@ -43,6 +43,7 @@ def app_page(facts: ModelFacts) -> Markup:
         "unimatch",
         tag("h1", "What the model sees"),
         tag("p", f"A model of {len(facts.classes)} classes.", class_="soft"),
+        *([] if facts.bands.photos else [tag("p", f"Images: {facts.bands.summary()}.", class_="soft")]),
         drop,
         tag("p", "No image yet.", id="status", role="status"),
         tag(

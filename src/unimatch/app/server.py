@@ -20,8 +20,9 @@ from typing_extensions import override
 from unimatch.app.page import app_page
 from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, DataError, UnimatchError
-from unimatch.images import ImageArray, opened, read_image
+from unimatch.images import ImageArray
 from unimatch.inference.predictor import Predictor
+from unimatch.rasters import pixel_count, read_bands
 from unimatch.types import IGNORE_INDEX
 
 ADDRESS = "127.0.0.1"
@@ -231,25 +232,24 @@ def predict(predictor: Predictor, content: bytes) -> dict[str, Any]:
         path = Path(folder) / "image"
         path.write_bytes(content)
         try:
-            with opened(path, "an image") as header:
-                if header.width * header.height > LARGEST_IMAGE:
-                    raise DataError(
-                        f"{path}: has {header.width * header.height / 1e6:.1f} million pixels, and this page takes up "
-                        f"to {LARGEST_IMAGE / 1e6:g}; python -m unimatch.predict takes more"
-                    )
-            image = read_image(path)
+            if (pixels := pixel_count(path)) > LARGEST_IMAGE:
+                raise DataError(
+                    f"{path}: has {pixels / 1e6:.1f} million pixels, and this page takes up to "
+                    f"{LARGEST_IMAGE / 1e6:g}; python -m unimatch.predict takes more"
+                )
+            image = read_bands(path, predictor.facts.bands)
         except UnimatchError as error:
             raise type(error)(str(error).replace(str(path), "the file")) from error
-    prediction = predictor(image, confidence=True)
+    prediction = predictor.predict_batch([image], confidence=True)[0]
     sure = prediction.confidence
     assert sure is not None
     counts = np.bincount(prediction.mask.ravel(), minlength=IGNORE_INDEX + 1)
     sums = np.bincount(prediction.mask.ravel(), weights=sure.ravel(), minlength=IGNORE_INDEX + 1)
     found = sorted(np.flatnonzero(counts), key=lambda i: -counts[i])
-    step = -(-max(image.shape) // SHOWN_SIDE)
+    step = -(-max(image.shape[:2]) // SHOWN_SIDE)
     ids, levels = prediction.mask[::step, ::step], np.rint(sure[::step, ::step] * 255).astype(np.uint8)
     return {
-        "photo": data_url(image[::step, ::step], "JPEG"),
+        "photo": data_url(predictor.facts.bands.picture(image[::step, ::step]), "JPEG"),
         "prediction": data_url(np.stack([ids, levels, np.zeros_like(ids)], axis=-1), "PNG"),
         "classes": [
             {"index": int(i), "share": 100 * counts[i] / counts.sum(), "confidence": 100 * sums[i] / counts[i]}

@@ -11,7 +11,7 @@ from typing_extensions import override
 from unimatch.errors import ConfigError, DataError
 
 Image = NDArray[np.uint8]
-"""(H, W, 3), or (2, H, W, 3), the two dates of a pair."""
+"""(H, W, 3), or as many bands as the data set has; or (2, H, W, 3), the two dates of a pair."""
 Label = NDArray[np.uint8]
 """(H, W) class ids."""
 Part = tuple[slice, slice]
@@ -52,11 +52,15 @@ class StrongView(ABC):
 
     @abstractmethod
     def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
-        """Returns a changed copy of the image (H, W, 3), one date, or the image itself.
+        """Returns a changed copy of the image (H, W, C), one date, or the image itself.
 
         All randomness comes from ``rng``. Outside of the ``shown`` rows and columns the image is black padding: labels
         there do not count, so that its colours need not be right.
         """
+
+    def for_bands(self) -> "StrongView":
+        """Returns the view to use instead where the image's bands are not red, green and blue."""
+        return self
 
 
 class CalledView(StrongView):
@@ -87,3 +91,11 @@ class CalledView(StrongView):
 def each_date(change: Callable[[Image], Image], image: Image) -> Image:
     """Changes an image (H, W, 3), or each date of a pair (2, H, W, 3) by itself."""
     return change(image) if image.ndim == 3 else np.stack([change(date) for date in image])
+
+
+def each_plane(change: Callable[[Image], Image], image: Image) -> Image:
+    """Changes an image (..., H, W, C) where bands do not mix: all three at once, or other numbers (H, W) by (H, W)."""
+    if image.shape[-1] == 3:
+        return each_date(change, image)
+    planes = (np.ascontiguousarray(plane) for plane in np.moveaxis(image, -1, 0))
+    return np.stack([change(plane) if plane.ndim == 2 else np.stack([*map(change, plane)]) for plane in planes], -1)

@@ -12,7 +12,7 @@ import PIL.Image
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from unimatch.augment.base import WHOLE, Cut, Image, Label, Part, WeakView, each_date
+from unimatch.augment.base import WHOLE, Cut, Image, Label, Part, WeakView, each_plane
 from unimatch.errors import ConfigError
 from unimatch.types import IGNORE_INDEX
 
@@ -40,7 +40,7 @@ class Geometry:
         return valid
 
     def apply_to_image(self, image: Image) -> Image:
-        """Cuts (crop, crop, 3) out of an image (H, W, 3), bilinear; padded with 0."""
+        """Cuts (crop, crop, 3) out of an image (H, W, 3), or one band (H, W), bilinear; padded with 0."""
         return self._padded(resized(image, self.height, self.width, self._window), padding=0)
 
     def apply_to_mask(self, mask: Label) -> Label:
@@ -62,7 +62,7 @@ class Geometry:
 
 
 def resized(image: Image, height: int, width: int, part: Part = WHOLE) -> Image:
-    """Returns a part of an image (H, W, 3) that is resized to ``height x width``, bilinear.
+    """Returns a part of an image (H, W, 3), or of one band (H, W), that is resized to ``height x width``, bilinear.
 
     Shrinking is Pillow's, as in the reference: its triangle filter covers all pixels that become one, where plain
     interpolation would alias. It computes the part alone.
@@ -114,7 +114,7 @@ class ScaledCrop(WeakView):
     def cut(self, rng: np.random.Generator, image: Image, label: Label | None, crop: int) -> Cut:
         geometry = draw_geometry(rng, *image.shape[-3:-1], crop=crop, scale=self.scale, flip=self.flip)
         mask = None if label is None else geometry.apply_to_mask(label)
-        return Cut(each_date(geometry.apply_to_image, image), mask, geometry.valid(), geometry.shown)
+        return Cut(each_plane(geometry.apply_to_image, image), mask, geometry.valid(), geometry.shown)
 
 
 def draw_geometry(

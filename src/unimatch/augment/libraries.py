@@ -81,7 +81,7 @@ class LibraryView(WeakView, StrongView):
         inside = before.valid.astype(np.uint8)
         labels = [] if before.label is None else [before.label]
         dates, (inside, outside, *labels) = self.apply(rng, dates, [inside, 1 - inside, *labels])
-        dates = [self._checked(date, (crop, crop, 3)) for date in dates]
+        dates = [self._checked(date, (crop, crop, image.shape[-1])) for date in dates]
         valid = (inside == 1) & (outside == 0)  # whatever padding is filled with, it is the same in both
         labels = [np.where(valid, label, np.uint8(IGNORE_INDEX)) for label in labels]
         return Cut(dates[0] if image.ndim == 3 else np.stack(dates), labels[0] if labels else None, valid)

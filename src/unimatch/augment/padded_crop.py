@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from typing_extensions import override
 
-from unimatch.augment.base import Cut, Image, Label, WeakView, each_date
+from unimatch.augment.base import Cut, Image, Label, WeakView, each_plane
 from unimatch.augment.geometry import resized, resized_mask
 from unimatch.errors import ConfigError
 
@@ -50,6 +50,6 @@ class PaddedCrop(WeakView):
             array = array[top : top + crop, left : left + crop]
             return np.array(array[:, ::-1] if flip else array, order="C")
 
-        view = each_date(lambda date: window(resized(date, height, width)), image)
+        view = each_plane(lambda date: window(resized(date, height, width)), image)
         mask = None if label is None else window(resized_mask(label, height, width))
         return Cut(view, mask, np.ones((crop, crop), np.bool_))

@@ -5,7 +5,7 @@ random numbers come from the generator that is passed in.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,13 @@ GREY = (127, 127, 127)
 def moved(image: Image.Image, xx: float, xy: float, x0: float, yx: float, yy: float, y0: float) -> Image.Image:
     """Returns the image whose pixel (x, y) is the given one's at (xx x + xy y + x0, yx x + yy y + y0)."""
     return image.transform(
-        image.size, Image.Transform.AFFINE, (xx, xy, x0, yx, yy, y0), Image.Resampling.BILINEAR, fillcolor=GREY
+        image.size, Image.Transform.AFFINE, (xx, xy, x0, yx, yy, y0), Image.Resampling.BILINEAR, fillcolor=grey(image)
     )
+
+
+def grey(image: Image.Image) -> int | tuple[int, ...]:
+    """Returns grey as a colour of an image of three bands or one."""
+    return GREY if image.mode == "RGB" else GREY[0]
 
 
 CHANGES: dict[str, tuple[float, float, Callable[[Image.Image, float], Image.Image]]] = {
@@ -36,7 +41,7 @@ CHANGES: dict[str, tuple[float, float, Callable[[Image.Image, float], Image.Imag
     "sharpness": (0.05, 0.95, lambda image, factor: ImageEnhance.Sharpness(image).enhance(factor)),
     "posterize": (4, 8, lambda image, bits: ImageOps.posterize(image, int(bits))),
     "solarize": (0, 256, lambda image, threshold: ImageOps.solarize(image, int(threshold))),
-    "rotate": (-30, 30, lambda image, degrees: image.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=GREY)),
+    "rotate": (-30, 30, lambda image, degrees: image.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=grey(image))),
     "shear_x": (-0.3, 0.3, lambda image, slope: moved(image, 1, slope, 0, 0, 1, 0)),
     "shear_y": (-0.3, 0.3, lambda image, slope: moved(image, 1, 0, 0, slope, 1, 0)),
     "translate_x": (-0.3, 0.3, lambda image, share: moved(image, 1, 0, share * image.width, 0, 1, 0)),
@@ -56,6 +61,7 @@ class RandAugment(StrongView):
         count: changes, drawn with repetition.
         changes: some of :data:`CHANGES`, by name; None for all.
         cutout: the square's side is drawn from U(0, cutout), as a share of the image's short side; 0 for none.
+        by_band: whether each band is changed as a grey image, all alike.
 
     >>> image = np.zeros((8, 8, 3), np.uint8)
     >>> RandAugment()(np.random.default_rng(0), image).shape
@@ -65,6 +71,7 @@ class RandAugment(StrongView):
     count: int = 2
     changes: Sequence[str] | None = None
     cutout: float = 0.5
+    by_band: bool = False
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.changes or () if name not in CHANGES]
@@ -79,16 +86,23 @@ class RandAugment(StrongView):
         return ", ".join(name for name in self.changes or CHANGES if name in MOVING)
 
     @override
+    def for_bands(self) -> StrongView:
+        return replace(self, by_band=True)
+
+    @override
     def __call__(self, rng: np.random.Generator, image: NDArray[np.uint8], shown: Part = WHOLE) -> NDArray[np.uint8]:
         names = tuple(self.changes or CHANGES)
-        picture = Image.fromarray(image)
+        pictures = [Image.fromarray(plane) for plane in (np.moveaxis(image, -1, 0) if self.by_band else [image])]
         for which in rng.integers(len(names), size=self.count):
             lowest, highest, change = CHANGES[names[which]]
-            picture = change(picture, float(rng.uniform(lowest, highest)))
-        changed = np.array(picture)
+            strength = float(rng.uniform(lowest, highest))
+            pictures = [change(picture, strength) for picture in pictures]
+        changed = (
+            np.stack([np.asarray(picture) for picture in pictures], axis=-1) if self.by_band else np.array(pictures[0])
+        )
         # The grey square: its centre may lie anywhere in the image, whose border cuts it.
         height, width = changed.shape[:2]
         side = int(rng.uniform(0, self.cutout) * min(height, width))
         top, left = int(rng.integers(height)) - side // 2, int(rng.integers(width)) - side // 2
-        changed[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = GREY
+        changed[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = GREY[0]
         return changed

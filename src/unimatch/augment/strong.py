@@ -65,6 +65,14 @@ class StrongAugmentation(StrongView):
     def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
         return self.draw(rng).apply(image, shown)
 
+    @override
+    def for_bands(self) -> StrongView:
+        from unimatch.augment.per_band import BandAugmentation  # which blurs as this does
+
+        return BandAugmentation(
+            self.brightness, self.contrast, self.jitter_probability, self.blur_probability, self.blur_sigma
+        )
+
     def draw(self, rng: np.random.Generator) -> "Change":
         """Draws what to do with one image."""
         order: tuple[int, ...] = ()

@@ -4,7 +4,7 @@ Both dates of a pair have one geometry; each has changes of colour and sharpness
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -16,9 +16,10 @@ from unimatch.augment.base import Cut, Image, StrongView, WeakView, each_date
 from unimatch.augment.cutmix import draw_box
 from unimatch.augment.geometry import ScaledCrop
 from unimatch.augment.strong import StrongAugmentation
+from unimatch.bands import PHOTOS, Bands
 from unimatch.errors import ConfigError, DataError
 from unimatch.tensors import to_tensor
-from unimatch.types import NO_CLASS, UNKNOWN_TRUTH
+from unimatch.types import IGNORE_INDEX, NO_CLASS, UNKNOWN_TRUTH
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Views:
         on_device: changes are only drawn: a field ``change`` of ten numbers takes the place of each strong view and
             says what to do with the whole batch (:func:`unimatch.augment.batched.augment`).
         one_class: an image has one class, instead of one for each pixel.
+        bands: what the images' bands mean. Pixels without data count as padding does; where bands are not red, green
+            and blue, ``strong.for_bands()`` takes the place of ``strong``.
     """
 
     crop: int
@@ -48,8 +51,11 @@ class Views:
     labeled_strong: bool = False
     on_device: bool = False
     one_class: bool = False
+    bands: Bands = PHOTOS
 
     def __post_init__(self) -> None:
+        if not self.bands.rgb:
+            object.__setattr__(self, "strong", self.strong.for_bands())
         name = type(self.strong).__name__
         if self.strong.moves and not self.one_class:
             raise ConfigError(
@@ -95,6 +101,9 @@ class Views:
         if self.one_class:
             return self.weak.cut(rng, image, None, self.crop), torch.tensor(NO_CLASS if label is None else int(label))
         cut = self.weak.cut(rng, image, None if label is None else np.asarray(label, np.uint8), self.crop)
+        if (empty := self.bands.without_data(cut.image)) is not None:
+            mask = None if cut.label is None else np.where(empty, IGNORE_INDEX, cut.label).astype(np.uint8)
+            cut = replace(cut, label=mask, valid=cut.valid & ~empty)
         unknown = np.full((self.crop, self.crop), UNKNOWN_TRUTH, np.uint8)
         return cut, torch.from_numpy(unknown if cut.label is None else cut.label)
 

@@ -63,7 +63,7 @@ def draw_predictions(
     """
     rows, seen = [], set[int]()
     for index in indices:
-        image, labels = label_with(models, task, source, index)
+        image, labels = label_with(models, task, source, index, info.bands)
         first = index == indices[0]
         cells = [Cell(date, name if first else "") for name, date in dates_by_name(image)]
         for name, label in labels.items():

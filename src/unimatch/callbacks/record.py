@@ -14,6 +14,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from unimatch.bands import PHOTOS
 from unimatch.callbacks.progress import count_images
 from unimatch.checkpoints.content import Run, write
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
@@ -152,6 +153,7 @@ class Record(Callback):
         headline = last.teacher.headline
         summary = {
             **{key: value for key, value in asdict(self.facts).items() if key not in ("config", "data")},
+            **({} if self.info.bands == PHOTOS else {"bands": self.info.bands.plain()}),
             "steps": trainer.global_step,
             "epochs": trainer.current_epoch,
             "finished": self.finished,

@@ -85,7 +85,7 @@ class Tracking(lightning.Callback):
         models = {"student": method.student, "teacher": method.teacher.model}
         rows = []
         for index in spread_evenly(len(source), self.count):
-            image, labels = label_with(models, method.task, source, index)
+            image, labels = label_with(models, method.task, source, index, self.data.info.bands)
             cells = [date for _, date in dates_by_name(image)]
             cells += [overlay(image, label, palette, OPACITY) for label in labels.values()]
             rows.append([shrunk(cell) for cell in cells])

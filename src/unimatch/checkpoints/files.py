@@ -92,9 +92,13 @@ def start_from(
     checkpoint = read_checkpoint(path)
     trained = build_model(checkpoint, which)
     theirs, ours = describe_model(trained), describe_model(model)
-    for key in [key for key in {**ours, **theirs} if key not in ("num_classes", "lora")]:
+    for key in [key for key in {**ours, **theirs} if key not in ("num_classes", "lora", "bands")]:
         if theirs.get(key) != ours.get(key):
             raise WeightsError(f"{path}: its model has {key} {theirs.get(key)}, and the one to train {ours.get(key)}")
+    if trained.bands.count != model.bands.count:
+        raise WeightsError(
+            f"{path}: its model sees {trained.bands.count} bands, and the one to train {model.bands.count}"
+        )
     given, left, known = trained.state_dict(), [], run_of(checkpoint).classes
     named = len(known) == trained.num_classes and len(classes) == model.num_classes
     their_ids = {name.strip().casefold(): i for i, name in reversed([*enumerate(known)])}  # the first of one name

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from unimatch.bands import PHOTOS, Bands
 from unimatch.images import Exif
 from unimatch.types import IGNORE_INDEX
 
@@ -37,6 +38,8 @@ class DatasetInfo:
     """What becomes of ids and colours that are none of these: an error, no class, or the nearest of these."""
     exif: Exif = "turn"
     """Whether images and masks are turned as their EXIF orientation says, or left as they are stored."""
+    bands: Bands = PHOTOS
+    """What the bands of its images mean."""
     url: str = ""
     license: str = ""
     citation: str = ""

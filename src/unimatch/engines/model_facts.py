@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from unimatch.bands import PHOTOS, Bands
 from unimatch.engines.test_time import Inference
-from unimatch.errors import WeightsError
+from unimatch.errors import ConfigError, WeightsError
 from unimatch.plain import bound, parse_json
 
 
@@ -19,7 +20,7 @@ class ModelFacts:
     palette: tuple[tuple[int, int, int], ...]
     """One RGB colour (0-255) per class."""
     mean: tuple[float, ...]
-    """Subtracted from RGB in 0-1."""
+    """Subtracted from RGB, or the levels of other bands, in 0-1."""
     std: tuple[float, ...]
     """What the difference is divided by."""
     size_multiple: int
@@ -28,10 +29,12 @@ class ModelFacts:
     """The rule by which the model was evaluated."""
     dates: int = 1
     """Images that are one sample: 2 for change detection."""
+    bands: Bands = PHOTOS
+    """What the images' bands mean, and how their values become the 0-1 that ``mean`` and ``std`` are of."""
 
     def to_json(self) -> str:
         """Returns the facts as text, for a file beside the weights or inside them."""
-        return json.dumps(asdict(self))
+        return json.dumps({**asdict(self), "bands": self.bands.plain()})
 
     @staticmethod
     def from_json(text: str, where: str) -> "ModelFacts":
@@ -65,7 +68,7 @@ def facts_from(values: Any, where: str) -> ModelFacts:
         return checked_facts(values)
     except KeyError as error:
         raise WeightsError(f"{where}: does not hold unimatch's facts of a model (no {error})") from error
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, ConfigError) as error:
         raise WeightsError(f"{where}: does not hold unimatch's facts of a model ({error})") from error
 
 
@@ -81,13 +84,14 @@ def checked_facts(values: Any) -> ModelFacts:
         size_multiple=int(values["size_multiple"]),
         inference=inference_from(values["inference"]),
         dates=int(values.get("dates", 1)),
+        bands=Bands.of(values.get("bands")),
     )
     for name, (least, largest) in BOUNDS.items():
         bound(getattr(facts, name), name, largest, least)
     if not len(facts.classes) == len(facts.palette) >= 2:
         raise ValueError(f"{len(facts.classes)} classes with {len(facts.palette)} colours")
-    if not len(facts.mean) == len(facts.std) >= 3:
-        raise ValueError(f"{len(facts.mean)} means with {len(facts.std)} deviations")
+    if not len(facts.mean) == len(facts.std) == facts.bands.count:
+        raise ValueError(f"{len(facts.mean)} means with {len(facts.std)} deviations, and {facts.bands.count} bands")
     return facts
 
 

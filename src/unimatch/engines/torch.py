@@ -42,7 +42,7 @@ class TorchEngine:
             return self.logits(mirrored, scale).flip(-1)
         if isinstance(images, np.ndarray):
             pixels = torch.from_numpy(np.array(np.moveaxis(images, -3, -1), order="C"))  # (B, ..., H, W, 3), a copy
-            images = normalize(pixels.to(self.device).movedim(-1, -3))
+            images = normalize(pixels.to(self.device).movedim(-1, -3), self.model.bands)
         if self.dtype == torch.float32:  # or whatever precision the caller has set
             return whole_image_logits(self.model, images, scale)
         with torch.autocast(self.device.type, self.dtype):

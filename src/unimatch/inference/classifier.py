@@ -56,6 +56,8 @@ class Classifier:
         self.device = choose_device(device)
         self.model = network.to(self.device)
         speed_up(self.model, self.device)
+        self.bands = network.bands
+        """What the images' bands mean."""
         self.classes = facts.classes
         """Names in the order of their ids."""
 
@@ -65,13 +67,12 @@ class Classifier:
     @overload
     def __call__(self, images: Sequence[ImageLike | Tensor]) -> list[ClassPrediction]: ...
 
-    @torch.no_grad()
     def __call__(self, images: Any) -> Any:
         """Predicts one image or several, as they are: images of different sizes may come together.
 
         Args:
             images: an (H, W, 3) RGB or (H, W) grey uint8 array, a PIL image, a (3, H, W) uint8 tensor, or a path; or a
-                sequence of these.
+                sequence of these. If the model is of other bands, arrays hold what a file would, of its type.
 
         Returns:
             A :class:`ClassPrediction`, or a list of them for several images.
@@ -80,14 +81,17 @@ class Classifier:
             DataError: not an image.
         """
         single = not isinstance(images, (list, tuple))
-        arrays = [to_array(image) for image in ([images] if single else images)]
+        arrays = [to_array(image, self.bands) for image in ([images] if single else images)]
         predictions = self.predict_batch(arrays) if arrays else []
         return predictions[0] if single else predictions
 
+    @torch.no_grad()
     def predict_batch(self, images: Sequence[ImageArray]) -> list[ClassPrediction]:
-        """Predicts (H, W, 3) uint8 images all at once."""
+        """Predicts (H, W, C) uint8 images all at once."""
         size, resize = self.model.image_size, self.model.resize
-        views = [middle(normalize(to_tensor(image)[None].to(self.device)), size, resize) for image in images]
+        views = [
+            middle(normalize(to_tensor(image)[None].to(self.device), self.bands), size, resize) for image in images
+        ]
         probability = self.model(torch.cat(views)).softmax(1).cpu().numpy()  # (B, C)
         best = probability.argmax(1).tolist()
         return [ClassPrediction(i, self.classes[i], float(p[i]), p) for i, p in zip(best, probability, strict=True)]

@@ -44,8 +44,9 @@ def write_facts(path: Path, model: Model, facts: ModelFacts, precision: str, **m
         **json.loads(facts.to_json()),
         "model": {**describe_model(model), "lora": None},
         "precision": precision,
-        "input": f"float32 (B, {'3' if model.dates == 1 else f'{model.dates}, 3'}, H, W), RGB in 0-1, minus mean, "
-        "divided by std",
+        "input": f"float32 (B, {', '.join(map(str, model.sample_shape))}, H, W), "
+        + ("RGB in 0-1" if model.bands.photos else "values of bands: value_range as 0-1 in 255 steps")
+        + ", minus mean, divided by std",
         "output": "float32 (B, C, H, W) logits",
         "size_rule": f"resize bilinearly (corners aligned) to the nearest multiples of {facts.size_multiple}; resize "
         "the logits back in the same way",
@@ -142,7 +143,7 @@ def example(model: Model) -> Tensor:
     """Returns a batch to trace with, whose height and width differ."""
     multiple = model.size_multiple
     sides = (max(1, round(64 / multiple)) * multiple, max(2, round(96 / multiple)) * multiple)
-    return torch.zeros(2, *([model.dates] if model.dates > 1 else []), 3, *sides)
+    return torch.zeros(2, *model.sample_shape, *sides)
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from unimatch.bands import PHOTOS, Bands
 from unimatch.errors import DataError
 from unimatch.folders import alike, find_images, is_foreign, photos_among, suffix
-from unimatch.images import IMAGE_SUFFIXES, ImageArray, open_image, read_image, read_pair, second_date
+from unimatch.images import IMAGE_SUFFIXES, ImageArray, second_date
+from unimatch.rasters import pixel_count, read_bands, read_dates
 
 KIND_FOLDERS = ("masks", "overlays", "confidence", "scores", "rle")
 """The folders of results in an output folder."""
@@ -41,14 +43,12 @@ class Photo:
         """Returns how many pixels it has, from its header alone; 0 where that cannot be read."""
         if not self.is_file:
             return self.load().shape[0] * self.load().shape[1]
-        try:
-            with open_image(self.path) as image:
-                return image.width * image.height
-        except Exception:  # whatever is wrong with it is said when it is read
-            return 0
+        return pixel_count(self.path)
 
 
-def find_photos(source: str, dates: int = 1, output: Path | None = None) -> tuple[int, Iterator[Photo]]:
+def find_photos(
+    source: str, dates: int = 1, output: Path | None = None, *, bands: Bands = PHOTOS
+) -> tuple[int, Iterator[Photo]]:
     """Finds the images; in a folder, and by a pattern, those that training would find (:mod:`unimatch.folders`).
 
     Args:
@@ -56,6 +56,7 @@ def find_photos(source: str, dates: int = 1, output: Path | None = None) -> tupl
             paths, one a line, relative to it; a video.
         dates: 2 for pairs: the source is a folder with ``A/`` and ``B/``, which hold files of the same names.
         output: the folder of results, which are no photos where it lies in the source.
+        bands: what the bands of the images mean.
 
     Returns:
         The number of images (of a video, what its header says), and the images in order.
@@ -65,9 +66,11 @@ def find_photos(source: str, dates: int = 1, output: Path | None = None) -> tupl
     """
     path = Path(source).expanduser()
     if dates > 1:
-        pairs = find_pairs(path, output)
+        pairs = find_pairs(path, bands, output)
         return len(pairs), iter(pairs)
     if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+        if not bands.photos:
+            raise DataError(f"input={source}: a video has RGB of 8 bits, and this model sees {bands.count} other bands")
         return open_video(path)
     results = [] if output is None else [output / kind for kind in KIND_FOLDERS]
     if path.is_dir():
@@ -85,7 +88,7 @@ def find_photos(source: str, dates: int = 1, output: Path | None = None) -> tupl
         )
     # Names are relative to the folder, or else to the deepest one that holds all images.
     root = path if path.is_dir() else Path(os.path.commonpath([p.absolute().parent for p in paths]))
-    photos = name_photos(sorted(set(paths)), root)
+    photos = name_photos(sorted(set(paths)), root, bands)
     return len(photos), iter(photos)
 
 
@@ -103,19 +106,23 @@ def matching(pattern: str, results: list[Path]) -> list[Path]:
     return [root / name for name in photos_among([n for n in below if not any(map(is_foreign, Path(n).parts))], root)]
 
 
-def find_pairs(folder: Path, output: Path | None = None) -> list[Photo]:
+def find_pairs(folder: Path, bands: Bands, output: Path | None = None) -> list[Photo]:
     """Finds pairs of dates, named as the files in ``A/``."""
     first = folder.absolute() / "A"
     if not first.is_dir() or not (folder / "B").is_dir():
         raise DataError(f"input={folder}: a model of change detection needs a folder with A/ and B/, the two dates")
     _, photos = find_photos(str(first), output=output)
     return [
-        Photo(photo.name, photo.path, lambda path=photo.path: read_pair(path, Path(second_date(str(path)))))  # type: ignore[misc]
+        Photo(
+            photo.name,
+            photo.path,
+            lambda path=photo.path: read_dates([path, Path(second_date(str(path)))], bands),  # type: ignore[misc]
+        )
         for photo in photos
     ]
 
 
-def name_photos(paths: list[Path], root: Path) -> list[Photo]:
+def name_photos(paths: list[Path], root: Path, bands: Bands = PHOTOS) -> list[Photo]:
     """Names images by their paths below ``root``; with the extension where another image would have the same name."""
     whole = [PurePosixPath(p.absolute().relative_to(root.absolute()).as_posix()) for p in paths]
     names = [str(name.with_suffix("")) for name in whole]
@@ -126,7 +133,7 @@ def name_photos(paths: list[Path], root: Path) -> list[Photo]:
             break
         names = longer
     return [
-        Photo(name, path, lambda path=path: read_image(path))  # type: ignore[misc]
+        Photo(name, path, lambda path=path: read_bands(path, bands))  # type: ignore[misc]
         for path, name in zip(paths, names, strict=True)
     ]
 

@@ -16,7 +16,6 @@ from unimatch.errors import ConfigError, WeightsError
 from unimatch.models.networks import Model
 from unimatch.models.weights import read_state_dict
 from unimatch.plain import parse_json
-from unimatch.tensors import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Trained(NamedTuple):
@@ -101,10 +100,11 @@ def facts_values(model: Model, classes: Sequence[str], palette: Sequence[Sequenc
     return {
         "classes": classes,
         "palette": palette,
-        "mean": IMAGENET_MEAN,
-        "std": IMAGENET_STD,
+        "mean": model.bands.mean,
+        "std": model.bands.std,
         "size_multiple": model.size_multiple,
         "dates": model.dates,
+        "bands": model.bands,
     }
 
 

@@ -19,6 +19,7 @@ from unimatch.engines.model_facts import ModelFacts
 from unimatch.images import ImageArray, MaskArray, latest, to_levels
 from unimatch.inference.predictor import Prediction
 from unimatch.pictures import add_legend, drawing, legend_of, overlay
+from unimatch.rasters import NO_DATA_TAG, georeference
 from unimatch.texts import csv_text, from_cell
 from unimatch.types import IGNORE_INDEX
 
@@ -45,8 +46,11 @@ class Writer:
         self.done = self.read_done()
 
     def mask_path(self, name: str) -> Path:
-        """Returns the file of an image's mask."""
-        return self.output / "masks" / f"{name}.png"
+        """Returns the file of an image's mask: a GeoTIFF where there is one, else a PNG."""
+        stem = self.output / "masks" / name
+        return (
+            geotiff if (geotiff := stem.with_name(f"{stem.name}.tif")).is_file() else stem.with_name(f"{stem.name}.png")
+        )
 
     def read_done(self) -> set[str]:
         """Returns the names in ``areas.csv`` whose masks exist, and removes a last line that was cut short."""
@@ -65,7 +69,9 @@ class Writer:
         self.files = {row[0]: row[-1] for row in rows if header == self.columns}
         return {row[0] for row in rows}
 
-    def write(self, name: str, image: ImageArray, prediction: Prediction, file: str = "") -> list[str | int]:
+    def write(
+        self, name: str, image: ImageArray, prediction: Prediction, file: str = "", source: Path | None = None
+    ) -> list[str | int]:
         """Writes all files of one image, but not its line in ``areas.csv``. Several threads may call it at once.
 
         Args:
@@ -73,6 +79,7 @@ class Writer:
             image: what was predicted.
             prediction: of it.
             file: the image's file, to know it again.
+            source: the image's file, to read where it lies: the mask of a GeoTIFF is a GeoTIFF of the same place.
 
         Returns:
             The line, for :meth:`finish`.
@@ -81,7 +88,7 @@ class Writer:
         if "overlay" in self.kinds:
             drawn = list[Image.Image]()
             with drawing(path := out / "overlays" / f"{name}.jpg"):
-                drawn = [draw_overlay(latest(image), prediction)]
+                drawn = [draw_overlay(latest(self.facts.bands.picture(image)), prediction)]
             for overlaid in drawn:  # at this quality JPEG shows no blocks
                 write_output(path, functools.partial(overlaid.save, format="JPEG", quality=90))
         if "confidence" in self.kinds and prediction.confidence is not None:
@@ -97,7 +104,12 @@ class Writer:
         index = Image.fromarray(mask)
         colors = [channel for color in self.facts.palette for channel in color]
         index.putpalette(colors + [255] * (768 - len(colors)))  # ids that are no class are white
-        write_output(self.mask_path(name), lambda file: save_png(file, index))
+        if (place := None if source is None else georeference(source)) is None:
+            write_output(self.output / "masks" / f"{name}.png", lambda file: save_png(file, index))
+        else:
+            place[NO_DATA_TAG] = str(IGNORE_INDEX)
+            options = {"tiffinfo": place, "compression": "tiff_adobe_deflate"}
+            write_output(self.output / "masks" / f"{name}.tif", lambda file: index.save(file, "TIFF", **options))
         return [name, mask.shape[1], mask.shape[0], *prediction.areas().values(), file]
 
     def finish(self, row: list[str | int]) -> None:

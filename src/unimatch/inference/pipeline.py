@@ -103,7 +103,8 @@ class Pipeline:
                 self.fail(photo, error)
             return
         for (photo, image), prediction in zip(group, predictions, strict=True):
-            self.writing[self.writers.submit(self.writer.write, photo.name, image, prediction, photo.file)] = photo
+            job = (photo.name, image, prediction, photo.file, photo.path)
+            self.writing[self.writers.submit(self.writer.write, *job)] = photo
         self.finish(at_most=4 * self.batch_size)
 
     def side_by_side(self, shape: tuple[int, ...]) -> int:
@@ -121,7 +122,8 @@ class Pipeline:
         """Predicts and writes one image while other threads do the same with others."""
         engine = self.predictor.engine
         engine.use_threads(max(1, engine.threads // self.beside))
-        return self.writer.write(photo.name, image, self.predict_images([image])[0], photo.file)
+        prediction = self.predict_images([image])[0]
+        return self.writer.write(photo.name, image, prediction, photo.file, photo.path)
 
     def predict_images(self, images: list[ImageArray]) -> list[Prediction]:
         """Predicts images, with what the writer needs of each."""

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unimatch.bands import PHOTOS, Bands
 from unimatch.engines.base import Engine
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import ImageArray, MaskArray, read_image, to_levels
+from unimatch.images import ImageArray, MaskArray, to_levels
 from unimatch.pictures import overlay
+from unimatch.rasters import read_bands
 from unimatch.types import IGNORE_INDEX
 
 if TYPE_CHECKING:  # exported models run where PyTorch is not installed
@@ -24,8 +26,9 @@ if TYPE_CHECKING:  # exported models run where PyTorch is not installed
     from unimatch.methods import Method
     from unimatch.models import Model
 
-ImageLike = str | Path | Image.Image | NDArray[np.uint8]
-"""One image: a path, a PIL image, or an (H, W, 3) RGB or (H, W) grey array."""
+ImageLike = str | Path | Image.Image | NDArray[Any]
+"""One image: a path, a PIL image, or an (H, W, 3) RGB or (H, W) grey array; for models of other bands an array
+(H, W, N) of all that a file would hold."""
 
 LARGE = 4_000_000
 """Images of more pixels than this are predicted in windows, unless the rule says otherwise."""
@@ -36,7 +39,8 @@ class Prediction:
     """Holds what is predicted for one image, at its own size."""
 
     mask: MaskArray
-    """(H, W) uint8 class ids; 255 where the confidence is below a threshold."""
+    """(H, W) uint8 class ids; 255 where the confidence is below a threshold or the image has no data. In change
+    detection, where there is no data nothing has changed."""
     confidence: NDArray[np.float32] | None
     """(H, W) probability of the most probable class, if asked for; if asked for as levels, 0-255 uint8."""
     scores: NDArray[np.float32] | None
@@ -45,8 +49,8 @@ class Prediction:
     """Classes and colours."""
 
     def overlay(self, image: ImageArray, opacity: float = 0.5) -> ImageArray:
-        """The image with the classes' colours over it; pixels without a class stay as they are."""
-        return overlay(image, self.mask, self.facts.palette, opacity)
+        """The image (H, W, 3), or levels (H, W, C), with the classes' colours over it; pixels without one stay."""
+        return overlay(self.facts.bands.picture(image), self.mask, self.facts.palette, opacity)
 
     def areas(self) -> dict[int, int]:
         """Returns the number of pixels of each class id, and of 255."""
@@ -162,7 +166,8 @@ class Predictor:
         Args:
             images: an (H, W, 3) RGB or (H, W) grey uint8 array, a PIL image, a (3, H, W) uint8 tensor, or a path; a
                 sequence of these, or a (B, 3, H, W) tensor, for several. Models of change detection take a pair of
-                dates as one image: a (2, H, W, 3) array, or a sequence of pairs, each of two images.
+                dates as one image: a (2, H, W, 3) array, or a sequence of pairs, each of two images. Models of other
+                bands (:attr:`ModelFacts.bands`) take what a file would hold: all its bands, of its type.
             confidence: also return each pixel's confidence.
             scores: also return the probabilities of all classes.
             threshold: pixels of lower confidence become 255.
@@ -175,7 +180,7 @@ class Predictor:
             DataError: not an image.
         """
         several = isinstance(images, (list, tuple)) or (is_tensor(images) and images.ndim == 3 + self.facts.dates)
-        arrays = [to_arrays(image, self.facts.dates) for image in (images if several else [images])]
+        arrays = [to_arrays(image, self.facts.dates, self.facts.bands) for image in (images if several else [images])]
         at_once = batch_size or self.batch_size
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, array in enumerate(arrays):
@@ -197,7 +202,7 @@ class Predictor:
         threshold: float | None = None,
         levels: bool = False,
     ) -> list[Prediction]:
-        """Predicts (H, W, 3) uint8 images of one size, all at once, or one by one where they are seen in windows.
+        """Predicts (H, W, C) uint8 images of one size, all at once, or one by one where they are seen in windows.
 
         With ``levels``, confidences are :func:`unimatch.images.to_levels`, which takes a quarter of the memory.
         """
@@ -211,7 +216,7 @@ class Predictor:
         batch = np.moveaxis(images[0][None] if len(images) == 1 else np.stack(images), -1, -3)  # (B, ..., 3, H, W)
         engine = self.engine
         if not (confidence or scores or threshold is not None or self.inference.slides(height, width)):
-            masks = engine.labels(self.inference.scores(engine, batch))
+            masks = self._with_gaps(engine.labels(self.inference.scores(engine, batch)), images)
             return [Prediction(mask, None, None, self.facts) for mask in masks]
         count = len(images)
         masks = np.empty((count, height, width), np.uint8)
@@ -229,10 +234,18 @@ class Predictor:
             masks[:, rows, columns] = labels
             if probabilities is not None:
                 probabilities[:, :, rows, columns] = engine.numpy(block)
+        masks = self._with_gaps(masks, images)
         nothing = [None] * count
         sure_or_not = nothing if confidences is None else confidences
         score_or_not = nothing if probabilities is None else probabilities
         return [Prediction(*found, self.facts) for found in zip(masks, sure_or_not, score_or_not, strict=True)]
+
+    def _with_gaps(self, masks: MaskArray, images: Sequence[ImageArray]) -> MaskArray:
+        """Returns masks (B, H, W) that say where the images have no data."""
+        for mask, image in zip(masks, images, strict=True):
+            if (empty := self.facts.bands.without_data(image)) is not None:
+                mask[empty] = IGNORE_INDEX if self.facts.dates == 1 else 0
+        return masks
 
 
 def is_tensor(image: Any) -> bool:
@@ -240,24 +253,33 @@ def is_tensor(image: Any) -> bool:
     return type(image).__module__.split(".")[0] == "torch"
 
 
-def to_arrays(image: Any, dates: int) -> ImageArray:
+def to_arrays(image: Any, dates: int, bands: Bands = PHOTOS) -> ImageArray:
     """Returns one image as :func:`to_array` makes it, or one image for each date, stacked."""
     if dates == 1:
-        return to_array(image)
-    found = [] if isinstance(image, (str, Path, Image.Image)) else [to_array(date) for date in image]
+        return to_array(image, bands)
+    found = [] if isinstance(image, (str, Path, Image.Image)) else [to_array(date, bands) for date in image]
     if len(found) != dates or len({date.shape for date in found}) > 1:
         raise DataError(f"this model needs {dates} images of one size as one, such as a (2, H, W, 3) array")
     return np.stack(found)
 
 
-def to_array(image: Any) -> ImageArray:
-    """Returns an image of any accepted kind as (H, W, 3) uint8 RGB.
+def to_array(image: Any, bands: Bands = PHOTOS) -> ImageArray:
+    """Returns an image of any accepted kind as (H, W, 3) uint8 RGB, or as levels of the bands, (H, W, C).
 
     Raises:
         DataError: not an image.
     """
     if isinstance(image, (str, Path)):
-        return read_image(Path(image))
+        return read_bands(Path(image), bands)
+    if not bands.photos:
+        stored = image.detach().cpu().numpy() if is_tensor(image) else np.asarray(image)
+        if stored.ndim == 2:
+            stored = stored[..., None]
+        elif is_tensor(image):
+            stored = np.moveaxis(stored, 0, -1)
+        if stored.ndim != 3 or 0 in stored.shape:
+            raise DataError(f"an image must be (H, W, N), or (N, H, W) for tensors; this one is {stored.shape}")
+        return bands.levels(bands.choose(stored, "the image"), "the image")
     if isinstance(image, Image.Image):
         return np.asarray(image.convert("RGB"))
     if is_tensor(image):

@@ -43,7 +43,8 @@ FREE = {"apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit"}
 class Encoder(nn.Module):
     """The base class of all encoders.
 
-    ``forward`` takes (B, 3, H, W) normalised floats and returns four maps (B, widths[l], H / strides[l], W / ...).
+    ``forward`` takes (B, 3, H, W) normalised floats, or as many channels as it was built for, and returns four maps
+    (B, widths[l], H / strides[l], W / ...).
     """
 
     widths: tuple[int, ...]
@@ -74,6 +75,7 @@ def build_encoder(
     position_embedding: PositionRule | None = None,
     options: Mapping[str, Any] | None = None,
     timm_encoder: "type[TimmBody] | None" = None,
+    channels: int = 3,
 ) -> Encoder:
     """Builds an encoder by the name of a preset or of a timm model.
 
@@ -87,6 +89,8 @@ def build_encoder(
             the preset's.
         options: further arguments of the timm model, such as ``{"drop_path_rate": 0.1}``.
         timm_encoder: what a timm model becomes; None for :class:`TimmEncoder`.
+        channels: of the images. For other than 3 the first layer's weights become timm's: for one channel the sum over
+            red, green and blue; for C channels these repeated in turn, times 3 / C.
 
     Raises:
         ConfigError: an unknown name or option, a model without four feature levels or that works at no size that is
@@ -105,9 +109,14 @@ def build_encoder(
     if not preset.timm_name:
         if options or position_embedding:
             raise ConfigError(f"encoder={name}: takes neither options nor position_embedding")
-        encoder = TinyEncoder() if name == "tiny" else MiTEncoder(pretrained=published)
+        if name != "tiny" and channels != 3:
+            raise ConfigError(
+                f"encoder={name}: takes images of 3 bands alone, and these have {channels}; choose another"
+            )
+        encoder = TinyEncoder(channels) if name == "tiny" else MiTEncoder(pretrained=published)
     else:
         rule = position_embedding or preset.position_embedding
+        options = {**(options or {}), **({"in_chans": channels} if channels != 3 else {})}
         body = create_body(preset.timm_name, pretrained=published, position_embedding=rule, options=options)
         encoder = (timm_encoder or TimmEncoder)(body)
         encoder.channels_last = not isinstance(body, FastVit)  # PyTorch's backward pass on a CPU damages memory
@@ -304,10 +313,10 @@ class TinyEncoder(Encoder):
     strides = (4, 8, 16, 32)
     size_multiple = 1
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 3) -> None:
         super().__init__()
         stem = self.widths[0] // 2
-        self.stem = nn.Sequential(*conv_bn_relu(3, stem, stride=2))
+        self.stem = nn.Sequential(*conv_bn_relu(channels, stem, stride=2))
         self.stages = nn.ModuleList(
             nn.Sequential(*conv_bn_relu(before, width, stride=2), *conv_bn_relu(width, width, stride=1))
             for before, width in pairwise((stem, *self.widths))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from unimatch.bands import PHOTOS, Bands
 from unimatch.errors import ConfigError
 from unimatch.images import nearest_multiple
 from unimatch.models.dpt import DPTDecoder, size_of
@@ -31,6 +32,7 @@ class ModelOptions(TypedDict, total=False):
     unlock_after: int
     gradient_checkpointing: bool
     lora: int | None
+    bands: Bands | Mapping[str, Any] | None
 
 
 class Model(nn.Module, NamedOptions, ABC):
@@ -55,6 +57,8 @@ class Model(nn.Module, NamedOptions, ABC):
         gradient_checkpointing: recompute the encoder's activations in the backward pass: less memory, more time.
         lora: rank of trainable matrices beside the encoder's attention layers, which are frozen with the rest of the
             encoder; None to train the encoder itself.
+        bands: what the images' bands mean, and so how many the encoder sees and how they are normalised; None for RGB
+            of 8 bits.
 
     Raises the errors of :func:`unimatch.models.build_encoder`, and ConfigError for other settings that cannot work.
     """
@@ -87,6 +91,7 @@ class Model(nn.Module, NamedOptions, ABC):
         unlock_after: int = 0,
         gradient_checkpointing: bool = False,
         lora: int | None = None,
+        bands: Bands | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if num_classes < 2:
@@ -105,13 +110,16 @@ class Model(nn.Module, NamedOptions, ABC):
         self.freeze, self.lora, self.unlock_after = freeze, lora, unlock_after
         self.gradient_checkpointing = gradient_checkpointing
         self.locked = freeze or unlock_after > 0
+        self.bands = Bands.of(bands)
         if isinstance(encoder, nn.Module):
             if weights not in (..., None) or position_embedding or options:
                 raise ConfigError("encoder: a module brings its own weights and options; leave them out here")
             self.name, self.encoder = type(encoder).__name__, self.adapt_encoder(encoder)
         else:
             self.name = encoder
-            self.encoder = self.build_encoder(encoder, weights, position_embedding=position_embedding, options=options)
+            self.encoder = self.build_encoder(
+                encoder, weights, position_embedding=position_embedding, options=options, channels=self.bands.count
+            )
         if gradient_checkpointing:
             self.encoder.checkpoint_gradients()
         self.trainable = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
@@ -146,7 +154,13 @@ class Model(nn.Module, NamedOptions, ABC):
             "position_embedding": self.encoder.position_embedding,
             "options": self.options,
             "lora": self.lora,
+            **({} if self.bands == PHOTOS else {"bands": self.bands.plain()}),
         }
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """What of a batch's shape lies between the number of samples and H, W: (3,), or (2, 3) for pairs."""
+        return (*([self.dates] if self.dates > 1 else []), self.bands.count)
 
     @property
     def size_multiple(self) -> int:

@@ -21,6 +21,7 @@ def build_pooled_encoder(
     *,
     position_embedding: PositionRule | None = None,
     options: Mapping[str, Any] | None = None,
+    channels: int = 3,
 ) -> Encoder:
     """Builds an encoder whose one level is the pooled feature of the image.
 
@@ -36,12 +37,17 @@ def build_pooled_encoder(
         weights = check_weights(name, weights, None)
         if position_embedding:
             raise ConfigError(f"position_embedding={position_embedding}: {name} has none; leave it out")
-        network = wide_resnet(name, options)
+        network = wide_resnet(name, options, channels)
         if weights is not None:
             load_weights_file(network, Path(weights))
         return network
     encoder = build_encoder(
-        name, weights, position_embedding=position_embedding, options=options, timm_encoder=PooledTimmEncoder
+        name,
+        weights,
+        position_embedding=position_embedding,
+        options=options,
+        timm_encoder=PooledTimmEncoder,
+        channels=channels,
     )
     return encoder if isinstance(encoder, PooledTimmEncoder) else PooledEncoder(encoder)
 

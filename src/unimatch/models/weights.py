@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 from torch.serialization import safe_globals
 
@@ -105,9 +106,12 @@ def load_weights_file(module: nn.Module, path: Path) -> None:
     """Loads a weights file into a module; every tensor of the module must be in the file, of the same shape.
 
     The file may hold more, such as a classifier that the module does not have. Step counters of BatchNorm may
-    be missing. DINOv2 files may have the authors' names (:func:`timm_names`). Errors name the keys that do not fit.
+    be missing. DINOv2 files may have the authors' names (:func:`timm_names`); where the module sees other than three
+    channels, the file's weights of red, green and blue become those of its channels by timm's rule. Errors name the
+    keys that do not fit.
     """
-    given, wanted = timm_names(read_state_dict(path)), module.state_dict()
+    wanted = module.state_dict()
+    given = for_channels(timm_names(read_state_dict(path)), wanted)
     check_fit(given, wanted, f"{path}: does not fit this encoder")
     module.load_state_dict({key: given[key] for key in wanted if key in given}, strict=False)
 
@@ -137,6 +141,16 @@ def check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], title: 
             + listed(f"{len(shapes)} have another shape", shapes)
             + listed(f"{len(extra)} keys of the file are not the model's", extra)
         )
+
+
+def for_channels(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns weights with those of a first layer that sees three channels made fit for as many as are wanted."""
+    return {
+        key: adapt_input_conv(wanted[key].shape[1], value)
+        if value.dim() == 4 and value.shape[1] == 3 and key in wanted and wanted[key].shape[1:2] != (3,)
+        else value
+        for key, value in given.items()
+    }
 
 
 def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -52,22 +52,30 @@ class WideResNet(Encoder):
         first_stride: of the first group.
         bn_momentum: of BatchNorm's running statistics. The published 0.001 is for hundreds of thousands of steps; short
             runs want 0.1.
+        channels: of the images.
     """
 
     size_multiple = 1
 
     def __init__(
-        self, *, groups: int = 3, width: int = 2, blocks: int = 4, first_stride: int = 1, bn_momentum: float = 0.001
+        self,
+        *,
+        groups: int = 3,
+        width: int = 2,
+        blocks: int = 4,
+        first_stride: int = 1,
+        bn_momentum: float = 0.001,
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        channels = [16, *(16 * width * 2**group for group in range(groups))]
-        self.stem = nn.Conv2d(3, channels[0], 3, padding=1, bias=False)
+        widths = [16, *(16 * width * 2**group for group in range(groups))]
+        self.stem = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
         self.groups = nn.ModuleList()
         for group in range(groups):
             members = [
                 WideBlock(
-                    channels[group] if block == 0 else channels[group + 1],
-                    channels[group + 1],
+                    widths[group] if block == 0 else widths[group + 1],
+                    widths[group + 1],
                     stride=1 if block > 0 else first_stride if group == 0 else 2,
                     momentum=bn_momentum,
                     activate_input=block == 0 and (group == 0 or groups > 3),
@@ -75,9 +83,9 @@ class WideResNet(Encoder):
                 for block in range(blocks)
             ]
             self.groups.append(nn.Sequential(*members))
-        self.norm = batch_norm(channels[-1], bn_momentum)
+        self.norm = batch_norm(widths[-1], bn_momentum)
         self.activate = nn.LeakyReLU(0.1)
-        self.widths = (channels[-1],)
+        self.widths = (widths[-1],)
         self.strides = (first_stride * 2 ** (groups - 1),)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -113,10 +121,10 @@ WIDE_RESNETS: dict[str, dict[str, int]] = {
 """By name: the published ones and a small one, with what differs from :class:`WideResNet`'s own settings."""
 
 
-def wide_resnet(name: str, options: Mapping[str, Any] | None = None) -> WideResNet:
+def wide_resnet(name: str, options: Mapping[str, Any] | None = None, channels: int = 3) -> WideResNet:
     """Builds a Wide ResNet by its name, and refuses ``options`` that there are not."""
     try:
-        return WideResNet(**{**WIDE_RESNETS[name], **(options or {})})
+        return WideResNet(**{**WIDE_RESNETS[name], **(options or {}), "channels": channels})
     except TypeError as error:
         raise ConfigError(f"options: {name} does not take them ({error})") from error
 

@@ -18,6 +18,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from unimatch.bands import Bands
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.data.loading.samplers import TrainSampler
@@ -106,7 +107,7 @@ def validation_rows(
     }  # of fewer than three images the last title stays
     rows = []
     for index, title in reversed(titles.items()):
-        image, masks = label_with(models, task, source, index)
+        image, masks = label_with(models, task, source, index, info.bands)
         present = sorted({int(i) for mask in masks.values() for i in np.unique(mask)} - {IGNORE_INDEX})
         shown = [(name, overlay(image, mask, info.palette, OPACITY)) for name, mask in masks.items()]
         title = f"{title}, {float(scores[index]):.1f}%: {Path(source.name(index)).name}"
@@ -126,7 +127,7 @@ def classified_rows(
         indices = found.nonzero().flatten().tolist()
         cells = []
         for index in indices[:: max(1, math.ceil(len(indices) / CLASSIFIED))]:  # spread evenly
-            image, labels = label_with(models, task, source, index)
+            image, labels = label_with(models, task, source, index, info.bands)
             named = ", ".join(f"{name} {info.classes[int(value)]}" for name, value in labels.items())
             cells.append((f"{Path(source.name(index)).name}: {named}", image))
         if cells:
@@ -136,16 +137,16 @@ def classified_rows(
 
 @torch.no_grad()
 def label_with(
-    models: Mapping[str, Model], task: Task, source: Source, index: int
+    models: Mapping[str, Model], task: Task, source: Source, index: int, bands: Bands
 ) -> tuple[ImageArray, dict[str, NDArray[np.integer]]]:
-    """Returns an image, and by name its labels (*S): the truth where it is known, and each model's prediction."""
+    """Returns an image as it is shown, and by name its labels (*S): the truth, where known, and models' predictions."""
     image, truth = source.image(index), source.mask(index)
     labels: dict[str, NDArray[np.integer]] = {} if truth is None else {"truth": truth}
     for name, model in models.items():
         device = next(model.parameters()).device
-        scores = task.predict(model, normalize(to_tensor(image)[None].to(device)))
+        scores = task.predict(model, normalize(to_tensor(image)[None].to(device), bands))
         labels[name] = scores.argmax(1)[0].cpu().numpy()
-    return image, labels
+    return bands.picture(image), labels
 
 
 @torch.no_grad()
@@ -167,7 +168,7 @@ def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoc
     order = sorted(range(len(label)), key=lambda i: -sum(int(box[i].any()) for box in boxes if box is not None))
     rows = []
     for i in order[:VIEWS]:
-        weak = to_pixels(own["weak"][i])
+        weak = info.bands.picture(to_pixels(own["weak"][i], info.bands))
         cells: list[Any] = [(named("weak view", name), date) for name, date in dates_by_name(weak)]
         if label[i].dim() == 0:
             said = f"{info.classes[int(label[i])]}, {100 * float(confidence[i]):.0f}% confident"
@@ -178,7 +179,7 @@ def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoc
             cells.append((f"pseudo labels, {share:.0f}% confident", overlay(weak, shown, info.palette, OPACITY)))
         for j, (view, box) in enumerate(zip(strong, boxes, strict=True), 1):
             edges = [] if box is None else box[i].tolist()
-            for name, date in dates_by_name(to_pixels(view.image[i])):
+            for name, date in dates_by_name(info.bands.picture(to_pixels(view.image[i], info.bands))):
                 cells.append((named(f"strong view {j}", name), date, edges))
         rows.append({"title": Path(source.name(int(own["index"][i]))).name, "cells": cells})
     return rows

@@ -37,7 +37,7 @@ def fold_batch_norms(model: "Model") -> "Model":
     """
     device = next(model.parameters()).device
     side = nearest_multiple(SIDE, model.size_multiple)
-    shape = (1, *([model.dates] if model.dates > 1 else []), 3, side, side)
+    shape = (1, *model.sample_shape, side, side)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
     folded = copy.deepcopy(model)
     pairs = convolutions_before(folded, noise)

@@ -23,11 +23,11 @@ FILES = {
 }
 
 
-def keys(base):
+def keys(base: str) -> dict:
     """The keys that a base file and those it names set in ``dataset``, with their values."""
     content = yaml.safe_load((files("unimatch.conf") / "dataset" / f"{base}.yaml").read_text())
-    bases = [name for name in content.get("defaults", ()) if str(name) in FILES]
-    own = content if base == "_files" else content["dataset"]
+    bases = [name for name in content.pop("defaults", ()) if name in ("_pixels", *FILES)]
+    own = content.get("dataset", content)  # some files are of that package
     return {key: value for name in bases for key, value in keys(name).items()} | own
 
 

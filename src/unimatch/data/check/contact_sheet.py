@@ -79,7 +79,7 @@ def draw_image(source: Source, index: int, info: DatasetInfo) -> tuple[ImageArra
         mask = source.mask(index)
     except DataError:
         mask = None
-    dates = [shrink(date) for date in image.reshape(-1, *image.shape[-3:])]
+    dates = [shrink(date) for date in info.bands.picture(image.reshape(-1, *image.shape[-3:]))]
     ids = set[int]()
     if mask is not None and mask.ndim == 2:
         height, width = dates[-1].shape[:2]

@@ -21,6 +21,7 @@ from typing_extensions import override
 from unimatch.augment import PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, StrongView, Views, WeakView
 from unimatch.augment.base import CalledView
 from unimatch.augment.batched import with_strong_views
+from unimatch.bands import Bands
 from unimatch.data.check.before_training import verify
 from unimatch.data.loading.bad_images import BadImages
 from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, keep_list
@@ -138,6 +139,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             labeled_strong=self.labeled_strong,
             on_device=self.augment == "device",
             one_class=one_class,
+            bands=self.data.info.bands,
         )
 
     @property
@@ -229,10 +231,10 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if isinstance(batch, list):
-            return [prepare(sample) for sample in batch]
+            return [prepare(sample, self.data.info.bands) for sample in batch]
         if self.augment == "device" and isinstance(strong := self.views.strong, StrongAugmentation):
             batch = {name: with_strong_views(part, strong.blur_sigma[1]) for name, part in batch.items()}
-        return {name: prepare(part) for name, part in batch.items()}
+        return {name: prepare(part, self.data.info.bands) for name, part in batch.items()}
 
     def _world(self) -> tuple[int, int]:
         """Returns the number of processes, and which one this is."""
@@ -267,7 +269,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     def _evaluation_loader(self, source: Source) -> DataLoader:
         world, rank = self._world()
         return DataLoader(
-            EvaluationDataset(source),
+            EvaluationDataset(source, self.data.info.bands),
             batch_size=1,
             sampler=EvaluationSampler(len(source), num_replicas=world, rank=rank),
             num_workers=min(self.workers, 2),
@@ -277,9 +279,9 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         )
 
 
-def prepare(sample: dict[str, Tensor]) -> dict[str, Tensor]:
+def prepare(sample: dict[str, Tensor], bands: Bands) -> dict[str, Tensor]:
     """Normalises the images and widens the masks to int64; the other fields stay."""
-    images = {name: normalize(sample[name]) for name in IMAGE_FIELDS if name in sample}
+    images = {name: normalize(sample[name], bands) for name in IMAGE_FIELDS if name in sample}
     labels = {name: sample[name].long() for name in LABEL_FIELDS if name in sample}
     return {**sample, **images, **labels}
 

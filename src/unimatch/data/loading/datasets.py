@@ -9,12 +9,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
+from unimatch.bands import PHOTOS, Bands
 from unimatch.data.check.before_training import size_fault
 from unimatch.data.loading.samplers import STREAMS, SampleKey, Stream, sample_rng
 from unimatch.data.sources.base import Source
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, LabelArray
 from unimatch.tensors import to_tensor
+from unimatch.types import IGNORE_INDEX
 
 REPLACEMENTS = 8
 """Images that are tried in place of one that cannot be read, before the data set as a whole is held at fault."""
@@ -94,10 +96,10 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
 
 
 class EvaluationDataset(Dataset[dict[str, Tensor]]):
-    """Gives whole images at their own size, and their labels."""
+    """Gives whole images at their own size, and their labels, which do not count where an image has no data."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, bands: Bands = PHOTOS) -> None:
+        self.source, self.bands = source, bands
 
     def __len__(self) -> int:
         return len(self.source)
@@ -110,6 +112,8 @@ class EvaluationDataset(Dataset[dict[str, Tensor]]):
         image = self.source.image(index)
         if fault := size_fault(self.source, index, image, mask):
             raise DataError(fault)
+        if mask.ndim and (empty := self.bands.without_data(image)) is not None:
+            mask = np.where(empty, np.uint8(IGNORE_INDEX), mask)
         return {"image": to_tensor(image), "label": torch.from_numpy(mask), "index": torch.tensor(index)}
 
 

@@ -10,6 +10,7 @@ from unimatch.data.catalog import DatasetInfo, distinct_colors
 from unimatch.data.sources.base import OnBadImage, SegmentationData
 from unimatch.data.sources.files import existing_root
 from unimatch.data.sources.one_class import ClassFiles
+from unimatch.data.sources.pixels import PixelOptions, with_bands
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.per_class import PerClassOptions, choose_images
 from unimatch.errors import DataError
@@ -18,7 +19,7 @@ from unimatch.options import with_options
 from unimatch.types import NO_CLASS
 
 
-class ClassFolderOptions(PerClassOptions, total=False):
+class ClassFolderOptions(PerClassOptions, PixelOptions, total=False):
     """What data sets of a folder per class take besides; in YAML ``conf/dataset/_class_folders.yaml``."""
 
     labeled_list: Annotated[
@@ -99,6 +100,10 @@ def image_folder(
     if (path / unlabeled_folder).is_dir():
         names = [str(path / unlabeled_folder / file) for file in find_images(path / unlabeled_folder)]
         extra = ClassFiles(names, np.full(len(names), NO_CLASS), info, [path])
+    info = with_bands(info, options, pool)
+    for part in (pool, held_out, tested, extra):
+        if part is not None:
+            part.info = info
     listed, held = (
         None if file is None else listed_images(Path(file).expanduser(), pool, path / train)
         for file in (options["labeled_list"], options["val_list"])

@@ -4,9 +4,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from unimatch.data.catalog import DatasetInfo, distinct_colors
@@ -15,7 +16,8 @@ from unimatch.data.sources.files import FilePair, FilePairs, lies_within, outsid
 from unimatch.data.sources.masks import mask_reader
 from unimatch.data.sources.torch_datasets import DatasetSource, MapDataset
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import ImageArray, LabelArray, read_image
+from unimatch.images import ImageArray, LabelArray
+from unimatch.rasters import read_dates, read_stored
 
 OnBadImage = Literal["error", "skip"]
 
@@ -30,7 +32,10 @@ class Source(Protocol):
         ...
 
     def image(self, index: int) -> ImageArray:
-        """Returns (H, W, 3) uint8 RGB, or (2, H, W, 3), the two dates of a pair."""
+        """Returns (H, W, 3) uint8 RGB, or (2, H, W, 3), the two dates of a pair.
+
+        Where the data set's ``info.bands`` are others, (H, W, C) uint8: their values as levels.
+        """
         ...
 
     def mask(self, index: int) -> LabelArray | None:
@@ -69,7 +74,12 @@ class FileSource(Source):
 
     @override
     def image(self, index: int) -> ImageArray:
-        return read_image(self._allowed(self.pairs.image(index)), exif=self.info.exif)
+        paths = [self._allowed(str(path)) for path in self.image_paths(index)]
+        return read_dates(paths, self.info.bands, exif=self.info.exif)
+
+    def stored(self, index: int) -> list[NDArray[Any]]:
+        """Returns all values that the files of an image store, (H, W, N) of their own type for each."""
+        return [read_stored(self._allowed(str(path)), exif=self.info.exif) for path in self.image_paths(index)]
 
     def image_paths(self, index: int) -> list[Path]:
         """Returns the files of an image: one, or as many as there are dates."""

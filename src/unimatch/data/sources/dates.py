@@ -1,7 +1,6 @@
 """Two dates of one place: pairs of image files, and the folders that hold them."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from typing_extensions import override
@@ -10,7 +9,7 @@ from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree
 from unimatch.errors import DataError
 from unimatch.folders import spelled
-from unimatch.images import ImageArray, read_image, read_pair, second_date
+from unimatch.images import second_date
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
 """The folders of the first date, the second date, and the changes."""
@@ -28,11 +27,6 @@ class PairSource(FileSource):
     def image_paths(self, index: int) -> list[Path]:
         before = self.pairs.image(index)
         return [Path(before), Path(second_date(before))]
-
-    @override
-    def image(self, index: int) -> ImageArray:
-        before, after = (self._allowed(str(path)) for path in self.image_paths(index))
-        return read_pair(before, after, partial(read_image, exif=self.info.exif))
 
 
 @dataclass(frozen=True)

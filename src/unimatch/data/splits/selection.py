@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypedDict
+from typing import Annotated, Any, Protocol
 
 from unimatch.data.catalog import DatasetInfo, UnknownValues
 from unimatch.data.sources.base import FileSource, OnBadImage, SegmentationData
 from unimatch.data.sources.files import FilePairs, absolute, images_alone
+from unimatch.data.sources.pixels import PixelOptions, with_bands
 from unimatch.data.splits.lists import SplitLists, choose_labeled, find_split, read_list
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import Exif
@@ -18,7 +19,7 @@ Pool = str | Mapping[str, Any]
 """``rest``, ``train``, ``{root: FOLDER}`` or ``{root: FOLDER, list: FILE}``: see :class:`SelectionOptions`."""
 
 
-class SelectionOptions(TypedDict, total=False):
+class SelectionOptions(PixelOptions, total=False):
     """What all data sets of files take. A further option is an entry here and a key in ``conf/dataset/_files.yaml``."""
 
     splits: Annotated[
@@ -138,12 +139,14 @@ def select(available: Available, options: SelectionOptions) -> SegmentationData:
             roots.append(absolute(pool["root"]))
             unlabeled += pool_of_folder(key, pool, available, options)
 
+    allowed = () if options["allow_outside"] else roots
+    info = with_bands(available.info, options, available.source(labeled + unlabeled, available.info, roots=allowed))
+
     def source(pairs: FilePairs, *, optional_masks: bool = False) -> FileSource:
-        allowed = () if options["allow_outside"] else roots
-        return available.source(pairs, available.info, roots=allowed, optional_masks=optional_masks)
+        return available.source(pairs, info, roots=allowed, optional_masks=optional_masks)
 
     return SegmentationData(
-        available.info,
+        info,
         labeled=source(labeled),
         unlabeled=source(unlabeled, optional_masks=True),
         val=source(val),

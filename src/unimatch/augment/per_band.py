@@ -1,0 +1,69 @@
+"""The paper's strong view for images whose bands are not red, green and blue: without hue, saturation and grey."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from unimatch.augment.base import WHOLE, Image, Part, StrongView
+from unimatch.augment.strong import blur_kernel
+
+
+@dataclass(frozen=True)
+class BandAugmentation(StrongView):
+    """Changes brightness and contrast of each band by factors of its own, and blurs all bands alike.
+
+    Args:
+        brightness: each band's factor is drawn from U(1 - brightness, 1 + brightness).
+        contrast: in the same way; a band is blended with its own mean.
+        jitter_probability: of the two changes above, which come in random order.
+        blur_probability: of a Gaussian blur.
+        blur_sigma: lowest and highest standard deviation of the blur, in pixels.
+    """
+
+    brightness: float = 0.5
+    contrast: float = 0.5
+    jitter_probability: float = 0.8
+    blur_probability: float = 0.5
+    blur_sigma: Sequence[float] = (0.1, 2.0)
+
+    @override
+    def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
+        result, count = image, image.shape[-1]
+        if rng.random() < self.jitter_probability:
+            brightness = rng.uniform(1 - self.brightness, 1 + self.brightness, (count,))
+            contrast = rng.uniform(1 - self.contrast, 1 + self.contrast, (count,))
+            contrast_first = bool(rng.random() < 0.5)
+            planes = np.moveaxis(image, -1, 0)
+            tables = [
+                jitter_table(plane[shown], brightness[band], contrast[band], contrast_first)
+                for band, plane in enumerate(planes)
+            ]
+            result = np.stack([table[plane] for table, plane in zip(tables, planes, strict=True)], axis=-1)
+        if rng.random() < self.blur_probability:
+            kernel = blur_kernel(rng.uniform(self.blur_sigma[0], self.blur_sigma[1]))
+            blurred = [
+                cv2.sepFilter2D(np.ascontiguousarray(result[..., band]), -1, kernel, kernel) for band in range(count)
+            ]
+            result = np.stack(blurred, axis=-1).astype(np.uint8, copy=False)
+        return result
+
+
+def jitter_table(
+    plane: NDArray[np.uint8], brightness: float, contrast: float, contrast_first: bool
+) -> NDArray[np.uint8]:
+    """Returns what each of the 256 levels of one band (H, W) becomes; rounded and cut off after each change.
+
+    >>> jitter_table(np.array([[10, 30]], np.uint8), 2.0, 0.5, False)[[10, 30]].tolist()
+    [30, 50]
+    """
+    counts = np.bincount(plane.ravel(), minlength=256)
+    table = np.arange(256.0)
+    for change_contrast in (contrast_first, not contrast_first):
+        mean = float(counts @ table) / max(1, int(counts.sum()))
+        base = mean if change_contrast else 0.0
+        table = np.rint(base + (contrast if change_contrast else brightness) * (table - base)).clip(0, 255)
+    return table.astype(np.uint8)

@@ -1,0 +1,166 @@
+"""Reads images of any bands and types, TIFF above all, and keeps where they lie on Earth."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
+
+from unimatch.bands import Bands
+from unimatch.disk import read_file
+from unimatch.errors import ConfigError, DataError
+from unimatch.images import Exif, ImageArray, open_image, opened, read_image, read_pair, turn
+
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How TIFF files begin; the last two are BigTIFF's."""
+
+GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
+"""TIFF's tags of scale, tie points, transformation, and the coordinate system in three parts."""
+WIDTH, HEIGHT, TURNED = 256, 257, 274
+"""The tags of the size and of the orientation."""
+NO_DATA_TAG = 42113
+"""GDAL's tag of the value that means no data."""
+
+
+LARGEST = 2**32
+"""Bytes of an image, unpacked, at most."""
+
+
+def read_bands(path: Path, bands: Bands, *, exif: Exif = "turn") -> ImageArray:
+    """Reads an image as levels, (H, W, C) uint8; photos as :func:`unimatch.images.read_image` does.
+
+    ``exif`` says what becomes of an EXIF orientation.
+
+    Raises:
+        DataError: the file cannot be read, or is not what ``bands`` says.
+        ConfigError: a TIFF, and the library that reads it is not installed.
+    """
+    if bands.photos:
+        return read_image(path, exif=exif)
+    return bands.levels(bands.choose(read_stored(path, exif=exif), path), path)
+
+
+def read_dates(paths: Sequence[Path], bands: Bands, *, exif: Exif = "turn") -> ImageArray:
+    """Reads one image, or the two dates of a place as (2, H, W, C), as :func:`read_bands` does."""
+    if len(paths) == 1:
+        return read_bands(paths[0], bands, exif=exif)
+    return read_pair(paths[0], paths[1], lambda path: read_bands(path, bands, exif=exif))
+
+
+def read_stored(path: Path, *, exif: Exif = "turn") -> NDArray[Any]:
+    """Reads all values that a file stores, (H, W, N) of its own type; raises as :func:`read_bands` does."""
+    try:
+        with path.open("rb") as file:
+            is_tiff = file.read(4) in TIFF
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    values = read_tiff(path) if is_tiff else read_other(path, exif)
+    if 0 in values.shape:
+        raise DataError(f"{path}: has no pixels")
+    return values
+
+
+def read_tiff(path: Path) -> NDArray[Any]:
+    """Reads a TIFF whose bands are samples, channels or pages."""
+    try:
+        import tifffile
+    except ImportError as error:
+        raise ConfigError(
+            f"{path}: TIFF with bands or value_range needs a library: pip install 'unimatch[science]'"
+        ) from error
+    try:
+        with tifffile.TiffFile(read_file(path)) as file:
+            series, first = file.series[0], file.series[0].keyframe
+            axes = {
+                name: size
+                for name, size in zip(series.get_axes(False), series.get_shape(False), strict=True)
+                if size > 1 or name in "YX"
+            }
+            # Smaller copies of the image and masks of its pixels are pages too.
+            pages = [more.keyframe for more in file.series[1:]]
+            others = [page for page in pages if not page.is_reduced and not page.is_mask]
+            fault = ""
+            if too_large(axes, series.nbytes):
+                fault = f"it has {axes['X']} x {axes['Y']} pixels in {series.nbytes >> 20} MiB; cut it up"
+            elif others or not set("YX") <= set(axes) <= set("YXSCQI") or len(axes) > 3:
+                sizes = ", ".join(f"{name} of {size}" for name, size in axes.items())
+                fault = f"it holds {1 + len(others)} images, the first with axes {sizes}; save them one by one"
+            elif first.tags.valueof(TURNED, 1) != 1:
+                fault = "it is turned by its orientation tag; save it as it should lie"
+            elif first.photometric in (0, 3):
+                fault = f"its values stand for others ({first.photometric.name}); save the values themselves"
+            values = None if fault else series.asarray(squeeze=False)
+    except Exception as error:  # a damaged file can raise nearly anything
+        raise DataError(f"{path}: cannot be read as TIFF ({error}); repair or remove it") from error
+    if values is None:
+        raise DataError(f"{path}: one image of rows Y, columns X and bands is needed, but {fault}")
+    values = values.reshape(list(axes.values()))
+    if len(axes) == 2:
+        return values[..., None]
+    return np.moveaxis(values, 0, -1) if next(iter(axes)) not in "YX" else values
+
+
+def too_large(axes: Mapping[str, int], size: int) -> bool:
+    """Tells whether an image has more pixels than Pillow allows of others, or more bytes than :data:`LARGEST`."""
+    limit = Image.MAX_IMAGE_PIXELS
+    pixels = axes.get("X", 0) * axes.get("Y", 0)
+    return size > LARGEST or (limit is not None and pixels > 2 * limit)
+
+
+def read_other(path: Path, exif: Exif) -> NDArray[Any]:
+    """Reads what is no TIFF: PNG of 8 or 16 bits, and 8-bit images of other kinds."""
+    with opened(path, "an image") as image:
+        if (count := getattr(image, "n_frames", 1)) > 1:
+            raise DataError(f"{path}: holds {count} images, and one is needed; save them one by one")
+        raw = [str(tile[3]) for tile in getattr(image, "tile", ())]  # how the file stores pixels, such as RGB;16B
+        if image.mode in ("LA", "RGB", "RGBA") and any(";16" in kind for kind in raw):
+            import cv2  # not above: exported models run without it
+
+            # Pillow would read the high bytes alone.
+            whole = np.asarray(cv2.imdecode(np.frombuffer(read_file(path).getvalue(), np.uint8), cv2.IMREAD_UNCHANGED))
+            return np.asarray(cv2.cvtColor(whole, cv2.COLOR_BGRA2RGBA if whole.shape[2] == 4 else cv2.COLOR_BGR2RGB))
+        image.info.pop("transparency", None)
+        modes = {"1": "L", "P": "RGB"}
+        if image.mode not in ("L", "LA", "RGB", "RGBA", "F", *modes) and not image.mode.startswith("I"):
+            raise DataError(f"{path}: {image.mode} has no bands of values; save it as RGB or TIFF")
+        turned, _ = turn(image, exif)
+        values = np.array(turned.convert(modes[turned.mode]) if turned.mode in modes else turned)
+    return values[..., None] if values.ndim == 2 else values
+
+
+def tiff_tags(path: Path) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """Returns what a TIFF says of its first image, by the numbers of the tags; of other files nothing."""
+    found = TiffImagePlugin.ImageFileDirectory_v2()
+    try:
+        with path.open("rb") as file:
+            header = file.read(8)
+            if header[:4] in TIFF:
+                header += file.read(8) if header[:4] in TIFF[2:] else b""
+                found = TiffImagePlugin.ImageFileDirectory_v2(header)
+                file.seek(found.next)
+                found.load(file)
+    except Exception:  # whatever is wrong with it is said when it is read
+        return TiffImagePlugin.ImageFileDirectory_v2()
+    return found
+
+
+def georeference(path: Path) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
+    """Returns the tags that say where a GeoTIFF lies, as Pillow writes them; None of other files."""
+    found, tags = tiff_tags(path), TiffImagePlugin.ImageFileDirectory_v2()
+    for tag in GEOREFERENCE:
+        if tag in found:
+            tags.tagtype[tag] = found.tagtype[tag]
+            tags[tag] = found[tag]
+    return tags if len(tags) else None
+
+
+def pixel_count(path: Path) -> int:
+    """Returns how many pixels an image has, from its header alone; 0 where that cannot be read."""
+    try:
+        with open_image(path) as image:
+            return image.width * image.height
+    except Exception:  # among these are TIFFs of bands that Pillow does not know
+        tags = tiff_tags(path)
+        return int(tags.get(WIDTH, 0)) * int(tags.get(HEIGHT, 0))

@@ -1,0 +1,181 @@
+"""Reading values of any bands and types from files."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.rasters import write_png16, write_tiff
+from unimatch import DataError
+from unimatch.bands import PHOTOS, Bands
+from unimatch.images import read_image
+from unimatch.rasters import georeference, pixel_count, read_bands, read_dates, read_stored
+
+VALUES = np.random.default_rng(0).integers(0, 256, (20, 30, 5))
+
+
+def five(path, **options):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"planarconfig": "contig"},
+        {"planarconfig": "separate"},
+        {"planarconfig": "contig", "tile": (16, 16)},
+        {"planarconfig": "contig", "compression": "zlib"},
+        {"planarconfig": "contig", "bigtiff": True, "byteorder": ">"},
+    ],
+    ids=["samples", "planes", "tiles", "deflate", "big"],
+)
+def test_tiffs_are_read_whole(tmp_path, kind, options):
+    values = VALUES.astype(kind)
+    stored = np.moveaxis(values, -1, 0) if options["planarconfig"] == "separate" else values
+    read = read_stored(five(tmp_path / "a.tif", data=stored, photometric="minisblack", **options))
+    assert read.dtype == kind
+    assert np.array_equal(read, values)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"imagej": True, "metadata": {"axes": "CYX"}}, {"ome": True, "metadata": {"axes": "CYX"}}]
+)
+def test_bands_may_be_pages_or_channels(tmp_path, options):
+    values = VALUES.astype(np.uint16)
+    path = five(tmp_path / "a.tif", data=np.moveaxis(values, -1, 0), photometric="minisblack", **options)
+    assert np.array_equal(read_stored(path), values)
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (1, 1), (1, 30, 3), (20, 1, 3)])
+def test_axes_of_one_are_kept(tmp_path, shape):
+    values = VALUES.ravel()[: np.prod(shape)].reshape(shape).astype(np.uint16)
+    expected = values if len(shape) == 3 else values[..., None]
+    assert np.array_equal(read_stored(five(tmp_path / "a.tif", data=values)), expected)
+
+
+def test_series_of_images_are_refused_with_their_axes(tmp_path):
+    frames = np.moveaxis(VALUES, -1, 0).astype(np.uint16)
+    path = five(tmp_path / "time.tif", data=frames, imagej=True, metadata={"axes": "TYX"})
+    with pytest.raises(DataError, match=r"time.tif: one image .* T of 5, Y of 20, X of 30; save them one by one"):
+        read_stored(path)
+    import tifffile
+
+    with tifffile.TiffWriter(tmp_path / "two.tif") as file:
+        file.write(frames[0])
+        file.write(frames[0, :9])
+    with pytest.raises(DataError, match="holds 2 images"):
+        read_stored(tmp_path / "two.tif")
+    five(tmp_path / "turned.tif", data=frames[0], extratags=[(274, "H", 1, 6)])
+    with pytest.raises(DataError, match="turned by its orientation tag"):
+        read_stored(tmp_path / "turned.tif")
+    five(tmp_path / "white.tif", data=VALUES[..., 0].astype(np.uint8), photometric="miniswhite")
+    with pytest.raises(DataError, match="its values stand for others"):
+        read_stored(tmp_path / "white.tif")
+
+
+def test_smaller_copies_beside_the_image_are_no_further_images(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        options = {"planarconfig": "contig", "photometric": "minisblack"}
+        file.write(VALUES[..., :2].astype(np.uint16), **options)
+        file.write(VALUES[::2, ::2, :2].astype(np.uint16), subfiletype=1, **options)
+    assert read_stored(tmp_path / "a.tif").shape == (20, 30, 2)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:300], lambda content: content[:8] + b"\xff" * 40, lambda _: b"II*\0"]
+)
+def test_damaged_tiffs_are_named(tmp_path, damage):
+    path = five(tmp_path / "a.tif", data=VALUES.astype(np.uint16), photometric="minisblack", planarconfig="contig")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=r"a.tif: cannot be read as TIFF"):
+        read_stored(path)
+    assert georeference(path) is None
+
+
+def test_sizes_are_known_from_headers_and_limited(tmp_path, monkeypatch):
+    path = five(tmp_path / "a.tif", data=VALUES.astype(np.float64), photometric="minisblack", planarconfig="contig")
+    assert pixel_count(path) == 600
+    write_png16(tmp_path / "a.png", VALUES[..., :3].astype(np.uint16))
+    assert pixel_count(tmp_path / "a.png") == 600
+    (tmp_path / "b.tif").write_bytes(b"MM")
+    assert pixel_count(tmp_path / "b.tif") == 0
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 299)
+    with pytest.raises(DataError, match=r"30 x 20 pixels in 0 MiB; cut it up"):
+        read_stored(path)
+
+
+def test_pngs_of_sixteen_bits_are_read_whole(tmp_path):
+    values = VALUES[..., :3].astype(np.uint16) * 257 - 1
+    write_png16(tmp_path / "rgb.png", values)
+    assert np.array_equal(read_stored(tmp_path / "rgb.png"), values)
+    Image.fromarray(values[..., 0]).save(tmp_path / "grey.png")
+    assert np.array_equal(read_stored(tmp_path / "grey.png"), values[..., :1])
+
+
+def test_eight_bits_are_what_photos_are(tmp_path):
+    photo = VALUES[..., :3].astype(np.uint8)
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    Image.fromarray(photo).save(tmp_path / "a.jpg", exif=exif_turned())
+    Image.fromarray(photo).quantize(16).save(tmp_path / "palette.png")
+    full = Bands(value_range=[(0, 255)] * 3)
+    for name in ("a.png", "a.jpg", "palette.png"):
+        expected = read_image(tmp_path / name)
+        assert np.array_equal(read_bands(tmp_path / name, full), expected)
+        assert np.array_equal(read_bands(tmp_path / name, PHOTOS), expected)
+
+
+def exif_turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[274] = 6
+    return exif
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("a.gif", "holds 2 images"), ("a.jpg", "CMYK"), ("none.png", "none.png: cannot be read")]
+)
+def test_what_has_no_bands_of_values_is_refused(tmp_path, name, message):
+    photo = Image.fromarray(VALUES[..., :3].astype(np.uint8))
+    photo.save(tmp_path / "a.gif", save_all=True, append_images=[photo.rotate(90)])
+    photo.convert("CMYK").save(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=message):
+        read_stored(tmp_path / name)
+
+
+def test_dates_are_read_alike_and_must_be_of_one_size(tmp_path):
+    values = VALUES[..., :3].astype(np.uint16)
+    for name, stored in (("a.png", values), ("b.png", values + 1), ("c.png", values[:9])):
+        write_png16(tmp_path / name, stored)
+    bands = Bands((3,), [(0, 256)], mean=(0,), std=(1,))
+    pair = read_dates([tmp_path / "a.png", tmp_path / "b.png"], bands)
+    assert pair.shape == (2, 20, 30, 1)
+    assert np.array_equal(pair[1, ..., 0], np.rint((values[..., 2] + 1) * (255 / 256)))
+    with pytest.raises(DataError, match="the second date is 30 x 9 pixels"):
+        read_dates([tmp_path / "a.png", tmp_path / "c.png"], bands)
+
+
+def test_tiffs_that_say_no_place_have_none(tmp_path):
+    path = five(tmp_path / "a.tif", data=VALUES[..., 0].astype(np.uint8))
+    assert georeference(path) is None
+    Image.fromarray(VALUES[..., 0].astype(np.uint8)).save(tmp_path / "a.png")
+    assert georeference(tmp_path / "a.png") is None
+
+
+def test_a_missing_library_is_named(tmp_path, monkeypatch):
+    import sys
+
+    from unimatch import ConfigError
+
+    (tmp_path / "a.tif").write_bytes(b"II*\0")
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(ConfigError, match=r"pip install 'unimatch\[science\]'"):
+        read_stored(tmp_path / "a.tif")
+
+
+def test_made_tiffs_have_all_bands(tmp_path):
+    pytest.importorskip("tifffile")
+    write_tiff(tmp_path / "a.tif", VALUES.astype(np.float32))
+    assert np.array_equal(read_stored(tmp_path / "a.tif"), VALUES)
