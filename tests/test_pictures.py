@@ -82,7 +82,7 @@ NAMES = (
     "_background_",
     "{a}",
     "%s \\frac",
-    "caf\u00e9",
+    "k\u00f6ln",
     "\u0434\u043e\u043c",
     "\u4e2d\u6587",
     "bytes \udcff",

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.support import write_pair
 
-NAMES = (os.fsdecode(b"caf\xe9"), "$x^{$", "{a}", "\u4e2d\u6587", "${oc.env:HOME}", "a b", "%s_$", "_u")
+NAMES = (os.fsdecode(b"k\xf6ln"), "$x^{$", "{a}", "\u4e2d\u6587", "${oc.env:HOME}", "a b", "%s_$", "_u")
 CLASSES = ("\u4e2d\u6587", "$a_{b$", "_background_")
 
 
@@ -32,19 +32,19 @@ def call(monkeypatch, tmp_path):
 def test_files_of_any_name_are_checked_and_listed(call, tmp_path, capsys):
     root = tmp_path / "data"
     settings = ["dataset=folder", f"dataset.root={root}", "workers=0"]
-    (root / "masks" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"")
+    (root / "masks" / os.fsdecode(b"k\xf6ln.png")).write_bytes(b"")
     with pytest.raises(SystemExit) as stopped:
         call("check", *settings, f"out={tmp_path / 'check'}")
     assert stopped.value.code == 1
-    assert r"caf\udce9.png: cannot be read" in capsys.readouterr().out
+    assert r"k\udcf6ln.png: cannot be read" in capsys.readouterr().out
     assert (tmp_path / "check" / "contact_sheet.png").stat().st_size > 5000
     facts = json.loads((tmp_path / "check" / "check.json").read_text(encoding="utf-8"))
-    assert os.fsdecode(b"caf\xe9.png") in facts["findings"][0]["texts"][0]
-    write_pair(root / "images" / "x.png", root / "masks" / os.fsdecode(b"caf\xe9.png"), size=(40, 48))
+    assert os.fsdecode(b"k\xf6ln.png") in facts["findings"][0]["texts"][0]
+    write_pair(root / "images" / "x.png", root / "masks" / os.fsdecode(b"k\xf6ln.png"), size=(40, 48))
     (root / "images" / "x.png").unlink()
     call("split", *settings, "labeled=[6]", "dataset.val_share=0.2")
     lists = b"".join((root / "splits" / "6" / f"{part}labeled.txt").read_bytes() for part in ("", "un"))
-    assert b"images/caf\xe9.png" in lists or b"caf\xe9u.png" in lists
+    assert b"images/k\xf6ln.png" in lists or b"k\xf6lnu.png" in lists
 
 
 @pytest.mark.nightly
@@ -62,7 +62,7 @@ def test_files_of_any_name_are_trained_on_predicted_and_compared(call, tmp_path,
     settings = [f"checkpoint={checkpoint}", "device=cpu", "threshold=0.01"]
     call("predict", *settings, f"input={root / 'unlabeled'}", f"output={out}")
     assert {path.stem for path in (out / "masks").iterdir()} == {f"{name}u" for name in NAMES}
-    assert b"unlabeled/caf\xe9u.png\t" in (out / "pseudo_labels.txt").read_bytes()
+    assert b"unlabeled/k\xf6lnu.png\t" in (out / "pseudo_labels.txt").read_bytes()
     call("predict", *settings, f"input={root / 'splits' / '3' / 'labeled.txt'}", f"output={tmp_path / 'listed'}")
     assert len(list((tmp_path / "listed" / "masks").iterdir())) == 3
     call("compare", str(run), str(run))
