@@ -163,6 +163,8 @@ LARGEST = 2**16
 """No model of ours has more classes or a wider layer."""
 LARGEST_OPTION = 2**12
 """Nor more blocks, heads or an image of more pixels a side: building it would take forever."""
+BOUNDS = {"num_classes": LARGEST, "features": LARGEST, "out_channels": LARGEST, "bands": 1e15}
+"""Of what may be larger; values of bands cost nothing."""
 
 
 def checked(description: Any) -> dict[str, Any]:
@@ -180,7 +182,7 @@ def checked(description: Any) -> dict[str, Any]:
     try:
         count(description)
         for key, value in description.items():
-            bound(value, key, LARGEST if key in ("num_classes", "features", "out_channels") else LARGEST_OPTION)
+            bound(value, key, BOUNDS.get(key, LARGEST_OPTION))
         if not isinstance(options, dict):
             raise ValueError("options are no object")
         if description.get("weights") is not None or "checkpoint_path" in options:  # timm would read that file
