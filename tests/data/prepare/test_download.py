@@ -231,3 +231,11 @@ def test_what_is_known_of_the_published_archives_is_well_formed():
                 assert a.url.rpartition("/")[2] == a.name
                 assert a.size
     assert all(a.url is None for a in RECIPES["cityscapes"].archives)
+
+
+def test_a_download_is_written_through_no_link(tmp_path):
+    (tmp_path / "victim").write_bytes(b"old")
+    (tmp_path / "big.part").symlink_to(tmp_path / "victim")
+    with pytest.raises(DataError, match=r"big\.part: is a link"):
+        fetch(Archive("big", "", "", url="http://127.0.0.1:9/big"), tmp_path)
+    assert (tmp_path / "victim").read_bytes() == b"old"
