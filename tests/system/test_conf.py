@@ -187,7 +187,7 @@ def test_a_data_sets_own_views_train_and_one_that_moves_pixels_is_refused(tmp_pa
     assert written["weak"]["transform"]["_target_"] == "albumentations.D4"
     assert written["strong"]["_target_"] == "unimatch.augment.TorchvisionV2"
     with pytest.raises(SystemExit):
-        run_command(*short, "dataset=mine", "strong=randaugment")
+        run_command(*short, "dataset=mine", "strong=randaugment", name="refused")
     assert "strong=RandAugment: rotate, shear_x, shear_y, translate_x, translate_y moves" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run_command("strong=papr")
