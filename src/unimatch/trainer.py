@@ -133,7 +133,7 @@ class Trainer(lightning.Trainer, NamedOptions):
 
 def evaluates_training(trainer: lightning.Trainer) -> bool:
     """Returns whether an evaluation is part of training: no sanity check, ``trainer.validate`` or ``trainer.test``."""
-    return trainer.state.fn == "fit" and not trainer.sanity_checking
+    return trainer.state.fn not in ("validate", "test") and not trainer.sanity_checking
 
 
 def parts_of(trainer: Any) -> int:

@@ -260,7 +260,9 @@ class Broken:
 
 def test_an_image_that_goes_bad_ends_training_with_a_checkpoint_of_the_last_step(tmp_path):
     scenes = unimatch.data.digits(labeled=4, train=12, val=2, size=32)
-    data = unimatch.SegmentationData(scenes.info, scenes.labeled, Broken(scenes.unlabeled, 7), scenes.val)
+    data = unimatch.SegmentationData(
+        scenes.info, scenes.labeled, Broken(scenes.unlabeled, 8 + 7), scenes.val
+    )  # 8 are looked at before
     with pytest.raises(unimatch.DataError, match="broken/3"):
         fit(tmp_path, data=data)
     assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 3

@@ -148,3 +148,17 @@ def test_the_source_stays_what_it_is():
     assert dataclasses.replace(data).labeled is data.labeled
     with pytest.raises(AttributeError, match="nothing"):
         _ = data.labeled.nothing
+
+
+def test_black_and_white_masks_are_no_ids(caplog):
+    """Else the white class would count as ignored, in silence."""
+    white = np.where(MASK == 1, np.uint8(255), np.uint8(0))
+    with pytest.raises(DataError, match=r"photo 0 and others hold 0 and 255 alone.* return its id, 1"):
+        verify(data_of(Own(mask=white)), needs_unlabeled=True)
+    verify(data_of(Own(mask=white, count=9)), needs_unlabeled=True)
+    assert "hold 0 and 255 alone" in caplog.text
+    assert "(8 of 9 looked at)" in caplog.text
+    caplog.clear()
+    for mask in (MASK, np.zeros_like(MASK), np.full_like(MASK, 255)):
+        verify(data_of(Own(mask=mask)), needs_unlabeled=True)
+    assert not caplog.text

@@ -8,6 +8,7 @@ from unimatch.data.check.survey import some_of, survey
 from unimatch.data.sources.base import FileSource, SegmentationData, Source
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, LabelArray
+from unimatch.types import IGNORE_INDEX
 
 log = logging.getLogger("unimatch")
 
@@ -36,6 +37,7 @@ def verify(data: SegmentationData, *, needs_unlabeled: bool) -> list[str]:
             raise DataError(f"there are no {part} images")
         refuse(part, look(part, source)[0])
     refuse_shared(data)
+    look_at_ids(data)
     if needs_unlabeled:
         found, looked_at = look("unlabelled", data.unlabeled, labeled=False)
         if data.on_bad_image == "error" or len(found) == looked_at > 0:
@@ -63,6 +65,26 @@ def refuse(part: str, faults: list[str]) -> None:
         more = f"\n(and {len(faults) - 5} more like these)" if len(faults) > 5 else ""
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise DataError(f"{count} in the {part} images:\n" + "\n".join(faults[:5]) + more)
+
+
+def look_at_ids(data: SegmentationData) -> None:
+    """Refuses masks of a source of your own that are black and white, where 255 means a class; warns if there are more.
+
+    (Files' masks are judged together by :mod:`unimatch.data.check.mask_faults`.)
+    """
+    source = data.labeled
+    if not isinstance(source, CheckedSource) or data.one_class:
+        return
+    masks = [mask for index in spread(source) if (mask := source.mask(index)) is not None]
+    if {value for mask in masks for value in np.unique(mask).tolist()} != {0, IGNORE_INDEX}:
+        return
+    text = (
+        f"the masks of {source.name(0)} and others hold 0 and 255 alone, and 255 stands for pixels that do not count: "
+        "where it is a class, return its id, 1, instead"
+    )
+    if len(masks) == len(source):
+        raise DataError(text)
+    log.warning("%s (%d of %d looked at)", text, len(masks), len(source))
 
 
 def refuse_shared(data: SegmentationData) -> None:
