@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,18 @@ from omegaconf import DictConfig, read_write
 from unimatch.callbacks import CheckpointFiles, Plan, RunFacts
 from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import first_line, read_checkpoint, start_from
-from unimatch.checkpoints.resume import check_unchanged, choose_checkpoint, requeued
+from unimatch.checkpoints.resume import (
+    check_continuable,
+    check_unchanged,
+    choose_checkpoint,
+    requeued,
+    restored_from,
+)
 from unimatch.command import build, command, plain, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.disk import check_writable
 from unimatch.errors import ConfigError, ProcessError, is_of_a_worker
+from unimatch.lightning_internals import restore_within
 from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
@@ -153,6 +161,8 @@ def name_this_job_alone(hydra_config: Any, run_dir: Path) -> None:
 def resume(checkpoint: Path, trainer: lightning.Trainer, facts: RunFacts, *, allowed: bool) -> None:
     """Checks that a checkpoint is of this training, unless another is ``allowed``; keeps what was logged up to it."""
     content = read_checkpoint(checkpoint)
+    check_continuable(checkpoint, content)
+    restore_within(trainer, partial(restored_from, checkpoint, trainer))
     before = run_of(content)
     check_unchanged(
         {**before.config, "processes": before.processes},
