@@ -1,6 +1,7 @@
 """What the Hydra commands share: their start, how objects are built from the configuration, errors as one message."""
 
 import argparse
+import errno
 import functools
 import logging
 import os
@@ -170,7 +171,7 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except (UnimatchError, InstantiationException) as error:
+    except (UnimatchError, InstantiationException, OSError) as error:
         cause = user_error_in(error)
         if cause is None:
             raise
@@ -180,9 +181,11 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
 
 
 def user_error_in(error: BaseException | None) -> UnimatchError | None:
-    """Returns the error of ours that Hydra has wrapped, if it is one."""
+    """Returns the error of ours that Hydra has wrapped, if it is one; a file's name that is too long becomes one."""
     while isinstance(error, InstantiationException):
         error = error.__cause__
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return ConfigError(f"{str(error.filename)[:60]}...: a name that is too long for a file or folder")
     return error if isinstance(error, UnimatchError) else None
 
 
