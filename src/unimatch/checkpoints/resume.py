@@ -117,7 +117,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
 def check_continuable(path: Path, checkpoint: Mapping[str, Any]) -> None:
     """Refuses a checkpoint that holds a model and no training, as a converted one, or damaged counters of it."""
     for key, kind in KINDS.items():
-        if not isinstance(checkpoint.get(key), kind):
+        if not isinstance(checkpoint.get(key), kind) or (key == "optimizer_states" and not checkpoint[key]):
             raise WeightsError(
                 f"{path}: training cannot be continued from it, its {key} is missing or damaged (it may be a model "
                 "alone, as converted ones are)"
