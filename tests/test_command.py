@@ -10,6 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import unimatch
+from unimatch.checkpoints.files import read_checkpoint
 from unimatch.command import build, check_output_folder, exit_on_user_error
 from unimatch.errors import ConfigError, DataError
 from unimatch.overrides import config_groups
@@ -20,6 +21,24 @@ def test_user_errors_exit_with_2_and_no_traceback(capsys):
         raise DataError("a.png: broken")
     assert stopped.value.code == 2
     assert capsys.readouterr().err == "unimatch: a.png: broken\n"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda name: check_output_folder([f"hydra.run.dir={name}"]),
+        lambda name: build(OmegaConf.create({"dataset": {"_target_": "unimatch.data.folder", "root": name}}).dataset),
+        read_checkpoint,
+    ],
+)
+def test_a_name_that_is_too_long_is_one_message(use, capsys):
+    with pytest.raises(SystemExit) as stopped, exit_on_user_error():
+        use("long" * 1000)
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert "longlong" in said
+    assert len(said) < 6000
+    assert said.count("\n") == 1
 
 
 def test_other_errors_are_not_swallowed():

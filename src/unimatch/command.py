@@ -1,5 +1,6 @@
 """What the Hydra commands share: their start, how objects are built from the configuration, errors as one message."""
 
+import errno
 import functools
 import logging
 import os
@@ -208,24 +209,23 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
         key = str(error).splitlines()[0].rpartition(" ")[2]
         print(f"unimatch: {key}: missing; give {key}=VALUE", file=sys.stderr)
         sys.exit(ConfigError.status)
-    except (UnimatchError, InstantiationException) as error:
+    except (UnimatchError, InstantiationException, OSError) as error:
         cause = user_error_in(error)
         if cause is None:
             raise
         message = message_of(cause)
         print(f"unimatch: {message if config is None else with_key(message, config)}", file=sys.stderr)
         sys.exit(cause.status)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        print(f"unimatch: {error.filename or 'a file'} cannot be written: {error.strerror}; make room", file=sys.stderr)
-        sys.exit(WriteError.status)
 
 
 def user_error_in(error: BaseException | None) -> UnimatchError | None:
-    """Returns the error of ours that Hydra has wrapped, if it is one."""
+    """Returns the error of ours that Hydra has wrapped, if it is one; a file's name that is too long becomes one."""
     while isinstance(error, InstantiationException):
         error = error.__cause__
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return WriteError(f"{error.filename or 'a file'} cannot be written: {error.strerror}; make room")
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return ConfigError(f"{str(error.filename)[:60]}...: a name that is too long for a file or folder")
     return error if isinstance(error, UnimatchError) else None
 
 

@@ -5,6 +5,9 @@ Where a new Lightning renames one, ``tests/test_lightning_internals.py`` says wh
 
 import signal
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import lightning
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -42,6 +45,21 @@ def stop_after_evaluating(trainer: lightning.Trainer) -> None:
 def is_accumulating(trainer: lightning.Trainer) -> bool:
     """Returns whether the batch that is done ended no optimizer step."""
     return trainer.fit_loop._should_accumulate()
+
+
+def restore_within(trainer: lightning.Trainer, context: Callable[[], AbstractContextManager[None]]) -> None:
+    """Has whatever Lightning restores from a checkpoint restored within a context, which may explain its errors."""
+    connector = trainer._checkpoint_connector
+
+    def within(restore: Callable[..., None]) -> Callable[..., None]:
+        def restored(*arguments: Any, **options: Any) -> None:
+            with context():
+                restore(*arguments, **options)
+
+        return restored
+
+    for name in ("_restore_modules_and_callbacks", "restore_training_state"):
+        setattr(connector, name, within(getattr(connector, name)))
 
 
 def stop_watching_processes() -> None:

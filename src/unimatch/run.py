@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,20 @@ from omegaconf import DictConfig, read_write
 from unimatch.callbacks import CheckpointFiles, Plan, RunFacts
 from unimatch.checkpoints.content import run_of, training_of
 from unimatch.checkpoints.files import read_checkpoint, start_from
-from unimatch.checkpoints.resume import check_unchanged, choose_checkpoint, requeued
+from unimatch.checkpoints.resume import (
+    check_continuable,
+    check_unchanged,
+    choose_checkpoint,
+    requeued,
+    restored_from,
+)
 from unimatch.checkpoints.run_folder import alone_in, is_of, refuse_other_run, remove_run, removed_if_empty
 from unimatch.command import build, command, plain, quiet_libraries, target_of
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.data.fingerprint import fingerprint
 from unimatch.disk import check_writable, check_written, unwritten
 from unimatch.errors import ConfigError, ProcessError, first_line, is_of_a_worker, lacks_shared_memory
+from unimatch.lightning_internals import restore_within
 from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
@@ -193,6 +201,8 @@ def name_this_job_alone(hydra_config: Any, run_dir: Path) -> None:
 def resume(checkpoint: Path, run_dir: Path, trainer: lightning.Trainer, facts: RunFacts, *, allowed: bool) -> None:
     """Checks that a checkpoint is of this training, unless another is ``allowed``; keeps what was logged up to it."""
     content = read_checkpoint(checkpoint)
+    check_continuable(checkpoint, content)
+    restore_within(trainer, partial(restored_from, checkpoint, trainer))
     before = run_of(content)
     data = before.data and facts.data  # older checkpoints know nothing of their data
     check_unchanged(

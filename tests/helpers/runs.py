@@ -1,6 +1,7 @@
 """Run directories: of a training that all tests share, and made by hand."""
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -34,6 +35,9 @@ def run_once(
                 patch.setattr(sys, "argv", ["unimatch.run", *arguments(folder), f"hydra.run.dir={run_dir}"])
                 with redirect_stdout(printed):
                     main()
+            for handler in [h for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]:
+                logging.getLogger().removeHandler(handler)  # or what other tests log would go into run.log
+                handler.close()
             made.write_text(json.dumps(times(run_dir)))
     yield run_dir
     assert times(run_dir) == json.loads(made.read_text()), f"a test wrote into the {name} run that all tests read"

@@ -4,26 +4,36 @@ The same few inputs of each kind in every run of the suite; ``UNIMATCH_FUZZ=4``,
 times as many, and others each time.
 """
 
+import copy
 import io
+import json
 import os
 import zipfile
 from contextlib import suppress
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from PIL import Image
 
 import unimatch
+from helpers.runs import make_run
 from helpers.support import make_folder
-from unimatch import UnimatchError
+from unimatch import UnimatchError, compare
 from unimatch.callbacks import CheckpointFiles
 from unimatch.checkpoints.files import load_model
+from unimatch.engines.model_facts import ModelFacts, facts_from
+from unimatch.evaluate import choose_data
 from unimatch.images import read_image, read_mask
+from unimatch.inference.load import checkpoint_facts
+from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.models.weights import read_state_dict
 from unimatch.overrides import check_overrides
+from unimatch.report import write_report
 
 TIMES = int(os.environ.get("UNIMATCH_FUZZ", "0"))
 
@@ -166,6 +176,96 @@ def test_archives_around_any_bytes(content, name, folder):
 @pytest.fixture(scope="module")
 def images(folder):
     return make_folder(folder / "images_and_masks", labeled=2, val=2)
+
+
+KEYS = st.one_of(st.text(max_size=5), st.integers(), st.none())
+value = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
+        st.sampled_from([0, -1, 255, 256, 10**6, 10**12, 10**400, float("nan"), float("inf"), "1", ""]),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@st.composite
+def changed(draw, whole):
+    """Plain values, of which some, in any place, are others, missing or more than they were."""
+    content = copy.deepcopy(whole)
+    for _ in range(draw(st.integers(1, 3))):
+        at = content
+        while isinstance(at, (dict, list)) and at:
+            key = draw(st.sampled_from(list(at) if isinstance(at, dict) else range(len(at))))
+            if isinstance(at[key], (dict, list)) and at[key] and draw(st.booleans()):
+                at = at[key]
+                continue
+            kind = draw(st.sampled_from(("other", "missing", "more")))
+            if kind == "other":
+                at[key] = draw(value)
+            elif kind == "missing":
+                del at[key]
+            elif isinstance(at, dict):
+                at[draw(KEYS)] = draw(value)
+            else:
+                at.append(draw(value))
+            break
+    return content
+
+
+FACTS = {
+    "classes": ["a", "b"], "palette": [[0, 0, 0], [255, 255, 255]], "mean": [0.5] * 3, "std": [0.5] * 3,
+    "size_multiple": 14, "dates": 1,
+    "inference": {"mode": "sliding", "window": 70, "stride": 35, "scales": [1.0, 0.5], "flip": False, "large": 10**6},
+}  # fmt: skip
+SAID = {
+    "config": {
+        "inference": FACTS["inference"],
+        "dataset": {"_target_": "unimatch.data.digits", "train": 9, "val": 2, "labeled": 4, "split_seed": 0},
+        "datamodule": {"crop": 70, "scale": [0.5, 2.0], "flip": 0.5},
+    },
+    "classes": ["a", "b"], "palette": [[0, 0, 0], [1, 1, 1]], "processes": 1, "metrics_rows": 5,
+}  # fmt: skip
+
+
+@given(said=changed(FACTS))
+@fuzz(100)
+def test_facts_of_an_exported_model(said):
+    refused(facts_from, said, "model.onnx")
+    refused(ModelFacts.from_json, json.dumps(said, skipkeys=True), "model.onnx")
+
+
+@given(said=changed(SAID))
+@fuzz(100)
+def test_what_a_checkpoint_says_of_its_run(said):
+    model = SimpleNamespace(num_classes=2, size_multiple=14, dates=1)
+    refused(checkpoint_facts, {"unimatch_run": said}, model)
+    refused(choose_data, OmegaConf.create({}), {"unimatch_run": said})
+
+
+@pytest.fixture(scope="module")
+def run_directory(folder):
+    return make_run(folder / "run", classes=["sky", "sea"])
+
+
+@given(data=st.data())
+@fuzz(50)
+def test_run_directories(data, run_directory):
+    name = data.draw(
+        st.sampled_from(["summary.json", "config.json", "evaluations.jsonl", "metrics.csv", "confusion.csv"])
+    )
+    whole = (run_directory / name).read_bytes()
+    try:
+        if name.endswith(".csv") or data.draw(st.booleans()):
+            (run_directory / name).write_bytes(data.draw(damaged(whole)))
+        else:
+            content = data.draw(changed(json.loads(whole.splitlines()[-1])))
+            (run_directory / name).write_text(json.dumps(content, skipkeys=True))
+        refused(write_report, run_directory)
+        refused(lambda: compare.table(compare.load_runs([run_directory])))
+        refused(MetricsFile(run_directory / "copy.csv").resume, 9, run_directory / "metrics.csv")
+    finally:
+        (run_directory / name).write_bytes(whole)
 
 
 line = st.one_of(

@@ -127,6 +127,70 @@ def test_a_checkpoint_of_another_run_directory_brings_its_rows(whole, run_comman
     assert f"continuing from {best}, step {step}" in (run_dir / "run.log").read_text()
 
 
+def cut(*keys):
+    """Removes an entry of a checkpoint."""
+
+    def change(content):
+        for key in keys[:-1]:
+            content = content[key]
+        del content[keys[-1]]
+
+    return change
+
+
+def put(*keys, value):
+    """Puts another value into a checkpoint."""
+
+    def change(content):
+        for key in keys[:-1]:
+            content = content[key]
+        content[keys[-1]] = value
+
+    return change
+
+
+PROGRESS = ("loops", "fit_loop", "epoch_loop.batch_progress")
+OPTIMIZER = ("optimizer_states", 0)
+DAMAGES = {
+    "no training, as converted": lambda content: [content.pop(key) for key in [*content] if key not in MODEL_ALONE],
+    "no step": cut("global_step"),
+    "loops of another kind": put("loops", value=[1]),
+    "no loops": put("loops", value={}),
+    "no loop of training": cut("loops", "fit_loop"),
+    "a counter of text": put(*PROGRESS, "total", "ready", value="many"),
+    "a counter below 0": put(*PROGRESS, "current", "completed", value=-1),
+    "progress of another kind": put(*PROGRESS, value=[1, 2]),
+    "no state": put("optimizer_states", value=[]),
+    "states of another kind": put("optimizer_states", value=[1]),
+    "no groups": cut(*OPTIMIZER, "param_groups"),
+    "a rate of text": put(*OPTIMIZER, "param_groups", 0, "lr", value="fast"),
+    "another shape": put(*OPTIMIZER, "state", 0, "exp_avg", value=torch.zeros(3)),
+    "no tensor": put(*OPTIMIZER, "state", 0, "exp_avg_sq", value="zero"),
+    "one moment missing": cut(*OPTIMIZER, "state", 0, "exp_avg"),
+    "schedulers of another kind": put("lr_schedulers", value=[1]),
+    "callbacks of another kind": put("callbacks", value=[1]),
+    "a run of another kind": put("unimatch_run", value=[1]),
+    "training of another kind": put("unimatch_training", value=[1]),
+    "evaluations of another kind": put("unimatch_training", "evaluations", value=[{"step": 1}]),
+    "a place of another kind": put("unimatch_training", "place", value={"epoch": "a"}),
+}
+MODEL_ALONE = ("state_dict", "unimatch_model")
+
+
+@pytest.mark.parametrize(
+    "damage", rest_nightly(DAMAGES, ["no training, as converted", "a counter of text", "another shape"])
+)
+def test_a_damaged_training_is_one_line_before_the_first_step(damage, whole, run_command, capsys, tmp_path):
+    content = read_checkpoint(whole / "checkpoints" / "best.ckpt")
+    DAMAGES[damage](content)
+    torch.save(content, tmp_path / "damaged.ckpt")
+    with pytest.raises(SystemExit) as stopped:
+        run_command(*TINY, f"resume={tmp_path / 'damaged.ckpt'}", "resume_changed=true", name="other")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("unimatch: ")
+    assert not (tmp_path / "other" / "checkpoints" / "last.ckpt").exists()
+
+
 def test_another_training_is_refused_with_the_difference_and_done_if_told(whole, run_command, capsys):
     changed = [*TINY, "method.tau=0.7", "datamodule.workers=1", "trainer.max_steps=9"]
     with pytest.raises(SystemExit) as stopped:

@@ -48,7 +48,7 @@ class Checkpoints(Checkpoint):
         self.saved = 0  # the step of the last checkpoint, written or continued from
         self.step = 0
         self.overdue = False
-        self.whole = True  # between two optimizer steps, with nothing half done
+        self.whole = False  # between two optimizer steps of a training that has begun, with nothing half done
 
     @override
     def on_sanity_check_start(self, *arguments: Any, **options: Any) -> None:
@@ -58,6 +58,7 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.install()
         self.saved = self.step = trainer.global_step
+        self.whole = True
         self.clock = time.monotonic()
 
     @override

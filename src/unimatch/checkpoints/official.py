@@ -159,7 +159,7 @@ def describe(path: Path, given: dict[str, Tensor]) -> dict[str, Any]:
             f"{path}: not a UniMatch V2 checkpoint: no DINOv2 encoder ('backbone.cls_token'), so it is {what}"
             + listed("it holds", sorted(given), limit=4)
         )
-    width = given["backbone.cls_token"].shape[-1]
+    width = (given["backbone.cls_token"].shape or (0,))[-1]
     if width not in ENCODERS:
         raise WeightsError(f"{path}: its encoder is {width} wide; DINOv2's are {', '.join(map(str, ENCODERS))}")
     heads = [f"head.projects.{level}.weight" for level in range(4)]
@@ -172,6 +172,8 @@ def describe(path: Path, given: dict[str, Tensor]) -> dict[str, Any]:
             + listed("not in the file", absent)
             + listed("but there are", found, limit=4)
         )
+    if any(given[key].ndim != 4 for key in heads):
+        raise WeightsError(f"{path}: its decoder's weights are not those of convolutions")
     *projections, reduction, classifier = (given[key].shape for key in heads)
     return {
         "encoder": ENCODERS[width],

@@ -2,13 +2,18 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning import Trainer
+from torch.optim import Optimizer
+
 from unimatch.checkpoints.files import newest_checkpoint
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, UnimatchError, WeightsError, first_line
 from unimatch.texts import one_line
 
 log = logging.getLogger("unimatch")
@@ -106,3 +111,61 @@ def changes(old: Any, new: Any, key: str = "") -> Iterator[Change]:
             yield from changes(old.get(name), new.get(name), f"{key}.{name}" if key else name)
     elif old != new and not (old is None and new == SINCE.get(key)) and not key.startswith(DERIVED):
         yield Change(key, old, new)
+
+
+KINDS = {"state_dict": dict, "loops": dict, "optimizer_states": list, "lr_schedulers": list, "global_step": int}
+"""What a checkpoint holds beside the model where training can be continued from it, and of what kind."""
+MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
+"""What AdamW and SGD keep of each weight, in its shape."""
+
+
+def check_continuable(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Refuses a checkpoint that holds a model and no training, as a converted one, or damaged counters of it."""
+    for key, kind in KINDS.items():
+        if not isinstance(checkpoint.get(key), kind) or (key == "optimizer_states" and not checkpoint[key]):
+            raise WeightsError(
+                f"{path}: training cannot be continued from it, its {key} is missing or damaged (it may be a model "
+                "alone, as converted ones are)"
+            )
+    for key, value in with_progress(checkpoint["loops"]):
+        if type(value) not in (int, bool) or not 0 <= value < 2**53:
+            raise WeightsError(f"{path}: training cannot be continued from it, its loops.{key} is {value!r:.80}")
+
+
+def with_progress(loops: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the counters of Lightning's loops, by their full names."""
+    if isinstance(loops, dict):
+        for key, value in loops.items():
+            yield from with_progress(value, f"{name}.{key}" if name else str(key))
+    elif "progress." in name:
+        yield name, loops
+
+
+@contextmanager
+def restored_from(path: Path, trainer: Trainer) -> Iterator[None]:
+    """Explains what goes wrong while Lightning restores a training, and looks at what it has restored."""
+    try:
+        yield
+        for optimizer in trainer.optimizers:
+            check_optimizer(optimizer)
+    except (UnimatchError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # of Lightning and torch, which take a file's content for their own
+        raise WeightsError(
+            f"{path}: training cannot be continued from it ({type(error).__name__}: {first_line(error)}); is it "
+            "damaged, or of another version of Lightning?"
+        ) from error
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Refuses an optimiser's restored state that would fail only in its next step; raises errors of Python's."""
+    for group in optimizer.param_groups:
+        for key, value in optimizer.defaults.items():
+            if isinstance(value, (int, float)) and not isinstance(group[key], (int, float, torch.Tensor)):
+                raise TypeError(f"the optimizer's {key} is {group[key]!r:.80}")
+    for parameter, state in optimizer.state.items():
+        for key in MOMENTS:
+            if state and key in state and (state[key] is not None) and state[key].shape != parameter.shape:
+                raise ValueError(f"the optimizer's {key} of {tuple(parameter.shape)} is {tuple(state[key].shape)}")
+    if len(kept := {frozenset(state) for state in optimizer.state.values() if state}) > 1:
+        raise ValueError(f"the optimizer keeps {' or '.join(str(sorted(map(str, keys))) for keys in kept)}")

@@ -3,9 +3,12 @@
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from unimatch.data.check.orientation import size_mismatch
-from unimatch.data.check.survey import some_of, survey
+from unimatch.data.check.survey import some_of, spread, survey
 from unimatch.data.sources.base import FileSource, SegmentationData, Source
+from unimatch.data.sources.checked import CheckedSource
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, LabelArray
 from unimatch.types import IGNORE_INDEX
