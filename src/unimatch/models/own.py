@@ -40,7 +40,8 @@ def register_model(build: Build, *, name: str | None = None) -> Build:
     Returns:
         The class, or the function, which from now on marks the models that it makes.
 
-    >>> from unimatch.models.networks import SegmentationModel, build_described, describe_model
+    >>> from unimatch import SegmentationModel, register_model
+    >>> from unimatch.models.networks import build_described, describe_model
     >>> @register_model
     ... class Negated(SegmentationModel):
     ...     def decode(self, levels, **options):
