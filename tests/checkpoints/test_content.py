@@ -81,7 +81,8 @@ def test_the_checkpoint_of_an_older_version_continues_the_same_training(dataset,
     path = tmp_path / "last.ckpt"
 
     def continued(config):
-        content = {"unimatch_model": {}, "state_dict": {}, "global_step": 5}
+        content = {"unimatch_model": {}, "state_dict": {}, "global_step": 5, "loops": {}, "lr_schedulers": []}
+        content["optimizer_states"] = [{}]
         content["unimatch_run"] = {"config": config, "classes": [], "palette": [], "processes": 1, "metrics_rows": 3}
         torch.save(content, path)
         trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)

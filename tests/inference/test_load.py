@@ -6,6 +6,7 @@ import torch
 
 from helpers.support import save_run
 from unimatch import ConfigError, Inference, WeightsError, load_model
+from unimatch.bands import PHOTOS
 from unimatch.data.catalog import CAMVID
 from unimatch.inference.load import checkpoint_facts, choose_device, load_with_facts, models_in
 
@@ -59,7 +60,7 @@ def test_devices():
         choose_device("tpu9")
 
 
-LIKE_OURS = SimpleNamespace(num_classes=3, size_multiple=1, dates=1)
+LIKE_OURS = SimpleNamespace(num_classes=3, size_multiple=1, dates=1, bands=PHOTOS)
 SAID = {"config": {"inference": {"window": 64}}, "classes": ["a", "b", "c"], "palette": [[0, 1, 2]] * 3}
 
 

@@ -41,7 +41,7 @@ class Program(nn.Module):
             program = move_to_device_pass(program, str(device))
         self.program = program.module()
         self.num_classes, self.size_multiple = len(self.facts.classes), self.facts.size_multiple
-        self.dates, self.task = self.facts.dates, "segmentation"
+        self.dates, self.task, self.bands = self.facts.dates, "segmentation", self.facts.bands
 
     @override
     def forward(self, images: Tensor) -> Tensor:

@@ -37,13 +37,13 @@ class CheckedSource:
         return str(self.source.name(index))
 
     def image(self, index: int) -> ImageArray:
-        """Returns (H, W, 3) uint8 RGB, or (2, H, W, 3), the two dates of a pair.
+        """Returns (H, W, 3) uint8 RGB, or (2, H, W, 3), the two dates of a pair; or as many bands as ``info`` says.
 
         Raises:
             DataError: the source returns something else.
         """
         image = self.source.image(index)
-        if fault := image_fault(image):
+        if fault := image_fault(image, self.info.bands.count):
             raise DataError(f"{self.name(index)}: the image {fault}")
         return image
 
@@ -65,8 +65,8 @@ class CheckedSource:
         return None if label == NO_CLASS else np.asarray(label, np.int64)
 
 
-def image_fault(image: Any) -> str | None:
-    """Says what is wrong with an image that should be (H, W, 3) or (2, H, W, 3) uint8."""
+def image_fault(image: Any, bands: int = 3) -> str | None:
+    """Says what is wrong with an image that should be (H, W, bands) or (2, H, W, bands) uint8."""
     if not isinstance(image, np.ndarray):
         return f"is no NumPy array but {kind(image)}; SegmentationData.from_datasets takes tensors and PIL images"
     if image.dtype.kind == "f":
@@ -76,10 +76,15 @@ def image_fault(image: Any) -> str | None:
         )
     if image.dtype != np.uint8:
         return f"is of {image.dtype}, and must be uint8 in 0-255; convert it to 8 bits"
-    if image.ndim not in (3, 4) or image.shape[-1] != 3 or (image.ndim == 4 and len(image) != 2) or 0 in image.shape:
-        hint = "" if image.ndim != 3 or image.shape[0] != 3 else "; channels are last: image.transpose(1, 2, 0)"
+    if (
+        image.ndim not in (3, 4)
+        or image.shape[-1] != bands
+        or (image.ndim == 4 and len(image) != 2)
+        or 0 in image.shape
+    ):
+        hint = "" if image.ndim != 3 or image.shape[0] != bands else "; channels are last: image.transpose(1, 2, 0)"
         hint = "; of a grey one np.repeat(image[..., None], 3, 2)" if image.ndim == 2 else hint
-        return f"has the shape {image.shape}, and must be (H, W, 3), or (2, H, W, 3) for two dates{hint}"
+        return f"has the shape {image.shape}, and must be (H, W, {bands}), or (2, H, W, {bands}) for two dates{hint}"
     return None
 
 
