@@ -130,7 +130,7 @@ def test_pairs_and_folders_of_classes_are_checked(tmp_path, monkeypatch, capsys)
     [
         ([], "dataset=NAME is needed"),
         (["dataset=camvid", "dataset.root={tmp}/nowhere"], "unimatch: dataset.root=/"),
-        (["dataset=camvid", "dataset.root={tmp}"], "annot: no such folder"),
+        (["dataset=camvid", "dataset.root={tmp}"], ": no such folder ("),
         (["dataset=camvid", "dataset.rot={tmp}"], "did you mean dataset.root?"),
     ],
 )

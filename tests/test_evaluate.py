@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from helpers.support import make_camvid, make_folder, save_run
 from unimatch import ConfigError, Inference, SegmentationData, load_model
+from unimatch.bands import PHOTOS
 from unimatch.data import camvid
 from unimatch.engines.torch import TorchEngine
 from unimatch.evaluate import choose_data
@@ -194,6 +195,6 @@ DIGITS = {"_target_": "unimatch.data.digits"}
 def test_a_data_set_that_a_checkpoint_may_not_ask_for_is_neither_made_nor_written(said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="give dataset=NAME"):
-        choose_data(OmegaConf.create({}), {"unimatch_run": {"config": {"dataset": said}}})
+        choose_data(OmegaConf.create({}), {"unimatch_run": {"config": {"dataset": said}}}, PHOTOS)
     assert not list(tmp_path.iterdir())
-    assert len(choose_data(OmegaConf.create({}), {"unimatch_run": {"config": {"dataset": DIGITS}}}).val) == 200
+    assert len(choose_data(OmegaConf.create({}), {"unimatch_run": {"config": {"dataset": DIGITS}}}, PHOTOS).val) == 200

@@ -20,6 +20,8 @@ GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
 """TIFF's tags of scale, tie points, transformation, and the coordinate system in three parts."""
 WIDTH, HEIGHT, TURNED = 256, 257, 274
 """The tags of the size and of the orientation."""
+PHOTOMETRICS = {0: "black is the highest", 3: "places in a palette"}
+"""Values of TIFF's PhotometricInterpretation that are no levels."""
 NO_DATA_TAG = 42113
 """GDAL's tag of the value that means no data."""
 
@@ -89,8 +91,8 @@ def read_tiff(path: Path) -> NDArray[Any]:
                 fault = f"it holds {1 + len(others)} images, the first with axes {sizes}; save them one by one"
             elif first.tags.valueof(TURNED, 1) != 1:
                 fault = "it is turned by its orientation tag; save it as it should lie"
-            elif first.photometric in (0, 3):
-                fault = f"its values stand for others ({first.photometric.name}); save the values themselves"
+            elif first.photometric in PHOTOMETRICS:
+                fault = f"its values stand for others ({PHOTOMETRICS[first.photometric]}); save the values themselves"
             values = None if fault else series.asarray(squeeze=False)
     except Exception as error:  # a damaged file can raise nearly anything
         raise DataError(f"{path}: cannot be read as TIFF ({error}); repair or remove it") from error

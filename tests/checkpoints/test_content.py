@@ -21,7 +21,7 @@ from unimatch.checkpoints.content import (
 )
 from unimatch.command import plain
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.run import resume
+from unimatch.run import ABOUT_THE_CALL, resume
 
 
 def test_what_is_written_is_read_and_loads_without_unpickling_code(tmp_path):
@@ -76,7 +76,7 @@ def test_the_checkpoint_of_an_older_version_continues_the_same_training(dataset,
     old = OLD_CONFIGS[dataset]
     with initialize_config_module("unimatch.conf", version_base="1.3"):
         composed = plain(compose("run", [f"dataset={dataset}"]))
-    config = {key: value for key, value in composed.items() if not key.startswith(("resume", "plan"))}  # as in a run
+    config = {key: value for key, value in composed.items() if not key.startswith(ABOUT_THE_CALL)}
     facts = RunFacts("unimatch_v2", dataset, "tiny", "segmentation", 0, 1, 1, None, None, config)
     path = tmp_path / "last.ckpt"
 

@@ -25,10 +25,11 @@ from omegaconf import OmegaConf
 from helpers.runs import make_run
 from unimatch import Predictor, SegmentationModel, UnimatchError, load_official
 from unimatch.app.server import predict
+from unimatch.bands import PHOTOS
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.evaluate import choose_data
-from unimatch.images import read_color_mask, read_image, read_mask
+from unimatch.images import read_colors, read_image, read_mask
 from unimatch.inference.load import load_with_facts
 from unimatch.models.weights import read_state_dict
 from unimatch.report import write_report
@@ -88,7 +89,7 @@ def load(folder: Path) -> None:
 
 
 def evaluate(folder: Path) -> None:
-    choose_data(OmegaConf.create({}), read_checkpoint(folder / "model.ckpt"))
+    choose_data(OmegaConf.create({}), read_checkpoint(folder / "model.ckpt"), PHOTOS)
 
 
 def checkpoints() -> Iterator[tuple[str, Hostile]]:
@@ -289,7 +290,7 @@ def images() -> Iterator[tuple[str, Hostile]]:
     }  # fmt: skip
     for name, content in contents.items():
         make = partial(lambda content, folder: (folder / "image.png").write_bytes(content), content)
-        for reader in (read_image, read_mask, read_color_mask):
+        for reader in (read_image, read_mask, read_colors):
             read = partial(lambda reader, folder: reader(folder / "image.png"), reader)
             yield f"{name}, {reader.__name__}", Hostile(make, read)
     page = partial(lambda content, folder: (folder / "image.png").write_bytes(content))

@@ -24,6 +24,7 @@ import unimatch
 from helpers.runs import make_run
 from helpers.support import make_folder
 from unimatch import UnimatchError, compare
+from unimatch.bands import PHOTOS
 from unimatch.callbacks import CheckpointFiles
 from unimatch.checkpoints.files import load_model
 from unimatch.engines.model_facts import ModelFacts, facts_from
@@ -238,9 +239,9 @@ def test_facts_of_an_exported_model(said):
 @given(said=changed(SAID))
 @fuzz(100)
 def test_what_a_checkpoint_says_of_its_run(said):
-    model = SimpleNamespace(num_classes=2, size_multiple=14, dates=1)
+    model = SimpleNamespace(num_classes=2, size_multiple=14, dates=1, bands=PHOTOS)
     refused(checkpoint_facts, {"unimatch_run": said}, model)
-    refused(choose_data, OmegaConf.create({}), {"unimatch_run": said})
+    refused(choose_data, OmegaConf.create({}), {"unimatch_run": said}, PHOTOS)
 
 
 @pytest.fixture(scope="module")

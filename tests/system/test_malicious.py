@@ -25,7 +25,7 @@ from unimatch.checkpoints.files import load_model, read_checkpoint
 from unimatch.data.check.mask_faults import kind_of_error
 from unimatch.data.prepare.archives import Member
 from unimatch.data.prepare.mask_bytes import decode_mask
-from unimatch.images import read_color_mask, read_image, read_mask
+from unimatch.images import read_colors, read_image, read_mask
 from unimatch.inference.inputs import Photo
 from unimatch.labelling.shapes import Picture
 from unimatch.labelling.source import open_picture
@@ -171,7 +171,7 @@ def read_of_an_archive(path):
 READERS = {
     "image": read_image,
     "mask": read_mask,
-    "mask of colours": read_color_mask,
+    "mask of colours": read_colors,
     "picture of an export": lambda path: open_picture(path.read_bytes(), str(path)),
     "picture in an annotation": lambda path: Picture(path.read_bytes()).window(9, 9),
     "mask of an archive": read_of_an_archive,

@@ -3,7 +3,6 @@
 import csv
 import json
 import sys
-import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -212,7 +211,7 @@ def test_the_page_shows_three_of_the_bands(run):
 
     predictor = Predictor(run / "checkpoints" / "best.ckpt", device="cpu")
     content = (run.parent / "five" / "val" / "images" / "v0.tif").read_bytes()
-    answer = predict(predictor, content, threading.Lock())
+    answer = predict(predictor, content)
     assert answer["photo"].startswith("data:image/jpeg")
     assert sum(found["share"] for found in answer["classes"]) == pytest.approx(100)
 

@@ -40,7 +40,12 @@ HARMLESS = (
 ``trainer.accelerator`` and the two after it that concern the arithmetic may change the last bits.
 """
 
-SINCE = {"dataset.unknown_values": "error", "dataset.exif": "turn"}
+SINCE = {
+    "dataset.unknown_values": "error",
+    "dataset.exif": "turn",
+    "encoder.unlock_after": 0,
+    "model.unlock_after": 0,
+}
 """Settings that older checkpoints do not have, and what was done before there were any."""
 
 DERIVED = ("recipe.", "callbacks")

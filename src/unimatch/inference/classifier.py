@@ -82,12 +82,14 @@ class Classifier:
         """
         single = not isinstance(images, (list, tuple))
         arrays = [to_array(image, self.bands) for image in ([images] if single else images)]
-        predictions = self.predict_batch(arrays) if arrays else []
+        predictions = self.predict_batch(arrays)
         return predictions[0] if single else predictions
 
     @torch.no_grad()
     def predict_batch(self, images: Sequence[ImageArray]) -> list[ClassPrediction]:
         """Predicts (H, W, C) uint8 images all at once."""
+        if not images:
+            return []
         size, resize = self.model.image_size, self.model.resize
         views = [
             middle(normalize(to_tensor(image)[None].to(self.device), self.bands), size, resize) for image in images

@@ -213,7 +213,6 @@ class Method(AfterTraining, NamedOptions, ABC):
 
     @override
     def setup(self, stage: str) -> None:
-        super().setup(stage)
         if stage == "fit":
             if not self.automatic_optimization:
                 raise ConfigError(
@@ -225,6 +224,7 @@ class Method(AfterTraining, NamedOptions, ABC):
             if "own" in self.described:
                 check_logits(self.student)
             self.train()  # Lightning leaves a model in the mode that it finds
+        super().setup(stage)
         speed_up(self, self.trainer.strategy.root_device)
 
     @override
