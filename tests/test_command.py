@@ -47,7 +47,7 @@ def test_other_errors_are_not_swallowed():
 
 
 @pytest.mark.slow
-def test_the_command_itself_refuses_and_helps(tmp_path):
+def test_the_command_itself_refuses(tmp_path):
     def run(*arguments):
         command = [sys.executable, "-m", "unimatch.run", *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
@@ -56,10 +56,6 @@ def test_the_command_itself_refuses_and_helps(tmp_path):
     assert wrong.returncode == 2
     assert wrong.stderr == "unimatch: datset: no such key; did you mean dataset?\n"
     assert not list(tmp_path.iterdir())  # nothing is left behind
-    shown = run("--help")
-    assert shown.returncode == 0
-    for word in ("dataset:", "encoder:", "dataset.labeled", "trainer.max_steps", "unimatch.compare"):
-        assert word in shown.stdout
 
 
 def test_a_pickle_is_never_run_again():
@@ -99,10 +95,14 @@ def test_bases_are_no_options_in_help_or_completion(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["unimatch.run", "--help"])
     with pytest.raises(SystemExit):
         main()
-    groups = re.findall(r"^dataset: (.*)$", capsys.readouterr().out, re.MULTILINE)
+    shown = capsys.readouterr().out
+    for word in ("dataset:", "encoder:", "dataset.labeled", "trainer.max_steps", "unimatch.compare"):
+        assert word in shown
+    groups = re.findall(r"^dataset: (.*)$", shown, re.MULTILINE)
     assert groups == [", ".join(config_groups()["dataset"])]
 
 
+@pytest.mark.nightly
 def test_a_package_on_the_path_that_is_not_installed_says_so(tmp_path):
     # Without the link to the configuration, which a copy of the package alone may lack.
     left_out = shutil.ignore_patterns("__pycache__", "conf")

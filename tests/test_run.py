@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from helpers.support import SHORT, SMALL, make_camvid, make_folder, read_summary
+from helpers.support import SHORT, SMALL, make_camvid, make_folder, read_summary, rest_nightly
 from unimatch import disk
 from unimatch.callbacks import Record
 from unimatch.checkpoints.files import read_checkpoint
@@ -230,6 +230,7 @@ def test_same_seed_is_bit_identical_and_the_function_returns_the_best_teacher(fi
     assert_same_weights(finished_run, tmp_path)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_sweep_makes_a_run_directory_each(run_command, tmp_path, capsys):
     sweep = ["-m", "method=supervised,supervised_strong,unimatch_v2", f"hydra.sweep.dir={tmp_path}/sweep"]
@@ -251,6 +252,7 @@ def test_methods_see_the_same_labelled_batches_and_start_from_the_same_weights(f
     assert losses[0] == losses[1]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_two_processes_evaluate_as_one_to_the_last_digit(tmp_path, run_command):
     """Five validation images on two processes: neither may count a padded duplicate."""
@@ -378,7 +380,7 @@ ENCODERS = {
 }
 
 
-@pytest.mark.parametrize("case", ENCODERS)
+@pytest.mark.parametrize("case", rest_nightly(ENCODERS, ["frozen", "LoRA"]))
 def test_encoders_and_their_options_train_and_load_again(case, run_command):
     import re
 

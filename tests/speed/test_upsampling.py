@@ -40,6 +40,7 @@ def test_it_is_pytorchs(sizes):
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-11)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_compiled_it_has_no_scatter():
     def work(function, maps):

@@ -146,6 +146,7 @@ def test_every_method_trains_on_pairs(train, method):
     assert (summary["steps"], summary["task"]) == (2, "change")
 
 
+@pytest.mark.nightly
 def test_pairs_of_two_workers_and_of_a_resumed_run_are_the_same(finished, train, monkeypatch):
     first = weights(finished)
     workers = weights(train("datamodule.workers=2", name="workers"))

@@ -97,10 +97,12 @@ def assert_same_training(first, second):
     assert one["unimatch_training"]["evaluations"] == other["unimatch_training"]["evaluations"]
 
 
+@pytest.mark.nightly
 def test_repeats_are_bit_identical_and_do_not_depend_on_workers(run, run_command):
     assert_same_training(run, run_command(*TINY, "datamodule.workers=2"))
 
 
+@pytest.mark.nightly
 def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(run, run_command, monkeypatch):
     counted = Record.on_train_batch_end
 

@@ -6,6 +6,9 @@ import pytest
 
 from helpers.pages import PAGES, ROOT, SHOWN, TAKE_FILES, Block, blocks, follow, lines, unimatch_command
 
+KEPT = ("README.md", "docs/tutorial.md", "docs/new_method.md", "docs/library.md", "docs/labelling.md")
+"""Pages whose code the suite runs; the other pages' at night."""
+
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
@@ -24,7 +27,11 @@ def runs(page: Path) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if runs(page)], ids=name)
+@pytest.mark.parametrize(
+    "page",
+    [page if name(page) in KEPT else pytest.param(page, marks=pytest.mark.nightly) for page in PAGES if runs(page)],
+    ids=name,
+)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     follow(page, tmp_path, monkeypatch)
 

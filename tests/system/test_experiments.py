@@ -94,6 +94,7 @@ def test_an_experiment_trains(experiment, run_command, tmp_path):
     assert summary["split"] == (split if not pools else None)
 
 
+@pytest.mark.nightly
 def test_the_labelled_only_rows_of_table_14_train(run_command, tmp_path):
     where = make_pairs(tmp_path / "data", tmp_path / "splits", "5%")
     row = ["+experiment=table14", "method=supervised", "~method.pseudo_labels_from", "dataset.split=5%"]
