@@ -17,7 +17,7 @@ from unimatch.selection.kinds import find_kinds, shares
 from unimatch.selection.store import Store, default_folder, key_of, open_store
 from unimatch.terminal import progress_bar
 
-SORTINGS = 4
+PARTITIONS = 4
 """How often patches are sorted into kinds, each time from another start: one sorting alone is a matter of luck."""
 
 PATCH_SAMPLE = 50_000
@@ -139,12 +139,12 @@ def coverage_of(keys: Sequence[bytes], store: Store, likeness: float, kinds: int
         step = max(1, len(description.patches) // sample)
         some.append(description.patches[::step][:sample])
     patches = np.concatenate(some[:: -(-len(keys) // PATCH_SAMPLE)]).astype(np.float32)
-    sortings = [find_kinds(patches, kinds, seed) for seed in range(SORTINGS)]
+    partitions = [find_kinds(patches, kinds, seed) for seed in range(PARTITIONS)]
     histogram = np.stack([
-        np.concatenate([shares(store[key].patches.astype(np.float32), centres) for centres in sortings])
+        np.concatenate([shares(store[key].patches.astype(np.float32), centres) for centres in partitions])
         for key in keys
     ])  # fmt: skip
-    return Coverage(np.stack(images), (histogram / SORTINGS).astype(np.float32), likeness)
+    return Coverage(np.stack(images), (histogram / PARTITIONS).astype(np.float32), likeness)
 
 
 def group_of(path: Path, pattern: str) -> str:
