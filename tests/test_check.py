@@ -140,6 +140,7 @@ def test_settings_that_cannot_be_have_status_2(tmp_path, monkeypatch, capsys, ov
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not (SHARED / "nuclei").is_dir(), reason="the nuclei images are not here")
 def test_nuclei_pass(tmp_path, monkeypatch, capsys):
     root = SHARED / "nuclei"

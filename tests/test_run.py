@@ -114,6 +114,7 @@ def test_a_disk_that_fills_ends_no_training_and_room_brings_back_what_can_be(
     assert (run_dir / "evaluations.jsonl").read_text() == (finished_run / "evaluations.jsonl").read_text()
 
 
+@pytest.mark.nightly
 def test_a_disk_that_has_room_again_at_the_end_is_no_matter(run_command, monkeypatch):
     failed = set()
 
@@ -344,6 +345,7 @@ def test_bad_input_is_refused_before_training_with_the_place_and_the_remedy(case
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.nightly
 def test_crop_is_rounded_to_the_patch_and_said(tmp_path, run_command, monkeypatch, caplog):
     """A small transformer stands in for DINOv2: patch 14, four blocks."""
     import timm
@@ -380,7 +382,7 @@ ENCODERS = {
 }
 
 
-@pytest.mark.parametrize("case", rest_nightly(ENCODERS, ["frozen", "LoRA"]))
+@pytest.mark.parametrize("case", rest_nightly(ENCODERS, ["frozen"]))
 def test_encoders_and_their_options_train_and_load_again(case, run_command):
     import re
 

@@ -3,7 +3,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import unimatch
-from helpers.support import SMALL
+from helpers.support import SMALL, rest_nightly
 from unimatch.loggers import loggers
 
 
@@ -20,7 +20,7 @@ def test_a_resumed_part_replaces_what_was_logged_after_its_checkpoint(tmp_path):
     assert [event.value for event in events.Scalars("loss")] == [*range(5), *range(15, 22)]
 
 
-@pytest.mark.parametrize("logger", ["tensorboard", "wandb", "mlflow"])
+@pytest.mark.parametrize("logger", rest_nightly(["tensorboard", "wandb", "mlflow"], ["tensorboard"]))
 def test_trackers_get_curves_of_classes_and_a_picture_at_evaluations(run_command, monkeypatch, logger):
     """Not at every step: two evaluations, and nothing of it in metrics.csv."""
     monkeypatch.delenv("WANDB_API_KEY", raising=False)

@@ -114,7 +114,7 @@ LENGTHS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("length", rest_nightly(LENGTHS, ["evaluations across epochs"]))
+@pytest.mark.parametrize("length", rest_nightly(LENGTHS, []))
 def test_training_ends_the_same_from_a_checkpoint_of_any_moment(length, tmp_path):
     options = LENGTHS[length]
     uninterrupted = train(tmp_path, **options)

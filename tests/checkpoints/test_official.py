@@ -80,6 +80,7 @@ def test_a_checkpoint_of_change_detection_takes_pairs(tmp_path):
         torch.testing.assert_close(load_model(tmp_path / "ours.ckpt")(pairs[..., :42]), logits)
 
 
+@pytest.mark.nightly
 def test_at_the_own_grid_too(official):
     path, weights = official
     images = torch.randn(1, 3, 518, 518, generator=torch.Generator().manual_seed(2))

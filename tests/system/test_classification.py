@@ -177,6 +177,7 @@ def test_a_classifier_and_a_predictor_refuse_one_anothers_models(run, tmp_path, 
     assert "only models that give masks" in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 def test_folders_of_classes_train_with_an_encoder_of_timm(run_command, tmp_path):
     root = make_image_folder(tmp_path / "animals", per_class=4)
     (root / "unlabeled" / "some" / "bad.jpg").write_bytes(b"cut short")

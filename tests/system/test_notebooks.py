@@ -15,9 +15,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "notebook", rest_nightly(NOTEBOOKS, [ROOT / "notebooks/own_images.ipynb"]), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("notebook", rest_nightly(NOTEBOOKS, []), ids=lambda path: path.stem)
 def test_notebook_runs(notebook, tmp_path, monkeypatch):
     """From another directory, with a few training steps instead of all."""
     monkeypatch.setenv("NOTEBOOK_STEPS", "6")

@@ -98,6 +98,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_resume_finishes_it(
     assert_same_run(run_dir, whole)
 
 
+@pytest.mark.nightly
 def test_auto_begins_where_there_is_nothing_and_ends_where_all_is_done(whole, run_command):
     run_dir = run_command(*TINY, "resume=auto")
     assert_same_run(run_dir, whole)
@@ -241,6 +242,7 @@ def test_a_file_that_is_not_there_is_refused(run_command, capsys):
     assert "resume=nowhere.ckpt: no such file" in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 def test_a_job_that_slurm_starts_again_continues(whole, run_command, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         interrupt(patch, 2)

@@ -302,6 +302,7 @@ def test_no_false_alarm_on_camvid():
     assert [part.images for part in report.parts] == [367, 367, 101, 233]
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not (SHARED / "nuclei").is_dir(), reason="the nuclei images are not here")
 def test_no_false_alarm_on_nuclei():
     report = full_check(folder(SHARED / "nuclei", labeled=50), progress=False)
