@@ -7,6 +7,10 @@ from PIL import Image
 
 from unimatch.images import ORIENTATION, open_image
 
+JPEG = b"\xff\xd8\xff"
+"""How JPEG files begin."""
+HEADER = 2**18
+"""Bytes in which a JPEG's EXIF lies, if it has any: it stands before the pixels, and other segments are shorter."""
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations that exchange height and width."""
 
@@ -14,6 +18,10 @@ SIDEWAYS = (5, 6, 7, 8)
 def orientation(path: Path) -> int:
     """Reads the EXIF orientation from a file's header; 1, upright, where there is none."""
     try:
+        with path.open("rb") as file:
+            beginning = file.read(HEADER)
+        if beginning.startswith(JPEG) and b"Exif" not in beginning:
+            return 1  # most photos that somebody has worked on: no need to open them
         with open_image(path) as image:
             # Not the PNG's own method, which decodes the file to look for EXIF behind the pixels.
             return int(Image.Image.getexif(image).get(ORIENTATION, 1))
