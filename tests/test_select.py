@@ -114,6 +114,7 @@ BAD = {
     "no way to hand over": (["n=2", "hand_over=mail"], "hand_over=mail"),
     "no list": (["n=2", "given=nowhere.txt"], "given=nowhere.txt: no such list or folder"),
     "no predictions": (["n=2", "scores=nowhere"], "save=[confidence]"),
+    "no expression": (["n=2", "group='(['"], "group=([: not a regular expression"),
     "mistyped": (["n=2", "groups=x"], "did you mean group?"),
 }
 
@@ -128,12 +129,25 @@ def test_bad_input_is_refused_with_the_reason(case, select, capsys, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_there_is_not_written_over(select, capsys):
+def test_what_is_there_is_not_written_over(select, capsys, tmp_path):
     select("n=2")
     with pytest.raises(SystemExit):
         select("n=3")
     assert "overwrite=true" in capsys.readouterr().err
-    assert len(select("n=3", "overwrite=true")) == 3
+    names = select("n=3", "overwrite=true")
+    assert len(names) == 3
+    photos = tmp_path / "out" / "photos"
+    assert sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*.jpg")) == sorted(names)
+    select("n=1", "overwrite=true", "hand_over=zip")
+    assert not photos.exists()
+
+
+def test_a_folder_that_holds_something_else_is_never_written_into(select, capsys, tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(SystemExit):
+        select("n=3", "overwrite=true")
+    assert "holds no earlier choice" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_the_function_is_there_beside_the_command_of_its_name():

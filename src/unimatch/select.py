@@ -1,5 +1,6 @@
 """``python -m unimatch.select``: which photos to label, as a list, a contact sheet and a folder to hand over."""
 
+import functools
 import shutil
 import sys
 import zipfile
@@ -11,14 +12,14 @@ from typing import Any
 from omegaconf import DictConfig
 
 from unimatch.command import command, plain
-from unimatch.disk import replace_file, replace_text
-from unimatch.errors import ConfigError, DataError
+from unimatch.disk import replace_file, replace_text, write_output
+from unimatch.errors import ConfigError
 from unimatch.images import read_image
 from unimatch.options import one_of
-from unimatch.pictures import Cell, save_figure
+from unimatch.pictures import Cell, drawing, save_figure
 from unimatch.selection import Describer, Selection
 from unimatch.selection import select as select_photos
-from unimatch.selection.photos import Photos, photos_below, unsureness
+from unimatch.selection.photos import Photos, named, photos_below, unsureness
 
 COLUMNS = 6
 """Of the contact sheet."""
@@ -31,8 +32,9 @@ def select(config: DictConfig) -> None:
     """Selects as ``conf/select.yaml``, composed, says; writes what there is to hand over and prints what to do next."""
     one_of("hand_over", config.hand_over, ("folder", "zip", "none"))
     out = Path(config.out).expanduser()
-    if out.exists() and not config.overwrite:
-        raise ConfigError(f"out={out}: exists already; choose another folder, or write overwrite=true")
+    if out.exists() and not (config.overwrite and (out / "selected.txt").is_file()):
+        rest = " or write overwrite=true" if (out / "selected.txt").is_file() else " it holds no earlier choice"
+        raise ConfigError(f"out={out}: exists already; choose another folder,{rest}")
     photos = photos_below(config.dataset.root)
     given = photos.labelled if config.given is None else named(photos, Path(config.given).expanduser())
     found = select_photos(
@@ -48,7 +50,8 @@ def select(config: DictConfig) -> None:
     )
     names = [path.relative_to(photos.root).as_posix() for path in found.chosen]
     replace_text(out / "selected.txt", "".join(f"{name}\n" for name in names))
-    draw(out / "contact_sheet.png", found.chosen, names)
+    with drawing(sheet := out / "contact_sheet.png"):
+        draw(sheet, found.chosen, names)
     hand_over(out, config.hand_over, found.chosen, names)
     print(report(found, photos, out))
 
@@ -73,28 +76,7 @@ def describer_of(config: DictConfig) -> Describer | None:
     )
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(automatic if config.device == "auto" else config.device)
-    return EncoderDescriber(encoder.eval().to(device), f"{settings['name']} {settings['weights']}")
-
-
-def named(photos: Photos, source: Path) -> list[Path]:
-    """Returns the photos that a list names, or that have a file of the same name in a folder, such as a mask.
-
-    Raises:
-        DataError: there is no such list or folder, or it names none of the photos.
-    """
-    if source.is_dir():
-        stems = {path.stem for path in source.rglob("*") if path.is_file()}
-        found = [path for path in photos.files if path.stem in stems]
-    elif source.is_file():
-        lines = source.read_text(encoding="utf-8-sig").splitlines()
-        listed = {text for line in lines for text in (line.strip(), *line.split()[:1])}
-        names = {path: {path.relative_to(photos.root).as_posix(), path.name} for path in photos.files}
-        found = [path for path in photos.files if names[path] & listed]
-    else:
-        raise DataError(f"given={source}: no such list or folder")
-    if not found:
-        raise DataError(f"given={source}: names none of the {len(photos.files)} photos below {photos.root}")
-    return found
+    return EncoderDescriber(encoder.eval().to(device), settings["name"])
 
 
 def draw(path: Path, chosen: Sequence[Path], names: Sequence[str]) -> None:
@@ -112,12 +94,16 @@ def draw(path: Path, chosen: Sequence[Path], names: Sequence[str]) -> None:
 
 
 def hand_over(out: Path, how: str, chosen: Sequence[Path], names: Sequence[str]) -> None:
-    """Copies the chosen photos into ``photos/``, or into ``photos.zip``, under the names that they have."""
+    """Copies the chosen photos into ``photos/``, or into ``photos.zip``, under the names that they have.
+
+    What an earlier choice has left there goes.
+    """
+    shutil.rmtree(out / "photos", ignore_errors=True)
+    (out / "photos.zip").unlink(missing_ok=True)
     if how == "folder":
         for path, name in zip(chosen, names, strict=True):
-            target = out / "photos" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            with path.open("rb") as photo:
+                write_output(out / "photos" / name, functools.partial(shutil.copyfileobj, photo))
     elif how == "zip":
 
         def write(file: Any) -> None:

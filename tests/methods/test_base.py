@@ -533,7 +533,13 @@ def unlocked(tmp_path_factory):
     """A run whose encoder is unlocked after six steps, with checkpoints before and after that."""
     directory = tmp_path_factory.mktemp("unlocked")
     keep = ModelCheckpoint(directory, "{step}", save_top_k=-1, save_on_train_epoch_end=False)
-    look = EachBatch(lambda trainer, module: (snapshot(module.student.encoder), snapshot(module.teacher.model.encoder)))
+    look = EachBatch(
+        lambda trainer, module: (
+            snapshot(module.student.encoder),
+            snapshot(module.teacher.model.encoder),
+            {each.training for each in module.student.encoder.modules()},
+        )
+    )
     method = make_method(unlock_after=6)
     options = {"val_check_interval": 4, "enable_checkpointing": True, "callbacks": [keep, look]}
     return directory, method, fit(method, max_steps=12, **options), look.seen
@@ -542,12 +548,14 @@ def unlocked(tmp_path_factory):
 def test_an_encoder_stands_still_until_it_is_unlocked_and_trains_from_there(unlocked):
     _, method, trainer, seen = unlocked
     first = seen[0][0]
-    for student, teacher in seen[:6]:
+    for student, teacher, modes in seen[:6]:
         assert_same(student, first)
         assert_same(teacher, first)
+        assert modes == {False}
+    assert [modes for *_, modes in seen[6:]] == [{True}] * 6
     weight = "stem.0.weight"
     for it in range(6, 12):  # the teacher follows by its own rule, from the weights that were both's
-        (student, teacher), before = seen[it], seen[it - 1][1]
+        (student, teacher, _), before = seen[it], seen[it - 1][1]
         assert not torch.equal(student[weight], seen[it - 1][0][weight])
         decay = min(1 - 1 / (it + 1), 0.9)
         torch.testing.assert_close(teacher[weight], decay * before[weight] + (1 - decay) * student[weight])
@@ -555,6 +563,14 @@ def test_an_encoder_stands_still_until_it_is_unlocked_and_trains_from_there(unlo
     assert {int(state[parameter]["step"]) for parameter in method.student.encoder.parameters()} == {6}
     assert {int(state[parameter]["step"]) for parameter in method.student.decoder.parameters()} == {12}
     assert {parameter.requires_grad for parameter in method.teacher.parameters()} == {False}
+
+
+def test_another_fit_holds_the_encoder_still_again():
+    method = make_method(unlock_after=2)
+    fit(method, max_steps=3)
+    before = snapshot(method.student.encoder)
+    fit(method, max_steps=2)
+    assert_same(snapshot(method.student.encoder), before)
 
 
 @pytest.mark.parametrize("step", [4, 8])

@@ -54,6 +54,22 @@ def test_weights_and_settings_come_back(trained):
     assert UniMatchV2.load_from_checkpoint(str(path), map_location="cpu", tau=0.75).tau == 0.75
 
 
+def test_every_setting_of_a_task_comes_back(tmp_path):
+    model = unimatch.ChangeModel("tiny", 2, features=8, out_channels=(8, 8, 8, 8))
+    task = unimatch.ChangeDetection(absent="zero", ignored="wrong")
+    again = UniMatchV2.load_from_checkpoint(written(tmp_path / "x.ckpt", UniMatchV2(model, task=task)))
+    assert (again.task.absent, again.task.ignored) == ("zero", "wrong")
+
+
+def test_a_frozen_encoder_comes_back_as_it_was(tmp_path):
+    for options in ({"freeze": True}, {"unlock_after": 7}):
+        again = UniMatchV2.load_from_checkpoint(written(tmp_path / "x.ckpt", UniMatchV2(small(**options))))
+        assert (again.student.freeze, again.student.unlock_after) == tuple(
+            options.get(n, 0) for n in ("freeze", "unlock_after")
+        )
+        assert not any(parameter.requires_grad for parameter in again.student.encoder.parameters())
+
+
 def test_a_new_training_starts_at_its_beginning(trained):
     method, path, data = trained
     again = UniMatchV2.load_from_checkpoint(path)

@@ -68,7 +68,7 @@ def test_what_is_not_trained_is_shared_until_it_is():
     assert torch.equal(teacher.model.layer.weight, shared)
 
     student.layer.weight.requires_grad_(True)
-    teacher.keep_apart(student)
+    teacher.keep_apart()
     assert teacher.shared == {"layer.bias"}
     with torch.no_grad():
         student.layer.weight.add_(1)

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -63,3 +65,16 @@ def test_merged_weights_hold_twice_the_product(body, x):
 def test_a_body_without_attention_is_refused():
     with pytest.raises(ConfigError, match="lora=2: Sequential has no attention layers to adapt; leave it out"):
         add_lora(nn.Sequential(nn.Linear(3, 3)), 2)
+
+
+def test_merging_one_model_leaves_another_that_shares_its_weights_as_it_is(body, x):
+    add_lora(body, 2)
+    with torch.no_grad():
+        for parameter in body.parameters():
+            parameter.add_(0.1)
+    frozen = {id(parameter): parameter for parameter in body.parameters() if not parameter.requires_grad}
+    other = copy.deepcopy(body, frozen)  # as the teacher is made
+    before = body["block"](x)
+    merge_lora(other)
+    assert torch.equal(body["block"](x), before)
+    torch.testing.assert_close(other["block"](x), before)

@@ -21,9 +21,9 @@ SMALL = {"features": 8, "out_channels": (8, 8, 8, 8)}
 class Pyramid(nn.Module):
     """Maps of strides 2, 4, 8, 16 and 32, as a list or in another form."""
 
-    def __init__(self, form=list, strides=(2, 4, 8, 16, 32)):
+    def __init__(self, form=list, strides=(2, 4, 8, 16, 32), channels=3):
         super().__init__()
-        self.layers = nn.ModuleList(nn.Conv2d(3, 4 + i, stride, stride) for i, stride in enumerate(strides))
+        self.layers = nn.ModuleList(nn.Conv2d(channels, 4 + i, stride, stride) for i, stride in enumerate(strides))
         self.norm, self.form = nn.BatchNorm2d(4), form
 
     def forward(self, images):
@@ -239,6 +239,15 @@ def test_logits_that_no_loss_takes_are_refused_when_training_starts():
     method = UniMatchV2(model)
     with pytest.raises(ConfigError, match=r"not of \(2, 3, h, w\)"):
         method.setup("fit")
+
+
+def test_a_module_may_see_other_bands():
+    bands = {"bands": [1, 2, 3, 4, 5], "mean": [0.5] * 5, "std": [0.2] * 5}
+    model = SegmentationModel(Pyramid(channels=5), 3, bands=bands, **SMALL)
+    check_logits(model)
+    assert model(torch.zeros(1, 5, 64, 32)).shape == (1, 3, 64, 32)
+    with pytest.raises(ConfigError, match=r"Pyramid: cannot be run on an image of 5 x 224 x 224 .*RuntimeError: Given"):
+        SegmentationModel(Pyramid(), 3, bands=bands, **SMALL)
 
 
 def test_an_encoder_class_is_used_as_it_is():

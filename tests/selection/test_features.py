@@ -42,6 +42,14 @@ def test_the_encoders_levels_are_averaged_and_its_last_one_is_cut_into_patches()
         np.testing.assert_allclose(patch.astype(float), expected / np.linalg.norm(expected), atol=1e-3)
 
 
+def test_descriptions_of_other_weights_have_another_identity():
+    names = set()
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        names.add(EncoderDescriber(build_encoder("tiny"), "tiny").identity)
+    assert len(names | {ColorDescriber().identity}) == 3
+
+
 def test_colour_and_texture_tell_photos_apart():
     photos = [np.full((60, 80, 3), color, np.uint8) for color in ((200, 30, 30), (190, 35, 30), (30, 40, 200))]
     rough = photos[0].copy()

@@ -1,14 +1,11 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
 import unimatch
-from unimatch.errors import DataError
+from unimatch.errors import ConfigError, DataError
 from unimatch.selection import ColorDescriber, select
-from unimatch.selection.select import group_of, weights_of
+from unimatch.selection.select import weights_of
 
 KINDS = {"sea": (30, 60, 200), "forest": (20, 120, 30), "brick": (160, 60, 40)}
 
@@ -109,8 +106,18 @@ def test_the_store_is_in_the_users_cache_by_default(photos, tmp_path, monkeypatc
     assert (tmp_path / "home" / ".cache" / "unimatch" / "features.sqlite").is_file()
 
 
-def test_groups_are_what_a_pattern_finds_in_a_path():
-    path = Path(os.sep, "photos", "drive7", "a.jpg")
-    assert group_of(path, r"([^/]+)/[^/]+$") == "drive7"
-    assert group_of(path, r"drive\d") == "drive7"
-    assert group_of(path, r"scanner") == ""
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 13}, "n=13: must be 1 to 12"),
+        ({"group": "(["}, "not a regular expression"),
+        ({"group": "scanner"}, "not found in"),
+        ({"likeness": -1.0}, "likeness=-1"),
+        ({"kinds": 0}, "kinds=0"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_photo_is_described(photos, tmp_path, options, message):
+    describer = Counting()
+    with pytest.raises(ConfigError, match=message):
+        select(photos, **{"n": 1, "describer": describer, "features": tmp_path, "progress": False, **options})
+    assert describer.calls == 0

@@ -153,6 +153,8 @@ class Method(AfterTraining, NamedOptions, ABC):
 
     def begin_anew(self) -> None:
         """Forgets where a training stood; a checkpoint that one continues from is read later."""
+        if self.student.unlock_after:
+            self.student.lock()
         self.evaluations: list[Evaluation] = []
         self.start = (0, 0)  # (epoch, batch) at which the data begin; later than that only when resumed
         self.evaluated_after = 0  # batches, over all epochs
@@ -206,7 +208,7 @@ class Method(AfterTraining, NamedOptions, ABC):
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         """Steps the optimiser, then updates the teacher: once a step, not once an accumulated batch."""
         iteration = self.global_step
-        self.teacher.keep_apart(self.student)
+        self.teacher.keep_apart()
         super().optimizer_step(*arguments, **options)
         if any(parameter.grad is not None for parameter in self.student.parameters()):  # none: a step that was skipped
             self.teacher.update(self.student, iteration)
@@ -232,16 +234,15 @@ class Method(AfterTraining, NamedOptions, ABC):
         """Refuses what would train in another precision, train nothing, or end without an evaluation."""
         one_of("precision", self.trainer.precision, PRECISIONS)
         self.trainer.should_stop = False  # a probe before, such as Lightning's BatchSizeFinder, leaves it set
-        steps, ended = self.trainer.max_steps, self.trainer.current_epoch
-        if (
-            0 < steps <= self.global_step or 0 < (self.trainer.max_epochs or -1) <= ended
-        ):  # counters of no checkpoint yet
+        steps, epochs = self.trainer.max_steps, self.trainer.max_epochs or -1
+        # Of an earlier fit: a checkpoint's counters are read later.
+        if 0 < steps <= self.global_step or 0 < epochs <= self.trainer.current_epoch:
             raise ConfigError(
                 f"this trainer has trained {self.global_step} steps already, all that it was made for, and would "
                 "train nothing; make a new one"
             )
-        every, epochs = self.trainer.check_val_every_n_epoch or 1, self.trainer.max_epochs or -1
-        if every > 1 and (epochs < 0 or epochs % every or self.trainer.max_steps > 0):
+        every = self.trainer.check_val_every_n_epoch or 1
+        if every > 1 and (epochs < 0 or epochs % every or steps > 0):
             raise ConfigError(
                 f"trainer.check_val_every_n_epoch={every} would leave the end of training without an evaluation: "
                 "choose a divisor of trainer.max_epochs, or evaluate every N steps: trainer.val_check_interval=N "
@@ -316,7 +317,7 @@ class Method(AfterTraining, NamedOptions, ABC):
     def unlock_encoder(self) -> None:
         """Trains the student's encoder from now on; the teacher gets one of its own."""
         self.student.unlock()
-        self.teacher.keep_apart(self.student)
+        self.teacher.keep_apart()
         strategy = self.trainer.strategy
         if isinstance(strategy, DDPStrategy):  # it exchanges the gradients that it was told of when it was set up
             strategy.model = self

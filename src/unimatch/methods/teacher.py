@@ -59,18 +59,17 @@ class Teacher(nn.Module, Generic[M]):
     def train(self, mode: bool = True) -> "Teacher[M]":
         return super().train(False)
 
-    def keep_apart(self, student: nn.Module) -> None:
+    def keep_apart(self) -> None:
         """Copies, before an optimizer step, the weights that were one and that the student has begun to train."""
-        for name in sorted(self.shared):
-            if student.get_parameter(name).requires_grad:
-                self.take_apart(name)
+        for name in [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]:
+            self.take_apart(name)
 
     def take_apart(self, name: str) -> None:
         """Gives the teacher a parameter of its own in the place of one that it shares with the student."""
         parent, _, child = name.rpartition(".")
         value = self.model.get_parameter(name).detach().clone()
         setattr(self.model.get_submodule(parent), child, nn.Parameter(value, requires_grad=False))
-        self.shared.remove(name)
+        self.shared.discard(name)
 
     @override
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:

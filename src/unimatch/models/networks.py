@@ -109,12 +109,11 @@ class Model(nn.Module, NamedOptions, ABC):
         self.options = dict(options or {})
         self.freeze, self.lora, self.unlock_after = freeze, lora, unlock_after
         self.gradient_checkpointing = gradient_checkpointing
-        self.locked = freeze or unlock_after > 0
         self.bands = Bands.of(bands)
         if isinstance(encoder, nn.Module):
             if weights not in (..., None) or position_embedding or options:
                 raise ConfigError("encoder: a module brings its own weights and options; leave them out here")
-            self.name, self.encoder = type(encoder).__name__, self.adapt_encoder(encoder)
+            self.name, self.encoder = type(encoder).__name__, self.adapt_encoder(encoder, self.bands.count)
         else:
             self.name = encoder
             self.encoder = self.build_encoder(
@@ -123,8 +122,7 @@ class Model(nn.Module, NamedOptions, ABC):
         if gradient_checkpointing:
             self.encoder.checkpoint_gradients()
         self.trainable = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
-        if self.locked:
-            self.encoder.requires_grad_(False).eval()
+        self.lock()
         if lora is not None:
             self.encoder.requires_grad_(False)
             add_lora(self.encoder.body, lora)
@@ -172,6 +170,13 @@ class Model(nn.Module, NamedOptions, ABC):
         super().train(mode)
         if self.locked:  # it stays in eval mode
             self.encoder.eval()
+        return self
+
+    def lock(self) -> Self:
+        """Holds the encoder still from now on, if it is frozen, or as long as :attr:`unlock_after` says."""
+        self.locked = self.freeze or self.unlock_after > 0
+        if self.locked:
+            self.encoder.requires_grad_(False).eval()
         return self
 
     def unlock(self) -> Self:
@@ -427,7 +432,7 @@ def check_logits(model: Model) -> None:
     """
     side = nearest_multiple(64, model.size_multiple)
     device = next(model.parameters()).device
-    images = torch.zeros(2, *([model.dates] if model.dates > 1 else []), 3, side, side, device=device)
+    images = torch.zeros(2, *model.sample_shape, side, side, device=device)
     shape, maps = tuple(model.eval().coarse(images).shape), not isinstance(model, ClassificationModel)
     if shape[:2] != (2, model.num_classes) or len(shape) != (4 if maps else 2):
         expected = f"(2, {model.num_classes}{', h, w' if maps else ''})"

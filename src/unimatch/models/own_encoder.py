@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, first_line
 from unimatch.models.encoders import Encoder
 
 SIDE = 224
@@ -17,32 +17,34 @@ SIDE = 224
 class ModuleEncoder(Encoder):
     """The last four of the feature maps that a module gives, with widths and strides as they are found.
 
-    The module turns (B, 3, H, W) into a list of maps from fine to coarse, a dictionary of them, or an object that has
-    them as ``feature_maps``. Further maps before the last four are left out.
+    The module turns (B, channels, H, W) into a list of maps from fine to coarse, a dictionary of them, or an object
+    that has them as ``feature_maps``. Further maps before the last four are left out.
 
     Args:
         body: the module.
         size_multiple: what image sides must be multiples of; None for the coarsest stride.
+        channels: of the images.
 
     Raises:
         ConfigError: it gives no four such maps.
 
-    >>> encoder = ModuleEncoder(nn.ModuleList([]))
+    >>> encoder = ModuleEncoder(nn.Identity())
     Traceback (most recent call last):
-    unimatch.errors.ConfigError: encoder=ModuleList: cannot be run on an image of 224 x 224 pixels (NotImplementedError)
+    unimatch.errors.ConfigError: encoder: must give feature maps as a list, this one gives a Tensor
     """
 
-    def __init__(self, body: nn.Module, *, size_multiple: int | None = None) -> None:
+    def __init__(self, body: nn.Module, *, size_multiple: int | None = None, channels: int = 3) -> None:
         super().__init__()
         self.body = body
         name = f"encoder={type(body).__name__}"
         try:
-            levels = found_levels(body)
+            levels = found_levels(body, channels)
         except ConfigError:
             raise
         except Exception as error:
             raise ConfigError(
-                f"{name}: cannot be run on an image of {SIDE} x {SIDE} pixels ({type(error).__name__})"
+                f"{name}: cannot be run on an image of {channels} x {SIDE} x {SIDE} ({type(error).__name__}: "
+                f"{first_line(error)})"
             ) from error
         shapes = [tuple(level.shape) for level in levels]
         if len(levels) < 4 or any(len(shape) != 4 for shape in shapes):
@@ -70,18 +72,18 @@ class ModuleEncoder(Encoder):
         self.body.gradient_checkpointing_enable()
 
 
-def as_encoder(module: nn.Module) -> Encoder:
-    """Returns the module itself if it is an encoder, else as one."""
-    return module if isinstance(module, Encoder) else ModuleEncoder(module)
+def as_encoder(module: nn.Module, channels: int = 3) -> Encoder:
+    """Returns the module itself if it is an encoder, else as one of images with so many channels."""
+    return module if isinstance(module, Encoder) else ModuleEncoder(module, channels=channels)
 
 
 @torch.no_grad()
-def found_levels(body: nn.Module) -> list[Tensor]:
+def found_levels(body: nn.Module, channels: int) -> list[Tensor]:
     """Returns the feature maps of an image of zeros; the module stays as it is."""
     modes = {module: module.training for module in body.modules()}
     device = next((parameter.device for parameter in body.parameters()), None)
     try:
-        return maps_of(body.eval()(torch.zeros(1, 3, SIDE, SIDE, device=device)))
+        return maps_of(body.eval()(torch.zeros(1, channels, SIDE, SIDE, device=device)))
     finally:
         for module, mode in modes.items():
             module.training = mode

@@ -52,9 +52,9 @@ def build_pooled_encoder(
     return encoder if isinstance(encoder, PooledTimmEncoder) else PooledEncoder(encoder)
 
 
-def as_pooled_encoder(module: nn.Module) -> Encoder:
+def as_pooled_encoder(module: nn.Module, channels: int = 3) -> Encoder:
     """Returns a module as an encoder of one pooled level: an encoder of four levels, or what can be one, averaged."""
-    encoder = as_encoder(module)
+    encoder = as_encoder(module, channels)
     return encoder if len(encoder.widths) == 1 else PooledEncoder(encoder)
 
 

@@ -1,7 +1,9 @@
 """Describes photos by numbers: by a frozen encoder, or, without weights, by colour and texture."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -40,7 +42,12 @@ class Describer(ABC):
     """Turns photos into descriptions."""
 
     name: str
-    """Tells apart what describes differently; part of the name under which descriptions are kept."""
+    """What people call it."""
+
+    @property
+    def identity(self) -> str:
+        """Tells apart what describes differently: part of the key under which descriptions are kept."""
+        return f"{self.name}, {SHORT_SIDE} pixels, {PATCHES} patches"
 
     @abstractmethod
     def __call__(self, image: ImageArray) -> Description:
@@ -52,12 +59,20 @@ class EncoderDescriber(Describer):
 
     Args:
         encoder: in eval mode, on its device.
-        name: of the encoder and its weights.
+        name: of the encoder.
     """
 
     def __init__(self, encoder: Encoder, name: str) -> None:
         self.encoder, self.name = encoder, name
         self.device = next(encoder.parameters()).device
+
+    @cached_property
+    @override
+    def identity(self) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for key, tensor in self.encoder.state_dict().items():
+            digest.update(key.encode() + tensor.cpu().flatten().numpy().tobytes())
+        return f"{super().identity}, weights {digest.hexdigest()}"
 
     @override
     @torch.inference_mode()

@@ -92,10 +92,7 @@ def choose(
     """
     total = len(coverage.features)
     left = sorted(set(range(total)) - set(given))
-    if not left:
-        raise ConfigError(f"n={count}: all {total} photos are labelled already")
-    if not 1 <= count <= len(left):
-        raise ConfigError(f"n={count}: must be 1 to {len(left)}, the number of images that are not labelled yet")
+    check_count(count, total, total - len(left))
     for image in given:
         coverage.choose(image)
     weight = np.ones(total, np.float32) if weights is None else weights
@@ -122,6 +119,14 @@ def choose(
         chosen.append(image)
         taken[names[image]] += 1
     return chosen
+
+
+def check_count(count: int, total: int, given: int) -> None:
+    """Refuses to choose none of ``total`` images, or more than are left beside the ``given`` ones."""
+    if given == total:
+        raise ConfigError(f"n={count}: all {total} photos are labelled already")
+    if not 1 <= count <= total - given:
+        raise ConfigError(f"n={count}: must be 1 to {total - given}, the number of photos that are not labelled yet")
 
 
 def first_gains(coverage: Coverage, images: Sequence[int]) -> NDArray[np.float64]:

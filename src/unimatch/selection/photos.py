@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from unimatch.data.sources.files import existing_root
+from unimatch.data.sources.files import Tree, existing_root, images_alone
+from unimatch.data.splits.lists import read_lines, split_line
 from unimatch.errors import DataError
+from unimatch.folders import alike, part_folder
 from unimatch.images import read_mask
-from unimatch.inference.inputs import find_photos
+from unimatch.inference.inputs import name_photos
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,12 @@ class Photos:
     files: list[Path]
     labelled: list[Path]
     """Those of ``files`` that have a mask."""
+    predicted_as: dict[Path, list[Path]]
+    """Of each file what ``unimatch.predict`` may have called it, without an ending, after the folder it was given."""
 
 
 def photos_below(root: str | Path) -> Photos:
-    """Finds the photos of a folder.
+    """Finds the photos of a folder, as training does.
 
     Where it is laid out for training, those are what lies in ``images/`` and ``unlabeled/``, and ``masks/`` says which
     are labelled; of any other folder all photos, none of them labelled.
@@ -31,13 +35,37 @@ def photos_below(root: str | Path) -> Photos:
         DataError: there is no such folder, or no photo in it.
     """
     path = existing_root(root)
-    parts = [path / part for part in ("images", "unlabeled") if (path / part).is_dir()]
-    files = [photo.path.absolute() for part in parts or [path] for photo in find_photos(str(part))[1]]
-    masks = path / "masks"
-    names = {mask.relative_to(masks).with_suffix("") for mask in masks.rglob("*")} if masks.is_dir() else set()
-    images = path / "images"
-    labelled = [f for f in files if f.is_relative_to(images) and f.relative_to(images).with_suffix("") in names]
-    return Photos(path, files, labelled)
+    parts = [path / part for part in ("images", part_folder(path, "unlabeled")) if (path / part).is_dir()] or [path]
+    labelled = []
+    if parts[0].name == "images" and (path / "masks").is_dir():
+        pairs = Tree("images", "masks").images_and_masks(path)
+        labelled = [Path(image) for image, mask in pairs.names() if mask is not None]
+    found: dict[Path, list[Path]] = {}
+    for part in parts:
+        files = [Path(image) for image in images_alone(part).images()]
+        for photo in name_photos(files, part):
+            name = Path(photo.name)
+            found[photo.path] = [name] if part == path else [name, part.relative_to(path) / name]
+    return Photos(path, list(found), labelled, found)
+
+
+def named(photos: Photos, source: Path) -> list[Path]:
+    """Returns the photos that a list names, or that have a file of the same name in a folder, such as a mask.
+
+    Raises:
+        DataError: there is no such list or folder, or it names none of the photos.
+    """
+    if source.is_dir():
+        stems = {alike(path.stem) for path in source.rglob("*") if path.is_file()}
+        found = [path for path in photos.files if alike(path.stem) in stems]
+    elif source.is_file():
+        listed = {text for line in read_lines(source) if line.strip() for text in (line.strip(), split_line(line)[0])}
+        found = [path for path in photos.files if {path.relative_to(photos.root).as_posix(), path.name} & listed]
+    else:
+        raise DataError(f"given={source}: no such list or folder")
+    if not found:
+        raise DataError(f"given={source}: names none of the {len(photos.files)} photos below {photos.root}")
+    return found
 
 
 def unsureness(folder: Path, photos: Photos) -> dict[Path, float]:
@@ -54,12 +82,10 @@ def unsureness(folder: Path, photos: Photos) -> dict[Path, float]:
     if not below.is_dir():
         raise DataError(f"scores={folder}: no confidence/ there; predict the photos with save=[confidence]")
     found = {}
-    for file in photos.files:
-        relative = file.relative_to(photos.root).with_suffix(".png")
-        for name in (relative, Path(*relative.parts[1:]) if len(relative.parts) > 1 else relative):
-            if (below / name).is_file():
-                found[file] = 1 - float(np.mean(read_mask(below / name))) / 255
-                break
+    for file, names in photos.predicted_as.items():
+        path = next((path for name in names if (path := below / f"{name}.png").is_file()), None)
+        if path is not None:
+            found[file] = 1 - float(np.mean(read_mask(path))) / 255
     if not found:
         raise DataError(f"scores={folder}: knows none of the {len(photos.files)} photos of {photos.root}")
     return found

@@ -1,6 +1,5 @@
 """Selects which photos to label, from the photos alone."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unimatch.errors import DataError
+from unimatch.data.splits.generate import group_of
+from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, read_image
 from unimatch.selection.features import ColorDescriber, Describer
-from unimatch.selection.greedy import Coverage, Floats, choose
+from unimatch.selection.greedy import Coverage, Floats, check_count, choose
 from unimatch.selection.kinds import find_kinds, shares
 from unimatch.selection.store import Store, default_folder, key_of, open_store
 from unimatch.terminal import progress_bar
@@ -64,8 +64,8 @@ def select(
         n: how many to choose.
         describer: how photos are described; None for colour and texture, which needs no weights and knows less.
         given: files among ``photos`` that count as chosen, because they are labelled already.
-        group: a regular expression; photos in whose paths it finds the same (its first group, if it has one) belong
-            together, such as frames of one drive, and no group gets more than its share.
+        group: a regular expression; photos in whose paths it finds the same belong together, such as the frames of a
+            drive (:func:`unimatch.data.splits.generate.group_of`), and no group gets more than its share.
         unsure: of photos in later rounds, the mean of 1 - confidence of a model on them, 0 to 1; what a photo adds is
             multiplied by it. Photos that are not named count as the mean of the others.
         likeness: weight of how like the chosen photos all others are, beside how many kinds of patches they show.
@@ -74,9 +74,13 @@ def select(
         progress: whether to show a bar.
 
     Raises:
-        ConfigError: ``n`` or ``group`` cannot be.
+        ConfigError: ``n``, ``group``, ``likeness`` or ``kinds`` cannot be.
         DataError: no photo can be read.
     """
+    check_count(n, len(photos), len(set(given) & set(photos)))
+    if likeness < 0 or kinds < 1:
+        raise ConfigError(f"likeness={likeness}, kinds={kinds}: must be at least 0 and 1")
+    groups = {path: group_of(path.as_posix(), group) for path in photos}
     describer = describer or ColorDescriber()
     left_out: dict[Path, str] = {}
     keys: dict[Path, bytes] = {}
@@ -96,7 +100,7 @@ def select(
         coverage,
         given=[place[path] for path in given if path in place],
         weights=None if unsure is None else weights_of(files, unsure),
-        groups=None if group is None else [group_of(path, group) for path in files],
+        groups=None if group is None else [groups[path] for path in files],
     )
     return Selection([files[i] for i in order], [path for path in given if path in place], left_out, describer.name)
 
@@ -109,7 +113,7 @@ def describe_all(
     waiting = iter(photos)
     with ThreadPoolExecutor(THREADS) as readers:
         while block := list(islice(waiting, READ_AHEAD)):
-            keys = dict(zip(block, readers.map(lambda path: key_of(path, describer.name), block), strict=True))
+            keys = dict(zip(block, readers.map(lambda path: key_of(path, describer.identity), block), strict=True))
             missing = [path for path, key in keys.items() if isinstance(key, bytes) and key not in store]
             for path, image in zip(missing, readers.map(read_or_fault, missing), strict=True):
                 if isinstance(image, DataError):
@@ -145,12 +149,6 @@ def coverage_of(keys: Sequence[bytes], store: Store, likeness: float, kinds: int
         for key in keys
     ])  # fmt: skip
     return Coverage(np.stack(images), (histogram / PARTITIONS).astype(np.float32), likeness)
-
-
-def group_of(path: Path, pattern: str) -> str:
-    """Returns what a regular expression finds in a path: its first group, if it has one; nothing found is a group."""
-    found = re.search(pattern, path.as_posix())
-    return "" if found is None else found[1] if found.re.groups else found[0]
 
 
 def weights_of(files: Sequence[Path], unsure: Mapping[Path, float]) -> Floats:
