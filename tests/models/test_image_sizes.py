@@ -64,6 +64,17 @@ def test_a_classifier_sees_the_size_that_its_encoder_takes():
     assert (model.image_size, model.size_multiple) == (224, 224)
 
 
+def test_fastvit_is_never_computed_with_channels_last():
+    """With them PyTorch's backward pass on a CPU damages memory: no test can rely on the process dying of it."""
+    model, seen = SegmentationModel("fastvit_t8", 2, weights=None), []
+    model.encoder.body.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].is_contiguous()))
+    model.encoder.body.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].is_contiguous()))
+    model.encode(torch.zeros(1, 3, 64, 64).contiguous(memory_format=torch.channels_last))
+    assert seen
+    assert all(seen)
+    assert all(parameter.is_contiguous() for parameter in model.encoder.parameters())
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("size", [64, 80, 96, 128])
 def test_fastvit_trains_on_a_cpu(size):

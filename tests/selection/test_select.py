@@ -5,7 +5,9 @@ from PIL import Image
 import unimatch
 from unimatch.errors import ConfigError, DataError
 from unimatch.selection import ColorDescriber, select
-from unimatch.selection.select import weights_of
+from unimatch.selection.kinds import find_kinds
+from unimatch.selection.select import PARTITIONS, coverage_of, weights_of
+from unimatch.selection.store import key_of, open_store
 
 KINDS = {"sea": (30, 60, 200), "forest": (20, 120, 30), "brick": (160, 60, 40)}
 
@@ -88,6 +90,22 @@ def test_what_cannot_be_read_is_left_out_and_said(photos, tmp_path):
     assert all(str(path) in reason for path, reason in found.left_out.items())
     with pytest.raises(DataError, match="none of 2 photos can be read"):
         select(photos[:2], 1, features=tmp_path / "features", progress=False)
+
+
+def test_patches_are_sorted_several_times_and_each_sorting_counts_alike(photos, tmp_path):
+    select(photos, 1, features=tmp_path, progress=False)
+    with open_store(tmp_path) as store:
+        keys = [key_of(path, ColorDescriber().identity) for path in photos]
+        coverage = coverage_of(keys, store, likeness=0.5, kinds=3)
+        patches = [store[key].patches.astype(np.float32) for key in keys]
+    assert coverage.histogram.shape == (12, 3 * PARTITIONS)
+    np.testing.assert_allclose(coverage.histogram.sum(axis=1), 1, rtol=1e-5)
+    for seed in range(PARTITIONS):
+        centres = find_kinds(np.concatenate(patches), 3, seed)
+        for image, mine in enumerate(patches):  # each patch by the centre it is nearest to, one by one
+            nearest = [int(np.argmax([patch @ centre for centre in centres])) for patch in mine]
+            expected = [nearest.count(kind) / len(mine) / PARTITIONS for kind in range(3)]
+            np.testing.assert_allclose(coverage.histogram[image, 3 * seed : 3 * seed + 3], expected, atol=1e-6)
 
 
 def test_a_damaged_store_is_said(photos, tmp_path):
