@@ -228,3 +228,18 @@ def test_made_tiffs_have_all_bands(tmp_path):
     pytest.importorskip("tifffile")
     write_tiff(tmp_path / "a.tif", VALUES.astype(np.float32))
     assert np.array_equal(read_stored(tmp_path / "a.tif"), VALUES)
+
+
+def test_a_mask_of_the_pixels_beside_the_image_is_no_further_image(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(VALUES[..., 0].astype(np.uint16))
+        file.write(VALUES[..., 1] > 99, subfiletype=4)
+    assert np.array_equal(read_stored(tmp_path / "a.tif"), VALUES[..., :1])
+
+
+def test_images_of_too_many_bytes_are_refused(tmp_path, monkeypatch):
+    path = five(tmp_path / "a.tif", data=VALUES.astype(np.uint16), photometric="minisblack", planarconfig="contig")
+    monkeypatch.setattr("unimatch.rasters.LARGEST", VALUES.size * 2 - 1)
+    with pytest.raises(DataError, match="30 x 20 pixels in 0 MiB; cut it up"):
+        read_stored(path)

@@ -122,6 +122,13 @@ def test_image_that_is_labeled_and_validation_image_is_refused(folder_root):
     assert "a2.png" in message_of(data)
 
 
+def test_image_that_is_labeled_and_test_image_is_refused(folder_root):
+    data = folder(folder_root)
+    data.test.pairs = data.labeled.pairs.select([1])
+    assert message_of(data).startswith("1 images are both labelled and test images, such as ")
+    assert data.labeled.pairs.image(1) in message_of(data)
+
+
 def test_unlabeled_validation_images_are_said(folder_root, caplog):
     (folder_root / "unlabeled.txt").write_text("val/images/v0.png\nimages/a0.png\n")
     verify(folder(folder_root, unlabeled_list=folder_root / "unlabeled.txt"), needs_unlabeled=True)

@@ -1,5 +1,7 @@
 """What is said of masks before a training, and of how many of them."""
 
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -56,6 +58,12 @@ def test_few_are_read_of_a_source_of_ones_own_and_none_of_what_is_made_in_memory
     assert spread(own(*range(3)).labeled) == [0, 1, 2]
     assert len(spread(own(*[0] * 50).labeled)) == SAMPLE_OWN
     assert spread(digits(train=10, labeled=3, val=2, size=32).labeled) == []
+
+
+def test_a_source_of_ones_own_is_read_by_one_thread(folder_root):
+    threads = set(some_of(own(0, 1, 2).labeled, lambda index: threading.get_ident()))
+    assert threads == {threading.get_ident()}
+    assert threading.get_ident() not in some_of(folder(folder_root).labeled, lambda index: threading.get_ident())
 
 
 def test_classes_that_are_not_there_are_named_where_every_image_was_looked_at():
