@@ -54,3 +54,13 @@ def test_a_missing_folder_names_those_that_are_there(tmp_path):
     make(tmp_path, "Images/a.png", ".hidden/b.png")
     with pytest.raises(DataError, match=r"images: no such folder \(.* has Images\)"):
         find_images(tmp_path / "images")
+
+
+def test_links_that_lead_out_are_left_out_where_told(tmp_path, caplog):
+    root = make(tmp_path / "root", "a/1.png")
+    make(tmp_path / "elsewhere", "2.png")
+    (root / "out").symlink_to(tmp_path / "elsewhere")
+    (root / "within").symlink_to(root / "a")
+    assert [prefix for prefix, _ in walk(root, inside=True)] == ["", f"a{os.sep}"]
+    assert f"{root / 'out'}: is a link that leads out of {root}" in caplog.text
+    assert "within" not in caplog.text

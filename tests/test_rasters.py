@@ -1,5 +1,9 @@
 """Reading values of any bands and types from files."""
 
+import struct
+import zlib
+
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +11,7 @@ from PIL import Image
 from helpers.rasters import write_png16, write_tiff
 from unimatch import DataError
 from unimatch.bands import PHOTOS, Bands
-from unimatch.images import read_image
+from unimatch.images import read_image, read_mask
 from unimatch.rasters import georeference, pixel_count, read_bands, read_dates, read_stored
 
 VALUES = np.random.default_rng(0).integers(0, 256, (20, 30, 5))
@@ -67,9 +71,6 @@ def test_series_of_images_are_refused_with_their_axes(tmp_path):
         file.write(frames[0, :9])
     with pytest.raises(DataError, match="holds 2 images"):
         read_stored(tmp_path / "two.tif")
-    five(tmp_path / "turned.tif", data=frames[0], extratags=[(274, "H", 1, 6)])
-    with pytest.raises(DataError, match="turned by its orientation tag"):
-        read_stored(tmp_path / "turned.tif")
     five(tmp_path / "white.tif", data=VALUES[..., 0].astype(np.uint8), photometric="miniswhite")
     with pytest.raises(DataError, match="its values stand for others"):
         read_stored(tmp_path / "white.tif")
@@ -114,6 +115,54 @@ def test_pngs_of_sixteen_bits_are_read_whole(tmp_path):
     assert np.array_equal(read_stored(tmp_path / "rgb.png"), values)
     Image.fromarray(values[..., 0]).save(tmp_path / "grey.png")
     assert np.array_equal(read_stored(tmp_path / "grey.png"), values[..., :1])
+
+
+@pytest.mark.parametrize("bits", [12, 15, 16])
+def test_grey_of_any_bits_is_read_as_stored(tmp_path, bits):
+    """Not as Pillow spreads it over 16 bits; Sentinel-2 has 15 of them in JPEG 2000."""
+    values = VALUES[..., :1].astype(np.uint16) * (2**bits // 256)
+    (tmp_path / "a.pgm").write_bytes(b"P5 30 20 %d\n" % (2**bits - 1) + values.astype(">u2").tobytes())
+    assert np.array_equal(read_stored(tmp_path / "a.pgm"), values)
+    path = tmp_path / "a.j2k"
+    # What is written in 16 bits around their middle is read in fewer bits around theirs.
+    Image.fromarray(values[..., 0] + np.uint16(2**15 - 2 ** (bits - 1))).save(path, irreversible=False)
+    content = bytearray(path.read_bytes())
+    content[content.find(b"\xff\x4f\xff\x51") + 42] = bits - 1
+    path.write_bytes(content)
+    assert np.array_equal(read_stored(path), values)
+    assert np.array_equal(read_mask(path), values[..., 0])
+
+
+def test_colours_that_would_lose_their_low_bits_are_refused(tmp_path):
+    values = VALUES[..., :3].astype(np.uint16) * 16
+    (tmp_path / "a.ppm").write_bytes(b"P6 30 20 4095\n" + values.astype(">u2").tobytes())
+    cv2.imwrite(str(tmp_path / "a.jp2"), np.tile(values, (4, 4, 1)))
+    for name in ("a.ppm", "a.jp2"):
+        with pytest.raises(DataError, match=rf"{name}: 3 bands of 16-bit .* read whole from .*; save it as TIFF or PN"):
+            read_stored(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_what_a_tag_turns_is_refused_or_left_as_stored(tmp_path, suffix):
+    values = VALUES[..., :3].astype(np.uint16)
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".tif":
+        five(path, data=values, extratags=[(274, "H", 1, 6)])
+    else:
+        write_png16(path, values)
+        content, tag = path.read_bytes(), b"eXIf" + exif_turned().tobytes().removeprefix(b"Exif\0\0")
+        chunk = struct.pack(">I", len(tag) - 4) + tag + struct.pack(">I", zlib.crc32(tag))
+        path.write_bytes(content[:33] + chunk + content[33:])
+    with pytest.raises(DataError, match=r"turned by its orientation tag; .*dataset\.exif=stored"):
+        read_stored(path)
+    assert np.array_equal(read_stored(path, exif="stored"), values)
+
+
+def test_a_preview_behind_a_camera_s_picture_is_no_second_image(tmp_path):
+    photo = Image.fromarray(VALUES[..., :3].astype(np.uint8))
+    photo.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[photo.rotate(90)])
+    bands = Bands(value_range=[(0, 255)] * 3)
+    assert np.array_equal(read_bands(tmp_path / "a.jpg", bands), read_image(tmp_path / "a.jpg"))
 
 
 def test_eight_bits_are_what_photos_are(tmp_path):
@@ -179,3 +228,18 @@ def test_made_tiffs_have_all_bands(tmp_path):
     pytest.importorskip("tifffile")
     write_tiff(tmp_path / "a.tif", VALUES.astype(np.float32))
     assert np.array_equal(read_stored(tmp_path / "a.tif"), VALUES)
+
+
+def test_a_mask_of_the_pixels_beside_the_image_is_no_further_image(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(VALUES[..., 0].astype(np.uint16))
+        file.write(VALUES[..., 1] > 99, subfiletype=4)
+    assert np.array_equal(read_stored(tmp_path / "a.tif"), VALUES[..., :1])
+
+
+def test_images_of_too_many_bytes_are_refused(tmp_path, monkeypatch):
+    path = five(tmp_path / "a.tif", data=VALUES.astype(np.uint16), photometric="minisblack", planarconfig="contig")
+    monkeypatch.setattr("unimatch.rasters.LARGEST", VALUES.size * 2 - 1)
+    with pytest.raises(DataError, match="30 x 20 pixels in 0 MiB; cut it up"):
+        read_stored(path)

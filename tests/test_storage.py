@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from unimatch.errors import DataError
-from unimatch.images import read_image, read_mask
+from unimatch.images import read_colors, read_image, read_mask
 
 DEEP = {
     "one.png": (np.uint16, 1, "1 band of 16-bit unsigned integers"),
@@ -87,3 +87,32 @@ def test_ids_of_grey_maps_are_as_stored_whatever_their_largest_is(tmp_path, larg
         path.write_bytes(b"P6 1 1 %d\n" % largest + bytes(6))
         with pytest.raises(DataError, match="3 bands of 16-bit"):
             read_image(path)
+
+
+LOSSY = {
+    "a.jpg": {},
+    "a.webp": {"quality": 90},
+    "a.avif": {},
+    "a.jp2": {},
+    "jpeg.tif": {"compression": "jpeg"},
+    "webp.tif": {"compression": "webp"},
+}
+LOSSLESS = {"b.webp": {"lossless": True}, "a.png": {}, "a.gif": {}, "b.tif": {"compression": "tiff_lzw"}}
+
+
+@pytest.mark.parametrize("name", [*LOSSY, *LOSSLESS])
+def test_compression_that_may_change_ids_is_known_by_the_content(tmp_path, name):
+    path = tmp_path / name
+    try:
+        flat(3).resize((64, 64)).save(path, **(LOSSY | LOSSLESS)[name])
+    except (OSError, KeyError, ValueError) as error:
+        pytest.skip(f"this Pillow writes no such file ({error})")
+    path = path.rename(tmp_path / "mask.png")
+    assert read_colors(path).lossy == (name in LOSSY)
+
+
+def test_a_page_of_transparency_is_no_second_picture(tmp_path):
+    transparency = flat(200)
+    transparency.encoderinfo = {"tiffinfo": {254: 4}}
+    flat(10).save(tmp_path / "a.tif", save_all=True, append_images=[transparency])
+    assert read_image(tmp_path / "a.tif").max() == 10

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.disk import read_file
 from unimatch.errors import DataError
-from unimatch.storage import Storage, is_lossy, largest_level, storage, tiff_storage
+from unimatch.storage import Storage, divided, is_lossy, multiplied, storage, tiff_storage
 
 ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB, or as many bands as the data set has; (2, H, W, 3) for the two dates of a pair."""
@@ -136,16 +136,15 @@ def read_ids(path: Path, *, exif: Exif = "turn") -> StoredMask:
 
 def ids_of(mask: Image.Image, where: Path | str, exif: Exif = "turn") -> StoredMask:
     """Reads an opened image, not yet decoded, as :func:`read_ids` does a file; ``where`` names it in messages."""
-    stored, largest = require_one_page(where, mask), largest_level(mask)
+    stored, times = require_one_page(where, mask), multiplied(mask)
     if stored.kind == "floats" or (stored.bits > 8 and stored.bands > 1):
         raise DataError(unreadable(where, stored, "a mask"))
     lossy, (mask, orientation) = is_lossy(mask), turn(mask, exif)
     pixels, clear = np.asarray(mask), None
     if mask.mode.startswith("I"):
         pixels = pixels.astype(np.int32)
-    if mask.mode in ("L", "I") and largest is not None:
-        levels = 255 if mask.mode == "L" else 65535
-        pixels = np.rint(pixels * (largest / levels)).astype(pixels.dtype)
+    if mask.mode in ("L", "I", "I;16"):
+        pixels = divided(pixels, times)
     elif mask.mode in ("LA", "RGB", "RGBA"):
         if mask.mode != "LA" and not (pixels[..., :1] == pixels[..., 1:3]).all():
             raise DataError(no_index_image(where, mask.mode))

@@ -11,20 +11,23 @@ from PIL import Image, TiffImagePlugin
 from unimatch.bands import Bands
 from unimatch.disk import read_file
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import Exif, ImageArray, open_image, opened, read_image, read_pair, turn
+from unimatch.images import ORIENTATION, Exif, ImageArray, open_image, opened, read_image, read_pair, turn
+from unimatch.storage import divided, multiplied, storage
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How TIFF files begin; the last two are BigTIFF's."""
 
 GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
 """TIFF's tags of scale, tie points, transformation, and the coordinate system in three parts."""
-WIDTH, HEIGHT, TURNED = 256, 257, 274
-"""The tags of the size and of the orientation."""
+WIDTH, HEIGHT = 256, 257
+"""The tags of the size."""
 PHOTOMETRICS = {0: "black is the highest", 3: "places in a palette"}
 """Values of TIFF's PhotometricInterpretation that are no levels."""
 NO_DATA_TAG = 42113
 """GDAL's tag of the value that means no data."""
-
+TURNED_BY_TAG = (
+    "it is turned by its orientation tag; save it as it should lie, or train on it as it is stored: dataset.exif=stored"
+)
 
 LARGEST = 2**32
 """Bytes of an image, unpacked, at most."""
@@ -58,13 +61,13 @@ def read_stored(path: Path, *, exif: Exif = "turn") -> NDArray[Any]:
             is_tiff = file.read(4) in TIFF
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    values = read_tiff(path) if is_tiff else read_other(path, exif)
+    values = read_tiff(path, exif) if is_tiff else read_other(path, exif)
     if 0 in values.shape:
         raise DataError(f"{path}: has no pixels")
     return values
 
 
-def read_tiff(path: Path) -> NDArray[Any]:
+def read_tiff(path: Path, exif: Exif) -> NDArray[Any]:
     """Reads a TIFF whose bands are samples, channels or pages."""
     try:
         import tifffile
@@ -89,8 +92,8 @@ def read_tiff(path: Path) -> NDArray[Any]:
             elif others or not set("YX") <= set(axes) <= set("YXSCQI") or len(axes) > 3:
                 sizes = ", ".join(f"{name} of {size}" for name, size in axes.items())
                 fault = f"it holds {1 + len(others)} images, the first with axes {sizes}; save them one by one"
-            elif first.tags.valueof(TURNED, 1) != 1:
-                fault = "it is turned by its orientation tag; save it as it should lie"
+            elif exif == "turn" and first.tags.valueof(ORIENTATION, 1) != 1:
+                fault = TURNED_BY_TAG
             elif first.photometric in PHOTOMETRICS:
                 fault = f"its values stand for others ({PHOTOMETRICS[first.photometric]}); save the values themselves"
             values = None if fault else series.asarray(squeeze=False)
@@ -112,15 +115,18 @@ def too_large(axes: Mapping[str, int], size: int) -> bool:
 
 
 def read_other(path: Path, exif: Exif) -> NDArray[Any]:
-    """Reads what is no TIFF: PNG of 8 or 16 bits, and 8-bit images of other kinds."""
+    """Reads what is no TIFF: grey of 8 or 16 bits, colours of 8 bits, and PNG in colours of 16 bits."""
     with opened(path, "an image") as image:
-        if (count := getattr(image, "n_frames", 1)) > 1:
-            raise DataError(f"{path}: holds {count} images, and one is needed; save them one by one")
-        raw = [str(tile[3]) for tile in getattr(image, "tile", ())]  # how the file stores pixels, such as RGB;16B
-        if image.mode in ("LA", "RGB", "RGBA") and any(";16" in kind for kind in raw):
+        stored, times = storage(image), multiplied(image)
+        if stored.pages > 1:
+            raise DataError(f"{path}: holds {stored.pages} images, and one is needed; save them one by one")
+        if stored.bits > 8 and stored.bands > 1:  # of which Pillow would read the high bytes alone
+            if image.format != "PNG":
+                raise DataError(f"{path}: {stored} cannot be read whole from {image.format}; save it as TIFF or PNG")
+            if exif == "turn" and image.getexif().get(ORIENTATION, 1) != 1:
+                raise DataError(f"{path}: {TURNED_BY_TAG}")
             import cv2  # not above: exported models run without it
 
-            # Pillow would read the high bytes alone.
             whole = np.asarray(cv2.imdecode(np.frombuffer(read_file(path).getvalue(), np.uint8), cv2.IMREAD_UNCHANGED))
             return np.asarray(cv2.cvtColor(whole, cv2.COLOR_BGRA2RGBA if whole.shape[2] == 4 else cv2.COLOR_BGR2RGB))
         image.info.pop("transparency", None)
@@ -129,6 +135,8 @@ def read_other(path: Path, exif: Exif) -> NDArray[Any]:
             raise DataError(f"{path}: {image.mode} has no bands of values; save it as RGB or TIFF")
         turned, _ = turn(image, exif)
         values = np.array(turned.convert(modes[turned.mode]) if turned.mode in modes else turned)
+    if stored.bits > 8:
+        values = divided(values, times)
     return values[..., None] if values.ndim == 2 else values
 
 

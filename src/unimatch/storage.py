@@ -3,6 +3,8 @@
 import io
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -59,6 +61,24 @@ def largest_level(image: Any) -> int | None:
         return 3 if raw[2] == "2" else 15
     arguments = image.tile[0][3] if image.format == "PPM" and image.tile else ()
     return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else None
+
+
+def multiplied(image: Any) -> float:
+    """Returns by what Pillow multiplies the values of an opened grey image, so that the highest possible is white."""
+    if image.format == "JPEG2000":
+        bits = jpeg_2000_bits(image)
+        return float(2 ** ((16 if bits > 8 else 8) - bits))
+    largest = largest_level(image)
+    return 1.0 if largest is None else (255 if largest <= 255 else 65535) / largest
+
+
+def divided(values: NDArray[Any], times: float) -> NDArray[Any]:
+    """Undoes :func:`multiplied`.
+
+    >>> divided(np.array([0, 16004, 65535]), 65535 / 4095).tolist()
+    [0, 1000, 4095]
+    """
+    return values if times == 1 else np.rint(values / times).astype(values.dtype)
 
 
 def is_lossy(image: Any) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from unimatch.augment import PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, Views
+from unimatch.augment import per_band as module
 from unimatch.augment.per_band import BandAugmentation, jitter_table
 from unimatch.augment.randaugment import CHANGES
 from unimatch.augment.strong import blur_kernel
@@ -100,3 +101,19 @@ def test_pixels_without_data_count_as_padding_does():
     assert np.array_equal(known == 255, ~expected)
     plain = Views(64, weak=ScaledCrop((1.0, 1.0), 0.0), bands=FIVE).unlabeled(np.random.default_rng(0), image, label)
     assert plain["valid"].sum() == 40 * 50
+
+
+def test_either_change_may_come_first(monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "jitter_table", lambda *arguments: seen.append(arguments[3]) or np.arange(256))
+    view = BandAugmentation(jitter_probability=1.0, blur_probability=0.0)
+    for seed in range(20):
+        view(np.random.default_rng(seed), IMAGE[..., :1])
+    assert 4 < sum(seen) < 16
+
+
+def test_randaugment_changes_all_bands_alike():
+    image = np.repeat(IMAGE[..., :1], 4, axis=-1)
+    for name in CHANGES:
+        changed = RandAugment(1, [name], 0.0).for_bands()(np.random.default_rng(5), image)
+        assert np.array_equal(changed, np.repeat(changed[..., :1], 4, axis=-1)), name

@@ -67,8 +67,8 @@ class CalledView(StrongView):
     """Makes a strong view by a function of your own.
 
     Args:
-        change: ``(rng, image) -> image``: takes and returns (H, W, 3) uint8, of the same size, and moves no pixels; it
-            takes all randomness from the generator.
+        change: ``(rng, image) -> image``: takes and returns (H, W, 3) uint8, or as many bands as the data set has, of
+            the same size, and moves no pixels; it takes all randomness from the generator.
     """
 
     def __init__(self, change: Callable[[np.random.Generator, Image], Image]) -> None:

@@ -1,15 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from unimatch.data import digits, folder
-from unimatch.data.catalog import CAMVID
-from unimatch.data.check.before_training import look, verify
-from unimatch.data.check.survey import SAMPLE_LEAST, SAMPLE_LIMIT, spread
+from unimatch.data.check.before_training import verify
 from unimatch.data.sets.digits import DigitScenes
-from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair, FilePairs
 from unimatch.errors import DataError
 
@@ -119,24 +114,19 @@ def test_five_faults_are_listed_and_the_others_counted(folder_root):
     assert message.endswith("(and 1 more like these)")
 
 
-@given(st.integers(1, 5000))
-@settings(max_examples=100, deadline=None, derandomize=True)
-def test_large_parts_are_sampled_evenly(count):
-    source = FileSource(FilePairs([("image", None)] * count), CAMVID)
-    chosen = spread(source)
-    assert len(chosen) == min(count, SAMPLE_LIMIT)
-    assert chosen[0] == 0
-    gaps = np.diff([*chosen, count])
-    assert gaps.min() >= 1
-    assert gaps.max() - gaps.min() <= 1
-
-
 def test_image_that_is_labeled_and_validation_image_is_refused(folder_root):
     (folder_root / "val.txt").write_text("images/a2.png masks/a2.png\nimages/a3.png masks/a3.png\n")
     (folder_root / "labeled.txt").write_text("images/a1.png masks/a1.png\nimages/a2.png masks/a2.png\n")
     data = folder(folder_root, labeled_list=folder_root / "labeled.txt", val_list=folder_root / "val.txt")
     assert message_of(data).startswith("1 images are both labelled and validation images, such as ")
     assert "a2.png" in message_of(data)
+
+
+def test_image_that_is_labeled_and_test_image_is_refused(folder_root):
+    data = folder(folder_root)
+    data.test.pairs = data.labeled.pairs.select([1])
+    assert message_of(data).startswith("1 images are both labelled and test images, such as ")
+    assert data.labeled.pairs.image(1) in message_of(data)
 
 
 def test_unlabeled_validation_images_are_said(folder_root, caplog):
@@ -152,13 +142,3 @@ def test_bad_unlabeled_images_that_are_skipped_are_said(folder_root, caplog):
     for path in (folder_root / "unlabeled").iterdir():
         path.write_bytes(b"")
     assert message_of(folder(folder_root, on_bad_image="skip")).startswith("4 faults in the unlabelled images")
-
-
-def test_looking_ends_when_the_time_is_up(folder_root, monkeypatch, caplog):
-    caplog.set_level("INFO", "unimatch")
-    monkeypatch.setattr("unimatch.data.check.survey.SAMPLE_SECONDS", 0.0)
-    source = folder(folder_root).labeled
-    source.pairs = source.pairs.select([0] * 500)
-    found, looked_at = look("labelled", source)
-    assert (found, looked_at) == ([], SAMPLE_LEAST)
-    assert "checked 100 of 500 labelled images" in caplog.text

@@ -148,22 +148,17 @@ CASES = {
         True,
     ),
     "antialias": (2, masks(blurred, names=TWO), COLORED, {"ids out of range"}, "blurred edges, set dataset.unk", False),
-    "antialias, ignored": (
-        2,
-        masks(blurred, names=TWO),
-        COLORED | {"unknown_values": "ignore"},
-        {"unknown values"},
-        "are no class",
-        True,
-    ),
-    "antialias, nearest": (
-        2,
-        masks(blurred, names=TWO),
-        COLORED | {"unknown_values": "nearest"},
-        {"unknown values"},
-        "are of the nearest class",
-        True,
-    ),
+    **{
+        f"antialias, {choice}": (
+            2,
+            masks(blurred, names=TWO),
+            COLORED | {"unknown_values": choice},
+            {"unknown values"},
+            outcome,
+            True,
+        )
+        for choice, outcome in (("ignore", "are no class"), ("nearest", "are of the nearest class"))
+    },
     "bilinear_ids": (4, masks(smooth), {}, {"ids between"}, "resize masks to the nearest pixel", True),
     "multipage": (2, images(paged, ".tif"), {}, {"unreadable"}, "holds 3 pages .*dataset.bands", False),
     "multimask": (2, masks(paged, ".tif"), {}, {"unreadable"}, "holds 3 pages or frames, and a mask has one", False),
@@ -323,12 +318,3 @@ def test_deep_images_in_class_folders_and_among_photos_to_predict_are_refused(tm
     _, photos = find_photos(str(tmp_path / "train" / "dog"))
     with pytest.raises(DataError, match=r"dog/2\.png: 3 bands of 16-bit"):
         [photo.load() for photo in photos]
-
-
-def test_a_sample_of_masks_is_no_proof(tmp_path, monkeypatch):
-    root = make(tmp_path / "data")
-    masks(save(np.zeros_like), only=slice(4))(root)
-    data = folder(root, val_share=0.2)
-    monkeypatch.setattr("unimatch.data.check.survey.MASK_LIMIT", 2)
-    data.labeled.pairs = data.labeled.pairs.select([0, 1, 2, 3] * 3)
-    assert any(line.startswith("labelled (2 of 12 masks looked at): ") for line in verify(data, needs_unlabeled=True))

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.check.mask_faults import counts_of, encoding_faults
+from unimatch.data.check.mask_faults import between, black_and_white, counts_of, encoding_faults, sorted_palettes
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=50))
@@ -36,3 +38,29 @@ def test_camvid_s_void_11_is_no_shift():
     from unimatch.data.catalog import CAMVID
 
     assert not list(encoding_faults({*range(12), 255}, CAMVID))
+
+
+def test_a_few_pixels_between_others_are_no_resizing():
+    assert between(np.repeat([[0, 1, 2]], 7, axis=0)) == 0
+    assert between(np.repeat([[0, 1, 2]], 8, axis=0)) == 8
+
+
+TWO = DatasetInfo("x", ("a", "b"), ((0, 0, 0), (1, 1, 1)))
+
+
+def test_255_is_void_where_a_mask_holds_it_beside_1():
+    masks = [("m.png", frozenset({0, 255}))]
+    everything = [ids for _, ids in masks]
+    assert [kind for kind, _ in black_and_white(masks, everything, TWO)] == ["only 0 and 255"]
+    assert not list(black_and_white(masks, [*everything, frozenset({1, 255})], TWO))
+    assert not list(black_and_white(masks, everything, replace(TWO, ids={0: 0, 255: 1})))
+
+
+def test_palettes_are_sorted_where_several_colours_have_moved():
+    red, blue, green = b"\xff\0\0", b"\0\0\xff", b"\0\xff\0"
+    here = {(0, red): "a.png", (1, blue): "a.png", (2, green): "a.png"}
+    assert not list(sorted_palettes(here))
+    assert not list(sorted_palettes(here | {(3, red): "b.png"}))  # one class has two ids
+    ((kind, text),) = sorted_palettes(here | {(1, red): "b.png", (0, blue): "b.png"})
+    assert kind == "palette order"
+    assert "the colour (255, 0, 0) is id 0 in a.png and id 1 in b.png" in text

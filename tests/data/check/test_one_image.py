@@ -2,6 +2,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from unimatch.data import digits, digits_classification, folder
 from unimatch.data.check.contents import fingerprint
@@ -52,3 +53,15 @@ def test_a_label_is_what_the_file_stores(folder_root):
     label, classes = read_label((source, ids), 0), source.mask(0)
     assert label.classes == Counter(classes.ravel().tolist())
     assert label.stored == Counter(np.where(classes == 255, 0, classes + 1).ravel().tolist())
+
+
+def test_transparent_pixels_count_as_no_class(folder_root):
+    source = folder(folder_root).labeled
+    ids = source.mask(0)
+    clear = np.full_like(ids, 255)
+    clear[:2] = 0
+    Image.fromarray(np.dstack([ids, clear])).save(folder_root / "masks" / "a0.png")
+    label = read_label((source, IndexMasks(source.info)), 0)
+    assert label.classes == Counter(np.where(clear > 0, ids, 255).ravel().tolist())
+    assert label.stored == Counter(ids[2:].ravel().tolist())
+    assert [kind for kind, _ in label.faults] == ["transparent"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.cases import turned
 from helpers.support import make_change
 from unimatch import DataError
 from unimatch.data import change_folder, whu
@@ -119,6 +120,16 @@ def test_pairs_of_equal_dates_are_noted(root):
     shutil.copy(root / "train" / "A" / "t2.png", root / "train" / "B" / "t2.png")
     found = findings(root)
     assert found == {("same dates", "labelled"): (f"{root}/train/A/t2.png: both dates have the same pixels",)}
+
+
+@pytest.mark.parametrize("exif", ["turn", "stored"])
+def test_dates_differ_in_size_as_they_are_read(root, exif):
+    """A second date of 20 x 24 pixels, which its EXIF orientation turns: as it is stored, it has another size."""
+    path = root / "train" / "B" / "t1.png"
+    image = np.rot90(np.asarray(Image.open(path)))
+    turned(6)(image, path)
+    kinds = {"turn": [], "stored": ["dates differ in size"]}[exif]
+    assert [kind for kind, _ in findings(root, exif=exif)] == kinds
 
 
 def test_labels_that_are_mostly_changed_are_noted(root):

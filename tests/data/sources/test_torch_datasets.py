@@ -73,6 +73,8 @@ REFUSED = {
     "16 bits": ((Image.fromarray(MASK.astype(np.uint16)), MASK), r"more than 8 bits a channel \(I;16\)"),
     "int32": ((IMAGE.astype(np.int32), MASK), "is of int32"),
     "text": (("photo.png", MASK), r"no tensor, array or PIL image but builtins\.str"),
+    "no pixels": ((torch.zeros(3, 0, 8), MASK), r"has the shape \(3, 0, 8\), and must be \(3, H, W\) or"),
+    "one number": ((np.array(3.0), MASK), r"has the shape \(\)"),
     "nothing": ({"photo": IMAGE}, "has photo, but no image"),
 }
 

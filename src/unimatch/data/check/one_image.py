@@ -111,4 +111,4 @@ def kind_of_image_error(source: Source, index: int) -> str:
     paths = source.image_paths(index)
     if not all(path.is_file() for path in paths):
         return "missing"
-    return "dates differ in size" if differ_in_size(paths, source.info.bands) else "unreadable"
+    return "dates differ in size" if differ_in_size(paths, source.info.bands, source.info.exif) else "unreadable"

@@ -8,14 +8,14 @@ import numpy as np
 from unimatch.bands import Bands
 from unimatch.data.check.findings import Part
 from unimatch.errors import DataError
-from unimatch.images import ImageArray
+from unimatch.images import Exif, ImageArray
 from unimatch.rasters import read_bands
 
 
-def differ_in_size(paths: Sequence[Path], bands: Bands) -> bool:
+def differ_in_size(paths: Sequence[Path], bands: Bands, exif: Exif) -> bool:
     """Tells whether the files of an image can each be read, and have different sizes."""
     try:
-        return len({read_bands(path, bands).shape for path in paths}) > 1
+        return len({read_bands(path, bands, exif=exif).shape for path in paths}) > 1
     except DataError:
         return False
 

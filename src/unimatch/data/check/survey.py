@@ -36,6 +36,9 @@ MASK_LIMIT = 10_000
 HOPELESS = ("one class", "all ignored")
 """Kinds of findings in all labelled masks with which nothing can be learned."""
 
+OF_ALL = ("class never labelled", "class not validated")
+"""Kinds of findings that say nothing where some masks of a part were not looked at."""
+
 NAMED = 3
 """Files or classes that a line names."""
 
@@ -56,7 +59,7 @@ def survey(data: SegmentationData) -> list[str]:
         parts.append(part)
         seen[name] = f" ({part.images} of {len(source)} masks looked at)" if part.images < len(source) else ""
     found += [(kind, name, text) for name, kind, text in faults_together(parts, data.info)]
-    findings = collect(found)
+    findings = [one for one in collect(found) if not (one.kind in OF_ALL and seen[one.part])]
     if not seen["labelled"] and any(finding.kind in HOPELESS and finding.part == "labelled" for finding in findings):
         raise DataError("\n".join(line(finding) for finding in findings if finding.part != "validation"))
     return [line(finding, seen.get(finding.part, "")) for finding in findings]

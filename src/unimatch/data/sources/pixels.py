@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Annotated, Any, TypedDict
 
 import numpy as np
@@ -71,9 +72,9 @@ def with_bands(info: DatasetInfo, options: PixelOptions, source: FileSource) -> 
         DataError: no image from which something must be measured can be read.
     """
     number, given = options["bands"], options["value_range"]
-    chosen = tuple(range(1, number + 1)) if isinstance(number, int) else None if number is None else tuple(number)
+    chosen = tuple(range(1, number + 1)) if type(number) is int else numbers_of("bands", number)
     count = 3 if chosen is None else len(chosen)
-    mean, std = options["mean"], options["std"]
+    mean, std = numbers_of("mean", options["mean"]), numbers_of("std", options["std"])
     if (mean is None) != (std is None):
         raise ConfigError("mean and std go together: give both or neither")
     percentiles = percentiles_of(given) if isinstance(given, Mapping) else None
@@ -82,9 +83,9 @@ def with_bands(info: DatasetInfo, options: PixelOptions, source: FileSource) -> 
         chosen,
         None if given is None or isinstance(given, Mapping) else for_each_band(given, count),
         "nan" if no_data is not None and no_data != no_data else no_data,
-        tuple(mean or (IMAGENET_MEAN if chosen is None else (0.5,) * count)),
-        tuple(std or (IMAGENET_STD if chosen is None else (0.5,) * count)),
-        options["picture_bands"],
+        (IMAGENET_MEAN if chosen is None else (0.5,) * count) if mean is None else mean,
+        (IMAGENET_STD if chosen is None else (0.5,) * count) if std is None else std,
+        numbers_of("picture_bands", options["picture_bands"]),
     )
     if percentiles is None and (bands.photos or mean is not None):
         return replace(info, bands=bands)
@@ -109,17 +110,36 @@ def with_bands(info: DatasetInfo, options: PixelOptions, source: FileSource) -> 
     return replace(info, bands=bands)
 
 
-def for_each_band(given: Sequence[Any], count: int) -> list[Any]:
+def numbers_of(key: str, given: Any) -> tuple[Any, ...] | None:
+    """Returns the numbers of a setting as a tuple; None where it is not given.
+
+    Raises:
+        ConfigError: it is no list of numbers.
+    """
+    if given is None:
+        return None
+    if not is_numbers(given):
+        raise ConfigError(f"{key}={given}: a list of numbers is needed")
+    return tuple(given)
+
+
+def for_each_band(given: Any, count: int) -> list[Any]:
     """Returns a range for each band, of one for all or of as many as there are."""
-    one_for_all = len(given) == 2 and all(isinstance(value, (int, float)) for value in given)
-    if not one_for_all and any(isinstance(value, (int, float, str)) for value in given):
+    one_for_all = is_numbers(given) and len(given) == 2
+    pairs = [given] * count if one_for_all else given
+    if isinstance(pairs, str) or not isinstance(pairs, Sequence) or not all(map(is_numbers, pairs)):
         raise ConfigError(f"value_range={given}: [LOW, HIGH], or a pair for each band, is needed")
-    return [given] * count if one_for_all else list(given)
+    return list(pairs)
 
 
-def percentiles_of(given: Mapping[str, Any]) -> list[float]:
+def is_numbers(given: Any) -> bool:
+    """Tells whether this is a list of numbers."""
+    return isinstance(given, Sequence) and not isinstance(given, str) and all(isinstance(n, Real) for n in given)
+
+
+def percentiles_of(given: Mapping[str, Any]) -> tuple[Any, ...]:
     """Reads ``{percentiles: [1, 99]}``."""
-    found = list(given.get("percentiles") or ())
+    found = numbers_of("value_range.percentiles", given.get("percentiles")) or ()
     if set(given) != {"percentiles"} or len(found) != 2 or not 0 <= found[0] < found[1] <= 100:
         raise ConfigError(
             f"value_range={given}: must be [LOW, HIGH] or {{percentiles: [1, 99]}}, 0 to 100, lowest first"

@@ -90,7 +90,7 @@ def to_image(image: Any, name: str) -> NDArray[Any]:
     """Returns a tensor, an array or a PIL image as an array (..., H, W, 3), uint8 where it was that or floats in 0-1.
 
     Raises:
-        DataError: floats outside of 0-1, or no image at all.
+        DataError: floats outside of 0-1, no pixels, or no image at all.
     """
     if isinstance(image, Image.Image):
         if image.mode.startswith(("I", "F")):
@@ -99,6 +99,8 @@ def to_image(image: Any, name: str) -> NDArray[Any]:
     if not isinstance(image, (torch.Tensor, np.ndarray)):
         raise DataError(f"{name}: the image is no tensor, array or PIL image but {kind(image)}")
     array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else image
+    if array.ndim < 2 or 0 in array.shape:
+        raise DataError(f"{name}: the image has the shape {array.shape}, and must be (3, H, W) or (H, W, 3)")
     if array.ndim == 2:
         array = array[None]
     if array.ndim >= 3 and array.shape[-3] in (1, 3) and (array.shape[-1] != 3 or isinstance(image, torch.Tensor)):

@@ -1,0 +1,122 @@
+"""Files of class names as people and label tools write them."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unimatch.data.sets.class_names import FILES, find_classes, read_classes
+from unimatch.errors import DataError
+
+OF_TOOLS = {
+    "roboflow": ("_classes.csv", "Pixel Value, Class\n0, other\n1, road\n", False),
+    "camvid": ("class_dict.csv", "name,r,g,b\nother,0,0,0\nroad,128,64,128\n", True),
+    "semicolons": ("classes.csv", "Id;Name;Colour\n1;road;#804080\n0;other;#000000\n", True),
+    "csv of names": ("classes.csv", "name\nother\nroad\n", False),
+    "csv without header": ("classes.csv", "other,0,0,0\nroad,128,64,128\n", True),
+    "comments": ("classes.txt", "# my classes\nother\n\n// and\nroad\n", False),
+    "numbers": ("classes.txt", "0 other\n1 road\n", False),
+    "colons": ("classes.txt", "0: other\n1: road\n", False),
+    "numbers behind": ("classes.txt", "road: 1\nother: 0\n", False),
+    "table": ("classes.txt", "id name\n0 other\n1 road\n", False),
+    "numbers and colours": ("classes.txt", "0 0 0 0 other\n1 128 64 128 road\n", True),
+    "numbers, names, colours": ("classes.txt", "0 other 0 0 0\n1 road 128 64 128\n", True),
+    "colours behind": ("classes.txt", "other 0 0 0\nroad 128 64 128\n", True),
+    "hexadecimal": ("classes.txt", "#000000 other\n#804080 road\n", True),
+    "cvat": ("labelmap.txt", "# label:color_rgb:parts:actions\nother:0,0,0::\nroad:128,64,128::\n", True),
+    "labelme": ("labels.txt", "__ignore__\nother\nroad\n", False),
+    "yolo list": ("data.yaml", "train: ../train/images\nnc: 2\nnames: ['other', 'road']\n", False),
+    "yolo map": ("data.yaml", "path: x\nnames:\n  0: other\n  1: road\n", False),
+    "json map": ("classes.json", '{"0": "other", "1": "road"}', False),
+    "json ids": ("classes.json", '{"road": 1, "other": 0}', False),
+    "json objects": ("classes.json", '[{"id": 1, "name": "road", "color": "#804080"}, '
+                     '{"id": 0, "name": "other", "color": [0, 0, 0]}]', True),
+    "json categories": ("classes.json", '{"categories": [{"id": 0, "name": "other"}, '
+                        '{"id": 1, "name": "road"}]}', False),
+    "json colours": ("classes.json", '{"other": [0, 0, 0], "road": [128, 64, 128]}', True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OF_TOOLS)
+def test_class_files_of_tools_are_found_and_understood(tmp_path, case):
+    name, text, colored = OF_TOOLS[case]
+    (tmp_path / name).write_text(text, encoding="utf-8-sig" if name.endswith("csv") else "utf-8")
+    colors = ((0, 0, 0), (128, 64, 128)) if colored else None
+    assert read_classes(find_classes(tmp_path)) == (("other", "road"), colors)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("2 wheeler", "car", "truck"),
+        ("0", "1", "2"),
+        ("class 1", "class 2"),
+        ("no", "yes", "on"),
+        ("_background_", "$a_b$", "{x}", "\u4e2d\u6587", "a: b"),
+        ("a, b", "c; d", "e#f"),
+    ],
+)
+def test_names_that_look_like_something_else_stay_names(tmp_path, names):
+    (tmp_path / "classes.txt").write_text("\n".join(names), encoding="utf-8")
+    (tmp_path / "classes.json").write_text(json.dumps(names), encoding="utf-8")
+    (tmp_path / "data.yaml").write_text(f"names: {json.dumps(names)}\n", encoding="utf-8")
+    for name in ("classes.txt", "classes.json", "data.yaml"):
+        assert read_classes(tmp_path / name) == (names, None)
+
+
+@given(st.text(st.sampled_from("ab01 ,;:#\n\t\"'[]{}-.\r=&*!|>%@\0\x85\u2028"), max_size=40), st.sampled_from(FILES))
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_any_text_is_classes_or_a_named_error(tmp_path_factory, text, name):
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_text(text, encoding="utf-8")
+    try:
+        outcome = list(read_classes(path).names)
+    except DataError as error:
+        outcome = str(error)
+    assert str(path) in outcome if isinstance(outcome, str) else len(set(outcome)) == len(outcome) >= 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("names.json", '["cat", "dog"', "cannot be read"),
+        ("names.json", '{"0": "cat", "2": "dog"}', "line 2: 'dog' has the number 2, and 1 is next"),
+        ("names.txt", "1 cat\n2 dog\n", "line 1: 'cat' has the number 1, and 0 is next"),
+        ("names.txt", "# ours\n0 cat\n\n1 dog\ncow\n", "line 5: some lines give a number and some do not: 'cow'"),
+        ("names.txt", "nummer,klasse\n0,cat\n1,dog\n", "line 1: some lines give a number"),
+        ("names.txt", "Class\ncat\ndog\n", "line 1: 'Class' looks like a header; remove it"),
+        ("names.txt", "1 120 120 120 wall\n2 180 120 120 door\n", "line 1: 'wall' has the number 1"),
+        ("names.txt", "1 wall 120 120 120\n2 door 180 120 120\n", "line 1: 'wall' has the number 1"),
+        ("names.txt", "10 euro\n20 euro\n", "names that begin with numbers in JSON"),
+        ("names.csv", "klasse,r,g,b\ncat,1,2,3\n", "line 1: some lines give a colour"),
+        ("names.csv", "klasse,farbe\ncat,red\n", "line 1: expected a first line such as 'name,r,g,b'"),
+        ("names.csv", "id,name\n0,cat\n1\n", "line 3: expected 2 columns as in line 1: '1'"),
+        ("names.csv", "id,name\n0,cat\nx,dog\n", "line 3: 'dog' has no id, or one that is no number"),
+        ("names.csv", "name,r,g,b\ncat,0,0,0\ndog,0,0,red\n", "line 3: a colour is three numbers"),
+        ("labelmap.txt", "# label:color_rgb:parts:actions\ncat\n", "line 2: expected label:color_rgb:parts:actions"),
+        ("data.yaml", "nc: 3\nnames: [cat, dog]\n", "nc does not say that there are 2 names"),
+        ("data.yaml", "names: {0: cat, 2: dog}\n", "line 2: 'dog' has the number 2, and 1 is next"),
+        ("data.yaml", "names: [cat, [dog]]\n", "expected a list of class names"),
+        ("data.yaml", "a: &a {names: *a}\n", "cannot be read"),
+        ("names.json", '[{"id": 0, "name": "cat"}, {"id": 1}]', "entry 2 has no name"),
+        ("names.json", '["cat", 2]', "expected a list of class names"),
+        ("names.json", '{"cat": [1, 2], "dog": [3, 4, 5]}', "expected a list of class names, or an object"),
+        ("names.json", '{"cat": [1, 2, 3], "dog": [3, 4, 256]}', "a colour is three numbers from 0 to 255"),
+        ("names.txt", "1 2 3 cat\ndog\n", "some lines give a colour"),
+    ],
+)
+def test_bad_class_files_are_named(tmp_path, name, text, message):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message) as caught:
+        read_classes(path)
+    assert str(path) in str(caught.value)
+
+
+def test_absent_or_binary_class_files_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"absent\.txt: the class names cannot be read"):
+        read_classes(tmp_path / "absent.txt")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(DataError, match=r"binary\.txt: the class names cannot be read"):
+        read_classes(tmp_path / "binary.txt")
