@@ -1,3 +1,6 @@
+import re
+import sys
+
 import pytest
 import torch
 
@@ -49,3 +52,19 @@ def test_convert_writes_over_nothing_and_says_why(official, tmp_path, capsys):
     assert convert.main([str(tmp_path / "none.pth"), str(tmp_path / "ours.ckpt")]) == 2
     assert "no such checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "ours.ckpt").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+def test_a_full_disk_is_one_message(official, tmp_path, capfd):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, before[1]))
+    try:
+        status = convert.main([str(official[0]), str(tmp_path / "ours.ckpt")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert status == 74
+    assert re.fullmatch(
+        r"unimatch: .*ours\.ckpt cannot be written: File too large; make room.*\n", capfd.readouterr().err
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 import errno
 import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -148,11 +149,33 @@ def test_names_as_long_as_may_be_can_be_written(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_process_has_left_is_removed_before_training(tmp_path):
-    disk.passing_name(tmp_path / "last.ckpt").write_text("half")
-    (tmp_path / "last.ckpt").write_text("whole")
-    disk.check_writable(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+@pytest.mark.skipif(sys.platform == "win32", reason="has neither devices nor pipes among its files")
+def test_a_text_without_end_is_not_read(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntw\xf6")
+    assert disk.read_text(tmp_path / "a.txt", errors="surrogateescape") == "one\ntw\udcf6"
+    with pytest.raises(UnicodeDecodeError):
+        disk.read_text(tmp_path / "a.txt")
+    with pytest.raises(OSError, match="more than 5 characters"):
+        disk.read_text(tmp_path / "a.txt", 5, errors="replace")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match="no regular file"):
+            disk.read_text(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        disk.read_text(tmp_path / "none")
+
+
+def test_a_writer_of_torch_fails_with_what_the_system_says(tmp_path):
+    def write(file):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            raise RuntimeError("unexpected pos 64 vs 0")  # noqa: B904 - as torch does
+
+    with pytest.raises(OSError, match="No space left"):
+        disk.replace_file(tmp_path / "a.ckpt", write)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_gets_its_name_when_all_is_in_it(tmp_path):

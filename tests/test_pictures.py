@@ -120,5 +120,7 @@ def test_a_picture_that_fails_is_a_warning(caplog):
         "sheet.png was not drawn: No space left on device",
         "sheet.png was not drawn: ValueError()",
     ]
+    with pytest.raises(RuntimeError), drawing("sheet.png"):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
     with pytest.raises(KeyboardInterrupt), drawing("sheet.png"):
         raise KeyboardInterrupt

@@ -13,7 +13,7 @@ from unimatch.checkpoints.files import PREFIXES
 from unimatch.checkpoints.official import OfficialWeights, read_official
 from unimatch.data.catalog import ADE20K, CITYSCAPES, COCO, PASCAL, DatasetInfo
 from unimatch.disk import replace_file
-from unimatch.errors import UnimatchError, WeightsError
+from unimatch.errors import UnimatchError, WeightsError, WriteError
 
 DATASETS = {info.name: info for info in (PASCAL, CITYSCAPES, ADE20K, COCO)}
 """The data sets that published checkpoints were trained on."""
@@ -66,7 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         both = convert(options.official, options.output, DATASETS.get(options.dataset))
     except UnimatchError as error:
         print(f"unimatch: {error}", file=sys.stderr)
-        return 2
+        return error.status
+    except OSError as error:
+        failed = WriteError(
+            f"{options.output} cannot be written: {error.strerror or error}; make room, or name another"
+        )
+        print(f"unimatch: {failed}", file=sys.stderr)
+        return failed.status
     for weights in both:
         print(weights.report)
     print(f"written: {options.output}")

@@ -51,9 +51,11 @@ def replacing(path: Path, *, previous: Path | None = None, sync: bool = True) ->
         os.replace(temporary, path)  # noqa: PTH105
         if sync:
             sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+            raise error.__context__ from None  # torch's writer makes a RuntimeError, of its own internals, of one
         raise
 
 
@@ -207,15 +209,10 @@ def check_written() -> None:
 
 
 def check_writable(folder: Path, needed: int = 0) -> None:
-    """Refuses a folder, made if it is not there, that cannot be written to or has less than ``needed`` bytes free.
-
-    No other process may be writing to it: half files that a killed one has left there are removed.
-    """
+    """Refuses a folder, made if it is not there, that cannot be written to or has less than ``needed`` bytes free."""
     probe = passing_name(folder / "probe")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(f"{PASSING_PREFIX}*.tmp"):  # by a process that was killed while it wrote
-            left.unlink()
         replace_file(probe, lambda file: file.write(bytes(4096)))
         probe.unlink()
         free = shutil.disk_usage(folder).free
@@ -228,6 +225,13 @@ def check_writable(folder: Path, needed: int = 0) -> None:
             f"{folder}: {free / 1e9:.1f} GB are free, and the checkpoints of this training need about "
             f"{needed / 1e9:.1f} GB; make room, or choose another hydra.run.dir"
         )
+
+
+def remove_half_files(folder: Path) -> None:
+    """Removes the files that a killed process was writing in a folder; no other one may be writing there."""
+    for left in folder.glob(f"{PASSING_PREFIX}*.tmp"):
+        with suppress(OSError):
+            left.unlink()
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -255,7 +259,7 @@ PASSING = frozenset(
 """Errors of a file system that may pass in a moment. A missing file is not among them."""
 
 LIMIT = 2**30
-"""The most bytes that an image or mask may have."""
+"""The most bytes that an image or mask may have, and characters that a list may."""
 
 
 def read_file(path: Path) -> io.BytesIO:
@@ -279,3 +283,26 @@ def read_file(path: Path) -> io.BytesIO:
                 raise OSError(errno.EFBIG, f"larger than {LIMIT >> 20} MiB")
             return io.BytesIO(content)
     raise AssertionError  # the last attempt returns or raises
+
+
+def read_text(path: Path, largest: int = LIMIT, errors: str = "strict") -> str:
+    """Reads a text file of UTF-8, without the mark that some begin with.
+
+    A setting may come out of a stranger's file, and name a device without an end.
+
+    Args:
+        path: of the file.
+        largest: how many characters it may have.
+        errors: what becomes of bytes that are no UTF-8, as for :func:`open`.
+
+    Raises:
+        OSError: it cannot be read, is no file but a device or the like, or has more characters.
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "is no regular file")
+    with path.open(encoding="utf-8-sig", errors=errors) as file:
+        text = file.read(largest + 1)
+    if len(text) > largest:
+        raise OSError(errno.EFBIG, f"has more than {largest:,} characters")
+    return text

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from unimatch.disk import replace_file
+from unimatch.errors import is_of_a_worker
 from unimatch.images import ImageArray, MaskArray, latest, strips
 from unimatch.types import IGNORE_INDEX
 
@@ -33,6 +34,8 @@ def drawing(what: object) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if is_of_a_worker(error):
+            raise
         log.warning("%s was not drawn: %s", what, getattr(error, "strerror", None) or str(error) or repr(error))
 
 

@@ -22,6 +22,7 @@ from unimatch.inference.inputs import Photo, find_photos
 from unimatch.inference.outputs import KINDS, Writer
 from unimatch.inference.pipeline import Pipeline
 from unimatch.inference.predictor import Predictor
+from unimatch.plain import written_by_others
 from unimatch.terminal import progress_bar
 from unimatch.texts import csv_text, one_line, printable
 from unimatch.types import IGNORE_INDEX
@@ -159,7 +160,8 @@ def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
     }
     text = json.dumps(facts, indent=2)
     if path.is_file() and not config.overwrite:
-        before = json.loads(path.read_text())
+        with written_by_others(path):
+            before = dict(json.loads(path.read_text(encoding="utf-8")))
         different = [key for key, value in json.loads(text).items() if before.get(key) != value]
         if different:
             raise ConfigError(

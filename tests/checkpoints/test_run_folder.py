@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from unimatch.checkpoints.run_folder import alone_in, refuse_other_run, remove_run, removed_if_empty
+from unimatch.disk import passing_name
 from unimatch.errors import ConfigError
 
 
@@ -81,6 +82,24 @@ def test_a_second_process_is_told_who_trains_and_the_lock_ends_with_its_process(
                 assert "BlockingIOError" in third.stderr.read()
             assert f"process {os.getpid()} on " in (tmp_path / ".lock").read_text()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
+def test_half_files_are_removed_by_the_training_alone_and_not_while_another_one_trains(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    halves = [passing_name(tmp_path / "report.html"), passing_name(tmp_path / "checkpoints" / "last.ckpt")]
+    whole = make(tmp_path, "checkpoints/last.ckpt") / "checkpoints" / "last.ckpt"
+    for half in halves:
+        half.write_text("half")
+    with hold(tmp_path) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError), alone_in(tmp_path):
+            raise AssertionError
+        assert all(half.exists() for half in halves)
+        other.kill()
+    with alone_in(tmp_path):
+        assert [half.exists() for half in halves] == [False, False]
+    assert whole.exists()
 
 
 def test_a_directory_with_nothing_but_a_log_is_removed(tmp_path, monkeypatch):

@@ -93,6 +93,11 @@ def test_dinov2_exports_for_every_grid_of_patches(tmp_path, monkeypatch):
     agreement = compare(TorchEngine(model), Predictor(tmp_path / "vits.onnx").engine, images((100, 60), (518, 518)))
     assert agreement.largest_difference < 1e-3 * agreement.deviation
     assert agreement.pixels > 99.9
+    export_torch(tmp_path / "vits.pt2", model, facts, "float32")
+    sizes = ((100, 60), (48, 70), (518, 518))
+    agreement = compare(TorchEngine(model), open_exported(tmp_path / "vits.pt2"), images(*sizes))
+    assert agreement.largest_difference < 1e-3 * agreement.deviation
+    assert agreement.pixels > 99.9
 
 
 @pytest.mark.slow
@@ -181,6 +186,13 @@ def test_foreign_and_broken_files_are_refused(checkpoint, onnx_file, tmp_path):
     (tmp_path / "cut.onnx").write_bytes(onnx_file.read_bytes()[:500])
     with pytest.raises(WeightsError, match="cannot be read as an ONNX model"):
         Predictor(tmp_path / "cut.onnx")
+    for said in ("[1]", "{", "[" * 10**5, '{"size": [10]}', '{"size": [100000, 100000]}', '{"size": "ab"}',
+                 '{"batch": 0}', '{"batch": 1e6}', '{"batch": 1000000}'):  # fmt: skip
+        graph = onnx.load(onnx_file)
+        graph.metadata_props[1].value = said
+        onnx.save(graph, tmp_path / "other.onnx")
+        with pytest.raises(WeightsError, match=r"other\.onnx: does not say how unimatch's graph is run"):
+            Predictor(tmp_path / "other.onnx")
     graph = onnx.load(onnx_file)
     del graph.metadata_props[:]
     onnx.save(graph, tmp_path / "foreign.onnx")
@@ -286,7 +298,7 @@ def test_a_program_is_read_only_where_it_is_trusted(checkpoint, program_file, tm
     for image in images((48, 80), (61, 49)):
         assert (program(image).mask == original(image).mask).mean() > 0.999
     assert program.facts == original.facts
-    with pytest.raises(DataError, match=r"20 x 30 pixels: a \.pt2 file takes 48 pixels and more"):
+    with pytest.raises(DataError, match=r"20 x 30 pixels: this \.pt2 file takes 48 pixels and more"):
         program(images((20, 30))[0])
     for broken in ("program", "facts"):
         path = tmp_path / "model.pt2"

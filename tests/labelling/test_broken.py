@@ -40,12 +40,6 @@ def cut(name):
     return lambda root: (root / name).write_bytes((root / name).read_bytes()[:-40])
 
 
-def brush(values):
-    value = {"rle": values, "brushlabels": ["leaf"]}
-    result = {"id": "r", "type": "brushlabels", "original_width": WIDTH, "original_height": HEIGHT, "value": value}
-    return lambda root: exports.label_studio(root, annotations=[{"result": [result]}])
-
-
 def replace_pixels(root):
     (root / "SegmentationClass" / "a.png").write_bytes(png(np.full((HEIGHT, WIDTH, 3), 77, np.uint8)))
 
@@ -85,6 +79,18 @@ BROKEN = {
     ),
     "a broken photo": (then(exports.coco, lambda root: save(root / "images/a.png", "x")), r"a\.png: cannot be read"),
     "labelme cut short": (then(exports.labelme, cut("a.json")), r"a\.json: is no whole JSON"),
+    "labelme of endless digits": (
+        then(exports.labelme, lambda root: save(root / "a.json", '{"shapes": [' + "9" * 5000 + "]}")),
+        r"a\.json: is no whole JSON \(Exceeds the limit",
+    ),
+    "labelme control characters": (labelme_with(label="a\x1bb", points=box(1, 1, 4, 4)), r"the class 'a\\x1bb': "),
+    "labelme half a character": (labelme_with(label="\ud800", points=box(1, 1, 4, 4)), r"the class '\\ud800': "),
+    "labelme no name": (labelme_with(label=" ", points=box(1, 1, 4, 4)), r"the class ' ': a name is needed"),
+    "labelme a comment for a name": (
+        labelme_with(label="#x", points=box(1, 1, 4, 4)),
+        r"classes\.txt cannot hold .*#x",
+    ),
+    "labelme a colour for a name": (labelme_with(label="1 2 3 x", points=box(1, 1, 4, 4)), r"classes\.txt cannot hold"),
     "labelme without a label": (lambda root: exports.labelme(root, shapes=[{"points": []}]), r"a\.json: is no file"),
     "labelme two points": (labelme_with(points=[[1, 1], [2, 2]]), r"a\.png: shape 0 \('leaf'\): .*2 points"),
     "labelme no mask": (labelme_with(shape_type="mask", points=[[1, 1]], mask="%"), r"a\.png: shape 0 .* malformed"),
@@ -93,8 +99,6 @@ BROKEN = {
         r"a\.png: shape 0 .* no known kind",
     ),
     "labelme endless": (labelme_with(shape_type="circle", points=[[1, 1], [1e300, 1]]), r"a\.png: shape 0 .*radius"),
-    "brush cut short": (brush([0, 0, 1]), r"a\.png: task 1, region r: .* brush strokes"),
-    "brush of no bytes": (brush([-1, 900]), r"project\.json: .*region r is malformed"),
     "colour of no class": (
         then(exports.cvat, replace_pixels),
         r"a\.png: colour \(77, 77, 77\) \(96 pixels\) of no class",
@@ -115,10 +119,6 @@ BROKEN = {
     "no value": (
         then(exports.roboflow, lambda root: save(root / "valid/_classes.csv", "Pixel Value, Class\nx, y\n")),
         r"_classes\.csv, line 2: expected a pixel value",
-    ),
-    "runs beyond": (
-        then(exports.kaggle, lambda root: save(root / "train.csv", "id,rle\na,90 50\n")),
-        r"a\.png: line 2: .*beyond",
     ),
     "supervisely no bitmap": (supervisely_with("eJw="), r"a\.png\.json: train/a\.png|a\.png: object 4 .*"),
     "supervisely no meta": (then(exports.supervisely, lambda root: (root / "meta.json").unlink()), r"no meta\.json"),
@@ -246,12 +246,6 @@ def test_arguments_are_checked(tmp_path, options, message):
         write(read(tmp_path), tmp_path / "out", **options)
     with pytest.raises(ConfigError, match="format=yolo: must be auto or one of"):
         read(tmp_path, format="yolo")
-
-
-def test_pngs_of_label_studio_need_the_names_of_their_photos(tmp_path):
-    (tmp_path / "task-1-annotation-2-by-me-tag-leaf-0.png").write_bytes(png(np.ones((HEIGHT, WIDTH), np.uint8)))
-    with pytest.raises(DataError, match="export the project as JSON too"):
-        read(tmp_path)
 
 
 def test_a_file_of_anything_is_an_error_a_user_can_act_on(tmp_path):

@@ -83,24 +83,6 @@ def test_supervisely_bitmaps_and_holes(tmp_path):
     assert unlabelled(labels) == ["a.png"]
 
 
-@pytest.mark.parametrize("pictures", [False, True])
-def test_label_studio_takes_the_last_annotation_that_was_not_cancelled(tmp_path, pictures):
-    exports.label_studio(tmp_path)
-    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
-    expected[area(1, 1, 7, 5) | area(8, 0, 10, 3)] = 1
-    expected[area(3, 3, 9, 8)] = 2
-    if pictures:  # the shorter JSON names photos only
-        save(tmp_path / "project.json", [{"id": 1, "image": "a.png", "annotations": []}])
-        for label, value in (("leaf", 1), ("stone", 2)):
-            name = f"task-1-annotation-2-by-me@home-tag-{label}-0.png"
-            (tmp_path / name).write_bytes(png((expected == value).astype(np.uint8) * 255))
-        (tmp_path / "task-1-annotation-1-by-me-tag-old-0.png").write_bytes(png(np.ones((HEIGHT, WIDTH), np.uint8)))
-    labels = read(tmp_path)
-    assert labels.classes == ("background", "leaf", "stone")
-    assert (masks(labels)["train/a.png"] == expected).all()
-    assert unlabelled(labels) == ["b.png"]
-
-
 @pytest.mark.parametrize("form", ["folder", "zip"])
 def test_cvat_masks(tmp_path, form):
     root = exports.cvat(tmp_path / "task")
@@ -137,21 +119,6 @@ def test_roboflow_masks(tmp_path):
     assert (found["train/a_jpg.rf.0f.jpg"] == area(1, 1, 5, 5)).all()
     assert (found["val/a_jpg.rf.0f.jpg"] == 2 * area(1, 1, 5, 5)).all()
     assert unlabelled(labels) == ["more.jpg"]
-
-
-def test_kaggle_runs_go_down_the_columns(tmp_path):
-    exports.kaggle(tmp_path)
-    labels = read(tmp_path)
-    assert labels.classes == ("background", "1", "2")
-    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
-    expected[:3, 0] = expected[:2, 1] = 2
-    expected[2, 0] = 1
-    assert (masks(labels)["train/a.png"] == expected).all()
-    assert unlabelled(labels) == ["b.png", "c.png"]
-    save(tmp_path / "train.csv", "ImageId_ClassId,EncodedPixels\na.png_3,1 3\na.png_4,\n")
-    assert read(tmp_path).classes == ("background", "3")
-    save(tmp_path / "train.csv", "id,rle\na,1 3\n")
-    assert read(tmp_path).classes == ("background", "foreground")
 
 
 def test_what_is_written_trains(tmp_path):
@@ -205,21 +172,6 @@ def test_small_masks_come_back_from_every_tool(tmp_path_factory, mask, tool, sha
     assert (found["train/c.png"] == mask[::-1, ::-1]).all()
 
 
-def test_predictions_are_read_with_their_photos(tmp_path):
-    photo(tmp_path / "pool" / "sub" / "a.jpg")
-    (tmp_path / "out" / "masks" / "sub").mkdir(parents=True)
-    (tmp_path / "out" / "masks" / "sub" / "a.png").write_bytes(png(area(1, 1, 5, 5).astype(np.uint8)))
-    save(tmp_path / "out" / "predict.json", {"classes": ["background", "leaf"], "palette": [[0, 0, 0], [1, 2, 3]]})
-    labels = read(tmp_path / "out", images=tmp_path / "pool")
-    assert (masks(labels)["train/sub/a.jpg"] == area(1, 1, 5, 5)).all()
-    write(labels, tmp_path / "tasks", format="labelstudio", url="https://host/", workers=0)
-    (task,) = json.loads((tmp_path / "tasks" / "tasks.json").read_text())
-    assert task["data"] == {"image": "https://host/images/sub/a.jpg"}
-    (region,) = task["predictions"][0]["result"]
-    assert region["value"]["polygonlabels"] == ["leaf"]
-    assert 'value="leaf" background="#010203"' in (tmp_path / "tasks" / "labelling.xml").read_text()
-
-
 def test_corrections_join_what_is_there(tmp_path):
     exports.coco(tmp_path / "first")
     write(read(tmp_path / "first"), tmp_path / "photos", workers=0)
@@ -231,11 +183,3 @@ def test_corrections_join_what_is_there(tmp_path):
     there = sorted(p.relative_to(tmp_path / "photos").as_posix() for p in (tmp_path / "photos").rglob("*.png"))
     names = [f"{kind}/{name}.png" for kind in ("images", "masks") for name in "abc"]
     assert there == [*names, "unlabeled/b.png"]
-
-
-def test_photos_of_one_name_are_told_apart_by_their_folders(tmp_path):
-    for sub, left in (("x", 1), ("y", 3)):
-        exports.labelme(tmp_path / sub, shapes=[{"label": "leaf", "points": exports.box(left, 1, 5, 5)}])
-    found = masks(read(tmp_path))
-    assert (found["train/x/a.png"] == area(1, 1, 5, 5)).all()
-    assert (found["train/y/a.png"] == area(3, 1, 5, 5)).all()

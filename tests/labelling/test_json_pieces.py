@@ -48,6 +48,7 @@ def test_a_byte_order_mark_is_passed_over(tmp_path):
         ('{"a": nul}', "no JSON"),
         (b'{"a": "\xff"}', "no UTF-8"),
         ("[" * 100_000, "no JSON"),
+        ("[" + "9" * 5000 + "]", "no JSON .*4300 digits"),
     ],
 )
 def test_broken_files_are_named(tmp_path, text, message):

@@ -221,6 +221,15 @@ def test_a_list_cannot_name_a_file_outside_its_root(line, tmp_path):
         read()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such device")
+@pytest.mark.parametrize("setting", ["classes", "labeled_list"])
+def test_a_setting_that_names_a_file_without_end_is_refused(setting, tmp_path):
+    """As the data set of a stranger's checkpoint may."""
+    root = make_folder(tmp_path / "data", labeled=1, val=1)
+    with pytest.raises(UnimatchError, match=r"/dev/zero: .* cannot be read .*no regular file"):
+        unimatch.data.folder(str(root), **{setting: "/dev/zero"})
+
+
 def test_yaml_is_read_without_building_objects(tmp_path):
     """Hydra's own loader reads the files of ``conf/`` and of ``--config-dir``."""
     from omegaconf import OmegaConf

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import logging
 import threading
 import time
 from copy import copy
@@ -19,11 +20,13 @@ from typing_extensions import override
 
 from unimatch.app.page import app_page
 from unimatch.engines.test_time import Inference
-from unimatch.errors import ConfigError, DataError, UnimatchError
+from unimatch.errors import ConfigError, DataError, UnimatchError, first_line
 from unimatch.images import ImageArray
 from unimatch.inference.predictor import Predictor
 from unimatch.rasters import pixel_count, read_bands
 from unimatch.types import IGNORE_INDEX
+
+log = logging.getLogger("unimatch")
 
 ADDRESS = "127.0.0.1"
 LARGEST_FILE = 100 * 2**20
@@ -183,6 +186,9 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         except MemoryError:
             self.refuse(HTTPStatus.UNPROCESSABLE_ENTITY, "the file: this machine's memory does not suffice for it")
+        except (OSError, RuntimeError) as error:  # such as a full disk, or a GPU without memory
+            log.exception("an image was not predicted")
+            self.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"the file: was not predicted ({first_line(error)})")
         else:
             self.answer(HTTPStatus.OK, "application/json", json.dumps(result).encode())
 

@@ -175,21 +175,34 @@ def checked(description: Any) -> dict[str, Any]:
     Raises:
         WeightsError: it is no description, or names a file or a number beyond those.
     """
-    encoder = description.get("encoder") if isinstance(description, dict) else None
-    if not isinstance(encoder, str) or not re.fullmatch(r"[\w.-]{1,200}", encoder):
+    if not isinstance(description, dict) or not is_name(description.get("encoder")):
         raise WeightsError("the file does not describe a model of ours")
-    options = description.get("options") or {}
     try:
         count(description)
-        for key, value in description.items():
-            bound(value, key, BOUNDS.get(key, LARGEST_OPTION))
-        if not isinstance(options, dict):
-            raise ValueError("options are no object")
-        if description.get("weights") is not None or "checkpoint_path" in options:  # timm would read that file
-            raise ValueError("it names a file of weights")
-    except (TypeError, ValueError) as error:
+        check_arguments({key: value for key, value in description.items() if key != "own"})
+        if own := description.get("own"):
+            check_arguments(own["arguments"] or {})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"the file describes a model that is not built from a file: {error}") from error
     return description
+
+
+def is_name(encoder: Any) -> bool:
+    """Tells whether this is the name of an encoder: no path, and no place that timm would download from."""
+    return isinstance(encoder, str) and re.fullmatch(r"[\w.-]{1,200}", encoder) is not None
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Refuses arguments of a model that a file may not give; raises errors of Python's."""
+    for key, value in arguments.items():
+        bound(value, key, BOUNDS.get(key, LARGEST_OPTION))
+    options = arguments.get("options") or {}
+    if not isinstance(options, dict):
+        raise ValueError("options are no object")
+    if arguments.get("weights") is not None or "checkpoint_path" in options:  # timm would read that file
+        raise ValueError("it names a file of weights")
+    if isinstance(encoder := arguments.get("encoder"), str) and not is_name(encoder):
+        raise ValueError(f"its encoder {encoder!r:.80} is no name")
 
 
 RENAMED = {"unimatch.ClassificationDataModule": "unimatch.SemiSupervisedDataModule"}

@@ -162,7 +162,7 @@ def build_with(state: Mapping[str, torch.Tensor], description: Any, title: str) 
     try:
         wanted = model.state_dict()
         model.load_state_dict(
-            {name: value for name, value in state.items() if name in wanted}, strict="own" in description
+            {name: value for name, value in state.items() if name in wanted}, strict=bool(description.get("own"))
         )
     except Exception as error:  # a stranger's file may say anything
         raise WeightsError(f"{title} ({first_line(error)})") from error

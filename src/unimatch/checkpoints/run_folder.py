@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unimatch.checkpoints.files import BEST, LAST, PREVIOUS
-from unimatch.disk import check_writable
+from unimatch.disk import check_writable, remove_half_files
 from unimatch.errors import ConfigError
 
 log = logging.getLogger("unimatch")
@@ -103,6 +103,8 @@ def alone_in(run_dir: Path) -> Iterator[None]:
                 file.truncate(0)
                 file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},")
                 file.flush()
+                for folder in (run_dir, run_dir / "checkpoints"):
+                    remove_half_files(folder)
                 try:
                     yield
                 finally:

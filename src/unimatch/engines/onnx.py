@@ -1,6 +1,5 @@
 """An exported ONNX file as an engine: numpy and onnxruntime, nothing else."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unimatch.engines.model_facts import ModelFacts
+from unimatch.engines.model_facts import LARGEST_SEEN, ModelFacts
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.images import MaskArray, nearest_multiple
+from unimatch.plain import bound, parse_json
 
 METADATA = "unimatch"
 """The key of the facts in the file's metadata."""
@@ -49,7 +49,10 @@ class OnnxEngine:
             raise WeightsError(f"{path}: cannot be read as an ONNX model ({error})") from error
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.facts = ModelFacts.from_json(metadata.get(METADATA, ""), str(path))
-        graph = json.loads(metadata.get(GRAPH, "{}"))
+        try:
+            graph = checked_graph(parse_json(metadata.get(GRAPH, "{}")))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise WeightsError(f"{path}: does not say how unimatch's graph is run ({error})") from error
         if graph.get("labels"):
             raise WeightsError(f"{path}: gives class ids and no logits; for a Predictor export it without labels=true")
         self.size, self.batch, self.normalizes = graph.get("size"), graph.get("batch"), bool(graph.get("normalize"))
@@ -127,6 +130,24 @@ class OnnxEngine:
     def numpy(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns the array itself."""
         return array
+
+
+MOST_IMAGES = 1024
+"""How many images a file may have all its batches hold."""
+
+
+def checked_graph(graph: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a file says of its graph, if its numbers are within reason; raises errors of Python's."""
+    size, batch = graph.get("size"), graph.get("batch")
+    if size is not None and [type(side) for side in size] != [int, int]:
+        raise TypeError(f"size is {size!r:.80}, and must be a height and a width")
+    if type(batch) not in (int, type(None)):
+        raise TypeError(f"batch is {batch!r:.80}, and must be a whole number")
+    bound(batch, "batch", MOST_IMAGES, 1)
+    bound(size, "size", LARGEST_SEEN, 1)
+    if size is not None and size[0] * size[1] * (batch or 1) > LARGEST_SEEN:
+        raise ValueError(f"batches of {batch or 1} x {size[0]} x {size[1]} pixels, and at most {LARGEST_SEEN:,} may be")
+    return graph
 
 
 def resize(images: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ file beside it says the rest.
 """
 
 import copy
+import io
 import json
 import shutil
 import warnings
@@ -23,10 +24,12 @@ from typing_extensions import override
 
 from unimatch.disk import passing_folder, replace_file, replace_text
 from unimatch.engines.model_facts import ModelFacts, beside
+from unimatch.engines.onnx import GRAPH, METADATA
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
 from unimatch.inference.onnx_graph import Graph, OnnxOptions
+from unimatch.inference.program import smallest
 from unimatch.models import position_embedding as positions
 from unimatch.models.networks import Model, describe_model
 from unimatch.tasks.scores import confusion_metric
@@ -95,7 +98,7 @@ def export_onnx(
             dynamic_axes=options.axes(images.ndim),
         )
         graph = onnx.load(str(traced))
-    for key, value in (("unimatch", facts.to_json()), ("unimatch_graph", json.dumps(options.facts()))):
+    for key, value in ((METADATA, facts.to_json()), (GRAPH, json.dumps(options.facts()))):
         entry = graph.metadata_props.add()
         entry.key, entry.value = key, value
     onnx.checker.check_model(graph)
@@ -111,7 +114,8 @@ def export_onnx(
 def export_torch(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
     """Writes a ``torch.export`` program (``.pt2``)."""
     multiple = facts.size_multiple
-    sides = [torch.export.Dim(name, min=48 // multiple, max=2**14 // multiple) for name in ("height", "width")]
+    least = smallest(multiple) // multiple
+    sides = [torch.export.Dim(name, min=least, max=2**14 // multiple) for name in ("height", "width")]
     last = example(model).ndim - 1
     shapes = {0: torch.export.Dim("batch"), last - 1: multiple * sides[0], last: multiple * sides[1]}
     with traceable(), torch.no_grad():
@@ -122,7 +126,9 @@ def export_torch(path: Path, model: Model, facts: ModelFacts, precision: str) ->
             strict=False,
             prefer_deferred_runtime_asserts_over_guards=True,
         )
-    replace_file(path, lambda file: torch.export.save(program, file))
+    content = io.BytesIO()  # on a full disk torch's writer would end the process
+    torch.export.save(program, content)
+    replace_file(path, lambda file: file.write(content.getbuffer()))
     write_facts(path, model, facts, precision, torch=torch.__version__)
 
 
@@ -163,13 +169,14 @@ def resize_by_matrices(table: Tensor, grid: tuple[int, int]) -> Tensor:
     """Does what :func:`unimatch.models.position_embedding.resize_positions` does, as two matrix products.
 
     The operator that the original uses takes its scale factor as a constant; a trace would fix that of its own grid.
+    While ``torch.jit`` traces, the grid's sides are tensors already; of a number ``torch.export`` would fix the value.
 
     >>> table = torch.rand(1, 37, 37, 8)
     >>> bool((resize_by_matrices(table, (19, 25)) - positions.resize_positions(table, (19, 25))).abs().max() < 1e-4)
     True
     """
     height, width = table.shape[1:3]
-    rows, columns = torch.as_tensor(grid[0]), torch.as_tensor(grid[1])
+    rows, columns = (side if isinstance(side, Tensor) else torch.scalar_tensor(side) for side in grid)
     own = (rows == height) & (columns == width)
     down = bicubic(grid[0], height, torch.where(own, 1.0, (rows + positions.OFFSET) / height))
     across = bicubic(grid[1], width, torch.where(own, 1.0, (columns + positions.OFFSET) / width))

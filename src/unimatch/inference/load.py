@@ -112,7 +112,15 @@ def of_model(facts: ModelFacts, model: Model, where: str) -> ModelFacts:
     """Returns the facts with what the model itself knows, if they are of its classes."""
     if len(facts.classes) != model.num_classes:
         raise WeightsError(f"{where}: names {len(facts.classes)} classes, and the model has {model.num_classes}")
-    return replace(facts, size_multiple=model.size_multiple, dates=model.dates)
+    bands = model.bands
+    return replace(
+        facts,
+        size_multiple=model.size_multiple,
+        dates=model.dates,
+        bands=bands,
+        mean=tuple(bands.mean),
+        std=tuple(bands.std),
+    )
 
 
 def load_safetensors(path: Path) -> Trained:

@@ -104,12 +104,15 @@ class Writer:
         index = Image.fromarray(mask)
         colors = [channel for color in self.facts.palette for channel in color]
         index.putpalette(colors + [255] * (768 - len(colors)))  # ids that are no class are white
+        png, geotiff = (out / "masks" / f"{name}{suffix}" for suffix in (".png", ".tif"))
         if (place := None if source is None else georeference(source)) is None:
-            write_output(self.output / "masks" / f"{name}.png", lambda file: save_png(file, index))
+            write_output(png, lambda file: save_png(file, index))
+            geotiff.unlink(missing_ok=True)  # of another file of this name, whose results are written over
         else:
             place[NO_DATA_TAG] = str(IGNORE_INDEX)
             options = {"tiffinfo": place, "compression": "tiff_adobe_deflate"}
-            write_output(self.output / "masks" / f"{name}.tif", lambda file: index.save(file, "TIFF", **options))
+            write_output(geotiff, lambda file: index.save(file, "TIFF", **options))
+            png.unlink(missing_ok=True)
         return [name, mask.shape[1], mask.shape[0], *prediction.areas().values(), file]
 
     def finish(self, row: list[str | int]) -> None:

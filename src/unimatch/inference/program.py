@@ -13,6 +13,15 @@ SMALLEST = 48
 """The least height and width of an image, in pixels, that a program takes."""
 
 
+def smallest(multiple: int) -> int:
+    """Returns the least height and width that a program sees, of a model whose sides are multiples of this.
+
+    >>> smallest(1), smallest(14)
+    (48, 42)
+    """
+    return max(1, SMALLEST // multiple) * multiple
+
+
 class Program(nn.Module):
     """Runs a program; it has what :class:`unimatch.engines.torch.TorchEngine` asks of a model.
 
@@ -45,7 +54,7 @@ class Program(nn.Module):
 
     @override
     def forward(self, images: Tensor) -> Tensor:
-        if min(images.shape[-2:]) < SMALLEST:
-            height, width = images.shape[-2:]
-            raise DataError(f"an image of {height} x {width} pixels: a .pt2 file takes {SMALLEST} pixels and more")
+        height, width = images.shape[-2:]
+        if min(height, width) < (least := smallest(self.size_multiple)):
+            raise DataError(f"an image of {height} x {width} pixels: this .pt2 file takes {least} pixels and more")
         return self.program(images)

@@ -13,11 +13,12 @@ from unimatch.data.prepare.archives import Member
 from unimatch.disk import replacing
 from unimatch.errors import DataError
 from unimatch.labelling.json_pieces import elements
+from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
 from unimatch.labelling.regions import Piece
 from unimatch.labelling.run_lengths import counts_of, read_coco_text
 from unimatch.labelling.shapes import Polygon, Runs, Shape
-from unimatch.labelling.source import Photos, Source, clean, part_of
+from unimatch.labelling.source import Source
 from unimatch.labelling.writer import Job, Written
 
 

@@ -1,7 +1,8 @@
 """The layout that training reads: ``images/ masks/ classes.txt``, and what ``unimatch.predict`` writes."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
 
 from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
@@ -9,14 +10,13 @@ from unimatch.data.sets.class_files import Classes
 from unimatch.data.sets.class_names import FILES, find_classes, read_classes
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
-from unimatch.folders import MASK_NAME
+from unimatch.folders import MASK_NAME, PREDICTED
 from unimatch.images import IMAGE_SUFFIXES
+from unimatch.labelling.photos import PARTS, Photos
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
-from unimatch.labelling.source import PARTS, Photos, Source, read_json
+from unimatch.labelling.source import Source, read_json
 from unimatch.labelling.writer import Job, Written
 from unimatch.types import IGNORE_INDEX
-
-PREDICTED = "predict.json"
 
 
 def find(source: Source) -> list[Member]:
@@ -77,12 +77,33 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> None:
 
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[None]) -> None:
-    """Write the class names, with their colours where there are any."""
-    for _ in results:
-        pass
+    """Write the class names, with their colours where there are any.
+
+    Raises:
+        DataError: a name would be read as something else.
+    """
     colors = job.labels.colors
     lines = [
         name if colors is None else f"{' '.join(map(str, colors[i]))} {name}"
         for i, name in enumerate(job.labels.classes)
     ]
     replace_text(job.folder / "classes.txt", "\n".join(lines) + "\n")
+    read_as_written(job.folder / "classes.txt", job.labels.classes)
+    for _ in results:
+        pass
+
+
+def read_as_written(path: Path, classes: Sequence[str]) -> None:
+    """Sees that a file of class names holds these, as training will read it.
+
+    Raises:
+        DataError: it does not.
+    """
+    try:
+        found = read_classes(path).names
+    except DataError as error:
+        why = str(error).partition(": ")[2]
+        raise DataError(f"{path.name} cannot hold the classes {', '.join(classes)}: {why}; rename one") from error
+    for name, other in zip_longest(classes, found):
+        if name != other:
+            raise DataError(f"{path.name}: the class {name!r} would be read as {other!r}; rename it")

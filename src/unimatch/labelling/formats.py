@@ -11,9 +11,11 @@ from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.class_names import read_classes
 from unimatch.errors import ConfigError, DataError
 from unimatch.labelling import coco, folder, kaggle, label_studio, labelme, roboflow, supervisely, voc
+from unimatch.labelling.photos import Photos
 from unimatch.labelling.records import BACKGROUNDS, IGNORE, Drawable, Found, Labels, Painted, Regions
-from unimatch.labelling.source import Photos, Source
+from unimatch.labelling.source import Source
 from unimatch.labelling.writer import Job, write_all
+from unimatch.texts import one_line
 
 FORMATS: dict[str, ModuleType] = {
     "folder": folder,
@@ -117,12 +119,15 @@ def class_order(
     """The classes in the order of their ids, and their colours if the export has any.
 
     Raises:
-        DataError: there are too many.
+        DataError: there are too many, or one has no name that can be written.
     """
     stated = dict(found.classes)
     used = {name for image in found.images for name in label_names(image.labels)} - stated.keys()
     stated |= dict.fromkeys(sorted(used))
     stated.pop(IGNORE, None)
+    for name in stated:
+        if not name.strip() or one_line(name) != name:
+            raise DataError(f"the class {name!r}: a name is needed, without control characters; rename it in the tool")
     if background is not None:
         alike = [name for name in stated if name == background or name in BACKGROUNDS]
         if alike or found.drawn:

@@ -92,7 +92,7 @@ class Reader:
         while True:
             try:
                 value, end = self.decode(self.text, self.place)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # a number of too many digits is a ValueError
                 if not self.more():
                     self.fail(f"is cut short or no JSON ({error})")
             else:

@@ -6,9 +6,10 @@ import re
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
+from unimatch.labelling.photos import Photos, clean
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions
 from unimatch.labelling.shapes import Runs
-from unimatch.labelling.source import Photos, Source, clean, head, opened
+from unimatch.labelling.source import Source, head, opened
 
 IMAGES = ("imageid", "image_id", "image", "img_id", "imageid_classid", "id", "filename", "file_name")
 RUNS = ("encodedpixels", "rle", "rle_mask", "segmentation", "encoding")
@@ -28,7 +29,7 @@ def columns(text: str) -> tuple[str | None, str | None, str | None]:
     >>> columns("ImageId,EncodedPixels")
     ('ImageId', 'EncodedPixels', None)
     """
-    names = text.lstrip("\ufeff").partition("\n")[0].strip().split(",")
+    names = next(csv.reader([text.lstrip("\ufeff").partition("\n")[0].strip()]), [])
     image, runs, label = (
         next((name for wanted in kinds for name in names if name.strip().lower() == wanted), None)
         for kinds in (IMAGES, RUNS, CLASSES)
@@ -57,12 +58,14 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
             with opened(file) as binary, io.TextIOWrapper(binary, "utf-8-sig", newline="") as text:
                 for number, row in enumerate(csv.DictReader(text), start=2):
                     name, kind = row[image], row[label] if label else ONLY_CLASS
+                    if not name or kind is None:
+                        raise DataError(f"{where}, line {number}: has no cell for the image or the class; get it again")
                     if label is None and re.search(r"_class", image, re.IGNORECASE):
                         name, _, kind = name.rpartition("_")
                     found = regions.setdefault(name, [])
                     if row[runs] and row[runs].strip() not in ("", "-1"):
                         found.append(Region(str(kind), (Runs(row[runs]),), f"line {number}"))
-        except (csv.Error, KeyError, AttributeError, UnicodeDecodeError) as error:
+        except (csv.Error, KeyError, UnicodeDecodeError) as error:
             raise DataError(f"{where}: cannot be read ({error!r}); get it again") from error
         for name, items in regions.items():
             photo = photos.find(name, file)

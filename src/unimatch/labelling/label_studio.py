@@ -15,11 +15,12 @@ from unimatch.disk import replace_text, replacing
 from unimatch.errors import DataError
 from unimatch.images import IMAGE_SUFFIXES
 from unimatch.labelling.json_pieces import elements
+from unimatch.labelling.photos import Photos, clean
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
 from unimatch.labelling.regions import Piece
 from unimatch.labelling.run_lengths import write_brush
 from unimatch.labelling.shapes import Brush, Picture, Polygon, Ring, Shape, ellipse, rectangle, turned
-from unimatch.labelling.source import Photos, Source, clean
+from unimatch.labelling.source import Source
 from unimatch.labelling.writer import Job, Written, palette
 
 KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")

@@ -13,8 +13,9 @@ from unimatch.data.prepare.archives import Member
 from unimatch.data.sources.masks import listing, pack
 from unimatch.errors import DataError
 from unimatch.images import MaskArray, colors_of, ids_of
+from unimatch.labelling.photos import Photo
 from unimatch.labelling.shapes import Polygon, Shape, check, paint
-from unimatch.labelling.source import Photo, opened_mask
+from unimatch.labelling.source import opened_mask
 from unimatch.types import IGNORE_INDEX
 
 log = logging.getLogger("unimatch")

@@ -7,8 +7,9 @@ from pathlib import PurePosixPath
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
+from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
-from unimatch.labelling.source import Photos, Source, clean, head, part_of, read_text
+from unimatch.labelling.source import Source, head, read_text
 from unimatch.types import IGNORE_INDEX
 
 

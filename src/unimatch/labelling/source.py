@@ -5,31 +5,21 @@ import binascii
 import io
 import json
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from PIL import Image
 
-from unimatch.data.prepare.archives import LARGEST_TEXT, Member, members, open_zip
-from unimatch.data.sources.files import lies_within
+from unimatch.data.prepare.archives import LARGEST_TEXT, UNREADABLE, Member, folder_members, is_gzip, members, open_zip
 from unimatch.errors import DataError
-from unimatch.folders import alike, is_foreign, walk
+from unimatch.folders import is_foreign
 from unimatch.images import IMAGE_SUFFIXES, open_image
 
 LARGEST_NOTE = 256 * 2**20
 """Bytes of an annotation file that is read as a whole; longer ones are read in pieces."""
-
-PARTS = {"val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
-"""Words in the path of a file that say to which part of the data its photos belong."""
-
-FIRST_FOLDERS = (*PARTS, "train", "images", "img", "jpegimages")
-"""Folders that are no part of a photo's name."""
-
 
 JSON_KINDS = {
     "coco": r'\s*\{.*"(images|annotations|categories)"\s*:\s*\[',
@@ -38,35 +28,6 @@ JSON_KINDS = {
     "supervisely": r'\s*\{.*"(classes|objects)"\s*:\s*\[',
 }
 """What the first 64 kB of JSON files of these formats look like; the first that fits counts."""
-
-
-class Photo(Protocol):
-    """A photo's file, wherever it lies."""
-
-    @property
-    def name(self) -> str:
-        """Its path in the export."""
-        ...
-
-    def read(self) -> bytes:
-        """The file's bytes."""
-        ...
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """A photo inside a LabelMe file, as base64."""
-
-    member: Member
-    name: str
-
-    def read(self) -> bytes:
-        """The photo's bytes.
-
-        Raises:
-            DataError: they are no base64.
-        """
-        return decode_base64(str(read_json(self.member).get("imageData", "")), str(self.member.name))
 
 
 class Source:
@@ -82,13 +43,12 @@ class Source:
     def __init__(self, path: Path) -> None:
         self.path = path
         if path.is_dir():
-            found = folder_files(path)
+            found = folder_members(path)
         elif not path.is_file():
             raise DataError(f"{path}: no such file or folder; give the export that the label tool has written")
+        elif is_gzip(path):
+            raise DataError(f"{path}: is compressed as a whole; unpack it and give the folder")
         elif path.suffix.lower() in (".zip", ".tar"):
-            with path.open("rb") as file:
-                if file.read(2) == b"\x1f\x8b":
-                    raise DataError(f"{path}: is compressed as a whole; unpack it and give the folder")
             found = members(path, path.parent)
         else:
             found = iter([Member(path.parent, path.name, path.stat().st_size)])
@@ -116,122 +76,6 @@ class Source:
         return [member for name, member in self.files.items() if Path(name).suffix.lower() in IMAGE_SUFFIXES]
 
 
-def folder_files(folder: Path) -> Iterator[Member]:
-    """The files below a folder; those behind links that lead out of it are marked as links, and never read."""
-    for prefix, names in walk(folder):
-        inside = not prefix or lies_within(str(folder / prefix), (str(folder),))
-        for name in names:
-            path = folder / (prefix + name)
-            if path.is_file():
-                leads_out = not inside or (path.is_symlink() and not lies_within(str(path), (str(folder),)))
-                yield Member(folder, path.relative_to(folder).as_posix(), path.stat().st_size, link=leads_out)
-
-
-class Photos:
-    """Finds the photos that labels name, by the end of their paths.
-
-    Args:
-        members: image files.
-    """
-
-    def __init__(self, members: Iterable[Member]) -> None:
-        self.by_name: dict[str, list[Member]] = defaultdict(list)
-        self.by_stem: dict[str, list[Member]] = defaultdict(list)
-        self.by_likeness: dict[str, list[Member]] = defaultdict(list)
-        """By names without case and Unicode form, for those that are written otherwise."""
-        for member in members:
-            base = member.name.rpartition("/")[2]
-            self.by_name[base].append(member)
-            self.by_stem[base.rpartition(".")[0]].append(member)
-            for name in {alike(base), alike(base.rpartition(".")[0])}:
-                self.by_likeness[name].append(member)
-
-    def find(self, name: str, near: Member) -> Member:
-        """The photo that a label file calls ``name``; its ending may be left out.
-
-        Of several the one whose path agrees longest with ``name`` from its end is taken, then the one that lies in
-        the same folders as the label file.
-
-        Raises:
-            DataError: there is none, or several are equally near.
-        """
-        wanted = name.replace("\\", "/").split("/")
-        candidates = self._candidates(wanted[-1])
-        if not candidates:
-            raise DataError(
-                f"{near.place / near.name}: {name}: no such photo in the export; add it, or name the folder of "
-                "photos with images=FOLDER"
-            )
-
-        def nearness(member: Member) -> tuple[int, int]:
-            path = member.name.split("/")
-            same = common(reversed(path[:-1]), reversed(wanted[:-1]))
-            return same, common(path[:-1], near.name.split("/")[:-1]) if member.place == near.place else -1
-
-        best = max(map(nearness, candidates))
-        found = [member for member in candidates if nearness(member) == best]
-        if len(found) > 1:
-            raise DataError(
-                f"{near.place / near.name}: {name}: may be {found[0].name} or {found[1].name}; name the folder of "
-                "photos with images=FOLDER"
-            )
-        return found[0]
-
-    def has(self, name: str) -> bool:
-        """Whether there is a photo of this name, in any folder."""
-        return bool(self._candidates(name.replace("\\", "/").rpartition("/")[2]))
-
-    def _candidates(self, base: str) -> list[Member]:
-        """The photos that a name without folders may mean."""
-        return self.by_name.get(base) or self.by_stem.get(base) or self.by_likeness.get(alike(base), [])
-
-    def others(self, used: Iterable[Photo]) -> list[Member]:
-        """The photos that are not in use but lie in a folder with one that is."""
-        taken = {(photo.place, photo.name) for photo in used if isinstance(photo, Member)}
-        folders = {(place, name.rpartition("/")[0]) for place, name in taken}
-        return [
-            member
-            for group in self.by_name.values()
-            for member in group
-            if (member.place, member.name.rpartition("/")[0]) in folders and (member.place, member.name) not in taken
-        ]
-
-
-def common(first: Iterable[str], second: Iterable[str]) -> int:
-    """How many names two paths share from their beginning."""
-    count = 0
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
-
-
-def clean(name: str) -> str:
-    r"""A photo's name to write it under: a path that leads elsewhere is cut to its last part.
-
-    A first folder that only says what the photos are for is left out.
-
-    >>> clean("a/./b.jpg"), clean("../../b.jpg"), clean("C:\\photos\\b.jpg"), clean("train/b.jpg")
-    ('a/b.jpg', 'b.jpg', 'b.jpg', 'b.jpg')
-    """
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    leads_out = name.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
-    if leads_out or len(parts) < 2:
-        return parts[-1].rpartition(":")[2] if parts else "photo"
-    return "/".join(parts[1:] if parts[0].lower() in FIRST_FOLDERS else parts)
-
-
-def part_of(path: str) -> str:
-    """The part of the data that a path speaks of: ``val``, ``test``, else ``train``.
-
-    >>> part_of("annotations/instances_val2017.json"), part_of("valid/a.jpg"), part_of("interval/a.jpg")
-    ('val', 'val', 'train')
-    """
-    words = re.split(r"[\W_\d]+", path.lower())
-    return next((PARTS[word] for word in words if word in PARTS), "train")
-
-
 def read_text(member: Member) -> str:
     """A file's text.
 
@@ -252,7 +96,7 @@ def read_json(member: Member) -> dict[str, Any]:
     """
     try:
         content = json.loads(read_text(member))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of too many digits is a ValueError
         raise DataError(f"{member.place / member.name}: is no whole JSON ({error}); export it again") from error
     if not isinstance(content, dict):
         raise DataError(f"{member.place / member.name}: expected a JSON object; export it again")
@@ -270,18 +114,23 @@ def opened(member: Member) -> Iterator[BinaryIO]:
     """A file, to be read in pieces.
 
     Raises:
-        DataError: it is a link, or too large.
+        DataError: it is a link, too large, or damaged, which may be found while it is read.
     """
     if member.link or member.size > LARGEST_TEXT:
         raise DataError(f"{member.place / member.name}: is a link, or larger than {LARGEST_TEXT / 1e9:.0f} GB")
-    if member.path is not None:
-        with member.path.open("rb") as file:
-            yield file
-    elif member.offset is not None:
-        yield io.BytesIO(member.read(LARGEST_TEXT))
-    else:
-        with open_zip(member.place).open(member.name) as packed:
-            yield packed  # type: ignore[misc]
+    try:
+        if member.path is not None:
+            with member.path.open("rb") as file:
+                yield file
+        elif member.offset is not None:
+            yield io.BytesIO(member.read(LARGEST_TEXT))
+        else:
+            with open_zip(member.place).open(member.name) as packed:
+                yield packed  # type: ignore[misc]
+    except DataError:
+        raise
+    except UNREADABLE as error:
+        raise DataError(f"{member.place / member.name}: cannot be read ({error}); export it again") from error
 
 
 def decode_base64(text: str, where: str) -> bytes:

@@ -7,13 +7,11 @@ from unimatch.data.catalog import PASCAL, Color, voc_colors
 from unimatch.data.prepare.archives import Member
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
+from unimatch.labelling.photos import Photos, part_of
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
-from unimatch.labelling.source import Photos, Source, part_of, read_text
-from unimatch.labelling.writer import Job, Written, palette
+from unimatch.labelling.source import Source, read_text
+from unimatch.labelling.writer import VOID, Job, Written, palette
 from unimatch.types import IGNORE_INDEX
-
-VOID = (224, 224, 192)
-"""VOC's colour of pixels that are not to be counted."""
 
 
 def find(source: Source) -> list[Member]:

@@ -19,6 +19,9 @@ from unimatch.labelling.regions import Piece, pieces
 from unimatch.labelling.source import size_of
 from unimatch.types import IGNORE_INDEX
 
+VOID = (224, 224, 192)
+"""VOC's colour of pixels that are not to be counted."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -87,7 +90,7 @@ class Written:
 def palette(labels: Labels) -> list[tuple[int, int, int]]:
     """256 colours for ids: those of the classes, and VOC's of what is not to be counted for the others."""
     colors = labels.colors or distinct_colors(len(labels.classes))
-    return [*colors, *[(224, 224, 192)] * (256 - len(colors))]
+    return [*colors, *[VOID] * (256 - len(colors))]
 
 
 WriteImage = Callable[[Job, LabelledImage, Written], Any]

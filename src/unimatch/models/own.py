@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from unimatch.bands import Bands
 from unimatch.errors import WeightsError
 from unimatch.options import as_plain
 
@@ -111,10 +112,15 @@ def import_path(build: Callable[..., Any]) -> str:
 def maker(name: str, arguments: Mapping[str, Any]) -> dict[str, object]:
     """Describes what made a model: its name and its arguments, None where these are no plain values."""
     try:
-        values = {key: None if key == "weights" else as_plain(value) for key, value in arguments.items()}
+        values = {key: None if key == "weights" else plain_value(value) for key, value in arguments.items()}
     except TypeError:
         return {"name": name, "arguments": None}
     return {"name": name, "arguments": values}
+
+
+def plain_value(value: Any) -> Any:
+    """Returns an argument as a checkpoint keeps it; raises as :func:`unimatch.options.as_plain` does."""
+    return value.plain() if isinstance(value, Bands) else as_plain(value)
 
 
 def layers(model: nn.Module) -> list[tuple[object, ...]]:

@@ -207,9 +207,8 @@ def tar_members(archive: Path, published: Path) -> Iterator[Member]:
 
 def decompressed(archive: Path, scratch: Path) -> Path:
     """Returns an uncompressed copy of a gzipped tar archive, kept in ``scratch``; others as they are."""
-    with archive.open("rb") as file:
-        if file.read(2) != b"\x1f\x8b":
-            return archive
+    if not is_gzip(archive):
+        return archive
     target = scratch / f"{archive.name}.tar"
     if not target.is_file():
         with archive.open("rb") as file:
@@ -217,6 +216,12 @@ def decompressed(archive: Path, scratch: Path) -> Path:
             check_space(scratch, int.from_bytes(file.read(4), "little"))  # the length, if it is below 4 GB
         write_output(target, partial(decompress, archive))
     return target
+
+
+def is_gzip(path: Path) -> bool:
+    """Tells whether a file is compressed by gzip."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def decompress(archive: Path, file: BinaryIO) -> None:
@@ -249,13 +254,13 @@ def pieces(archive: Path) -> Iterator[bytes]:
         raise DataError(f"{archive}: cannot be decompressed ({error}); get it anew") from error
 
 
-def folder_members(folder: Path, skipped: Path) -> Iterator[Member]:
-    """Lists the files below a folder, without those below another one in it.
+def folder_members(folder: Path, skipped: Path | None = None) -> Iterator[Member]:
+    """Lists the files below a folder, without those below another one in it that is ``skipped``.
 
     Links that lead out of the folder are not followed: a folder is named, a file is marked as a link.
     """
     roots = (str(folder),)
-    for prefix, names in walk(folder, [skipped], inside=True):
+    for prefix, names in walk(folder, () if skipped is None else (skipped,), inside=True):
         for name in names:
             path = folder / (prefix + name)
             if path.is_file():

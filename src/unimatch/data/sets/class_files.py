@@ -10,7 +10,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from unimatch.data.catalog import Color
+from unimatch.disk import read_text
 from unimatch.errors import DataError
+
+LARGEST = 2**22
+"""How many characters a file of class names may have."""
 
 IGNORED = "__ignore__"
 """What LabelMe calls pixels that are not to be counted; no class."""
@@ -89,7 +93,7 @@ def parse(path: Path) -> Classes:
     """Reads the names and colours of a file."""
     kind = path.suffix.lower()
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, LARGEST)
         if "\0" in text:
             raise DataError(f"{path}: the class names cannot be read (zero bytes; it is no text file)")
         if kind == ".json":

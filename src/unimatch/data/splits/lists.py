@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from unimatch.data.sources.files import FilePairs, lies_within, outside
+from unimatch.disk import read_text
 from unimatch.errors import ConfigError, DataError
 from unimatch.folders import spelled
 
@@ -108,7 +109,7 @@ def read_list(
 def read_lines(path: Path) -> list[str]:
     """Reads the lines of a text file."""
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")  # names of files may be any bytes
+        text = read_text(path, errors="surrogateescape")  # names of files may be any bytes
     except OSError as error:
         raise DataError(f"{path}: the list cannot be read ({error})") from error
     if "\0" in text or text.startswith(("\udcff\udcfe", "\udcfe\udcff")):  # as UTF-16 begins

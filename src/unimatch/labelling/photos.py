@@ -1,0 +1,152 @@
+"""The photos of an export: found by the names that labels give them, and the names and parts they are written under."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from unimatch.data.prepare.archives import Member
+from unimatch.errors import DataError
+from unimatch.folders import alike
+from unimatch.labelling.source import decode_base64, read_json
+
+PARTS = {"val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
+"""Words in the path of a file that say to which part of the data its photos belong."""
+
+FIRST_FOLDERS = (*PARTS, "train", "images", "img", "jpegimages")
+"""Folders that are no part of a photo's name."""
+
+
+class Photo(Protocol):
+    """A photo's file, wherever it lies."""
+
+    @property
+    def name(self) -> str:
+        """Its path in the export."""
+        ...
+
+    def read(self) -> bytes:
+        """The file's bytes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A photo inside a LabelMe file, as base64."""
+
+    member: Member
+    name: str
+
+    def read(self) -> bytes:
+        """The photo's bytes.
+
+        Raises:
+            DataError: they are no base64.
+        """
+        return decode_base64(str(read_json(self.member).get("imageData", "")), str(self.member.name))
+
+
+class Photos:
+    """Finds the photos that labels name, by the end of their paths.
+
+    Args:
+        members: image files.
+    """
+
+    def __init__(self, members: Iterable[Member]) -> None:
+        self.by_name: dict[str, list[Member]] = defaultdict(list)
+        self.by_stem: dict[str, list[Member]] = defaultdict(list)
+        self.by_likeness: dict[str, list[Member]] = defaultdict(list)
+        """By names without case and Unicode form, for those that are written otherwise."""
+        for member in members:
+            base = member.name.rpartition("/")[2]
+            self.by_name[base].append(member)
+            self.by_stem[base.rpartition(".")[0]].append(member)
+            for name in {alike(base), alike(base.rpartition(".")[0])}:
+                self.by_likeness[name].append(member)
+
+    def find(self, name: str, near: Member) -> Member:
+        """The photo that a label file calls ``name``; its ending may be left out.
+
+        Of several the one whose path agrees longest with ``name`` from its end is taken, then the one that lies in
+        the same folders as the label file.
+
+        Raises:
+            DataError: there is none, or several are equally near.
+        """
+        wanted = name.replace("\\", "/").split("/")
+        candidates = self._candidates(wanted[-1])
+        if not candidates:
+            raise DataError(
+                f"{near.place / near.name}: {name}: no such photo in the export; add it, or name the folder of "
+                "photos with images=FOLDER"
+            )
+
+        def nearness(member: Member) -> tuple[int, int]:
+            path = member.name.split("/")
+            same = common(reversed(path[:-1]), reversed(wanted[:-1]))
+            return same, common(path[:-1], near.name.split("/")[:-1]) if member.place == near.place else -1
+
+        best = max(map(nearness, candidates))
+        found = [member for member in candidates if nearness(member) == best]
+        if len(found) > 1:
+            raise DataError(
+                f"{near.place / near.name}: {name}: may be {found[0].name} or {found[1].name}; name the folder of "
+                "photos with images=FOLDER"
+            )
+        return found[0]
+
+    def has(self, name: str) -> bool:
+        """Whether there is a photo of this name, in any folder."""
+        return bool(self._candidates(name.replace("\\", "/").rpartition("/")[2]))
+
+    def _candidates(self, base: str) -> list[Member]:
+        """The photos that a name without folders may mean."""
+        return self.by_name.get(base) or self.by_stem.get(base) or self.by_likeness.get(alike(base), [])
+
+    def others(self, used: Iterable[Photo]) -> list[Member]:
+        """The photos that are not in use but lie in a folder with one that is."""
+        taken = {(photo.place, photo.name) for photo in used if isinstance(photo, Member)}
+        folders = {(place, name.rpartition("/")[0]) for place, name in taken}
+        return [
+            member
+            for group in self.by_name.values()
+            for member in group
+            if (member.place, member.name.rpartition("/")[0]) in folders and (member.place, member.name) not in taken
+        ]
+
+
+def common(first: Iterable[str], second: Iterable[str]) -> int:
+    """How many names two paths share from their beginning."""
+    count = 0
+    for one, other in zip(first, second, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count
+
+
+def clean(name: str) -> str:
+    r"""A photo's name to write it under: a path that leads elsewhere is cut to its last part.
+
+    A first folder that only says what the photos are for is left out.
+
+    >>> clean("a/./b.jpg"), clean("../../b.jpg"), clean("C:\\photos\\b.jpg"), clean("train/b.jpg")
+    ('a/b.jpg', 'b.jpg', 'b.jpg', 'b.jpg')
+    """
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    leads_out = name.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
+    if leads_out or len(parts) < 2:
+        return parts[-1].rpartition(":")[2] if parts else "photo"
+    return "/".join(parts[1:] if parts[0].lower() in FIRST_FOLDERS else parts)
+
+
+def part_of(path: str) -> str:
+    """The part of the data that a path speaks of: ``val``, ``test``, else ``train``.
+
+    >>> part_of("annotations/instances_val2017.json"), part_of("valid/a.jpg"), part_of("interval/a.jpg")
+    ('val', 'val', 'train')
+    """
+    words = re.split(r"[\W_\d]+", path.lower())
+    return next((PARTS[word] for word in words if word in PARTS), "train")

@@ -1,0 +1,50 @@
+import re
+
+import numpy as np
+import pytest
+
+from helpers import exports
+from helpers.exports import HEIGHT, WIDTH, masks, save, unlabelled
+from unimatch.errors import DataError
+from unimatch.labelling import read, write
+from unimatch.labelling.kaggle import columns
+
+
+def test_kaggle_runs_go_down_the_columns(tmp_path):
+    exports.kaggle(tmp_path)
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "1", "2")
+    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+    expected[:3, 0] = expected[:2, 1] = 2
+    expected[2, 0] = 1
+    assert (masks(labels)["train/a.png"] == expected).all()
+    assert unlabelled(labels) == ["b.png", "c.png"]
+    save(tmp_path / "train.csv", "ImageId_ClassId,EncodedPixels\na.png_3,1 3\na.png_4,\n")
+    assert read(tmp_path).classes == ("background", "3")
+    save(tmp_path / "train.csv", "id,rle\na,1 3\n")
+    assert read(tmp_path).classes == ("background", "foreground")
+
+
+def test_columns_are_found_by_any_of_their_names():
+    assert columns("\ufeffImageId,EncodedPixels\r\n") == ("ImageId", "EncodedPixels", None)
+    assert columns('"id","x","rle","class"\n"a",1,2,3') == ("id", "rle", "class")
+    assert columns("name,age") == columns("") == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,rle\na,90 50\n", r"a\.png: line 2: .*beyond"),
+        ("id,rle\na,1 x\n", r"a\.png: line 2: its run lengths are no numbers"),
+        ("id,rle,class\na,1 2,x\na,3 1\n", r"train\.csv, line 3: has no cell for the image or the class"),
+        ("rle,id\n1 2\n", r"train\.csv, line 2: has no cell"),
+        ("id,rle\nz,1 2\n", r"train\.csv: z: no such photo"),
+        ("id,rle\n\xe9,1 2\n", r"train\.csv: cannot be read .*utf-8"),
+    ],
+)
+def test_broken_tables_name_their_line(tmp_path, text, message):
+    exports.kaggle(tmp_path / "export")
+    (tmp_path / "export" / "train.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError) as error:
+        write(read(tmp_path / "export"), tmp_path / "photos", workers=0)
+    assert re.search(message, str(error.value)), str(error.value)

@@ -1,0 +1,28 @@
+import pytest
+
+from helpers import exports
+from helpers.exports import area, masks
+from unimatch.data.prepare.archives import Member
+from unimatch.errors import DataError
+from unimatch.labelling import read
+from unimatch.labelling.photos import Photos
+
+
+def test_photos_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    for sub, left in (("x", 1), ("y", 3)):
+        exports.labelme(tmp_path / sub, shapes=[{"label": "leaf", "points": exports.box(left, 1, 5, 5)}])
+    found = masks(read(tmp_path))
+    assert (found["train/x/a.png"] == area(1, 1, 5, 5)).all()
+    assert (found["train/y/a.png"] == area(3, 1, 5, 5)).all()
+
+
+def test_a_photo_is_found_by_the_end_of_its_path_then_near_its_labels(tmp_path):
+    names = ["train/images/a.jpg", "val/images/a.jpg", "other/\u00c4.PNG"]
+    photos = Photos(Member(tmp_path, name, 1) for name in names)
+    at_train, elsewhere = Member(tmp_path, "train/labels.json", 1), Member(tmp_path, "labels.json", 1)
+    assert photos.find("val/images/a.jpg", at_train).name == names[1]
+    assert photos.find("images\\a", at_train).name == names[0]
+    assert photos.find("a\u0308.png", elsewhere).name == names[2]
+    with pytest.raises(DataError, match=r"a\.jpg: may be train/images/a\.jpg or val/images/a\.jpg"):
+        photos.find("a.jpg", elsewhere)
+    assert [photos.has(name) for name in ("x/a", "b.jpg")] == [True, False]
