@@ -54,6 +54,14 @@ def test_weights_and_settings_come_back(trained):
     assert UniMatchV2.load_from_checkpoint(str(path), map_location="cpu", tau=0.75).tau == 0.75
 
 
+@pytest.mark.parametrize("ignored", ["exclude", "wrong"])
+def test_the_task_of_changes_comes_back_whole(ignored, tmp_path):
+    model = unimatch.ChangeModel("tiny", 2, features=8, out_channels=(8, 8, 8, 8))
+    method = UniMatchV2(model, task=unimatch.ChangeDetection(absent="zero", ignored=ignored))
+    again = UniMatchV2.load_from_checkpoint(written(tmp_path / "changes.ckpt", method))
+    assert (again.task.absent, again.task.ignored) == ("zero", ignored)
+
+
 def test_a_new_training_starts_at_its_beginning(trained):
     method, path, data = trained
     again = UniMatchV2.load_from_checkpoint(path)

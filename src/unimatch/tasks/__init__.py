@@ -41,12 +41,15 @@ def describe_task(task: Task) -> dict[str, Any]:
     """
     if type(task) not in TASKS.values():
         raise TypeError(f"{type(task).__name__} is none of the tasks in TASKS")
-    return {"name": task.name, "inference": as_plain(asdict(task.inference)), "absent": task.absent}
+    described = {"name": task.name, "inference": as_plain(asdict(task.inference)), "absent": task.absent}
+    if isinstance(task, ChangeDetection) and task.ignored != "exclude":
+        described["ignored"] = task.ignored
+    return described
 
 
 def describes_task(value: object) -> bool:
     """Tells whether a value is what :func:`describe_task` returns."""
-    return isinstance(value, dict) and value.keys() == {"name", "inference", "absent"}
+    return isinstance(value, dict) and value.keys() - {"ignored"} == {"name", "inference", "absent"}
 
 
 def build_task(described: Mapping[str, Any]) -> Task:
@@ -56,7 +59,8 @@ def build_task(described: Mapping[str, Any]) -> Task:
         WeightsError: these values describe none.
     """
     try:
-        return TASKS[described["name"]](Inference(**described["inference"]), absent=described["absent"])
+        options = {key: value for key, value in described.items() if key not in ("name", "inference")}
+        return TASKS[described["name"]](Inference(**described["inference"]), **options)
     except (KeyError, TypeError) as error:
         raise WeightsError(f"the checkpoint's task cannot be understood ({error!r})") from error
 
