@@ -1,14 +1,16 @@
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from helpers.class_data import make_image_folder
 from helpers.places import ROOT, SHARED
 from helpers.support import make_camvid, make_change, make_folder
-from unimatch.check import main
+from unimatch.check import main, misfits_of
 from unimatch.data.check import FAULTS, WARNINGS
 
 DOCS = (ROOT / "docs" / "preparation.md").read_text()
@@ -50,6 +52,17 @@ def test_a_faultless_data_set_is_reported_with_status_0(tmp_path, monkeypatch, c
     assert facts["parts"]["labelled"]["pixels"]["sky"] == 3 * 144
     assert facts["parts"]["validation"]["pixels_ignored"] == 2 * 144
     assert Image.open(tmp_path / "out" / "contact_sheet.png").width > 1000
+
+
+@pytest.mark.parametrize(
+    ("length", "steps"),
+    [((3, -1), 9), ((3, 4), 4), ((3, 400), 9), ((-1, 7), 7), ((None, 7), 7), ((3, None), 9), ((-1, -1), None)],
+)
+def test_the_length_that_is_judged_is_that_of_the_training(length, steps, monkeypatch):
+    config = OmegaConf.create({"trainer": dict(zip(("max_epochs", "max_steps"), length, strict=True))})
+    config.recipe = {"batch_size": 2, "unlabeled_ratio": 3, "ema_decay": 0.9, "crop": 16, "scale": [1, 1]}
+    monkeypatch.setattr("unimatch.check.misfits", lambda data, *, steps, **others: steps)
+    assert misfits_of(config, SimpleNamespace(unlabeled=range(20))) == steps  # three batches an epoch
 
 
 def test_a_picture_that_cannot_be_drawn_ends_no_check(tmp_path, monkeypatch, capsys):
@@ -132,6 +145,11 @@ def test_pairs_and_folders_of_classes_are_checked(tmp_path, monkeypatch, capsys)
         (["dataset=camvid", "dataset.root={tmp}/nowhere"], "unimatch: dataset.root=/"),
         (["dataset=camvid", "dataset.root={tmp}"], ": no such folder ("),
         (["dataset=camvid", "dataset.rot={tmp}"], "did you mean dataset.root?"),
+        (["dataset=digits", "recipe.crop=wide"], "recipe.crop=wide: must be a whole number"),
+        (["dataset=digits", "recipe.batch_size=0"], "recipe.batch_size=0: must be at least 1"),
+        (["dataset=digits", "recipe.scale=[2]"], "recipe.scale=[2]: lowest and highest factor"),
+        (["dataset=digits", "recipe.ema_decay=1"], "recipe.ema_decay=1: must be at least 0 and below 1"),
+        (["dataset=digits", "trainer.max_steps=few"], "trainer.max_steps=few: must be a whole number or null"),
     ],
 )
 def test_settings_that_cannot_be_have_status_2(tmp_path, monkeypatch, capsys, overrides, message):

@@ -188,8 +188,8 @@ def test_what_a_run_was_tells_rows_apart_too(tmp_path, first, second, named):
 
 def test_runs_without_a_result_are_named_and_the_others_compared(tmp_path, capsys):
     write_run(tmp_path / "sweep" / "0", seed=0, teacher=70.0)
-    (tmp_path / "sweep" / "1" / ".hydra").mkdir(parents=True)
-    (tmp_path / "sweep" / "1" / ".hydra" / "config.yaml").touch()
+    (tmp_path / "sweep" / "1").mkdir()
+    (tmp_path / "sweep" / "1" / "failed.json").touch()  # all that a job leaves that fails before it trains
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / "sweep"), str(tmp_path / "empty")]) == 0
     scores, missing = capsys.readouterr().out.split("no result")

@@ -93,6 +93,7 @@ def test_an_override_that_cannot_be_read_is_one_message():
         ("+dataset.split=1_16", "+dataset.split='1_16'"),
         ("method.tau=0.95,0.9", "method.tau=0.95,0.9"),
         ("dataset.labeled=8", "dataset.labeled=8"),
+        ("model.features=8", "model.features=8"),
         ("dataset.root=null", "dataset.root=null"),
         ("dataset.root='2024'", "dataset.root='2024'"),
         ('input="a, 2024, b"', 'input="a, 2024, b"'),
@@ -137,7 +138,7 @@ def test_flat_keys_lists_every_level():
 KEYS = (
     *("hydra.run.dir", "hydra.sweep.dir", "dataset.root", "dataset.splits", "dataset.labeled_list", "dataset.classes"),
     *("encoder.weights", "resume", "start_from", "checkpoint", "input", "output", "images", "source", "root", "out"),
-    *("from", "to", "++dataset.root", "logger.name"),
+    *("from", "to", "++dataset.root", "logger.name", "logger.experiment", "given", "scores", "features", "background"),
 )
 NAMES = ("2024", "2024_01_05", "-1", "1.5", "1e5", "1_0.5", "nan", "inf", "true", "007")
 
@@ -183,6 +184,10 @@ def test_keys_that_something_reads_pass():
         refuse_unread(settings("run", *added), "run")
     refuse_unread(settings("predict", "++inference.flip=true"), "predict")
     refuse_unread(settings("evaluate", "dataset=camvid"), "evaluate")
+    refuse_unread(settings("select", "encoder=vits", "dataset.root=x"), "select")
+    for added in ("+encoder.freeze=true", "+dataset.bands=3", "+overwrit=true"):
+        with pytest.raises(ConfigError, match=f"^{added[1:].partition('=')[0]}: nothing reads this key"):
+            refuse_unread(settings("select", added), "select")
     with pytest.raises(ConfigError, match=r"treshold: nothing reads this key; did you mean threshold\?"):
         refuse_unread(settings("predict", "+treshold=0.5"), "predict")
 
@@ -197,12 +202,17 @@ def test_keys_that_something_reads_pass():
         ("predict", "threshold=high", "threshold=high: must be a number or null"),
         ("predict", "save=overlay", r"save=overlay: must be a list; write save=\[overlay\]"),
         ("evaluate", "models=teacher", r"write models=\[teacher\]"),
-        ("check", "workers=two", "workers=two: must be a number or null"),
+        ("check", "workers=two", "workers=two: must be a whole number or null"),
+        ("predict", "batch_size=1.5", "batch_size=1.5: must be a whole number or null"),
+        ("export", "opset=null", "opset=null: must be a whole number"),
+        ("app", "seconds=long", "seconds=long: must be a whole number"),
+        ("labels", "tolerance=much", "tolerance=much: must be a number"),
+        ("select", "n=1.5", "n=1.5: must be a whole number"),
     ],
 )
 def test_a_setting_of_the_wrong_kind_is_refused(command, override, told):
     key = override.partition("=")[0]
-    config = OmegaConf.create(own_settings(command))
+    config = OmegaConf.create({**own_settings(command), **({"n": 2} if command == "select" else {})})
     check_settings(config, command)
     config[key] = OverridesParser.create().parse_override(override).value()
     with pytest.raises(ConfigError, match=told):

@@ -44,8 +44,7 @@ def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], giv
         meant = " or ".join(word for word in words if word != "a whole number" or "a number" not in words)
         number = type(value) in (int, float) and "text" in meant
         quotes = f"; a number that is meant as text goes in quotes: \"{name}='{value}'\"" if number else ""
-        text = WRITTEN[value] if value is None or type(value) is bool else value
-        raise ConfigError(f"{name}={text}: must be {meant}{quotes}")
+        raise ConfigError(f"{name}={written(value)}: must be {meant}{quotes}")
     positional = len([name for name in given if name.isdigit()])  # they fill the first parameters
     for name, parameter in list(signature.parameters.items())[positional:]:
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
@@ -84,8 +83,15 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null", Path: "text"}
-WRITTEN = {None: "null", True: "true", False: "false"}
-"""As they stand in a configuration."""
+
+
+def written(value: Any) -> Any:
+    """Returns a value as it stands in a configuration.
+
+    >>> written(None), written(True), written("text")
+    ('null', 'true', 'text')
+    """
+    return {None: "null", True: "true", False: "false"}[value] if value is None or type(value) is bool else value
 
 
 def kinds(hint: Any) -> list[str]:

@@ -8,9 +8,10 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from unimatch._version import __version__
+from unimatch.arguments import fits
 from unimatch.command import build, command
 from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
@@ -19,6 +20,7 @@ from unimatch.data.check.fitness import misfits
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError
 from unimatch.folders import notes_taken
+from unimatch.overrides import check_kind
 from unimatch.pictures import drawing
 from unimatch.terminal import text_table
 from unimatch.texts import one_line
@@ -36,6 +38,7 @@ def check_dataset(config: DictConfig) -> None:
     """
     if config.get("dataset") is None:
         raise ConfigError("dataset=NAME is needed: which data set is to be checked?")
+    check_training(config)
     # A data set of files takes this argument, so that files that are not there are findings and no errors.
     takes = inspect.signature(get_object(config.dataset._target_)).parameters
     arguments = {"allow_missing": True} if "allow_missing" in takes else {}
@@ -55,16 +58,37 @@ def check_dataset(config: DictConfig) -> None:
         sys.exit(1)
 
 
+TRAINING = {
+    **dict.fromkeys(("recipe.crop", "recipe.batch_size", "recipe.unlabeled_ratio"), int),
+    "recipe.scale": list,
+    "recipe.ema_decay": float | None,
+    **dict.fromkeys(("trainer.max_epochs", "trainer.max_steps"), int | None),
+}
+"""Settings of a training that the check looks at, and of which kind they are."""
+
+
+def check_training(config: DictConfig) -> None:
+    """Refuses, before anything is read, settings with which there is no training."""
+    for key, hint in TRAINING.items():
+        check_kind(config, key, hint)
+        if hint is int and OmegaConf.select(config, key) < 1:
+            raise ConfigError(f"{key}={OmegaConf.select(config, key)}: must be at least 1")
+    decay = config.recipe.ema_decay
+    if decay is not None and not 0 <= decay < 1:
+        raise ConfigError(f"recipe.ema_decay={decay}: must be at least 0 and below 1")
+    scale = list(config.recipe.scale)
+    if len(scale) != 2 or not all(fits(factor, float) and factor > 0 for factor in scale):
+        raise ConfigError(f"recipe.scale={scale}: lowest and highest factor, both above 0, are needed")
+
+
 def misfits_of(config: DictConfig, data: SegmentationData) -> list[str]:
     """Returns what does not fit of a training of one process with the configuration's recipe and length."""
-    recipe, (epochs, steps) = config.recipe, (config.trainer.max_epochs, config.trainer.max_steps)
-    longest = (
-        len(data.unlabeled) // (recipe.batch_size * recipe.unlabeled_ratio) * epochs if epochs > 0 else max(steps, 0)
-    )
+    recipe, epochs, steps = config.recipe, config.trainer.max_epochs or 0, config.trainer.max_steps or 0
+    in_epochs = len(data.unlabeled) // (recipe.batch_size * recipe.unlabeled_ratio) * epochs
     low, high = recipe.scale
     return misfits(
         data,
-        steps=(min(longest, steps) if steps > 0 else longest) or None,
+        steps=min((length for length in (in_epochs, steps) if length > 0), default=None),
         ema_decay=recipe.ema_decay,
         crop=recipe.crop,
         scale=(low, high),

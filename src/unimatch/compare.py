@@ -75,8 +75,8 @@ def facts(summary: dict[str, Any]) -> dict[str, str]:
 
 def without_result(places: Sequence[Path]) -> list[Path]:
     """Returns the run directories at or below the given places that have no result: they failed, or go on."""
-    marks = ("config.json", "run.log", ".hydra/config.yaml")
-    found = {mark.parents[name.count("/")] for place in places for name in marks for mark in place.rglob(name)}
+    marks = ("config.json", "run.log", "failed.json")
+    found = {mark.parent for place in places for name in marks for mark in place.rglob(name)}
     empty = {place for place in places if not any(place.rglob("summary.json"))}
     return sorted(folder for folder in found | empty if not any(folder.rglob("summary.json")))
 

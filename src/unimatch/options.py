@@ -111,7 +111,7 @@ def refuse_others(owner: Callable[..., Any], given: Mapping[str, Any], signature
     known = signature.parameters
     for name, value in given.items():
         if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-            meant = did_you_mean(name, known) or f". There are: {', '.join(known)}"
+            meant = did_you_mean(name, known) or f". There are: {', '.join(known) or 'none'}"
             raise ConfigError(
                 f"{name}={value}: {owner.__qualname__.rpartition('<locals>.')[2]} has no such argument{meant}"
             )

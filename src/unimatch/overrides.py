@@ -12,8 +12,9 @@ import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from unimatch.arguments import fits, kinds, written
 from unimatch.errors import ConfigError
 from unimatch.options import did_you_mean
 
@@ -25,7 +26,7 @@ ADDED_GROUPS = ("experiment",)
 PATHS = (
     *("dir", "subdir", "root", "list", "splits", "labeled_list", "unlabeled_list", "val_list", "test_list", "classes"),
     *("images", "masks", "source", "input", "output", "out", "from", "to", "checkpoint", "weights", "start_from"),
-    *("resume", "name", "project", "entity", "tags", "unlabeled_folder"),
+    *("resume", "name", "project", "entity", "experiment", "tags", "unlabeled_folder", "given", "scores", "background"),
 )
 """Keys whose values are names of files, folders and the like, by the last part."""
 
@@ -44,7 +45,8 @@ def quote_numbers(argument: str) -> str:
     """
     key, equals, value = argument.partition("=")
     name = key.rpartition(".")[2].lstrip("+~")
-    before = rf"(?:[{{,]\s*(?:{NAMED})\s*:\s*)" + r"|(?:^|[\[,]\s*)" * (name in (*PATHS, "split"))
+    named = name in (*PATHS, "split") or key == "features"  # select's folder; a model's features are a number
+    before = rf"(?:[{{,]\s*(?:{NAMED})\s*:\s*)" + r"|(?:^|[\[,]\s*)" * named
     number = r"\d+(?:_\d+)+" if name == "split" else NUMBER  # a split's plain number stays one, as it is in old runs
     found = re.compile(rf"{QUOTED}|(?P<before>{before})(?P<number>{number})(?=\s*(?:[\],}}]|$))", re.IGNORECASE)
 
@@ -201,22 +203,23 @@ def values(override: Override) -> list[str]:
 def check_settings(config: DictConfig, command: str) -> None:
     """Refuses a command's own settings that are of the wrong kind: ``overwrite=no`` is text, and would be true."""
     for key, default in own_settings(command).items():
-        number = key in OPTIONAL_NUMBERS
-        if not (number or isinstance(default, (int, list))):
-            continue
-        value = config[key]
-        if number and not (value is None or type(value) in (int, float)):
-            raise ConfigError(f"{key}={value}: must be a number or null")
-        if type(default) is bool and type(value) is not bool:
-            raise ConfigError(f"{key}={value}: must be true or false")
-        if type(default) is int and type(value) is not int:
-            raise ConfigError(f"{key}={value}: must be a whole number")
-        if isinstance(default, list) and not isinstance(value, ListConfig):
-            raise ConfigError(f"{key}={value}: must be a list; write {key}=[{value}]")
+        hint = type(default) if isinstance(default, (int, float, list)) else WITHOUT_DEFAULT.get(key, Any)
+        check_kind(config, key, hint)
 
 
-OPTIONAL_NUMBERS = ("workers", "batch_size", "threshold", "plan_memory")
-"""Settings of commands that are null unless a number is given."""
+def check_kind(config: DictConfig, key: str, hint: Any) -> None:
+    """Refuses a setting, by its full name, whose value is not of the kind that a type hint says."""
+    if hint is not Any and not fits(value := OmegaConf.select(config, key, throw_on_missing=True), hint):
+        write = f"; write {key}=[{value}]" if hint is list else ""
+        raise ConfigError(f"{key}={written(value)}: must be {' or '.join(kinds(hint))}{write}")
+
+
+WITHOUT_DEFAULT = {
+    "n": int,
+    **dict.fromkeys(("workers", "batch_size", "batch"), int | None),
+    **dict.fromkeys(("threshold", "plan_memory"), float | None),
+}
+"""Of which kind numbers are that must be given, or are null unless they are."""
 
 
 def refuse_unread(config: DictConfig, command: str) -> None:
@@ -225,12 +228,17 @@ def refuse_unread(config: DictConfig, command: str) -> None:
     Where a node is the arguments of an object, that object refuses them; so this is about the other nodes. A key of
     one's own to which others refer, ``${mine}``, is read.
     """
-    known = {*own_settings("run"), *own_settings(command), *config_groups(), "inference", "task"}
+    own, nodes, read = own_settings(command), ("encoder", "recipe"), read_by_ours()
+    if command == "select":  # it builds no training, and reads what its own file has of these
+        nodes = ("dataset", "encoder")
+        read = {f"{node}.{key}" for node in nodes for key in own[node]}
+    of_run = {key for key, value in own_settings("run").items() if isinstance(value, dict)}  # data sets fill in some
+    known = {*own, *of_run, *config_groups(), "inference", "task"}
     keys = [str(key) for key in config if key not in known]
-    keys += [f"{node}.{key}" for node in ("encoder", "recipe") for key in config.get(node) or ()]
+    keys += [f"{node}.{key}" for node in nodes for key in config.get(node) or ()]
     referred_to = set(re.findall(REFERENCE, OmegaConf.to_yaml(config)))
     for key in keys:
-        if key not in referred_to and key not in (read := read_by_ours()):
+        if key not in referred_to and key not in read:
             meant = meant_key(key, SYNONYMS.values()) or did_you_mean(key, [*known, *(k for k in read if "." in k)])
             raise ConfigError(f"{key}: nothing reads this key{meant}")
 

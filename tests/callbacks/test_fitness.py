@@ -7,18 +7,19 @@ from unimatch.callbacks import Fitness
 
 
 @pytest.mark.parametrize(
-    ("kind", "ema_decay", "named"),
+    ("kind", "ema_decay", "length", "named"),
     [
-        (UniMatchV2, 0.996, ["has 2 steps", "method.ema_decay=0.996", "4 validation images"]),
-        (UniMatchV2, None, ["has 2 steps", "4 validation images"]),
-        (Supervised, 0.996, ["has 2 steps", "4 validation images"]),
+        (UniMatchV2, 0.996, {"max_steps": 2}, ["has 2 steps", "method.ema_decay=0.996", "4 validation images"]),
+        (UniMatchV2, None, {"max_steps": 2}, ["has 2 steps", "4 validation images"]),
+        (Supervised, 0.996, {"max_steps": 2}, ["has 2 steps", "4 validation images"]),
+        (UniMatchV2, 0.5, {"max_epochs": 1}, ["has 4 steps", "method.ema_decay=0.5", "4 validation images"]),
     ],
 )
-def test_what_does_not_fit_is_said_at_the_start(kind, ema_decay, named, caplog):
+def test_what_does_not_fit_is_said_at_the_start(kind, ema_decay, length, named, caplog):
     data = unimatch.data.digits(labeled=4, train=12, val=4, size=32)
     method = kind(SegmentationModel("tiny", 11, features=4, out_channels=(4, 4, 4, 4)), ema_decay=ema_decay)
     trainer = lightning.Trainer(
-        max_steps=2,
+        **length,
         accelerator="cpu",
         callbacks=[Fitness()],
         logger=False,

@@ -21,7 +21,7 @@ from unimatch.checkpoints.content import (
 )
 from unimatch.command import plain
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.run import ABOUT_THE_CALL, resume
+from unimatch.run import ABOUT_THE_CALL, keep_decay, resume
 
 
 def test_what_is_written_is_read_and_loads_without_unpickling_code(tmp_path):
@@ -68,16 +68,14 @@ def test_names_that_have_changed_are_found_at_any_depth():
 
 
 OLD_CONFIGS = json.loads((Path(__file__).parent / "configs_before_views.json").read_text())
-"""What the version before the view groups composed, for a data set of each task."""
+"""What the version before the view groups composed, for a data set of each task and for one of files."""
 
 
 @pytest.mark.parametrize("dataset", OLD_CONFIGS)
 def test_the_checkpoint_of_an_older_version_continues_the_same_training(dataset, tmp_path, caplog):
     old = OLD_CONFIGS[dataset]
     with initialize_config_module("unimatch.conf", version_base="1.3"):
-        composed = plain(compose("run", [f"dataset={dataset}"]))
-    config = {key: value for key, value in composed.items() if not key.startswith(ABOUT_THE_CALL)}
-    facts = RunFacts("unimatch_v2", dataset, "tiny", "segmentation", 0, 1, 1, None, None, config)
+        composed = compose("run", [f"dataset={dataset}"])
     path = tmp_path / "last.ckpt"
 
     def continued(config):
@@ -85,6 +83,9 @@ def test_the_checkpoint_of_an_older_version_continues_the_same_training(dataset,
         content["optimizer_states"] = [{}]
         content["unimatch_run"] = {"config": config, "classes": [], "palette": [], "processes": 1, "metrics_rows": 3}
         torch.save(content, path)
+        keep_decay(composed, path)
+        settings = {key: value for key, value in plain(composed).items() if not key.startswith(ABOUT_THE_CALL)}
+        facts = RunFacts("unimatch_v2", dataset, "tiny", "segmentation", 0, 1, 1, None, None, settings)
         trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
         resume(path, path.parent, trainer, facts, allowed=False)
 

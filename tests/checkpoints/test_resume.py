@@ -1,9 +1,18 @@
 import logging
 
 import pytest
+import torch
 
 from unimatch.checkpoints import resume
-from unimatch.checkpoints.resume import Change, changes, check_unchanged, choose_checkpoint, requeued
+from unimatch.checkpoints.resume import (
+    MAY_BE_SKIPPED,
+    Change,
+    changes,
+    check_optimizer,
+    check_unchanged,
+    choose_checkpoint,
+    requeued,
+)
 from unimatch.errors import ConfigError
 
 OLD = {"seed": 0, "method": {"tau": 0.95, "scales": [1, 2]}, "trainer": {"accelerator": "gpu"}}
@@ -22,7 +31,7 @@ def test_every_setting_that_differs_is_named_in_full():
 
 
 def test_settings_that_did_not_exist_are_as_what_was_done_then():
-    new = {"dataset": {"exif": "turn", "unknown_values": "nearest"}}
+    new = {"dataset": {"exif": "turn", "unknown_values": "nearest", "mask_suffix": ""}}
     assert [change.key for change in changes({"dataset": {}}, new)] == ["dataset.unknown_values"]
 
 
@@ -50,6 +59,39 @@ def test_another_training_is_refused_unless_that_is_allowed(caplog):
         check_unchanged(OLD, {**OLD, "trainer": {"accelerator": "cpu"}}, allowed=False)
     assert "seed: 0 -> 1" in caplog.text
     assert "trainer.accelerator: gpu -> cpu (changes nothing that is trained)" in caplog.text
+
+
+def stepped(make, kept=(True, True)):
+    """An optimiser of an encoder's locked weight and a decoder's, whose state is emptied where it is not kept."""
+    encoder, decoder = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    optimizer = make([encoder, decoder])
+    for parameter in (encoder, decoder):
+        parameter.grad = torch.ones(2)
+    optimizer.step()
+    for parameter, keep in zip((encoder, decoder), kept, strict=True):
+        if not keep:
+            optimizer.state[parameter] = {}
+    encoder.requires_grad_(False)
+    return optimizer
+
+
+@pytest.mark.parametrize("make", [torch.optim.AdamW, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)])
+def test_an_optimizer_that_would_begin_anew_is_refused(make):
+    check_optimizer(stepped(make), 5, locked=False)
+    check_optimizer(stepped(make, (False, True)), 5, locked=True)  # the encoder was not trained yet
+    for kept, locked in (((False, True), False), ((True, False), True)):
+        with pytest.raises(ValueError, match=r"keeps .*\[\]"):
+            check_optimizer(stepped(make, kept), 5, locked=locked)
+    nothing = stepped(make)
+    nothing.state.clear()
+    check_optimizer(nothing, MAY_BE_SKIPPED, locked=False)
+    with pytest.raises(ValueError, match="has kept nothing of 101 steps"):
+        check_optimizer(nothing, MAY_BE_SKIPPED + 1, locked=False)
+
+
+def test_an_optimizer_of_your_own_may_keep_nothing():
+    check_optimizer(stepped(lambda p: torch.optim.SGD(p, lr=0.1)), 1000, locked=False)
+    check_optimizer(stepped(torch.optim.RAdam, (True, False)), 1000, locked=False)
 
 
 def test_which_checkpoint_is_meant(tmp_path):

@@ -14,13 +14,14 @@ def test_metrics_csv_is_always_there(tmp_path):
     assert [type(logger).__name__ for logger in loggers.tensorboard(tmp_path)] == ["MetricsFile", "EventFiles"]
 
 
-def test_absent_tensorboard_says_what_to_install(tmp_path, monkeypatch):
-    def absent(*args, **kwargs):
-        raise ModuleNotFoundError("Neither `tensorboard` nor `tensorboardX` is available")
+@pytest.mark.parametrize(("name", "kind"), [("tensorboard", "EventFiles"), ("mlflow", "MlflowRun")])
+def test_an_absent_library_says_what_to_install(name, kind, tmp_path, monkeypatch):
+    def absent(*arguments, **options):
+        raise ModuleNotFoundError(f"{name} is not available")
 
-    monkeypatch.setattr(loggers, "EventFiles", absent)
-    with pytest.raises(ConfigError, match=r"pip install 'unimatch\[tensorboard\]'"):
-        loggers.tensorboard(tmp_path)
+    monkeypatch.setattr(loggers, kind, absent)
+    with pytest.raises(ConfigError, match=rf"^logger={name} needs \w+: pip install 'unimatch\[{name}\]'"):
+        getattr(loggers, name)(tmp_path)
 
 
 @pytest.fixture
@@ -52,15 +53,6 @@ def test_a_wandb_key_is_found_where_wandb_finds_it(tmp_path, login):
     assert login(WANDB_BASE_URL="https://wandb.example.org")  # a server of one's own
     assert not login(WANDB_BASE_URL="https://api.wandb.ai")
     assert login(WANDB_API_KEY="a" * 40)
-
-
-def test_absent_mlflow_says_what_to_install(tmp_path, monkeypatch):
-    def absent(*args, **kwargs):
-        raise ModuleNotFoundError("mlflow>=1.0.0")
-
-    monkeypatch.setattr(loggers, "MlflowRun", absent)
-    with pytest.raises(ConfigError, match=r"pip install 'unimatch\[mlflow\]'"):
-        loggers.mlflow(tmp_path)
 
 
 def test_a_run_in_mlflows_files_is_continued_and_neighbours_share_the_store(tmp_path, monkeypatch):

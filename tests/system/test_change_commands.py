@@ -116,6 +116,29 @@ def test_a_run_is_judged_on_val_and_evaluate_reads_test(finished, root, monkeypa
     assert matrix.tolist() == teacher_confusion(checkpoint, data.test)
 
 
+def test_pixels_without_a_truth_count_as_wrong_on_request(finished, monkeypatch, tmp_path):
+    from unimatch.evaluate import main as evaluate
+
+    pairs = make_change(tmp_path / "pairs", NAMES[:3])
+    for path in (pairs / "label").iterdir():
+        label = np.asarray(Image.open(path)).copy()
+        label[:5] = 100  # neither changed nor not
+        Image.fromarray(label).save(path)
+    found = {}
+    for ignored in ("exclude", "wrong"):
+        settings = ["dataset=change_folder", f"dataset.root={pairs}", "dataset.val_share=0.7", "dataset.labeled=1"]
+        settings += ["dataset.unknown_values=ignore", "workers=0", "trainer.accelerator=cpu"]
+        settings += [f"checkpoint={finished / 'checkpoints' / 'last.ckpt'}", f"output={tmp_path / 'o.json'}"]
+        call(monkeypatch, evaluate, "evaluate", *settings, f"ignored={ignored}")
+        found[ignored] = json.loads((tmp_path / "o.json").read_text())
+        assert found[ignored]["ignored"] == ignored
+    excluded, wrong = (found[ignored]["teacher"] for ignored in found)
+    assert excluded["confusion"] == wrong["confusion"]
+    assert (wrong["ignored"], np.sum(wrong["confusion"])) == (2 * 5 * 24, 2 * 15 * 24)
+    assert wrong["overall_accuracy"] == pytest.approx(excluded["overall_accuracy"] * 15 / 20)
+    assert wrong["changed_iou"] == excluded["changed_iou"]
+
+
 def test_predicting_says_what_it_needs(finished, root, monkeypatch, tmp_path, capsys):
     checkpoint = finished / "checkpoints" / "last.ckpt"
     predictor = Predictor(checkpoint, device="cpu")

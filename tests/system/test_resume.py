@@ -167,6 +167,7 @@ DAMAGES = {
     "a rate of text": put(*OPTIMIZER, "param_groups", 0, "lr", value="fast"),
     "another shape": put(*OPTIMIZER, "state", 0, "exp_avg", value=torch.zeros(3)),
     "no tensor": put(*OPTIMIZER, "state", 0, "exp_avg_sq", value="zero"),
+    "a weight of which nothing is kept": put(*OPTIMIZER, "state", 0, value={}),
     "one moment missing": cut(*OPTIMIZER, "state", 0, "exp_avg"),
     "schedulers of another kind": put("lr_schedulers", value=[1]),
     "callbacks of another kind": put("callbacks", value=[1]),

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from lightning import Trainer
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
 from unimatch.checkpoints.files import newest_checkpoint
 from unimatch.errors import ConfigError, UnimatchError, WeightsError, first_line
@@ -43,6 +43,7 @@ HARMLESS = (
 SINCE = {
     "dataset.unknown_values": "error",
     "dataset.exif": "turn",
+    "dataset.mask_suffix": "",
     "encoder.unlock_after": 0,
     "model.unlock_after": 0,
 }
@@ -151,8 +152,9 @@ def restored_from(path: Path, trainer: Trainer) -> Iterator[None]:
     """Explains what goes wrong while Lightning restores a training, and looks at what it has restored."""
     try:
         yield
+        steps, student = trainer.global_step, getattr(trainer.lightning_module, "student", None)
         for optimizer in trainer.optimizers:
-            check_optimizer(optimizer)
+            check_optimizer(optimizer, steps, locked=steps <= getattr(student, "unlock_after", 0))
     except (UnimatchError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # of Lightning and torch, which take a file's content for their own
@@ -162,8 +164,18 @@ def restored_from(path: Path, trainer: Trainer) -> Iterator[None]:
         ) from error
 
 
-def check_optimizer(optimizer: Optimizer) -> None:
-    """Refuses an optimiser's restored state that would fail only in its next step; raises errors of Python's."""
+MAY_BE_SKIPPED = 100
+"""Steps at the beginning that may all have been left out, as not finite: the optimiser has kept nothing of them."""
+
+
+def check_optimizer(optimizer: Optimizer, steps: int, *, locked: bool) -> None:
+    """Refuses a restored state that would fail only in the next step, or begin anew; raises errors of Python's.
+
+    Args:
+        optimizer: with the state.
+        steps: that it has made.
+        locked: whether weights that require no gradient now had none in these steps either.
+    """
     for group in optimizer.param_groups:
         for key, value in optimizer.defaults.items():
             if isinstance(value, (int, float)) and not isinstance(group[key], (int, float, torch.Tensor)):
@@ -172,5 +184,13 @@ def check_optimizer(optimizer: Optimizer) -> None:
         for key in MOMENTS:
             if state and key in state and (state[key] is not None) and state[key].shape != parameter.shape:
                 raise ValueError(f"the optimizer's {key} of {tuple(parameter.shape)} is {tuple(state[key].shape)}")
-    if len(kept := {frozenset(state) for state in optimizer.state.values() if state}) > 1:
+    fills = isinstance(optimizer, AdamW) or bool(optimizer.defaults.get("momentum"))  # others may keep nothing
+    kept = {
+        frozenset(state)
+        for parameter, state in optimizer.state.items()
+        if state or (fills and (parameter.requires_grad or not locked))
+    }
+    if len(kept) > 1:
         raise ValueError(f"the optimizer keeps {' or '.join(str(sorted(map(str, keys))) for keys in kept)}")
+    if fills and not any(kept) and steps > MAY_BE_SKIPPED:
+        raise ValueError(f"the optimizer has kept nothing of {steps} steps")

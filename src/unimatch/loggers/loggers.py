@@ -1,7 +1,8 @@
 """The loggers of a run directory. ``metrics.csv`` is always among them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +17,15 @@ from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
 from unimatch.lightning_internals import end_wandb_run, hide_events_from
 from unimatch.loggers.metrics_file import MetricsFile
+
+
+@contextmanager
+def needing(name: str, extra: str) -> Iterator[None]:
+    """Says how to install what a logger needs, where it is missing; ``extra`` names its requirements in the package."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"logger={extra} needs {name}: pip install 'unimatch[{extra}]'") from error
 
 
 def csv(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
@@ -48,10 +58,8 @@ class EventFiles(TensorBoardLogger):
 
 def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
     """Returns the loggers of ``metrics.csv`` and of TensorBoard's event files; a resumed run writes a further one."""
-    try:
+    with needing("TensorBoard", "tensorboard"):
         return [*csv(run_dir), EventFiles(run_dir, name="", version="tensorboard")]
-    except ModuleNotFoundError as error:
-        raise ConfigError("logger=tensorboard needs TensorBoard: pip install 'unimatch[tensorboard]'") from error
 
 
 class WandbRun(WandbLogger):
@@ -155,10 +163,8 @@ def mlflow(
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 asks for it
     identity = run_dir / "mlflow_id"
     known = identity.read_text() if resumed and identity.is_file() else None
-    try:
+    with needing("MLflow", "mlflow"):
         logger = MlflowRun(experiment, name or run_dir.name, uri, dict(tags or {}), run_id=known)
-    except ModuleNotFoundError as error:
-        raise ConfigError("logger=mlflow needs MLflow: pip install 'unimatch[mlflow]'") from error
     if getattr(rank_zero_only, "rank", 0) == 0:
         replace_text(identity, str(logger.run_id))
     return [*csv(run_dir), logger]
