@@ -46,6 +46,7 @@ SINCE = {
     "dataset.mask_suffix": "",
     "encoder.unlock_after": 0,
     "model.unlock_after": 0,
+    "method.thresholds": "fixed",
 }
 """Settings that older checkpoints do not have, and what was done before there were any."""
 
