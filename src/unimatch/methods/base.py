@@ -4,6 +4,7 @@
 """
 
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -32,7 +33,7 @@ from unimatch.methods.settings import drop_objects, settings_of
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay
 from unimatch.models.networks import Model, check_logits, describe_model
-from unimatch.options import NamedOptions, one_of
+from unimatch.options import NamedOptions, not_negative, one_of
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
 from unimatch.tasks.scores import Scores
@@ -123,13 +124,16 @@ class Method(AfterTraining, NamedOptions, ABC):
         task: Task | None = None,
     ) -> None:
         super().__init__()
-        if learning_rate <= 0:
+        not_negative(decoder_multiplier=decoder_multiplier, weight_decay=weight_decay, ohem_min_kept=ohem_min_kept)
+        if not 0 < learning_rate < math.inf:
             raise ConfigError(f"learning_rate={learning_rate}: must be above 0")
         optim.check_choices(optimizer, schedule)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay={layer_decay}: must be above 0 and at most 1")
         if ema_decay is not None and not 0 <= ema_decay < 1:
             raise ConfigError(f"ema_decay={ema_decay}: must be at least 0 and below 1")
+        if not 0 <= ohem_threshold <= 1:
+            raise ConfigError(f"ohem_threshold={ohem_threshold}: must be a probability, 0 to 1")
         self.student: Model = model
         self.teacher: Teacher[Model] = Teacher(model, PUBLISHED_DECAY if ema_decay is None else ema_decay)
         self.ema_decay = ema_decay
