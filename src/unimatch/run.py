@@ -40,7 +40,7 @@ from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
 from unimatch.models import Model
 from unimatch.report.run_files import read_run
-from unimatch.sweeps import goes_on, note_hours
+from unimatch.sweeps import goes_on, note_hours, told_at_the_end
 from unimatch.tasks.scores import Scores, scores_table
 from unimatch.trainer import check_settings
 
@@ -283,7 +283,7 @@ WRITTEN = {
 """Files of a run directory that the closing table names."""
 
 
-main = command("run")(goes_on(train))
+main = told_at_the_end(command("run")(goes_on(train)))
 
 if __name__ == "__main__":
     main()

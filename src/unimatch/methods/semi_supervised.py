@@ -22,7 +22,7 @@ from unimatch.methods.options import Alignment, CutMixPartner, MethodOptions, Ps
 from unimatch.methods.reliability import NEVER, Reliability, faults, measure, warning_of
 from unimatch.models.dpt import size_of
 from unimatch.models.networks import Model
-from unimatch.options import one_of
+from unimatch.options import not_negative, one_of
 from unimatch.speed.cross_entropy_by_rows import label_and_confidence
 from unimatch.speed.upsampling import upsample
 from unimatch.types import TrainBatch, UnlabeledBatch
@@ -81,6 +81,7 @@ class SemiSupervised(Method):
         if not 0 <= tau <= 1:
             raise ConfigError(f"tau={tau}: must be a probability, 0 to 1")
         one_of("thresholds", thresholds, ("fixed", "reliable"))
+        not_negative(loss_weight=loss_weight)
         one_of("strong_views", strong_views, (1, 2))
         one_of("pseudo_labels_from", pseudo_labels_from, ("teacher", "student"))
         one_of("cutmix_partner", cutmix_partner, ("reversed", "second_batch"))
