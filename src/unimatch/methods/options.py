@@ -2,6 +2,7 @@
 
 from typing import Literal, TypedDict
 
+from unimatch.methods.criteria import ClassWeights
 from unimatch.methods.losses import Criterion
 from unimatch.methods.optim import Factor, MakeOptimizer
 from unimatch.tasks import Task
@@ -25,6 +26,8 @@ class MethodOptions(TypedDict, total=False):
     criterion: Literal["ce", "ohem"] | Criterion
     ohem_threshold: float
     ohem_min_kept: int
+    class_weights: ClassWeights | None
+    dice: float
     freeze_batch_statistics: bool
     reference_batch: int | None
     seed: int
