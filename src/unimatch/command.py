@@ -48,6 +48,7 @@ SET_BY_COMMANDS = {
     "enable_checkpointing": "unimatch.run always writes checkpoints, see checkpoint.KEY",
     "enable_model_summary": "the log names the model's parts",
     "enable_progress_bar": "callbacks.progress=null trains without the bar",
+    "split_seed": "choose dataset.split_seed",
     "plugins": "one is always given, which writes checkpoints safely",
 }
 """Arguments that a command passes itself, and what to do instead of giving them."""
