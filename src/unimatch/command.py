@@ -23,6 +23,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
+from unimatch import starting
 from unimatch.arguments import check_arguments
 from unimatch.disk import NO_ROOM
 from unimatch.errors import ConfigError, UnimatchError, WriteError
@@ -71,6 +72,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 return task(config)
 
         def main() -> None:
+            starting.done()
             hide_bases()
             sys.argv[1:] = [quote_numbers(argument) for argument in sys.argv[1:]]
             with exit_on_user_error():

@@ -232,7 +232,7 @@ def refuse_unread(config: DictConfig, command: str) -> None:
     one's own to which others refer, ``${mine}``, is read.
     """
     own, nodes, read = own_settings(command), ("encoder", "recipe"), read_by_ours()
-    if command == "select":  # it builds no training, and reads what its own file has of these
+    if command in ("select", "round"):  # they build no training, and read what their own file has of these
         nodes = ("dataset", "encoder")
         read = {f"{node}.{key}" for node in nodes for key in own[node]}
     of_run = {key for key, value in own_settings("run").items() if isinstance(value, dict)}  # data sets fill in some

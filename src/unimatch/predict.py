@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import islice
@@ -58,6 +59,11 @@ def predict(config: DictConfig) -> int:
         raise ConfigError(f"threshold={config.threshold}: 255 means changed in labels, so no pixel can be left open")
     output = Path(config.output).expanduser()
     count, photos = find_photos(config.input, predictor.facts.dates, output, bands=predictor.facts.bands)
+    return predict_photos(config, predictor, output, count, photos)
+
+
+def predict_photos(config: DictConfig, predictor: Predictor, output: Path, count: int, photos: Iterator[Photo]) -> int:
+    """Predicts photos, of which there are ``count``, into a folder; returns the number of those that failed."""
     predictor.inference = inference_with(predictor.inference, plain(config.inference))
     remember(output, config, predictor)
     writer = Writer(output, predictor.facts, config.save)
