@@ -138,7 +138,7 @@ def dice_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDE
     label, ``i`` over all counted pixels of the whole batch (of one process), and ``K`` the classes that occur among
     these labels: a class that no label of the batch shows is left out, because its Dice would be 0 whatever is
     predicted there. Ignored pixels are in no sum. In change detection both classes, unchanged and changed, are in
-    ``K``. It is 0, not NaN, where all pixels are ignored.
+    ``K``. It is 0, not NaN, where all pixels are ignored. All probabilities are held at full size at once.
 
     Source: nnU-Net (Isensee et al., arXiv 1809.10486, equation 2), over the batch.
 

@@ -37,9 +37,10 @@ if (switches) {
     drawn.setAttribute("aria-hidden", "true");
     if (!canvas) image.after(drawn);
   }
-  async function redrawAll() {
+  function redrawAll() {
     for (const image of document.querySelectorAll("img.layer")) {
-      await image.decode().then(() => redraw(image), () => {}); // what is no picture stays as it is
+      if (image.naturalWidth) redraw(image); // what is no picture stays as it is
+      else image.addEventListener("load", () => redraw(image), { once: true });
     }
   }
 

@@ -70,12 +70,9 @@ def card(pictures: Pictures, example: Mapping[str, Any], name: str) -> Markup:
     layers = [(layer, link) for layer in LAYERS if layer in files and (link := pictures.link(files[layer]))]
     first = next((layer for layer in FIRST if layer in dict(layers)), None)
     stack = [
-        tag("img", src=link, alt=f"{title}: {shown}", class_=f"photo at{i}", loading="lazy")
-        for i, (shown, link) in enumerate(photos)
+        tag("img", src=link, alt=f"{title}: {shown}", class_=f"photo at{i}") for i, (shown, link) in enumerate(photos)
     ]
-    stack += [
-        tag("img", src=link, alt=f"{title}: {layer}", class_=f"layer {layer}", loading="lazy") for layer, link in layers
-    ]
+    stack += [tag("img", src=link, alt=f"{title}: {layer}", class_=f"layer {layer}") for layer, link in layers]
     values = [(f"at{i}", shown) for i, (shown, _) in enumerate(photos)] + [(layer, layer) for layer, _ in layers]
     buttons = [
         tag("label", radio(name, value, checked=value == (first or values[0][0])), tag("span", shown))
@@ -105,8 +102,8 @@ def row_of_pictures(pictures: Pictures, row: Mapping[str, Any]) -> Markup:
             said = f"{row['title']}: {cell['caption']}"
             mask = pictures.link(cell["mask"]) if cell.get("mask") else None
             stack = [
-                tag("img", src=link, alt=said, class_="photo", loading="lazy"),
-                tag("img", src=mask, alt="", class_="layer mask", loading="lazy") if mask else None,
+                tag("img", src=link, alt=said, class_="photo"),
+                tag("img", src=mask, alt="", class_="layer mask") if mask else None,
             ]
             figures.append(tag("figure", tag("div", stack, class_="stage"), tag("figcaption", cell["caption"])))
     return html(tag("h3", row["title"]), tag("div", figures, class_="pictures"))
