@@ -5,6 +5,7 @@ import runpy
 import sys
 from typing import Any
 
+from unimatch import starting
 from unimatch.options import did_you_mean
 
 COMMANDS = {
@@ -44,6 +45,7 @@ def main() -> int:
         )
         return 2
     sys.argv[1:] = arguments
+    starting.watch()
     # As `python -m` does it: processes that Lightning starts further find the module by its name.
     runpy.run_module(f"unimatch.{name}", run_name="__main__", alter_sys=True)
     return 0

@@ -194,7 +194,10 @@ def flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def values(override: Override) -> list[str]:
-    """Returns the values of an override, several where it is a sweep."""
+    """Returns the values of an override, several where it is a sweep; of an interval its ends."""
+    if override.is_interval_sweep():
+        interval: Any = override.value()
+        return [str(interval.start), str(interval.end)]  # whole ones only by int(interval(...)), also for a sweeper
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()]
     return [str(override.value())]
