@@ -132,9 +132,10 @@ BAD = {
     "too many": (["n=7"], "n=7: must be 1 to 6"),
     "another tool": (["n=1", "to=paint"], "to=paint"),
     "no expression": (["n=1", "group='(['"], "group=([: not a regular expression"),
-    "mistyped": (["n=1", "tolerence=1"], "did you mean tolerance?"),
+    "mistyped": (["n=1", "tolerances=1"], "did you mean tolerance?"),
     "another key of an encoder": (["n=1", "encoder=vits", "+encoder.freeze=true"], "encoder.freeze"),
     "tolerance": (["n=1", "tolerance=-1.0"], "tolerance=-1.0"),
+    "two models": (["n=1", "checkpoint=[a.ckpt,b.ckpt]"], "checkpoint: must be one file"),
     "no model": (["n=1", "checkpoint=nowhere.ckpt"], "nowhere.ckpt"),
     "a folder of something else": (["n=1", "out=photos"], "holds no round"),
 }

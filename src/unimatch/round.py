@@ -59,7 +59,9 @@ def next_round(config: DictConfig) -> None:
     names = {p.path: p for p in name_photos(photos.files, photos.root)}
     pool = [photo for path, photo in names.items() if path not in labelled]
     predicted = out / "predicted"
-    settings = OmegaConf.create({**plain(config), "save": ["confidence"], "threshold": None, "overwrite": False})
+    settings = OmegaConf.create(
+        {**plain(config), "save": ["confidence"], "threshold": None, "votes": None, "overwrite": False}
+    )
     predict_photos(settings, predictor, predicted, len(pool), iter(pool))
     writer = Writer(predicted, predictor.facts, ())
     known = [photo.path for photo in pool if photo.name in writer.done]
@@ -107,6 +109,8 @@ def load(config: DictConfig) -> tuple[Predictor, Describer | None]:
     Raises:
         ConfigError: it is no model that gives masks of photos.
     """
+    if not isinstance(config.checkpoint, str):
+        raise ConfigError("checkpoint: must be one file")
     trained: Any = Path(config.checkpoint).expanduser()
     encoder = None
     if trained.suffix != ".onnx":
