@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unimatch import starting
 from unimatch.checkpoints.content import migrated
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
@@ -153,6 +154,7 @@ def write_page(comparison: Comparison, missing: Sequence[tuple[Path, str]], path
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table and where the pictures are; returns the exit status."""
+    starting.done()
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.compare",
         description="One table of several runs: the task's first score on validation, such as mIoU, in percent; "

@@ -55,7 +55,8 @@ def test_the_configuration_page_has_every_key_of_run():
 def test_source_is_the_function_without_its_docstring():
     code = hooks.source("models/dropout.py", "drop_channels")
     assert code.splitlines()[1].startswith("def drop_channels(")
-    assert code.splitlines()[-2].strip().startswith("return [level * mask")
+    assert "return [\n        level * mask" in code
+    assert max(map(len, code.splitlines()[1:])) <= 80
     assert '"""' not in code
     assert hooks.source("methods/semi_supervised.py", "SemiSupervised.pseudo_labels").splitlines()[1] == (
         "@torch.no_grad()"

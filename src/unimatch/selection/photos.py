@@ -24,6 +24,12 @@ class Photos:
     predicted_as: dict[Path, list[Path]]
     """Of each file what ``unimatch.predict`` may have called it, without an ending, after the folder it was given."""
 
+    def name_of(self, file: Path) -> str:
+        """Returns a photo's path below ``images/``, ``unlabeled/`` or, where there are none, the folder."""
+        below = file.relative_to(self.root)
+        in_a_part = len(self.predicted_as[file]) > 1
+        return Path(*below.parts[in_a_part:]).as_posix()
+
 
 def photos_below(root: str | Path) -> Photos:
     """Finds the photos of a folder, as training does.
