@@ -1,4 +1,4 @@
-"""Makes pages about runs: one file each, without scripts, that loads nothing from elsewhere."""
+"""Makes pages about runs: one file each that loads nothing from elsewhere and runs its own script alone."""
 
 from unimatch.report.run_page import write_report
 
