@@ -1,9 +1,11 @@
 import json
+import os
 
 import pytest
 
 from helpers.support import SMALL
 from unimatch.errors import ConfigError
+from unimatch.sweeps import Sweep, notes
 
 SHORT = [*SMALL, "trainer=debug", "callbacks=none"]
 
@@ -39,6 +41,24 @@ def test_a_job_that_fails_ends_no_other_and_the_end_says_why(sweep, monkeypatch,
     assert end[1] == f"  {jobs[0]}: method.tau=0.7: not today"
     assert end[2] == f"  {jobs[1]}: RuntimeError: the disk is on fire"
     assert json.loads((jobs[0] / "failed.json").read_text())["status"] == 2
+
+
+def test_notes_of_a_sweep_are_told_from_older_ones_whatever_the_clock_says(tmp_path):
+    def note(name, day):
+        (tmp_path / name).mkdir(exist_ok=True)
+        path = tmp_path / name / "new.json"
+        path.write_text(json.dumps({"why": name}))
+        os.utime(path, (day * 86_400, day * 86_400))
+        path.replace(tmp_path / name / "failed.json")
+
+    for name, day in (("future", 90_000), ("again", 90_000), ("past", 1)):
+        note(name, day)
+    sweep = Sweep()
+    sweep.before = notes(tmp_path)
+    assert sweep.left(tmp_path, "failed.json") == {}
+    note("again", 90_000)  # the clock was put right: the same time
+    note("set_back", 0)
+    assert [path.parent.name for path in sweep.left(tmp_path, "failed.json")] == ["again", "set_back"]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from unimatch.checkpoints.content import migrated
-from unimatch.disk import replace_text
-from unimatch.errors import DataError
+from unimatch.disk import lacks_room, replace_text
+from unimatch.errors import DataError, WriteError
 from unimatch.plain import written_by_others
 from unimatch.report.compare_page import Group, compare_page, spread
 from unimatch.report.published import find_published
@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 write_page(runs, options.html)
     except DataError as error:
         print(f"unimatch: {error}", file=sys.stderr)
-        return 2
+        return WriteError.status if lacks_room(error) else error.status
     print(text)
     if missing := without_result(options.runs):
         print("\nno result, failed or not evaluated yet:", *missing, sep="\n  ")

@@ -4,7 +4,6 @@ import functools
 import json
 import re
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +29,9 @@ from unimatch.errors import ConfigError
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 """Hydra's own sweeper, which tries all combinations; the others choose values by what came before."""
 
+NOTES = ("plan.json", "failed.json")
+"""What jobs leave in their folders for the end of the sweep."""
+
 NAMED = ("seed", "dataset", "encoder", "method")
 """What the name of a job's folder begins with in any case."""
 
@@ -40,7 +42,7 @@ class Sweep(Callback):
     @override
     def on_multirun_start(self, config: DictConfig, **options: Any) -> None:
         # Only what ends the process is heeded: Hydra makes warnings of a callback's errors.
-        self.started = time.time()
+        self.before = notes(Path(config.hydra.sweep.dir))
         with exit_on_user_error():
             given = overrides_of(config)
             if config.hydra.sweeper._target_ != BASIC and config.resume is not None:
@@ -72,8 +74,17 @@ class Sweep(Callback):
 
     def left(self, folder: Path, name: str) -> dict[Path, Any]:
         """Reads what the jobs of this sweep have left in files of this name."""
-        paths = [path for path in sorted(folder.rglob(name)) if path.stat().st_mtime >= self.started - 1]
-        return {path: json.loads(path.read_text("utf-8")) for path in paths}
+        paths = [path for path, state in notes(folder).items() if path.name == name and self.before.get(path) != state]
+        return {path: json.loads(path.read_text("utf-8")) for path in sorted(paths)}
+
+
+def notes(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Returns what jobs have noted below a folder, with what tells whether it was written anew.
+
+    The clock may be set back, and the disk's may be another, so that none says what is of this sweep.
+    """
+    paths = [path for name in NOTES for path in folder.rglob(name)]
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
 
 
 def overrides_of(config: DictConfig) -> list[Override]:
