@@ -1,5 +1,6 @@
 import json
 import math
+import os
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -7,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from helpers.support import NIGHTLY, SMALL
 from unimatch.errors import ConfigError
 from unimatch.overrides import values
+from unimatch.sweeps import Sweep, notes
 
 SHORT = [*SMALL, "trainer=debug", "callbacks=none"]
 
@@ -42,6 +44,25 @@ def test_a_job_that_fails_ends_no_other_and_the_end_says_why(sweep, monkeypatch,
     assert end[1] == f"  {jobs[0]}: method.tau=0.7: not today"
     assert end[2] == f"  {jobs[1]}: RuntimeError: the disk is on fire"
     assert json.loads((jobs[0] / "failed.json").read_text())["status"] == 2
+
+
+def test_notes_of_a_sweep_are_told_from_older_ones_whatever_the_clock_says(tmp_path):
+    def note(name, day):
+        (tmp_path / name).mkdir(exist_ok=True)
+        path = tmp_path / name / "new.json"
+        path.write_text(json.dumps({"why": name}))
+        os.utime(path, (day * 86_400, day * 86_400))
+        path.replace(tmp_path / name / "failed.json")
+
+    for name, day in (("future", 90_000), ("again", 90_000), ("past", 1)):
+        note(name, day)
+    sweep = Sweep()
+    sweep.folder = tmp_path
+    sweep.before = notes(tmp_path)
+    assert sweep.left("failed.json") == {}
+    note("again", 90_000)  # the clock was put right: the same time
+    note("set_back", 0)
+    assert [path.parent.name for path in sweep.left("failed.json")] == ["again", "set_back"]
 
 
 @pytest.mark.parametrize(

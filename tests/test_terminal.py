@@ -13,6 +13,16 @@ def test_cells_of_a_column_are_equally_wide(left):
             assert shown == (cell + spaces if i in left else spaces + cell)
 
 
+def test_a_bar_goes_on_when_the_clock_is_set_back(capsys, monkeypatch):
+    clock = iter(range(10**6, 0, -3600))
+    monkeypatch.setattr("tqdm.std.time", lambda: next(clock))
+    with progress_bar(4, "files", "file", seconds=0) as bar:
+        for i in range(1, 5):
+            bar.update()
+            assert f"{i}/4" in capsys.readouterr().err
+    assert bar.format_dict["elapsed"] >= 0
+
+
 def test_a_bar_counts_what_is_done_and_is_silent_where_it_is_told_to_be(capsys):
     with progress_bar(8, "files", "file", done=2) as bar:
         for _ in range(6):

@@ -25,7 +25,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from unimatch import starting
 from unimatch.arguments import check_arguments
-from unimatch.disk import NO_ROOM
+from unimatch.disk import NO_ROOM, lacks_room
 from unimatch.errors import ConfigError, UnimatchError, WriteError
 from unimatch.overrides import (
     CONFIG_MODULE,
@@ -240,9 +240,7 @@ def user_error_in(error: BaseException | None) -> UnimatchError | None:
         return ConfigError(f"{str(error.filename)[:60]}...: a name that is too long for a file or folder")
     if not isinstance(error, UnimatchError):
         return None
-    cause = error.__cause__
-    full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None))
-    return WriteError(f"{message_of(error)}; make room") if full and error.status == 2 else error
+    return WriteError(f"{message_of(error)}; make room") if error.status == 2 and lacks_room(error) else error
 
 
 def message_of(error: UnimatchError) -> str:

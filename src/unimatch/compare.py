@@ -9,8 +9,8 @@ from typing import Any
 
 from unimatch import starting
 from unimatch.checkpoints.content import migrated
-from unimatch.disk import replace_text
-from unimatch.errors import DataError
+from unimatch.disk import lacks_room, replace_text
+from unimatch.errors import DataError, WriteError
 from unimatch.plain import written_by_others
 from unimatch.report.compare_page import Group, compare_page
 from unimatch.report.compare_rows import IDENTITY, Comparison, compare_groups, group_runs, pairs_of
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 write_page(comparison, missing, options.html)
     except DataError as error:
         print(f"unimatch: {error}", file=sys.stderr)
-        return 2
+        return WriteError.status if lacks_room(error) else error.status
     print(text)
     if missing:
         print("\nno result:", *(one_line(f"{place}: {why}") for place, why in missing), sep="\n  ")

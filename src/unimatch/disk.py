@@ -22,6 +22,9 @@ BUFFER = 2**20
 PASSING_PREFIX = ".unimatch-"
 """How the names of files and folders begin that are being written."""
 
+LOCK = ".lock"
+"""A file of a run directory that is there while training runs."""
+
 SPARE = 2**26
 """How many bytes must stay free on the disk where data sets are prepared."""
 
@@ -161,6 +164,13 @@ def sync_folder(folder: Path) -> None:
 
 NO_ROOM = frozenset(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS") if hasattr(errno, name))
 """Errors of writing that are none of the program."""
+
+
+def lacks_room(error: BaseException) -> bool:
+    """Tells whether an error of writing, or what it was made of, is a disk or quota that is full."""
+    full = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name)}
+    return any(isinstance(one, OSError) and one.errno in full for one in (error, error.__cause__))
+
 
 unwritten: dict[Path, str] = {}
 """The files of the training that could not be written, and have not been since, each with a line that says why."""

@@ -5,7 +5,6 @@ import json
 import math
 import re
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +31,9 @@ from unimatch.overrides import check_settings, refuse_unread, values
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 """Hydra's own sweeper, which tries all combinations; the others choose values by what came before."""
 
+NOTES = ("plan.json", "failed.json")
+"""What jobs leave in their folders for the end of the sweep."""
+
 NAMED = ("seed", "dataset", "encoder", "method")
 """What the name of a job's folder begins with in any case."""
 
@@ -44,7 +46,8 @@ class Sweep(Callback):
     @override
     def on_multirun_start(self, config: DictConfig, **options: Any) -> None:
         # Only what ends the process is heeded: Hydra makes warnings of a callback's errors.
-        Sweep.running, self.folder, self.started = self, Path(config.hydra.sweep.dir), time.time()
+        Sweep.running, self.folder = self, Path(config.hydra.sweep.dir)
+        self.before = notes(self.folder)
         with exit_on_user_error():
             given = overrides_of(config)
             if config.hydra.sweeper._target_ != BASIC and config.resume is not None:
@@ -83,8 +86,19 @@ class Sweep(Callback):
 
     def left(self, name: str) -> dict[Path, Any]:
         """Reads what the jobs of this sweep have left in files of this name."""
-        paths = [path for path in sorted(self.folder.rglob(name)) if path.stat().st_mtime >= self.started - 1]
-        return {path: json.loads(path.read_text("utf-8")) for path in paths}
+        paths = [
+            path for path, state in notes(self.folder).items() if path.name == name and self.before.get(path) != state
+        ]
+        return {path: json.loads(path.read_text("utf-8")) for path in sorted(paths)}
+
+
+def notes(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Returns what jobs have noted below a folder, with what tells whether it was written anew.
+
+    The clock may be set back, and the disk's may be another, so that none says what is of this sweep.
+    """
+    paths = [path for name in NOTES for path in folder.rglob(name)]
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
 
 
 def overrides_of(config: DictConfig) -> list[Override]:

@@ -3,6 +3,7 @@
 import io
 import logging
 import sys
+import time
 from collections.abc import Container, Sequence
 
 from tqdm import tqdm
@@ -49,7 +50,7 @@ def progress_bar(
     """
     terminal = sys.stderr.isatty()
     interval = 0.5 if terminal else seconds
-    return tqdm(
+    bar = tqdm(
         total=total,
         initial=done,
         desc=one_line(title),
@@ -60,7 +61,12 @@ def progress_bar(
         dynamic_ncols=True,
         ascii=not terminal,
         disable=disable,
+        miniters=1,
     )
+    # The clock may be set back, and then the bar would stand still for as long.
+    bar._time = time.monotonic
+    bar.start_t = bar.last_print_t = time.monotonic()
+    return bar
 
 
 def print_any_name() -> None:

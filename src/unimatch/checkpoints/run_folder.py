@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unimatch.checkpoints.files import BEST, LAST, PREVIOUS
-from unimatch.disk import check_writable, remove_half_files
+from unimatch.disk import LOCK, check_writable, remove_half_files
 from unimatch.errors import ConfigError
 
 log = logging.getLogger("unimatch")
@@ -22,7 +22,6 @@ RESULTS = (
     *("summary.json", "evaluations.jsonl", "report.html", "confusion.csv", "validation.png", "curves.png"),
     "held_out.txt",
 )
-LOCK = ".lock"
 
 
 def refuse_other_run(run_dir: Path, checkpoint: Path | None, *, overwrite: bool) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unimatch import starting
-from unimatch.errors import DataError
+from unimatch.disk import LOCK, lacks_room, remove_half_files
+from unimatch.errors import DataError, WriteError
 from unimatch.report import write_report
 
 
@@ -20,10 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", type=Path, help="run directories")
     for place in parser.parse_args(arguments).runs:
         try:
+            if not (place / LOCK).exists():  # while training runs there, it may be writing
+                remove_half_files(place)
             print(write_report(place))
         except (DataError, OSError) as error:
             print(f"unimatch: {error}", file=sys.stderr)
-            return 2
+            return WriteError.status if lacks_room(error) else DataError.status
     return 0
 
 
