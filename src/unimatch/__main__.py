@@ -20,6 +20,7 @@ COMMANDS = {
     "split": "choose labelled images and write lists of them",
     "check": "read a whole data set and report its faults",
     "select": "choose which photos to label, from the photos alone",
+    "round": "choose the photos that a model knows least, with its masks to correct",
     "labels": "read what a label tool exports, or write masks for one to correct",
     "convert": "make a published UniMatch V2 checkpoint one of ours",
 }

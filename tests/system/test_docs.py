@@ -148,3 +148,29 @@ def test_each_test_that_the_reliability_page_names_exists():
     assert len(named) > 25
     for file, test in named:
         assert f"def {test}(" in (ROOT / file).read_text(), test
+
+
+@pytest.mark.nightly
+def test_settings_that_a_page_names_in_its_text_exist():
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from unimatch.overrides import config_groups, known_keys
+
+    groups = config_groups()
+    parse = OverridesParser.create().parse_override
+    keys = {
+        key
+        for command in ("evaluate", "predict", "export", "check", "select", "split")
+        for key in known_keys(command, [], [])
+    }
+    for group in ("callbacks", "dataset", "encoder", "logger", "method", "trainer"):
+        for option in groups[group]:
+            keys |= set(known_keys("run", [parse(f"{group}={option}")], []))
+    wrong = [
+        f"{name(page)}: {key}"
+        for page in PAGES
+        for code in re.findall(r"`([^`\n]+)`", page.read_text())
+        for key in re.findall(r"(?<![\w./+-])([a-z_]+\.[\w.]+)=", code)
+        if key not in keys and not key.startswith("hydra.")
+    ]
+    assert not wrong
