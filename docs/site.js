@@ -1,8 +1,9 @@
 // What Material leaves out for those who use a keyboard or a screen reader.
 const complete = () => {
   document.querySelector(".md-search")?.setAttribute("aria-label", "Search");
-  document.querySelectorAll("pre > code").forEach((code) => (code.tabIndex = 0)); // they scroll on a phone
+  // They scroll on a phone; Material takes this back when a window changes.
+  document.querySelectorAll("pre > code:not([tabindex])").forEach((code) => (code.tabIndex = 0));
   document.querySelectorAll(".md-code__nav").forEach((nav, i) => nav.setAttribute("aria-label", `Code ${i + 1}`));
 };
 complete();
-new MutationObserver(complete).observe(document.body, { childList: true, subtree: true });
+new MutationObserver(complete).observe(document.body, { childList: true, subtree: true, attributeFilter: ["tabindex"] });

@@ -125,7 +125,7 @@ def masks(parts: Sequence[str]) -> Markup:
 def table() -> Markup:
     """Returns the table of classes, without rows."""
     everything = tag("label", tag("input", type="checkbox", id="all", checked=""), " class")
-    titles = (everything, "area, %", "mean confidence, %")
+    titles = (everything, "area, %", "confidence, %")
     head = tag(
         "tr",
         [tag("th", title, scope="col") for title in titles],
