@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 import unimatch
 from unimatch.checkpoints.files import read_checkpoint
-from unimatch.command import build, check_output_folder, exit_on_user_error
+from unimatch.command import build, check_output_folder, command, exit_on_user_error
 from unimatch.disk import write_output
 from unimatch.errors import ConfigError, DataError
 from unimatch.overrides import config_groups
@@ -291,3 +291,11 @@ def test_the_hubs_retries_are_quiet(caplog, monkeypatch):
     _http.logger.warning("Retrying in 8s [Retry 4/5].")
     _http.logger.error("something else")
     assert "Retry" not in caplog.text
+
+
+def test_flags_that_exclude_each_other_are_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["unimatch.check", "-m", "--cfg", "job"])
+    with pytest.raises(SystemExit) as stopped:
+        command("check")(lambda config: None)()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("unimatch: Only one of --run, --multirun, --cfg")

@@ -14,6 +14,7 @@ from unimatch.overrides import (
     own_settings,
     quote_numbers,
     refuse_unread,
+    values,
 )
 
 
@@ -224,3 +225,11 @@ def test_a_commands_own_settings_come_from_its_file():
     assert own_settings("predict")["save"] == OmegaConf.create(["overlay"])
     assert "hydra" in own_settings("run")
     assert own_settings("no_such_command") == {}
+
+
+def test_a_glob_chooses_among_a_groups_options():
+    check_overrides("run", ["encoder=glob(vit*,exclude=vit*_reg)"])
+    (override,) = OverridesParser.create().parse_overrides(["encoder=glob(vit*,exclude=vit*_reg)"])
+    assert values(override) == ["vitb", "vitg", "vitl", "vits"]
+    with pytest.raises(ConfigError, match=r"encoder=glob\(bit\*\): matches no encoder\. There are: beit_b"):
+        check_overrides("run", ["encoder=glob(bit*)"])

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -92,9 +93,9 @@ def test_a_trial_that_fails_ends_no_search(sweep, monkeypatch, capsys, values, m
 
     def train_in(run_dir, config, choices):
         seen.append(config.method.tau)
-        if config.method.tau >= 0.9:
-            raise ConfigError(f"tau={config.method.tau}: not today")
-        return 50.0
+        if config.method.tau == 0.9:
+            raise ConfigError("tau=0.9: not today")
+        return 50.0 if config.method.tau < 0.9 else math.nan
 
     seen = []
     monkeypatch.setattr("unimatch.run.train_in", train_in)
@@ -104,7 +105,9 @@ def test_a_trial_that_fails_ends_no_search(sweep, monkeypatch, capsys, values, m
     assert (set(seen) == tried and len(seen) == 3) if tried else len(seen) == 1
     failures = capsys.readouterr().err.split("failed jobs of the sweep (")[1].splitlines()
     assert failures[0] == f"{sum(tau >= 0.9 for tau in seen)}; {end}):"
-    assert failures[1].endswith(": not today")
+    whys = {0.9: "method.tau=0.9: not today", 0.91: "no score to compare: do the validation images show any class?"}
+    failed = [whys[tau] for tau in seen if tau >= 0.9]
+    assert all(line.endswith(why) for line, why in zip(failures[1:], failed, strict=True))
 
 
 def test_both_ends_of_an_interval_are_looked_at(sweep, capsys):

@@ -96,6 +96,11 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 if traceback_wanted == "1":
                     raise
                 sys.exit(f"{error}\n{error.__cause__ or ''}\nHYDRA_FULL_ERROR=1 shows where in the code")
+            except ValueError as error:
+                if not str(error).startswith("Only one of --"):  # Hydra's flags, -m and --cfg together
+                    raise
+                print(f"unimatch: {error}", file=sys.stderr)
+                sys.exit(ConfigError.status)
             finally:
                 os.environ["HYDRA_FULL_ERROR"] = traceback_wanted
 

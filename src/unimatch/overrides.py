@@ -10,7 +10,7 @@ from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -80,6 +80,8 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
             raise ConfigError(
                 f"{given}: this command has no group {group}; set its keys, {group}.KEY=VALUE (--help lists them)"
             )
+        if override.is_sweep_override() and not values(override):
+            raise ConfigError(f"{given}: matches no {group}. There are: {', '.join(options)}")
         for option in [] if override.is_delete() else values(override):
             if option not in options:
                 meant = of_timm(option) if group == "encoder" else ""
@@ -198,6 +200,9 @@ def values(override: Override) -> list[str]:
     if override.is_interval_sweep():
         interval: Any = override.value()
         return [str(interval.start), str(interval.end)]  # whole ones only by int(interval(...)), also for a sweeper
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        pattern: Any = override.value()
+        return pattern.filter(config_groups().get(override.key_or_group, []))
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()]
     return [str(override.value())]

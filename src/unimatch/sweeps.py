@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import re
 import sys
 import time
@@ -25,7 +26,7 @@ from unimatch.command import build, exit_on_user_error, message_of, user_error_i
 from unimatch.data import SegmentationData
 from unimatch.data.catalog import DIGITS
 from unimatch.disk import replace_text
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, DataError
 from unimatch.overrides import check_settings, refuse_unread, values
 
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -135,8 +136,12 @@ def goes_on(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
             return task(config)
         note = Path(job.runtime.output_dir) / "failed.json"
         note.unlink(missing_ok=True)
+        learns = job.sweeper._target_ != BASIC
         try:
-            return task(config)
+            value = task(config)
+            if learns and value is not None and math.isnan(value):  # the end of the search, if Optuna is given it
+                raise DataError("the run has no score to compare: do the validation images show any class?")
+            return value
         except Exception as error:
             cause = user_error_in(error)
             if cause is None:
@@ -144,9 +149,9 @@ def goes_on(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
             why = f"{type(error).__name__}: {error}" if cause is None else with_key(message_of(cause), config)
             print(f"unimatch: this job failed: {why}", file=sys.stderr)
             replace_text(note, json.dumps({"why": why, "status": 1 if cause is None else cause.status}) + "\n")
-            if job.sweeper._target_ == BASIC:
-                return None
-            raise JobFailedError(why) from error
+            if learns:
+                raise JobFailedError(why) from error
+            return None
 
     return run
 

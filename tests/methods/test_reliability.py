@@ -184,7 +184,7 @@ def fit(method, *, resume=None, labeled=6, held_out=3, **options):
             "max_steps": 5, "val_check_interval": 2, "check_val_every_n_epoch": None, **options,
         }
     )  # fmt: skip
-    data = unimatch.data.digits(labeled=labeled, train=30, val=1, size=32)
+    data = unimatch.data.digits(labeled=labeled, train=30, val=2, size=32)
     module = SemiSupervisedDataModule(data, crop=16, batch_size=2, workers=0, held_out=held_out)
     trainer.fit(method, module, ckpt_path=resume)
     return trainer, module

@@ -159,7 +159,7 @@ def test_every_control_of_a_report_does_what_it_says(browser, plain_report, size
     # Enlarged, stepped through, closed.
     first.find_element("css selector", ".enlarge").send_keys(Keys.ENTER)
     viewer = browser.find_element("css selector", "dialog.viewer")
-    title = "dialog h4"
+    title = "dialog h3"
     titles = [browser.find_element("css selector", title).text]
     for key in (Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT):
         press(browser, key)
@@ -189,7 +189,7 @@ def test_the_pointer_finds_values_and_classes(browser, plain_report):
     look(browser, plain_report)
     chart = browser.find_element("css selector", "figure.chart")
     ActionChains(browser).move_to_element(chart.find_element("css selector", ".plot")).perform()
-    assert "step 200" in chart.find_element("css selector", ".tip").text
+    assert "step 100" in chart.find_element("css selector", ".tip").text
     card = browser.find_element("css selector", "article.example")
     ActionChains(browser).move_to_element_with_offset(card.find_element("css selector", ".stage"), -20, -20).perform()
     await_(lambda: "truth: ground" in card.find_element("css selector", ".pointed").text)

@@ -5,7 +5,6 @@ the enlarged view and the class under the pointer.
 """
 
 import base64
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,9 @@ def gallery(pictures: Pictures, examples: Iterable[Mapping[str, Any]], kind: str
         examples: from ``examples.json``.
         kind: makes the names of the cards' switches unique.
     """
-    cards = (card(pictures, example, f"{kind}{i}") for i, example in enumerate(list(examples)[:MOST]))
-    return tag("div", cards, class_="gallery")
+    shown = list(examples)[:MOST]
+    cards = (card(pictures, example, f"{kind}{i}") for i, example in enumerate(shown))
+    return tag("div", cards, class_="gallery" if any(one.get("layers") for one in shown) else "gallery small")
 
 
 def card(pictures: Pictures, example: Mapping[str, Any], name: str) -> Markup:
@@ -82,7 +82,7 @@ def card(pictures: Pictures, example: Mapping[str, Any], name: str) -> Markup:
     return tag(
         "article",
         tag("div", stack, class_="stage"),
-        tag("h4", title),
+        tag("h3", title),
         switch if len(values) > 1 else None,
         tag("p", class_="pointed soft"),
         class_="example",
@@ -166,12 +166,3 @@ def used_classes(examples: Iterable[Mapping[str, Any]], count: int) -> list[int]
     """Returns the classes that are in any of the pictures."""
     found = {int(i) for example in examples for i in example.get("present") or []}
     return sorted(i for i in found if 0 <= i < count)
-
-
-def words_of(title: str) -> str:
-    """Returns the first words of a title, up to the image's name.
-
-    >>> words_of("worst, 12.0%: a.png")
-    'worst, 12.0%'
-    """
-    return re.split(": ", title, maxsplit=1)[0]

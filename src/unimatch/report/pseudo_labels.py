@@ -81,7 +81,7 @@ def strips(run: RunFiles) -> Markup | None:
     steps = [one["step"] for one in shown]
     header = ["class"]
     for title, _ in kept:
-        header += [f"{title}, over training", "last, %"]
+        header += [title, "%"]
     rows = []
     for i, name in enumerate(run.classes):
         cells: list[object] = []
@@ -90,9 +90,10 @@ def strips(run: RunFiles) -> Markup | None:
             cells += [tag("td", strip(line, steps), class_="strip"), "-" if line[-1] is None else f"{line[-1]:.0f}"]
         rows.append([class_name(run, i), *cells])
     first, last = steps[0], steps[-1]
-    caption = f"Pseudo labels of each true class from step {first} to {last}: the brighter the more, grey is unknown"
+    when = f"at step {last}" if first == last else f"from step {first} to {last}, and the last value"
+    caption = f"Pseudo labels of each true class {when}. Brighter is more, grey is unknown."
     if any(title == RELIABLE for title, _ in kept):
-        caption += f"; what is {RELIABLE} is counted by the class that the label says"
+        caption += f" What is {RELIABLE} is counted by the class that the label says."
     return tag("div", table(header, rows, caption=caption, class_="strips"), scale())
 
 
