@@ -184,10 +184,11 @@ def test_keys_that_something_reads_pass():
         refuse_unread(settings("run", *added), "run")
     refuse_unread(settings("predict", "++inference.flip=true"), "predict")
     refuse_unread(settings("evaluate", "dataset=camvid"), "evaluate")
-    refuse_unread(settings("select", "encoder=vits", "dataset.root=x"), "select")
-    for added in ("+encoder.freeze=true", "+dataset.bands=3", "+overwrit=true"):
-        with pytest.raises(ConfigError, match=f"^{added[1:].partition('=')[0]}: nothing reads this key"):
-            refuse_unread(settings("select", added), "select")
+    for command in ("select", "round"):
+        refuse_unread(settings(command, "encoder=vits", "dataset.root=x"), command)
+        for added in ("+encoder.freeze=true", "+dataset.bands=3", "+overwrit=true"):
+            with pytest.raises(ConfigError, match=f"^{added[1:].partition('=')[0]}: nothing reads this key"):
+                refuse_unread(settings(command, added), command)
     with pytest.raises(ConfigError, match=r"treshold: nothing reads this key; did you mean threshold\?"):
         refuse_unread(settings("predict", "+treshold=0.5"), "predict")
 

@@ -2,9 +2,11 @@ import json
 import os
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from helpers.support import SMALL
+from helpers.support import NIGHTLY, SMALL
 from unimatch.errors import ConfigError
+from unimatch.overrides import values
 from unimatch.sweeps import Sweep, notes
 
 SHORT = [*SMALL, "trainer=debug", "callbacks=none"]
@@ -54,11 +56,11 @@ def test_notes_of_a_sweep_are_told_from_older_ones_whatever_the_clock_says(tmp_p
     for name, day in (("future", 90_000), ("again", 90_000), ("past", 1)):
         note(name, day)
     sweep = Sweep()
-    sweep.before = notes(tmp_path)
-    assert sweep.left(tmp_path, "failed.json") == {}
+    sweep.folder, sweep.before = tmp_path, notes(tmp_path)
+    assert sweep.left("failed.json") == {}
     note("again", 90_000)  # the clock was put right: the same time
     note("set_back", 0)
-    assert [path.parent.name for path in sweep.left(tmp_path, "failed.json")] == ["again", "set_back"]
+    assert [path.parent.name for path in sweep.left("failed.json")] == ["again", "set_back"]
 
 
 @pytest.mark.parametrize(
@@ -89,3 +91,54 @@ def test_a_sweeper_that_chooses_values_cannot_resume(sweep, capsys):
     status, jobs = sweep("hydra/sweeper=optuna", "resume=auto", "method.tau=choice(0.9,0.95)")
     assert (status, jobs) == (2, [])
     assert "resume=auto: this sweeper chooses other values" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "tried", "end"),
+    [
+        ("choice(0.9,0.8)", [], {0.8, 0.9}, "the others are done"),
+        pytest.param("choice(0.9,0.91)", [], {0.9, 0.91}, "the sweeper has given up", marks=NIGHTLY),  # no best one
+        pytest.param(
+            "choice(0.9,0.91)",
+            ["hydra.sweeper.max_failure_rate=0.5"],
+            None,
+            "the sweeper has given up",
+            marks=NIGHTLY,
+        ),
+    ],
+)
+def test_a_trial_that_fails_ends_no_search(sweep, monkeypatch, capsys, values, more, tried, end):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper.optuna_sweeper")
+
+    def train_in(run_dir, config, choices):
+        seen.append(config.method.tau)
+        if config.method.tau >= 0.9:
+            raise ConfigError(f"tau={config.method.tau}: not today")
+        return 50.0
+
+    seen = []
+    monkeypatch.setattr("unimatch.run.train_in", train_in)
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
+    status, _ = sweep(*search, "hydra.sweeper.sampler.seed=1", f"method.tau={values}", *more)
+    assert status == 2
+    assert (set(seen) == tried and len(seen) == 3) if tried else len(seen) == 1
+    failures = capsys.readouterr().err.split("failed jobs of the sweep (")[1].splitlines()
+    assert failures[0] == f"{sum(tau >= 0.9 for tau in seen)}; {end}):"
+    assert failures[1].endswith(": not today")
+
+
+def test_both_ends_of_an_interval_are_looked_at(sweep, capsys):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper.optuna_sweeper")
+    assert sweep("hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "method.tau=interval(0.5,1.5)") == (2, [])
+    assert "method.tau=1.5: must be a probability" in capsys.readouterr().err
+
+
+def test_the_values_of_an_interval_are_of_its_kind():
+    texts = {
+        "interval(1,4)": ["1.0", "4.0"],
+        "tag(log,interval(1,4))": ["1.0", "4.0"],
+        "int(interval(1,4.5))": ["1", "4"],
+    }
+    for text, expected in texts.items():
+        (override,) = OverridesParser.create().parse_overrides([f"a={text}"])
+        assert values(override) == expected

@@ -23,6 +23,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
+from unimatch import starting
 from unimatch.arguments import check_arguments
 from unimatch.disk import NO_ROOM, lacks_room
 from unimatch.errors import ConfigError, UnimatchError, WriteError
@@ -50,6 +51,7 @@ SET_BY_COMMANDS = {
     "enable_checkpointing": "unimatch.run always writes checkpoints, see checkpoint.KEY",
     "enable_model_summary": "the log names the model's parts",
     "enable_progress_bar": "callbacks.progress=null trains without the bar",
+    "split_seed": "choose dataset.split_seed",
     "plugins": "one is always given, which writes checkpoints safely",
 }
 """Arguments that a command passes itself, and what to do instead of giving them."""
@@ -74,6 +76,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 return task(config)
 
         def main() -> None:
+            starting.done()
             hide_bases()
             sys.argv[1:] = [quote_numbers(argument) for argument in sys.argv[1:]]
             with exit_on_user_error():

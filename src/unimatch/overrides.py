@@ -194,7 +194,10 @@ def flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def values(override: Override) -> list[str]:
-    """Returns the values of an override, several where it is a sweep."""
+    """Returns the values of an override, several where it is a sweep; of an interval its ends."""
+    if override.is_interval_sweep():
+        interval: Any = override.value()
+        return [str(interval.start), str(interval.end)]  # whole ones only by int(interval(...)), also for a sweeper
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()]
     return [str(override.value())]
@@ -229,7 +232,7 @@ def refuse_unread(config: DictConfig, command: str) -> None:
     one's own to which others refer, ``${mine}``, is read.
     """
     own, nodes, read = own_settings(command), ("encoder", "recipe"), read_by_ours()
-    if command == "select":  # it builds no training, and reads what its own file has of these
+    if command in ("select", "round"):  # they build no training, and read what their own file has of these
         nodes = ("dataset", "encoder")
         read = {f"{node}.{key}" for node in nodes for key in own[node]}
     of_run = {key for key, value in own_settings("run").items() if isinstance(value, dict)}  # data sets fill in some

@@ -151,7 +151,9 @@ def test_what_is_there_stays_after_an_error(tmp_path):
     exports.coco(tmp_path / "first")
     write(read(tmp_path / "first"), tmp_path / "photos", workers=0)
     before = {path: path.read_bytes() for path in (tmp_path / "photos").rglob("*") if path.is_file()}
-    with pytest.raises(DataError, match="is there already; name another, or overwrite=true"):
+    with pytest.raises(
+        DataError, match=r"2 of these photos are labelled there already \(a.png, b.png\); overwrite=true"
+    ):
         write(read(tmp_path / "first"), tmp_path / "photos", workers=0)
     coco_with([[1, 1, 3, 3]])(tmp_path / "second")
     with pytest.raises(DataError, match="annotation 5"):
