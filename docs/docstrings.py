@@ -18,7 +18,9 @@ class Docstrings(griffe.Extension):
 def for_markdown(text: str) -> str:
     """``:func:`name``` and ``literal`` as code, ``>>>`` paragraphs as blocks, lone stars as stars."""
     parts = []
-    for paragraph in re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text.replace("``", "`")).split("\n\n"):
+    for paragraph in re.sub(
+        r":\w+:`~?([^`]+)`", r"`\1`", text.replace("``", "`")
+    ).split("\n\n"):
         if paragraph.lstrip().startswith(">>>"):
             indent = paragraph[: len(paragraph) - len(paragraph.lstrip())]
             paragraph = f"{indent}```pycon\n{paragraph}\n{indent}```"

@@ -1,4 +1,4 @@
-"""Runs notebooks where they lie and keeps their outputs, without times and paths: ``make notebooks``."""
+"""Runs notebooks and keeps their outputs, without times and paths."""
 
 import re
 import sys
@@ -14,15 +14,27 @@ LARGEST = 300_000
 def execute(path: Path) -> None:
     """Run one notebook and write it with its outputs."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, record_timing=False, resources={"metadata": {"path": str(path.parent)}}).execute()
-    notebook.metadata.language_info = {"name": "python"}  # not which version made it
+    NotebookClient(
+        notebook,
+        record_timing=False,
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
+    # Not which version made it.
+    notebook.metadata.language_info = {"name": "python"}
     for cell in notebook.cells:
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            cell.outputs = [
+                output
+                for output in cell.outputs
+                if output.get("name") != "stderr"
+            ]
     text = nbformat.writes(notebook) + "\n"
     if len(text) > LARGEST or re.search(r"/(?:home|tmp|root|Users)/", text):
-        sys.exit(f"{path}: {len(text)} bytes, at most {LARGEST}; and no path of this machine")
+        sys.exit(
+            f"{path}: {len(text)} bytes, at most {LARGEST}, and no path of a "
+            "machine"
+        )
     path.write_text(text)
 
 

@@ -169,3 +169,25 @@ def test_nuclei_pass(tmp_path, monkeypatch, capsys):
 def test_the_documentation_lists_every_kind_of_finding():
     for kind, meaning in {**FAULTS, **WARNINGS}.items():
         assert f"| {kind} | {meaning} |" in DOCS
+
+
+def test_a_folder_without_class_names_gets_them_in_one_call(tmp_path, monkeypatch, capsys):
+    root = make_folder(tmp_path / "photos", labeled=4)
+    colors = np.array([(0, 0, 0), (200, 10, 10)], np.uint8)
+    for path in (root / "masks").iterdir():
+        Image.fromarray(colors[np.asarray(Image.open(path))]).save(path)
+    (root / "classes.txt").unlink()
+    settings = ["dataset=folder", f"dataset.root={root}", "workers=0", f"out={tmp_path}/out"]
+    assert run_check(monkeypatch, *settings) == 1
+    shown = capsys.readouterr().out
+    assert f"{root / 'masks'}: 4 masks hold colours (RGB)" in shown
+    text = (tmp_path / "out" / "classes.txt").read_text()
+    assert text in shown
+    (root / "classes.txt").write_text(text)
+    assert run_check(monkeypatch, *settings) == 1
+    assert "Add to your commands: dataset.colors=palette" in capsys.readouterr().out
+    assert run_check(monkeypatch, *settings, "dataset.colors=palette") == 0
+    ids = np.zeros((24, 32), np.uint8)
+    Image.fromarray(ids + np.eye(24, 32, dtype=np.uint8)).save(root / "masks" / "a0.png")
+    assert run_check(monkeypatch, *settings, "dataset.colors=palette") == 1
+    assert "Save these 1 as the others are" in capsys.readouterr().out

@@ -3,7 +3,13 @@ import re
 
 import pytest
 
-from unimatch.compare import differing_settings, group_runs, load_runs, main, spread, table
+from unimatch.compare import load_runs, main
+from unimatch.compare import table as table_of
+from unimatch.report.compare_rows import compare_groups, differing_settings, group_runs, pairs_of, spread
+
+
+def table(runs) -> str:
+    return table_of(compare_groups(group_runs(runs)))
 
 
 def write_run(place, *, seed, teacher, method="unimatch_v2", tau=0.8, **more):
@@ -64,13 +70,14 @@ def test_runs_that_differ_in_a_setting_are_rows_that_name_it(tmp_path):
     runs = load_runs([tmp_path])
     assert differing_settings(group_runs(runs)) == ["method.tau"]
     text = table(runs)
-    assert "method.tau" in text
-    assert "0.95" in text
+    header = [cell.strip() for cell in text.splitlines()[0].split("|")[1:-1]]
+    assert header == ["method", "teacher", "student", "best teacher", "tau", "seeds", "seconds"]
+    assert [line.split("|")[5].strip() for line in text.splitlines()[2:]] == ["0.95", "0.8"]  # the best comes first
 
 
 def test_unfinished_runs_are_marked_and_old_keys_tolerated(tmp_path):
     write_run(tmp_path / "a", seed=0, teacher=70.0, finished=False)
-    assert "0 (unfinished)" in table(load_runs([tmp_path]))
+    assert "0 (unfinished: 0)" in table(load_runs([tmp_path]))
 
 
 def test_the_command_prints_the_table_and_pictures(tmp_path, capsys):
@@ -118,7 +125,7 @@ def test_a_run_that_repeats_a_published_one_stands_beside_it(tmp_path):
     assert header[1:6] == ["method", "teacher", "student", "best teacher", "published"]  # scores come first
     assert ours[5] == "88.9 (table01)"
     assert other[5] == "-"
-    assert "366" in ours
+    assert compare_groups(group_runs(load_runs([tmp_path]))).same["split"] == "366"
 
 
 @pytest.mark.parametrize(
@@ -189,12 +196,40 @@ def test_what_a_run_was_tells_rows_apart_too(tmp_path, first, second, named):
 def test_runs_without_a_result_are_named_and_the_others_compared(tmp_path, capsys):
     write_run(tmp_path / "sweep" / "0", seed=0, teacher=70.0)
     (tmp_path / "sweep" / "1").mkdir()
-    (tmp_path / "sweep" / "1" / "failed.json").touch()  # all that a job leaves that fails before it trains
+    # All that a job leaves that fails before it trains.
+    (tmp_path / "sweep" / "1" / "failed.json").write_text('{"why": "ConfigError: no\\u001bsuch key\\nsecond line"}')
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / "sweep"), str(tmp_path / "empty")]) == 0
     scores, missing = capsys.readouterr().out.split("no result")
     assert "70.0" in scores
-    assert missing.split()[-2:] == [str(tmp_path / "empty"), str(tmp_path / "sweep" / "1")]
+    assert [line.strip() for line in missing.splitlines()[1:]] == [
+        f"{tmp_path / 'empty'}: not evaluated yet", f"{tmp_path / 'sweep' / '1'}: failed: ConfigError: no\\x1bsuch key"
+    ]  # fmt: skip
+
+
+def test_two_methods_are_compared_seed_by_seed(tmp_path, capsys):
+    scores = {"ours": {0: 70.0, 1: 75.0, 2: 71.0, 7: 99.0}, "theirs": {0: 69.0, 1: 71.0, 2: 72.0, 5: 1.0}}
+    for method, found in scores.items():
+        for seed, teacher in found.items():
+            finished = seed != 7
+            write_run(tmp_path / f"{method}{seed}", seed=seed, teacher=teacher, method=method, finished=finished)
+    (pair,) = pairs_of(compare_groups(group_runs(load_runs([tmp_path]))))
+    assert (pair.first, pair.second, list(pair.seeds), pair.ahead) == ("ours", "theirs", [0, 1, 2], 2)
+    differences = [1.0, 4.0, -1.0]
+    deviation = (sum((d - 4 / 3) ** 2 for d in differences) / 2) ** 0.5
+    assert pair.difference == f"+{4 / 3:.1f} ± {deviation:.1f}"
+    assert main([str(tmp_path)]) == 0
+    said = f"ours - theirs: +1.3 ± {deviation:.1f}, ahead in 2 of 3 seeds (0,1,2)"
+    assert said in capsys.readouterr().out
+
+
+def test_what_all_rows_have_in_common_stands_once_below_the_table(tmp_path, capsys):
+    write_run(tmp_path / "a", seed=0, teacher=70.0)
+    write_run(tmp_path / "b", seed=0, teacher=71.0, method="supervised")
+    assert main([str(tmp_path)]) == 0
+    text, below = capsys.readouterr().out.split("\n\n")[:2]
+    assert "digits" not in text
+    assert below.strip() == "the same in all: dataset digits, encoder tiny, labeled 64, steps 100"
 
 
 def test_a_run_that_is_found_twice_counts_once(tmp_path):

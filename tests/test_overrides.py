@@ -14,6 +14,7 @@ from unimatch.overrides import (
     own_settings,
     quote_numbers,
     refuse_unread,
+    values,
 )
 
 
@@ -184,10 +185,11 @@ def test_keys_that_something_reads_pass():
         refuse_unread(settings("run", *added), "run")
     refuse_unread(settings("predict", "++inference.flip=true"), "predict")
     refuse_unread(settings("evaluate", "dataset=camvid"), "evaluate")
-    refuse_unread(settings("select", "encoder=vits", "dataset.root=x"), "select")
-    for added in ("+encoder.freeze=true", "+dataset.bands=3", "+overwrit=true"):
-        with pytest.raises(ConfigError, match=f"^{added[1:].partition('=')[0]}: nothing reads this key"):
-            refuse_unread(settings("select", added), "select")
+    for command in ("select", "round"):
+        refuse_unread(settings(command, "encoder=vits", "dataset.root=x"), command)
+        for added in ("+encoder.freeze=true", "+dataset.bands=3", "+overwrit=true"):
+            with pytest.raises(ConfigError, match=f"^{added[1:].partition('=')[0]}: nothing reads this key"):
+                refuse_unread(settings(command, added), command)
     with pytest.raises(ConfigError, match=r"treshold: nothing reads this key; did you mean threshold\?"):
         refuse_unread(settings("predict", "+treshold=0.5"), "predict")
 
@@ -223,3 +225,11 @@ def test_a_commands_own_settings_come_from_its_file():
     assert own_settings("predict")["save"] == OmegaConf.create(["overlay"])
     assert "hydra" in own_settings("run")
     assert own_settings("no_such_command") == {}
+
+
+def test_a_glob_chooses_among_a_groups_options():
+    check_overrides("run", ["encoder=glob(vit*,exclude=vit*_reg)"])
+    (override,) = OverridesParser.create().parse_overrides(["encoder=glob(vit*,exclude=vit*_reg)"])
+    assert values(override) == ["vitb", "vitg", "vitl", "vits"]
+    with pytest.raises(ConfigError, match=r"encoder=glob\(bit\*\): matches no encoder\. There are: beit_b"):
+        check_overrides("run", ["encoder=glob(bit*)"])

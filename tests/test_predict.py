@@ -260,3 +260,38 @@ def test_overlays_and_palette_show_the_checkpoints_colours(predict, run):
         ids, colors = np.asarray(mask), np.asarray(mask.convert("RGB"))
     palette = np.array(camvid(run[1]).info.palette)
     assert np.array_equal(colors, palette[ids])
+
+
+def test_several_checkpoints_vote(run, predict, tmp_path, capsys):
+    other = tmp_path / "other, too.ckpt"
+    content = torch.load(run[0], weights_only=True)
+    content["state_dict"] = {
+        key: value + 0.3 * torch.randn(value.shape, generator=torch.Generator().manual_seed(len(key)))
+        if value.is_floating_point() and "running_var" not in key else value
+        for key, value in content["state_dict"].items()
+    }  # fmt: skip
+    torch.save(content, other)
+    several = f'checkpoint=[{run[0]},"{other}"]'
+    output, status = predict(several, "votes=2", "threshold=0.2", "save=[disagreement]")
+    assert status == 0
+    predictor = Predictor([run[0], other], device="cpu")
+    lines = (output / "areas.csv").read_text().splitlines()
+    assert lines[0].split(",")[-3:] == ["unsure", "disagreement", "file"]
+    for line in lines[1:]:
+        name = line.split(",")[0]
+        found = predictor(run[1] / "test" / f"{name}.jpg", votes=2, threshold=0.2, disagreement=True)
+        assert np.array_equal(read_mask(output / "masks" / f"{name}.png"), found.mask)
+        picture = np.asarray(Image.open(output / "disagreement" / f"{name}.png"))
+        assert np.abs(picture / 255 - found.disagreement).max() < 1 / 255
+        assert float(line.split(",")[-2]) == pytest.approx(found.disagreement.mean(), abs=0.003)
+        assert 0 < found.disagreement.mean() < 1
+    assert (output / "pseudo_labels.txt").is_file()
+    capsys.readouterr()
+    assert predict("votes=2", name="one")[1] == 2
+    assert "votes=2: one model has none to agree with" in capsys.readouterr().err
+    assert not (tmp_path / "one").exists()
+    content["unimatch_run"]["classes"][0] = "heaven"
+    torch.save(content, other)
+    capsys.readouterr()
+    assert predict(several, name="others")[1] == 2
+    assert "other, too.ckpt: has other classes than" in capsys.readouterr().err

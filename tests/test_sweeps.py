@@ -1,9 +1,12 @@
 import json
+import math
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from helpers.support import SMALL
+from helpers.support import NIGHTLY, SMALL
 from unimatch.errors import ConfigError
+from unimatch.overrides import values
 
 SHORT = [*SMALL, "trainer=debug", "callbacks=none"]
 
@@ -69,3 +72,56 @@ def test_a_sweeper_that_chooses_values_cannot_resume(sweep, capsys):
     status, jobs = sweep("hydra/sweeper=optuna", "resume=auto", "method.tau=choice(0.9,0.95)")
     assert (status, jobs) == (2, [])
     assert "resume=auto: this sweeper chooses other values" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "tried", "end"),
+    [
+        ("choice(0.9,0.8)", [], {0.8, 0.9}, "the others are done"),
+        pytest.param("choice(0.9,0.91)", [], {0.9, 0.91}, "the sweeper has given up", marks=NIGHTLY),  # no best one
+        pytest.param(
+            "choice(0.9,0.91)",
+            ["hydra.sweeper.max_failure_rate=0.5"],
+            None,
+            "the sweeper has given up",
+            marks=NIGHTLY,
+        ),
+    ],
+)
+def test_a_trial_that_fails_ends_no_search(sweep, monkeypatch, capsys, values, more, tried, end):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper.optuna_sweeper")
+
+    def train_in(run_dir, config, choices):
+        seen.append(config.method.tau)
+        if config.method.tau == 0.9:
+            raise ConfigError("tau=0.9: not today")
+        return 50.0 if config.method.tau < 0.9 else math.nan
+
+    seen = []
+    monkeypatch.setattr("unimatch.run.train_in", train_in)
+    search = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
+    status, _ = sweep(*search, "hydra.sweeper.sampler.seed=1", f"method.tau={values}", *more)
+    assert status == 2
+    assert (set(seen) == tried and len(seen) == 3) if tried else len(seen) == 1
+    failures = capsys.readouterr().err.split("failed jobs of the sweep (")[1].splitlines()
+    assert failures[0] == f"{sum(tau >= 0.9 for tau in seen)}; {end}):"
+    whys = {0.9: "method.tau=0.9: not today", 0.91: "no score to compare: do the validation images show any class?"}
+    failed = [whys[tau] for tau in seen if tau >= 0.9]
+    assert all(line.endswith(why) for line, why in zip(failures[1:], failed, strict=True))
+
+
+def test_both_ends_of_an_interval_are_looked_at(sweep, capsys):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper.optuna_sweeper")
+    assert sweep("hydra/sweeper=optuna", "hydra.sweeper.n_trials=1", "method.tau=interval(0.5,1.5)") == (2, [])
+    assert "method.tau=1.5: must be a probability" in capsys.readouterr().err
+
+
+def test_the_values_of_an_interval_are_of_its_kind():
+    texts = {
+        "interval(1,4)": ["1.0", "4.0"],
+        "tag(log,interval(1,4))": ["1.0", "4.0"],
+        "int(interval(1,4.5))": ["1", "4"],
+    }
+    for text, expected in texts.items():
+        (override,) = OverridesParser.create().parse_overrides([f"a={text}"])
+        assert values(override) == expected

@@ -343,3 +343,12 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch):
 def test_what_lightning_refuses_is_one_message(options):
     with pytest.raises(ConfigError, match="the trainer cannot be made: .*" + next(iter(options))):
         Trainer(accelerator="cpu", **options)
+
+
+def test_a_callback_that_waits_for_what_nothing_logs_is_one_line(monkeypatch):
+    def fit(*arguments, **options):
+        raise RuntimeError("Early stopping conditioned on metric `val_loss` which is not available. Pass in\nmore")
+
+    monkeypatch.setattr(lightning.Trainer, "fit", fit)
+    with pytest.raises(ConfigError, match=r"^this cannot be trained: Early stopping .* Pass in$"):
+        Trainer(accelerator="cpu", logger=False, enable_checkpointing=False).fit(None)

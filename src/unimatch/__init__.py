@@ -5,10 +5,15 @@ where neither PyTorch nor Lightning is installed. The data sets are functions of
 ``unimatch.data.camvid("CAMVID")``.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from unimatch import starting
 from unimatch._version import __version__
+
+if starting.is_command(sys.orig_argv):  # its imports come next
+    starting.watch()
 
 if TYPE_CHECKING:  # each name twice, so that type checkers see it as public
     from unimatch.augment import StrongAugmentation as StrongAugmentation

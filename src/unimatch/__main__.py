@@ -5,6 +5,7 @@ import runpy
 import sys
 from typing import Any
 
+from unimatch import starting
 from unimatch.options import did_you_mean
 
 COMMANDS = {
@@ -19,6 +20,7 @@ COMMANDS = {
     "split": "choose labelled images and write lists of them",
     "check": "read a whole data set and report its faults",
     "select": "choose which photos to label, from the photos alone",
+    "round": "choose the photos that a model knows least, with its masks to correct",
     "labels": "read what a label tool exports, or write masks for one to correct",
     "convert": "make a published UniMatch V2 checkpoint one of ours",
 }
@@ -43,6 +45,7 @@ def main() -> int:
         )
         return 2
     sys.argv[1:] = arguments
+    starting.watch()
     # As `python -m` does it: processes that Lightning starts further find the module by its name.
     runpy.run_module(f"unimatch.{name}", run_name="__main__", alter_sys=True)
     return 0

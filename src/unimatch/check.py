@@ -17,6 +17,8 @@ from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
 from unimatch.data.check.fitness import misfits
+from unimatch.data.check.what_masks_hold import Held, advise, look, masks_below
+from unimatch.data.sets.class_names import class_file
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError
 from unimatch.folders import notes_taken
@@ -39,6 +41,8 @@ def check_dataset(config: DictConfig) -> None:
     if config.get("dataset") is None:
         raise ConfigError("dataset=NAME is needed: which data set is to be checked?")
     check_training(config)
+    out = Path(HydraConfig.get().runtime.output_dir)
+    name_classes(config, out)
     # A data set of files takes this argument, so that files that are not there are findings and no errors.
     takes = inspect.signature(get_object(config.dataset._target_)).parameters
     arguments = {"allow_missing": True} if "allow_missing" in takes else {}
@@ -46,16 +50,57 @@ def check_dataset(config: DictConfig) -> None:
         data: SegmentationData = build(config.dataset, **arguments)
     report = full_check(data, workers=config.workers, notes=notes)
     unfit = misfits_of(config, data)
-    out = Path(HydraConfig.get().runtime.output_dir)
     replace_text(out / "check.json", json.dumps(facts(report) | {"unfit": unfit}, indent=1, ensure_ascii=False) + "\n")
-    with drawing(picture := out / "contact_sheet.png"):
-        draw_contact_sheet(data, picture, {part.name: part.faulty for part in report.parts})
     print(table(report))
     for text in unfit:
         print(f"note: with the settings here, {text}")
+    if any(finding.kind in ("colours", "ids out of range") for finding in report.findings):
+        advise_on_colors(config, out)
+    print(end="", flush=True)  # a large sheet takes some seconds
+    with drawing(picture := out / "contact_sheet.png"):
+        draw_contact_sheet(data, picture, {part.name: part.faulty for part in report.parts})
     print(f"\n{out}: contact_sheet.png, and check.json with all files")
     if report.wrong:
         sys.exit(1)
+
+
+def folder_root(config: DictConfig) -> Path | None:
+    """Returns the root of ``dataset=folder``; None for other data sets, or where there is no such folder."""
+    root = OmegaConf.select(config, "dataset.root")
+    mine = config.dataset._target_ == "unimatch.data.folder" and root is not None
+    return Path(str(root)).expanduser() if mine and Path(str(root)).expanduser().is_dir() else None
+
+
+def name_classes(config: DictConfig, out: Path) -> None:
+    """Where nobody has named the classes of a folder yet, says what its masks hold and ends the process."""
+    root, dataset = folder_root(config), config.dataset
+    if root is None or dataset.classes is not None or dataset.colors not in (None, "palette") or class_file(root):
+        return
+    masks = masks_below(root)
+    if not masks or list(root.glob("*/labelmap.txt")) or list(root.glob("*/_classes.csv")):
+        return  # what is missing is said when the data set is built
+    advice = advise(look(masks, workers=config.workers), str(root / "masks"))
+    print("\n".join(map(one_line, advice.lines)))
+    if advice.classes:
+        print(f"\n{root}: no classes.txt yet. Write this there, with your names in place of class_N:\n")
+        print(advice.classes)
+        replace_text(out / "classes.txt", advice.classes)
+        print(f"{out / 'classes.txt'} holds it too. Then check again.")
+    sys.exit(1)
+
+
+def advise_on_colors(config: DictConfig, out: Path) -> None:
+    """Says what to do about masks in colours that are read as ids, and about masks of two kinds."""
+    root = folder_root(config)
+    held = look(masks_below(root), workers=config.workers) if root is not None else Held()
+    colored = config.dataset.get("colors") is not None
+    if root is None or "colours" not in held.files or (colored and not held.mixed):
+        return
+    advice = advise(held, str(root / "masks"))
+    print("\n" + "\n".join(map(one_line, advice.lines)))
+    if not colored and advice.classes:
+        print(f"\nA classes.txt of these colours, with your names in place of class_N:\n\n{advice.classes}")
+        replace_text(out / "classes.txt", advice.classes)
 
 
 TRAINING = {

@@ -7,26 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from unimatch import starting
 from unimatch.checkpoints.content import migrated
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.plain import written_by_others
-from unimatch.report.compare_page import Group, compare_page, spread
-from unimatch.report.published import find_published
+from unimatch.report.compare_page import Group, compare_page
+from unimatch.report.compare_rows import IDENTITY, Comparison, compare_groups, group_runs, pairs_of
 from unimatch.report.run_files import read_json, read_run
 from unimatch.terminal import text_table
 from unimatch.texts import one_line
 
-SCORES = {"teacher/{}": "teacher", "student/{}": "student", "teacher/{}_best": "best teacher"}
-"""A run's summary says which score stands for {}: ``miou`` and the like."""
-IDENTITY = ("method", "dataset", "encoder", "labeled", "steps")
-"""Runs that agree in these and in their settings, but for the seed, are one row."""
-
 IGNORED = ("seed", "datamodule.workers", "checkpoint.", "guard.idle_steps", "logger.", "callbacks", "resume", "plan")
 """Settings that may differ within a row: how fast files are read, what else is written."""
-
-WIDEST = 40
-"""Characters of a setting that are shown, its end."""
 
 
 def load_runs(places: Sequence[Path], ignored: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -57,7 +50,7 @@ def load_runs(places: Sequence[Path], ignored: Sequence[str] = ()) -> list[dict[
             }
             settings |= {name: value for name, value in facts(summary).items() if name not in ignored}
             run = {**summary, "place": str(file.parent), "settings": settings}
-            cells([[run]])  # what one run holds is shown without error, or this names it
+            compare_groups([[run]])  # what one run holds is shown without error, or this names it
         runs.append(run)
     if not runs:
         raise DataError(f"{', '.join(map(str, places))}: no run with a result, no summary.json at or below it")
@@ -73,12 +66,24 @@ def facts(summary: dict[str, Any]) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in found.items() if value}
 
 
-def without_result(places: Sequence[Path]) -> list[Path]:
-    """Returns the run directories at or below the given places that have no result: they failed, or go on."""
+def without_result(places: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Returns the run directories at or below the given places that have no result, and what became of each."""
     marks = ("config.json", "run.log", "failed.json")
     found = {mark.parent for place in places for name in marks for mark in place.rglob(name)}
     empty = {place for place in places if not any(place.rglob("summary.json"))}
-    return sorted(folder for folder in found | empty if not any(folder.rglob("summary.json")))
+    return [(folder, fate(folder)) for folder in sorted(found | empty) if not any(folder.rglob("summary.json"))]
+
+
+def fate(folder: Path) -> str:
+    """Says why a run has no result, as far as its folder tells."""
+    note = folder / "failed.json"
+    if not note.is_file():
+        return "not evaluated yet"
+    try:
+        why = read_json(note).get("why", "")
+    except (OSError, ValueError):
+        why = ""
+    return f"failed: {str(why).strip().splitlines()[0][:200]}" if str(why).strip() else "failed"
 
 
 def seeds_that_follow(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> set[str]:
@@ -114,90 +119,42 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return result
 
 
-def group_runs(runs: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Groups runs by row, in the order in which the rows first appear."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for run in runs:
-        key = json.dumps([[run.get(name) for name in IDENTITY], run["settings"]], sort_keys=True)
-        groups.setdefault(key, []).append(run)
-    return [sorted(group, key=lambda run: run.get("seed", 0)) for group in groups.values()]
-
-
-def differing_settings(groups: Sequence[list[dict[str, Any]]]) -> list[str]:
-    """Returns settings in which rows of one identity differ: without them they would look alike.
-
-    Of those that say the same of every row, such as ``encoder.weights`` and ``model.weights``, one is enough.
-    """
-    names: set[str] = set()
-    for first in groups:
-        for second in groups:
-            a, b = first[0], second[0]
-            if all(a.get(name) == b.get(name) for name in IDENTITY):
-                names |= {name for name, _ in a["settings"].items() ^ b["settings"].items()}
-    kept: dict[Any, str] = {}
-    for name in sorted(name for name in names if not name.startswith("recipe.")):
-        values = tuple(group[0]["settings"].get(name) for group in groups)
-        kept.setdefault((name.rpartition(".")[2], values), name)
-    return list(kept.values())
-
-
-def cells(groups: Sequence[list[dict[str, Any]]]) -> tuple[list[str], list[list[str]]]:
-    """Returns the table's header, and a row for each group: the scores of one method with its settings, all seeds.
-
-    Where a run repeats a published one, the published score and its source stand behind the scores.
-    """
-    settings = differing_settings(groups)
-    published = [find_published(group[0], group[0]["settings"]) for group in groups]
-    split = ["split"] if any(run.get("split") for group in groups for run in group) else []
-    rows = []
-    for group, known in zip(groups, published, strict=True):
-        first = group[0]
-        seeds = ",".join(str(run.get("seed", "?")) for run in group)
-        row = {"method": str(first.get("method", "?"))}
-        row |= {title: mean_of(group, key.format(first.get("headline", "miou"))) for key, title in SCORES.items()}
-        if any(published):
-            row["published"] = f"{known.score:.1f} ({known.source})" if known else "-"
-        row["seeds"] = seeds + ("" if all(run.get("finished") for run in group) else " (unfinished)")
-        row |= {name: first["settings"].get(name, "-").strip('"')[-WIDEST:] for name in settings}
-        row |= {name: str(first.get(name, "?")) for name in IDENTITY} | {n: str(first.get(n) or "-") for n in split}
-        row["seconds"] = mean_of(group, "seconds", digits=0)
-        rows.append(row)
-    return list(rows[0]), [list(row.values()) for row in rows]
-
-
-def mean_of(group: Sequence[dict[str, Any]], key: str, digits: int = 1) -> str:
-    """Returns the mean and the deviation of a number in the runs' summaries; a dash where none has it."""
-    values = [float(run[key]) for run in group if run.get(key) is not None]
-    return spread(values, digits=digits) if values else "-"
-
-
-def table(runs: Sequence[dict[str, Any]]) -> str:
+def table(comparison: Comparison) -> str:
     """Returns the comparison as a Markdown table."""
-    header, rows = cells(group_runs(runs))
+    header, rows = comparison.header, comparison.rows
     rule = ["-" * max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = text_table([header, rule, *rows], left=range(len(header)), gap=" | ")
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def write_page(runs: Sequence[dict[str, Any]], path: Path) -> None:
+def notes(comparison: Comparison) -> list[str]:
+    """Returns what stands below the table: what all rows share, and how far the first is ahead of the others."""
+    same = ", ".join(f"{name} {value}" for name, value in comparison.same.items())
+    found = [one_line(f"the same in all: {same}")] if same else []
+    if pairs := pairs_of(comparison):
+        found.append("teacher, seed by seed (mean ± standard deviation of the differences):")
+    for pair in pairs:
+        seeds = ",".join(map(str, pair.seeds))
+        ahead = f"ahead in {pair.ahead} of {len(pair.seeds)} seeds ({seeds})"
+        found.append(one_line(f"  {pair.first} - {pair.second}: {pair.difference}, {ahead}"))
+    return found
+
+
+def write_page(comparison: Comparison, missing: Sequence[tuple[Path, str]], path: Path) -> None:
     """Writes the comparison of :func:`load_runs`' runs as a page."""
-    groups = group_runs(runs)
-    header, rows = cells(groups)
-    # A group is called by what its row has of its own; what all rows have in common tells nothing.
-    named = [i for i, title in enumerate(header) if title not in ("seeds", "published", "seconds", *SCORES.values())]
-    telling = [i for i in named if len({row[i] for row in rows}) > 1] or [header.index("method")]
-    names = [" ".join(row[i] if header[i] in IDENTITY else f"{header[i]}={row[i]}" for i in telling) for row in rows]
     read = [
-        Group(name, [read_run(Path(run["place"])) for run in group]) for name, group in zip(names, groups, strict=True)
+        Group(name, [read_run(Path(run["place"])) for run in group])
+        for name, group in zip(comparison.names, comparison.groups, strict=True)
     ]
     try:
-        replace_text(path, compare_page(read, header, rows, path.absolute().parent))
+        replace_text(path, compare_page(comparison, read, missing, path.absolute().parent))
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table and where the pictures are; returns the exit status."""
+    starting.done()
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.compare",
         description="One table of several runs: the task's first score on validation, such as mIoU, in percent; "
@@ -211,15 +168,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         runs = load_runs(options.runs, options.ignore)
         with written_by_others("the runs"):
-            text = table(runs)
+            comparison = compare_groups(group_runs(runs))
+            text = "\n\n".join([table(comparison), *filter(None, ["\n".join(notes(comparison))])])
+            missing = without_result(options.runs)
             if options.html:
-                write_page(runs, options.html)
+                write_page(comparison, missing, options.html)
     except DataError as error:
         print(f"unimatch: {error}", file=sys.stderr)
         return 2
     print(text)
-    if missing := without_result(options.runs):
-        print("\nno result, failed or not evaluated yet:", *missing, sep="\n  ")
+    if missing:
+        print("\nno result:", *(one_line(f"{place}: {why}") for place, why in missing), sep="\n  ")
     pictures = [place / "validation.png" for place in sorted({Path(run["place"]) for run in runs})]
     found = [one_line(picture) for picture in pictures if picture.is_file()]
     if found:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from unimatch import starting
 from unimatch.checkpoints.content import Run, write
 from unimatch.checkpoints.files import PREFIXES
 from unimatch.checkpoints.official import OfficialWeights, read_official
@@ -54,6 +55,7 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> li
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Converts, prints what matched and returns the exit status."""
+    starting.done()
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.convert",
         description="Make a published UniMatch V2 checkpoint one of ours, which load_model and the commands read.",

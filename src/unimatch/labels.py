@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from unimatch.command import command
 from unimatch.errors import ConfigError
 from unimatch.labelling import TOOLS, Labels, read, write
+from unimatch.labelling.merging import labelled_before
 from unimatch.texts import one_line
 
 
@@ -23,7 +24,7 @@ def convert_labels(config: DictConfig) -> None:
     target = Path(config.to if config.out is None else config.out).expanduser()
     tool = config.to if config.to in TOOLS else "folder"
     classes = config.classes
-    if classes is None and config.overwrite and tool == "folder" and (target / "classes.txt").is_file():
+    if classes is None and tool == "folder" and (target / "classes.txt").is_file():
         classes = target / "classes.txt"
     labels = read(
         config["from"],
@@ -33,6 +34,7 @@ def convert_labels(config: DictConfig) -> None:
         background=config.background,
         negatives=config.negatives,
     )
+    replaced = labelled_before(target, labels.images) if tool == "folder" else []
     write(
         labels,
         target,
@@ -44,6 +46,8 @@ def convert_labels(config: DictConfig) -> None:
         workers=config.workers,
     )
     print(report(labels, target, tool))
+    if replaced:
+        print(one_line(f"{len(replaced)} of them were labelled before, and have new masks: {', '.join(replaced[:5])}"))
 
 
 def report(labels: Labels, target: Path, tool: str) -> str:

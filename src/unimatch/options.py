@@ -8,6 +8,7 @@ refuse any other name at once.
 import difflib
 import functools
 import inspect
+import math
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -151,3 +152,14 @@ def one_of(name: str, value: object, choices: Collection[object]) -> None:
     """
     if value not in choices:
         raise ConfigError(f"{name}={value}: must be one of {', '.join(map(str, choices))}")
+
+
+def not_negative(**numbers: float) -> None:
+    """Refuses numbers below 0, infinite ones and what is none.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
+    for name, number in numbers.items():
+        if not 0 <= number < math.inf:
+            raise ConfigError(f"{name}={number}: must be a number, at least 0")

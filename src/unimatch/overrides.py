@@ -10,7 +10,7 @@ from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -80,6 +80,8 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
             raise ConfigError(
                 f"{given}: this command has no group {group}; set its keys, {group}.KEY=VALUE (--help lists them)"
             )
+        if override.is_sweep_override() and not values(override):
+            raise ConfigError(f"{given}: matches no {group}. There are: {', '.join(options)}")
         for option in [] if override.is_delete() else values(override):
             if option not in options:
                 meant = of_timm(option) if group == "encoder" else ""
@@ -194,7 +196,13 @@ def flat_keys(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def values(override: Override) -> list[str]:
-    """Returns the values of an override, several where it is a sweep."""
+    """Returns the values of an override, several where it is a sweep; of an interval its ends."""
+    if override.is_interval_sweep():
+        interval: Any = override.value()
+        return [str(interval.start), str(interval.end)]  # whole ones only by int(interval(...)), also for a sweeper
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        pattern: Any = override.value()
+        return pattern.filter(config_groups().get(override.key_or_group, []))
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()]
     return [str(override.value())]
@@ -229,7 +237,7 @@ def refuse_unread(config: DictConfig, command: str) -> None:
     one's own to which others refer, ``${mine}``, is read.
     """
     own, nodes, read = own_settings(command), ("encoder", "recipe"), read_by_ours()
-    if command == "select":  # it builds no training, and reads what its own file has of these
+    if command in ("select", "round"):  # they build no training, and read what their own file has of these
         nodes = ("dataset", "encoder")
         read = {f"{node}.{key}" for node in nodes for key in own[node]}
     of_run = {key for key, value in own_settings("run").items() if isinstance(value, dict)}  # data sets fill in some

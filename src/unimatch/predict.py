@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import islice
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from PIL import Image
 
 from unimatch.command import command, plain
@@ -44,18 +45,25 @@ def predict(config: DictConfig) -> int:
         if config[key] is not None and config[key] < 1:
             raise ConfigError(f"{key}={config[key]}: must be at least 1")
     Image.MAX_IMAGE_PIXELS = PIXEL_LIMIT // 2  # it refuses twice this
-    trained: Any = config.checkpoint
-    if Path(trained).suffix != ".onnx":
+    files = files_of(config)
+    trained: Any = files if len(files) > 1 else files[0]
+    if len(files) == 1 and Path(trained).suffix != ".onnx":
         from unimatch.inference.load import load_with_facts  # not above: exported models run without PyTorch
 
         trained = load_with_facts(Path(trained).expanduser(), config.model)
         if trained.model.task == "classification":
             return predict_classes(config, trained)
     predictor = Predictor(trained, model=config.model, device=config.device, precision=config.precision)
+    predictor.check_votes(config.votes, disagreement="disagreement" in config.save)
     if config.threshold is not None and predictor.facts.dates > 1:
         raise ConfigError(f"threshold={config.threshold}: 255 means changed in labels, so no pixel can be left open")
     output = Path(config.output).expanduser()
     count, photos = find_photos(config.input, predictor.facts.dates, output, bands=predictor.facts.bands)
+    return predict_photos(config, predictor, output, count, photos)
+
+
+def predict_photos(config: DictConfig, predictor: Predictor, output: Path, count: int, photos: Iterator[Photo]) -> int:
+    """Predicts photos, of which there are ``count``, into a folder; returns the number of those that failed."""
     predictor.inference = inference_with(predictor.inference, plain(config.inference))
     remember(output, config, predictor)
     writer = Writer(output, predictor.facts, config.save)
@@ -73,7 +81,13 @@ def predict(config: DictConfig) -> int:
             bar.write(f"unimatch: {one_line(name)}: {printable(reason)}", file=sys.stderr)
 
     pipeline = Pipeline(
-        predictor, writer, config.threshold, config.batch_size or predictor.batch_size, config.threads, progress
+        predictor,
+        writer,
+        config.threshold,
+        config.batch_size or predictor.batch_size,
+        config.threads,
+        progress,
+        votes=config.votes,
     )
 
     def remaining() -> Any:
@@ -96,9 +110,18 @@ def predict(config: DictConfig) -> int:
     done = sum(photo.name in writer.done for photo in predicted)
     earlier = min(done, sum(photo.name in before for photo in predicted))
     print(f"{done} of {len(predicted)} images predicted ({earlier} of them earlier), {failed} failed: {output}")
-    if config.threshold is not None:
+    if config.threshold is not None or config.votes is not None:
         print(write_list(output, writer, predicted))
     return failed
+
+
+def files_of(config: DictConfig) -> list[str]:
+    """Returns the file of the model, or those of several."""
+    several = isinstance(config.checkpoint, ListConfig)
+    files = [str(file) for file in (config.checkpoint if several else [config.checkpoint])]
+    if not files:
+        raise ConfigError("checkpoint=[]: no model is named")
+    return files
 
 
 def predict_classes(config: DictConfig, trained: Any) -> int:
@@ -149,10 +172,11 @@ def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
     """Writes ``predict.json``, the settings of the output folder; refuses to mix results of different settings."""
     path = output / "predict.json"
     facts = {
-        "checkpoint": str(config.checkpoint),
+        "checkpoint": files if len(files := files_of(config)) > 1 else files[0],
         "model": config.model,
         "save": list(config.save),
         "threshold": config.threshold,
+        "votes": config.votes,
         "precision": config.precision,
         "inference": asdict(predictor.inference),
         "classes": list(predictor.facts.classes),

@@ -40,7 +40,7 @@ from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
 from unimatch.models import Model
 from unimatch.report.run_files import read_run
-from unimatch.sweeps import goes_on, note_hours
+from unimatch.sweeps import goes_on, note_hours, told_at_the_end
 from unimatch.tasks.scores import Scores, scores_table
 from unimatch.trainer import check_settings
 
@@ -75,7 +75,9 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     if config.start_from is not None:
         log.info("%s", start_from(model, config.start_from, classes=data.info.classes))
     method: Method = build(config.method, model, task=build(config.task))
-    datamodule: SemiSupervisedDataModule = build(config.datamodule, data)
+    split_seed = config.dataset.get("split_seed") or 0
+    datamodule: SemiSupervisedDataModule = build(config.datamodule, data, split_seed=split_seed)
+    labeled, held_out = datamodule.data.labeled, datamodule.data.held_out
     if config.plan:
         return print_plan(config, method, datamodule)
     facts = RunFacts(
@@ -84,12 +86,13 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         encoder=config.encoder.name,
         task=method.task.name,
         seed=config.seed,
-        labeled=len(data.labeled),
+        labeled=len(labeled),
         unlabeled=len(data.unlabeled) if method.uses_unlabeled else 0,
         split=None if config.dataset.get("split") is None else str(config.dataset.split),
         experiment=choices.get("experiment"),
         config={key: value for key, value in plain(config).items() if not key.startswith(ABOUT_THE_CALL)},
         data=fingerprint(data),
+        held_out=() if held_out is None else tuple(map(held_out.name, range(len(held_out)))),
     )
     callbacks = build_callbacks(config.callbacks, run_dir=run_dir, facts=facts, data=data)
     trainer: lightning.Trainer = build(
@@ -109,6 +112,8 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         run_dir,
     )
     log.info("%s", model.summary())
+    if facts.held_out:
+        log.info("%d further labelled images are held out, to measure pseudo labels on", len(facts.held_out))
     if not data.info.bands.photos:
         log.info("images: %s", data.info.bands.summary())
     unwritten.clear()
@@ -272,12 +277,13 @@ WRITTEN = {
     "checkpoints/last.ckpt": "of the last step; resume=auto continues from it",
     "metrics.csv": "losses and scores by step",
     "evaluations.jsonl": "each evaluation, by class",
+    "held_out.txt": "labelled images that pseudo labels are measured on",
     "config.json": "all settings",
 }
 """Files of a run directory that the closing table names."""
 
 
-main = command("run")(goes_on(train))
+main = told_at_the_end(command("run")(goes_on(train)))
 
 if __name__ == "__main__":
     main()

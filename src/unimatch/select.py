@@ -4,7 +4,7 @@ import functools
 import shutil
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from unimatch.command import command, plain
 from unimatch.disk import replace_file, replace_text, write_output
 from unimatch.errors import ConfigError
-from unimatch.images import read_image
+from unimatch.images import ImageArray, read_image
 from unimatch.options import one_of
 from unimatch.pictures import Cell, drawing, save_figure
 from unimatch.selection import Describer, Selection
@@ -79,16 +79,18 @@ def describer_of(config: DictConfig) -> Describer | None:
     return EncoderDescriber(encoder.eval().to(device), settings["name"])
 
 
-def draw(path: Path, chosen: Sequence[Path], names: Sequence[str]) -> None:
-    """Draws the chosen photos, the best first."""
+def draw(
+    path: Path, chosen: Sequence[Path], titles: Sequence[str], picture: Callable[[Path], ImageArray] = read_image
+) -> None:
+    """Draws the chosen photos, the best first; ``picture`` gives what is shown of one."""
     import cv2
 
     cells = []
-    for number, (file, name) in enumerate(zip(chosen[:SHOWN], names, strict=False), start=1):
-        image = read_image(file)
+    for number, (file, title) in enumerate(zip(chosen[:SHOWN], titles, strict=False), start=1):
+        image = picture(file)
         scale = 320 / max(image.shape[:2])
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        cells.append(Cell(cv2.resize(image, size, interpolation=cv2.INTER_AREA), f"{number}. {name[-36:]}"))  # type: ignore[arg-type]
+        cells.append(Cell(cv2.resize(image, size, interpolation=cv2.INTER_AREA), f"{number}. {title[-36:]}"))  # type: ignore[arg-type]
     rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
     save_figure(path, rows, [], columns=COLUMNS, size=(2.4 * COLUMNS, 2.0 * len(rows) + 0.2), sizes=(6.5, 7))
 
@@ -130,13 +132,13 @@ def report(found: Selection, photos: Photos, out: Path) -> str:
     return "\n".join(lines)
 
 
-class Callable(ModuleType):
+class Called(ModuleType):
     """A module that can be called: ``unimatch.select(...)`` is the function, whether or not this module is loaded."""
 
     __call__ = staticmethod(select_photos)
 
 
-sys.modules[__name__].__class__ = Callable
+sys.modules[__name__].__class__ = Called
 
 main = command("select")(select)
 

@@ -2,13 +2,14 @@
 
 import functools
 import json
+import math
 import re
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from hydra import compose
@@ -25,7 +26,8 @@ from unimatch.command import build, exit_on_user_error, message_of, user_error_i
 from unimatch.data import SegmentationData
 from unimatch.data.catalog import DIGITS
 from unimatch.disk import replace_text
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, DataError
+from unimatch.overrides import check_settings, refuse_unread, values
 
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 """Hydra's own sweeper, which tries all combinations; the others choose values by what came before."""
@@ -37,10 +39,12 @@ NAMED = ("seed", "dataset", "encoder", "method")
 class Sweep(Callback):
     """What happens around the jobs of a sweep; ``conf/run.yaml`` names it in ``hydra.callbacks``."""
 
+    running: ClassVar["Sweep | None"] = None
+
     @override
     def on_multirun_start(self, config: DictConfig, **options: Any) -> None:
         # Only what ends the process is heeded: Hydra makes warnings of a callback's errors.
-        self.started = time.time()
+        Sweep.running, self.folder, self.started = self, Path(config.hydra.sweep.dir), time.time()
         with exit_on_user_error():
             given = overrides_of(config)
             if config.hydra.sweeper._target_ != BASIC and config.resume is not None:
@@ -49,6 +53,10 @@ class Sweep(Callback):
                     "run could be continued; leave it out, or keep its study (hydra.sweeper.storage)"
                 )
             check_values(config, given)
+        set_by_user = any("max_failure_rate" in text for text in config.hydra.overrides.hydra)
+        if "max_failure_rate" in config.hydra.sweeper and not set_by_user:
+            with read_write(config):
+                config.hydra.sweeper.max_failure_rate = 1.0  # by itself, the first job that fails ends the search
         fixed = [o.key_or_group for o in given if not o.is_sweep_override()]
         with read_write(config):
             config.hydra.overrides.hydra.append(
@@ -57,22 +65,25 @@ class Sweep(Callback):
 
     @override
     def on_multirun_end(self, config: DictConfig, **options: Any) -> None:
-        folder = Path(config.hydra.sweep.dir)
-        plans = self.left(folder, "plan.json")
+        plans = self.left("plan.json")
         if plans:
             hours = sum(plan["hours"] for plan in plans.values())
             print(f"\n{len(plans)} jobs, together about {hours:.2g} hours one after the other, without evaluation")
-        failures = self.left(folder, "failed.json")
+        self.name_failures("the others are done")
+
+    def name_failures(self, others: str) -> None:
+        """Names the jobs that failed, and ends the process with their status; returns if there are none."""
+        failures = self.left("failed.json")
         if failures:
-            print(f"\nfailed jobs of the sweep ({len(failures)}; the others are done):", file=sys.stderr)
+            print(f"\nfailed jobs of the sweep ({len(failures)}; {others}):", file=sys.stderr)
             for place, failure in failures.items():
                 print(f"  {place.parent}: {failure['why']}", file=sys.stderr)
             statuses = {failure["status"] for failure in failures.values()}
             sys.exit(statuses.pop() if len(statuses) == 1 else 1)
 
-    def left(self, folder: Path, name: str) -> dict[Path, Any]:
+    def left(self, name: str) -> dict[Path, Any]:
         """Reads what the jobs of this sweep have left in files of this name."""
-        paths = [path for path in sorted(folder.rglob(name)) if path.stat().st_mtime >= self.started - 1]
+        paths = [path for path in sorted(self.folder.rglob(name)) if path.stat().st_mtime >= self.started - 1]
         return {path: json.loads(path.read_text("utf-8")) for path in paths}
 
 
@@ -85,12 +96,17 @@ def overrides_of(config: DictConfig) -> list[Override]:
 
 
 def check_values(config: DictConfig, given: list[Override]) -> None:
-    """Builds the method and the data module with each value of the sweep, around a tiny model and no data."""
+    """Builds the method and the data module with each value of the sweep, around a tiny model and no data.
+
+    Of a range, from which a sweeper chooses, both ends are looked at.
+    """
     texts = [values_of(override) for override in given]
     first = [several[0] for several in texts if several]
     variants = [first, *([*first, other] for several in texts for other in several[1:])]
     for overrides in variants:
         job = compose(config.hydra.job.config_name, overrides)
+        check_settings(job, "run")
+        refuse_unread(job, "run")
         with torch.device("meta"):  # without memory
             model = get_object(job.model._target_)("tiny", num_classes=2)
             build(job.method, model, task=build(job.task))
@@ -100,30 +116,32 @@ def check_values(config: DictConfig, given: list[Override]) -> None:
 
 
 def values_of(override: Override) -> list[str]:
-    """Returns an override for each of its values; none for a range, of which a sweeper chooses."""
+    """Returns an override for each of its values; of an interval, for its ends."""
     if not override.is_sweep_override():
         return [override.input_line or ""]
-    if not override.is_discrete_sweep():
-        return []
     key = f"{'+' * override.is_add()}{override.get_key_element().lstrip('+')}"
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return [f"{key}={value}" for value in values(override)]
 
 
 def goes_on(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """Makes a job that fails leave ``failed.json`` in its folder and end none of the sweep's other jobs.
 
-    Sweepers that learn from the jobs get the error itself. A signal ends the whole sweep.
+    A sweeper that learns from the jobs is told that this one has no value. A signal ends the whole sweep.
     """
 
     @functools.wraps(task)
     def run(config: DictConfig) -> Any:
         job = HydraConfig.get()
-        if job.mode != RunMode.MULTIRUN or job.sweeper._target_ != BASIC:
+        if job.mode != RunMode.MULTIRUN:
             return task(config)
         note = Path(job.runtime.output_dir) / "failed.json"
         note.unlink(missing_ok=True)
+        learns = job.sweeper._target_ != BASIC
         try:
-            return task(config)
+            value = task(config)
+            if learns and value is not None and math.isnan(value):  # the end of the search, if Optuna is given it
+                raise DataError("the run has no score to compare: do the validation images show any class?")
+            return value
         except Exception as error:
             cause = user_error_in(error)
             if cause is None:
@@ -131,7 +149,29 @@ def goes_on(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
             why = f"{type(error).__name__}: {error}" if cause is None else with_key(message_of(cause), config)
             print(f"unimatch: this job failed: {why}", file=sys.stderr)
             replace_text(note, json.dumps({"why": why, "status": 1 if cause is None else cause.status}) + "\n")
+            if learns:
+                raise JobFailedError(why) from error
             return None
+
+    return run
+
+
+class JobFailedError(Exception):
+    """What a sweeper is told that counts the jobs that fail."""
+
+
+def told_at_the_end(main: Callable[[], None]) -> Callable[[], None]:
+    """Makes a command name a sweep's failed jobs also where its sweeper gives up: without any value, Optuna fails."""
+
+    @functools.wraps(main)
+    def run() -> None:
+        Sweep.running = None
+        try:
+            main()
+        except Exception:
+            if Sweep.running:
+                Sweep.running.name_failures("the sweeper has given up")
+            raise
 
     return run
 

@@ -110,6 +110,10 @@ class Trainer(lightning.Trainer, NamedOptions):
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, **options)
         except MisconfigurationException as error:
             raise ConfigError(f"this cannot be trained: {first_line(error)}") from error
+        except RuntimeError as error:
+            if "conditioned on metric" not in str(error):  # of Lightning's EarlyStopping
+                raise
+            raise ConfigError(f"this cannot be trained: {first_line(error)}") from error
         except ValueError as error:
             if "`val_check_interval`" not in str(error):
                 raise

@@ -9,6 +9,7 @@ Images come from the data loaders as ``uint8`` and are normalised on the device
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict, runtime_checkable
 
@@ -103,4 +104,14 @@ class HasNeeds(Protocol):
     @property
     def needs(self) -> Needs:
         """What this module asks of the data module."""
+        ...
+
+
+@runtime_checkable
+class CountsClasses(Protocol):
+    """A data module that knows how often its labelled images show each class."""
+
+    @property
+    def labeled_pixels(self) -> Sequence[int]:
+        """The number of labelled pixels of each class, or of labelled images where an image has one class."""
         ...

@@ -87,10 +87,12 @@ def make_run(
 
 
 def add_examples(place: Path, classes: list[str]) -> None:
-    """A confusion matrix and a picture."""
+    """A confusion matrix, two validation images, an unlabelled one and a row of views."""
     import torch
 
+    from unimatch.colors import told_apart
     from unimatch.report.examples import write_confusion
+    from unimatch.report.layers import class_layer, confidence_layer, error_layer
 
     counts = np.eye(len(classes), dtype=int) * 90 + 10
     counts[1] = 0
@@ -99,7 +101,25 @@ def add_examples(place: Path, classes: list[str]) -> None:
     folder.mkdir()
     Image.new("RGB", (64, 48), "red").save(folder / "a.jpg")
     cells = [{"caption": HOSTILE[0], "file": "a.jpg"}, {"caption": "b", "file": "../../secret.png"}]
-    row = {"title": HOSTILE[1], "present": [0, 1], "cells": cells}
-    palette = [[i % 256, 2 * i % 256, 7] for i in range(len(classes))]
-    content = {"step": 300, "classes": classes, "palette": palette, "validation": [row], "views": [row]}
+    row = {"title": HOSTILE[1], "cells": cells}
+    palette = told_apart([[i % 256, 2 * i % 256, 7] for i in range(len(classes))])
+    last = len(classes) - 1
+    truth = np.zeros((48, 64), np.uint8)
+    truth[:, 32:] = last
+    predicted = truth.T.repeat(2, 1)[:48, :64] // max(last, 1) * last
+    drawn = {
+        "truth": class_layer(truth, palette),
+        "teacher": class_layer(predicted, palette),
+        "errors": error_layer(truth, predicted, palette),
+        "confidence": confidence_layer(np.linspace(0, 1, 48 * 64).reshape(48, 64)),
+    }
+    for name, layer in drawn.items():
+        layer.save(folder / f"{name}.png", transparency=layer.info["transparency"])
+    layers = {name: f"{name}.png" for name in drawn}
+    photos = [["image", "a.jpg"], ["elsewhere", "../../secret.png"]]
+    example = {"title": HOSTILE[1], "present": sorted({0, last}), "photos": photos, "layers": layers}
+    other = {**example, "title": "worst", "layers": {**layers, "no such layer": "a.jpg"}}
+    row["cells"].append({"caption": "c", "file": "a.jpg", "mask": "teacher.png"})
+    content = {"step": 300, "classes": classes, "palette": palette, "validation": [example, other]}
+    content |= {"unlabeled": [{**example, "title": "least certain"}], "views": [row]}
     (folder / "examples.json").write_text(json.dumps(content))

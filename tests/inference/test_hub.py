@@ -1,7 +1,11 @@
 import shutil
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
+from huggingface_hub import hub_mixin
+from huggingface_hub.errors import HfHubHTTPError
 
 from helpers.support import save_run
 from unimatch import HubModel, Predictor, WeightsError, load_model
@@ -47,3 +51,49 @@ def test_another_models_folder_is_refused(folder, tmp_path):
     shutil.copy(folder / "saved" / "model.safetensors", tmp_path)
     with pytest.raises(WeightsError, match=r"model.safetensors.json: must describe the model"):
         HubModel.from_pretrained(tmp_path)
+
+
+def test_what_is_pushed_is_what_is_read_from_the_hub_again(folder, tmp_path, monkeypatch):
+    class Hub:
+        """Stands for the hub: a folder."""
+
+        def __init__(self, token):
+            assert token == "secret"
+
+        def create_repo(self, repo_id, private, exist_ok):
+            return SimpleNamespace(repo_id=repo_id)
+
+        def upload_folder(self, repo_id, folder_path, revision, **options):
+            shutil.copytree(folder_path, tmp_path / repo_id / revision)
+            return "the commit"
+
+    def download(repo_id, filename, revision, **options):
+        path = tmp_path / repo_id / revision / filename
+        if not path.is_file():
+            raise HfHubHTTPError.__new__(HfHubHTTPError)  # as of config.json, which the client itself asks for
+        return str(path)
+
+    monkeypatch.setattr(hub_mixin, "HfApi", Hub)
+    trained = HubModel.from_checkpoint(folder / "best.ckpt")
+    assert trained.push_to_hub("me/model", branch="v1", private=True, token="secret") == "the commit"
+    pushed = {path.name for path in (tmp_path / "me" / "model" / "v1").iterdir()}
+    assert pushed == {"README.md", "model.safetensors", "model.safetensors.json"}
+
+    monkeypatch.setattr(hub, "within_reach", nullcontext)
+    monkeypatch.setattr(hub_mixin, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    found = HubModel.from_pretrained("me/model", revision="v1").trained
+    assert found.facts == trained.trained.facts
+    expected = trained.trained.model.state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in found.model.state_dict().items())
+
+
+def test_a_repository_that_cannot_be_had_is_one_line(monkeypatch):
+    def download(*arguments, **options):
+        raise OSError("Name or service not known\nmuch more")
+
+    monkeypatch.setattr(hub, "within_reach", nullcontext)
+    monkeypatch.setattr(hub_mixin, "hf_hub_download", download)
+    monkeypatch.setattr(hub, "hf_hub_download", download)
+    with pytest.raises(WeightsError, match=r"^me/model: is no folder.*OSError: Name or service not known\). A folder"):
+        HubModel.from_pretrained("me/model")

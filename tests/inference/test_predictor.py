@@ -201,3 +201,61 @@ def test_what_is_no_model_and_names_that_do_not_fit_are_refused(checkpoint):
         Predictor(load_model(checkpoint), classes=("a", "b"))
     with pytest.raises(ConfigError, match="a file names its own"):
         Predictor(checkpoint, classes=("a", "b"))
+
+
+@pytest.fixture(scope="module")
+def voters(checkpoint, tmp_path_factory):
+    """Three models that differ: student, teacher, and one between them."""
+    models = [load_model(checkpoint, which) for which in ("teacher", "student", "teacher")]
+    with torch.no_grad():
+        for parameter, other in zip(models[2].parameters(), models[1].parameters(), strict=True):
+            parameter.lerp_(other, 0.4)
+    return models
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [Inference("sliding", window=32, stride=20), pytest.param(Inference(flip=True), marks=pytest.mark.nightly)],
+)
+def test_several_models_predict_their_mean_and_tell_where_they_disagree(voters, rule):
+    image = random_image()
+    own = [Predictor(model, device="cpu", inference=rule)(image, scores=True) for model in voters]
+    several = Predictor(voters, device="cpu", inference=rule)
+    found = several(image, scores=True, confidence=True, disagreement=True)
+    mean = np.mean([each.scores for each in own], axis=0)
+    np.testing.assert_allclose(found.scores, mean, atol=1e-5)
+    np.testing.assert_allclose(found.confidence, mean.max(0), atol=1e-5)
+    assert (found.mask == mean.argmax(0)).mean() > 0.999
+    votes = sum((each.scores.argmax(0) == found.mask).astype(int) for each in own)
+    np.testing.assert_allclose(found.disagreement, 1 - votes / 3, atol=1e-6)
+    assert len(np.unique(votes)) > 1
+    assert np.array_equal(several(image).mask, found.mask)  # with nothing asked for beside the mask
+    limit = float(np.median(found.confidence))
+    sure = several(image, votes=2, threshold=limit).mask
+    assert np.array_equal(sure, np.where((votes >= 2) & (found.confidence >= limit), found.mask, 255))
+    assert 0 < (sure == 255).mean() < 1
+    levels = several.predict_batch([image, image], disagreement=True, levels=True)[1].disagreement
+    assert levels.dtype == np.uint8
+    assert np.abs(levels / 255 - found.disagreement).max() < 1 / 255
+
+
+def test_one_model_in_a_list_is_that_model(checkpoint, predictor):
+    image = random_image()
+    alone = Predictor([checkpoint], device="cpu")
+    assert np.array_equal(alone(image, scores=True).scores, predictor(image, scores=True).scores)
+    assert alone(image).disagreement is None
+
+
+def test_votes_that_cannot_be_are_refused(checkpoint, predictor, voters):
+    image = random_image()
+    for options, message in (
+        ({"votes": 1}, "votes=1: one model has none"),
+        ({"disagreement": True}, "disagreement: one"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            predictor(image, **options)
+    for votes in (0, 4):
+        with pytest.raises(ConfigError, match=rf"votes={votes}: must be between 1 and the number of models, 3"):
+            Predictor(voters, device="cpu")(image, votes=votes)
+    with pytest.raises(ConfigError, match="no model is named"):
+        Predictor([])

@@ -120,6 +120,12 @@ BROKEN = {
         then(exports.roboflow, lambda root: save(root / "valid/_classes.csv", "Pixel Value, Class\nx, y\n")),
         r"_classes\.csv, line 2: expected a pixel value",
     ),
+    "a cell without end": (
+        then(
+            exports.roboflow, lambda root: save(root / "valid/_classes.csv", f'Pixel Value, Class\n0, "{"x" * 10**6}')
+        ),
+        r"_classes\.csv, line \d: expected a pixel value",
+    ),
     "supervisely no bitmap": (supervisely_with("eJw="), r"a\.png\.json: train/a\.png|a\.png: object 4 .*"),
     "supervisely no meta": (then(exports.supervisely, lambda root: (root / "meta.json").unlink()), r"no meta\.json"),
     "nothing known": (lambda root: save(root / "readme.txt", "hello"), "of no known format"),
@@ -145,7 +151,9 @@ def test_what_is_there_stays_after_an_error(tmp_path):
     exports.coco(tmp_path / "first")
     write(read(tmp_path / "first"), tmp_path / "photos", workers=0)
     before = {path: path.read_bytes() for path in (tmp_path / "photos").rglob("*") if path.is_file()}
-    with pytest.raises(DataError, match="is there already; name another, or overwrite=true"):
+    with pytest.raises(
+        DataError, match=r"2 of these photos are labelled there already \(a.png, b.png\); overwrite=true"
+    ):
         write(read(tmp_path / "first"), tmp_path / "photos", workers=0)
     coco_with([[1, 1, 3, 3]])(tmp_path / "second")
     with pytest.raises(DataError, match="annotation 5"):

@@ -1,9 +1,11 @@
 import errno
+import inspect
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import wandb
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger
 
 from unimatch import ConfigError, disk
 from unimatch.loggers import loggers
@@ -53,6 +55,26 @@ def test_a_wandb_key_is_found_where_wandb_finds_it(tmp_path, login):
     assert login(WANDB_BASE_URL="https://wandb.example.org")  # a server of one's own
     assert not login(WANDB_BASE_URL="https://api.wandb.ai")
     assert login(WANDB_API_KEY="a" * 40)
+
+
+def test_mlflows_logger_of_lightning_takes_what_it_is_given(tmp_path, monkeypatch):
+    """Also where MLflow is not installed."""
+    given = []
+
+    def logger(*arguments, **options):
+        given.append(inspect.signature(MLFlowLogger).bind(*arguments, **options).arguments)
+        return SimpleNamespace(run_id="7")
+
+    monkeypatch.setattr(loggers, "MLFLOW_SERVER", None)
+    monkeypatch.setattr(loggers, "MlflowRun", logger)
+    (tmp_path / "run").mkdir()
+    loggers.mlflow(tmp_path / "run", experiment="streets", tags={"who": "me"})
+    loggers.mlflow(tmp_path / "run", resumed=True, tracking_uri="http://host", name="second")
+    store = (tmp_path / "mlruns").as_uri()
+    first = {"experiment_name": "streets", "run_name": "run", "tracking_uri": store, "tags": {"who": "me"}}
+    assert given[0] == {**first, "run_id": None}
+    assert given[1]["run_id"] == "7"
+    assert (given[1]["tracking_uri"], given[1]["run_name"]) == ("http://host", "second")
 
 
 def test_a_run_in_mlflows_files_is_continued_and_neighbours_share_the_store(tmp_path, monkeypatch):

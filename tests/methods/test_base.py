@@ -591,6 +591,12 @@ def test_a_run_without_a_length_is_refused():
     [
         {"learning_rate": 0.0},
         {"learning_rate": -1e-3},
+        {"learning_rate": math.nan},
+        {"learning_rate": math.inf},
+        {"decoder_multiplier": -1.0},
+        {"weight_decay": -0.01},
+        {"ohem_threshold": 7.0},
+        {"ohem_min_kept": -1},
         {"ema_decay": 1.0},
         {"ema_decay": -0.1},
         {"ema_decay": math.nan},

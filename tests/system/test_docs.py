@@ -49,6 +49,26 @@ def test_every_block_of_a_page_says_what_it_is(page):
     assert kinds <= {"before", "not run", "run with", "source"}, f"{name(page)}: {kinds}"
 
 
+WIDEST = 80
+"""Characters of a line of code that fit beside the site's two columns on a screen of 1,280 pixels."""
+NOT_YET = ("few_labels.md", "labelling.md", "report.md", "bands.md", "library.md", "reliability.md")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != ROOT and page.name not in NOT_YET], ids=name)
+def test_code_fits_the_page(page):
+    for block in blocks(page):
+        for line in block.code.splitlines():
+            assert len(line) <= WIDEST or len(line.split()) == 1, f"{label(block)}: {len(line)} characters: {line}"
+
+
+def test_code_of_notebooks_fits_the_page():
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for cell in json.loads(path.read_text())["cells"]:
+            if cell["cell_type"] == "code":
+                wide = [line for line in "".join(cell["source"]).splitlines() if len(line) > WIDEST]
+                assert wide == [], path.name
+
+
 NAMED = [
     (label(block), *command)
     for block in BLOCKS
@@ -128,3 +148,29 @@ def test_each_test_that_the_reliability_page_names_exists():
     assert len(named) > 25
     for file, test in named:
         assert f"def {test}(" in (ROOT / file).read_text(), test
+
+
+@pytest.mark.nightly
+def test_settings_that_a_page_names_in_its_text_exist():
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from unimatch.overrides import config_groups, known_keys
+
+    groups = config_groups()
+    parse = OverridesParser.create().parse_override
+    keys = {
+        key
+        for command in ("evaluate", "predict", "export", "check", "select", "split")
+        for key in known_keys(command, [], [])
+    }
+    for group in ("callbacks", "dataset", "encoder", "logger", "method", "trainer"):
+        for option in groups[group]:
+            keys |= set(known_keys("run", [parse(f"{group}={option}")], []))
+    wrong = [
+        f"{name(page)}: {key}"
+        for page in PAGES
+        for code in re.findall(r"`([^`\n]+)`", page.read_text())
+        for key in re.findall(r"(?<![\w./+-])([a-z_]+\.[\w.]+)=", code)
+        if key not in keys and not key.startswith("hydra.")
+    ]
+    assert not wrong

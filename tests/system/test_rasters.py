@@ -207,12 +207,13 @@ def test_exported_models_know_their_bands(run, monkeypatch, tmp_path, capsys):
 
 
 def test_the_page_shows_three_of_the_bands(run):
-    from unimatch.app.server import predict
+    from unimatch.app.masks import Masks
+    from unimatch.app.patience import Patience
 
     predictor = Predictor(run / "checkpoints" / "best.ckpt", device="cpu")
     content = (run.parent / "five" / "val" / "images" / "v0.tif").read_bytes()
-    answer = predict(predictor, content)
-    assert answer["photo"].startswith("data:image/jpeg")
+    answer = Masks(predictor, Patience(600), {}).answer({"image": content})
+    assert answer["photos"][0].startswith("data:image/jpeg")
     assert sum(found["share"] for found in answer["classes"]) == pytest.approx(100)
 
 

@@ -1,101 +1,140 @@
-"use strict";
-const at = (id) => document.getElementById(id);
-const classes = JSON.parse(at("result").dataset.classes);
-const palette = JSON.parse(at("result").dataset.palette);
-let seen = null; // the prediction's pixels: red is the class, green the confidence
+// The list of images: choosing, stepping, and asking the server.
+const KEPT = 30; // answers that are held; an image that was seen before these is predicted again
+const entries = []; // {name, stem, files, answer, truth}
+const beside = { second: [], truth: [] }; // files that belong to images by their names
+let open = -1;
+let turn = 0;
+let queue = Promise.resolve();
 
-async function predict(file) {
-  say(`Predicting ${file.name} …`);
-  try {
-    const headers = { "Content-Type": "application/octet-stream" };
-    const response = await fetch("predict", { method: "POST", body: file, headers });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.error);
-    at("photo").src = answer.photo;
-    at("photo").alt = `The image ${file.name}`;
-    seen = await pixels(answer.prediction);
-    list(answer.classes);
-    at("result").hidden = false;
-    draw();
-    say(`${file.name}: ${answer.classes.length} classes found.`);
-  } catch (error) {
-    at("result").hidden = true;
-    say(`${file.name}: ${error.message}`, "error");
+const stemOf = (name) => name.replace(/\.[^.]*$/, "");
+
+function partner(entry, part) {
+  const mine = entry.stem.toLowerCase();
+  const stems = beside[part].map((file) => stemOf(file.name).toLowerCase());
+  const same = stems.indexOf(mine);
+  const like = same < 0 ? stems.findIndex((stem) => stem.startsWith(`${mine}_`)) : same;
+  return beside[part][entries.length === 1 && stems.length === 1 ? 0 : like];
+}
+
+function take(part, files) {
+  if (!files.length) return;
+  const first = entries.length;
+  if (part === "image") {
+    for (const file of files) entries.push({ name: file.name, stem: stemOf(file.name), files: { image: file } });
+  } else beside[part].push(...files);
+  for (const entry of entries) {
+    for (const kind of facts.parts.filter((kind) => kind !== "image")) {
+      const file = partner(entry, kind);
+      if (file === entry.files[kind]) continue;
+      entry.files = { ...entry.files, [kind]: file }; // anew: an answer under way is of others
+      entry.answer = entry.truth = null;
+    }
   }
+  if (part !== "image" && !entries.length) say("Now choose the images that these belong to.");
+  else show(part === "image" ? first : Math.max(0, open));
 }
 
-function say(text, kind = "") {
-  at("status").textContent = text;
-  at("status").className = kind;
-}
-
-async function pixels(url) {
-  const image = new Image();
-  image.src = url;
-  await image.decode();
-  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(image, 0, 0);
-  return context.getImageData(0, 0, image.width, image.height);
-}
-
-function list(found) {
-  at("classes").replaceChildren(
-    ...found.map(({ index, share, confidence }) => {
-      const row = document.createElement("tr");
-      const name = Object.assign(document.createElement("th"), { scope: "row" });
-      const color = Object.assign(document.createElement("span"), { className: "color" });
-      color.style.background = `rgb(${palette[index]})`;
-      name.append(color, classes[index]);
-      const cells = [share, confidence].map((value) =>
-        Object.assign(document.createElement("td"), { textContent: value.toFixed(1) }),
-      );
-      row.append(name, ...cells);
-      return row;
+function list() {
+  at("steps").hidden = entries.length < 2;
+  at("files").replaceChildren(
+    ...entries.map((entry, i) => {
+      const button = make("button", { type: "button", textContent: entry.name });
+      if (i === open) button.setAttribute("aria-current", "true");
+      button.addEventListener("click", () => show(i));
+      return make("li", {}, button);
     }),
   );
-  const names = found.slice(0, 5).map(({ index, share }) => `${classes[index]} ${share.toFixed(0)}%`);
-  at("overlay").setAttribute("aria-label", `The prediction: ${names.join(", ")}`);
+  at("previous").disabled = open <= 0;
+  at("next").disabled = open >= entries.length - 1;
+  const current = at("files").children[open];
+  if (!current) return;
+  at("files").scrollTop = current.offsetTop - at("files").clientHeight / 2;
+  at("files").scrollLeft = current.offsetLeft - at("files").clientWidth / 2;
 }
 
-function draw() {
-  const byConfidence = document.querySelector("input[name=view]:checked").value === "confidence";
-  const opacity = at("opacity").value;
-  const threshold = at("threshold").value;
-  at("opacity_value").textContent = `${opacity}%`;
-  at("threshold_value").textContent = `${threshold}%`;
-  if (!seen) return;
-  const shown = new ImageData(seen.width, seen.height);
-  for (let i = 0; i < seen.data.length; i += 4) {
-    const sure = seen.data[i + 1];
-    if (sure < threshold * 2.55) continue;
-    const color = byConfidence ? [sure, sure, sure] : palette[seen.data[i]];
-    shown.data.set(color, i);
-    shown.data[i + 3] = opacity * 2.55;
+// One request at a time; images that were stepped past are not asked for.
+function show(i) {
+  const inList = at("files").contains(document.activeElement);
+  const mine = ++turn;
+  open = i;
+  list();
+  if (inList) at("files").children[i].firstChild.focus();
+  const entry = entries[i];
+  queue = queue.then(async () => {
+    if (mine !== turn) return;
+    try {
+      await ask(entry);
+      if (mine !== turn) return;
+      await (masks ? showMasks(entry) : showClasses(entry));
+      at("result").hidden = false;
+      if (masks) sayScores(entry, entries);
+      const count = entry.answer.classes.length;
+      say(masks ? `${entry.name}: ${count} classes found.` : `${entry.name}: ${nameOf(entry.answer.classes[0].index)}.`);
+    } catch (error) {
+      at("result").hidden = true;
+      say(`${entry.name}: ${error.message}`, "error");
+    }
+  });
+}
+
+async function ask(entry) {
+  if (entry.answer) return undefined;
+  if (facts.parts.includes("second") && !entry.files.second) {
+    throw new Error("its second date is missing; choose a file of the same name");
   }
-  Object.assign(at("overlay"), { width: seen.width, height: seen.height });
-  at("overlay").getContext("2d").putImageData(shown, 0, 0);
+  say(`Predicting ${entry.name} …`);
+  const { files } = entry;
+  const parts = facts.parts.filter((part) => files[part]);
+  const query = parts.map((part) => `${part}=${files[part].size}`).join("&");
+  const response = await post(`predict?${query}`, new Blob(parts.map((part) => files[part])));
+  const answer = await response.json();
+  if (files !== entry.files) return ask(entry);
+  entry.answer = answer;
+  entry.truth = entry.answer.truth;
+  const held = entries.filter((each) => each.answer && each !== entry);
+  if (held.length >= KEPT) held[0].answer = null;
+  return undefined;
 }
 
-function point(event) {
-  const box = at("overlay").getBoundingClientRect();
-  const x = Math.floor(((event.clientX - box.left) / box.width) * seen.width);
-  const y = Math.floor(((event.clientY - box.top) / box.height) * seen.height);
-  const i = 4 * (y * seen.width + x);
-  if (i >= 0 && i < seen.data.length) {
-    at("pointed").textContent = `${classes[seen.data[i]]}, confidence ${(seen.data[i + 1] / 2.55).toFixed(0)}%`;
-  }
+function step(by) {
+  if (open + by >= 0 && open + by < entries.length) show(open + by);
 }
 
-at("file").addEventListener("change", (event) => event.target.files.length && predict(event.target.files[0]));
-at("overlay").addEventListener("pointermove", point);
-at("overlay").addEventListener("pointerleave", () => (at("pointed").textContent = ""));
-for (const input of document.querySelectorAll(".controls input")) input.addEventListener("input", draw);
+for (const part of facts.parts) {
+  at(part).addEventListener("change", (event) => take(part, [...event.target.files]));
+}
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
-    at("drop").classList.toggle("over", kind === "dragenter" || kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) predict(event.dataTransfer.files[0]);
+    const box = event.target.closest?.(".drop") ?? document.querySelector(".drop");
+    for (const each of document.querySelectorAll(".drop")) {
+      each.classList.toggle("over", each === box && (kind === "dragenter" || kind === "dragover"));
+    }
+    if (kind === "drop") take(box.dataset.part, [...event.dataTransfer.files]);
   });
 }
-draw();
+at("previous").addEventListener("click", () => step(-1));
+at("next").addEventListener("click", () => step(1));
+document.addEventListener("keydown", (event) => {
+  const by = { n: 1, p: -1, N: 1, P: -1 }[event.key];
+  const listed = at("files").contains(event.target);
+  const arrow = listed ? { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key] : undefined;
+  if (event.ctrlKey || event.metaKey || event.altKey || !(by ?? arrow)) return;
+  // Letters act within the result and the list alone, so that no assistive program presses them by chance.
+  if (!arrow && !listed && !at("result").contains(event.target)) return;
+  event.preventDefault();
+  step(by ?? arrow);
+});
+if (masks) {
+  watchStage();
+  watchSaves(() => entries[open]);
+  at("all").addEventListener("change", () => {
+    const ids = [...at("classes").querySelectorAll("input")].map((box) => Number(box.dataset.index));
+    toggle(ids, at("all").checked);
+  });
+  for (const input of document.querySelectorAll(".controls input")) input.addEventListener("input", draw);
+  for (const input of document.querySelectorAll("input[name=date]")) {
+    input.addEventListener("input", () => showDate(entries[open]));
+  }
+  draw();
+}

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from typing_extensions import override
 
+from unimatch.colors import told_apart
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.disk import replace_file, training_goes_on
@@ -61,22 +62,23 @@ def draw_predictions(
 
     Of images that have a class as a whole, the classes' names stand above. The models are in eval mode.
     """
-    rows, seen = [], set[int]()
+    rows, present, colors = [], set[int](), told_apart(info.palette)
     for index in indices:
-        image, labels = label_with(models, task, source, index, info.bands)
+        seen = label_with(models, task, source, index, info.bands)
+        image, labels = seen.picture, seen.labels
         first = index == indices[0]
         cells = [Cell(date, name if first else "") for name, date in dates_by_name(image)]
         for name, label in labels.items():
             if label.ndim == 0:
                 cells.append(Cell(image, f"{name}: {info.classes[int(label)]}"))
             else:
-                seen.update(np.unique(label).tolist())
-                cells.append(Cell(colorize(label.astype(np.uint8), info.palette), name if first else ""))
+                present.update(np.unique(label).tolist())
+                cells.append(Cell(colorize(label.astype(np.uint8), colors), name if first else ""))
         rows.append(cells)
     height, width = rows[0][0].picture.shape[:2]
     columns = max(map(len, rows))
     size = (2.4 * columns, 2.4 * height / width * len(rows) + 0.9)
-    legend = legend_of(info.classes, info.palette, sorted(seen - {IGNORE_INDEX})[:LEGEND])
+    legend = legend_of(info.classes, colors, sorted(present - {IGNORE_INDEX})[:LEGEND])
     save_figure(path, rows, legend, columns=columns, size=size)
 
 

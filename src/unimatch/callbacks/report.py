@@ -14,7 +14,8 @@ from unimatch.disk import training_goes_on
 from unimatch.methods.base import Method
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.report import write_report
-from unimatch.report.examples import classified_rows, validation_rows, view_rows, write_confusion, write_examples
+from unimatch.report.examples import classified_rows, uncertain_rows, validation_rows, write_confusion, write_examples
+from unimatch.report.views import view_rows
 from unimatch.tasks import PixelTask
 from unimatch.trainer import evaluates_training
 
@@ -79,7 +80,8 @@ class Report(Callback):
         rows = validation_rows if isinstance(method.task, PixelTask) else classified_rows
         validation = rows(models, method.task, self.data.val, info, self.scores)
         module = getattr(trainer, "datamodule", None)
-        views = []
+        views, uncertain = [], []
         if isinstance(method, SemiSupervised) and isinstance(module, SemiSupervisedDataModule):
             views = view_rows(method, module, max(trainer.current_epoch - 1, 0))
-        write_examples(self.run_dir / "examples", info, trainer.global_step, validation, views)
+            uncertain = uncertain_rows(method.teacher.model, method.task, self.data.unlabeled, info)
+        write_examples(self.run_dir / "examples", info, trainer.global_step, validation, views, uncertain)

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from typing_extensions import override
 
+from unimatch.colors import told_apart
 from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import training_goes_on
 from unimatch.images import ImageArray, dates_by_name
 from unimatch.loggers.loggers import MlflowRun
 from unimatch.methods.base import Method
 from unimatch.pictures import drawing, overlay, spread_evenly, stack_rows
-from unimatch.report.examples import OPACITY, label_with
+from unimatch.report.examples import label_with
 from unimatch.tasks import PixelTask
 from unimatch.trainer import evaluates_training
 
@@ -67,7 +68,7 @@ class Tracking(lightning.Callback):
                     logger.experiment.add_image("validation", picture, step, dataformats="HWC")
 
     def by_class(self, method: Method) -> dict[str, float]:
-        """Returns percentages: ``teacher_iou/CLASS``, ``pseudo_label_share/CLASS``, ``pseudo_label_accuracy/CLASS``."""
+        """Returns what an evaluation has by class: ``teacher_iou/CLASS``, ``pseudo_label_accuracy/CLASS`` and so on."""
         evaluation = method.evaluations[-1]
         found: dict[str, Any] = {f"teacher_{key}": value for key, value in asdict(evaluation.teacher).items()}
         found |= {key.replace("class", "pseudo_label"): value for key, value in evaluation.pseudo.items()}
@@ -81,13 +82,14 @@ class Tracking(lightning.Callback):
 
     def picture(self, method: Method) -> ImageArray:
         """Returns a picture with a row for each image: image or dates, then truth, student and teacher over it."""
-        source, palette = self.data.val, self.data.info.palette
+        source, palette = self.data.val, told_apart(self.data.info.palette)
         models = {"student": method.student, "teacher": method.teacher.model}
         rows = []
         for index in spread_evenly(len(source), self.count):
-            image, labels = label_with(models, method.task, source, index, self.data.info.bands)
+            seen = label_with(models, method.task, source, index, self.data.info.bands)
+            image, labels = seen.picture, seen.labels
             cells = [date for _, date in dates_by_name(image)]
-            cells += [overlay(image, label, palette, OPACITY) for label in labels.values()]
+            cells += [overlay(image, label, palette) for label in labels.values()]
             rows.append([shrunk(cell) for cell in cells])
         return stack_rows(rows)
 

@@ -46,6 +46,9 @@ SINCE = {
     "dataset.mask_suffix": "",
     "encoder.unlock_after": 0,
     "model.unlock_after": 0,
+    "method.thresholds": "fixed",
+    "method.dice": 0.0,
+    "datamodule.rare_class_crops": 20,
 }
 """Settings that older checkpoints do not have, and what was done before there were any."""
 

@@ -1,5 +1,6 @@
 """A trained model as a repository of the Hugging Face hub, or a folder of the same files."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -7,9 +8,10 @@ from huggingface_hub import ModelHubMixin, hf_hub_download
 from typing_extensions import override
 
 from unimatch.engines.model_facts import beside
-from unimatch.errors import WeightsError
+from unimatch.errors import WeightsError, first_line
 from unimatch.inference.export import export_safetensors
 from unimatch.inference.load import Trained, load_safetensors, load_with_facts
+from unimatch.models.hub import within_reach
 
 WEIGHTS = "model.safetensors"
 FACTS = beside(Path(WEIGHTS)).name
@@ -34,6 +36,24 @@ class HubModel(ModelHubMixin, library_name="unimatch", tags=["image-segmentation
     def from_checkpoint(cls, path: str | Path, which: Literal["teacher", "student"] = "teacher") -> Self:
         """Reads the teacher or the student of a checkpoint of ours."""
         return cls(load_with_facts(Path(path).expanduser(), which))
+
+    @classmethod
+    @override
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+        """Reads a folder, or the files of a repository of the hub.
+
+        Raises:
+            WeightsError: they cannot be had, or hold no model of ours.
+        """
+        name = pretrained_model_name_or_path
+        with nullcontext() if Path(name).is_dir() else within_reach():
+            try:
+                return super().from_pretrained(name, **options)
+            except (OSError, ValueError) as error:
+                raise WeightsError(
+                    f"{name}: is no folder, and could not be had from the Hugging Face hub ({type(error).__name__}: "
+                    f"{first_line(error)}). A folder with its {WEIGHTS} and {FACTS} is read too"
+                ) from error
 
     @override
     def _save_pretrained(self, save_directory: Path) -> None:

@@ -38,7 +38,11 @@ def load_with_facts(path: Path, which: str = "teacher") -> Trained:
     """
     if path.suffix == ".safetensors":
         return load_safetensors(path)
-    checkpoint = read_checkpoint(path)
+    return from_checkpoint(read_checkpoint(path), path, which)
+
+
+def from_checkpoint(checkpoint: dict[str, Any], path: Path, which: str) -> Trained:
+    """Does as :func:`load_with_facts` says, with a checkpoint that was read already from ``path``."""
     if which not in models_in(checkpoint):
         raise ConfigError(f"model={which}: {path} holds {' and '.join(models_in(checkpoint)) or 'no model'}")
     model = build_model(checkpoint, which)

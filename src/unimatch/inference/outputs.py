@@ -1,4 +1,4 @@
-"""Writes predictions as files: masks, overlays, confidences, scores, run lengths and areas.
+"""Writes predictions as files: masks, overlays, confidences, scores, run lengths, disagreements and areas.
 
 Every file that exists is whole: it is written under another name and then renamed.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from unimatch.disk import append, sync_below, write_output
@@ -23,8 +24,11 @@ from unimatch.rasters import NO_DATA_TAG, georeference
 from unimatch.texts import csv_text, from_cell
 from unimatch.types import IGNORE_INDEX
 
-KINDS = ("overlay", "confidence", "scores", "rle")
+KINDS = ("overlay", "confidence", "scores", "rle", "disagreement")
 """What can be written in addition to masks and areas."""
+
+Row = list[str | int]
+"""A line of ``areas.csv``."""
 
 OVERLAY_SIDE = 4096
 """The longer side of an overlay at most, in pixels; overlays of larger images are shrunk."""
@@ -39,7 +43,8 @@ class Writer:
     def __init__(self, output: Path, facts: ModelFacts, kinds: Sequence[str]) -> None:
         self.output, self.facts, self.kinds = output, facts, tuple(kinds)
         self.areas = output / "areas.csv"
-        self.columns = ["image", "width", "height", *facts.classes, "unsure", "file"]
+        further = ["disagreement"] if "disagreement" in kinds else []
+        self.columns = ["image", "width", "height", *facts.classes, "unsure", *further, "file"]
         output.mkdir(parents=True, exist_ok=True)
         self.files: dict[str, str] = {}
         """The file of each image that is done, by its name; results written before this was recorded have none."""
@@ -71,7 +76,7 @@ class Writer:
 
     def write(
         self, name: str, image: ImageArray, prediction: Prediction, file: str = "", source: Path | None = None
-    ) -> list[str | int]:
+    ) -> Row:
         """Writes all files of one image, but not its line in ``areas.csv``. Several threads may call it at once.
 
         Args:
@@ -92,9 +97,13 @@ class Writer:
             for overlaid in drawn:  # at this quality JPEG shows no blocks
                 write_output(path, functools.partial(overlaid.save, format="JPEG", quality=90))
         if "confidence" in self.kinds and prediction.confidence is not None:
-            sure = prediction.confidence
-            levels = Image.fromarray(sure if sure.dtype == np.uint8 else to_levels(sure))
+            levels = as_levels(prediction.confidence)
             write_output(out / "confidence" / f"{name}.png", lambda file: save_png(file, levels))
+        further: Row = []
+        if "disagreement" in self.kinds and (dissent := prediction.disagreement) is not None:
+            map_of_levels = as_levels(dissent)
+            write_output(out / "disagreement" / f"{name}.png", lambda file: save_png(file, map_of_levels))
+            further = [f"{np.asarray(map_of_levels).mean() / 255:.6f}"]
         if "scores" in self.kinds and (scores := prediction.scores) is not None:
             half, names = scores.astype(np.float16), np.array(self.facts.classes)  # (C, H, W), (C,)
             file_name = out / "scores" / f"{name}.npz"
@@ -113,9 +122,9 @@ class Writer:
             options = {"tiffinfo": place, "compression": "tiff_adobe_deflate"}
             write_output(geotiff, lambda file: index.save(file, "TIFF", **options))
             png.unlink(missing_ok=True)
-        return [name, mask.shape[1], mask.shape[0], *prediction.areas().values(), file]
+        return [name, mask.shape[1], mask.shape[0], *prediction.areas().values(), *further, file]
 
-    def finish(self, row: list[str | int]) -> None:
+    def finish(self, row: Row) -> None:
         """Records in ``areas.csv`` that an image is done. Only one thread may call it."""
         append(self.areas, csv_text([row]), sync=False)
         self.done.add(str(row[0]))
@@ -125,6 +134,11 @@ class Writer:
         """Waits until the disk has all that was written."""
         append(self.areas, "")
         sync_below(self.output)
+
+
+def as_levels(shares: NDArray[Any]) -> Image.Image:
+    """Returns shares of 0-1, or levels that stand for them already, as a grey picture."""
+    return Image.fromarray(shares if shares.dtype == np.uint8 else to_levels(shares))
 
 
 def save_png(file: BinaryIO, image: Image.Image) -> None:

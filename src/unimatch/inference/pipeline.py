@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from unimatch.images import ImageArray
 from unimatch.inference.inputs import Photo
-from unimatch.inference.outputs import Writer
+from unimatch.inference.outputs import Row, Writer
 from unimatch.inference.predictor import LARGE, Prediction, Predictor
 
 PIXELS = 64_000_000
@@ -23,6 +23,7 @@ class Pipeline:
 
     Args:
         threshold: pixels of lower confidence become 255; None for none.
+        votes: of several models: pixels on which fewer agree become 255; None for none.
         batch_size: images of one size that the model sees at once.
         threads: that read, and as many that write.
         progress: called with each image's name and, where it failed, the reason.
@@ -34,13 +35,14 @@ class Pipeline:
     batch_size: int = 1
     threads: int = 2
     progress: Callable[[str, str | None], None] = lambda name, reason: None
+    votes: int | None = None
     failures: dict[str, str] = field(default_factory=dict)
     """Reasons, by image's name."""
 
     def run(self, photos: Iterable[Photo]) -> None:
         """Predicts all photos; failures are noted in :attr:`failures`, and the others go on."""
         self.waiting: dict[tuple[int, ...], list[tuple[Photo, ImageArray]]] = {}
-        self.writing: dict[Future[list[str | int]], Photo] = {}
+        self.writing: dict[Future[Row], Photo] = {}
         self.pixels: dict[str, int] = {}  # of photos between reading and writing
         self.beside = 1  # how many of the running predictions share the threads
         engine = self.predictor.engine
@@ -118,7 +120,7 @@ class Pipeline:
             return 1
         return max(1, min(self.predictor.engine.threads, LARGE // (height * width)))
 
-    def predict_and_write(self, photo: Photo, image: ImageArray) -> list[str | int]:
+    def predict_and_write(self, photo: Photo, image: ImageArray) -> Row:
         """Predicts and writes one image while other threads do the same with others."""
         engine = self.predictor.engine
         engine.use_threads(max(1, engine.threads // self.beside))
@@ -129,7 +131,13 @@ class Pipeline:
         """Predicts images, with what the writer needs of each."""
         kinds = self.writer.kinds
         return self.predictor.predict_batch(
-            images, confidence="confidence" in kinds, scores="scores" in kinds, threshold=self.threshold, levels=True
+            images,
+            confidence="confidence" in kinds,
+            scores="scores" in kinds,
+            threshold=self.threshold,
+            votes=self.votes,
+            disagreement="disagreement" in kinds,
+            levels=True,
         )
 
     def finish(self, at_most: int) -> None:

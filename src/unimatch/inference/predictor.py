@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unimatch.bands import PHOTOS, Bands
 from unimatch.engines.base import Engine
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.engines.test_time import Inference
-from unimatch.errors import ConfigError, DataError
+from unimatch.engines.votes import blocks_of_each, count_votes, mean_of
+from unimatch.errors import ConfigError
 from unimatch.images import ImageArray, MaskArray, to_levels
+from unimatch.inference.arrays import is_tensor, to_arrays
+from unimatch.inference.open_engine import check_alike, open_engine
 from unimatch.pictures import overlay
-from unimatch.rasters import read_bands
 from unimatch.types import IGNORE_INDEX
 
 if TYPE_CHECKING:  # exported models run where PyTorch is not installed
@@ -47,6 +48,9 @@ class Prediction:
     """(C, H, W) probabilities, if asked for."""
     facts: ModelFacts
     """Classes and colours."""
+    disagreement: NDArray[np.float32] | None = None
+    """(H, W) share of several models, 0-1, that predict another class than their mean does, if asked for; if asked for
+    as levels, 0-255 uint8. Where the image has no data it is 0."""
 
     def overlay(self, image: ImageArray, opacity: float = 0.5) -> ImageArray:
         """The image (H, W, 3), or levels (H, W, C), with the classes' colours over it; pixels without one stay."""
@@ -65,6 +69,8 @@ class PredictionOptions(TypedDict, total=False):
     confidence: bool
     scores: bool
     threshold: float | None
+    votes: int | None
+    disagreement: bool
     batch_size: int | None
 
 
@@ -74,7 +80,8 @@ class Predictor:
     Args:
         path: a checkpoint, or a file that ``python -m unimatch.export`` wrote, or a model or method (which is copied),
             or what :func:`unimatch.inference.load.load_with_facts` has read. ONNX needs numpy, Pillow and onnxruntime
-            alone.
+            alone. Or a list of several of these, whose classes and bands are the same: the prediction is then that of
+            the mean of their probabilities, by the first one's rule.
         model: the teacher, which the paper reports, or the student; of checkpoints and methods only.
         classes: names in the order of the ids, for a model or method, which knows none; None for its ids.
         inference: how images are predicted; None for how the model was evaluated in training, but images of more than
@@ -90,7 +97,7 @@ class Predictor:
 
     def __init__(
         self,
-        path: "str | Path | Model | Method | Trained",
+        path: "str | Path | Model | Method | Trained | Sequence[str | Path | Model | Method | Trained]",
         *,
         model: Literal["teacher", "student"] = "teacher",
         classes: Sequence[str] | None = None,
@@ -101,38 +108,28 @@ class Predictor:
     ) -> None:
         if precision not in ("float32", "bfloat16", "float16"):
             raise ConfigError(f"precision={precision}: must be float32, bfloat16 or float16")
-        self.engine: Engine[Any]
-        if isinstance(path, (str, Path)) and Path(path).suffix == ".onnx":
-            from unimatch.engines.onnx import OnnxEngine
-
-            engine = OnnxEngine(Path(path).expanduser(), "cpu" if device == "auto" else device)
-            self.engine, self.facts = engine, engine.facts
-        elif isinstance(path, (str, Path)) and Path(path).suffix == ".pt2":
-            if not trusted:
-                raise ConfigError(
-                    f"{path}: reading a .pt2 file may run code. Give trusted=True if it is your own; or export as "
-                    ".onnx or .safetensors, which run none"
-                )
-            from unimatch.engines.torch import TorchEngine
-            from unimatch.inference.load import choose_device
-            from unimatch.inference.program import Program
-
-            program = Program(Path(path).expanduser(), choose_device(device))
-            self.engine, self.facts = TorchEngine(program), program.facts  # type: ignore[arg-type]
-        else:
-            # PyTorch is imported here and not above, so that exported models run without it.
-            from unimatch.engines.torch import TorchEngine
-            from unimatch.inference.load import choose_device, trained_model
-            from unimatch.speed.fold_batch_norms import fold_batch_norms
-
-            network, self.facts = trained_model(path, model, classes)
-            if network.task == "classification":
-                raise ConfigError("path: this model gives classes of images and no masks; use unimatch.Classifier")
-            self.engine = TorchEngine(fold_batch_norms(network).to(choose_device(device)), precision)
+        given: Any = path
+        sources = given if type(given) in (list, tuple) else [given]  # what has been read is a kind of tuple too
+        if not sources:
+            raise ConfigError("path: no model is named")
+        opened = [
+            open_engine(source, model=model, classes=classes, device=device, precision=precision, trusted=trusted)
+            for source in sources
+        ]
+        check_alike(sources, [facts for _, facts in opened])
+        self.engine: Engine[Any] = opened[0][0]
+        self.others: list[Engine[Any]] = [engine for engine, _ in opened[1:]]
+        """Further models that vote."""
+        self.facts: ModelFacts = opened[0][1]
         rule = self.facts.inference
         self.inference = inference or (rule if rule.large is not None else replace(rule, large=LARGE))
-        self.batch_size = self.engine.batch_size
+        self.batch_size = min(engine.batch_size for engine in self.engines)
         """Images of one size that the model sees at once: 8 on a GPU, 1 on a CPU, whose caches more would overrun."""
+
+    @property
+    def engines(self) -> list[Engine[Any]]:
+        """All models: one, or those that vote."""
+        return [self.engine, *self.others]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -159,6 +156,8 @@ class Predictor:
         confidence: bool = False,
         scores: bool = False,
         threshold: float | None = None,
+        votes: int | None = None,
+        disagreement: bool = False,
         batch_size: int | None = None,
     ) -> Any:
         """Predicts one image or several.
@@ -171,6 +170,8 @@ class Predictor:
             confidence: also return each pixel's confidence.
             scores: also return the probabilities of all classes.
             threshold: pixels of lower confidence become 255.
+            votes: of several models: pixels on whose class fewer of them agree become 255.
+            disagreement: also return which share of several models predicts another class.
             batch_size: images of one size that the model sees at once; None for :attr:`batch_size`.
 
         Returns:
@@ -188,7 +189,14 @@ class Predictor:
         predictions: dict[int, Prediction] = {}
         for chosen in [group[i : i + at_once] for group in groups.values() for i in range(0, len(group), at_once)]:
             batch = [arrays[i] for i in chosen]
-            found = self.predict_batch(batch, confidence=confidence, scores=scores, threshold=threshold)
+            found = self.predict_batch(
+                batch,
+                confidence=confidence,
+                scores=scores,
+                threshold=threshold,
+                votes=votes,
+                disagreement=disagreement,
+            )
             predictions.update(zip(chosen, found, strict=True))
         ordered = [predictions[i] for i in range(len(arrays))]
         return ordered if several else ordered[0]
@@ -200,31 +208,43 @@ class Predictor:
         confidence: bool = False,
         scores: bool = False,
         threshold: float | None = None,
+        votes: int | None = None,
+        disagreement: bool = False,
         levels: bool = False,
     ) -> list[Prediction]:
         """Predicts (H, W, C) uint8 images of one size, all at once, or one by one where they are seen in windows.
 
-        With ``levels``, confidences are :func:`unimatch.images.to_levels`, which takes a quarter of the memory.
+        With ``levels``, confidences and disagreements are :func:`unimatch.images.to_levels`, which takes a quarter of
+        the memory.
         """
+        self.check_votes(votes, disagreement=disagreement)
         height, width = images[0].shape[-3:-1]
         if self.inference.slides(height, width) and len(images) > 1:
-            return [
-                self.predict_batch([image], confidence=confidence, scores=scores, threshold=threshold, levels=levels)[0]
-                for image in images
-            ]
+            asked: Any = {"confidence": confidence, "scores": scores, "threshold": threshold, "levels": levels}
+            asked |= {"votes": votes, "disagreement": disagreement}
+            return [self.predict_batch([image], **asked)[0] for image in images]
         # One image is not copied: it may be large.
         batch = np.moveaxis(images[0][None] if len(images) == 1 else np.stack(images), -1, -3)  # (B, ..., 3, H, W)
-        engine = self.engine
-        if not (confidence or scores or threshold is not None or self.inference.slides(height, width)):
+        engine, engines = self.engine, self.engines
+        if not (self.others or confidence or scores or threshold is not None or self.inference.slides(height, width)):
             masks = self._with_gaps(engine.labels(self.inference.scores(engine, batch)), images)
             return [Prediction(mask, None, None, self.facts) for mask in masks]
         count = len(images)
         masks = np.empty((count, height, width), np.uint8)
         confidences: Any = np.empty((count, height, width), np.uint8 if levels else np.float32) if confidence else None
         probabilities = np.empty((count, engine.num_classes, height, width), np.float32) if scores else None
-        for top, left, block in self.inference.blocks(engine, batch):
+        dissents: Any = np.empty((count, height, width), np.uint8 if levels else np.float32) if disagreement else None
+        for top, left, each in blocks_of_each(engines, self.inference, batch):
+            block = mean_of(engines, each)
             rows, columns = slice(top, top + block.shape[-2]), slice(left, left + block.shape[-1])
             labels = engine.labels(block)
+            if votes is not None or disagreement:
+                agreeing = count_votes(engines, each, labels)
+                if votes is not None:
+                    labels[agreeing < votes] = IGNORE_INDEX
+                if dissents is not None:
+                    share = (1 - agreeing / len(engines)).astype(np.float32)
+                    dissents[:, rows, columns] = to_levels(share) if levels else share
             if confidence or threshold is not None:
                 sure = engine.confidence(block)
                 if threshold is not None:
@@ -236,9 +256,30 @@ class Predictor:
                 probabilities[:, :, rows, columns] = engine.numpy(block)
         masks = self._with_gaps(masks, images)
         nothing = [None] * count
-        sure_or_not = nothing if confidences is None else confidences
-        score_or_not = nothing if probabilities is None else probabilities
-        return [Prediction(*found, self.facts) for found in zip(masks, sure_or_not, score_or_not, strict=True)]
+        optional = [nothing if found is None else found for found in (confidences, probabilities, dissents)]
+        return [
+            Prediction(mask, sure, score, self.facts, self._without_gaps(dissent, image))
+            for mask, sure, score, dissent, image in zip(masks, *optional, images, strict=True)
+        ]
+
+    def check_votes(self, votes: int | None, *, disagreement: bool = False) -> None:
+        """Refuses to count votes of one model, or more of them than there are models."""
+        count = len(self.engines)
+        if count == 1 and (votes is not None or disagreement):
+            key = f"votes={votes}" if votes is not None else "disagreement"
+            raise ConfigError(
+                f"{key}: one model has none to agree with; give several, as in checkpoint=[a.ckpt,b.ckpt]"
+            )
+        if votes is not None and not 1 <= votes <= count:
+            raise ConfigError(f"votes={votes}: must be between 1 and the number of models, {count}")
+        if votes is not None and self.facts.dates > 1:
+            raise ConfigError(f"votes={votes}: 255 means changed in labels, so no pixel can be left open")
+
+    def _without_gaps(self, dissent: Any, image: ImageArray) -> Any:
+        """Returns a disagreement that is 0 where the image has no data."""
+        if dissent is not None and (empty := self.facts.bands.without_data(image)) is not None:
+            dissent[empty] = 0
+        return dissent
 
     def _with_gaps(self, masks: MaskArray, images: Sequence[ImageArray]) -> MaskArray:
         """Returns masks (B, H, W) that say where the images have no data."""
@@ -246,52 +287,3 @@ class Predictor:
             if (empty := self.facts.bands.without_data(image)) is not None:
                 mask[empty] = IGNORE_INDEX if self.facts.dates == 1 else 0
         return masks
-
-
-def is_tensor(image: Any) -> bool:
-    """Tells whether something is a PyTorch tensor, without importing PyTorch."""
-    return type(image).__module__.split(".")[0] == "torch"
-
-
-def to_arrays(image: Any, dates: int, bands: Bands = PHOTOS) -> ImageArray:
-    """Returns one image as :func:`to_array` makes it, or one image for each date, stacked."""
-    if dates == 1:
-        return to_array(image, bands)
-    found = [] if isinstance(image, (str, Path, Image.Image)) else [to_array(date, bands) for date in image]
-    if len(found) != dates or len({date.shape for date in found}) > 1:
-        raise DataError(f"this model needs {dates} images of one size as one, such as a (2, H, W, 3) array")
-    return np.stack(found)
-
-
-def to_array(image: Any, bands: Bands = PHOTOS) -> ImageArray:
-    """Returns an image of any accepted kind as (H, W, 3) uint8 RGB, or as levels of the bands, (H, W, C).
-
-    Raises:
-        DataError: not an image.
-    """
-    if isinstance(image, (str, Path)):
-        return read_bands(Path(image), bands)
-    if not bands.photos:
-        stored = image.detach().cpu().numpy() if is_tensor(image) else np.asarray(image)
-        if stored.ndim == 2:
-            stored = stored[..., None]
-        elif is_tensor(image):
-            stored = np.moveaxis(stored, 0, -1)
-        if stored.ndim != 3 or 0 in stored.shape:
-            raise DataError(f"an image must be (H, W, N), or (N, H, W) for tensors; this one is {stored.shape}")
-        return bands.levels(bands.choose(stored, "the image"), "the image")
-    if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
-    if is_tensor(image):
-        array = image.detach().cpu().numpy()
-        array = array.transpose(1, 2, 0) if array.ndim == 3 and array.shape[0] == 3 else array[..., None]
-    else:
-        array = np.asarray(image)
-        if array.ndim == 2:
-            array = np.repeat(array[..., None], 3, axis=2)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
-        raise DataError(
-            f"an image must be (H, W, 3) or (H, W) for arrays and (3, H, W) for tensors, uint8 in 0-255; this one is "
-            f"{tuple(getattr(image, 'shape', ()))} of {getattr(image, 'dtype', type(image).__name__)}"
-        )
-    return array

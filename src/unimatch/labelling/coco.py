@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -123,20 +123,28 @@ def shapes_of(segmentation: Any) -> tuple[Shape, ...]:
 def write_image(job: Job, image: LabelledImage, written: Written) -> str:
     """Write a photo, and give its size and annotations as JSON."""
     written.save_photo(f"{image.part}/{image.name}")
-    notes = []
-    for piece in written.pieces():
-        height, width = piece.inside.shape
-        notes.append(
-            {
-                "category_id": job.categories[piece.label],
-                "segmentation": segmentation(piece, written.size, job),
-                "area": int(np.count_nonzero(piece.inside)),
-                "bbox": [piece.left, piece.top, width, height],
-                "iscrowd": 0,
-            }
-        )
+    notes = list(annotations(job, written.pieces(), written.size))
     width, height = written.size
     return json.dumps({"width": width, "height": height, "annotations": notes})
+
+
+def annotations(job: Job, found: Iterable[Piece], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    """Give the annotation of each region of a mask of this size, still without ids."""
+    categories = job.categories
+    for piece in found:
+        height, width = piece.inside.shape
+        yield {
+            "category_id": categories[piece.label],
+            "segmentation": segmentation(piece, size, job),
+            "area": int(np.count_nonzero(piece.inside)),
+            "bbox": [piece.left, piece.top, width, height],
+            "iscrowd": 0,
+        }
+
+
+def categories_of(job: Job) -> list[dict[str, Any]]:
+    """The categories of a file."""
+    return [{"id": number, "name": name} for name, number in job.categories.items()]
 
 
 def segmentation(piece: Piece, size: tuple[int, int], job: Job) -> Any:
@@ -166,7 +174,7 @@ def finish(job: Job, images: list[LabelledImage], results: Iterator[str]) -> Non
                 comma = ",\n" if ids[part] else "\n"
                 ids[part] += 1
                 texts[part].write((comma + json.dumps({"id": ids[part], "image_id": number, **note})).encode())
-        categories = [{"id": number, "name": name} for name, number in job.categories.items()]
+        categories = categories_of(job)
         for part, file in texts.items():
             end = f'],\n"images": {json.dumps(headers[part])},\n"categories": {json.dumps(categories)}}}\n'
             file.write(end.encode())

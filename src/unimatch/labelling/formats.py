@@ -10,7 +10,7 @@ from unimatch.data.catalog import Color, distinct_colors
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.class_names import read_classes
 from unimatch.errors import ConfigError, DataError
-from unimatch.labelling import coco, folder, kaggle, label_studio, labelme, roboflow, supervisely, voc
+from unimatch.labelling import coco, folder, kaggle, label_studio, labelme, merging, roboflow, supervisely, voc
 from unimatch.labelling.photos import Photos
 from unimatch.labelling.records import BACKGROUNDS, IGNORE, Drawable, Found, Labels, Painted, Regions
 from unimatch.labelling.source import Source
@@ -174,12 +174,14 @@ def write(
         tolerance: by how many pixels polygons may leave the edge of their region, to have fewer points; 0 for none.
         shapes: ``polygons``, where only regions with holes are written as masks; or ``masks`` for all.
         url: what comes before ``images/NAME`` where Label Studio is to fetch a photo.
-        overwrite: whether ``to`` may be there: files of the same names are replaced, the others stay, and a photo that
-            is now labelled leaves its ``unlabeled/``.
+        overwrite: whether files of the same names may be replaced in a folder that is there; the others stay. Without
+            it, labels are still added to a data set that has none of these photos labelled: its ``classes.txt`` has
+            the same classes, or the first of them. A photo that is now labelled leaves its ``unlabeled/``.
         workers: processes; None for one per core.
 
     Raises:
-        DataError: labels cannot be drawn, or the folder is there already, or of other classes.
+        DataError: labels cannot be drawn, the folder is there already and no data set, is of other classes, or has
+            masks of these photos.
         ConfigError: an argument is none of those named.
     """
     if format not in ("folder", *TOOLS):
@@ -190,16 +192,23 @@ def write(
         raise ConfigError(f"tolerance={tolerance}: must be a number of pixels from 0 up")
     target, module = Path(to).expanduser(), FORMATS[format]
     images = [image for image in labels.images if image.labels is not None or format == "folder"]
+    adds = format == "folder" and (overwrite or merging.can_be_added_to(target))
     if format == "folder" and (target / "classes.txt").is_file():
         there = read_classes(target / "classes.txt").names
-        if there != labels.classes:
+        if there != labels.classes[: len(there)]:
             raise DataError(
                 f"{target / 'classes.txt'}: names the classes {', '.join(there)}, and the labels have "
                 f"{', '.join(labels.classes)}; give classes={target / 'classes.txt'}"
             )
+    if adds and target.is_dir():
+        known = merging.labelled_before(target, images)
+        if known and not overwrite:
+            raise DataError(
+                f"{target}: {len(known)} of these photos are labelled there already ({', '.join(known[:3])}"
+                f"{', ...' if len(known) > 3 else ''}); overwrite=true replaces their masks"
+            )
+        images = merging.without_known(target, images)
     job = Job(replace(labels, images=()), target, tolerance, shapes, url)
-    write_all(job, images, module.write_image, module.finish, overwrite=overwrite, workers=workers)
-    if format == "folder" and (target / "unlabeled").is_dir():
-        for image in images:
-            if image.labels is not None:
-                (target / "unlabeled" / image.name).unlink(missing_ok=True)
+    write_all(job, images, module.write_image, module.finish, overwrite=overwrite or adds, workers=workers)
+    if format == "folder":
+        merging.leave_the_pool(target, images)

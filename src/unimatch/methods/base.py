@@ -4,10 +4,10 @@
 """
 
 import logging
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -25,19 +25,20 @@ from unimatch.errors import ConfigError
 from unimatch.lightning_internals import evaluation_is_due, is_attached, set_log_step, stop_after_evaluating
 from unimatch.methods import optim
 from unimatch.methods.after_training import AfterTraining
-from unimatch.methods.losses import Criterion, Losses, OwnCriterion, cross_entropy, ohem_cross_entropy
+from unimatch.methods.criteria import ClassWeights, labeled_criterion, weighted_within
+from unimatch.methods.losses import Criterion, Losses
 from unimatch.methods.optim import Factor, MakeOptimizer
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.settings import drop_objects, settings_of
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay
 from unimatch.models.networks import Model, check_logits, describe_model
-from unimatch.options import NamedOptions, one_of
+from unimatch.options import NamedOptions, not_negative, one_of
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
 from unimatch.tasks.scores import Scores
 from unimatch.trainer import PRECISIONS, evaluates_training, parts_of
-from unimatch.types import Needs, TrainBatch
+from unimatch.types import CountsClasses, Needs, TrainBatch
 
 log = logging.getLogger("unimatch")
 
@@ -51,7 +52,8 @@ class Evaluation:
     student: Scores
     teacher: Scores
     pseudo: dict[str, Any] = field(default_factory=dict)
-    """:meth:`unimatch.methods.pseudo_quality.PseudoLabelQuality.compute` since the evaluation before."""
+    """:meth:`unimatch.methods.pseudo_quality.PseudoLabelQuality.compute` since the evaluation before, and
+    :meth:`Method.measured`."""
 
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -81,6 +83,10 @@ class Method(AfterTraining, NamedOptions, ABC):
             count; in classification (B, C) and (B,).
         ohem_threshold: ``threshold`` of :func:`unimatch.methods.losses.ohem_cross_entropy`.
         ohem_min_kept: its ``min_kept``.
+        class_weights: of the classes in ``ce`` and ``ohem``: a number for each, or ``balanced``, which counts the
+            labelled pixels before training (:func:`unimatch.methods.criteria.balanced_weights`). Pseudo labels are not
+            weighed.
+        dice: weight of :func:`unimatch.methods.losses.dice_loss`, which is added to the criterion.
         freeze_batch_statistics: keep BatchNorm's running statistics as they are and train with them. With few
             images a step, batch statistics are noisy and those of strong views differ from the weak ones'.
         reference_batch: the number of labelled images in an optimizer step that ``learning_rate`` is meant for. A step
@@ -111,19 +117,24 @@ class Method(AfterTraining, NamedOptions, ABC):
         criterion: Literal["ce", "ohem"] | Criterion = "ce",
         ohem_threshold: float = 0.7,
         ohem_min_kept: int = 200_000,
+        class_weights: ClassWeights | None = None,
+        dice: float = 0.0,
         freeze_batch_statistics: bool = False,
         reference_batch: int | None = None,
         seed: int = 0,
         task: Task | None = None,
     ) -> None:
         super().__init__()
-        if learning_rate <= 0:
+        not_negative(decoder_multiplier=decoder_multiplier, weight_decay=weight_decay, ohem_min_kept=ohem_min_kept)
+        if not 0 < learning_rate < math.inf:
             raise ConfigError(f"learning_rate={learning_rate}: must be above 0")
         optim.check_choices(optimizer, schedule)
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay={layer_decay}: must be above 0 and at most 1")
         if ema_decay is not None and not 0 <= ema_decay < 1:
             raise ConfigError(f"ema_decay={ema_decay}: must be at least 0 and below 1")
+        if not 0 <= ohem_threshold <= 1:
+            raise ConfigError(f"ohem_threshold={ohem_threshold}: must be a probability, 0 to 1")
         self.student: Model = model
         self.teacher: Teacher[Model] = Teacher(model, PUBLISHED_DECAY if ema_decay is None else ema_decay)
         self.ema_decay = ema_decay
@@ -135,14 +146,17 @@ class Method(AfterTraining, NamedOptions, ABC):
         self.reference_batch = reference_batch
         self.seed = seed
         self.task = task or task_of(model)
-        ohem = partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept)
-        criteria: dict[str, Callable[..., Tensor]] = {"ce": cross_entropy, "ohem": ohem}
-        self.criterion: Criterion
-        if isinstance(criterion, str):
-            one_of("criterion", criterion, criteria)
-            self.criterion = partial(criteria[criterion], ignore_index=self.task.ignore_index)
-        else:
-            self.criterion = OwnCriterion(criterion, self.task.ignore_index)
+        if dice and model.task == "classification":
+            raise ConfigError(f"dice={dice}: Dice compares areas, and an image has one class here; use 0")
+        self.criterion: Criterion = labeled_criterion(
+            criterion,
+            num_classes=model.num_classes,
+            ignore_index=self.task.ignore_index,
+            ohem_threshold=ohem_threshold,
+            ohem_min_kept=ohem_min_kept,
+            class_weights=class_weights,
+            dice=dice,
+        )
         self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
         self.described: dict[str, object] | None = None  # before layers are changed for speed
@@ -226,8 +240,22 @@ class Method(AfterTraining, NamedOptions, ABC):
             if "own" in self.described:
                 check_logits(self.student)
             self.train()  # Lightning leaves a model in the mode that it finds
+            self.balance_classes()
         super().setup(stage)
         speed_up(self, self.trainer.strategy.root_device)
+
+    def balance_classes(self) -> None:
+        """Weighs the classes by the labelled pixels, where that is asked for; a checkpoint's weights are read later."""
+        weighted = weighted_within(self.criterion)
+        if weighted is None:
+            return
+        datamodule: object = getattr(self.trainer, "datamodule", None)
+        if not isinstance(datamodule, CountsClasses):
+            raise ConfigError(
+                "class_weights=balanced: only a data module with labeled_pixels counts the labelled pixels, such as "
+                "SemiSupervisedDataModule; with other loaders give a number for each class"
+            )
+        weighted.balance(datamodule.labeled_pixels)
 
     @override
     def on_fit_start(self) -> None:
@@ -359,10 +387,15 @@ class Method(AfterTraining, NamedOptions, ABC):
         if not of_training:
             return
         pseudo = self.pseudo_quality.compute() if self.pseudo_quality.update_called else {}
+        pseudo |= self.measured()
         self.pseudo_quality.reset()
         self.evaluated_after = self.batches_done
         self.evaluations.append(Evaluation(self.global_step, self.current_epoch, **self.scores, pseudo=pseudo))
         self.log_dict({f"pseudo_label/{key}": value for key, value in pseudo.items() if isinstance(value, float)})
+
+    def measured(self) -> dict[str, Any]:
+        """Returns what else a method measures of its pseudo labels at each evaluation of its training."""
+        return {}
 
     @property
     def batches_done(self) -> int:

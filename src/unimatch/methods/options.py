@@ -2,6 +2,7 @@
 
 from typing import Literal, TypedDict
 
+from unimatch.methods.criteria import ClassWeights
 from unimatch.methods.losses import Criterion
 from unimatch.methods.optim import Factor, MakeOptimizer
 from unimatch.tasks import Task
@@ -9,6 +10,7 @@ from unimatch.tasks import Task
 PseudoLabelsFrom = Literal["teacher", "student"]
 CutMixPartner = Literal["reversed", "second_batch"]
 Alignment = Literal["none", "uniform", "labeled"]
+Thresholds = Literal["fixed", "reliable"]
 
 
 class MethodOptions(TypedDict, total=False):
@@ -25,6 +27,8 @@ class MethodOptions(TypedDict, total=False):
     criterion: Literal["ce", "ohem"] | Criterion
     ohem_threshold: float
     ohem_min_kept: int
+    class_weights: ClassWeights | None
+    dice: float
     freeze_batch_statistics: bool
     reference_batch: int | None
     seed: int
@@ -35,6 +39,7 @@ class PseudoLabelOptions(MethodOptions, total=False):
     """And of every method with pseudo labels."""
 
     tau: float
+    thresholds: Thresholds
     loss_weight: float
     pseudo_labels_from: PseudoLabelsFrom
     distribution_alignment: Alignment

@@ -9,6 +9,7 @@ Source: UniMatch V2, section 4.1 and table 9.
 import difflib
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from types import EllipsisType
@@ -24,7 +25,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unimatch.errors import ConfigError, WeightsError, first_line
+from unimatch.errors import ConfigError
+from unimatch.models.hub import no_download, within_reach
 from unimatch.models.image_sizes import find_image_sizes
 from unimatch.models.position_embedding import DINOv2ViT, any_grid
 from unimatch.models.presets import PRESETS, License, PositionRule, Preset, token_blocks
@@ -233,7 +235,8 @@ def create_body(
     options: Mapping[str, Any] | None = None,
 ) -> Any:
     """Builds a timm model, for images of any size where it can be; :func:`build_encoder` explains the arguments."""
-    body = create_timm_model(timm_name, pretrained=pretrained, options=options or {})
+    with within_reach() if pretrained else nullcontext():
+        body = create_timm_model(timm_name, pretrained=pretrained, options=options or {})
     if isinstance(body, Beit):
         any_grid(body)
     rule = position_embedding
@@ -265,15 +268,6 @@ def create_timm_model(timm_name: str, *, pretrained: bool, options: Mapping[str,
     raise AssertionError("unreachable: the last attempt has no flexible option")
 
 
-def no_download(name: str, source: str, error: Exception) -> WeightsError:
-    """Returns what to say of weights that the hub's client could not get, for which it raises many kinds of error."""
-    return WeightsError(
-        f"the weights of {name} could not be downloaded ({type(error).__name__}: {first_line(error)}). Download "
-        f"{source} from the Hugging Face hub on a machine with network access and give weights=PATH, or train from "
-        "scratch with weights=None (null in a configuration)"
-    )
-
-
 class MiTEncoder(Encoder):
     """MiT-B5 of SegFormer, from segmentation-models-pytorch: stages of strides 4, 8, 16 and 32."""
 
@@ -288,7 +282,10 @@ class MiTEncoder(Encoder):
         except ModuleNotFoundError as error:
             raise ConfigError("encoder=mitb5: needs another library: pip install 'unimatch[mit]'") from error
         try:
-            with torch.device("cpu"):  # it reads numbers from tensors, which those of the meta device have none of
+            with (
+                within_reach() if pretrained else nullcontext(),
+                torch.device("cpu"),
+            ):  # it reads numbers from tensors, which those of the meta device have none of
                 self.body = get_encoder("mit_b5", weights="imagenet" if pretrained else None)
         except Exception as error:
             if not pretrained:

@@ -5,12 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from unimatch import starting
 from unimatch.errors import DataError
 from unimatch.report import write_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the pages, prints where they are and returns the exit status."""
+    starting.done()
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.report",
         description="Write report.html into run directories, from the files in them. A run writes its own at its end.",

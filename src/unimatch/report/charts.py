@@ -1,17 +1,21 @@
-"""Draws line charts as SVG in the page, without script. Each has a legend, a description and its values as a table."""
+"""Draws line charts as SVG in the page. Each has a legend, a description, and its values as a table."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
-from unimatch.report.markup import drawing, folded, html, table, tag
+from unimatch.report.markup import data, drawing, folded, html, table, tag
 
 Point = tuple[float, float]
 
-COLORS = ("#0b63b8", "#b8450b", "#1a7a3c", "#8a2f9e", "#8a6d00", "#b3124f", "#0b7a80", "#555f6b")
-"""Colours with a contrast to white of at least 4.5. With their dashes, colour-blind people can tell lines apart."""
+COLORS = 8
+"""How many colours lines have: the classes ``c0`` to ``c7`` of style.css, which are others on dark pages.
+
+Their contrast to the page is at least 4.5. With their dashes, colour-blind people can tell lines apart.
+"""
 DASHES = (None, "7 3", "2 3", "9 3 2 3")
 
 WIDTH, HEIGHT = 380, 230
@@ -22,6 +26,9 @@ MARKED = 12
 """Lines of at most this many points mark each of them."""
 SHOWN = 12
 """How many rows the table of a chart has at most."""
+
+PERCENTAGES: dict[str, Any] = {"unit": "%", "limits": (0, 100)}
+"""How charts of shares are drawn."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +44,13 @@ class Line:
 
     @property
     def color(self) -> str:
-        """The line's colour; after eight styles colours repeat with other dashes."""
-        return COLORS[self.style % len(COLORS)]
+        """The class that has the line's colour; after eight styles colours repeat with other dashes."""
+        return f"c{self.style % COLORS}"
 
     def stroke(self, width: int) -> dict[str, object]:
         """Returns the attributes that draw the line; the dash differs between neighbouring styles."""
-        dash = DASHES[(self.style + self.style // len(COLORS)) % len(DASHES)]
-        return {"stroke": self.color, "stroke_width": width, "stroke_dasharray": dash}
+        dash = DASHES[(self.style + self.style // COLORS) % len(DASHES)]
+        return {"class_": self.color, "stroke": "currentColor", "stroke_width": width, "stroke_dasharray": dash}
 
 
 def line_chart(
@@ -52,7 +59,8 @@ def line_chart(
     *,
     unit: str = "",
     limits: tuple[float, float] | None = None,
-    small: bool = False,
+    named: bool = True,
+    listed: bool = True,
 ) -> Markup:
     """Returns a chart of lines over training steps.
 
@@ -61,7 +69,8 @@ def line_chart(
         lines: at least one of them with a point.
         unit: of the values.
         limits: of the axis of values; None to fit it to the lines.
-        small: no legend and no table: one of several that share them.
+        named: whether it has a legend of its own, and is not one of several that share one.
+        listed: whether its values stand below it as a table.
     """
     lines = [line for line in lines if line.points]
     values = [value for line in lines for _, *heights in (*line.points, *line.band) for value in heights]
@@ -75,21 +84,43 @@ def line_chart(
 
     drawn = [axes(low, high, end, unit)]
     for line in lines:
+        parts = []
         if line.band:
             upper = [place(x, top) for x, _, top in line.band]
             lower = [place(x, bottom) for x, bottom, _ in reversed(line.band)]
-            drawn.append(tag("polygon", points=" ".join(upper + lower), fill=line.color, opacity=0.15))
-    for line in lines:
+            area = {"points": " ".join(upper + lower), "class_": line.color, "fill": "currentColor", "opacity": 0.15}
+            parts.append(tag("polygon", **area))
         points = thinned(line.points)
         path = " ".join(place(x, y) for x, y in points)
-        drawn.append(tag("polyline", points=path, **line.stroke(2), fill="none"))
+        parts.append(tag("polyline", points=path, **line.stroke(2), fill="none"))
         if len(points) <= MARKED:
             for point in points:
                 x, y = place(*point).split(",")
-                drawn.append(tag("circle", cx=x, cy=y, r=2.6, fill=line.color))
+                parts.append(tag("circle", cx=x, cy=y, r=2.6, class_=line.color, fill="currentColor"))
+        drawn.append(tag("g", parts, data_line=line.style))
     svg = drawing(WIDTH, HEIGHT, drawn, title=title, description=describe(lines, unit))
-    details = None if small else (legend(lines), folded("values", values_table(title, lines)))
-    return tag("figure", tag("figcaption", title), svg, details, class_="chart")
+    known = {
+        "unit": unit,
+        "box": [LEFT, TOP, WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM],
+        "axes": [end, low, high],
+        "lines": [
+            {
+                "name": line.name,
+                "style": line.style,
+                "points": [[x, float(f"{y:.6g}")] for x, y in thinned(line.points)],
+            }
+            for line in lines
+        ],
+    }
+    return tag(
+        "figure",
+        tag("figcaption", title),
+        tag("div", svg, class_="plot"),
+        legend(lines) if named else None,
+        folded("values", values_table(title, lines)) if listed else None,
+        data(known),
+        class_="chart",
+    )
 
 
 def axes(low: float, high: float, end: float, unit: str) -> Markup:
@@ -112,7 +143,7 @@ def legend(lines: Sequence[Line]) -> Markup:
     """Returns the lines' names, each after a sample of its line."""
     samples = [tag("line", x1=0, x2=28, y1=5, y2=5, **line.stroke(3)) for line in lines]
     swatches = [drawing(28, 10, sample, class_="swatch") for sample in samples]
-    items = [tag("li", swatch, line.name) for swatch, line in zip(swatches, lines, strict=True)]
+    items = [tag("li", swatch, line.name, data_line=line.style) for swatch, line in zip(swatches, lines, strict=True)]
     return tag("ul", items, class_="legend")
 
 

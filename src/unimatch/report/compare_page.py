@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from unimatch.report.charts import Line, Point, line_chart, thinned
-from unimatch.report.markup import page, section, table, tag
-from unimatch.report.run_files import RunFiles
-from unimatch.report.run_page import over_evaluations
+from unimatch.report.charts import Line, Point, legend, line_chart, thinned
+from unimatch.report.compare_rows import Comparison, Pair, pairs_of, spread
+from unimatch.report.markup import links, packaged, page, section, table, tag
+from unimatch.report.run_files import RunFiles, over_evaluations
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,80 @@ class Group:
     runs: Sequence[RunFiles]
 
 
-def compare_page(groups: Sequence[Group], header: Sequence[str], rows: Sequence[Sequence[str]], folder: Path) -> Markup:
-    """Returns the whole page for at least one group, with links relative to the folder that it will lie in."""
+def compare_page(
+    comparison: Comparison, groups: Sequence[Group], missing: Sequence[tuple[Path, str]], folder: Path
+) -> Markup:
+    """Returns the whole page for at least one group.
+
+    Args:
+        comparison: the table.
+        groups: the files of its rows.
+        missing: runs without a result, and what became of each.
+        folder: which it will lie in; links are relative to it.
+    """
     count = sum(len(group.runs) for group in groups)
     title = f"{count} runs compared" if count > 1 else "1 run"
-    caption = "On validation, in percent, at the end of training: mean ± standard deviation over seeds."
+    drawn = list(charts(groups))
     note = "Lines are means over seeds; where there are several, bands reach from the lowest to the highest."
-    named = [[group.name, *row] for group, row in zip(groups, rows, strict=True)]
+    names = legend([Line(group.name, (), style) for style, group in enumerate(groups)])
+    reports = [tag("li", link(run, folder)) for group in groups for run in group.runs]
+    sections = [
+        score_section(comparison),
+        pair_section(pairs_of(comparison)),
+        section("Curves", tag("p", note), names, tag("div", drawn, class_="charts")) if drawn else None,
+        section("Classes", class_table(groups)) if any(run.classes for group in groups for run in group.runs) else None,
+        missing_section(missing),
+        section("Reports", tag("ul", reports)),
+    ]
     return page(
         title,
         tag("h1", title),
-        section("Scores", table(["runs", *header], named, caption=caption)),
-        section("Curves", tag("p", note), tag("div", charts(groups), class_="charts")),
-        section("Classes", class_table(groups)) if any(run.classes for group in groups for run in group.runs) else None,
-        section("Reports", tag("ul", (tag("li", link(run, folder)) for group in groups for run in group.runs))),
+        links(sections),
+        sections,
+        style=packaged("report.css"),
+        script=packaged("charts.js"),
+        connects=False,
+    )
+
+
+def score_section(comparison: Comparison) -> Markup:
+    """Returns the table; what is the same in all rows stands in its caption."""
+    caption = "On validation, in percent, at the end of training: mean ± standard deviation over seeds."
+    if comparison.same:
+        same = ", ".join(f"{name} {value}" for name, value in comparison.same.items())
+        caption += f" The same in all: {same}."
+    header = ["runs", *comparison.header[1:]]
+    rows = [[name, *row[1:]] for name, row in zip(comparison.names, comparison.rows, strict=True)]
+    return section("Scores", table(header, rows, caption=caption, class_="scores"))
+
+
+def pair_section(pairs: Sequence[Pair]) -> Markup | None:
+    """Returns how far the first row is ahead of each other one; None where no two rows have two seeds in common."""
+    if not pairs:
+        return None
+    text = (
+        f"Teacher at the end, {pairs[0].first} minus the other, seed by seed: a seed's luck with its labelled "
+        "images is the same on both sides. A mean that is not well above its standard "
+        "deviation, or an order that changes from "
+        "seed to seed, decides nothing."
+    )
+    rows = [
+        [pair.second, pair.difference, f"{pair.ahead} of {len(pair.seeds)}", ", ".join(map(str, pair.seeds))]
+        for pair in pairs
+    ]
+    header = [f"{pairs[0].first} against", "difference", "ahead in", "seeds"]
+    caption = "Mean ± standard deviation of the differences over common seeds"
+    return section("Seed by seed", tag("p", text), table(header, rows, caption=caption))
+
+
+def missing_section(missing: Sequence[tuple[Path, str]]) -> Markup | None:
+    """Names the runs that have no result; None where all have one."""
+    rows = [[str(place), why] for place, why in missing]
+    caption = "They failed, or have not been evaluated yet"
+    return (
+        section("Without a result", table(["run", "what became of it"], rows, caption=caption, class_="words"))
+        if rows
+        else None
     )
 
 
@@ -58,7 +118,7 @@ def charts(groups: Sequence[Group]) -> Iterator[Markup]:
             for line in mean_lines(group.name, [curve(run, part, key) for run in group.runs], style)
         ]
         if lines:
-            yield line_chart(title, lines, unit="" if key == "loss_x" else "%")
+            yield line_chart(title, lines, unit="" if key == "loss_x" else "%", named=False)
 
 
 def curve(run: RunFiles, part: str, key: str) -> list[Point]:
@@ -103,16 +163,6 @@ def class_table(groups: Sequence[Group]) -> Markup:
         rows.append([name, *(tag("strong", text) if b else text for text, b in zip(shown, bold, strict=True))])
     caption = f"{kind} of the teacher on validation, %, mean ± standard deviation over seeds; the best in bold"
     return table(["class", *(group.name for group in groups)], rows, caption=caption)
-
-
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Returns ``mean ± standard deviation`` (of the sample), or the mean alone of one value.
-
-    >>> spread([70.0, 72.0, 74.0]), spread([70.0])
-    ('72.0 ± 2.0', '70.0')
-    """
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def link(run: RunFiles, folder: Path) -> Markup | str:

@@ -1,12 +1,14 @@
 """Writes the pictures of a report into the run directory's ``examples/``, and ``confusion.csv`` beside it.
 
-``examples.json`` names the classes' colours, the validation images by their score and the training views; each is a
-title and cells with a caption and a file in the same folder.
+``examples.json`` names the classes' colours and three lists: validation images and unlabelled images, each with its
+photographs and the layers that can be laid over them, and rows of training views, each with its cells.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +18,28 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from PIL.Image import Resampling
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from unimatch.bands import Bands
+from unimatch.colors import told_apart
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.loading.datamodule import SemiSupervisedDataModule
-from unimatch.data.loading.samplers import TrainSampler
 from unimatch.data.sources.base import Source
 from unimatch.disk import replace_file, replace_text
+from unimatch.errors import DataError
 from unimatch.images import ImageArray, dates_by_name
-from unimatch.methods.semi_supervised import SemiSupervised, strong_images
 from unimatch.models.networks import Model
-from unimatch.pictures import overlay
+from unimatch.pictures import spread_evenly
+from unimatch.report.layers import class_layer, confidence_layer, error_layer
 from unimatch.tasks import Task
-from unimatch.tensors import normalize, to_pixels, to_tensor
+from unimatch.tensors import normalize, to_tensor
 from unimatch.texts import csv_text
-from unimatch.types import IGNORE_INDEX, UnlabeledBatch
+from unimatch.types import IGNORE_INDEX
 
-SMALLEST, LARGEST = 240, 480
+SMALLEST, LARGEST = 240, 640
 """The longer side of a picture: smaller pictures are enlarged, larger ones are shrunk, to about this many pixels."""
-VIEWS = 2
-"""How many unlabelled images are shown."""
-OPACITY = 0.55
-"""Of the classes' colours over an image."""
+WORST = 6
+"""How many of the worst validation images are shown, and of the least certain unlabelled ones."""
+LOOKED_AT = 24
+"""Among how many unlabelled images the least certain ones are sought: the teacher predicts each."""
 CLASSIFIED = 6
 """How many images are shown that are classified wrong, and as many that are right."""
 
@@ -50,18 +51,46 @@ def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> No
 
 
 def write_examples(
-    folder: Path, info: DatasetInfo, step: int, validation: list[dict[str, Any]], views: list[dict[str, Any]]
+    folder: Path,
+    info: DatasetInfo,
+    step: int,
+    validation: list[dict[str, Any]],
+    views: list[dict[str, Any]],
+    unlabeled: list[dict[str, Any]],
 ) -> None:
-    """Writes the pictures of the rows that the functions below return, and ``examples.json``, into ``RUN/examples``."""
-    for kind, rows in (("validation", validation), ("view", views)):
-        for i, row in enumerate(rows):
-            row["cells"] = [
-                {"caption": caption, "file": write_picture(folder / f"{kind}{i}_{j}", *drawn)}
-                for j, (caption, *drawn) in enumerate(row["cells"])
+    """Writes the pictures of what the functions below return, and ``examples.json``, into ``RUN/examples``."""
+    colors = told_apart(info.palette)
+    for kind, shown in (("validation", validation), ("unlabeled", unlabeled)):
+        for i, example in enumerate(shown):
+            seen: Labelled = example.pop("seen")
+            stem = folder / f"{kind}{i}"
+            photos = [
+                (name, write_picture(stem.with_name(f"{stem.name}_photo{j}"), picture))
+                for j, (name, picture) in enumerate(dates_by_name(seen.picture))
             ]
-    shown = {"validation": validation, "views": views}
-    content = {"step": step, "classes": info.classes, "palette": info.palette, **shown}
+            layers = {name: write_layer(stem, name, layer) for name, layer in seen.layers(colors).items()}
+            example |= {"photos": photos, "layers": layers}
+    for i, row in enumerate(views):
+        for j, (caption, picture, *rest) in enumerate(row["cells"]):
+            box, mask = [*rest, (), None][:2] if not rest else [*rest, None][:2]
+            cell = {"caption": caption, "file": write_picture(folder / f"view{i}_{j}", picture, box)}
+            if mask is not None:
+                cell["mask"] = write_layer(folder / f"view{i}_{j}", "mask", class_layer(mask, colors))
+            row["cells"][j] = cell
+    content = {"step": step, "classes": info.classes, "palette": colors}
+    content |= {"validation": validation, "unlabeled": unlabeled, "views": views}
     replace_text(folder / "examples.json", json.dumps(content, indent=1) + "\n")
+
+
+def shown_size(size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
+    """Returns by which factor a picture of this width and height is enlarged or shrunk, and to which size.
+
+    >>> shown_size((60, 30)), shown_size((1280, 640)), shown_size((300, 100))
+    ((4, (240, 120)), (0.5, (640, 320)), (1.0, (300, 100)))
+    """
+    side = max(size)
+    factor = math.ceil(SMALLEST / side) if side < SMALLEST else min(1.0, LARGEST / side)
+    return factor, (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
 
 
 def write_picture(stem: Path, picture: ImageArray, box: Sequence[int] = ()) -> str:
@@ -73,10 +102,9 @@ def write_picture(stem: Path, picture: ImageArray, box: Sequence[int] = ()) -> s
         box: (top, left, bottom, right) of a box to outline; none where it is empty.
     """
     image = Image.fromarray(picture)
-    side = max(image.size)
-    factor = math.ceil(SMALLEST / side) if side < SMALLEST else min(1.0, LARGEST / side)
+    factor, size = shown_size(image.size)
     kind, suffix, method = ("PNG", ".png", Resampling.NEAREST) if factor > 1 else ("JPEG", ".jpg", Resampling.LANCZOS)
-    image = image.resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))), method)
+    image = image.resize(size, method)
     if any(box):
         top, left, bottom, right = (round(edge * factor) for edge in box)
         draw = ImageDraw.Draw(image)
@@ -87,116 +115,117 @@ def write_picture(stem: Path, picture: ImageArray, box: Sequence[int] = ()) -> s
     return path.name
 
 
+def write_layer(stem: Path, name: str, layer: Image.Image) -> str:
+    """Writes a layer as PNG at the size of :func:`write_picture`'s photograph, and returns the file's name."""
+    path = stem.with_name(f"{stem.name}_{name}.png")
+    resized = layer.resize(shown_size(layer.size)[1], Resampling.NEAREST)
+    replace_file(path, lambda file: resized.save(file, "PNG", transparency=layer.info["transparency"]))
+    return path.name
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An image with what is said of it."""
+
+    picture: ImageArray
+    """(H, W, 3), or (2, H, W, 3) of a pair, as it is shown."""
+    labels: dict[str, NDArray[np.integer]]
+    """Class ids (*S) by name: ``truth``, where it is known, and models' predictions."""
+    confidence: NDArray[np.floating]
+    """(*S) of the last model: the probability of its prediction."""
+
+    def layers(self, colors: Sequence[tuple[int, int, int]]) -> dict[str, Image.Image]:
+        """Returns what can be laid over the picture, by name; nothing where the image has one class as a whole."""
+        if self.confidence.ndim == 0:
+            return {}
+        drawn = {name: class_layer(mask, colors) for name, mask in self.labels.items()}
+        if "truth" in self.labels and "teacher" in self.labels:
+            drawn["errors"] = error_layer(self.labels["truth"].astype(np.uint8), self.labels["teacher"], colors)
+        return drawn | {"confidence": confidence_layer(self.confidence)}
+
+    @property
+    def present(self) -> list[int]:
+        """The classes that are somewhere in the labels of pixels."""
+        masks = self.labels.values() if self.confidence.ndim else ()
+        return sorted({int(i) for mask in masks for i in np.unique(mask)} - {IGNORE_INDEX})
+
+
 def validation_rows(
     models: Mapping[str, Model], task: Task, source: Source, info: DatasetInfo, scores: Tensor
 ) -> list[dict[str, Any]]:
-    """Returns a row each for the best, the median and the worst image: the image, and truth and predictions over it.
+    """Returns the worst images, the median and the best one, each with truth and predictions.
 
     Args:
-        models: in eval mode, by name.
+        models: in eval mode, by name, the teacher last.
         task: how they predict.
         source: images with masks, or pairs.
         info: classes and colours.
         scores: (N,) of each image, in percent.
     """
     order = scores.argsort(descending=True).tolist()
-    titles = {
-        order[-1]: "worst",
-        order[len(order) // 2]: "median",
-        order[0]: "best",
-    }  # of fewer than three images the last title stays
+    titles = {index: f"worst, place {place}" for place, index in enumerate(order[: -WORST - 1 : -1], 1)}
+    titles |= {order[len(order) // 2]: "median", order[-1]: "worst", order[0]: "best"}
     rows = []
-    for index, title in reversed(titles.items()):
-        image, masks = label_with(models, task, source, index, info.bands)
-        present = sorted({int(i) for mask in masks.values() for i in np.unique(mask)} - {IGNORE_INDEX})
-        shown = [(name, overlay(image, mask, info.palette, OPACITY)) for name, mask in masks.items()]
+    for index, title in titles.items():
+        seen = label_with(models, task, source, index, info.bands)
         title = f"{title}, {float(scores[index]):.1f}%: {Path(source.name(index)).name}"
-        rows.append({"title": title, "present": present, "cells": dates_by_name(image) + shown})
+        rows.append({"title": title, "present": seen.present, "seen": seen})
     return rows
 
 
 def classified_rows(
     models: Mapping[str, Model], task: Task, source: Source, info: DatasetInfo, scores: Tensor
 ) -> list[dict[str, Any]]:
-    """Returns a row of images that are classified wrong (score 0) and one of images that are right, with their classes.
+    """Returns some images that are classified wrong (score 0) and some that are right, with their classes.
 
     The arguments are those of :func:`validation_rows`.
     """
     rows = []
     for title, found in (("wrong", scores == 0), ("right", scores > 0)):
         indices = found.nonzero().flatten().tolist()
-        cells = []
         for index in indices[:: max(1, math.ceil(len(indices) / CLASSIFIED))]:  # spread evenly
-            image, labels = label_with(models, task, source, index, info.bands)
-            named = ", ".join(f"{name} {info.classes[int(value)]}" for name, value in labels.items())
-            cells.append((f"{Path(source.name(index)).name}: {named}", image))
-        if cells:
-            rows.append({"title": f"{title}: {len(indices)} of {len(scores)}", "cells": cells})
+            seen = label_with(models, task, source, index, info.bands)
+            named = ", ".join(f"{name} {info.classes[int(value)]}" for name, value in seen.labels.items())
+            of = f"{title} ({len(indices)} of {len(scores)})"
+            rows.append({"title": f"{of}: {Path(source.name(index)).name}: {named}", "seen": seen})
+    return rows
+
+
+def uncertain_rows(teacher: Model, task: Task, source: Source, info: DatasetInfo) -> list[dict[str, Any]]:
+    """Returns the images of which the teacher is least certain, by its mean confidence, among some spread evenly."""
+    found = []
+    for index in spread_evenly(len(source), LOOKED_AT):
+        with suppress(DataError):  # of images that cannot be read: training has named them
+            seen = label_with({"teacher": teacher}, task, source, index, info.bands)
+            found.append((float(seen.confidence.mean()), index, seen))
+    rows = []
+    for confidence, index, seen in sorted(found, key=lambda one: one[:2])[:WORST]:
+        said = "" if seen.confidence.ndim else f": {info.classes[int(seen.labels['teacher'])]}"
+        title = f"{100 * confidence:.0f}% confident{said}: {Path(source.name(index)).name}"
+        rows.append({"title": title, "present": seen.present, "seen": seen})
     return rows
 
 
 @torch.no_grad()
-def label_with(
-    models: Mapping[str, Model], task: Task, source: Source, index: int, bands: Bands
-) -> tuple[ImageArray, dict[str, NDArray[np.integer]]]:
-    """Returns an image as it is shown, and by name its labels (*S): the truth, where known, and models' predictions."""
+def label_with(models: Mapping[str, Model], task: Task, source: Source, index: int, bands: Bands) -> Labelled:
+    """Returns an image as it is shown, with the truth, where it is known, and what at least one model predicts."""
     image, truth = source.image(index), source.mask(index)
     labels: dict[str, NDArray[np.integer]] = {} if truth is None else {"truth": truth}
+    confidence: NDArray[np.floating] = np.zeros(() if truth is None else truth.shape, np.float32)
     for name, model in models.items():
         device = next(model.parameters()).device
         scores = task.predict(model, normalize(to_tensor(image)[None].to(device), bands))
         labels[name] = scores.argmax(1)[0].cpu().numpy()
-    return bands.picture(image), labels
+        confidence = probabilities(scores).amax(1)[0].cpu().numpy()
+    return Labelled(bands.picture(image), labels, confidence)
 
 
-@torch.no_grad()
-def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoch: int) -> list[dict[str, Any]]:
-    """Returns rows with the views of unlabelled images, as the method sees them in an epoch's first batch.
+def probabilities(scores: Tensor) -> Tensor:
+    """Returns a task's scores (B, C, *S) as probabilities: they are logits, or, where they are means, probabilities.
 
-    The views of a seed, an epoch and an image are always the same; the method's teacher labels the weak ones.
+    >>> probabilities(torch.tensor([[0.25, 0.75]])), probabilities(torch.tensor([[2.0, 2.0]]))
+    (tensor([[0.2500, 0.7500]]), tensor([[0.5000, 0.5000]]))
     """
-    own = first_batch(method, datamodule, "unlabeled", epoch)
-    batch: Any = {"unlabeled": own}
-    if method.uses_partner:
-        batch["partner"] = first_batch(method, datamodule, "partner", epoch)
-    label, confidence = method.pseudo_labels(own["weak"])
-    strong = method.cutmixed(batch, label, confidence, method.partner_labels(batch))
-    boxes = [box for _, box in strong_images(own, method.strong_views)]
-    info, source = datamodule.data.info, datamodule.data.unlabeled
-    sure = (confidence >= method.tau) & own["valid"]
-    # Those with the most boxes: they show what CutMix does.
-    order = sorted(range(len(label)), key=lambda i: -sum(int(box[i].any()) for box in boxes if box is not None))
-    rows = []
-    for i in order[:VIEWS]:
-        weak = info.bands.picture(to_pixels(own["weak"][i], info.bands))
-        cells: list[Any] = [(named("weak view", name), date) for name, date in dates_by_name(weak)]
-        if label[i].dim() == 0:
-            said = f"{info.classes[int(label[i])]}, {100 * float(confidence[i]):.0f}% confident"
-            cells = [(f"weak view; pseudo label {said}{'' if sure[i] else ', not used'}", weak)]
-        else:
-            share = 100 * float(sure[i].float().mean())
-            shown = torch.where(sure[i], label[i], IGNORE_INDEX).cpu().numpy()
-            cells.append((f"pseudo labels, {share:.0f}% confident", overlay(weak, shown, info.palette, OPACITY)))
-        for j, (view, box) in enumerate(zip(strong, boxes, strict=True), 1):
-            edges = [] if box is None else box[i].tolist()
-            for name, date in dates_by_name(info.bands.picture(to_pixels(view.image[i], info.bands))):
-                cells.append((named(f"strong view {j}", name), date, edges))
-        rows.append({"title": Path(source.name(int(own["index"][i]))).name, "cells": cells})
-    return rows
-
-
-def named(view: str, date: str) -> str:
-    """Returns the name of a view, with that of the date if there are two dates."""
-    return view if date == "image" else f"{view}, {date}"
-
-
-def first_batch(
-    method: SemiSupervised, datamodule: SemiSupervisedDataModule, stream: Any, epoch: int
-) -> UnlabeledBatch:
-    """Returns the batch with which a stream begins an epoch, on the method's device."""
-    dataset = datamodule.unlabeled_dataset(stream)
-    size = min(datamodule.batch_size, len(dataset.source))
-    keys = iter(TrainSampler(len(dataset.source), size, seed=datamodule.seed, stream=stream, start=(epoch, 0)))
-    batch = default_collate([dataset[next(keys)] for _ in range(size)])
-    batch = {name: tensor.to(method.device) for name, tensor in batch.items() if name != "bad"}
-    return datamodule.on_after_batch_transfer({stream: batch}, 0)[stream]
+    scores = scores.float()
+    are = bool((scores >= 0).all()) and torch.allclose(scores.sum(1), scores.new_ones(()), atol=1e-3)
+    return scores if are else scores.softmax(1)

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import json
+import re
 from collections.abc import Iterable
 from importlib.resources import files
 
@@ -67,8 +69,36 @@ def is_cell(content: object) -> bool:
 
 
 def section(title: str, *content: object) -> Markup:
-    """Returns a part of the page under its heading."""
-    return tag("section", tag("h2", title), *content)
+    """Returns a part of the page under its heading, to which :func:`links` can lead."""
+    return tag("section", tag("h2", title), *content, id=slug(title))
+
+
+def slug(title: str) -> str:
+    """Returns the name by which links lead to a part of the page.
+
+    >>> slug("Time and place")
+    'time-and-place'
+    """
+    return re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")
+
+
+def links(sections: Iterable[Markup | None]) -> Markup:
+    """Returns a row of links to parts of the page."""
+    titles = [match[1] for part in sections if part is not None and (match := re.search("<h2>(.*?)</h2>", part))]
+    items = [tag("li", tag("a", Markup(title), href="#" + slug(Markup(title).unescape()))) for title in titles]
+    return tag("nav", tag("ul", items), aria_label="Parts of this page", class_="links")
+
+
+def data(value: object) -> Markup:
+    r"""Returns a value for the page's script, as JSON that browsers do not run and in which no element begins.
+
+    >>> data({"name": "</script>"})
+    Markup('<script type="application/json">{"name":"\\u003c/script\\u003e"}</script>')
+    """
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for char in "<>&":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(f'<script type="application/json">{text}</script>')
 
 
 def drawing(
@@ -85,20 +115,26 @@ def folded(summary: str, *content: object) -> Markup:
     return tag("details", tag("summary", summary), *content)
 
 
-def page(title: str, *body: object, style: str = "", script: str = "") -> Markup:
+def packaged(name: str) -> str:
+    """Returns the text of a file beside this one."""
+    return (files("unimatch.report") / name).read_text(encoding="utf-8")
+
+
+def page(title: str, *body: object, style: str = "", script: str = "", connects: bool = True) -> Markup:
     """Returns a whole page. Browsers let it load nothing and run nothing but ``script``, whatever its content.
 
     Args:
         title: of the page.
         *body: see :func:`html`.
         style: CSS beside that of all pages.
-        script: JavaScript; it may ask the page's own server.
+        script: JavaScript.
+        connects: whether the script may ask the page's own server.
     """
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     if script:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        policy += f"; script-src 'sha256-{digest}'; connect-src 'self'"
-    common = (files("unimatch.report") / "style.css").read_text(encoding="utf-8")
+        policy += f"; script-src 'sha256-{digest}'" + "; connect-src 'self'" * connects
+    common = packaged("style.css")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 
 EXAMPLES = "examples/examples.json"
+LOG_BYTES, LONGEST, WARNINGS = 2**20, 500, 12
+"""How much of ``run.log`` is read, and how many warnings of how many characters are taken from it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class RunFiles:
     """Pixels, or images, of each class (row) predicted as each class (column)."""
     examples: dict[str, Any]
     """``examples/examples.json``: see :mod:`unimatch.report.examples`."""
+    logged: tuple[str, ...] = ()
+    """What the run has warned of, from ``run.log``."""
 
     @property
     def idle(self) -> str | None:
@@ -44,6 +49,24 @@ class RunFiles:
             "No pseudo label was confident to the end (mask ratio 0): the unlabelled images have taught nothing. Train "
             "longer, lower method.tau, or see whether the labelled images and their masks are right."
         )
+
+    @property
+    def collapsed(self) -> str | None:
+        """A sentence, if the teacher predicts one class only where there are more."""
+        predicted = [i for i, column in enumerate(zip(*self.confusion, strict=True)) if any(column)]
+        if len(predicted) != 1 or sum(map(any, self.confusion)) < 2:
+            return None
+        return (
+            f"The teacher predicts {self.classes[predicted[0]]} everywhere. Likely: too high a method.learning_rate, "
+            "method.ema_decay so near 1 that the teacher has hardly moved, too few steps, or labelled masks that hold "
+            "little else."
+        )
+
+    @property
+    def palette(self) -> list[list[int]]:
+        """The classes' colours in the pictures, if they are known."""
+        colors = self.examples.get("palette") or []
+        return [[min(max(int(channel), 0), 255) for channel in (*color, 0, 0, 0)[:3]] for color in colors][:256]
 
     @property
     def scores(self) -> type[Scores]:
@@ -94,7 +117,16 @@ def read_run(place: Path) -> RunFiles:
             raise DataError(
                 f"{place}: no summary.json: not a run directory, or its training has not been evaluated yet"
             )
-        for name in ("summary.json", "config.json", "evaluations.jsonl", "metrics.csv", "confusion.csv", EXAMPLES):
+        names = (
+            "summary.json",
+            "config.json",
+            "evaluations.jsonl",
+            "metrics.csv",
+            "confusion.csv",
+            "run.log",
+            EXAMPLES,
+        )
+        for name in names:
             if not (place / name).resolve().is_relative_to(place.resolve()):
                 raise DataError(
                     f"{place / name}: is a link that leads out of the run directory; put the file itself there"
@@ -108,6 +140,7 @@ def read_run(place: Path) -> RunFiles:
             curves=read_curves(place / "metrics.csv"),
             confusion=read_confusion(place / "confusion.csv"),
             examples=read_json(place / EXAMPLES),
+            logged=read_warnings(place / "run.log"),
         )
     except DataError:
         raise
@@ -123,6 +156,17 @@ def read_run(place: Path) -> RunFiles:
 def read_text(path: Path) -> str:
     """Returns the text of a file, or an empty one if there is no file."""
     return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def read_warnings(path: Path) -> tuple[str, ...]:
+    """Returns the first lines of what ``run.log`` has as warnings of unimatch, each once; of a long file, its end."""
+    if not path.is_file():
+        return ()
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LOG_BYTES))
+        text = file.read().decode("utf-8", errors="replace")
+    found = re.findall(r"^\[[^\]\n]*\]\[unimatch[^\]\n]*\]\[WARNING\] - (.*)$", text, re.MULTILINE)
+    return tuple(dict.fromkeys(line[:LONGEST] for line in found))[:WARNINGS]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -164,6 +208,14 @@ def finite(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def over_evaluations(run: RunFiles, part: str, key: str, name: str | None = None) -> list[tuple[float, float]]:
+    """Returns (step, value) of ``evaluation[part][key]``, or of the class ``name`` in it, where there is a value."""
+    found = [(evaluation["step"], (evaluation.get(part) or {}).get(key)) for evaluation in run.evaluations]
+    if name is not None:
+        found = [(step, (value or {}).get(name)) for step, value in found]
+    return [(float(step), number) for step, value in found if (number := finite(value)) is not None]
 
 
 def read_confusion(path: Path) -> list[list[int]]:

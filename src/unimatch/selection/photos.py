@@ -24,6 +24,12 @@ class Photos:
     predicted_as: dict[Path, list[Path]]
     """Of each file what ``unimatch.predict`` may have called it, without an ending, after the folder it was given."""
 
+    def name_of(self, file: Path) -> str:
+        """Returns a photo's path below ``images/``, ``unlabeled/`` or, where there are none, the folder."""
+        below = file.relative_to(self.root)
+        in_a_part = len(self.predicted_as[file]) > 1
+        return Path(*below.parts[in_a_part:]).as_posix()
+
 
 def photos_below(root: str | Path) -> Photos:
     """Finds the photos of a folder, as training does.
@@ -35,7 +41,8 @@ def photos_below(root: str | Path) -> Photos:
         DataError: there is no such folder, or no photo in it.
     """
     path = existing_root(root)
-    parts = [path / part for part in ("images", part_folder(path, "unlabeled")) if (path / part).is_dir()] or [path]
+    laid_out = (path / part for part in ("images", part_folder(path, "unlabeled")))
+    parts = [part for part in laid_out if part.is_dir() and any(part.iterdir())] or [path]
     labelled = []
     if parts[0].name == "images" and (path / "masks").is_dir():
         pairs = Tree("images", "masks").images_and_masks(path)

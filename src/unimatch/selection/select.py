@@ -77,10 +77,7 @@ def select(
         ConfigError: ``n``, ``group``, ``likeness`` or ``kinds`` cannot be.
         DataError: no photo can be read.
     """
-    check_count(n, len(photos), len(set(given) & set(photos)))
-    if likeness < 0 or kinds < 1:
-        raise ConfigError(f"likeness={likeness}, kinds={kinds}: must be at least 0 and 1")
-    groups = {path: group_of(path.as_posix(), group) for path in photos}
+    groups = check_choice(photos, n, given, group, likeness, kinds)
     describer = describer or ColorDescriber()
     left_out: dict[Path, str] = {}
     keys: dict[Path, bytes] = {}
@@ -103,6 +100,20 @@ def select(
         groups=None if group is None else [groups[path] for path in files],
     )
     return Selection([files[i] for i in order], [path for path in given if path in place], left_out, describer.name)
+
+
+def check_choice(
+    photos: Sequence[Path], n: int, given: Sequence[Path], group: str | None, likeness: float, kinds: int
+) -> dict[Path, str]:
+    """Refuses what :func:`select` cannot do, before any work; returns the group of each photo.
+
+    Raises:
+        ConfigError: ``n``, ``group``, ``likeness`` or ``kinds`` cannot be.
+    """
+    check_count(n, len(photos), len(set(given) & set(photos)))
+    if likeness < 0 or kinds < 1:
+        raise ConfigError(f"likeness={likeness}, kinds={kinds}: must be at least 0 and 1")
+    return {path: group_of(path.as_posix(), group) for path in photos}
 
 
 def describe_all(

@@ -46,6 +46,12 @@ def test_settings_that_do_not_fit_are_named(scenes, settings, expected):
     assert all(text in sentence for text, sentence in zip(expected, found, strict=True))
 
 
+def test_a_class_for_each_image_is_learned_in_fewer_steps(scenes):
+    classes = replace(scenes, one_class=True)
+    assert misfits(classes, steps=400) == []
+    assert "399 steps, and fewer than about 400" in misfits(classes, steps=399)[0]
+
+
 @pytest.mark.parametrize(
     ("size", "crop", "scale", "shown"),
     [

@@ -12,7 +12,6 @@ from torchvision.transforms import v2
 from unimatch import SemiSupervisedDataModule
 from unimatch.augment import Albumentations, PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, TorchvisionV2
 from unimatch.data import camvid, digits, digits_classification, folder
-from unimatch.data.loading.datamodule import report_unless_left
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import nearest_multiple
 from unimatch.tensors import normalize
@@ -524,11 +523,3 @@ def test_views_of_a_library_do_not_depend_on_the_workers(scenes, library):
     assert_same_batches(without, two)
     other = training_batches(make_module(scenes, seed=1, **LIBRARIES[library]))
     assert not torch.equal(without[0]["unlabeled"]["strong1"], other[0]["unlabeled"]["strong1"])
-
-
-def test_a_worker_whose_main_process_has_gone_says_nothing(capsys):
-    for error in (EOFError(), ConnectionResetError(104, "reset")):
-        report_unless_left(type(error), error, None)
-    assert capsys.readouterr().err == ""
-    report_unless_left(ValueError, ValueError("a fault"), None)
-    assert "ValueError: a fault" in capsys.readouterr().err

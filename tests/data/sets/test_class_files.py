@@ -77,6 +77,15 @@ def test_any_text_is_classes_or_a_named_error(tmp_path_factory, text, name):
         ("names.json", '{"cat": [1, 2], "dog": [3, 4, 5]}', "expected a list of class names, or an object"),
         ("names.json", '{"cat": [1, 2, 3], "dog": [3, 4, 256]}', "a colour is three numbers from 0 to 255"),
         ("names.txt", "1 2 3 cat\ndog\n", "some lines give a colour"),
+        ("names.txt", f"cat\n1{',' * 1000}\n", "line 2: has more than 1000 characters"),
+        ("names.csv", f"id,name\n0,{'x' * 200_000}\n", "has more than 65,536 characters"),
+        ("data.yaml", f"names: [{'a,' * 50_000}]", "has more than 65,536 characters"),
+        ("names.json", '["\\ud800", "dog"]', "is half a character"),
+        (
+            "names.json",
+            f"[{','.join(map(str, range(300)))}]".replace(",", '","').replace("[", '["').replace("]", '"]'),
+            "at most 255 classes",
+        ),
     ],
 )
 def test_bad_class_files_are_named(tmp_path, name, text, message):

@@ -5,8 +5,8 @@ from contextlib import suppress
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.errors import DataError
 
-STEPS = 1000
-"""Fewer optimizer steps teach little."""
+STEPS, STEPS_OF_CLASSES = 1000, 400
+"""Fewer optimizer steps teach little; one class for each image is learned sooner."""
 VALIDATION = 10
 """Fewer validation images measure little."""
 FOLLOWS = 4
@@ -35,9 +35,10 @@ def misfits(
         scale: lowest and highest factor by which images are resized before.
     """
     found = []
-    if steps is not None and steps < STEPS:
+    enough = STEPS_OF_CLASSES if data.one_class else STEPS
+    if steps is not None and steps < enough:
         found.append(
-            f"the training has {steps} steps, and fewer than about {STEPS:,} teach little: raise trainer.max_epochs "
+            f"the training has {steps} steps, and fewer than about {enough:,} teach little: raise trainer.max_epochs "
             "(or trainer.max_steps, where that is set), or add unlabelled images, which make an epoch longer"
         )
     lag = 0 if ema_decay is None else 1 / (1 - ema_decay)

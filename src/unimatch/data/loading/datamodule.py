@@ -1,15 +1,12 @@
 """The data module of every task: labelled and unlabelled loaders side by side."""
 
 import logging
-import signal
-import sys
 from collections import Counter
 from collections.abc import Callable
-from math import ceil
-from types import TracebackType
+from functools import cached_property
+from math import ceil, inf
 from typing import Any, Literal
 
-import cv2
 import lightning
 import numpy as np
 import torch
@@ -25,8 +22,11 @@ from unimatch.bands import Bands
 from unimatch.data.check.before_training import verify
 from unimatch.data.loading.bad_images import BadImages
 from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, keep_list
+from unimatch.data.loading.rare_classes import ClassCounts, RareClasses, count_classes
 from unimatch.data.loading.samplers import EvaluationSampler, Stream, TrainSampler
+from unimatch.data.loading.workers import prepare_worker
 from unimatch.data.sources.base import SegmentationData, Source
+from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray, nearest_multiple
 from unimatch.tensors import normalize
@@ -67,6 +67,14 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         labeled_length: length the labelled list is repeated to, if it is shorter, when no unlabelled images are
             used; None for that of the longer one of the two lists.
         labeled_strong: also augments labelled images strongly (for a labelled-only baseline).
+        held_out: labelled images that are not trained on, and on which the pseudo labels are measured at each
+            evaluation (:mod:`unimatch.methods.reliability`): a number, or ``auto`` for 8, or 5% if that is more, but at
+            most a quarter.
+        split_seed: which of them are held out.
+        rare_class_temperature: draws labelled images by their rarest classes
+            (:class:`unimatch.data.loading.rare_classes.RareClasses`, with this ``T``) instead of taking each in turn;
+            None for in turn. An epoch has as many images as before.
+        rare_class_crops: crops that are drawn of such an image until one shows the class.
         cutmix: probability of a CutMix box in a strong view; None for 0.5 or, where an image has one class, for none.
         augment: where colour jitter, grayscale and blur are carried out: by the ``workers``, image by image, or on the
             ``device``, for the whole batch, in floats. The draws are the same.
@@ -89,6 +97,10 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         unlabeled_ratio: int = 1,
         labeled_length: int | None = None,
         labeled_strong: bool = False,
+        held_out: HeldOut = None,
+        split_seed: int = 0,
+        rare_class_temperature: float | None = None,
+        rare_class_crops: int = 20,
         cutmix: float | None = None,
         augment: Literal["workers", "device"] = "workers",
         workers: int = 4,
@@ -96,19 +108,24 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         numbers = {"crop": crop, "batch_size": batch_size, "unlabeled_ratio": unlabeled_ratio, "workers": workers}
+        numbers |= {"rare_class_crops": rare_class_crops}
         for key, number in numbers.items():
             if number < (lowest := 0 if key == "workers" else 1):
                 raise ConfigError(f"{key}={number}: must be at least {lowest}")
+        if rare_class_temperature is not None and not 0 < rare_class_temperature < inf:
+            raise ConfigError(f"rare_class_temperature={rare_class_temperature}: must be above 0, such as 0.05")
         if cutmix is not None and not 0 <= cutmix <= 1:
             raise ConfigError(f"cutmix={cutmix}: must be a probability, 0 to 1")
         if augment not in ("workers", "device"):
             raise ConfigError(f"augment={augment}: must be workers or device")
-        self.data, self.asked_crop = data, crop
+        self.given, self.data = data, hold_out_labels(data, held_out, split_seed)
+        self.asked_crop = crop
         self.weak, self.cutmix, self.augment = weak, cutmix, augment
         self.strong = strong if strong is None or isinstance(strong, StrongView) else CalledView(strong)
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
         self.unlabeled_ratio = unlabeled_ratio
         self.labeled_length, self.labeled_strong = labeled_length, labeled_strong
+        self.rare_class_temperature, self.rare_class_crops = rare_class_temperature, rare_class_crops
         self.bad_images = BadImages(data.unlabeled)
         self.findings = list[str]()
         self._verified = False
@@ -142,6 +159,16 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             bands=self.data.info.bands,
         )
 
+    @cached_property
+    def class_counts(self) -> ClassCounts:
+        """How often the labelled images show each class; their masks are read once."""
+        return count_classes(self.data.labeled, self.data.info.num_classes)
+
+    @property
+    def labeled_pixels(self) -> list[int]:
+        """The number of labelled pixels of each class, or of labelled images where an image has one class."""
+        return [int(count) for count in self.class_counts.pixels]
+
     @property
     def epoch_length(self) -> int:
         """Labelled images in one epoch, all processes together, before the last partial batch is dropped."""
@@ -156,7 +183,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             return
         if not self._verified:  # once, before the long work starts
             needs, (world, _) = self.needs, self._world()
-            self.findings = verify(self.data, needs_unlabeled=needs.unlabeled)
+            self.findings = verify(self.given, needs_unlabeled=needs.unlabeled)
             if self.crop != self.asked_crop:
                 multiple = needs.size_multiple
                 log.info("crop %d rounded to %d, a multiple of the patch size %d", self.asked_crop, self.crop, multiple)
@@ -181,7 +208,10 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     @override
     def train_dataloader(self) -> CombinedLoader:
         self._check_batch()  # again: Lightning's batch-size finder changes it after setup
-        labeled = LabeledDataset(self.data.labeled, self.views.labeled, self.seed)
+        rare = None
+        if self.rare_class_temperature is not None:
+            rare = RareClasses(self.class_counts, self.rare_class_temperature, self.rare_class_crops)
+        labeled = LabeledDataset(self.data.labeled, self.views.labeled, self.seed, rare)
         loaders = {"labeled": self._train_loader(labeled, "labeled")}
         streams: list[Stream] = ["unlabeled", "partner"] if self.needs.partner else ["unlabeled"]
         for stream in streams if self.needs.unlabeled else []:
@@ -205,6 +235,15 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
                 "validation images"
             )
         return self._evaluation_loader(self.data.test)
+
+    def held_out_dataloader(self) -> DataLoader | None:
+        """Loads this process's held-out images; None where none are held out.
+
+        Process ``r`` of ``W`` sees ``r``, ``r + W`` and so on, as in an evaluation, but every process as many, since
+        a model that is divided among the processes predicts in all of them at once: after the last image the first
+        ones come again.
+        """
+        return None if self.data.held_out is None else self._evaluation_loader(self.data.held_out, padded=True)
 
     @override
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -266,12 +305,12 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             persistent_workers=self.workers > 0,
         )
 
-    def _evaluation_loader(self, source: Source) -> DataLoader:
+    def _evaluation_loader(self, source: Source, *, padded: bool = False) -> DataLoader:
         world, rank = self._world()
         return DataLoader(
             EvaluationDataset(source, self.data.info.bands),
             batch_size=1,
-            sampler=EvaluationSampler(len(source), num_replicas=world, rank=rank),
+            sampler=EvaluationSampler(len(source), num_replicas=world, rank=rank, padded=padded),
             num_workers=min(self.workers, 2),
             worker_init_fn=prepare_worker,
             collate_fn=keep_list,
@@ -284,27 +323,3 @@ def prepare(sample: dict[str, Tensor], bands: Bands) -> dict[str, Tensor]:
     images = {name: normalize(sample[name], bands) for name in IMAGE_FIELDS if name in sample}
     labels = {name: sample[name].long() for name in LABEL_FIELDS if name in sample}
     return {**sample, **images, **labels}
-
-
-def prepare_worker(worker: int) -> None:
-    """Keeps a worker to one thread, and alive when a signal goes to all processes of the run.
-
-    The main process finishes its step after such a signal, and needs batches for that; it ends its workers itself. A
-    worker that it does not end dies 30 seconds after the signal to terminate.
-    """
-    cv2.setNumThreads(0)  # no threads of OpenCV's below a worker
-    for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):
-        if hasattr(signal, name):  # Windows has fewer
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if hasattr(signal, "alarm"):
-        signal.signal(signal.SIGTERM, lambda signum, frame: signal.alarm(30))
-    sys.excepthook = report_unless_left
-
-
-def report_unless_left(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Prints a worker's error, except that the main process has gone while the worker was handing a batch over.
-
-    A run that ends early, whose reason its main process states, ends its workers in the middle of their work.
-    """
-    if not issubclass(kind, (EOFError, ConnectionError)):
-        sys.__excepthook__(kind, error, trace)

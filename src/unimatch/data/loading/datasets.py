@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from unimatch.bands import PHOTOS, Bands
 from unimatch.data.check.before_training import size_fault
+from unimatch.data.loading.rare_classes import RareClasses
 from unimatch.data.loading.samplers import STREAMS, SampleKey, Stream, sample_rng
 from unimatch.data.sources.base import Source
 from unimatch.errors import DataError
@@ -26,21 +27,39 @@ Views = Callable[[np.random.Generator, ImageArray, Any], dict[str, Tensor]]
 
 
 class LabeledDataset(Dataset[dict[str, Tensor]]):
-    """Makes labelled samples. Positions beyond the list start it again."""
+    """Makes labelled samples. Positions beyond the list start it again.
 
-    def __init__(self, source: Source, view: Views, seed: int) -> None:
-        self.source, self.view, self.seed = source, view, seed
+    Args:
+        source: the images and their masks.
+        view: makes a sample of both.
+        seed: of the run.
+        rare: draws the images, from each sample's own key, instead of taking them in turn; None for in turn.
+    """
+
+    def __init__(self, source: Source, view: Views, seed: int, rare: RareClasses | None = None) -> None:
+        self.source, self.view, self.seed, self.rare = source, view, seed, rare
 
     @override
     def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
-        index = key[1] % len(self.source)
+        if self.rare is None:
+            return self._sample(key, key[1] % len(self.source))
+        # The 3 keeps this apart from the sample's views.
+        class_id, index = self.rare.draw(np.random.default_rng((self.seed, STREAMS["labeled"], *key, 3)))
+        return self._sample(key, index, class_id, self.rare.crops)
+
+    def _sample(self, key: SampleKey, index: int, shown: int | None = None, crops: int = 1) -> dict[str, Tensor]:
+        """Makes a sample of an image: the first of some crops that shows a class, or the last."""
         mask = self.source.mask(index)
         if mask is None:
             raise DataError(f"{self.source.name(index)}: has no mask, but is in the labelled list")
         image = self.source.image(index)
         if fault := size_fault(self.source, index, image, mask):  # a view would stretch the mask
             raise DataError(fault)
-        sample = self.view(sample_rng(self.seed, "labeled", key), image, mask)
+        rng = sample_rng(self.seed, "labeled", key)
+        for _ in range(crops):
+            sample = self.view(rng, image, mask)
+            if shown is None or (sample["label"] == shown).any():
+                break
         return {**sample, "index": torch.tensor(index)}
 
 

@@ -15,16 +15,23 @@ FILES = (
 
 def find_classes(root: Path) -> Path:
     """Finds the file of class names below a root."""
-    for name in FILES:
-        if (root / name).is_file():
-            return root / name
+    if (file := class_file(root)) is not None:
+        return file
     exported = min((*root.glob("*/_classes.csv"), *root.glob("*/labelmap.txt")), default=None)
     if exported is not None:
         raise DataError(
             f"{root}: no classes.txt; {exported} is from a label tool: make images/ masks/ classes.txt of its export "
             f"with python -m unimatch.labels from={root} to=FOLDER"
         )
-    raise DataError(f"{root}: no classes.txt; write one class name a line, in the order of the ids")
+    raise DataError(
+        f"{root}: no classes.txt; write one class name a line, in the order of the ids (python -m unimatch.check "
+        f"dataset=folder dataset.root={root} writes one of what the masks hold)"
+    )
+
+
+def class_file(root: Path) -> Path | None:
+    """Returns the file of class names below a root, if there is one."""
+    return next((root / name for name in FILES if (root / name).is_file()), None)
 
 
 def read_classes(classes: str | Path | Sequence[str]) -> Classes:
@@ -47,8 +54,13 @@ def read_classes(classes: str | Path | Sequence[str]) -> Classes:
     if not all(isinstance(name, str) for name in found.names):
         raise DataError(f"{where}: expected a list of class names")
     names = tuple(name.strip() for name in found.names)
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise DataError(f"{where}: at least two class names, all different, are needed; found {list(names)}")
     if len(names) > 255:
         raise DataError(f"{where}: at most 255 classes fit an 8-bit mask; found {len(names)}")
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise DataError(f"{where}: at least two class names, all different, are needed; found {list(names)}")
+    for name in names:
+        try:
+            name.encode(errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            raise DataError(f"{where}: {name!r} is half a character, which no file can hold; correct it") from error
     return Classes(names, found.colors)

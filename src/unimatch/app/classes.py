@@ -1,0 +1,47 @@
+"""Answers the page of a model that gives each image one class."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from unimatch.app.files import read
+from unimatch.app.pictures import data_url
+from unimatch.inference.classifier import Classifier
+from unimatch.rasters import read_bands
+
+SHOWN_SIDE = 1600
+"""Larger images are shown at about this size."""
+SHOWN_CLASSES = 10
+"""The most probable ones are shown."""
+
+
+class Classes:
+    """Classifies what the page sends.
+
+    Args:
+        classifier: of the model.
+    """
+
+    parts = ("image",)
+    """The files that the page may send for one answer."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+
+    def answer(self, files: Mapping[str, bytes]) -> dict[str, Any]:
+        """Classifies one image and returns what the page shows of it.
+
+        Returns:
+            ``photos``, a JPEG as a data URL; ``classes``: index and probability, in percent, of the most probable ones.
+
+        Raises:
+            UnimatchError: the file cannot be read, or has too many pixels.
+        """
+        image = read(files, lambda paths: read_bands(paths["image"], self.classifier.bands))
+        scores = self.classifier.predict_batch([image])[0].scores
+        step = -(-max(image.shape[:2]) // SHOWN_SIDE)
+        return {
+            "photos": [data_url(self.classifier.bands.picture(image[::step, ::step]), "JPEG")],
+            "classes": [
+                {"index": int(i), "confidence": 100 * float(scores[i])} for i in (-scores).argsort()[:SHOWN_CLASSES]
+            ],
+        }

@@ -1,0 +1,210 @@
+"""Looks at masks whose classes nobody has named yet: what they store, and the ``classes.txt`` that fits."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from unimatch.data.catalog import CAMVID, CITYSCAPES, PASCAL, Color
+from unimatch.data.parallel import for_each
+from unimatch.data.sources.masks import pack, unpack
+from unimatch.errors import DataError
+from unimatch.folders import find_images, part_folder
+from unimatch.images import opened
+from unimatch.types import IGNORE_INDEX
+
+MOST_COLORS = 512
+"""Colours of a mask that are counted, the commonest ones."""
+FEW = 24
+"""Where masks have more colours than this, some are of blurred edges or of JPEG, and not of a class: those of a smaller
+share than :data:`RARE`, and those that differ from a commoner one by less than :data:`NEAR` in each channel."""
+RARE = 0.0005
+NEAR = 48
+
+Kind = Literal["ids", "colours", "unreadable"]
+KINDS: dict[Kind, str] = {
+    "ids": "hold one number a pixel (grey or palette)",
+    "colours": "hold colours (RGB)",
+    "unreadable": "cannot be read",
+}
+
+
+class Mask(NamedTuple):
+    """What one mask stores."""
+
+    kind: Kind
+    pixels: dict[int, int]
+    """Of each number, or of each packed colour."""
+    grey: bool = False
+    """Whether it is stored as colours that are all grey, which may be either."""
+
+
+@dataclass
+class Held:
+    """What all masks store."""
+
+    files: dict[Kind, list[str]] = field(default_factory=dict)
+    pixels: dict[Kind, Counter[int]] = field(default_factory=dict)
+    masks: dict[Kind, Counter[int]] = field(default_factory=dict)
+    """How many masks show each number or colour."""
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some masks store numbers and others colours."""
+        return {"ids", "colours"} <= self.files.keys()
+
+
+def masks_below(root: Path) -> list[Path]:
+    """Finds the masks of training and validation images in folders as ``dataset=folder`` has them."""
+    folders = [root / "masks", root / part_folder(root, "val") / "masks"]
+    found: list[Path] = []
+    for folder in folders:
+        try:
+            found += [folder / name for name in find_images(folder, masks=True)]
+        except DataError:  # no such folder, or nothing in it
+            continue
+    return found
+
+
+def look(paths: Sequence[Path], *, workers: int | None = None, progress: bool = True) -> Held:
+    """Reads masks and counts what they store."""
+    masks = list(for_each(read, None, paths, workers=workers, title="masks" if progress else "", unit="mask"))
+    colored = any(mask.kind == "colours" and not mask.grey for mask in masks)
+    held = Held()
+    for path, mask in zip(paths, masks, strict=True):
+        kind, pixels = mask.kind, mask.pixels
+        if mask.grey and not colored:
+            kind, pixels = "ids", {code & 255: number for code, number in pixels.items()}
+        held.files.setdefault(kind, []).append(str(path))
+        held.pixels.setdefault(kind, Counter()).update(pixels)
+        held.masks.setdefault(kind, Counter()).update(pixels.keys())
+    return held
+
+
+def read(_: None, path: Path) -> Mask:
+    """Reads one mask."""
+    try:
+        with opened(path, "a mask") as image:
+            colored = image.mode in ("RGB", "RGBA", "CMYK")
+            values = np.asarray(image.convert("RGB") if colored else image)
+    except DataError:
+        return Mask("unreadable", {})
+    stored = pack(values) if colored else values if values.ndim == 2 else values[..., 0]
+    found, counts = np.unique(stored, return_counts=True)
+    order = np.argsort(-counts)[:MOST_COLORS]
+    grey = colored and bool((values == values[..., :1]).all())
+    return Mask("colours" if colored else "ids", dict(zip(found[order].tolist(), counts[order].tolist())), grey)  # noqa: B905
+
+
+class Advice(NamedTuple):
+    """What to write and to set."""
+
+    lines: list[str]
+    """What to say."""
+    classes: str
+    """The content of ``classes.txt``; empty where none can be told."""
+
+
+def advise(held: Held, where: str) -> Advice:
+    """Says what the masks store, with a ``classes.txt`` of it.
+
+    Args:
+        held: what was counted.
+        where: the folder of the masks, for messages.
+    """
+    lines = [f"{where}: {number} masks {KINDS[kind]}; the first is {held.files[kind][0]}"
+             for kind in KINDS if (number := len(held.files.get(kind, ())))]  # fmt: skip
+    if held.mixed:
+        few: Kind = "ids" if len(held.files["ids"]) < len(held.files["colours"]) else "colours"
+        lines.append(f"All masks must be of one kind. Save these {len(held.files[few])} as the others are:")
+        lines += [f"    {name}" for name in held.files[few][:5]]
+        if len(held.files[few]) > 5:
+            lines.append(f"    and {len(held.files[few]) - 5} more")
+    if "colours" in held.files and len(held.files["colours"]) >= len(held.files.get("ids", ())):
+        return of_colors(held, lines)
+    return of_ids(held, lines) if "ids" in held.files else Advice(lines, "")
+
+
+def of_colors(held: Held, lines: list[str]) -> Advice:
+    """Advises on masks in colours."""
+    pixels, masks = held.pixels["colours"], held.masks["colours"]
+    total, common = pixels.total(), [code for code, _ in pixels.most_common()]
+    if len(common) > FEW:
+        common = apart([code for code in common if pixels[code] >= RARE * total])
+    rest = total - sum(pixels[code] for code in common)
+    colors = {code: color_of(code) for code in common}
+    names, ignored = names_of(list(colors.values()))
+    lines.append(f"{len(common)} colours, by their share of the pixels:")
+    for code in common:
+        color = colors[code]
+        name = names.get(color, "of no class there")
+        lines.append(
+            f"    {' '.join(map(str, color)):<12}{100 * pixels[code] / total:6.2f} %  in {masks[code]} masks  {name}"
+        )
+    settings = ["dataset.colors=palette"]
+    if ignored:
+        listed = ",".join(f"[{','.join(map(str, color))}]" for color in ignored)
+        settings.append(f"'dataset.ignore_colors=[{listed}]'")
+    if rest:
+        settings.append("dataset.unknown_values=nearest")
+        lines.append(
+            f"Other colours have {100 * rest / total:.2f} % of the pixels, as blurred edges and JPEG leave them; "
+            "dataset.unknown_values=nearest gives each the class of the nearest colour."
+        )
+    lines.append(f"Add to your commands: {' '.join(settings)}")
+    return Advice(lines, "".join(f"{' '.join(map(str, color))} {name}\n" for color, name in names.items()))
+
+
+def apart(codes: Sequence[int]) -> list[int]:
+    """Returns the packed colours that differ enough from all before them."""
+    kept: list[int] = []
+    for code in codes:
+        if not kept or (abs(unpack(np.array(kept)) - unpack(np.array([code]))).max(axis=1) >= NEAR).all():
+            kept.append(code)
+    return kept
+
+
+def names_of(colors: Sequence[Color]) -> tuple[dict[Color, str], list[Color]]:
+    """Names colours: as a published data set does that has most of them, else by numbers; black is the background.
+
+    Returns:
+        The names in the order of the classes, and the colours that are no class of that data set.
+    """
+    for info in (CAMVID, CITYSCAPES, PASCAL):
+        known = dict(zip(info.palette, info.classes, strict=True))
+        shared = [color for color in colors if color in known]
+        if len(shared) >= max(4, len(colors) - 1):
+            return known, [color for color in colors if color not in known]
+    ordered = sorted(colors, key=lambda color: (color != (0, 0, 0), colors.index(color)))
+    return {color: "background" if color == (0, 0, 0) else f"class_{i}" for i, color in enumerate(ordered)}, []
+
+
+def of_ids(held: Held, lines: list[str]) -> Advice:
+    """Advises on masks of numbers."""
+    pixels, masks = held.pixels["ids"], held.masks["ids"]
+    stored, total = sorted(pixels), pixels.total()
+    lines.append(f"{len(stored)} numbers: the number, its share of the pixels, and the masks that show it:")
+    lines += [f"    {i:<6}{100 * pixels[i] / total:6.2f} %  in {masks[i]} masks" for i in stored[:40]]
+    if len(stored) > 40:
+        lines.append(f"    and {len(stored) - 40} more: are these masks, or photos?")
+        return Advice(lines, "")
+    named = [i for i in stored if i != IGNORE_INDEX]
+    if stored == [0, IGNORE_INDEX]:
+        lines.append("Add to your commands: 'dataset.ids={0:0,255:1}', for 255 counts as no class otherwise")
+        return Advice(lines, "background\nclass_1\n")
+    if IGNORE_INDEX in stored:
+        lines.append("255 stands for pixels that do not count, unless dataset.ids says otherwise.")
+    if named and named[-1] < max(2 * len(named), 16):
+        return Advice(lines, "".join(f"class_{i}\n" for i in range(named[-1] + 1)))
+    listed = ",".join(f"{i}:{place}" for place, i in enumerate(named))
+    lines.append(f"Add to your commands: 'dataset.ids={{{listed}}}'")
+    return Advice(lines, "".join(f"class_{i}\n" for i in named))
+
+
+def color_of(code: int) -> Color:
+    """Returns a packed colour."""
+    red, green, blue = unpack(np.array([code]))[0].tolist()
+    return red, green, blue

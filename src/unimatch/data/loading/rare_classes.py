@@ -1,0 +1,78 @@
+"""Which classes the labelled images show, and the drawing of labelled images by rare classes.
+
+Source: DAFormer (Hoyer et al., arXiv 2111.14887), section 3.3, rare class sampling.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unimatch.data.sources.base import FileSource, Source
+from unimatch.errors import DataError
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """How often labelled images show each class. Ignored pixels count nowhere."""
+
+    pixels: NDArray[np.int64]
+    """(C,) pixels of each class; images of it, where an image has one class."""
+    images: Sequence[NDArray[np.int64]]
+    """For each class the indices of the images that show it, in order."""
+
+
+def count_classes(source: Source, num_classes: int) -> ClassCounts:
+    """Reads the labels of all images and counts their classes."""
+
+    def read(index: int) -> NDArray[np.int64]:
+        mask = source.mask(index)
+        if mask is None:
+            raise DataError(f"{source.name(index)}: has no mask, but is in the labelled list")
+        ids = np.asarray(mask, np.int64).ravel()
+        return np.bincount(ids[(ids >= 0) & (ids < num_classes)], minlength=num_classes)
+
+    pixels, images = np.zeros(num_classes, np.int64), [list[int]() for _ in range(num_classes)]
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        run = pool.map if isinstance(source, FileSource) else map  # a source of your own may not bear several threads
+        for index, counts in enumerate(run(read, range(len(source)))):
+            pixels += counts
+            for class_id in np.flatnonzero(counts):
+                images[class_id].append(index)
+    return ClassCounts(pixels, [np.array(indices, np.int64) for indices in images])
+
+
+class RareClasses:
+    """Draws a class, the rarer the likelier, and a labelled image that shows it.
+
+    ``P(c) = exp((1 - f_c) / T) / sum_k exp((1 - f_k) / T)``, with ``f_c`` the class's share of the labelled pixels,
+    over the classes that a labelled image shows. All images that show the class are equally likely.
+
+    Args:
+        counts: of the labelled images.
+        temperature: ``T``: the smaller, the more often rare classes are drawn; DAFormer has 0.01.
+        crops: how many crops of the image are drawn at most until one shows the class; the last one is taken in any
+            case.
+
+    Raises:
+        DataError: the labelled images show no class.
+    """
+
+    def __init__(self, counts: ClassCounts, temperature: float, crops: int) -> None:
+        if not counts.pixels.any():
+            raise DataError("the labelled images show no class: all their pixels are ignored")
+        self.images, self.crops = counts.images, crops
+        shown = np.flatnonzero(counts.pixels)
+        frequency = counts.pixels[shown] / counts.pixels.sum()
+        self.probability = np.zeros(len(counts.pixels))
+        # The largest exponent is taken off, so that none overflows.
+        self.probability[shown] = np.exp((frequency.min() - frequency) / temperature)
+        self.probability /= self.probability.sum()
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Returns a class and the index of an image that shows it."""
+        class_id = int(rng.choice(len(self.probability), p=self.probability))
+        return class_id, int(rng.choice(self.images[class_id]))

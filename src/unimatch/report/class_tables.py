@@ -1,0 +1,91 @@
+"""Shows the classes of one run: a table of the last evaluation, and a small chart of each over training."""
+
+from collections.abc import Iterator
+
+from markupsafe import Markup
+
+from unimatch.report.charts import PERCENTAGES, Line, legend, line_chart
+from unimatch.report.gallery import color_of
+from unimatch.report.markup import drawing, folded, html, table, tag
+from unimatch.report.run_files import RunFiles, finite, over_evaluations
+
+SMALL_CHARTS = 24
+"""How many classes have their charts shown; those of further classes are folded away."""
+
+
+def class_table(run: RunFiles) -> Markup:
+    """Returns a table of the last evaluation by class, with bars."""
+    scores = {model: run.per_class(model) for model in ("teacher", "student")}
+    pseudo = run.summary_of("pseudo_label")
+    columns = [(f"{model}, {run.title_of(run.class_measure)} %", scores[model], i) for i, model in enumerate(scores)]
+    for key, name in (("class_share", "confident, %"), ("class_accuracy", "of these right, %")):
+        if isinstance(pseudo.get(key), dict):
+            columns.append((f"pseudo labels: {name}", pseudo[key], 2 if key == "class_share" else 3))
+    columns = [column for column in columns if any(finite(value) is not None for value in column[1].values())]
+    totals = [sum(row) for row in run.confusion]
+    header = ["class", *([f"{run.scores.unit}, %"] if run.confusion else []), *(name for name, _, _ in columns)]
+    rows = []
+    for i, name in enumerate(run.classes):
+        share = [tag("td", f"{100 * totals[i] / max(sum(totals), 1):.1f}", class_="plain")] if run.confusion else []
+        rows.append([class_name(run, i), *share, *(bar(values.get(name), style) for _, values, style in columns)])
+    step = run.evaluations[-1]["step"]
+    caption = f"The evaluation at step {step}. Pseudo labels: since the evaluation before it, by the true class."
+    return table(header, rows, caption=caption, class_="bars")
+
+
+def class_name(run: RunFiles, index: int) -> Markup:
+    """Returns the name of a class, after a square in its colour in the pictures if that is known."""
+    color = color_of(run.palette, index)
+    square = tag("span", class_="color", style=f"background:{color}") if color else None
+    return html(square, run.classes[index])
+
+
+def bar(value: float | None, style: int) -> Markup:
+    """Draws a percentage as a bar with its number."""
+    if value is None:
+        return tag("div", tag("span"), tag("span", "-"), class_="bar")
+    whole = tag("rect", width=100, height=10, class_="empty", fill="currentColor")
+    color = Line("", (), style).color
+    filled = tag("rect", width=f"{max(0.0, min(100.0, value)):.1f}", height=10, class_=color, fill="currentColor")
+    drawn = drawing(100, 10, whole, filled, preserveAspectRatio="none")
+    return tag("div", drawn, tag("span", f"{value:.1f}"), class_="bar")
+
+
+def class_charts(run: RunFiles) -> Markup:
+    """Draws a small chart for each class: its score, and its share of confident and of right pseudo labels."""
+    score = run.class_measure
+    kinds = [
+        (f"{run.title_of(score)} of the teacher", "teacher", score),
+        ("confident pseudo labels", "pseudo_label", "class_share"),
+        ("of these right", "pseudo_label", "class_accuracy"),
+    ]
+    charts: list[Markup] = []
+    present: set[int] = set()
+    for name in run.classes:
+        lines = [Line(title, over_evaluations(run, part, key, name), i) for i, (title, part, key) in enumerate(kinds)]
+        present.update(line.style for line in lines if line.points)
+        if any(line.points for line in lines):
+            charts.append(line_chart(name, lines, named=False, listed=False, **PERCENTAGES))
+    rest = charts[SMALL_CHARTS:]
+    return html(
+        legend([Line(title, (), i) for i, (title, _, _) in enumerate(kinds) if i in present]),
+        tag("div", charts[:SMALL_CHARTS], class_="charts small"),
+        folded(f"{len(rest)} further classes", tag("div", rest, class_="charts small")) if rest else None,
+        folded("values", class_values(run, kinds)),
+    )
+
+
+def class_values(run: RunFiles, kinds: list[tuple[str, str, str]]) -> Iterator[Markup]:
+    """Returns tables of what the small charts show, at up to eight evaluations."""
+    every = max(1, -(-len(run.evaluations) // 8))
+    chosen = run.evaluations[::-1][::every][::-1]
+    for title, part, key in kinds:
+        values = [(evaluation.get(part) or {}).get(key) or {} for evaluation in chosen]
+        if any(finite(v) is not None for value in values for v in value.values()):
+            rows = [[name, *(percent(value.get(name)) for value in values)] for name in run.classes]
+            yield table(["class", *(f"step {e['step']}" for e in chosen)], rows, caption=f"{title}, %")
+
+
+def percent(value: float | None) -> str:
+    """Returns a value with one decimal, or a dash for None."""
+    return "-" if value is None else f"{value:.1f}"

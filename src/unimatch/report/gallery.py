@@ -1,0 +1,168 @@
+"""Shows images with what can be laid over them: truth, predictions, errors, confidence; and the classes' switches.
+
+One picture at a time is seen, which CSS chooses, so that this works without script too. The script adds the switches,
+the enlarged view and the class under the pointer.
+"""
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from unimatch.report.layers import level_colors
+from unimatch.report.markup import data, html, tag
+
+LAYERS = ("truth", "student", "teacher", "errors", "confidence")
+"""What can lie over a photograph, in the order of the buttons."""
+FIRST = ("teacher", "truth")
+"""What is seen first, where it is there."""
+LARGEST_FILE = 2**20
+"""Bytes of a picture; larger ones, which unimatch does not write, are left out."""
+LARGEST_PAGE = 5 * 2**20
+"""Bytes of all pictures of a page together; what comes after is left out."""
+MOST = 64
+"""How many images or rows of one kind are shown."""
+
+
+class Pictures:
+    """Reads the pictures of a run directory, which somebody else may have written, as ``data:`` links.
+
+    Args:
+        place: the run directory.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.left = place, LARGEST_PAGE
+
+    def link(self, file: str) -> str | None:
+        """Returns a picture of ``examples/``; None where there is none, it is too large, or it leads elsewhere."""
+        path = self.place / "examples" / Path(file).name
+        if not path.is_file() or not path.resolve().is_relative_to(self.place.resolve()):
+            return None
+        size = path.stat().st_size
+        if size > min(LARGEST_FILE, self.left):
+            return None
+        self.left -= size
+        kind = "png" if path.suffix == ".png" else "jpeg"
+        return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def gallery(pictures: Pictures, examples: Iterable[Mapping[str, Any]], kind: str) -> Markup:
+    """Returns a card for each image.
+
+    Args:
+        pictures: of the run.
+        examples: from ``examples.json``.
+        kind: makes the names of the cards' switches unique.
+    """
+    shown = list(examples)[:MOST]
+    cards = (card(pictures, example, f"{kind}{i}") for i, example in enumerate(shown))
+    return tag("div", cards, class_="gallery" if any(one.get("layers") for one in shown) else "gallery small")
+
+
+def card(pictures: Pictures, example: Mapping[str, Any], name: str) -> Markup:
+    """Returns an image with its layers, a button for each, and its title."""
+    title = str(example["title"])
+    photos = [(str(shown), link) for shown, file in example["photos"] if (link := pictures.link(file))]
+    files = example.get("layers") or {}
+    layers = [(layer, link) for layer in LAYERS if layer in files and (link := pictures.link(files[layer]))]
+    first = next((layer for layer in FIRST if layer in dict(layers)), None)
+    stack = [
+        tag("img", src=link, alt=f"{title}: {shown}", class_=f"photo at{i}") for i, (shown, link) in enumerate(photos)
+    ]
+    stack += [tag("img", src=link, alt=f"{title}: {layer}", class_=f"layer {layer}") for layer, link in layers]
+    values = [(f"at{i}", shown) for i, (shown, _) in enumerate(photos)] + [(layer, layer) for layer, _ in layers]
+    buttons = [
+        tag("label", radio(name, value, checked=value == (first or values[0][0])), tag("span", shown))
+        for value, shown in values
+    ]
+    switch = tag("fieldset", tag("legend", f"Show of {title}", class_="unseen"), buttons, class_="switch")
+    return tag(
+        "article",
+        tag("div", stack, class_="stage"),
+        tag("h3", title),
+        switch if len(values) > 1 else None,
+        tag("p", class_="pointed soft"),
+        class_="example",
+    )
+
+
+def radio(name: str, value: str, *, checked: bool) -> Markup:
+    """Returns a round switch, one of those of a name."""
+    return tag("input", type="radio", name=name, value=value, checked="" if checked else None)
+
+
+def row_of_pictures(pictures: Pictures, row: Mapping[str, Any]) -> Markup:
+    """Shows the pictures of one image side by side, those whose files exist, each with a mask over it if it has one."""
+    figures = []
+    for cell in row["cells"]:
+        if link := pictures.link(cell["file"]):
+            said = f"{row['title']}: {cell['caption']}"
+            mask = pictures.link(cell["mask"]) if cell.get("mask") else None
+            stack = [
+                tag("img", src=link, alt=said, class_="photo"),
+                tag("img", src=mask, alt="", class_="layer mask") if mask else None,
+            ]
+            figures.append(tag("figure", tag("div", stack, class_="stage"), tag("figcaption", cell["caption"])))
+    return html(tag("h3", row["title"]), tag("div", figures, class_="pictures"))
+
+
+def color_of(palette: Sequence[Sequence[int]], index: int) -> str | None:
+    """Returns a class's colour as CSS writes it, if it is known."""
+    if index >= len(palette):
+        return None
+    red, green, blue = (min(max(int(channel), 0), 255) for channel in palette[index])
+    return f"rgb({red},{green},{blue})"
+
+
+def class_switches(classes: Sequence[str], palette: Sequence[Sequence[int]], used: Sequence[int]) -> Markup:
+    """Returns the legend of all pictures, whose entries the script makes switches, and what the script must know."""
+    items = [
+        tag(
+            "label",
+            tag("input", type="checkbox", value=i, checked="", class_="live"),
+            tag("span", class_="color", style=f"background:{color_of(palette, i)}"),
+            classes[i],
+        )
+        for i in used
+    ]
+    both = [tag("button", name, type="button", value=value) for name, value in (("all", "1"), ("none", ""))]
+    scale = tag("span", *(tag("i", style=f"background:rgb{color}") for color in level_colors()), class_="scale")
+    views = [tag("option", name, value=name) for name in ("image", *LAYERS)]
+    return tag(
+        "div",
+        tag("fieldset", tag("legend", "Classes"), items, tag("span", both, class_="live"), class_="classes"),
+        tag(
+            "div",
+            tag(
+                "label", "All pictures: ", tag("select", tag("option", "each its own", value=""), views), class_="live"
+            ),
+            tag("label", "Opacity ", tag("input", type="range", min=0, max=100, value=60), class_="live"),
+            tag("span", "Confidence: 0% ", scale, " 100%"),
+            class_="tools",
+        ),
+        data({"classes": list(classes), "palette": palette, "levels": level_colors()}),
+        class_="switches",
+    )
+
+
+def viewer() -> Markup:
+    """Returns the dialog in which the script shows an image large."""
+    buttons = (("previous", "←"), ("next", "→"), ("close", "close"))
+    drawn = [tag("button", text, type="button", value=value, aria_label=value) for value, text in buttons]
+    keys = "Keys: ← → other images, 1 to 7 what is shown, Esc closes."
+    return tag(
+        "dialog",
+        tag("div", drawn, tag("span", keys, class_="soft"), class_="bar"),
+        tag("div", class_="place"),
+        class_="viewer",
+        aria_label="Enlarged picture",
+    )
+
+
+def used_classes(examples: Iterable[Mapping[str, Any]], count: int) -> list[int]:
+    """Returns the classes that are in any of the pictures."""
+    found = {int(i) for example in examples for i in example.get("present") or []}
+    return sorted(i for i in found if 0 <= i < count)

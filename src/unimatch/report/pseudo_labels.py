@@ -1,0 +1,121 @@
+"""Shows how far the pseudo labels can be trusted, class by class over training: that decides what a run can learn."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from unimatch.report.charts import PERCENTAGES, Line, line_chart
+from unimatch.report.class_tables import class_name
+from unimatch.report.layers import level_colors
+from unimatch.report.markup import drawing, section, table, tag
+from unimatch.report.run_files import RunFiles, finite, over_evaluations
+
+COLUMNS = 60
+"""How many evaluations a strip has at most."""
+LEAST = 3
+"""How many of the least reliable classes are named."""
+
+
+def pseudo_label_section(run: RunFiles) -> Markup | None:
+    """Returns the section; None for a run without pseudo labels, or where nothing is known to measure them against."""
+    unit = run.scores.unit
+    lines = [
+        Line(f"{what}, {of}", points, i)
+        for i, (what, of, key) in enumerate(
+            (
+                ("confident", f"all {unit}", "share"),
+                ("confident", "mean of classes", "share_mean"),
+                ("of these right", f"all {unit}", "accuracy"),
+                ("of these right", "mean of classes", "accuracy_mean"),
+                ("confident", "held-out labels", "coverage"),
+                ("of these right", "held-out labels", "reliability"),
+            )
+        )
+        if (points := over_evaluations(run, "pseudo_label", key))
+    ]
+    if not lines:
+        return None
+    chart = line_chart("Confident pseudo labels against the truth", lines, **PERCENTAGES)
+    text = (
+        "What the unlabelled images teach is what the confident pseudo labels say. Measured against masks "
+        "that training does not see, since the evaluation before."
+    )
+    if any(line.name.endswith("held-out labels") for line in lines):
+        text += " Held-out labels are of labelled images that are not trained on, predicted at each evaluation."
+    return section(
+        "Pseudo labels",
+        tag("p", text, least_reliable(run)),
+        tag("div", chart, strips(run), class_="centre"),
+    )
+
+
+def least_reliable(run: RunFiles) -> str | None:
+    """Names the classes whose confident pseudo labels are most often wrong."""
+    last = run.summary_of("pseudo_label")
+    right = known(last.get("class_reliability")) or known(last.get("class_accuracy"))
+    share = known(last.get("class_coverage")) or known(last.get("class_share"))
+    worst = sorted((value, name) for name, value in right.items() if name in run.classes)[:LEAST]
+    if not worst or len(right) < 2:
+        return None
+    said = ", ".join(f"{name} ({value:.0f}% right)" for value, name in worst)
+    none = [name for name in run.classes if share.get(name) == 0]
+    nothing = f" No confident one yet: {', '.join(none[:8])}{', …' * (len(none) > 8)}." if none else ""
+    return f" Least reliable at the end: {said}.{nothing}"
+
+
+def known(values: Any) -> dict[str, float]:
+    """Returns the finite numbers of a mapping; none where it is no mapping."""
+    items = values.items() if isinstance(values, dict) else ()
+    return {name: number for name, value in items if (number := finite(value)) is not None}
+
+
+def strips(run: RunFiles) -> Markup | None:
+    """Returns a table with strips for each class: how much was confident, and how much of that was right."""
+    every = max(1, -(-len(run.evaluations) // COLUMNS))
+    shown = run.evaluations[::-1][::every][::-1]
+    series = [[known((one.get("pseudo_label") or {}).get(key)) for one in shown] for key in KINDS]
+    kept = [(title, values) for title, values in zip(KINDS.values(), series, strict=True) if any(values)]
+    if not kept:
+        return None
+    steps = [one["step"] for one in shown]
+    header = ["class"]
+    for title, _ in kept:
+        header += [title, "%"]
+    rows = []
+    for i, name in enumerate(run.classes):
+        cells: list[object] = []
+        for _, values in kept:
+            line = [value.get(name) for value in values]
+            cells += [tag("td", strip(line, steps), class_="strip"), "-" if line[-1] is None else f"{line[-1]:.0f}"]
+        rows.append([class_name(run, i), *cells])
+    first, last = steps[0], steps[-1]
+    when = f"at step {last}" if first == last else f"from step {first} to {last}, and the last value"
+    caption = f"Pseudo labels of each true class {when}. Brighter is more, grey is unknown."
+    if any(title == RELIABLE for title, _ in kept):
+        caption += f" What is {RELIABLE} is counted by the class that the label says."
+    return tag("div", table(header, rows, caption=caption, class_="strips"), scale())
+
+
+RELIABLE = "right on held-out labels"
+KINDS = {"class_share": "confident", "class_accuracy": "of these right", "class_reliability": RELIABLE}
+
+
+def strip(values: Sequence[float | None], steps: Sequence[Any]) -> Markup:
+    """Draws percentages as a row of squares, each with its value for the pointer."""
+    colors = level_colors()
+
+    def squares() -> Iterator[Markup]:
+        for i, (value, step) in enumerate(zip(values, steps, strict=True)):
+            at = 0 if value is None else min(max(int(value / 100 * len(colors)), 0), len(colors) - 1)
+            look = {"class_": "empty", "fill": "currentColor"} if value is None else {"fill": f"rgb{colors[at]}"}
+            said = f"step {step}: " + ("unknown" if value is None else f"{value:.1f}%")
+            yield tag("rect", tag("title", said), x=i, y=0, width=1.02, height=1, **look)
+
+    return drawing(len(values), 1, squares(), preserveAspectRatio="none")
+
+
+def scale() -> Markup:
+    """Returns what the strips' colours mean."""
+    squares = (tag("i", style=f"background:rgb{color}") for color in level_colors())
+    return tag("p", "0% ", tag("span", squares, class_="scale"), " 100%", class_="soft")

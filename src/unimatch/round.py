@@ -1,0 +1,214 @@
+"""``python -m unimatch.round``: the photos that a trained model knows least, with its masks for people to correct."""
+
+import shutil
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from unimatch.command import command, plain
+from unimatch.data.sets.class_names import find_classes, read_classes
+from unimatch.disk import replace_file, replace_text
+from unimatch.engines.model_facts import ModelFacts
+from unimatch.errors import ConfigError, DataError
+from unimatch.images import ImageArray, read_image, read_mask
+from unimatch.inference.inputs import Photo, name_photos
+from unimatch.inference.outputs import Writer
+from unimatch.inference.predictor import Predictor
+from unimatch.labelling import TOOLS, predicted_labels, write
+from unimatch.options import one_of
+from unimatch.pictures import drawing, overlay
+from unimatch.predict import predict_photos
+from unimatch.select import describer_of, draw
+from unimatch.selection import Describer, EncoderDescriber, Selection, check_choice
+from unimatch.selection import select as select_photos
+from unimatch.selection.photos import Photos, named, photos_below, unsureness
+
+DONE = "selected.txt"
+"""Written last: a round that has it is whole."""
+
+WRITTEN = (DONE, "contact_sheet.png", "to_correct", "to_correct.zip", "predicted")
+"""All that a round writes."""
+
+
+def next_round(config: DictConfig) -> None:
+    """Does what ``conf/round.yaml``, composed, says, and prints what to do next."""
+    one_of("to", config.to, TOOLS)
+    one_of("hand_over", config.hand_over, ("folder", "zip"))
+    one_of("shapes", config.shapes, ("polygons", "masks"))
+    if not 0 <= config.tolerance < 100:
+        raise ConfigError(f"tolerance={config.tolerance}: must be a number of pixels from 0 up")
+    for key in ("batch_size", "threads"):
+        if config[key] is not None and config[key] < 1:
+            raise ConfigError(f"{key}={config[key]}: must be at least 1")
+    out = Path(config.out).expanduser()
+    check_out(out, config.overwrite)
+    photos = photos_below(config.dataset.root)
+    given = photos.labelled if config.given is None else named(photos, Path(config.given).expanduser())
+    check_choice(photos.files, config.n, given, config.group, config.likeness, config.kinds)
+    predictor, encoder = load(config)
+    check_classes(photos.root, predictor.facts)
+    describer = describer_of(config) or encoder
+
+    if config.overwrite:
+        remove_round(out)
+    labelled = set(given)
+    names = {p.path: p for p in name_photos(photos.files, photos.root)}
+    pool = [photo for path, photo in names.items() if path not in labelled]
+    predicted = out / "predicted"
+    settings = OmegaConf.create({**plain(config), "save": ["confidence"], "threshold": None, "overwrite": False})
+    predict_photos(settings, predictor, predicted, len(pool), iter(pool))
+    writer = Writer(predicted, predictor.facts, ())
+    known = [photo.path for photo in pool if photo.name in writer.done]
+    unsure = unsureness(predicted, replace(photos, files=known))
+    found = select_photos(
+        [path for path in photos.files if path in labelled or path in unsure],
+        config.n,
+        describer=describer,
+        given=given,
+        group=config.group,
+        unsure=unsure,
+        likeness=config.likeness,
+        kinds=config.kinds,
+        features=None if config.features is None else Path(config.features).expanduser(),
+    )
+    write_round(config, out, found, [names[path] for path in found.chosen], photos, writer, unsure)
+    print(report(config, out, found, len(pool), unsure, own=describer is encoder is not None))
+
+
+def check_out(out: Path, overwrite: bool) -> None:
+    """Refuses a folder that holds another thing than a round, or a round that is whole and may not be made anew.
+
+    A round that was interrupted goes on.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir() or (any(out.iterdir()) and not any((out / name).exists() for name in (DONE, "predicted"))):
+        raise ConfigError(f"out={out}: exists already, and holds no round; choose another folder")
+    if (out / DONE).is_file() and not overwrite:
+        raise ConfigError(f"out={out}: holds a round already; choose another folder or write overwrite=true")
+
+
+def remove_round(out: Path) -> None:
+    """Removes what an earlier round has written: the mark that it is whole first."""
+    for name in WRITTEN:
+        if (path := out / name).is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def load(config: DictConfig) -> tuple[Predictor, Describer | None]:
+    """Returns the trained model, and its encoder as what describes photos; exported graphs have none.
+
+    Raises:
+        ConfigError: it is no model that gives masks of photos.
+    """
+    trained: Any = Path(config.checkpoint).expanduser()
+    encoder = None
+    if trained.suffix != ".onnx":
+        from unimatch.inference.load import choose_device, load_with_facts
+
+        trained = load_with_facts(trained, config.model)
+    predictor = Predictor(trained, model=config.model, device=config.device, precision=config.precision)
+    if predictor.facts.dates > 1 or not predictor.facts.bands.photos:
+        raise ConfigError(f"checkpoint={config.checkpoint}: sees pairs or other bands; rounds are of RGB photos")
+    if not isinstance(trained, Path):
+        encoder = EncoderDescriber(trained.model.encoder.to(choose_device(config.device)), trained.model.name)
+    return predictor, encoder
+
+
+def check_classes(root: Path, facts: ModelFacts) -> None:
+    """Refuses a model of other classes than those of the photos' folder, whose ids corrections come back with.
+
+    Raises:
+        DataError: they differ.
+    """
+    try:
+        file = find_classes(root)
+    except DataError:  # a folder of photos alone
+        return
+    names = read_classes(file).names
+    if names != tuple(facts.classes):
+        raise DataError(
+            f"{file}: names the classes {', '.join(names)}, and the model knows {', '.join(facts.classes)}; "
+            "give a checkpoint that was trained on them"
+        )
+
+
+def write_round(
+    config: DictConfig,
+    out: Path,
+    found: Selection,
+    chosen: list[Photo],
+    photos: Photos,
+    writer: Writer,
+    unsure: Mapping[Path, float],
+) -> None:
+    """Writes what there is to correct, the contact sheet and, last, the list."""
+    facts, masks = writer.facts, {photo.path: writer.mask_path(photo.name) for photo in chosen}
+    for name in ("to_correct", "to_correct.zip"):  # of a round that was interrupted here
+        shutil.rmtree(out / name, ignore_errors=True) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
+    write(
+        predicted_labels(
+            [(photos.name_of(path), path, masks[path]) for path in found.chosen],
+            facts.classes,
+            facts.palette,
+        ),
+        out / "to_correct",
+        format=config.to,
+        tolerance=config.tolerance,
+        shapes=config.shapes,
+        url=config.url,
+        workers=config.workers,
+    )
+    if config.hand_over == "zip":
+        pack(out / "to_correct")
+
+    def shown(path: Path) -> ImageArray:
+        return overlay(read_image(path), read_mask(masks[path]), facts.palette)
+
+    names = [path.relative_to(photos.root).as_posix() for path in found.chosen]
+    with drawing(sheet := out / "contact_sheet.png"):
+        titles = [f"{name[-28:]}, {unsure[path]:.0%} unsure" for path, name in zip(found.chosen, names, strict=True)]
+        draw(sheet, found.chosen, titles, shown)
+    replace_text(out / DONE, "".join(f"{name}\n" for name in names))
+
+
+def pack(folder: Path) -> None:
+    """Makes a zip archive of a folder, the same each time, in its place."""
+
+    def write_zip(file: Any) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():
+                    entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())  # without the time
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    archive.writestr(entry, path.read_bytes())
+
+    replace_file(folder.with_name(f"{folder.name}.zip"), write_zip)
+    shutil.rmtree(folder)
+
+
+def report(config: DictConfig, out: Path, found: Selection, pool: int, unsure: Mapping[Path, float], own: bool) -> str:
+    """Returns what was chosen and what to do next; ``own``: the model's encoder has described the photos."""
+    mean, chosen = (sum(values) / len(values) for values in (unsure.values(), [unsure[p] for p in found.chosen]))
+    place = out / ("to_correct.zip" if config.hand_over == "zip" else "to_correct")
+    lines = [
+        f"{place}: {len(found.chosen)} of {pool} photos that are not labelled, beside {len(found.given)} that are, "
+        f"described by {found.by}{' of the model' if own else ''}",
+        f"the model is unsure of {chosen:.1%} of them, of {mean:.1%} of all: {out / 'contact_sheet.png'}",
+    ]
+    for path, reason in list(found.left_out.items())[:5]:
+        lines.append(f"left out: {path}: {reason.removeprefix(f'{path}: ')}")
+    lines.append(f"correct them, then: python -m unimatch.labels from=CORRECTED to={config.dataset.root}")
+    return "\n".join(lines)
+
+
+main = command("round")(next_round)
+
+if __name__ == "__main__":
+    main()

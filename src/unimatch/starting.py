@@ -1,0 +1,41 @@
+"""Says that a command is still starting, where its imports take long: a busy machine, a network drive."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+
+FIRST, NEXT = 5.0, 10.0
+"""Seconds before the first line, and between the others."""
+
+_begun = threading.Event()
+
+
+def is_command(words: Sequence[str]) -> bool:
+    """Returns whether Python was started as ``python -m unimatch.NAME``.
+
+    >>> is_command(["python", "-m", "unimatch.run"]), is_command(["python", "-m", "pytest", "unimatch.run"])
+    (True, False)
+    """
+    return any(pair[0] == "-m" and pair[1].startswith("unimatch.") for pair in pairwise(words))
+
+
+def watch() -> None:
+    """Writes a line to stderr now and then until :func:`done` is called; of several processes the first one writes."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        threading.Thread(target=_watch, args=(time.monotonic(),), daemon=True).start()
+
+
+def done() -> None:
+    """Ends the lines: from here on the command itself says what it does."""
+    _begun.set()
+
+
+def _watch(since: float) -> None:
+    wait = FIRST
+    while not _begun.wait(wait):
+        sys.stderr.write(f"unimatch: loading PyTorch and other libraries, {time.monotonic() - since:.0f} s so far\n")
+        sys.stderr.flush()
+        wait = NEXT
