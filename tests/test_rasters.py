@@ -116,6 +116,15 @@ def test_tiffs_that_lack_a_part_are_not_filled_up(tmp_path):
         read_stored(tmp_path / "b.tif")
 
 
+def test_tags_that_hold_text_where_numbers_belong_are_named(tmp_path):
+    path = five(tmp_path / "a.tif", data=VALUES[..., 0].astype(np.uint8), photometric="minisblack")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(struct.pack("<HH", 277, 3), struct.pack("<HH", 277, 2)))
+    for read in (read_image, read_mask):
+        with pytest.raises(DataError, match=r"a.tif: "):
+            read(path)
+
+
 def test_colours_of_lab_are_no_red_green_and_blue(tmp_path):
     path = five(tmp_path / "a.tif", data=VALUES[..., :3].astype(np.uint8), photometric="cielab")
     for bands in (PHOTOS, Bands(value_range=[(0, 255)] * 3)):

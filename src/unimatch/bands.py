@@ -132,7 +132,7 @@ class Bands:
             result = np.array(values, order="C")
         else:
             highest = max(high for _, high in self.value_range)
-            if values.dtype == np.uint8 and highest > 255:
+            if values.dtype == np.uint8 and (highest > 255 or (highest <= 1 < values.max(initial=0))):
                 raise DataError(
                     f"{where}: stores 8 bits, and dataset.value_range goes to {highest:g}; convert it to the type of "
                     "the other images"

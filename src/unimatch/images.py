@@ -275,6 +275,8 @@ def rgb(image: Image.Image) -> ImageArray:
     if image.mode != "RGB":
         image = image.convert("RGB")
     width, height = image.size
+    if width * height <= STRIP:
+        return np.array(image)
     array = np.empty((height, width, 3), np.uint8)
     for rows in strips(height, width):  # all at once, Pillow would copy them twice
         array[rows] = np.asarray(image.crop((0, rows.start, width, min(rows.stop, height))))

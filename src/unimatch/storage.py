@@ -96,9 +96,10 @@ def is_lossy(image: Any) -> bool:
 
 
 def tiff_tags(tags: Any) -> Storage:
-    """Reads the tags of a TIFF's page."""
+    """Reads the tags of a TIFF's page; a ValueError or TypeError where they hold no numbers."""
     bits, kind, extra = tags.get(BITS_PER_SAMPLE, (1,)), tags.get(SAMPLE_FORMAT, (1,)), tags.get(EXTRA_SAMPLES, ())
-    return Storage(tags.get(SAMPLES_PER_PIXEL, 1), max(bits), KINDS.get(kind[0], "unsigned integers"), 0 in extra)
+    bands = int(tags.get(SAMPLES_PER_PIXEL, 1))
+    return Storage(bands, max(map(int, bits)), KINDS.get(kind[0], "unsigned integers"), 0 in extra)
 
 
 def tiff_storage(content: io.BytesIO) -> Storage | None:

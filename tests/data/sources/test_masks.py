@@ -152,3 +152,15 @@ def test_unknown_colours_are_of_the_nearest_class(tmp_path, colors):
 def test_encodings_that_cannot_be_are_refused(arguments, message):
     with pytest.raises(ConfigError, match=message):
         mask_reader(replace(THREE, **arguments))
+
+
+def test_what_is_transparent_may_store_anything(tmp_path):
+    """For the check and for the training alike."""
+    ids, alpha = Image.fromarray(np.array([[0, 1, 77]], np.uint8)), Image.fromarray(np.array([[255, 9, 0]], np.uint8))
+    Image.merge("LA", [ids, alpha]).save(tmp_path / "a.png")
+    reader = mask_reader(THREE)
+    assert reader(tmp_path / "a.png").tolist() == [[0, 1, 255]]
+    assert reader.unknown(reader.read(tmp_path / "a.png")) == 0
+    Image.merge("LA", [ids, Image.new("L", ids.size, 9)]).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"id 77 \(1 pixels\)"):
+        reader(tmp_path / "a.png")

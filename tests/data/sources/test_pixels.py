@@ -87,6 +87,17 @@ def test_values_outside_the_range_are_worth_a_warning(photos, caplog):
     assert "of the values of band 2 lie outside value_range, 0 to 2047" in caplog.text
 
 
+def test_a_range_that_the_values_hardly_use_is_worth_a_warning(photos, caplog):
+    """12 bits read as 16 would be nearly black."""
+    with caplog.at_level(logging.WARNING, "unimatch"):
+        folder(photos[1], bands=[2], value_range=[0, 65535])
+    assert "in a small part of value_range, 0 to 65535" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "unimatch"):
+        folder(photos[1], bands=[2], value_range=[0, 4095])
+    assert "value_range" not in caplog.text
+
+
 def test_images_that_cannot_be_read_are_left_out_of_what_is_measured(photos, tmp_path):
     root = rewritten(photos[0], tmp_path / "12", twelve_bits, ".png")
     (root / "images" / "a0.png").write_bytes(b"no image")

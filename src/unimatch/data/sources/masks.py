@@ -86,8 +86,9 @@ class IndexMasks:
         if mask.palette and (misplaced := self.misplaced(mask)):
             raise DataError(f"{path}: {misplaced}")
         ids = self.meaning(mask.values)
-        if (ids == UNKNOWN).any():
-            raise DataError(f"{path}: {self._describe(mask.values[ids == UNKNOWN], lossy=mask.lossy)}")
+        wrong = ids == UNKNOWN if mask.clear is None else (ids == UNKNOWN) & ~mask.clear
+        if wrong.any():
+            raise DataError(f"{path}: {self._describe(mask.values[wrong], lossy=mask.lossy)}")
         result = ids.astype(np.uint8)
         if mask.clear is not None:
             result[mask.clear] = IGNORE_INDEX
@@ -108,7 +109,8 @@ class IndexMasks:
 
     def unknown(self, mask: StoredMask) -> int:
         """Counts the pixels of a mask that store no class and no ignored id."""
-        return int((self._look_up(self.table, mask.values) == UNKNOWN).sum())
+        wrong = self._look_up(self.table, mask.values) == UNKNOWN
+        return int((wrong if mask.clear is None else wrong & ~mask.clear).sum())
 
     def _look_up(self, table: NDArray[np.int16], stored: NDArray[np.integer]) -> NDArray[np.int16]:
         if stored.dtype == np.uint8:

@@ -23,6 +23,8 @@ SAMPLED_PIXELS = 2**14
 """Pixels of each."""
 MANY = 0.1
 """A share of values outside the range that is worth a warning."""
+FEW = 0.1
+"""A share of the range in which all values lie, and with it the levels that are used, that is worth one too."""
 
 
 class PixelOptions(TypedDict, total=False):
@@ -180,12 +182,19 @@ def known(bands: Bands, values: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def warn_of_values_outside(bands: Bands, values: NDArray[Any]) -> None:
-    """Warns of bands of which many values (n, C) lie outside the range."""
+    """Warns of bands of which many values (n, C) lie outside the range, or all in a small part of it."""
     for i, (low, high) in enumerate(bands.value_range or ()):
         share = float(np.mean((values[:, i] < low) | (values[:, i] > high)))
+        band = i + 1 if bands.bands is None else bands.bands[i]
+        least, most = float(values[:, i].min()), float(values[:, i].max())
+        extremes = f"{least:g} to {most:g}"
+        if share <= MANY and least < most and (most - least) < FEW * (high - low):
+            log.warning(
+                "the values of band %d are %s, in a small part of value_range, %g to %g, so that most of their "
+                "detail is lost: give their own range",
+                *(band, extremes, low, high),
+            )
         if share > MANY:
-            band = i + 1 if bands.bands is None else bands.bands[i]
-            extremes = f"{values[:, i].min():g} to {values[:, i].max():g}"
             log.warning(
                 "%.0f%% of the values of band %d lie outside value_range, %g to %g, and are cut off: they are %s",
                 *(100 * share, band, low, high, extremes),
