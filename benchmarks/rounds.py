@@ -34,9 +34,9 @@ def begin(way: Path, truth: Path, labelled: list[str]) -> Path:
 
 def annotate(root: Path, truth: Path, names: list[str]) -> None:
     """Give photos their true masks."""
-    for kind in ("images", "masks"):
-        (root / kind).mkdir(exist_ok=True)
     for name in names:
+        for kind in ("images", "masks"):
+            (root / kind).mkdir(exist_ok=True)
         (root / "unlabeled" / name).rename(root / "images" / name)
         shutil.copy(truth / "masks" / f"{Path(name).stem}.png", root / "masks")
 

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 import unimatch
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.command import build, check_output_folder, command, exit_on_user_error
+from unimatch.disk import write_output
 from unimatch.errors import ConfigError, DataError
 from unimatch.overrides import config_groups
 
@@ -216,6 +217,31 @@ def test_a_disk_without_room_is_one_message_with_a_status_of_its_own(name, capsy
         raise OSError(number, os.strerror(number), "out.json")
     assert ended.value.code == 74
     assert re.fullmatch(r"unimatch: out\.json cannot be written: .*; make room\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("name", "status"), [("ENOSPC", 74), ("EDQUOT", 74), ("EACCES", 2), ("EFBIG", 2)])
+def test_a_message_of_ours_about_a_full_disk_has_that_status_too(name, status, tmp_path, capsys, monkeypatch):
+    number = getattr(errno, name)
+
+    def refuse(*arguments, **more):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("unimatch.disk.replace_file", refuse)
+    with pytest.raises(SystemExit) as ended, exit_on_user_error():
+        write_output(tmp_path / "out.json", "text")
+    assert ended.value.code == status
+    told = capsys.readouterr().err
+    assert told.startswith(f"unimatch: {tmp_path / 'out.json'}: cannot be written")
+    assert told.endswith("; make room\n") == (status == 74)
+
+
+def test_a_message_that_quotes_a_whole_file_is_cut(capsys):
+    with pytest.raises(SystemExit), exit_on_user_error():
+        raise DataError("classes.txt: found " + "x" * 10**6)
+    told = capsys.readouterr().err
+    assert told.startswith("unimatch: classes.txt: found xxx")
+    assert told.endswith("x ...\n")
+    assert len(told) < 21_000
 
 
 def test_other_failures_of_files_keep_their_traceback():

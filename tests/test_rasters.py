@@ -97,6 +97,32 @@ def test_damaged_tiffs_are_named(tmp_path, damage):
     assert georeference(path) is None
 
 
+def changed_tag(path, tag, value):
+    """The file with another value in one of its tags of a single number."""
+    content = path.read_bytes()
+    at = content.index(struct.pack("<HHI", tag, 4, 1)) + 8
+    path.write_bytes(content[:at] + struct.pack("<I", value) + content[at + 4 :])
+
+
+def test_tiffs_that_lack_a_part_are_not_filled_up(tmp_path):
+    """Decoders of JPEG make what is absent grey; one strip of a few bytes may claim to be a million."""
+    path = five(tmp_path / "a.tif", data=VALUES[..., :3].astype(np.uint8), photometric="rgb")
+    changed_tag(path, 257, 2**22)
+    with pytest.raises(DataError, match=r"a.tif: cannot be read as TIFF \(it names 1 strips or tiles of 209716\)"):
+        read_stored(path)
+    Image.fromarray(VALUES[..., :3].astype(np.uint8)).save(tmp_path / "b.tif", compression="jpeg")
+    changed_tag(tmp_path / "b.tif", 279, 10_000)
+    with pytest.raises(DataError, match=r"b.tif: cannot be read as TIFF \(it is cut short\)"):
+        read_stored(tmp_path / "b.tif")
+
+
+def test_colours_of_lab_are_no_red_green_and_blue(tmp_path):
+    path = five(tmp_path / "a.tif", data=VALUES[..., :3].astype(np.uint8), photometric="cielab")
+    for bands in (PHOTOS, Bands(value_range=[(0, 255)] * 3)):
+        with pytest.raises(DataError, match=r"a.tif: .*LAB"):
+            read_bands(path, bands)
+
+
 def test_sizes_are_known_from_headers_and_limited(tmp_path, monkeypatch):
     path = five(tmp_path / "a.tif", data=VALUES.astype(np.float64), photometric="minisblack", planarconfig="contig")
     assert pixel_count(path) == 600

@@ -153,3 +153,11 @@ def test_a_folder_that_holds_something_else_is_never_written_into(select, capsys
 def test_the_function_is_there_beside_the_command_of_its_name():
     assert unimatch.select.main is main
     assert unimatch.select.__call__ is select_function
+
+
+def test_a_folder_that_waits_for_labels_holds_no_photos_yet(select, photos, tmp_path):
+    root = tmp_path / "set"
+    shutil.copytree(photos, root / "unlabeled")
+    for name in ("images", "masks"):
+        (root / name).mkdir()
+    assert all(name.startswith("unlabeled/") for name in select("n=2", root=root))

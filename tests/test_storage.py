@@ -116,3 +116,11 @@ def test_a_page_of_transparency_is_no_second_picture(tmp_path):
     transparency.encoderinfo = {"tiffinfo": {254: 4}}
     flat(10).save(tmp_path / "a.tif", save_all=True, append_images=[transparency])
     assert read_image(tmp_path / "a.tif").max() == 10
+
+
+def test_pages_are_counted_up_to_a_limit(tmp_path, monkeypatch):
+    flat(10).save(tmp_path / "pages.tif", save_all=True, append_images=[flat(200)] * 5)
+    monkeypatch.setattr("unimatch.storage.PAGES", 3)
+    for read in (read_image, read_mask):
+        with pytest.raises(DataError, match="holds 3 pages or frames"):
+            read(tmp_path / "pages.tif")

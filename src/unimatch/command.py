@@ -41,6 +41,9 @@ from unimatch.terminal import print_any_name
 NODES = ("dataset", "datamodule", "method", "model", "inference", "trainer", "checkpoint", "guard", "logger")
 """Nodes of a configuration whose keys are arguments of Python objects."""
 
+LONGEST = 20_000
+"""Characters of a message at most: it may quote what a file holds."""
+
 SET_BY_COMMANDS = {
     "callbacks": "add an entry to the group: +callbacks.NAME._target_=CLASS",
     "logger": "choose logger=csv, tensorboard, wandb or mlflow, or give a node of your own",
@@ -48,6 +51,7 @@ SET_BY_COMMANDS = {
     "enable_checkpointing": "unimatch.run always writes checkpoints, see checkpoint.KEY",
     "enable_model_summary": "the log names the model's parts",
     "enable_progress_bar": "callbacks.progress=null trains without the bar",
+    "split_seed": "choose dataset.split_seed",
     "plugins": "one is always given, which writes checkpoints safely",
 }
 """Arguments that a command passes itself, and what to do instead of giving them."""
@@ -221,7 +225,8 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
         if cause is None:
             raise
         message = message_of(cause)
-        print(f"unimatch: {message if config is None else with_key(message, config)}", file=sys.stderr)
+        text = message if config is None else with_key(message, config)
+        print(f"unimatch: {text if len(text) <= LONGEST else text[:LONGEST] + ' ...'}", file=sys.stderr)
         sys.exit(cause.status)
 
 
@@ -233,7 +238,11 @@ def user_error_in(error: BaseException | None) -> UnimatchError | None:
         return WriteError(f"{error.filename or 'a file'} cannot be written: {error.strerror}; make room")
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return ConfigError(f"{str(error.filename)[:60]}...: a name that is too long for a file or folder")
-    return error if isinstance(error, UnimatchError) else None
+    if not isinstance(error, UnimatchError):
+        return None
+    cause = error.__cause__
+    full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None))
+    return WriteError(f"{message_of(error)}; make room") if full and error.status == 2 else error
 
 
 def message_of(error: UnimatchError) -> str:

@@ -1,6 +1,8 @@
 """Reads images of any bands and types, TIFF above all, and keeps where they lie on Earth."""
 
-from collections.abc import Mapping, Sequence
+import math
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,11 @@ GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
 """TIFF's tags of scale, tie points, transformation, and the coordinate system in three parts."""
 WIDTH, HEIGHT = 256, 257
 """The tags of the size."""
-PHOTOMETRICS = {0: "black is the highest", 3: "places in a palette"}
+PHOTOMETRICS = {
+    0: "black is the highest",
+    3: "places in a palette",
+    **dict.fromkeys((8, 9, 10), "colours of LAB, which are no red, green and blue"),
+}
 """Values of TIFF's PhotometricInterpretation that are no levels."""
 NO_DATA_TAG = 42113
 """GDAL's tag of the value that means no data."""
@@ -96,15 +102,31 @@ def read_tiff(path: Path, exif: Exif) -> NDArray[Any]:
                 fault = TURNED_BY_TAG
             elif first.photometric in PHOTOMETRICS:
                 fault = f"its values stand for others ({PHOTOMETRICS[first.photometric]}); save the values themselves"
-            values = None if fault else series.asarray(squeeze=False)
+            missing = None if fault else absent(series.pages, file.filehandle.size)
+            if missing:
+                raise ValueError(missing)
+            values = None if fault else series.asarray(squeeze=False).reshape(list(axes.values()))
     except Exception as error:  # a damaged file can raise nearly anything
         raise DataError(f"{path}: cannot be read as TIFF ({error}); repair or remove it") from error
     if values is None:
         raise DataError(f"{path}: one image of rows Y, columns X and bands is needed, but {fault}")
-    values = values.reshape(list(axes.values()))
     if len(axes) == 2:
         return values[..., None]
     return np.moveaxis(values, 0, -1) if next(iter(axes)) not in "YX" else values
+
+
+def absent(pages: Iterable[Any], size: int) -> str:
+    """Says what a TIFF of ``size`` bytes has not of its pages' strips or tiles; decoders of JPEG make it grey."""
+    for page in pages:
+        if page is None:  # of a stack of ImageJ, which has tags for the first alone
+            continue
+        parts, needed = len(page.dataoffsets), math.prod(page.chunked)
+        if parts < needed:
+            return f"it names {parts} strips or tiles of {needed}"
+        ends = map(operator.add, page.dataoffsets, page.databytecounts)
+        if page.compression != 1 and max(ends, default=0) > size:
+            return "it is cut short"
+    return ""
 
 
 def too_large(axes: Mapping[str, int], size: int) -> bool:

@@ -77,7 +77,9 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     if config.start_from is not None:
         log.info("%s", start_from(model, config.start_from, classes=data.info.classes))
     method: Method = build(config.method, model, task=build(config.task))
-    datamodule: SemiSupervisedDataModule = build(config.datamodule, data)
+    split_seed = config.dataset.get("split_seed") or 0
+    datamodule: SemiSupervisedDataModule = build(config.datamodule, data, split_seed=split_seed)
+    labeled, held_out = datamodule.data.labeled, datamodule.data.held_out
     if config.plan:
         return print_plan(config, method, datamodule)
     facts = RunFacts(
@@ -86,12 +88,13 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         encoder=config.encoder.name,
         task=method.task.name,
         seed=config.seed,
-        labeled=len(data.labeled),
+        labeled=len(labeled),
         unlabeled=len(data.unlabeled) if method.uses_unlabeled else 0,
         split=None if config.dataset.get("split") is None else str(config.dataset.split),
         experiment=choices.get("experiment"),
         config={key: value for key, value in plain(config).items() if not key.startswith(ABOUT_THE_CALL)},
         data=fingerprint(data),
+        held_out=() if held_out is None else tuple(map(held_out.name, range(len(held_out)))),
     )
     callbacks = build_callbacks(config.callbacks, run_dir=run_dir, facts=facts, data=data)
     trainer: lightning.Trainer = build(
@@ -111,6 +114,8 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         run_dir,
     )
     log.info("%s", model.summary())
+    if facts.held_out:
+        log.info("%d further labelled images are held out, to measure pseudo labels on", len(facts.held_out))
     if not data.info.bands.photos:
         log.info("images: %s", data.info.bands.summary())
     unwritten.clear()
@@ -274,6 +279,7 @@ WRITTEN = {
     "checkpoints/last.ckpt": "of the last step; resume=auto continues from it",
     "metrics.csv": "losses and scores by step",
     "evaluations.jsonl": "each evaluation, by class",
+    "held_out.txt": "labelled images that pseudo labels are measured on",
     "config.json": "all settings",
 }
 """Files of a run directory that the closing table names."""

@@ -1,6 +1,7 @@
 """Tells what an image file stores, by its header: how many bands of which type, and how many pages."""
 
 import io
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ STRIP_SIZES, TILE_SIZES = 279, 325
 
 KINDS = {2: "signed integers", 3: "floats"}
 """By the TIFF tag SampleFormat; anything else is unsigned integers."""
+
+PAGES = 1000
+"""How many pages of a TIFF are looked at: each takes a millisecond."""
 
 COPY, TRANSPARENCY = 1, 4
 """Bits of the TIFF tag SubfileType: a smaller copy of another page, and its transparency."""
@@ -112,19 +116,21 @@ def tiff_storage(content: io.BytesIO) -> Storage | None:
 
 
 def pages(image: Image.Image) -> int:
-    """Counts the pages or frames of an opened image that are pictures of their own."""
-    count: int = getattr(image, "n_frames", 1)
+    """Counts the pages or frames of an opened image that are pictures of their own, of a TIFF's first :data:`PAGES`."""
     if image.format == "MPO":
         return 1  # a camera's JPEG with a preview behind the picture
-    if count > 1 and image.format == "TIFF":
-        kinds = []
-        for i in range(count):
-            image.seek(i)
+    if image.format != "TIFF":
+        return int(getattr(image, "n_frames", 1))
+    kinds = [image.tag_v2.get(SUBFILE_TYPE, 0)]  # type: ignore[attr-defined]
+    with suppress(EOFError):
+        while len(kinds) < PAGES:
+            image.seek(len(kinds))
             kinds.append(image.tag_v2.get(SUBFILE_TYPE, 0))  # type: ignore[attr-defined]
+    if len(kinds) > 1:
         image.seek(0)
-        if not kinds[0] & COPY:
-            return 1 + sum(not kind & (COPY | TRANSPARENCY) for kind in kinds[1:])
-    return count
+    if kinds[0] & COPY:
+        return len(kinds)
+    return 1 + sum(not kind & (COPY | TRANSPARENCY) for kind in kinds[1:])
 
 
 def jpeg_2000_bits(image: Any) -> int:

@@ -1,4 +1,7 @@
 import subprocess
+from types import SimpleNamespace
+
+import pytest
 
 from unimatch.callbacks import record
 
@@ -45,3 +48,14 @@ def test_peak_memory_grows_with_what_is_held():
     held[::4096] = b"x" * len(held[::4096])
     assert record.peak_memory_mb() >= before
     assert record.peak_memory_mb() >= 200
+
+
+@pytest.mark.parametrize("held_out", [(), ("a/1.png", "a/2.png")])
+def test_images_that_are_held_out_are_listed(tmp_path, held_out):
+    facts = record.RunFacts("m", "d", "e", "segmentation", 0, 8, 16, None, None, {"seed": 0}, held_out=held_out)
+    kept = record.Record(tmp_path, facts, SimpleNamespace(info=None))
+    kept.on_fit_start(SimpleNamespace(is_global_zero=True), None)
+    assert (tmp_path / "config.json").is_file()
+    assert (tmp_path / "held_out.txt").exists() == bool(held_out)
+    if held_out:
+        assert (tmp_path / "held_out.txt").read_text() == "a/1.png\na/2.png\n"

@@ -1,7 +1,15 @@
 import numpy as np
+import onnxruntime
+import pytest
 import torch
 
-from unimatch.engines.onnx import resize
+from helpers.hostile_graphs import added, constant, graph, node
+from unimatch import WeightsError
+from unimatch.engines.onnx import OnnxEngine, resize
+
+IMAGES = np.zeros((1, 3, 4, 5), np.float32)
+TWO = node("Slice", ["image", "first", "last", "axis"], ["two"])
+PLACES = [constant("first", [0], np.int64), constant("last", [2], np.int64), constant("axis", [1], np.int64)]
 
 
 def test_resizing_in_numpy_is_pytorchs():
@@ -9,3 +17,39 @@ def test_resizing_in_numpy_is_pytorchs():
     for size in ((14, 28), (7, 5), (3, 9), (1, 1), (7, 9)):
         expected = torch.nn.functional.interpolate(torch.from_numpy(array), size, mode="bilinear", align_corners=True)
         np.testing.assert_allclose(resize(array, size), expected.numpy(), atol=1e-5)
+
+
+def engine(folder, *arguments, **more):
+    (folder / "model.onnx").write_bytes(graph(*arguments, facts=True, **more))
+    return OnnxEngine(folder / "model.onnx")
+
+
+def test_constants_are_not_computed_when_the_file_is_read(tmp_path, monkeypatch):
+    given, session = [], onnxruntime.InferenceSession
+
+    def noted(*arguments, **more):
+        given.append(more)
+        return session(*arguments, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    engine(tmp_path, [TWO, node("Identity", ["two"], ["logits"])], PLACES)
+    assert "ConstantFolding" in given[0]["disabled_optimizers"]
+
+
+def test_a_graph_that_fails_is_one_message(tmp_path):
+    far = constant("shape", [2**40], np.int64)  # no machine has room for it
+    read = engine(tmp_path, added(node("ConstantOfShape", ["shape"], ["big"])), [far])
+    with pytest.raises(WeightsError, match=r"model\.onnx: the graph fails on images of 1 x 3 x 4 x 5"):
+        read.logits(IMAGES)
+
+
+def test_what_are_no_logits_of_the_images_is_refused(tmp_path):
+    assert engine(tmp_path, [TWO, node("Identity", ["two"], ["logits"])], PLACES).logits(IMAGES).shape == (1, 2, 4, 5)
+    for name, nodes in {
+        "(1, 3, 4, 5)": [node("Identity", ["image"], ["logits"])],
+        "()": [node("ReduceMax", ["image"], ["logits"], keepdims=0)],
+        "(1, 2, 5, 4)": [TWO, node("Transpose", ["two"], ["logits"], perm=[0, 1, 3, 2])],
+    }.items():
+        with pytest.raises(WeightsError) as refused:
+            engine(tmp_path, nodes, PLACES).logits(IMAGES)
+        assert f"returns {name} in place of logits (1, 2, 4, 5)" in str(refused.value)

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import OmegaConf
 
+from helpers.hostile_graphs import hostile_graphs
 from helpers.runs import make_run
 from unimatch import Predictor, SegmentationModel, UnimatchError, load_official
 from unimatch.app.server import predict
@@ -335,7 +336,7 @@ def hostile_files() -> dict[str, Hostile]:
     """All of them, by name."""
     return dict(
         item for kind in (checkpoints, archives, published, exported, images, run_directories) for item in kind()
-    )
+    ) | {name: Hostile(*file) for name, file in hostile_graphs()}
 
 
 def outcome(name: str, file: Hostile, folder: Path) -> str:

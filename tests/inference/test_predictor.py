@@ -213,7 +213,10 @@ def voters(checkpoint, tmp_path_factory):
     return models
 
 
-@pytest.mark.parametrize("rule", [Inference(), Inference("sliding", window=32, stride=20, flip=True)])
+@pytest.mark.parametrize(
+    "rule",
+    [Inference("sliding", window=32, stride=20), pytest.param(Inference(flip=True), marks=pytest.mark.nightly)],
+)
 def test_several_models_predict_their_mean_and_tell_where_they_disagree(voters, rule):
     image = random_image()
     own = [Predictor(model, device="cpu", inference=rule)(image, scores=True) for model in voters]

@@ -120,6 +120,12 @@ BROKEN = {
         then(exports.roboflow, lambda root: save(root / "valid/_classes.csv", "Pixel Value, Class\nx, y\n")),
         r"_classes\.csv, line 2: expected a pixel value",
     ),
+    "a cell without end": (
+        then(
+            exports.roboflow, lambda root: save(root / "valid/_classes.csv", f'Pixel Value, Class\n0, "{"x" * 10**6}')
+        ),
+        r"_classes\.csv, line \d: expected a pixel value",
+    ),
     "supervisely no bitmap": (supervisely_with("eJw="), r"a\.png\.json: train/a\.png|a\.png: object 4 .*"),
     "supervisely no meta": (then(exports.supervisely, lambda root: (root / "meta.json").unlink()), r"no meta\.json"),
     "nothing known": (lambda root: save(root / "readme.txt", "hello"), "of no known format"),

@@ -25,6 +25,10 @@ def test_kaggle_runs_go_down_the_columns(tmp_path):
     assert read(tmp_path).classes == ("background", "foreground")
 
 
+def test_a_table_of_lines_of_another_kind_is_none_of_kaggles():
+    assert columns("id,rle\ra,1 2\rb,3 4") == (None, None, None)
+
+
 def test_columns_are_found_by_any_of_their_names():
     assert columns("\ufeffImageId,EncodedPixels\r\n") == ("ImageId", "EncodedPixels", None)
     assert columns('"id","x","rle","class"\n"a",1,2,3') == ("id", "rle", "class")

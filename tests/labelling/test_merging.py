@@ -60,7 +60,7 @@ def test_classes_can_be_added_at_the_end_and_never_between(tmp_path):
 def test_a_folder_with_masks_of_unknown_classes_is_not_added_to(masks, tmp_path):
     for part in ("unlabeled", masks):
         (tmp_path / "photos" / part).mkdir(parents=True)
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match=f"{masks}: of unknown classes; name them in"):
         write(predicted_labels([made(tmp_path / "one", "a.png", 1)], ["background", "leaf"]), tmp_path / "photos")
 
 

@@ -77,7 +77,7 @@ def slow_dice(p, target):
 
 
 @given(st.integers(0, 10**6), st.lists(st.sampled_from([0, 1, 2, 255]), min_size=24, max_size=24))
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 def test_dice_equals_a_loop_over_pixels_whatever_classes_are_absent(seed, labels):
     logits = torch.randn(2, 3, 3, 4, generator=torch.Generator().manual_seed(seed)) * 3
     target = torch.tensor(labels).view(2, 3, 4)
@@ -139,10 +139,11 @@ def test_balanced_weights_equal_their_formula(pixels):
         ({"class_weights": "rare"}, "class_weights=rare: must be one of balanced"),
         ({"class_weights": [1.0, 2.0]}, "class_weights: 2 numbers, but there are 4 classes"),
         ({"class_weights": [1.0, -1, 1, 1]}, "at least 0"),
+        ({"class_weights": ["1", 1, 1, 1]}, "must be numbers"),
         ({"class_weights": [0, 0, 0, 0]}, "not all of them 0"),
         ({"class_weights": [math.nan, 1, 1, 1]}, "at least 0"),
         ({"class_weights": "balanced", "criterion": torch.nn.CrossEntropyLoss(ignore_index=255)}, "your own weighs"),
-        ({"dice": -0.5}, "dice=-0.5: a weight must be at least 0"),
+        ({"dice": -0.5}, r"dice=-0\.5: must be a number, at least 0"),
         ({"dice": math.nan}, "dice=nan"),
     ],
 )
@@ -192,7 +193,7 @@ def test_balanced_weights_are_counted_before_training_and_kept_in_the_checkpoint
 @pytest.mark.parametrize("method", ["supervised", "fixmatch", "unimatch_v1", "unimatch_v2"])
 @pytest.mark.parametrize("dataset", ["digits", "change_demo"])
 def test_the_options_train_with_every_method_in_both_tasks_from_the_command(run_command, method, dataset):
-    small = {"digits": ["dataset.train=10", "dataset.val=2", "datamodule.crop=28"], "change_demo": []}
+    small = {"digits": ["dataset.train=24", "dataset.val=2", "datamodule.crop=28"], "change_demo": []}
     run = run_command(
         f"dataset={dataset}", f"method={method}", *small[dataset], "dataset.labeled=4", "method.class_weights=balanced",
         "method.dice=0.5", "datamodule.rare_class_temperature=0.05", "datamodule.workers=0", "trainer.max_steps=2",

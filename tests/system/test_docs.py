@@ -49,6 +49,26 @@ def test_every_block_of_a_page_says_what_it_is(page):
     assert kinds <= {"before", "not run", "run with", "source"}, f"{name(page)}: {kinds}"
 
 
+WIDEST = 80
+"""Characters of a line of code that fit beside the site's two columns on a screen of 1,280 pixels."""
+NOT_YET = ("few_labels.md", "labelling.md", "report.md", "bands.md", "library.md", "reliability.md")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != ROOT and page.name not in NOT_YET], ids=name)
+def test_code_fits_the_page(page):
+    for block in blocks(page):
+        for line in block.code.splitlines():
+            assert len(line) <= WIDEST or len(line.split()) == 1, f"{label(block)}: {len(line)} characters: {line}"
+
+
+def test_code_of_notebooks_fits_the_page():
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for cell in json.loads(path.read_text())["cells"]:
+            if cell["cell_type"] == "code":
+                wide = [line for line in "".join(cell["source"]).splitlines() if len(line) > WIDEST]
+                assert wide == [], path.name
+
+
 NAMED = [
     (label(block), *command)
     for block in BLOCKS

@@ -10,8 +10,10 @@ import json
 import os
 import zipfile
 from contextlib import suppress
+from importlib.util import find_spec
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -21,19 +23,22 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import unimatch
+from helpers.class_files import OF_TOOLS
 from helpers.runs import make_run
 from helpers.support import make_folder
 from unimatch import UnimatchError, compare
-from unimatch.bands import PHOTOS
+from unimatch.bands import PHOTOS, Bands
 from unimatch.callbacks import CheckpointFiles
 from unimatch.checkpoints.files import load_model
+from unimatch.data.sets.class_names import FILES, read_classes
 from unimatch.engines.model_facts import ModelFacts, facts_from
 from unimatch.evaluate import choose_data
-from unimatch.images import read_image, read_mask
+from unimatch.images import read_colors, read_ids, read_image, read_mask
 from unimatch.inference.load import checkpoint_facts
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.models.weights import read_state_dict
 from unimatch.overrides import check_overrides
+from unimatch.rasters import georeference, pixel_count, read_bands, read_stored
 from unimatch.report import write_report
 
 TIMES = int(os.environ.get("UNIMATCH_FUZZ", "0"))
@@ -82,6 +87,17 @@ def encoded(form, mode, **options):
     return file.getvalue()
 
 
+KEYS = st.one_of(st.text(max_size=5), st.integers(), st.none())
+value = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
+        st.sampled_from([0, -1, 255, 256, 10**6, 10**12, 10**400, float("nan"), float("inf"), "1", ""]),
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)),
+    max_leaves=6,
+)  # fmt: skip
+
+
 IMAGES = [
     encoded("PNG", "RGB"),
     encoded("PNG", "P"),
@@ -93,7 +109,42 @@ IMAGES = [
     encoded("TIFF", "RGB"),
     encoded("TIFF", "RGB", compression="tiff_lzw"),
     encoded("GIF", "P"),
+    encoded("PNG", "1"),
+    encoded("PNG", "RGBA"),
+    encoded("JPEG", "CMYK"),
+    encoded("PPM", "RGB"),
+    encoded("TGA", "RGB"),
+    encoded("JPEG2000", "L"),
 ]
+
+
+def stored_files():
+    """Files of more bands and bits than photos have."""
+    import tifffile
+
+    def tiff(values, **options):
+        file = io.BytesIO()
+        tifffile.imwrite(file, values, **options)
+        return file.getvalue()
+
+    planes = np.random.default_rng(0).integers(0, 4096, (3, 9, 13), dtype=np.uint16)
+    samples, grey = np.moveaxis(planes, 0, -1), {"photometric": "minisblack"}
+    place = [(42113, "s", 0, "-1", True), (33550, "d", 3, (1.0, 1.0, 0.0), True)]
+    return [
+        cv2.imencode(".png", samples)[1].tobytes(),
+        cv2.imencode(".png", planes[0])[1].tobytes(),
+        tiff(planes, planarconfig="separate", **grey),
+        tiff(samples, planarconfig="contig", bigtiff=True, **grey),
+        tiff(planes.astype(np.float32), imagej=True, metadata={"axes": "CYX"}, **grey),
+        tiff(samples, photometric="rgb", tile=(16, 16), compression="zlib", predictor=True),
+        tiff(planes[0].astype(np.int32), extratags=place, **grey),
+        tiff(planes[0] > 2000, **grey),
+    ]
+
+
+HALVES = ((0.5,), (0.5,))
+FIRST = Bands([1], [(0, 4095)], None, *HALVES)
+TWO = Bands([2, 1], [(0, 4095), (0, 1)], 0, *(2 * half for half in HALVES))
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +157,41 @@ def folder(tmp_path_factory):
 def test_images_and_masks(content, folder):
     path = folder / "image.png"
     path.write_bytes(content)
-    refused(read_image, path)
-    refused(read_mask, path)
+    for read in (read_image, read_mask, read_colors, georeference, pixel_count):
+        refused(read, path)
+
+
+@pytest.mark.skipif(find_spec("tifffile") is None, reason="the extra science is not installed")
+@given(
+    content=st.deferred(lambda: st.sampled_from(stored_files()).flatmap(damaged)),
+    exif=st.sampled_from(["turn", "stored"]),
+)
+@fuzz(30)
+def test_bands(content, exif, folder):
+    path = folder / "bands.tif"
+    path.write_bytes(content)
+    for read in (read_stored, read_image, read_ids, read_colors):
+        refused(lambda read=read: read(path, exif=exif))
+    for bands in (FIRST, TWO):
+        refused(read_bands, path, bands)
+    refused(georeference, path)
+    refused(pixel_count, path)
+
+
+@given(
+    content=st.one_of(
+        st.sampled_from([text.encode() for _, text, _ in OF_TOOLS.values()]).flatmap(damaged),
+        st.text(st.sampled_from("ab019 ,;:#\n\t\"'[]{}-.\r=&*!|>%@\0\x85\u2028"), max_size=60).map(str.encode),
+        st.binary(max_size=60),
+        value.map(lambda content: json.dumps(content, skipkeys=True).encode()),
+    ),
+    name=st.sampled_from(FILES),
+)
+@fuzz(30)
+def test_class_files(content, name, folder):
+    path = folder / name
+    path.write_bytes(content)
+    refused(read_classes, path)
 
 
 def checkpoint():
@@ -177,17 +261,6 @@ def test_archives_around_any_bytes(content, name, folder):
 @pytest.fixture(scope="module")
 def images(folder):
     return make_folder(folder / "images_and_masks", labeled=2, val=2)
-
-
-KEYS = st.one_of(st.text(max_size=5), st.integers(), st.none())
-value = st.recursive(
-    st.one_of(
-        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
-        st.sampled_from([0, -1, 255, 256, 10**6, 10**12, 10**400, float("nan"), float("inf"), "1", ""]),
-    ),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)),
-    max_leaves=6,
-)  # fmt: skip
 
 
 @st.composite

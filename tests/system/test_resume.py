@@ -99,6 +99,20 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_resume_finishes_it(
 
 
 @pytest.mark.nightly
+def test_weights_dice_and_draws_of_rare_classes_continue_exactly_also_with_other_workers(
+    run_command, monkeypatch, tmp_path
+):
+    options = ["method.class_weights=balanced", "method.dice=0.5", "datamodule.rare_class_temperature=0.05"]
+    whole = run_command(*TINY, *options, name="whole")
+    with monkeypatch.context() as patch:
+        interrupt(patch, 2)
+        with pytest.raises(SystemExit):
+            run_command(*TINY, *options)
+    run_command(*TINY, *options, "datamodule.workers=2", "resume=auto")
+    assert_same_run(tmp_path / "run", whole)
+
+
+@pytest.mark.nightly
 def test_auto_begins_where_there_is_nothing_and_ends_where_all_is_done(whole, run_command):
     run_dir = run_command(*TINY, "resume=auto")
     assert_same_run(run_dir, whole)

@@ -1,10 +1,14 @@
 """What docs/hooks.py and docs/docstrings.py make of configurations, sources, notebooks and docstrings."""
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
+from helpers.browser import headless, resize, violations
 from helpers.pages import PAGES, ROOT
 
 pytest.importorskip("mkdocs")
@@ -89,3 +93,38 @@ def test_notebooks_become_pages_with_their_pictures():
 def test_docstrings_for_markdown():
     text = "See :func:`unimatch.data.digits` and ``x``.\n\n>>> 1 + 1\n2\n"
     assert docstrings.for_markdown(text) == "See `unimatch.data.digits` and `x`.\n\n```pycon\n>>> 1 + 1\n2\n\n```"
+
+
+def test_what_runs_the_search_from_the_disk_is_ours():
+    """Else the plugin ``offline`` names one that browsers would fetch from elsewhere."""
+    config = (ROOT / "mkdocs.yml").read_text()
+    assert "  - offline" in config
+    assert "polyfills: [iframe-worker.js]" in config
+    assert (ROOT / "docs" / "iframe-worker.js").is_file()
+
+
+@pytest.mark.nightly  # the suite looks at the settings; this builds the whole site
+@pytest.mark.slow
+def test_the_site_from_the_disk(tmp_path):
+    """Its search finds, no line of code is cut off, and axe-core finds nothing on the first pages."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    subprocess.run(command, cwd=ROOT, check=True, env=environment, capture_output=True)
+    with headless() as browser:
+        for page in ("index", "tutorial", "gallery", "app"):
+            browser.get(f"file://{tmp_path}/site/{page}.html")
+            assert violations(browser) == [], page
+            resize(browser, (390, 844))
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+        resize(browser, (1280, 900))
+        browser.get(f"file://{tmp_path}/site/method.html")
+        cut = "return [...document.querySelectorAll('pre code')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+        assert browser.execute_script(f"{cut}.map(e => e.textContent)") == []
+        field = browser.find_element("css selector", ".md-search__input")
+        browser.execute_script("document.querySelector('[data-md-toggle=search]').click()")
+        field.send_keys("complementary dropout")
+        found = ".md-search-result__item"
+        WebDriverWait(browser, 60).until(lambda _: browser.find_elements("css selector", found))
+        assert "dropout" in browser.find_element("css selector", found).text.lower()

@@ -1,6 +1,8 @@
 """``plan=true``: what a training will take, from a few steps, instead of the training."""
 
 import contextlib
+import logging
+import statistics
 import time
 import weakref
 from collections.abc import Iterator
@@ -16,17 +18,21 @@ from typing_extensions import override
 
 from unimatch.methods.base import Method
 
+log = logging.getLogger("unimatch")
+
 GB = 1e9
 HEADROOM = 0.95
 """The share of a device's memory that is counted on."""
+TIMED = 3
+"""Steps that are timed, of each size."""
 
 
 class Plan(Callback):
-    """Takes three steps with one labelled image and three with two, and says what the whole training will take.
+    """Takes five steps with one labelled image and five with two, and says what the whole training will take.
 
     Memory and time grow in a straight line with the batch, which the two sizes give. On a GPU, memory is what PyTorch's
-    allocator gave out, on a CPU the sum of all living tensors, without the libraries' own buffers. Time is that of
-    the third step of each size on this device, without loading, evaluation and communication.
+    allocator gave out, on a CPU the sum of all living tensors, without the libraries' own buffers. Time is the median
+    of the last three steps of each size on this device, without loading, evaluation and communication.
 
     Args:
         memory: GB of the device that the training is meant for; None for this one's, if it is a GPU.
@@ -99,10 +105,12 @@ def duration(seconds: float) -> str:
 
 
 def measure(trainer: Trainer, method: Method, batch: Any) -> tuple[float, float, float]:
-    """Returns the FLOPs of a first step, the highest bytes of a second, the seconds of a third."""
+    """Returns the FLOPs of a first step, the highest bytes of a second, the median of the seconds of three more."""
     optimizer: Any = method.build_optimizer()
+    size = len(batch["labeled"]["index"])
 
-    def step() -> None:
+    def step(what: str) -> None:
+        log.info("a step of %d labelled images, for its %s", size, what)
         with trainer.precision_plugin.forward_context():
             losses = method.losses(batch, method.step_generator(0))
         optimizer.zero_grad()
@@ -116,17 +124,19 @@ def measure(trainer: Trainer, method: Method, batch: Any) -> tuple[float, float,
     }
     torch.compiler.set_stance("force_eager")  # compiled code does not say what it counts
     with FlopCounterMode(display=False, custom_mapping=custom) as counter:
-        step()
+        step("operations")
     torch.compiler.set_stance("default")
     weights = sum(t.numel() * t.element_size() for t in [*method.parameters(), *method.buffers()])
     with peak_bytes(method, optimizer) as found:
-        step()
-    started = now(method.device)
-    step()
-    seconds = now(method.device) - started
+        step("memory")
+    times = []
+    for _ in range(TIMED):
+        started = now(method.device)
+        step("time")
+        times.append(now(method.device) - started)
     for parameter in method.student.parameters():
         parameter.grad = None
-    return float(counter.get_total_flops()), weights + found[0], seconds
+    return float(counter.get_total_flops()), weights + found[0], statistics.median(times)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Shows one progress bar for the whole training: losses, mask ratio, images/s and the time left."""
 
+import logging
+import sys
 import time
 from typing import Any
 
@@ -9,6 +11,8 @@ from typing_extensions import override
 
 from unimatch.methods.base import Method
 from unimatch.terminal import progress_bar
+
+log = logging.getLogger("unimatch")
 
 SHOWN = {"train/loss": "loss", "train/loss_x": "loss_x", "train/loss_s": "loss_s", "train/mask_ratio": "mask"}
 
@@ -24,6 +28,10 @@ class Progress(Callback):
         self.line_seconds = line_seconds
         self.bar: tqdm | None = None
         self.evaluated = ""
+
+    @override
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        log.info("a trial evaluation, of %d images", sum(map(int, trainer.num_sanity_val_batches)))
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,7 +58,22 @@ class Progress(Callback):
 
     @override
     def on_validation_start(self, *arguments: Any, **options: Any) -> None:
-        self.validation_started = time.monotonic()
+        self.validation_started = self.told = time.monotonic()
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        interval = 0.5 if sys.stderr.isatty() else min(10.0, self.line_seconds)
+        if self.bar is not None and time.monotonic() - self.told >= interval:
+            self.told = time.monotonic()
+            self.bar.set_postfix_str(f"evaluating {batch_idx + 1}/{sum(trainer.num_val_batches):g}")
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -67,6 +90,11 @@ class Progress(Callback):
             self.bar.close()
 
     on_exception = on_train_end
+
+    @override
+    def on_fit_end(self, *arguments: Any, **options: Any) -> None:
+        if self.bar is not None:
+            log.info("training has ended; writing what the run leaves")
 
 
 def count_images(batch: Any) -> int:

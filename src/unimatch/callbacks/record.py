@@ -46,6 +46,8 @@ class RunFacts:
     """The resolved configuration, plain values."""
     data: dict[str, Any] = field(default_factory=dict)
     """The data set's fingerprint."""
+    held_out: tuple[str, ...] = ()
+    """Names of the labelled images that are held out."""
 
 
 class Record(Callback):
@@ -85,6 +87,8 @@ class Record(Callback):
         self.started = time.monotonic()
         if trainer.is_global_zero:
             self.write("config.json", json.dumps(self.facts.config, indent=2) + "\n")
+            if self.facts.held_out:
+                self.write("held_out.txt", "".join(f"{name}\n" for name in self.facts.held_out))
 
     @override
     def on_train_batch_end(
@@ -152,7 +156,8 @@ class Record(Callback):
         seconds, described = self.seconds, self.describe(last)
         headline = last.teacher.headline
         summary = {
-            **{key: value for key, value in asdict(self.facts).items() if key not in ("config", "data")},
+            **{key: value for key, value in asdict(self.facts).items() if key not in ("config", "data", "held_out")},
+            **({"held_out": len(self.facts.held_out)} if self.facts.held_out else {}),
             **({} if self.info.bands == PHOTOS else {"bands": self.info.bands.plain()}),
             "steps": trainer.global_step,
             "epochs": trainer.current_epoch,

@@ -68,7 +68,7 @@ class Tracking(lightning.Callback):
                     logger.experiment.add_image("validation", picture, step, dataformats="HWC")
 
     def by_class(self, method: Method) -> dict[str, float]:
-        """Returns percentages: ``teacher_iou/CLASS``, ``pseudo_label_share/CLASS``, ``pseudo_label_accuracy/CLASS``."""
+        """Returns what an evaluation has by class: ``teacher_iou/CLASS``, ``pseudo_label_accuracy/CLASS`` and so on."""
         evaluation = method.evaluations[-1]
         found: dict[str, Any] = {f"teacher_{key}": value for key, value in asdict(evaluation.teacher).items()}
         found |= {key.replace("class", "pseudo_label"): value for key, value in evaluation.pseudo.items()}

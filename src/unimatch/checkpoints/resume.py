@@ -46,6 +46,7 @@ SINCE = {
     "dataset.mask_suffix": "",
     "encoder.unlock_after": 0,
     "model.unlock_after": 0,
+    "method.thresholds": "fixed",
     "method.dice": 0.0,
     "datamodule.rare_class_crops": 20,
 }

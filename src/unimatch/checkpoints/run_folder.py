@@ -18,7 +18,10 @@ from unimatch.errors import ConfigError
 log = logging.getLogger("unimatch")
 
 CHECKPOINTS = tuple(f"checkpoints/{name}" for name in (LAST, PREVIOUS, BEST))
-RESULTS = ("summary.json", "evaluations.jsonl", "report.html", "confusion.csv", "validation.png", "curves.png")
+RESULTS = (
+    *("summary.json", "evaluations.jsonl", "report.html", "confusion.csv", "validation.png", "curves.png"),
+    "held_out.txt",
+)
 LOCK = ".lock"
 
 

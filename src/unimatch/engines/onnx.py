@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unimatch.engines.model_facts import LARGEST_SEEN, ModelFacts
+from unimatch.engines.onnx_file import check_file
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.images import MaskArray, nearest_multiple
 from unimatch.plain import bound, parse_json
@@ -41,10 +42,14 @@ class OnnxEngine:
             if providers[0] not in onnxruntime.get_available_providers():
                 raise ConfigError(f"device={device}: this onnxruntime has no CUDA; install onnxruntime-gpu")
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors
+        options.log_severity_level = 4  # what ends the process: errors are raised too
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as PyTorch; 0: all cores
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            check_file(path)
+            # A small file may mean constants of any size, or hours of work on them: they are computed when it is run.
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=providers, disabled_optimizers=["ConstantFolding"]
+            )
         except Exception as error:  # onnxruntime raises kinds of its own
             raise WeightsError(f"{path}: cannot be read as an ONNX model ({error})") from error
         metadata = self.session.get_modelmeta().custom_metadata_map
@@ -55,6 +60,8 @@ class OnnxEngine:
             raise WeightsError(f"{path}: does not say how unimatch's graph is run ({error})") from error
         if graph.get("labels"):
             raise WeightsError(f"{path}: gives class ids and no logits; for a Predictor export it without labels=true")
+        if len(inputs := self.session.get_inputs()) != 1:
+            raise WeightsError(f"{path}: takes {len(inputs)} inputs, and must take one, the image")
         self.size, self.batch, self.normalizes = graph.get("size"), graph.get("batch"), bool(graph.get("normalize"))
         self.made_with = (path.absolute(), device)
         self.num_classes = len(self.facts.classes)
@@ -62,7 +69,7 @@ class OnnxEngine:
         self.tables = (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std  # by channel and pixel value
         self.batch_size = self.batch or (1 if device == "cpu" else 8)
         self.threads = 1
-        self.input = self.session.get_inputs()[0].name
+        self.input = inputs[0].name
 
     def use_threads(self, count: int) -> None:
         """Does nothing: onnxruntime divides its threads itself."""
@@ -77,12 +84,28 @@ class OnnxEngine:
         fitting = nearest_multiple(height * scale, multiple), nearest_multiple(width * scale, multiple)
         images = np.ascontiguousarray(resize(images, self.size or fitting))
         if self.batch is None:
-            return resize(self.session.run(None, {self.input: images})[0], (height, width))
+            return resize(self.run(images), (height, width))
         count = len(images)
         images = np.concatenate([images, *[images[-1:]] * (-count % self.batch)])
         parts = (images[i : i + self.batch] for i in range(0, len(images), self.batch))
-        logits = np.concatenate([self.session.run(None, {self.input: part})[0] for part in parts])[:count]
+        logits = np.concatenate([self.run(part) for part in parts])[:count]
         return resize(logits, (height, width))
+
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the graph's logits (B, C, H, W) of a batch (B, ..., H, W) at a size that it takes.
+
+        Raises:
+            WeightsError: it fails, such as for want of memory, or returns something else.
+        """
+        path, _ = self.made_with
+        try:
+            logits = np.asarray(self.session.run(None, {self.input: images})[0])
+        except Exception as error:  # onnxruntime raises kinds of its own
+            size = " x ".join(map(str, images.shape))
+            raise WeightsError(f"{path}: the graph fails on images of {size} ({error})") from error
+        if logits.shape != (expected := (len(images), self.num_classes, *images.shape[-2:])):
+            raise WeightsError(f"{path}: the graph returns {logits.shape} in place of logits {expected}")
+        return logits
 
     def floats(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Returns images, normalised or uint8, as the graph takes them: normalised, or in 0-255."""

@@ -53,6 +53,10 @@ class Inference:
         """Whether an image of that size is predicted in windows."""
         return self.mode == "sliding" or (self.large is not None and height * width > self.large)
 
+    def averages(self, height: int, width: int) -> bool:
+        """Whether several predictions of an image of that size are averaged: :meth:`scores` are then probabilities."""
+        return self.slides(height, width) or self.flip or len(self.scales) > 1
+
     def scores(self, engine: Engine[Array], images: Array | NDArray[np.uint8]) -> Array:
         """Returns (B, C, H, W) scores, whose highest class is the prediction, of images as :meth:`Engine.logits` takes.
 

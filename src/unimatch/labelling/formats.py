@@ -192,7 +192,7 @@ def write(
         raise ConfigError(f"tolerance={tolerance}: must be a number of pixels from 0 up")
     target, module = Path(to).expanduser(), FORMATS[format]
     images = [image for image in labels.images if image.labels is not None or format == "folder"]
-    adds = format == "folder" and merging.can_be_added_to(target)
+    adds = format == "folder" and (overwrite or merging.can_be_added_to(target))
     if format == "folder" and (target / "classes.txt").is_file():
         there = read_classes(target / "classes.txt").names
         if there != labels.classes[: len(there)]:
@@ -200,7 +200,7 @@ def write(
                 f"{target / 'classes.txt'}: names the classes {', '.join(there)}, and the labels have "
                 f"{', '.join(labels.classes)}; give classes={target / 'classes.txt'}"
             )
-    if adds:
+    if adds and target.is_dir():
         known = merging.labelled_before(target, images)
         if known and not overwrite:
             raise DataError(

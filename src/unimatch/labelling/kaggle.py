@@ -29,7 +29,10 @@ def columns(text: str) -> tuple[str | None, str | None, str | None]:
     >>> columns("ImageId,EncodedPixels")
     ('ImageId', 'EncodedPixels', None)
     """
-    names = next(csv.reader([text.lstrip("\ufeff").partition("\n")[0].strip()]), [])
+    try:
+        names = next(csv.reader([text.lstrip("\ufeff").partition("\n")[0].strip()]), [])
+    except csv.Error:  # such as a file whose lines end in "\r" alone
+        names = []
     image, runs, label = (
         next((name for wanted in kinds for name in names if name.strip().lower() == wanted), None)
         for kinds in (IMAGES, RUNS, CLASSES)

@@ -4,16 +4,23 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from unimatch.errors import DataError
 from unimatch.folders import alike, is_foreign, part_folder, walk
 from unimatch.labelling.records import LabelledImage
 
 
 def can_be_added_to(folder: Path) -> bool:
-    """Tells whether a folder is a data set of known classes, or holds unlabelled photos alone."""
+    """Tells whether a folder is a data set of known classes, or holds unlabelled photos alone.
+
+    Raises:
+        DataError: it has masks, and nothing says of which classes.
+    """
     if (folder / "classes.txt").is_file():
         return True
-    has_masks = any((folder / before(part) / "masks").is_dir() for part in ("train", "val", "test"))
-    return not has_masks and (folder / part_folder(folder, "unlabeled")).is_dir()
+    for part in ("train", "val", "test"):
+        if (masks := folder / before(part) / "masks").is_dir():
+            raise DataError(f"{masks}: of unknown classes; name them in {folder / 'classes.txt'}, in the order of ids")
+    return (folder / part_folder(folder, "unlabeled")).is_dir()
 
 
 def labelled_before(folder: Path, images: Sequence[LabelledImage]) -> list[str]:

@@ -48,13 +48,15 @@ def values(file: Member) -> dict[int, str]:
         DataError: a line is malformed.
     """
     names = {IGNORE_INDEX: IGNORE}
-    for number, row in enumerate(csv.reader(io.StringIO(read_text(file))), start=1):
-        if number == 1 or not row:
-            continue
-        try:
-            names[int(row[0])] = row[1].strip()
-        except (ValueError, IndexError) as error:
-            raise DataError(
-                f"{file.place / file.name}, line {number}: expected a pixel value and a class ({error}); correct it"
-            ) from error
+    number = 0
+    try:
+        for number, row in enumerate(csv.reader(io.StringIO(read_text(file))), start=1):
+            if number > 1 and row:
+                names[int(row[0])] = row[1].strip()
+    except (csv.Error, ValueError, IndexError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{file.place / file.name}, line {number}: expected a pixel value and a class ({error}); correct it"
+        ) from error
     return names

@@ -52,7 +52,8 @@ class Evaluation:
     student: Scores
     teacher: Scores
     pseudo: dict[str, Any] = field(default_factory=dict)
-    """:meth:`unimatch.methods.pseudo_quality.PseudoLabelQuality.compute` since the evaluation before."""
+    """:meth:`unimatch.methods.pseudo_quality.PseudoLabelQuality.compute` since the evaluation before, and
+    :meth:`Method.measured`."""
 
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -392,10 +393,15 @@ class Method(AfterTraining, NamedOptions, ABC):
         if not of_training:
             return
         pseudo = self.pseudo_quality.compute() if self.pseudo_quality.update_called else {}
+        pseudo |= self.measured()
         self.pseudo_quality.reset()
         self.evaluated_after = self.batches_done
         self.evaluations.append(Evaluation(self.global_step, self.current_epoch, **self.scores, pseudo=pseudo))
         self.log_dict({f"pseudo_label/{key}": value for key, value in pseudo.items() if isinstance(value, float)})
+
+    def measured(self) -> dict[str, Any]:
+        """Returns what else a method measures of its pseudo labels at each evaluation of its training."""
+        return {}
 
     @property
     def batches_done(self) -> int:

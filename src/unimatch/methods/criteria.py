@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from unimatch.errors import ConfigError
 from unimatch.methods.losses import Criterion, OwnCriterion, cross_entropy, dice_loss, ohem_cross_entropy
-from unimatch.options import one_of
+from unimatch.options import not_negative, one_of
 
 log = logging.getLogger("unimatch")
 
@@ -36,8 +36,7 @@ def labeled_criterion(
     Raises:
         ConfigError: an argument that cannot be.
     """
-    if not 0 <= dice < math.inf:
-        raise ConfigError(f"dice={dice}: a weight must be at least 0")
+    not_negative(dice=dice)
     ohem = partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept)
     criteria: dict[str, Callable[..., Tensor]] = {"ce": cross_entropy, "ohem": ohem}
     chosen: Callable[..., Tensor]
@@ -73,8 +72,9 @@ class Weighted(nn.Module):
             weights = [1.0] * num_classes
         if len(weights) != num_classes:
             raise ConfigError(f"class_weights: {len(weights)} numbers, but there are {num_classes} classes")
-        if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
-            raise ConfigError(f"class_weights={list(weights)}: must be at least 0, and not all of them 0")
+        numbers = all(isinstance(weight, (int, float)) and 0 <= weight < math.inf for weight in weights)
+        if not numbers or not any(weights):
+            raise ConfigError(f"class_weights={list(weights)}: must be numbers of at least 0, and not all of them 0")
         self.register_buffer("weight", torch.tensor([float(weight) for weight in weights]))
 
     def balance(self, pixels: ArrayLike) -> None:

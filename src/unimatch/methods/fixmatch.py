@@ -47,6 +47,6 @@ class FixMatch(SemiSupervised):
 
         return Losses(
             total=(loss_x + self.loss_weight * loss_s) / 2,
-            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": mask_ratio(c, v, self.tau)},
-            pseudo=PseudoLabels(q, c, v, self.tau),
+            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": mask_ratio(c, v, self.threshold(q))},
+            pseudo=PseudoLabels(q, c, v, self.threshold(q)),
         )

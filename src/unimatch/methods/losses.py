@@ -25,7 +25,8 @@ class PseudoLabels:
     label: Tensor
     confidence: Tensor
     valid: Tensor
-    tau: float
+    tau: float | Tensor
+    """The threshold of all, or of each."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def dice_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDE
     label, ``i`` over all counted pixels of the whole batch (of one process), and ``K`` the classes that occur among
     these labels: a class that no label of the batch shows is left out, because its Dice would be 0 whatever is
     predicted there. Ignored pixels are in no sum. In change detection both classes, unchanged and changed, are in
-    ``K``. It is 0, not NaN, where all pixels are ignored.
+    ``K``. It is 0, not NaN, where all pixels are ignored. All probabilities are held at full size at once.
 
     Source: nnU-Net (Isensee et al., arXiv 1809.10486, equation 2), over the batch.
 
@@ -158,7 +159,7 @@ def dice_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDE
     return ((1 - dice) * shown).sum() / shown.sum().clamp(min=1)
 
 
-def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: Tensor, tau: float) -> Tensor:
+def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: Tensor, tau: float | Tensor) -> Tensor:
     """Returns the cross-entropy against confident pseudo labels: ``sum(CE(f(s), q) [c >= tau] v) / sum(v)``.
 
     The denominator counts valid pixels, not confident ones. Source: UniMatch V2, equation (3).
@@ -170,13 +171,13 @@ def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: T
         label: (B, *) int64 pseudo labels ``q``.
         confidence: (B, *) their probabilities ``c`` in 0-1.
         valid: (B, *) bool, ``v``: False where the crop padded the image.
-        tau: the threshold.
+        tau: the threshold; (B, *) where pixels have thresholds of their own.
     """
     loss = cross_entropy_per_pixel(logits, label)  # (B, *)
     counted = (confidence >= tau) & valid
     return (loss * counted).sum() / valid.sum().clamp(min=1)
 
 
-def mask_ratio(confidence: Tensor, valid: Tensor, tau: float) -> Tensor:
-    """Returns the share of valid pixels whose pseudo label is confident, 0-1."""
+def mask_ratio(confidence: Tensor, valid: Tensor, tau: float | Tensor) -> Tensor:
+    """Returns the share of valid pixels whose pseudo label is confident, 0-1; arguments as above."""
     return ((confidence >= tau) & valid).sum() / valid.sum().clamp(min=1)

@@ -10,6 +10,7 @@ from unimatch.tasks import Task
 PseudoLabelsFrom = Literal["teacher", "student"]
 CutMixPartner = Literal["reversed", "second_batch"]
 Alignment = Literal["none", "uniform", "labeled"]
+Thresholds = Literal["fixed", "reliable"]
 
 
 class MethodOptions(TypedDict, total=False):
@@ -38,6 +39,7 @@ class PseudoLabelOptions(MethodOptions, total=False):
     """And of every method with pseudo labels."""
 
     tau: float
+    thresholds: Thresholds
     loss_weight: float
     pseudo_labels_from: PseudoLabelsFrom
     distribution_alignment: Alignment

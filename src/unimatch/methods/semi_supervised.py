@@ -1,27 +1,33 @@
-"""What the methods with pseudo labels share: where the labels come from, and CutMix of the strong views.
+"""What the methods with pseudo labels share: where the labels come from, which count, and CutMix of the strong views.
 
 Source: UniMatch V2, section 3.1; FixMatch (arXiv 2001.07685) and UniMatch V1 (arXiv 2208.09910) have the same parts.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from unimatch.augment.cutmix import cutmix
+from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.errors import ConfigError
 from unimatch.methods.alignment import DistributionAlignment
 from unimatch.methods.base import Method
 from unimatch.methods.losses import consistency_loss
-from unimatch.methods.options import Alignment, CutMixPartner, MethodOptions, PseudoLabelsFrom
+from unimatch.methods.options import Alignment, CutMixPartner, MethodOptions, PseudoLabelsFrom, Thresholds
+from unimatch.methods.reliability import NEVER, Reliability, faults, measure, warning_of
 from unimatch.models.dpt import size_of
 from unimatch.models.networks import Model
 from unimatch.options import not_negative, one_of
 from unimatch.speed.cross_entropy_by_rows import label_and_confidence
 from unimatch.speed.upsampling import upsample
 from unimatch.types import TrainBatch, UnlabeledBatch
+
+log = logging.getLogger("unimatch")
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,10 @@ class SemiSupervised(Method):
     Args:
         model: the student.
         tau: the threshold: pseudo labels below this confidence are not trained on.
+        thresholds: ``fixed``: ``tau`` for every class. ``reliable``: of a class whose labels with that confidence are
+            right in a smaller share than ``tau``, on labelled images that the data module holds out, the lowest
+            threshold above with which they are not; none of its labels if there is no such threshold
+            (:mod:`unimatch.methods.reliability`). Each evaluation finds them anew.
         loss_weight: lambda, the weight of the unlabelled loss.
         strong_views: number of strong views of each unlabelled image, 1 or 2.
         pseudo_labels_from: the teacher, or the student itself (the paper's "no EMA", table 10).
@@ -59,6 +69,7 @@ class SemiSupervised(Method):
         model: Model,
         *,
         tau: float = 0.95,
+        thresholds: Thresholds = "fixed",
         loss_weight: float = 1.0,
         strong_views: int = 2,
         pseudo_labels_from: PseudoLabelsFrom = "teacher",
@@ -69,6 +80,7 @@ class SemiSupervised(Method):
         super().__init__(model, **options)
         if not 0 <= tau <= 1:
             raise ConfigError(f"tau={tau}: must be a probability, 0 to 1")
+        one_of("thresholds", thresholds, ("fixed", "reliable"))
         not_negative(loss_weight=loss_weight)
         one_of("strong_views", strong_views, (1, 2))
         one_of("pseudo_labels_from", pseudo_labels_from, ("teacher", "student"))
@@ -80,6 +92,56 @@ class SemiSupervised(Method):
         self.alignment: DistributionAlignment | None = None
         if distribution_alignment != "none":
             self.alignment = DistributionAlignment(model.num_classes, labeled=distribution_alignment == "labeled")
+        self.reliability = Reliability(model.num_classes, tau)
+        self.thresholds: Tensor | None
+        self.register_buffer("thresholds", torch.full((model.num_classes,), tau) if thresholds == "reliable" else None)
+
+    def threshold(self, q: Tensor) -> float | Tensor:
+        """Returns what the confidence of labels ``q`` (B, *S) must reach: ``tau``, or (B, *S) of each one's class."""
+        return self.tau if self.thresholds is None else self.thresholds[q]
+
+    @override
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and self.thresholds is not None:
+            self.thresholds.fill_(self.tau)  # a checkpoint that one continues from is read later
+
+    @override
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if self.thresholds is not None and self.held_out_images() is None:
+            raise ConfigError(
+                "method.thresholds=reliable: follows from labelled images that are held out; set "
+                "datamodule.held_out=auto, or method.thresholds=fixed"
+            )
+
+    def held_out_images(self) -> SemiSupervisedDataModule | None:
+        """Returns the data module, if it holds labelled images out."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        holds_out = isinstance(datamodule, SemiSupervisedDataModule) and datamodule.data.held_out is not None
+        return datamodule if holds_out else None
+
+    @override
+    def measured(self) -> dict[str, Any]:
+        """Measures the pseudo labels' reliability on held-out images, warns where it is low, and sets the thresholds.
+
+        Returns:
+            What :meth:`unimatch.methods.reliability.Reliability.compute` does.
+        """
+        datamodule = self.held_out_images()
+        if datamodule is None:
+            return {}
+        measure(self, datamodule, self.reliability)
+        found: dict[str, Any] = self.reliability.compute()
+        before = self.evaluations[-1].pseudo if self.evaluations else {}
+        if any(set(a) != set(b) for a, b in zip(faults(found, self.tau), faults(before, self.tau), strict=True)):
+            classes, images = datamodule.data.info.classes, len(datamodule.data.held_out or ())
+            if self.trainer.is_global_zero and (warning := warning_of(found, self.tau, classes, images)):
+                log.warning("%s", warning)
+        if self.thresholds is not None:
+            values = [NEVER if value is None else value for value in found["class_threshold"]]
+            self.thresholds.copy_(torch.tensor(values))
+        return found
 
     @torch.no_grad()
     def pseudo_labels(self, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,7 +214,7 @@ class SemiSupervised(Method):
     def consistency(self, logits: Sequence[Tensor], views: Sequence[StrongView]) -> Tensor:
         """Returns the mean of the strong views' losses: ``(L_s1 + L_s2) / 2`` where there are two."""
         losses = [
-            consistency_loss(f_s, view.label, view.confidence, view.valid, self.tau)
+            consistency_loss(f_s, view.label, view.confidence, view.valid, self.threshold(view.label))
             for f_s, view in zip(logits, views, strict=True)
         ]
         return torch.stack(losses).mean()

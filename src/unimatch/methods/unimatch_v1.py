@@ -72,14 +72,14 @@ class UniMatchV1(SemiSupervised):
 
         loss_x = self.criterion(f_x, y)
         loss_s = self.consistency(logits, strong)
-        loss_fp = consistency_loss(f_fp, q, c, v, self.tau)
+        loss_fp = consistency_loss(f_fp, q, c, v, self.threshold(q))
         return Losses(
             total=(loss_x + self.loss_weight * (loss_s + loss_fp) / 2) / 2,
             parts={
                 "loss_x": loss_x,
                 "loss_s": loss_s,
                 "loss_fp": loss_fp,
-                "mask_ratio": mask_ratio(c, v, self.tau),
+                "mask_ratio": mask_ratio(c, v, self.threshold(q)),
             },
-            pseudo=PseudoLabels(q, c, v, self.tau),
+            pseudo=PseudoLabels(q, c, v, self.threshold(q)),
         )

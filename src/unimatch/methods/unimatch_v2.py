@@ -82,8 +82,8 @@ class UniMatchV2(SemiSupervised):
         loss_s = self.consistency(f_s, strong)
         return Losses(
             total=(loss_x + self.loss_weight * loss_s) / 2,
-            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": mask_ratio(c, v, self.tau)},
-            pseudo=PseudoLabels(q, c, v, self.tau),
+            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": mask_ratio(c, v, self.threshold(q))},
+            pseudo=PseudoLabels(q, c, v, self.threshold(q)),
         )
 
     def student_logits(self, x: Tensor, s: Tensor, generator: torch.Generator) -> Sequence[Tensor]:

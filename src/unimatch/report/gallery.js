@@ -9,38 +9,55 @@ if (switches) {
   const keyOf = (red, green, blue) => (red << 16) | (green << 8) | blue;
   const byColor = new Map(palette.map((color, i) => [keyOf(...color), i]));
   const byLevel = new Map(levels.map((color, i) => [keyOf(...color), i]));
-  const decoded = new WeakMap(); // picture -> its pixels
+  const decoded = new WeakMap(); // picture -> its pixels, and the class or level of each, -1 for none
+  let turn = 0;
 
-  function pixelsOf(image) {
+  function read(image) {
     if (!decoded.has(image)) {
       const canvas = element("canvas", { width: image.naturalWidth, height: image.naturalHeight });
       const context = canvas.getContext("2d", { willReadFrequently: true });
       context.drawImage(image, 0, 0);
-      decoded.set(image, context.getImageData(0, 0, canvas.width, canvas.height));
+      const { data, width, height } = context.getImageData(0, 0, canvas.width, canvas.height);
+      const known = image.classList.contains("confidence") ? byLevel : byColor;
+      // The background is black of the least opacity, or of full opacity among errors.
+      const ids = Int16Array.from({ length: width * height }, (_, i) =>
+        data[4 * i + 3] ? (known.get(keyOf(data[4 * i], data[4 * i + 1], data[4 * i + 2])) ?? -1) : -1,
+      );
+      decoded.set(image, { pixels: new Uint32Array(data.buffer), ids, width, height });
     }
     return decoded.get(image);
   }
-  // The background is black of the least opacity, or of full opacity among errors.
-  const classAt = ({ data }, i) => (data[i + 3] ? byColor.get(keyOf(data[i], data[i + 1], data[i + 2])) : undefined);
+  const canvasOf = (image) => (image.nextElementSibling?.tagName === "CANVAS" ? image.nextElementSibling : null);
+  function isSeen(image) {
+    const { top, bottom, width } = (canvasOf(image) ?? image).getBoundingClientRect();
+    return width > 0 && bottom > 0 && top < innerHeight;
+  }
 
   function redraw(image) {
     if (image.classList.contains("confidence")) return;
-    const canvas = image.nextElementSibling?.tagName === "CANVAS" ? image.nextElementSibling : null;
+    const canvas = canvasOf(image);
     image.classList.toggle("replaced", hidden.size > 0);
     if (!hidden.size) return canvas?.remove();
-    const pixels = pixelsOf(image);
-    const kept = new ImageData(new Uint8ClampedArray(pixels.data), pixels.width, pixels.height);
-    for (let i = 0; i < kept.data.length; i += 4) if (hidden.has(classAt(pixels, i))) kept.data[i + 3] = 0;
+    const { pixels, ids, width, height } = read(image);
+    const off = palette.map((_, i) => hidden.has(i));
+    const kept = pixels.map((pixel, i) => (off[ids[i]] ? 0 : pixel));
     const drawn = canvas ?? element("canvas", { className: image.className.replace("replaced", "") });
-    Object.assign(drawn, { width: kept.width, height: kept.height });
-    drawn.getContext("2d").putImageData(kept, 0, 0);
+    Object.assign(drawn, { width, height });
+    drawn.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(kept.buffer), width, height), 0, 0);
     drawn.setAttribute("aria-hidden", "true");
     if (!canvas) image.after(drawn);
   }
-  async function redrawAll() {
-    for (const image of document.querySelectorAll("img.layer")) {
-      await image.decode().then(() => redraw(image), () => {}); // what is no picture stays as it is
-    }
+  function redrawAll() {
+    const mine = ++turn; // a later change starts again
+    const images = [...document.querySelectorAll("img.layer")].filter((image) => image.naturalWidth);
+    const unseen = images.filter((image) => !isSeen(image));
+    images.filter(isSeen).forEach(redraw);
+    const next = () => {
+      if (mine !== turn || !unseen.length) return;
+      redraw(unseen.shift());
+      setTimeout(next);
+    };
+    next();
   }
 
   switches.querySelector(".classes").addEventListener("change", (event) => {
@@ -71,16 +88,12 @@ if (switches) {
       const said = [];
       for (const image of card.querySelectorAll("img.layer:not(.errors)")) {
         if (!image.naturalWidth) continue;
-        const pixels = pixelsOf(image);
-        const x = Math.floor(((event.clientX - frame.left) / frame.width) * pixels.width);
-        const y = Math.floor(((event.clientY - frame.top) / frame.height) * pixels.height);
-        const i = 4 * (y * pixels.width + x);
-        if (image.classList.contains("confidence")) {
-          const level = byLevel.get(keyOf(...pixels.data.slice(i, i + 3)));
-          if (level !== undefined) said.push(`about ${Math.round((100 * (level + 0.5)) / levels.length)}% confident`);
-        } else {
-          said.push(`${image.classList[1]}: ${classes[classAt(pixels, i)] ?? "no class"}`);
-        }
+        const { ids, width, height } = read(image);
+        const x = Math.floor(((event.clientX - frame.left) / frame.width) * width);
+        const y = Math.floor(((event.clientY - frame.top) / frame.height) * height);
+        const id = ids[y * width + x] ?? -1;
+        if (!image.classList.contains("confidence")) said.push(`${image.classList[1]}: ${classes[id] ?? "no class"}`);
+        else if (id >= 0) said.push(`about ${Math.round((100 * (id + 0.5)) / levels.length)}% confident`);
       }
       card.querySelector(".pointed").textContent = said.join(" · ");
     });
@@ -120,7 +133,7 @@ if (viewer && cards.length) {
   switches?.before(home);
   for (const card of cards) {
     const button = element("button", { type: "button", className: "enlarge", textContent: "enlarge" });
-    button.setAttribute("aria-label", `enlarge ${card.querySelector("h4").textContent}`);
+    button.setAttribute("aria-label", `enlarge ${card.querySelector("h3").textContent}`);
     button.addEventListener("click", () => enlarge(card));
     card.append(button);
     card.querySelector(".stage").addEventListener("click", () => enlarged || enlarge(card));

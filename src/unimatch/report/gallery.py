@@ -5,7 +5,6 @@ the enlarged view and the class under the pointer.
 """
 
 import base64
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,8 +57,9 @@ def gallery(pictures: Pictures, examples: Iterable[Mapping[str, Any]], kind: str
         examples: from ``examples.json``.
         kind: makes the names of the cards' switches unique.
     """
-    cards = (card(pictures, example, f"{kind}{i}") for i, example in enumerate(list(examples)[:MOST]))
-    return tag("div", cards, class_="gallery")
+    shown = list(examples)[:MOST]
+    cards = (card(pictures, example, f"{kind}{i}") for i, example in enumerate(shown))
+    return tag("div", cards, class_="gallery" if any(one.get("layers") for one in shown) else "gallery small")
 
 
 def card(pictures: Pictures, example: Mapping[str, Any], name: str) -> Markup:
@@ -70,12 +70,9 @@ def card(pictures: Pictures, example: Mapping[str, Any], name: str) -> Markup:
     layers = [(layer, link) for layer in LAYERS if layer in files and (link := pictures.link(files[layer]))]
     first = next((layer for layer in FIRST if layer in dict(layers)), None)
     stack = [
-        tag("img", src=link, alt=f"{title}: {shown}", class_=f"photo at{i}", loading="lazy")
-        for i, (shown, link) in enumerate(photos)
+        tag("img", src=link, alt=f"{title}: {shown}", class_=f"photo at{i}") for i, (shown, link) in enumerate(photos)
     ]
-    stack += [
-        tag("img", src=link, alt=f"{title}: {layer}", class_=f"layer {layer}", loading="lazy") for layer, link in layers
-    ]
+    stack += [tag("img", src=link, alt=f"{title}: {layer}", class_=f"layer {layer}") for layer, link in layers]
     values = [(f"at{i}", shown) for i, (shown, _) in enumerate(photos)] + [(layer, layer) for layer, _ in layers]
     buttons = [
         tag("label", radio(name, value, checked=value == (first or values[0][0])), tag("span", shown))
@@ -85,7 +82,7 @@ def card(pictures: Pictures, example: Mapping[str, Any], name: str) -> Markup:
     return tag(
         "article",
         tag("div", stack, class_="stage"),
-        tag("h4", title),
+        tag("h3", title),
         switch if len(values) > 1 else None,
         tag("p", class_="pointed soft"),
         class_="example",
@@ -105,8 +102,8 @@ def row_of_pictures(pictures: Pictures, row: Mapping[str, Any]) -> Markup:
             said = f"{row['title']}: {cell['caption']}"
             mask = pictures.link(cell["mask"]) if cell.get("mask") else None
             stack = [
-                tag("img", src=link, alt=said, class_="photo", loading="lazy"),
-                tag("img", src=mask, alt="", class_="layer mask", loading="lazy") if mask else None,
+                tag("img", src=link, alt=said, class_="photo"),
+                tag("img", src=mask, alt="", class_="layer mask") if mask else None,
             ]
             figures.append(tag("figure", tag("div", stack, class_="stage"), tag("figcaption", cell["caption"])))
     return html(tag("h3", row["title"]), tag("div", figures, class_="pictures"))
@@ -169,12 +166,3 @@ def used_classes(examples: Iterable[Mapping[str, Any]], count: int) -> list[int]
     """Returns the classes that are in any of the pictures."""
     found = {int(i) for example in examples for i in example.get("present") or []}
     return sorted(i for i in found if 0 <= i < count)
-
-
-def words_of(title: str) -> str:
-    """Returns the first words of a title, up to the image's name.
-
-    >>> words_of("worst, 12.0%: a.png")
-    'worst, 12.0%'
-    """
-    return re.split(": ", title, maxsplit=1)[0]

@@ -18,7 +18,7 @@ LEAST = 3
 
 
 def pseudo_label_section(run: RunFiles) -> Markup | None:
-    """Returns the section; None for a run without pseudo labels, or whose unlabelled images have no known truth."""
+    """Returns the section; None for a run without pseudo labels, or where nothing is known to measure them against."""
     unit = run.scores.unit
     lines = [
         Line(f"{what}, {of}", points, i)
@@ -28,6 +28,8 @@ def pseudo_label_section(run: RunFiles) -> Markup | None:
                 ("confident", "mean of classes", "share_mean"),
                 ("of these right", f"all {unit}", "accuracy"),
                 ("of these right", "mean of classes", "accuracy_mean"),
+                ("confident", "held-out labels", "coverage"),
+                ("of these right", "held-out labels", "reliability"),
             )
         )
         if (points := over_evaluations(run, "pseudo_label", key))
@@ -39,6 +41,8 @@ def pseudo_label_section(run: RunFiles) -> Markup | None:
         "What the unlabelled images teach is what the confident pseudo labels say. Measured against masks "
         "that training does not see, since the evaluation before."
     )
+    if any(line.name.endswith("held-out labels") for line in lines):
+        text += " Held-out labels are of labelled images that are not trained on, predicted at each evaluation."
     return section(
         "Pseudo labels",
         tag("p", text, least_reliable(run)),
@@ -49,8 +53,8 @@ def pseudo_label_section(run: RunFiles) -> Markup | None:
 def least_reliable(run: RunFiles) -> str | None:
     """Names the classes whose confident pseudo labels are most often wrong."""
     last = run.summary_of("pseudo_label")
-    right = known(last.get("class_accuracy"))
-    share = known(last.get("class_share"))
+    right = known(last.get("class_reliability")) or known(last.get("class_accuracy"))
+    share = known(last.get("class_coverage")) or known(last.get("class_share"))
     worst = sorted((value, name) for name, value in right.items() if name in run.classes)[:LEAST]
     if not worst or len(right) < 2:
         return None
@@ -67,7 +71,7 @@ def known(values: Any) -> dict[str, float]:
 
 
 def strips(run: RunFiles) -> Markup | None:
-    """Returns a table with two strips for each class: how much was confident, and how much of that was right."""
+    """Returns a table with strips for each class: how much was confident, and how much of that was right."""
     every = max(1, -(-len(run.evaluations) // COLUMNS))
     shown = run.evaluations[::-1][::every][::-1]
     series = [[known((one.get("pseudo_label") or {}).get(key)) for one in shown] for key in KINDS]
@@ -77,7 +81,7 @@ def strips(run: RunFiles) -> Markup | None:
     steps = [one["step"] for one in shown]
     header = ["class"]
     for title, _ in kept:
-        header += [f"{title}, over training", "last, %"]
+        header += [title, "%"]
     rows = []
     for i, name in enumerate(run.classes):
         cells: list[object] = []
@@ -86,11 +90,15 @@ def strips(run: RunFiles) -> Markup | None:
             cells += [tag("td", strip(line, steps), class_="strip"), "-" if line[-1] is None else f"{line[-1]:.0f}"]
         rows.append([class_name(run, i), *cells])
     first, last = steps[0], steps[-1]
-    caption = f"Pseudo labels of each true class from step {first} to {last}: the brighter the more, grey is unknown"
+    when = f"at step {last}" if first == last else f"from step {first} to {last}, and the last value"
+    caption = f"Pseudo labels of each true class {when}. Brighter is more, grey is unknown."
+    if any(title == RELIABLE for title, _ in kept):
+        caption += f" What is {RELIABLE} is counted by the class that the label says."
     return tag("div", table(header, rows, caption=caption, class_="strips"), scale())
 
 
-KINDS = {"class_share": "confident", "class_accuracy": "of these right"}
+RELIABLE = "right on held-out labels"
+KINDS = {"class_share": "confident", "class_accuracy": "of these right", "class_reliability": RELIABLE}
 
 
 def strip(values: Sequence[float | None], steps: Sequence[Any]) -> Markup:

@@ -41,12 +41,14 @@ def warnings(run: RunFiles) -> Markup | None:
 
 
 def sentence(text: str) -> str:
-    """Returns a message as a sentence.
+    """Returns a message as a sentence; a setting at its beginning stays as it is.
 
-    >>> sentence("4 images measure little")
-    '4 images measure little.'
+    >>> sentence("the training is short"), sentence("method.tau=1: is never reached")
+    ('The training is short.', 'method.tau=1: is never reached.')
     """
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    first = text.split(" ", 1)[0]
+    begun = text if "." in first or "=" in first else text[:1].upper() + text[1:]
+    return begun + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def tiles(run: RunFiles) -> Markup:

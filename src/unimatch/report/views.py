@@ -33,7 +33,7 @@ def view_rows(method: SemiSupervised, datamodule: SemiSupervisedDataModule, epoc
     strong = method.cutmixed(batch, label, confidence, method.partner_labels(batch))
     boxes = [box for _, box in strong_images(own, method.strong_views)]
     info, source = datamodule.data.info, datamodule.data.unlabeled
-    sure = (confidence >= method.tau) & own["valid"]
+    sure = (confidence >= method.threshold(label)) & own["valid"]
     # Those with the most boxes: they show what CutMix does.
     order = sorted(range(len(label)), key=lambda i: -sum(int(box[i].any()) for box in boxes if box is not None))
     rows = []

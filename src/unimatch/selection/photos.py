@@ -41,7 +41,8 @@ def photos_below(root: str | Path) -> Photos:
         DataError: there is no such folder, or no photo in it.
     """
     path = existing_root(root)
-    parts = [path / part for part in ("images", part_folder(path, "unlabeled")) if (path / part).is_dir()] or [path]
+    laid_out = (path / part for part in ("images", part_folder(path, "unlabeled")))
+    parts = [part for part in laid_out if part.is_dir() and any(part.iterdir())] or [path]
     labelled = []
     if parts[0].name == "images" and (path / "masks").is_dir():
         pairs = Tree("images", "masks").images_and_masks(path)

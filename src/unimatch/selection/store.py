@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from unimatch.errors import DataError
+from unimatch.errors import DataError, WriteError
 from unimatch.selection.features import Description
 
-TABLE = "CREATE TABLE IF NOT EXISTS photos (key BLOB PRIMARY KEY, image BLOB, patches BLOB, size INTEGER) WITHOUT ROWID"
+TABLE = "CREATE TABLE photos (key BLOB PRIMARY KEY, image BLOB, patches BLOB, size INTEGER) WITHOUT ROWID"
+
+
+ANOTHER = "choose another folder with features=FOLDER"
 
 
 def default_folder() -> Path:
@@ -25,17 +28,29 @@ class Store:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
+        self.sizes: set[tuple[int, int]] = set()
+        """Of the features of images and patches that were read: all of one encoder are of one."""
 
     def __contains__(self, key: bytes) -> bool:
         return self.connection.execute("SELECT 1 FROM photos WHERE key = ?", (key,)).fetchone() is not None
 
     def __getitem__(self, key: bytes) -> Description:
-        """Returns the description of a key that is there."""
+        """Returns the description of a key that is there; an error of SQLite's where that is damaged."""
         row = self.connection.execute("SELECT image, patches, size FROM photos WHERE key = ?", (key,)).fetchone()
         if row is None:
             raise KeyError(key)
-        image, patches, size = row
-        return Description(np.frombuffer(image, np.float16), np.frombuffer(patches, np.float16).reshape(-1, size))
+        try:
+            found = Description(
+                np.frombuffer(row[0], np.float16), np.frombuffer(row[1], np.float16).reshape(-1, row[2])
+            )
+        except (TypeError, ValueError, OverflowError) as error:
+            raise sqlite3.DatabaseError(f"a photo's description is damaged ({error})") from error
+        self.sizes.add((found.image.size, found.patches.shape[1]))
+        if len(self.sizes) > 1 or not found.image.size or not found.patches.size:
+            raise sqlite3.DatabaseError("a photo's description is empty or of another length than the others")
+        if not (np.isfinite(found.image).all() and np.isfinite(found.patches).all()):
+            raise sqlite3.DatabaseError("a photo's description holds what is no number")
+        return found
 
     def add(self, key: bytes, found: Description) -> None:
         """Keeps a description."""
@@ -49,18 +64,38 @@ def open_store(folder: Path) -> Iterator[Store]:
     """Opens ``features.sqlite`` in a folder, which is made if it is not there.
 
     Raises:
-        DataError: it cannot be opened or written, or is damaged.
+        DataError: it cannot be opened or written, holds something else, or is damaged.
+        WriteError: the disk is full.
     """
     path = folder / "features.sqlite"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():
+            raise DataError(f"{path}: is a link, and nothing is written through one; put the file itself there")
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(TABLE)
+            check_schema(connection)
             yield Store(connection)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise DataError(f"{path}: another process holds it; wait for that, or {ANOTHER}") from error
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise WriteError(f"{path}: {error}; make room, or {ANOTHER}") from error
+        raise DataError(f"{path}: {error}; remove it, or {ANOTHER}") from error
     except (sqlite3.Error, OSError) as error:
-        raise DataError(f"{path}: {error}; remove it, or choose another folder with features=FOLDER") from error
+        raise DataError(f"{path}: {error}; remove it, or {ANOTHER}") from error
+
+
+def check_schema(connection: sqlite3.Connection) -> None:
+    """Makes the table in an empty file; an error where there is another, such as a view that has no end."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")  # of two that begin, the second sees the first one's table
+        made = connection.execute("SELECT type, sql FROM sqlite_master").fetchall()
+        if not made:
+            connection.execute(TABLE)
+        elif made != [("table", TABLE)]:
+            raise sqlite3.DatabaseError("it was not made by this version")
 
 
 def key_of(path: Path, describer: str) -> bytes | DataError:

@@ -45,6 +45,10 @@ class Task(ABC):
             images: (1, ..., H, W), one evaluation sample at its own size, normalised floats.
         """
 
+    def probabilities(self, model: Model, images: Tensor) -> Tensor:
+        """Returns the probabilities (1, C, *S) that :meth:`predict` decides by, float32; arguments as there."""
+        return self.predict(model, images).float().softmax(1)
+
     @abstractmethod
     def metric(self, num_classes: int) -> MetricCollection:
         """Builds what counts predictions (1, C, *S) and labels (1, *S), of all processes together.
@@ -67,6 +71,11 @@ class PixelTask(Task):
     @override
     def predict(self, model: Model, images: Tensor) -> Tensor:
         return self.inference.scores(TorchEngine(model), images)
+
+    @override
+    def probabilities(self, model: Model, images: Tensor) -> Tensor:
+        scores = self.predict(model, images).float()
+        return scores if self.inference.averages(*images.shape[-2:]) else scores.softmax(1)
 
     @override
     def metric(self, num_classes: int) -> MetricCollection:

@@ -94,6 +94,16 @@ def test_evaluation_takes_each_image_exactly_once(length, processes):
     assert max(map(len, taken)) - min(map(len, taken)) <= 1
 
 
+@given(st.integers(1, 30), st.integers(1, 12))
+@property_test
+def test_padded_evaluation_takes_as_many_everywhere_and_each_first_turn_once(length, processes):
+    ranks = [list(EvaluationSampler(length, num_replicas=processes, rank=r, padded=True)) for r in range(processes)]
+    assert len({*map(len, ranks)}) == 1
+    in_order = [image for turn in zip(*ranks, strict=True) for image in turn]
+    assert in_order[:length] == list(range(length))
+    assert len(in_order) < length + processes
+
+
 def test_evaluation_order_is_always_the_same():
     sampler = EvaluationSampler(7)
     first = list(sampler)

@@ -6,36 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.class_files import OF_TOOLS
 from unimatch.data.sets.class_names import FILES, find_classes, read_classes
 from unimatch.errors import DataError
-
-OF_TOOLS = {
-    "roboflow": ("_classes.csv", "Pixel Value, Class\n0, other\n1, road\n", False),
-    "camvid": ("class_dict.csv", "name,r,g,b\nother,0,0,0\nroad,128,64,128\n", True),
-    "semicolons": ("classes.csv", "Id;Name;Colour\n1;road;#804080\n0;other;#000000\n", True),
-    "csv of names": ("classes.csv", "name\nother\nroad\n", False),
-    "csv without header": ("classes.csv", "other,0,0,0\nroad,128,64,128\n", True),
-    "comments": ("classes.txt", "# my classes\nother\n\n// and\nroad\n", False),
-    "numbers": ("classes.txt", "0 other\n1 road\n", False),
-    "colons": ("classes.txt", "0: other\n1: road\n", False),
-    "numbers behind": ("classes.txt", "road: 1\nother: 0\n", False),
-    "table": ("classes.txt", "id name\n0 other\n1 road\n", False),
-    "numbers and colours": ("classes.txt", "0 0 0 0 other\n1 128 64 128 road\n", True),
-    "numbers, names, colours": ("classes.txt", "0 other 0 0 0\n1 road 128 64 128\n", True),
-    "colours behind": ("classes.txt", "other 0 0 0\nroad 128 64 128\n", True),
-    "hexadecimal": ("classes.txt", "#000000 other\n#804080 road\n", True),
-    "cvat": ("labelmap.txt", "# label:color_rgb:parts:actions\nother:0,0,0::\nroad:128,64,128::\n", True),
-    "labelme": ("labels.txt", "__ignore__\nother\nroad\n", False),
-    "yolo list": ("data.yaml", "train: ../train/images\nnc: 2\nnames: ['other', 'road']\n", False),
-    "yolo map": ("data.yaml", "path: x\nnames:\n  0: other\n  1: road\n", False),
-    "json map": ("classes.json", '{"0": "other", "1": "road"}', False),
-    "json ids": ("classes.json", '{"road": 1, "other": 0}', False),
-    "json objects": ("classes.json", '[{"id": 1, "name": "road", "color": "#804080"}, '
-                     '{"id": 0, "name": "other", "color": [0, 0, 0]}]', True),
-    "json categories": ("classes.json", '{"categories": [{"id": 0, "name": "other"}, '
-                        '{"id": 1, "name": "road"}]}', False),
-    "json colours": ("classes.json", '{"other": [0, 0, 0], "road": [128, 64, 128]}', True),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", OF_TOOLS)
@@ -104,6 +77,15 @@ def test_any_text_is_classes_or_a_named_error(tmp_path_factory, text, name):
         ("names.json", '{"cat": [1, 2], "dog": [3, 4, 5]}', "expected a list of class names, or an object"),
         ("names.json", '{"cat": [1, 2, 3], "dog": [3, 4, 256]}', "a colour is three numbers from 0 to 255"),
         ("names.txt", "1 2 3 cat\ndog\n", "some lines give a colour"),
+        ("names.txt", f"cat\n1{',' * 1000}\n", "line 2: has more than 1000 characters"),
+        ("names.csv", f"id,name\n0,{'x' * 200_000}\n", "has more than 65,536 characters"),
+        ("data.yaml", f"names: [{'a,' * 50_000}]", "has more than 65,536 characters"),
+        ("names.json", '["\\ud800", "dog"]', "is half a character"),
+        (
+            "names.json",
+            f"[{','.join(map(str, range(300)))}]".replace(",", '","').replace("[", '["').replace("]", '"]'),
+            "at most 255 classes",
+        ),
     ],
 )
 def test_bad_class_files_are_named(tmp_path, name, text, message):

@@ -26,6 +26,7 @@ from unimatch.data.loading.rare_classes import ClassCounts, RareClasses, count_c
 from unimatch.data.loading.samplers import EvaluationSampler, Stream, TrainSampler
 from unimatch.data.loading.workers import prepare_worker
 from unimatch.data.sources.base import SegmentationData, Source
+from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray, nearest_multiple
 from unimatch.tensors import normalize
@@ -66,6 +67,10 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         labeled_length: length the labelled list is repeated to, if it is shorter, when no unlabelled images are
             used; None for that of the longer one of the two lists.
         labeled_strong: also augments labelled images strongly (for a labelled-only baseline).
+        held_out: labelled images that are not trained on, and on which the pseudo labels are measured at each
+            evaluation (:mod:`unimatch.methods.reliability`): a number, or ``auto`` for 8, or 5% if that is more, but at
+            most a quarter.
+        split_seed: which of them are held out.
         rare_class_temperature: draws labelled images by their rarest classes
             (:class:`unimatch.data.loading.rare_classes.RareClasses`, with this ``T``) instead of taking each in turn;
             None for in turn. An epoch has as many images as before.
@@ -92,6 +97,8 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         unlabeled_ratio: int = 1,
         labeled_length: int | None = None,
         labeled_strong: bool = False,
+        held_out: HeldOut = None,
+        split_seed: int = 0,
         rare_class_temperature: float | None = None,
         rare_class_crops: int = 20,
         cutmix: float | None = None,
@@ -111,7 +118,8 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             raise ConfigError(f"cutmix={cutmix}: must be a probability, 0 to 1")
         if augment not in ("workers", "device"):
             raise ConfigError(f"augment={augment}: must be workers or device")
-        self.data, self.asked_crop = data, crop
+        self.given, self.data = data, hold_out_labels(data, held_out, split_seed)
+        self.asked_crop = crop
         self.weak, self.cutmix, self.augment = weak, cutmix, augment
         self.strong = strong if strong is None or isinstance(strong, StrongView) else CalledView(strong)
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
@@ -175,7 +183,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             return
         if not self._verified:  # once, before the long work starts
             needs, (world, _) = self.needs, self._world()
-            self.findings = verify(self.data, needs_unlabeled=needs.unlabeled)
+            self.findings = verify(self.given, needs_unlabeled=needs.unlabeled)
             if self.crop != self.asked_crop:
                 multiple = needs.size_multiple
                 log.info("crop %d rounded to %d, a multiple of the patch size %d", self.asked_crop, self.crop, multiple)
@@ -227,6 +235,15 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
                 "validation images"
             )
         return self._evaluation_loader(self.data.test)
+
+    def held_out_dataloader(self) -> DataLoader | None:
+        """Loads this process's held-out images; None where none are held out.
+
+        Process ``r`` of ``W`` sees ``r``, ``r + W`` and so on, as in an evaluation, but every process as many, since
+        a model that is divided among the processes predicts in all of them at once: after the last image the first
+        ones come again.
+        """
+        return None if self.data.held_out is None else self._evaluation_loader(self.data.held_out, padded=True)
 
     @override
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -288,12 +305,12 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             persistent_workers=self.workers > 0,
         )
 
-    def _evaluation_loader(self, source: Source) -> DataLoader:
+    def _evaluation_loader(self, source: Source, *, padded: bool = False) -> DataLoader:
         world, rank = self._world()
         return DataLoader(
             EvaluationDataset(source, self.data.info.bands),
             batch_size=1,
-            sampler=EvaluationSampler(len(source), num_replicas=world, rank=rank),
+            sampler=EvaluationSampler(len(source), num_replicas=world, rank=rank, padded=padded),
             num_workers=min(self.workers, 2),
             worker_init_fn=prepare_worker,
             collate_fn=keep_list,

@@ -1,6 +1,6 @@
 """Which classes the labelled images show, and the drawing of labelled images by rare classes.
 
-Source: DAFormer (Hoyer, Dai, Van Gool, arXiv 2111.14887), section 3.3, rare class sampling.
+Source: DAFormer (Hoyer et al., arXiv 2111.14887), section 3.3, rare class sampling.
 """
 
 import os

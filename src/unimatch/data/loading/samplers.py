@@ -80,10 +80,14 @@ class TrainSampler(DistributedSampler):
 
 
 class EvaluationSampler(DistributedSampler):
-    """Gives process ``r`` of ``W`` the images ``r``, ``r + W`` and so on: over all processes each exactly once."""
+    """Gives process ``r`` of ``W`` the images ``r``, ``r + W`` and so on: over all processes each exactly once.
 
-    def __init__(self, length: int, *, num_replicas: int = 1, rank: int = 0) -> None:
-        self.indices = range(rank, length, num_replicas)
+    ``padded`` gives each process as many: after the last image the first ones come again.
+    """
+
+    def __init__(self, length: int, *, num_replicas: int = 1, rank: int = 0, padded: bool = False) -> None:
+        end = ceil(length / num_replicas) * num_replicas if padded else length
+        self.indices = [position % length for position in range(rank, end, num_replicas)]
 
     @override
     def set_epoch(self, epoch: int) -> None:

@@ -13,8 +13,14 @@ from unimatch.data.catalog import Color
 from unimatch.disk import read_text
 from unimatch.errors import DataError
 
-LARGEST = 2**22
-"""How many characters a file of class names may have."""
+LARGEST = 2**16
+"""How many characters a file of class names may have: reading YAML takes a second for every 10,000 at worst."""
+
+LARGEST_JSON = 2**22
+"""Or one in JSON, which is fast, and in which tools write more than names."""
+
+LONGEST = 1000
+"""How many characters a line may have: to tell forms of lines apart takes the square of that."""
 
 IGNORED = "__ignore__"
 """What LabelMe calls pixels that are not to be counted; no class."""
@@ -93,7 +99,7 @@ def parse(path: Path) -> Classes:
     """Reads the names and colours of a file."""
     kind = path.suffix.lower()
     try:
-        text = read_text(path, LARGEST)
+        text = read_text(path, LARGEST_JSON if kind == ".json" else LARGEST)
         if "\0" in text:
             raise DataError(f"{path}: the class names cannot be read (zero bytes; it is no text file)")
         if kind == ".json":
@@ -106,6 +112,8 @@ def parse(path: Path) -> Classes:
         raise DataError(f"{path}: the class names cannot be read ({error})") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
     header = next((line for _, line in lines if line), "")
+    if long := next((number for number, line in lines if len(line) > LONGEST), None):
+        raise DataError(f"{path}, line {long}: has more than {LONGEST} characters, and is no class's")
     lines = [(number, line) for number, line in lines if line and not re.match(r"#(?![0-9a-fA-F]{6}\b)|//", line)]
     if header.replace(" ", "").startswith("#label:color_rgb"):  # CVAT's
         return in_order(path, [cvat_entry(path, number, line) for number, line in lines])

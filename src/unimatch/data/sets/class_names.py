@@ -54,8 +54,13 @@ def read_classes(classes: str | Path | Sequence[str]) -> Classes:
     if not all(isinstance(name, str) for name in found.names):
         raise DataError(f"{where}: expected a list of class names")
     names = tuple(name.strip() for name in found.names)
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise DataError(f"{where}: at least two class names, all different, are needed; found {list(names)}")
     if len(names) > 255:
         raise DataError(f"{where}: at most 255 classes fit an 8-bit mask; found {len(names)}")
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise DataError(f"{where}: at least two class names, all different, are needed; found {list(names)}")
+    for name in names:
+        try:
+            name.encode(errors="surrogateescape")
+        except UnicodeEncodeError as error:
+            raise DataError(f"{where}: {name!r} is half a character, which no file can hold; correct it") from error
     return Classes(names, found.colors)

@@ -1,10 +1,11 @@
 """What images and masks are read from: files on disk, or anything else with the same four methods."""
 
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,12 @@ class FileSource(Source):
             return None
         return self._allowed(name)
 
+    def select(self, indices: Sequence[int]) -> Self:
+        """Returns some of these images, in the order of the indices."""
+        chosen = copy.copy(self)
+        chosen.pairs = self.pairs.select(indices)
+        return chosen
+
     def _allowed(self, name: str) -> Path:
         """Returns the path of a file that lies in one of the roots."""
         if self.roots and not lies_within(name, self.roots):
@@ -122,12 +129,14 @@ class SegmentationData:
     Labelled and validation images are never skipped."""
     one_class: bool = False
     """Whether an image has one class, instead of one for each pixel: masks then have the shape ()."""
+    held_out: Source | None = None
+    """With masks: not trained on, but to measure pseudo labels on (:mod:`unimatch.data.splits.held_out`)."""
 
     def __post_init__(self) -> None:
         if self.on_bad_image not in ("error", "skip"):
             raise ConfigError(f"on_bad_image={self.on_bad_image}: must be 'error' or 'skip'")
         checked: dict[int, Source] = {}
-        for part in ("labeled", "unlabeled", "val", "test"):
+        for part in ("labeled", "unlabeled", "val", "test", "held_out"):
             source = getattr(self, part)
             ours = isinstance(source, FileSource) or type(source).__module__.startswith("unimatch.")
             if source is not None and not ours:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,10 +74,11 @@ class ClassFiles(FileSource):
         super().__init__(FilePairs((name, None) for name in names), info, roots=roots)
         self.labels = labels
 
-    def select(self, indices: Sequence[int]) -> "ClassFiles":
-        """Returns some of these images."""
-        names = [self.pairs.image(int(index)) for index in indices]
-        return ClassFiles(names, self.labels[np.asarray(indices, np.int64)], self.info, tuple(map(Path, self.roots)))
+    @override
+    def select(self, indices: Sequence[int]) -> Self:
+        chosen = super().select([int(index) for index in indices])
+        chosen.labels = self.labels[np.asarray(indices, np.int64)]
+        return chosen
 
     @override
     def mask(self, index: int) -> NDArray[np.int64] | None:

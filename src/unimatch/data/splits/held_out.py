@@ -1,0 +1,52 @@
+"""Holds out some of the labelled images: on their labels the pseudo labels are measured while the others train."""
+
+from dataclasses import replace
+from typing import Literal
+
+from unimatch.data.sources.base import SegmentationData
+from unimatch.data.sources.part import part_of
+from unimatch.data.splits.lists import choose_labeled
+from unimatch.errors import ConfigError
+
+HeldOut = int | Literal["auto"] | None
+"""How many labelled images are held out: a number, ``auto`` for :func:`held_out_of`, or None for none."""
+
+
+def held_out_of(labeled: int) -> int:
+    """Returns how many labelled images ``auto`` holds out: 8, or 5% where that is more, but at most a quarter.
+
+    >>> [held_out_of(labeled) for labeled in (3, 4, 12, 32, 160, 1000)]
+    [0, 1, 3, 8, 8, 50]
+    """
+    return min(labeled // 4, max(8, round(0.05 * labeled)))
+
+
+def hold_out_labels(data: SegmentationData, held_out: HeldOut, seed: int) -> SegmentationData:
+    """Takes some labelled images out of the training, a function of their number and the seed.
+
+    They are not among the unlabelled images afterwards, unless they were before.
+
+    Raises:
+        ConfigError: there are too few labelled images.
+    """
+    if held_out is None:
+        return data
+    total = len(data.labeled)
+    if held_out == "auto":
+        count = held_out_of(total)
+        if count == 0:
+            raise ConfigError(
+                f"held_out=auto: at most a quarter of the labelled images is held out, and there are {total}; label "
+                "at least 4, or leave held_out=null"
+            )
+    else:
+        if type(held_out) is not int:
+            raise ConfigError(f"held_out={held_out}: must be a number of labelled images, auto, or null")
+        count = held_out
+        if not 1 <= count < total:
+            raise ConfigError(
+                f"held_out={count}: of {total} labelled images at least one must be held out and one be left to train "
+                "on; auto holds out up to a quarter"
+            )
+    chosen, others = choose_labeled(total, count, seed)
+    return replace(data, labeled=part_of(data.labeled, others), held_out=part_of(data.labeled, chosen))
