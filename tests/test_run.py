@@ -506,3 +506,11 @@ def test_what_the_command_sets_itself_is_refused_by_name(key, run_command, capsy
         run_command(*SMALL, "trainer=debug", f"+trainer.{key}=null")
     assert stopped.value.code == 2
     assert f"unimatch: trainer.{key}: set by the command; " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_no_generator_takes_is_refused(run_command, capsys, seed):
+    with pytest.raises(SystemExit) as stopped:
+        run_command(*SMALL, f"seed={seed}")
+    assert stopped.value.code == 2
+    assert f"unimatch: seed={seed}: must be at least 0 and below 4294967296" in capsys.readouterr().err

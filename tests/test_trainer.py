@@ -352,3 +352,8 @@ def test_a_callback_that_waits_for_what_nothing_logs_is_one_line(monkeypatch):
     monkeypatch.setattr(lightning.Trainer, "fit", fit)
     with pytest.raises(ConfigError, match=r"^this cannot be trained: Early stopping .* Pass in$"):
         Trainer(accelerator="cpu", logger=False, enable_checkpointing=False).fit(None)
+
+
+def test_an_accelerator_whose_library_is_absent_is_one_line():
+    with pytest.raises(ConfigError, match=r"^the trainer cannot be made: .*torch_xla"):
+        Trainer(accelerator="tpu", logger=False)

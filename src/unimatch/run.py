@@ -64,6 +64,8 @@ def train(config: DictConfig) -> float:
 def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> float:
     """Trains in a run directory; ``choices`` names the chosen option of each group."""
     check_settings(config.trainer)
+    if not 0 <= config.seed < 2**32:  # of NumPy's generators
+        raise ConfigError(f"seed={config.seed}: must be at least 0 and below {2**32}")
     checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
     if not config.plan:
         refuse_other_run(run_dir, checkpoint, overwrite=config.overwrite)

@@ -88,7 +88,7 @@ class Trainer(lightning.Trainer, NamedOptions):
             options["callbacks"] = [*(options.get("callbacks") or []), Compile()]
         try:
             super().__init__(**options)
-        except (MisconfigurationException, TypeError, ValueError) as error:
+        except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
             raise ConfigError(f"the trainer cannot be made: {first_line(error)}") from error
         self.global_batch = global_batch
 

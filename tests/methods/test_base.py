@@ -693,6 +693,12 @@ def test_manual_optimisation_is_refused():
         fit(make_method(Manual, tau=0.1), max_steps=1)
 
 
+def test_a_model_with_fewer_classes_than_the_data_is_refused():
+    method = UniMatchV2(SegmentationModel("tiny", 10, features=8, out_channels=(8, 8, 8, 8)))
+    with pytest.raises(ConfigError, match=r"^num_classes=10: the data has 11 classes"):
+        make_trainer(max_steps=1).fit(method, make_data())
+
+
 def test_an_optimiser_a_schedule_and_a_criterion_of_ones_own():
     """Those of ours, brought from outside, train to the same bits; a criterion's sum is in another order."""
     rate = {"learning_rate": 1e-3, "decoder_multiplier": 2.0}

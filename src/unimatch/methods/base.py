@@ -235,6 +235,12 @@ class Method(AfterTraining, NamedOptions, ABC):
                     "automatic_optimization=False: the optimiser and the teacher would never step; leave the steps to "
                     "Lightning, and override configure_optimizers or optimizer_step"
                 )
+            info = getattr(getattr(getattr(self.trainer, "datamodule", None), "data", None), "info", None)
+            if info is not None and info.num_classes > self.student.num_classes:
+                raise ConfigError(
+                    f"num_classes={self.student.num_classes}: the data has {info.num_classes} classes; build the model "
+                    "with num_classes=data.info.num_classes"
+                )
             self.begin_anew()
             self.described = describe_model(self.student)
             if "own" in self.described:
