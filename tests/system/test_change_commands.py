@@ -1,8 +1,8 @@
 """Change detection through the commands: train, resume, evaluate on the test pairs, predict, export."""
 
 import json
-import re
 import os
+import re
 import signal
 import subprocess
 import sys

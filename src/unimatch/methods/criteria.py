@@ -32,7 +32,9 @@ def labeled_criterion(
     dice: float,
     areas: bool,
 ) -> Criterion:
-    """Returns the loss of the labelled images; its arguments are those of :class:`unimatch.Method`, and ``areas`` of the task.
+    """Returns the loss of the labelled images.
+
+    Its arguments are those of :class:`unimatch.Method`; ``areas`` is the task's.
 
     Raises:
         ConfigError: an argument that cannot be.
