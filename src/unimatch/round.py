@@ -173,7 +173,7 @@ def write_round(
         pack(out / "to_correct")
 
     def shown(path: Path) -> ImageArray:
-        return overlay(read_image(path), read_mask(masks[path]), facts.palette)
+        return overlay(read_image(path), read_mask(masks[path]), facts.colors)
 
     names = [path.relative_to(photos.root).as_posix() for path in found.chosen]
     with drawing(sheet := out / "contact_sheet.png"):
