@@ -25,7 +25,8 @@ from omegaconf import OmegaConf
 from helpers.hostile_graphs import hostile_graphs
 from helpers.runs import make_run
 from unimatch import Predictor, SegmentationModel, UnimatchError, load_official
-from unimatch.app.server import predict
+from unimatch.app.masks import Masks
+from unimatch.app.patience import Patience
 from unimatch.bands import PHOTOS
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.engines.model_facts import ModelFacts
@@ -294,23 +295,25 @@ def images() -> Iterator[tuple[str, Hostile]]:
         for reader in (read_image, read_mask, read_colors):
             read = partial(lambda reader, folder: reader(folder / "image.png"), reader)
             yield f"{name}, {reader.__name__}", Hostile(make, read)
-    page = partial(lambda content, folder: (folder / "image.png").write_bytes(content))
+    write = partial(lambda content, folder: (folder / "image.png").write_bytes(content))
     for side in (5001, 13_000):
         row = bytes(1 + -(-side // 8))
-        make = partial(page, png(side, side, row * side, bits=1, kind=0))
+        make = partial(write, png(side, side, row * side, bits=1, kind=0))
         yield (
             f"page, {side} x {side}",
-            Hostile(make, lambda folder: predict(predictor(), (folder / "image.png").read_bytes())),
+            Hostile(make, lambda folder: page().answer({"image": (folder / "image.png").read_bytes()})),
         )
 
 
 @cache
-def predictor() -> Predictor:
+def page() -> Masks:
+    """What answers the page of a model."""
     from unimatch.inference.load import Trained, facts_from
 
     model = SegmentationModel("tiny", 2, features=8, out_channels=(8, 8, 8, 8)).eval()
     facts = {"classes": "ab", "palette": [[0] * 3] * 2, "mean": [0.5] * 3, "std": [0.5] * 3, "size_multiple": 1}
-    return Predictor(Trained(model, facts_from({**facts, "classes": ["a", "b"], "inference": {}}, "made")))
+    predictor = Predictor(Trained(model, facts_from({**facts, "classes": ["a", "b"], "inference": {}}, "made")))
+    return Masks(predictor, Patience(20), {})
 
 
 def run_directories() -> Iterator[tuple[str, Hostile]]:
@@ -374,6 +377,6 @@ def measured(name: str, file: Hostile, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    predictor()  # and whatever it imports
+    page()  # and whatever it imports
     results = {n: measured(n, f, Path(sys.argv[1]) / f"{i}") for i, (n, f) in enumerate(hostile_files().items())}
     sys.stdout.write(json.dumps(results))
