@@ -295,25 +295,28 @@ def images() -> Iterator[tuple[str, Hostile]]:
         for reader in (read_image, read_mask, read_colors):
             read = partial(lambda reader, folder: reader(folder / "image.png"), reader)
             yield f"{name}, {reader.__name__}", Hostile(make, read)
-    write = partial(lambda content, folder: (folder / "image.png").write_bytes(content))
+    page = partial(lambda content, folder: (folder / "image.png").write_bytes(content))
     for side in (5001, 13_000):
         row = bytes(1 + -(-side // 8))
-        make = partial(write, png(side, side, row * side, bits=1, kind=0))
+        make = partial(page, png(side, side, row * side, bits=1, kind=0))
         yield (
             f"page, {side} x {side}",
-            Hostile(make, lambda folder: page().answer({"image": (folder / "image.png").read_bytes()})),
+            Hostile(make, lambda folder: app_answer((folder / "image.png").read_bytes())),
         )
 
 
 @cache
-def page() -> Masks:
-    """What answers the page of a model."""
+def predictor() -> Predictor:
     from unimatch.inference.load import Trained, facts_from
 
     model = SegmentationModel("tiny", 2, features=8, out_channels=(8, 8, 8, 8)).eval()
     facts = {"classes": "ab", "palette": [[0] * 3] * 2, "mean": [0.5] * 3, "std": [0.5] * 3, "size_multiple": 1}
-    predictor = Predictor(Trained(model, facts_from({**facts, "classes": ["a", "b"], "inference": {}}, "made")))
-    return Masks(predictor, Patience(20), {})
+    return Predictor(Trained(model, facts_from({**facts, "classes": ["a", "b"], "inference": {}}, "made")))
+
+
+def app_answer(image: bytes) -> object:
+    """What the local page answers to an image."""
+    return Masks(predictor(), Patience(20.0), {}).answer({"image": image})
 
 
 def run_directories() -> Iterator[tuple[str, Hostile]]:
@@ -377,6 +380,6 @@ def measured(name: str, file: Hostile, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    page()  # and whatever it imports
+    predictor()  # and whatever it imports
     results = {n: measured(n, f, Path(sys.argv[1]) / f"{i}") for i, (n, f) in enumerate(hostile_files().items())}
     sys.stdout.write(json.dumps(results))

@@ -77,6 +77,7 @@ def test_everything_is_written_and_reads_back(tmp_path):
         "height": "20",
         **expected,
         "unsure": "60",
+        "disagreement": "",
         "file": "/photos/a/b c.jpg",
     }
     with Image.open(tmp_path / "out" / "overlays" / "a" / "b c.jpg") as overlay:
