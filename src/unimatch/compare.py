@@ -12,7 +12,7 @@ from unimatch.checkpoints.content import migrated
 from unimatch.checkpoints.resume import SINCE
 from unimatch.disk import lacks_room, replace_text
 from unimatch.errors import DataError, WriteError
-from unimatch.plain import written_by_others
+from unimatch.plain import below, written_by_others
 from unimatch.report.compare_page import Group, compare_page
 from unimatch.report.compare_rows import IDENTITY, Comparison, compare_groups, group_runs, pairs_of
 from unimatch.report.run_files import read_json, read_run
@@ -137,8 +137,8 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
     """Returns ``{"method.tau": "0.8", ...}`` for a nested configuration."""
     result: dict[str, str] = {}
     for key, value in config.items():
-        name = f"{prefix}{key}"
-        result |= flat(value, name + ".") if isinstance(value, dict) else {name: json.dumps(value)}
+        name = below(prefix, key)
+        result |= flat(value, name) if isinstance(value, dict) else {name: json.dumps(value)}
     return result
 
 

@@ -28,6 +28,7 @@ from unimatch.tasks import task_of
 from unimatch.tasks.evaluator import Evaluator
 from unimatch.tasks.scores import Absent, Scores, scores_table
 from unimatch.terminal import progress_bar
+from unimatch.texts import one_line
 from unimatch.trainer import check_device
 
 LIMITS = ("limit_val_batches", "limit_test_batches", "fast_dev_run", "overfit_batches", "barebones")
@@ -192,7 +193,7 @@ def table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores], absent
         per_class = next((values for values in result.values() if isinstance(values, dict)), {})
         gone = [label for label, value in per_class.items() if value is None]
         if gone:
-            lines.append(f"in neither truth nor prediction, {effect}: {name}: {', '.join(gone)}")
+            lines.append(one_line(f"in neither truth nor prediction, {effect}: {name}: {', '.join(gone)}"))
     return "\n".join(lines)
 
 

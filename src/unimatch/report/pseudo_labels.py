@@ -55,7 +55,8 @@ def least_reliable(run: RunFiles) -> str | None:
     last = run.summary_of("pseudo_label")
     right = known(last.get("class_reliability")) or known(last.get("class_accuracy"))
     share = known(last.get("class_coverage")) or known(last.get("class_share"))
-    ordered = sorted((value, name) for name, value in right.items() if name in run.classes)
+    named = {*run.classes}
+    ordered = sorted((value, name) for name, value in right.items() if name in named)
     worst = ordered[:-1][:LEAST]  # the best is not among them, where there are few
     if not worst:
         return None
@@ -84,7 +85,7 @@ def strips(run: RunFiles) -> Markup | None:
     for title, _ in kept:
         header += [title, "%"]
     rows = []
-    for i, name in enumerate(run.classes):
+    for i, name in enumerate(run.shown_classes):
         cells: list[object] = []
         for _, values in kept:
             line = [value.get(name) for value in values]
