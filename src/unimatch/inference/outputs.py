@@ -100,6 +100,8 @@ class Writer:
             levels = as_levels(prediction.confidence)
             write_output(out / "confidence" / f"{name}.png", lambda file: save_png(file, levels))
         further: Row = []
+        if "disagreement" in self.kinds:
+            further = [""]  # of one model
         if "disagreement" in self.kinds and (dissent := prediction.disagreement) is not None:
             map_of_levels = as_levels(dissent)
             write_output(out / "disagreement" / f"{name}.png", lambda file: save_png(file, map_of_levels))
