@@ -9,6 +9,7 @@ from PIL import Image
 
 from helpers.class_data import make_image_folder
 from helpers.places import ROOT, SHARED
+from helpers.rasters import rewritten, twelve_bits
 from helpers.support import make_camvid, make_change, make_folder
 from unimatch.check import main, misfits_of
 from unimatch.data.check import FAULTS, WARNINGS
@@ -80,9 +81,19 @@ def test_what_was_passed_over_is_listed(tmp_path, monkeypatch, capsys):
     root = make_folder(tmp_path / "photos", labeled=4, unlabeled=1, val=1)
     (root / "images" / "a0.png").unlink()
     assert run_check(monkeypatch, "dataset=folder", f"dataset.root={root}", "workers=0", f"out={tmp_path}/out") == 0
-    assert "note: folders: masks without image" in capsys.readouterr().out
+    assert "note: files: masks without image" in capsys.readouterr().out
     (finding,) = json.loads((tmp_path / "out" / "check.json").read_text())["findings"]
     assert "1 masks have the name of no image" in finding["texts"][0]
+
+
+def test_a_range_that_is_hardly_used_is_in_the_report(tmp_path, monkeypatch, capsys):
+    photos = make_folder(tmp_path / "photos", labeled=4, unlabeled=1, val=1)
+    root = rewritten(photos, tmp_path / "deep", twelve_bits, ".png")
+    settings = ["dataset=folder", f"dataset.root={root}", "dataset.value_range=[0,65535]", f"out={tmp_path}/out"]
+    assert run_check(monkeypatch, *settings, "workers=0") == 0
+    assert "note: files: range hardly used" in capsys.readouterr().out
+    findings = json.loads((tmp_path / "out" / "check.json").read_text())["findings"]
+    assert [(f["kind"], len(f["texts"])) for f in findings] == [("range hardly used", 3)]
 
 
 def test_faults_are_reported_with_status_1(tmp_path, monkeypatch, capsys):

@@ -55,8 +55,8 @@ def test_the_command_itself_refuses(tmp_path):
 
     wrong = run("datset=camvid")
     assert wrong.returncode == 2
-    said = [line for line in wrong.stderr.splitlines() if "so far" not in line]  # that it is loading, on a busy machine
-    assert said == ["unimatch: datset: no such key; did you mean dataset?"]
+    lines = [line for line in wrong.stderr.splitlines() if "so far" not in line]  # said on a busy machine
+    assert lines == ["unimatch: datset: no such key; did you mean dataset?"]
     assert not list(tmp_path.iterdir())  # nothing is left behind
 
 

@@ -190,7 +190,7 @@ def test_a_folder_gets_its_name_when_all_is_in_it(tmp_path):
 
 ALLOWED = {
     "disk.py": "the one place",
-    "app/server.py": "into a folder of its own",
+    "app/files.py": "into a folder of its own",
     "data/prepare/download.py": "adds to NAME.part, by no_link",
 }
 

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -278,3 +279,23 @@ def test_images_of_too_many_bytes_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("unimatch.rasters.LARGEST", VALUES.size * 2 - 1)
     with pytest.raises(DataError, match="30 x 20 pixels in 0 MiB; cut it up"):
         read_stored(path)
+
+
+def test_a_damaged_file_is_one_message(tmp_path, caplog, capfd):
+    """Not also what the library logs of it; what that logs for others stays."""
+    path = five(tmp_path / "a.tif", data=VALUES.astype(np.uint16), photometric="minisblack", planarconfig="contig")
+    content, heard = path.read_bytes(), 0
+    import tifffile
+
+    for offset in range(0, len(content) - 4, 61):
+        path.write_bytes(content[:offset] + b"\xff" * 4 + content[offset + 4 :])
+        with suppress(DataError):
+            read_stored(path)
+        assert not caplog.records
+        assert capfd.readouterr() == ("", "")
+        with suppress(Exception):
+            tifffile.imread(path)
+        heard += len(caplog.records)
+        caplog.clear()
+        capfd.readouterr()
+    assert heard

@@ -1,5 +1,6 @@
 """``unimatch.round`` as a command, with a simulated annotator."""
 
+import csv
 import json
 import shutil
 import sys
@@ -90,6 +91,22 @@ def test_the_photos_that_the_model_is_least_sure_of_are_chosen(call, tmp_path, m
     assert (tmp_path / "round/selected.txt").read_text() == "unlabeled/005.jpg\n"
 
 
+def test_several_models_are_asked_where_they_disagree(call, made, tmp_path, capsys):
+    save_run(tmp_path / "other.ckpt", made / "camvid", seed=1)
+    call("n=2", f"checkpoint=[{made}/best.ckpt,other.ckpt]")
+    assert "the models disagree on " in capsys.readouterr().out
+    predicted = tmp_path / "round/predicted"
+    assert not (predicted / "confidence").exists()
+    with (predicted / "areas.csv").open() as file:
+        areas = {row["image"]: float(row["disagreement"]) for row in csv.DictReader(file)}
+    assert len(areas) == 6
+    found = round.unsureness(predicted, round.photos_below("photos"))
+    assert {path.stem: value for path, value in found.items()} == pytest.approx(
+        {name.rpartition("/")[2]: value for name, value in areas.items()}, abs=1e-5
+    )
+    assert len(set(found.values())) > 1
+
+
 def test_an_interrupted_round_goes_on_and_ends_the_same(call, tmp_path, monkeypatch, capsys):
     call("n=3", "out=whole", "hand_over=zip", "to=cvat")
     predict = round.predict_photos
@@ -135,7 +152,8 @@ BAD = {
     "mistyped": (["n=1", "tolerances=1"], "did you mean tolerance?"),
     "another key of an encoder": (["n=1", "encoder=vits", "+encoder.freeze=true"], "encoder.freeze"),
     "tolerance": (["n=1", "tolerance=-1.0"], "tolerance=-1.0"),
-    "two models": (["n=1", "checkpoint=[a.ckpt,b.ckpt]"], "checkpoint: must be one file"),
+    "none of two models": (["n=1", "checkpoint=[a.ckpt,b.ckpt]"], "a.ckpt"),
+    "no models": (["n=1", "checkpoint=[]"], "checkpoint=[]: no model is named"),
     "no model": (["n=1", "checkpoint=nowhere.ckpt"], "nowhere.ckpt"),
     "a folder of something else": (["n=1", "out=photos"], "holds no round"),
 }

@@ -188,12 +188,13 @@ def test_confusion_csv_is_of_the_last_evaluation(finished_run):
 
 def test_the_report_shows_images_by_their_score_and_the_views(finished_run):
     examples = json.loads((finished_run / "examples" / "examples.json").read_text())
-    scores = [float(row["title"].split()[1].rstrip("%:")) for row in examples["validation"]]
-    assert scores == sorted(scores, reverse=True)
-    assert [row["title"].split(",")[0] for row in examples["validation"]] == ["best", "median", "worst"]
+    titles = [row["title"].rpartition("%")[0].rpartition(", ") for row in examples["validation"]]
+    assert [name for name, _, _ in titles] == ["worst", "median", "worst, place 3", "best"]
+    assert (scores := [float(score) for _, _, score in titles]) == sorted(scores)
     assert [len(row["cells"]) for row in examples["views"]] == [4, 4]
     text = (finished_run / "report.html").read_text()
-    assert text.count("<img") == 3 * 4 + 2 * 4
+    assert [len(row["photos"]) for row in examples["unlabeled"]] == [1] * 6
+    assert text.count("<h3>worst") == 2
     assert f"{read_summary(finished_run)['teacher/miou']:.1f}" in text
 
 
@@ -430,7 +431,7 @@ def test_run_with_bad_unlabeled_images_finishes_and_reports_them(run_command, tm
     assert finding.startswith("labelled: transparent (a mask has transparent pixels")
     assert f"{mask}: 5 pixels" in finding
     assert finding in log
-    assert "Findings in the data" in (run_dir / "report.html").read_text()
+    assert "Labelled: transparent (a mask" in (run_dir / "report.html").read_text()
     assert "2 of 100 unlabelled images (2%) could not be read; others took their places 2 times" in log
     for path in bad:
         assert f"{path}: cannot be read" in log

@@ -161,3 +161,15 @@ def test_a_folder_that_waits_for_labels_holds_no_photos_yet(select, photos, tmp_
     for name in ("images", "masks"):
         (root / name).mkdir()
     assert all(name.startswith("unlabeled/") for name in select("n=2", root=root))
+
+
+def test_an_empty_pool_is_no_fault_and_leaves_nothing_to_choose(select, photos, tmp_path, capsys):
+    root = tmp_path / "set"
+    shutil.copytree(photos / "drive0", root / "images")
+    (root / "unlabeled/drive1").mkdir(parents=True)
+    (root / "masks").mkdir()
+    for path in (root / "images").iterdir():
+        Image.fromarray(np.zeros((40, 56), np.uint8)).save(root / "masks" / f"{path.stem}.png")
+    with pytest.raises(SystemExit):
+        select("n=1", root=root)
+    assert "n=1: all 6 photos are labelled already" in capsys.readouterr().err

@@ -1,3 +1,5 @@
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -124,3 +126,33 @@ def test_pages_are_counted_up_to_a_limit(tmp_path, monkeypatch):
     for read in (read_image, read_mask):
         with pytest.raises(DataError, match="holds 3 pages or frames"):
             read(tmp_path / "pages.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16])
+def test_ids_of_a_tiff_in_which_0_is_white_are_those_stored(tmp_path, dtype, compression):
+    """Pillow turns those of 1 and 8 bits round; tifffile writes those of 1 bit so by default, and ImageJ its masks."""
+    tifffile = pytest.importorskip("tifffile")
+    if dtype is bool and compression:
+        pytest.skip("tifffile cannot")
+    ids = np.arange(48).reshape(6, 8) % 3 % (2 if dtype is bool else 3)
+    options = {} if compression is None else {"compression": compression}
+    for photometric in ("minisblack", "miniswhite"):
+        tifffile.imwrite(tmp_path / "a.tif", ids.astype(dtype), photometric=photometric, **options)
+        assert np.array_equal(read_mask(tmp_path / "a.tif"), ids)
+        assert np.array_equal(tifffile.imread(tmp_path / "a.tif"), ids)
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_ids_of_few_bits_too(tmp_path, bits):
+    ids = np.arange(16) % 2**bits
+    packed = np.packbits(np.unpackbits(ids.astype(np.uint8)[:, None], axis=1)[:, -bits:]).tobytes()
+    for white, photometric in ((True, 0), (False, 1)):
+        tags = {256: 16, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 1, 279: len(packed)}
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+        start = 8 + len(packed)
+        header = struct.pack("<2sHI", b"II", 42, start)
+        (tmp_path / "a.tif").write_bytes(header + packed + struct.pack("<H", len(tags)) + entries + bytes(4))
+        assert read_mask(tmp_path / "a.tif").ravel().tolist() == ids.tolist()
+        shown = read_image(tmp_path / "a.tif")[0, :, 0]
+        assert (shown[0] > shown[1]) == white  # photos are as they are shown

@@ -202,7 +202,7 @@ class Bar(lightning.Callback):
     @override
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
-        self.bar = progress_bar(sum(batches), "images", "image", disable=None if trainer.is_global_zero else True)
+        self.bar = progress_bar(sum(batches), "images", "image", late=True, disable=not trainer.is_global_zero)
 
     @override
     def on_validation_batch_end(self, *arguments: Any, **options: Any) -> None:

@@ -75,6 +75,11 @@ def is_foreign(name: str) -> bool:
     return name[0] == "." or name.lower() in SYSTEM_FOLDERS or name.startswith(("SYNOPHOTO_THUMB", "SYNOFILE_THUMB"))
 
 
+def holds_files(folder: Path) -> bool:
+    """Tells whether a folder is there and has a file at any depth that is no system's own."""
+    return folder.is_dir() and any(not is_foreign(name) for _, names in walk(folder) for name in names)
+
+
 def find_images(directory: Path, *, masks: bool = False, skip: Iterable[Path] = ()) -> list[str]:
     """Finds the image files below a folder, at any depth, sorted, with their paths relative to it.
 

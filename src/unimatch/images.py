@@ -14,12 +14,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.disk import read_file
 from unimatch.errors import DataError
-from unimatch.storage import Storage, divided, is_lossy, multiplied, storage, tiff_storage
+from unimatch.storage import Storage, divided, inverted, is_lossy, multiplied, storage, tiff_storage
 
 ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB, or as many bands as the data set has; (2, H, W, 3) for the two dates of a pair."""
 MaskArray = NDArray[np.uint8]
 """(H, W) class ids, 255 where there is none."""
+Ids = NDArray[np.uint8] | NDArray[np.int32] | NDArray[np.int64]
+"""What masks store: int32 where more than 8 bits are, int64 where these are numbers that have no place there."""
 LabelArray = NDArray[np.uint8] | NDArray[np.int64]
 """A mask (H, W), or the class of a whole image, an array of shape ()."""
 
@@ -107,8 +109,8 @@ def second_date(before: str) -> str:
 class StoredMask(NamedTuple):
     """What a mask's file holds."""
 
-    values: NDArray[np.uint8] | NDArray[np.int32]
-    """(H, W) ids as stored, int32 where more than 8 bits are; or (H, W, 3) uint8, colours."""
+    values: Ids
+    """(H, W) ids as stored; or (H, W, 3) uint8, colours."""
     clear: NDArray[np.bool_] | None = None
     """(H, W), the wholly transparent pixels; None where there are none."""
     palette: bytes = b""
@@ -119,7 +121,7 @@ class StoredMask(NamedTuple):
     """Of EXIF, 1 to 8; 1 is upright."""
 
 
-def read_mask(path: Path) -> NDArray[np.uint8] | NDArray[np.int32]:
+def read_mask(path: Path) -> Ids:
     """Reads the values of an index mask alone: see :func:`read_ids`."""
     return read_ids(path).values
 
@@ -139,10 +141,14 @@ def ids_of(mask: Image.Image, where: Path | str, exif: Exif = "turn") -> StoredM
     stored, times = require_one_page(where, mask), multiplied(mask)
     if stored.kind == "floats" or (stored.bits > 8 and stored.bands > 1):
         raise DataError(unreadable(where, stored, "a mask"))
-    lossy, (mask, orientation) = is_lossy(mask), turn(mask, exif)
+    lossy, turned_round, (mask, orientation) = is_lossy(mask), inverted(mask), turn(mask, exif)
     pixels, clear = np.asarray(mask), None
+    if turned_round:
+        pixels = ~pixels
     if mask.mode.startswith("I"):
         pixels = pixels.astype(np.int32)
+    if stored.bits == 32 and stored.kind == "unsigned integers" and (pixels < 0).any():  # Pillow reads them as signed
+        pixels = pixels.view(np.uint32).astype(np.int64)
     if mask.mode in ("L", "I", "I;16"):
         pixels = divided(pixels, times)
     elif mask.mode in ("LA", "RGB", "RGBA"):
@@ -152,7 +158,7 @@ def ids_of(mask: Image.Image, where: Path | str, exif: Exif = "turn") -> StoredM
         pixels = np.ascontiguousarray(pixels[..., 0])
     elif mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
         raise DataError(no_index_image(where, mask.mode))
-    values = pixels.astype(np.uint8, copy=False) if pixels.dtype != np.int32 else pixels
+    values = pixels if mask.mode.startswith("I") else pixels.astype(np.uint8, copy=False)
     palette = mask.palette.palette if mask.mode == "P" and mask.palette and mask.palette.mode == "RGB" else b""
     return StoredMask(values, clear, bytes(palette), lossy, orientation)
 

@@ -1,6 +1,7 @@
 """``python -m unimatch.labels``: what a label tool exports into a folder to train on, and masks back into the tool."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -8,7 +9,7 @@ from omegaconf import DictConfig
 from unimatch.command import command
 from unimatch.errors import ConfigError
 from unimatch.labelling import TOOLS, Labels, read, write
-from unimatch.labelling.merging import labelled_before
+from unimatch.labelling.merging import labelled_before, under_known_names
 from unimatch.texts import one_line
 
 
@@ -34,6 +35,8 @@ def convert_labels(config: DictConfig) -> None:
         background=config.background,
         negatives=config.negatives,
     )
+    if tool == "folder":
+        labels = replace(labels, images=under_known_names(target, labels.images))
     replaced = labelled_before(target, labels.images) if tool == "folder" else []
     write(
         labels,

@@ -1,8 +1,10 @@
 """Reads images of any bands and types, TIFF above all, and keeps where they lie on Earth."""
 
+import logging
 import math
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,7 @@ def read_tiff(path: Path, exif: Exif) -> NDArray[Any]:
             f"{path}: TIFF with bands or value_range needs a library: pip install 'unimatch[science]'"
         ) from error
     try:
-        with tifffile.TiffFile(read_file(path)) as file:
+        with quiet("tifffile"), tifffile.TiffFile(read_file(path)) as file:
             series, first = file.series[0], file.series[0].keyframe
             axes = {
                 name: size
@@ -113,6 +115,21 @@ def read_tiff(path: Path, exif: Exif) -> NDArray[Any]:
     if len(axes) == 2:
         return values[..., None]
     return np.moveaxis(values, 0, -1) if next(iter(axes)) not in "YX" else values
+
+
+@contextmanager
+def quiet(library: str) -> Iterator[None]:
+    """Drops what a library logs in the meantime: of one damaged file, dozens of lines beside our own message."""
+    logger = logging.getLogger(library)
+
+    def drop(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(drop)
 
 
 def absent(pages: Iterable[Any], size: int) -> str:

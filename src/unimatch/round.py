@@ -21,7 +21,7 @@ from unimatch.inference.predictor import Predictor
 from unimatch.labelling import TOOLS, predicted_labels, write
 from unimatch.options import one_of
 from unimatch.pictures import drawing, overlay
-from unimatch.predict import predict_photos
+from unimatch.predict import files_of, predict_photos
 from unimatch.select import describer_of, draw
 from unimatch.selection import Describer, EncoderDescriber, Selection, check_choice
 from unimatch.selection import select as select_photos
@@ -59,11 +59,10 @@ def next_round(config: DictConfig) -> None:
     names = {p.path: p for p in name_photos(photos.files, photos.root)}
     pool = [photo for path, photo in names.items() if path not in labelled]
     predicted = out / "predicted"
-    settings = OmegaConf.create(
-        {**plain(config), "save": ["confidence"], "threshold": None, "votes": None, "overwrite": False}
-    )
+    kind = "disagreement" if predictor.others else "confidence"
+    settings = OmegaConf.create({**plain(config), "save": [kind], "threshold": None, "votes": None, "overwrite": False})
     predict_photos(settings, predictor, predicted, len(pool), iter(pool))
-    writer = Writer(predicted, predictor.facts, ())
+    writer = Writer(predicted, predictor.facts, (kind,))
     known = [photo.path for photo in pool if photo.name in writer.done]
     unsure = unsureness(predicted, replace(photos, files=known))
     found = select_photos(
@@ -78,7 +77,8 @@ def next_round(config: DictConfig) -> None:
         features=None if config.features is None else Path(config.features).expanduser(),
     )
     write_round(config, out, found, [names[path] for path in found.chosen], photos, writer, unsure)
-    print(report(config, out, found, len(pool), unsure, own=describer is encoder is not None))
+    who = "the models disagree on" if predictor.others else "the model is unsure of"
+    print(report(config, out, found, len(pool), unsure, who, own=describer is encoder is not None))
 
 
 def check_out(out: Path, overwrite: bool) -> None:
@@ -104,25 +104,25 @@ def remove_round(out: Path) -> None:
 
 
 def load(config: DictConfig) -> tuple[Predictor, Describer | None]:
-    """Returns the trained model, and its encoder as what describes photos; exported graphs have none.
+    """Returns the trained model, or several, and the first one's encoder as what describes photos.
+
+    Exported graphs have none.
 
     Raises:
         ConfigError: it is no model that gives masks of photos.
     """
-    if not isinstance(config.checkpoint, str):
-        raise ConfigError("checkpoint: must be one file")
-    trained: Any = Path(config.checkpoint).expanduser()
-    encoder = None
-    if trained.suffix != ".onnx":
+    files: list[Any] = [Path(file).expanduser() for file in files_of(config)]
+    if files[0].suffix != ".onnx":
         from unimatch.inference.load import choose_device, load_with_facts
 
-        trained = load_with_facts(trained, config.model)
-    predictor = Predictor(trained, model=config.model, device=config.device, precision=config.precision)
+        files[0] = load_with_facts(files[0], config.model)
+    predictor = Predictor(files, model=config.model, device=config.device, precision=config.precision)
     if predictor.facts.dates > 1 or not predictor.facts.bands.photos:
         raise ConfigError(f"checkpoint={config.checkpoint}: sees pairs or other bands; rounds are of RGB photos")
-    if not isinstance(trained, Path):
-        encoder = EncoderDescriber(trained.model.encoder.to(choose_device(config.device)), trained.model.name)
-    return predictor, encoder
+    if isinstance(files[0], Path):
+        return predictor, None
+    model = files[0].model
+    return predictor, EncoderDescriber(model.encoder.to(choose_device(config.device)), model.name)
 
 
 def check_classes(root: Path, facts: ModelFacts) -> None:
@@ -173,7 +173,7 @@ def write_round(
         pack(out / "to_correct")
 
     def shown(path: Path) -> ImageArray:
-        return overlay(read_image(path), read_mask(masks[path]), facts.palette)
+        return overlay(read_image(path), read_mask(masks[path]), facts.colors)
 
     names = [path.relative_to(photos.root).as_posix() for path in found.chosen]
     with drawing(sheet := out / "contact_sheet.png"):
@@ -197,14 +197,16 @@ def pack(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def report(config: DictConfig, out: Path, found: Selection, pool: int, unsure: Mapping[Path, float], own: bool) -> str:
+def report(
+    config: DictConfig, out: Path, found: Selection, pool: int, unsure: Mapping[Path, float], who: str, own: bool
+) -> str:
     """Returns what was chosen and what to do next; ``own``: the model's encoder has described the photos."""
     mean, chosen = (sum(values) / len(values) for values in (unsure.values(), [unsure[p] for p in found.chosen]))
     place = out / ("to_correct.zip" if config.hand_over == "zip" else "to_correct")
     lines = [
         f"{place}: {len(found.chosen)} of {pool} photos that are not labelled, beside {len(found.given)} that are, "
         f"described by {found.by}{' of the model' if own else ''}",
-        f"the model is unsure of {chosen:.1%} of them, of {mean:.1%} of all: {out / 'contact_sheet.png'}",
+        f"{who} {chosen:.1%} of them, of {mean:.1%} of all: {out / 'contact_sheet.png'}",
     ]
     for path, reason in list(found.left_out.items())[:5]:
         lines.append(f"left out: {path}: {reason.removeprefix(f'{path}: ')}")

@@ -10,6 +10,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 BITS_PER_SAMPLE, SAMPLES_PER_PIXEL, EXTRA_SAMPLES, SAMPLE_FORMAT, SUBFILE_TYPE = 258, 277, 338, 339, 254
+PHOTOMETRIC = 262
 STRIP_SIZES, TILE_SIZES = 279, 325
 """Tags of TIFF."""
 
@@ -83,6 +84,11 @@ def divided(values: NDArray[Any], times: float) -> NDArray[Any]:
     [0, 1000, 4095]
     """
     return values if times == 1 else np.rint(values / times).astype(values.dtype)
+
+
+def inverted(image: Any) -> bool:
+    """Tells whether Pillow turns the values of an opened grey image round, as a TIFF in which 0 is white is shown."""
+    return image.format == "TIFF" and image.mode in ("1", "L") and image.tag_v2.get(PHOTOMETRIC) == 0
 
 
 def is_lossy(image: Any) -> bool:

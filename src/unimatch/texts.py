@@ -64,6 +64,17 @@ def is_formula(cell: str) -> bool:
     return cell.lstrip("'").startswith(FORMULA)
 
 
+def wrongly_separated(line: str) -> str:
+    """Says how a list separates paths, where a line of one looks as if that were done otherwise; else nothing.
+
+    >>> wrongly_separated("a.jpg,a.png"), wrongly_separated("a.jpg")
+    ('; write a blank between paths, or a tab where names hold blanks, and no commas or quotes', '')
+    """
+    if "\t" in line or (len(line.split()) <= 2 and not any(mark in line for mark in ",;\"'")):
+        return ""
+    return "; write a blank between paths, or a tab where names hold blanks, and no commas or quotes"
+
+
 def plain_record(record: logging.LogRecord) -> bool:
     """Escapes the control characters of what is logged; a filter of the package's log, which drops nothing."""
     record.msg, record.args = printable(record.getMessage()), None

@@ -25,7 +25,8 @@ from omegaconf import OmegaConf
 from helpers.hostile_graphs import hostile_graphs
 from helpers.runs import make_run
 from unimatch import Predictor, SegmentationModel, UnimatchError, load_official
-from unimatch.app.server import predict
+from unimatch.app.masks import Masks
+from unimatch.app.patience import Patience
 from unimatch.bands import PHOTOS
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.engines.model_facts import ModelFacts
@@ -300,7 +301,7 @@ def images() -> Iterator[tuple[str, Hostile]]:
         make = partial(page, png(side, side, row * side, bits=1, kind=0))
         yield (
             f"page, {side} x {side}",
-            Hostile(make, lambda folder: predict(predictor(), (folder / "image.png").read_bytes())),
+            Hostile(make, lambda folder: app_answer((folder / "image.png").read_bytes())),
         )
 
 
@@ -311,6 +312,11 @@ def predictor() -> Predictor:
     model = SegmentationModel("tiny", 2, features=8, out_channels=(8, 8, 8, 8)).eval()
     facts = {"classes": "ab", "palette": [[0] * 3] * 2, "mean": [0.5] * 3, "std": [0.5] * 3, "size_multiple": 1}
     return Predictor(Trained(model, facts_from({**facts, "classes": ["a", "b"], "inference": {}}, "made")))
+
+
+def app_answer(image: bytes) -> object:
+    """What the local page answers to an image."""
+    return Masks(predictor(), Patience(20.0), {}).answer({"image": image})
 
 
 def run_directories() -> Iterator[tuple[str, Hostile]]:

@@ -120,13 +120,13 @@ class PixelModel(nn.Module):
         return self.layer(images) + place * torch.arange(self.num_classes).view(-1, 1, 1)
 
 
-def save_run(path: Path, root: Path) -> Path:
+def save_run(path: Path, root: Path, *, seed: int = 0) -> Path:
     """A checkpoint as ``unimatch.run`` writes it, of models with random weights that predict several classes."""
     from unimatch import SegmentationModel, UniMatchV2
     from unimatch.data.catalog import CAMVID
 
     method = UniMatchV2(SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8)))
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     for model in (method.student, method.teacher.model):
         with torch.no_grad():
             for parameter in model.parameters():

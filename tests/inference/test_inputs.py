@@ -53,6 +53,12 @@ def test_a_list_names_images_and_perhaps_masks(photos, tmp_path):
     path.write_text("photos/a.jpg\nphotos/gone.jpg\n")
     with pytest.raises(DataError, match=r"list\.txt, line 2: no such image: .*gone\.jpg"):
         find_photos(str(path))
+    path.write_text("photos/a.jpg,photos/mask.png\n")
+    with pytest.raises(DataError, match=r"list\.txt, line 1: no such image: .*; write a blank between paths"):
+        find_photos(str(path))
+    (tmp_path / "list.csv").write_text("photos/a.jpg\n")
+    with pytest.raises(DataError, match=r"list\.csv: a list of images is a \.txt file"):
+        find_photos(str(tmp_path / "list.csv"))
 
 
 def test_names_never_collide(tmp_path):

@@ -1,3 +1,4 @@
+import csv
 import re
 
 import numpy as np
@@ -23,6 +24,14 @@ def test_kaggle_runs_go_down_the_columns(tmp_path):
     assert read(tmp_path).classes == ("background", "3")
     save(tmp_path / "train.csv", "id,rle\na,1 3\n")
     assert read(tmp_path).classes == ("background", "foreground")
+
+
+def test_cells_of_any_length_are_read_and_the_process_keeps_its_bound(tmp_path):
+    exports.kaggle(tmp_path)
+    before = csv.field_size_limit()
+    save(tmp_path / "train.csv", f"id,rle\na,1 3{' ' * before}\n")
+    assert masks(read(tmp_path))["train/a.png"].sum() == 3
+    assert csv.field_size_limit() == before
 
 
 def test_a_table_of_lines_of_another_kind_is_none_of_kaggles():

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from helpers import exports
+from unimatch import data
 from unimatch.errors import DataError
 from unimatch.labelling import predicted_labels, read, write
 
@@ -12,7 +13,7 @@ from unimatch.labelling import predicted_labels, read, write
 def made(folder, name, value):
     """A photo and a mask of one class, as :func:`predicted_labels` takes them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path, content in ((folder / "photo.png", 50), (folder / "mask.png", value)):
+    for path, content in ((folder / "photo.png", sum(name.encode()) % 256), (folder / "mask.png", value)):
         Image.fromarray(np.full((6, 8), content, np.uint8)).save(path)
     return name, folder / "photo.png", folder / "mask.png"
 
@@ -84,3 +85,43 @@ def test_photos_that_nobody_labelled_are_not_copied_again(tmp_path):
     before = pool.stat().st_ino
     write(read(tmp_path / "export"), tmp_path / "photos", workers=0, overwrite=True)
     assert pool.stat().st_ino == before
+
+
+def test_a_photo_that_a_tool_has_renamed_is_known_by_its_content(tmp_path, caplog):
+    """As in Label Studio's COCO, which puts eight digits before the names; two photos of one content stay two."""
+    photos, classes = tmp_path / "photos", ["background", "leaf"]
+    for name in ("drive/a.png", "copy of.png", "b.png"):
+        (photos / "unlabeled" / name).parent.mkdir(parents=True, exist_ok=True)
+        source = made(tmp_path / name, "b.png" if name == "b.png" else "drive/a.png", 1)[1]
+        (photos / "unlabeled" / name).write_bytes(source.read_bytes())
+    exported = [
+        ("1f0c7a2b-a.png", *made(tmp_path / "one", "drive/a.png", 1)[1:]),
+        ("2f0c7a2b-c.png", *made(tmp_path / "two", "c.png", 1)[1:]),  # in no pool
+    ]
+    write(predicted_labels(exported, classes), photos, workers=0)
+    assert sorted(path.name for path in (photos / "unlabeled").rglob("*.png")) == ["b.png", "copy of.png"]
+    labelled = sorted(path.relative_to(photos / "images").as_posix() for path in (photos / "images").rglob("*.png"))
+    assert labelled == ["2f0c7a2b-c.png", "drive/a.png"]
+    assert "1 photos are known under other names, and keep those: 1f0c7a2b-a.png is drive/a.png" in caplog.text
+    again = [("9f0c7a2b-c.png", *made(tmp_path / "three", "c.png", 0)[1:])]
+    with pytest.raises(DataError, match=r"labelled there already \(2f0c7a2b-c.png\)"):
+        write(predicted_labels(again, classes), photos, workers=0)
+
+
+@pytest.mark.parametrize("older", ["a.tif", "a_mask.png", "A.PNG"])
+def test_a_new_mask_takes_the_place_of_an_older_one_of_another_ending(older, tmp_path):
+    photos, classes = tmp_path / "photos", ["background", "leaf"]
+    for part in ("", "val/"):
+        for kind, name in (("images", "a.jpg"), ("masks", older), ("masks", "b.png"), ("images", "b.png")):
+            (photos / part / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.zeros((6, 8), np.uint8)).save(photos / part / kind / name)
+    (photos / "classes.txt").write_text("background\nleaf\n")
+    labels = predicted_labels([made(tmp_path / "one", "a.png", 1)], classes)
+    with pytest.raises(DataError, match=r"labelled there already \(a.png\)"):
+        write(labels, photos, workers=0)
+    write(labels, photos, workers=0, overwrite=True)
+    assert sorted(path.name for path in (photos / "masks").iterdir()) == ["a.png", "b.png"]
+    assert sorted(path.name for path in (photos / "images").iterdir()) == ["a.png", "b.png"]
+    assert mask_of(photos / "masks/a.png") == [1]
+    assert sorted(path.name for path in (photos / "val/masks").iterdir()) == sorted([older, "b.png"])
+    assert len(data.folder(photos).labeled) == 2

@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unimatch.labelling.run_lengths import counts_of, pixels_of, read_brush, read_coco_text, read_pairs, write_brush
+from unimatch.labelling.run_lengths import (
+    columns_of,
+    counts_of,
+    pixels_of,
+    read_brush,
+    read_coco_text,
+    read_pairs,
+    write_brush,
+)
 
 pixels = st.lists(st.booleans(), min_size=1, max_size=60)
 
@@ -125,3 +133,20 @@ def test_pairs_of_starts_and_lengths(row):
 def test_broken_run_lengths_say_what_is_wrong(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9, 1.0])
+def test_only_the_columns_that_have_set_pixels_are_made(share):
+    rng = np.random.default_rng(3)
+    for height, width in ((1, 7), (5, 1), (4, 6), (7, 9)):
+        mask = np.zeros((height, width), bool)
+        first, last = sorted(rng.integers(0, width + 1, 2))
+        mask[:, first:last] = rng.random((height, last - first)) < share
+        left, columns = columns_of(counts_of(mask.ravel(order="F")), width, height)
+        whole = np.zeros_like(mask)
+        whole[:, left : left + columns.shape[1]] = columns
+        assert (whole == mask).all()
+        used = np.flatnonzero(mask.any(axis=0))
+        assert columns.shape[1] == (used[-1] - used[0] + 1 if used.size else 0)
+    with pytest.raises(ValueError, match="give 5 pixels and the image has 4"):
+        columns_of(np.array([3, 2]), 2, 2)

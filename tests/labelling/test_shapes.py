@@ -114,3 +114,12 @@ def test_a_picture_that_claims_to_be_huge_takes_no_memory():
         Picture(big).window(9, 8)
     assert tracemalloc.get_traced_memory()[1] < 10**6
     tracemalloc.stop()
+
+
+def test_runs_take_the_columns_that_they_cover():
+    """A photo of thousands of small objects takes time for those, and not for the whole photo each."""
+    window = Runs("5 2 9 1").window(1000, 4)
+    assert (window.top, window.left, window.inside.tolist()) == (
+        *(0, 1),
+        [[True, True], [True, False], [False, False], [False, False]],
+    )

@@ -336,7 +336,7 @@ def test_run_directories(data, run_directory):
             content = data.draw(changed(json.loads(whole.splitlines()[-1])))
             (run_directory / name).write_text(json.dumps(content, skipkeys=True))
         refused(write_report, run_directory)
-        refused(lambda: compare.table(compare.load_runs([run_directory])))
+        refused(lambda: compare.table(compare.compare_groups(compare.group_runs(compare.load_runs([run_directory])))))
         refused(MetricsFile(run_directory / "copy.csv").resume, 9, run_directory / "metrics.csv")
     finally:
         (run_directory / name).write_bytes(whole)

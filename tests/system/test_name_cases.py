@@ -39,7 +39,7 @@ def test_what_is_read_is_what_is_there(tmp_path, case):
     for i in range(len(data.labeled)):  # each image has its own mask: their sizes are all different
         assert data.labeled.image(i).shape[:2] == data.labeled.mask(i).shape
     report = full_check(data, workers=0, progress=False, notes=notes)
-    assert {finding.kind for finding in report.findings if finding.part == "folders"} == kinds
+    assert {finding.kind for finding in report.findings if finding.part == "files"} == kinds
     assert not report.wrong
 
 

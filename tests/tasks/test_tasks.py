@@ -23,7 +23,7 @@ def page(tmp_path, monkeypatch):
     (tmp_path / "my_tasks.py").write_text(re.search(r'```python title="my_tasks.py"\n(.*?)```', text, re.DOTALL)[1])
     monkeypatch.syspath_prepend(tmp_path)
     before = dict(MODELS), dict(TASKS)
-    yield re.search(r"python -m unimatch.run (.*)", text)[1].split()
+    yield re.search(r"python -m unimatch.run ((?:.*\\\n)*.*)", text)[1].replace("\\\n", " ").split()
     for registry, content in zip((MODELS, TASKS), before, strict=True):
         registry.clear()
         registry.update(content)

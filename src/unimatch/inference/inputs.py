@@ -14,6 +14,7 @@ from unimatch.errors import DataError
 from unimatch.folders import alike, find_images, is_foreign, photos_among, suffix
 from unimatch.images import IMAGE_SUFFIXES, ImageArray, second_date
 from unimatch.rasters import pixel_count, read_bands, read_dates
+from unimatch.texts import wrongly_separated
 
 KIND_FOLDERS = ("masks", "overlays", "confidence", "scores", "rle")
 """The folders of results in an output folder."""
@@ -79,6 +80,8 @@ def find_photos(
         except DataError as error:
             raise DataError(f"input={source}: no images there: {error}") from error
     elif path.is_file():
+        if path.suffix.lower() == ".csv":
+            raise DataError(f"input={source}: a list of images is a .txt file with a path a line; save the table so")
         paths = read_paths(path) if path.suffix.lower() == ".txt" else [path]
     else:
         paths = matching(str(path), results)
@@ -154,7 +157,7 @@ def read_paths(path: Path) -> list[Path]:
         elif candidates:
             raise DataError(
                 f"{path}, line {number}: no such image: {candidates[0]}; paths are relative to the list or to a folder "
-                "above it"
+                f"above it{wrongly_separated(line)}"
             )
     return found
 

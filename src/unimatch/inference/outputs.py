@@ -100,6 +100,8 @@ class Writer:
             levels = as_levels(prediction.confidence)
             write_output(out / "confidence" / f"{name}.png", lambda file: save_png(file, levels))
         further: Row = []
+        if "disagreement" in self.kinds:
+            further = [""]  # of one model
         if "disagreement" in self.kinds and (dissent := prediction.disagreement) is not None:
             map_of_levels = as_levels(dissent)
             write_output(out / "disagreement" / f"{name}.png", lambda file: save_png(file, map_of_levels))
@@ -153,7 +155,7 @@ def draw_overlay(image: ImageArray, prediction: Prediction) -> Image.Image:
     if step > 1:
         image, mask = image[::step, ::step], mask[::step, ::step]
     present = [int(i) for i in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)) if i != IGNORE_INDEX]
-    return add_legend(overlay(image, mask, facts.palette), legend_of(facts.classes, facts.palette, present))
+    return add_legend(overlay(image, mask, facts.colors), legend_of(facts.classes, facts.colors, present))
 
 
 def run_lengths(mask: MaskArray, classes: Sequence[str]) -> list[dict[str, Any]]:

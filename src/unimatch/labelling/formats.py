@@ -201,6 +201,7 @@ def write(
                 f"{', '.join(labels.classes)}; give classes={target / 'classes.txt'}"
             )
     if adds and target.is_dir():
+        images = merging.under_known_names(target, images)
         known = merging.labelled_before(target, images)
         if known and not overwrite:
             raise DataError(
@@ -211,4 +212,6 @@ def write(
     job = Job(replace(labels, images=()), target, tolerance, shapes, url)
     write_all(job, images, module.write_image, module.finish, overwrite=overwrite or adds, workers=workers)
     if format == "folder":
+        if overwrite:
+            merging.remove_replaced(target, images)
         merging.leave_the_pool(target, images)

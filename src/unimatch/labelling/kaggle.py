@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
@@ -40,6 +42,16 @@ def columns(text: str) -> tuple[str | None, str | None, str | None]:
     return image, runs, label
 
 
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Lets the cells of CSV files be as long as run lengths are; Python's bound is of the whole process."""
+    before = csv.field_size_limit(2**26)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
     """The photos of all files; later lines lie over earlier ones. Photos without runs are unlabelled.
 
@@ -50,7 +62,6 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
         DataError: a file is damaged, or a photo is missing.
     """
     images: list[LabelledImage] = []
-    csv.field_size_limit(2**26)
     for file in files:
         where = str(file.place / file.name)
         image, runs, label = columns(head(file))
@@ -58,7 +69,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
         assert runs is not None
         regions: dict[str, list[Region]] = {}
         try:
-            with opened(file) as binary, io.TextIOWrapper(binary, "utf-8-sig", newline="") as text:
+            with long_cells(), opened(file) as binary, io.TextIOWrapper(binary, "utf-8-sig", newline="") as text:
                 for number, row in enumerate(csv.DictReader(text), start=2):
                     name, kind = row[image], row[label] if label else ONLY_CLASS
                     if not name or kind is None:

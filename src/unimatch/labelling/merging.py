@@ -1,12 +1,18 @@
 """Adding labels to a data set that is there: what is labelled in it stays, unless it may be replaced."""
 
+import logging
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
+from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.folders import alike, is_foreign, part_folder, walk
+from unimatch.folders import MASK_NAME, alike, is_foreign, part_folder, walk
 from unimatch.labelling.records import LabelledImage
+
+log = logging.getLogger("unimatch")
 
 
 def can_be_added_to(folder: Path) -> bool:
@@ -23,10 +29,88 @@ def can_be_added_to(folder: Path) -> bool:
     return (folder / part_folder(folder, "unlabeled")).is_dir()
 
 
+def under_known_names(folder: Path, images: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """Returns the images; each that a data set has under another name, byte for byte, is given that name.
+
+    Tools write photos under names of their own, such as ``1f0c7a2b-street.jpg``.
+    """
+    parts = {image.part: folder / before(image.part) / "images" for image in images}
+    pool = folder / part_folder(folder, "unlabeled")
+    known = {part: by_stem(pool) | by_stem(place) for part, place in parts.items()}
+    if all(stem(image.name) in known[image.part] for image in images):
+        return list(images)
+    taken = {(image.part, stem(image.name)) for image in images}
+    of_size: dict[tuple[str, int], list[Path]] = defaultdict(list)
+    for part, files in known.items():
+        for name, path in files.items():
+            if (part, name) not in taken:
+                of_size[part, path.stat().st_size].append(path)
+    if not of_size:
+        return list(images)
+    found, renamed = list[LabelledImage](), list[str]()
+    for image in images:
+        if stem(image.name) not in known[image.part] and (same := same_file(image, of_size)) is not None:
+            name = same.relative_to(pool if same.is_relative_to(pool) else parts[image.part]).as_posix()
+            renamed.append(f"{image.name} is {name}")
+            found.append(replace(image, name=name))
+        else:
+            found.append(image)
+    if renamed:
+        log.warning("%d photos are known under other names, and keep those: %s", len(renamed), ", ".join(renamed[:3]))
+    return found
+
+
+def same_file(image: LabelledImage, of_size: Mapping[tuple[str, int], list[Path]]) -> Path | None:
+    """Takes the file of the same bytes as a photo's out of those of a part and a size; None where there is none."""
+    if isinstance(image.photo, Member) and (image.part, image.photo.size) not in of_size:
+        return None
+    content = image.photo.read()
+    candidates = of_size.get((image.part, len(content)), [])
+    same = [path for path in candidates if path.read_bytes() == content]
+    if not same:
+        return None
+    best = max(same, key=lambda path: stem(image.name).endswith(stem(path.name)))  # of copies, the one of its name
+    candidates.remove(best)
+    return best
+
+
 def labelled_before(folder: Path, images: Sequence[LabelledImage]) -> list[str]:
     """Returns the names of those labelled images that have a mask in a data set already."""
-    there = {part: by_stem(folder / before(part) / "masks") for part in {image.part for image in images}}
+    there = {part: set(masks_of(folder / before(part))) for part in {image.part for image in images}}
     return [image.name for image in images if image.labels is not None and stem(image.name) in there[image.part]]
+
+
+def masks_of(folder: Path) -> dict[str, list[Path]]:
+    """Returns the masks of a part by photo: ``a.png``, ``a.tif`` and ``a_mask.png`` are of ``a``."""
+    photos, found = by_stem(folder / "images"), defaultdict[str, list[Path]](list)
+    for file in files_below(folder / "masks"):
+        name = stem(file)
+        if name not in photos and (marked := MASK_NAME.fullmatch(name)) and marked["photo"] in photos:
+            name = marked["photo"]
+        found[name].append(folder / "masks" / file)
+    return found
+
+
+def remove_replaced(folder: Path, images: Sequence[LabelledImage]) -> None:
+    """Removes what would be a second mask or photo beside those that were written: of one name, but for the ending."""
+    for part in {image.part for image in images}:
+        place = folder / before(part)
+        masks, photos = masks_of(place), defaultdict[str, list[Path]](list)
+        for file in files_below(place / "images"):
+            photos[stem(file)].append(place / "images" / file)
+        for image in images:
+            if image.labels is not None and image.part == part:
+                written = place / "images" / image.name
+                mask = place / "masks" / PurePosixPath(image.name).with_suffix(".png")
+                remove_others(photos[stem(image.name)], written)
+                remove_others(masks[stem(image.name)], mask)
+
+
+def remove_others(files: Sequence[Path], kept: Path) -> None:
+    """Removes files, but for one of them."""
+    for file in files:
+        if not file.samefile(kept):  # on some file systems A.png is a.png
+            file.unlink()
 
 
 def without_known(folder: Path, images: Sequence[LabelledImage]) -> list[LabelledImage]:
@@ -45,14 +129,14 @@ def leave_the_pool(folder: Path, images: Sequence[LabelledImage]) -> None:
 
 def by_stem(folder: Path) -> dict[str, Path]:
     """Returns the files below a folder by their paths without endings; none where there is no such folder."""
-    if not folder.is_dir():
-        return {}
-    return {
-        stem(prefix + name): folder / (prefix + name)
-        for prefix, names in walk(folder)
-        for name in names
-        if not is_foreign(name)
-    }
+    return {stem(name): folder / name for name in files_below(folder)}
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """Yields the files below a folder that are no system's own, relative to it; none where there is no such folder."""
+    if folder.is_dir():
+        for prefix, names in walk(folder):
+            yield from (prefix + name for name in names if not is_foreign(name))
 
 
 def stem(name: str) -> str:

@@ -32,9 +32,43 @@ def pixels_of(counts: Counts, total: int) -> NDArray[np.bool_]:
     >>> pixels_of(np.array([0, 2, 1, 1]), 4).astype(int).tolist()
     [1, 1, 0, 1]
     """
+    check_total(counts, total)
+    return np.repeat(np.arange(counts.size) % 2 == 1, counts)
+
+
+def check_total(counts: Counts, total: int) -> None:
+    """See that run lengths are those of an image of ``total`` pixels.
+
+    Raises:
+        ValueError: a length is negative, or they do not add up to the total.
+    """
     if (counts.size and (counts.min() < 0 or counts.max() > total)) or counts.sum() != total:
         raise ValueError(f"its run lengths give {counts.sum()} pixels and the image has {total}")
-    return np.repeat(np.arange(counts.size) % 2 == 1, counts)
+
+
+def columns_of(counts: Counts, width: int, height: int) -> tuple[int, NDArray[np.bool_]]:
+    """The columns from the first to the last set pixel of run lengths that go down the columns of an image.
+
+    Thousands of small objects in one image take time for what they cover, and not for the whole image each.
+
+    Returns:
+        The number of the first column, and (height, columns) pixels.
+
+    Raises:
+        ValueError: as :func:`pixels_of`.
+
+    >>> columns_of(np.array([5, 2, 2]), 3, 3)[0]
+    1
+    """
+    check_total(counts, width * height)
+    full = np.flatnonzero(counts[1::2])
+    if not full.size:
+        return 0, np.zeros((height, 0), bool)
+    first, last = 2 * int(full[0]) + 1, 2 * int(full[-1]) + 1
+    start, stop = int(counts[:first].sum()), int(counts[: last + 1].sum())
+    left, right = start // height, -(-stop // height)
+    inner = np.concatenate(([start - left * height], counts[first : last + 1], [right * height - stop]))
+    return left, pixels_of(inner, (right - left) * height).reshape(-1, height).T
 
 
 def read_coco_text(text: str) -> Counts:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
 from unimatch.images import open_image
-from unimatch.labelling.run_lengths import Counts, pixels_of, read_brush, read_pairs
+from unimatch.labelling.run_lengths import Counts, columns_of, read_brush, read_pairs
 
 Ring = NDArray[np.float64]
 """(N, 2) x and y of a closed line's points."""
@@ -91,7 +91,7 @@ class Runs:
         check_size(self.size, width, height)
         total = width * height
         counts = read_pairs(self.counts, total) if isinstance(self.counts, str) else self.counts
-        return Window(0, 0, pixels_of(counts, total).reshape(width, height).T)
+        return Window(0, *columns_of(counts, width, height))
 
 
 @dataclass(frozen=True, slots=True)

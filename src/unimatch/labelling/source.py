@@ -21,6 +21,13 @@ from unimatch.images import IMAGE_SUFFIXES, open_image
 LARGEST_NOTE = 256 * 2**20
 """Bytes of an annotation file that is read as a whole; longer ones are read in pieces."""
 
+UNPACKED, DENSEST = 2**24, 30
+"""Bytes of a file from which on it may be at most that many times as large as in its zip archive.
+
+What Python makes of three bytes of JSON, ``{},``, takes 72: a small archive could fill the memory. Real annotations are
+five to fifteen times as large as in an archive.
+"""
+
 JSON_KINDS = {
     "coco": r'\s*\{.*"(images|annotations|categories)"\s*:\s*\[',
     "labelme": r'\s*\{.*"shapes"\s*:\s*\[',
@@ -76,12 +83,26 @@ class Source:
         return [member for name, member in self.files.items() if Path(name).suffix.lower() in IMAGE_SUFFIXES]
 
 
+def refuse_bomb(member: Member) -> None:
+    """Refuses a text that is compressed as no real one is.
+
+    Raises:
+        DataError: it is; see :data:`DENSEST`.
+    """
+    if member.packed is not None and member.size > max(UNPACKED, DENSEST * member.packed):
+        raise DataError(
+            f"{member.place / member.name}: {member.size:,} bytes of text in {member.packed:,}, and no more than "
+            f"{DENSEST} times as many are expected; unpack the archive and give the folder if you trust it"
+        )
+
+
 def read_text(member: Member) -> str:
     """A file's text.
 
     Raises:
         DataError: it cannot be read, or is no UTF-8.
     """
+    refuse_bomb(member)
     try:
         return member.read(LARGEST_NOTE).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -118,6 +139,7 @@ def opened(member: Member) -> Iterator[BinaryIO]:
     """
     if member.link or member.size > LARGEST_TEXT:
         raise DataError(f"{member.place / member.name}: is a link, or larger than {LARGEST_TEXT / 1e9:.0f} GB")
+    refuse_bomb(member)
     try:
         if member.path is not None:
             with member.path.open("rb") as file:

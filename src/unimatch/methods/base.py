@@ -147,8 +147,6 @@ class Method(AfterTraining, NamedOptions, ABC):
         self.reference_batch = reference_batch
         self.seed = seed
         self.task = task or task_of(model)
-        if dice and model.task == "classification":
-            raise ConfigError(f"dice={dice}: Dice compares areas, and an image has one class here; use 0")
         self.criterion: Criterion = labeled_criterion(
             criterion,
             num_classes=model.num_classes,
@@ -157,6 +155,7 @@ class Method(AfterTraining, NamedOptions, ABC):
             ohem_min_kept=ohem_min_kept,
             class_weights=class_weights,
             dice=dice,
+            areas=self.task.areas,
         )
         self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
@@ -236,17 +235,17 @@ class Method(AfterTraining, NamedOptions, ABC):
                     "automatic_optimization=False: the optimiser and the teacher would never step; leave the steps to "
                     "Lightning, and override configure_optimizers or optimizer_step"
                 )
-            datamodule = getattr(self.trainer if is_attached(self) else None, "datamodule", None)
+            self.begin_anew()
+            self.described = describe_model(self.student)
+            if "own" in self.described:
+                check_logits(self.student)
+            datamodule = getattr(self.trainer, "datamodule", None)
             info = getattr(getattr(datamodule, "data", None), "info", None)
             if info is not None and info.num_classes > self.student.num_classes:
                 raise ConfigError(
                     f"num_classes={self.student.num_classes}: the data has {info.num_classes} classes; build the model "
                     "with num_classes=data.info.num_classes"
                 )
-            self.begin_anew()
-            self.described = describe_model(self.student)
-            if "own" in self.described:
-                check_logits(self.student)
             self.train()  # Lightning leaves a model in the mode that it finds
             self.check_datamodule(datamodule)
             self.balance_classes()

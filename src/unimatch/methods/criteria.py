@@ -30,13 +30,18 @@ def labeled_criterion(
     ohem_min_kept: int,
     class_weights: ClassWeights | None,
     dice: float,
+    areas: bool,
 ) -> Criterion:
-    """Returns the loss of the labelled images; its arguments are those of :class:`unimatch.Method`.
+    """Returns the loss of the labelled images.
+
+    Its arguments are those of :class:`unimatch.Method`; ``areas`` is the task's.
 
     Raises:
         ConfigError: an argument that cannot be.
     """
     not_negative(dice=dice)
+    if dice and not areas:
+        raise ConfigError(f"dice={dice}: Dice compares areas, and an image has one class here; use 0")
     ohem = partial(ohem_cross_entropy, threshold=ohem_threshold, min_kept=ohem_min_kept)
     criteria: dict[str, Callable[..., Tensor]] = {"ce": cross_entropy, "ohem": ohem}
     chosen: Callable[..., Tensor]

@@ -55,8 +55,9 @@ def least_reliable(run: RunFiles) -> str | None:
     last = run.summary_of("pseudo_label")
     right = known(last.get("class_reliability")) or known(last.get("class_accuracy"))
     share = known(last.get("class_coverage")) or known(last.get("class_share"))
-    worst = sorted((value, name) for name, value in right.items() if name in run.classes)[:LEAST]
-    if not worst or len(right) < 2:
+    ordered = sorted((value, name) for name, value in right.items() if name in run.classes)
+    worst = ordered[:-1][:LEAST]  # the best is not among them, where there are few
+    if not worst:
         return None
     said = ", ".join(f"{name} ({value:.0f}% right)" for value, name in worst)
     none = [name for name in run.classes if share.get(name) == 0]

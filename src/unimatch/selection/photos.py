@@ -8,7 +8,7 @@ import numpy as np
 from unimatch.data.sources.files import Tree, existing_root, images_alone
 from unimatch.data.splits.lists import read_lines, split_line
 from unimatch.errors import DataError
-from unimatch.folders import alike, part_folder
+from unimatch.folders import alike, holds_files, part_folder
 from unimatch.images import read_mask
 from unimatch.inference.inputs import name_photos
 
@@ -42,7 +42,7 @@ def photos_below(root: str | Path) -> Photos:
     """
     path = existing_root(root)
     laid_out = (path / part for part in ("images", part_folder(path, "unlabeled")))
-    parts = [part for part in laid_out if part.is_dir() and any(part.iterdir())] or [path]
+    parts = [part for part in laid_out if holds_files(part)] or [path]
     labelled = []
     if parts[0].name == "images" and (path / "masks").is_dir():
         pairs = Tree("images", "masks").images_and_masks(path)
@@ -76,23 +76,27 @@ def named(photos: Photos, source: Path) -> list[Path]:
 
 
 def unsureness(folder: Path, photos: Photos) -> dict[Path, float]:
-    """Returns the mean of 1 - confidence of each photo that ``unimatch.predict save=[confidence]`` has predicted.
+    """Returns how unsure ``unimatch.predict`` was of each photo, in the mean over its pixels.
+
+    Of one model that is 1 - confidence (``save=[confidence]``); of several, where there are no confidences, the share
+    of them that disagrees with the mask (``save=[disagreement]``).
 
     Args:
         folder: predict's output.
         photos: of the folder that was its input, or of the one above.
 
     Raises:
-        DataError: there are no confidences, or of none of these photos.
+        DataError: there is neither, or of none of these photos.
     """
-    below = folder / "confidence"
-    if not below.is_dir():
+    below = next((place for kind in ("confidence", "disagreement") if (place := folder / kind).is_dir()), None)
+    if below is None:
         raise DataError(f"scores={folder}: no confidence/ there; predict the photos with save=[confidence]")
     found = {}
     for file, names in photos.predicted_as.items():
         path = next((path for name in names if (path := below / f"{name}.png").is_file()), None)
         if path is not None:
-            found[file] = 1 - float(np.mean(read_mask(path))) / 255
+            mean = float(np.mean(read_mask(path))) / 255
+            found[file] = 1 - mean if below.name == "confidence" else mean
     if not found:
         raise DataError(f"scores={folder}: knows none of the {len(photos.files)} photos of {photos.root}")
     return found

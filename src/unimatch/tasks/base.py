@@ -32,6 +32,8 @@ class Task(ABC):
     """The label that no loss counts."""
     cutmix: ClassVar[bool] = True
     """Whether a box of one image can be pasted into another, its labels along."""
+    areas: ClassVar[bool] = True
+    """Whether classes have areas in an image, which Dice compares."""
 
     def __init__(self, inference: Inference | None = None, *, absent: Absent = "exclude") -> None:
         self.inference, self.absent = inference or Inference(), absent

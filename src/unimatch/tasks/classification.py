@@ -45,6 +45,7 @@ class Classification(Task):
     scores_type = ClassificationScores
     ignore_index = NO_CLASS
     cutmix = False
+    areas = False
 
     @override
     def predict(self, model: Model, images: Tensor) -> Tensor:

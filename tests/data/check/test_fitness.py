@@ -72,6 +72,24 @@ def test_a_view_must_show_more_than_a_sliver(scenes, size, crop, scale, shown):
         )
 
 
+@pytest.mark.parametrize(
+    ("size", "crop", "scale", "filled"),
+    [
+        ((375, 500), 4000, (0.5, 2.0), "4.7%"),  # 750 x 1000 of 16 million
+        ((375, 500), 2800, (0.5, 2.0), "9.6%"),
+        ((375, 500), 2700, (0.5, 2.0), None),
+        ((100, 3000), 1250, (1.0, 1.0), "8.0%"),  # 100 rows of 1250
+        ((256, 256), 512, (1.0, 1.0), None),
+    ],
+)
+def test_a_view_must_not_be_mostly_padding(scenes, size, crop, scale, filled):
+    found = misfits(replace(scenes, labeled=Photos(*size)), crop=crop, scale=scale)
+    assert len(found) == (filled is not None)
+    if filled:
+        said = f"datamodule.crop={crop}: an image of {size[1]} x {size[0]} pixels fills {filled} of a view at most"
+        assert found[0].startswith(said)
+
+
 def test_few_validation_images_are_named():
     (text,) = misfits(digits(labeled=4, train=12, val=9))
     assert text.startswith("9 validation images")

@@ -142,7 +142,11 @@ def test_ids_out_of_range_are_named_with_their_pixels(root):
     ids[0, :7], ids[5:7, 2:4], ids[9] = 17, 200, 255
     Image.fromarray(ids).save(root / "masks" / "a0.png")
     text = found(root, ("ids out of range", "labelled"))["ids out of range", "labelled"][0]
-    assert text == f"{root}/masks/a0.png: id 17 (7 pixels), id 200 (4 pixels); the classes are 0-2"
+    said = f"{root}/masks/a0.png: id 17 (7 pixels), id 200 (4 pixels) outside the 3 classes 0-2; correct the mask"
+    assert text.startswith(said)
+    with pytest.raises(DataError) as caught:  # one text, wherever it is said
+        folder(root).labeled.mask(0)
+    assert str(caught.value) == text
 
 
 def test_ids_of_16_bits_are_checked(root):

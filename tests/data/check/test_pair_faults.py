@@ -79,7 +79,7 @@ def cut(path):
             "label/t1.png",
             rewrite(set_id),
             "ids out of range",
-            "{file}: id 7 (3 pixels); the classes are 0 (unchanged), 1 (changed), 255 (changed)",
+            "{file}: id 7 (3 pixels) outside 0 (unchanged), 1 (changed), 255 (changed); correct the mask",
         ),
     ],
 )

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -93,3 +94,19 @@ def test_masks_of_training_and_validation_are_found(tmp_path):
     (tmp_path / "masks" / "1.png").write_text("no image")
     assert masks_below(tmp_path) == [paths[0], tmp_path / "masks" / "1.png", paths[1]]
     assert told(masks_below(tmp_path)).lines[1].startswith("masks: 1 masks cannot be read")
+
+
+def test_numbers_are_those_that_training_reads(tmp_path):
+    """Pillow multiplies grey of four bits, and turns a TIFF in which 0 is white round; what is clear is no class."""
+    tifffile = pytest.importorskip("tifffile")
+    ids = np.arange(24, dtype=np.uint8).reshape(4, 6) % 3
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    Image.fromarray(ids).save(folder / "a.png", bits=2)
+    cv2.imwrite(str(folder / "b.png"), ids)
+    tifffile.imwrite(folder / "c.tif", ids, photometric="miniswhite")
+    alpha = np.dstack([np.where(ids == 2, 77, ids), np.where(ids == 2, 0, 255)]).astype(np.uint8)
+    Image.fromarray(alpha, "LA").save(folder / "d.png")
+    held = look(sorted(folder.iterdir()), workers=0, progress=False)
+    assert held.masks["ids"] == {0: 4, 1: 4, 2: 3}
+    assert held.pixels["ids"] == {0: 32, 1: 32, 2: 24}

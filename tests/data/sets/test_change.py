@@ -95,6 +95,8 @@ def test_folders_say_what_is_for_what(tmp_path):
         NAMES[6:8],
     )
     assert names(data.test) == NAMES[8:]
+    (tmp_path / "unlabeled/A/u0.png").unlink()  # all are labelled now
+    assert sorted(names(change_folder(tmp_path, labeled=2).unlabeled) + names(data.labeled)) == NAMES[:6]
 
 
 def test_some_are_held_out_where_nothing_says_which(tmp_path):

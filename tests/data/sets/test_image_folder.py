@@ -19,6 +19,9 @@ def test_folders_are_classes(tmp_path):
     verify(data, needs_unlabeled=True)
     (tmp_path / "val").symlink_to(tmp_path / "test")
     assert len(image_folder(tmp_path, labeled_per_class=1).unlabeled) == 6 + 4
+    for image in (tmp_path / "unlabeled").rglob("*.*"):
+        image.unlink()
+    assert len(image_folder(tmp_path, labeled_per_class=1).unlabeled) == 6
 
 
 def test_imagenets_validation_images_are_its_test(tmp_path):

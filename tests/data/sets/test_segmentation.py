@@ -182,6 +182,19 @@ def test_folder_layout_needs_neither_unlabeled_nor_test(folder_root):
     assert data.test is None
 
 
+def test_a_pool_is_empty_once_all_its_images_are_labelled(folder_root):
+    """Folders of it and a system's own files may stay; photos that cannot be read are no empty pool."""
+    for image in (folder_root / "unlabeled").iterdir():
+        image.unlink()
+    (folder_root / "unlabeled/drive").mkdir()
+    (folder_root / "unlabeled/.DS_Store").touch()
+    assert len(folder(folder_root).unlabeled) == 0
+    assert len(folder(folder_root, unlabeled="train").unlabeled) == 6
+    (folder_root / "unlabeled/drive/a.heic").touch()
+    with pytest.raises(DataError, match=r"unlabeled: no images .*heic"):
+        folder(folder_root)
+
+
 def test_folder_layout_reads_lists_relative_to_the_root(folder_root, tmp_path):
     labeled = tmp_path / "chosen.txt"
     labeled.write_text("images/a5.png masks/a5.png\n")

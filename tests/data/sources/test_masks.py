@@ -67,6 +67,37 @@ def test_ids_that_no_16_bit_mask_has_are_refused(tmp_path):
         mask_reader(THREE)(tmp_path / "mask.tif")
 
 
+@pytest.mark.parametrize(
+    ("stored", "count", "advice"),
+    [
+        ([0, 65535], 2, "if 65535 is b, set 'dataset.ids={0: 0, 65535: 1}'"),
+        ([0, 128], 2, "if 128 is b, set 'dataset.ids={0: 0, 128: 1}'"),
+        ([0, 1, 65535], 2, "name it in dataset.ignore_ids"),
+        ([0, 65535], 3, "name it in dataset.ignore_ids"),
+        ([0, 2], 2, "dataset.reduce_zero_label=true"),
+        ([0, 70000], 2, "mark such pixels 255"),
+    ],
+)
+def test_two_values_of_two_classes_are_read_by_naming_them(tmp_path, stored, count, advice):
+    info = DatasetInfo("some", ("a", "b", "c")[:count], distinct_colors(count))
+    Image.fromarray(np.array([stored], np.int32 if max(stored) > 65535 else np.uint16)).save(tmp_path / "mask.tif")
+    with pytest.raises(DataError) as caught:
+        mask_reader(info)(tmp_path / "mask.tif")
+    assert str(caught.value).split("; ")[1].endswith((advice, f"({advice})", f"{advice})"))
+    if "{" in advice:
+        named = replace(info, ids={0: 0, stored[1]: 1})
+        assert mask_reader(named)(tmp_path / "mask.tif").tolist() == [[0, 1]]
+
+
+def test_large_ids_without_a_sign_are_named_as_they_are_stored(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "mask.tif", np.array([[0, 1, 2**31 + 5, 2**32 - 1]], np.uint32))
+    with pytest.raises(DataError, match=r"id 2147483653 \(1 pixels\), id 4294967295 \(1 pixels\) outside"):
+        mask_reader(THREE)(tmp_path / "mask.tif")
+    ignored = mask_reader(replace(THREE, unknown_values="ignore"))
+    assert ignored(tmp_path / "mask.tif").tolist() == [[0, 1, 255, 255]]
+
+
 def test_off_by_one_is_recognised(tmp_path):
     Image.fromarray(np.array([[1, 2, 3]], np.uint8)).save(tmp_path / "mask.png")
     with pytest.raises(DataError, match=r"count classes from 1\? dataset\.reduce_zero_label=true"):

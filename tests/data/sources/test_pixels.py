@@ -10,6 +10,7 @@ from helpers.support import make_change, make_folder
 from unimatch import ConfigError, DataError
 from unimatch.bands import IMAGENET_MEAN, PHOTOS
 from unimatch.data import change_folder, folder, image_folder
+from unimatch.folders import notes_taken
 from unimatch.images import read_image
 
 
@@ -82,15 +83,17 @@ def test_images_without_any_data_are_refused(photos, tmp_path):
 
 
 def test_values_outside_the_range_are_worth_a_warning(photos, caplog):
-    with caplog.at_level(logging.WARNING, "unimatch"):
+    with caplog.at_level(logging.WARNING, "unimatch"), notes_taken() as notes:
         folder(photos[1], bands=[2], value_range=[0, 2047])
+    assert [kind for kind, _ in notes] == ["values cut off"]  # which the check lists
     assert "of the values of band 2 lie outside value_range, 0 to 2047" in caplog.text
 
 
 def test_a_range_that_the_values_hardly_use_is_worth_a_warning(photos, caplog):
     """12 bits read as 16 would be nearly black."""
-    with caplog.at_level(logging.WARNING, "unimatch"):
+    with caplog.at_level(logging.WARNING, "unimatch"), notes_taken() as notes:
         folder(photos[1], bands=[2], value_range=[0, 65535])
+    assert [kind for kind, _ in notes] == ["range hardly used"]
     assert "in a small part of value_range, 0 to 65535" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING, "unimatch"):

@@ -7,8 +7,11 @@ from PIL import Image
 from torch.utils.data import Dataset, TensorDataset, random_split
 from torchvision.transforms.functional import pil_to_tensor, to_tensor
 
+from helpers.rasters import write_tiff
 from unimatch import DataError, SegmentationData, SemiSupervisedDataModule, UniMatchV2
+from unimatch.bands import Bands
 from unimatch.data.check.before_training import verify
+from unimatch.rasters import read_bands
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (12, 10, 3), np.uint8)
@@ -75,6 +78,7 @@ REFUSED = {
     "text": (("photo.png", MASK), r"no tensor, array or PIL image but builtins\.str"),
     "no pixels": ((torch.zeros(3, 0, 8), MASK), r"has the shape \(3, 0, 8\), and must be \(3, H, W\) or"),
     "one number": ((np.array(3.0), MASK), r"has the shape \(\)"),
+    "five bands": ((torch.zeros(5, 12, 10), MASK), r"has the shape \(5, 12, 10\), .* bands=Bands\(\.\.\.\)"),
     "nothing": ({"photo": IMAGE}, "has photo, but no image"),
 }
 
@@ -97,6 +101,49 @@ def test_masks_of_another_kind_are_refused():
             of((IMAGE, mask)).labeled.mask(0)
     with pytest.raises(DataError, match=r"datasets\.labeled\[0\]: the mask is 10 x 6 pixels and its image 10 x 12"):
         verify(of((IMAGE, MASK[:6]), [IMAGE]), needs_unlabeled=True)
+
+
+FIVE = RNG.integers(0, 4096, (12, 10, 5)).astype(np.uint16)
+BANDS = Bands([4, 1], [(0, 4095), (0, 8190)], no_data=7, mean=[0.5, 0.5], std=[0.2, 0.2])
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int64, np.float32])
+def test_images_of_other_bands_become_levels_as_files_do(tmp_path, kind):
+    pytest.importorskip("tifffile")
+    values = FIVE.astype(kind)
+    write_tiff(tmp_path / "a.tif", values.astype(np.int32) if kind is np.int64 else values)
+    expected = read_bands(tmp_path / "a.tif", BANDS)
+    tensor = torch.from_numpy(values).movedim(-1, 0)
+    for image in (values, tensor, {"image": tensor, "mask": MASK}):
+        data = of(image if isinstance(image, dict) else (image, MASK), [image], bands=BANDS)
+        assert np.array_equal(data.labeled.image(0), expected)
+        assert np.array_equal(data.unlabeled.image(0), expected)
+    assert verify(data, needs_unlabeled=True) == []
+    pair = of((torch.stack([tensor, tensor]), MASK), bands=BANDS).labeled.image(0)
+    assert np.array_equal(pair, np.stack([expected] * 2))
+
+
+def test_grey_of_16_bits_is_one_band():
+    bands = Bands([1], [(0, 4095)], mean=[0.5], std=[0.2])
+    for image in (FIVE[..., 0], torch.from_numpy(FIVE[..., 0]), Image.fromarray(FIVE[..., 0])):
+        assert np.array_equal(
+            of((image, MASK), bands=bands).labeled.image(0)[..., 0], np.rint(FIVE[..., 0] / 4095 * 255)
+        )
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (FIVE[..., :3], r"has 3 band\(s\)"),
+        (IMAGE[..., [0, 1, 2, 0]], "stores 8 bits"),
+        (np.full((12, 10, 5), "a"), "stores <U1"),
+        (np.zeros(5), r"has the shape \(5,\)"),
+        ("a.tif", r"builtins\.str"),
+    ],
+)
+def test_what_is_not_of_these_bands_is_refused(image, message):
+    with pytest.raises(DataError, match=rf"datasets\.labeled\[0\]: .*{message}"):
+        of((image, MASK), bands=BANDS).labeled.image(0)
 
 
 class Flipped(Dataset):

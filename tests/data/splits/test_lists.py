@@ -170,6 +170,23 @@ def test_malformed_line_is_named_with_its_number(tmp_path, masks, bad_line, expe
         assert str(tmp_path / missing) in message
 
 
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize(
+    "line", ["a.jpg,a.png", "a.jpg, a.png", "a.jpg;a.png", '"a.jpg" "a.png"', "'my photo.jpg' 'my mask.png'"]
+)
+def test_commas_and_quotes_are_answered_with_how_paths_are_separated(tmp_path, line, masks):
+    make_files(tmp_path, "a.jpg", "a.png", "my photo.jpg", "my mask.png")
+    path = write_list(tmp_path / "list.csv", f"a.jpg a.png\n{line}\n")
+    with pytest.raises(DataError, match=r"list.csv, line 2: .*; write a blank between paths, or a tab"):
+        read_list(path, tmp_path, masks=masks)
+
+
+def test_names_may_hold_commas_and_quotes(tmp_path):
+    make_files(tmp_path, "a,1.jpg", "a'1.png", '"b".jpg', "b;.png")
+    path = write_list(tmp_path / "list.txt", 'a,1.jpg a\'1.png\n"b".jpg\tb;.png\n')
+    assert [pair.image.name for pair in read_list(path, tmp_path, masks=True)] == ["a,1.jpg", '"b".jpg']
+
+
 @pytest.mark.parametrize("text", ["", "\n  \n"])
 def test_empty_list_is_refused(tmp_path, text):
     path = write_list(tmp_path / "list.txt", text)

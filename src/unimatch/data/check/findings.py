@@ -38,6 +38,8 @@ WARNINGS = {
     "masks among photos": "masks lie among the photos and are left out",
     "other kinds": "files of kinds that are not read are passed over",
     "folder not used": "of two folders for one part only one is used",
+    "values cut off": "many values of a band lie outside dataset.value_range",
+    "range hardly used": "all values of a band lie in a small part of dataset.value_range",
     "numbered from 1?": "no mask holds id 0; if ids start at 1, each class has its neighbour's name",
     "reduced twice?": "0 is read as void and ids as one less, but the masks look as if that had been done to them",
     "class never labelled": "no labelled image shows a class, so it cannot be learned",

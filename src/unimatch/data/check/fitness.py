@@ -13,6 +13,8 @@ FOLLOWS = 4
 """The teacher may lag behind the student by one in so many steps of the training."""
 SLIVER = 0.02
 """The share of an image that a training view must show."""
+MOSTLY_PADDING = 0.1
+"""The share of a training view that its image must at least be able to fill."""
 SAMPLES = 5
 """Labelled images whose sizes are looked at."""
 
@@ -60,6 +62,12 @@ def misfits(
             found.append(
                 f"datamodule.crop={crop}: a view shows about {shown:.1%} of an image of {width} x {height} pixels, too "
                 "little to tell what things are: shrink the images and masks once, or raise datamodule.crop"
+            )
+        filled = min(crop, height * max(scale)) * min(crop, width * max(scale)) / crop**2
+        if filled < MOSTLY_PADDING:
+            found.append(
+                f"datamodule.crop={crop}: an image of {width} x {height} pixels fills {filled:.1%} of a view at most; "
+                "the rest is padding, which teaches nothing and costs time and memory: lower datamodule.crop"
             )
     return found
 

@@ -41,7 +41,7 @@ def full_check(
     def add(part: str, faults: Iterable[tuple[str, str]]) -> None:
         found.extend((kind, part, text) for kind, text in faults)
 
-    add("folders", notes)
+    add("files", notes)
     prints: dict[str, list[bytes | None]] = {name: [] for name in sources}
     for name, source in sources.items():
         title = f"{name} images" if progress else ""

@@ -34,14 +34,7 @@ def faults_of_mask(
     """
     if isinstance(reader, IndexMasks):
         if UNKNOWN in classes:
-            wrong = [i for i in stored if reader.meaning(np.array([i], mask.values.dtype))[0] == UNKNOWN]
-            listed = ", ".join(f"id {i} ({stored[i]} pixels)" for i in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
-            known = (
-                reader.meanings()
-                if reader.info.ids is not None
-                else f"{reader.first}-{reader.first + reader.count - 1}"
-            )
-            yield "ids out of range", f"{where}: {listed}; the classes are {known}"
+            yield "ids out of range", f"{where}: {reader.out_of_range(stored, lossy=mask.lossy)}"
         if mask.palette and (misplaced := reader.misplaced(mask)):
             yield "palette order", f"{where}: {misplaced}"
         if reader.info.ids is None and len(stored) > 2 and not mask.lossy and (number := between(mask.values)):

@@ -13,7 +13,7 @@ from unimatch.data.parallel import for_each
 from unimatch.data.sources.masks import pack, unpack
 from unimatch.errors import DataError
 from unimatch.folders import find_images, part_folder
-from unimatch.images import opened
+from unimatch.images import colors_of, ids_of, opened
 from unimatch.types import IGNORE_INDEX
 
 MOST_COLORS = 512
@@ -89,10 +89,11 @@ def read(_: None, path: Path) -> Mask:
     try:
         with opened(path, "a mask") as image:
             colored = image.mode in ("RGB", "RGBA", "CMYK")
-            values = np.asarray(image.convert("RGB") if colored else image)
+            mask = colors_of(image, path) if colored else ids_of(image, path)
     except DataError:
         return Mask("unreadable", {})
-    stored = pack(values) if colored else values if values.ndim == 2 else values[..., 0]
+    values = mask.values.reshape(-1, *mask.values.shape[2:]) if mask.clear is None else mask.values[~mask.clear]
+    stored = pack(values) if colored else values
     found, counts = np.unique(stored, return_counts=True)
     order = np.argsort(-counts)[:MOST_COLORS]
     grey = colored and bool((values == values[..., :1]).all())

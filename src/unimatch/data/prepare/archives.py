@@ -74,6 +74,8 @@ class Member:
     """Where the file begins in a tar archive."""
     link: bool = False
     """A link or a device in an archive, or a link that leads out of a folder, which is never read."""
+    packed: int | None = None
+    """Bytes that it takes in the archive, where it is compressed."""
 
     @property
     def path(self) -> Path | None:
@@ -191,7 +193,8 @@ def zip_members(archive: Path) -> Iterator[Member]:
         check_name(archive, info.filename)
         mode = info.external_attr >> 16
         if not info.is_dir():
-            yield Member(archive, info.filename, info.file_size, link=bool(mode) and stat.S_IFMT(mode) == stat.S_IFLNK)
+            link = bool(mode) and stat.S_IFMT(mode) == stat.S_IFLNK
+            yield Member(archive, info.filename, info.file_size, link=link, packed=info.compress_size)
 
 
 def tar_members(archive: Path, published: Path) -> Iterator[Member]:

@@ -12,7 +12,7 @@ from unimatch.data.sources.files import FilePairs, absolute, existing_root, imag
 from unimatch.data.splits.lists import SplitLists, find_split
 from unimatch.data.splits.selection import SelectionOptions, hold_out, read_files, select
 from unimatch.errors import ConfigError
-from unimatch.folders import part_folder
+from unimatch.folders import holds_files, part_folder
 from unimatch.options import with_options
 
 
@@ -123,9 +123,9 @@ class FoundPairs:
 
     @cached_property
     def extra(self) -> FilePairs:
-        """The pairs below ``unlabeled/``, where there is such a folder."""
+        """The pairs below ``unlabeled/``, where there is such a folder; it is empty when all are labelled."""
         folder = self.root / part_folder(self.root, "unlabeled") / BEFORE
-        return images_alone(folder) if folder.is_dir() else FilePairs()
+        return images_alone(folder) if holds_files(folder) else FilePairs()
 
 
 levir = ChangeLayout(LEVIR)

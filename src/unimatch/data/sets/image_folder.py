@@ -14,7 +14,7 @@ from unimatch.data.sources.pixels import PixelOptions, with_bands
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.per_class import PerClassOptions, choose_images
 from unimatch.errors import DataError
-from unimatch.folders import find_images, is_foreign, part_folder
+from unimatch.folders import find_images, holds_files, is_foreign, part_folder
 from unimatch.options import with_options
 from unimatch.types import NO_CLASS
 
@@ -97,7 +97,7 @@ def image_folder(
         for part in (val, test)
     )
     extra = None
-    if (path / unlabeled_folder).is_dir():
+    if holds_files(path / unlabeled_folder):
         names = [str(path / unlabeled_folder / file) for file in find_images(path / unlabeled_folder)]
         extra = ClassFiles(names, np.full(len(names), NO_CLASS), info, [path])
     info = with_bands(info, options, pool)

@@ -13,7 +13,7 @@ from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_a
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.selection import SelectionOptions, hold_out, select
 from unimatch.errors import ConfigError, DataError
-from unimatch.folders import part_folder
+from unimatch.folders import holds_files, part_folder
 from unimatch.options import with_options
 from unimatch.types import IGNORE_INDEX
 
@@ -112,10 +112,10 @@ class FoundImages:
 
     @cached_property
     def extra(self) -> FilePairs:
-        """The images of the folder of unlabelled ones, where there is one."""
+        """The images of the folder of unlabelled ones, where there is one; it is empty when all are labelled."""
         name = self.layout.unlabeled
         name = name and part_folder(self.root, name)
-        return images_alone(self.root / name) if name and (self.root / name).is_dir() else FilePairs()
+        return images_alone(self.root / name) if name and holds_files(self.root / name) else FilePairs()
 
 
 pascal = Layout(

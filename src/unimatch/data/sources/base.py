@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from unimatch.bands import PHOTOS, Bands
 from unimatch.data.catalog import DatasetInfo, distinct_colors
 from unimatch.data.sources.checked import CheckedSource
 from unimatch.data.sources.files import FilePair, FilePairs, lies_within, outside
@@ -155,6 +156,7 @@ class SegmentationData:
         palette: Sequence[Sequence[int]] | None = None,
         name: str = "datasets",
         on_bad_image: OnBadImage = "error",
+        bands: Bands = PHOTOS,
     ) -> "SegmentationData":
         """Takes PyTorch's ``Dataset``s: their samples are an image, ``(image, mask)``, or a dictionary of these.
 
@@ -173,6 +175,8 @@ class SegmentationData:
             palette: an RGB colour (0-255) for each class; None for colours that differ well.
             name: what to call the data set.
             on_bad_image: see :class:`SegmentationData`.
+            bands: what the images' bands mean, where these are not red, green and blue of 8 bits: they then have all N
+                bands of their own type, as a tensor (N, H, W) or an array (H, W, N).
 
         Raises:
             DataError: the first labelled sample is none.
@@ -184,12 +188,12 @@ class SegmentationData:
         ((48, 64, 3), None)
         """
         colors = distinct_colors(len(classes)) if palette is None else tuple((r, g, b) for r, g, b in palette)
-        info = DatasetInfo(name, tuple(classes), colors)
+        info = DatasetInfo(name, tuple(classes), colors, bands=bands)
         first = DatasetSource(labeled, f"{name}.labeled").mask(0) if len(labeled) else None
         one_class = first is not None and np.ndim(first) == 0
 
         def source(dataset: MapDataset, part: str) -> Source:
-            return CheckedSource(DatasetSource(dataset, f"{name}.{part}"), info, one_class=one_class)
+            return CheckedSource(DatasetSource(dataset, f"{name}.{part}", bands), info, one_class=one_class)
 
         return cls(
             info,

@@ -1,5 +1,6 @@
 """Turns what mask files store into class ids."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -88,7 +89,9 @@ class IndexMasks:
         ids = self.meaning(mask.values)
         wrong = ids == UNKNOWN if mask.clear is None else (ids == UNKNOWN) & ~mask.clear
         if wrong.any():
-            raise DataError(f"{path}: {self._describe(mask.values[wrong], lossy=mask.lossy)}")
+            shown = mask.values if mask.clear is None else mask.values[~mask.clear]
+            stored = dict(zip(*(found.tolist() for found in np.unique(shown, return_counts=True)), strict=True))
+            raise DataError(f"{path}: {self.out_of_range(stored, lossy=mask.lossy)}")
         result = ids.astype(np.uint8)
         if mask.clear is not None:
             result[mask.clear] = IGNORE_INDEX
@@ -140,20 +143,32 @@ class IndexMasks:
             "file's own palette; read the colours: dataset.colors=palette"
         )
 
-    def _describe(self, stored: NDArray[np.integer], *, lossy: bool) -> str:
-        unknown, counts = np.unique(stored, return_counts=True)
+    def out_of_range(self, stored: Mapping[int, int], *, lossy: bool) -> str:
+        """Says which ids of a mask are no class, and what to do.
+
+        Args:
+            stored: the pixels of each id in the mask.
+            lossy: whether the file's compression may have changed them.
+        """
+        meanings = self.meaning(np.array([*stored])).tolist()
+        unknown = sorted(i for i, meaning in zip(stored, meanings, strict=True) if meaning == UNKNOWN)
         known = f"the {self.count} classes {self.first}-{self.count - 1 + self.first}"
         remedy = f"correct the mask, name more classes, or mark such pixels {IGNORE_INDEX}"
+        plain, first = self.info.ids is None and not self.first, unknown[0]
         if self.info.ids is not None:
             known = self.meanings()
             remedy = "correct the mask, or in segmentation name them in dataset.ids"
         if lossy:
             remedy = LOSSY + (NEAREST if self.info.ids is not None else "")
-        elif unknown.tolist() == [self.count] and not self.first and self.info.ids is None:
+        elif plain and unknown == [self.count]:
             remedy += " (does the mask count classes from 1? dataset.reduce_zero_label=true)"
-        elif SMALLEST_ID <= unknown.min() < 0 or unknown.tolist() == [LARGEST_ID]:
+        elif plain and self.count == 2 and {*stored} == {0, first} and 0 < first <= LARGEST_ID:
+            remedy = (
+                f"correct the mask, or if {first} is {self.info.classes[1]}, set 'dataset.ids={{0: 0, {first}: 1}}'"
+            )
+        elif SMALLEST_ID <= first < 0 or unknown == [LARGEST_ID]:
             remedy += " (a value for no data? name it in dataset.ignore_ids)"
-        return f"{listing([f'id {value}' for value in unknown], counts)} outside {known}; {remedy}"
+        return f"{listing([f'id {i}' for i in unknown], [stored[i] for i in unknown])} outside {known}; {remedy}"
 
     def meanings(self) -> str:
         """Lists what the stored values of ``info.ids`` mean, such as ``0 (unchanged), 255 (changed)``."""
@@ -228,7 +243,7 @@ class ColorMasks:
         names = [f"colour {tuple(color)}" for color in unpack(unknown[order]).tolist()]
         remedy = "correct the mask or the colours, name such a colour in dataset.ignore_colors, or where such colours "
         remedy += "are blurred edges, set dataset.unknown_values to ignore or nearest"
-        return f"{listing(names, counts[order])} of no class; {LOSSY + NEAREST if lossy else remedy}"
+        return f"{listing(names, counts[order].tolist())} of no class; {LOSSY + NEAREST if lossy else remedy}"
 
 
 MaskReader = IndexMasks | ColorMasks
@@ -247,10 +262,10 @@ def nearest_of(known: list[int]) -> NDArray[np.int64]:
     return places
 
 
-def listing(names: list[str], counts: NDArray[np.integer]) -> str:
+def listing(names: list[str], counts: Iterable[int]) -> str:
     """Lists the first few names, each with its number of pixels.
 
-    >>> listing(["id 7", "id 9"], np.array([12, 1]))
+    >>> listing(["id 7", "id 9"], [12, 1])
     'id 7 (12 pixels), id 9 (1 pixels)'
     """
     parts = [f"{name} ({count} pixels)" for name, count in zip(names, counts, strict=True)]

@@ -1,6 +1,5 @@
 """The settings of images that are no 8-bit photos, and what is measured where the settings leave it open."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
@@ -13,9 +12,8 @@ from unimatch.bands import IMAGENET_MEAN, IMAGENET_STD, Bands
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import FileSource
 from unimatch.errors import ConfigError, DataError
+from unimatch.folders import note
 from unimatch.pictures import spread_evenly
-
-log = logging.getLogger("unimatch")
 
 SAMPLED = 128
 """Training images, labelled or not, from which ranges, means and deviations are measured, evenly spread."""
@@ -102,7 +100,7 @@ def with_bands(info: DatasetInfo, options: PixelOptions, source: FileSource) -> 
             raise ConfigError(f"value_range={given}: band {flat} of those used has one value alone; give its range")
         bands = replace(bands, value_range=ranges)
     else:
-        warn_of_values_outside(bands, values)
+        note_values_outside(bands, values)
     if chosen is not None and mean is None:
         levels = np.concatenate([bands.levels(pixels[None], name)[0] for name, pixels in samples])
         levels = levels[levels.any(-1)] if bands.no_data is not None else levels
@@ -181,21 +179,22 @@ def known(bands: Bands, values: NDArray[Any], name: str) -> NDArray[Any]:
     return values if missing is None else values[~missing[0]]
 
 
-def warn_of_values_outside(bands: Bands, values: NDArray[Any]) -> None:
-    """Warns of bands of which many values (n, C) lie outside the range, or all in a small part of it."""
+def note_values_outside(bands: Bands, values: NDArray[Any]) -> None:
+    """Notes bands of which many values (n, C) lie outside the range, or all in a small part of it."""
     for i, (low, high) in enumerate(bands.value_range or ()):
         share = float(np.mean((values[:, i] < low) | (values[:, i] > high)))
         band = i + 1 if bands.bands is None else bands.bands[i]
         least, most = float(values[:, i].min()), float(values[:, i].max())
         extremes = f"{least:g} to {most:g}"
         if share <= MANY and least < most and (most - least) < FEW * (high - low):
-            log.warning(
-                "the values of band %d are %s, in a small part of value_range, %g to %g, so that most of their "
-                "detail is lost: give their own range",
-                *(band, extremes, low, high),
+            note(
+                "range hardly used",
+                f"the values of band {band} are {extremes}, in a small part of value_range, {low:g} to {high:g}, so "
+                "that most of their detail is lost: give their own range",
             )
         if share > MANY:
-            log.warning(
-                "%.0f%% of the values of band %d lie outside value_range, %g to %g, and are cut off: they are %s",
-                *(100 * share, band, low, high, extremes),
+            note(
+                "values cut off",
+                f"{share:.0%} of the values of band {band} lie outside value_range, {low:g} to {high:g}, and are cut "
+                f"off: they are {extremes}",
             )

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from unimatch.bands import PHOTOS, Bands
 from unimatch.data.sources.checked import kind
 from unimatch.errors import DataError
 
@@ -31,6 +32,7 @@ class DatasetSource:
     Args:
         dataset: its samples are an image, a tuple of an image and a mask or class, or a dictionary of them.
         part: what messages call it.
+        bands: what the bands of its images mean.
 
     >>> import torch
     >>> source = DatasetSource([(torch.ones(3, 2, 4), torch.zeros(1, 2, 4, dtype=torch.int64))], "labeled")
@@ -38,8 +40,8 @@ class DatasetSource:
     ('labeled[0]', (2, 4, 3), 255, (2, 4))
     """
 
-    def __init__(self, dataset: MapDataset, part: str) -> None:
-        self.dataset, self.part = dataset, part
+    def __init__(self, dataset: MapDataset, part: str, bands: Bands = PHOTOS) -> None:
+        self.dataset, self.part, self.bands = dataset, part, bands
         self._last: tuple[int, Any, Any] | None = None
 
     def __len__(self) -> int:
@@ -51,7 +53,8 @@ class DatasetSource:
 
     def image(self, index: int) -> Any:
         """Returns the image as an array with its channels last."""
-        return to_image(self._sample(index)[0], self.name(index))
+        image, name = self._sample(index)[0], self.name(index)
+        return to_image(image, name) if self.bands.photos else to_levels(image, name, self.bands)
 
     def mask(self, index: int) -> Any:
         """Returns the mask or class as an array; None where there is none."""
@@ -107,6 +110,11 @@ def to_image(image: Any, name: str) -> NDArray[Any]:
         array = np.moveaxis(array, -3, -1)
     if array.shape[-1] == 1:
         array = np.repeat(array, 3, axis=-1)
+    if array.shape[-1] != 3:
+        raise DataError(
+            f"{name}: the image has the shape {array.shape}, and must be (3, H, W) or (H, W, 3); of images of other "
+            "bands than red, green and blue say what they mean: bands=Bands(...)"
+        )
     if array.dtype.kind == "f":
         if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
             raise DataError(
@@ -115,3 +123,25 @@ def to_image(image: Any, name: str) -> NDArray[Any]:
             )
         array = (array * 255).round().astype(np.uint8)
     return np.ascontiguousarray(array)
+
+
+def to_levels(image: Any, name: str, bands: Bands) -> NDArray[np.uint8]:
+    """Returns a tensor (..., N, H, W), an array (..., H, W, N) or a PIL image, of any type, as levels (..., H, W, C).
+
+    Raises:
+        DataError: it is no image, or not of what ``bands`` says.
+    """
+    if not isinstance(image, (torch.Tensor, np.ndarray, Image.Image)):
+        raise DataError(f"{name}: the image is no tensor, array or PIL image but {kind(image)}")
+    array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+    if array.ndim == 2:
+        array = array[..., None]
+    elif array.ndim > 2 and isinstance(image, torch.Tensor):
+        array = np.moveaxis(array, -3, -1)
+    if array.ndim not in (3, 4) or 0 in array.shape:
+        raise DataError(
+            f"{name}: the image has the shape {array.shape}, and must be (N, H, W), or (H, W, N) as an array"
+        )
+    if array.ndim == 4:  # two dates
+        return np.stack([bands.levels(bands.choose(date, name), name) for date in array])
+    return bands.levels(bands.choose(array, name), name)

@@ -11,6 +11,7 @@ from unimatch.data.sources.files import FilePairs, lies_within, outside
 from unimatch.disk import read_text
 from unimatch.errors import ConfigError, DataError
 from unimatch.folders import spelled
+from unimatch.texts import wrongly_separated
 
 CHECKED_LINES = 1000
 """Lines of a list whose files are looked for when it is read; longer lists are sampled evenly."""
@@ -83,7 +84,7 @@ def read_list(
             continue
         if len(parts) > 2 or (masks and len(parts) < 2):
             form = "'image_path mask_path'" if masks else "'image_path' or 'image_path mask_path'"
-            raise DataError(f"{path}, line {number}: expected {form}, found {line!r}")
+            raise DataError(f"{path}, line {number}: expected {form}, found {line!r}{wrongly_separated(line)}")
         files = [locate(base, part) for part in parts]
         for part, file in zip(parts, files, strict=True):
             if not (allow_outside or file.startswith(below)):
@@ -98,9 +99,9 @@ def read_list(
             if name is None or (kind == "mask" and not masks):
                 continue
             if not Path(name).is_file():
-                place = f"{path}, line {line_number(lines, index)}"
-                hint = spelled(name) or "; is this a list of another data set?"
-                raise DataError(f"{place}: no such {kind}: {name}{hint}")
+                number = line_number(lines, index)
+                hint = spelled(name) or wrongly_separated(lines[number - 1]) or "; is this a list of another data set?"
+                raise DataError(f"{path}, line {number}: no such {kind}: {name}{hint}")
             if not allow_outside and not lies_within(name, (base,)):
                 raise DataError(outside(f"{path}, line {line_number(lines, index)}", name, base))
     return FilePairs(pairs)
