@@ -239,7 +239,7 @@ class Method(AfterTraining, NamedOptions, ABC):
             self.described = describe_model(self.student)
             if "own" in self.described:
                 check_logits(self.student)
-            datamodule = getattr(self.trainer if is_attached(self) else None, "datamodule", None)
+            datamodule = getattr(self.trainer, "datamodule", None)
             info = getattr(getattr(datamodule, "data", None), "info", None)
             if info is not None and info.num_classes > self.student.num_classes:
                 raise ConfigError(
