@@ -77,8 +77,26 @@ def test_an_output_folder_that_cannot_be_made_is_refused_first(tmp_path, monkeyp
         command.check_output_folder([f"hydra.run.dir={tmp_path}/file/run"])
     monkeypatch.setattr(command.os, "access", lambda path, mode: False)
     with pytest.raises(ConfigError, match=r"cannot be written to; choose another hydra\.sweep\.dir"):
-        command.check_output_folder(["seed=1", f"hydra.sweep.dir='{tmp_path}/a/b'"])
+        command.check_output_folder(["-m", "seed=1", f"hydra.sweep.dir='{tmp_path}/a/b'"])
     command.check_output_folder(["hydra.run.dir=${oc.env:HOME}/run", "seed=1"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        (["-m", "hydra.run.dir=a"], "hydra.sweep.dir"),
+        (["seed=0,1", "+hydra.run.dir=a", "--multirun"], "hydra.sweep.dir"),
+        (["hydra.mode=MULTIRUN", "hydra.run.dir=a"], "hydra.sweep.dir"),
+        (["hydra.sweep.dir=a"], "hydra.run.dir"),
+    ],
+)
+def test_an_output_folder_that_would_not_be_read_is_refused(arguments, read, monkeypatch, tmp_path):
+    from unimatch.command import check_output_folder
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=f"would not be written there; give {read}=FOLDER"):
+        check_output_folder(arguments)
+    check_output_folder([*(flag for flag in arguments if "dir" not in flag), f"{read}=a"])
 
 
 def test_an_error_in_a_loading_process_is_told_without_its_traceback():

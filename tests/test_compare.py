@@ -167,6 +167,7 @@ def test_seeds_of_several_kinds_are_one_line(tmp_path, capsys):
         ({"method": {"seed": 7}}, {"method": {"seed": 8}}, ["method.seed"]),  # not the run's
         ({"method": {"seed": 0}, "datamodule": {"seed": 0}}, {"method": {"seed": 1}, "datamodule": {"seed": 1}}, []),
         ({"datamodule": {"workers": 1}, "logger": {"name": "a"}}, {"datamodule": {"workers": 2}, "logger": {}}, []),
+        ({"recipe": {"tau": 0.9}, "method": {"tau": 0.8}}, {"recipe": {"tau": 0.8}, "method": {"tau": 0.8}}, []),
     ],
 )
 def test_any_setting_but_the_seed_tells_rows_apart(tmp_path, first, second, named):
@@ -177,6 +178,20 @@ def test_any_setting_but_the_seed_tells_rows_apart(tmp_path, first, second, name
     assert differing_settings(groups) == named
     assert len(groups) == 1 + bool(named)
     assert len(group_runs(load_runs([tmp_path], [*named, "model.weights"]))) == 1  # what may differ
+
+
+@pytest.mark.parametrize(("setting", "value"), [("dice", 0.0), ("class_weights", None), ("thresholds", "fixed")])
+def test_a_run_from_before_a_setting_is_one_of_today_that_leaves_it_alone(tmp_path, setting, value):
+    configs = [{"method": {"tau": 0.9}}, {"method": {"tau": 0.9, setting: value}}]
+    configs += [{"method": {"tau": 0.9, setting: 0.5}}]
+    for seed, config in enumerate(configs):
+        write_run(tmp_path / str(seed), seed=seed, teacher=70.0)
+        (tmp_path / str(seed) / "config.json").write_text(json.dumps(config))
+    groups = group_runs(load_runs([tmp_path]))
+    assert [[run["seed"] for run in group] for group in groups] == [[0, 1], [2]]
+    assert differing_settings(groups) == [f"method.{setting}"]
+    header = table([run for group in groups for run in group]).splitlines()[0]
+    assert setting in header
 
 
 @pytest.mark.parametrize(

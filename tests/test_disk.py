@@ -210,3 +210,19 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path):
     assert (tmp_path / "new" / "a.txt").read_bytes() == "é".encode()
     with pytest.raises(DataError, match=r"a\.txt/b: cannot be written"):
         disk.write_output(tmp_path / "new" / "a.txt" / "b", "x")
+
+
+def test_what_is_removed_is_the_link_and_never_what_it_leads_to(tmp_path):
+    folder, file = tmp_path / "folder", tmp_path / "file"
+    folder.mkdir()
+    (folder / "mine").write_text("mine")
+    file.write_text("mine")
+    for name, target in {"a": folder, "b": file, "c": tmp_path / "nowhere"}.items():
+        (tmp_path / name).symlink_to(target)
+        disk.remove(tmp_path / name)
+        assert not (tmp_path / name).is_symlink()
+    disk.remove(tmp_path / "nowhere")
+    assert (folder / "mine").read_text() == file.read_text() == "mine"
+    disk.remove(folder)
+    disk.remove(file)
+    assert not list(tmp_path.iterdir())

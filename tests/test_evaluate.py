@@ -1,5 +1,6 @@
 """``python -m unimatch.evaluate``, over a short run of the demo's model on a data set in files."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from unimatch.data import camvid
 from unimatch.engines.torch import TorchEngine
 from unimatch.evaluate import choose_data
 from unimatch.tensors import normalize
+from unimatch.terminal import progress_bar
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +200,10 @@ def test_a_data_set_that_a_checkpoint_may_not_ask_for_is_neither_made_nor_writte
         choose_data(OmegaConf.create({}), {"unimatch_run": {"config": {"dataset": said}}}, PHOTOS)
     assert not list(tmp_path.iterdir())
     assert len(choose_data(OmegaConf.create({}), {"unimatch_run": {"config": {"dataset": DIGITS}}}, PHOTOS).val) == 200
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.0, True), (60.0, False)])
+def test_a_long_evaluation_says_in_a_file_how_far_it_is(evaluate, monkeypatch, capsys, seconds, said):
+    monkeypatch.setattr("unimatch.evaluate.progress_bar", functools.partial(progress_bar, seconds=seconds))
+    evaluate("models=[teacher]")
+    assert ("2/3" in capsys.readouterr().err) == said

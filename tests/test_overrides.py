@@ -139,7 +139,8 @@ def test_flat_keys_lists_every_level():
 KEYS = (
     *("hydra.run.dir", "hydra.sweep.dir", "dataset.root", "dataset.splits", "dataset.labeled_list", "dataset.classes"),
     *("encoder.weights", "resume", "start_from", "checkpoint", "input", "output", "images", "source", "root", "out"),
-    *("from", "to", "++dataset.root", "logger.name", "logger.experiment", "given", "scores", "features", "background"),
+    "background",
+    *("from", "to", "++dataset.root", "logger.name", "logger.experiment", "given", "scores", "features", "group"),
 )
 NAMES = ("2024", "2024_01_05", "-1", "1.5", "1e5", "1_0.5", "nan", "inf", "true", "007")
 
@@ -201,6 +202,13 @@ def test_keys_that_something_reads_pass():
         ("run", "plan=1", "plan=1: must be true or false"),
         ("run", "seed=one", "seed=one: must be a whole number"),
         ("run", "plan_memory=much", "plan_memory=much: must be a number or null"),
+        ("predict", "checkpoint={a: b}", "must be text or a list"),
+        ("predict", "input=[a,b]", r"input=\['a', 'b'\]: must be text; give one alone"),
+        ("evaluate", "checkpoint=[a,b]", "must be text; give one alone"),
+        ("export", "checkpoint=[a,b]", "must be text; give one alone"),
+        ("round", "given=[a,b]", "must be text or null; give one alone"),
+        ("run", "resume=[a]", "must be text or null; give one alone"),
+        ("predict", "votes=1.5", "votes=1.5: must be a whole number or null"),
         ("predict", "threshold=high", "threshold=high: must be a number or null"),
         ("predict", "save=overlay", r"save=overlay: must be a list; write save=\[overlay\]"),
         ("evaluate", "models=teacher", r"write models=\[teacher\]"),
@@ -214,7 +222,8 @@ def test_keys_that_something_reads_pass():
 )
 def test_a_setting_of_the_wrong_kind_is_refused(command, override, told):
     key = override.partition("=")[0]
-    config = OmegaConf.create({**own_settings(command), **({"n": 2} if command == "select" else {})})
+    must = {name: 2 if name == "n" else "a" for name, value in own_settings(command).items() if value == "???"}
+    config = OmegaConf.create({**own_settings(command), **must})
     check_settings(config, command)
     config[key] = OverridesParser.create().parse_override(override).value()
     with pytest.raises(ConfigError, match=told):

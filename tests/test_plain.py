@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from unimatch import plain
@@ -49,3 +51,15 @@ def test_a_number_out_of_bounds_is_named(number):
     plain.bound({"b": [0, 4, 2.5], "c": "text"}, "a", 4, 0)
     with pytest.raises(ValueError, match=r"^a\.b is .*, and must be from 0 to 4$"):
         plain.bound({"b": [1, number]}, "a", 4, 0)
+
+
+def test_long_names_around_many_values_cost_no_time():
+    """Pickles, as checkpoints hold them, write one long name once, wherever it stands."""
+    name, options = "x" * 500_000, {"depth": [10**9], **{f"{i}": 0 for i in range(20_000)}}
+    for _ in range(60):
+        options = {name: options}
+    begun = time.process_time()
+    with pytest.raises(ValueError, match=r"^x+\.depth is 1000000000, and must be at most 4,096$") as caught:
+        plain.bound(options, "options", 4096)
+    assert len(str(caught.value)) < 1000
+    assert time.process_time() - begun < 5

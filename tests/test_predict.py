@@ -1,5 +1,6 @@
 """``python -m unimatch.predict``, over a model with random weights."""
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from unimatch.data import camvid
 from unimatch.images import read_mask
 from unimatch.tasks.scores import confusion_metric
 from unimatch.tasks.segmentation import scores
+from unimatch.terminal import progress_bar
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +111,13 @@ def test_a_second_call_goes_on_where_the_first_one_stopped(predict, capsys):
     predict("save=[]", "overwrite=true")
     assert "(0 of them earlier)" in capsys.readouterr().out
     assert all(path.stat().st_mtime_ns > time for path, time in before.items())
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.0, True), (60.0, False)])
+def test_a_long_prediction_says_in_a_file_how_far_it_is(predict, monkeypatch, capsys, seconds, said):
+    monkeypatch.setattr("unimatch.predict.progress_bar", functools.partial(progress_bar, seconds=seconds))
+    predict("save=[]")
+    assert ("4/5" in capsys.readouterr().err) == said
 
 
 def test_other_settings_are_not_mixed_into_one_folder(predict, capsys):

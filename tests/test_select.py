@@ -136,10 +136,32 @@ def test_what_is_there_is_not_written_over(select, capsys, tmp_path):
     assert "overwrite=true" in capsys.readouterr().err
     names = select("n=3", "overwrite=true")
     assert len(names) == 3
-    photos = tmp_path / "out" / "photos"
+    photos, victim = tmp_path / "out" / "photos", tmp_path / "victim"
     assert sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*.jpg")) == sorted(names)
+    photos.rename(victim)
+    photos.symlink_to(victim)
+    select("n=1", "overwrite=true")
+    assert sorted(p.relative_to(victim).as_posix() for p in victim.rglob("*.jpg")) == sorted(names)
+    assert len(list(photos.rglob("*.jpg"))) == 1
     select("n=1", "overwrite=true", "hand_over=zip")
     assert not photos.exists()
+
+
+def test_a_name_of_two_lines_is_refused_and_others_are_shown_as_one(select, capsys, tmp_path):
+    root = tmp_path / "strangers photos"
+    for name in ("a.png", "b\x1b[31m.png"):
+        root.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"no photo")
+    Image.new("RGB", (40, 30), "red").save(root / "c.png")
+    select("n=1", root=root)
+    said = capsys.readouterr().out
+    assert r"b\x1b[31m.png" in said
+    assert "\x1b" not in said
+    (root / "a\nb.png").write_bytes(b"no photo")
+    with pytest.raises(SystemExit) as stopped:
+        select("n=1", "overwrite=true", root=root)
+    assert stopped.value.code == 2
+    assert "a list cannot hold a name with a line break" in capsys.readouterr().err
 
 
 def test_a_folder_that_holds_something_else_is_never_written_into(select, capsys, tmp_path):

@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from helpers.support import NIGHTLY, SMALL
 from unimatch.errors import ConfigError
 from unimatch.overrides import values
-from unimatch.sweeps import Sweep, notes
+from unimatch.sweeps import Sweep, note_hours, notes
 
 SHORT = [*SMALL, "trainer=debug", "callbacks=none"]
 
@@ -71,6 +71,10 @@ def test_notes_of_a_sweep_are_told_from_older_ones_whatever_the_clock_says(tmp_p
         ("method.tau=0.9,2", "method.tau=2: must be a probability"),
         ("datamodule.batch_size=4,0", "datamodule.batch_size=0: must be at least 1"),
         ("method.optimizer=adamw,adam", "method.optimizer=adam: must be one of"),
+        ("method.thresholds=fixed,reliable", "set datamodule.held_out=auto, or method.thresholds=fixed"),
+        ("datamodule.held_out=4,some", "datamodule.held_out=some: must be a"),
+        ("method.class_weights=[1,2],[0,0]", "method.class_weights=[0, 0]: must be numbers"),
+        ("output=x,y", "output: no such key; did you mean hydra.sweep.dir?"),
     ],
 )
 def test_values_that_cannot_be_are_found_before_the_first_job(sweep, capsys, values, message):
@@ -79,13 +83,76 @@ def test_values_that_cannot_be_are_found_before_the_first_job(sweep, capsys, val
     assert message in capsys.readouterr().err
 
 
-def test_folders_carry_what_is_swept_and_a_plan_gives_the_sum(sweep, capsys):
-    status, jobs = sweep("method.tau=0.5,0.9", "plan=true")
+@pytest.fixture
+def jobs_of(monkeypatch):
+    """The folders and the settings of the jobs that would be trained, which leave a file instead."""
+    found = []
+
+    def train_in(run_dir, config, choices):
+        found.append((run_dir, config))
+        (run_dir / "trained").touch()
+        return 0.0
+
+    monkeypatch.setattr("unimatch.run.train_in", train_in)
+    return found
+
+
+def test_folders_carry_what_is_swept(sweep, jobs_of):
+    status, jobs = sweep("method.tau=0.5,0.9")
     assert status == 0
     start = "digits_tiny_unimatch_v2_seed0"
     assert [path.name for path in jobs] == [f"{i}_{start}_method.tau={tau}" for i, tau in enumerate((0.5, 0.9))]
-    hours = [json.loads((path / "plan.json").read_text())["hours"] for path in jobs]
+
+
+def test_a_plan_gives_the_sum_and_leaves_nothing(sweep, capsys, monkeypatch, tmp_path):
+    def note(given):
+        hours.append(given)
+        note_hours(given)
+
+    hours = []
+    monkeypatch.setattr("unimatch.run.note_hours", note)
+    assert sweep("method.tau=0.5,0.9", "plan=true") == (0, [])
+    assert len(hours) == 2
     assert f"2 jobs, together about {sum(hours):.2g} hours" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_that_fails_says_why_and_leaves_an_earlier_sweep_as_it_was(sweep, capsys, monkeypatch, tmp_path):
+    def print_plan(config, *parts):
+        if config.method.tau == 0.5:
+            raise ConfigError("tau=0.5: not today")
+        note_hours(3.0)
+        return 0.0
+
+    def content():
+        return {path: path.is_file() and path.read_text() for path in tmp_path.rglob("*")}
+
+    monkeypatch.setattr("unimatch.run.print_plan", print_plan)
+    earlier = tmp_path / "sweep" / "0_digits_tiny_unimatch_v2_seed0_method.tau=0.5" / "failed.json"
+    earlier.parent.mkdir(parents=True)
+    for path in (earlier, tmp_path / "sweep" / "multirun.yaml"):
+        path.write_text('{"why": "of an earlier sweep", "status": 1}')
+    before = content()
+    assert sweep("method.tau=0.5,0.9", "plan=true")[0] == 2
+    printed = capsys.readouterr()
+    assert "1 jobs, together about 3 hours" in printed.out
+    assert printed.err.rstrip().endswith(f"(1; the others are done):\n  {earlier.parent}: method.tau=0.5: not today")
+    assert content() == before
+
+
+def test_what_depends_on_the_data_is_no_reason_to_refuse_a_sweep(sweep, jobs_of):
+    assert sweep("datamodule.held_out=4,auto", "method.class_weights=[1,2,3],balanced")[0] == 0
+    assert [job.datamodule.held_out for _, job in jobs_of] == [4, 4, "auto", "auto"]
+
+
+def test_a_job_whose_folder_is_taken_names_the_sweeps_folder(sweep, capsys, tmp_path):
+    taken = tmp_path / "sweep" / "0_digits_tiny_unimatch_v2_seed0" / "checkpoints" / "last.ckpt"
+    taken.parent.mkdir(parents=True)
+    taken.touch()
+    assert sweep("seed=0")[0] == 2
+    message = capsys.readouterr().err
+    assert "another hydra.sweep.dir keeps it" in message
+    assert "hydra.run.dir" not in message
 
 
 def test_a_sweeper_that_chooses_values_cannot_resume(sweep, capsys):

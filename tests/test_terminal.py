@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from unimatch.terminal import progress_bar, text_table
@@ -30,7 +32,17 @@ def test_a_bar_counts_what_is_done_and_is_silent_where_it_is_told_to_be(capsys):
     shown = capsys.readouterr().err
     assert "files" in shown
     assert "8/8" in shown
-    for disable in (True, None):  # None: there is no terminal here
-        with progress_bar(8, "files", "file", disable=disable) as bar:
-            bar.update()
+    with progress_bar(8, "files", "file", disable=True) as bar:
+        bar.update()
     assert capsys.readouterr().err == ""
+
+
+def test_work_that_is_soon_done_has_no_line_in_a_file_and_long_work_has(capsys):
+    for seconds, lines in ((60.0, 0), (0.02, 3)):
+        with progress_bar(3, "files", "file", seconds=seconds, late=True) as bar:
+            for _ in range(3):
+                time.sleep(0.03)
+                bar.update()
+        shown = capsys.readouterr().err
+        assert [f"{i}/3" in shown for i in (1, 2, 3)] == [i <= lines for i in (1, 2, 3)]
+        assert "0/3" not in shown

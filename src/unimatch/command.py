@@ -33,6 +33,7 @@ from unimatch.overrides import (
     check_settings,
     config_folder,
     flat_keys,
+    is_sweep,
     quote_numbers,
     refuse_unread,
 )
@@ -84,7 +85,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 check_installed()
                 config_folder(sys.argv[1:])
                 check_output_folder(sys.argv[1:])
-                if {"-m", "--multirun"} & set(sys.argv):  # Hydra makes the sweep's folder before it looks at all jobs
+                if is_sweep(sys.argv):  # Hydra makes the sweep's folder before it looks at all jobs
                     check_overrides(config_name, sys.argv[1:])
             traceback_wanted = os.environ.get("HYDRA_FULL_ERROR", "0")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print what failed and exit before it is explained
@@ -260,9 +261,14 @@ def check_installed() -> None:
 
 
 def check_output_folder(arguments: list[str]) -> None:
-    """Refuses an output folder on the command line that Hydra will not be able to make."""
+    """Refuses an output folder on the command line that Hydra will not be able to make, or will not look at."""
+    unread, read = ("hydra.run.dir", "hydra.sweep.dir")[:: 1 if is_sweep(arguments) else -1]
     for text in arguments:
         key, _, value = text.partition("=")
+        key = key.lstrip("+")
+        if key == unread:
+            what = "the jobs of a sweep" if is_sweep(arguments) else "a single run"
+            raise ConfigError(f"{text}: {what} would not be written there; give {read}=FOLDER")
         if key in ("hydra.run.dir", "hydra.sweep.dir") and "${" not in value:
             folder = Path(value.strip("'\"")).absolute()
             there = next(parent for parent in (folder, *folder.parents) if parent.exists())

@@ -9,17 +9,21 @@ from typing import Any
 
 from unimatch import starting
 from unimatch.checkpoints.content import migrated
+from unimatch.checkpoints.resume import SINCE
 from unimatch.disk import lacks_room, replace_text
 from unimatch.errors import DataError, WriteError
-from unimatch.plain import written_by_others
+from unimatch.plain import below, written_by_others
 from unimatch.report.compare_page import Group, compare_page
 from unimatch.report.compare_rows import IDENTITY, Comparison, compare_groups, group_runs, pairs_of
 from unimatch.report.run_files import read_json, read_run
 from unimatch.terminal import text_table
 from unimatch.texts import one_line
 
-IGNORED = ("seed", "datamodule.workers", "checkpoint.", "guard.idle_steps", "logger.", "callbacks", "resume", "plan")
-"""Settings that may differ within a row: how fast files are read, what else is written."""
+IGNORED = (
+    *("seed", "datamodule.workers", "checkpoint.", "guard.idle_steps", "logger.", "callbacks", "resume", "plan"),
+    "recipe.",
+)
+"""Settings that may differ within a row: how fast files are read, what else is written, what acts through others."""
 
 
 def load_runs(places: Sequence[Path], ignored: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -54,9 +58,28 @@ def load_runs(places: Sequence[Path], ignored: Sequence[str] = ()) -> list[dict[
         runs.append(run)
     if not runs:
         raise DataError(f"{', '.join(map(str, places))}: no run with a result, no summary.json at or below it")
+    fill_in(runs)
     for run, names in [(run, seeds_that_follow(run, runs)) for run in runs]:
         run["settings"] = {name: value for name, value in run["settings"].items() if name not in names}
     return runs
+
+
+def fill_in(runs: Sequence[dict[str, Any]]) -> None:
+    """Gives runs, where others like them have settings that these lack, what was done before there were such settings.
+
+    A run of an older version is then no other row than one of today that leaves the new settings alone.
+    """
+    names: dict[str, set[str]] = {}
+    for run in runs:
+        names.setdefault(identity(run), set()).update(run["settings"])
+    for run in runs:
+        earlier = {name: json.dumps(SINCE.get(name)) for name in names[identity(run)]}
+        run["settings"] = earlier | run["settings"]
+
+
+def identity(run: dict[str, Any]) -> str:
+    """Returns what a run shares with all that can be of one row with it."""
+    return json.dumps([run.get(name) for name in IDENTITY])
 
 
 def facts(summary: dict[str, Any]) -> dict[str, str]:
@@ -92,7 +115,7 @@ def seeds_that_follow(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> se
     One that equals the seed does so by chance where runs of other seeds have the same number there, and none has its
     own.
     """
-    like = [other for other in runs if all(other.get(name) == run.get(name) for name in IDENTITY)]
+    like = [other for other in runs if identity(other) == identity(run)]
     others = [other for other in like if other.get("seed") != run.get("seed")]
 
     def follows(one: dict[str, Any], name: str) -> bool:
@@ -114,8 +137,8 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
     """Returns ``{"method.tau": "0.8", ...}`` for a nested configuration."""
     result: dict[str, str] = {}
     for key, value in config.items():
-        name = f"{prefix}{key}"
-        result |= flat(value, name + ".") if isinstance(value, dict) else {name: json.dumps(value)}
+        name = below(prefix, key)
+        result |= flat(value, name) if isinstance(value, dict) else {name: json.dumps(value)}
     return result
 
 

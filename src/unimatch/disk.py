@@ -109,6 +109,14 @@ def passing_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(passing, ignore_errors=True)
 
 
+def remove(path: Path) -> None:
+    """Removes a file, a folder with all that is in it, or a link alone; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def passing_name(path: Path) -> Path:
     """Returns a name beside a path that nobody can foresee."""
     return path.absolute().with_name(f"{PASSING_PREFIX}{secrets.token_hex(8)}.tmp")

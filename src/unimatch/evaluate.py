@@ -28,6 +28,7 @@ from unimatch.tasks import task_of
 from unimatch.tasks.evaluator import Evaluator
 from unimatch.tasks.scores import Absent, Scores, scores_table
 from unimatch.terminal import progress_bar
+from unimatch.texts import one_line
 from unimatch.trainer import check_device
 
 LIMITS = ("limit_val_batches", "limit_test_batches", "fast_dev_run", "overfit_batches", "barebones")
@@ -192,7 +193,7 @@ def table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores], absent
         per_class = next((values for values in result.values() if isinstance(values, dict)), {})
         gone = [label for label, value in per_class.items() if value is None]
         if gone:
-            lines.append(f"in neither truth nor prediction, {effect}: {name}: {', '.join(gone)}")
+            lines.append(one_line(f"in neither truth nor prediction, {effect}: {name}: {', '.join(gone)}"))
     return "\n".join(lines)
 
 
@@ -202,7 +203,7 @@ class Bar(lightning.Callback):
     @override
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
-        self.bar = progress_bar(sum(batches), "images", "image", disable=None if trainer.is_global_zero else True)
+        self.bar = progress_bar(sum(batches), "images", "image", late=True, disable=not trainer.is_global_zero)
 
     @override
     def on_validation_batch_end(self, *arguments: Any, **options: Any) -> None:

@@ -27,6 +27,7 @@ PATHS = (
     *("dir", "subdir", "root", "list", "splits", "labeled_list", "unlabeled_list", "val_list", "test_list", "classes"),
     *("images", "masks", "source", "input", "output", "out", "from", "to", "checkpoint", "weights", "start_from"),
     *("resume", "name", "project", "entity", "experiment", "tags", "unlabeled_folder", "given", "scores", "background"),
+    "group",
 )
 """Keys whose values are names of files, folders and the like, by the last part."""
 
@@ -97,9 +98,8 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
             node = key.rpartition(".")[0]
             beside = [name.rpartition(".")[2] for name in known if name.startswith(node + ".")]
             there = f" ({node} has: {', '.join(beside)})" if beside else ""
-            raise ConfigError(
-                f"{key}: no such key{meant_key(key, known) or did_you_mean(key, [*known, *groups])}{there}"
-            )
+            message = f"{key}: no such key{meant_key(key, known) or did_you_mean(key, [*known, *groups])}{there}"
+            raise ConfigError(of_a_sweep(message) if is_sweep(arguments) else message)
 
 
 SYNONYMS = {
@@ -136,6 +136,16 @@ def meant_key(key: str, known: Collection[str]) -> str:
     same = [other for other in known if other.rpartition(".")[2] == name and not other.startswith("recipe.")]
     meant = [other for other in [SYNONYMS.get(name, "")] if other in (*known, "hydra.run.dir")] or same
     return f"; did you mean {meant[0]}?" if meant else ""
+
+
+def is_sweep(arguments: Collection[str]) -> bool:
+    """Returns whether a command line asks for several jobs."""
+    return not {"-m", "--multirun", "hydra.mode=MULTIRUN"}.isdisjoint(arguments)
+
+
+def of_a_sweep(message: str) -> str:
+    """Names a sweep's folder in a message that names a run's, which a sweep does not read."""
+    return message.replace("hydra.run.dir", "hydra.sweep.dir")
 
 
 def of_timm(encoder: str) -> str:
@@ -211,7 +221,9 @@ def values(override: Override) -> list[str]:
 def check_settings(config: DictConfig, command: str) -> None:
     """Refuses a command's own settings that are of the wrong kind: ``overwrite=no`` is text, and would be true."""
     for key, default in own_settings(command).items():
-        hint = type(default) if isinstance(default, (int, float, list)) else WITHOUT_DEFAULT.get(key, Any)
+        hint: Any = type(default) if isinstance(default, (int, float, list)) else Any
+        if default in (None, "???"):
+            hint = WITHOUT_DEFAULT.get(f"{command}.{key}", WITHOUT_DEFAULT.get(key, Any))
         check_kind(config, key, hint)
 
 
@@ -219,15 +231,21 @@ def check_kind(config: DictConfig, key: str, hint: Any) -> None:
     """Refuses a setting, by its full name, whose value is not of the kind that a type hint says."""
     if hint is not Any and not fits(value := OmegaConf.select(config, key, throw_on_missing=True), hint):
         write = f"; write {key}=[{value}]" if hint is list else ""
+        if fits("", hint) and not fits([], hint) and OmegaConf.is_list(value):
+            write = "; give one alone"
         raise ConfigError(f"{key}={written(value)}: must be {' or '.join(kinds(hint))}{write}")
 
 
 WITHOUT_DEFAULT = {
     "n": int,
-    **dict.fromkeys(("workers", "batch_size", "batch"), int | None),
+    **dict.fromkeys(("workers", "batch_size", "batch", "votes"), int | None),
     **dict.fromkeys(("threshold", "plan_memory"), float | None),
+    **dict.fromkeys(("checkpoint", "input"), str),
+    "predict.checkpoint": str | list,
+    **dict.fromkeys(("output", "out", "from", "to", "source", "images", "given", "group", "features"), str | None),
+    **dict.fromkeys(("scores", "resume", "start_from"), str | None),
 }
-"""Of which kind numbers are that must be given, or are null unless they are."""
+"""Of which kind settings are that must be given, or are null unless they are; of one command or of all."""
 
 
 def refuse_unread(config: DictConfig, command: str) -> None:

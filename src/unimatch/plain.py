@@ -15,6 +15,8 @@ DEEPEST = 64
 """How many lists and dictionaries may lie in one another."""
 MOST = 4 * 10**6
 """How many values there may be, those that are shared counted wherever they stand."""
+LONGEST_NAME = 300
+"""How many characters of an entry's full name are kept, its end."""
 
 
 def parse_json(text: str) -> Any:
@@ -79,6 +81,18 @@ def written_by_others(where: object) -> Iterator[None]:
         raise DataError(f"{where}: holds what unimatch does not write there ({why})") from error
 
 
+def below(name: str, key: object) -> str:
+    """Returns what an entry is called whose object has a name; of a long one the end.
+
+    Otherwise a file with a long name around many entries would mean more text than any memory holds.
+
+    >>> below("method", "tau"), below("", "seed")
+    ('method.tau', 'seed')
+    """
+    end = str(key)[-LONGEST_NAME:]
+    return f"{name}.{end}"[-LONGEST_NAME:] if name else end
+
+
 def numbers_in(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
     """Yields all numbers in nested lists and dictionaries, with the names of their entries.
 
@@ -87,7 +101,7 @@ def numbers_in(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
     """
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from numbers_in(inner, f"{name}.{key}")
+            yield from numbers_in(inner, below(name, key))
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from numbers_in(inner, name)

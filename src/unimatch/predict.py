@@ -72,7 +72,7 @@ def predict_photos(config: DictConfig, predictor: Predictor, output: Path, count
         writer.files.clear()
     before = set(writer.done)
 
-    bar = progress_bar(count or None, "images", "image", disable=None)
+    bar = progress_bar(count or None, "images", "image", late=True)
     predicted: list[Photo] = []
 
     def progress(name: str, reason: str | None) -> None:
@@ -135,7 +135,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
     count, photos = find_photos(config.input, 1, Path(config.output).expanduser(), bands=trained.facts.bands)
     classifier = Classifier(trained, device=config.device)
     batch_size = config.batch_size or (8 if classifier.device.type == "cpu" else 64)
-    bar = progress_bar(count or None, "images", "image", disable=None)
+    bar = progress_bar(count or None, "images", "image", late=True)
     rows, failed = [["image", "class", "confidence"]], 0
     with ThreadPoolExecutor(config.threads) as readers:
         while chunk := list(islice(photos, batch_size)):

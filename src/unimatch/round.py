@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unimatch.command import command, plain
 from unimatch.data.sets.class_names import find_classes, read_classes
-from unimatch.disk import replace_file, replace_text
+from unimatch.disk import remove, replace_file, replace_text
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, read_image, read_mask
@@ -26,6 +26,7 @@ from unimatch.select import describer_of, draw
 from unimatch.selection import Describer, EncoderDescriber, Selection, check_choice
 from unimatch.selection import select as select_photos
 from unimatch.selection.photos import Photos, named, photos_below, unsureness
+from unimatch.texts import one_line
 
 DONE = "selected.txt"
 """Written last: a round that has it is whole."""
@@ -97,10 +98,7 @@ def check_out(out: Path, overwrite: bool) -> None:
 def remove_round(out: Path) -> None:
     """Removes what an earlier round has written: the mark that it is whole first."""
     for name in WRITTEN:
-        if (path := out / name).is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove(out / name)
 
 
 def load(config: DictConfig) -> tuple[Predictor, Describer | None]:
@@ -155,7 +153,7 @@ def write_round(
     """Writes what there is to correct, the contact sheet and, last, the list."""
     facts, masks = writer.facts, {photo.path: writer.mask_path(photo.name) for photo in chosen}
     for name in ("to_correct", "to_correct.zip"):  # of a round that was interrupted here
-        shutil.rmtree(out / name, ignore_errors=True) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
+        remove(out / name)
     write(
         predicted_labels(
             [(photos.name_of(path), path, masks[path]) for path in found.chosen],
@@ -173,7 +171,7 @@ def write_round(
         pack(out / "to_correct")
 
     def shown(path: Path) -> ImageArray:
-        return overlay(read_image(path), read_mask(masks[path]), facts.palette)
+        return overlay(read_image(path), read_mask(masks[path]), facts.colors)
 
     names = [path.relative_to(photos.root).as_posix() for path in found.chosen]
     with drawing(sheet := out / "contact_sheet.png"):
@@ -211,7 +209,7 @@ def report(
     for path, reason in list(found.left_out.items())[:5]:
         lines.append(f"left out: {path}: {reason.removeprefix(f'{path}: ')}")
     lines.append(f"correct them, then: python -m unimatch.labels from=CORRECTED to={config.dataset.root}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 main = command("round")(next_round)

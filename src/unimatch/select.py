@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from unimatch.command import command, plain
-from unimatch.disk import replace_file, replace_text, write_output
+from unimatch.disk import remove, replace_file, replace_text, write_output
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray, read_image
 from unimatch.options import one_of
@@ -20,6 +20,7 @@ from unimatch.pictures import Cell, drawing, save_figure
 from unimatch.selection import Describer, Selection
 from unimatch.selection import select as select_photos
 from unimatch.selection.photos import Photos, named, photos_below, unsureness
+from unimatch.texts import one_line
 
 COLUMNS = 6
 """Of the contact sheet."""
@@ -100,8 +101,8 @@ def hand_over(out: Path, how: str, chosen: Sequence[Path], names: Sequence[str])
 
     What an earlier choice has left there goes.
     """
-    shutil.rmtree(out / "photos", ignore_errors=True)
-    (out / "photos.zip").unlink(missing_ok=True)
+    for name in ("photos", "photos.zip"):
+        remove(out / name)
     if how == "folder":
         for path, name in zip(chosen, names, strict=True):
             with path.open("rb") as photo:
@@ -129,7 +130,7 @@ def report(found: Selection, photos: Photos, out: Path) -> str:
     if len(found.left_out) > 5:
         lines.append(f"and {len(found.left_out) - 5} more that cannot be read")
     lines.append("label them, then: python -m unimatch.labels from=EXPORT to=FOLDER")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 class Called(ModuleType):

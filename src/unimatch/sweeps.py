@@ -18,21 +18,26 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 from typing_extensions import override
 
+from unimatch.checkpoints.run_folder import remove_if_empty
 from unimatch.command import build, exit_on_user_error, message_of, user_error_in, with_key
 from unimatch.data import SegmentationData
 from unimatch.data.catalog import DIGITS
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
-from unimatch.overrides import check_settings, refuse_unread, values
+from unimatch.methods import Method
+from unimatch.overrides import check_settings, of_a_sweep, refuse_unread, values
 
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 """Hydra's own sweeper, which tries all combinations; the others choose values by what came before."""
 
-NOTES = ("plan.json", "failed.json")
-"""What jobs leave in their folders for the end of the sweep."""
+PLANNED, FAILED = "plan.json", "failed.json"
+"""What jobs leave in their folders for the end of the sweep: those that only plan the first alone, which is removed."""
+
+MANY: Any = range(100_000)
+"""In place of the labelled images, before the data is read: so many that no number of them is too large."""
 
 NAMED = ("seed", "dataset", "encoder", "method")
 """What the name of a job's folder begins with in any case."""
@@ -48,6 +53,9 @@ class Sweep(Callback):
         # Only what ends the process is heeded: Hydra makes warnings of a callback's errors.
         Sweep.running, self.folder = self, Path(config.hydra.sweep.dir)
         self.before = notes(self.folder)
+        self.plans = config.plan is True
+        self.settings = self.folder / "multirun.yaml"  # which Hydra is about to write
+        self.settings_before = self.settings.read_bytes() if self.settings.is_file() else None
         with exit_on_user_error():
             given = overrides_of(config)
             if config.hydra.sweeper._target_ != BASIC and config.resume is not None:
@@ -68,15 +76,15 @@ class Sweep(Callback):
 
     @override
     def on_multirun_end(self, config: DictConfig, **options: Any) -> None:
-        plans = self.left("plan.json")
+        plans = [plan for plan in self.left(PLANNED).values() if "hours" in plan]
         if plans:
-            hours = sum(plan["hours"] for plan in plans.values())
+            hours = sum(plan["hours"] for plan in plans)
             print(f"\n{len(plans)} jobs, together about {hours:.2g} hours one after the other, without evaluation")
         self.name_failures("the others are done")
 
     def name_failures(self, others: str) -> None:
         """Names the jobs that failed, and ends the process with their status; returns if there are none."""
-        failures = self.left("failed.json")
+        failures = self.left(FAILED) | {path: plan for path, plan in self.left(PLANNED).items() if "why" in plan}
         if failures:
             print(f"\nfailed jobs of the sweep ({len(failures)}; {others}):", file=sys.stderr)
             for place, failure in failures.items():
@@ -91,13 +99,26 @@ class Sweep(Callback):
         ]
         return {path: json.loads(path.read_text("utf-8")) for path in sorted(paths)}
 
+    def forget_plans(self) -> None:
+        """Removes what jobs that only planned have left; where all did, what Hydra has written too."""
+        for path in notes(self.folder):
+            if path.name == PLANNED:
+                path.unlink(missing_ok=True)
+                remove_if_empty(path.parent)
+        if self.plans:
+            if self.settings_before is None:
+                self.settings.unlink(missing_ok=True)
+            else:
+                self.settings.write_bytes(self.settings_before)
+            remove_if_empty(self.folder)
+
 
 def notes(folder: Path) -> dict[Path, tuple[int, int]]:
     """Returns what jobs have noted below a folder, with what tells whether it was written anew.
 
     The clock may be set back, and the disk's may be another, so that none says what is of this sweep.
     """
-    paths = [path for name in NOTES for path in folder.rglob(name)]
+    paths = [path for name in (PLANNED, FAILED) for path in folder.rglob(name)]
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
 
 
@@ -112,7 +133,8 @@ def overrides_of(config: DictConfig) -> list[Override]:
 def check_values(config: DictConfig, given: list[Override]) -> None:
     """Builds the method and the data module with each value of the sweep, around a tiny model and no data.
 
-    Of a range, from which a sweeper chooses, both ends are looked at.
+    Of a range, from which a sweeper chooses, both ends are looked at. How many classes and labelled images there are is
+    not known yet: no number is too large for them.
     """
     texts = [values_of(override) for override in given]
     first = [several[0] for several in texts if several]
@@ -121,12 +143,14 @@ def check_values(config: DictConfig, given: list[Override]) -> None:
         job = compose(config.hydra.job.config_name, overrides)
         check_settings(job, "run")
         refuse_unread(job, "run")
+        weights = job.method.get("class_weights")
+        classes = max(2, len(weights)) if isinstance(weights, ListConfig) else 2
         with torch.device("meta"):  # without memory
-            model = get_object(job.model._target_)("tiny", num_classes=2)
-            build(job.method, model, task=build(job.task))
+            model = get_object(job.model._target_)("tiny", num_classes=classes)
+            method: Method = build(job.method, model, task=build(job.task))
         nothing: Any = ()
-        data = SegmentationData(DIGITS, nothing, nothing, nothing, one_class=model.task == "classification")
-        build(job.datamodule, data)
+        data = SegmentationData(DIGITS, MANY, nothing, nothing, one_class=model.task == "classification")
+        method.check_datamodule(build(job.datamodule, data))
 
 
 def values_of(override: Override) -> list[str]:
@@ -148,7 +172,7 @@ def goes_on(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         job = HydraConfig.get()
         if job.mode != RunMode.MULTIRUN:
             return task(config)
-        note = Path(job.runtime.output_dir) / "failed.json"
+        note = Path(job.runtime.output_dir) / (PLANNED if config.plan else FAILED)
         note.unlink(missing_ok=True)
         learns = job.sweeper._target_ != BASIC
         try:
@@ -161,6 +185,7 @@ def goes_on(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
             if cause is None:
                 traceback.print_exc()
             why = f"{type(error).__name__}: {error}" if cause is None else with_key(message_of(cause), config)
+            why = of_a_sweep(why)
             print(f"unimatch: this job failed: {why}", file=sys.stderr)
             replace_text(note, json.dumps({"why": why, "status": 1 if cause is None else cause.status}) + "\n")
             if learns:
@@ -175,7 +200,10 @@ class JobFailedError(Exception):
 
 
 def told_at_the_end(main: Callable[[], None]) -> Callable[[], None]:
-    """Makes a command name a sweep's failed jobs also where its sweeper gives up: without any value, Optuna fails."""
+    """Makes a command name a sweep's failed jobs also where its sweeper gives up: without any value, Optuna fails.
+
+    What planned jobs have left for the end is removed then.
+    """
 
     @functools.wraps(main)
     def run() -> None:
@@ -186,6 +214,9 @@ def told_at_the_end(main: Callable[[], None]) -> Callable[[], None]:
             if Sweep.running:
                 Sweep.running.name_failures("the sweeper has given up")
             raise
+        finally:
+            if Sweep.running:
+                Sweep.running.forget_plans()
 
     return run
 
@@ -193,7 +224,7 @@ def told_at_the_end(main: Callable[[], None]) -> Callable[[], None]:
 def note_hours(hours: float) -> None:
     """Leaves what a plan says in the folder of its job, for the sum of a sweep."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        replace_text(Path(HydraConfig.get().runtime.output_dir) / "plan.json", json.dumps({"hours": hours}) + "\n")
+        replace_text(Path(HydraConfig.get().runtime.output_dir) / PLANNED, json.dumps({"hours": hours}) + "\n")
 
 
 def folder_name(text: str) -> str:

@@ -34,8 +34,9 @@ def progress_bar(
     *,
     done: int = 0,
     scaled: bool = False,
-    seconds: float = 30.0,
-    disable: bool | None = False,
+    seconds: float = 10.0,
+    late: bool = False,
+    disable: bool = False,
 ) -> tqdm:
     """Returns a bar on stderr; where that is no terminal, a line now and then.
 
@@ -46,7 +47,8 @@ def progress_bar(
         done: how many are done already.
         scaled: whether numbers are shortened: 12.3M for 12345678.
         seconds: between two lines where there is no terminal.
-        disable: True for no bar, None for one in a terminal only.
+        late: whether, where there is no terminal, work that takes less than ``seconds`` has no line.
+        disable: whether there is no bar.
     """
     terminal = sys.stderr.isatty()
     interval = 0.5 if terminal else seconds
@@ -58,6 +60,7 @@ def progress_bar(
         unit_scale=scaled,
         mininterval=interval,
         maxinterval=interval,
+        delay=interval if late and not terminal else 0,
         dynamic_ncols=True,
         ascii=not terminal,
         disable=disable,

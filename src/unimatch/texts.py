@@ -68,11 +68,11 @@ def wrongly_separated(line: str) -> str:
     """Says how a list separates paths, where a line of one looks as if that were done otherwise; else nothing.
 
     >>> wrongly_separated("a.jpg,a.png"), wrongly_separated("a.jpg")
-    ('; write a blank between paths, or a tab where names hold blanks, and no commas or quotes', '')
+    ('; write a blank between paths, or a tab where names hold blanks, and no commas, quotes or backslashes', '')
     """
-    if "\t" in line or (len(line.split()) <= 2 and not any(mark in line for mark in ",;\"'")):
+    if "\t" in line or (len(line.split()) <= 2 and not any(mark in line for mark in ",;\"'\\")):
         return ""
-    return "; write a blank between paths, or a tab where names hold blanks, and no commas or quotes"
+    return "; write a blank between paths, or a tab where names hold blanks, and no commas, quotes or backslashes"
 
 
 def plain_record(record: logging.LogRecord) -> bool:

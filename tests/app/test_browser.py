@@ -87,7 +87,7 @@ def test_the_page_in_a_browser(opened, tmp_path):
         says(browser, "<b>photo.png: ")
         assert len(browser.find_elements("css selector", "#classes tr")) == len(np.unique(prediction.mask))
         overlay = drawn(browser)
-        palette = np.array(opened.model.facts.palette)
+        palette = np.array(opened.model.facts.colors)
         assert (overlay[..., 3] == 140).all()  # 55% of 255
         assert np.abs(overlay[..., :3] - palette[prediction.mask]).max() <= 2  # alpha rounds colours
         check_page(browser)

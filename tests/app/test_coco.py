@@ -34,14 +34,14 @@ def test_the_label_reader_draws_the_same_mask(tmp_path):
 
 def test_too_many_regions_are_refused_before_they_are_outlined(monkeypatch):
     monkeypatch.setattr(app, "MOST_REGIONS", 1)
-    monkeypatch.setattr(app, "pieces", lambda *_: pytest.fail("they were looked for"))
-    with pytest.raises(DataError, match="has 2 regions, and this page outlines up to 1"):
+    monkeypatch.setattr(app.coco, "segmentation", lambda *_: pytest.fail("one was outlined"))
+    with pytest.raises(DataError, match="has 2 regions or more, and this page outlines up to 1"):
         app.coco_json(png(mask_with_a_hole()), "a.png", FACTS, Patience(60))
 
 
-def test_outlining_that_takes_too_long_is_given_up():
+def test_outlining_that_takes_too_long_is_given_up_at_the_next_class():
     patience = Patience(1e-9)
-    with pytest.raises(DataError, match="outlining its 2 regions takes more than 1e-09 s"):
+    with pytest.raises(DataError, match="outlining its 1 regions takes more than 1e-09 s"):
         app.coco_json(png(mask_with_a_hole()), "a.png", FACTS, patience)
 
 

@@ -31,6 +31,9 @@ def saved(path, array, palette=None):
         (IDS, None, {"ids": {"soon": []}}),
         (IDS, None, {"ignore_ids": [{}]}),
         (IDS, None, {"ids": {10**9: 0}}),
+        (IDS, None, {"ids": {float("inf"): 0}}),
+        (IDS, None, {"ignore_ids": [float("nan")]}),
+        (IDS, None, {"ignore_ids": [float("inf")]}),
     ],
 )
 def test_masks_are_read_as_the_data_set_stores_them_or_in_colours(tmp_path, array, palette, dataset):

@@ -103,7 +103,7 @@ def graphs() -> dict[str, Callable[[], bytes]]:
         "sparse": sparse,
         "claims": claiming,
         "another file": lambda: claiming("/dev/zero"),
-        "nodes": lambda: negated(60_000),
+        "nodes": lambda: negated(50_000),
         "most nodes": lambda: negated(30_000),
         "two inputs": lambda: graph([node("Add", ["image", "image1"], ["logits"])], facts=True, takes=2),
         "cut": lambda: graph(added(fill()), shape(1, 1))[:-5],

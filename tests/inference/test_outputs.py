@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_run_lengths_decode_to_the_mask(mask):
 
 def test_everything_is_written_and_reads_back(tmp_path):
     writer = Writer(tmp_path / "out", FACTS, KINDS)
-    prediction = make_prediction()
+    prediction = dataclasses.replace(make_prediction(), disagreement=np.full((20, 30), 0.2, np.float32))
     image = np.random.default_rng(1).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     writer.finish(writer.write("a/b c", image, prediction, "/photos/a/b c.jpg"))
     with Image.open(tmp_path / "out" / "masks" / "a" / "b c.png") as mask:
@@ -77,7 +78,7 @@ def test_everything_is_written_and_reads_back(tmp_path):
         "height": "20",
         **expected,
         "unsure": "60",
-        "disagreement": "",
+        "disagreement": "0.200000",
         "file": "/photos/a/b c.jpg",
     }
     with Image.open(tmp_path / "out" / "overlays" / "a" / "b c.jpg") as overlay:
@@ -87,10 +88,30 @@ def test_everything_is_written_and_reads_back(tmp_path):
     assert (np.abs(pixels - FACTS.palette[1]).max(1) < 60).any()
 
 
+def test_of_one_model_the_cell_of_disagreement_is_empty(tmp_path):
+    writer = Writer(tmp_path, FACTS, ["disagreement"])
+    row = writer.write("x", np.zeros((20, 30, 3), np.uint8), make_prediction(), "x.png")
+    assert dict(zip(writer.columns, row, strict=True))["disagreement"] == ""
+
+
 def test_only_what_is_asked_for_is_written(tmp_path):
     writer = Writer(tmp_path, FACTS, [])
     writer.write("x", np.zeros((20, 30, 3), np.uint8), make_prediction())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["areas.csv", "masks"]
+
+
+def test_overlays_have_colours_that_are_told_apart_and_masks_those_of_the_data_set(tmp_path):
+    alike = dataclasses.replace(FACTS, palette=((64, 0, 64), (70, 0, 70), (64, 0, 76)))
+    mask = np.repeat(np.array([[0, 1, 2]], np.uint8), 32, axis=1).repeat(32, axis=0)
+    Writer(tmp_path, alike, ["overlay"]).write(
+        "x", np.zeros((32, 96, 3), np.uint8), Prediction(mask, None, None, alike)
+    )
+    with Image.open(tmp_path / "masks" / "x.png") as written:
+        assert written.getpalette()[:9] == [64, 0, 64, 70, 0, 70, 64, 0, 76]
+    with Image.open(tmp_path / "overlays" / "x.jpg") as overlay:
+        shown = np.asarray(overlay)[16, [16, 48, 80]].astype(int)  # half of each colour, over black
+    assert np.abs(shown - np.array(alike.colors) / 2).max() < 12
+    assert min(np.abs(shown[i] - shown[j]).max() for i, j in ((0, 1), (0, 2), (1, 2))) > 30
 
 
 def test_large_overlays_are_shrunk(tmp_path, monkeypatch):

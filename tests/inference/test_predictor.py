@@ -139,7 +139,7 @@ def test_overlay_mixes_colours_and_leaves_unsure_pixels(predictor):
     unsure = prediction.mask == 255
     assert unsure.any()
     assert np.array_equal(overlay[unsure], image[unsure])
-    colors = np.array(prediction.facts.palette)[prediction.mask[~unsure]]
+    colors = np.array(prediction.facts.colors)[prediction.mask[~unsure]]
     assert np.abs(overlay[~unsure] - (0.75 * image[~unsure] + 0.25 * colors)).max() <= 1
 
 

@@ -56,7 +56,10 @@ def supervisely_with(data):
 BROKEN = {
     "cut short": (then(exports.coco, cut("annotations/instances.json")), r"instances\.json: is cut short"),
     "two points": (coco_with([[1, 1, 3, 3]]), r"instances\.json: a\.png: annotation 5: .* 2 points; three are needed"),
-    "an odd number": (coco_with([[1, 1, 3]]), r"annotation 5 of image a\.png of annotations is malformed"),
+    "an odd number": (
+        coco_with([[1, 1, 3]]),
+        r"annotation 5 of image a\.png of annotations is malformed \(its polygon has 3 numbers, which are no pairs\)",
+    ),
     "a point outside": (
         coco_with([flat(box(1, 1, 40, 4))]),
         r"a\.png: annotation 5: .*\(40, 1\) lies outside .* 12 x 8",
@@ -71,6 +74,14 @@ BROKEN = {
     "runs of no text": (coco_with({"size": [HEIGHT, WIDTH], "counts": "\x7f"}), r"annotation 5 of image a\.png"),
     "unknown category": (coco_with([flat(box(1, 1, 4, 4))], category_id=77), r"a\.png: annotation 5 is of category 77"),
     "unknown image": (coco_with([flat(box(1, 1, 4, 4))], image_id=77), "annotation 5 is of image 77"),
+    "two images of one id": (
+        lambda root: exports.coco(root, images=[{"id": 7, "file_name": f"{name}.png"} for name in "ab"]),
+        r"image 7 of images is malformed \(a\.png and b\.png have the same id\); correct it",
+    ),
+    "two categories of one id": (
+        lambda root: exports.coco(root, categories=[{"id": 9, "name": name} for name in ("leaf", "stone")]),
+        r"category 9 of categories is malformed \(leaf and stone have the same id\); correct it",
+    ),
     "no image": (lambda root: exports.coco(root, images=[{"id": 7}]), "image 7 of images is malformed"),
     "a missing photo": (then(exports.coco, lambda root: (root / "images/a.png").unlink()), r"a\.png: no such photo"),
     "a photo of another size": (

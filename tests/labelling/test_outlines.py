@@ -1,3 +1,5 @@
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -27,6 +29,19 @@ def test_outlines_without_tolerance_give_every_mask_again(mask):
     for piece in pieces(mask, {0: "0", 1: "1", 2: "2"}):
         again[drawn(piece.rings(0), mask.shape)] = int(piece.label)
     assert (again == mask).all()
+
+
+def test_rings_in_rings_take_little_memory():
+    """The window around each holds all those inside it: together many times the mask."""
+    side = 400
+    across = np.minimum(np.arange(side), np.arange(side)[::-1])
+    mask = (np.minimum(across[:, None], across) % 2).astype(np.uint8)
+    tracemalloc.start()
+    areas = [int(piece.inside.sum()) for piece in pieces(mask, {0: "0", 1: "1"})]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert areas == [4 * (side - 2 * i - 1) for i in range(side // 2)]
+    assert peak < 20 * mask.size
 
 
 @settings(deadline=None)

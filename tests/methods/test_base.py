@@ -730,6 +730,16 @@ def test_a_criterion_of_ones_own_sees_logits_at_the_labels_size():
 
 
 @pytest.mark.parametrize(
+    ("value", "told"), [(math.nan, "nan"), (math.inf, "inf"), (-0.1, "-0.1"), (None, "None"), ("1e-3 or so", "1e-3 or")]
+)
+def test_a_schedule_that_returns_no_factor_is_refused_at_its_step(value, told):
+    method = make_method(schedule=lambda step, total: value if step == 2 else 1)
+    with pytest.raises(ConfigError, match=f"schedule: must return a number of at least 0; for step 2 of 5 .* {told}"):
+        fit(method, max_steps=5)
+    assert method.global_step == 2
+
+
+@pytest.mark.parametrize(
     ("option", "message"),
     [
         ({"criterion": "dice"}, "criterion=dice: must be one of ce, ohem"),

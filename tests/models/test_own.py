@@ -241,6 +241,31 @@ def test_logits_that_no_loss_takes_are_refused_when_training_starts():
         method.setup("fit")
 
 
+class TwoArguments(nn.Module):
+    def forward(self, levels, skips):
+        return levels[0]
+
+
+class Pair(Head):
+    def forward(self, levels):
+        return super().forward(levels), levels
+
+
+@pytest.mark.parametrize(
+    ("decoder", "message"),
+    [
+        (TwoArguments(), r"cannot be run on images of \(2, 3, 64, 64\) \(TypeError: .*skips.*encoder's levels alone"),
+        (Head(47, 3), r"cannot be run on images of \(2, 3, 64, 64\) \(RuntimeError: "),
+        (Pair(48, 3), "must give logits as one tensor, this one gives a tuple"),
+    ],
+)
+def test_a_decoder_that_does_not_fit_is_refused_in_one_message_when_training_starts(decoder, message):
+    for model in (SegmentationModel("tiny", 3, decoder=decoder), SegmentationModel("tiny", 3)):
+        model.decoder = decoder  # also one that took the place of ours
+        with pytest.raises(ConfigError, match=message):
+            UniMatchV2(model).setup("fit")
+
+
 def test_a_module_may_see_other_bands():
     bands = {"bands": [1, 2, 3, 4, 5], "mean": [0.5] * 5, "std": [0.2] * 5}
     model = SegmentationModel(Pyramid(channels=5), 3, bands=bands, **SMALL)

@@ -11,7 +11,7 @@ from unimatch.report import write_report
 
 pytestmark = pytest.mark.slow
 
-THEMES = ["light", pytest.param("dark", marks=pytest.mark.nightly)]
+THEMES = ["light", "dark"]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,7 @@ def press(browser, *keys: str) -> None:
     ActionChains(browser).send_keys(*keys).perform()
 
 
+@pytest.mark.nightly  # the suite drives every control of one page at one size
 def test_a_report_is_drawn_and_read_at_any_width(browser, report):
     browser.get(report.as_uri())
     assert browser.title == "unimatch_v2 on folder"  # no name of a class has run
@@ -79,6 +80,7 @@ def test_a_report_is_drawn_and_read_at_any_width(browser, report):
     check_page(browser)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("theme", THEMES)
 def test_a_report_has_no_fault_of_access(browser, report, theme):
     look(browser, report, theme)
@@ -88,13 +90,14 @@ def test_a_report_has_no_fault_of_access(browser, report, theme):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_an_enlarged_picture_has_no_fault_of_access(browser, plain_report, theme):
     look(browser, plain_report, theme)
     browser.find_element("css selector", "article .enlarge").click()
     assert violations(browser) == []
 
 
+@pytest.mark.nightly
 def test_tables_that_are_folded_open_with_the_keyboard(browser, report):
     from selenium.webdriver.common.keys import Keys
 
@@ -211,6 +214,7 @@ def test_a_report_is_read_without_script(browser, plain_report):
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("theme", THEMES)
 def test_a_comparison_has_no_fault_either(browser, tmp_path, theme):
     for seed in (0, 1):

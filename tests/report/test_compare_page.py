@@ -51,3 +51,14 @@ def test_a_page_that_cannot_be_written_is_named(runs, capsys):
     (runs / "file").touch()
     assert main([str(runs), "--html", str(runs / "file" / "all.html")]) == 2
     assert str(runs / "file" / "all.html") in capsys.readouterr().err
+
+
+def test_the_differences_say_of_which_rows_they_are(tmp_path):
+    for method in ("unimatch_v2", "fixmatch", "supervised"):
+        for seed in (0, 1):
+            make_run(tmp_path / f"{method}{seed}", method=method, seed=seed, examples=False)
+    assert main([str(tmp_path), "--html", str(tmp_path / "all.html")]) == 0
+    _, _, pairs = (tmp_path / "all.html").read_text().partition("<h2>Seed by seed</h2>")
+    first = pairs.partition('<th scope="col">')[2].partition(" against<")[0]
+    assert f"Only {first}, the first row of the scores, is set against the others" in pairs
+    assert pairs.partition("</table>")[0].count("<tr>") == 1 + 2

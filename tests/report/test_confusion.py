@@ -5,12 +5,18 @@ import pytest
 from unimatch.report.confusion import MISTAKES, cell, heat_map, luminance, matrix, mistakes
 
 
-@pytest.mark.parametrize("share", range(0, 101, 5))
-def test_numbers_on_any_shade_have_a_contrast_of_4_5(share):
-    red, green, blue = map(int, re.search(r"rgb\((\d+),(\d+),(\d+)\)", cell(share)).groups())
-    background = luminance((red, green, blue))
-    text = 0.0 if "color:#000" in cell(share) else 1.0
-    assert (max(text, background) + 0.05) / (min(text, background) + 0.05) >= 4.5
+@pytest.mark.parametrize("page", ["light", "dark"])
+def test_numbers_on_any_shade_have_a_contrast_of_4_5(page):
+    dark, grounds = page == "dark", []
+    for share in range(101):
+        shades = re.findall(r"rgb\((\d+),(\d+),(\d+)\)", cell(share))
+        inks = re.search(r";color:light-dark\((#\w+),(#\w+)\)", cell(share)).groups()
+        background = luminance([*map(int, shades[dark])])
+        text = {"#000": 0.0, "#fff": 1.0}[inks[dark]]
+        assert (max(text, background) + 0.05) / (min(text, background) + 0.05) >= 4.5
+        grounds.append(background)
+    assert grounds == sorted(grounds, reverse=not dark)  # from the page's own colour on
+    assert grounds[0] == 1 if not dark else grounds[0] < 0.01
 
 
 def test_a_row_of_a_class_that_is_nowhere_is_empty():

@@ -112,6 +112,14 @@ def test_of_pairs_both_dates_and_the_missed_changes_are_shown(tmp_path):
     assert list(written["validation"][0]["layers"]) == ["truth", "teacher", "errors", "confidence"]
 
 
+def test_images_that_were_not_evaluated_are_not_the_worst(data):
+    model = SegmentationModel("tiny", 11, **SMALL).eval()
+    scores = torch.full((len(data.val),), torch.nan)
+    scores[1], scores[2] = 30.0, 60.0
+    rows = validation_rows({"teacher": model}, Segmentation(), data.val, data.info, scores)
+    assert {row["title"].rpartition(": ")[2] for row in rows} == {Path(data.val.name(i)).name for i in (1, 2)}
+
+
 def test_the_least_certain_of_the_unlabelled_images_come_first(data, monkeypatch):
     model, source = SegmentationModel("tiny", 11, **SMALL).eval(), data.unlabeled
     confidences = {}
@@ -122,7 +130,7 @@ def test_the_least_certain_of_the_unlabelled_images_come_first(data, monkeypatch
 
     monkeypatch.setattr("unimatch.report.examples.label_with", label)
     rows = uncertain_rows(model, Segmentation(), source, data.info)
-    assert len(confidences) == min(24, len(source))
+    assert len(confidences) == min(12, len(source))
     least = sorted(confidences, key=confidences.get)[:6]
     assert [row["title"] for row in rows] == [
         f"{100 * confidences[i]:.0f}% confident: {Path(source.name(i)).name}" for i in least

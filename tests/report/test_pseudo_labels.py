@@ -23,7 +23,7 @@ def test_reliability_on_held_out_labels_is_drawn_over_training_and_names_the_wor
         lines.append(json.dumps(line) + "\n")
     (place / "evaluations.jsonl").write_text("".join(lines))
     page = str(pseudo_label_section(read_run(place)))
-    assert "Least reliable at the end: car (34% right), road (99% right). No confident one yet: pole." in page
+    assert "Least reliable at the end: car (34% right). No confident one yet: pole." in page
     assert "right on held-out labels" in page
     assert "step 200: 32.5%" in page
     assert "of these right, held-out labels" in page

@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -199,3 +200,54 @@ def test_a_report_is_written_through_no_link(tmp_path):
     write_report(run)
     assert victim.read_text() == "old"
     assert not (run / "report.html").is_symlink()
+
+
+def many_pictures(run):
+    cells = [{"caption": "", "file": "a.jpg"}] * 12_000
+    example = {"title": "x" * 200_000, "photos": [["", "a.jpg"]] * 12_000}
+    content = {"views": [{"title": "x" * 200_000, "cells": cells}], "validation": [example]}
+    (run / "examples" / "examples.json").write_text(json.dumps(content))
+
+
+def long_settings(run):
+    config = {f"{i}": 0 for i in range(20_000)}
+    for _ in range(50):
+        config = {"x" * 10_000: config}
+    (run / "config.json").write_text(json.dumps(config))
+
+
+def many_classes(run):
+    (run / "confusion.csv").unlink()
+    scores = dict.fromkeys(map(str, range(20_000)), 1)
+    last = {"step": 1, "teacher": {"iou": scores}, "pseudo_label": {"share": 1, "class_share": scores}}
+    lines = ['{"step":1}'] * 20_000 + [json.dumps(last)]
+    (run / "evaluations.jsonl").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize("enlarge", [many_pictures, long_settings, many_classes])
+def test_a_small_file_makes_no_page_without_end(enlarge, tmp_path):
+    run = make_run(tmp_path / "run")
+    enlarge(run)
+    assert max(path.stat().st_size for path in run.rglob("*")) < 1_000_000
+    begun = time.process_time()
+    assert len(write_report(run).read_text()) < 20_000_000
+    compare(["--html", str(tmp_path / "page.html"), str(run)])
+    assert time.process_time() - begun < 20
+
+
+def test_what_a_log_and_the_names_of_files_say_is_text(tmp_path):
+    run = make_run(tmp_path / "run<img onerror=1>\u2028")
+    (run / "run.log").write_text("[x][unimatch][WARNING] - </script><img src=x onerror=1>\u2028 end\r\x1b[31m\n")
+    page = tmp_path / "page.html"
+    assert compare(["--html", str(page), str(run)]) == 0
+    for text in (write_report(run).read_text(), page.read_text()):
+        elements = Elements(text).found
+        assert not [one for one in elements if any(key.startswith("on") for key in one[1])]
+        assert text.count("<script") == text.count("</script>")
+    assert "&lt;/script&gt;&lt;img src=x onerror=1&gt;" in write_report(run).read_text()
+
+
+def test_what_is_printed_has_no_control_characters(tmp_path, capsys):
+    run = make_run(tmp_path / "run\x1b[31m\u2028")
+    assert report([str(run)]) == 0
+    assert "\x1b" not in capsys.readouterr().out

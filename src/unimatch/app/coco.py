@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from unimatch.app.files import read
@@ -40,18 +39,19 @@ def coco_json(content: bytes, name: str, facts: ModelFacts, patience: Patience) 
     mask = read({"truth": content}, mask_of)
     background = "background" if "background" in facts.classes else None
     job = Job(Labels([], facts.classes, facts.palette, background), Path())
-    regions = sum(
-        cv2.connectedComponents((mask == i).view(np.uint8), connectivity=4)[0] - 1
-        for i in np.unique(mask).tolist()
-        if i in job.names
-    )
-    if regions > MOST_REGIONS:
-        raise DataError(f"the mask: has {regions:,} regions, and this page outlines up to {MOST_REGIONS:,}")
-    height, width = mask.shape
-    notes: list[dict[str, Any]] = []
-    for note in coco.annotations(job, pieces(mask, job.names), (width, height)):
+    regions = 0
+
+    def check(count: int) -> None:
+        nonlocal regions
+        if (regions := count) > MOST_REGIONS:
+            raise DataError(f"the mask: has {regions:,} regions or more, and this page outlines up to {MOST_REGIONS:,}")
         if patience.ended:
             raise DataError(f"the mask: outlining its {regions:,} regions takes more than {patience.seconds:g} s")
+
+    height, width = mask.shape
+    notes: list[dict[str, Any]] = []
+    for note in coco.annotations(job, pieces(mask, job.names, check), (width, height)):
+        check(regions)
         notes.append({"id": len(notes) + 1, "image_id": 1, **note})
     image = {"id": 1, "file_name": one_line(name), "width": width, "height": height}
     return json.dumps({"annotations": notes, "images": [image], "categories": coco.categories_of(job)}).encode()

@@ -39,7 +39,7 @@ def app_page(
     said = {**about, "Classes": ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")}
     if facts and not facts.bands.photos:
         said["Images"] = facts.bands.summary()
-    data = {"classes": names, "palette": facts.palette if facts else (), "parts": parts}
+    data = {"classes": names, "palette": facts.colors if facts else (), "parts": parts}
     return page(
         "unimatch",
         tag("h1", "What the model sees"),

@@ -27,7 +27,7 @@ class Truth:
         usual: dict[str, Any] = {"ids": {0: 0, 1: 1, 255: 1}} if facts.dates == 2 else {}
         try:
             self.of_ids = mask_reader(DatasetInfo(**info, **(settings_of(dataset) or usual)))
-        except (UnimatchError, TypeError, ValueError):  # a checkpoint may say anything
+        except (UnimatchError, TypeError, ValueError, OverflowError):  # a checkpoint may say anything
             self.of_ids = mask_reader(DatasetInfo(**info, **usual))
         distinct = len({bytes(color) for color in facts.palette}) == len(facts.palette)
         self.of_colors = mask_reader(DatasetInfo(**info, color_masks=True)) if distinct else None

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from typing_extensions import override
 
-from unimatch.colors import told_apart
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.disk import replace_file, training_goes_on
@@ -62,7 +61,7 @@ def draw_predictions(
 
     Of images that have a class as a whole, the classes' names stand above. The models are in eval mode.
     """
-    rows, present, colors = [], set[int](), told_apart(info.palette)
+    rows, present, colors = [], set[int](), info.colors
     for index in indices:
         seen = label_with(models, task, source, index, info.bands)
         image, labels = seen.picture, seen.labels

@@ -36,8 +36,8 @@ class Report(Callback):
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A score for each image of the set: each process fills in those it sees.
-        self.scores = torch.zeros(len(self.data.val), device=pl_module.device)
+        # A score for each image of the set, and whether it has one: each process fills in those it sees.
+        self.scores = torch.zeros(2, len(self.data.val), device=pl_module.device)
 
     @override
     def on_validation_batch_end(
@@ -47,7 +47,8 @@ class Report(Callback):
         if not evaluates_training(trainer):  # perhaps of other images
             return
         for sample, counts in zip(batch, outputs["teacher"], strict=True):
-            self.scores[sample["index"]] = pl_module.task.image_score(counts)
+            self.scores[0, sample["index"]] = pl_module.task.image_score(counts)
+            self.scores[1, sample["index"]] = 1
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -58,6 +59,7 @@ class Report(Callback):
             total = trainer.strategy.reduce(self.scores, reduce_op="sum")
             assert isinstance(total, Tensor)
             self.scores = total.cpu()
+            self.scores = self.scores[0] / self.scores[1]  # not a number where the trainer left images out
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from typing_extensions import override
 
-from unimatch.colors import told_apart
 from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import training_goes_on
 from unimatch.images import ImageArray, dates_by_name
@@ -82,7 +81,7 @@ class Tracking(lightning.Callback):
 
     def picture(self, method: Method) -> ImageArray:
         """Returns a picture with a row for each image: image or dates, then truth, student and teacher over it."""
-        source, palette = self.data.val, told_apart(self.data.info.palette)
+        source, palette = self.data.val, self.data.info.colors
         models = {"student": method.student, "teacher": method.teacher.model}
         rows = []
         for index in spread_evenly(len(source), self.count):

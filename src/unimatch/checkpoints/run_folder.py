@@ -120,11 +120,16 @@ def removed_if_empty(run_dir: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):
-            if {path.name for path in run_dir.iterdir()} <= {"run.log", "checkpoints"}:
-                here = Path.cwd()
-                with suppress(FileNotFoundError):
-                    (run_dir / "checkpoints").rmdir()
-                (run_dir / "run.log").unlink(missing_ok=True)
-                for folder in (run_dir, *(parent for parent in run_dir.parents if here in parent.parents)):
-                    folder.rmdir()
+        remove_if_empty(run_dir)
+
+
+def remove_if_empty(run_dir: Path) -> None:
+    """Removes a run directory that holds at most a log, and the folders that it leaves empty, up to the present one."""
+    with suppress(OSError):
+        if {path.name for path in run_dir.iterdir()} <= {"run.log", "checkpoints"}:
+            here = Path.cwd()
+            with suppress(FileNotFoundError):
+                (run_dir / "checkpoints").rmdir()
+            (run_dir / "run.log").unlink(missing_ok=True)
+            for folder in (run_dir, *(parent for parent in run_dir.parents if here in parent.parents)):
+                folder.rmdir()

@@ -1,11 +1,13 @@
 """Names, classes, colours, sources and licences of the data sets: one frozen record for each."""
 
 import colorsys
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from unimatch.bands import PHOTOS, Bands
+from unimatch.colors import told_apart
 from unimatch.images import Exif
 from unimatch.types import IGNORE_INDEX
 
@@ -23,7 +25,7 @@ class DatasetInfo:
     classes: tuple[str, ...]
     """Names in the order of their ids."""
     palette: tuple[Color, ...]
-    """One RGB colour (0-255) per class."""
+    """One RGB colour (0-255) per class, as masks are stored."""
     ignore_ids: frozenset[int] = field(default=frozenset({IGNORE_INDEX}))
     """Stored mask values that mean "no class"; all become 255 when read, as 255 itself does."""
     reduce_zero_label: bool = False
@@ -52,6 +54,11 @@ class DatasetInfo:
     def num_classes(self) -> int:
         """The number of classes, without the ignored value."""
         return len(self.classes)
+
+    @functools.cached_property
+    def colors(self) -> list[Color]:
+        """One colour per class for pictures to look at: the palette, with other colours where two look alike."""
+        return told_apart(self.palette)
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:

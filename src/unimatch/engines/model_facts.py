@@ -1,5 +1,6 @@
 """What must be known of a trained model beside its weights, as plain values."""
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unimatch.bands import PHOTOS, Bands
+from unimatch.colors import Color, told_apart
 from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.plain import bound, parse_json
@@ -18,7 +20,7 @@ class ModelFacts:
 
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
-    """One RGB colour (0-255) per class."""
+    """One RGB colour (0-255) per class, the data set's: masks are written with it."""
     mean: tuple[float, ...]
     """Subtracted from RGB, or the levels of other bands, in 0-1."""
     std: tuple[float, ...]
@@ -31,6 +33,11 @@ class ModelFacts:
     """Images that are one sample: 2 for change detection."""
     bands: Bands = PHOTOS
     """What the images' bands mean, and how their values become the 0-1 that ``mean`` and ``std`` are of."""
+
+    @functools.cached_property
+    def colors(self) -> list[Color]:
+        """One colour per class for pictures to look at: the palette, with other colours where two look alike."""
+        return told_apart(self.palette)
 
     def to_json(self) -> str:
         """Returns the facts as text, for a file beside the weights or inside them."""

@@ -155,7 +155,7 @@ def draw_overlay(image: ImageArray, prediction: Prediction) -> Image.Image:
     if step > 1:
         image, mask = image[::step, ::step], mask[::step, ::step]
     present = [int(i) for i in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)) if i != IGNORE_INDEX]
-    return add_legend(overlay(image, mask, facts.palette), legend_of(facts.classes, facts.palette, present))
+    return add_legend(overlay(image, mask, facts.colors), legend_of(facts.classes, facts.colors, present))
 
 
 def run_lengths(mask: MaskArray, classes: Sequence[str]) -> list[dict[str, Any]]:

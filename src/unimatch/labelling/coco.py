@@ -21,6 +21,9 @@ from unimatch.labelling.shapes import Polygon, Runs, Shape
 from unimatch.labelling.source import Source
 from unimatch.labelling.writer import Job, Written
 
+ONE = {"categories": "category", "images": "image", "annotations": "annotation"}
+"""What one element of the lists of a file is called."""
+
 
 def find(source: Source) -> list[Member]:
     """The files that are COCO's."""
@@ -56,8 +59,10 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
     for key, item in elements(file):
         try:
             if key == "categories":
+                refuse_second(names.get(item["id"]), str(item["name"]))
                 names[item["id"]] = str(item["name"])
             elif key == "images":
+                refuse_second(headers.get(item["id"], (None,))[0], str(item["file_name"]))
                 headers[item["id"]] = (str(item["file_name"]), item.get("width"), item.get("height"))
             elif key == "annotations":
                 note = f"annotation {item.get('id')}"
@@ -69,9 +74,10 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
                     hash(item["category_id"])  # a list cannot be looked up
                     notes[item["image_id"]].append((item["category_id"], note, shapes, crowd))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            called = f"{key.removesuffix('s')} {item['id']}" if isinstance(item, dict) and "id" in item else "an entry"
+            called = f"{ONE[key]} {item['id']}" if isinstance(item, dict) and "id" in item else "an entry"
+            why = str(error) if type(error) is ValueError else repr(error)
             raise DataError(
-                f"{where}: {called}{of_image(item, headers)} of {key} is malformed ({error!r}); correct it"
+                f"{where}: {called}{of_image(item, headers)} of {key} is malformed ({why}); correct it"
             ) from error
     log_left_out(boxes, f"{where} gives no segmentation for them")
     for image_id, found in notes.items():
@@ -91,6 +97,12 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
         photo = photos.find(name, file)
         result.append(LabelledImage(clean(name), photo, labels, size, part, where))
     return result, [names[category] for category in sorted(names, key=lambda category: (str(type(category)), category))]
+
+
+def refuse_second(before: str | None, name: str) -> None:
+    """Refuses an id that another image or category has: it could not be told which of them an annotation is of."""
+    if before not in (None, name):
+        raise ValueError(f"{before} and {name} have the same id")
 
 
 def of_image(item: Any, headers: dict[Any, tuple[str, Any, Any]]) -> str:
@@ -117,6 +129,9 @@ def shapes_of(segmentation: Any) -> tuple[Shape, ...]:
         return (Runs(runs, (width, height)),)
     if segmentation and not isinstance(segmentation[0], list):
         segmentation = [segmentation]
+    odd = next((polygon for polygon in segmentation if len(polygon) % 2), None)
+    if odd is not None:
+        raise ValueError(f"its polygon has {len(odd)} numbers, which are no pairs")
     return tuple(Polygon((np.array(polygon, np.float64).reshape(-1, 2),)) for polygon in segmentation)
 
 

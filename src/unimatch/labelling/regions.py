@@ -1,6 +1,6 @@
 """The connected regions of a mask, each a piece that a label tool can show and correct."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -34,19 +34,25 @@ class Piece:
         return result
 
 
-def pieces(mask: MaskArray, names: dict[int, str]) -> Iterator[Piece]:
+def pieces(
+    mask: MaskArray, names: dict[int, str], told: Callable[[int], object] = lambda count: None
+) -> Iterator[Piece]:
     """The regions of a mask, connected by the sides of pixels, larger ones first.
 
     Args:
         mask: (H, W) ids.
         names: the classes to look for, by their ids.
+        told: is called with the number of regions so far after each class; it may raise an error to end the search.
     """
-    found: list[tuple[int, int, Piece]] = []
-    for number in np.unique(mask).tolist():
-        if number in names:
-            count, regions, facts, _ = cv2.connectedComponentsWithStats((mask == number).view(np.uint8), connectivity=4)
-            for i in range(1, count):
-                left, top, width, height, area = facts[i].tolist()
-                inside = regions[top : top + height, left : left + width] == i
-                found.append((-area, len(found), Piece(names[number], top, left, inside)))
-    return (piece for _, _, piece in sorted(found))
+    numbers = np.zeros(mask.shape, np.int32)  # of all regions, from 1: no region needs a picture before its turn
+    found: list[tuple[int, int, int, tuple[int, int, int, int]]] = []
+    for label in np.unique(mask).tolist():
+        if label in names:
+            inside = mask == label
+            count, regions, facts, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
+            told(len(found) + count - 1)
+            np.add(regions, len(found), out=numbers, where=inside)
+            for left, top, width, height, area in facts[1:].tolist():
+                found.append((-area, len(found) + 1, label, (top, left, height, width)))
+    for _, number, label, (top, left, height, width) in sorted(found):
+        yield Piece(names[label], top, left, numbers[top : top + height, left : left + width] == number)

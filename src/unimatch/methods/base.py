@@ -3,6 +3,7 @@
 ``training_step`` here calls ``losses`` of the method: that is the whole way from Lightning to the algorithm.
 """
 
+import inspect
 import logging
 import math
 from abc import ABC, abstractmethod
@@ -238,29 +239,33 @@ class Method(AfterTraining, NamedOptions, ABC):
             self.described = describe_model(self.student)
             if "own" in self.described:
                 check_logits(self.student)
-            info = getattr(getattr(getattr(self.trainer, "datamodule", None), "data", None), "info", None)
+            datamodule = getattr(self.trainer if is_attached(self) else None, "datamodule", None)
+            info = getattr(getattr(datamodule, "data", None), "info", None)
             if info is not None and info.num_classes > self.student.num_classes:
                 raise ConfigError(
                     f"num_classes={self.student.num_classes}: the data has {info.num_classes} classes; build the model "
                     "with num_classes=data.info.num_classes"
                 )
             self.train()  # Lightning leaves a model in the mode that it finds
+            self.check_datamodule(datamodule)
             self.balance_classes()
         super().setup(stage)
         speed_up(self, self.trainer.strategy.root_device)
 
-    def balance_classes(self) -> None:
-        """Weighs the classes by the labelled pixels, where that is asked for; a checkpoint's weights are read later."""
-        weighted = weighted_within(self.criterion)
-        if weighted is None:
-            return
-        datamodule: object = getattr(self.trainer, "datamodule", None)
-        if not isinstance(datamodule, CountsClasses):
+    def check_datamodule(self, datamodule: object) -> None:
+        """Refuses a data module that lacks what the settings need, before anything is read; None for other loaders."""
+        counts = inspect.getattr_static(datamodule, "labeled_pixels", None) is not None  # without counting
+        if weighted_within(self.criterion) is not None and not counts:
             raise ConfigError(
                 "class_weights=balanced: only a data module with labeled_pixels counts the labelled pixels, such as "
                 "SemiSupervisedDataModule; with other loaders give a number for each class"
             )
-        weighted.balance(datamodule.labeled_pixels)
+
+    def balance_classes(self) -> None:
+        """Weighs the classes by the labelled pixels, where that is asked for; a checkpoint's weights are read later."""
+        datamodule: object = getattr(self.trainer, "datamodule", None)
+        if (weighted := weighted_within(self.criterion)) is not None and isinstance(datamodule, CountsClasses):
+            weighted.balance(datamodule.labeled_pixels)
 
     @override
     def on_fit_start(self) -> None:

@@ -150,9 +150,29 @@ def made_by(make: MakeOptimizer, groups: list[dict[str, Any]]) -> Optimizer:
 
 
 def build_schedule(schedule: str | Factor, optimizer: Optimizer, total_steps: int) -> LambdaLR:
-    """Builds a scheduler, stepped once an optimizer step, that multiplies every group's rate by one of the factors."""
-    factor = FACTORS[schedule] if isinstance(schedule, str) else schedule
-    return LambdaLR(optimizer, lambda step: factor(step, total_steps))
+    """Builds a scheduler, stepped once an optimizer step, that multiplies every group's rate by one of the factors.
+
+    Raises:
+        ConfigError: at the step for which the user's function returns no number that rates can be multiplied by.
+    """
+    if isinstance(schedule, str):
+        factor = FACTORS[schedule]
+        return LambdaLR(optimizer, lambda step: factor(step, total_steps))
+    return LambdaLR(optimizer, lambda step: checked_factor(schedule, step, total_steps))
+
+
+def checked_factor(schedule: Factor, step: int, total_steps: int) -> float:
+    """Returns what a function of the user's says of a step, if it is a number of at least 0: NaN would train on."""
+    value: Any = schedule(step, total_steps)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):  # such as a tensor of several numbers
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise ConfigError(
+            f"schedule: must return a number of at least 0; for step {step} of {total_steps} it returns {value!s:.80}"
+        )
+    return number
 
 
 def learning_rate_factor(trainer: lightning.Trainer, reference: int | None) -> float:

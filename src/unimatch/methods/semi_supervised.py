@@ -107,19 +107,13 @@ class SemiSupervised(Method):
             self.thresholds.fill_(self.tau)  # a checkpoint that one continues from is read later
 
     @override
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        if self.thresholds is not None and self.held_out_images() is None:
+    def check_datamodule(self, datamodule: object) -> None:
+        super().check_datamodule(datamodule)
+        if self.thresholds is not None and holding_out(datamodule) is None:
             raise ConfigError(
                 "method.thresholds=reliable: follows from labelled images that are held out; set "
                 "datamodule.held_out=auto, or method.thresholds=fixed"
             )
-
-    def held_out_images(self) -> SemiSupervisedDataModule | None:
-        """Returns the data module, if it holds labelled images out."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        holds_out = isinstance(datamodule, SemiSupervisedDataModule) and datamodule.data.held_out is not None
-        return datamodule if holds_out else None
 
     @override
     def measured(self) -> dict[str, Any]:
@@ -128,7 +122,7 @@ class SemiSupervised(Method):
         Returns:
             What :meth:`unimatch.methods.reliability.Reliability.compute` does.
         """
-        datamodule = self.held_out_images()
+        datamodule = holding_out(getattr(self.trainer, "datamodule", None))
         if datamodule is None:
             return {}
         measure(self, datamodule, self.reliability)
@@ -218,6 +212,13 @@ class SemiSupervised(Method):
             for f_s, view in zip(logits, views, strict=True)
         ]
         return torch.stack(losses).mean()
+
+
+def holding_out(datamodule: object) -> SemiSupervisedDataModule | None:
+    """Returns a data module, if it holds labelled images out."""
+    if isinstance(datamodule, SemiSupervisedDataModule) and datamodule.data.held_out is not None:
+        return datamodule
+    return None
 
 
 def strong_images(batch: UnlabeledBatch, count: int) -> list[tuple[Tensor, Tensor | None]]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unimatch.bands import PHOTOS, Bands
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, first_line
 from unimatch.images import nearest_multiple
 from unimatch.models.dpt import DPTDecoder, size_of
 from unimatch.models.encoders import Encoder, Weights, build_encoder
@@ -425,15 +425,28 @@ def build_described(description: Mapping[str, Any]) -> Model:
 
 @torch.no_grad()
 def check_logits(model: Model) -> None:
-    """Refuses a model of your own whose logits are not what the losses need; its mode changes to eval.
+    """Refuses a model of your own that does not run, or whose logits are not what losses need; its mode becomes eval.
 
     Raises:
-        ConfigError: saying what its logits are for an image of zeros.
+        ConfigError: saying why, or what its logits are for an image of zeros.
     """
     side = nearest_multiple(64, model.size_multiple)
     device = next(model.parameters()).device
     images = torch.zeros(2, *model.sample_shape, side, side, device=device)
-    shape, maps = tuple(model.eval().coarse(images).shape), not isinstance(model, ClassificationModel)
+    try:
+        logits: Any = model.eval().coarse(images)
+    except ConfigError:
+        raise
+    except Exception as error:  # of the user's code
+        parts = "encoder and decoder" if isinstance(model, SegmentationModel) else "parts"
+        raise ConfigError(
+            f"the model cannot be run on images of {tuple(images.shape)} ({type(error).__name__}: "
+            f"{first_line(error)}): do its {parts} fit one another? A decoder is called with the list of the "
+            "encoder's levels alone"
+        ) from error
+    if not isinstance(logits, Tensor):
+        raise ConfigError(f"the model must give logits as one tensor, this one gives a {type(logits).__name__}")
+    shape, maps = tuple(logits.shape), not isinstance(model, ClassificationModel)
     if shape[:2] != (2, model.num_classes) or len(shape) != (4 if maps else 2):
         expected = f"(2, {model.num_classes}{', h, w' if maps else ''})"
         raise ConfigError(f"the model turns images of {tuple(images.shape)} into logits of {shape}, not of {expected}")

@@ -9,6 +9,7 @@ from unimatch import starting
 from unimatch.disk import LOCK, lacks_room, remove_half_files
 from unimatch.errors import DataError, WriteError
 from unimatch.report import write_report
+from unimatch.texts import one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             if not (place / LOCK).exists():  # while training runs there, it may be writing
                 remove_half_files(place)
-            print(write_report(place))
+            print(one_line(write_report(place)))
         except (DataError, OSError) as error:
             print(f"unimatch: {error}", file=sys.stderr)
             return WriteError.status if lacks_room(error) else DataError.status

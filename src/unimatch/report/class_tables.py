@@ -7,7 +7,7 @@ from markupsafe import Markup
 from unimatch.report.charts import PERCENTAGES, Line, legend, line_chart
 from unimatch.report.gallery import color_of
 from unimatch.report.markup import drawing, folded, html, table, tag
-from unimatch.report.run_files import RunFiles, finite, over_evaluations
+from unimatch.report.run_files import RunFiles, classes_over_evaluations, finite
 
 SMALL_CHARTS = 24
 """How many classes have their charts shown; those of further classes are folded away."""
@@ -25,11 +25,13 @@ def class_table(run: RunFiles) -> Markup:
     totals = [sum(row) for row in run.confusion]
     header = ["class", *([f"{run.scores.unit}, %"] if run.confusion else []), *(name for name, _, _ in columns)]
     rows = []
-    for i, name in enumerate(run.classes):
+    for i, name in enumerate(run.shown_classes):
         share = [tag("td", f"{100 * totals[i] / max(sum(totals), 1):.1f}", class_="plain")] if run.confusion else []
         rows.append([class_name(run, i), *share, *(bar(values.get(name), style) for _, values, style in columns)])
     step = run.evaluations[-1]["step"]
     caption = f"The evaluation at step {step}. Pseudo labels: since the evaluation before it, by the true class."
+    if further := len(run.classes) - len(run.shown_classes):
+        caption += f" Here and below {further} further classes are left out."
     return table(header, rows, caption=caption, class_="bars")
 
 
@@ -61,8 +63,9 @@ def class_charts(run: RunFiles) -> Markup:
     ]
     charts: list[Markup] = []
     present: set[int] = set()
-    for name in run.classes:
-        lines = [Line(title, over_evaluations(run, part, key, name), i) for i, (title, part, key) in enumerate(kinds)]
+    curves = [(title, classes_over_evaluations(run, part, key)) for title, part, key in kinds]
+    for name in run.shown_classes:
+        lines = [Line(title, found.get(name, ()), i) for i, (title, found) in enumerate(curves)]
         present.update(line.style for line in lines if line.points)
         if any(line.points for line in lines):
             charts.append(line_chart(name, lines, named=False, listed=False, **PERCENTAGES))
@@ -82,7 +85,7 @@ def class_values(run: RunFiles, kinds: list[tuple[str, str, str]]) -> Iterator[M
     for title, part, key in kinds:
         values = [(evaluation.get(part) or {}).get(key) or {} for evaluation in chosen]
         if any(finite(v) is not None for value in values for v in value.values()):
-            rows = [[name, *(percent(value.get(name)) for value in values)] for name in run.classes]
+            rows = [[name, *(percent(value.get(name)) for value in values)] for name in run.shown_classes]
             yield table(["class", *(f"step {e['step']}" for e in chosen)], rows, caption=f"{title}, %")
 
 

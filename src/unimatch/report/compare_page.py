@@ -85,7 +85,10 @@ def pair_section(pairs: Sequence[Pair]) -> Markup | None:
         for pair in pairs
     ]
     header = [f"{pairs[0].first} against", "difference", "ahead in", "seeds"]
-    caption = "Mean ± standard deviation of the differences over common seeds"
+    caption = (
+        f"Only {pairs[0].first}, the first row of the scores, is set against the others: "
+        "mean ± standard deviation of the differences over common seeds"
+    )
     return section("Seed by seed", tag("p", text), table(header, rows, caption=caption))
 
 

@@ -10,8 +10,8 @@ LARGEST = 30
 """How many classes a table may have; a matrix of more is drawn as a picture."""
 MISTAKES = 25
 
-DARK = (11, 74, 143)
-"""The colour of 100%; 0% is white."""
+SHADES = (((255, 255, 255), (11, 74, 143)), ((20, 24, 29), (125, 184, 245)))
+"""The colours of 0% and of 100%, on a light page and on a dark one."""
 
 
 def confusion_section(counts: Sequence[Sequence[int]], classes: Sequence[str], unit: str) -> Markup:
@@ -33,9 +33,19 @@ def cell(share: float | None) -> Markup:
     """Returns a percentage on a shade of blue, in black or white, whichever can be read better."""
     if share is None:
         return tag("td", "-")
-    background = [round(255 + (channel - 255) * share / 100) for channel in DARK]
-    color = "#000" if luminance(background) > 0.179 else "#fff"  # where the contrast to both is the same
-    return tag("td", f"{share:.0f}", style=f"background:rgb({','.join(map(str, background))});color:{color}")
+    grounds = [[round(low + (high - low) * share / 100) for low, high in zip(*ends, strict=True)] for ends in SHADES]
+    inks = ["#000" if luminance(ground) > 0.179 else "#fff" for ground in grounds]  # there both contrasts are the same
+    shade, ink = (f"light-dark({','.join(pair)})" for pair in (map(rgb, grounds), inks))
+    return tag("td", f"{share:.0f}", style=f"background:{shade};color:{ink}")
+
+
+def rgb(color: Sequence[int]) -> str:
+    """Returns a colour as CSS writes it.
+
+    >>> rgb((11, 74, 143))
+    'rgb(11,74,143)'
+    """
+    return f"rgb({','.join(map(str, color))})"
 
 
 def luminance(color: Sequence[int]) -> float:
@@ -56,10 +66,10 @@ def heat_map(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -
     drawn = drawing(
         count,
         count,
-        tag("rect", width=count, height=count, fill="#f4f6f8"),
-        tag("g", squares, fill=f"rgb{DARK}"),
+        tag("rect", width=count, height=count, style="fill:var(--tint)"),
+        tag("g", squares, style=f"fill:light-dark({','.join(rgb(full) for _, full in SHADES)})"),
         title="Confusion matrix of the teacher",
-        description=f"{count} classes, truth from top to bottom, prediction from left to right; darker is more.",
+        description=f"{count} classes, truth from top to bottom, prediction from left to right; more blue is more.",
         style="width:100%;max-width:640px",
     )
     return tag("figure", drawn)

@@ -6,11 +6,11 @@ photographs and the layers that can be laid over them, and rows of training view
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from unimatch.bands import Bands
-from unimatch.colors import told_apart
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import Source
 from unimatch.disk import replace_file, replace_text
@@ -31,15 +30,19 @@ from unimatch.pictures import spread_evenly
 from unimatch.report.layers import class_layer, confidence_layer, error_layer
 from unimatch.tasks import Task
 from unimatch.tensors import normalize, to_tensor
+from unimatch.terminal import progress_bar
 from unimatch.texts import csv_text
 from unimatch.types import IGNORE_INDEX
+
+Item = TypeVar("Item")
 
 SMALLEST, LARGEST = 240, 640
 """The longer side of a picture: smaller pictures are enlarged, larger ones are shrunk, to about this many pixels."""
 WORST = 6
 """How many of the worst validation images are shown, and of the least certain unlabelled ones."""
-LOOKED_AT = 24
-"""Among how many unlabelled images the least certain ones are sought: the teacher predicts each."""
+LOOKED_AT, ON_GPU = 12, 24
+"""Among how many unlabelled images the least certain ones are sought, on a processor and on a GPU: the teacher
+predicts each."""
 CLASSIFIED = 6
 """How many images are shown that are classified wrong, and as many that are right."""
 
@@ -59,7 +62,6 @@ def write_examples(
     unlabeled: list[dict[str, Any]],
 ) -> None:
     """Writes the pictures of what the functions below return, and ``examples.json``, into ``RUN/examples``."""
-    colors = told_apart(info.palette)
     for kind, shown in (("validation", validation), ("unlabeled", unlabeled)):
         for i, example in enumerate(shown):
             seen: Labelled = example.pop("seen")
@@ -68,16 +70,16 @@ def write_examples(
                 (name, write_picture(stem.with_name(f"{stem.name}_photo{j}"), picture))
                 for j, (name, picture) in enumerate(dates_by_name(seen.picture))
             ]
-            layers = {name: write_layer(stem, name, layer) for name, layer in seen.layers(colors).items()}
+            layers = {name: write_layer(stem, name, layer) for name, layer in seen.layers(info.colors).items()}
             example |= {"photos": photos, "layers": layers}
     for i, row in enumerate(views):
         for j, (caption, picture, *rest) in enumerate(row["cells"]):
             box, mask = [*rest, (), None][:2] if not rest else [*rest, None][:2]
             cell = {"caption": caption, "file": write_picture(folder / f"view{i}_{j}", picture, box)}
             if mask is not None:
-                cell["mask"] = write_layer(folder / f"view{i}_{j}", "mask", class_layer(mask, colors))
+                cell["mask"] = write_layer(folder / f"view{i}_{j}", "mask", class_layer(mask, info.colors))
             row["cells"][j] = cell
-    content = {"step": step, "classes": info.classes, "palette": colors}
+    content = {"step": step, "classes": info.classes, "palette": info.colors}
     content |= {"validation": validation, "unlabeled": unlabeled, "views": views}
     replace_text(folder / "examples.json", json.dumps(content, indent=1) + "\n")
 
@@ -160,13 +162,13 @@ def validation_rows(
         task: how they predict.
         source: images with masks, or pairs.
         info: classes and colours.
-        scores: (N,) of each image, in percent.
+        scores: (N,) of each image, in percent; not a number for those that were not evaluated.
     """
-    order = scores.argsort(descending=True).tolist()
+    order = [i for i in scores.argsort(descending=True).tolist() if not scores[i].isnan()]
     titles = {index: f"worst, place {place}" for place, index in enumerate(order[: -WORST - 1 : -1], 1)}
     titles |= {order[len(order) // 2]: "median", order[-1]: "worst", order[0]: "best"}
     rows = []
-    for index, title in titles.items():
+    for index, title in counted(titles.items(), "validation images"):
         seen = label_with(models, task, source, index, info.bands)
         title = f"{title}, {float(scores[index]):.1f}%: {Path(source.name(index)).name}"
         rows.append({"title": title, "present": seen.present, "seen": seen})
@@ -186,7 +188,7 @@ def classified_rows(
         for index in indices[:: max(1, math.ceil(len(indices) / CLASSIFIED))]:  # spread evenly
             seen = label_with(models, task, source, index, info.bands)
             named = ", ".join(f"{name} {info.classes[int(value)]}" for name, value in seen.labels.items())
-            of = f"{title} ({len(indices)} of {len(scores)})"
+            of = f"{title} ({len(indices)} of {int(scores.isfinite().sum())})"
             rows.append({"title": f"{of}: {Path(source.name(index)).name}: {named}", "seen": seen})
     return rows
 
@@ -194,7 +196,8 @@ def classified_rows(
 def uncertain_rows(teacher: Model, task: Task, source: Source, info: DatasetInfo) -> list[dict[str, Any]]:
     """Returns the images of which the teacher is least certain, by its mean confidence, among some spread evenly."""
     found = []
-    for index in spread_evenly(len(source), LOOKED_AT):
+    on_gpu = next(teacher.parameters()).device.type != "cpu"
+    for index in counted(spread_evenly(len(source), ON_GPU if on_gpu else LOOKED_AT), "least certain images"):
         with suppress(DataError):  # of images that cannot be read: training has named them
             seen = label_with({"teacher": teacher}, task, source, index, info.bands)
             found.append((float(seen.confidence.mean()), index, seen))
@@ -204,6 +207,14 @@ def uncertain_rows(teacher: Model, task: Task, source: Source, info: DatasetInfo
         title = f"{100 * confidence:.0f}% confident{said}: {Path(source.name(index)).name}"
         rows.append({"title": title, "present": seen.present, "seen": seen})
     return rows
+
+
+def counted(items: Collection[Item], title: str) -> Iterator[Item]:
+    """Yields items whose pictures are made, counted on a bar: a large encoder takes seconds for each."""
+    with progress_bar(len(items), title, "image", late=True) as bar:
+        for item in items:
+            yield item
+            bar.update()
 
 
 @torch.no_grad()

@@ -19,11 +19,14 @@ if (switches) {
       context.drawImage(image, 0, 0);
       const { data, width, height } = context.getImageData(0, 0, canvas.width, canvas.height);
       const known = image.classList.contains("confidence") ? byLevel : byColor;
-      // The background is black of the least opacity, or of full opacity among errors.
-      const ids = Int16Array.from({ length: width * height }, (_, i) =>
-        data[4 * i + 3] ? (known.get(keyOf(data[4 * i], data[4 * i + 1], data[4 * i + 2])) ?? -1) : -1,
-      );
-      decoded.set(image, { pixels: new Uint32Array(data.buffer), ids, width, height });
+      const pixels = new Uint32Array(data.buffer);
+      const ids = new Int16Array(pixels.length);
+      for (let i = 0; i < ids.length; i += 1) {
+        if (i && pixels[i] === pixels[i - 1]) ids[i] = ids[i - 1]; // as most are
+        // The background is black of the least opacity, or of full opacity among errors.
+        else ids[i] = data[4 * i + 3] ? (known.get(keyOf(data[4 * i], data[4 * i + 1], data[4 * i + 2])) ?? -1) : -1;
+      }
+      decoded.set(image, { pixels, ids, width, height });
     }
     return decoded.get(image);
   }
@@ -40,7 +43,8 @@ if (switches) {
     if (!hidden.size) return canvas?.remove();
     const { pixels, ids, width, height } = read(image);
     const off = palette.map((_, i) => hidden.has(i));
-    const kept = pixels.map((pixel, i) => (off[ids[i]] ? 0 : pixel));
+    const kept = new Uint32Array(pixels.length);
+    for (let i = 0; i < kept.length; i += 1) if (!off[ids[i]]) kept[i] = pixels[i];
     const drawn = canvas ?? element("canvas", { className: image.className.replace("replaced", "") });
     Object.assign(drawn, { width, height });
     drawn.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(kept.buffer), width, height), 0, 0);

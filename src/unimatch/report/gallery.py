@@ -23,7 +23,9 @@ LARGEST_FILE = 2**20
 LARGEST_PAGE = 5 * 2**20
 """Bytes of all pictures of a page together; what comes after is left out."""
 MOST = 64
-"""How many images or rows of one kind are shown."""
+"""How many images or rows of one kind are shown, and pictures of one image."""
+LONGEST_TITLE = 1000
+"""How many characters of a title are shown: each stands on a page several times."""
 
 
 class Pictures:
@@ -64,8 +66,8 @@ def gallery(pictures: Pictures, examples: Iterable[Mapping[str, Any]], kind: str
 
 def card(pictures: Pictures, example: Mapping[str, Any], name: str) -> Markup:
     """Returns an image with its layers, a button for each, and its title."""
-    title = str(example["title"])
-    photos = [(str(shown), link) for shown, file in example["photos"] if (link := pictures.link(file))]
+    title = clipped(example["title"])
+    photos = [(clipped(shown), link) for shown, file in example["photos"][:MOST] if (link := pictures.link(file))]
     files = example.get("layers") or {}
     layers = [(layer, link) for layer in LAYERS if layer in files and (link := pictures.link(files[layer]))]
     first = next((layer for layer in FIRST if layer in dict(layers)), None)
@@ -89,6 +91,11 @@ def card(pictures: Pictures, example: Mapping[str, Any], name: str) -> Markup:
     )
 
 
+def clipped(title: object) -> str:
+    """Returns a title as it is shown."""
+    return str(title)[:LONGEST_TITLE]
+
+
 def radio(name: str, value: str, *, checked: bool) -> Markup:
     """Returns a round switch, one of those of a name."""
     return tag("input", type="radio", name=name, value=value, checked="" if checked else None)
@@ -96,17 +103,18 @@ def radio(name: str, value: str, *, checked: bool) -> Markup:
 
 def row_of_pictures(pictures: Pictures, row: Mapping[str, Any]) -> Markup:
     """Shows the pictures of one image side by side, those whose files exist, each with a mask over it if it has one."""
-    figures = []
-    for cell in row["cells"]:
+    figures, title = [], clipped(row["title"])
+    for cell in row["cells"][:MOST]:
         if link := pictures.link(cell["file"]):
-            said = f"{row['title']}: {cell['caption']}"
+            caption = clipped(cell["caption"])
+            said = f"{title}: {caption}"
             mask = pictures.link(cell["mask"]) if cell.get("mask") else None
             stack = [
                 tag("img", src=link, alt=said, class_="photo"),
                 tag("img", src=mask, alt="", class_="layer mask") if mask else None,
             ]
-            figures.append(tag("figure", tag("div", stack, class_="stage"), tag("figcaption", cell["caption"])))
-    return html(tag("h3", row["title"]), tag("div", figures, class_="pictures"))
+            figures.append(tag("figure", tag("div", stack, class_="stage"), tag("figcaption", caption)))
+    return html(tag("h3", title), tag("div", figures, class_="pictures"))
 
 
 def color_of(palette: Sequence[Sequence[int]], index: int) -> str | None:

@@ -55,8 +55,10 @@ def least_reliable(run: RunFiles) -> str | None:
     last = run.summary_of("pseudo_label")
     right = known(last.get("class_reliability")) or known(last.get("class_accuracy"))
     share = known(last.get("class_coverage")) or known(last.get("class_share"))
-    worst = sorted((value, name) for name, value in right.items() if name in run.classes)[:LEAST]
-    if not worst or len(right) < 2:
+    named = {*run.classes}
+    ordered = sorted((value, name) for name, value in right.items() if name in named)
+    worst = ordered[:-1][:LEAST]  # the best is not among them, where there are few
+    if not worst:
         return None
     said = ", ".join(f"{name} ({value:.0f}% right)" for value, name in worst)
     none = [name for name in run.classes if share.get(name) == 0]
@@ -83,7 +85,7 @@ def strips(run: RunFiles) -> Markup | None:
     for title, _ in kept:
         header += [title, "%"]
     rows = []
-    for i, name in enumerate(run.classes):
+    for i, name in enumerate(run.shown_classes):
         cells: list[object] = []
         for _, values in kept:
             line = [value.get(name) for value in values]

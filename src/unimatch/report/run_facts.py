@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from unimatch.plain import below
 from unimatch.report.markup import table, tag
 from unimatch.report.run_files import RunFiles
 
@@ -113,7 +114,8 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
     [('method.tau', '0.95'), ('seed', '0')]
     """
     for key, value in config.items():
+        name = below(prefix, key)
         if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{key}.")
+            yield from flat(value, name)
         else:
-            yield f"{prefix}{key}", json.dumps(value)
+            yield name, json.dumps(value)

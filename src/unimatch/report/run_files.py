@@ -6,6 +6,7 @@ import csv
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 EXAMPLES = "examples/examples.json"
 LOG_BYTES, LONGEST, WARNINGS = 2**20, 500, 12
 """How much of ``run.log`` is read, and how many warnings of how many characters are taken from it."""
+
+
+MOST_CLASSES = 1000
+"""How many classes a page shows; ImageNet has as many."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +97,15 @@ class RunFiles:
         """The measure that each class has, such as ``iou``."""
         return next((key for key, value in self.summary_of("teacher").items() if isinstance(value, dict)), "iou")
 
-    @property
+    @cached_property
     def classes(self) -> list[str]:
         """The names of the classes, in the order of their ids."""
         return list(self.per_class("teacher"))
+
+    @property
+    def shown_classes(self) -> list[str]:
+        """Those that a page has room for, the first of them."""
+        return self.classes[:MOST_CLASSES]
 
     def summary_of(self, model: str) -> dict[str, Any]:
         """Returns the last evaluation of ``teacher`` or ``student``."""
@@ -210,12 +220,21 @@ def finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def over_evaluations(run: RunFiles, part: str, key: str, name: str | None = None) -> list[tuple[float, float]]:
-    """Returns (step, value) of ``evaluation[part][key]``, or of the class ``name`` in it, where there is a value."""
+def over_evaluations(run: RunFiles, part: str, key: str) -> list[tuple[float, float]]:
+    """Returns (step, value) of ``evaluation[part][key]``, where there is a value."""
     found = [(evaluation["step"], (evaluation.get(part) or {}).get(key)) for evaluation in run.evaluations]
-    if name is not None:
-        found = [(step, (value or {}).get(name)) for step, value in found]
     return [(float(step), number) for step, value in found if (number := finite(value)) is not None]
+
+
+def classes_over_evaluations(run: RunFiles, part: str, key: str) -> dict[str, list[tuple[float, float]]]:
+    """Returns (step, value) of each class in ``evaluation[part][key]`` that has a value there."""
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for evaluation in run.evaluations:
+        step = float(evaluation["step"])
+        for name, value in ((evaluation.get(part) or {}).get(key) or {}).items():
+            if (number := finite(value)) is not None:
+                curves.setdefault(name, []).append((step, number))
+    return curves
 
 
 def read_confusion(path: Path) -> list[list[int]]:

@@ -38,7 +38,7 @@ def photos_below(root: str | Path) -> Photos:
     are labelled; of any other folder all photos, none of them labelled.
 
     Raises:
-        DataError: there is no such folder, or no photo in it.
+        DataError: there is no such folder, or no photo in it, or one with a line break in its name.
     """
     path = existing_root(root)
     laid_out = (path / part for part in ("images", part_folder(path, "unlabeled")))
@@ -53,6 +53,8 @@ def photos_below(root: str | Path) -> Photos:
         for photo in name_photos(files, part):
             name = Path(photo.name)
             found[photo.path] = [name] if part == path else [name, part.relative_to(path) / name]
+    if odd := next((file for file in found if "\n" in str(file.relative_to(path))), None):
+        raise DataError(f"{odd}: a list cannot hold a name with a line break; rename the file")
     return Photos(path, list(found), labelled, found)
 
 

@@ -120,7 +120,7 @@ def describe_all(
     photos: Sequence[Path], describer: Describer, store: Store, progress: bool
 ) -> Iterator[tuple[Path, bytes | DataError]]:
     """Describes the photos that the store does not have; yields each with its key, or with what is wrong with it."""
-    bar = progress_bar(len(photos), "describing", "photo", disable=None if progress else True)
+    bar = progress_bar(len(photos), "describing", "photo", late=True, disable=not progress)
     waiting = iter(photos)
     with ThreadPoolExecutor(THREADS) as readers:
         while block := list(islice(waiting, READ_AHEAD)):

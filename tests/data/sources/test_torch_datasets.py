@@ -39,6 +39,16 @@ KINDS = {
 }
 
 
+def test_tensors_that_numpy_lacks_are_read():
+    image = torch.from_numpy(IMAGE).movedim(2, 0)
+    assert np.array_equal(of((image.to_sparse(), MASK)).labeled.image(0), IMAGE)
+    found = of(((image / 255).bfloat16(), MASK)).labeled.image(0)
+    assert np.abs(found.astype(int) - IMAGE).max() <= 1  # of 8 bits of mantissa
+    assert np.array_equal(of((image, torch.from_numpy(MASK).to_sparse())).labeled.mask(0), MASK)
+    with pytest.raises(DataError, match="must hold integers"):
+        of((image, torch.from_numpy(MASK).bfloat16())).labeled.mask(0)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_usual_kind_of_sample_is_the_same(kind):
     data = of(KINDS[kind])

@@ -172,7 +172,15 @@ def test_malformed_line_is_named_with_its_number(tmp_path, masks, bad_line, expe
 
 @pytest.mark.parametrize("masks", [True, False])
 @pytest.mark.parametrize(
-    "line", ["a.jpg,a.png", "a.jpg, a.png", "a.jpg;a.png", '"a.jpg" "a.png"', "'my photo.jpg' 'my mask.png'"]
+    "line",
+    [
+        "a.jpg,a.png",
+        "a.jpg, a.png",
+        "a.jpg;a.png",
+        '"a.jpg" "a.png"',
+        "'my photo.jpg' 'my mask.png'",
+        r"x\a.jpg x\a.png",
+    ],
 )
 def test_commas_and_quotes_are_answered_with_how_paths_are_separated(tmp_path, line, masks):
     make_files(tmp_path, "a.jpg", "a.png", "my photo.jpg", "my mask.png")

@@ -43,7 +43,7 @@ def draw_contact_sheet(data: SegmentationData, path: Path, faulty: Mapping[str, 
     tallest = max((cell.picture.shape[0] / cell.picture.shape[1] for cell in cells), default=1.0)
     size = (2.4 * COLUMNS, (2.3 * min(tallest, 1) + 0.2) * len(rows) + 1.2)
     shown = sorted(i for i in seen if i < data.info.num_classes)[:LEGEND]
-    legend = legend_of(data.info.classes, data.info.palette, shown)
+    legend = legend_of(data.info.classes, data.info.colors, shown)
     save_figure(path, rows, legend, columns=COLUMNS, size=size, sizes=(6.5, 7), legend_columns=8, interpolation="auto")
 
 
@@ -85,7 +85,7 @@ def draw_image(source: Source, index: int, info: DatasetInfo) -> tuple[ImageArra
         height, width = dates[-1].shape[:2]
         # A mask of another size is stretched over its image, so that the fault can be seen.
         stretched = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
-        dates[-1] = overlay(dates[-1], stretched, info.palette, cover_ignored=True)
+        dates[-1] = overlay(dates[-1], stretched, info.colors, cover_ignored=True)
         ids = set(np.unique(stretched).tolist()) - {IGNORE_INDEX}
     return np.concatenate(dates, axis=1), ids
 

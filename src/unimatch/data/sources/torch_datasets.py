@@ -63,7 +63,7 @@ class DatasetSource:
             return None
         if isinstance(label, Image.Image) and label.mode not in ("1", "L", "P") and not label.mode.startswith("I"):
             raise DataError(f"{self.name(index)}: the mask is an image of mode {label.mode}, and must hold class ids")
-        array = label.detach().cpu().numpy() if isinstance(label, torch.Tensor) else np.asarray(label)
+        array = to_array(label)
         if array.dtype.kind == "f" and array.size and array.max() <= 1:
             raise DataError(
                 f"{self.name(index)}: the mask is of {array.dtype} in 0-1, and must hold ids as integers: "
@@ -89,6 +89,14 @@ class DatasetSource:
         return sample, None
 
 
+def to_array(value: Any) -> NDArray[Any]:
+    """Returns any tensor, also a sparse one or of a type that NumPy lacks, or a PIL image as an array."""
+    if not isinstance(value, torch.Tensor):
+        return np.asarray(value)
+    dense = value.detach().cpu().to_dense()
+    return (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
+
+
 def to_image(image: Any, name: str) -> NDArray[Any]:
     """Returns a tensor, an array or a PIL image as an array (..., H, W, 3), uint8 where it was that or floats in 0-1.
 
@@ -101,7 +109,7 @@ def to_image(image: Any, name: str) -> NDArray[Any]:
         return np.asarray(image.convert("RGB"))
     if not isinstance(image, (torch.Tensor, np.ndarray)):
         raise DataError(f"{name}: the image is no tensor, array or PIL image but {kind(image)}")
-    array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else image
+    array = to_array(image)
     if array.ndim < 2 or 0 in array.shape:
         raise DataError(f"{name}: the image has the shape {array.shape}, and must be (3, H, W) or (H, W, 3)")
     if array.ndim == 2:
@@ -133,7 +141,7 @@ def to_levels(image: Any, name: str, bands: Bands) -> NDArray[np.uint8]:
     """
     if not isinstance(image, (torch.Tensor, np.ndarray, Image.Image)):
         raise DataError(f"{name}: the image is no tensor, array or PIL image but {kind(image)}")
-    array = image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+    array = to_array(image)
     if array.ndim == 2:
         array = array[..., None]
     elif array.ndim > 2 and isinstance(image, torch.Tensor):
