@@ -78,7 +78,8 @@ def test_every_source_that_a_page_asks_for_is_there():
     ]
     assert len(asked) > 5
     for file, name in asked:
-        assert hooks.source(file, name)
+        shown = hooks.source(file, name).splitlines()[1:]  # the first holds the title
+        assert max(map(len, shown)) <= 80, (file, name)
 
 
 def test_notebooks_become_pages_with_their_pictures():

@@ -110,7 +110,7 @@ class Teacher(nn.Module, Generic[M]):
                 values.append(value)
             else:
                 average.copy_(value)
-        # g + (1 - a) (f - g), all tensors in one call; f itself, exactly, where a is 0.
+        # g + (1 - a) (f - g), all tensors in one call; exactly f where a is 0.
         torch._foreach_lerp_(averages, values, 1 - decay)
 
 

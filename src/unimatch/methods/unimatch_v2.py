@@ -75,7 +75,8 @@ class UniMatchV2(SemiSupervised):
         # CutMix moves each strong view together with its pseudo labels.
         strong = self.cutmixed(batch, q, c, self.partner_labels(batch))
 
-        # The student: labelled images without dropout, both strong views with Complementary Dropout.
+        # The student: labelled images without dropout, both strong views with
+        # Complementary Dropout.
         s = torch.cat([view.image for view in strong])  # (2B, ..., H, W)
         f_x, *f_s = self.student_logits(x, s, generator)  # (B, C, *s) three times
         loss_x = self.criterion(f_x, y)
