@@ -42,15 +42,16 @@ def pieces(
     Args:
         mask: (H, W) ids.
         names: the classes to look for, by their ids.
-        told: is called with the number of regions so far after each class; it may raise an error to end the search.
+        told: is called with the number of regions so far after each class, before
+            memory is spent on each; it may raise an error to end the search.
     """
     numbers = np.zeros(mask.shape, np.int32)  # of all regions, from 1: no region needs a picture before its turn
     found: list[tuple[int, int, int, tuple[int, int, int, int]]] = []
     for label in np.unique(mask).tolist():
         if label in names:
             inside = mask == label
-            count, regions, facts, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
-            told(len(found) + count - 1)
+            told(len(found) + cv2.connectedComponents(inside.view(np.uint8), connectivity=4)[0] - 1)
+            _, regions, facts, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
             np.add(regions, len(found), out=numbers, where=inside)
             for left, top, width, height, area in facts[1:].tolist():
                 found.append((-area, len(found) + 1, label, (top, left, height, width)))
