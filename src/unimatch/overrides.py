@@ -241,7 +241,7 @@ WITHOUT_DEFAULT = {
     **dict.fromkeys(("workers", "batch_size", "batch", "votes"), int | None),
     **dict.fromkeys(("threshold", "plan_memory"), float | None),
     **dict.fromkeys(("checkpoint", "input"), str),
-    "predict.checkpoint": str | list,
+    **dict.fromkeys(("predict.checkpoint", "round.checkpoint"), str | list),
     **dict.fromkeys(("output", "out", "from", "to", "source", "images", "given", "group", "features"), str | None),
     **dict.fromkeys(("scores", "resume", "start_from"), str | None),
 }

@@ -55,7 +55,7 @@ class Sweep(Callback):
         self.before = notes(self.folder)
         self.plans = config.plan is True
         self.settings = self.folder / "multirun.yaml"  # which Hydra is about to write
-        self.settings_before = self.settings.read_bytes() if self.settings.is_file() else None
+        self.settings_before = self.settings.read_text("utf-8") if self.settings.is_file() else None
         with exit_on_user_error():
             given = overrides_of(config)
             if config.hydra.sweeper._target_ != BASIC and config.resume is not None:
@@ -109,7 +109,7 @@ class Sweep(Callback):
             if self.settings_before is None:
                 self.settings.unlink(missing_ok=True)
             else:
-                self.settings.write_bytes(self.settings_before)
+                replace_text(self.settings, self.settings_before)
             remove_if_empty(self.folder)
 
 
