@@ -9,7 +9,7 @@ import unimatch
 from unimatch import ConfigError, FixMatch, SegmentationModel, SemiSupervisedDataModule, UniMatchV2, WeightsError
 from unimatch.checkpoints.content import METHOD, Run, write
 from unimatch.methods.settings import settings_of
-from unimatch.models.networks import describe_model
+from unimatch.models.descriptions import describe_model
 
 
 def small(**options):

@@ -8,7 +8,7 @@ from unimatch import ConfigError, SegmentationModel, WeightsError
 from unimatch.bands import Bands
 from unimatch.checkpoints.files import start_from
 from unimatch.models import ClassificationModel, build_encoder
-from unimatch.models.networks import build_described, describe_model
+from unimatch.models.descriptions import build_described, describe_model
 from unimatch.models.pooled_encoders import build_pooled_encoder
 
 STEMS = {"resnet18": "conv1.weight", "test_vit": "patch_embed.proj.weight"}

@@ -12,7 +12,7 @@ import unimatch
 from unimatch import ConfigError, SegmentationModel, UniMatchV2, WeightsError, load_model, register_model
 from unimatch.checkpoints.content import write
 from unimatch.models import ClassificationModel, Encoder, ModuleEncoder
-from unimatch.models.networks import check_logits, describe_model
+from unimatch.models.descriptions import check_logits, describe_model
 from unimatch.models.own import ALLOWED, REGISTERED
 
 SMALL = {"features": 8, "out_channels": (8, 8, 8, 8)}

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from unimatch import ConfigError
-from unimatch.models.networks import ClassificationModel, build_described, describe_model
+from unimatch.models.descriptions import build_described, describe_model
+from unimatch.models.networks import ClassificationModel
 from unimatch.models.pooled_encoders import build_pooled_encoder
 
 

@@ -10,7 +10,7 @@ import pytest
 import unimatch
 from helpers.places import ROOT
 from helpers.support import SMALL, read_summary
-from unimatch.models.networks import MODELS
+from unimatch.models.descriptions import MODELS
 from unimatch.tasks import TASKS
 
 PAGE = ROOT / "docs" / "tasks.md"

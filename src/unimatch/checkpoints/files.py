@@ -11,7 +11,8 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from unimatch.checkpoints.content import checked, is_ours, model_of, run_of
 from unimatch.errors import UnimatchError, WeightsError, first_line
-from unimatch.models.networks import Model, build_described, describe_model
+from unimatch.models.base import Model
+from unimatch.models.descriptions import build_described, describe_model
 from unimatch.models.weights import check_fit, check_parts, read_plain
 
 log = logging.getLogger("unimatch")

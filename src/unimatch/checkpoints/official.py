@@ -18,7 +18,9 @@ from typing_extensions import override
 
 from unimatch.checkpoints.content import MODEL
 from unimatch.errors import WeightsError
-from unimatch.models.networks import ChangeModel, Model, SegmentationModel, build_described
+from unimatch.models.base import Model
+from unimatch.models.descriptions import build_described
+from unimatch.models.networks import ChangeModel, SegmentationModel
 from unimatch.models.weights import listed, read_plain
 
 log = logging.getLogger("unimatch")
@@ -70,7 +72,7 @@ class OfficialWeights:
     """What a published checkpoint holds of one of its two models."""
 
     description: dict[str, Any]
-    """The task, and the arguments of its model (:func:`unimatch.models.networks.describe_model`)."""
+    """The task, and the arguments of its model (:func:`unimatch.models.descriptions.describe_model`)."""
     state: dict[str, Tensor]
     """Its weights, by our names."""
     report: str

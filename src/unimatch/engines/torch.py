@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unimatch.engines.whole_image import whole_image_logits
 from unimatch.images import MaskArray
-from unimatch.models.networks import Model
+from unimatch.models.base import Model
 from unimatch.speed.apply import speed_up
 from unimatch.speed.half_precision import warn_of_slow_half
 from unimatch.tensors import normalize

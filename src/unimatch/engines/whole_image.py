@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unimatch.images import nearest_multiple
-from unimatch.models.networks import Model
+from unimatch.models.base import Model
 
 
 @torch.no_grad()

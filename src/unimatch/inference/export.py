@@ -31,7 +31,8 @@ from unimatch.images import ImageArray
 from unimatch.inference.onnx_graph import Graph, OnnxOptions
 from unimatch.inference.program import smallest
 from unimatch.models import position_embedding as positions
-from unimatch.models.networks import Model, describe_model
+from unimatch.models.base import Model
+from unimatch.models.descriptions import describe_model
 from unimatch.tasks.scores import confusion_metric
 from unimatch.tasks.segmentation import scores
 

@@ -13,7 +13,7 @@ from unimatch.checkpoints.files import PREFIXES, build_model, build_with, read_c
 from unimatch.engines.model_facts import ModelFacts, beside, facts_from
 from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.models.networks import Model
+from unimatch.models.base import Model
 from unimatch.models.weights import read_state_dict
 from unimatch.plain import parse_json
 

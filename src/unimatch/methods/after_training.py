@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from unimatch.methods.settings import restore
 from unimatch.methods.teacher import Teacher
-from unimatch.models.networks import Model
+from unimatch.models.base import Model
 from unimatch.tasks.evaluator import EvaluationLoop
 from unimatch.tasks.plain_batches import as_floats, images_of
 

@@ -33,7 +33,8 @@ from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.settings import drop_objects, settings_of
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay
-from unimatch.models.networks import Model, check_logits, describe_model
+from unimatch.models.base import Model
+from unimatch.models.descriptions import check_logits, describe_model
 from unimatch.options import NamedOptions, not_negative, one_of
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of

@@ -12,7 +12,7 @@ from typing_extensions import override
 from unimatch.methods.losses import Losses, PseudoLabels, mask_ratio
 from unimatch.methods.options import CutMixOptions
 from unimatch.methods.semi_supervised import SemiSupervised
-from unimatch.models.networks import Model
+from unimatch.models.base import Model
 from unimatch.types import TrainBatch
 
 

@@ -20,8 +20,8 @@ from unimatch.methods.base import Method
 from unimatch.methods.losses import consistency_loss
 from unimatch.methods.options import Alignment, CutMixPartner, MethodOptions, PseudoLabelsFrom, Thresholds
 from unimatch.methods.reliability import NEVER, Reliability, faults, measure, warning_of
+from unimatch.models.base import Model
 from unimatch.models.dpt import size_of
-from unimatch.models.networks import Model
 from unimatch.options import not_negative, one_of
 from unimatch.speed.cross_entropy_by_rows import label_and_confidence
 from unimatch.speed.upsampling import upsample

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from unimatch.checkpoints.content import MethodSettings, method_settings_of, model_of, run_of
 from unimatch.checkpoints.files import MISFIT, build_fitting, read_checkpoint, state_of
 from unimatch.errors import ConfigError, WeightsError, first_line
-from unimatch.models.networks import Model
+from unimatch.models.base import Model
 from unimatch.options import as_plain
 from unimatch.tasks import Task, build_task, describe_task, describes_task
 

@@ -12,9 +12,9 @@ from typing_extensions import override
 from unimatch.methods.losses import Losses, PseudoLabels, consistency_loss, mask_ratio
 from unimatch.methods.options import CutMixPartner, PseudoLabelOptions
 from unimatch.methods.semi_supervised import SemiSupervised
+from unimatch.models.base import Model
 from unimatch.models.dpt import size_of
 from unimatch.models.dropout import drop_channels, feature_masks
-from unimatch.models.networks import Model
 from unimatch.types import TrainBatch
 
 

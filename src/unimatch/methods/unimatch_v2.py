@@ -15,8 +15,8 @@ from unimatch.errors import ConfigError
 from unimatch.methods.losses import Losses, PseudoLabels, mask_ratio
 from unimatch.methods.options import SemiSupervisedOptions
 from unimatch.methods.semi_supervised import SemiSupervised
+from unimatch.models.base import Model
 from unimatch.models.dropout import channel_masks, drop_channels
-from unimatch.models.networks import Model
 from unimatch.options import one_of
 from unimatch.types import TrainBatch
 

@@ -1,8 +1,9 @@
 """Views -> logits."""
 
+from unimatch.models.base import Model
 from unimatch.models.dpt import DPTDecoder
 from unimatch.models.encoders import Encoder, build_encoder
-from unimatch.models.networks import ChangeModel, ClassificationModel, Model, SegmentationModel
+from unimatch.models.networks import ChangeModel, ClassificationModel, SegmentationModel
 from unimatch.models.own import register_model
 from unimatch.models.own_encoder import ModuleEncoder
 from unimatch.models.presets import PRESETS

@@ -19,7 +19,7 @@ from unimatch.errors import WeightsError
 from unimatch.options import as_plain
 
 if TYPE_CHECKING:
-    from unimatch.models.networks import Model
+    from unimatch.models.base import Model
 
 REGISTERED: dict[str, Callable[..., Any]] = {}
 """Models of your own, by the name that checkpoints give them."""
@@ -42,7 +42,7 @@ def register_model(build: Build, *, name: str | None = None) -> Build:
         The class, or the function, which from now on marks the models that it makes.
 
     >>> from unimatch import SegmentationModel, register_model
-    >>> from unimatch.models.networks import build_described, describe_model
+    >>> from unimatch.models.descriptions import build_described, describe_model
     >>> @register_model
     ... class Negated(SegmentationModel):
     ...     def decode(self, levels, **options):

@@ -25,7 +25,7 @@ from unimatch.data.sources.base import Source
 from unimatch.disk import replace_file, replace_text
 from unimatch.errors import DataError
 from unimatch.images import ImageArray, dates_by_name
-from unimatch.models.networks import Model
+from unimatch.models.base import Model
 from unimatch.pictures import spread_evenly
 from unimatch.report.layers import class_layer, confidence_layer, error_layer
 from unimatch.tasks import Task

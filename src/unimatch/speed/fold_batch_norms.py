@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from unimatch.images import nearest_multiple
 
 if TYPE_CHECKING:
-    from unimatch.models.networks import Model
+    from unimatch.models.base import Model
 
 SIDE = 64
 """Side in pixels of the image that shows which layer follows which."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.models.networks import Model
+from unimatch.models.base import Model
 from unimatch.options import as_plain
 from unimatch.tasks.base import PixelTask, Task
 from unimatch.tasks.change import ChangeDetection
@@ -15,7 +15,7 @@ from unimatch.tasks.scores import Absent, Ignored
 from unimatch.tasks.segmentation import Segmentation
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation, ChangeDetection, Classification)}
-"""The tasks by name; :data:`unimatch.models.networks.MODELS` has the model of each under the same name."""
+"""The tasks by name; :data:`unimatch.models.descriptions.MODELS` has the model of each under the same name."""
 
 
 def task_of(

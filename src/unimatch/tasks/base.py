@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from unimatch.engines.test_time import Inference
 from unimatch.engines.torch import TorchEngine
-from unimatch.models.networks import Model
+from unimatch.models.base import Model
 from unimatch.tasks.scores import Absent, Scores, confusion_metric, mean_iou
 from unimatch.types import IGNORE_INDEX
 

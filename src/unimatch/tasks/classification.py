@@ -10,7 +10,8 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassStatScores
 from typing_extensions import override
 
-from unimatch.models.networks import ClassificationModel, Model
+from unimatch.models.base import Model
+from unimatch.models.networks import ClassificationModel
 from unimatch.speed.apply import speed_up
 from unimatch.tasks.base import Task
 from unimatch.tasks.scores import Scores, ratios

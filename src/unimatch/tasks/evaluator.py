@@ -10,7 +10,7 @@ from torch.nn import ModuleDict
 from torchmetrics import MetricCollection
 from typing_extensions import override
 
-from unimatch.models.networks import Model
+from unimatch.models.base import Model
 from unimatch.speed.half_precision import warn_of_slow_half
 from unimatch.tasks import Task
 from unimatch.tasks.plain_batches import samples_of
