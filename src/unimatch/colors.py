@@ -39,30 +39,24 @@ def told_apart(palette: Sequence[Sequence[int]]) -> list[Color]:
     fit = (places[:, 0] >= LIGHTNESS[0]) & (places[:, 0] <= LIGHTNESS[1])
     grid, places = grid[fit], places[fit]
     found: dict[int, NDArray[np.uint8]] = {}
-    kept: list[NDArray[np.float64]] = []
+    # How far the given colours and those of the grid are from the nearest of those found.
+    own_far, grid_far = np.full(len(own), np.inf), np.full(len(grid), np.inf)
 
     def keep(index: int, color: NDArray[np.uint8], place: NDArray[np.float64]) -> None:
         found[index] = color
-        kept.append(place)
+        np.minimum(own_far, np.linalg.norm(own - place, axis=1), out=own_far)
+        np.minimum(grid_far, np.linalg.norm(places - place, axis=1), out=grid_far)
 
     for i, color in enumerate(given):  # those that stay first: they are the colours people know
         black = not color.any() and not any(not given[j].any() for j in found)
-        if black or (LIGHTNESS[0] <= own[i, 0] <= LIGHTNESS[1] and nearest(own[i][None], kept)[0] >= APART):
+        if black or (LIGHTNESS[0] <= own[i, 0] <= LIGHTNESS[1] and own_far[i] >= APART):
             keep(i, color, own[i])
     for i in range(len(given)):
         if i not in found:
             change = np.linalg.norm(places - own[i], axis=1)
-            best = int((np.minimum(nearest(places, kept), ENOUGH) - LOYALTY * change).argmax())
+            best = int((np.minimum(grid_far, ENOUGH) - LOYALTY * change).argmax())
             keep(i, grid[best], places[best])
     return [(int(red), int(green), int(blue)) for red, green, blue in (found[i] for i in range(len(given)))]
-
-
-def nearest(places: NDArray[np.float64], kept: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Returns how far each place (N, 3) is from the nearest of those that are kept; infinite where there are none."""
-    if not kept:
-        return np.full(len(places), np.inf)
-    distances: NDArray[np.float64] = np.linalg.norm(places[:, None] - np.array(kept)[None], axis=2).min(1)
-    return distances
 
 
 def lab(colors: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from PIL import Image
 from helpers.served import BINARY, ask, from_url, noise, png, serving
 from helpers.support import save_run
 from unimatch import ConfigError, Inference
-from unimatch.app import masks
+from unimatch.app import masks, pictures
 from unimatch.app import server as app
 from unimatch.app.opened import open_model
 from unimatch.rasters import read_bands
@@ -43,7 +43,7 @@ def wait_until(holds):
 
 
 def test_large_images_are_shown_smaller(server, monkeypatch, photo):
-    monkeypatch.setattr(masks, "SHOWN_SIDE", 30)
+    monkeypatch.setattr(pictures, "SHOWN_SIDE", 30)
     answer = json.loads(ask(server, body=png(photo))[1])
     assert [from_url(url).size for url in (*answer["photos"], answer["prediction"])] == [(27, 20)] * 2
     assert from_url(answer["mask"]).size == (80, 60)

@@ -22,11 +22,11 @@ function showDate(entry) {
 }
 
 function percent(value) {
-  return make("td", { textContent: value === null ? "–" : value.toFixed(1) });
+  return element("td", { textContent: value === null ? "–" : value.toFixed(1) });
 }
 
 function ratio({ both, either }) {
-  return either ? (100 * both) / either : null;
+  return (100 * both) / either;
 }
 
 function listClasses({ classes, truth }) {
@@ -35,14 +35,14 @@ function listClasses({ classes, truth }) {
   const found = [...classes, ...missed.map((index) => ({ index, share: 0, confidence: null }))];
   at("classes").replaceChildren(
     ...found.map(({ index, share, confidence }) => {
-      const box = make("input", { type: "checkbox", checked: !hidden.has(index) });
+      const box = element("input", { type: "checkbox", checked: !hidden.has(index) });
       box.addEventListener("change", () => toggle([index], box.checked));
       box.dataset.index = index;
-      const color = make("span", { className: "color" });
+      const color = element("span", { className: "color" });
       color.style.background = `rgb(${colorOf(index)})`;
-      const name = make("th", { scope: "row" }, make("label", {}, box, color, make("span", { textContent: nameOf(index) })));
+      const name = element("th", { scope: "row" }, element("label", {}, box, color, element("span", { textContent: nameOf(index) })));
       const iou = truth ? [percent(ious.get(index) ?? null)] : [];
-      return make("tr", {}, name, percent(share), percent(confidence), ...iou);
+      return element("tr", {}, name, percent(share), percent(confidence), ...iou);
     }),
   );
   document.querySelector("th.truth").hidden = !truth;
@@ -89,11 +89,11 @@ function showClasses(entry) {
   at("photo").alt = `The image ${entry.name}`;
   at("classes").replaceChildren(
     ...entry.answer.classes.map(({ index, confidence }) => {
-      const bar = make("span", { className: "share" });
+      const bar = element("span", { className: "share" });
       bar.style.width = `${confidence}%`;
       const cell = percent(confidence);
-      cell.append(make("span", { className: "track" }, bar));
-      return make("tr", {}, make("th", { scope: "row", textContent: nameOf(index) }), cell);
+      cell.append(element("span", { className: "track" }, bar));
+      return element("tr", {}, element("th", { scope: "row", textContent: nameOf(index) }), cell);
     }),
   );
 }

@@ -38,10 +38,10 @@ function list() {
   at("steps").hidden = entries.length < 2;
   at("files").replaceChildren(
     ...entries.map((entry, i) => {
-      const button = make("button", { type: "button", textContent: entry.name });
+      const button = element("button", { type: "button", textContent: entry.name });
       if (i === open) button.setAttribute("aria-current", "true");
       button.addEventListener("click", () => show(i));
-      return make("li", {}, button);
+      return element("li", {}, button);
     }),
   );
   at("previous").disabled = open <= 0;

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from unimatch.app.files import read
-from unimatch.app.pictures import data_url
+from unimatch.app.pictures import data_url, shown_step
 from unimatch.inference.classifier import Classifier
 from unimatch.rasters import read_bands
 
-SHOWN_SIDE = 1600
-"""Larger images are shown at about this size."""
 SHOWN_CLASSES = 10
 """The most probable ones are shown."""
 
@@ -38,7 +36,7 @@ class Classes:
         """
         image = read(files, lambda paths: read_bands(paths["image"], self.classifier.bands))
         scores = self.classifier.predict_batch([image])[0].scores
-        step = -(-max(image.shape[:2]) // SHOWN_SIDE)
+        step = shown_step(image.shape[:2])
         return {
             "photos": [data_url(self.classifier.bands.picture(image[::step, ::step]), "JPEG")],
             "classes": [

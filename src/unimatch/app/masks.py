@@ -9,15 +9,12 @@ import numpy as np
 
 from unimatch.app.files import read
 from unimatch.app.patience import Impatient, Patience, in_windows
-from unimatch.app.pictures import data_url, mask_url
+from unimatch.app.pictures import data_url, mask_url, shown_step
 from unimatch.app.truth import Truth, agreement
 from unimatch.images import ImageArray, MaskArray
 from unimatch.inference.predictor import Predictor
 from unimatch.rasters import read_bands, read_dates
 from unimatch.types import IGNORE_INDEX
-
-SHOWN_SIDE = 1600
-"""Larger images are shown at about this size, but predicted and counted at their own."""
 
 
 class Masks:
@@ -54,7 +51,7 @@ class Masks:
         prediction = self.predictor.predict_batch([image], confidence=True)[0]
         sure = prediction.confidence
         assert sure is not None
-        step = -(-max(sure.shape) // SHOWN_SIDE)
+        step = shown_step(sure.shape)
         shown = (slice(None, None, step), slice(None, None, step))
         ids, levels = prediction.mask[shown], np.rint(sure[shown] * 255).astype(np.uint8)
         true = np.full_like(ids, IGNORE_INDEX) if truth is None else truth[shown]

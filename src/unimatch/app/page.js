@@ -1,19 +1,12 @@
-"use strict";
 // What all parts of the page share.
 const at = (id) => document.getElementById(id);
-const facts = JSON.parse(at("result").dataset.facts); // classes, palette, parts
+const facts = JSON.parse(at("result").dataset.facts); // classes, palette, parts, ramp
 const masks = facts.parts.includes("truth"); // else each image has one class
 const NONE = 255; // in masks: no class
 
 const nameOf = (id) => (id === NONE ? "no class" : facts.classes[id]);
 const colorOf = (id) => (id === NONE ? [255, 255, 255] : facts.palette[id]);
 const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
-
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
 
 function say(text, kind = "") {
   at("status").textContent = text;

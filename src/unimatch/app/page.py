@@ -7,10 +7,11 @@ from importlib.resources import files
 from markupsafe import Markup
 
 from unimatch.engines.model_facts import ModelFacts
-from unimatch.report.markup import page, tag
+from unimatch.report.layers import SCALE
+from unimatch.report.markup import packaged, page, tag
 
 SCRIPTS = ("page.js", "view.js", "answers.js", "save.js", "app.js")
-"""The files of the page's one script, in their order."""
+"""The files of the page's one script, in their order, after what the scripts of all pages share."""
 
 DROPS = {
     "image": ("Choose images", "or drop them here. They stay on this machine."),
@@ -39,7 +40,7 @@ def app_page(
     said = {**about, "Classes": ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")}
     if facts and not facts.bands.photos:
         said["Images"] = facts.bands.summary()
-    data = {"classes": names, "palette": facts.colors if facts else (), "parts": parts}
+    data = {"classes": names, "palette": facts.colors if facts else (), "parts": parts, "ramp": SCALE}
     return page(
         "unimatch",
         tag("h1", "What the model sees"),
@@ -57,7 +58,7 @@ def app_page(
         ),
         tag("section", masks(parts) if facts else one_class(), id="result", hidden="", data_facts=json.dumps(data)),
         style=text("app.css"),
-        script="".join(map(text, SCRIPTS)),
+        script=packaged("shared.js") + "".join(map(text, SCRIPTS)),
     )
 
 
@@ -107,7 +108,16 @@ def masks(parts: Sequence[str]) -> Markup:
         tag("output", id="zoom_value"),
         class_="buttons",
     )
-    scale = tag("p", "0%", tag("span", class_="ramp"), "100%", id="scale", class_="soft", hidden="")
+    ramp = ",".join(f"rgb{color}" for color in SCALE)
+    scale = tag(
+        "p",
+        "0%",
+        tag("span", class_="ramp", style=f"background:linear-gradient(90deg,{ramp})"),
+        "100%",
+        id="scale",
+        class_="soft",
+        hidden="",
+    )
     saves = tag(
         "div",
         tag("span", "Download: "),

@@ -9,6 +9,14 @@ from PIL import Image
 from unimatch.images import ImageArray, MaskArray
 from unimatch.pictures import Color
 
+SHOWN_SIDE = 1600
+"""Larger images are shown at about this size, but predicted and counted at their own."""
+
+
+def shown_step(shape: Sequence[int]) -> int:
+    """Returns every how many pixels of an image (H, W) are shown."""
+    return -(-max(shape) // SHOWN_SIDE)
+
 
 def data_url(picture: ImageArray, kind: str) -> str:
     """Returns a picture (H, W, 3) as a data URL."""

@@ -1,6 +1,6 @@
 // Downloads of what is shown.
 function save(blob, name) {
-  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  const link = element("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
@@ -12,7 +12,7 @@ function blobOf(url) {
 }
 
 async function saveOverlay(entry) {
-  const canvas = make("canvas", { width: seen.width, height: seen.height });
+  const canvas = element("canvas", { width: seen.width, height: seen.height });
   const context = canvas.getContext("2d");
   context.drawImage(at("photo"), 0, 0, canvas.width, canvas.height);
   context.drawImage(at("overlay"), 0, 0);

@@ -2,23 +2,19 @@
 let seen = null; // the prediction's pixels: red is the class, green the confidence, blue the true class
 const hidden = new Set(); // classes that are not drawn
 const WRONG = [230, 0, 126];
-const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]; // as in app.css
 const view = { scale: 1, x: 0, y: 0 };
 
 const SURE = Array.from({ length: 256 }, (_, level) => {
-  const place = (level / 255) * (RAMP.length - 1);
-  const low = Math.min(Math.floor(place), RAMP.length - 2);
-  return RAMP[low].map((value, i) => value + (place - low) * (RAMP[low + 1][i] - value));
+  const place = (level / 255) * (facts.ramp.length - 1);
+  const low = Math.min(Math.floor(place), facts.ramp.length - 2);
+  return facts.ramp[low].map((value, i) => value + (place - low) * (facts.ramp[low + 1][i] - value));
 });
 
 async function pixels(url) {
   const image = new Image();
   image.src = url;
   await image.decode();
-  const canvas = make("canvas", { width: image.width, height: image.height });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(image, 0, 0);
-  return context.getImageData(0, 0, image.width, image.height);
+  return pixelsOf(image);
 }
 
 function colorAt(kind, id, sure, truth) {

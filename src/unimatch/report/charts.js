@@ -1,13 +1,7 @@
-"use strict";
 // Charts: the values under the pointer, or, with the arrow keys, of each point; legends whose entries hide their lines.
 document.documentElement.classList.add("scripted");
 
 const SVG = "http://www.w3.org/2000/svg";
-const element = (name, properties = {}, ...content) => {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...content);
-  return made;
-};
 const shown = (value) => (Math.abs(value) >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3))));
 
 function followChart(figure) {

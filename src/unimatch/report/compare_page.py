@@ -12,7 +12,7 @@ from markupsafe import Markup
 from unimatch.report.charts import Line, Point, legend, line_chart, thinned
 from unimatch.report.compare_rows import Comparison, Pair, pairs_of, spread
 from unimatch.report.markup import links, packaged, page, section, table, tag
-from unimatch.report.run_files import RunFiles, over_evaluations
+from unimatch.report.run_files import MOST_CLASSES, RunFiles, over_evaluations
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def compare_page(
         links(sections),
         sections,
         style=packaged("report.css"),
-        script=packaged("charts.js"),
+        script=packaged("shared.js") + packaged("charts.js"),
         connects=False,
     )
 
@@ -67,7 +67,7 @@ def score_section(comparison: Comparison) -> Markup:
         caption += f" The same in all: {same}."
     header = ["runs", *comparison.header[1:]]
     rows = [[name, *row[1:]] for name, row in zip(comparison.names, comparison.rows, strict=True)]
-    return section("Scores", table(header, rows, caption=caption, class_="scores"))
+    return section("Scores", table(header, rows, caption=caption))
 
 
 def pair_section(pairs: Sequence[Pair]) -> Markup | None:
@@ -76,9 +76,8 @@ def pair_section(pairs: Sequence[Pair]) -> Markup | None:
         return None
     text = (
         f"Teacher at the end, {pairs[0].first} minus the other, seed by seed: a seed's luck with its labelled "
-        "images is the same on both sides. A mean that is not well above its standard "
-        "deviation, or an order that changes from "
-        "seed to seed, decides nothing."
+        "images is the same on both sides. A mean that is not well above its standard deviation, or an order that "
+        "changes from seed to seed, decides nothing."
     )
     rows = [
         [pair.second, pair.difference, f"{pair.ahead} of {len(pair.seeds)}", ", ".join(map(str, pair.seeds))]
@@ -155,7 +154,7 @@ def class_table(groups: Sequence[Group]) -> Markup:
     kind = first.title_of(first.class_measure)
     names = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.classes))
     rows = []
-    for name in names:
+    for name in names[:MOST_CLASSES]:
         found = [
             [score for run in group.runs if (score := run.per_class("teacher").get(name)) is not None]
             for group in groups
@@ -165,6 +164,8 @@ def class_table(groups: Sequence[Group]) -> Markup:
         bold = [len(groups) > 1 and bool(values) and statistics.fmean(values) == best for values in found]
         rows.append([name, *(tag("strong", text) if b else text for text, b in zip(shown, bold, strict=True))])
     caption = f"{kind} of the teacher on validation, %, mean ± standard deviation over seeds; the best in bold"
+    if further := len(names[MOST_CLASSES:]):
+        caption += f". {further} further classes are left out"
     return table(["class", *(group.name for group in groups)], rows, caption=caption)
 
 

@@ -14,10 +14,7 @@ if (switches) {
 
   function read(image) {
     if (!decoded.has(image)) {
-      const canvas = element("canvas", { width: image.naturalWidth, height: image.naturalHeight });
-      const context = canvas.getContext("2d", { willReadFrequently: true });
-      context.drawImage(image, 0, 0);
-      const { data, width, height } = context.getImageData(0, 0, canvas.width, canvas.height);
+      const { data, width, height } = pixelsOf(image);
       const known = image.classList.contains("confidence") ? byLevel : byColor;
       const pixels = new Uint32Array(data.buffer);
       const ids = new Int16Array(pixels.length);

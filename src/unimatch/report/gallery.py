@@ -121,8 +121,7 @@ def color_of(palette: Sequence[Sequence[int]], index: int) -> str | None:
     """Returns a class's colour as CSS writes it, if it is known."""
     if index >= len(palette):
         return None
-    red, green, blue = (min(max(int(channel), 0), 255) for channel in palette[index])
-    return f"rgb({red},{green},{blue})"
+    return f"rgb{tuple(palette[index])}"
 
 
 def class_switches(classes: Sequence[str], palette: Sequence[Sequence[int]], used: Sequence[int]) -> Markup:
@@ -137,7 +136,6 @@ def class_switches(classes: Sequence[str], palette: Sequence[Sequence[int]], use
         for i in used
     ]
     both = [tag("button", name, type="button", value=value) for name, value in (("all", "1"), ("none", ""))]
-    scale = tag("span", *(tag("i", style=f"background:rgb{color}") for color in level_colors()), class_="scale")
     views = [tag("option", name, value=name) for name in ("image", *LAYERS)]
     return tag(
         "div",
@@ -148,12 +146,18 @@ def class_switches(classes: Sequence[str], palette: Sequence[Sequence[int]], use
                 "label", "All pictures: ", tag("select", tag("option", "each its own", value=""), views), class_="live"
             ),
             tag("label", "Opacity ", tag("input", type="range", min=0, max=100, value=60), class_="live"),
-            tag("span", "Confidence: 0% ", scale, " 100%"),
+            tag("span", "Confidence: ", scale()),
             class_="tools",
         ),
         data({"classes": list(classes), "palette": palette, "levels": level_colors()}),
         class_="switches",
     )
+
+
+def scale() -> Markup:
+    """Returns what the colours of confidence mean."""
+    squares = (tag("i", style=f"background:rgb{color}") for color in level_colors())
+    return html("0% ", tag("span", squares, class_="scale"), " 100%")
 
 
 def viewer() -> Markup:

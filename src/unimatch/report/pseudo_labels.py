@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from unimatch.report.charts import PERCENTAGES, Line, line_chart
 from unimatch.report.class_tables import class_name
+from unimatch.report.gallery import scale
 from unimatch.report.layers import level_colors
 from unimatch.report.markup import drawing, section, table, tag
 from unimatch.report.run_files import RunFiles, finite, over_evaluations
@@ -15,6 +16,9 @@ COLUMNS = 60
 """How many evaluations a strip has at most."""
 LEAST = 3
 """How many of the least reliable classes are named."""
+RELIABLE = "right on held-out labels"
+KINDS = {"class_share": "confident", "class_accuracy": "of these right", "class_reliability": RELIABLE}
+"""What is measured of each class, and the strips' titles."""
 
 
 def pseudo_label_section(run: RunFiles) -> Markup | None:
@@ -96,11 +100,7 @@ def strips(run: RunFiles) -> Markup | None:
     caption = f"Pseudo labels of each true class {when}. Brighter is more, grey is unknown."
     if any(title == RELIABLE for title, _ in kept):
         caption += f" What is {RELIABLE} is counted by the class that the label says."
-    return tag("div", table(header, rows, caption=caption, class_="strips"), scale())
-
-
-RELIABLE = "right on held-out labels"
-KINDS = {"class_share": "confident", "class_accuracy": "of these right", "class_reliability": RELIABLE}
+    return tag("div", table(header, rows, caption=caption, class_="strips"), tag("p", scale(), class_="soft"))
 
 
 def strip(values: Sequence[float | None], steps: Sequence[Any]) -> Markup:
@@ -115,9 +115,3 @@ def strip(values: Sequence[float | None], steps: Sequence[Any]) -> Markup:
             yield tag("rect", tag("title", said), x=i, y=0, width=1.02, height=1, **look)
 
     return drawing(len(values), 1, squares(), preserveAspectRatio="none")
-
-
-def scale() -> Markup:
-    """Returns what the strips' colours mean."""
-    squares = (tag("i", style=f"background:rgb{color}") for color in level_colors())
-    return tag("p", "0% ", tag("span", squares, class_="scale"), " 100%", class_="soft")
