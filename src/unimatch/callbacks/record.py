@@ -21,7 +21,8 @@ from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import replace_text, training_goes_on
 from unimatch.loggers.metrics_file import MetricsFile
-from unimatch.methods.base import Evaluation, Method
+from unimatch.methods.base import Method
+from unimatch.methods.evaluations import Evaluation
 from unimatch.trainer import evaluates_training
 
 PACKAGES = ("unimatch", "torch", "lightning", "timm", "albumentations", "opencv-python-headless", "numpy")

@@ -7,8 +7,7 @@ import inspect
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,10 +22,11 @@ from typing_extensions import override
 from unimatch.checkpoints.content import Training, training_of, write
 from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
-from unimatch.lightning_internals import evaluation_is_due, is_attached, set_log_step, stop_after_evaluating
+from unimatch.lightning_internals import is_attached, set_log_step
 from unimatch.methods import optim
-from unimatch.methods.after_training import AfterTraining
 from unimatch.methods.criteria import ClassWeights, labeled_criterion, weighted_within
+from unimatch.methods.evaluations import EvaluatedTraining, Evaluation
+from unimatch.methods.fit_checks import check_classes, check_trainer
 from unimatch.methods.losses import Criterion, Losses
 from unimatch.methods.optim import Factor, MakeOptimizer
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
@@ -35,33 +35,19 @@ from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay
 from unimatch.models.base import Model
 from unimatch.models.descriptions import check_logits, describe_model
-from unimatch.options import NamedOptions, not_negative, one_of
+from unimatch.options import NamedOptions, not_negative
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
-from unimatch.tasks.scores import Scores
-from unimatch.trainer import PRECISIONS, evaluates_training, parts_of
+from unimatch.trainer import parts_of
 from unimatch.types import CountsClasses, Needs, TrainBatch
 
 log = logging.getLogger("unimatch")
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """One evaluation of student and teacher on the same images."""
-
-    step: int
-    epoch: int
-    student: Scores
-    teacher: Scores
-    pseudo: dict[str, Any] = field(default_factory=dict)
-    """:meth:`unimatch.methods.pseudo_quality.PseudoLabelQuality.compute` since the evaluation before, and
-    :meth:`Method.measured`."""
-
-
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
-class Method(AfterTraining, NamedOptions, ABC):
+class Method(EvaluatedTraining, NamedOptions, ABC):
     """Trains a student and its EMA teacher; a subclass computes the losses.
 
     Args:
@@ -161,8 +147,6 @@ class Method(AfterTraining, NamedOptions, ABC):
         self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
         self.described: dict[str, object] | None = None  # before layers are changed for speed
-        self.scores: dict[str, Scores] = {}
-        """Of the last evaluation, of training or not, by the model's name."""
         self.begin_anew()
         self.train()
 
@@ -170,10 +154,8 @@ class Method(AfterTraining, NamedOptions, ABC):
         """Forgets where a training stood; a checkpoint that one continues from is read later."""
         if self.student.unlock_after:
             self.student.lock()
-        self.evaluations: list[Evaluation] = []
         self.start = (0, 0)  # (epoch, batch) at which the data begin; later than that only when resumed
-        self.evaluated_after = 0  # batches, over all epochs
-        self.pseudo_quality.reset()
+        self.forget_evaluations()
 
     @abstractmethod
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
@@ -241,15 +223,11 @@ class Method(AfterTraining, NamedOptions, ABC):
             if "own" in self.described:
                 check_logits(self.student)
             datamodule = getattr(self.trainer, "datamodule", None)
-            info = getattr(getattr(datamodule, "data", None), "info", None)
-            if info is not None and info.num_classes > self.student.num_classes:
-                raise ConfigError(
-                    f"num_classes={self.student.num_classes}: the data has {info.num_classes} classes; build the model "
-                    "with num_classes=data.info.num_classes"
-                )
+            check_classes(self.student, datamodule)
             self.train()  # Lightning leaves a model in the mode that it finds
             self.check_datamodule(datamodule)
-            self.balance_classes()
+            if (weighted := weighted_within(self.criterion)) is not None and isinstance(datamodule, CountsClasses):
+                weighted.balance(datamodule.labeled_pixels)  # a checkpoint's weights are read later
         super().setup(stage)
         speed_up(self, self.trainer.strategy.root_device)
 
@@ -262,31 +240,9 @@ class Method(AfterTraining, NamedOptions, ABC):
                 "SemiSupervisedDataModule; with other loaders give a number for each class"
             )
 
-    def balance_classes(self) -> None:
-        """Weighs the classes by the labelled pixels, where that is asked for; a checkpoint's weights are read later."""
-        datamodule: object = getattr(self.trainer, "datamodule", None)
-        if (weighted := weighted_within(self.criterion)) is not None and isinstance(datamodule, CountsClasses):
-            weighted.balance(datamodule.labeled_pixels)
-
     @override
     def on_fit_start(self) -> None:
-        """Refuses what would train in another precision, train nothing, or end without an evaluation."""
-        one_of("precision", self.trainer.precision, PRECISIONS)
-        self.trainer.should_stop = False  # a probe before, such as Lightning's BatchSizeFinder, leaves it set
-        steps, epochs = self.trainer.max_steps, self.trainer.max_epochs or -1
-        # Of an earlier fit: a checkpoint's counters are read later.
-        if 0 < steps <= self.global_step or 0 < epochs <= self.trainer.current_epoch:
-            raise ConfigError(
-                f"this trainer has trained {self.global_step} steps already, all that it was made for, and would "
-                "train nothing; make a new one"
-            )
-        every = self.trainer.check_val_every_n_epoch or 1
-        if every > 1 and (epochs < 0 or epochs % every or steps > 0):
-            raise ConfigError(
-                f"trainer.check_val_every_n_epoch={every} would leave the end of training without an evaluation: "
-                "choose a divisor of trainer.max_epochs, or evaluate every N steps: trainer.val_check_interval=N "
-                "trainer.check_val_every_n_epoch=null"
-            )
+        check_trainer(self.trainer)
 
     @override
     def configure_model(self) -> None:
@@ -361,62 +317,6 @@ class Method(AfterTraining, NamedOptions, ABC):
         if isinstance(strategy, DDPStrategy):  # it exchanges the gradients that it was told of when it was set up
             strategy.model = self
             strategy.configure_ddp()
-
-    @override
-    def on_train_batch_end(self, *arguments: Any, **options: Any) -> None:
-        """Ends the run with an evaluation, wherever its last step falls: Lightning evaluates before it stops early."""
-        if self.has_ended and (self.global_step == self.trainer.max_steps or not evaluation_is_due(self.trainer)):
-            stop_after_evaluating(self.trainer)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the last training batch of the whole run is done."""
-        batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress  # Lightning types the counters loosely
-        epoch_is_done = batches.is_last_batch and batches.current.processed == batches.current.ready
-        last_epoch = self.current_epoch + 1 == self.trainer.max_epochs
-        return self.global_step == self.trainer.max_steps or (last_epoch and epoch_is_done)
-
-    @property
-    @override
-    def evaluated_models(self) -> Mapping[str, Model]:
-        return {"student": self.student, "teacher": self.teacher.model}
-
-    @override
-    def on_validation_epoch_end(self) -> None:
-        """Logs the scores, and keeps those of training in :attr:`evaluations`.
-
-        ``trainer.validate`` and ``trainer.test`` log under names of their own, such as ``test/teacher/miou``.
-        """
-        super().on_validation_epoch_end()
-        if self.trainer.sanity_checking:
-            return
-        self.scores = {name: self.task.scores(counts) for name, counts in self.counts.items()}
-        of_training = evaluates_training(self.trainer)
-        prefix = "" if of_training or self.trainer.state.fn is None else f"{self.trainer.state.fn.value}/"
-        for name, result in self.scores.items():
-            self.log_dict({f"{prefix}{name}/{key}": number for key, number in result.overall().items()})
-        if not of_training:
-            return
-        pseudo = self.pseudo_quality.compute() if self.pseudo_quality.update_called else {}
-        pseudo |= self.measured()
-        self.pseudo_quality.reset()
-        self.evaluated_after = self.batches_done
-        self.evaluations.append(Evaluation(self.global_step, self.current_epoch, **self.scores, pseudo=pseudo))
-        self.log_dict({f"pseudo_label/{key}": value for key, value in pseudo.items() if isinstance(value, float)})
-
-    def measured(self) -> dict[str, Any]:
-        """Returns what else a method measures of its pseudo labels at each evaluation of its training."""
-        return {}
-
-    @property
-    def batches_done(self) -> int:
-        """How many batches have been trained on, over all epochs."""
-        return self.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
-
-    @property
-    def is_evaluated(self) -> bool:
-        """Whether an evaluation has been finished since the last training batch."""
-        return self.evaluated_after == self.batches_done
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

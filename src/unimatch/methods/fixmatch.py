@@ -38,6 +38,7 @@ class FixMatch(SemiSupervised):
         w, v = batch["unlabeled"]["weak"], batch["unlabeled"]["valid"]
 
         q, c = self.training_labels(w, y)  # (B, *S) twice
+        tau = self.threshold(q)
         strong = self.cutmixed(batch, q, c, self.partner_labels(batch))
 
         logits = self.student.coarse(torch.cat([x, strong[0].image]))  # (2B, C, *s)
@@ -47,6 +48,6 @@ class FixMatch(SemiSupervised):
 
         return Losses(
             total=(loss_x + self.loss_weight * loss_s) / 2,
-            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": mask_ratio(c, v, self.threshold(q))},
-            pseudo=PseudoLabels(q, c, v, self.threshold(q)),
+            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": mask_ratio(c, v, tau)},
+            pseudo=PseudoLabels(q, c, v, tau),
         )

@@ -67,19 +67,20 @@ class UniMatchV1(SemiSupervised):
             q, c = self.labels_of(f_w, size_of(w), observed=y)  # (B, *S) twice
         else:
             q, c = self.training_labels(w, y)
+        tau = self.threshold(q)
         strong = self.cutmixed(batch, q, c, other)
         logits = self.student.coarse(torch.cat([view.image for view in strong])).chunk(2)  # (B, C, *s) twice
 
         loss_x = self.criterion(f_x, y)
         loss_s = self.consistency(logits, strong)
-        loss_fp = consistency_loss(f_fp, q, c, v, self.threshold(q))
+        loss_fp = consistency_loss(f_fp, q, c, v, tau)
         return Losses(
             total=(loss_x + self.loss_weight * (loss_s + loss_fp) / 2) / 2,
             parts={
                 "loss_x": loss_x,
                 "loss_s": loss_s,
                 "loss_fp": loss_fp,
-                "mask_ratio": mask_ratio(c, v, self.threshold(q)),
+                "mask_ratio": mask_ratio(c, v, tau),
             },
-            pseudo=PseudoLabels(q, c, v, self.threshold(q)),
+            pseudo=PseudoLabels(q, c, v, tau),
         )

@@ -71,6 +71,7 @@ class UniMatchV2(SemiSupervised):
 
         # The teacher's pseudo labels on the weak view, and their confidence.
         q, c = self.training_labels(w, y)  # (B, *S) twice
+        tau = self.threshold(q)
 
         # CutMix moves each strong view together with its pseudo labels.
         strong = self.cutmixed(batch, q, c, self.partner_labels(batch))
@@ -83,8 +84,8 @@ class UniMatchV2(SemiSupervised):
         loss_s = self.consistency(f_s, strong)
         return Losses(
             total=(loss_x + self.loss_weight * loss_s) / 2,
-            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": mask_ratio(c, v, self.threshold(q))},
-            pseudo=PseudoLabels(q, c, v, self.threshold(q)),
+            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": mask_ratio(c, v, tau)},
+            pseudo=PseudoLabels(q, c, v, tau),
         )
 
     def student_logits(self, x: Tensor, s: Tensor, generator: torch.Generator) -> Sequence[Tensor]:

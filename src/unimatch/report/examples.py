@@ -74,7 +74,7 @@ def write_examples(
             example |= {"photos": photos, "layers": layers}
     for i, row in enumerate(views):
         for j, (caption, picture, *rest) in enumerate(row["cells"]):
-            box, mask = (*rest, *((), None)[len(rest) :])
+            box, mask = rest[0] if rest else (), rest[1] if len(rest) > 1 else None
             cell = {"caption": caption, "file": write_picture(folder / f"view{i}_{j}", picture, box)}
             if mask is not None:
                 cell["mask"] = write_layer(folder / f"view{i}_{j}", "mask", class_layer(mask, info.colors))
