@@ -15,7 +15,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK = 32
-"""Items a process takes at a time, so that passing them costs little beside the work."""
+"""The most items a process takes at a time, so that passing them costs little beside the work."""
+TURNS = 16
+"""How often each process takes some, if there are enough: with fewer turns the others wait long for the last one."""
 
 START = "fork" if sys.platform == "linux" else "spawn"
 """How processes are started: a forked one has everything imported already; elsewhere (Windows, macOS) it imports it."""
@@ -55,9 +57,10 @@ def for_each(
         yield from _bar((function(shared, item) for item in items), len(items), title, unit)
         return
     count = min(workers or available_cores(), -(-len(items) // CHUNK))
+    chunk = max(1, min(CHUNK, len(items) // (count * TURNS)))
     pool = ProcessPoolExecutor(count, multiprocessing.get_context(START), _start, (function, shared))
     try:
-        yield from _bar(pool.map(_call, items, chunksize=CHUNK), len(items), title, unit)
+        yield from _bar(pool.map(_call, items, chunksize=chunk), len(items), title, unit)
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -63,13 +63,19 @@ def between(ids: NDArray[np.integer]) -> int:
     >>> between(np.repeat([[0, 0, 2, 2, 4, 4]], 9, axis=0)), between(np.repeat([[0, 0, 1, 2, 3, 4]], 9, axis=0))
     (0, 27)
     """
-    passing = jumps = 0
-    for lines in (ids, ids.T):
-        line = np.ascontiguousarray(lines[:: max(1, len(lines) // LINES)])  # some rows and columns tell as much as all
-        left, middle, right = (line[:, i : line.shape[1] - 2 + i] for i in range(3))
-        passing += int((((left < middle) & (middle < right)) | ((left > middle) & (middle > right))).sum())
-        jumps += int((np.maximum(left, middle) - np.minimum(left, middle) > 1).sum())
-    return passing if passing >= MIN_BETWEEN and passing > jumps else 0
+    # Some rows and columns tell as much as all.
+    lines = [np.ascontiguousarray(all_lines[:: max(1, len(all_lines) // LINES)]) for all_lines in (ids, ids.T)]
+    passing = 0
+    for line in lines:
+        up, down = line[:, :-1] < line[:, 1:], line[:, :-1] > line[:, 1:]
+        passing += int(np.count_nonzero((up[:, :-1] & up[:, 1:]) | (down[:, :-1] & down[:, 1:])))
+    if passing < MIN_BETWEEN:
+        return 0
+    jumps = 0
+    for line in lines:
+        left, middle = line[:, :-2], line[:, 1:-1]
+        jumps += int(np.count_nonzero(np.maximum(left, middle) - np.minimum(left, middle) > 1))
+    return passing if passing > jumps else 0
 
 
 def classes_not_shown(part: Part, info: DatasetInfo) -> Iterator[tuple[str, str]]:
