@@ -37,7 +37,7 @@ def test_bands_are_chosen_by_number_and_in_order():
     assert Bands((4, 1), mean=(0, 0), std=(1, 1)).choose(stored, "it").tolist() == [[[3, 0]]]
     with pytest.raises(DataError, match=r"it: has 5 band\(s\).*asks for 6"):
         Bands((6,), mean=(0,), std=(1,)).choose(stored, "it")
-    with pytest.raises(DataError, match=r"it: has 5 bands; say which are used"):
+    with pytest.raises(DataError, match=r"it: has 5 bands, and one or three are read; train"):
         PHOTOS.choose(stored, "it")
     assert PHOTOS.choose(stored[..., :1], "it").tolist() == [[[0, 0, 0]]]  # grey
 
@@ -67,8 +67,12 @@ def test_values_that_are_not_finite_are_no_data_once_there_is_such_a_thing(no_da
     [
         (np.array([[[7], [4000]]], np.uint16), None, r"stores uint16 from 7 to 4000; .*dataset.value_range=\[LOW"),
         (np.zeros((1, 1, 1), np.float32), None, "stores float32 from 0 to 0"),
-        (np.zeros((1, 1, 1), np.uint8), [(0, 4095)], "stores 8 bits, and dataset.value_range goes to 4095"),
-        (np.full((1, 1, 1), 9, np.uint8), [(0, 1)], "stores 8 bits, and dataset.value_range goes to 1;"),
+        (
+            np.zeros((1, 1, 1), np.uint8),
+            [(0, 4095)],
+            "stores 8 bits, and the training's dataset.value_range goes to 4095",
+        ),
+        (np.full((1, 1, 1), 9, np.uint8), [(0, 1)], "stores 8 bits, and the training's dataset.value_range goes to 1;"),
         (np.zeros((1, 1, 1), np.complex64), [(0, 1)], "stores complex64"),
     ],
 )

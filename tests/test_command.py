@@ -174,6 +174,29 @@ def test_what_neither_hydra_nor_the_check_can_explain_is_hydras_message(monkeypa
     assert "no_such_key" in str(stopped.value.code)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: b: c", r"mapping values are not allowed here in .*mine.yaml., line 1, column 5"),
+        ("[1, 2]", "In 'method/mine'"),
+        ("defaults: [unimatch_v9]", "Could not load 'method/unimatch_v9'"),
+        ("defaults: [unimatch_v2]\ntau: ${recipe.nothing}", r"method.tau: .*'recipe.nothing' not found; correct what"),
+    ],
+)
+def test_a_file_of_ones_own_that_cannot_be_read_is_told_without_a_traceback(text, told, tmp_path, monkeypatch, capsys):
+    from unimatch.run import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my/method").mkdir(parents=True)
+    (tmp_path / "my/method/mine.yaml").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["unimatch.run", "--config-dir", "my", "method=mine", "plan=true"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    shown = capsys.readouterr().err + str(stopped.value.code)
+    assert re.search(told, shown)
+    assert "Traceback" not in shown
+
+
 CONFIG = OmegaConf.create(
     {
         "threshold": 2,
@@ -219,14 +242,25 @@ def test_an_object_that_is_built_knows_its_node():
 
 
 @pytest.mark.parametrize(
-    "link", ["run.log", ".hydra", ".hydra/config.yaml", "0_digits/run.log", "0_digits/.hydra/hydra.yaml"]
+    ("mode", "link"),
+    [
+        *(("run", link) for link in ("run.log", ".hydra", ".hydra/config.yaml")),
+        *(("sweep", link) for link in ("run.log", "0_digits/run.log", "0_digits/.hydra/hydra.yaml")),
+    ],
 )
-def test_a_run_directory_whose_files_lead_elsewhere_is_refused(link, tmp_path):
+def test_a_run_directory_whose_files_lead_elsewhere_is_refused(mode, link, tmp_path):
     (tmp_path / "run" / link).parent.mkdir(parents=True)
     (tmp_path / "victim").mkdir()
     (tmp_path / "run" / link).symlink_to(tmp_path / "victim")
-    with pytest.raises(ConfigError, match=rf"hydra\.run\.dir=.*{link} is a link.*remove it"):
-        check_output_folder([f"hydra.run.dir={tmp_path / 'run'}"])
+    with pytest.raises(ConfigError, match=rf"hydra\.{mode}\.dir=.*{link} is a link.*remove it"):
+        check_output_folder([*["-m"] * (mode == "sweep"), f"hydra.{mode}.dir={tmp_path / 'run'}"])
+
+
+def test_links_within_a_run_directory_that_hydra_does_not_write_are_left_alone(tmp_path):
+    """W&B makes some, beside which the run is resumed."""
+    (tmp_path / "run/wandb").mkdir(parents=True)
+    (tmp_path / "run/wandb/debug.log").symlink_to(tmp_path / "elsewhere.log")
+    check_output_folder([f"hydra.run.dir={tmp_path / 'run'}", "resume=auto"])
 
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EROFS"])
@@ -273,6 +307,8 @@ def test_other_failures_of_files_keep_their_traceback():
     [
         ({"_target_": "nomodule.Thing"}, "method._target_=nomodule.Thing: cannot be imported"),
         ({"_target_": f"{__name__}.Gone"}, f"method._target_={__name__}.Gone: cannot be imported"),
+        ({"_target_": "os.path"}, "method._target_=os.path: is no class and no function"),
+        ({"_target_": 5}, "method._target_=5: cannot be imported"),
         ({"_target_": f"{__name__}.refuse", "tau": 1, "flipp": 2}, "method.flipp=2: refuse has no such argument"),
         ({"_target_": f"{__name__}.refuse", "tau": 1}, "method.flip: missing; refuse needs it"),
         ({"_target_": f"{__name__}.refuse", "tau": 1, "flip": "???"}, "method.flip: missing; give method.flip=VALUE"),

@@ -51,6 +51,9 @@ def test_convert_writes_over_nothing_and_says_why(official, tmp_path, capsys):
     assert (tmp_path / "there.ckpt").read_text() == "mine"
     assert convert.main([str(tmp_path / "none.pth"), str(tmp_path / "ours.ckpt")]) == 2
     assert "no such checkpoint" in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # as the other commands are written
+        convert.main([f"checkpoint={official[0]}", f"output={tmp_path / 'ours.ckpt'}"])
+    assert "the two files are given alone" in capsys.readouterr().err
     assert not (tmp_path / "ours.ckpt").exists()
 
 

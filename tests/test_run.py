@@ -254,6 +254,12 @@ def test_methods_see_the_same_labelled_batches_and_start_from_the_same_weights(f
     assert losses[0] == losses[1]
 
 
+@pytest.mark.slow
+def test_a_baseline_says_that_what_is_held_out_is_not_trained_on(run_command):
+    log = (run_command(*SMALL, *SHORT, "method=supervised", "datamodule.held_out=2") / "run.log").read_text()
+    assert "datamodule.held_out keeps 2 labelled images from being trained on, and supervised makes no pseudo" in log
+
+
 @pytest.mark.nightly
 @pytest.mark.slow
 def test_two_processes_evaluate_as_one_to_the_last_digit(tmp_path, run_command):

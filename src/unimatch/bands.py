@@ -111,11 +111,14 @@ class Bands:
         count = stored.shape[-1]
         if self.bands is None:
             if count not in (1, 3):
-                raise DataError(f"{where}: has {count} bands; say which are used, such as dataset.bands=[1,2,3]")
+                raise DataError(
+                    f"{where}: has {count} bands, and one or three are read; train on some with dataset.bands=[1,2,3]"
+                )
             return np.repeat(stored, 3, axis=-1) if count == 1 else stored
         if max(self.bands) > count:
             raise DataError(
-                f"{where}: has {count} band(s), and dataset.bands={list(self.bands)} asks for {max(self.bands)}"
+                f"{where}: has {count} band(s), and the training's dataset.bands={list(self.bands)} asks for "
+                f"{max(self.bands)}"
             )
         return stored[..., [band - 1 for band in self.bands]]
 
@@ -134,8 +137,8 @@ class Bands:
             highest = max(high for _, high in self.value_range)
             if values.dtype == np.uint8 and (highest > 255 or (highest <= 1 < values.max(initial=0))):
                 raise DataError(
-                    f"{where}: stores 8 bits, and dataset.value_range goes to {highest:g}; convert it to the type of "
-                    "the other images"
+                    f"{where}: stores 8 bits, and the training's dataset.value_range goes to {highest:g}; convert it "
+                    "to the type of the other images"
                 )
             result = np.empty(values.shape, np.uint8)
             for i, (low, high) in enumerate(self.value_range):
@@ -156,8 +159,8 @@ class Bands:
         if self.no_data is None:
             if odd is not None and odd.any():
                 raise DataError(
-                    f"{where}: {odd.sum()} values are not finite; name the value that means no data: "
-                    "dataset.no_data=nan, or a number"
+                    f"{where}: {odd.sum()} values are not finite; replace them, or name in training the value that "
+                    "means no data: dataset.no_data=nan, or a number"
                 )
             return None
         found = np.zeros(values.shape, np.bool_) if self.no_data == "nan" else values == self.no_data
@@ -203,7 +206,7 @@ class Bands:
 
 
 RANGE_NEEDED = (
-    "say which values become black and white: dataset.value_range=[LOW,HIGH], or "
+    "convert it to 8 bits, or say in training which values become black and white: dataset.value_range=[LOW,HIGH], or "
     "'dataset.value_range={percentiles:[1,99]}' to measure them"
 )
 

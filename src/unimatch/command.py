@@ -8,7 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,10 +18,11 @@ import hydra
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import _locate
 from hydra.core.plugins import Plugins
-from hydra.errors import CompactHydraException, InstantiationException
+from hydra.errors import CompactHydraException, HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
+from omegaconf.errors import InterpolationResolutionError, InterpolationToMissingValueError, MissingMandatoryValue
+from yaml import YAMLError
 
 from unimatch import starting
 from unimatch.arguments import check_arguments
@@ -91,8 +92,11 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print what failed and exit before it is explained
             try:
                 hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
-            except CompactHydraException as error:
+            except YAMLError as error:
                 with exit_on_user_error():
+                    raise ConfigError(" ".join(str(error).split())) from error
+            except CompactHydraException as error:
+                with exit_on_user_error(), suppress(HydraException):
                     check_overrides(config_name, sys.argv[1:])
                 if traceback_wanted == "1":
                     raise
@@ -118,7 +122,10 @@ def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
     """
     key = node._get_full_key(None)
     if "_target_" not in node:
-        raise ConfigError(f"{key}._target_: missing; a task's file (conf/task/) names its model, task and data module")
+        raise ConfigError(
+            f"{key}._target_: missing; it names the class. In a file of your own, `defaults: [NAME]` takes it from one "
+            "of ours"
+        )
     for name in options.keys() & node.keys() & SET_BY_COMMANDS.keys():
         raise ConfigError(f"{key}.{name}: set by the command; {SET_BY_COMMANDS[name]}")
     check_node(node, [*map(str, range(len(arguments))), *options])
@@ -156,12 +163,14 @@ def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
 
 def target_of(node: DictConfig) -> Callable[..., Any]:
     """Returns what a node's ``_target_`` names."""
+    given = f"{node._get_full_key('_target_')}={node._target_}"
     try:
-        found: Callable[..., Any] = _locate(node._target_)  # get_object would log what is said below
-        return found
+        found: Callable[..., Any] = _locate(str(node._target_))  # get_object would log what is said below
     except (ImportError, ValueError, AttributeError) as error:
-        key = node._get_full_key("_target_")
-        raise ConfigError(f"{key}={node._target_}: cannot be imported ({' '.join(str(error).split())})") from error
+        raise ConfigError(f"{given}: cannot be imported ({' '.join(str(error).split())})") from error
+    if not callable(found):
+        raise ConfigError(f"{given}: is no class and no function")
+    return found
 
 
 def with_key(message: str, node: DictConfig, prefix: str = "") -> str:
@@ -221,6 +230,10 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
         key = str(error).splitlines()[0].rpartition(" ")[2]
         print(f"unimatch: {key}: missing; give {key}=VALUE", file=sys.stderr)
         sys.exit(ConfigError.status)
+    except InterpolationResolutionError as error:
+        why = str(error).splitlines()[0]
+        print(f"unimatch: {error.full_key}: {why}; correct what it refers to", file=sys.stderr)
+        sys.exit(ConfigError.status)
     except (UnimatchError, InstantiationException, OSError) as error:
         cause = user_error_in(error)
         if cause is None:
@@ -276,10 +289,12 @@ def check_output_folder(arguments: list[str]) -> None:
                 raise ConfigError(f"{text}: {there} is a file")
             if not os.access(there, os.W_OK | os.X_OK):
                 raise ConfigError(f"{text}: {there} cannot be written to; choose another {key}")
-            for pattern in (".hydra", ".hydra/*", "*.log"):  # Hydra writes them through links
-                for path in (*folder.glob(pattern), *folder.glob(f"*/{pattern}")):
-                    if path.is_symlink():
-                        raise ConfigError(f"{text}: {path} is a link, and would be written through; remove it")
+            jobs = folder.glob("*") if is_sweep(arguments) else ()  # of a single run they are others', such as W&B's
+            for place in (folder, *jobs):
+                for pattern in (".hydra", ".hydra/*", "*.log"):  # Hydra writes them through links
+                    for path in place.glob(pattern):
+                        if path.is_symlink():
+                            raise ConfigError(f"{text}: {path} is a link, and would be written through; remove it")
 
 
 def refuse_pickles(arguments: list[str]) -> None:

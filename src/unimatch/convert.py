@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("output", type=Path, help="the checkpoint to write, such as ade20k_vitb.ckpt")
     parser.add_argument("--dataset", choices=DATASETS, help="what it was trained on, for the names of its classes")
     options = parser.parse_args(arguments)
+    if {"checkpoint", "output"} & {str(path).partition("=")[0] for path in (options.official, options.output)}:
+        parser.error("the two files are given alone: python -m unimatch.convert official.pth out.ckpt")
     try:
         both = convert(options.official, options.output, DATASETS.get(options.dataset))
     except UnimatchError as error:

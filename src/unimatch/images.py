@@ -247,7 +247,7 @@ def require_picture(path: Path, image: Image.Image) -> None:
     if stored.pages > 1:
         raise DataError(
             f"{path}: holds {stored.pages} pages or frames, and an image has one; save the right one alone, or if they "
-            "are bands, name them in dataset.bands"
+            "are bands, train on them with dataset.bands"
         )
     if image.mode in ("LAB", "HSV"):
         raise DataError(f"{path}: an image in the colours of {image.mode}; convert it to RGB")
@@ -256,7 +256,7 @@ def require_picture(path: Path, image: Image.Image) -> None:
 def unreadable(where: Path | str, stored: Storage, what: str) -> str:
     """Writes the message for a file of bands that Pillow does not give as they are."""
     if what == "an image":
-        remedy = "say how to read it with dataset.bands and dataset.value_range, or convert it to 8-bit RGB"
+        remedy = "convert it to 8-bit RGB, or train on what it holds with dataset.bands and dataset.value_range"
     else:
         remedy = "save class ids as whole numbers in one band of 8 or 16 bits, colours in three of 8 bits"
     return f"{where}: {stored} cannot be read as {what}; {remedy}"

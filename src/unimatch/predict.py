@@ -52,6 +52,8 @@ def predict(config: DictConfig) -> int:
 
         trained = load_with_facts(Path(trained).expanduser(), config.model)
         if trained.model.task == "classification":
+            if config.votes is not None:
+                raise ConfigError(f"votes={config.votes}: is of masks, and this model gives classes of images")
             return predict_classes(config, trained)
     predictor = Predictor(trained, model=config.model, device=config.device, precision=config.precision)
     predictor.check_votes(config.votes, disagreement="disagreement" in config.save)

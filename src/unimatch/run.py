@@ -35,7 +35,7 @@ from unimatch.data.fingerprint import fingerprint
 from unimatch.disk import check_writable, check_written, unwritten
 from unimatch.errors import ConfigError, ProcessError, first_line, is_of_a_worker, lacks_shared_memory
 from unimatch.lightning_internals import restore_within
-from unimatch.loggers.loggers import EventFiles
+from unimatch.loggers.loggers import EventFiles, WandbRun
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
 from unimatch.models import Model
@@ -115,8 +115,14 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         run_dir,
     )
     log.info("%s", model.summary())
-    if facts.held_out:
+    if facts.held_out and method.uses_unlabeled:
         log.info("%d further labelled images are held out, to measure pseudo labels on", len(facts.held_out))
+    elif facts.held_out:
+        log.warning(
+            "datamodule.held_out keeps %d labelled images from being trained on, and %s makes no pseudo labels to "
+            "measure on them: leave it out, unless this run is to be compared with one that holds them out too",
+            *(len(facts.held_out), facts.method),
+        )
     if not data.info.bands.photos:
         log.info("images: %s", data.info.bands.summary())
     unwritten.clear()
@@ -125,6 +131,9 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     if checkpoint is not None:
         resume(checkpoint, run_dir, trainer, facts, allowed=config.resume_changed)
     elif trainer.is_global_zero:
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbRun):
+                _ = logger.experiment  # where it cannot begin, the run that would be replaced stays
         remove_run(run_dir)
     with lost_workers_explained():
         trainer.fit(method, datamodule, ckpt_path=checkpoint)
@@ -280,7 +289,7 @@ WRITTEN = {
     "checkpoints/last.ckpt": "of the last step; resume=auto continues from it",
     "metrics.csv": "losses and scores by step",
     "evaluations.jsonl": "each evaluation, by class",
-    "held_out.txt": "labelled images that pseudo labels are measured on",
+    "held_out.txt": "labelled images that are held out, to measure pseudo labels on",
     "config.json": "all settings",
 }
 """Files of a run directory that the closing table names."""

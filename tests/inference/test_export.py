@@ -249,6 +249,8 @@ def test_a_graph_of_fixed_sizes(checkpoint, tmp_path):
     session, original = export_with(tmp_path / "a.onnx", checkpoint, size=(48, 64), batch=2, opset=18, normalize=True)
     assert axes(session.get_inputs()) == [("image", "tensor(float)", [2, 3, 48, 64])]
     assert axes(session.get_outputs()) == [("logits", "tensor(float)", [2, 11, 48, 64])]
+    session, _ = export_with(tmp_path / "b.onnx", checkpoint, size=(48, 64))
+    assert axes(session.get_outputs()) == [("logits", "tensor(float)", ["batch", 11, 48, 64])]
     exported = Predictor(tmp_path / "a.onnx")
     for count in (1, 3):
         several = images(*[(48, 64)] * count)
@@ -270,6 +272,9 @@ def test_a_graph_of_fixed_sizes(checkpoint, tmp_path):
         ({"opset": 9}, "opset=9: must be 16 to 20"),
         ({"size": [64]}, "must be a height and a width"),
         ({"size": [0, 64]}, "must be a height and a width"),
+        ({"size": 64}, "size=64: must be a height and a width"),
+        ({"size": ["a", "b"]}, "must be a height and a width"),
+        ({"size": [48.5, 48]}, "must be a height and a width"),
         ({"batch": 0}, "batch=0: must be at least 1"),
     ],
 )

@@ -107,6 +107,16 @@ def test_two_wandb_runs_of_one_process_are_two_runs(tmp_path, monkeypatch):
         assert len(list(tmp_path.glob(f"{name}/wandb/offline-run-*"))) == 1
 
 
+def test_a_wandb_that_cannot_be_reached_is_one_message(tmp_path, monkeypatch):
+    def unreached(**options):
+        raise wandb.errors.CommError("deadline exceeded\nno such host")
+
+    monkeypatch.setattr(wandb, "init", unreached)
+    _, logger = loggers.wandb(tmp_path)
+    with pytest.raises(ConfigError, match=r"^logger=wandb: .*exceeded no such host\); WANDB_MODE=offline"):
+        logger.log_metrics({"loss": 1.0}, 0)
+
+
 def test_event_files_that_cannot_be_written_end_no_run(tmp_path, monkeypatch, caplog):
     def full(self, *arguments):
         raise ValueError("cannot be logged") from OSError(errno.ENOSPC, "No space left on device")

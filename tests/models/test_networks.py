@@ -148,3 +148,11 @@ def test_a_model_lists_the_options_of_all_models(model):
     listed = inspect.signature(model).parameters
     assert {"encoder", "num_classes", "weights", "lora", "freeze"} <= set(listed)
     assert not any(parameter.kind is parameter.VAR_KEYWORD for parameter in listed.values())
+
+
+def test_one_image_that_is_too_small_for_batch_normalisation_is_refused_in_training():
+    model, image = SegmentationModel("tiny", 3), torch.zeros(1, 3, 32, 32)
+    with pytest.raises(ConfigError, match=r"one image of 32 x 32 pixels.*larger datamodule\.crop"):
+        model.train().coarse(image)
+    assert model.coarse(image.repeat(2, 1, 1, 1)).shape[0] == 2
+    assert model.eval().coarse(image).shape[0] == 1

@@ -175,6 +175,11 @@ def test_a_classifier_and_a_predictor_refuse_one_anothers_models(run, tmp_path, 
     checkpoint = run / "checkpoints" / "best.ckpt"
     assert command("export", monkeypatch, f"checkpoint={checkpoint}", f"output={tmp_path / 'model.onnx'}") == 2
     assert "only models that give masks" in capsys.readouterr().err
+    predict = ("predict", monkeypatch, f"input={tmp_path / 'camvid'}", f"output={tmp_path / 'out'}")
+    assert command(*predict, f"checkpoint=[{checkpoint},{checkpoint}]") == 2
+    assert f"{checkpoint}: gives classes of images and no masks" in capsys.readouterr().err
+    assert command(*predict, f"checkpoint={checkpoint}", "votes=1") == 2
+    assert "votes=1: is of masks" in capsys.readouterr().err
 
 
 @pytest.mark.nightly

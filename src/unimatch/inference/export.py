@@ -99,6 +99,9 @@ def export_onnx(
             dynamic_axes=options.axes(images.ndim),
         )
         graph = onnx.load(str(traced))
+    axes = graph.graph.output[0].type.tensor_type.shape.dim  # the tracer invents names for some
+    for axis, side in zip(axes, options.output_shape(len(facts.classes)), strict=True):
+        setattr(axis, "dim_param" if isinstance(side, str) else "dim_value", side)
     for key, value in ((METADATA, facts.to_json()), (GRAPH, json.dumps(options.facts()))):
         entry = graph.metadata_props.add()
         entry.key, entry.value = key, value

@@ -36,8 +36,9 @@ class OnnxOptions:
     def __post_init__(self) -> None:
         if not 16 <= self.opset <= 20:
             raise ConfigError(f"opset={self.opset}: must be 16 to 20, which PyTorch's tracing exporter writes")
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise ConfigError(f"size={list(self.size)}: must be a height and a width in pixels")
+        sides = self.size if isinstance(self.size, Sequence) else ()
+        if self.size is not None and [type(side) is int and side >= 1 for side in sides] != [True, True]:
+            raise ConfigError(f"size={self.size}: must be a height and a width in pixels, such as [512,1024]")
         if self.batch is not None and self.batch < 1:
             raise ConfigError(f"batch={self.batch}: must be at least 1")
 
@@ -58,6 +59,11 @@ class OnnxOptions:
         ):
             result[name] = {place: axis for place, axis in zip(places, free, strict=True) if free[axis] is None}
         return result
+
+    def output_shape(self, classes: int) -> list[int | str]:
+        """Returns the output's sides, or the names of those that are not fixed."""
+        height, width = self.size or ("height", "width")
+        return [self.batch or "batch", *([] if self.labels else [classes]), height, width]
 
     @property
     def output(self) -> str:

@@ -42,7 +42,10 @@ def open_engine(
 
     network, facts = trained_model(source, model, classes)
     if network.task == "classification":
-        raise ConfigError("path: this model gives classes of images and no masks; use unimatch.Classifier")
+        raise ConfigError(
+            f"{named(source, 0)}: gives classes of images and no masks; predict with it alone, or in Python use "
+            "unimatch.Classifier"
+        )
     return TorchEngine(fold_batch_norms(network).to(choose_device(device)), precision), facts
 
 

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from netrc import NetrcParseError, netrc
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
@@ -64,6 +66,25 @@ def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
 
 class WandbRun(WandbLogger):
     """A run of Weights & Biases that ends with the training: a sweep's next job in this process gets its own."""
+
+    @property
+    @override
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The run, which begins when it is first asked for.
+
+        Raises:
+            ConfigError: the server is not reached or refuses, such as for the key.
+        """
+        import wandb as library
+
+        try:
+            return super().experiment
+        except library.Error as error:
+            raise ConfigError(
+                f"logger=wandb: no run could be begun ({' '.join(str(error).split())}); WANDB_MODE=offline before the "
+                "command logs into the run directory, and `wandb sync` sends it later"
+            ) from error
 
     @override
     def finalize(self, status: str) -> None:

@@ -195,7 +195,8 @@ class Model(nn.Module, NamedOptions, ABC):
         """Turns images (B, 3, H, W) into four feature levels (B, D_l, h_l, w_l); in classification, one (B, D, 1, 1).
 
         Raises:
-            ConfigError: the encoder takes images of one size alone, and these are of another.
+            ConfigError: the encoder takes images of one size alone, and these are of another; or one image, in
+                training, is too small for batch normalisation.
             ValueError: H or W is not a multiple of :attr:`size_multiple`.
         """
         height, width = images.shape[-2:]
@@ -208,6 +209,14 @@ class Model(nn.Module, NamedOptions, ABC):
         if height % self.size_multiple or width % self.size_multiple:
             raise ValueError(
                 f"images of {height} x {width} pixels: both must be multiples of the patch size {self.size_multiple}"
+            )
+        one_pixel = images.shape[0] == 1 and max(height, width) <= self.encoder.strides[-1]
+        if one_pixel and any(
+            isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training for part in self.encoder.modules()
+        ):
+            raise ConfigError(
+                f"a batch of one image of {height} x {width} pixels: the encoder makes one pixel of it, and batch "
+                "normalisation has nothing to average; choose a larger datamodule.crop"
             )
         last = self.encoder.channels_last
         return self.encoder(images.contiguous(memory_format=torch.channels_last) if last else images.contiguous())

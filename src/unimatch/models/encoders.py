@@ -134,7 +134,7 @@ def find_preset(name: str) -> Preset:
     if name in PRESETS:
         return PRESETS[name]
     if not name or not timm.is_model(name):
-        close = difflib.get_close_matches(name, [*PRESETS, *timm.list_models()], n=3, cutoff=0.6)
+        close = difflib.get_close_matches(name, dict.fromkeys((*PRESETS, *timm.list_models())), n=3, cutoff=0.6)
         raise ConfigError(
             f"encoder={name}: neither one of ours ({', '.join(PRESETS)}) nor a model of timm"
             + (f"; did you mean {' or '.join(close)}?" if close else "")

@@ -109,7 +109,8 @@ def parse(path: Path) -> Classes:
     except DataError:
         raise
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: the class names cannot be read ({error})") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: the class names cannot be read ({why})") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
     header = next((line for _, line in lines if line), "")
     if long := next((number for number, line in lines if len(line) > LONGEST), None):
