@@ -123,6 +123,8 @@ def files_of(config: DictConfig) -> list[str]:
     files = [str(file) for file in (config.checkpoint if several else [config.checkpoint])]
     if not files:
         raise ConfigError("checkpoint=[]: no model is named")
+    if several and not all(isinstance(file, str) for file in config.checkpoint):
+        raise ConfigError(f"checkpoint={plain(config.checkpoint)}: must be the names of files, as in [a.ckpt,b.ckpt]")
     return files
 
 

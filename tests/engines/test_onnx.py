@@ -5,7 +5,7 @@ import torch
 
 from helpers.hostile_graphs import added, constant, graph, node
 from unimatch import WeightsError
-from unimatch.engines.onnx import OnnxEngine, resize
+from unimatch.engines.onnx import MOST_IMAGES, OnnxEngine, checked_graph, resize
 
 IMAGES = np.zeros((1, 3, 4, 5), np.float32)
 TWO = node("Slice", ["image", "first", "last", "axis"], ["two"])
@@ -53,3 +53,20 @@ def test_what_are_no_logits_of_the_images_is_refused(tmp_path):
         with pytest.raises(WeightsError) as refused:
             engine(tmp_path, nodes, PLACES).logits(IMAGES)
         assert f"returns {name} in place of logits (1, 2, 4, 5)" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        ({"batch": 0}, "batch"),
+        ({"batch": MOST_IMAGES + 1}, "batch"),
+        ({"batch": True}, "batch is True, and must be a whole number"),
+        ({"size": [48]}, "must be a height and a width"),
+        ({"size": [0, 48]}, "size"),
+        ({"size": [10_000, 10_000], "batch": 1000}, "batches of 1000 x 10000 x 10000 pixels"),
+    ],
+)
+def test_numbers_of_a_graph_beyond_reason_are_refused(graph, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        checked_graph(graph)
+    assert checked_graph({"size": [48, 64], "batch": 2}) == {"size": [48, 64], "batch": 2}

@@ -49,7 +49,7 @@ def test_another_models_folder_is_refused(folder, tmp_path):
     with pytest.raises(WeightsError, match=r"holds no model.safetensors of unimatch"):
         HubModel.from_pretrained(tmp_path)
     shutil.copy(folder / "saved" / "model.safetensors", tmp_path)
-    with pytest.raises(WeightsError, match=r"model.safetensors.json: must describe the model"):
+    with pytest.raises(WeightsError, match=r"^[^:]*model.safetensors.json: must describe the model"):
         HubModel.from_pretrained(tmp_path)
 
 

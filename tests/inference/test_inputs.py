@@ -89,7 +89,7 @@ def test_what_training_walks_is_predicted(photos, tmp_path):
 @pytest.mark.parametrize("output", ["out", ""])
 def test_results_inside_the_input_are_no_photos(photos, output):
     (photos / output / "masks" / "b").mkdir(parents=True)
-    for name in ("masks/a.png", "masks/b/a.png", "overlays/a.jpg"):
+    for name in ("masks/a.png", "masks/b/a.png", "overlays/a.jpg", "disagreement/a.png"):
         (photos / output / name).parent.mkdir(exist_ok=True)
         Image.new("L", (6, 4)).save(photos / output / name)
     for source in (photos, photos / "**" / "*.*[gG]"):

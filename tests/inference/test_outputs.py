@@ -10,6 +10,7 @@ from PIL import Image
 
 from unimatch import Inference, Prediction
 from unimatch.engines.model_facts import ModelFacts
+from unimatch.inference.inputs import KIND_FOLDERS
 from unimatch.inference.outputs import KINDS, Writer, run_lengths
 
 FACTS = ModelFacts(
@@ -69,6 +70,7 @@ def test_everything_is_written_and_reads_back(tmp_path):
         assert file["classes"].tolist() == list(FACTS.classes)
     entries = json.loads((tmp_path / "out" / "rle" / "a" / "b c.json").read_text())
     assert np.array_equal(decode(entries[1]["segmentation"]), prediction.mask == 1)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"areas.csv", *KIND_FOLDERS}
     with (tmp_path / "out" / "areas.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     expected = {name: str((prediction.mask == i).sum()) for i, name in enumerate(FACTS.classes)}
@@ -134,6 +136,18 @@ def test_done_is_what_has_a_line_and_a_mask(tmp_path):
     assert again.done == {"whole"}
     again.finish(again.write("cut", image, make_prediction()))
     assert Writer(tmp_path, FACTS, []).done == {"whole", "cut"}
+
+
+def test_a_table_of_other_columns_is_begun_anew_and_is_then_known_again(tmp_path):
+    image, named = np.zeros((20, 30, 3), np.uint8), dataclasses.replace(FACTS, classes=("=ground", "leaf", "stone"))
+    for kinds, facts in (([], FACTS), (["disagreement"], FACTS), ([], FACTS), ([], named)):
+        writer = Writer(tmp_path, facts, kinds)
+        assert not writer.done
+        writer.finish(writer.write("x", image, make_prediction(), "x.png"))
+        assert Writer(tmp_path, facts, kinds).files == {"x": "x.png"}
+        with (tmp_path / "areas.csv").open(newline="") as file:
+            header, row = csv.reader(file)
+        assert len(header) == len(row) == 8 + len(kinds)
 
 
 def test_results_of_before_files_were_recorded_go_on(tmp_path):

@@ -1,6 +1,7 @@
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -259,3 +260,15 @@ def test_votes_that_cannot_be_are_refused(checkpoint, predictor, voters):
             Predictor(voters, device="cpu")(image, votes=votes)
     with pytest.raises(ConfigError, match="no model is named"):
         Predictor([])
+
+
+def test_models_do_not_disagree_where_there_is_no_data(voters):
+    several = Predictor(voters, device="cpu")
+    image = random_image()
+    bands = replace(several.facts.bands, no_data=0)
+    several.facts = replace(several.facts, bands=bands)
+    image[:20] = 0
+    found = several(image, disagreement=True)
+    assert (found.mask[:20] == 255).all()
+    assert not found.disagreement[:20].any()
+    assert found.disagreement[20:].any()

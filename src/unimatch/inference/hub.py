@@ -8,7 +8,7 @@ from huggingface_hub import ModelHubMixin, hf_hub_download
 from typing_extensions import override
 
 from unimatch.engines.model_facts import beside
-from unimatch.errors import WeightsError, first_line
+from unimatch.errors import UnimatchError, WeightsError, first_line
 from unimatch.inference.export import export_safetensors
 from unimatch.inference.load import Trained, load_safetensors, load_with_facts
 from unimatch.models.hub import within_reach
@@ -49,6 +49,8 @@ class HubModel(ModelHubMixin, library_name="unimatch", tags=["image-segmentation
         with nullcontext() if Path(name).is_dir() else within_reach():
             try:
                 return super().from_pretrained(name, **options)
+            except UnimatchError:  # which says what is wrong with the files
+                raise
             except (OSError, ValueError) as error:
                 raise WeightsError(
                     f"{name}: is no folder, and could not be had from the Hugging Face hub ({type(error).__name__}: "

@@ -16,7 +16,7 @@ from unimatch.images import IMAGE_SUFFIXES, ImageArray, second_date
 from unimatch.rasters import pixel_count, read_bands, read_dates
 from unimatch.texts import wrongly_separated
 
-KIND_FOLDERS = ("masks", "overlays", "confidence", "scores", "rle")
+KIND_FOLDERS = ("masks", "overlays", "confidence", "scores", "rle", "disagreement")
 """The folders of results in an output folder."""
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})

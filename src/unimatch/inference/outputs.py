@@ -58,16 +58,21 @@ class Writer:
         )
 
     def read_done(self) -> set[str]:
-        """Returns the names in ``areas.csv`` whose masks exist, and removes a last line that was cut short."""
+        """Returns the names in ``areas.csv`` whose masks exist, and removes a last line that was cut short.
+
+        A table of other columns is of other settings, and is begun anew.
+        """
         if not self.areas.is_file():
             write_output(self.areas, csv_text([self.columns]))
             return set()
         text = self.areas.read_text(encoding="utf-8", errors="surrogateescape")
         whole = text[: text.rfind("\n") + 1]
-        header, *rows = list(csv.reader(io.StringIO(whole))) or [[]]
-        rows = [[from_cell(cell) for cell in row] for row in rows]
+        table = [[from_cell(cell) for cell in row] for row in csv.reader(io.StringIO(whole))]
+        header, *rows = table or [[]]
         if header == self.columns[:-1]:
             whole = csv_text([self.columns, *([*row, ""] for row in rows)])
+        elif header != self.columns:
+            whole, rows = csv_text([self.columns]), []
         if whole != text:
             write_output(self.areas, whole)
         rows = [row for row in rows if row[1:] and self.mask_path(row[0]).is_file()]
@@ -99,10 +104,8 @@ class Writer:
         if "confidence" in self.kinds and prediction.confidence is not None:
             levels = as_levels(prediction.confidence)
             write_output(out / "confidence" / f"{name}.png", lambda file: save_png(file, levels))
-        further: Row = []
-        if "disagreement" in self.kinds:
-            further = [""]  # of one model
-        if "disagreement" in self.kinds and (dissent := prediction.disagreement) is not None:
+        further: Row = [""] if "disagreement" in self.kinds else []  # empty of one model
+        if further and (dissent := prediction.disagreement) is not None:
             map_of_levels = as_levels(dissent)
             write_output(out / "disagreement" / f"{name}.png", lambda file: save_png(file, map_of_levels))
             further = [f"{np.asarray(map_of_levels).mean() / 255:.6f}"]

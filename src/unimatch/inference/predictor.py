@@ -220,8 +220,14 @@ class Predictor:
         self.check_votes(votes, disagreement=disagreement)
         height, width = images[0].shape[-3:-1]
         if self.inference.slides(height, width) and len(images) > 1:
-            asked: Any = {"confidence": confidence, "scores": scores, "threshold": threshold, "levels": levels}
-            asked |= {"votes": votes, "disagreement": disagreement}
+            asked: Any = {
+                "confidence": confidence,
+                "scores": scores,
+                "threshold": threshold,
+                "votes": votes,
+                "disagreement": disagreement,
+                "levels": levels,
+            }
             return [self.predict_batch([image], **asked)[0] for image in images]
         # One image is not copied: it may be large.
         batch = np.moveaxis(images[0][None] if len(images) == 1 else np.stack(images), -1, -3)  # (B, ..., 3, H, W)

@@ -36,10 +36,12 @@ LARGEST_TAR = 16 * 2**30
 
 
 UNREADABLE = (
-    *(OSError, EOFError, RuntimeError, ValueError, NotImplementedError, struct.error, zlib.error, lzma.LZMAError),
-    *(tarfile.TarError, zipfile.BadZipFile),
+    *(OSError, EOFError),  # what cannot be read, bzip2 that is damaged, what is cut short
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),  # of each format its own
+    *(struct.error, ValueError),  # a header that is cut short, a number or name in it that cannot be
+    RuntimeError,  # a zip file that is encrypted, or packed in a way that Python does not know
 )
-"""What Python raises of damaged archives."""
+"""What Python's readers of archives raise of files that are damaged, or that they cannot unpack."""
 
 
 @dataclass(frozen=True)
