@@ -9,13 +9,12 @@ random. The annotator gives each photo its true mask. Each round trains afresh, 
 training or a choice that was interrupted goes on: start the same command again. ``--table`` prints what there is.
 """
 
-import argparse
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
-from select_trained import add_result, call, lay_out, load, read_results, scale_of, score, train
+from select_trained import add_result, arguments, call, lay_out, load, read_results, scale_of, score, train
 
 STAGES = (6, 12, 18, 24, 30)
 
@@ -73,17 +72,10 @@ def table(lines: list[dict]) -> str:
 
 def main() -> None:
     """Do what is not done yet, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", type=Path, metavar="DATA")
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("runs/rounds"))
-    parser.add_argument("--results", type=Path, default=Path("benchmarks/rounds.jsonl"))
+    parser = arguments(__doc__, "runs/rounds", "benchmarks/rounds.jsonl")
     parser.add_argument("--draws", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--rate", type=float, default=5e-5)
     parser.add_argument("--ways", nargs="+", help="select, random0, ...; all without it")
     parser.add_argument("--stages", nargs="+", type=int, choices=STAGES, default=list(STAGES))
-    parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     options.results.parent.mkdir(parents=True, exist_ok=True)
     truth = options.out / "truth"

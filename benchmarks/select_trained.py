@@ -172,19 +172,25 @@ def choose(training: Training, data: SegmentationData, weights: Path, out: Path)
     return [path.name for path in found.chosen]
 
 
-def main() -> None:
-    """Do what is not done yet, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None, out: str, results: str) -> argparse.ArgumentParser:
+    """Return what the benchmarks that train on chosen photos have in common."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, metavar="DATA")
     parser.add_argument("weights", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("runs/select"))
-    parser.add_argument("--results", type=Path, default=Path("benchmarks/select_trained.jsonl"))
-    parser.add_argument("--data", nargs="+", choices=list(COUNTS), default=list(COUNTS))
+    parser.add_argument("--out", type=Path, default=Path(out))
+    parser.add_argument("--results", type=Path, default=Path(results))
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--rate", type=float, default=5e-5)
+    parser.add_argument("--table", action="store_true")
+    return parser
+
+
+def main() -> None:
+    """Do what is not done yet, and print the table."""
+    parser = arguments(__doc__, "runs/select", "benchmarks/select_trained.jsonl")
+    parser.add_argument("--data", nargs="+", choices=list(COUNTS), default=list(COUNTS))
     parser.add_argument("--only", nargs="+", help="names of trainings, as --list prints them")
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
     for training in () if options.table else plan(options.data):
         done = training.name in {line["name"] for line in read_results(options.results)}

@@ -44,34 +44,6 @@ def test_coco_files_of_several_parts_share_ids_by_name(tmp_path):
     assert set(np.unique(found["val/a.png"])) == {0, 1, 3}
 
 
-def test_labelme_later_over_earlier(tmp_path, caplog):
-    exports.labelme(tmp_path)
-    labels = read(tmp_path)
-    assert labels.classes == ("background", "leaf", "stone")
-    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
-    expected[area(0, 0, 6, 6)] = 1
-    expected[area(8, 1, 11, 4)] = 2
-    expected[area(8, 1, 10, 3)] = 1  # the centres within 1 of (9, 2)
-    expected[1, 1] = expected[2, 1] = expected[2, 2] = 2
-    expected[area(0, 7, 12, 8)] = 255
-    assert (masks(labels)["train/a.png"] == expected).all()
-    assert unlabelled(labels) == ["b.png"]
-    assert "lines and points cover nothing" in caplog.text
-    save(tmp_path / "labels.txt", "__ignore__\n_background_\nstone\nleaf\n")
-    assert read(tmp_path).classes == ("background", "stone", "leaf")
-
-
-def test_labelme_holds_the_photo_itself(tmp_path):
-    import base64
-
-    file = exports.labelme(tmp_path)
-    content = (tmp_path / "a.png").read_bytes()
-    exports.labelme(tmp_path, imageData=base64.b64encode(content).decode())
-    (tmp_path / "a.png").unlink()
-    write(read(file), tmp_path / "out", workers=0)
-    assert (tmp_path / "out" / "images" / "a.png").read_bytes() == content
-
-
 def test_supervisely_bitmaps_and_holes(tmp_path):
     labels = read(exports.supervisely(tmp_path))
     assert labels.classes == ("background", "leaf", "stone")
@@ -110,15 +82,6 @@ def test_voc_colours_void_and_lists(tmp_path):
         "train/a.jpg": [0, 15],
         "val/b.jpg": [0, 15],
     }
-
-
-def test_roboflow_masks(tmp_path):
-    labels = read(exports.roboflow(tmp_path))
-    assert labels.classes == ("background", "stone", "leaf")
-    found = masks(labels)
-    assert (found["train/a_jpg.rf.0f.jpg"] == area(1, 1, 5, 5)).all()
-    assert (found["val/a_jpg.rf.0f.jpg"] == 2 * area(1, 1, 5, 5)).all()
-    assert unlabelled(labels) == ["more.jpg"]
 
 
 def test_what_is_written_trains(tmp_path):
