@@ -119,6 +119,9 @@ def test_an_interrupted_round_goes_on_and_ends_the_same(call, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         call("n=3", "hand_over=zip", "to=cvat")
     monkeypatch.setattr(round, "predict_photos", predict)
+    (tmp_path / "round/to_correct").mkdir()  # or while it wrote what is to be corrected
+    (tmp_path / "round/to_correct/half.json").write_text("{")
+    (tmp_path / "round/to_correct.zip").write_bytes(b"half")
     capsys.readouterr()
     call("n=3", "hand_over=zip", "to=cvat")
     assert "6 of 6 images predicted (6 of them earlier)" in capsys.readouterr().out

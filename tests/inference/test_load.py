@@ -6,9 +6,9 @@ import torch
 
 from helpers.support import save_run
 from unimatch import ConfigError, Inference, WeightsError, load_model
-from unimatch.bands import PHOTOS
+from unimatch.bands import PHOTOS, Bands
 from unimatch.data.catalog import CAMVID
-from unimatch.inference.load import checkpoint_facts, choose_device, load_with_facts, models_in
+from unimatch.inference.load import checkpoint_facts, choose_device, load_with_facts, models_in, of_model
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +68,14 @@ def test_what_a_run_says_is_taken_where_it_can_be():
     facts = checkpoint_facts({"unimatch_run": SAID}, LIKE_OURS)
     assert (facts.classes, facts.palette, facts.inference.window) == (("a", "b", "c"), ((0, 1, 2),) * 3, 64)
     assert checkpoint_facts({}, LIKE_OURS).classes == ("0", "1", "2")
+
+
+def test_the_model_itself_decides_what_images_it_sees():
+    said = checkpoint_facts({"unimatch_run": SAID}, LIKE_OURS)
+    bands = Bands(bands=(2,), mean=(0.3,), std=(0.1,))
+    facts = of_model(said, SimpleNamespace(num_classes=3, size_multiple=8, dates=2, bands=bands), "here")
+    assert (facts.bands, facts.mean, facts.std) == (bands, (0.3,), (0.1,))
+    assert (facts.size_multiple, facts.dates) == (8, 2)
 
 
 @pytest.mark.parametrize(
