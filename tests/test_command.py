@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 import unimatch
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.command import build, check_output_folder, command, exit_on_user_error
-from unimatch.disk import write_output
+from unimatch.disk import append, write_output
 from unimatch.errors import ConfigError, DataError
 from unimatch.overrides import config_groups
 
@@ -227,6 +227,15 @@ def test_a_run_directory_whose_files_lead_elsewhere_is_refused(link, tmp_path):
     (tmp_path / "run" / link).symlink_to(tmp_path / "victim")
     with pytest.raises(ConfigError, match=rf"hydra\.run\.dir=.*{link} is a link.*remove it"):
         check_output_folder([f"hydra.run.dir={tmp_path / 'run'}"])
+
+
+def test_a_link_in_the_place_of_a_file_that_is_added_to_is_one_message(tmp_path, capsys):
+    (tmp_path / "victim").write_text("old")
+    (tmp_path / "areas.csv").symlink_to(tmp_path / "victim")
+    with pytest.raises(SystemExit) as ended, exit_on_user_error():
+        append(tmp_path / "areas.csv", "new")
+    assert ended.value.code == 2
+    assert re.fullmatch(r"unimatch: .*areas\.csv is a link, .*; remove it\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EROFS"])
