@@ -141,8 +141,8 @@ def append(path: Path, text: str, *, sync: bool = True) -> None:
             if sync:
                 os.fsync(file.fileno())
     except OSError:
-        with open(path, "r+b", opener=no_link) as file:
-            file.truncate(whole)
+        with open(path, "r+b", opener=no_link) as longer:
+            longer.truncate(whole)
         raise
 
 
