@@ -71,10 +71,18 @@ def members(group: int) -> list[int]:
     return found
 
 
+def written(path: Path) -> float:
+    """When a file was written; 0 while there is none, as between the two names that a new checkpoint changes."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0
+
+
 def kill_at_random(process: subprocess.Popen[bytes], run_dir: Path, longest: float) -> bool:
     """Kill the first process some time after it wrote a checkpoint of its own; False if it ended by itself."""
-    last, begun = run_dir / "checkpoints" / "last.ckpt", time.time()
-    while process.poll() is None and not (last.exists() and last.stat().st_mtime > begun):
+    begun = time.time()
+    while process.poll() is None and written(run_dir / "checkpoints" / "last.ckpt") < begun:
         time.sleep(0.05)
     try:
         process.wait(random.uniform(0, longest))

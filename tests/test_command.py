@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 import unimatch
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.command import build, check_output_folder, command, exit_on_user_error
-from unimatch.disk import write_output
+from unimatch.disk import append, write_output
 from unimatch.errors import ConfigError, DataError
 from unimatch.overrides import config_groups
 
@@ -261,6 +261,15 @@ def test_links_within_a_run_directory_that_hydra_does_not_write_are_left_alone(t
     (tmp_path / "run/wandb").mkdir(parents=True)
     (tmp_path / "run/wandb/debug.log").symlink_to(tmp_path / "elsewhere.log")
     check_output_folder([f"hydra.run.dir={tmp_path / 'run'}", "resume=auto"])
+
+
+def test_a_link_in_the_place_of_a_file_that_is_added_to_is_one_message(tmp_path, capsys):
+    (tmp_path / "victim").write_text("old")
+    (tmp_path / "areas.csv").symlink_to(tmp_path / "victim")
+    with pytest.raises(SystemExit) as ended, exit_on_user_error():
+        append(tmp_path / "areas.csv", "new")
+    assert ended.value.code == 2
+    assert re.fullmatch(r"unimatch: .*areas\.csv is a link, .*; remove it\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EROFS"])

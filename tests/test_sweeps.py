@@ -31,18 +31,20 @@ def sweep(run_command, tmp_path):
 def test_a_job_that_fails_ends_no_other_and_the_end_says_why(sweep, monkeypatch, capsys):
     def fit(trainer, method, *arguments, **options):
         if method.seed == 1:
-            raise RuntimeError("the disk is on fire")
+            raise RuntimeError("the disk is on \x1b[31mfire")
         trained.append(method.seed)
         raise ConfigError("tau=0.7: not today")
 
     trained = []
     monkeypatch.setattr("unimatch.trainer.Trainer.fit", fit)
     status, jobs = sweep("seed=0,1,2", "method.tau=0.7")
-    end = capsys.readouterr().err.split("failed jobs of the sweep (3;")[1].splitlines()
+    said = capsys.readouterr().err
+    end = said.split("failed jobs of the sweep (3;")[1].splitlines()
+    assert "\x1b" not in said
     assert status == 1
     assert trained == [0, 2]
     assert end[1] == f"  {jobs[0]}: method.tau=0.7: not today"
-    assert end[2] == f"  {jobs[1]}: RuntimeError: the disk is on fire"
+    assert end[2] == f"  {jobs[1]}: RuntimeError: the disk is on \\x1b[31mfire"
     assert json.loads((jobs[0] / "failed.json").read_text())["status"] == 2
 
 

@@ -53,7 +53,7 @@ def check_dataset(config: DictConfig) -> None:
     replace_text(out / "check.json", json.dumps(facts(report) | {"unfit": unfit}, indent=1, ensure_ascii=False) + "\n")
     print(table(report))
     for text in unfit:
-        print(f"note: with the settings here, {text}")
+        print(one_line(f"note: with the settings here, {text}"))
     if any(finding.kind in ("colours", "ids out of range") for finding in report.findings):
         advise_on_colors(config, out)
     print(end="", flush=True)  # a large sheet takes some seconds
@@ -146,7 +146,7 @@ def table(report: Report) -> str:
     for finding in report.findings:
         meaning = {**FAULTS, **WARNINGS}[finding.kind]
         what = "WRONG" if finding.wrong else "note"
-        lines.append(f"{what}: {finding.part}: {finding.kind} ({meaning}): {len(finding.texts)}")
+        lines.append(one_line(f"{what}: {finding.part}: {finding.kind} ({meaning}): {len(finding.texts)}"))
         lines += [f"    {one_line(text)}" for text in finding.texts[:SHOWN]]
         if len(finding.texts) > SHOWN:
             lines.append(f"    and {len(finding.texts) - SHOWN} more")
@@ -154,7 +154,7 @@ def table(report: Report) -> str:
         lines.append(f"images: {report.info.bands.summary()}")
     faults = sum(finding.wrong for finding in report.findings)
     verdict = f"{faults} kinds of faults; training would be wrong" if faults else "no faults"
-    return "\n".join([*lines, f"{report.info.name}: {verdict}"])
+    return "\n".join([*lines, one_line(f"{report.info.name}: {verdict}")])
 
 
 def part_lines(report: Report) -> list[str]:

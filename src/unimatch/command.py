@@ -245,11 +245,13 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
 
 
 def user_error_in(error: BaseException | None) -> UnimatchError | None:
-    """Returns the error of ours that Hydra has wrapped, if it is one; a file's name that is too long becomes one."""
+    """Returns the error of ours that Hydra has wrapped, if it is one; names that are too long and links become one."""
     while isinstance(error, InstantiationException):
         error = error.__cause__
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return WriteError(f"{error.filename or 'a file'} cannot be written: {error.strerror}; make room")
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return ConfigError(f"{error.filename} is a link, and nothing is written through one; remove it")
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return ConfigError(f"{str(error.filename)[:60]}...: a name that is too long for a file or folder")
     if not isinstance(error, UnimatchError):

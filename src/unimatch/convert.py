@@ -15,6 +15,7 @@ from unimatch.checkpoints.official import OfficialWeights, read_official
 from unimatch.data.catalog import ADE20K, CITYSCAPES, COCO, PASCAL, DatasetInfo
 from unimatch.disk import replace_file
 from unimatch.errors import UnimatchError, WeightsError, WriteError
+from unimatch.texts import one_line
 
 DATASETS = {info.name: info for info in (PASCAL, CITYSCAPES, ADE20K, COCO)}
 """The data sets that published checkpoints were trained on."""
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"unimatch: {failed}", file=sys.stderr)
         return failed.status
     for weights in both:
-        print(weights.report)
+        print(one_line(weights.report))
     print(f"written: {options.output}")
     return 0
 

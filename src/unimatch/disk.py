@@ -132,15 +132,17 @@ def append(path: Path, text: str, *, sync: bool = True) -> None:
 
     ``sync``: whether to wait until the disk has it.
     """
-    whole = path.stat().st_size
+    whole = path.lstat().st_size
+    file = open(path, "ab", opener=no_link)  # noqa: SIM115 - of what cannot be opened nothing is to be taken back
     try:
-        with open(path, "ab", opener=no_link) as file:
+        with file:
             file.write(encoded(path, text))
             file.flush()
             if sync:
                 os.fsync(file.fileno())
     except OSError:
-        os.truncate(path, whole)
+        with open(path, "r+b", opener=no_link) as longer:
+            longer.truncate(whole)
         raise
 
 

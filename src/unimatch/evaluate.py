@@ -103,7 +103,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         output = Path(config.output or path.with_name(f"{path.stem}.{data.info.name}.{config.split}.json")).expanduser()
         replace_text(output, json.dumps(result, indent=2) + "\n")
         print(table({name: result[name] for name in names}, task.scores_type, config.absent))
-        print(f"{len(source)} {config.split} images of {data.info.name}; written to {output}")
+        print(one_line(f"{len(source)} {config.split} images of {data.info.name}; written to {output}"))
     return result
 
 

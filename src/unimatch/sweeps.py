@@ -29,6 +29,7 @@ from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
 from unimatch.methods import Method
 from unimatch.overrides import check_settings, of_a_sweep, refuse_unread, values
+from unimatch.texts import printable
 
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 """Hydra's own sweeper, which tries all combinations; the others choose values by what came before."""
@@ -88,7 +89,7 @@ class Sweep(Callback):
         if failures:
             print(f"\nfailed jobs of the sweep ({len(failures)}; {others}):", file=sys.stderr)
             for place, failure in failures.items():
-                print(f"  {place.parent}: {failure['why']}", file=sys.stderr)
+                print(printable(f"  {place.parent}: {failure['why']}"), file=sys.stderr)
             statuses = {failure["status"] for failure in failures.values()}
             sys.exit(statuses.pop() if len(statuses) == 1 else 1)
 
@@ -183,10 +184,10 @@ def goes_on(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         except Exception as error:
             cause = user_error_in(error)
             if cause is None:
-                traceback.print_exc()
+                print(printable(traceback.format_exc()), file=sys.stderr)
             why = f"{type(error).__name__}: {error}" if cause is None else with_key(message_of(cause), config)
             why = of_a_sweep(why)
-            print(f"unimatch: this job failed: {why}", file=sys.stderr)
+            print(printable(f"unimatch: this job failed: {why}"), file=sys.stderr)
             replace_text(note, json.dumps({"why": why, "status": 1 if cause is None else cause.status}) + "\n")
             if learns:
                 raise JobFailedError(why) from error

@@ -8,11 +8,14 @@ from hydra import compose, initialize_config_module
 
 from unimatch.callbacks import RunFacts
 from unimatch.checkpoints.content import (
+    METHOD,
+    MODEL,
     RUN,
     TRAINING,
     Place,
     Run,
     Training,
+    method_settings_of,
     migrated,
     model_of,
     run_of,
@@ -46,11 +49,30 @@ def test_a_converted_checkpoint_knows_no_run_and_no_training():
 
 
 @pytest.mark.parametrize(
-    "entry", ["text", {"other": 1}, {"classes": [1]}, {"palette": [[0, 0]]}, {"config": []}, {"processes": "2"}]
+    "entry",
+    [
+        *("text", {"other": 1}, {"classes": [1]}, {"palette": [[0, 0]]}, {"config": []}, {"processes": "2"}),
+        *(torch.zeros(2), {"classes": torch.zeros(0)}, {"palette": torch.zeros(0)}),
+        {"config": {"inference": torch.zeros(2)}},
+    ],
 )
 def test_a_run_that_is_none_is_refused(entry):
     with pytest.raises(WeightsError, match="unimatch_run cannot be understood"):
         run_of({RUN: entry})
+
+
+@pytest.mark.parametrize(
+    "more", [{"options": torch.zeros(2)}, {"options": torch.zeros(0)}, {"own": {"arguments": torch.tensor(0)}}]
+)
+def test_a_tensor_where_a_model_is_described_is_refused(more):
+    with pytest.raises(WeightsError, match="Tensor is no plain value"):
+        model_of({MODEL: {"encoder": "tiny", **more}})
+
+
+@pytest.mark.parametrize("entry", [torch.zeros(2), {"name": "UniMatchV2", "settings": {"tau": torch.zeros(2)}}])
+def test_a_tensor_where_the_methods_settings_are_is_refused(entry):
+    with pytest.raises(WeightsError, match="unimatch_method cannot be understood"):
+        method_settings_of({METHOD: entry})
 
 
 @pytest.mark.parametrize("entry", ["text", {}, {"place": {"epoch": 1}}, {"place": 3, "evaluations": []}])

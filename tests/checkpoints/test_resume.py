@@ -41,7 +41,9 @@ def test_settings_that_act_through_others_are_not_compared(key):
     assert not list(changes(first, second))
 
 
-@pytest.mark.parametrize(("key", "matters"), [("method.tau", True), ("datamodule.workers", False), ("logger.x", False)])
+@pytest.mark.parametrize(
+    ("key", "matters"), [("method.tau", True), ("processes", True), ("datamodule.workers", False), ("logger.x", False)]
+)
 def test_only_what_is_trained_matters(key, matters):
     change = Change(key, 1, 2)
     assert change.matters is matters

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from unimatch.errors import WeightsError
+from unimatch.options import as_plain
 from unimatch.plain import bound, count
 
 MODEL, METHOD, RUN, TRAINING = "unimatch_model", "unimatch_method", "unimatch_run", "unimatch_training"
@@ -116,7 +117,8 @@ def run_of(checkpoint: Mapping[str, Any]) -> Run:
         WeightsError: the entry is not what this package writes.
     """
     try:
-        run = Run(**checkpoint.get(RUN) or {})
+        as_plain(given := checkpoint.get(RUN))  # a tensor is neither true nor false
+        run = Run(**given or {})
         numbers = [run.processes, run.metrics_rows, *(part for color in run.palette for part in color)]
         sound = (
             isinstance(run.config, dict)
@@ -151,6 +153,7 @@ def method_settings_of(checkpoint: Mapping[str, Any]) -> MethodSettings | None:
     """
     given = checkpoint.get(METHOD)
     try:
+        as_plain(given)
         found = None if given is None else MethodSettings(**given)
         if found and [type(value) for value in vars(found).values()] != [str, dict, list, dict]:
             raise TypeError("an entry is of another kind")
@@ -179,6 +182,7 @@ def checked(description: Any) -> dict[str, Any]:
         raise WeightsError("the file does not describe a model of ours")
     try:
         count(description)
+        as_plain(description)
         check_arguments({key: value for key, value in description.items() if key != "own"})
         if own := description.get("own"):
             check_arguments(own["arguments"] or {})
