@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
-from unimatch.data.sources.masks import listing, pack
+from unimatch.data.sources.masks import SHOWN, listing, pack
 from unimatch.errors import DataError
 from unimatch.images import MaskArray, colors_of, ids_of
 from unimatch.labelling.photos import Photo
@@ -132,8 +132,10 @@ class Painted:
         wrong = codes[slots] != stored
         if wrong.any():
             unknown, counts = np.unique(stored[wrong], return_counts=True)
-            kind = [f"colour {tuple(int(code).to_bytes(3))}" if self.colored else f"value {code}" for code in unknown]
-            raise DataError(f"{file}: {listing(kind, counts)} of no class; name it in the export's list of classes")
+            first = unknown[:SHOWN].tolist()
+            kind = [f"colour {tuple(code.to_bytes(3))}" if self.colored else f"value {code}" for code in first]
+            shown = listing(kind, counts.tolist(), len(unknown))
+            raise DataError(f"{file}: {shown} of no class; name it in the export's list of classes")
         used = np.unique(slots)
         table = np.zeros(len(codes), np.uint8)
         for slot in used.tolist():

@@ -195,3 +195,12 @@ def test_what_is_transparent_may_store_anything(tmp_path):
     Image.merge("LA", [ids, Image.new("L", ids.size, 9)]).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"id 77 \(1 pixels\)"):
         reader(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("colors", [True, False])
+def test_a_message_names_the_first_few_of_many_unknown_values(tmp_path, colors):
+    values = np.arange(100, 200, dtype=np.uint8).reshape(10, 10)
+    stored = np.stack([values, values, np.zeros_like(values)], -1) if colors else values
+    Image.fromarray(stored).save(tmp_path / "mask.png")
+    with pytest.raises(DataError, match=r"\(1 pixels\) and 95 more (of|outside)"):
+        mask_reader(replace(THREE, color_masks=colors))(tmp_path / "mask.png")

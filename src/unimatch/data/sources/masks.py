@@ -1,6 +1,6 @@
 """Turns what mask files store into class ids."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -168,7 +168,9 @@ class IndexMasks:
             )
         elif SMALLEST_ID <= first < 0 or unknown == [LARGEST_ID]:
             remedy += " (a value for no data? name it in dataset.ignore_ids)"
-        return f"{listing([f'id {i}' for i in unknown], [stored[i] for i in unknown])} outside {known}; {remedy}"
+        names = [f"id {i}" for i in unknown[:SHOWN]]
+        shown = listing(names, [stored[i] for i in unknown[:SHOWN]], len(unknown))
+        return f"{shown} outside {known}; {remedy}"
 
     def meanings(self) -> str:
         """Lists what the stored values of ``info.ids`` mean, such as ``0 (unchanged), 255 (changed)``."""
@@ -234,16 +236,21 @@ class ColorMasks:
     def _nearest(self, stored: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Returns the class ids of the known colours that are nearest in RGB; of two the first."""
         unknown, places = np.unique(stored, return_inverse=True)
-        distances = ((unpack(unknown)[:, None] - unpack(self.codes)) ** 2).sum(-1)
-        return self.ids[distances.argmin(1)][places]
+        colors, best, slots = unpack(unknown), np.full(len(unknown), np.inf), np.zeros(len(unknown), np.intp)
+        for slot, known in enumerate(unpack(self.codes)):  # one after the other: a photo has millions of colours
+            distance = ((colors - known) ** 2).sum(-1)
+            slots[distance < best] = slot
+            best = np.minimum(best, distance)
+        return self.ids[slots][places]
 
     def _describe(self, stored: NDArray[np.integer], *, lossy: bool) -> str:
         unknown, counts = np.unique(stored, return_counts=True)
         order = np.argsort(-counts, kind="stable")
-        names = [f"colour {tuple(color)}" for color in unpack(unknown[order]).tolist()]
         remedy = "correct the mask or the colours, name such a colour in dataset.ignore_colors, or where such colours "
         remedy += "are blurred edges, set dataset.unknown_values to ignore or nearest"
-        return f"{listing(names, counts[order].tolist())} of no class; {LOSSY + NEAREST if lossy else remedy}"
+        names = [f"colour {tuple(color)}" for color in unpack(unknown[order[:SHOWN]]).tolist()]
+        shown = listing(names, counts[order[:SHOWN]].tolist(), len(order))
+        return f"{shown} of no class; {LOSSY + NEAREST if lossy else remedy}"
 
 
 MaskReader = IndexMasks | ColorMasks
@@ -262,14 +269,24 @@ def nearest_of(known: list[int]) -> NDArray[np.int64]:
     return places
 
 
-def listing(names: list[str], counts: Iterable[int]) -> str:
-    """Lists the first few names, each with its number of pixels.
+SHOWN = 5
+"""How many ids or colours a message names."""
+
+
+def listing(names: Sequence[str], counts: Sequence[int], number: int | None = None) -> str:
+    """Lists the first few names, each with its number of pixels, and how many others there are.
+
+    Args:
+        names: at least the first :data:`SHOWN`.
+        counts: pixels of each.
+        number: of names in all; None where these are all.
 
     >>> listing(["id 7", "id 9"], [12, 1])
     'id 7 (12 pixels), id 9 (1 pixels)'
     """
-    parts = [f"{name} ({count} pixels)" for name, count in zip(names, counts, strict=True)]
-    return ", ".join(parts[:5]) + (f" and {len(parts) - 5} more" if len(parts) > 5 else "")
+    parts = [f"{name} ({count} pixels)" for name, count in zip(names[:SHOWN], counts[:SHOWN], strict=True)]
+    others = (len(names) if number is None else number) - len(parts)
+    return ", ".join(parts) + (f" and {others} more" if others else "")
 
 
 def pack(colors: NDArray[np.integer]) -> NDArray[np.integer]:
