@@ -204,7 +204,13 @@ def counts_of(mask: NDArray[np.integer]) -> dict[int, int]:
     >>> counts_of(np.array([[7, 7, 0], [0, 7, 255]], np.uint8))
     {0: 2, 7: 3, 255: 1}
     """
-    if mask.dtype == np.uint8:  # Pillow counts bytes in half the time of NumPy
-        return {value: number for value, number in enumerate(Image.fromarray(mask).histogram()) if number}
+    if mask.dtype == np.uint8:
+        # Pillow counts bytes in half the time of NumPy, and faster still as four bands, each by itself.
+        pixels = mask.reshape(-1)
+        whole = pixels.size // 4 * 4
+        bands = Image.fromarray(pixels[:whole].reshape(1, -1, 4)).histogram() if whole else [0] * 1024
+        rest = np.bincount(pixels[whole:], minlength=256).tolist()
+        numbers = map(sum, zip(*(bands[i : i + 256] for i in range(0, 1024, 256)), rest, strict=True))
+        return {value: number for value, number in enumerate(numbers) if number}
     values, counts = np.unique(mask, return_counts=True)
     return dict(zip(values.tolist(), counts.tolist(), strict=True))

@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image
 
 from unimatch.images import ORIENTATION, open_image
 
-JPEG = b"\xff\xd8\xff"
-"""How JPEG files begin."""
-HEADER = 2**18
-"""Bytes in which a JPEG's EXIF lies, if it has any: it stands before the pixels, and other segments are shorter."""
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations that exchange height and width."""
 
@@ -19,14 +16,22 @@ def orientation(path: Path) -> int:
     """Reads the EXIF orientation from a file's header; 1, upright, where there is none."""
     try:
         with path.open("rb") as file:
-            beginning = file.read(HEADER)
-        if beginning.startswith(JPEG) and b"Exif" not in beginning:
-            return 1  # most photos that somebody has worked on: no need to open them
+            if file.read(2) == b"\xff\xd8" and not has_exif(file):
+                return 1  # most photos that somebody has worked on: no need to open them
         with open_image(path) as image:
             # Not the PNG's own method, which decodes the file to look for EXIF behind the pixels.
             return int(Image.Image.getexif(image).get(ORIENTATION, 1))
     except Exception:  # whatever is wrong with it is said when it is read
         return 1
+
+
+def has_exif(file: BinaryIO) -> bool:
+    """Tells whether a JPEG, read up to its first segment, has EXIF: one of the segments before its pixels."""
+    while len(head := file.read(10)) == 10 and head[0] == 0xFF and head[1] != 0xDA:
+        if head[1] == 0xE1 and head[4:] == b"Exif\0\0":
+            return True
+        file.seek(int.from_bytes(head[2:4]) - 8, 1)
+    return len(head) < 10 or head[0] != 0xFF  # of a form that is left to Pillow
 
 
 def turned_alone(paths: Sequence[Path], mask: int, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
