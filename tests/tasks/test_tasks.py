@@ -63,7 +63,7 @@ def test_a_task_without_a_data_module_is_refused(run_command, capsys):
     with pytest.raises(SystemExit) as stopped:
         run_command(*SMALL, "~datamodule._target_")
     assert stopped.value.code == 2
-    assert "datamodule._target_: missing; a task's file (conf/task/) names its" in capsys.readouterr().err
+    assert "datamodule._target_: missing; it names the class" in capsys.readouterr().err
 
 
 def test_no_method_asks_which_task_it_trains():

@@ -89,6 +89,7 @@ class ChangeModel(SegmentationModel):
 
     Takes the arguments of :class:`SegmentationModel`.
 
+    >>> import torch
     >>> ChangeModel("tiny", num_classes=2)(torch.zeros(3, 2, 3, 48, 48)).shape
     torch.Size([3, 2, 48, 48])
     """
