@@ -6,7 +6,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
 
 from helpers import exports
 from helpers.exports import HEIGHT, WIDTH, area, masks, photo, png, save, unlabelled
@@ -44,17 +43,6 @@ def test_coco_files_of_several_parts_share_ids_by_name(tmp_path):
     assert set(np.unique(found["val/a.png"])) == {0, 1, 3}
 
 
-def test_supervisely_bitmaps_and_holes(tmp_path):
-    labels = read(exports.supervisely(tmp_path))
-    assert labels.classes == ("background", "leaf", "stone")
-    assert labels.colors[1:] == ((0, 255, 16), (10, 11, 12))
-    expected = np.zeros((HEIGHT, WIDTH), np.uint8)
-    expected[area(0, 0, 8, 8) & ~area(2, 2, 5, 5)] = 1
-    expected[area(9, 1, 12, 3)] = 2
-    assert (masks(labels)["train/a.png"] == expected).all()
-    assert unlabelled(labels) == ["a.png"]
-
-
 @pytest.mark.parametrize("form", ["folder", "zip"])
 def test_cvat_masks(tmp_path, form):
     root = exports.cvat(tmp_path / "task")
@@ -66,22 +54,6 @@ def test_cvat_masks(tmp_path, form):
     expected = area(1, 1, 5, 5) + 2 * area(6, 1, 9, 5).astype(np.uint8)
     assert (masks(labels)["train/a.jpg"] == expected).all()
     assert unlabelled(labels) == ["b.jpg"]
-
-
-def test_voc_colours_void_and_lists(tmp_path):
-    mask = Image.fromarray(np.where(area(1, 1, 5, 5), 15, 0).astype(np.uint8))
-    mask.putpalette([channel for color in ((0, 0, 0), *[(1, 1, 1)] * 14, (192, 128, 128)) for channel in color])
-    for name in "ab":
-        photo(tmp_path / "JPEGImages" / f"{name}.jpg")
-        (tmp_path / "SegmentationClass").mkdir(exist_ok=True)
-        mask.save(tmp_path / "SegmentationClass" / f"{name}.png")
-    save(tmp_path / "ImageSets" / "Segmentation" / "val.txt", "b\n")
-    labels = read(tmp_path)
-    assert labels.classes[15] == "person"
-    assert {name: np.unique(mask).tolist() for name, mask in masks(labels).items()} == {
-        "train/a.jpg": [0, 15],
-        "val/b.jpg": [0, 15],
-    }
 
 
 def test_what_is_written_trains(tmp_path):

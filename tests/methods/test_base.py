@@ -1,76 +1,15 @@
-import copy
 import functools
 import math
 
 import lightning
-import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import BatchSizeFinder, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 import unimatch
-from unimatch import ConfigError, Segmentation, SegmentationModel, SemiSupervisedDataModule, Supervised, UniMatchV2
-from unimatch.data.catalog import DIGITS
-from unimatch.engines.torch import TorchEngine
-from unimatch.tensors import normalize
-
-DATA = {"labeled": 8, "train": 24, "val": 4, "size": 48}  # 16 unlabelled images
-STEPS_PER_EPOCH = 8
-
-
-def make_method(kind=UniMatchV2, *, unlock_after=0, **options):
-    torch.manual_seed(0)
-    model = SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8), unlock_after=unlock_after)
-    defaults = {"learning_rate": 1e-3, "decoder_multiplier": 2.0, "ema_decay": 0.9}
-    if kind is UniMatchV2:
-        defaults["tau"] = 0.1
-    return kind(model, **{**defaults, **options})
-
-
-def make_data(*, workers=0, data=None, batch_size=2):
-    return SemiSupervisedDataModule(
-        data or unimatch.data.digits(**DATA), crop=48, batch_size=batch_size, workers=workers, seed=0
-    )
-
-
-def make_trainer(**options):
-    defaults = {
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 1,
-    }
-    if "max_steps" in options and "val_check_interval" not in options:
-        options = {"limit_val_batches": 0, **options}
-    return lightning.Trainer(**{**defaults, **options})
-
-
-def fit(method, *, workers=0, data=None, resume=None, **options):
-    """Train, and evaluate only if `val_check_interval` is given (in steps) or the run has no `max_steps`."""
-    if "val_check_interval" in options:
-        options = {"check_val_every_n_epoch": None, **options}
-    trainer = make_trainer(**options)
-    trainer.fit(method, make_data(workers=workers, data=data), ckpt_path=resume)
-    return trainer
-
-
-def snapshot(module):
-    return {key: value.detach().clone() for key, value in module.state_dict().items()}
-
-
-def assert_same(found, expected):
-    assert found.keys() == expected.keys()
-    different = [key for key in found if not torch.equal(found[key], expected[key])]
-    assert different == []
-
-
-def same(found, expected):
-    return all(torch.equal(found[key], expected[key]) for key in expected)
+from helpers.fits import STEPS_PER_EPOCH, assert_same, fit, make_data, make_method, make_trainer, same, snapshot
+from unimatch import ConfigError, Supervised, UniMatchV2
 
 
 class EachBatch(lightning.Callback):
@@ -81,66 +20,6 @@ class EachBatch(lightning.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.seen.append(self.look(trainer, pl_module))
-
-
-class MemorySource:
-    """Images of many sizes in memory, with ignored pixels."""
-
-    def __init__(self, sizes):
-        rng = np.random.default_rng(0)
-        self.images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-        self.masks = [rng.integers(0, 11, size, dtype=np.uint8) for size in sizes]
-        for mask in self.masks:
-            mask[:5, 3:] = 255
-
-    def __len__(self):
-        return len(self.images)
-
-    def name(self, index):
-        return f"memory/{index}"
-
-    def image(self, index):
-        return self.images[index]
-
-    def mask(self, index):
-        return self.masks[index]
-
-
-def data_of_many_sizes():
-    train = unimatch.data.digits(**DATA)
-    val = MemorySource([(48, 48), (33, 60), (47, 35), (64, 40), (36, 36)])
-    return unimatch.SegmentationData(DIGITS, labeled=train.labeled, unlabeled=train.unlabeled, val=val, test=val)
-
-
-def slow_evaluation(model, source):
-    """mIoU and pixel accuracy by a loop over images and classes."""
-    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    intersection, union, right, counted = np.zeros(11), np.zeros(11), 0, 0
-    model = copy.deepcopy(model).eval()
-    for i in range(len(source)):
-        image, truth = source.image(i), source.mask(i)
-        pixels = torch.from_numpy(((image / 255 - mean) / std).transpose(2, 0, 1)).float()
-        with torch.no_grad():
-            prediction = model(pixels[None])[0].numpy().argmax(0)
-        known = truth != 255
-        right, counted = right + (prediction == truth)[known].sum(), counted + known.sum()
-        for k in range(11):
-            intersection[k] += ((prediction == k) & (truth == k) & known).sum()
-            union[k] += (((prediction == k) | (truth == k)) & known).sum()
-    present = union > 0
-    return 100 * (intersection[present] / union[present]).mean(), 100 * right / counted
-
-
-def predict_every_class(model, seed):
-    """New random weights, the classifier scaled so that each class is predicted somewhere."""
-    torch.manual_seed(seed)
-    model.load_state_dict(SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8)).state_dict())
-    classifier, images = model.decoder.classify[2], torch.randn(2, 3, 48, 48)
-    with torch.no_grad():
-        logits = copy.deepcopy(model).eval()(images).transpose(0, 1).flatten(1)  # (C, N)
-        mean, spread = logits.mean(1), logits.std(1)
-        classifier.weight.div_(spread.view(-1, 1, 1, 1))
-        classifier.bias.sub_(mean).div_(spread)
 
 
 def test_the_teacher_moves_only_after_an_optimizer_step():
@@ -235,52 +114,6 @@ def test_frozen_statistics_are_trained_with():
     torch.testing.assert_close(together[:1], alone, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("max_steps", "interval", "expected"),
-    [
-        (5, 2, [(2, 0), (4, 0), (5, 0)]),
-        (4, 2, [(2, 0), (4, 0)]),  # no second evaluation of the same step
-        (STEPS_PER_EPOCH + 3, 3, [(3, 0), (6, 0), (9, 1), (11, 1)]),
-        (STEPS_PER_EPOCH, 5, [(5, 0), (8, 0)]),
-    ],
-)
-def test_a_run_of_max_steps_ends_with_an_evaluation(max_steps, interval, expected):
-    method = make_method()
-    trainer = fit(method, max_steps=max_steps, val_check_interval=interval)
-    assert trainer.global_step == max_steps
-    assert [(evaluation.step, evaluation.epoch) for evaluation in method.evaluations] == expected
-
-
-def test_with_accumulation_too_a_run_ends_with_an_evaluation_at_its_last_step():
-    method = make_method()
-    trainer = fit(method, max_steps=3, accumulate_grad_batches=2, val_check_interval=4)
-    assert trainer.global_step == 3
-    assert [evaluation.step for evaluation in method.evaluations] == [2, 3]
-
-
-def test_a_run_of_max_epochs_is_evaluated_after_each():
-    method = make_method()
-    fit(method, max_epochs=2)
-    assert [(e.step, e.epoch) for e in method.evaluations] == [(8, 0), (16, 1)]
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({"val_check_interval": 5, "check_val_every_n_epoch": None}, [5, 10, 15, 16]),
-        ({"val_check_interval": 50, "check_val_every_n_epoch": None}, [16]),
-        ({"val_check_interval": 16, "check_val_every_n_epoch": None}, [16]),  # once
-        ({"val_check_interval": 3, "check_val_every_n_epoch": 1}, [3, 6, 11, 14, 16]),  # counted within the epoch
-        ({"val_check_interval": 0.4, "check_val_every_n_epoch": 1, "limit_train_batches": 5}, [2, 4, 7, 9, 10]),
-        ({"val_check_interval": 50, "check_val_every_n_epoch": None, "min_epochs": 2, "max_steps": 12}, [12]),
-    ],
-)
-def test_a_run_of_epochs_ends_with_an_evaluation_wherever_the_interval_falls(options, expected):
-    method = make_method(Supervised)
-    fit(method, **{"max_epochs": 2, "limit_val_batches": 1, **options})
-    assert [evaluation.step for evaluation in method.evaluations] == expected
-
-
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_gradients_are_clipped_under_bf16_mixed(optimizer):
     """A fused optimiser may have yet to unscale them: Lightning refuses to clip then."""
@@ -291,85 +124,6 @@ def test_gradients_are_clipped_under_bf16_mixed(optimizer):
     assert torch.stack(squares).sum().sqrt() == pytest.approx(0.01, rel=1e-3)
     assert not all(torch.equal(value, before[key]) for key, value in snapshot(method.student).items())
     assert make_method(Supervised, optimizer=optimizer).build_optimizer().defaults["fused"]  # without clipping
-
-
-def test_the_sanity_check_is_no_evaluation():
-    method = make_method()
-    fit(method, max_steps=2, val_check_interval=2, num_sanity_val_steps=2)
-    assert [evaluation.step for evaluation in method.evaluations] == [2]
-
-
-def test_evaluation_equals_a_slow_loop_over_images_of_many_sizes():
-    method, data = make_method(), data_of_many_sizes()
-    predict_every_class(method.student, seed=1)
-    predict_every_class(method.teacher.model, seed=2)
-    student, teacher = slow_evaluation(method.student, data.val), slow_evaluation(method.teacher.model, data.val)
-    assert abs(student[0] - teacher[0]) > 0.1  # else mixing them up would go unnoticed
-
-    trainer = make_trainer()
-    trainer.validate(method, make_data(data=data), verbose=False)
-    logged = trainer.callback_metrics
-    for name, expected in (("student", student), ("teacher", teacher)):
-        scores = method.scores[name]
-        assert (scores.miou, scores.pixel_accuracy) == pytest.approx(expected, abs=0.02)
-        for key in ("miou", "pixel_accuracy"):
-            assert logged[f"validate/{name}/{key}"].item() == pytest.approx(getattr(scores, key), rel=1e-5)
-
-
-def test_evaluation_in_windows_differs_and_follows_the_rule():
-    rule = unimatch.Inference("sliding", window=32)
-    whole, sliding = make_method(), make_method(task=Segmentation(rule))
-    for method in (whole, sliding):
-        predict_every_class(method.teacher.model, seed=2)
-        make_trainer().validate(method, make_data(data=data_of_many_sizes()), verbose=False)
-    assert sliding.scores["teacher"].miou != whole.scores["teacher"].miou
-    source, right, counted = data_of_many_sizes().val, 0, 0
-    for i in range(len(source)):
-        image = normalize(torch.from_numpy(source.image(i)).permute(2, 0, 1))[None]
-        labels = rule.scores(TorchEngine(sliding.teacher.model), image).argmax(1)[0].numpy()
-        known = source.mask(i) != 255
-        right, counted = right + (labels == source.mask(i))[known].sum(), counted + known.sum()
-    assert sliding.scores["teacher"].pixel_accuracy == pytest.approx(100 * right / counted)
-
-
-def test_evaluation_changes_no_weight_and_no_statistic():
-    method = make_method()
-    fit(method, max_steps=2)
-    before = snapshot(method)
-    make_trainer().validate(method, make_data(), verbose=False)
-    assert_same(snapshot(method), before)
-
-
-def test_evaluation_does_not_depend_on_the_workers():
-    method, data, found = make_method(), data_of_many_sizes(), []
-    for workers in (0, 1, 2):
-        make_trainer().validate(method, make_data(workers=workers, data=data), verbose=False)
-        found.append(method.scores)
-    assert found[0] == found[1] == found[2]
-
-
-def test_testing_scores_like_validating():
-    method, data = make_method(), data_of_many_sizes()
-    trainer = make_trainer()
-    validated = trainer.validate(method, make_data(data=data), verbose=False)[0]
-    tested = trainer.test(method, make_data(data=data), verbose=False)[0]
-    for name in ("student/miou", "teacher/miou", "student/pixel_accuracy", "teacher/pixel_accuracy"):
-        assert tested[f"test/{name}"] == validated[f"validate/{name}"]
-
-
-def test_validating_and_testing_leave_the_evaluations_that_choose_the_best_alone(tmp_path):
-    method, data = make_method(), data_of_many_sizes()
-    fit(method, max_steps=2, val_check_interval=2)
-    before, keeps = list(method.evaluations), unimatch.Checkpoints(tmp_path)
-    trainer = make_trainer(callbacks=[keeps], enable_checkpointing=True)
-    trainer.validate(method, make_data(data=data), verbose=False)
-    trainer.test(method, make_data(data=data), verbose=False)
-    assert method.evaluations == before
-    assert [evaluation.step for evaluation in before] == [2]
-    assert not list(tmp_path.rglob("*.ckpt"))
-    assert set(trainer.callback_metrics) == {
-        f"test/{name}/{key}" for name in ("student", "teacher") for key in ("miou", "pixel_accuracy")
-    }
 
 
 def test_a_second_training_knows_nothing_of_the_first():
@@ -419,39 +173,6 @@ def test_rates_follow_optimizer_steps_not_batches():
     fit(make_method(Supervised), max_steps=4, accumulate_grad_batches=2, callbacks=[look])
     expected = [1e-3, 1e-3, 1e-3 * 0.75**0.9, 1e-3 * 0.5**0.9]
     assert look.seen == pytest.approx([rate for rate in expected for _ in range(2)], rel=1e-5)
-
-
-def test_pseudo_labels_are_measured_since_the_evaluation_before():
-    class Watched(UniMatchV2):
-        def losses(self, batch, generator):
-            losses = super().losses(batch, generator)
-            self.watched.append((losses.pseudo, batch["unlabeled"]["truth"]))
-            return losses
-
-    method = make_method(Watched, tau=0.25, freeze_batch_statistics=True, learning_rate=1e-4)
-    predict_every_class(method.student, seed=1)
-    predict_every_class(method.teacher.model, seed=2)
-    method.watched = []
-    fit(method, max_steps=6, val_check_interval=4)
-    assert [evaluation.step for evaluation in method.evaluations] == [4, 6]
-    for evaluation, steps in zip(method.evaluations, (slice(0, 4), slice(4, 6)), strict=True):
-        known = confident = right = 0
-        for pseudo, truth in method.watched[steps]:
-            counts = pseudo.valid & (truth != 255)
-            sure = counts & (pseudo.confidence >= 0.25)
-            known, confident = known + int(counts.sum()), confident + int(sure.sum())
-            right += int((sure & (pseudo.label == truth)).sum())
-        assert 0 < confident < known
-        assert evaluation.pseudo["share"] == pytest.approx(100 * confident / known)
-        assert evaluation.pseudo["accuracy"] == pytest.approx(100 * right / confident)
-
-
-def test_labelled_only_measures_no_pseudo_labels():
-    method = make_method(Supervised)
-    trainer = fit(method, max_steps=2, val_check_interval=2)
-    assert method.evaluations[0].pseudo == {}
-    assert not any(key.startswith("pseudo_label") for key in trainer.callback_metrics)
-    assert trainer.callback_metrics["train/loss"] == trainer.callback_metrics["train/loss_x"]
 
 
 def test_random_choices_differ_by_step_and_epoch_but_not_by_run():
@@ -612,91 +333,12 @@ def test_a_run_without_a_log_trains_too():
     fit(method, max_steps=2, log_every_n_steps=0)
 
 
-@pytest.mark.parametrize(
-    "length", [{"max_epochs": 3}, {"max_epochs": 2, "max_steps": 9}, {"max_steps": 9, "val_check_interval": None}]
-)
-def test_a_length_whose_end_would_not_be_evaluated_is_refused(length):
-    trainer = make_trainer(limit_val_batches=1, check_val_every_n_epoch=2, **length)
-    with pytest.raises(ConfigError, match="check_val_every_n_epoch=2"):
-        trainer.fit(make_method(), make_data())
-
-
-def test_a_divisor_of_the_epochs_is_no_reason_to_refuse():
-    method = make_method()
-    make_trainer(max_epochs=2, check_val_every_n_epoch=2).fit(method, make_data())
-    assert [evaluation.epoch for evaluation in method.evaluations] == [1]
-
-
-def test_a_probe_of_batch_sizes_leaves_the_training_as_it_was(tmp_path):
-    plain, probed = make_method(), make_method()
-    make_trainer(max_steps=4).fit(plain, make_data(batch_size=4))
-    probe = BatchSizeFinder(mode="power", max_trials=2, steps_per_trial=1)  # from 2 to 4, which it leaves
-    trainer = fit(probed, max_steps=4, callbacks=[probe], default_root_dir=tmp_path)
-    assert trainer.global_step == 4
-    assert_same(snapshot(probed), snapshot(plain))
-
-
-def test_a_method_is_called_with_images_and_predicts_as_its_teacher():
-    method, data = make_method(), data_of_many_sizes()
-    predict_every_class(method.teacher.model, seed=2)
-    pixels = torch.from_numpy(data.val.image(0)).permute(2, 0, 1)[None]
-    expected = method.task.predict(method.teacher.model, normalize(pixels))
-    for images in (pixels, normalize(pixels)):
-        scores = method(images)
-        torch.testing.assert_close(scores, expected)
-        assert not scores.requires_grad
-    assert method.student.training
-
-
-def test_trainer_predicts_batches_of_any_loader():
-    method, images = make_method(), torch.randn(4, 3, 40, 56)
-    predict_every_class(method.teacher.model, seed=2)
-    expected = method.teacher.model(images).argmax(1)
-    samples = [{"image": image, "name": "photo"} for image in images]
-    for dataset, options in (
-        (images, {}),
-        (TensorDataset(images), {}),
-        (TensorDataset(images, torch.zeros(4)), {}),
-        (samples, {}),
-        (samples, {"collate_fn": list}),
-    ):
-        found = make_trainer().predict(method, DataLoader(dataset, 2, **options))
-        assert torch.equal(torch.cat([torch.stack(list(batch)) for batch in found]), expected)
-    loader = make_data().val_dataloader()  # without the data module, images come as uint8
-    (found,) = make_trainer().predict(method, loader)[0]
-    assert torch.equal(found, method(normalize(loader.dataset[0]["image"][None])).argmax(1)[0])
-
-
-def test_any_loader_validates():
-    method, data = make_method(), unimatch.data.digits(**DATA).val
-    predict_every_class(method.teacher.model, seed=2)
-    make_trainer().validate(method, make_data(), verbose=False)
-    expected = method.scores
-    assert expected["teacher"].miou > 0
-    pixels = torch.stack([torch.from_numpy(data.image(i)).permute(2, 0, 1) for i in range(len(data))])
-    labels = torch.stack([torch.from_numpy(data.mask(i)) for i in range(len(data))])
-    as_dicts = [{"image": image, "mask": label.long()} for image, label in zip(normalize(pixels), labels, strict=True)]
-    for dataset in (TensorDataset(pixels, labels), TensorDataset(normalize(pixels), labels.long()), as_dicts):
-        make_trainer().validate(method, DataLoader(dataset, 3), verbose=False)
-        assert method.scores == expected
-    make_trainer().validate(method, make_data().val_dataloader(), verbose=False)
-    assert method.scores == expected
-    with pytest.raises(unimatch.DataError, match="has no labels"):
-        make_trainer().validate(method, DataLoader(TensorDataset(pixels)), verbose=False)
-
-
 def test_manual_optimisation_is_refused():
     class Manual(UniMatchV2):
         automatic_optimization = False
 
     with pytest.raises(ConfigError, match="automatic_optimization=False"):
         fit(make_method(Manual, tau=0.1), max_steps=1)
-
-
-def test_a_model_with_fewer_classes_than_the_data_is_refused():
-    method = UniMatchV2(SegmentationModel("tiny", 10, features=8, out_channels=(8, 8, 8, 8)))
-    with pytest.raises(ConfigError, match=r"^num_classes=10: the data has 11 classes"):
-        make_trainer(max_steps=1).fit(method, make_data())
 
 
 def test_an_optimiser_a_schedule_and_a_criterion_of_ones_own():
@@ -766,10 +408,3 @@ def test_what_makes_no_optimiser_is_refused():
 def test_weights_that_are_not_float32_are_refused():
     with pytest.raises(ConfigError, match="precision=bf16-true: must be one of"):
         fit(make_method(Supervised), max_steps=1, precision="bf16-true")
-
-
-@pytest.mark.parametrize("length", [{"max_steps": 2}, {"max_epochs": 1, "limit_train_batches": 2}])
-def test_a_trainer_that_has_trained_is_refused_instead_of_training_nothing(length):
-    trainer = fit(make_method(), **length)
-    with pytest.raises(ConfigError, match="has trained 2 steps already"):
-        trainer.fit(make_method(), make_data())

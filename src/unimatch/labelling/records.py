@@ -134,7 +134,7 @@ class Painted:
             unknown, counts = np.unique(stored[wrong], return_counts=True)
             first = unknown[:SHOWN].tolist()
             kind = [f"colour {tuple(code.to_bytes(3))}" if self.colored else f"value {code}" for code in first]
-            shown = listing(kind, counts.tolist(), len(unknown))
+            shown = listing(kind, counts[:SHOWN].tolist(), len(unknown))
             raise DataError(f"{file}: {shown} of no class; name it in the export's list of classes")
         used = np.unique(slots)
         table = np.zeros(len(codes), np.uint8)

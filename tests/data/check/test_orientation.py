@@ -27,6 +27,13 @@ def test_the_orientation_of_every_kind_is_read(photo, suffix):
     assert [orientation(photo(value, suffix)) for value in range(1, 9)] == [*range(1, 9)]
 
 
+@pytest.mark.parametrize("before", [b"\xff\xfe\x00\x0aAA\xff\xdaAAAA", b"\xff" * 3, b"\xff\xe1\x00\x06http"])
+def test_other_segments_and_fill_bytes_may_stand_before_exif(photo, before):
+    content = (path := photo(6)).read_bytes()
+    path.write_bytes(content[:2] + before + content[2:])
+    assert orientation(path) == 6
+
+
 def test_files_that_say_nothing_are_upright(tmp_path, monkeypatch):
     Image.fromarray(PHOTO).save(tmp_path / "plain.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff Exif")

@@ -27,11 +27,11 @@ def orientation(path: Path) -> int:
 
 def has_exif(file: BinaryIO) -> bool:
     """Tells whether a JPEG, read up to its first segment, has EXIF: one of the segments before its pixels."""
-    while len(head := file.read(10)) == 10 and head[0] == 0xFF and head[1] != 0xDA:
+    while len(head := file.read(10)) == 10 and head[0] == 0xFF and head[1] not in (0xDA, 0xFF):
         if head[1] == 0xE1 and head[4:] == b"Exif\0\0":
             return True
         file.seek(int.from_bytes(head[2:4]) - 8, 1)
-    return len(head) < 10 or head[0] != 0xFF  # of a form that is left to Pillow
+    return head[:2] != b"\xff\xda"  # the pixels; anything else is left to Pillow
 
 
 def turned_alone(paths: Sequence[Path], mask: int, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
