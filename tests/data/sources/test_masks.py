@@ -204,3 +204,9 @@ def test_a_message_names_the_first_few_of_many_unknown_values(tmp_path, colors):
     Image.fromarray(stored).save(tmp_path / "mask.png")
     with pytest.raises(DataError, match=r"\(1 pixels\) and 95 more (of|outside)"):
         mask_reader(replace(THREE, color_masks=colors))(tmp_path / "mask.png")
+
+
+def test_of_two_colours_that_are_as_near_the_first_counts(tmp_path):
+    Image.new("RGB", (2, 2), (1, 0, 0)).save(tmp_path / "mask.png")
+    info = replace(THREE, color_masks=True, unknown_values="nearest", palette=((0, 0, 0), (2, 0, 0), (9, 9, 9)))
+    assert (mask_reader(info)(tmp_path / "mask.png") == 0).all()
