@@ -26,8 +26,8 @@ KINDS = {
     "three bands": ["dataset.bands=3", f"dataset.value_range=[0,{FULL}]"],
     "five bands": ["dataset.bands=5", f"dataset.value_range=[0,{FULL}]"],
 }
-"""By name: the settings that read the copy. Three bands are what five are to be compared with: both get the strong views
-of bands, without hue and grayscale, and means that are measured."""
+"""By name: the settings that read the copy. Three bands are what five are to be compared with: both get the strong
+views of bands, without hue and grayscale, and means that are measured."""
 
 
 def stored(photo: np.ndarray, kind: str) -> np.ndarray:

@@ -62,6 +62,7 @@ for number in range(16):
 part step 200 "$PYTHON" benchmarks/step.py "${device[@]}" "${step[@]}" --turn 5 --profile --no-memory --json "$OUT/step.json"
 part tests 90 "$PYTHON" -m pytest -q -p no:cacheprovider -k gpu tests/methods/test_step.py tests/speed/test_upsampling.py
 part memory 100 "$PYTHON" benchmarks/step.py "${device[@]}" "${step[@]}" --classes 150 --pairs 0 --json "$OUT/memory.json"
+part together 80 "$PYTHON" benchmarks/step.py "${device[@]}" "${step[@]}" --parts 4 --no-baseline --json "$OUT/together.json"
 part large 150 "$PYTHON" benchmarks/step.py "${device[@]}" "${large[@]}" "${limit[@]}" --no-baseline --pairs 0 \
   --json "$OUT/large.json"
 part upsampling 60 "$PYTHON" benchmarks/upsampling.py "${device[@]}" "${upsampling[@]}"

@@ -3,11 +3,13 @@
     OMP_NUM_THREADS=2 python benchmarks/step.py --encoder vits --batch 1 --crop 266 --pairs 15
     python benchmarks/step.py --encoder vits --batch 2 --crop 518 --classes 150 --pairs 0
     python benchmarks/step.py --device cuda --encoder vitb --batch 4 --precision bf16 --compile --turn 5
+    python benchmarks/step.py --device cuda --encoder vitb --precision bf16 --compile --parts 4 --no-baseline
 
 The plain step (``benchmarks/plain_step.py``) is eager float32 on the same weights, images and random draws. Memory is
 the highest above the models' weights during two steps, gradients and the optimiser's state included, each side in a
 process of its own: what the allocator gave out on a GPU, resident memory on a CPU. Weights are random, and the
-threshold is set so that about half of the pseudo labels count.
+threshold is set so that about half of the pseudo labels count. With ``--parts`` the step is of so many parts of
+``--batch`` images in one batch (``trainer.parts_at_once``).
 """
 
 import argparse
@@ -30,6 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unimatch.augment.cutmix import draw_box
 from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2, semi_supervised
+from unimatch.methods.parts import StepGenerator
 from unimatch.models import SegmentationModel
 from unimatch.speed import cross_entropy_by_rows
 from unimatch.speed.apply import speed_up
@@ -117,6 +120,7 @@ def make_method(options: argparse.Namespace, device: torch.device, batch: Any) -
     kind = METHODS[options.method]
     extra: dict[str, Any] = {"cutmix_partner": "reversed"} if kind is UniMatchV1 else {}
     method = kind(model, **extra).to(device)
+    method.parts_at_once = options.parts
     if isinstance(method, semi_supervised.SemiSupervised):
         confidence = method.pseudo_labels(batch["unlabeled"]["weak"][:1])[1].flatten().sort().values
         middle = confidence[len(confidence) * 2 // 5 : len(confidence) * 3 // 5]
@@ -127,7 +131,9 @@ def make_method(options: argparse.Namespace, device: torch.device, batch: Any) -
 
 def seconds_of(step: Any, batch: Any, clock: Clock, iteration: int, steps: int = 1) -> tuple[float, float]:
     """How long a step takes, of some in a row, and the loss of the last."""
-    generator = torch.Generator(clock.device).manual_seed(iteration)
+    method: Method | None = getattr(step, "method", None)
+    parts = 1 if method is None else method.parts_at_once
+    generator = StepGenerator.seeded([iteration * parts + part for part in range(parts)], clock.device)
     start = clock.now()
     for _ in range(steps):
         loss = step(batch, generator, iteration)
@@ -167,12 +173,12 @@ def flops(options: argparse.Namespace, device: torch.device) -> float:
     step = PlainStep(make_method(options, device, batch), Clock(device))
     with FlopCounterMode(display=False) as counter:
         step(batch, torch.Generator(device).manual_seed(0), 0)
-    return float(counter.get_total_flops()) * options.batch
+    return float(counter.get_total_flops()) * options.batch * options.parts
 
 
 def memory(options: argparse.Namespace, device: torch.device) -> int:
     """Bytes above the weights, at the highest point of two steps of one side."""
-    batch = make_batch(options, device, options.batch)
+    batch = make_batch(options, device, options.batch * options.parts)
     method, clock = make_method(options, device, batch), Clock(device)
     step = OurStep(method, options.precision, options.compile) if options.memory == "ours" else PlainStep(method, clock)
     if options.memory == "plain":
@@ -222,6 +228,7 @@ def main() -> None:
     parser.add_argument("--turn", type=int, default=1, help="steps of a side in a row, before it waits for the device")
     parser.add_argument("--profile", action="store_true", help="also the kernels of our step on which most time goes")
     parser.add_argument("--limit-gib", type=float, help="of the GPU's memory that may be used, as on a smaller one")
+    parser.add_argument("--parts", type=int, default=1, help="of a step, in one batch; needs --no-baseline")
     parser.add_argument("--no-baseline", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--json", type=Path)
@@ -229,6 +236,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.turn < 1:
         parser.error("--turn: at least 1")
+    if options.parts < 1 or (options.parts > 1 and not options.no_baseline):
+        parser.error("--parts: at least 1, and with --no-baseline")
     device = torch.device(options.device)
     if options.limit_gib is not None:
         if device.type != "cuda":
@@ -240,7 +249,7 @@ def main() -> None:
         print(memory(options, device))
         return
     result: dict[str, Any] = {"machine": machine(), "options": {k: str(v) for k, v in vars(options).items()}}
-    images = options.batch * (1 if options.method == "supervised" else 2)
+    images = options.batch * options.parts * (1 if options.method == "supervised" else 2)
     print(
         f"{options.method}, {options.encoder}, {images} images of {options.crop} px, {options.classes} classes, ",
         end="",
@@ -267,7 +276,7 @@ def times(options: argparse.Namespace, device: torch.device, sides: list[str], i
     work = flops(options, device)
     dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
     peaks = {"ours": matmul_peak(device, dtype, clock), "plain": matmul_peak(device, torch.float32, clock)}
-    batch = make_batch(options, device, options.batch)
+    batch = make_batch(options, device, options.batch * options.parts)
     method = make_method(options, device, batch)
     steps: dict[str, Any] = {}
     if "plain" in sides:

@@ -17,6 +17,7 @@ from unimatch.disk import read_file
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import ORIENTATION, Exif, ImageArray, open_image, opened, read_image, read_pair, turn
 from unimatch.storage import divided, multiplied, storage
+from unimatch.tiff_pages import count_pages
 
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How TIFF files begin; the last two are BigTIFF's."""
@@ -84,7 +85,10 @@ def read_tiff(path: Path, exif: Exif) -> NDArray[Any]:
             f"{path}: TIFF with bands or value_range needs a library: pip install 'unimatch[science]'"
         ) from error
     try:
-        with quiet("tifffile"), tifffile.TiffFile(read_file(path)) as file:
+        content = read_file(path)
+        count_pages(content)
+        content.seek(0)
+        with quiet("tifffile"), tifffile.TiffFile(content) as file:
             series, first = file.series[0], file.series[0].keyframe
             axes = {
                 name: size
@@ -211,5 +215,5 @@ def pixel_count(path: Path) -> int:
         with open_image(path) as image:
             return image.width * image.height
     except Exception:  # among these are TIFFs of bands that Pillow does not know
-        tags = tiff_tags(path)
-        return int(tags.get(WIDTH, 0)) * int(tags.get(HEIGHT, 0))
+        sides = [tiff_tags(path).get(side, 0) for side in (WIDTH, HEIGHT)]
+        return math.prod(side if isinstance(side, int) else 0 for side in sides)

@@ -1,7 +1,7 @@
 """Lightning's trainer, with optimizer steps of a given number of images at any number of processes."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -65,15 +65,20 @@ class Trainer(lightning.Trainer, NamedOptions):
     The published step is the mean of ``P`` *parts*, one for each process: 16 images are four parts of four. CutMix
     pastes within a part, each part's losses are divided by its own pixels, and the gradients of the parts are averaged.
     Here a part is ``datamodule.batch_size`` labelled images, and a step has ``P = global_batch / batch_size`` parts
-    at any number of processes: each process computes ``P / processes`` of them, one after the other. Which samples a
-    part holds and what is drawn for it depends on the step and the part alone. The gradients of a step are therefore
-    the same, to rounding, on 1, 2 or ``P`` processes, and so is the number of steps in an epoch. Only BatchNorm in
-    training mode still sees the images alone that its process holds at once.
+    at any number of processes: each process computes ``P / processes`` of them, one after the other, or
+    ``parts_at_once`` together. Which samples a part holds and what is drawn for it depends on the step and the part
+    alone. The gradients of a step are therefore the same, to rounding, on 1, 2 or ``P`` processes, and so is the number
+    of steps in an epoch. Only BatchNorm in training mode still sees the images alone that its process holds at once.
 
     Args:
         global_batch: labelled images of an optimizer step, all processes together; None for as many as the processes
             hold at once, times ``accumulate_grad_batches``. If given, a whole-number ``val_check_interval`` counts
             optimizer steps (without it, Lightning counts batches).
+        parts_at_once: how many parts of a step of ``global_batch`` images a process computes in one batch: 4 of 4 + 4
+            images as one of 16 + 16. The gradients are those of the parts one after the other, to rounding, and a GPU
+            with the memory for it is used better. ``auto`` for the most that fit into a GPU's memory
+            (:mod:`unimatch.methods.parts_that_fit`). BatchNorm in training mode and distribution alignment refuse it;
+            dropout of the encoder's own (drop path) draws other numbers than in the parts alone.
         compile: whether ``torch.compile`` compiles student and teacher (:class:`unimatch.speed.compile.Compile`).
         **options: those of ``lightning.Trainer``.
 
@@ -81,16 +86,28 @@ class Trainer(lightning.Trainer, NamedOptions):
         ConfigError: ``accumulate_grad_batches`` is given too, or Lightning's trainer refuses its options.
     """
 
-    def __init__(self, *, global_batch: int | None = None, compile: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        global_batch: int | None = None,
+        parts_at_once: int | Literal["auto"] = 1,
+        compile: bool = False,
+        **options: Any,
+    ) -> None:
         if global_batch is not None and options.get("accumulate_grad_batches", 1) != 1:
             raise ConfigError("accumulate_grad_batches: follows from global_batch; give one of the two")
+        if parts_at_once != "auto" and (type(parts_at_once) is not int or parts_at_once < 1):
+            raise ConfigError(f"parts_at_once={parts_at_once}: must be auto, or at least 1")
+        if parts_at_once != 1 and global_batch is None:
+            raise ConfigError(f"parts_at_once={parts_at_once}: needs global_batch, the labelled images of a step")
         if compile:
             options["callbacks"] = [*(options.get("callbacks") or []), Compile()]
         try:
             super().__init__(**options)
         except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
             raise ConfigError(f"the trainer cannot be made: {first_line(error)}") from error
-        self.global_batch = global_batch
+        self.global_batch, self.parts_at_once = global_batch, parts_at_once
+        self.together = 1  # as many parts of a step does a batch hold
 
     @override
     def fit(
@@ -131,8 +148,21 @@ class Trainer(lightning.Trainer, NamedOptions):
                 f"process(es) hold at batch_size={batch_size}; change one of the three"
             )
         before, self.accumulate_grad_batches = self.accumulate_grad_batches, global_batch // together
+        self.together = 1  # until the method is set up
         if type(self.val_check_interval) is int:
             self.val_check_interval = self.val_check_interval // before * self.accumulate_grad_batches
+
+    def put_together(self, count: int) -> None:
+        """Lets a batch hold so many of the parts of a step that a process computes; refuses a remainder."""
+        parts = self.accumulate_grad_batches
+        if parts % count:
+            raise ConfigError(
+                f"parts_at_once={count}: must divide {parts}, the parts of a step that each process computes "
+                f"(global_batch={self.global_batch})"
+            )
+        self.together, self.accumulate_grad_batches = count, parts // count
+        if count > 1 and type(self.val_check_interval) is int:
+            self.val_check_interval //= count
 
 
 def evaluates_training(trainer: lightning.Trainer) -> bool:
@@ -142,4 +172,11 @@ def evaluates_training(trainer: lightning.Trainer) -> bool:
 
 def parts_of(trainer: Any) -> int:
     """Returns how many parts of a step of ``global_batch`` images each process computes; 1 without it."""
-    return trainer.accumulate_grad_batches if getattr(trainer, "global_batch", None) is not None else 1
+    if getattr(trainer, "global_batch", None) is None:
+        return 1
+    return int(trainer.accumulate_grad_batches) * at_once(trainer)
+
+
+def at_once(trainer: Any) -> int:
+    """Returns how many parts of a step one batch holds."""
+    return int(getattr(trainer, "together", 1))

@@ -46,7 +46,9 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
     return (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
 
 
-def cutmix(boxes: Tensor | None, *tensors: Tensor, partner: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
+def cutmix(
+    boxes: Tensor | None, *tensors: Tensor, partner: Sequence[Tensor] | None = None, parts: int = 1
+) -> tuple[Tensor, ...]:
     """Pastes into each image's box the same pixels of its partner.
 
     Args:
@@ -54,6 +56,7 @@ def cutmix(boxes: Tensor | None, *tensors: Tensor, partner: Sequence[Tensor] | N
         *tensors: each (B, ..., H, W): images, pseudo labels, confidences, valid masks. All get the same boxes,
             and all sources are the values before any pasting. They are not changed.
         partner: tensors of the same shapes to paste from; None for the batch in reverse order.
+        parts: how many batches the tensors hold, one after the other; each is reversed by itself.
 
     >>> a = torch.arange(2).repeat_interleave(4).view(2, 2, 2)
     >>> cutmix(torch.tensor([[0, 0, 1, 2], [0, 0, 0, 0]]), a)[0].tolist()
@@ -62,8 +65,13 @@ def cutmix(boxes: Tensor | None, *tensors: Tensor, partner: Sequence[Tensor] | N
     if boxes is None:
         return tensors
     inside = box_mask(boxes, *tensors[0].shape[-2:])  # (B, H, W)
-    sources = [tensor.flip(0) for tensor in tensors] if partner is None else partner
+    sources = [backwards(tensor, parts) for tensor in tensors] if partner is None else partner
     return tuple(
         torch.where(inside.view(len(inside), *(1,) * (tensor.dim() - 3), *inside.shape[1:]), source, tensor)
         for tensor, source in zip(tensors, sources, strict=True)
     )
+
+
+def backwards(tensor: Tensor, parts: int) -> Tensor:
+    """Returns a batch in reverse order, each of its parts by itself."""
+    return tensor.flip(0) if parts == 1 else torch.cat([part.flip(0) for part in tensor.chunk(parts)])

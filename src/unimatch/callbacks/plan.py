@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from typing_extensions import override
 
 from unimatch.methods.base import Method
+from unimatch.trainer import at_once
 
 log = logging.getLogger("unimatch")
 
@@ -51,8 +52,9 @@ class Plan(Callback):
         batch = batch[0] if isinstance(batch, tuple) else batch
         batch = trainer.strategy.batch_to_device(datamodule.on_before_batch_transfer(batch, 0))
         batch = datamodule.on_after_batch_transfer(batch, 0)
+        pl_module.parts_at_once = 1  # the training ends after it
         sizes = {count: measure(trainer, pl_module, part_of(batch, count)) for count in (1, 2)}
-        self.report = self.describe(trainer, pl_module, datamodule.batch_size, sizes)
+        self.report = self.describe(trainer, pl_module, datamodule.batch_size * at_once(trainer), sizes)
         trainer.should_stop = True
 
     def describe(

@@ -49,6 +49,7 @@ SINCE = {
     "method.thresholds": "fixed",
     "method.dice": 0.0,
     "datamodule.rare_class_crops": 20,
+    "trainer.parts_at_once": 1,
 }
 """Settings that older checkpoints do not have, and what was done before there were any."""
 

@@ -7,6 +7,7 @@ import inspect
 import logging
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
@@ -29,6 +30,8 @@ from unimatch.methods.evaluations import EvaluatedTraining, Evaluation
 from unimatch.methods.fit_checks import check_classes, check_trainer
 from unimatch.methods.losses import Criterion, Losses
 from unimatch.methods.optim import Factor, MakeOptimizer
+from unimatch.methods.parts import StepGenerator, mean_over_parts
+from unimatch.methods.parts_that_fit import most_that_fit
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.settings import drop_objects, settings_of
 from unimatch.methods.sharding import shard
@@ -38,7 +41,7 @@ from unimatch.models.descriptions import check_logits, describe_model
 from unimatch.options import NamedOptions, not_negative
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
-from unimatch.trainer import parts_of
+from unimatch.trainer import Trainer, parts_of
 from unimatch.types import CountsClasses, Needs, TrainBatch
 
 log = logging.getLogger("unimatch")
@@ -89,6 +92,9 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
     """Whether it needs a second unlabelled batch, ``batch["partner"]``."""
     strong_views: int = 2
     """How many strong views of each unlabelled image it needs."""
+    keeps_parts_apart: ClassVar[bool] = False
+    """Whether the ``losses`` beside it can compute several parts of a step at once: it draws of each part's generator
+    (:func:`unimatch.methods.parts.generators_of`), pastes within parts, and takes :meth:`part_mean` of its losses."""
 
     def __init__(
         self,
@@ -147,6 +153,7 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
         self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
         self.described: dict[str, object] | None = None  # before layers are changed for speed
+        self.parts_at_once = 1
         self.begin_anew()
         self.train()
 
@@ -163,8 +170,13 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
 
         Args:
             batch: normalised images on the module's device.
-            generator: for every random choice of the step, on the same device.
+            generator: for every random choice of the step, on the same device. Where the batch holds several parts of
+                a step (``trainer.parts_at_once``), it has one of each (:mod:`unimatch.methods.parts`).
         """
+
+    def part_mean(self, loss: Callable[..., Tensor], *values: Any) -> Tensor:
+        """Returns a loss of a batch: the mean over its parts, of which there is one but for ``parts_at_once``."""
+        return mean_over_parts(loss, *values, parts=self.parts_at_once)
 
     @property
     def needs(self) -> Needs:
@@ -196,10 +208,10 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
 
     def step_generator(self, batch_idx: int) -> torch.Generator:
         """Returns a generator seeded by (seed, epoch, step, part): no state is lost when a run is resumed."""
-        step, turn = divmod(batch_idx, parts_of(self.trainer))
-        part = turn * self.trainer.world_size + self.global_rank
-        words = np.random.SeedSequence((self.seed, self.current_epoch, step, part, 1))
-        return torch.Generator(self.device).manual_seed(int(words.generate_state(1, np.uint64)[0]))
+        step, first = divmod(batch_idx * self.parts_at_once, parts_of(self.trainer))
+        parts = [turn * self.trainer.world_size + self.global_rank for turn in range(first, first + self.parts_at_once)]
+        words = [np.random.SeedSequence((self.seed, self.current_epoch, step, part, 1)) for part in parts]
+        return StepGenerator.seeded([int(word.generate_state(1, np.uint64)[0]) for word in words], self.device)
 
     @override
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
@@ -226,6 +238,7 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
             check_classes(self.student, datamodule)
             self.train()  # Lightning leaves a model in the mode that it finds
             self.check_datamodule(datamodule)
+            self.put_parts_together()
             if (weighted := weighted_within(self.criterion)) is not None and isinstance(datamodule, CountsClasses):
                 weighted.balance(datamodule.labeled_pixels)  # a checkpoint's weights are read later
         super().setup(stage)
@@ -239,6 +252,29 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
                 "class_weights=balanced: only a data module with labeled_pixels counts the labelled pixels, such as "
                 "SemiSupervisedDataModule; with other loaders give a number for each class"
             )
+
+    def put_parts_together(self) -> None:
+        """Sets how many parts of a step a batch holds, as ``trainer.parts_at_once`` asks."""
+        if not isinstance(self.trainer, Trainer):
+            return
+        asked, why = self.trainer.parts_at_once, self.parts_stay_alone_because()
+        if asked == "auto":
+            self.parts_at_once = 1 if why else most_that_fit(self, self.trainer)
+            log.info("trainer.parts_at_once=auto: %d%s", self.parts_at_once, f", because {why}" * bool(why))
+        else:
+            self.parts_at_once = asked
+            if asked > 1 and why:
+                raise ConfigError(f"trainer.parts_at_once={asked}: must be 1, because {why}")
+        self.trainer.put_together(self.parts_at_once)
+
+    def parts_stay_alone_because(self) -> str | None:
+        """Says why parts of a step computed at once would not be what they are one by one; None where they are."""
+        owner = next(kind for kind in type(self).__mro__ if "losses" in vars(kind))
+        if not vars(owner).get("keeps_parts_apart"):
+            return f"{owner.__name__} does not say that its losses keep them apart (keeps_parts_apart)"
+        if self.uses_batch_statistics:
+            return "BatchNorm would normalise the images of all parts together (without freeze_batch_statistics)"
+        return None
 
     @override
     def on_fit_start(self) -> None:

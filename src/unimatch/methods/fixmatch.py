@@ -4,7 +4,7 @@
 shape of the decoder's logits.
 """
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from typing_extensions import override
@@ -28,6 +28,8 @@ class FixMatch(SemiSupervised):
     >>> method = FixMatch(SegmentationModel("tiny", num_classes=11), tau=0.8, learning_rate=3e-3)
     """
 
+    keeps_parts_apart: ClassVar[bool] = True
+
     def __init__(self, model: Model, **options: Unpack[CutMixOptions]) -> None:
         super().__init__(model, strong_views=1, **options)
 
@@ -43,11 +45,11 @@ class FixMatch(SemiSupervised):
 
         logits = self.student.coarse(torch.cat([x, strong[0].image]))  # (2B, C, *s)
         f_x, f_s = torch.split(logits, [len(x), len(w)])
-        loss_x = self.criterion(f_x, y)
+        loss_x = self.part_mean(self.criterion, f_x, y)
         loss_s = self.consistency([f_s], strong)
 
         return Losses(
             total=(loss_x + self.loss_weight * loss_s) / 2,
-            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": mask_ratio(c, v, tau)},
+            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": self.part_mean(mask_ratio, c, v, tau)},
             pseudo=PseudoLabels(q, c, v, tau),
         )

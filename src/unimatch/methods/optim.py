@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from unimatch.errors import ConfigError
 from unimatch.models.encoders import Encoder
 from unimatch.options import one_of
+from unimatch.trainer import at_once
 
 log = logging.getLogger("unimatch")
 
@@ -190,13 +191,13 @@ def learning_rate_factor(trainer: lightning.Trainer, reference: int | None) -> f
         )
     if batch_size is None:
         return 1.0
-    world, turns = trainer.world_size, trainer.accumulate_grad_batches
-    images = batch_size * world * turns
+    world, turns, together = trainer.world_size, trainer.accumulate_grad_batches, at_once(trainer)
+    images = batch_size * world * turns * together
     factor = 1.0 if reference is None else images / reference
     if trainer.is_global_zero:
         scaled = "not scaled by that (method.reference_batch)"
         if reference is not None:
             scaled = f"multiplied by {images} / {reference} = {factor:.4g}"
-        parts = f"{batch_size} x {world} process(es) x {turns} in a row"
+        parts = f"{batch_size} x {world} process(es) x {turns} in a row" + f" x {together} at once" * (together > 1)
         log.info("an optimizer step has %d labelled images (%s); the learning rate is %s", images, parts, scaled)
     return factor

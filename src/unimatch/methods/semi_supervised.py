@@ -107,6 +107,12 @@ class SemiSupervised(Method):
             self.thresholds.fill_(self.tau)  # a checkpoint that one continues from is read later
 
     @override
+    def parts_stay_alone_because(self) -> str | None:
+        if self.alignment is not None:
+            return "distribution alignment takes in one after the other"
+        return super().parts_stay_alone_because()
+
+    @override
     def check_datamodule(self, datamodule: object) -> None:
         super().check_datamodule(datamodule)
         if self.thresholds is not None and holding_out(datamodule) is None:
@@ -198,7 +204,7 @@ class SemiSupervised(Method):
         v = batch["unlabeled"]["valid"]
         images = strong_images(batch["unlabeled"], self.strong_views)
         if other is None:
-            return [StrongView(*cutmix(box, s, q, c, v)) for s, box in images]
+            return [StrongView(*cutmix(box, s, q, c, v, parts=self.parts_at_once)) for s, box in images]
         others = strong_images(batch["partner"], self.strong_views)
         return [
             StrongView(*cutmix(box, s, q, c, v, partner=(s_other, *other, batch["partner"]["valid"])))
@@ -208,7 +214,7 @@ class SemiSupervised(Method):
     def consistency(self, logits: Sequence[Tensor], views: Sequence[StrongView]) -> Tensor:
         """Returns the mean of the strong views' losses: ``(L_s1 + L_s2) / 2`` where there are two."""
         losses = [
-            consistency_loss(f_s, view.label, view.confidence, view.valid, self.threshold(view.label))
+            self.part_mean(consistency_loss, f_s, view.label, view.confidence, view.valid, self.threshold(view.label))
             for f_s, view in zip(logits, views, strict=True)
         ]
         return torch.stack(losses).mean()

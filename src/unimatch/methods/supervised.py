@@ -21,12 +21,13 @@ class Supervised(Method):
     """
 
     uses_unlabeled: ClassVar[bool] = False
+    keeps_parts_apart: ClassVar[bool] = True
 
     @override
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
         """``L = criterion(f(x), y)``."""
         x, y = batch["labeled"]["image"], batch["labeled"]["label"]
         if "box" in batch["labeled"]:
-            x, y = cutmix(batch["labeled"]["box"], x, y)
-        loss_x = self.criterion(self.student.coarse(x), y)
+            x, y = cutmix(batch["labeled"]["box"], x, y, parts=self.parts_at_once)
+        loss_x = self.part_mean(self.criterion, self.student.coarse(x), y)
         return Losses(loss_x, {"loss_x": loss_x})

@@ -4,13 +4,15 @@
 shape of the decoder's logits, ``D_l *s_l`` the encoder's level ``l``.
 """
 
-from typing import Unpack
+from functools import partial
+from typing import ClassVar, Unpack
 
 import torch
 from typing_extensions import override
 
 from unimatch.methods.losses import Losses, PseudoLabels, consistency_loss, mask_ratio
 from unimatch.methods.options import CutMixPartner, PseudoLabelOptions
+from unimatch.methods.parts import masks_of_parts
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.models.base import Model
 from unimatch.models.dpt import size_of
@@ -35,6 +37,8 @@ class UniMatchV1(SemiSupervised):
     >>> method = UniMatchV1(SegmentationModel("tiny", num_classes=11), tau=0.8, learning_rate=3e-3)
     """
 
+    keeps_parts_apart: ClassVar[bool] = True
+
     def __init__(
         self,
         model: Model,
@@ -58,7 +62,8 @@ class UniMatchV1(SemiSupervised):
         # Labelled images and weak views in one pass; the weak views' features once more with dropped channels.
         levels = self.student.encode(torch.cat([x, w]))  # of (2B, D_l, *s_l)
         levels_w = [level[len(x) :] for level in levels]  # of (B, D_l, *s_l)
-        masks = feature_masks(len(w), [level.shape[1] for level in levels], self.feature_dropout, generator=generator)
+        draw = partial(feature_masks, widths=[level.shape[1] for level in levels], drop=self.feature_dropout)
+        masks = masks_of_parts(draw, len(w), generator)
         levels_fp = drop_channels(levels_w, masks)
         together = [torch.cat(pair) for pair in zip(levels, levels_fp, strict=True)]  # of (3B, D_l, *s_l)
         f_x, f_w, f_fp = torch.split(self.student.decode(together), [len(x), len(w), len(w)])
@@ -71,16 +76,16 @@ class UniMatchV1(SemiSupervised):
         strong = self.cutmixed(batch, q, c, other)
         logits = self.student.coarse(torch.cat([view.image for view in strong])).chunk(2)  # (B, C, *s) twice
 
-        loss_x = self.criterion(f_x, y)
+        loss_x = self.part_mean(self.criterion, f_x, y)
         loss_s = self.consistency(logits, strong)
-        loss_fp = consistency_loss(f_fp, q, c, v, tau)
+        loss_fp = self.part_mean(consistency_loss, f_fp, q, c, v, tau)
         return Losses(
             total=(loss_x + self.loss_weight * (loss_s + loss_fp) / 2) / 2,
             parts={
                 "loss_x": loss_x,
                 "loss_s": loss_s,
                 "loss_fp": loss_fp,
-                "mask_ratio": mask_ratio(c, v, tau),
+                "mask_ratio": self.part_mean(mask_ratio, c, v, tau),
             },
             pseudo=PseudoLabels(q, c, v, tau),
         )

@@ -5,7 +5,8 @@ shape of the decoder's logits, ``D_l *s_l`` the encoder's level ``l``. Names fol
 """
 
 from collections.abc import Sequence
-from typing import Literal, Unpack
+from functools import partial
+from typing import ClassVar, Literal, Unpack
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from typing_extensions import override
 from unimatch.errors import ConfigError
 from unimatch.methods.losses import Losses, PseudoLabels, mask_ratio
 from unimatch.methods.options import SemiSupervisedOptions
+from unimatch.methods.parts import masks_of_parts
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.models.base import Model
 from unimatch.models.dropout import channel_masks, drop_channels
@@ -40,6 +42,8 @@ class UniMatchV2(SemiSupervised):
     >>> from unimatch import SegmentationModel
     >>> method = UniMatchV2(SegmentationModel("tiny", num_classes=11), tau=0.8, learning_rate=3e-3)
     """
+
+    keeps_parts_apart: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -80,11 +84,11 @@ class UniMatchV2(SemiSupervised):
         # Complementary Dropout.
         s = torch.cat([view.image for view in strong])  # (2B, ..., H, W)
         f_x, *f_s = self.student_logits(x, s, generator)  # (B, C, *s) three times
-        loss_x = self.criterion(f_x, y)
+        loss_x = self.part_mean(self.criterion, f_x, y)
         loss_s = self.consistency(f_s, strong)
         return Losses(
             total=(loss_x + self.loss_weight * loss_s) / 2,
-            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": mask_ratio(c, v, tau)},
+            parts={"loss_x": loss_x, "loss_s": loss_s, "mask_ratio": self.part_mean(mask_ratio, c, v, tau)},
             pseudo=PseudoLabels(q, c, v, tau),
         )
 
@@ -105,14 +109,15 @@ class UniMatchV2(SemiSupervised):
         if self.channel_dropout == "none":
             return self.student.decode(levels)
         at_encoder = self.dropout_at == "encoder"
-        masks = channel_masks(
-            (len(images) - undropped) // self.strong_views,
-            [level.shape[1] for level in levels] if at_encoder else [self.student.features],
+        draw = partial(
+            channel_masks,
+            widths=[level.shape[1] for level in levels] if at_encoder else [self.student.features],
             views=self.strong_views,
             complementary=self.channel_dropout == "complementary",
             keep_ratio=self.keep_ratio,
-            generator=generator,
         )
+        pairs = (len(images) - undropped) // self.strong_views
+        masks = masks_of_parts(draw, pairs, generator, views=self.strong_views)
         masks = [torch.cat([mask.new_ones(undropped, *mask.shape[1:]), mask]) for mask in masks]
         if at_encoder:
             return self.student.decode(drop_channels(levels, masks))

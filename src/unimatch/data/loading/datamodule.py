@@ -30,7 +30,7 @@ from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray, nearest_multiple
 from unimatch.tensors import normalize
-from unimatch.trainer import parts_of
+from unimatch.trainer import at_once, parts_of
 from unimatch.types import HasNeeds, Needs
 
 log = logging.getLogger("unimatch")
@@ -283,6 +283,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         world, rank = self._world()
         labeled = stream == "labeled"
         batch_size = self.batch_size if labeled else self.batch_size * self.unlabeled_ratio
+        together, (epoch, batches) = at_once(self.trainer), self.needs.start
         sampler = TrainSampler(
             self.epoch_length if labeled else len(dataset.source),
             batch_size,
@@ -292,11 +293,11 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             parts=parts_of(self.trainer),
             num_replicas=world,
             rank=rank,
-            start=self.needs.start,
+            start=(epoch, batches * together),
         )
         return DataLoader(
             dataset,
-            batch_size=batch_size,
+            batch_size=batch_size * together,
             sampler=sampler,
             drop_last=True,
             num_workers=self.workers,

@@ -1,0 +1,88 @@
+"""``trainer.parts_at_once=auto``."""
+
+import logging
+
+import pytest
+import torch
+
+import unimatch
+from unimatch import SegmentationModel, SemiSupervisedDataModule, Trainer, UniMatchV2
+from unimatch.methods import parts_that_fit
+from unimatch.methods.parts_that_fit import divisors, most_that_fit, step
+
+DATA = unimatch.data.digits(labeled=6, train=38, val=2, size=32)
+QUIET = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
+         "enable_model_summary": False, "limit_val_batches": 0, "num_sanity_val_steps": 0}  # fmt: skip
+
+
+def fit(parts_at_once="auto", *, frozen=True):
+    torch.manual_seed(0)
+    model = SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))
+    method = UniMatchV2(model, tau=0.1, learning_rate=1e-2, freeze_batch_statistics=frozen)
+    trainer = Trainer(**QUIET, global_batch=8, parts_at_once=parts_at_once, max_steps=1)
+    trainer.fit(method, datamodule=SemiSupervisedDataModule(DATA, crop=16, batch_size=2, workers=0))
+    return method, trainer
+
+
+def test_without_a_gpu_there_is_one_part_at_a_time(caplog):
+    with caplog.at_level(logging.INFO, logger="unimatch"):
+        method, trainer = fit()
+    assert (method.parts_at_once, trainer.accumulate_grad_batches) == (1, 4)
+    assert "trainer.parts_at_once=auto: 1" in caplog.text
+
+
+def test_where_parts_stay_alone_the_log_says_why(caplog):
+    with caplog.at_level(logging.INFO, logger="unimatch"):
+        assert fit(frozen=False)[0].parts_at_once == 1
+    assert "trainer.parts_at_once=auto: 1, because BatchNorm would normalise" in caplog.text
+
+
+@pytest.mark.parametrize(("fitting", "most"), [({4, 2}, 4), ({2}, 2), (set(), 1)])
+def test_the_most_that_fit_are_taken(monkeypatch, fitting, most):
+    tried = []
+
+    def fits(method, trainer, datamodule, part, count):
+        tried.append(count)
+        assert len(part["labeled"]["image"]) == 2
+        return count in fitting
+
+    class Gpu:
+        type = "cuda"
+
+    def found(method, trainer):
+        device = trainer.strategy.root_device
+        monkeypatch.setattr(type(trainer.strategy), "root_device", Gpu(), raising=False)
+        monkeypatch.setattr(torch, "tensor", lambda value, **_: value)
+        try:
+            return most_that_fit(method, trainer)
+        finally:
+            monkeypatch.undo()
+            assert trainer.strategy.root_device == device
+
+    monkeypatch.setattr(parts_that_fit, "fits", fits)
+    monkeypatch.setattr("unimatch.methods.base.most_that_fit", found)
+    method, trainer = fit()
+    assert (method.parts_at_once, trainer.accumulate_grad_batches) == (most, 4 // most)
+    assert tried == [count for count in (4, 2) if count >= max(most, 2)]
+
+
+def test_the_step_that_is_tried_is_a_whole_one_and_its_copy_alone_learns():
+    method, trainer = fit(1)
+    method.trainer = trainer
+    part = next(iter(trainer.datamodule.train_dataloader()))[0]
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    import copy
+
+    tried = copy.deepcopy(method)
+    tried.trainer = trainer
+    shapes = []
+    tried.student.encoder.register_forward_pre_hook(lambda module, inputs: shapes.append(len(inputs[0])))
+    step(tried, trainer, trainer.datamodule, part, 4)
+    assert 4 * (2 + 2 + 2) in shapes  # labelled images and both strong views of all parts in one pass
+    assert any(not torch.equal(value, before[key]) for key, value in tried.state_dict().items())
+    assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
+
+
+def test_divisors():
+    assert divisors(4) == [4, 2, 1]
+    assert divisors(1) == [1]
