@@ -24,9 +24,8 @@ def slow_value(features, histogram, likeness, chosen):
     if not chosen:
         return 0.0
     images, kinds = histogram.shape
-    weight = [1 / math.sqrt(histogram[:, k].mean() + 1e-4) for k in range(kinds)]
-    shown = sum(weight[k] * math.sqrt(sum(histogram[i, k] for i in chosen)) for k in range(kinds))
-    whole = sum(weight[k] * math.sqrt(sum(histogram[i, k] for i in range(images))) for k in range(kinds))
+    shown = sum(math.sqrt(sum(histogram[i, k] for i in chosen)) for k in range(kinds))
+    whole = sum(math.sqrt(sum(histogram[i, k] for i in range(images))) for k in range(kinds))
     alike = sum(max(0.0, *(float(features[i] @ features[j]) for i in chosen)) for j in range(images)) / images
     return shown / whole + likeness * alike
 

@@ -48,16 +48,14 @@ class Coverage:
         self.represented = self.features[::step].astype(np.float32)
         self.nearest = np.zeros(len(self.represented), np.float32)
         self.shown = np.zeros(self.histogram.shape[1], np.float32)
-        # Rare kinds count more; choosing all images gives each of the two terms the value 1.
-        self.rarity = 1 / np.sqrt(self.histogram.mean(axis=0) + 1e-4)
-        self.rarity /= (self.rarity * np.sqrt(self.histogram.sum(axis=0))).sum()
+        self.whole = np.sqrt(self.histogram.sum(axis=0)).sum()  # so that all images together have the value 1
 
     def gains(self, images: Sequence[int] | NDArray[np.intp]) -> Floats:
         """Returns by how much the value rises if each of these images is chosen next."""
         features = self.features[images].astype(np.float32)
         alike = np.maximum(features @ self.represented.T, self.nearest).mean(axis=1) - self.nearest.mean()
         shows = np.sqrt(self.shown + self.histogram[images]) - np.sqrt(self.shown)
-        gains: Floats = shows @ self.rarity + self.likeness * alike
+        gains: Floats = shows.sum(axis=1) / self.whole + self.likeness * alike
         return gains
 
     def choose(self, image: int) -> None:
