@@ -148,13 +148,14 @@ def rounds(
                     n - len(chosen),
                     describer=describer,
                     given=[files[index] for index in chosen],
-                    unsure=unsure if way == "select with scores" else None,
+                    unsure=unsure,
                     features=options.features,
                 )
                 chosen = [*chosen, *(files.index(path) for path in found.chosen)]
             model = train([train_part[index] for index in chosen], classes, options.seeds[0])
             scores.append(float(np.mean([score(model, examples, classes) for examples in held.values()])))
-            unsure = {path: unsureness(model, train_part[index][0]) for index, path in enumerate(files)}
+            if way == "select with scores":
+                unsure = {path: unsureness(model, train_part[index][0]) for index, path in enumerate(files)}
         print(
             f"{way:20}" + "".join(f"{n:5}: {value:4.1f}" for n, value in zip(STAGES, scores, strict=True)), flush=True
         )
