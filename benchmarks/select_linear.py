@@ -50,7 +50,7 @@ class Features:
         self.source, self.encoder, self.kept = source, encoder, dict[int, Example]()
         self.mean, self.std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __getitem__(self, index: int) -> Example:
         """Return the features and the mask of an image."""
         if index not in self.kept:
