@@ -52,12 +52,12 @@ def select(
     given: Sequence[Path] = (),
     group: str | None = None,
     unsure: Mapping[Path, float] | None = None,
-    likeness: float = 0.5,
+    likeness: float = 2.0,
     kinds: int = 64,
     features: Path | None = None,
     progress: bool = True,
 ) -> Selection:
-    """Selects photos that together show most of what all of them show, rare things too.
+    """Selects photos that together show most of what all of them show.
 
     Args:
         photos: files of those that can be chosen, and of those that are labelled already.
