@@ -214,8 +214,8 @@ def training_goes_on(
         unwritten.pop(path, None)
 
 
-def check_written() -> None:
-    """Ends a training.
+def check_written(remedy: str) -> None:
+    """Ends a training; ``remedy`` says what brings back what is missing.
 
     Raises:
         WriteError: some of its files could not be written.
@@ -224,7 +224,7 @@ def check_written() -> None:
         raise WriteError(
             "trained to the end, but files are missing, or are older or shorter than they should be:\n"
             + "".join(f"  {text}\n" for text in unwritten.values())
-            + "Make room; the same command with resume=auto writes again what can be made from the last checkpoint"
+            + f"Make room; {remedy}"
         )
 
 
