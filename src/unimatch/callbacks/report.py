@@ -9,8 +9,8 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from typing_extensions import override
 
-from unimatch.data.loading.datasets import EvaluationDataset
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
+from unimatch.data.loading.datasets import EvaluationDataset
 from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import training_goes_on
 from unimatch.methods.base import Method
