@@ -13,7 +13,7 @@ from helpers.published import make_ade20k, make_pascal, pack
 from unimatch import disk
 from unimatch.data.prepare import convert_archives
 from unimatch.data.prepare.archives import Archive, Member, Published, members
-from unimatch.errors import DataError
+from unimatch.errors import DataError, WriteError
 from unimatch.texts import one_line
 
 
@@ -105,7 +105,7 @@ def test_a_full_disk_is_no_fault_of_the_archive(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(disk.os, "fsync", full)
-    with pytest.raises(DataError, match=r"benchmark\.tgz\.tar: cannot be written .*No space left"):
+    with pytest.raises(WriteError, match=r"benchmark\.tgz\.tar: cannot be written .*No space left"):
         list(members(tmp_path / "benchmark.tgz", tmp_path / "scratch"))
 
 

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from unimatch.data.sources.files import lies_within
 from unimatch.disk import SPARE, check_space, write_output
-from unimatch.errors import DataError
+from unimatch.errors import DataError, UnimatchError
 from unimatch.folders import walk
 from unimatch.texts import one_line
 
@@ -183,7 +183,7 @@ def members(archive: Path, scratch: Path) -> Iterator[Member]:
             yield from zip_members(archive)
         else:
             yield from tar_members(decompressed(archive, scratch), archive)
-    except DataError:
+    except UnimatchError:
         raise
     except UNREADABLE as error:
         raise DataError(f"{archive}: cannot be read as an archive ({error}); get it anew") from error
