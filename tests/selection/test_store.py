@@ -123,3 +123,9 @@ def test_a_disk_without_room_for_what_is_beside_it_is_full(folder, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=30_000))
     with pytest.raises(WriteError, match="disk I/O error; make room"):
         read(folder)
+
+
+def test_a_folder_that_cannot_be_made_is_one_message(folder):
+    (folder / "file").touch()
+    with pytest.raises(DataError, match=r"cannot be written \(.*\); choose another folder with features=FOLDER$"):
+        read(folder / "file" / "below")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unimatch.disk import unwritable
 from unimatch.errors import DataError, WriteError
 from unimatch.selection.features import Description
 
@@ -89,8 +90,10 @@ def open_store(folder: Path) -> Iterator[Store]:
         if error.sqlite_errorcode == sqlite3.SQLITE_FULL or (fails and shutil.disk_usage(folder).free < LITTLE):
             raise WriteError(f"{path}: {error}; make room, or {ANOTHER}") from error
         raise DataError(f"{path}: {error}; remove it, or {ANOTHER}") from error
-    except (sqlite3.Error, OSError) as error:
+    except sqlite3.Error as error:
         raise DataError(f"{path}: {error}; remove it, or {ANOTHER}") from error
+    except OSError as error:  # such as a home that cannot be written to
+        raise unwritable(f"{path}: cannot be written ({error.strerror}); {ANOTHER}", error) from error
 
 
 def check_schema(connection: sqlite3.Connection) -> None:
