@@ -1,5 +1,6 @@
 import errno
 import os
+import pickle
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from PIL import Image
 
 import unimatch
 from unimatch import DataError, disk
+from unimatch.command import user_error_in
+from unimatch.errors import WriteError
 from unimatch.images import read_image, read_mask
 
 
@@ -211,6 +214,21 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path):
     assert (tmp_path / "new" / "a.txt").read_bytes() == "é".encode()
     with pytest.raises(DataError, match=r"a\.txt/b: cannot be written"):
         disk.write_output(tmp_path / "new" / "a.txt" / "b", "x")
+
+
+@pytest.mark.parametrize("write", [disk.replace_text, disk.write_output, disk.append])
+def test_a_full_disk_is_told_with_the_files_name(tmp_path, monkeypatch, write):
+    (path := tmp_path / "a.txt").touch()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk.os, "fsync", full)
+    with pytest.raises((OSError, WriteError)) as caught:
+        write(path, "x")
+    found = user_error_in(pickle.loads(pickle.dumps(caught.value)))  # as from a process
+    assert found.status == 74
+    assert re.fullmatch(r".*a\.txt:? cannot be written.*No space left on device\)?; make room", str(found))
 
 
 def test_what_is_removed_is_the_link_and_never_what_it_leads_to(tmp_path):

@@ -112,14 +112,16 @@ def test_a_class_whose_name_no_font_can_write_is_called_by_its_id(monkeypatch):
 
 
 def test_a_picture_that_fails_is_a_warning(caplog):
-    for error in (RuntimeError("no font"), OSError(28, "No space left on device"), ValueError()):
+    for error in (RuntimeError("no font"), OSError(5, "Input/output error"), ValueError()):
         with drawing("sheet.png"):
             raise error
     assert [record.getMessage() for record in caplog.records] == [
         "sheet.png was not drawn: no font",
-        "sheet.png was not drawn: No space left on device",
+        "sheet.png was not drawn: Input/output error",
         "sheet.png was not drawn: ValueError()",
     ]
+    with pytest.raises(OSError, match="No space"), drawing("sheet.png"):
+        raise OSError(28, "No space left on device")
     with pytest.raises(RuntimeError), drawing("sheet.png"):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
     with pytest.raises(KeyboardInterrupt), drawing("sheet.png"):

@@ -105,13 +105,44 @@ def test_a_disk_that_fills_ends_no_training_and_room_brings_back_what_can_be(
             run_command(*SMALL, *SHORT)
     assert ended.value.code == 74
     missing = {"checkpoints/last.ckpt", "summary.json", "evaluations.jsonl", "metrics.csv", "report.html", "examples"}
-    assert missing <= listed(capsys.readouterr().err)
+    assert missing | {"confusion.csv"} <= listed(printed := capsys.readouterr().err)
+    assert "resume=auto" in printed
     run_dir = tmp_path / "run"
     assert read_checkpoint(run_dir / "checkpoints" / "last.ckpt")["global_step"] == 4
     assert not list(run_dir.rglob(".unimatch*"))
     run_command(*SMALL, *SHORT, "resume=auto")
     assert_same_weights(run_dir, finished_run)
     assert (run_dir / "evaluations.jsonl").read_text() == (finished_run / "evaluations.jsonl").read_text()
+
+
+@pytest.mark.nightly
+def test_a_run_without_a_checkpoint_is_not_said_to_go_on(run_command, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        fill_the_disk(patch, lambda name: name.endswith(".ckpt"))
+        with pytest.raises(SystemExit) as ended:
+            run_command(*SMALL, *SHORT)
+    assert ended.value.code == 74
+    assert "no checkpoint to continue from could be written, so overwrite=true" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run_command(*SMALL, *SHORT, "resume=auto")
+    assert "resume=auto" not in capsys.readouterr().err
+
+
+def test_what_a_run_lacks_that_was_killed_at_its_end_is_made_when_it_is_resumed(run_command, tmp_path, finished_run):
+    """Its last checkpoint is whole, and it was killed, or the disk was full, before its report."""
+
+    def names(folder):
+        return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished_run, run_dir)
+    shutil.rmtree(run_dir / "examples")
+    for name in ("confusion.csv", "curves.png", "validation.png", "report.html", "summary.json"):
+        (run_dir / name).unlink()
+    run_command(*SMALL, *SHORT, "resume=auto")
+    assert names(run_dir) == names(finished_run)
+    for name in ("confusion.csv", "evaluations.jsonl", "examples/validation0_teacher.png", "examples/examples.json"):
+        assert (run_dir / name).read_bytes() == (finished_run / name).read_bytes()
 
 
 @pytest.mark.nightly

@@ -59,7 +59,8 @@ def check_dataset(config: DictConfig) -> None:
     print(end="", flush=True)  # a large sheet takes some seconds
     with drawing(picture := out / "contact_sheet.png"):
         draw_contact_sheet(data, picture, {part.name: part.faulty for part in report.parts})
-    print(f"\n{out}: contact_sheet.png, and check.json with all files")
+    drawn = "contact_sheet.png, and " if picture.is_file() else ""
+    print(f"\n{out}: {drawn}check.json with all files")
     if report.wrong:
         sys.exit(1)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from unimatch.errors import ConfigError, DataError, WriteError, is_of_a_worker
+from unimatch.errors import ConfigError, DataError, UnimatchError, WriteError, is_of_a_worker
 
 log = logging.getLogger("unimatch")
 
@@ -57,9 +57,10 @@ def replacing(path: Path, *, previous: Path | None = None, sync: bool = True) ->
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
-        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
-            raise error.__context__ from None  # torch's writer makes a RuntimeError, of its own internals, of one
-        raise
+        cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch's writer makes one of another
+        if not isinstance(cause, OSError):
+            raise
+        raise named(cause, path) from None
 
 
 def replace_file(
@@ -88,13 +89,14 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
         content: its text, or a function that is given the open file.
 
     Raises:
+        WriteError: the disk is full.
         DataError: it cannot be written.
     """
     try:
         write = (lambda file: file.write(encoded(path, content))) if isinstance(content, str) else content
         replace_file(path, write, sync=False)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error})") from error
+        raise unwritable(f"{path}: cannot be written ({error.strerror or error})", error) from error
 
 
 @contextmanager
@@ -127,6 +129,13 @@ def no_link(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)  # Windows has no such flag
 
 
+def named(error: OSError, path: Path) -> OSError:
+    """Gives an error of writing the file's name, which the system does not tell where the disk is full."""
+    if error.errno is not None and error.filename is None:
+        error.filename = str(path)
+    return error
+
+
 def append(path: Path, text: str, *, sync: bool = True) -> None:
     """Adds text to the end of a file, all of it or nothing; a link in the file's place is an ``OSError``.
 
@@ -140,23 +149,24 @@ def append(path: Path, text: str, *, sync: bool = True) -> None:
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-    except OSError:
+    except OSError as error:
         with open(path, "r+b", opener=no_link) as longer:
             longer.truncate(whole)
-        raise
+        raise named(error, path) from None
 
 
 def sync_below(folder: Path) -> None:
     """Writes the names in a folder and in all below it to disk.
 
     Raises:
-        DataError: the disk fails.
+        WriteError: the disk is full.
+        DataError: it fails.
     """
     try:
         for place, _, _ in os.walk(folder):
             sync_folder(Path(place))
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error})") from error
+        raise unwritable(f"{folder}: cannot be written ({error.strerror or error})", error) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -180,6 +190,11 @@ def lacks_room(error: BaseException) -> bool:
     """Tells whether an error of writing, or what it was made of, is a disk or quota that is full."""
     full = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name)}
     return any(isinstance(one, OSError) and one.errno in full for one in (error, error.__cause__))
+
+
+def unwritable(message: str, error: OSError) -> UnimatchError:
+    """Makes an error of ours of one of writing, with a status of its own where the disk is full."""
+    return WriteError(f"{message}; make room") if lacks_room(error) else DataError(message)
 
 
 unwritten: dict[Path, str] = {}
@@ -214,8 +229,8 @@ def training_goes_on(
         unwritten.pop(path, None)
 
 
-def check_written() -> None:
-    """Ends a training.
+def check_written(remedy: str) -> None:
+    """Ends a training; ``remedy`` says what brings back what is missing.
 
     Raises:
         WriteError: some of its files could not be written.
@@ -224,7 +239,7 @@ def check_written() -> None:
         raise WriteError(
             "trained to the end, but files are missing, or are older or shorter than they should be:\n"
             + "".join(f"  {text}\n" for text in unwritten.values())
-            + "Make room; the same command with resume=auto writes again what can be made from the last checkpoint"
+            + f"Make room; {remedy}"
         )
 
 
@@ -241,7 +256,7 @@ def check_writable(folder: Path, needed: int = 0) -> None:
             f"{folder}: cannot be written to ({error.strerror or error}); choose hydra.run.dir"
         ) from error
     if free < needed:
-        raise ConfigError(
+        raise WriteError(
             f"{folder}: {free / 1e9:.1f} GB are free, and the checkpoints of this training need about "
             f"{needed / 1e9:.1f} GB; make room, or choose another hydra.run.dir"
         )
@@ -259,7 +274,7 @@ def check_space(folder: Path, needed: int) -> None:
     place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
     free = shutil.disk_usage(place).free
     if needed + SPARE > free:
-        raise DataError(
+        raise WriteError(
             f"{folder}: about {needed / 1e9:.1f} GB are needed there and {free / 1e9:.1f} GB are free; make room or "
             "choose another folder"
         )

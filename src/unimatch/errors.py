@@ -38,10 +38,10 @@ class ProcessError(UnimatchError):
 
 
 class WriteError(UnimatchError):
-    """Files of a training could not be written; the training itself went on to its end."""
+    """A disk has no room, or files of a training could not be written; the training itself went on to its end."""
 
     status = 74
-    """``EX_IOERR`` of sysexits.h."""
+    """``EX_IOERR`` of sysexits.h: it may succeed when there is room."""
 
 
 class NumericalError(UnimatchError):

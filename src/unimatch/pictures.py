@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from unimatch.disk import replace_file
+from unimatch.disk import lacks_room, replace_file
 from unimatch.errors import is_of_a_worker
 from unimatch.images import ImageArray, MaskArray, latest, strips
 from unimatch.types import IGNORE_INDEX
@@ -30,11 +30,14 @@ Legend = Sequence[tuple[str, Color]]
 
 @contextmanager
 def drawing(what: object) -> Iterator[None]:
-    """Warns of a picture that could not be drawn, and goes on: no plot, font or legend that fails ends a run."""
+    """Warns of a picture that could not be drawn, and goes on: no plot, font or legend that fails ends a run.
+
+    A full disk is an error all the same.
+    """
     try:
         yield
     except Exception as error:
-        if is_of_a_worker(error):
+        if is_of_a_worker(error) or lacks_room(error):
             raise
         log.warning("%s was not drawn: %s", what, getattr(error, "strerror", None) or str(error) or repr(error))
 

@@ -28,7 +28,15 @@ from unimatch.checkpoints.resume import (
     requeued,
     restored_from,
 )
-from unimatch.checkpoints.run_folder import alone_in, is_of, refuse_other_run, remove_run, removed_if_empty
+from unimatch.checkpoints.run_folder import (
+    alone_in,
+    bytes_held,
+    can_go_on,
+    is_of,
+    refuse_other_run,
+    remove_run,
+    removed_if_empty,
+)
 from unimatch.command import build, command, plain, quiet_libraries, target_of
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.data.fingerprint import fingerprint
@@ -127,7 +135,8 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         log.info("images: %s", data.info.bands.summary())
     unwritten.clear()
     if trainer.is_global_zero:
-        check_writable(run_dir / "checkpoints", needed=CHECKPOINTS_AT_ONCE * checkpoint_bytes(model))
+        needed = CHECKPOINTS_AT_ONCE * checkpoint_bytes(model) - bytes_held(run_dir)
+        check_writable(run_dir / "checkpoints", needed)
     if checkpoint is not None:
         resume(checkpoint, run_dir, trainer, facts, allowed=config.resume_changed)
     elif trainer.is_global_zero:
@@ -140,7 +149,7 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     recorded = config.callbacks.get("record") is not None and not {run_dir / name for name in RECORD} & unwritten.keys()
     if trainer.is_global_zero and recorded:
         log.info("%s", report(run_dir, method.task.scores_type))
-    check_written()
+    check_written(REMEDIES[can_go_on(run_dir)])
     return max(evaluation.teacher.main for evaluation in method.evaluations)
 
 
@@ -250,6 +259,13 @@ ABOUT_THE_CALL = ("resume", "plan", "overwrite")
 
 CHECKPOINTS_AT_ONCE = 4
 """last, previous and best, and the one that is being written."""
+
+
+REMEDIES = {
+    True: "the same command with resume=auto writes again what can be made from the last checkpoint",
+    False: "no checkpoint to continue from could be written, so overwrite=true trains again",
+}
+"""What to do where files of a finished training are missing, by whether there is a checkpoint to continue from."""
 
 
 def checkpoint_bytes(model: Model) -> int:

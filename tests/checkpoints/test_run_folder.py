@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from unimatch.checkpoints.run_folder import alone_in, refuse_other_run, remove_run, removed_if_empty
+from unimatch import disk
+from unimatch.checkpoints.run_folder import alone_in, bytes_held, refuse_other_run, remove_run, removed_if_empty
 from unimatch.disk import passing_name
 from unimatch.errors import ConfigError
 
@@ -27,7 +28,7 @@ def test_another_run_is_not_replaced_unless_asked_for(tmp_path):
     pruned = make(tmp_path / "c", finished=True)  # its checkpoints were removed
     for run_dir, named in ((finished, "a finished run"), (begun, "not finished"), (pruned, "a finished run")):
         for checkpoint in (None, tmp_path / "elsewhere" / "checkpoints" / "last.ckpt"):
-            with pytest.raises(ConfigError, match=f"{named}: resume=auto .* overwrite=true .* hydra.run.dir"):
+            with pytest.raises(ConfigError, match=f"{named}: (resume=auto .*)?overwrite=true .* hydra.run.dir"):
                 refuse_other_run(run_dir, checkpoint, overwrite=False)
             refuse_other_run(run_dir, checkpoint, overwrite=True)
         refuse_other_run(run_dir, run_dir / "checkpoints" / "best.ckpt", overwrite=False)  # its own
@@ -116,3 +117,27 @@ def test_a_directory_with_nothing_but_a_log_is_removed(tmp_path, monkeypatch):
             pass
         assert (filled / name).exists()
         assert (filled / "run.log").exists()
+
+
+def test_the_log_of_a_training_that_a_full_disk_has_left_nothing_of_is_kept(tmp_path, monkeypatch):
+    run_dir = make(tmp_path / "run", "run.log")
+    monkeypatch.setitem(disk.unwritten, run_dir / "summary.json", "was not written")
+    with removed_if_empty(run_dir):
+        pass
+    assert (run_dir / "run.log").is_file()
+
+
+@pytest.mark.parametrize(("kept", "goes_on"), [("last", True), ("previous", True), ("best", False)])
+def test_a_run_without_a_checkpoint_to_continue_from_is_not_said_to_go_on(tmp_path, kept, goes_on):
+    make(tmp_path, f"checkpoints/{kept}.ckpt", finished=True)
+    with pytest.raises(ConfigError, match="overwrite=true replaces it") as refused:
+        refuse_other_run(tmp_path, None, overwrite=False)
+    assert ("resume=auto" in str(refused.value)) == goes_on
+
+
+def test_checkpoints_that_a_training_will_replace_are_room(tmp_path):
+    assert bytes_held(tmp_path) == 0
+    make(tmp_path, "checkpoints/mine.ckpt")
+    for name, size in {"last": 10, "previous": 20, "best": 30, "mine": 40}.items():
+        (tmp_path / "checkpoints" / f"{name}.ckpt").write_bytes(bytes(size))
+    assert bytes_held(tmp_path) == 60

@@ -19,6 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 
@@ -29,6 +30,8 @@ from unimatch.app.masks import Masks
 from unimatch.app.patience import Patience
 from unimatch.bands import PHOTOS
 from unimatch.checkpoints.files import read_checkpoint
+from unimatch.data.catalog import DatasetInfo, distinct_colors
+from unimatch.data.sources.masks import mask_reader
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.evaluate import choose_data
 from unimatch.images import read_colors, read_image, read_mask
@@ -272,6 +275,18 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
+@cache
+def counting(side: int) -> bytes:
+    """A TIFF of a hundred kilobytes whose 32-bit pixels are numbered: their differences are compressed."""
+    steps = np.ones((side, side), "<u4")
+    steps[:, 0] = side * np.arange(side)
+    data = zlib.compress(steps.tobytes(), 9)
+    tags = ((256, side), (257, side), (258, 32), (259, 8), (262, 1), (273, 8), (277, 1), (278, side), (279, len(data)),
+            (317, 2), (339, 2))  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
 def images() -> Iterator[tuple[str, Hostile]]:
     """Images that claim sizes, or hold texts, that no memory has room for."""
     flat = bytes(30_001) * 3000
@@ -295,6 +310,10 @@ def images() -> Iterator[tuple[str, Hostile]]:
         for reader in (read_image, read_mask, read_colors):
             read = partial(lambda reader, folder: reader(folder / "image.png"), reader)
             yield f"{name}, {reader.__name__}", Hostile(make, read)
+    reader = mask_reader(DatasetInfo("it", ("a", "b"), distinct_colors(2)))
+    for side in (2000, 5000):
+        make = partial(lambda content, folder: (folder / "mask.tif").write_bytes(content), counting(side))
+        yield f"mask of {side**2} ids", Hostile(make, lambda folder: reader(folder / "mask.tif"))
     page = partial(lambda content, folder: (folder / "image.png").write_bytes(content))
     for side in (5001, 13_000):
         row = bytes(1 + -(-side // 8))

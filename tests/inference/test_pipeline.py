@@ -1,3 +1,4 @@
+import errno
 from functools import partial
 
 import numpy as np
@@ -6,6 +7,7 @@ from PIL import Image
 
 from helpers.support import save_run
 from unimatch import DataError, Predictor
+from unimatch.errors import WriteError
 from unimatch.images import read_image
 from unimatch.inference import pipeline
 from unimatch.inference.inputs import Photo
@@ -57,6 +59,21 @@ def test_one_that_fails_is_named_and_the_others_go_on(predictor, photos, tmp_pat
     work.run(iter(photos))
     assert work.failures == {"3": "3.png: cannot be read"}
     assert masks(tmp_path / "out").keys() == {"0", "1", "2", "4", "5", "6"}
+
+
+@pytest.mark.parametrize("writes", ["write_output", "append"])
+def test_a_full_disk_ends_it_at_once(writes, predictor, photos, tmp_path, monkeypatch):
+    work = Pipeline(predictor, Writer(tmp_path / "out", predictor.facts, ()), batch_size=2)
+    error = OSError(errno.ENOSPC, "No space left on device")
+    error = WriteError("a.png: cannot be written; make room") if writes == "write_output" else error
+
+    def full(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(f"unimatch.inference.outputs.{writes}", full)
+    with pytest.raises(type(error)):
+        work.run(iter(photos))
+    assert work.failures == {}
 
 
 def test_a_prediction_that_fails_is_named_for_each_of_its_images(predictor, photos, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 import os
+import shutil
 import sqlite3
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,3 +109,23 @@ def test_a_full_disk_has_its_status(folder):
 
     with pytest.raises(WriteError, match="is full; make room"):
         fill()
+
+
+def test_a_disk_without_room_for_what_is_beside_it_is_full(folder, monkeypatch):
+    def fail(connection):
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+        raise error
+
+    monkeypatch.setattr("unimatch.selection.store.check_schema", fail)
+    with pytest.raises(DataError, match="disk I/O error; remove it"):
+        read(folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=30_000))
+    with pytest.raises(WriteError, match="disk I/O error; make room"):
+        read(folder)
+
+
+def test_a_folder_that_cannot_be_made_is_one_message(folder):
+    (folder / "file").touch()
+    with pytest.raises(DataError, match=r"cannot be written \(.*\); choose another folder with features=FOLDER$"):
+        read(folder / "file" / "below")

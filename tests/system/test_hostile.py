@@ -15,8 +15,8 @@ SUITE = [
     "features 2", "options 0 vits depth", "inference 0", "run 0", "dataset 0", "laughs beside", "expanded", "meta",
     "archive shared", "published none", "published heads of no shape", "safetensors features",
     "header lies", "facts 1",
-    "png with text, read_image", "tiff, read_mask", "page, 13000 x 13000", "run's summary.json 1",
-    "run's confusion.csv 0",
+    "png with text, read_image", "tiff, read_mask", "page, 13000 x 13000", "mask of 4000000 ids",
+    "run's summary.json 1", "run's confusion.csv 0",
 ]  # fmt: skip
 
 

@@ -20,7 +20,8 @@ from PIL import EpsImagePlugin, Image
 
 import unimatch
 from helpers.support import make_folder, write_pair
-from unimatch import UnimatchError
+from unimatch import Classifier, Predictor, UnimatchError, load_official
+from unimatch.app.opened import open_model
 from unimatch.checkpoints.files import load_model, read_checkpoint
 from unimatch.data.check.mask_faults import kind_of_error
 from unimatch.data.prepare.archives import Member
@@ -96,6 +97,30 @@ def test_a_pickle_with_code_does_not_run_and_is_refused_with_its_name(disguise, 
             read(path)
     assert not touched.exists()
     assert "antigravity" not in sys.modules
+
+
+def test_a_program_with_pickles_is_not_unpickled_unless_it_is_trusted(tmp_path):
+    """PyTorch itself unpickles what ``torch.export.load`` finds in one."""
+    touched, path = tmp_path / "touched", tmp_path / "model.pt2"
+    evil = opcode_pickle(f"touch {touched}")
+    part = io.BytesIO()
+    with zipfile.ZipFile(part, "w") as archive:
+        archive.writestr("archive/data.pkl", evil)
+        archive.writestr("archive/version", "3\n")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/archive_format", "pt2")
+        for name in ("data/sample_inputs/model.pt", "data/constants/model.pt", "data/weights/model.pt"):
+            archive.writestr(f"archive/{name}", part.getvalue())
+        archive.writestr("archive/data.pkl", evil)
+        archive.writestr("archive/version", "3\n")
+    for read in (Predictor, lambda path: Predictor([path, path]), Classifier, load_model, load_official, open_model):
+        with pytest.raises(UnimatchError, match=r"model\.pt2: "):
+            read(path)
+    for name in ("model.PT2", "model.ckpt", "model.onnx"):
+        path.rename(path := path.with_name(name))
+        with pytest.raises(UnimatchError, match=name):
+            Predictor(path)
+    assert not touched.exists()
 
 
 DESCRIPTIONS = {

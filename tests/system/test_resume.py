@@ -287,7 +287,7 @@ def test_too_little_room_is_found_before_training(run_command, monkeypatch, caps
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=10**6))
     with pytest.raises(SystemExit) as stopped:
         run_command(*TINY)
-    assert stopped.value.code == 2
+    assert stopped.value.code == 74
     assert re.search(r"0\.0 GB .*0\.1 GB", capsys.readouterr().err)
 
 

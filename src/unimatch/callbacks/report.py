@@ -1,5 +1,6 @@
 """Writes what ``report.html`` shows when training ends, and the page."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,23 @@ from torch import Tensor
 from typing_extensions import override
 
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
+from unimatch.data.loading.datasets import EvaluationDataset
 from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import training_goes_on
 from unimatch.methods.base import Method
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.report import write_report
-from unimatch.report.examples import classified_rows, uncertain_rows, validation_rows, write_confusion, write_examples
+from unimatch.report.examples import (
+    classified_rows,
+    counted,
+    uncertain_rows,
+    validation_rows,
+    write_confusion,
+    write_examples,
+)
 from unimatch.report.views import view_rows
 from unimatch.tasks import PixelTask
+from unimatch.tensors import normalize
 from unimatch.trainer import evaluates_training
 
 
@@ -67,17 +77,40 @@ class Report(Callback):
         if not trainer.is_global_zero or not pl_module.evaluations:
             return
         pl_module.eval()
-        if self.confusion is not None:  # else the run was resumed at its end: the files are there
+        with training_goes_on(self.run_dir / "confusion.csv", Exception):
+            if self.confusion is None and not self.has_files_of(trainer.global_step):
+                self.evaluate_again(pl_module)
+            if self.confusion is not None:
+                write_confusion(self.run_dir / "confusion.csv", self.confusion, self.data.info.classes)
+        if self.confusion is not None:
             with training_goes_on(self.run_dir / "examples", Exception):
-                self.write_files(trainer, pl_module)
+                self.write_examples(trainer, pl_module)
         with training_goes_on(self.run_dir / "report.html", Exception):
             write_report(self.run_dir)
 
-    def write_files(self, trainer: Trainer, method: Method) -> None:
-        """Writes ``confusion.csv`` and ``examples/``."""
-        assert self.confusion is not None
+    def has_files_of(self, step: int) -> bool:
+        """Returns whether ``confusion.csv`` and ``examples/`` are there, of this step."""
+        try:
+            content = json.loads((self.run_dir / "examples" / "examples.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return False
+        return content["step"] == step and (self.run_dir / "confusion.csv").is_file()
+
+    @torch.no_grad()
+    def evaluate_again(self, method: Method) -> None:
+        """Counts and scores the teacher's predictions, of a run that is resumed at its end and lacks files."""
+        samples, metric = EvaluationDataset(self.data.val, self.data.info.bands), method.metrics["teacher"]
+        found = []
+        for i in counted(range(len(samples)), "validation images"):
+            image, label = samples[i]["image"][None].to(method.device), samples[i]["label"][None].to(method.device)
+            prediction = method.task.predict(method.teacher.model, normalize(image, self.data.info.bands))
+            found.append(metric(prediction, label))
+        self.scores = torch.tensor([float(method.task.image_score(counts)) for counts in found])
+        self.confusion = torch.stack([counts["confusion"] for counts in found]).sum(0).cpu()
+
+    def write_examples(self, trainer: Trainer, method: Method) -> None:
+        """Writes ``examples/``."""
         info = self.data.info
-        write_confusion(self.run_dir / "confusion.csv", self.confusion, info.classes)
         models = {"student": method.student, "teacher": method.teacher.model}
         rows = validation_rows if isinstance(method.task, PixelTask) else classified_rows
         validation = rows(models, method.task, self.data.val, info, self.scores)

@@ -29,6 +29,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         WeightsError: no such file, cut short or altered, holding more than that, or not one of ours.
     """
     path = Path(path).expanduser()
+    if path.suffix == ".pt2":
+        raise WeightsError(
+            f"{path}: no checkpoint; a .pt2 file, which may run code, is read by unimatch.Predictor alone, with "
+            "trusted=True. Give a checkpoint, or export as .onnx or .safetensors, which run none"
+        )
     if path.is_file() and (damage := damage_of(path)):
         raise WeightsError(f"{path}: cannot be read as a checkpoint, it is cut short or altered ({damage})")
     checkpoint = read_plain(path, "checkpoint")

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unimatch.checkpoints.files import BEST, LAST, PREVIOUS
-from unimatch.disk import LOCK, check_writable, remove_half_files
+from unimatch.disk import LOCK, check_writable, remove_half_files, unwritten
 from unimatch.errors import ConfigError
 
 log = logging.getLogger("unimatch")
@@ -42,10 +42,22 @@ def refuse_other_run(run_dir: Path, checkpoint: Path | None, *, overwrite: bool)
         or not (finished or any((run_dir / name).exists() for name in CHECKPOINTS))
     ):
         return
+    goes_on = "resume=auto continues it from its last checkpoint, " if can_go_on(run_dir) else ""
     raise ConfigError(
-        f"{run_dir} holds a {'finished run' if finished else 'run that was not finished'}: resume=auto continues it "
-        "from its last checkpoint, overwrite=true replaces it, another hydra.run.dir keeps it"
+        f"{run_dir} holds a {'finished run' if finished else 'run that was not finished'}: {goes_on}overwrite=true "
+        "replaces it, another hydra.run.dir keeps it"
     )
+
+
+def can_go_on(run_dir: Path) -> bool:
+    """Returns whether a run directory holds a checkpoint that training can continue from."""
+    return any((run_dir / "checkpoints" / name).exists() for name in (LAST, PREVIOUS))
+
+
+def bytes_held(run_dir: Path) -> int:
+    """Returns the size of the checkpoints in a run directory, which a training there will replace."""
+    paths = (run_dir / name for name in CHECKPOINTS)
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def is_of(checkpoint: Path, run_dir: Path) -> bool:
@@ -116,11 +128,15 @@ def alone_in(run_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def removed_if_empty(run_dir: Path) -> Iterator[None]:
-    """Removes a run directory in the end where a call that failed, or only planned, has left nothing but its log."""
+    """Removes a run directory in the end where a call that failed, or only planned, has left nothing but its log.
+
+    Of a training whose files a full disk did not take, the log is all that is left, and is kept.
+    """
     try:
         yield
     finally:
-        remove_if_empty(run_dir)
+        if not unwritten:
+            remove_if_empty(run_dir)
 
 
 def remove_if_empty(run_dir: Path) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+from unimatch.disk import lacks_room
+from unimatch.errors import WriteError
 from unimatch.images import ImageArray
 from unimatch.inference.inputs import Photo
 from unimatch.inference.outputs import Row, Writer
@@ -163,7 +165,9 @@ class Pipeline:
         self.finish(at_most=0)
 
     def fail(self, photo: Photo, error: Exception) -> None:
-        """Notes why an image failed."""
+        """Notes why an image failed; where the disk is full, all further ones would, and the error is raised."""
+        if isinstance(error, WriteError) or lacks_room(error):
+            raise error
         self.failures[photo.name] = str(error) or repr(error)
         self.pixels.pop(photo.name, None)
         self.progress(photo.name, self.failures[photo.name])

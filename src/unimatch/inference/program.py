@@ -40,15 +40,15 @@ class Program(nn.Module):
         try:
             self.facts = ModelFacts.from_json(beside(path).read_text(encoding="utf-8"), str(beside(path)))
             program = torch.export.load(path)
+            if device.type != "cpu":
+                from torch.export.passes import move_to_device_pass
+
+                program = move_to_device_pass(program, str(device))
+            self.program = program.module()
         except WeightsError:
             raise
         except Exception as error:  # torch raises many kinds
             raise WeightsError(f"{path}: cannot be read as a torch.export program ({error})") from error
-        if device.type != "cpu":
-            from torch.export.passes import move_to_device_pass
-
-            program = move_to_device_pass(program, str(device))
-        self.program = program.module()
         self.num_classes, self.size_multiple = len(self.facts.classes), self.facts.size_multiple
         self.dates, self.task, self.bands = self.facts.dates, "segmentation", self.facts.bands
 

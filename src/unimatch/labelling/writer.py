@@ -11,7 +11,7 @@ from PIL import Image
 from unimatch.data.catalog import distinct_colors
 from unimatch.data.parallel import for_each
 from unimatch.data.prepare.archives import Member
-from unimatch.disk import check_space, passing_folder, replace_file, sync_below
+from unimatch.disk import check_space, passing_folder, replace_file, sync_below, unwritable
 from unimatch.errors import DataError
 from unimatch.images import MaskArray
 from unimatch.labelling.records import IGNORE, LabelledImage, Labels
@@ -101,7 +101,8 @@ def write_one(shared: tuple[Job, WriteImage], image: LabelledImage) -> Any:
     """Read a photo and write it and its labels.
 
     Raises:
-        DataError: either is damaged, or the disk is full.
+        DataError: either is damaged, or cannot be written.
+        WriteError: the disk is full.
     """
     job, write_image = shared
     content = image.photo.read()
@@ -109,9 +110,7 @@ def write_one(shared: tuple[Job, WriteImage], image: LabelledImage) -> Any:
     try:
         return write_image(job, image, Written(job, image, content, size))
     except OSError as error:
-        raise DataError(
-            f"{job.folder}: {image.name} cannot be written ({error}); make room, or name another"
-        ) from error
+        raise unwritable(f"{job.folder}: {image.name} cannot be written ({error.strerror or error})", error) from error
 
 
 def write_all(
@@ -159,7 +158,7 @@ def write_all(
             move(passing, target)
             sync_below(target)
     except OSError as error:
-        raise DataError(f"{target}: cannot be written ({error}); make room, or name another") from error
+        raise unwritable(f"{target}: cannot be written ({error.strerror or error})", error) from error
 
 
 def move(passing: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unimatch.disk import unwritable
 from unimatch.errors import DataError, WriteError
 from unimatch.selection.features import Description
 
@@ -59,6 +61,10 @@ class Store:
             self.connection.execute("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?)", row)
 
 
+LITTLE = 2**20
+"""Bytes that SQLite needs for more than the descriptions."""
+
+
 @contextmanager
 def open_store(folder: Path) -> Iterator[Store]:
     """Opens ``features.sqlite`` in a folder, which is made if it is not there.
@@ -80,11 +86,14 @@ def open_store(folder: Path) -> Iterator[Store]:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise DataError(f"{path}: another process holds it; wait for that, or {ANOTHER}") from error
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        fails = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR  # so does the file beside it that is mapped
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL or (fails and shutil.disk_usage(folder).free < LITTLE):
             raise WriteError(f"{path}: {error}; make room, or {ANOTHER}") from error
         raise DataError(f"{path}: {error}; remove it, or {ANOTHER}") from error
-    except (sqlite3.Error, OSError) as error:
+    except sqlite3.Error as error:
         raise DataError(f"{path}: {error}; remove it, or {ANOTHER}") from error
+    except OSError as error:  # such as a home that cannot be written to
+        raise unwritable(f"{path}: cannot be written ({error.strerror}); {ANOTHER}", error) from error
 
 
 def check_schema(connection: sqlite3.Connection) -> None:

@@ -65,3 +65,13 @@ def test_transparent_pixels_count_as_no_class(folder_root):
     assert label.classes == Counter(np.where(clear > 0, ids, 255).ravel().tolist())
     assert label.stored == Counter(ids[2:].ravel().tolist())
     assert [kind for kind, _ in label.faults] == ["transparent"]
+
+
+def test_a_mask_of_too_many_ids_is_a_fault_and_its_ids_are_not_kept(folder_root):
+    Image.fromarray(np.arange(30 * 400, dtype=np.int32).reshape(30, 400)).save(folder_root / "masks" / "a0.tif")
+    (folder_root / "masks" / "a0.png").unlink()
+    data = folder(folder_root)
+    label = read_label((data.labeled, IndexMasks(data.info)), 0)
+    assert [kind for kind, _ in label.faults] == ["ids out of range"]
+    assert "more than 4,096 different ids" in label.faults[0][1]
+    assert not label.stored

@@ -1,5 +1,6 @@
 import errno
 import gzip
+import os
 import stat
 import tarfile
 import zipfile
@@ -13,7 +14,7 @@ from helpers.published import make_ade20k, make_pascal, pack
 from unimatch import disk
 from unimatch.data.prepare import convert_archives
 from unimatch.data.prepare.archives import Archive, Member, Published, members
-from unimatch.errors import DataError
+from unimatch.errors import DataError, WriteError
 from unimatch.texts import one_line
 
 
@@ -105,7 +106,7 @@ def test_a_full_disk_is_no_fault_of_the_archive(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(disk.os, "fsync", full)
-    with pytest.raises(DataError, match=r"benchmark\.tgz\.tar: cannot be written .*No space left"):
+    with pytest.raises(WriteError, match=r"benchmark\.tgz\.tar: cannot be written .*No space left"):
         list(members(tmp_path / "benchmark.tgz", tmp_path / "scratch"))
 
 
@@ -126,6 +127,22 @@ def test_sizes_below_zero_are_refused(tmp_path, kind, size):
     (tmp_path / "a.tar").write_bytes(negative(kind, size))
     with pytest.raises(DataError, match=r"a\.tar: "):
         list(members(tmp_path / "a.tar", tmp_path))
+
+
+def test_what_was_decompressed_of_a_refused_archive_does_not_stay(tmp_path):
+    archive, scratch = tmp_path / "a.tgz", tmp_path / "scratch"
+    archive.write_bytes(gzip.compress(negative(tarfile.REGTYPE, -1024)))
+    with pytest.raises(DataError, match=r"a\.tgz: a\.png has -1024 bytes"):
+        list(members(archive, scratch))
+    assert list(scratch.iterdir()) == []
+
+
+def test_an_archive_that_was_got_anew_is_decompressed_anew(tmp_path):
+    archive, scratch = tmp_path / "a.tgz", tmp_path / "scratch"
+    for name in ("a.png", "b.png"):
+        pack(tmp_path, "a.tgz", {name: b"x"})
+        assert [member.name for member in members(archive, scratch)] == [name]
+        os.utime(scratch / "a.tgz.tar", ns=(0, 0))
 
 
 def test_a_size_below_zero_in_an_extended_header_is_refused(tmp_path):

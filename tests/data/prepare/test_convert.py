@@ -8,7 +8,7 @@ from PIL import Image
 from helpers.published import MAKERS, make_ade20k, make_cityscapes, make_coco, make_pascal
 from unimatch.data.prepare import convert_archives
 from unimatch.data.prepare.archives import Member
-from unimatch.errors import ConfigError, DataError
+from unimatch.errors import ConfigError, DataError, WriteError
 
 
 def stored(path):
@@ -181,7 +181,7 @@ def test_too_little_room_is_known_before_anything_is_written(tmp_path, monkeypat
     make_ade20k(tmp_path / "source")
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=2**26 + 100))
-    with pytest.raises(DataError, match=r"GB are needed there and 0\.1 GB are free"):
+    with pytest.raises(WriteError, match=r"GB are needed there and 0\.1 GB are free"):
         convert_archives("ade20k", tmp_path / "source", tmp_path / "root", workers=0)
     assert not (tmp_path / "root").exists()
 

@@ -10,7 +10,7 @@ import pytest
 from unimatch.data.prepare import RECIPES, convert_archives, download
 from unimatch.data.prepare.archives import Archive
 from unimatch.data.prepare.download import fetch
-from unimatch.errors import DataError
+from unimatch.errors import DataError, WriteError
 
 CONTENT = np.random.default_rng(0).bytes(3 * 2**20 + 17)
 
@@ -192,7 +192,7 @@ def test_too_little_room_is_known_before_the_bytes_come(tmp_path, server, monkey
 
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=2**26 + 1000))
-    with pytest.raises(DataError, match="GB are free"):
+    with pytest.raises(WriteError, match="GB are free"):
         fetch(archive(server), tmp_path)
 
 

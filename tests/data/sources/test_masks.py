@@ -206,6 +206,14 @@ def test_a_message_names_the_first_few_of_many_unknown_values(tmp_path, colors):
         mask_reader(replace(THREE, color_masks=colors))(tmp_path / "mask.png")
 
 
+@pytest.mark.parametrize(("number", "told"), [(4096, "and 4087 more outside"), (4097, "more than 4,096 different ids")])
+def test_a_mask_of_more_ids_than_anybody_has_classes_is_refused_without_counting_them(tmp_path, number, told):
+    ids = np.arange(600 * 500, dtype=np.int32).reshape(600, 500) % number  # over more than one strip
+    Image.fromarray(ids).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=told):
+        mask_reader(DatasetInfo("x", ("a", "b", "c"), distinct_colors(3)))(tmp_path / "a.tif")
+
+
 def test_of_two_colours_that_are_as_near_the_first_counts(tmp_path):
     Image.new("RGB", (2, 2), (1, 0, 0)).save(tmp_path / "mask.png")
     info = replace(THREE, color_masks=True, unknown_values="nearest", palette=((0, 0, 0), (2, 0, 0), (9, 9, 9)))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.check.findings import Part
-from unimatch.data.sources.masks import UNKNOWN, IndexMasks, MaskReader
+from unimatch.data.sources.masks import UNKNOWN, IndexMasks, MaskReader, count_ids
 from unimatch.images import StoredMask, open_image
 from unimatch.types import IGNORE_INDEX
 
@@ -198,8 +198,8 @@ def kind_of_error(path: Path | None, what: str) -> str:
         return "unreadable"
 
 
-def counts_of(mask: NDArray[np.integer]) -> dict[int, int]:
-    """Counts the pixels of each value.
+def counts_of(mask: NDArray[np.integer]) -> dict[int, int] | None:
+    """Counts the pixels of each value; None where there are too many, as :func:`count_ids` does.
 
     >>> counts_of(np.array([[7, 7, 0], [0, 7, 255]], np.uint8))
     {0: 2, 7: 3, 255: 1}
@@ -212,5 +212,4 @@ def counts_of(mask: NDArray[np.integer]) -> dict[int, int]:
         rest = np.bincount(pixels[whole:], minlength=256).tolist()
         numbers = map(sum, zip(*(bands[i : i + 256] for i in range(0, 1024, 256)), rest, strict=True))
         return {value: number for value, number in enumerate(numbers) if number}
-    values, counts = np.unique(mask, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+    return count_ids(mask)

@@ -12,7 +12,7 @@ from unimatch.data.check.mask_faults import counts_of, faults_of_mask, kind_of_e
 from unimatch.data.check.orientation import size_mismatch, turned_alone
 from unimatch.data.check.pair_faults import date_faults, differ_in_size
 from unimatch.data.sources.base import FileSource, Source
-from unimatch.data.sources.masks import IndexMasks, MaskReader
+from unimatch.data.sources.masks import TOO_MANY, IndexMasks, MaskReader
 from unimatch.errors import DataError
 from unimatch.types import IGNORE_INDEX
 
@@ -74,7 +74,8 @@ def read_label(
     clear = 0
     if isinstance(reader, IndexMasks) and mask.clear is not None:
         pixels, clear = pixels[~mask.clear][None], int(mask.clear.sum())
-    stored = counts_of(pixels)
+    if (stored := counts_of(pixels)) is None:
+        return Label((*faults, ("ids out of range", f"{path}: {TOO_MANY}")))
     classes = Counter(stored)
     if isinstance(reader, IndexMasks):
         meanings = reader.meaning(np.array([*stored], mask.values.dtype)).tolist()
@@ -99,6 +100,8 @@ def label_of_source(source: Source, index: int, image_size: tuple[int, int] | No
     if mask.ndim == 0:
         return Label((), {int(mask): 1}, {int(mask): 1})
     counts, size = counts_of(mask), (mask.shape[0], mask.shape[1])
+    if counts is None:
+        return Label((("ids out of range", f"{source.name(index)}: {TOO_MANY}"),))
     if image_size is None or size == image_size:
         return Label((), counts, counts)
     return Label((("size mismatch", size_mismatch(source.name(index), size, image_size, ())),), counts, counts)

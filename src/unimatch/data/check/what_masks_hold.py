@@ -10,7 +10,7 @@ import numpy as np
 
 from unimatch.data.catalog import CAMVID, CITYSCAPES, PASCAL, Color
 from unimatch.data.parallel import for_each
-from unimatch.data.sources.masks import pack, unpack
+from unimatch.data.sources.masks import count_ids, pack, unpack
 from unimatch.errors import DataError
 from unimatch.folders import find_images, part_folder
 from unimatch.images import colors_of, ids_of, opened
@@ -18,6 +18,8 @@ from unimatch.types import IGNORE_INDEX
 
 MOST_COLORS = 512
 """Colours of a mask that are counted, the commonest ones."""
+SAMPLE = 2**18
+"""How many pixels are looked at of a mask that holds too many ids for any classes."""
 FEW = 24
 """Where masks have more colours than this, some are of blurred edges or of JPEG, and not of a class: those of a smaller
 share than :data:`RARE`, and those that differ from a commoner one by less than :data:`NEAR` in each channel."""
@@ -94,6 +96,8 @@ def read(_: None, path: Path) -> Mask:
         return Mask("unreadable", {})
     values = mask.values.reshape(-1, *mask.values.shape[2:]) if mask.clear is None else mask.values[~mask.clear]
     stored = pack(values) if colored else values
+    if not colored and count_ids(stored) is None:  # these are no classes, and some of them say as much as all
+        stored = stored[:: -(-stored.size // SAMPLE)]
     found, counts = np.unique(stored, return_counts=True)
     order = np.argsort(-counts)[:MOST_COLORS]
     grey = colored and bool((values == values[..., :1]).all())

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from unimatch.data.sources.files import lies_within
 from unimatch.disk import SPARE, check_space, write_output
-from unimatch.errors import DataError
+from unimatch.errors import DataError, UnimatchError
 from unimatch.folders import walk
 from unimatch.texts import one_line
 
@@ -182,8 +182,14 @@ def members(archive: Path, scratch: Path) -> Iterator[Member]:
         if zipfile.is_zipfile(archive):
             yield from zip_members(archive)
         else:
-            yield from tar_members(decompressed(archive, scratch), archive)
-    except DataError:
+            tar = decompressed(archive, scratch)
+            try:
+                yield from tar_members(tar, archive)
+            except UNREADABLE:  # the errors of ours are ValueErrors too
+                if tar != archive:
+                    tar.unlink()
+                raise
+    except UnimatchError:
         raise
     except UNREADABLE as error:
         raise DataError(f"{archive}: cannot be read as an archive ({error}); get it anew") from error
@@ -211,11 +217,14 @@ def tar_members(archive: Path, published: Path) -> Iterator[Member]:
 
 
 def decompressed(archive: Path, scratch: Path) -> Path:
-    """Returns an uncompressed copy of a gzipped tar archive, kept in ``scratch``; others as they are."""
+    """Returns an uncompressed copy of a gzipped tar archive, kept in ``scratch``; others as they are.
+
+    A copy that is older than the archive is of another one, which was got anew.
+    """
     if not is_gzip(archive):
         return archive
     target = scratch / f"{archive.name}.tar"
-    if not target.is_file():
+    if not target.is_file() or target.stat().st_mtime_ns < archive.stat().st_mtime_ns:
         with archive.open("rb") as file:
             file.seek(-4, os.SEEK_END)
             check_space(scratch, int.from_bytes(file.read(4), "little"))  # the length, if it is below 4 GB

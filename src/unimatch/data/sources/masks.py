@@ -1,5 +1,6 @@
 """Turns what mask files store into class ids."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from unimatch.data.catalog import DatasetInfo, UnknownValues, distinct_colors
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import Exif, MaskArray, StoredMask, read_colors, read_ids
+from unimatch.images import Exif, MaskArray, StoredMask, read_colors, read_ids, strips
 from unimatch.types import IGNORE_INDEX
 
 SMALLEST_ID, LARGEST_ID = -32768, 65535
@@ -20,6 +21,14 @@ TABLE = LARGEST_ID - SMALLEST_ID + 1
 
 LOSSY = "the file's lossy compression has changed values; save masks as PNG, from what they were drawn in"
 NEAREST = ", or read the nearest class: dataset.unknown_values=nearest"
+
+MOST_IDS = 4096
+"""Different ids of a mask that are counted; more are no classes, whatever they are."""
+
+TOO_MANY = (
+    f"more than {MOST_IDS:,} different ids: is it a photo, a map of heights or of single objects? A mask stores the "
+    "ids of classes"
+)
 
 UNKNOWN = -1
 """In the tables below: no class and not ignored."""
@@ -90,8 +99,7 @@ class IndexMasks:
         wrong = ids == UNKNOWN if mask.clear is None else (ids == UNKNOWN) & ~mask.clear
         if wrong.any():
             shown = mask.values if mask.clear is None else mask.values[~mask.clear]
-            stored = dict(zip(*(found.tolist() for found in np.unique(shown, return_counts=True)), strict=True))
-            raise DataError(f"{path}: {self.out_of_range(stored, lossy=mask.lossy)}")
+            raise DataError(f"{path}: {self.out_of_range(count_ids(shown), lossy=mask.lossy)}")
         result = ids.astype(np.uint8)
         if mask.clear is not None:
             result[mask.clear] = IGNORE_INDEX
@@ -118,8 +126,12 @@ class IndexMasks:
     def _look_up(self, table: NDArray[np.int16], stored: NDArray[np.integer]) -> NDArray[np.int16]:
         if stored.dtype == np.uint8:
             return table[stored]
-        possible = (stored >= SMALLEST_ID) & (stored <= LARGEST_ID)
-        return np.where(possible, table[stored * possible], np.int16(UNKNOWN))  # a negative index counts from the end
+        meanings, flat = np.empty(stored.size, np.int16), stored.reshape(-1)
+        for piece in strips(stored.size, 1):
+            possible = (flat[piece] >= SMALLEST_ID) & (flat[piece] <= LARGEST_ID)
+            # A negative index counts from the end.
+            meanings[piece] = np.where(possible, table[flat[piece] * possible], np.int16(UNKNOWN))
+        return meanings.reshape(stored.shape)
 
     def misplaced(self, mask: StoredMask) -> str | None:
         """Says where a palette gives an id in use the colour of another class; None where it does not.
@@ -143,13 +155,15 @@ class IndexMasks:
             "file's own palette; read the colours: dataset.colors=palette"
         )
 
-    def out_of_range(self, stored: Mapping[int, int], *, lossy: bool) -> str:
+    def out_of_range(self, stored: Mapping[int, int] | None, *, lossy: bool) -> str:
         """Says which ids of a mask are no class, and what to do.
 
         Args:
-            stored: the pixels of each id in the mask.
+            stored: the pixels of each id in the mask; None where they are too many.
             lossy: whether the file's compression may have changed them.
         """
+        if stored is None:
+            return TOO_MANY
         meanings = self.meaning(np.array([*stored])).tolist()
         unknown = sorted(i for i, meaning in zip(stored, meanings, strict=True) if meaning == UNKNOWN)
         known = f"the {self.count} classes {self.first}-{self.count - 1 + self.first}"
@@ -267,6 +281,23 @@ def nearest_of(known: list[int]) -> NDArray[np.int64]:
     middles = (at_least_0[1:] + at_least_0[:-1]) / 2
     places[: LARGEST_ID + 1] = at_least_0[np.searchsorted(middles, places[: LARGEST_ID + 1])]
     return places
+
+
+def count_ids(ids: NDArray[np.integer]) -> dict[int, int] | None:
+    """Counts the pixels of each id; None where there are more than :data:`MOST_IDS` different ones.
+
+    >>> count_ids(np.array([[7, 7, 0], [0, 7, 300]]))
+    {0: 2, 7: 3, 300: 1}
+    """
+    found, flat = Counter[int](), ids.reshape(-1)
+    for piece in strips(ids.size, 1):
+        values, counts = np.unique(flat[piece], return_counts=True)
+        if len(values) > MOST_IDS:
+            return None
+        found.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+        if len(found) > MOST_IDS:
+            return None
+    return dict(sorted(found.items()))
 
 
 SHOWN = 5
