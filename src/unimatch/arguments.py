@@ -10,13 +10,16 @@ from unimatch.errors import ConfigError
 from unimatch.options import refuse_others
 
 
-def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], given: Collection[str] = ()) -> None:
+def check_arguments(
+    function: Callable[..., Any], values: Mapping[str, Any], given: Collection[str] = (), *, partial: bool = False
+) -> None:
     """Refuses values that a function or class cannot be called with.
 
     Args:
         function: that is to be called.
         values: plain values by the names of its arguments.
         given: arguments that it is given besides.
+        partial: whether others are given later, so that none is missing.
 
     Raises:
         ConfigError: beginning with the argument: there is none of this name, its value is of the wrong kind, or it is
@@ -45,6 +48,8 @@ def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], giv
         number = type(value) in (int, float) and "text" in meant
         quotes = f"; a number that is meant as text goes in quotes: \"{name}='{value}'\"" if number else ""
         raise ConfigError(f"{name}={written(value)}: must be {meant}{quotes}")
+    if partial:
+        return
     positional = len([name for name in given if name.isdigit()])  # they fill the first parameters
     for name, parameter in list(signature.parameters.items())[positional:]:
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
