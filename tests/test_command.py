@@ -78,6 +78,7 @@ type_error, value_error, key_error, os_error = make.values()
             "method.weight: own_code.value_error cannot be made: ValueError: too small (own_code.py, line 8)",
         ),
         ({"_target_": "own_code.Loss", "wieght": 1}, "method.wieght=1: Loss has no such argument; did you mean"),
+        ({"_target_": "own_code.Loss", "a": 1, "b": 2}, "are left out by ~method +method._target_=own_code.Loss"),
         ({"_target_": "torch.optim.SGD", "_partial_": True, "lrr": 1}, "method.lrr=1: SGD has no such argument; did"),
         ({"_target_": "torch.optim.SGD", "_partial_": True, "lr": "a"}, "method.lr=a: must be a number"),
     ],

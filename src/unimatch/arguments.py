@@ -46,7 +46,11 @@ def check_arguments(
         words = dict.fromkeys(kinds(parameter.annotation))
         meant = " or ".join(word for word in words if word != "a whole number" or "a number" not in words)
         number = type(value) in (int, float) and "text" in meant
-        quotes = f"; a number that is meant as text goes in quotes: \"{name}='{value}'\"" if number else ""
+        quotes = (
+            f"; text that looks like a number goes in quotes: \"{name}='{value}'\". So it does in a YAML file, where "
+            f"2024_01_05 without them is read as 20240105"
+        )
+        quotes = quotes if number else ""
         raise ConfigError(f"{name}={written(value)}: must be {meant}{quotes}")
     if partial:
         return

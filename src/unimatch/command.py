@@ -18,6 +18,7 @@ from typing import Any
 import hydra
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import _locate
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException, HydraException, InstantiationException
 from hydra.utils import instantiate
@@ -34,9 +35,11 @@ from unimatch.overrides import (
     check_overrides,
     check_settings,
     config_folder,
+    flags_first,
     flat_keys,
     is_sweep,
     quote_numbers,
+    refuse_of_training,
     refuse_unread,
 )
 from unimatch.terminal import print_any_name
@@ -80,12 +83,12 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 with variable(TRACEBACKS, asked), exit_on_user_error(config):
                     check_settings(config, config_name)
                     refuse_unread(config, config_name)
+                    refuse_of_training(HydraConfig.get().overrides.task, config_name)
                     return task(config)
 
             starting.done()
             hide_bases()
-            sys.argv[1:] = [quote_numbers(argument) for argument in sys.argv[1:]]
-            sys.argv[1:] = sorted(sys.argv[1:], key=lambda text: text not in ("-m", "--multirun"))  # or argparse fails
+            sys.argv[1:] = flags_first([quote_numbers(argument) for argument in sys.argv[1:]])
             with exit_on_user_error():
                 refuse_pickles(sys.argv[1:])
                 check_installed()
@@ -172,11 +175,17 @@ def refuse_to_make(error: Exception, node: DictConfig) -> None:
     while isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
         key = next(iter(re.findall(r"^full_key: (.+)$", str(error), re.MULTILINE)), key)
         error = error.__cause__
-    target = str(OmegaConf.select(node._get_root(), f"{key}._target_"))
-    if not target.startswith("unimatch."):
+    made = OmegaConf.select(node._get_root(), key)
+    if not is_ours(made):
         raise ConfigError(
-            f"{key}: {target} cannot be made: {told(error)}; {TRACEBACKS}=1 before the command shows the traceback"
+            f"{key}: {made._target_} cannot be made: {told(error)}; {TRACEBACKS}=1 before the command shows the "
+            "traceback"
         ) from error
+
+
+def is_ours(node: DictConfig) -> bool:
+    """Returns whether what a node names belongs to this package."""
+    return str(node._target_).startswith("unimatch.")
 
 
 def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
@@ -198,7 +207,12 @@ def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
     try:
         check_arguments(target_of(node), values, given, partial=bool(node.get("_partial_")))
     except ConfigError as error:
-        raise ConfigError(str(error) if str(error).startswith(f"{key}.") else f"{key}.{error}") from None
+        remedy = ""
+        if not is_ours(node) and " has no such argument" in str(error):
+            remedy = f". Keys of what stood there before are left out by ~{key} +{key}._target_={node._target_}"
+        elif not is_ours(node) and ": missing; " in str(error) and key.startswith(("method.", "datamodule.")):
+            remedy = f"; of a function that is called in training, {key}._partial_=true says so"
+        raise ConfigError(f"{'' if str(error).startswith(f'{key}.') else f'{key}.'}{error}{remedy}") from None
 
 
 def target_of(node: DictConfig) -> Callable[..., Any]:
