@@ -57,8 +57,8 @@ class Plan(Callback):
         batch = trainer.strategy.batch_to_device(batch)  # which calls the hook after the transfer too
         own = datamodule.batch_size
         least = min(own, 2)  # batch normalisation may need two images
-        sizes = [measure(trainer, pl_module, part_of(batch, count)) for count in (least, least + 1)]
-        costs = Costs(least, *sizes)
+        small, large = (measure(trainer, pl_module, part_of(batch, count)) for count in (least, least + 1))
+        costs = Costs(least, small, large)
         here = device_memory(pl_module.device)
         fits = self.memory is None if here is None else costs.at(own).memory <= HEADROOM * here
         if fits and own > least + 1:
