@@ -58,7 +58,9 @@ def test_arguments_that_cannot_be_are_refused_by_name(values, told):
 def test_a_number_that_is_meant_as_text_is_told_how_to_be_written():
     def read(root: str | Path) -> None: ...
 
-    with pytest.raises(ConfigError, match=r"root=20240105: must be text; .* goes in quotes: \"root='20240105'\""):
+    with pytest.raises(
+        ConfigError, match=r"root=20240105: must be text; .* goes in quotes: \"root='20240105'\"\. So .*2024_01_05"
+    ):
         check_arguments(read, {"root": 20240105})
 
 

@@ -42,6 +42,71 @@ def test_a_name_that_is_too_long_is_one_message(use, capsys):
     assert said.count("\n") == 1
 
 
+OWN = """
+import functools
+from torch import nn
+
+class Loss(nn.Module):
+    def __init__(self, weight=None, error=None, message="too small\\nand more"):
+        if error:
+            raise error(message)
+        super().__init__()
+
+class Wrapped:
+    def __init__(self, part):
+        nn.Linear(-1, 1)  # a library raises it
+
+make = {error.__name__: functools.partial(Loss, error=error) for error in (TypeError, ValueError, KeyError, OSError)}
+type_error, value_error, key_error, os_error = make.values()
+"""
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        *[
+            ({"_target_": f"own_code.{name}"}, f"method: own_code.{name} cannot be made: {said} (own_code.py, line 8)")
+            for name, said in (
+                ("type_error", "TypeError: too small"), ("value_error", "ValueError: too small"),
+                ("key_error", r"KeyError: 'too small\nand more'"), ("os_error", "OSError: too small"),
+            )
+        ],
+        ({"_target_": "own_code.value_error", "message": ""}, "made: ValueError (own_code.py, line 8); HYDRA_"),
+        ({"_target_": "own_code.Wrapped", "part": 1}, "own_code.Wrapped cannot be made: RuntimeError: Trying to"),
+        (
+            {"_target_": "own_code.Loss", "weight": {"_target_": "own_code.value_error"}},
+            "method.weight: own_code.value_error cannot be made: ValueError: too small (own_code.py, line 8)",
+        ),
+        ({"_target_": "own_code.Loss", "wieght": 1}, "method.wieght=1: Loss has no such argument; did you mean"),
+        ({"_target_": "own_code.Loss", "a": 1, "b": 2}, "are left out by ~method +method._target_=own_code.Loss"),
+        ({"_target_": "torch.optim.SGD", "_partial_": True, "lrr": 1}, "method.lrr=1: SGD has no such argument; did"),
+        ({"_target_": "torch.optim.SGD", "_partial_": True, "lr": "a"}, "method.lr=a: must be a number"),
+    ],
+)  # fmt: skip
+def test_what_a_class_of_the_users_raises_is_a_line_with_its_key_and_place(node, said, tmp_path, monkeypatch, capsys):
+    (tmp_path / "own_code.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_code", raising=False)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit) as stopped, exit_on_user_error():
+        build(OmegaConf.create({"method": node}).method)
+    assert stopped.value.code == 2
+    found = capsys.readouterr().err
+    assert said in found
+    assert found.count("\n") == 1
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # with the traceback
+    with pytest.raises(SystemExit), exit_on_user_error():
+        build(OmegaConf.create({"method": node}).method)
+    found = capsys.readouterr().err
+    assert found.startswith("Traceback")
+    assert said in found.splitlines()[-1]
+
+
+def test_an_error_within_a_class_of_ours_stays_one():
+    with pytest.raises(AttributeError):
+        build(OmegaConf.create({"model": {"_target_": "unimatch.UniMatchV2", "model": 3}}).model)
+
+
 def test_other_errors_are_not_swallowed():
     with pytest.raises(KeyError), exit_on_user_error():
         raise KeyError("a bug")

@@ -1,8 +1,10 @@
 import json
+import math
 import re
 
 import pytest
 
+from helpers.runs import make_run
 from unimatch.compare import load_runs, main
 from unimatch.compare import table as table_of
 from unimatch.report.compare_rows import compare_groups, differing_settings, group_runs, pairs_of, spread
@@ -128,29 +130,61 @@ def test_a_run_that_repeats_a_published_one_stands_beside_it(tmp_path):
     assert compare_groups(group_runs(load_runs([tmp_path]))).same["split"] == "366"
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("summary.json", "[]"), ("summary.json", "[" * 10**5), ("summary.json", '{"teacher/miou": [1]}'),
-        ("summary.json", '{"seconds": [], "dataset": 1}'), ("summary.json", '{"seconds": "a"}'), ("config.json", "[]"),
-        ("config.json", '{"a":' * 500 + "1" + "}" * 500), ("config.json", "\0"),
-    ],
-)  # fmt: skip
-def test_a_run_that_holds_something_else_is_one_line(name, text, tmp_path, capsys):
-    write_run(tmp_path / "good", seed=0, teacher=70.0)
-    write_run(tmp_path / "bad", seed=1, teacher=70.0)
-    (tmp_path / "bad" / name).write_text(text)
-    assert main([str(tmp_path)]) == 2
+DAMAGED = [
+    ("summary.json", ""), ("summary.json", "{"), ("summary.json", "[]"), ("summary.json", "{}"),
+    ("summary.json", "\xff"), ("summary.json", "[" * 10**5), ("summary.json", '{"teacher/miou": [1]}'),
+    ("summary.json", '{"teacher/miou": "high"}'),
+    ("summary.json", '{"teacher/miou": 7, "seconds": [], "dataset": 1}'),
+    ("summary.json", '{"teacher/miou": 7, "seconds": "a"}'), ("summary.json", '{"teacher/miou": 7, "seed": "x"}'),
+    ("summary.json", '{"teacher/miou": 7, "seed": null}'), ("config.json", "[]"), ("config.json", "{"),
+    ("config.json", '{"a":' * 500 + "1" + "}" * 500), ("config.json", "\0"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text"), DAMAGED)
+def test_a_damaged_run_is_named_in_one_line_and_the_others_are_compared(name, text, tmp_path, capsys):
+    for seed in (0, 1):
+        write_run(tmp_path / str(seed), seed=seed, teacher=70.0)
+    write_run(tmp_path / "bad", seed=2, teacher=20.0)
+    (tmp_path / "bad" / name).write_text(text, encoding="latin-1")
+    assert main([str(tmp_path)]) == 0
+    scores, missing = capsys.readouterr().out.split("no result:\n")
+    assert "70.0 ± 0.0" in scores
+    assert missing.startswith(f"  {tmp_path / 'bad'}: ")
+    assert missing.count("\n") == 1
+    assert main([str(tmp_path / "bad")]) == 2  # there is nothing to compare it with
     said = capsys.readouterr().err
     assert str(tmp_path / "bad") in said
     assert said.count("\n") == 1
 
 
-def test_seeds_of_several_kinds_are_one_line(tmp_path, capsys):
-    write_run(tmp_path / "a", seed=0, teacher=70.0)
-    write_run(tmp_path / "b", seed="x", teacher=70.0)
-    assert main([str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("unimatch: the runs: ")
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("summary.json", "["), ("evaluations.jsonl", "{}\n"), ("evaluations.jsonl", "no"),
+        ("confusion.csv", "a,b\nc,x\n"), ("examples/examples.json", "[]"),
+    ],
+)  # fmt: skip
+def test_a_page_names_a_damaged_run_and_shows_the_others(name, text, tmp_path, capsys):
+    for seed in (0, 1, 2):
+        make_run(tmp_path / "runs" / str(seed), seed=seed)
+    (tmp_path / "runs" / "2" / name).write_text(text)
+    page = tmp_path / "page.html"
+    assert main([str(tmp_path / "runs"), "--html", str(page)]) == 0
+    assert f"no result:\n  {tmp_path / 'runs' / '2'}: " in capsys.readouterr().out
+    assert "<h1>2 runs compared</h1>" in page.read_text()
+    assert "Without a result" in page.read_text()
+
+
+def test_a_run_without_a_score_takes_nothing_from_the_others(tmp_path, capsys):
+    for seed, teacher in enumerate((70.0, math.nan, math.inf)):
+        write_run(tmp_path / str(seed), seed=seed, teacher=teacher, tau=0.5 + 0.1 * seed, seconds=teacher)
+    for seed, teacher in enumerate((70.0, math.nan)):
+        write_run(tmp_path / f"{seed}s", seed=seed, teacher=teacher, method="supervised")
+    assert main([str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "nan ± nan" in text
+    assert "| 70.0 " in text
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from unimatch.overrides import (
     flat_keys,
     own_settings,
     quote_numbers,
+    refuse_of_training,
     refuse_unread,
     values,
 )
@@ -242,3 +243,38 @@ def test_a_glob_chooses_among_a_groups_options():
     assert values(override) == ["vitb", "vitg", "vitl", "vits"]
     with pytest.raises(ConfigError, match=r"encoder=glob\(bit\*\): matches no encoder\. There are: beit_b"):
         check_overrides("run", ["encoder=glob(bit*)"])
+
+
+@pytest.mark.parametrize(
+    ("command", "argument"),
+    [
+        ("evaluate", "+method.tau=0.5"), ("evaluate", "+model.image_size=16"), ("evaluate", "++datamodule.crop=8"),
+        ("evaluate", "+recipe.crop=8"), ("evaluate", "+encoder.name=tiny"), ("evaluate", "+method=fixmatch"),
+        ("predict", "+datamodule.crop=8"), ("export", "+trainer.precision=16"), ("check", "+datamodule.crop=8"),
+    ],
+)  # fmt: skip
+def test_other_commands_refuse_what_only_trainings_read(command, argument):
+    with pytest.raises(
+        ConfigError, match=f"^{re.escape(argument)}: a setting of trainings, .*unimatch.{command} does not"
+    ):
+        refuse_of_training(["output=a", argument], command)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("run", ["method.tau=0.5", "encoder=vits"]),
+        ("evaluate", ["dataset=camvid", "inference.flip=true", "trainer.devices=2"]),
+        ("select", ["encoder=vits", "encoder.weights=a"]), ("check", ["recipe.ema_decay=0.9", "trainer.max_steps=5"]),
+        ("predict", ["++inference.flip=true", "model=student"]), ("evaluate", ["+dataset.root=a"]),
+    ],
+)  # fmt: skip
+def test_what_a_command_reads_may_be_given(command, arguments):
+    refuse_of_training(arguments, command)
+
+
+def test_keys_below_a_plain_value_are_refused_with_how_an_object_is_written():
+    with pytest.raises(
+        ConfigError, match=r"^method\.schedule\._target_: method\.schedule is one value.* '.*=\{_target_: "
+    ):
+        check_overrides("run", ["method.schedule._target_=mine.Schedule"])

@@ -266,12 +266,12 @@ def train():
         strategy = ModelParallelStrategy(2, 1, save_distributed_checkpoint=False, process_group_backend="gloo")
     trainer = unimatch.Trainer(
         accelerator="cpu", devices=1 if name == "one" else 2, strategy=strategy, global_batch=4, max_steps=4,
-        limit_val_batches=1, val_check_interval=2, check_val_every_n_epoch=None, num_sanity_val_steps=0,
+        val_check_interval=2, check_val_every_n_epoch=None, num_sanity_val_steps=0,
         callbacks=[Keep(), Guard(Path("."))], plugins=[CheckpointFiles()], logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )
     data = unimatch.SemiSupervisedDataModule(
-        unimatch.data.digits(labeled=6, train=38, val=4, size=32), crop=32, batch_size=2, workers=0
+        unimatch.data.digits(labeled=6, train=38, val=3, size=32), crop=32, batch_size=2, workers=0
     )
     trainer.fit(method, data, ckpt_path="step2.ckpt" if name == "resumed" else None)
 

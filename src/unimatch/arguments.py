@@ -10,13 +10,16 @@ from unimatch.errors import ConfigError
 from unimatch.options import refuse_others
 
 
-def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], given: Collection[str] = ()) -> None:
+def check_arguments(
+    function: Callable[..., Any], values: Mapping[str, Any], given: Collection[str] = (), *, partial: bool = False
+) -> None:
     """Refuses values that a function or class cannot be called with.
 
     Args:
         function: that is to be called.
         values: plain values by the names of its arguments.
         given: arguments that it is given besides.
+        partial: whether others are given later, so that none is missing.
 
     Raises:
         ConfigError: beginning with the argument: there is none of this name, its value is of the wrong kind, or it is
@@ -43,8 +46,14 @@ def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], giv
         words = dict.fromkeys(kinds(parameter.annotation))
         meant = " or ".join(word for word in words if word != "a whole number" or "a number" not in words)
         number = type(value) in (int, float) and "text" in meant
-        quotes = f"; a number that is meant as text goes in quotes: \"{name}='{value}'\"" if number else ""
+        quotes = (
+            f"; text that looks like a number goes in quotes: \"{name}='{value}'\". So it does in a YAML file, where "
+            f"2024_01_05 without them is read as 20240105"
+        )
+        quotes = quotes if number else ""
         raise ConfigError(f"{name}={written(value)}: must be {meant}{quotes}")
+    if partial:
+        return
     positional = len([name for name in given if name.isdigit()])  # they fill the first parameters
     for name, parameter in list(signature.parameters.items())[positional:]:
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from typing import Any
 import hydra
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import _locate
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException, HydraException, InstantiationException
 from hydra.utils import instantiate
@@ -27,18 +29,21 @@ from yaml import YAMLError
 from unimatch import starting
 from unimatch.arguments import check_arguments
 from unimatch.disk import NO_ROOM, lacks_room
-from unimatch.errors import ConfigError, UnimatchError, WriteError
+from unimatch.errors import ConfigError, UnimatchError, WriteError, told
 from unimatch.overrides import (
     CONFIG_MODULE,
     check_overrides,
     check_settings,
     config_folder,
+    flags_first,
     flat_keys,
     is_sweep,
     quote_numbers,
+    refuse_of_training,
     refuse_unread,
 )
 from unimatch.terminal import print_any_name
+from unimatch.texts import printable
 
 NODES = ("dataset", "datamodule", "method", "model", "inference", "trainer", "checkpoint", "guard", "logger")
 """Nodes of a configuration whose keys are arguments of Python objects."""
@@ -69,18 +74,21 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
     """
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
-        @functools.wraps(task)
-        def run(config: DictConfig) -> Any:
-            print_any_name()
-            with exit_on_user_error(config):
-                check_settings(config, config_name)
-                refuse_unread(config, config_name)
-                return task(config)
-
         def main() -> None:
+            asked = os.environ.get(TRACEBACKS)
+
+            @functools.wraps(task)
+            def run(config: DictConfig) -> Any:
+                print_any_name()
+                with variable(TRACEBACKS, asked), exit_on_user_error(config):
+                    check_settings(config, config_name)
+                    refuse_unread(config, config_name)
+                    refuse_of_training(HydraConfig.get().overrides.task, config_name)
+                    return task(config)
+
             starting.done()
             hide_bases()
-            sys.argv[1:] = [quote_numbers(argument) for argument in sys.argv[1:]]
+            sys.argv[1:] = flags_first([quote_numbers(argument) for argument in sys.argv[1:]])
             with exit_on_user_error():
                 refuse_pickles(sys.argv[1:])
                 check_installed()
@@ -88,37 +96,58 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 check_output_folder(sys.argv[1:])
                 if is_sweep(sys.argv):  # Hydra makes the sweep's folder before it looks at all jobs
                     check_overrides(config_name, sys.argv[1:])
-            traceback_wanted = os.environ.get("HYDRA_FULL_ERROR", "0")
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra would print what failed and exit before it is explained
             try:
-                hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
+                with variable(TRACEBACKS, "1"):  # or Hydra would print what failed and exit before it is explained
+                    hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
             except YAMLError as error:
                 with exit_on_user_error():
                     raise ConfigError(" ".join(str(error).split())) from error
             except CompactHydraException as error:
                 with exit_on_user_error(), suppress(HydraException):
                     check_overrides(config_name, sys.argv[1:])
-                if traceback_wanted == "1":
+                if tracebacks_wanted():
                     raise
-                sys.exit(f"{error}\n{error.__cause__ or ''}\nHYDRA_FULL_ERROR=1 shows where in the code")
+                sys.exit(f"{error}\n{error.__cause__ or ''}\n{TRACEBACKS}=1 shows where in the code")
             except ValueError as error:
                 if not str(error).startswith("Only one of --"):  # Hydra's flags, -m and --cfg together
                     raise
                 print(f"unimatch: {error}", file=sys.stderr)
                 sys.exit(ConfigError.status)
-            finally:
-                os.environ["HYDRA_FULL_ERROR"] = traceback_wanted
 
         return main
 
     return decorate
 
 
+TRACEBACKS = "HYDRA_FULL_ERROR"
+"""The environment variable that asks, with the value 1, for the traceback of each error."""
+
+
+def tracebacks_wanted() -> bool:
+    """Returns whether the user wants the traceback of each error."""
+    return os.environ.get(TRACEBACKS) == "1"
+
+
+@contextmanager
+def variable(name: str, value: str | None) -> Iterator[None]:
+    """Sets a variable of the environment, or removes it for None, and gives it its former value in the end."""
+    former = os.environ.pop(name, None)
+    try:
+        if value is not None:
+            os.environ[name] = value
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if former is not None:
+            os.environ[name] = former
+
+
 def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
     """Makes the object that a node describes, with objects as further arguments (Hydra takes those for configuration).
 
     An error that begins with the name of one of the node's keys gets the key's full name: ``method.tau=2: ...``.
-    A node that does not say what it is, or gives an argument that the command passes itself, is refused.
+    A node that does not say what it is, or gives an argument that the command passes itself, is refused. Whatever a
+    class that is not ours raises while it is made becomes an error of the user's.
     """
     key = node._get_full_key(None)
     if "_target_" not in node:
@@ -131,12 +160,32 @@ def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
     check_node(node, [*map(str, range(len(arguments))), *options])
     try:
         return instantiate(node, _partial_=True)(*arguments, **options)
-    except (UnimatchError, InstantiationException) as error:
+    except Exception as error:
         cause = user_error_in(error)
         if cause is None:
+            refuse_to_make(error, node)
             raise
         cause.args = (with_key(str(cause), node, key + "."),)
         raise cause from None
+
+
+def refuse_to_make(error: Exception, node: DictConfig) -> None:
+    """Says which class of a node, or of one within it, has raised an error while it was made, if it is not ours."""
+    key = node._get_full_key(None)
+    while isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
+        key = next(iter(re.findall(r"^full_key: (.+)$", str(error), re.MULTILINE)), key)
+        error = error.__cause__
+    made = OmegaConf.select(node._get_root(), key)
+    if not is_ours(made):
+        raise ConfigError(
+            f"{key}: {made._target_} cannot be made: {told(error)}; {TRACEBACKS}=1 before the command shows the "
+            "traceback"
+        ) from error
+
+
+def is_ours(node: DictConfig) -> bool:
+    """Returns whether what a node names belongs to this package."""
+    return str(node._target_).startswith("unimatch.")
 
 
 def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
@@ -153,12 +202,17 @@ def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
     for value in values.values():
         if isinstance(value, DictConfig) and "_target_" in value:
             check_node(value)
-    if node.get("_partial_") or "_args_" in node:
+    if "_args_" in node:
         return
     try:
-        check_arguments(target_of(node), values, given)
+        check_arguments(target_of(node), values, given, partial=bool(node.get("_partial_")))
     except ConfigError as error:
-        raise ConfigError(str(error) if str(error).startswith(f"{key}.") else f"{key}.{error}") from None
+        remedy = ""
+        if not is_ours(node) and " has no such argument" in str(error):
+            remedy = f". Keys of what stood there before are left out by ~{key} +{key}._target_={node._target_}"
+        elif not is_ours(node) and ": missing; " in str(error) and key.startswith(("method.", "datamodule.")):
+            remedy = f"; of a function that is called in training, {key}._partial_=true says so"
+        raise ConfigError(f"{'' if str(error).startswith(f'{key}.') else f'{key}.'}{error}{remedy}") from None
 
 
 def target_of(node: DictConfig) -> Callable[..., Any]:
@@ -220,7 +274,7 @@ def quiet_libraries() -> None:
 def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
     """Prints a :class:`UnimatchError`, also one that Hydra's ``instantiate`` has wrapped, and exits with its status.
 
-    A disk without room is told likewise.
+    A disk without room is told likewise. The traceback comes before it if the user wants tracebacks.
 
     The argument that the message begins with is looked up in ``config``.
     """
@@ -238,6 +292,8 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
         cause = user_error_in(error)
         if cause is None:
             raise
+        if tracebacks_wanted():
+            print(printable("".join(traceback.format_exception(error))), file=sys.stderr)
         message = message_of(cause)
         text = message if config is None else with_key(message, config)
         print(f"unimatch: {text if len(text) <= LONGEST else text[:LONGEST] + ' ...'}", file=sys.stderr)

@@ -26,15 +26,18 @@ IGNORED = (
 """Settings that may differ within a row: how fast files are read, what else is written, what acts through others."""
 
 
-def load_runs(places: Sequence[Path], ignored: Sequence[str] = ()) -> list[dict[str, Any]]:
+def load_runs(places: Sequence[Path], ignored: Sequence[str] = (), *, page: bool = False) -> list[dict[str, Any]]:
     """Reads the runs at or below the given places that have a result, a ``summary.json``: each once.
+
+    A run whose files are damaged is left out; :func:`without_result` names it.
 
     Args:
         places: run directories and folders that hold some.
         ignored: settings that may differ within a row, beside :data:`IGNORED`.
+        page: whether to read, as ``files``, what a page shows of a run too.
 
     Raises:
-        DataError: a place is no folder, no run has a result, or one cannot be read.
+        DataError: a place is no folder, or no run has a result that can be read.
     """
     for place in places:
         try:
@@ -42,26 +45,43 @@ def load_runs(places: Sequence[Path], ignored: Sequence[str] = ()) -> list[dict[
                 raise DataError(f"{place}: no such folder")
         except OSError as error:  # such as a name that is too long
             raise DataError(f"{place}: cannot be read ({error.strerror})") from error
-    runs = []
+    runs, damaged = [], []
     for file in {file.resolve(): file for place in places for file in sorted(place.rglob("summary.json"))}.values():
         try:
-            summary, config = read_json(file), read_json(file.parent / "config.json")
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file}: cannot be read ({error})") from error
-        with written_by_others(file.parent):
-            settings = {
-                k: value for k, value in flat(migrated(config)).items() if not k.startswith((*IGNORED, *ignored))
-            }
-            settings |= {name: value for name, value in facts(summary).items() if name not in ignored}
-            run = {**summary, "place": str(file.parent), "settings": settings}
-            compare_groups([[run]])  # what one run holds is shown without error, or this names it
-        runs.append(run)
+            runs.append(read_result(file.parent, ignored, page=page))
+        except DataError as error:
+            damaged.append(str(error))
     if not runs:
-        raise DataError(f"{', '.join(map(str, places))}: no run with a result, no summary.json at or below it")
+        everywhere = ", ".join(map(str, places))
+        raise DataError("; ".join(damaged) or f"{everywhere}: no run with a result, no summary.json at or below it")
     fill_in(runs)
     for run, names in [(run, seeds_that_follow(run, runs)) for run in runs]:
         run["settings"] = {name: value for name, value in run["settings"].items() if name not in names}
     return runs
+
+
+def read_result(folder: Path, ignored: Sequence[str] = (), *, page: bool = False) -> dict[str, Any]:
+    """Reads the result of one run, for the arguments of :func:`load_runs`.
+
+    Raises:
+        DataError: beginning with the folder: a file in it cannot be read, or holds what unimatch does not write there.
+    """
+    try:
+        summary, config = read_json(folder / "summary.json"), read_json(folder / "config.json")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: cannot be read ({error})") from error
+    with written_by_others(folder):
+        score, seed = f"teacher/{summary.get('headline', 'miou')}", summary.get("seed", 0)
+        if score not in summary or type(seed) is not int:
+            raise DataError(f"{folder}: summary.json holds no {score}, or a seed that is no whole number")
+        settings = {k: value for k, value in flat(migrated(config)).items() if not k.startswith((*IGNORED, *ignored))}
+        settings |= {name: value for name, value in facts(summary).items() if name not in ignored}
+        run = {**summary, "place": str(folder), "settings": settings}
+        comparison = compare_groups([[run]])  # what one run holds is shown without error, or this names it
+        if page:
+            run["files"] = read_run(folder)
+            compare_page(comparison, [Group("", [run["files"]])], (), folder)
+    return run
 
 
 def fill_in(runs: Sequence[dict[str, Any]]) -> None:
@@ -89,16 +109,36 @@ def facts(summary: dict[str, Any]) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in found.items() if value}
 
 
-def without_result(places: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Returns the run directories at or below the given places that have no result, and what became of each."""
-    marks = ("config.json", "run.log", "failed.json")
+def without_result(
+    places: Sequence[Path], runs: Sequence[dict[str, Any]] = (), *, page: bool = False
+) -> list[tuple[Path, str]]:
+    """Returns the run directories at or below the given places that have no result, and what became of each.
+
+    Args:
+        places: run directories and folders that hold some.
+        runs: those that :func:`load_runs` has read.
+        page: as for :func:`load_runs`.
+    """
+    marks = ("summary.json", "config.json", "run.log", "failed.json")
     found = {mark.parent for place in places for name in marks for mark in place.rglob(name)}
-    empty = {place for place in places if not any(place.rglob("summary.json"))}
-    return [(folder, fate(folder)) for folder in sorted(found | empty) if not any(folder.rglob("summary.json"))]
+    folders = {folder.resolve(): folder for folder in sorted(found.union(places))}
+    with_result = {folder for folder in folders.values() if (folder / "summary.json").exists()}
+    above = {folder for inner in with_result for folder in inner.resolve().parents}  # such as a sweep's
+    read = {Path(run["place"]).resolve() for run in runs}
+    return [
+        (folder, fate(folder, page=page))
+        for place, folder in folders.items()
+        if place not in read and (folder in with_result or place not in above)
+    ]
 
 
-def fate(folder: Path) -> str:
+def fate(folder: Path, *, page: bool = False) -> str:
     """Says why a run has no result, as far as its folder tells."""
+    if (folder / "summary.json").exists():
+        try:
+            read_result(folder, page=page)
+        except DataError as error:
+            return str(error).removeprefix(f"{folder}: ")
     note = folder / "failed.json"
     if not note.is_file():
         return "not evaluated yet"
@@ -164,9 +204,9 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def write_page(comparison: Comparison, missing: Sequence[tuple[Path, str]], path: Path) -> None:
-    """Writes the comparison of :func:`load_runs`' runs as a page."""
+    """Writes the comparison of :func:`load_runs`' runs, read for a page, as one."""
     read = [
-        Group(name, [read_run(Path(run["place"])) for run in group])
+        Group(name, [run["files"] for run in group])
         for name, group in zip(comparison.names, comparison.groups, strict=True)
     ]
     try:
@@ -189,11 +229,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ignore", action="append", default=[], metavar="KEY", help=help)
     options = parser.parse_args(arguments)
     try:
-        runs = load_runs(options.runs, options.ignore)
+        runs = load_runs(options.runs, options.ignore, page=options.html is not None)
         with written_by_others("the runs"):
             comparison = compare_groups(group_runs(runs))
             text = "\n\n".join([table(comparison), *filter(None, ["\n".join(notes(comparison))])])
-            missing = without_result(options.runs)
+            missing = without_result(options.runs, runs, page=options.html is not None)
             if options.html:
                 write_page(comparison, missing, options.html)
     except DataError as error:

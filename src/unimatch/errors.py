@@ -1,6 +1,9 @@
 """The errors a user can act on: each says what is wrong, where, and what to do."""
 
 import errno
+import pathlib
+import sysconfig
+import traceback
 
 from typing_extensions import override
 
@@ -64,6 +67,22 @@ def is_of_a_worker(error: BaseException) -> bool:
     It does so by a signal, wherever the main process is just then: also within a ``try`` that is about files.
     """
     return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
+def told(error: BaseException) -> str:
+    """Says in a line what an error is, and where the user's own code has raised it: ``KeyError: 'a' (own.py, line 8)``.
+
+    Own code is what is neither Python's, nor an installed library's, nor this package's.
+    """
+    others = [*map(pathlib.Path, sysconfig.get_paths().values()), pathlib.Path(__file__).parent]
+    places = [(pathlib.Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [
+        f" ({path.name}, line {line})"
+        for path, line in places
+        if path.is_file() and not any(path.is_relative_to(folder) for folder in others)
+    ]
+    kind, message = type(error).__name__, first_line(error)
+    return (kind if message == kind else f"{kind}: {message}") + "".join(own[-1:])
 
 
 def first_line(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 import argparse
 import functools
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,30 @@ def quote_numbers(argument: str) -> str:
     return key + equals + found.sub(quote, value)
 
 
+WITH_VALUE = (
+    *("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--cfg", "-c"),
+    *("--info", "-i"),
+)
+"""Hydra's flags that the next argument belongs to."""
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """Puts flags before the settings: Hydra's parser refuses those that stand between two of them.
+
+    >>> flags_first(["seed=0", "--config-dir", "a=b", "-m", "method=fixmatch", "~callbacks.report"])
+    ['--config-dir', 'a=b', '-m', 'seed=0', 'method=fixmatch', '~callbacks.report']
+    """
+    before = ["", *arguments]
+    settings = [
+        not text.startswith("-") and ("=" in text or text.startswith("~")) and flag not in WITH_VALUE
+        for flag, text in zip(before, arguments, strict=False)
+    ]
+    of_kind = {
+        kind: [text for text, own in zip(arguments, settings, strict=True) if own is kind] for kind in (False, True)
+    }
+    return [*of_kind[False], *of_kind[True]]
+
+
 def check_overrides(config_name: str, arguments: list[str]) -> None:
     """Refuses a ``KEY=VALUE`` that names no group, option or key of a configuration, and names the closest real one.
 
@@ -95,7 +119,11 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
         key = override.key_or_group
         changed = not (override.is_add() or override.is_force_add() or override.is_delete())
         if changed and key not in groups and key not in known and not key.startswith("hydra"):
-            node = key.rpartition(".")[0]
+            node, _, name = key.rpartition(".")
+            if node in known and not any(other.startswith(f"{node}.") for other in known):
+                raise ConfigError(
+                    f"{key}: {node} is one value, without keys; for an object, write '{node}={{{name}: ...}}'"
+                )
             beside = [name.rpartition(".")[2] for name in known if name.startswith(node + ".")]
             there = f" ({node} has: {', '.join(beside)})" if beside else ""
             message = f"{key}: no such key{meant_key(key, known) or did_you_mean(key, [*known, *groups])}{there}"
@@ -267,6 +295,19 @@ def refuse_unread(config: DictConfig, command: str) -> None:
         if key not in referred_to and key not in read:
             meant = meant_key(key, SYNONYMS.values()) or did_you_mean(key, [*known, *(k for k in read if "." in k)])
             raise ConfigError(f"{key}: nothing reads this key{meant}")
+
+
+def refuse_of_training(arguments: Collection[str], command: str) -> None:
+    """Refuses what a command line gives another command than ``run`` for a node that only a training reads.
+
+    Data sets fill in such nodes, so that they may well be in the configuration.
+    """
+    nodes = {key for key, value in own_settings("run").items() if isinstance(value, dict)} | {*config_groups()}
+    nodes -= {*own_settings(command), "inference", "dataset", "recipe" if command == "check" else ""}
+    for text in arguments:
+        key = text.lstrip("+").partition("=")[0]
+        if command != "run" and key.partition(".")[0] in nodes:
+            raise ConfigError(f"{text}: a setting of trainings, which unimatch.{command} does not read; leave it out")
 
 
 REFERENCE = r"\$\{(?:oc\.select:)?(?=((?:encoder|recipe)\.\w+|\w+))"

@@ -88,6 +88,7 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     split_seed = config.dataset.get("split_seed") or 0
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data, split_seed=split_seed)
     method.check_datamodule(datamodule)
+    method.build_optimizer()  # one that cannot be made is refused here, before another run is replaced
     labeled, held_out = datamodule.data.labeled, datamodule.data.held_out
     if config.plan:
         return print_plan(config, method, datamodule)

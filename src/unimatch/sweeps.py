@@ -22,7 +22,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 from typing_extensions import override
 
 from unimatch.checkpoints.run_folder import remove_if_empty
-from unimatch.command import build, exit_on_user_error, message_of, user_error_in, with_key
+from unimatch.command import build, exit_on_user_error, message_of, tracebacks_wanted, user_error_in, with_key
 from unimatch.data import SegmentationData
 from unimatch.data.catalog import DIGITS
 from unimatch.disk import replace_text
@@ -183,7 +183,7 @@ def goes_on(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
             return value
         except Exception as error:
             cause = user_error_in(error)
-            if cause is None:
+            if cause is None or tracebacks_wanted():
                 print(printable(traceback.format_exc()), file=sys.stderr)
             why = f"{type(error).__name__}: {error}" if cause is None else with_key(message_of(cause), config)
             why = of_a_sweep(why)

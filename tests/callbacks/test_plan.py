@@ -1,9 +1,11 @@
 import re
 
+import pytest
 import torch
 
 from helpers.support import SMALL
-from unimatch.callbacks.plan import LiveBytes, part_of
+from unimatch.callbacks.plan import Cost, LiveBytes, load, part_of
+from unimatch.methods import UniMatchV2
 from unimatch.run import main
 
 
@@ -39,3 +41,49 @@ def test_the_plan_is_printed_and_nothing_is_trained(tmp_path, monkeypatch, capsy
     assert fits is not None
     assert 10 < int(fits[1]) < 10_000
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_time_to_load_a_batch_is_measured_while_loading_goes_on(workers, monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr("unimatch.callbacks.plan.time.perf_counter", lambda: next(clock))
+    assert load(["first", "second", "third", "fourth", "fifth"], workers) == ("first", 1.0)
+    assert load(["only"], workers) == ("only", 0.0)
+
+
+@pytest.mark.parametrize("augment", ["workers", "device"])
+def test_the_plan_measures_the_batches_of_training(augment, tmp_path, monkeypatch):
+    seen, trained = [], []
+
+    def measure(trainer, method, batch):
+        seen.append(batch)
+        return Cost(1.0, 1.0, 1.0)
+
+    losses = UniMatchV2.losses
+    monkeypatch.setattr("unimatch.callbacks.plan.measure", measure)
+    monkeypatch.setattr(
+        UniMatchV2, "losses", lambda self, batch, *more: trained.append(batch) or losses(self, batch, *more)
+    )
+    for more in (["plan=true"], ["trainer.max_steps=1", "callbacks=none"]):
+        arguments = [*SMALL, *more, "datamodule.batch_size=4", f"datamodule.augment={augment}", "trainer=debug"]
+        monkeypatch.setattr("sys.argv", ["run", *arguments, f"hydra.run.dir={tmp_path}/run"])
+        main()
+    assert [len(batch["labeled"]["index"]) for batch in seen] == [2, 3, 4]  # and the whole batch is timed
+    planned, real = seen[-1], trained[0]
+    assert {name: part.keys() for name, part in planned.items()} == {name: part.keys() for name, part in real.items()}
+    assert torch.equal(planned["labeled"]["image"], real["labeled"]["image"])  # normalised once
+
+
+def test_a_plan_asks_for_no_smaller_batch_than_training(tmp_path, monkeypatch, capsys):
+    # Of one image of 32 pixels the encoder makes one pixel, which batch normalisation cannot take.
+    arguments = [*SMALL, "encoder=timm", "encoder.name=resnet10t", "encoder.weights=null", "datamodule.crop=32"]
+    arguments += [
+        "method=supervised",
+        "datamodule.batch_size=2",
+        "trainer=cpu",
+        "plan=true",
+        f"hydra.run.dir={tmp_path}/r",
+    ]
+    monkeypatch.setattr("sys.argv", ["run", *arguments])
+    main()
+    assert "A step of 1 x 2 labelled images" in capsys.readouterr().out

@@ -104,17 +104,32 @@ def test_two_wandb_runs_of_one_process_are_two_runs(tmp_path, monkeypatch):
         _, logger = loggers.wandb(tmp_path / name)
         logger.log_metrics({"loss": 1.0}, 0)
         logger.finalize("success")
-        assert len(list(tmp_path.glob(f"{name}/wandb/offline-run-*"))) == 1
+        (path,) = tmp_path.glob(f"{name}/wandb/offline-run-*")
+        assert path.name.endswith((tmp_path / name / "wandb_id").read_text())
 
 
 def test_a_wandb_that_cannot_be_reached_is_one_message(tmp_path, monkeypatch):
     def unreached(**options):
+        folder = tmp_path / "wandb" / "run-new"
+        folder.mkdir(parents=True)
+        for link in ("latest-run", "debug.log"):
+            (tmp_path / "wandb" / link).unlink(missing_ok=True)
+            (tmp_path / "wandb" / link).symlink_to(folder)
         raise wandb.errors.CommError("deadline exceeded\nno such host")
 
     monkeypatch.setattr(wandb, "init", unreached)
-    _, logger = loggers.wandb(tmp_path)
-    with pytest.raises(ConfigError, match=r"^logger=wandb: .*exceeded no such host\); WANDB_MODE=offline"):
-        logger.log_metrics({"loss": 1.0}, 0)
+    for earlier in (False, True):
+        if earlier:  # an earlier run's files stay, and it can be resumed
+            (tmp_path / "wandb" / "run-old").mkdir(parents=True)
+            (tmp_path / "wandb" / "latest-run").symlink_to(tmp_path / "wandb" / "run-old")
+            (tmp_path / "wandb_id").write_text("old")
+        _, logger = loggers.wandb(tmp_path)
+        with pytest.raises(ConfigError, match=r"^logger=wandb: .*exceeded no such host\); WANDB_MODE=offline"):
+            _ = logger.experiment
+        assert {path.name for path in tmp_path.rglob("*")} == ({"wandb", "run-old", "wandb_id"} if earlier else set())
+    assert (tmp_path / "wandb_id").read_text() == "old"
+    _, logger = loggers.wandb(tmp_path, resumed=True)
+    assert logger._wandb_init["id"] == "old"
 
 
 def test_event_files_that_cannot_be_written_end_no_run(tmp_path, monkeypatch, caplog):

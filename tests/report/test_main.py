@@ -21,6 +21,14 @@ def test_the_command_names_what_is_no_run(tmp_path, capsys):
     assert str(run) in capsys.readouterr().err
 
 
+def test_a_damaged_run_is_named_and_the_others_get_their_page(tmp_path, capsys):
+    places = [make_run(tmp_path / str(seed), examples=False) for seed in range(3)]
+    (places[0] / "summary.json").write_text("{")
+    assert main([*map(str, places)]) == 2
+    assert [(place / "report.html").exists() for place in places] == [False, True, True]
+    assert capsys.readouterr().err.startswith(f"unimatch: {places[0]}: ")
+
+
 def test_what_a_killed_report_has_left_is_removed_unless_training_runs_there(tmp_path):
     run = make_run(tmp_path / "run", examples=False)
     half = run / ".unimatch-0123456789abcdef.tmp"

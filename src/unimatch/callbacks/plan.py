@@ -6,7 +6,9 @@ import statistics
 import time
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -29,11 +31,12 @@ TIMED = 3
 
 
 class Plan(Callback):
-    """Takes five steps with one labelled image and five with two, and says what the whole training will take.
+    """Takes five steps with two labelled images, five with three, and says what the whole training will take.
 
-    Memory and time grow in a straight line with the batch, which the two sizes give. On a GPU, memory is what PyTorch's
-    allocator gave out, on a CPU the sum of all living tensors, without the libraries' own buffers. Time is the median
-    of the last three steps of each size on this device, without loading, evaluation and communication.
+    Memory and operations grow in a straight line with the batch, which the two sizes give. Time does not: the
+    training's own batch is timed, where it fits. On a GPU, memory is what PyTorch's allocator gave out, on a CPU the
+    sum of all living tensors, without the libraries' own buffers. Time is the median of the last three steps on this
+    device and that of loading a batch, without evaluation and communication.
 
     Args:
         memory: GB of the device that the training is meant for; None for this one's, if it is a GPU.
@@ -43,54 +46,99 @@ class Plan(Callback):
         self.memory = memory
         self.report = ""
         self.hours = 0.0
+        self.loading = 0.0  # seconds for a batch
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        batch = next(iter(datamodule.train_dataloader()))
+        batch, self.loading = load(datamodule.train_dataloader(), datamodule.workers)
         batch = batch[0] if isinstance(batch, tuple) else batch
-        batch = trainer.strategy.batch_to_device(datamodule.on_before_batch_transfer(batch, 0))
-        batch = datamodule.on_after_batch_transfer(batch, 0)
+        batch = datamodule.on_before_batch_transfer(batch, 0)
+        batch = trainer.strategy.batch_to_device(batch)  # which calls the hook after the transfer too
         pl_module.parts_at_once = 1  # the training ends after it
-        sizes = {count: measure(trainer, pl_module, part_of(batch, count)) for count in (1, 2)}
-        self.report = self.describe(trainer, pl_module, datamodule.batch_size * at_once(trainer), sizes)
+        own = datamodule.batch_size * at_once(trainer)
+        least = min(own, 2)  # batch normalisation may need two images
+        small, large = (measure(trainer, pl_module, part_of(batch, count)) for count in (least, least + 1))
+        costs = Costs(least, small, large)
+        here = device_memory(pl_module.device)
+        fits = self.memory is None if here is None else costs.at(own).memory <= HEADROOM * here
+        if fits and own > least + 1:
+            with contextlib.suppress(torch.OutOfMemoryError):
+                costs = replace(costs, own=(own, measure(trainer, pl_module, part_of(batch, own))))
+        self.report = self.describe(trainer, pl_module, own, costs, datamodule.workers)
         trainer.should_stop = True
 
-    def describe(
-        self, trainer: Trainer, method: Method, batch_size: int, sizes: dict[int, tuple[float, float, float]]
-    ) -> str:
-        """Returns the report, from FLOPs, bytes and seconds of batches of one and of two labelled images."""
-
-        def at(images: int, quantity: int) -> float:
-            small, large = sizes[1][quantity], sizes[2][quantity]
-            return small + (images - 1) * max(large - small, 0.0)
-
+    def describe(self, trainer: Trainer, method: Method, batch_size: int, costs: "Costs", workers: int) -> str:
+        """Returns the report, for batches of so many labelled images, loaded by so many processes."""
         models = sum(p.numel() for p in method.student.parameters())
         trained = sum(p.numel() for p in method.student.parameters() if p.requires_grad)
         steps, turns = int(trainer.estimated_stepping_batches), trainer.accumulate_grad_batches
-        seconds = turns * at(batch_size, 2)
-        self.hours = steps * seconds / 3600
-        per_image = max(sizes[2][1] - sizes[1][1], 1.0)
+        own = costs.at(batch_size)
+        seconds = turns * own.seconds
+        loading = turns * self.loading
+        each = max(seconds, loading) if workers else seconds + loading
+        self.hours = steps * each / 3600
+        per_image = max(costs.at(costs.least + 1).memory - costs.at(costs.least).memory, 1.0)
         capacity = self.memory * GB if self.memory is not None else device_memory(method.device)
         device = f"{trainer.world_size} x {method.device}"
         lines = [
             f"The student has {models / 1e6:.1f}M parameters, of which {trained / 1e6:.1f}M are trained; the teacher "
             "has as many.",
             f"A step of {turns} x {batch_size} labelled images takes about {duration(seconds)} and "
-            f"{turns * at(batch_size, 0) / 1e12:.3g} TFLOP for each process.",
-            f"It needs {at(batch_size, 1) / GB:.2f} GB of memory, {per_image / GB:.2f} GB of it for each labelled "
+            f"{turns * own.operations / 1e12:.3g} TFLOP for each process.",
+            f"It needs {own.memory / GB:.2f} GB of memory, {per_image / GB:.2f} GB of it for each labelled "
             "image and its unlabelled ones.",
-            f"The training, {steps} steps, takes about {duration(steps * seconds)} on {device}, without loading and "
-            "evaluation.",
+            f"The training, {steps} steps, takes about {duration(steps * each)} on {device}, without evaluation.",
         ]
+        if each > seconds:
+            lines.append(
+                f"Loading a step's images takes {duration(loading)} of that (datamodule.workers={workers}); with more "
+                "workers, on idle processors, less."
+            )
         if capacity is not None:
-            fits = int((HEADROOM * capacity - (sizes[1][1] - per_image)) // per_image)
+            fits = int((HEADROOM * capacity - (costs.at(costs.least).memory - costs.least * per_image)) // per_image)
             size = f"datamodule.batch_size={fits} fits" if fits >= 1 else "Not even datamodule.batch_size=1 fits"
             lines.append(f"{size} into {HEADROOM:.0%} of {capacity / GB:.0f} GB.")
         else:
             lines.append("Give plan_memory=GB to learn which batch fits into a GPU's memory.")
         return "\n".join(lines)
+
+
+class Cost(NamedTuple):
+    """What a step takes."""
+
+    operations: float
+    """Floating-point operations."""
+    memory: float
+    """Bytes, at most at any moment."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a step takes with any number of labelled images, from measured steps.
+
+    >>> costs = Costs(2, Cost(10, 20, 1.0), Cost(15, 22, 1.2), own=(8, Cost(39, 33, 1.5)))
+    >>> costs.at(4), costs.at(8).seconds
+    (Cost(operations=20, memory=24, seconds=1.4), 1.5)
+    """
+
+    least: int
+    """The smallest measured number of labelled images."""
+    small: Cost
+    """Of so many images."""
+    large: Cost
+    """Of one more."""
+    own: tuple[int, Cost] | None = None
+    """The training's own number of images with its costs, if it was measured too."""
+
+    def at(self, images: int) -> Cost:
+        """Returns the costs with so many labelled images: as measured, or on the line through the two smallest."""
+        if self.own is not None and images == self.own[0]:
+            return self.own[1]
+        more = images - self.least
+        return Cost(*(a + more * max(b - a, 0) for a, b in zip(self.small, self.large, strict=True)))
 
 
 def duration(seconds: float) -> str:
@@ -106,8 +154,23 @@ def duration(seconds: float) -> str:
     return f"{seconds:.2g} s"
 
 
-def measure(trainer: Trainer, method: Method, batch: Any) -> tuple[float, float, float]:
-    """Returns the FLOPs of a first step, the highest bytes of a second, the median of the seconds of three more."""
+def load(loader: Any, workers: int) -> tuple[Any, float]:
+    """Returns the first batch of a loader, and how many seconds it takes to load one while it goes on loading.
+
+    Each process loads a batch, so that those of all processes come together: two from each are drawn, and the second
+    ones timed.
+    """
+    together = max(workers, 1)
+    first, times = None, []
+    for batch in islice(loader, 2 * together):
+        first = batch if first is None else first
+        times.append(time.perf_counter())
+    timed = times[together - 1 :]
+    return first, (timed[-1] - timed[0]) / (len(timed) - 1) if len(timed) > 1 else 0.0
+
+
+def measure(trainer: Trainer, method: Method, batch: Any) -> Cost:
+    """Returns the operations of a first step, the highest bytes of a second, the median seconds of three more."""
     optimizer: Any = method.build_optimizer()
     size = len(batch["labeled"]["index"])
 
@@ -138,7 +201,7 @@ def measure(trainer: Trainer, method: Method, batch: Any) -> tuple[float, float,
         times.append(now(method.device) - started)
     for parameter in method.student.parameters():
         parameter.grad = None
-    return float(counter.get_total_flops()), weights + found[0], statistics.median(times)
+    return Cost(float(counter.get_total_flops()), weights + found[0], statistics.median(times))
 
 
 @contextlib.contextmanager

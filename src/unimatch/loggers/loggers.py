@@ -1,8 +1,8 @@
 """The loggers of a run directory. ``metrics.csv`` is always among them."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from unimatch.disk import replace_text, training_goes_on
+from unimatch.disk import remove, replace_text, training_goes_on
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray
 from unimatch.lightning_internals import end_wandb_run, hide_events_from
@@ -64,8 +64,26 @@ def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
         return [*csv(run_dir), EventFiles(run_dir, name="", version="tensorboard")]
 
 
+WANDB_ID = "wandb_id"
+"""The file that names the run of W&B to which all parts of a resumed run belong."""
+
+
+def remove_begun(folder: Path, before: Collection[Path]) -> None:
+    """Removes what a run of W&B that could not begin has left in its folder, and links to it."""
+    for path in set(folder.glob("*")) - {*before}:
+        remove(path)
+    for path in folder.glob("*"):
+        if path.is_symlink() and not path.exists():
+            path.unlink()
+    with suppress(OSError):  # it is not there, or holds another run
+        folder.rmdir()
+
+
 class WandbRun(WandbLogger):
     """A run of Weights & Biases that ends with the training: a sweep's next job in this process gets its own."""
+
+    named = False
+    """Whether the run directory says which run this is."""
 
     @property
     @override
@@ -78,13 +96,20 @@ class WandbRun(WandbLogger):
         """
         import wandb as library
 
+        run_dir = Path(str(self.save_dir))
+        before = set(run_dir.glob("wandb/*"))
         try:
-            return super().experiment
+            run = super().experiment
         except library.Error as error:
+            remove_begun(run_dir / "wandb", before)
             raise ConfigError(
                 f"logger=wandb: no run could be begun ({' '.join(str(error).split())}); WANDB_MODE=offline before the "
                 "command logs into the run directory, and `wandb sync` sends it later"
             ) from error
+        if not self.named:  # no sooner, or an earlier run would be resumed as one that has never begun
+            replace_text(run_dir / WANDB_ID, str(self.version))
+            self.named = True
+        return run
 
     @override
     def finalize(self, status: str) -> None:
@@ -112,15 +137,13 @@ def wandb(
         tags: of the run.
     """
     offline = not has_wandb_key()
-    identity = run_dir / "wandb_id"  # of all parts of a run that is resumed
-    if getattr(rank_zero_only, "rank", 0) == 0 and not (resumed and identity.is_file()):
-        replace_text(identity, uuid4().hex[:8])
+    identity = run_dir / WANDB_ID
     wandb_logger = WandbRun(
         name=name or run_dir.name,
         save_dir=run_dir,
         offline=offline,
         mode="offline" if offline else None,  # Lightning sets a variable, which wandb may have read before
-        id=identity.read_text() if identity.is_file() else None,
+        id=identity.read_text() if resumed and identity.is_file() else uuid4().hex[:8],
         resume="allow",
         project=project,
         entity=entity,

@@ -9,6 +9,7 @@ from typing_extensions import override
 from unimatch.lightning_internals import evaluation_is_due, stop_after_evaluating
 from unimatch.methods.after_training import AfterTraining
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
+from unimatch.methods.sharding import free, gather
 from unimatch.models.base import Model
 from unimatch.tasks.scores import Scores
 from unimatch.trainer import evaluates_training
@@ -62,6 +63,26 @@ class EvaluatedTraining(AfterTraining):
         epoch_is_done = batches.is_last_batch and batches.current.processed == batches.current.ready
         last_epoch = self.current_epoch + 1 == self.trainer.max_epochs
         return self.global_step == self.trainer.max_steps or (last_epoch and epoch_is_done)
+
+    @override
+    def on_validation_epoch_start(self) -> None:
+        super().on_validation_epoch_start()
+        for model in self.evaluated_models.values():
+            gather(model)
+
+    @override
+    def on_validation_end(self) -> None:
+        for model in self.evaluated_models.values():
+            free(model)
+
+    @override
+    def on_train_end(self) -> None:
+        # The first process alone draws what is shown of the trained models.
+        for model in self.evaluated_models.values():
+            gather(model)
+
+    on_test_epoch_start = on_validation_epoch_start
+    on_test_end = on_validation_end
 
     @override
     def on_validation_epoch_end(self) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, told
 from unimatch.models.encoders import Encoder
 from unimatch.options import one_of
 from unimatch.trainer import at_once
@@ -144,7 +144,10 @@ def check_choices(optimizer: str | MakeOptimizer, schedule: str | Factor) -> Non
 
 def made_by(make: MakeOptimizer, groups: list[dict[str, Any]]) -> Optimizer:
     """Returns the optimiser that a function of the user's makes."""
-    optimizer = make(groups)
+    try:
+        optimizer = make(groups)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"optimizer: cannot be made: {told(error)}") from error
     if not isinstance(optimizer, Optimizer):
         raise ConfigError(f"optimizer: must make a torch.optim.Optimizer, this one makes a {type(optimizer).__name__}")
     return optimizer

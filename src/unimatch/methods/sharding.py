@@ -3,7 +3,7 @@
 from typing import Any
 
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 
@@ -20,6 +20,25 @@ def shard(model: nn.Module, mesh: Any) -> None:
     blocks = getattr(getattr(model.encoder, "body", None), "blocks", ())
     for module in (*blocks, *model.children()):
         fully_shard(module, mesh=mesh, reshard_after_forward=True)
+
+
+def gather(model: nn.Module) -> None:
+    """Gathers all parameters of a divided model, and keeps them until :func:`free`: its passes wait for no process.
+
+    Processes evaluate other numbers of images, and images of other numbers of windows.
+    """
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.set_reshard_after_forward(False, recurse=False)
+            module.unshard()
+
+
+def free(model: nn.Module) -> None:
+    """Keeps this process's part alone of what :func:`gather` has gathered."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.set_reshard_after_forward(True, recurse=False)
+            module.reshard()
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -13,13 +13,14 @@ from unimatch.texts import one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the pages, prints where they are and returns the exit status."""
+    """Writes the pages, prints where they are and returns the exit status, that of the last that could not be."""
     starting.done()
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.report",
         description="Write report.html into run directories, from the files in them. A run writes its own at its end.",
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run directories")
+    status = 0
     for place in parser.parse_args(arguments).runs:
         try:
             if not (place / LOCK).exists():  # while training runs there, it may be writing
@@ -27,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(one_line(write_report(place)))
         except (DataError, OSError) as error:
             print(f"unimatch: {error}", file=sys.stderr)
-            return WriteError.status if lacks_room(error) else DataError.status
-    return 0
+            status = WriteError.status if lacks_room(error) else DataError.status
+    return status
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Puts runs that differ in their seeds alone into rows, the best first, and says how far two rows are apart."""
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from unimatch.report.published import find_published
 from unimatch.report.run_files import finite
@@ -131,7 +132,7 @@ def main_score(run: Run) -> float | None:
 def mean_score(group: Sequence[Run]) -> float | None:
     """Returns the mean of the teachers' scores of a row."""
     values = [score for run in group if (score := main_score(run)) is not None]
-    return statistics.fmean(values) if values else None
+    return float(np.mean(values)) if values else None
 
 
 def mean_of(group: Sequence[Run], key: str, digits: int = 1) -> str:
@@ -143,11 +144,12 @@ def mean_of(group: Sequence[Run], key: str, digits: int = 1) -> str:
 def spread(values: Sequence[float], digits: int = 1) -> str:
     """Returns ``mean ± standard deviation`` (of the sample), or the mean alone of one value.
 
-    >>> spread([70.0, 72.0, 74.0]), spread([70.0])
-    ('72.0 ± 2.0', '70.0')
+    >>> spread([70.0, 72.0, 74.0]), spread([70.0]), spread([70.0, float("nan")])
+    ('72.0 ± 2.0', '70.0', 'nan ± nan')
     """
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+    with np.errstate(all="ignore"):  # a run may have no score, or an infinite one
+        mean = f"{np.mean(values):.{digits}f}"
+        return f"{mean} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else mean
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def as_object(text: str, name: str) -> dict[str, Any]:
     """Returns the JSON object in a text of the file of that name, or raises a ValueError."""
-    content = parse_json(text)
+    try:
+        content = parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{name} holds no object")
     return content
