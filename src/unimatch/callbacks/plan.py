@@ -98,6 +98,7 @@ class Plan(Callback):
             )
         if capacity is not None:
             fits = int((HEADROOM * capacity - (costs.at(costs.least).memory - costs.least * per_image)) // per_image)
+            fits //= at_once(trainer)
             size = f"datamodule.batch_size={fits} fits" if fits >= 1 else "Not even datamodule.batch_size=1 fits"
             lines.append(f"{size} into {HEADROOM:.0%} of {capacity / GB:.0f} GB.")
         else:
