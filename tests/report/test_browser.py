@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.browser import DESKTOP, PHONE, check_page, headless, resize, violations
+from helpers.browser import DESKTOP, PHONE, check_page, headless, resize, unreached, violations
 from helpers.runs import HOSTILE, make_run
 from unimatch.compare import main as compare
 from unimatch.report import write_report
@@ -78,6 +78,7 @@ def test_a_report_is_drawn_and_read_at_any_width(browser, report):
     assert min(drawn) > 80
     assert browser.execute_script("return [...document.images].filter(e => !e.naturalWidth).length") == 0
     check_page(browser)
+    assert unreached(browser) == []
 
 
 @pytest.mark.nightly
@@ -226,6 +227,7 @@ def test_a_comparison_has_no_fault_either(browser, tmp_path, theme):
     look(browser, tmp_path / "all.html", theme)
     assert browser.title == "4 runs compared"
     check_page(browser)
+    assert unreached(browser) == []
     assert violations(browser) == []
     first = browser.find_element("css selector", "section > ul.legend button")
     first.click()

@@ -36,8 +36,8 @@ def class_table(run: RunFiles) -> Markup:
 
 
 def class_name(run: RunFiles, index: int) -> Markup:
-    """Returns the name of a class, after a square in its colour in the pictures if that is known."""
-    color = color_of(run.palette, index)
+    """Returns the name of a class, after a square in its colour in the pictures if it is drawn there."""
+    color = color_of(run.palette, index) if run.scores.unit == "pixels" else None
     square = tag("span", class_="color", style=f"background:{color}") if color else None
     return html(square, run.classes[index])
 
