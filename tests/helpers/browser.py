@@ -69,7 +69,7 @@ def unreached(browser: Any) -> list[str]:
 
     count = browser.execute_script(
         "window.wanted = [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex=\"0\"]')]"
-        ".filter(e => e.getClientRects().length && !e.disabled && (e.type != 'radio' || e.checked));"
+        ".filter(e => e.checkVisibility() && !e.disabled && (e.type != 'radio' || e.checked));"
         "window.reached = new Set(); document.addEventListener('focusin', e => reached.add(e.target));"
         "wanted[0].focus(); return wanted.length"
     )
