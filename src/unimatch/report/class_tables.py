@@ -32,7 +32,7 @@ def class_table(run: RunFiles) -> Markup:
     caption = f"The evaluation at step {step}. Pseudo labels: since the evaluation before it, by the true class."
     if further := len(run.classes) - len(run.shown_classes):
         caption += f" Here and below {further} further classes are left out."
-    return table(header, rows, caption=caption, class_="bars")
+    return table(header, rows, caption=caption, class_="bars sortable")
 
 
 def class_name(run: RunFiles, index: int) -> Markup:

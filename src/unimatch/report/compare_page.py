@@ -56,7 +56,7 @@ def compare_page(
         links(sections),
         sections,
         style=packaged("report.css"),
-        script=packaged("shared.js") + packaged("charts.js"),
+        script="".join(map(packaged, ("shared.js", "charts.js", "tables.js"))),
         connects=False,
     )
 
@@ -68,7 +68,7 @@ def score_section(comparison: Comparison) -> Markup:
         same = ", ".join(f"{name} {value}" for name, value in comparison.same.items())
         caption += f" The same in all: {same}."
     rows = [[html(swatch(Line("", (), i)), method), *row] for i, (method, *row) in enumerate(comparison.rows)]
-    return section("Scores", table(comparison.header, rows, caption=caption))
+    return section("Scores", table(comparison.header, rows, caption=caption, class_="sortable"))
 
 
 def pair_section(pairs: Sequence[Pair]) -> Markup | None:
@@ -167,7 +167,7 @@ def class_table(groups: Sequence[Group]) -> Markup:
     caption = f"{kind} of the teacher on validation, %, mean ± standard deviation over seeds; the best in bold"
     if further := len(names[MOST_CLASSES:]):
         caption += f". {further} further classes are left out"
-    return table(["class", *(group.name for group in groups)], rows, caption=caption, class_="wrapped")
+    return table(["class", *(group.name for group in groups)], rows, caption=caption, class_="wrapped sortable")
 
 
 def link(run: RunFiles, folder: Path) -> Markup | str:

@@ -58,7 +58,7 @@ def run_page(run: RunFiles) -> Markup:
         sections,
         viewer(),
         style=packaged("report.css"),
-        script="".join(map(packaged, ("shared.js", "charts.js", "gallery.js"))),
+        script="".join(map(packaged, ("shared.js", "charts.js", "tables.js", "gallery.js"))),
         connects=False,
     )
 
