@@ -272,6 +272,15 @@ def test_two_methods_are_compared_seed_by_seed(tmp_path, capsys):
     assert said in capsys.readouterr().out
 
 
+def test_a_lucky_run_of_one_seed_on_top_does_not_end_the_comparison_of_the_others(tmp_path):
+    write_run(tmp_path / "lucky", seed=0, teacher=90.0, method="lucky")
+    for method, teacher in (("ours", 70.0), ("theirs", 69.0)):
+        for seed in (0, 1):
+            write_run(tmp_path / f"{method}{seed}", seed=seed, teacher=teacher + seed, method=method)
+    (pair,) = pairs_of(compare_groups(group_runs(load_runs([tmp_path]))))
+    assert (pair.first, pair.second, list(pair.differences)) == ("ours", "theirs", [1.0, 1.0])
+
+
 def test_what_all_rows_have_in_common_stands_once_below_the_table(tmp_path, capsys):
     write_run(tmp_path / "a", seed=0, teacher=70.0)
     write_run(tmp_path / "b", seed=0, teacher=71.0, method="supervised")

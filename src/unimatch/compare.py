@@ -191,7 +191,7 @@ def table(comparison: Comparison) -> str:
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """Returns what stands below the table: what all rows share, and how far the first is ahead of the others."""
+    """Returns what stands below the table: what all rows share, and how far one is ahead of the others."""
     same = ", ".join(f"{name} {value}" for name, value in comparison.same.items())
     found = [one_line(f"the same in all: {same}")] if same else []
     if pairs := pairs_of(comparison):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.browser import check_page, headless, resize, violations
+from helpers.browser import check_page, headless, resize, unreached, violations
 from helpers.served import from_url, noise, serving
 from helpers.support import save_run
 from unimatch import ChangeModel, ClassificationModel, Classifier, Predictor
@@ -206,6 +206,7 @@ def test_every_control_of_masks(opened, tmp_path):
         assert Image.open(tmp_path / "saved" / "c_overlay.png").size == (80, 60)
 
         assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+        assert unreached(browser) == []
         for mode in ("light", "dark"):
             look(browser, mode)
             assert violations(browser) == []
@@ -232,7 +233,14 @@ def test_pairs_and_classes(tmp_path):
         pick(browser, "date", "second")
         assert browser.find_element("id", "photo").get_attribute("src") != first
         check_page(browser)
-        assert violations(browser) == []
+        assert unreached(browser) == []
+        name = "const e = document.querySelector('#classes th span:last-child'); e.textContent = 'unchanged'; "
+        for mode in ("light", "dark"):
+            look(browser, mode)
+            assert violations(browser) == []
+        for size in ((1280, 900), (390, 844)):
+            resize(browser, size)
+            assert browser.execute_script(f"{name}return e.offsetHeight") < 30  # of one line
 
     model = ClassificationModel("tiny", 12, image_size=32).eval()
     facts = facts_from(facts_values(model, [f"kind {i}" for i in range(12)], ()) | {"inference": {}}, "the test")
@@ -241,6 +249,7 @@ def test_pairs_and_classes(tmp_path):
         choose(browser, "image", tmp_path / "A" / "place.png", tmp_path / "B" / "place.png")
         says(browser, "place.png: kind ")
         assert len(browser.find_elements("css selector", "#classes tr")) == 10
+        assert unreached(browser) == []
         check_page(browser)
         for mode in ("light", "dark"):
             look(browser, mode)

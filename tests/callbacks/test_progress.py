@@ -1,7 +1,9 @@
+import logging
 from types import SimpleNamespace
 
 import torch
 
+from helpers.fits import fit, make_method
 from unimatch.callbacks.progress import Progress, count_images
 
 
@@ -15,7 +17,7 @@ def test_a_long_evaluation_is_told_on_the_way():
     said = []
     progress = Progress(line_seconds=3600)
     progress.bar = SimpleNamespace(set_postfix_str=said.append)
-    trainer = SimpleNamespace(num_val_batches=[7])
+    trainer = SimpleNamespace(num_val_batches=[7], sanity_checking=False)
     progress.on_validation_start(trainer, None)
     progress.on_validation_batch_end(trainer, None, None, None, 0)
     assert said == []
@@ -23,3 +25,9 @@ def test_a_long_evaluation_is_told_on_the_way():
     progress.on_validation_batch_end(trainer, None, None, None, 3)
     progress.on_validation_batch_end(trainer, None, None, None, 4)
     assert said == ["evaluating 4/7"]
+
+
+def test_the_trial_evaluation_says_of_how_many_images_it_is(caplog):
+    with caplog.at_level(logging.INFO, logger="unimatch"):
+        fit(make_method(), max_steps=1, val_check_interval=1, num_sanity_val_steps=2, callbacks=[Progress()])
+    assert [text for text in caplog.messages if "trial" in text] == ["a trial evaluation of 2 images"]

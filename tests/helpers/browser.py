@@ -62,6 +62,22 @@ def check_page(browser: Any) -> None:
     assert browser.execute_script("return document.documentElement.scrollWidth") <= DESKTOP[0]
 
 
+def unreached(browser: Any) -> list[str]:
+    """The controls in sight that Tab does not come to; of a group of round switches the chosen one is enough."""
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    count = browser.execute_script(
+        "window.wanted = [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex=\"0\"]')]"
+        ".filter(e => e.checkVisibility() && !e.disabled && (e.type != 'radio' || e.checked));"
+        "window.reached = new Set(); document.addEventListener('focusin', e => reached.add(e.target));"
+        "wanted[0].focus(); return wanted.length"
+    )
+    ActionChains(browser).send_keys(Keys.TAB * count).perform()
+    left: list[str] = browser.execute_script("return wanted.filter(e => !reached.has(e)).map(e => e.outerHTML)")
+    return left
+
+
 def violations(browser: Any) -> list[str]:
     """What axe-core finds, at both sizes; the test is skipped where it is missing."""
     if not AXE.is_file():

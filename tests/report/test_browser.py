@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.browser import DESKTOP, PHONE, check_page, headless, resize, violations
+from helpers.browser import DESKTOP, PHONE, check_page, headless, resize, unreached, violations
 from helpers.runs import HOSTILE, make_run
 from unimatch.compare import main as compare
 from unimatch.report import write_report
@@ -78,6 +78,7 @@ def test_a_report_is_drawn_and_read_at_any_width(browser, report):
     assert min(drawn) > 80
     assert browser.execute_script("return [...document.images].filter(e => !e.naturalWidth).length") == 0
     check_page(browser)
+    assert unreached(browser) == []
 
 
 @pytest.mark.nightly
@@ -135,6 +136,14 @@ def test_every_control_of_a_report_does_what_it_says(browser, plain_report, size
     assert not seen(browser, chart, "g[data-line='0'] polyline")
     browser.execute_script("arguments[0].focus()", plot)
     assert "teacher" not in tip.text
+    # A table is sorted by a column, what is unknown last, and as it was at the third press.
+    table = browser.find_element("css selector", "table.bars")
+    head = table.find_element("xpath", ".//th[.='teacher, IoU %']")
+    names = "return [...arguments[0].querySelectorAll('tbody th')].map(e => e.textContent)"
+    for order, said in (("car ground road", "descending"), ("ground car road", "ascending"), ("ground road car", None)):
+        head.find_element("css selector", "button").send_keys(Keys.ENTER)
+        assert browser.execute_script(names, table) == order.split()
+        assert head.get_attribute("aria-sort") == said
     # What is shown of a picture: by its buttons, by keys, for all at once.
     first, second = browser.find_elements("css selector", "article.example")[:2]
     assert [seen(browser, first, f".{name}") for name in ("teacher", "truth", "errors")] == [True, False, False]
@@ -226,11 +235,15 @@ def test_a_comparison_has_no_fault_either(browser, tmp_path, theme):
     look(browser, tmp_path / "all.html", theme)
     assert browser.title == "4 runs compared"
     check_page(browser)
+    assert unreached(browser) == []
     assert violations(browser) == []
     first = browser.find_element("css selector", "section > ul.legend button")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", first)  # the links lie over the top
     first.click()
     hidden = browser.find_elements("css selector", "g[data-line='0']")
     assert len(hidden) >= 4
     assert not [line for line in hidden if line.is_displayed()]
-    browser.find_element("link text", str(tmp_path / "v2_1")).click()
+    report = browser.find_element("link text", str(tmp_path / "v2_1"))
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", report)
+    report.click()
     assert browser.current_url == (tmp_path / "v2_1" / "report.html").as_uri()

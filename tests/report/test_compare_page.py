@@ -60,5 +60,5 @@ def test_the_differences_say_of_which_rows_they_are(tmp_path):
     assert main([str(tmp_path), "--html", str(tmp_path / "all.html")]) == 0
     _, _, pairs = (tmp_path / "all.html").read_text().partition("<h2>Seed by seed</h2>")
     first = pairs.partition('<th scope="col">')[2].partition(" against<")[0]
-    assert f"Only {first}, the first row of the scores, is set against the others" in pairs
+    assert f"Only {first}, the first row of several seeds, is set against the others" in pairs
     assert pairs.partition("</table>")[0].count("<tr>") == 1 + 2

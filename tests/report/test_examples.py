@@ -155,8 +155,8 @@ def test_of_images_with_a_class_the_wrong_and_the_right_ones_are_shown_with_what
     scores[[1, 5]] = 0.0
     rows = classified_rows({"teacher": model}, Classification(), data.val, data.info, scores)
     wrong, right = rows[:2], rows[2:]
-    assert all(row["title"].startswith(f"wrong (2 of {len(scores)}): ") for row in wrong)
-    assert all(row["title"].startswith(f"right ({len(scores) - 2} of {len(scores)}): ") for row in right)
+    assert all(row["title"].startswith("wrong, truth ") for row in wrong)
+    assert all(row["title"].startswith("right, truth ") for row in right)
     assert len(right) == 6
     for row, index in zip(wrong, (1, 5), strict=True):
         assert np.array_equal(row["seen"].picture, data.val.image(index))
@@ -165,7 +165,9 @@ def test_of_images_with_a_class_the_wrong_and_the_right_ones_are_shown_with_what
     only = classified_rows({"teacher": model}, Classification(), data.val, data.info, torch.ones(len(data.val)))
     assert {row["title"][:5] for row in only} == {"right"}
     least = uncertain_rows(model, Classification(), data.unlabeled, data.info)
-    assert [row["title"].split(":")[1].strip() in data.info.classes for row in least] == [True] * 6
+    assert [row["title"].split(":")[0].rpartition("% confident of ")[2] in data.info.classes for row in least] == [
+        True
+    ] * 6
     datamodule = SemiSupervisedDataModule(data, crop=8, batch_size=2, workers=0)
     for threshold, end in ((0.0, "% confident"), (1.0, "not used")):
         method.tau = threshold

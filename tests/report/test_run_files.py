@@ -63,3 +63,10 @@ def test_a_run_whose_unlabelled_images_taught_nothing_says_so(tmp_path, ratios, 
     assert (read_run(run).idle is not None) == idle
     assert ("mask ratio 0" in run_page(read_run(run))) == idle
     assert ("mask ratio 0" in closing_report(run, SegmentationScores)) == idle
+
+
+def test_of_the_warnings_that_each_evaluation_measures_the_last_one_holds(tmp_path):
+    run = make_run(tmp_path / "run", examples=False)
+    said = ["short", *(f"pseudo labels on 6 held-out images: only {i}% of car are right" for i in range(20)), "end"]
+    (run / "run.log").write_text("".join(f"[now][unimatch][WARNING] - {text}\n" for text in said))
+    assert read_run(run).logged == ("short", said[-2], "end")

@@ -251,3 +251,16 @@ def test_what_is_printed_has_no_control_characters(tmp_path, capsys):
     run = make_run(tmp_path / "run\x1b[31m\u2028")
     assert report([str(run)]) == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_classes_have_switches_only_where_pictures_have_layers(tmp_path):
+    run = make_run(tmp_path / "run")
+    assert "<legend>Classes</legend>" in write_report(run).read_text()
+    path = run / "examples" / "examples.json"
+    content = json.loads(path.read_text())
+    cells = [{"caption": "image", "file": "a.jpg"}]  # as earlier versions wrote them
+    content |= {"validation": [{"title": "best", "present": [0], "cells": cells}], "unlabeled": []}
+    path.write_text(json.dumps(content))
+    text = write_report(run).read_text()
+    assert "<legend>Classes</legend>" not in text
+    assert "best: image" in text

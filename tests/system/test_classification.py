@@ -84,7 +84,8 @@ def test_a_run_is_recorded_by_its_own_scores(run):
         rows = list(csv.DictReader(file))
     assert [float(row["teacher/top1"]) for row in rows if row["teacher/top1"]][-1] == pytest.approx(top1)
     page = (run / "report.html").read_text()
-    assert f"wrong ({round(0.3 * (100 - top1))} of 30)" in page
+    wrong = round(0.3 * (100 - top1))
+    assert f"Some of the {wrong} that the teacher gets wrong, and of the {30 - wrong} that it gets right" in page
     assert page.count("weak view; pseudo label") >= 2
     for picture in ("validation.png", "curves.png"):
         assert Image.open(run / picture).size[0] > 100

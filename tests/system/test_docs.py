@@ -150,6 +150,16 @@ def test_every_page_is_in_the_sites_navigation():
     assert {ROOT / "docs" / target for target in named} == there | GENERATED, "mkdocs.yml: nav"
 
 
+def test_the_readme_lists_what_a_run_leaves(finished_run):
+    listed = (ROOT / "README.md").read_text().partition("## What a run leaves")[2].partition("\n\n`logger=")[0]
+    for path in finished_run.iterdir():
+        assert f"`{path.name}{'/' * path.is_dir()}" in listed, path.name
+    written = re.findall(r'run_dir / "([\w.]+)"', "".join(p.read_text() for p in (ROOT / "src/unimatch").rglob("*.py")))
+    assert len(written) > 10
+    for file in written:
+        assert f"`{file}" in listed, file
+
+
 def test_each_test_that_the_reliability_page_names_exists():
     named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "reliability.md").read_text()))
     assert len(named) > 25

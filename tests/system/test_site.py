@@ -1,6 +1,7 @@
 """What docs/hooks.py and docs/docstrings.py make of configurations, sources, notebooks and docstrings."""
 
 import importlib.util
+import itertools
 import os
 import re
 import subprocess
@@ -107,16 +108,21 @@ def test_what_runs_the_search_from_the_disk_is_ours():
 @pytest.mark.nightly  # the suite looks at the settings; this builds the whole site
 @pytest.mark.slow
 def test_the_site_from_the_disk(tmp_path):
-    """Its search finds, no line of code is cut off, and axe-core finds nothing on the first pages."""
+    """Its search finds, no line of code is cut off, axe-core finds nothing, and pages are dark where the system is."""
     from selenium.webdriver.support.wait import WebDriverWait
 
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     subprocess.run(command, cwd=ROOT, check=True, env=environment, capture_output=True)
     with headless() as browser:
-        for page in ("index", "tutorial", "gallery", "app"):
+        pages = ("index", "tutorial", "gallery", "app", "performance", "new_encoder")
+        for page, mode in itertools.product(pages, ("light", "dark")):
+            features = [{"name": "prefers-color-scheme", "value": mode}]
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
             browser.get(f"file://{tmp_path}/site/{page}.html")
-            assert violations(browser) == [], page
+            scheme = {"light": "default", "dark": "slate"}[mode]  # of the system, also after another one
+            assert browser.execute_script("return document.body.dataset.mdColorScheme") == scheme
+            assert violations(browser) == [], (page, mode)
             resize(browser, (390, 844))
             assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
         resize(browser, (1280, 900))

@@ -111,7 +111,7 @@ def masks(parts: Sequence[str]) -> Markup:
     ramp = ",".join(f"rgb{color}" for color in SCALE)
     scale = tag(
         "p",
-        "0%",
+        "Confidence 0%",
         tag("span", class_="ramp", style=f"background:linear-gradient(90deg,{ramp})"),
         "100%",
         id="scale",

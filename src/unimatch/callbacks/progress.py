@@ -30,10 +30,6 @@ class Progress(Callback):
         self.evaluated = ""
 
     @override
-    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        log.info("a trial evaluation, of %d images", sum(map(int, trainer.num_sanity_val_batches)))
-
-    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             total = int(trainer.estimated_stepping_batches)
@@ -57,8 +53,11 @@ class Progress(Callback):
         self.bar.update(trainer.global_step - self.bar.n)
 
     @override
-    def on_validation_start(self, *arguments: Any, **options: Any) -> None:
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.validation_started = self.told = time.monotonic()
+        if trainer.sanity_checking:
+            count = sum(map(int, trainer.num_sanity_val_batches))  # which Lightning does not know before
+            log.info("a trial evaluation of %d image%s", count, "s" * (count != 1))
 
     @override
     def on_validation_batch_end(

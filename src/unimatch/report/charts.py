@@ -19,7 +19,7 @@ Their contrast to the page is at least 4.5. With their dashes, colour-blind peop
 DASHES = (None, "7 3", "2 3", "9 3 2 3")
 
 WIDTH, HEIGHT = 380, 230
-LEFT, RIGHT, TOP, BOTTOM = 50, 12, 10, 34
+LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 34
 POINTS = 80
 """How many points a line has at most; neighbours are averaged where there are more."""
 MARKED = 12
@@ -73,7 +73,8 @@ def line_chart(
         listed: whether its values stand below it as a table.
     """
     lines = [line for line in lines if line.points]
-    values = [value for line in lines for _, *heights in (*line.points, *line.band) for value in heights]
+    shown = [point for line in lines for point in (*thinned(line.points), *line.band)]
+    values = [value for _, *heights in shown for value in heights]
     low, high = limits or padded(min(values), max(values))
     end = max(x for line in lines for x, _ in line.points) or 1.0
 
@@ -141,10 +142,12 @@ def axes(low: float, high: float, end: float, unit: str) -> Markup:
 
 def legend(lines: Sequence[Line]) -> Markup:
     """Returns the lines' names, each after a sample of its line."""
-    samples = [tag("line", x1=0, x2=28, y1=5, y2=5, **line.stroke(3)) for line in lines]
-    swatches = [drawing(28, 10, sample, class_="swatch") for sample in samples]
-    items = [tag("li", swatch, line.name, data_line=line.style) for swatch, line in zip(swatches, lines, strict=True)]
-    return tag("ul", items, class_="legend")
+    return tag("ul", [tag("li", swatch(line), line.name, data_line=line.style) for line in lines], class_="legend")
+
+
+def swatch(line: Line) -> Markup:
+    """Draws a sample of a line."""
+    return drawing(28, 10, tag("line", x1=0, x2=28, y1=5, y2=5, **line.stroke(3)), class_="swatch")
 
 
 def describe(lines: Sequence[Line], unit: str) -> str:
@@ -197,12 +200,12 @@ def padded(low: float, high: float) -> tuple[float, float]:
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Returns about ``count`` round numbers from ``low`` to ``high``.
 
-    >>> ticks(0, 1200), ticks(49.0, 61.0)
-    ([0, 500, 1000], [50, 55, 60])
+    >>> ticks(0, 1200), ticks(44.0, 54.2)
+    ([0, 200, 400, 600, 800, 1000, 1200], [44, 46, 48, 50, 52, 54])
     """
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= 0.8 * rough)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     values = [round(i * step, 12) for i in range(first, last + 1)]
     return [int(value) if value == int(value) else value for value in values]

@@ -32,12 +32,12 @@ def class_table(run: RunFiles) -> Markup:
     caption = f"The evaluation at step {step}. Pseudo labels: since the evaluation before it, by the true class."
     if further := len(run.classes) - len(run.shown_classes):
         caption += f" Here and below {further} further classes are left out."
-    return table(header, rows, caption=caption, class_="bars")
+    return table(header, rows, caption=caption, class_="bars sortable")
 
 
 def class_name(run: RunFiles, index: int) -> Markup:
-    """Returns the name of a class, after a square in its colour in the pictures if that is known."""
-    color = color_of(run.palette, index)
+    """Returns the name of a class, after a square in its colour in the pictures if it is drawn there."""
+    color = color_of(run.palette, index) if run.scores.unit == "pixels" else None
     square = tag("span", class_="color", style=f"background:{color}") if color else None
     return html(square, run.classes[index])
 

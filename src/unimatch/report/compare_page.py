@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from unimatch.report.charts import Line, Point, legend, line_chart, thinned
+from unimatch.report.charts import Line, Point, legend, line_chart, swatch, thinned
 from unimatch.report.compare_rows import Comparison, Pair, pairs_of, spread
-from unimatch.report.markup import links, packaged, page, section, table, tag
+from unimatch.report.markup import html, links, packaged, page, section, table, tag
 from unimatch.report.run_files import MOST_CLASSES, RunFiles, over_evaluations
 
 
@@ -37,7 +37,9 @@ def compare_page(
     count = sum(len(group.runs) for group in groups)
     title = f"{count} runs compared" if count > 1 else "1 run"
     drawn = list(charts(groups))
-    note = "Lines are means over seeds; where there are several, bands reach from the lowest to the highest."
+    note = (
+        "A line is the mean of a row's seeds; where there are several, a band reaches from the lowest to the highest."
+    )
     names = legend([Line(group.name, (), style) for style, group in enumerate(groups)])
     reports = [tag("li", link(run, folder)) for group in groups for run in group.runs]
     sections = [
@@ -54,7 +56,7 @@ def compare_page(
         links(sections),
         sections,
         style=packaged("report.css"),
-        script=packaged("shared.js") + packaged("charts.js"),
+        script="".join(map(packaged, ("shared.js", "charts.js", "tables.js"))),
         connects=False,
     )
 
@@ -65,19 +67,18 @@ def score_section(comparison: Comparison) -> Markup:
     if comparison.same:
         same = ", ".join(f"{name} {value}" for name, value in comparison.same.items())
         caption += f" The same in all: {same}."
-    header = ["runs", *comparison.header[1:]]
-    rows = [[name, *row[1:]] for name, row in zip(comparison.names, comparison.rows, strict=True)]
-    return section("Scores", table(header, rows, caption=caption))
+    rows = [[html(swatch(Line("", (), i)), method), *row] for i, (method, *row) in enumerate(comparison.rows)]
+    return section("Scores", table(comparison.header, rows, caption=caption, class_="sortable"))
 
 
 def pair_section(pairs: Sequence[Pair]) -> Markup | None:
-    """Returns how far the first row is ahead of each other one; None where no two rows have two seeds in common."""
+    """Returns how far one row is ahead of the others; None where no two rows have two seeds in common."""
     if not pairs:
         return None
     text = (
-        f"Teacher at the end, {pairs[0].first} minus the other, seed by seed: a seed's luck with its labelled "
-        "images is the same on both sides. A mean that is not well above its standard deviation, or an order that "
-        "changes from seed to seed, decides nothing."
+        f"The teacher's score at the end: {pairs[0].first} minus the other, seed by seed. A seed's luck with its "
+        "labelled images is the same on both sides. A mean that is not well above its standard deviation, or an order "
+        "that changes from seed to seed, decides nothing."
     )
     rows = [
         [pair.second, pair.difference, f"{pair.ahead} of {len(pair.seeds)}", ", ".join(map(str, pair.seeds))]
@@ -85,10 +86,10 @@ def pair_section(pairs: Sequence[Pair]) -> Markup | None:
     ]
     header = [f"{pairs[0].first} against", "difference", "ahead in", "seeds"]
     caption = (
-        f"Only {pairs[0].first}, the first row of the scores, is set against the others: "
+        f"Only {pairs[0].first}, the first row of several seeds, is set against the others: "
         "mean ± standard deviation of the differences over common seeds"
     )
-    return section("Seed by seed", tag("p", text), table(header, rows, caption=caption))
+    return section("Seed by seed", tag("p", text), table(header, rows, caption=caption, class_="wrapped"))
 
 
 def missing_section(missing: Sequence[tuple[Path, str]]) -> Markup | None:
@@ -166,7 +167,7 @@ def class_table(groups: Sequence[Group]) -> Markup:
     caption = f"{kind} of the teacher on validation, %, mean ± standard deviation over seeds; the best in bold"
     if further := len(names[MOST_CLASSES:]):
         caption += f". {further} further classes are left out"
-    return table(["class", *(group.name for group in groups)], rows, caption=caption)
+    return table(["class", *(group.name for group in groups)], rows, caption=caption, class_="wrapped sortable")
 
 
 def link(run: RunFiles, folder: Path) -> Markup | str:

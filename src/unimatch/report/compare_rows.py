@@ -176,18 +176,22 @@ class Pair:
 
 
 def pairs_of(comparison: Comparison) -> list[Pair]:
-    """Compares the first row with each other row, over the seeds that both have finished, where there are two or more.
+    """Compares a row with each other one, over the seeds that both have finished, where there are two or more.
 
+    It is the first row that has two seeds in common with another: a lucky single run on top says nothing of the rest.
     Seeds choose the labelled images and the first weights, so what they have in common drops out of the differences.
     """
     scores = [
         {run.get("seed"): score for run in group if run.get("finished") and (score := main_score(run)) is not None}
         for group in comparison.groups
     ]
-    found = []
-    for name, other in zip(comparison.names[1:], scores[1:], strict=True):
-        common = [seed for seed in scores[0] if seed in other]
-        if len(common) > 1:
-            differences = [scores[0][seed] - other[seed] for seed in common]
-            found.append(Pair(comparison.names[0], name, common, differences))
-    return found[:PAIRS]
+    for i, first in enumerate(scores):
+        found = []
+        for j, other in enumerate(scores):
+            common = [seed for seed in first if seed in other]
+            if i != j and len(common) > 1:
+                differences = [first[seed] - other[seed] for seed in common]
+                found.append(Pair(comparison.names[i], comparison.names[j], common, differences))
+        if found:
+            return found[:PAIRS]
+    return []

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from unimatch.report.markup import drawing, folded, section, table, tag
+from unimatch.report.markup import drawing, section, table, tag
 
 LARGEST = 30
 """How many classes a table may have; a matrix of more is drawn as a picture."""
-MISTAKES = 25
+MISTAKES = 10
+"""How many of the commonest mistakes are listed beside the matrix."""
+SMALLEST = 0.05
+"""Percent: smaller shares would be shown as 0.0."""
 
 SHADES = (((255, 255, 255), (11, 74, 143)), ((20, 24, 29), (125, 184, 245)))
 """The colours of 0% and of 100%, on a light page and on a dark one."""
@@ -19,8 +22,7 @@ def confusion_section(counts: Sequence[Sequence[int]], classes: Sequence[str], u
     shares = [[100 * count / sum(row) if sum(row) else None for count in row] for row in counts]
     text = f"Each row holds the {unit} of one true class, in percent, by the class that the teacher predicts."
     content = matrix(shares, classes) if len(classes) <= LARGEST else heat_map(shares, classes)
-    details = folded("the commonest mistakes", mistakes(shares, classes))
-    return section("Confusion", tag("p", text), content, details)
+    return section("Confusion", tag("p", text), tag("div", content, mistakes(shares, classes), class_="beside"))
 
 
 def matrix(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup:
@@ -75,14 +77,15 @@ def heat_map(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -
     return tag("figure", drawn)
 
 
-def mistakes(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup:
-    """Returns a table of the largest entries off the diagonal."""
+def mistakes(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup | None:
+    """Returns a table of the largest entries off the diagonal; None where there is no mistake."""
     found = [
         (share, truth, predicted)
         for truth, row in enumerate(shares)
         for predicted, share in enumerate(row)
-        if truth != predicted and share
+        if truth != predicted and share and share >= SMALLEST
     ]
     largest = sorted(found, reverse=True)[:MISTAKES]
     rows = [[classes[truth], classes[predicted], f"{share:.1f}"] for share, truth, predicted in largest]
-    return table(["truth", "predicted as", "of the truth, %"], rows, caption="The commonest mistakes", class_="words")
+    caption = "The commonest mistakes, by their share of the true class"
+    return table(["truth", "predicted as", "share, %"], rows, caption=caption, class_="words") if rows else None

@@ -188,8 +188,7 @@ def classified_rows(
         for index in indices[:: max(1, math.ceil(len(indices) / CLASSIFIED))]:  # spread evenly
             seen = label_with(models, task, source, index, info.bands)
             named = ", ".join(f"{name} {info.classes[int(value)]}" for name, value in seen.labels.items())
-            of = f"{title} ({len(indices)} of {int(scores.isfinite().sum())})"
-            rows.append({"title": f"{of}: {Path(source.name(index)).name}: {named}", "seen": seen})
+            rows.append({"title": f"{title}, {named}: {Path(source.name(index)).name}", "seen": seen})
     return rows
 
 
@@ -203,7 +202,7 @@ def uncertain_rows(teacher: Model, task: Task, source: Source, info: DatasetInfo
             found.append((float(seen.confidence.mean()), index, seen))
     rows = []
     for confidence, index, seen in sorted(found, key=lambda one: one[:2])[:WORST]:
-        said = "" if seen.confidence.ndim else f": {info.classes[int(seen.labels['teacher'])]}"
+        said = "" if seen.confidence.ndim else f" of {info.classes[int(seen.labels['teacher'])]}"
         title = f"{100 * confidence:.0f}% confident{said}: {Path(source.name(index)).name}"
         rows.append({"title": title, "present": seen.present, "seen": seen})
     return rows

@@ -41,12 +41,13 @@ def pseudo_label_section(run: RunFiles) -> Markup | None:
     if not lines:
         return None
     chart = line_chart("Confident pseudo labels against the truth", lines, **PERCENTAGES)
+    masks = "masks" if unit == "pixels" else "classes"
     text = (
-        "What the unlabelled images teach is what the confident pseudo labels say. Measured against masks "
-        "that training does not see, since the evaluation before."
+        f"Unlabelled images teach only what their confident pseudo labels say. Here these are compared with "
+        f"{masks} that training does not see, over the steps since the evaluation before."
     )
     if any(line.name.endswith("held-out labels") for line in lines):
-        text += " Held-out labels are of labelled images that are not trained on, predicted at each evaluation."
+        text += " Held-out labels belong to labelled images that are not trained on; each evaluation predicts them."
     return section(
         "Pseudo labels",
         tag("p", text, least_reliable(run)),
@@ -57,17 +58,17 @@ def pseudo_label_section(run: RunFiles) -> Markup | None:
 def least_reliable(run: RunFiles) -> str | None:
     """Names the classes whose confident pseudo labels are most often wrong."""
     last = run.summary_of("pseudo_label")
-    right = known(last.get("class_reliability")) or known(last.get("class_accuracy"))
-    share = known(last.get("class_coverage")) or known(last.get("class_share"))
+    right = known(last.get("class_accuracy")) | known(last.get("class_reliability"))  # held-out labels count first
+    share = known(last.get("class_share")) | known(last.get("class_coverage"))
     named = {*run.classes}
-    ordered = sorted((value, name) for name, value in right.items() if name in named)
-    worst = ordered[:-1][:LEAST]  # the best is not among them, where there are few
-    if not worst:
-        return None
+    ordered = sorted((value, name) for name, value in right.items() if name in named)[:-1]  # the best is none of them
+    worst = [(value, name) for value, name in ordered[:LEAST] if round(value) < 100]
     said = ", ".join(f"{name} ({value:.0f}% right)" for value, name in worst)
     none = [name for name in run.classes if share.get(name) == 0]
-    nothing = f" No confident one yet: {', '.join(none[:8])}{', …' * (len(none) > 8)}." if none else ""
-    return f" Least reliable at the end: {said}.{nothing}"
+    parts = [f"Least reliable at the end: {said}."] if worst else []
+    if none:
+        parts.append(f"No confident one yet: {', '.join(none[:8])}{', …' * (len(none) > 8)}.")
+    return "".join(f" {part}" for part in parts) or None
 
 
 def known(values: Any) -> dict[str, float]:

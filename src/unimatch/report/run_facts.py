@@ -61,9 +61,9 @@ def tiles(run: RunFiles) -> Markup:
         if value is not None:
             reached = model == "teacher" and summary.get("best_step") is not None
             at = f" at step {summary['best_step']}" if reached else ""
-            note = f"best {best:.1f}{at}" if best is not None else None
-            shown.append((f"{run.title_of(measure)} of the {model}, %", f"{value:.1f}", note))
-    shown.append(("steps", f"{summary.get('steps', 0):,}", f"{summary.get('epochs', '?')} epochs"))
+            note = f"best {best:.1f}%{at}" if best is not None else None
+            shown.append((f"{run.title_of(measure)} of the {model}", f"{value:.1f}%", note))
+    shown.append(("steps", f"{summary.get('steps', 0):,}", counted(summary.get("epochs", "?"), "epoch")))
     if summary.get("seconds") is not None:
         evaluating = summary.get("seconds_evaluating")
         shown.append(("time", duration(summary["seconds"]), f"{duration(evaluating)} of it evaluating"))
@@ -72,6 +72,15 @@ def tiles(run: RunFiles) -> Markup:
         for name, value, note in shown
     )
     return tag("dl", drawn, class_="tiles")
+
+
+def counted(count: object, what: str) -> str:
+    """Returns a number with its noun.
+
+    >>> counted(1, "epoch"), counted(9, "epoch")
+    ('1 epoch', '9 epochs')
+    """
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:
@@ -94,8 +103,8 @@ def times(summary: Mapping[str, Any]) -> Markup:
     rows: dict[str, object] = {}
     if seconds is not None:
         rows = {
-            "training and evaluating": f"{seconds:.1f} s",
-            "evaluating": f"{evaluating:.1f} s",
+            "training and evaluating": duration(seconds),
+            "evaluating": duration(evaluating),
             "steps per second, without evaluating": f"{summary.get('steps', 0) / max(seconds - evaluating, 1e-9):.3g}",
             "images per second, without evaluating": summary.get("images_per_second", "?"),
         }

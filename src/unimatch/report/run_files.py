@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 EXAMPLES = "examples/examples.json"
 LOG_BYTES, LONGEST, WARNINGS = 2**20, 500, 12
 """How much of ``run.log`` is read, and how many warnings of how many characters are taken from it."""
-
+MEASURED = "pseudo labels on "
+"""With this begin warnings of each evaluation, of which the last one holds."""
 
 MOST_CLASSES = 1000
 """How many classes a page shows; ImageNet has as many."""
@@ -169,14 +170,18 @@ def read_text(path: Path) -> str:
 
 
 def read_warnings(path: Path) -> tuple[str, ...]:
-    """Returns the first lines of what ``run.log`` has as warnings of unimatch, each once; of a long file, its end."""
+    """Returns the first lines of what ``run.log`` has as warnings of unimatch, each once; of a long file, its end.
+
+    Of the warnings that each evaluation measures anew, only the last is kept.
+    """
     if not path.is_file():
         return ()
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - LOG_BYTES))
         text = file.read().decode("utf-8", errors="replace")
     found = re.findall(r"^\[[^\]\n]*\]\[unimatch[^\]\n]*\]\[WARNING\] - (.*)$", text, re.MULTILINE)
-    return tuple(dict.fromkeys(line[:LONGEST] for line in found))[:WARNINGS]
+    kept = {MEASURED if line.startswith(MEASURED) else line: line[:LONGEST] for line in found}
+    return tuple(dict.fromkeys(kept.values()))[:WARNINGS]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def run_page(run: RunFiles) -> Markup:
         sections,
         viewer(),
         style=packaged("report.css"),
-        script="".join(map(packaged, ("shared.js", "charts.js", "gallery.js"))),
+        script="".join(map(packaged, ("shared.js", "charts.js", "tables.js", "gallery.js"))),
         connects=False,
     )
 
@@ -87,12 +87,15 @@ def picture_sections(run: RunFiles) -> Iterator[Markup]:
     pictures, examples = Pictures(run.place), run.examples
     validation, unlabeled, views = (examples.get(key) or [] for key in ("validation", "unlabeled", "views"))
     used = used_classes([*validation, *unlabeled], len(run.classes))
-    switches = class_switches(run.classes, run.palette, used) if used and run.palette else None
+    layered = any("photos" in row for row in [*validation, *unlabeled])
+    switches = class_switches(run.classes, run.palette, used) if layered and used and run.palette else None
     one_class = run.scores.unit == "images"
     if validation:
-        text = f"The worst, the median and the best, by the mIoU of the teacher's prediction of each alone, {at(run)}."
+        text = f"The worst, the median and the best, by the teacher's mIoU on each image alone, {at(run)}."
         if one_class:
-            text = f"Some that the teacher classifies wrong and some that it classifies right, {at(run)}."
+            right = sum(row[i] for i, row in enumerate(run.confusion))
+            wrong = sum(map(sum, run.confusion)) - right
+            text = f"Some of the {wrong} that the teacher gets wrong, and of the {right} that it gets right, {at(run)}."
         shown = gallery(pictures, validation, "validation") if "photos" in validation[0] else None
         rows = [
             row_of_pictures(pictures, row) for row in validation if "cells" in row
@@ -100,13 +103,13 @@ def picture_sections(run: RunFiles) -> Iterator[Markup]:
         yield section("Validation images", tag("p", text), switches, shown, rows)
         switches = None
     if unlabeled:
-        text = f"Of a sample of them, those of which the teacher is least certain, by its mean confidence, {at(run)}."
+        text = f"In a sample of them, the teacher is least certain of these {at(run)}: its mean confidence is lowest."
         yield section("Unlabelled images", tag("p", text), switches, gallery(pictures, unlabeled, "unlabeled"))
     if views:
         cutmix = "" if one_class else " after CutMix, whose boxes are outlined"
         text = (
-            "Unlabelled images as the last epoch's first batch showed them: the weak view, the pseudo labels where "
-            f"confident, and the strong views{cutmix}. The teacher is that of the end."
+            "Unlabelled images as the last epoch's first batch shows them: the weak view, the pseudo labels that the "
+            f"teacher gives it at the end of training, where it is confident, and the strong views{cutmix}."
         )
         yield section("Training views", tag("p", text), html(row_of_pictures(pictures, row) for row in views[:MOST]))
 
