@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import statistics
 import time
 import weakref
@@ -17,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from typing_extensions import override
 
 from unimatch.methods.base import Method
+from unimatch.pictures import spread_evenly
 
 log = logging.getLogger("unimatch")
 
@@ -24,15 +26,16 @@ GB = 1e9
 HEADROOM = 0.95
 """The share of a device's memory that is counted on."""
 TIMED = 3
-"""Steps that are timed, of each size."""
+"""Steps that are timed, of each size, and validation images."""
 
 
 class Plan(Callback):
     """Takes five steps with one labelled image and five with two, and says what the whole training will take.
 
     Memory and time grow in a straight line with the batch, which the two sizes give. On a GPU, memory is what PyTorch's
-    allocator gave out, on a CPU the sum of all living tensors, without the libraries' own buffers. Time is the median
-    of the last three steps of each size on this device, without loading, evaluation and communication.
+    allocator gave out, on a CPU the sum of all living tensors, without the libraries' own buffers. A step's time is the
+    median of the last three of each size on this device, a validation image's the mean of three images. Neither counts
+    waiting for images, nor what the processes tell each other.
 
     Args:
         memory: GB of the device that the training is meant for; None for this one's, if it is a GPU.
@@ -52,11 +55,19 @@ class Plan(Callback):
         batch = trainer.strategy.batch_to_device(datamodule.on_before_batch_transfer(batch, 0))
         batch = datamodule.on_after_batch_transfer(batch, 0)
         sizes = {count: measure(trainer, pl_module, part_of(batch, count)) for count in (1, 2)}
-        self.report = self.describe(trainer, pl_module, datamodule.batch_size, sizes)
+        evaluations = evaluations_of(trainer)
+        evaluating = evaluations * seconds_of_evaluation(trainer, pl_module) if evaluations else 0.0
+        self.report = self.describe(trainer, pl_module, datamodule.batch_size, sizes, evaluations, evaluating)
         trainer.should_stop = True
 
     def describe(
-        self, trainer: Trainer, method: Method, batch_size: int, sizes: dict[int, tuple[float, float, float]]
+        self,
+        trainer: Trainer,
+        method: Method,
+        batch_size: int,
+        sizes: dict[int, tuple[float, float, float]],
+        evaluations: int,
+        evaluating: float,
     ) -> str:
         """Returns the report, from FLOPs, bytes and seconds of batches of one and of two labelled images."""
 
@@ -68,7 +79,8 @@ class Plan(Callback):
         trained = sum(p.numel() for p in method.student.parameters() if p.requires_grad)
         steps, turns = int(trainer.estimated_stepping_batches), trainer.accumulate_grad_batches
         seconds = turns * at(batch_size, 2)
-        self.hours = steps * seconds / 3600
+        total = steps * seconds + evaluating
+        self.hours = total / 3600
         per_image = max(sizes[2][1] - sizes[1][1], 1.0)
         capacity = self.memory * GB if self.memory is not None else device_memory(method.device)
         device = f"{trainer.world_size} x {method.device}"
@@ -79,8 +91,8 @@ class Plan(Callback):
             f"{turns * at(batch_size, 0) / 1e12:.3g} TFLOP for each process.",
             f"It needs {at(batch_size, 1) / GB:.2f} GB of memory, {per_image / GB:.2f} GB of it for each labelled "
             "image and its unlabelled ones.",
-            f"The training, {steps} steps, takes about {duration(steps * seconds)} on {device}, without loading and "
-            "evaluation.",
+            f"The training, {steps} steps, takes about {duration(total)} on {device}, {duration(evaluating)} of it for "
+            f"{evaluations} {'evaluation' if evaluations == 1 else 'evaluations'}. Waiting for images is not counted.",
         ]
         if capacity is not None:
             fits = int((HEADROOM * capacity - (sizes[1][1] - per_image)) // per_image)
@@ -110,7 +122,7 @@ def measure(trainer: Trainer, method: Method, batch: Any) -> tuple[float, float,
     size = len(batch["labeled"]["index"])
 
     def step(what: str) -> None:
-        log.info("a step of %d labelled images, for its %s", size, what)
+        log.info("a step of %d labelled %s, for its %s", size, "image" if size == 1 else "images", what)
         with trainer.precision_plugin.forward_context():
             losses = method.losses(batch, method.step_generator(0))
         optimizer.zero_grad()
@@ -137,6 +149,35 @@ def measure(trainer: Trainer, method: Method, batch: Any) -> tuple[float, float,
     for parameter in method.student.parameters():
         parameter.grad = None
     return float(counter.get_total_flops()), weights + found[0], statistics.median(times)
+
+
+def evaluations_of(trainer: Trainer) -> int:
+    """Returns how many evaluations a training has, the one at its end included."""
+    if not sum(map(int, trainer.num_val_batches)):
+        return 0
+    batches = int(trainer.estimated_stepping_batches) * trainer.accumulate_grad_batches
+    return math.ceil(batches / (trainer.val_check_batch * (trainer.check_val_every_n_epoch or 1)))
+
+
+def seconds_of_evaluation(trainer: Trainer, method: Method) -> float:
+    """Returns how long student and teacher take for a process's validation images, from a few of them."""
+    datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+    images = datamodule.val_dataloader().dataset
+    method.eval()
+    torch.compiler.set_stance("force_eager")  # to compile for an image's size takes longer than to predict it
+    times = []
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        for i in spread_evenly(len(images), TIMED):
+            batch = datamodule.on_before_batch_transfer([images[i]], 0)
+            batch = datamodule.on_after_batch_transfer(trainer.strategy.batch_to_device(batch), 0)
+            log.info("a validation image, for its time")
+            method.validation_step(batch, 0)  # the first of its size may take longer
+            started = now(method.device)
+            method.validation_step(batch, 0)
+            times.append(now(method.device) - started)
+    torch.compiler.set_stance("default")
+    method.train()
+    return statistics.mean(times) * sum(map(int, trainer.num_val_batches))
 
 
 @contextlib.contextmanager
