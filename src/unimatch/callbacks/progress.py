@@ -1,6 +1,7 @@
 """Shows one progress bar for the whole training: losses, mask ratio, images/s and the time left."""
 
 import logging
+import math
 import sys
 import time
 from typing import Any
@@ -24,14 +25,15 @@ class Progress(Callback):
         line_seconds: between lines, where output goes to a file.
     """
 
-    def __init__(self, line_seconds: float = 30.0) -> None:
+    def __init__(self, line_seconds: float = 10.0) -> None:
         self.line_seconds = line_seconds
         self.bar: tqdm | None = None
         self.evaluated = ""
 
     @override
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        log.info("a trial evaluation, of %d images", sum(map(int, trainer.num_sanity_val_batches)))
+        images = "all" if math.isinf(trainer.num_sanity_val_steps) else trainer.num_sanity_val_steps
+        log.info("a trial evaluation before training starts, validation images: %s", images)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
