@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -116,3 +117,7 @@ def test_a_directory_with_nothing_but_a_log_is_removed(tmp_path, monkeypatch):
             pass
         assert (filled / name).exists()
         assert (filled / "run.log").exists()
+    make(Path("sweep/of/one"), "run.log")  # relative, as Hydra gives a sweep's folder
+    with removed_if_empty(Path("sweep/of/one")):
+        pass
+    assert not Path("sweep").exists()
