@@ -1,6 +1,7 @@
 """``plan=true``: what a training will take, from a few steps, instead of the training."""
 
 import contextlib
+import functools
 import logging
 import math
 import statistics
@@ -29,13 +30,22 @@ TIMED = 3
 """Steps that are timed, of each size, and validation images."""
 
 
+PATIENCE = 30.0
+"""Seconds that steps of a whole batch may take; of slower ones the time is told from the small batches."""
+
+Measured = tuple[float, float, float]
+"""FLOPs, bytes and seconds of a step."""
+FLOPS, BYTES, SECONDS = range(3)
+
+
 class Plan(Callback):
     """Takes five steps with one labelled image and five with two, and says what the whole training will take.
 
     Memory and time grow in a straight line with the batch, which the two sizes give. On a GPU, memory is what PyTorch's
     allocator gave out, on a CPU the sum of all living tensors, without the libraries' own buffers. A step's time is the
-    median of the last three of each size on this device, a validation image's the mean of three images. Neither counts
-    waiting for images, nor what the processes tell each other.
+    median of the last three of each size on this device, a validation image's the mean of three images. A process alone
+    times steps of the whole batch, where they take less than half a minute. Neither counts waiting for images, nor what
+    the processes tell each other.
 
     Args:
         memory: GB of the device that the training is meant for; None for this one's, if it is a GPU.
@@ -55,9 +65,24 @@ class Plan(Callback):
         batch = trainer.strategy.batch_to_device(datamodule.on_before_batch_transfer(batch, 0))
         batch = datamodule.on_after_batch_transfer(batch, 0)
         sizes = {count: measure(trainer, pl_module, part_of(batch, count)) for count in (1, 2)}
+        seconds = on_line(sizes, datamodule.batch_size, SECONDS)
+        if (
+            trainer.world_size == 1
+            and (1 + TIMED) * seconds < PATIENCE
+            and fits(pl_module, datamodule.batch_size, sizes)
+        ):
+            seconds = timed(trainer, pl_module, batch)
         evaluations = evaluations_of(trainer)
         evaluating = evaluations * seconds_of_evaluation(trainer, pl_module) if evaluations else 0.0
-        self.report = self.describe(trainer, pl_module, datamodule.batch_size, sizes, evaluations, evaluating)
+        self.report = self.describe(
+            trainer,
+            pl_module,
+            datamodule.batch_size,
+            sizes,
+            seconds=seconds,
+            evaluations=evaluations,
+            evaluating=evaluating,
+        )
         trainer.should_stop = True
 
     def describe(
@@ -65,38 +90,45 @@ class Plan(Callback):
         trainer: Trainer,
         method: Method,
         batch_size: int,
-        sizes: dict[int, tuple[float, float, float]],
+        sizes: dict[int, Measured],
+        *,
+        seconds: float,
         evaluations: int,
         evaluating: float,
     ) -> str:
-        """Returns the report, from FLOPs, bytes and seconds of batches of one and of two labelled images."""
+        """Returns the report, from what was measured of batches of one and of two labelled images.
 
-        def at(images: int, quantity: int) -> float:
-            small, large = sizes[1][quantity], sizes[2][quantity]
-            return small + (images - 1) * max(large - small, 0.0)
-
+        Args:
+            trainer: the plan's.
+            method: the training's.
+            batch_size: labelled images of a batch.
+            sizes: what was measured, by the number of labelled images.
+            seconds: of a batch.
+            evaluations: how many there are.
+            evaluating: seconds of all of them.
+        """
         models = sum(p.numel() for p in method.student.parameters())
         trained = sum(p.numel() for p in method.student.parameters() if p.requires_grad)
         steps, turns = int(trainer.estimated_stepping_batches), trainer.accumulate_grad_batches
-        seconds = turns * at(batch_size, 2)
+        seconds *= turns
         total = steps * seconds + evaluating
         self.hours = total / 3600
-        per_image = max(sizes[2][1] - sizes[1][1], 1.0)
+        per_image = max(sizes[2][BYTES] - sizes[1][BYTES], 1.0)
         capacity = self.memory * GB if self.memory is not None else device_memory(method.device)
         device = f"{trainer.world_size} x {method.device}"
         lines = [
             f"The student has {models / 1e6:.1f}M parameters, of which {trained / 1e6:.1f}M are trained; the teacher "
             "has as many.",
             f"A step of {turns} x {batch_size} labelled images takes about {duration(seconds)} and "
-            f"{turns * at(batch_size, 0) / 1e12:.3g} TFLOP for each process.",
-            f"It needs {at(batch_size, 1) / GB:.2f} GB of memory, {per_image / GB:.2f} GB of it for each labelled "
-            "image and its unlabelled ones.",
+            f"{turns * on_line(sizes, batch_size, FLOPS) / 1e12:.3g} TFLOP for each process.",
+            f"It needs {on_line(sizes, batch_size, BYTES) / GB:.2f} GB of memory, {per_image / GB:.2f} GB of it for "
+            "each labelled image and its unlabelled ones.",
             f"The training, {steps} steps, takes about {duration(total)} on {device}, {duration(evaluating)} of it for "
             f"{evaluations} {'evaluation' if evaluations == 1 else 'evaluations'}. Waiting for images is not counted.",
         ]
         if capacity is not None:
-            fits = int((HEADROOM * capacity - (sizes[1][1] - per_image)) // per_image)
-            size = f"datamodule.batch_size={fits} fits" if fits >= 1 else "Not even datamodule.batch_size=1 fits"
+            most = int((HEADROOM * capacity - (sizes[1][BYTES] - per_image)) // per_image)
+            size = f"datamodule.batch_size={most} fits" if most >= 1 else "Not even datamodule.batch_size=1 fits"
             lines.append(f"{size} into {HEADROOM:.0%} of {capacity / GB:.0f} GB.")
         else:
             lines.append("Give plan_memory=GB to learn which batch fits into a GPU's memory.")
@@ -116,20 +148,51 @@ def duration(seconds: float) -> str:
     return f"{seconds:.2g} s"
 
 
-def measure(trainer: Trainer, method: Method, batch: Any) -> tuple[float, float, float]:
+def on_line(sizes: dict[int, Measured], images: int, quantity: int) -> float:
+    """Returns a quantity of a batch of so many labelled images, on the straight line through those of one and of two.
+
+    >>> on_line({1: (10.0, 0.0, 0.0), 2: (15.0, 0.0, 0.0)}, 4, FLOPS)
+    25.0
+    """
+    small, large = sizes[1][quantity], sizes[2][quantity]
+    return small + (images - 1) * max(large - small, 0.0)
+
+
+def fits(method: Method, batch_size: int, sizes: dict[int, Measured]) -> bool:
+    """Tells whether a whole batch fits into this device's memory; of a CPU's that is not known, and it is tried."""
+    capacity = device_memory(method.device)
+    return capacity is None or on_line(sizes, batch_size, BYTES) < HEADROOM * capacity
+
+
+def take_step(trainer: Trainer, method: Method, optimizer: Any, batch: Any, what: str) -> None:
+    """Takes a step as the training does, and says for what."""
+    size = len(batch["labeled"]["index"])
+    log.info("a step of %d labelled %s, for its %s", size, "image" if size == 1 else "images", what)
+    with trainer.precision_plugin.forward_context():
+        losses = method.losses(batch, method.step_generator(0))
+    optimizer.zero_grad()
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    method.teacher.update(method.student, 1)
+
+
+def timed(trainer: Trainer, method: Method, batch: Any) -> float:
+    """Returns the median of the seconds of three steps, after a first one."""
+    optimizer: Any = method.build_optimizer()
+    times = []
+    for _ in range(1 + TIMED):
+        started = now(method.device)
+        take_step(trainer, method, optimizer, batch, "time")
+        times.append(now(method.device) - started)
+    for parameter in method.student.parameters():
+        parameter.grad = None
+    return statistics.median(times[1:])
+
+
+def measure(trainer: Trainer, method: Method, batch: Any) -> Measured:
     """Returns the FLOPs of a first step, the highest bytes of a second, the median of the seconds of three more."""
     optimizer: Any = method.build_optimizer()
-    size = len(batch["labeled"]["index"])
-
-    def step(what: str) -> None:
-        log.info("a step of %d labelled %s, for its %s", size, "image" if size == 1 else "images", what)
-        with trainer.precision_plugin.forward_context():
-            losses = method.losses(batch, method.step_generator(0))
-        optimizer.zero_grad()
-        losses.total.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        method.teacher.update(method.student, 1)
-
+    step = functools.partial(take_step, trainer, method, optimizer, batch)
     custom = {
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_of_shapes,
         torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_of_shapes,
