@@ -219,7 +219,8 @@ def evaluations_of(trainer: Trainer) -> int:
     if not sum(map(int, trainer.num_val_batches)):
         return 0
     batches = int(trainer.estimated_stepping_batches) * trainer.accumulate_grad_batches
-    return math.ceil(batches / (trainer.val_check_batch * (trainer.check_val_every_n_epoch or 1)))
+    between = (trainer.val_check_batch or math.inf) * (trainer.check_val_every_n_epoch or 1)
+    return math.ceil(batches / between)
 
 
 def seconds_of_evaluation(trainer: Trainer, method: Method) -> float:
