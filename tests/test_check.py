@@ -167,6 +167,17 @@ def test_settings_that_cannot_be_have_status_2(tmp_path, monkeypatch, capsys, ov
     monkeypatch.chdir(tmp_path)
     assert run_check(monkeypatch, *(o.format(tmp=tmp_path) for o in overrides)) == 2
     assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_neither_class_names_nor_masks_is_told_so(tmp_path, monkeypatch, capsys):
+    """Not: let the check write a classes.txt, which is what has just been tried."""
+    root = make_folder(tmp_path / "photos", labeled=1)
+    for path in (root / "classes.txt", root / "masks" / "a0.png"):
+        path.unlink()
+    assert run_check(monkeypatch, "dataset=folder", f"dataset.root={root}", f"out={tmp_path}/out") == 2
+    assert f"no classes.txt, and no masks in {root / 'masks'}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.nightly
@@ -194,9 +205,15 @@ def test_a_folder_without_class_names_gets_them_in_one_call(tmp_path, monkeypatc
     assert f"{root / 'masks'}: 4 masks hold colours (RGB)" in shown
     text = (tmp_path / "out" / "classes.txt").read_text()
     assert text in shown
+    copied, again = shown.splitlines()[-2:]
+    assert copied == f"  cp {tmp_path}/out/classes.txt {root}/classes.txt"
+    assert again == f"  python -m unimatch.check {' '.join(settings)} dataset.colors=palette"
     (root / "classes.txt").write_text(text)
     assert run_check(monkeypatch, *settings) == 1
-    assert "Add to your commands: dataset.colors=palette" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Add to your commands: dataset.colors=palette" in shown
+    assert f"{root / 'classes.txt'} has colours already" in shown
+    assert "class_N" not in shown
     assert run_check(monkeypatch, *settings, "dataset.colors=palette") == 0
     ids = np.zeros((24, 32), np.uint8)
     Image.fromarray(ids + np.eye(24, 32, dtype=np.uint8)).save(root / "masks" / "a0.png")

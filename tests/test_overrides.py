@@ -124,7 +124,7 @@ def test_a_folder_of_configurations_adds_options_and_groups_that_are_checked_too
     for arguments, named in (
         ([*folder, "method=mime"], "did you mean mine?"),
         ([*folder, "method=mine", "method.weigths=3"], "did you mean method.weight?"),
-        (["method=mine"], "no such method"),
+        (["method=mine"], "A file of your own, FOLDER/method/mine.yaml, needs --config-dir FOLDER"),
         (["--config-dir", str(tmp_path / "conf")], "no such folder"),
     ):
         with pytest.raises(ConfigError, match=re.escape(named)):

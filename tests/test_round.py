@@ -52,7 +52,7 @@ def call(made, tmp_path, monkeypatch):
 def test_a_round_is_made_corrected_and_added_to_what_is_labelled(call, made, tmp_path, capsys):
     call("n=2")
     shown = capsys.readouterr().out
-    assert "2 of 6 photos that are not labelled, beside 2 that are, described by tiny of the model" in shown
+    assert "2 of the 6 photos without labels (2 have labels), described by tiny of the model" in shown
     names = (tmp_path / "round/selected.txt").read_text().splitlines()
     assert len(names) == 2
     assert all(name.startswith("unlabeled/") for name in names)
@@ -94,7 +94,7 @@ def test_the_photos_that_the_model_is_least_sure_of_are_chosen(call, tmp_path, m
 def test_several_models_are_asked_where_they_disagree(call, made, tmp_path, capsys):
     save_run(tmp_path / "other.ckpt", made / "camvid", seed=1)
     call("n=2", f"checkpoint=[{made}/best.ckpt,other.ckpt]")
-    assert "the models disagree on " in capsys.readouterr().out
+    assert "pixels on which the models disagree: " in capsys.readouterr().out
     predicted = tmp_path / "round/predicted"
     assert not (predicted / "confidence").exists()
     with (predicted / "areas.csv").open() as file:

@@ -54,7 +54,7 @@ def test_a_list_a_sheet_and_the_photos_are_written(select, photos, tmp_path, cap
     with Image.open(out / "contact_sheet.png") as sheet:
         assert sheet.width > 1000
     printed = capsys.readouterr().out
-    assert "3 of 12 photos, described by colour and texture" in printed
+    assert "3 of the 12 photos, described by colour and texture" in printed
     assert "unimatch.labels from=EXPORT" in printed
 
 
@@ -83,7 +83,7 @@ def test_a_folder_laid_out_for_training_says_what_is_labelled(select, photos, tm
     (root / "val").mkdir()
     shutil.copy(path, root / "val" / "kept.jpg")
     assert kinds_of(select("n=1", root=root)) == ["brick"]
-    assert "1 of 12 photos, beside 4 that are labelled" in capsys.readouterr().out
+    assert "1 of the 8 photos without labels (4 have labels)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("how", ["list", "folder"])

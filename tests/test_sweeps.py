@@ -65,6 +65,9 @@ def test_notes_of_a_sweep_are_told_from_older_ones_whatever_the_clock_says(tmp_p
     note("again", 90_000)  # the clock was put right: the same time
     note("set_back", 0)
     assert [path.parent.name for path in sweep.left("failed.json")] == ["again", "set_back"]
+    note("10_last", 0)
+    note("9_first", 0)
+    assert [path.parent.name for path in sweep.left("failed.json")][-2:] == ["9_first", "10_last"]
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_step_larger_than_an_epoch_is_refused():
 
 def test_the_learning_rate_is_scaled_only_when_asked_and_that_is_said(caplog):
     for reference, factor, said in (
-        (None, 1, "not scaled by that"),
+        (None, 1, "the learning rate is the same for any number of them, see method.reference_batch"),
         (16, 0.5, "multiplied by 8 / 16 = 0.5"),
         (4, 2, "multiplied by 8 / 4 = 2"),
     ):
@@ -151,7 +151,7 @@ def test_the_learning_rate_is_scaled_only_when_asked_and_that_is_said(caplog):
         with caplog.at_level("INFO", logger="unimatch"):
             train(make_method(reference_batch=reference), callbacks=[steps], max_steps=1)
         assert steps.rates == [pytest.approx(factor * 1e-2)]
-        assert "an optimizer step has 8 labelled images (2 x 1 process(es) x 4 in a row)" in caplog.text
+        assert "an optimizer step has 8 labelled images (2 at once, 4 times before the step); " in caplog.text
         assert said in caplog.text
     with pytest.raises(ConfigError, match="reference_batch=0"):
         train(make_method(reference_batch=0), max_steps=1)

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from unimatch._version import __version__
 from unimatch.arguments import fits
+from unimatch.checkpoints.run_folder import removed_if_empty
 from unimatch.command import build, command
 from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
 from unimatch.data.check.fitness import misfits
 from unimatch.data.check.what_masks_hold import Held, advise, look, masks_below
-from unimatch.data.sets.class_names import class_file
+from unimatch.data.sets.class_names import class_file, read_classes
 from unimatch.disk import replace_text
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, DataError
 from unimatch.folders import notes_taken
 from unimatch.overrides import check_kind
 from unimatch.pictures import drawing
@@ -38,10 +40,16 @@ def check_dataset(config: DictConfig) -> None:
     Args:
         config: ``conf/check.yaml``, composed.
     """
+    out = Path(HydraConfig.get().runtime.output_dir)
+    with removed_if_empty(out):
+        check_into(out, config)
+
+
+def check_into(out: Path, config: DictConfig) -> None:
+    """Checks as :func:`check_dataset` does; ``out`` is the folder of the report."""
     if config.get("dataset") is None:
         raise ConfigError("dataset=NAME is needed: which data set is to be checked?")
     check_training(config)
-    out = Path(HydraConfig.get().runtime.output_dir)
     name_classes(config, out)
     # A data set of files takes this argument, so that files that are not there are findings and no errors.
     takes = inspect.signature(get_object(config.dataset._target_)).parameters
@@ -77,17 +85,30 @@ def name_classes(config: DictConfig, out: Path) -> None:
     root, dataset = folder_root(config), config.dataset
     if root is None or dataset.classes is not None or dataset.colors not in (None, "palette") or class_file(root):
         return
+    if list(root.glob("*/labelmap.txt")) or list(root.glob("*/_classes.csv")):
+        return  # what to do is said when the data set is built
     masks = masks_below(root)
-    if not masks or list(root.glob("*/labelmap.txt")) or list(root.glob("*/_classes.csv")):
-        return  # what is missing is said when the data set is built
+    if not masks:
+        raise DataError(
+            f"{root}: no classes.txt, and no masks in {root / 'masks'} that show the classes; put the masks there, or "
+            "write classes.txt with one class name a line, in the order of the ids"
+        )
     advice = advise(look(masks, workers=config.workers), str(root / "masks"))
     print("\n".join(map(one_line, advice.lines)))
     if advice.classes:
         print(f"\n{root}: no classes.txt yet. Write this there, with your names in place of class_N:\n")
         print(advice.classes)
         replace_text(out / "classes.txt", advice.classes)
-        print(f"{out / 'classes.txt'} holds it too. Then check again.")
+        given = [text for text in HydraConfig.get().overrides.task if key_of(text) not in map(key_of, advice.settings)]
+        print("The same lines are in a file. To use it, then to check again:\n")
+        print(one_line(f"  cp {shlex.join([str(out / 'classes.txt'), str(root / 'classes.txt')])}"))
+        print(one_line(f"  python -m unimatch.check {shlex.join([*given, *advice.settings])}"))
     sys.exit(1)
+
+
+def key_of(text: str) -> str:
+    """Returns the key of ``key=value``."""
+    return text.partition("=")[0].lstrip("+")
 
 
 def advise_on_colors(config: DictConfig, out: Path) -> None:
@@ -99,7 +120,10 @@ def advise_on_colors(config: DictConfig, out: Path) -> None:
         return
     advice = advise(held, str(root / "masks"))
     print("\n" + "\n".join(map(one_line, advice.lines)))
-    if not colored and advice.classes:
+    names = class_file(root)
+    if not colored and names is not None and read_classes(names).colors is not None:
+        print(one_line(f"{names} has colours already."))
+    elif not colored and advice.classes:
         print(f"\nA classes.txt of these colours, with your names in place of class_N:\n\n{advice.classes}")
         replace_text(out / "classes.txt", advice.classes)
 

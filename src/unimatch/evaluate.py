@@ -66,7 +66,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     known = bool(run_of(checkpoint).config)  # converted published checkpoints name no classes
     check_classes(facts, data.info.classes, by_name=config.check_classes, known=known)
     source = choose_split(data, config.split)
-    refuse(config.split, look(config.split, source)[0])
+    refuse(config.split, source, look(config.split, source)[0])
 
     trainer: lightning.Trainer = build(
         config.trainer,

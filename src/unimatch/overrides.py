@@ -111,7 +111,8 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
             if option not in options:
                 meant = of_timm(option) if group == "encoder" else ""
                 meant = meant or did_you_mean(option, options) or "."
-                raise ConfigError(f"{group}={option}: no such {group}{meant} There are: {', '.join(options)}")
+                own = "" if folder else f". A file of your own, FOLDER/{group}/{option}.yaml, needs --config-dir FOLDER"
+                raise ConfigError(f"{group}={option}: no such {group}{meant} There are: {', '.join(options)}{own}")
         if group in ADDED_GROUPS and not override.is_add():
             raise ConfigError(f"{given}: nothing is chosen by default; write +{given}")
     known = known_keys(config_name, [o for o in overrides if o.key_or_group in groups and not o.is_delete()], search)

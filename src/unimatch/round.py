@@ -78,8 +78,8 @@ def next_round(config: DictConfig) -> None:
         features=None if config.features is None else Path(config.features).expanduser(),
     )
     write_round(config, out, found, [names[path] for path in found.chosen], photos, writer, unsure)
-    who = "the models disagree on" if predictor.others else "the model is unsure of"
-    print(report(config, out, found, len(pool), unsure, who, own=describer is encoder is not None))
+    doubt = "pixels on which the models disagree" if predictor.others else "how unsure the model is, 1 - its confidence"
+    print(report(config, out, found, len(pool), unsure, doubt, own=describer is encoder is not None))
 
 
 def check_out(out: Path, overwrite: bool) -> None:
@@ -196,15 +196,15 @@ def pack(folder: Path) -> None:
 
 
 def report(
-    config: DictConfig, out: Path, found: Selection, pool: int, unsure: Mapping[Path, float], who: str, own: bool
+    config: DictConfig, out: Path, found: Selection, pool: int, unsure: Mapping[Path, float], doubt: str, own: bool
 ) -> str:
     """Returns what was chosen and what to do next; ``own``: the model's encoder has described the photos."""
     mean, chosen = (sum(values) / len(values) for values in (unsure.values(), [unsure[p] for p in found.chosen]))
     place = out / ("to_correct.zip" if config.hand_over == "zip" else "to_correct")
     lines = [
-        f"{place}: {len(found.chosen)} of {pool} photos that are not labelled, beside {len(found.given)} that are, "
+        f"{place}: {len(found.chosen)} of the {pool} photos without labels ({len(found.given)} have labels), "
         f"described by {found.by}{' of the model' if own else ''}",
-        f"{who} {chosen:.1%} of them, of {mean:.1%} of all: {out / 'contact_sheet.png'}",
+        f"{doubt}: {chosen:.1%} in these photos, {mean:.1%} in all without labels; see {out / 'contact_sheet.png'}",
     ]
     for path, reason in list(found.left_out.items())[:5]:
         lines.append(f"left out: {path}: {reason.removeprefix(f'{path}: ')}")

@@ -119,8 +119,9 @@ def hand_over(out: Path, how: str, chosen: Sequence[Path], names: Sequence[str])
 
 def report(found: Selection, photos: Photos, out: Path) -> str:
     """Returns what was chosen and what to do next."""
-    given = f", beside {len(found.given)} that are labelled" if found.given else ""
-    lines = [f"{out}: {len(found.chosen)} of {len(photos.files)} photos{given}, described by {found.by}"]
+    pool = len(photos.files) - len(found.given)
+    given = f" without labels ({len(found.given)} have labels)" if found.given else ""
+    lines = [f"{out}: {len(found.chosen)} of the {pool} photos{given}, described by {found.by}"]
     if found.by == "colour and texture":
         lines.append(
             "encoder=vits describes them better; it needs DINOv2's weights (encoder.weights=pretrained or a file)"

@@ -80,7 +80,7 @@ class Sweep(Callback):
         plans = [plan for plan in self.left(PLANNED).values() if "hours" in plan]
         if plans:
             hours = sum(plan["hours"] for plan in plans)
-            print(f"\n{len(plans)} jobs, together about {hours:.2g} hours one after the other, without evaluation")
+            print(f"\n{len(plans)} jobs, together about {hours:.2g} hours one after the other, evaluations included")
         self.name_failures("the others are done")
 
     def name_failures(self, others: str) -> None:
@@ -98,7 +98,7 @@ class Sweep(Callback):
         paths = [
             path for path, state in notes(self.folder).items() if path.name == name and self.before.get(path) != state
         ]
-        return {path: json.loads(path.read_text("utf-8")) for path in sorted(paths)}
+        return {path: json.loads(path.read_text("utf-8")) for path in sorted(paths, key=by_number)}
 
     def forget_plans(self) -> None:
         """Removes what jobs that only planned have left; where all did, what Hydra has written too."""
@@ -112,6 +112,12 @@ class Sweep(Callback):
             else:
                 replace_text(self.settings, self.settings_before)
             remove_if_empty(self.folder)
+
+
+def by_number(path: Path) -> tuple[int, Path]:
+    """Puts what jobs have left in the order of the jobs, whose folders begin with their numbers."""
+    number = re.match(r"\d+", path.parent.name)
+    return (int(number[0]) if number else 0, path)
 
 
 def notes(folder: Path) -> dict[Path, tuple[int, int]]:

@@ -32,10 +32,16 @@ def test_a_batch_is_cut_or_repeated():
 
 def test_the_plan_is_printed_and_nothing_is_trained(tmp_path, monkeypatch, capsys):
     arguments = [*SMALL, "plan=true", "plan_memory=8", "trainer=cpu", f"hydra.run.dir={tmp_path}/run"]
+    arguments.append("trainer.val_check_interval=4")
     monkeypatch.setattr("sys.argv", ["run", *arguments, "trainer.max_epochs=-1", "trainer.max_steps=123"])
     main()
     text = capsys.readouterr().out
-    assert re.search(r"The training, 123 steps, takes about [\d.]+ (s|minutes) on 1 x cpu", text)
+    told = re.search(
+        r"The training, 123 steps, takes about [\d.]+ (s|minutes) on 1 x cpu, [\d.]+ s of it for (\d+) evaluations\.",
+        text,
+    )
+    assert told is not None
+    assert int(told[2]) == 31  # the last one after three steps
     assert re.search(r"It needs 0\.\d\d GB of memory", text)
     fits = re.search(r"datamodule.batch_size=(\d+) fits into 95% of 8 GB", text)
     assert fits is not None

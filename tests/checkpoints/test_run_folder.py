@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -117,6 +118,10 @@ def test_a_directory_with_nothing_but_a_log_is_removed(tmp_path, monkeypatch):
             pass
         assert (filled / name).exists()
         assert (filled / "run.log").exists()
+    make(Path("sweep/of/one"), "run.log")  # relative, as Hydra gives a sweep's folder
+    with removed_if_empty(Path("sweep/of/one")):
+        pass
+    assert not Path("sweep").exists()
 
 
 def test_the_log_of_a_training_that_a_full_disk_has_left_nothing_of_is_kept(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import statistics
 import time
 import weakref
@@ -19,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from typing_extensions import override
 
 from unimatch.methods.base import Method
+from unimatch.pictures import spread_evenly
 from unimatch.trainer import at_once
 
 log = logging.getLogger("unimatch")
@@ -27,16 +29,19 @@ GB = 1e9
 HEADROOM = 0.95
 """The share of a device's memory that is counted on."""
 TIMED = 3
-"""Steps that are timed, of each size."""
+"""Steps that are timed, of each size, and validation images."""
+PATIENCE = 60.0
+"""Seconds that steps of a whole batch may take; of slower ones the time is told from the small batches."""
 
 
 class Plan(Callback):
     """Takes five steps with two labelled images, five with three, and says what the whole training will take.
 
     Memory and operations grow in a straight line with the batch, which the two sizes give. Time does not: the
-    training's own batch is timed, where it fits. On a GPU, memory is what PyTorch's allocator gave out, on a CPU the
-    sum of all living tensors, without the libraries' own buffers. Time is the median of the last three steps on this
-    device and that of loading a batch, without evaluation and communication.
+    training's own batch is timed, where it fits and is quick. On a GPU, memory is what PyTorch's allocator gave out, on
+    a CPU the sum of all living tensors, without the libraries' own buffers. Time is the median of the last three steps
+    on this device, that of loading a batch, and for evaluations the mean of three validation images; without what the
+    processes tell each other.
 
     Args:
         memory: GB of the device that the training is meant for; None for this one's, if it is a GPU.
@@ -63,14 +68,34 @@ class Plan(Callback):
         costs = Costs(least, small, large)
         here = device_memory(pl_module.device)
         fits = self.memory is None if here is None else costs.at(own).memory <= HEADROOM * here
-        if fits and own > least + 1:
+        quick = (2 + TIMED) * costs.at(own).seconds < PATIENCE
+        if fits and quick and own > least + 1:
             with contextlib.suppress(torch.OutOfMemoryError):
                 costs = replace(costs, own=(own, measure(trainer, pl_module, part_of(batch, own))))
-        self.report = self.describe(trainer, pl_module, own, costs, datamodule.workers)
+        evaluations = evaluations_of(trainer)
+        evaluating = evaluations * seconds_of_evaluation(trainer, pl_module) if evaluations else 0.0
+        self.report = self.describe(trainer, pl_module, own, costs, datamodule.workers, (evaluations, evaluating))
         trainer.should_stop = True
 
-    def describe(self, trainer: Trainer, method: Method, batch_size: int, costs: "Costs", workers: int) -> str:
-        """Returns the report, for batches of so many labelled images, loaded by so many processes."""
+    def describe(
+        self,
+        trainer: Trainer,
+        method: Method,
+        batch_size: int,
+        costs: "Costs",
+        workers: int,
+        evaluations: tuple[int, float],
+    ) -> str:
+        """Returns the report.
+
+        Args:
+            trainer: the plan's.
+            method: the training's.
+            batch_size: labelled images of a batch.
+            costs: of a step.
+            workers: processes that load them.
+            evaluations: how many there are, and the seconds of all of them.
+        """
         models = sum(p.numel() for p in method.student.parameters())
         trained = sum(p.numel() for p in method.student.parameters() if p.requires_grad)
         steps, turns = int(trainer.estimated_stepping_batches), trainer.accumulate_grad_batches
@@ -78,7 +103,9 @@ class Plan(Callback):
         seconds = turns * own.seconds
         loading = turns * self.loading
         each = max(seconds, loading) if workers else seconds + loading
-        self.hours = steps * each / 3600
+        count, evaluating = evaluations
+        total = steps * each + evaluating
+        self.hours = total / 3600
         per_image = max(costs.at(costs.least + 1).memory - costs.at(costs.least).memory, 1.0)
         capacity = self.memory * GB if self.memory is not None else device_memory(method.device)
         device = f"{trainer.world_size} x {method.device}"
@@ -89,7 +116,8 @@ class Plan(Callback):
             f"{turns * own.operations / 1e12:.3g} TFLOP for each process.",
             f"It needs {own.memory / GB:.2f} GB of memory, {per_image / GB:.2f} GB of it for each labelled "
             "image and its unlabelled ones.",
-            f"The training, {steps} steps, takes about {duration(steps * each)} on {device}, without evaluation.",
+            f"The training, {steps} steps, takes about {duration(total)} on {device}, {duration(evaluating)} of it for "
+            f"{count} {'evaluation' if count == 1 else 'evaluations'}.",
         ]
         if each > seconds:
             lines.append(
@@ -203,6 +231,35 @@ def measure(trainer: Trainer, method: Method, batch: Any) -> Cost:
     for parameter in method.student.parameters():
         parameter.grad = None
     return Cost(float(counter.get_total_flops()), weights + found[0], statistics.median(times))
+
+
+def evaluations_of(trainer: Trainer) -> int:
+    """Returns how many evaluations a training has, the one at its end included."""
+    if not sum(map(int, trainer.num_val_batches)):
+        return 0
+    batches = int(trainer.estimated_stepping_batches) * trainer.accumulate_grad_batches
+    between = (trainer.val_check_batch or math.inf) * (trainer.check_val_every_n_epoch or 1)
+    return math.ceil(batches / between)
+
+
+def seconds_of_evaluation(trainer: Trainer, method: Method) -> float:
+    """Returns how long student and teacher take for a process's validation images, from a few of them."""
+    datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+    images = datamodule.val_dataloader().dataset
+    method.eval()
+    torch.compiler.set_stance("force_eager")  # to compile for an image's size takes longer than to predict it
+    times = []
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        for i in spread_evenly(len(images), TIMED):
+            batch = trainer.strategy.batch_to_device(datamodule.on_before_batch_transfer([images[i]], 0))
+            log.info("a validation image, for its time")
+            method.validation_step(batch, 0)  # the first of its size may take longer
+            started = now(method.device)
+            method.validation_step(batch, 0)
+            times.append(now(method.device) - started)
+    torch.compiler.set_stance("default")
+    method.train()
+    return statistics.mean(times) * sum(map(int, trainer.num_val_batches))
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ class Progress(Callback):
         line_seconds: between lines, where output goes to a file.
     """
 
-    def __init__(self, line_seconds: float = 30.0) -> None:
+    def __init__(self, line_seconds: float = 10.0) -> None:
         self.line_seconds = line_seconds
         self.bar: tqdm | None = None
         self.evaluated = ""

@@ -141,6 +141,7 @@ def removed_if_empty(run_dir: Path) -> Iterator[None]:
 
 def remove_if_empty(run_dir: Path) -> None:
     """Removes a run directory that holds at most a log, and the folders that it leaves empty, up to the present one."""
+    run_dir = run_dir.absolute()
     with suppress(OSError):
         if {path.name for path in run_dir.iterdir()} <= {"run.log", "checkpoints"}:
             here = Path.cwd()

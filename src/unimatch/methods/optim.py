@@ -198,9 +198,12 @@ def learning_rate_factor(trainer: lightning.Trainer, reference: int | None) -> f
     images = batch_size * world * turns * together
     factor = 1.0 if reference is None else images / reference
     if trainer.is_global_zero:
-        scaled = "not scaled by that (method.reference_batch)"
-        if reference is not None:
-            scaled = f"multiplied by {images} / {reference} = {factor:.4g}"
-        parts = f"{batch_size} x {world} process(es) x {turns} in a row" + f" x {together} at once" * (together > 1)
-        log.info("an optimizer step has %d labelled images (%s); the learning rate is %s", images, parts, scaled)
+        parts = [f"{batch_size * together} at once"]
+        parts += [f"in each of {world} processes"] * (world > 1) + [f"{turns} times before the step"] * (turns > 1)
+        text = f"an optimizer step has {images} labelled images" + f" ({', '.join(parts)})" * (len(parts) > 1)
+        if reference is None:
+            text += "; the learning rate is the same for any number of them, see method.reference_batch"
+        else:
+            text += f"; the learning rate is multiplied by {images} / {reference} = {factor:.4g}"
+        log.info("%s", text)
     return factor

@@ -111,7 +111,7 @@ def test_five_faults_are_listed_and_the_others_counted(folder_root):
     message = message_of(folder(folder_root))
     assert message.startswith("6 faults in the labelled images:\n")
     assert message.count("cannot be read") == 5
-    assert message.endswith("(and 1 more like these)")
+    assert message.endswith("(and 1 more like these; python -m unimatch.check names all)")
 
 
 def test_image_that_is_labeled_and_validation_image_is_refused(folder_root):

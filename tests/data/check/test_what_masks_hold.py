@@ -51,6 +51,18 @@ def test_published_colours_get_their_names_and_others_are_ignored(tmp_path):
     assert advice.lines[-1] == "Add to your commands: dataset.colors=palette 'dataset.ignore_colors=[[0,0,0]]'"
 
 
+def test_a_colour_beside_the_published_ones_gets_a_number(tmp_path):
+    """CamVid's authors draw pavement in another blue than SegNet's."""
+    published = {name: (0, 0, 192) if name == "pavement" else color
+                 for name, color in zip(CAMVID.classes, CAMVID.palette, strict=True)}  # fmt: skip
+    colors = np.array([*published.values(), (0, 0, 0)], np.uint8)
+    advice = told(save(tmp_path / "masks", colors[np.arange(12).reshape(3, 4)]))
+    found = read_back(tmp_path, advice.classes)
+    named = {name: color for name, color in published.items() if name != "pavement"}
+    assert dict(zip(found.names, found.colors, strict=True)) == {**named, "class_10": (0, 0, 192)}
+    assert advice.settings == ("dataset.colors=palette", "dataset.ignore_colors=[[0,0,0]]")
+
+
 def test_blurred_edges_are_no_classes(tmp_path):
     blocks = (
         np.array(voc_colors(4), np.uint8)[np.random.default_rng(0).integers(0, 4, (5, 5))].repeat(43, 0).repeat(43, 1)

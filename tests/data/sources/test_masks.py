@@ -218,3 +218,17 @@ def test_of_two_colours_that_are_as_near_the_first_counts(tmp_path):
     Image.new("RGB", (2, 2), (1, 0, 0)).save(tmp_path / "mask.png")
     info = replace(THREE, color_masks=True, unknown_values="nearest", palette=((0, 0, 0), (2, 0, 0), (9, 9, 9)))
     assert (mask_reader(info)(tmp_path / "mask.png") == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("colors", "told"),
+    [
+        ([(0, 0, 0), (1, 1, 1), (255, 255, 255)], "holds class ids where colours are read"),  # of a mask with 255
+        ([(128, 64, 128), (64, 0, 128), (0, 0, 0)], r"colour \(0, 0, 0\) \(2 pixels\) of no class"),  # black is void
+    ],
+)
+def test_a_mask_of_ids_is_told_from_one_with_a_colour_of_no_class(tmp_path, colors, told):
+    street = replace(THREE, classes=("road", "car"), palette=((128, 64, 128), (64, 0, 128)), color_masks=True)
+    Image.fromarray(np.array([colors, colors], np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=told):
+        mask_reader(street)(tmp_path / "a.png")

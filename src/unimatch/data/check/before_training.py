@@ -38,13 +38,13 @@ def verify(data: SegmentationData, *, needs_unlabeled: bool) -> list[str]:
     for part, source in (("labelled", data.labeled), ("validation", data.val)):
         if len(source) == 0:
             raise DataError(f"there are no {part} images")
-        refuse(part, look(part, source)[0])
+        refuse(part, source, look(part, source)[0])
     refuse_shared(data)
     look_at_ids(data)
     if needs_unlabeled:
         found, looked_at = look("unlabelled", data.unlabeled, labeled=False)
         if data.on_bad_image == "error" or len(found) == looked_at > 0:
-            refuse("unlabelled", found)
+            refuse("unlabelled", data.unlabeled, found)
         elif found:
             log.warning("%d of %d unlabelled images looked at cannot be read: such are skipped", len(found), looked_at)
     findings = survey(data)
@@ -62,10 +62,11 @@ def look(part: str, source: Source, *, labeled: bool = True) -> tuple[list[str],
     return [text for text in results if text], looked_at
 
 
-def refuse(part: str, faults: list[str]) -> None:
+def refuse(part: str, source: Source, faults: list[str]) -> None:
     """Raises the first faults, if any, with the number of the others."""
     if faults:
-        more = f"\n(and {len(faults) - 5} more like these)" if len(faults) > 5 else ""
+        all_of_them = "; python -m unimatch.check names all" if isinstance(source, FileSource) else ""
+        more = f"\n(and {len(faults) - 5} more like these{all_of_them})" if len(faults) > 5 else ""
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise DataError(f"{count} in the {part} images:\n" + "\n".join(faults[:5]) + more)
 

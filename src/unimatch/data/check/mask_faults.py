@@ -85,7 +85,10 @@ def classes_not_shown(part: Part, info: DatasetInfo) -> Iterator[tuple[str, str]
         yield "all ignored", f"none of the {part.masks} masks shows a class"
     elif part.masks and len(absent) == info.num_classes - 1 and part.name == "labelled":
         only = next(name for name in info.classes if name not in absent)
-        yield "one class", f"{only} alone, in {part.masks} of them; is it what they store, or how they are read?"
+        yield (
+            "one class",
+            f"{only} alone, in {part.masks} of them; are the masks right, and the settings that read them?",
+        )
     elif part.masks:
         kind = "class never labelled" if part.name == "labelled" else "class not validated"
         yield from ((kind, name) for name in absent)

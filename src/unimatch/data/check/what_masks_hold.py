@@ -1,5 +1,6 @@
 """Looks at masks whose classes nobody has named yet: what they store, and the ``classes.txt`` that fits."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ FEW = 24
 share than :data:`RARE`, and those that differ from a commoner one by less than :data:`NEAR` in each channel."""
 RARE = 0.0005
 NEAR = 48
+BINARY = "dataset.ids={0:0,255:1}"
+"""The setting that reads masks of 0 and 255."""
+NO_CLASS: frozenset[Color] = frozenset({(0, 0, 0), (224, 224, 192), (255, 255, 255)})
+"""Colours in which published data sets leave pixels without a class."""
 
 Kind = Literal["ids", "colours", "unreadable"]
 KINDS: dict[Kind, str] = {
@@ -111,6 +116,8 @@ class Advice(NamedTuple):
     """What to say."""
     classes: str
     """The content of ``classes.txt``; empty where none can be told."""
+    settings: tuple[str, ...] = ()
+    """With which such masks are read."""
 
 
 def advise(held: Held, where: str) -> Advice:
@@ -145,22 +152,28 @@ def of_colors(held: Held, lines: list[str]) -> Advice:
     lines.append(f"{len(common)} colours, by their share of the pixels:")
     for code in common:
         color = colors[code]
-        name = names.get(color, "of no class there")
+        name = names.get(color, "no class")
         lines.append(
             f"    {' '.join(map(str, color)):<12}{100 * pixels[code] / total:6.2f} %  in {masks[code]} masks  {name}"
         )
     settings = ["dataset.colors=palette"]
     if ignored:
         listed = ",".join(f"[{','.join(map(str, color))}]" for color in ignored)
-        settings.append(f"'dataset.ignore_colors=[{listed}]'")
+        settings.append(f"dataset.ignore_colors=[{listed}]")
     if rest:
         settings.append("dataset.unknown_values=nearest")
         lines.append(
             f"Other colours have {100 * rest / total:.2f} % of the pixels, as blurred edges and JPEG leave them; "
             "dataset.unknown_values=nearest gives each the class of the nearest colour."
         )
-    lines.append(f"Add to your commands: {' '.join(settings)}")
-    return Advice(lines, "".join(f"{' '.join(map(str, color))} {name}\n" for color, name in names.items()))
+    lines.append(to_add(settings))
+    classes = "".join(f"{' '.join(map(str, color))} {name}\n" for color, name in names.items())
+    return Advice(lines, classes, tuple(settings))
+
+
+def to_add(settings: Sequence[str]) -> str:
+    """Says which settings a user's commands need."""
+    return f"Add to your commands: {shlex.join(settings)}"
 
 
 def apart(codes: Sequence[int]) -> list[int]:
@@ -175,14 +188,19 @@ def apart(codes: Sequence[int]) -> list[int]:
 def names_of(colors: Sequence[Color]) -> tuple[dict[Color, str], list[Color]]:
     """Names colours: as a published data set does that has most of them, else by numbers; black is the background.
 
+    A colour that is of no class of that data set gets a number, and then only classes that the masks show are named.
+
     Returns:
-        The names in the order of the classes, and the colours that are no class of that data set.
+        The names in the order of the classes, and the colours in which that data set leaves pixels without a class.
     """
     for info in (CAMVID, CITYSCAPES, PASCAL):
         known = dict(zip(info.palette, info.classes, strict=True))
-        shared = [color for color in colors if color in known]
-        if len(shared) >= max(4, len(colors) - 1):
-            return known, [color for color in colors if color not in known]
+        ignored = [color for color in colors if color not in known and color in NO_CLASS]
+        others = [color for color in colors if color not in known and color not in NO_CLASS]
+        shared = len(colors) - len(ignored) - len(others)
+        if shared >= max(4, 4 * len(others)):
+            named = {color: name for color, name in known.items() if not others or color in colors}
+            return named | {color: f"class_{i}" for i, color in enumerate(others, len(named))}, ignored
     ordered = sorted(colors, key=lambda color: (color != (0, 0, 0), colors.index(color)))
     return {color: "background" if color == (0, 0, 0) else f"class_{i}" for i, color in enumerate(ordered)}, []
 
@@ -198,15 +216,15 @@ def of_ids(held: Held, lines: list[str]) -> Advice:
         return Advice(lines, "")
     named = [i for i in stored if i != IGNORE_INDEX]
     if stored == [0, IGNORE_INDEX]:
-        lines.append("Add to your commands: 'dataset.ids={0:0,255:1}', for 255 counts as no class otherwise")
-        return Advice(lines, "background\nclass_1\n")
+        lines.append(f"{to_add([BINARY])} (without it, 255 counts as no class)")
+        return Advice(lines, "background\nclass_1\n", (BINARY,))
     if IGNORE_INDEX in stored:
         lines.append("255 stands for pixels that do not count, unless dataset.ids says otherwise.")
     if named and named[-1] < max(2 * len(named), 16):
         return Advice(lines, "".join(f"class_{i}\n" for i in range(named[-1] + 1)))
-    listed = ",".join(f"{i}:{place}" for place, i in enumerate(named))
-    lines.append(f"Add to your commands: 'dataset.ids={{{listed}}}'")
-    return Advice(lines, "".join(f"class_{i}\n" for i in named))
+    setting = f"dataset.ids={{{','.join(f'{i}:{place}' for place, i in enumerate(named))}}}"
+    lines.append(to_add([setting]))
+    return Advice(lines, "".join(f"class_{i}\n" for i in named), (setting,))
 
 
 def color_of(code: int) -> Color:

@@ -221,7 +221,7 @@ class ColorMasks:
         stored, slots, wrong = self._find(mask)
         result = self.ids[slots]
         if wrong.any():
-            if self._holds_ids(mask.values[wrong]):
+            if self._holds_ids(mask.values if mask.clear is None else mask.values[~mask.clear]):
                 raise DataError(f"{path}: holds class ids where colours are read; save it in the classes' colours")
             if self.info.unknown_values == "error":
                 raise DataError(f"{path}: {self._describe(stored[wrong], lossy=mask.lossy)}")
@@ -244,8 +244,9 @@ class ColorMasks:
         return stored, slots, wrong if mask.clear is None else wrong & ~mask.clear
 
     def _holds_ids(self, colors: NDArray[np.integer]) -> bool:
-        """Tells whether unknown colours (N, 3) are greys as dark as class ids are."""
-        return bool(colors.max() < self.info.num_classes and (colors == colors[:, :1]).all())
+        """Tells whether all colours (..., 3) of a mask are greys as dark as class ids are, or white, as 255 is."""
+        ids = colors[..., :1]
+        return bool(((ids < self.info.num_classes) | (ids == IGNORE_INDEX)).all() and (colors == ids).all())
 
     def _nearest(self, stored: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Returns the class ids of the known colours that are nearest in RGB; of two the first."""
