@@ -71,6 +71,7 @@ def train(config: DictConfig) -> float:
 
 def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> float:
     """Trains in a run directory; ``choices`` names the chosen option of each group."""
+    unwritten.clear()  # of a sweep's job before
     check_settings(config.trainer)
     if not 0 <= config.seed < 2**32:  # of NumPy's generators
         raise ConfigError(f"seed={config.seed}: must be at least 0 and below {2**32}")
@@ -134,7 +135,6 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         )
     if not data.info.bands.photos:
         log.info("images: %s", data.info.bands.summary())
-    unwritten.clear()
     if trainer.is_global_zero:
         needed = CHECKPOINTS_AT_ONCE * checkpoint_bytes(model) - bytes_held(run_dir)
         check_writable(run_dir / "checkpoints", needed)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from helpers.support import SMALL
+from unimatch import disk
 from unimatch.callbacks.plan import Cost, LiveBytes, load, part_of
 from unimatch.methods import UniMatchV2
 from unimatch.run import main
@@ -33,6 +34,7 @@ def test_a_batch_is_cut_or_repeated():
 def test_the_plan_is_printed_and_nothing_is_trained(tmp_path, monkeypatch, capsys):
     arguments = [*SMALL, "plan=true", "plan_memory=8", "trainer=cpu", f"hydra.run.dir={tmp_path}/run"]
     arguments.append("trainer.val_check_interval=4")
+    monkeypatch.setitem(disk.unwritten, tmp_path / "before", "what a sweep's job before could not write")
     monkeypatch.setattr("sys.argv", ["run", *arguments, "trainer.max_epochs=-1", "trainer.max_steps=123"])
     main()
     text = capsys.readouterr().out
