@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.support import save_run
+from helpers.support import rest_nightly, save_run
 from unimatch import ConfigError, DataError, Inference, Predictor, SegmentationModel, WeightsError
 from unimatch.engines.model_facts import beside
 from unimatch.engines.torch import TorchEngine
@@ -74,7 +74,8 @@ def test_the_predictor_gives_the_same_through_onnx(checkpoint, onnx_file, rule):
 
 
 @pytest.mark.slow
-def test_dinov2_exports_for_every_grid_of_patches(tmp_path, monkeypatch):
+@pytest.mark.parametrize("form", rest_nightly(["onnx", "pt2"], ["onnx"]))
+def test_dinov2_exports_for_every_grid_of_patches(form, tmp_path, monkeypatch):
     """A small transformer stands in for DINOv2; 37 x 37 patches is its own grid."""
     pytest.importorskip("onnxruntime")
     import timm
@@ -89,13 +90,14 @@ def test_dinov2_exports_for_every_grid_of_patches(tmp_path, monkeypatch):
     facts = load_with_facts(save_run(tmp_path / "x.ckpt", tmp_path))[1]
     told = {"classes": list("abcde"), "palette": [[0, 0, 0]] * 5, "size_multiple": 14}
     facts = type(facts).from_json(json.dumps({**json.loads(facts.to_json()), **told}), "test")
-    export_onnx(tmp_path / "vits.onnx", model, facts, "float32")
-    agreement = compare(TorchEngine(model), Predictor(tmp_path / "vits.onnx").engine, images((100, 60), (518, 518)))
-    assert agreement.largest_difference < 1e-3 * agreement.deviation
-    assert agreement.pixels > 99.9
-    export_torch(tmp_path / "vits.pt2", model, facts, "float32")
-    sizes = ((100, 60), (48, 70), (518, 518))
-    agreement = compare(TorchEngine(model), open_exported(tmp_path / "vits.pt2"), images(*sizes))
+    sizes = [(100, 60), (518, 518)]
+    if form == "onnx":
+        export_onnx(tmp_path / "vits.onnx", model, facts, "float32")
+        engine = Predictor(tmp_path / "vits.onnx").engine
+    else:
+        export_torch(tmp_path / "vits.pt2", model, facts, "float32")
+        engine, sizes = open_exported(tmp_path / "vits.pt2"), [*sizes, (48, 70)]
+    agreement = compare(TorchEngine(model), engine, images(*sizes))
     assert agreement.largest_difference < 1e-3 * agreement.deviation
     assert agreement.pixels > 99.9
 

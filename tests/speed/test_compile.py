@@ -12,9 +12,9 @@ from unimatch.speed.compile import Compile, compile_in_place
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", rest_nightly(["aot_eager", "inductor"], ["aot_eager"]))
+@pytest.mark.parametrize("backend", rest_nightly(["eager", "aot_eager", "inductor"], ["eager"]))
 def test_a_compiled_training_is_the_same_training(backend, run_command, monkeypatch):
-    """Made into graphs of forward and backward passes; with "inductor", as in a run, also into machine code."""
+    """Made into graphs; with "aot_eager" of the backward passes too, and with "inductor", as in a run, machine code."""
     plain = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda self: plain(self, backend=backend))
     options = [*SMALL, "trainer.max_steps=3", "trainer.val_check_interval=3", "trainer.accelerator=cpu"]
