@@ -127,6 +127,7 @@ def unsureness(model: nn.Module, features: Tensor) -> float:
 
 
 def rounds(
+    name: str,
     files: list[Path],
     train_part: Features,
     held: dict[str, list[Example]],
@@ -152,14 +153,15 @@ def rounds(
                     features=options.features,
                 )
                 chosen = [*chosen, *(files.index(path) for path in found.chosen)]
-            model = train([train_part[index] for index in chosen], classes, options.seeds[0])
-            scores.append(float(np.mean([score(model, examples, classes) for examples in held.values()])))
+            models = [train([train_part[index] for index in chosen], classes, seed) for seed in options.seeds]
+            parts = [score(model, examples, classes) for model in models for examples in held.values()]
+            scores.append(float(np.mean(parts)))
             if way == "select with scores":
-                unsure = {path: unsureness(model, train_part[index][0]) for index, path in enumerate(files)}
+                unsure = {path: unsureness(models[0], train_part[index][0]) for index, path in enumerate(files)}
         print(
             f"{way:20}" + "".join(f"{n:5}: {value:4.1f}" for n, value in zip(STAGES, scores, strict=True)), flush=True
         )
-        figures.append({"way": way, "photos": list(STAGES), "miou": scores})
+        figures.append({"data": name, "way": way, "photos": list(STAGES), "miou": scores})
     return figures
 
 
@@ -195,7 +197,7 @@ def main() -> None:
             held[part] = [features[index] for index in range(0, len(source), step)]
         describer = EncoderDescriber(encoder, "vits")
         if options.rounds:
-            figures += rounds(files, train_part, held, classes, describer, options)
+            figures += rounds(name, files, train_part, held, classes, describer, options)
         for n in () if options.rounds else COUNTS[name]:
             found = unimatch.select(files, n, describer=describer, features=options.features)
             choices = [[files.index(path) for path in found.chosen]]

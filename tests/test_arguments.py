@@ -59,7 +59,8 @@ def test_a_number_that_is_meant_as_text_is_told_how_to_be_written():
     def read(root: str | Path) -> None: ...
 
     with pytest.raises(
-        ConfigError, match=r"root=20240105: must be text; .* goes in quotes: \"root='20240105'\"\. So .*2024_01_05"
+        ConfigError,
+        match=r"root=20240105: must be text; .* goes in quotes: \"root='20240105'\"\. A YAML file .*2024_01_05",
     ):
         check_arguments(read, {"root": 20240105})
 

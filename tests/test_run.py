@@ -122,7 +122,7 @@ def test_a_run_without_a_checkpoint_is_not_said_to_go_on(run_command, monkeypatc
         with pytest.raises(SystemExit) as ended:
             run_command(*SMALL, *SHORT)
     assert ended.value.code == 74
-    assert "no checkpoint to continue from could be written, so overwrite=true" in capsys.readouterr().err
+    assert "there is no checkpoint to continue from, so overwrite=true" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run_command(*SMALL, *SHORT, "resume=auto")
     assert "resume=auto" not in capsys.readouterr().err

@@ -47,8 +47,8 @@ def check_arguments(
         meant = " or ".join(word for word in words if word != "a whole number" or "a number" not in words)
         number = type(value) in (int, float) and "text" in meant
         quotes = (
-            f"; text that looks like a number goes in quotes: \"{name}='{value}'\". So it does in a YAML file, where "
-            f"2024_01_05 without them is read as 20240105"
+            f"; text that looks like a number goes in quotes: \"{name}='{value}'\". A YAML file needs them too: there "
+            "2024_01_05 without quotes is read as 20240105"
         )
         quotes = quotes if number else ""
         raise ConfigError(f"{name}={written(value)}: must be {meant}{quotes}")

@@ -211,7 +211,7 @@ def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
         if not is_ours(node) and " has no such argument" in str(error):
             remedy = f". Keys of what stood there before are left out by ~{key} +{key}._target_={node._target_}"
         elif not is_ours(node) and ": missing; " in str(error) and key.startswith(("method.", "datamodule.")):
-            remedy = f"; of a function that is called in training, {key}._partial_=true says so"
+            remedy = f"; if training is to call it later, as a function, add {key}._partial_=true"
         raise ConfigError(f"{'' if str(error).startswith(f'{key}.') else f'{key}.'}{error}{remedy}") from None
 
 

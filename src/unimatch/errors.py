@@ -74,7 +74,8 @@ def told(error: BaseException) -> str:
 
     Own code is what is neither Python's, nor an installed library's, nor this package's.
     """
-    others = [*map(pathlib.Path, sysconfig.get_paths().values()), pathlib.Path(__file__).parent]
+    installed = (sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
+    others = [*map(pathlib.Path, installed), pathlib.Path(__file__).parent]
     places = [(pathlib.Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     own = [
         f" ({path.name}, line {line})"

@@ -50,7 +50,7 @@ from unimatch.models import Model
 from unimatch.report.run_files import read_run
 from unimatch.sweeps import goes_on, note_hours, told_at_the_end
 from unimatch.tasks.scores import Scores, scores_table
-from unimatch.trainer import check_settings
+from unimatch.trainer import Trainer, check_settings
 
 log = logging.getLogger("unimatch")
 
@@ -118,6 +118,9 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         enable_progress_bar=False,  # ours spans the whole training
         enable_model_summary=False,
     )
+    if isinstance(trainer, Trainer):  # refused here, before another run is replaced
+        trainer.check_parts(datamodule.batch_size)
+        method.check_parts(trainer.parts_at_once)
     log.info(
         "%s on %s with %s: %d labelled, %d unlabelled, %d validation images; %.1fM parameters; %s",
         *(facts.method, facts.dataset, facts.encoder, facts.labeled, facts.unlabeled, len(data.val)),
@@ -264,7 +267,7 @@ CHECKPOINTS_AT_ONCE = 4
 
 REMEDIES = {
     True: "the same command with resume=auto writes again what can be made from the last checkpoint",
-    False: "no checkpoint to continue from could be written, so overwrite=true trains again",
+    False: "there is no checkpoint to continue from, so overwrite=true trains again",
 }
 """What to do where files of a finished training are missing, by whether there is a checkpoint to continue from."""
 

@@ -79,6 +79,7 @@ class Trainer(lightning.Trainer, NamedOptions):
             with the memory for it is used better. ``auto`` for the most that fit into a GPU's memory
             (:mod:`unimatch.methods.parts_that_fit`). BatchNorm in training mode and distribution alignment refuse it;
             dropout of the encoder's own (drop path) draws other numbers than in the parts alone.
+            ``limit_train_batches`` counts batches, whatever they hold.
         compile: whether ``torch.compile`` compiles student and teacher (:class:`unimatch.speed.compile.Compile`).
         **options: those of ``lightning.Trainer``.
 
@@ -107,7 +108,7 @@ class Trainer(lightning.Trainer, NamedOptions):
         except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
             raise ConfigError(f"the trainer cannot be made: {first_line(error)}") from error
         self.global_batch, self.parts_at_once = global_batch, parts_at_once
-        self.together = 1  # as many parts of a step does a batch hold
+        self.together = 1  # how many parts of a step a batch holds
 
     @override
     def fit(
@@ -152,15 +153,25 @@ class Trainer(lightning.Trainer, NamedOptions):
         if type(self.val_check_interval) is int:
             self.val_check_interval = self.val_check_interval // before * self.accumulate_grad_batches
 
+    def check_parts(self, batch_size: int) -> None:
+        """Refuses a step that its processes and batches cannot share, before anything is trained."""
+        if self.global_batch is not None:
+            self._accumulate(self.global_batch, batch_size)
+            if self.parts_at_once != "auto":
+                self.check_together(self.parts_at_once)
+
+    def check_together(self, count: int) -> None:
+        """Refuses a number of parts for a batch that leaves a remainder."""
+        if self.accumulate_grad_batches % count:
+            raise ConfigError(
+                f"parts_at_once={count}: must divide {self.accumulate_grad_batches}, the parts of a step that each "
+                f"process computes (global_batch={self.global_batch})"
+            )
+
     def put_together(self, count: int) -> None:
         """Lets a batch hold so many of the parts of a step that a process computes; refuses a remainder."""
-        parts = self.accumulate_grad_batches
-        if parts % count:
-            raise ConfigError(
-                f"parts_at_once={count}: must divide {parts}, the parts of a step that each process computes "
-                f"(global_batch={self.global_batch})"
-            )
-        self.together, self.accumulate_grad_batches = count, parts // count
+        self.check_together(count)
+        self.together, self.accumulate_grad_batches = count, self.accumulate_grad_batches // count
         if count > 1 and type(self.val_check_interval) is int:
             self.val_check_interval //= count
 

@@ -77,9 +77,11 @@ class Keep(lightning.Callback):
 DATA = unimatch.data.digits(labeled=6, train=38, val=2, size=32)
 
 
-def train(make, parts_at_once=1, *, labeled_strong=False, steps=3, global_batch=8, **options):
+def train(
+    make, parts_at_once=1, *, labeled_strong=False, steps=3, global_batch=8, unlock_after=0, loaders=None, **options
+):
     torch.manual_seed(0)
-    model = SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))
+    model = SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8), unlock_after=unlock_after)
     method = make(model, **{"learning_rate": 1e-2, "decoder_multiplier": 1, "ema_decay": 0.5, "optimizer": "sgd",
                             "freeze_batch_statistics": True, **options})  # fmt: skip
     keep = Keep()
@@ -88,6 +90,9 @@ def train(make, parts_at_once=1, *, labeled_strong=False, steps=3, global_batch=
         num_sanity_val_steps=0, callbacks=[keep], logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip
+    if loaders is not None:
+        trainer._accumulate = lambda *_: None
+        trainer.fit(method, type("Loader", (list,), {"batch_size": 2})(loaders))
     trainer.fit(method, SemiSupervisedDataModule(DATA, crop=16, batch_size=2, workers=0, labeled_strong=labeled_strong))
     assert keep.steps == steps
     assert trainer.accumulate_grad_batches == global_batch // 2 // method.parts_at_once
@@ -156,16 +161,20 @@ def test_what_cannot_be_together_is_refused():
         train(UniMatchV2, 4, freeze_batch_statistics=False)
     with pytest.raises(ConfigError, match=r"^parts_at_once=3: must divide 4, the parts of a step that each process"):
         train(UniMatchV2, 3)
-    with pytest.raises(ConfigError, match=r"because distribution alignment takes in one after the other"):
+    with pytest.raises(ConfigError, match=r"because distribution alignment takes in the parts one after the other"):
         train(UniMatchV2, 2, distribution_alignment="uniform")
 
     class Own(UniMatchV2):
         def losses(self, batch, generator):
             return super().losses(batch, generator)
 
-    with pytest.raises(ConfigError, match=r"because Own does not say that its losses keep them apart"):
+    with pytest.raises(ConfigError, match=r"because Own does not say, by keeps_parts_apart = True, that its losses"):
         train(Own, 2)
     train(Own, 1, steps=1)
+    with pytest.raises(ConfigError, match=r"because BatchNorm would normalise"):  # of an encoder that is unlocked later
+        train(UniMatchV2, 4, freeze_batch_statistics=False, unlock_after=5)
+    with pytest.raises(ConfigError, match=r"because only a SemiSupervisedDataModule puts several into one batch"):
+        train(UniMatchV2, 4, loaders=[{"labeled": {}, "unlabeled": {}}])
     for wrong in (0, 1.5, "all"):
         with pytest.raises(ConfigError, match=rf"^parts_at_once={wrong}: must be auto, or at least 1"):
             Trainer(global_batch=8, parts_at_once=wrong)
@@ -201,12 +210,12 @@ def test_evaluations_still_count_steps():
 
 
 def test_a_run_is_resumed_exactly(tmp_path):
-    def fit(resume=None, **options):
+    def fit(resume=None, parts_at_once=2, **options):
         torch.manual_seed(0)
         model = SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))
         method = UniMatchV2(model, tau=0.1, learning_rate=1e-2, ema_decay=0.5, freeze_batch_statistics=True)
         trainer = Trainer(
-            accelerator="cpu", global_batch=8, parts_at_once=2, max_steps=5, limit_val_batches=0,
+            accelerator="cpu", global_batch=8, parts_at_once=parts_at_once, max_steps=5, limit_val_batches=0,
             num_sanity_val_steps=0, logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False, **options,
         )  # fmt: skip
@@ -221,3 +230,5 @@ def test_a_run_is_resumed_exactly(tmp_path):
 
     whole, resumed = fit(callbacks=[Save()]), fit(tmp_path / "2.ckpt")
     assert [key for key, value in resumed.items() if not torch.equal(value, whole[key])] == []
+    with pytest.raises(ConfigError, match=r"batches of 2 parts of a step, and here a batch holds 4"):
+        fit(tmp_path / "2.ckpt", parts_at_once=4)

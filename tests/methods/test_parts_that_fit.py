@@ -1,6 +1,7 @@
 """``trainer.parts_at_once=auto``."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 import unimatch
 from unimatch import SegmentationModel, SemiSupervisedDataModule, Trainer, UniMatchV2
 from unimatch.methods import parts_that_fit
-from unimatch.methods.parts_that_fit import divisors, most_that_fit, step
+from unimatch.methods.parts_that_fit import divisors, fits, most_that_fit, step
 
 DATA = unimatch.data.digits(labeled=6, train=38, val=2, size=32)
 QUIET = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
@@ -66,20 +67,29 @@ def test_the_most_that_fit_are_taken(monkeypatch, fitting, most):
     assert tried == [count for count in (4, 2) if count >= max(most, 2)]
 
 
-def test_the_step_that_is_tried_is_a_whole_one_and_its_copy_alone_learns():
+@pytest.mark.parametrize(("held", "fitting"), [(80, True), (95, False), (None, False)])
+def test_whole_steps_of_a_copy_are_tried(held, fitting, monkeypatch):
     method, trainer = fit(1)
-    method.trainer = trainer
+    method.train()  # as setup leaves it
     part = next(iter(trainer.datamodule.train_dataloader()))[0]
     before = {key: value.clone() for key, value in method.state_dict().items()}
-    import copy
+    tried, shapes = [], []
 
-    tried = copy.deepcopy(method)
-    tried.trainer = trainer
-    shapes = []
-    tried.student.encoder.register_forward_pre_hook(lambda module, inputs: shapes.append(len(inputs[0])))
-    step(tried, trainer, trainer.datamodule, part, 4)
-    assert 4 * (2 + 2 + 2) in shapes  # labelled images and both strong views of all parts in one pass
-    assert any(not torch.equal(value, before[key]) for key, value in tried.state_dict().items())
+    def watched(copied, *arguments):
+        tried.append(copied)
+        copied.student.encoder.register_forward_pre_hook(lambda module, inputs: shapes.append(len(inputs[0])))
+        step(copied, *arguments)
+        if held is None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(parts_that_fit, "step", watched)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: held)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=100))
+    assert fits(method, trainer, trainer.datamodule, part, 4) is fitting
+    assert shapes.count(4 * (2 + 2 + 2)) == 2  # labelled images and both strong views of all parts, in two steps
+    assert any(not torch.equal(value, before[key]) for key, value in tried[0].state_dict().items())
     assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
 
 

@@ -12,6 +12,7 @@ from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.disk import replace_file, training_goes_on
 from unimatch.images import dates_by_name
 from unimatch.methods.base import Method
+from unimatch.methods.sharding import gather
 from unimatch.models.base import Model
 from unimatch.pictures import Cell, colorize, drawing, legend_of, save_figure, spread_evenly
 from unimatch.report.examples import label_with
@@ -41,6 +42,8 @@ class Pictures(lightning.Callback):
     @override
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Method)
+        for model in pl_module.evaluated_models.values():
+            gather(model)  # in all processes: the first one alone predicts
         if not trainer.is_global_zero:
             return
         for logger in trainer.loggers:

@@ -67,9 +67,9 @@ class Plan(Callback):
         small, large = (measure(trainer, pl_module, part_of(batch, count)) for count in (least, least + 1))
         costs = Costs(least, small, large)
         here = device_memory(pl_module.device)
-        fits = self.memory is None if here is None else costs.at(own).memory <= HEADROOM * here
+        fits = here is None or costs.at(own).memory <= HEADROOM * here
         quick = (2 + TIMED) * costs.at(own).seconds < PATIENCE
-        if fits and quick and own > least + 1:
+        if trainer.strategy.broadcast(fits and quick and own > least + 1):  # all processes or none
             with contextlib.suppress(torch.OutOfMemoryError):
                 costs = replace(costs, own=(own, measure(trainer, pl_module, part_of(batch, own))))
         evaluations = evaluations_of(trainer)
@@ -121,8 +121,8 @@ class Plan(Callback):
         ]
         if each > seconds:
             lines.append(
-                f"Loading a step's images takes {duration(loading)} of that (datamodule.workers={workers}); with more "
-                "workers, on idle processors, less."
+                f"With loading, a step takes {duration(each)}: its images take {duration(loading)} to load "
+                f"(datamodule.workers={workers}). More workers, on idle processors, make that less."
             )
         if capacity is not None:
             fits = int((HEADROOM * capacity - (costs.at(costs.least).memory - costs.least * per_image)) // per_image)

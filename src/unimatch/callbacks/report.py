@@ -15,6 +15,7 @@ from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import training_goes_on
 from unimatch.methods.base import Method
 from unimatch.methods.semi_supervised import SemiSupervised
+from unimatch.methods.sharding import gather
 from unimatch.report import write_report
 from unimatch.report.examples import (
     classified_rows,
@@ -74,12 +75,14 @@ class Report(Callback):
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
+        for model in pl_module.evaluated_models.values():
+            gather(model)  # in all processes: the first one alone predicts
         if not trainer.is_global_zero or not pl_module.evaluations:
             return
         pl_module.eval()
         with training_goes_on(self.run_dir / "confusion.csv", Exception):
             if self.confusion is None and not self.has_files_of(trainer.global_step):
-                self.evaluate_again(pl_module)
+                self.evaluate_again(trainer, pl_module)
             if self.confusion is not None:
                 write_confusion(self.run_dir / "confusion.csv", self.confusion, self.data.info.classes)
         if self.confusion is not None:
@@ -94,16 +97,18 @@ class Report(Callback):
             content = json.loads((self.run_dir / "examples" / "examples.json").read_text("utf-8"))
         except (OSError, ValueError):
             return False
-        return content["step"] == step and (self.run_dir / "confusion.csv").is_file()
+        return isinstance(content, dict) and content.get("step") == step and (self.run_dir / "confusion.csv").is_file()
 
     @torch.no_grad()
-    def evaluate_again(self, method: Method) -> None:
+    def evaluate_again(self, trainer: Trainer, method: Method) -> None:
         """Counts and scores the teacher's predictions, of a run that is resumed at its end and lacks files."""
         samples, metric = EvaluationDataset(self.data.val, self.data.info.bands), method.metrics["teacher"]
         found = []
         for i in counted(range(len(samples)), "validation images"):
-            image, label = samples[i]["image"][None].to(method.device), samples[i]["label"][None].to(method.device)
-            prediction = method.task.predict(method.teacher.model, normalize(image, self.data.info.bands))
+            sample = samples[i]
+            image, label = sample["image"][None].to(method.device), sample["label"][None].to(method.device)
+            with trainer.precision_plugin.val_step_context():
+                prediction = method.task.predict(method.teacher.model, normalize(image, self.data.info.bands))
             found.append(metric(prediction, label))
         self.scores = torch.tensor([float(method.task.image_score(counts)) for counts in found])
         self.confusion = torch.stack([counts["confusion"] for counts in found]).sum(0).cpu()

@@ -63,12 +63,14 @@ class Training:
         evaluated_after: batches, over all epochs, after which the last evaluation was finished.
         evaluations: all so far, as plain values.
         pseudo_label_counts: what the pseudo labels' quality was counted from since the last evaluation.
+        parts_at_once: parts of a step that a batch held (``trainer.parts_at_once``).
     """
 
     place: Place
     evaluated_after: int
     evaluations: list[dict[str, Any]]
     pseudo_label_counts: torch.Tensor | None
+    parts_at_once: int = 1
 
 
 @dataclass(frozen=True)

@@ -255,25 +255,35 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
 
     def put_parts_together(self) -> None:
         """Sets how many parts of a step a batch holds, as ``trainer.parts_at_once`` asks."""
+        self.parts_at_once = 1  # of an earlier fit there may have been more
         if not isinstance(self.trainer, Trainer):
             return
         asked, why = self.trainer.parts_at_once, self.parts_stay_alone_because()
+        if not getattr(getattr(self.trainer, "datamodule", None), "puts_parts_together", False):
+            why = "only a SemiSupervisedDataModule puts several into one batch"
         if asked == "auto":
             self.parts_at_once = 1 if why else most_that_fit(self, self.trainer)
             log.info("trainer.parts_at_once=auto: %d%s", self.parts_at_once, f", because {why}" * bool(why))
         else:
+            self.check_parts(asked, why)
             self.parts_at_once = asked
-            if asked > 1 and why:
-                raise ConfigError(f"trainer.parts_at_once={asked}: must be 1, because {why}")
         self.trainer.put_together(self.parts_at_once)
+
+    def check_parts(self, asked: int | str, why: str | None = None) -> None:
+        """Refuses more parts at once than one, if ``why`` or the method itself says that they must stay alone."""
+        why = why or self.parts_stay_alone_because()
+        if asked not in (1, "auto") and why:
+            raise ConfigError(f"trainer.parts_at_once={asked}: must be 1, because {why}")
 
     def parts_stay_alone_because(self) -> str | None:
         """Says why parts of a step computed at once would not be what they are one by one; None where they are."""
         owner = next(kind for kind in type(self).__mro__ if "losses" in vars(kind))
         if not vars(owner).get("keeps_parts_apart"):
-            return f"{owner.__name__} does not say that its losses keep them apart (keeps_parts_apart)"
-        if self.uses_batch_statistics:
-            return "BatchNorm would normalise the images of all parts together (without freeze_batch_statistics)"
+            return f"{owner.__name__} does not say, by keeps_parts_apart = True, that its losses keep the parts apart"
+        norms = any(isinstance(module, BATCH_NORMS) for module in self.student.modules())
+        later = self.student.unlock_after > 0 and not self.freeze_batch_statistics  # until then it is in eval mode
+        if self.uses_batch_statistics or (later and norms):
+            return "BatchNorm would normalise the images of all parts together, without method.freeze_batch_statistics"
         return None
 
     @override
@@ -365,7 +375,8 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
         rewrite_counters(checkpoint["loops"], place, step=self.global_step, last=last)
         counts = self.trainer.strategy.reduce(self.pseudo_quality.counts.clone(), reduce_op="sum")
         kept = counts if self.pseudo_quality.update_called else None
-        write(checkpoint, Training(place, self.evaluated_after, [asdict(found) for found in self.evaluations], kept))
+        evaluations = [asdict(found) for found in self.evaluations]
+        write(checkpoint, Training(place, self.evaluated_after, evaluations, kept, self.parts_at_once))
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -377,6 +388,12 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
             raise ConfigError(
                 "this checkpoint holds no gradients, and was written between two batches whose gradients are summed: "
                 "training cannot continue from it exactly; use last.ckpt"
+            )
+        if training.parts_at_once != self.parts_at_once:
+            raise ConfigError(
+                f"trainer.parts_at_once: this checkpoint counts batches of {training.parts_at_once} parts of a step, "
+                f"and here a batch holds {self.parts_at_once}; set trainer.parts_at_once={training.parts_at_once}, "
+                "with resume_changed=true where it was auto"
             )
         self.start = (training.place.epoch, training.place.batch)
         self.evaluated_after = training.evaluated_after

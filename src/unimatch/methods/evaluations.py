@@ -75,12 +75,6 @@ class EvaluatedTraining(AfterTraining):
         for model in self.evaluated_models.values():
             free(model)
 
-    @override
-    def on_train_end(self) -> None:
-        # The first process alone draws what is shown of the trained models.
-        for model in self.evaluated_models.values():
-            gather(model)
-
     on_test_epoch_start = on_validation_epoch_start
     on_test_end = on_validation_end
 

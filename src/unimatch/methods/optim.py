@@ -146,7 +146,7 @@ def made_by(make: MakeOptimizer, groups: list[dict[str, Any]]) -> Optimizer:
     """Returns the optimiser that a function of the user's makes."""
     try:
         optimizer = make(groups)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # the user's own code may raise anything
         raise ConfigError(f"optimizer: cannot be made: {told(error)}") from error
     if not isinstance(optimizer, Optimizer):
         raise ConfigError(f"optimizer: must make a torch.optim.Optimizer, this one makes a {type(optimizer).__name__}")

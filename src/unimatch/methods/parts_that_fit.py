@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from unimatch.speed.apply import speed_up
 from unimatch.trainer import Trainer, parts_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def fits(method: "Method", trainer: Trainer, datamodule: Any, part: dict[str, di
     device = trainer.strategy.root_device
     torch.cuda.reset_peak_memory_stats(device)
     try:
-        step(copy.deepcopy(method).to(device), trainer, datamodule, part, count)
+        tried = copy.deepcopy(method).to(device)
+        tried.trainer = trainer  # Lightning's copies have none
+        step(tried, datamodule, part, count)
+        del tried
         peak = torch.cuda.max_memory_reserved(device)
     except torch.OutOfMemoryError:
         peak = None
@@ -65,18 +69,22 @@ def fits(method: "Method", trainer: Trainer, datamodule: Any, part: dict[str, di
     return peak is not None and peak <= HEADROOM * capacity
 
 
-def step(method: "Method", trainer: Trainer, datamodule: Any, part: dict[str, dict[str, Tensor]], count: int) -> None:
-    """Takes a step of so many parts: losses, gradients, optimiser, teacher."""
+def step(method: "Method", datamodule: Any, part: dict[str, dict[str, Tensor]], count: int) -> None:
+    """Takes two steps of so many parts, the second with the optimiser's state in memory, the encoder unlocked."""
     method.parts_at_once = count
+    method.student.unlock()
+    method.teacher.keep_apart()
+    speed_up(method, method.device)
     optimizer = method.build_optimizer(fused=False)
     batch: Any = {
         name: {key: torch.cat([value] * count).to(method.device) for key, value in fields.items()}
         for name, fields in part.items()
     }  # with what says which images were replaced, which nothing here counts
     batch = datamodule.on_after_batch_transfer(batch, 0)
-    generator = method.step_generator(0)
-    with trainer.precision_plugin.forward_context():
-        losses = method.losses(batch, generator)
-    losses.total.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    method.teacher.update(method.student, 1)
+    for _ in range(2):
+        with method.trainer.precision_plugin.forward_context():
+            losses = method.losses(batch, method.step_generator(0))
+        optimizer.zero_grad()
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        method.teacher.update(method.student, 1)

@@ -109,7 +109,7 @@ class SemiSupervised(Method):
     @override
     def parts_stay_alone_because(self) -> str | None:
         if self.alignment is not None:
-            return "distribution alignment takes in one after the other"
+            return "distribution alignment takes in the parts one after the other"
         return super().parts_stay_alone_because()
 
     @override

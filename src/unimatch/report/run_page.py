@@ -92,7 +92,9 @@ def picture_sections(run: RunFiles) -> Iterator[Markup]:
     one_class = run.scores.unit == "images"
     if validation:
         text = f"The worst, the median and the best, by the teacher's mIoU on each image alone, {at(run)}."
-        if one_class:
+        if one_class and not run.confusion:
+            text = f"Some that the teacher gets wrong, and some that it gets right, {at(run)}."
+        elif one_class:
             right = sum(row[i] for i, row in enumerate(run.confusion))
             wrong = sum(map(sum, run.confusion)) - right
             text = f"Some of the {wrong} that the teacher gets wrong, and of the {right} that it gets right, {at(run)}."

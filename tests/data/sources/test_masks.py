@@ -232,3 +232,16 @@ def test_a_mask_of_ids_is_told_from_one_with_a_colour_of_no_class(tmp_path, colo
     Image.fromarray(np.array([colors, colors], np.uint8)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=told):
         mask_reader(street)(tmp_path / "a.png")
+
+
+def test_a_mask_of_black_and_white_holds_colours_where_black_is_a_class(tmp_path):
+    colors = [(0, 0, 0), (255, 255, 255)]
+    cracks = replace(
+        THREE,
+        classes=("background", "crack"),
+        palette=((0, 0, 0), (255, 0, 0)),
+        color_masks=True,
+        unknown_values="ignore",
+    )
+    Image.fromarray(np.array([colors, colors], np.uint8)).save(tmp_path / "a.png")
+    assert mask_reader(cracks)(tmp_path / "a.png").tolist() == [[0, 255]] * 2

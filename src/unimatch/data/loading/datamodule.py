@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
 from math import ceil, inf
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import lightning
 import numpy as np
@@ -85,6 +85,9 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         ConfigError: a number that cannot be, or views that do not fit the data or each other.
         DataError: from :meth:`setup`, if the data set has faults (:func:`unimatch.data.check.before_training.verify`).
     """
+
+    puts_parts_together: ClassVar[bool] = True
+    """Whether batches hold as many parts of a step as the trainer says (``trainer.parts_at_once``)."""
 
     def __init__(
         self,

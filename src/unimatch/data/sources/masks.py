@@ -221,7 +221,8 @@ class ColorMasks:
         stored, slots, wrong = self._find(mask)
         result = self.ids[slots]
         if wrong.any():
-            if self._holds_ids(mask.values if mask.clear is None else mask.values[~mask.clear]):
+            shown = mask.values if mask.clear is None else mask.values[~mask.clear]
+            if self._holds_ids(shown) and (mask.values[wrong] < self.info.num_classes).any():  # white alone is no id
                 raise DataError(f"{path}: holds class ids where colours are read; save it in the classes' colours")
             if self.info.unknown_values == "error":
                 raise DataError(f"{path}: {self._describe(stored[wrong], lossy=mask.lossy)}")
