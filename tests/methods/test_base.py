@@ -294,6 +294,17 @@ def test_another_fit_holds_the_encoder_still_again():
     assert_same(snapshot(method.student.encoder), before)
 
 
+def test_batch_statistics_stay_frozen_when_the_encoder_is_unlocked():
+    seen = []
+
+    class Watch(lightning.Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            seen.append((pl_module.student.locked, pl_module.uses_batch_statistics))
+
+    fit(make_method(unlock_after=2, freeze_batch_statistics=True), max_steps=3, callbacks=[Watch()])
+    assert seen == [(True, False), (True, False), (False, False)]
+
+
 @pytest.mark.parametrize("step", [4, 8])
 def test_a_run_with_an_unlocked_encoder_resumes_to_the_same_end(unlocked, step):
     directory, uninterrupted, *_ = unlocked

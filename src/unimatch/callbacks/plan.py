@@ -102,7 +102,8 @@ class Plan(Callback):
         own = costs.at(batch_size)
         seconds = turns * own.seconds
         loading = turns * self.loading
-        each = max(seconds, loading) if workers else seconds + loading
+        beside = workers > 0 and method.device.type != "cpu"  # where steps and loading share no processors
+        each = max(seconds, loading) if beside else seconds + loading
         count, evaluating = evaluations
         total = steps * each + evaluating
         self.hours = total / 3600

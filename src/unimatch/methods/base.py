@@ -358,6 +358,7 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
     def unlock_encoder(self) -> None:
         """Trains the student's encoder from now on; the teacher gets one of its own."""
         self.student.unlock()
+        self.train(self.training)  # BatchNorm with frozen statistics stays in eval mode
         self.teacher.keep_apart()
         strategy = self.trainer.strategy
         if isinstance(strategy, DDPStrategy):  # it exchanges the gradients that it was told of when it was set up

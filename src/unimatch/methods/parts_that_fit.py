@@ -72,8 +72,10 @@ def fits(method: "Method", trainer: Trainer, datamodule: Any, part: dict[str, di
 def step(method: "Method", datamodule: Any, part: dict[str, dict[str, Tensor]], count: int) -> None:
     """Takes two steps of so many parts, the second with the optimiser's state in memory, the encoder unlocked."""
     method.parts_at_once = count
-    method.student.unlock()
-    method.teacher.keep_apart()
+    if method.student.unlock_after:
+        method.student.unlock()
+        method.teacher.keep_apart()
+    method.train()
     speed_up(method, method.device)
     optimizer = method.build_optimizer(fused=False)
     batch: Any = {
