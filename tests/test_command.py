@@ -10,8 +10,9 @@ import pytest
 from omegaconf import OmegaConf
 
 import unimatch
+from unimatch.building import build
 from unimatch.checkpoints.files import read_checkpoint
-from unimatch.command import build, check_output_folder, command, exit_on_user_error
+from unimatch.command import check_output_folder, command, exit_on_user_error
 from unimatch.disk import append, write_output
 from unimatch.errors import ConfigError, DataError
 from unimatch.overrides import config_groups
@@ -166,7 +167,7 @@ def test_an_output_folder_that_would_not_be_read_is_refused(arguments, read, mon
 
 def test_an_error_in_a_loading_process_is_told_without_its_traceback():
     from unimatch import DataError
-    from unimatch.command import message_of
+    from unimatch.building import message_of
 
     text = "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File ...\n"
     assert message_of(DataError(text + "unimatch.errors.DataError: a.jpg: gone\n")) == "a.jpg: gone\n"

@@ -11,7 +11,7 @@ from PIL import Image
 
 import unimatch
 from unimatch import DataError, disk
-from unimatch.command import user_error_in
+from unimatch.building import user_error_in
 from unimatch.errors import WriteError
 from unimatch.images import read_image, read_mask
 

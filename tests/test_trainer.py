@@ -11,18 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unimatch
+from helpers.fits import QUIET
 from unimatch import ConfigError, SegmentationModel, SemiSupervisedDataModule, Trainer, UniMatchV2
 from unimatch.data.loading.samplers import TrainSampler
 from unimatch.trainer import check_settings
-
-QUIET = {
-    "accelerator": "cpu",
-    "logger": False,
-    "enable_checkpointing": False,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
-}
 
 
 def make_method(**options):

@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from unimatch._version import __version__
 from unimatch.arguments import fits
+from unimatch.building import build
 from unimatch.checkpoints.run_folder import removed_if_empty
-from unimatch.command import build, command
+from unimatch.command import command
 from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet

@@ -12,9 +12,10 @@ from typing_extensions import override
 
 import unimatch.data
 from unimatch.bands import Bands
+from unimatch.building import build, plain
 from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import build_model, read_checkpoint
-from unimatch.command import build, command, plain, quiet_libraries
+from unimatch.command import command, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
 from unimatch.data.check.before_training import look, refuse
 from unimatch.disk import replace_text

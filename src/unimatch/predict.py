@@ -14,7 +14,8 @@ import numpy as np
 from omegaconf import DictConfig, ListConfig
 from PIL import Image
 
-from unimatch.command import command, plain
+from unimatch.building import plain
+from unimatch.command import command
 from unimatch.disk import sync_below, write_output
 from unimatch.engines.model_facts import inference_with
 from unimatch.errors import ConfigError, DataError

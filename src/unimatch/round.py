@@ -9,7 +9,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from unimatch.command import command, plain
+from unimatch.building import plain
+from unimatch.command import command
 from unimatch.data.sets.class_names import find_classes, read_classes
 from unimatch.disk import remove, replace_file, replace_text
 from unimatch.engines.model_facts import ModelFacts

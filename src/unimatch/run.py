@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, read_write
 
+from unimatch.building import build, plain, target_of
 from unimatch.callbacks import CheckpointFiles, Plan, RunFacts
 from unimatch.checkpoints.content import run_of, training_of
 from unimatch.checkpoints.files import read_checkpoint, start_from
@@ -37,7 +38,7 @@ from unimatch.checkpoints.run_folder import (
     remove_run,
     removed_if_empty,
 )
-from unimatch.command import build, command, plain, quiet_libraries, target_of
+from unimatch.command import command, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.data.fingerprint import fingerprint
 from unimatch.disk import check_writable, check_written, unwritten

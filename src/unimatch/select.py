@@ -11,7 +11,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from unimatch.command import command, plain
+from unimatch.building import plain
+from unimatch.command import command
 from unimatch.disk import remove, replace_file, replace_text, write_output
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray, read_image

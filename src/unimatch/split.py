@@ -7,7 +7,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from unimatch.command import build, command
+from unimatch.building import build
+from unimatch.command import command
 from unimatch.data import DatasetInfo, FilePair, FileSource, SegmentationData, Source
 from unimatch.data.sources.dates import PairSource
 from unimatch.data.sources.files import Tree, existing_root

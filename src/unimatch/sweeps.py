@@ -21,8 +21,9 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 from typing_extensions import override
 
+from unimatch.building import build, message_of, user_error_in, with_key
 from unimatch.checkpoints.run_folder import remove_if_empty
-from unimatch.command import build, exit_on_user_error, message_of, tracebacks_wanted, user_error_in, with_key
+from unimatch.command import exit_on_user_error, tracebacks_wanted
 from unimatch.data import SegmentationData
 from unimatch.data.catalog import DIGITS
 from unimatch.disk import replace_text

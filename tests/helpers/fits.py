@@ -16,6 +16,17 @@ DATA = {"labeled": 8, "train": 24, "val": 4, "size": 48}  # 16 unlabelled images
 STEPS_PER_EPOCH = 8
 
 
+QUIET = {
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+"""Arguments of a trainer that says and keeps nothing."""
+
+
 def make_method(kind=UniMatchV2, *, unlock_after=0, **options):
     torch.manual_seed(0)
     model = SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8), unlock_after=unlock_after)
@@ -32,15 +43,7 @@ def make_data(*, workers=0, data=None, batch_size=2):
 
 
 def make_trainer(**options):
-    defaults = {
-        "accelerator": "cpu",
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 1,
-    }
+    defaults = {**QUIET, "log_every_n_steps": 1}
     if "max_steps" in options and "val_check_interval" not in options:
         options = {"limit_val_batches": 0, **options}
     return lightning.Trainer(**{**defaults, **options})

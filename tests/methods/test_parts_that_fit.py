@@ -1,26 +1,26 @@
 """``trainer.parts_at_once=auto``."""
 
 import logging
+import weakref
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 import unimatch
+from helpers.fits import QUIET
 from unimatch import SegmentationModel, SemiSupervisedDataModule, Trainer, UniMatchV2
 from unimatch.methods import parts_that_fit
 from unimatch.methods.parts_that_fit import divisors, fits, most_that_fit, step
 
 DATA = unimatch.data.digits(labeled=6, train=38, val=2, size=32)
-QUIET = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
-         "enable_model_summary": False, "limit_val_batches": 0, "num_sanity_val_steps": 0}  # fmt: skip
 
 
 def fit(parts_at_once="auto", *, frozen=True):
     torch.manual_seed(0)
     model = SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))
     method = UniMatchV2(model, tau=0.1, learning_rate=1e-2, freeze_batch_statistics=frozen)
-    trainer = Trainer(**QUIET, global_batch=8, parts_at_once=parts_at_once, max_steps=1)
+    trainer = Trainer(**QUIET, limit_val_batches=0, global_batch=8, parts_at_once=parts_at_once, max_steps=1)
     trainer.fit(method, datamodule=SemiSupervisedDataModule(DATA, crop=16, batch_size=2, workers=0))
     return method, trainer
 
@@ -61,7 +61,7 @@ def test_the_most_that_fit_are_taken(monkeypatch, fitting, most):
             assert trainer.strategy.root_device == device
 
     monkeypatch.setattr(parts_that_fit, "fits", fits)
-    monkeypatch.setattr("unimatch.methods.base.most_that_fit", found)
+    monkeypatch.setattr("unimatch.methods.parts_of_steps.most_that_fit", found)
     method, trainer = fit()
     assert (method.parts_at_once, trainer.accumulate_grad_batches) == (most, 4 // most)
     assert tried == [count for count in (4, 2) if count >= max(most, 2)]
@@ -73,23 +73,24 @@ def test_whole_steps_of_a_copy_are_tried(held, fitting, monkeypatch):
     method.train()  # as setup leaves it
     part = next(iter(trainer.datamodule.train_dataloader()))[0]
     before = {key: value.clone() for key, value in method.state_dict().items()}
-    tried, shapes = [], []
+    tried, shapes, learnt, freed = [], [], [], []
 
     def watched(copied, *arguments):
-        tried.append(copied)
+        tried.append(weakref.ref(copied))
         copied.student.encoder.register_forward_pre_hook(lambda module, inputs: shapes.append(len(inputs[0])))
         step(copied, *arguments)
+        learnt.append(any(not torch.equal(value, before[key]) for key, value in copied.state_dict().items()))
         if held is None:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(parts_that_fit, "step", watched)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(tried[0]() is None))
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: held)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=100))
     assert fits(method, trainer, trainer.datamodule, part, 4) is fitting
     assert shapes.count(4 * (2 + 2 + 2)) == 2  # labelled images and both strong views of all parts, in two steps
-    assert any(not torch.equal(value, before[key]) for key, value in tried[0].state_dict().items())
+    assert learnt == freed == [True]  # the copy is gone before the cache is emptied
     assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
 
 

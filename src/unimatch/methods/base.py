@@ -7,16 +7,14 @@ import inspect
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
@@ -26,12 +24,11 @@ from unimatch.errors import ConfigError
 from unimatch.lightning_internals import is_attached, set_log_step
 from unimatch.methods import optim
 from unimatch.methods.criteria import ClassWeights, labeled_criterion, weighted_within
-from unimatch.methods.evaluations import EvaluatedTraining, Evaluation
+from unimatch.methods.evaluations import Evaluation
 from unimatch.methods.fit_checks import check_classes, check_trainer
 from unimatch.methods.losses import Criterion, Losses
 from unimatch.methods.optim import Factor, MakeOptimizer
-from unimatch.methods.parts import StepGenerator, mean_over_parts
-from unimatch.methods.parts_that_fit import most_that_fit
+from unimatch.methods.parts_of_steps import BATCH_NORMS, PartsOfSteps
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.settings import drop_objects, settings_of
 from unimatch.methods.sharding import shard
@@ -41,16 +38,12 @@ from unimatch.models.descriptions import check_logits, describe_model
 from unimatch.options import NamedOptions, not_negative
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
-from unimatch.trainer import Trainer, parts_of
 from unimatch.types import CountsClasses, Needs, TrainBatch
 
 log = logging.getLogger("unimatch")
 
 
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-
-class Method(EvaluatedTraining, NamedOptions, ABC):
+class Method(PartsOfSteps, NamedOptions, ABC):
     """Trains a student and its EMA teacher; a subclass computes the losses.
 
     Args:
@@ -92,9 +85,6 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
     """Whether it needs a second unlabelled batch, ``batch["partner"]``."""
     strong_views: int = 2
     """How many strong views of each unlabelled image it needs."""
-    keeps_parts_apart: ClassVar[bool] = False
-    """Whether the ``losses`` beside it can compute several parts of a step at once: it draws of each part's generator
-    (:func:`unimatch.methods.parts.generators_of`), pastes within parts, and takes :meth:`part_mean` of its losses."""
 
     def __init__(
         self,
@@ -153,7 +143,6 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
         self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
         self.described: dict[str, object] | None = None  # before layers are changed for speed
-        self.parts_at_once = 1
         self.begin_anew()
         self.train()
 
@@ -173,10 +162,6 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
             generator: for every random choice of the step, on the same device. Where the batch holds several parts of
                 a step (``trainer.parts_at_once``), it has one of each (:mod:`unimatch.methods.parts`).
         """
-
-    def part_mean(self, loss: Callable[..., Tensor], *values: Any) -> Tensor:
-        """Returns a loss of a batch: the mean over its parts, of which there is one but for ``parts_at_once``."""
-        return mean_over_parts(loss, *values, parts=self.parts_at_once)
 
     @property
     def needs(self) -> Needs:
@@ -205,13 +190,6 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
     def log_interval(self) -> int:
         """Steps between two rows of the log."""
         return max(1, int(getattr(self.trainer, "log_every_n_steps", 50)))
-
-    def step_generator(self, batch_idx: int) -> torch.Generator:
-        """Returns a generator seeded by (seed, epoch, step, part): no state is lost when a run is resumed."""
-        step, first = divmod(batch_idx * self.parts_at_once, parts_of(self.trainer))
-        parts = [turn * self.trainer.world_size + self.global_rank for turn in range(first, first + self.parts_at_once)]
-        words = [np.random.SeedSequence((self.seed, self.current_epoch, step, part, 1)) for part in parts]
-        return StepGenerator.seeded([int(word.generate_state(1, np.uint64)[0]) for word in words], self.device)
 
     @override
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
@@ -252,39 +230,6 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
                 "class_weights=balanced: only a data module with labeled_pixels counts the labelled pixels, such as "
                 "SemiSupervisedDataModule; with other loaders give a number for each class"
             )
-
-    def put_parts_together(self) -> None:
-        """Sets how many parts of a step a batch holds, as ``trainer.parts_at_once`` asks."""
-        self.parts_at_once = 1  # of an earlier fit there may have been more
-        if not isinstance(self.trainer, Trainer):
-            return
-        asked, why = self.trainer.parts_at_once, self.parts_stay_alone_because()
-        if not getattr(getattr(self.trainer, "datamodule", None), "puts_parts_together", False):
-            why = "only a SemiSupervisedDataModule puts several into one batch"
-        if asked == "auto":
-            self.parts_at_once = 1 if why else most_that_fit(self, self.trainer)
-            log.info("trainer.parts_at_once=auto: %d%s", self.parts_at_once, f", because {why}" * bool(why))
-        else:
-            self.check_parts(asked, why)
-            self.parts_at_once = asked
-        self.trainer.put_together(self.parts_at_once)
-
-    def check_parts(self, asked: int | str, why: str | None = None) -> None:
-        """Refuses more parts at once than one, if ``why`` or the method itself says that they must stay alone."""
-        why = why or self.parts_stay_alone_because()
-        if asked not in (1, "auto") and why:
-            raise ConfigError(f"trainer.parts_at_once={asked}: must be 1, because {why}")
-
-    def parts_stay_alone_because(self) -> str | None:
-        """Says why parts of a step computed at once would not be what they are one by one; None where they are."""
-        owner = next(kind for kind in type(self).__mro__ if "losses" in vars(kind))
-        if not vars(owner).get("keeps_parts_apart"):
-            return f"{owner.__name__} does not say, by keeps_parts_apart = True, that its losses keep the parts apart"
-        norms = any(isinstance(module, BATCH_NORMS) for module in self.student.modules())
-        later = self.student.unlock_after > 0 and not self.freeze_batch_statistics  # until then it is in eval mode
-        if self.uses_batch_statistics or (later and norms):
-            return "BatchNorm would normalise the images of all parts together, without method.freeze_batch_statistics"
-        return None
 
     @override
     def on_fit_start(self) -> None:
@@ -332,11 +277,6 @@ class Method(EvaluatedTraining, NamedOptions, ABC):
         if not isinstance(self.optimizer, str):
             return optim.made_by(self.optimizer, groups)
         return optim.build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay, fused=fused)
-
-    @property
-    def uses_batch_statistics(self) -> bool:
-        """Whether a BatchNorm is training, so that an image's features depend on the rest of its batch."""
-        return any(isinstance(module, BATCH_NORMS) and module.training for module in self.student.modules())
 
     @override
     def train(self, mode: bool = True) -> "Method":

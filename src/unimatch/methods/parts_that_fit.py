@@ -52,21 +52,28 @@ def divisors(number: int) -> list[int]:
 def fits(method: "Method", trainer: Trainer, datamodule: Any, part: dict[str, dict[str, Tensor]], count: int) -> bool:
     """Tells whether a whole step of so many parts fits, and leaves the method as it is."""
     device = trainer.strategy.root_device
+    peak = peak_of(method, trainer, datamodule, part, count)
+    gc.collect()  # the copy's modules refer to each other
+    torch.cuda.empty_cache()  # or the next try would find this one's memory reserved
+    capacity = torch.cuda.get_device_properties(device).total_memory
+    held = "out of memory" if peak is None else f"{peak / 1e9:.1f} GB"
+    log.info("trainer.parts_at_once=auto: a step with %d parts at once: %s of %.1f GB", count, held, capacity / 1e9)
+    return peak is not None and peak <= HEADROOM * capacity
+
+
+def peak_of(
+    method: "Method", trainer: Trainer, datamodule: Any, part: dict[str, dict[str, Tensor]], count: int
+) -> int | None:
+    """Returns the most bytes that a copy of the method reserves in a step of so many parts; None without the room."""
+    device = trainer.strategy.root_device
     torch.cuda.reset_peak_memory_stats(device)
     try:
         tried = copy.deepcopy(method).to(device)
         tried.trainer = trainer  # Lightning's copies have none
         step(tried, datamodule, part, count)
-        del tried
-        peak = torch.cuda.max_memory_reserved(device)
     except torch.OutOfMemoryError:
-        peak = None
-    gc.collect()  # the copy's modules refer to each other
-    torch.cuda.empty_cache()
-    capacity = torch.cuda.get_device_properties(device).total_memory
-    held = "out of memory" if peak is None else f"{peak / 1e9:.1f} GB"
-    log.info("trainer.parts_at_once=auto: a step with %d parts at once: %s of %.1f GB", count, held, capacity / 1e9)
-    return peak is not None and peak <= HEADROOM * capacity
+        return None
+    return int(torch.cuda.max_memory_reserved(device))
 
 
 def step(method: "Method", datamodule: Any, part: dict[str, dict[str, Tensor]], count: int) -> None:
