@@ -519,6 +519,8 @@ def test_a_finished_run_is_replaced_only_if_asked_for(finished_run, run_command,
         (other, "holds a finished run"),
         ([*other, f"resume={finished_run}/checkpoints/best.ckpt"], "holds a finished run"),
         ([*other, "overwrite=true", "dataset.labeled=900"], "dataset.labeled=900"),  # nothing to replace it with
+        ([*other, "overwrite=true", "trainer.global_batch=7"], "trainer.global_batch=7: must be a multiple"),
+        ([*other, "overwrite=true", "trainer.global_batch=16", "trainer.parts_at_once=2"], "BatchNorm would normalise"),
     ):
         with pytest.raises(SystemExit, match="2"):
             run_command(*arguments)

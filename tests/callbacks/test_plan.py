@@ -1,11 +1,12 @@
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from helpers.support import SMALL
 from unimatch import disk
-from unimatch.callbacks.plan import Cost, LiveBytes, load, part_of
+from unimatch.callbacks.plan import Cost, Costs, LiveBytes, Plan, load, part_of
 from unimatch.methods import UniMatchV2
 from unimatch.run import main
 
@@ -95,3 +96,18 @@ def test_a_plan_asks_for_no_smaller_batch_than_training(tmp_path, monkeypatch, c
     monkeypatch.setattr("sys.argv", ["run", *arguments])
     main()
     assert "A step of 1 x 2 labelled images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "each"), [("cpu", 0, 5.0), ("cpu", 2, 5.0), ("cuda", 0, 5.0), ("cuda", 2, 3.0)]
+)
+def test_the_time_is_that_of_steps_loading_and_evaluations(device, workers, each):
+    """Two batches a step, of 1.5 s each, loaded in 1 s each: on a GPU beside the steps, by processes of their own."""
+    method = SimpleNamespace(device=torch.device(device), student=torch.nn.Linear(1, 1))
+    trainer = SimpleNamespace(estimated_stepping_batches=10, accumulate_grad_batches=2, world_size=1)
+    plan = Plan(memory=8)
+    plan.loading = 1.0
+    report = plan.describe(trainer, method, 2, Costs(2, Cost(1, 1, 1.5), Cost(1, 1, 2.0)), workers, (3, 7.0))
+    assert plan.hours * 3600 == pytest.approx(10 * each + 7)
+    assert "7 s of it for 3 evaluations" in report
+    assert ("With loading, a step takes 5 s: its images take 2 s to load" in report) is (each == 5)

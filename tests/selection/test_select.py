@@ -1,8 +1,12 @@
+import inspect
+
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 import unimatch
+from helpers.places import ROOT
 from unimatch.errors import ConfigError, DataError
 from unimatch.selection import ColorDescriber, select
 from unimatch.selection.kinds import find_kinds
@@ -139,3 +143,11 @@ def test_what_cannot_be_is_refused_before_a_photo_is_described(photos, tmp_path,
     with pytest.raises(ConfigError, match=message):
         select(photos, **{"n": 1, "describer": describer, "features": tmp_path, "progress": False, **options})
     assert describer.calls == 0
+
+
+@pytest.mark.parametrize("command", ["select", "round"])
+def test_commands_and_python_choose_by_the_same_numbers(command):
+    config = OmegaConf.load(ROOT / "conf" / f"{command}.yaml")
+    arguments = inspect.signature(select).parameters
+    for name in ("likeness", "kinds"):
+        assert config[name] == arguments[name].default
