@@ -5,7 +5,7 @@ import pytest
 import unimatch
 from unimatch import errors
 
-OURS = [value for value in vars(errors).values() if isinstance(value, type)]
+OURS = [value for value in vars(errors).values() if isinstance(value, type) and value.__module__ == errors.__name__]
 
 
 @pytest.mark.parametrize("error", OURS)
@@ -18,7 +18,27 @@ def test_every_error_of_ours_is_caught_as_one_and_has_a_status(error):
 def test_a_dead_worker_is_told_from_other_errors():
     assert errors.is_of_a_worker(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
     assert not errors.is_of_a_worker(RuntimeError("out of memory"))
-    assert not errors.is_of_a_worker(OSError("DataLoader worker"))
+    assert not errors.is_of_a_worker(OSError("DataLoader worker (pid 7)"))
+    raised_within = RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback ...")
+    assert not errors.is_of_a_worker(raised_within)
+
+
+@pytest.mark.parametrize(
+    "end", [RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), KeyboardInterrupt(), SystemExit(1)]
+)
+def test_what_ends_a_run_is_found_behind_the_errors_that_it_led_to(end):
+    closing, later = RuntimeError("unexpected pos 64 vs 0"), OSError("of what came after")
+    closing.__context__, later.__cause__ = end, closing
+    assert list(errors.chain_of(later)) == [later, closing, end]
+    assert errors.interruption(end) is errors.interruption(closing) is errors.interruption(later) is end
+    assert errors.interruption(closing, end) is None  # it is known, and has led to no more than this
+    assert errors.interruption(later, closing) is None
+
+
+def test_other_errors_end_no_run():
+    later = OSError(errno.ENOSPC, "No space left on device")
+    later.__context__ = RuntimeError("out of memory")
+    assert errors.interruption(later) is None
 
 
 SHM = "unable to allocate shared memory(shm) for file </torch_1>: Success (0)"

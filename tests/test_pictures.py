@@ -124,5 +124,9 @@ def test_a_picture_that_fails_is_a_warning(caplog):
         raise OSError(28, "No space left on device")
     with pytest.raises(RuntimeError), drawing("sheet.png"):
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+    closing = OSError("the file cannot be closed")
+    closing.__context__ = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt), drawing("sheet.png"):
+        raise closing
     with pytest.raises(KeyboardInterrupt), drawing("sheet.png"):
         raise KeyboardInterrupt

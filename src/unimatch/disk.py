@@ -6,13 +6,14 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from unimatch.errors import ConfigError, DataError, UnimatchError, WriteError, is_of_a_worker
+from unimatch.errors import ConfigError, DataError, UnimatchError, WriteError, interruption
 
 log = logging.getLogger("unimatch")
 
@@ -214,11 +215,12 @@ def training_goes_on(
         errors: what may happen.
         of: which state it is of, for the messages.
     """
+    handled = sys.exception()
     try:
         yield
     except errors as error:
-        if is_of_a_worker(error):
-            raise
+        if end := interruption(error, handled):
+            raise end from None
         cause = error.__cause__ or error
         reason = getattr(cause, "strerror", None) or f"{type(cause).__name__}: {cause}".partition("\n")[0]
         text = f"{path}{of} was not written: {reason}"

@@ -4,6 +4,7 @@ import errno
 import pathlib
 import sysconfig
 import traceback
+from collections.abc import Iterator
 
 from typing_extensions import override
 
@@ -51,22 +52,43 @@ class NumericalError(UnimatchError):
     """A loss or gradient is not finite."""
 
 
-def lacks_shared_memory(error: BaseException | None) -> bool:
-    """Whether shared memory was full, for an error or one that came before it."""
-    while error is not None:
-        full = isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None
-        if full or "shared memory" in str(error) or "Bus error" in str(error):
-            return True
+def chain_of(error: BaseException | None, handled: BaseException | None = None) -> Iterator[BaseException]:
+    """Yields an error and those that it came after, up to one that was being handled already."""
+    while error is not None and error is not handled:
+        yield error
         error = error.__cause__ or error.__context__
-    return False
+
+
+def lacks_shared_memory(error: BaseException) -> bool:
+    """Whether shared memory was full, for an error or one that came before it."""
+    return any(
+        (isinstance(one, OSError) and one.errno == errno.ENOSPC and one.filename is None)
+        or "shared memory" in str(one)
+        or "Bus error" in str(one)
+        for one in chain_of(error)
+    )
 
 
 def is_of_a_worker(error: BaseException) -> bool:
-    """Whether PyTorch raised this because a process that loads images has died.
+    """Whether PyTorch raised this because a process that loads images has died."""
+    return isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)
 
-    It does so by a signal, wherever the main process is just then: also within a ``try`` that is about files.
+
+def interruption(error: BaseException, handled: BaseException | None = None) -> BaseException | None:
+    """Finds what must end a run behind an error: Ctrl-C, an exit, or a process that loads images and has died.
+
+    Each comes by a signal, wherever the main process is just then: also within a ``try`` that is about files. What is
+    open there may raise an error of its own when it is closed, such as torch's writer of an archive that is half done.
+
+    Args:
+        error: what was raised.
+        handled: what was being handled before, and is known.
+
+    Returns:
+        The error that tells of it; None where there is none.
     """
-    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+    ends = (one for one in chain_of(error, handled) if is_of_a_worker(one) or not isinstance(one, Exception))
+    return next(ends, None)
 
 
 def told(error: BaseException) -> str:

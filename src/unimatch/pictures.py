@@ -5,6 +5,7 @@ Overlays and their legends need numpy and Pillow alone; figures need Matplotlib 
 
 import functools
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from unimatch.disk import lacks_room, replace_file
-from unimatch.errors import is_of_a_worker
+from unimatch.errors import interruption
 from unimatch.images import ImageArray, MaskArray, latest, strips
 from unimatch.types import IGNORE_INDEX
 
@@ -34,10 +35,13 @@ def drawing(what: object) -> Iterator[None]:
 
     A full disk is an error all the same.
     """
+    handled = sys.exception()
     try:
         yield
     except Exception as error:
-        if is_of_a_worker(error) or lacks_room(error):
+        if end := interruption(error, handled):
+            raise end from None
+        if lacks_room(error):
             raise
         log.warning("%s was not drawn: %s", what, getattr(error, "strerror", None) or str(error) or repr(error))
 

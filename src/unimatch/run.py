@@ -42,7 +42,7 @@ from unimatch.command import command, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.data.fingerprint import fingerprint
 from unimatch.disk import check_writable, check_written, unwritten
-from unimatch.errors import ConfigError, ProcessError, first_line, is_of_a_worker, lacks_shared_memory
+from unimatch.errors import ConfigError, ProcessError, chain_of, first_line, is_of_a_worker, lacks_shared_memory
 from unimatch.lightning_internals import restore_within
 from unimatch.loggers.loggers import EventFiles, WandbRun
 from unimatch.loggers.metrics_file import MetricsFile
@@ -214,10 +214,11 @@ def lost_workers_explained() -> Iterator[None]:
                 "give a container more of it (docker run --shm-size=8g), or set datamodule.workers=0. resume=auto "
                 "continues from the last checkpoint"
             ) from error
-        if not is_of_a_worker(error):
+        dead = next(filter(is_of_a_worker, chain_of(error)), None)
+        if dead is None:
             raise
         raise ProcessError(
-            f"a process that loads images has died ({first_line(error)}). If the system killed it for memory: fewer "
+            f"a process that loads images has died ({first_line(dead)}). If the system killed it for memory: fewer "
             "datamodule.workers, or smaller images. resume=auto continues from the last checkpoint"
         ) from error
 

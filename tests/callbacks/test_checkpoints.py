@@ -98,6 +98,44 @@ def test_a_worker_that_dies_while_a_checkpoint_is_written_is_no_fault_of_the_dis
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
+@pytest.mark.parametrize("after", range(6))
+@pytest.mark.parametrize(
+    "error", [RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), KeyboardInterrupt()]
+)
+def test_a_worker_that_dies_and_ctrl_c_end_the_run_in_the_midst_of_an_archive(error, after, tmp_path, monkeypatch):
+    """torch's writer then fails to close what it has begun, with another message: "unexpected pos"."""
+    files, path, save = CheckpointFiles(), tmp_path / "last.ckpt", torch.save
+    files.save_checkpoint(content(1), path)
+
+    class Interrupted:
+        def __init__(self, file):
+            self.file, self.writes, self.flush = file, 0, file.flush
+
+        def write(self, data):
+            self.writes += 1
+            if self.writes == 1 + after:
+                raise error
+            return self.file.write(data)
+
+    monkeypatch.setattr(torch, "save", lambda value, file: save(value, Interrupted(file)))
+    with pytest.raises(type(error)) as raised:
+        files.save_checkpoint(content(2), path)
+    assert raised.value is error
+    assert read_checkpoint(path)["global_step"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_a_full_disk_after_a_worker_has_died_is_a_warning_still(tmp_path, caplog):
+    path = tmp_path / "last.ckpt"
+    try:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    except RuntimeError:
+        with disk.training_goes_on(path):
+            raise OSError(errno.ENOSPC, "No space left on device")  # noqa: B904 - the context is what is tested
+    assert f"{path} was not written: No space left on device" in caplog.text
+    disk.unwritten.clear()
+
+
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
 def test_whichever_operation_fails_a_whole_checkpoint_is_there(error, for_good, tmp_path, caplog):
