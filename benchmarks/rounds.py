@@ -99,7 +99,7 @@ def main() -> None:
                 new = [pool[index] for index in order[len(labelled) : n]]
             annotate(root, truth, new)
             labelled = [*labelled, *new]
-            found = train(root, way / f"run{n}", options.weights, options.steps, options.rate, *scale_of("camvid"))
+            found = train(root, way / f"run{n}", options.weights, options, *scale_of("camvid"))
             add_result(options.results, {"way": name, "n": n, **found, "photos": labelled})
     print(table(read_results(options.results)))
     print(json.dumps([{k: f[k] for k in ("way", "n", "val", "test")} for f in read_results(options.results)]))

@@ -3,8 +3,8 @@
     nice -n 19 python benchmarks/select_trained.py DATA WEIGHTS --out runs/select --results select_trained.jsonl
 
 ``DATA`` holds ``camvid/`` and ``nuclei/``, ``WEIGHTS`` is a DINOv2 ViT-S/14, which is not trained. Six and twelve
-photos of CamVid are labelled, and eight of the nuclei; nothing else differs between trainings: labelled-only, crops of
-196, 2 images a step, one seed. Every third validation and every sixth test image of CamVid is scored, of nuclei all.
+photos of CamVid are labelled, and eight of the nuclei; nothing else differs between trainings: labelled-only, 2 images a
+step, one seed. Every third validation and every sixth test image of CamVid is scored, of nuclei all.
 Trainings follow each other on one thread. What is in the results file is left out, and a training that was interrupted
 goes on from its last checkpoint: start the same command again. ``--list`` says what is to be done, ``--table`` prints
 what there is.
@@ -34,7 +34,7 @@ COUNTS = {"camvid": (6, 12), "nuclei": (8,)}
 DRAWS = 10
 
 COMMON = (
-    *("encoder=vits", "encoder.freeze=true", "method=supervised", "method.ema_decay=0.99", "recipe.crop=196"),
+    *("encoder=vits", "encoder.freeze=true", "method=supervised", "method.ema_decay=0.99"),
     *("recipe.batch_size=2", "recipe.supervised_batch_size=2", "trainer.max_epochs=-1"),
     *("trainer.check_val_every_n_epoch=null", "trainer.num_sanity_val_steps=0", "datamodule.workers=1"),
     *("checkpoint.every_minutes=3", "callbacks.pictures=null", "callbacks.report=null"),
@@ -90,12 +90,17 @@ def write_part(source: Source, folder: Path, step: int) -> None:
 
 
 def train(
-    root: Path, run_dir: Path, weights: Path, steps: int, rate: float, *overrides: str
+    root: Path, run_dir: Path, weights: Path, options: argparse.Namespace, *overrides: str
 ) -> dict[str, float | int | str]:
-    """Train on a folder, or go on, and return the teacher's mIoU on validation and test, in percent."""
+    """Train on a folder, or go on, and return the teacher's mIoU on validation and test, in percent.
+
+    ``options`` has ``steps``, ``rate`` and ``crop``.
+    """
+    steps, rate, crop = options.steps, options.rate, options.crop
     words = [
         *(*COMMON, "dataset=folder", f"dataset.root={root.resolve()}", "dataset.allow_outside=true"),
         *(f"encoder.weights={weights.resolve()}", f"recipe.learning_rate={rate:g}", f"trainer.max_steps={steps}"),
+        f"recipe.crop={crop}",
         *(f"trainer.val_check_interval={steps}", f"hydra.run.dir={run_dir}", "resume=auto", *overrides),
     ]
     call("run", *words)
@@ -108,6 +113,7 @@ def train(
         "test": json.loads(test.read_text())["teacher"]["miou"],
         "steps": steps,
         "rate": rate,
+        "crop": crop,
         "seconds": summary["seconds"],
     }
 
@@ -180,7 +186,8 @@ def arguments(description: str | None, out: str, results: str) -> argparse.Argum
     parser.add_argument("--out", type=Path, default=Path(out))
     parser.add_argument("--results", type=Path, default=Path(results))
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--rate", type=float, default=5e-5)
+    parser.add_argument("--rate", type=float, default=2.5e-5)
+    parser.add_argument("--crop", type=int, default=196, help="side of the crops, a multiple of 14")
     parser.add_argument("--table", action="store_true")
     return parser
 
@@ -207,7 +214,7 @@ def main() -> None:
         labeled.write_text("".join(f"images/{name} masks/{Path(name).stem}.png\n" for name in photos))
         overrides = [f"dataset.labeled_list={labeled.resolve()}", *scale_of(training.data)]
         run_dir = options.out / training.name
-        found = train(root, run_dir, options.weights, options.steps, options.rate, *overrides)
+        found = train(root, run_dir, options.weights, options, *overrides)
         facts = {"name": training.name, "data": training.data, "n": training.n, "choice": training.choice}
         add_result(options.results, {**facts, **found, "photos": photos})
     print(table(read_results(options.results)))
