@@ -42,6 +42,15 @@ COMMON = [
 ]
 
 
+OPTIONS = {
+    "dice": ("method.dice=1",),
+    "balanced": ("method.class_weights=balanced",),
+    "rare": ("datamodule.rare_class_temperature=0.05",),
+    "reliable": ("datamodule.held_out=auto", "method.thresholds=reliable"),
+}
+"""What may help beyond the paper, by a short name, and its settings."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One training of the table."""
@@ -53,13 +62,16 @@ class Run:
     rate: float = 2.5e-5  # 53.1 in the plan "rate", and 51.4 with twice that
     steps: int = 1500
     frozen: bool = True
+    option: str | None = None
 
     @property
     def name(self) -> str:
         """The run directory's name, which holds all that tells runs apart."""
         labels = "all" if self.labeled is None else self.labeled
         encoder = "frozen" if self.frozen else "trained"
-        return f"{self.data}_{labels}_{self.method}_{encoder}_{self.rate:g}_{self.steps}_seed{self.seed}"
+        return f"{self.data}_{labels}_{self.method}_{encoder}_{self.rate:g}_{self.steps}_seed{self.seed}" + (
+            f"_{self.option}" if self.option else ""
+        )
 
     def overrides(self, data: Path, weights: Path) -> list[str]:
         """The command's settings."""
@@ -76,6 +88,7 @@ class Run:
             f"recipe.learning_rate={self.rate:g}",
             f"trainer.max_steps={self.steps}",
             f"trainer.val_check_interval={max(1, self.steps // 2)}",
+            *OPTIONS.get(self.option or "", ()),
         ]
 
 
@@ -98,6 +111,13 @@ def plan(names: list[str]) -> Iterator[Run]:
             for seed in (0, 1, 2):
                 for method in ("supervised", "unimatch_v2"):
                     yield Run("nuclei", 8, method, seed)
+        elif name == "options":  # those of labelled images are judged without unlabelled ones, which is cheaper
+            for seed in (0, 1, 2):
+                for option in ("dice", "balanced", "rare"):
+                    yield Run("camvid", 12, "supervised", seed, option=option)
+            for seed in (0, 1, 2):
+                for option in OPTIONS:
+                    yield Run("camvid", 12, "unimatch_v2", seed, option=option)
         else:
             for seed in (0, 1, 2):
                 for method in ("supervised_strong", "fixmatch", "unimatch_v1"):
@@ -125,7 +145,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/proof"))
     parser.add_argument("--results", type=Path, default=Path("benchmarks/proof.jsonl"))
-    parts = ("rate", "frozen", "trained", "labels", "nuclei", "methods")
+    parts = ("rate", "frozen", "trained", "labels", "nuclei", "methods", "options")
     parser.add_argument("--plan", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
