@@ -1,13 +1,15 @@
-"""Train a linear classifier of a frozen encoder's features on the photos that ``unimatch.select`` chooses.
+"""Train a decoder of a frozen encoder's features on the photos that ``unimatch.select`` chooses.
 
-    nice -n 19 python benchmarks/select_linear.py DATA WEIGHTS --data camvid nuclei
-    nice -n 19 python benchmarks/select_linear.py DATA WEIGHTS --data camvid --rounds
+    nice -n 19 python benchmarks/select_frozen.py DATA WEIGHTS --data camvid nuclei
+    nice -n 19 python benchmarks/select_frozen.py DATA WEIGHTS --data camvid --rounds
+    nice -n 19 python benchmarks/select_frozen.py DATA WEIGHTS --data camvid --decoder dpt
 
-What ``select_trained.py`` asks of models with a DPT decoder in hours, asked of linear ones in minutes: the encoder is
-frozen, so each image's features are computed once. ``DATA`` holds ``camvid/`` and ``nuclei/``, ``WEIGHTS`` is a DINOv2
-ViT-S/14. A training sees whole images, two a step, mirrored by chance, a tenth of the channels dropped: AdamW, 400
-steps, 1e-3 falling to 0. The classifier's logits are upsampled to the image, and scored as any model's. The choice is
-compared with ten random draws, each trained with ``--seeds``.
+What ``select_trained.py`` asks of whole trainings, asked in less time: the encoder is frozen, so each image's features
+are computed once. ``DATA`` holds ``camvid/`` and ``nuclei/``, ``WEIGHTS`` is a DINOv2 ViT-S/14. The choice is compared
+with ten random draws, each trained with ``--seeds``: AdamW, 1e-3 falling to 0, a tenth of the channels dropped, images
+mirrored by chance. A *linear* classifier sees whole images, two a step, 400 steps: minutes for all draws. A *DPT*
+decoder sees four crops of 12 x 12 cells a step, 300 steps: an hour or two. The logits are upsampled to the image, and
+scored as any model's.
 
 With ``--rounds`` a simulated annotator gives six photos their true masks, then six more, up to thirty: chosen by
 ``unimatch.select``, from the second round on with how unsure the model of the round before is of each photo, the mean
@@ -17,6 +19,7 @@ of 1 - confidence, as ``unimatch.round`` does; beside it chosen without that, an
 import argparse
 import json
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -30,10 +33,15 @@ import unimatch
 from unimatch.data.sources.base import Source
 from unimatch.images import nearest_multiple
 from unimatch.models import build_encoder
+from unimatch.models.dpt import DPTDecoder
 from unimatch.selection import EncoderDescriber
 from unimatch.selection.features import MEAN, STD
 
-STEPS, RATE = 400, 1e-3
+RATE = 1e-3
+CELLS = 12
+"""Cells of a side of the crops that a DPT decoder sees."""
+LEVELS = 4
+"""How many of the encoder's blocks are read."""
 LONGEST = 480
 """Pixels of the longer side at which images are described, at most."""
 STAGES = (6, 12, 18, 24, 30)
@@ -64,29 +72,60 @@ class Features:
         return self.kept[index]
 
 
-def train(examples: list[Example], classes: int, seed: int) -> nn.Module:
-    """Return a classifier of features (1, D, h, w) that these images have taught."""
+def train(kind: Literal["linear", "dpt"], examples: list[Example], classes: int, seed: int) -> nn.Module:
+    """Return a model of features (1, D, h, w) that these images have taught."""
     torch.manual_seed(seed)
     everything = torch.cat([features.float().flatten(1) for features, _ in examples], dim=1)
     mean, std = everything.mean(dim=1)[:, None, None], everything.std(dim=1)[:, None, None]
-    head = nn.Conv2d(len(everything), classes, 1)
-    nn.init.zeros_(head.weight)
-    optimizer = torch.optim.AdamW(head.parameters(), RATE)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / STEPS)
-    inputs = [(features.float() - mean) / std for features, _ in examples]
-    for _ in range(STEPS):
+    inputs = [((features.float() - mean) / std, mask) for features, mask in examples]
+    decoder = decoder_of(kind, len(everything), classes)
+    steps, images = (400, 2) if kind == "linear" else (300, 4)
+    optimizer = torch.optim.AdamW(decoder.parameters(), RATE)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    for _ in range(steps):
         losses = []
-        for index in torch.randint(len(examples), (2,)).tolist():
-            x, y = inputs[index], examples[index][1]
+        for index in torch.randint(len(inputs), (images,)).tolist():
+            x, y = inputs[index] if kind == "linear" else cropped(*inputs[index])
             if torch.rand(()) < 0.5:
                 x, y = x.flip(-1), y.flip(-1)
-            logits = head(F.dropout2d(x[None], 0.1))
+            logits = decoder(F.dropout2d(x[None], 0.1))
             losses.append(F.cross_entropy(upsampled(logits, y), y[None], ignore_index=255))
         optimizer.zero_grad()
         torch.stack(losses).mean().backward()
         optimizer.step()
         schedule.step()
-    return nn.Sequential(Standardise(mean, std), head).eval()
+    return nn.Sequential(Standardise(mean, std), decoder).eval()
+
+
+def decoder_of(kind: Literal["linear", "dpt"], width: int, classes: int) -> nn.Module:
+    """Return a decoder that nothing has taught, of features of this width."""
+    if kind == "dpt":
+        return DPT(width // LEVELS, classes)
+    head = nn.Conv2d(width, classes, 1)
+    nn.init.zeros_(head.weight)
+    return head
+
+
+def cropped(features: Tensor, mask: Tensor) -> Example:
+    """Return a crop of the cells of an image, and of its mask, at random."""
+    (height, width), (rows, columns) = features.shape[1:], mask.shape
+    top, left = (int(torch.randint(size - CELLS + 1, ())) for size in (height, width))
+    pixels = [round(cells * rows / height) for cells in (top, top + CELLS)]
+    across = [round(cells * columns / width) for cells in (left, left + CELLS)]
+    return features[:, top : top + CELLS, left : left + CELLS], mask[slice(*pixels), slice(*across)]
+
+
+class DPT(nn.Module):
+    """The decoder of ``encoder=vits``."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        sizes = {"features": 64, "out_channels": (48, 96, 192, 384)}
+        self.decoder = DPTDecoder([width] * LEVELS, [14] * LEVELS, **sizes, num_classes=classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits of the levels' features, one after the other in (1, D, h, w)."""
+        return self.decoder(x.chunk(LEVELS, dim=1))
 
 
 class Standardise(nn.Module):
@@ -153,7 +192,8 @@ def rounds(
                     features=options.features,
                 )
                 chosen = [*chosen, *(files.index(path) for path in found.chosen)]
-            models = [train([train_part[index] for index in chosen], classes, seed) for seed in options.seeds]
+            labeled = [train_part[index] for index in chosen]
+            models = [train(options.decoder, labeled, classes, seed) for seed in options.seeds]
             parts = [score(model, examples, classes) for model in models for examples in held.values()]
             scores.append(float(np.mean(parts)))
             if way == "select with scores":
@@ -179,7 +219,9 @@ def main() -> None:
     parser.add_argument("root", type=Path, metavar="DATA")
     parser.add_argument("weights", type=Path)
     parser.add_argument("--data", nargs="+", choices=list(COUNTS), default=list(COUNTS))
+    parser.add_argument("--n", type=int, nargs="+", help="how many photos are labelled, where that is not 6, 12 or 8")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--decoder", choices=("linear", "dpt"), default="linear")
     parser.add_argument("--rounds", action="store_true", help="label in rounds, instead of once")
     parser.add_argument("--features", type=Path, help="folder that keeps the photos' descriptions")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
@@ -198,18 +240,16 @@ def main() -> None:
         describer = EncoderDescriber(encoder, "vits")
         if options.rounds:
             figures += rounds(name, files, train_part, held, classes, describer, options)
-        for n in () if options.rounds else COUNTS[name]:
+        for n in () if options.rounds else options.n or COUNTS[name]:
             found = unimatch.select(files, n, describer=describer, features=options.features)
             choices = [[files.index(path) for path in found.chosen]]
             choices += [np.random.default_rng(seed).permutation(len(files))[:n].tolist() for seed in range(DRAWS)]
-            scores = np.array([
-                np.mean([
-                    [score(model, examples, classes) for examples in held.values()]
-                    for seed in options.seeds
-                    for model in [train([train_part[index] for index in choice], classes, seed)]
-                ], axis=0)
-                for choice in choices
-            ])  # fmt: skip
+            scores = np.empty((len(choices), len(held)))  # the mean over the seeds
+            for row, choice in zip(scores, choices, strict=True):
+                labeled = [train_part[index] for index in choice]
+                models = [train(options.decoder, labeled, classes, seed) for seed in options.seeds]
+                row[:] = [np.mean([score(model, part, classes) for model in models]) for part in held.values()]
+                print(f"{name} n={n} {'random' if choice is not choices[0] else 'select'}: {row.round(1)}", flush=True)
             for part, values in {**dict(zip(held, scores.T, strict=True)), "mean": scores.mean(axis=1)}.items():
                 print(line_of(f"{name} n={n} {part}", values[0], values[1:]), flush=True)
                 figures.append({"data": name, "n": n, "part": part, "select": values[0], "draws": values[1:].tolist()})
