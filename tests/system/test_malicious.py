@@ -179,7 +179,7 @@ def test_an_image_that_claims_to_be_huge_is_refused_without_the_memory(read, siz
     with pytest.raises(UnimatchError, match=r"bomb\.png"):
         read(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KB
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 def disguised(form: str) -> bytes:
