@@ -50,6 +50,8 @@ SINCE = {
     "method.dice": 0.0,
     "datamodule.rare_class_crops": 20,
     "trainer.parts_at_once": 1,
+    "trainer.compile_blocks": False,
+    "trainer.compile_mode": "default",
 }
 """Settings that older checkpoints do not have, and what was done before there were any."""
 
