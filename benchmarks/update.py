@@ -156,7 +156,8 @@ def measured(step: Callable[[int], None], clock: Clock, rounds: int, turn: int) 
 def difference(ours: UniMatchV2, theirs: UniMatchV2) -> float:
     """The largest of any weight, of student and teacher, as a share of its tensor's largest."""
     pairs = zip(ours.parameters(), theirs.parameters(), strict=True)
-    return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-6)) for a, b in pairs)
+    with torch.no_grad():
+        return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-6)) for a, b in pairs)
 
 
 def copy_rate(weights: int, clock: Clock) -> float:

@@ -82,7 +82,9 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     inference = inference_with(facts.inference, plain(config.inference))
     task = task_of(models[names[0]], inference, absent=config.absent, ignored=config.ignored)
     evaluator = Evaluator(models, task)
-    datamodule = SemiSupervisedDataModule(data, crop=1, evaluation_batch=config.evaluation_batch, workers=config.workers)
+    datamodule = SemiSupervisedDataModule(
+        data, crop=1, evaluation_batch=config.evaluation_batch, workers=config.workers
+    )
     (trainer.test if config.split == "test" else trainer.validate)(evaluator, datamodule=datamodule, verbose=False)
     result: dict[str, Any] = {
         "checkpoint": str(path),

@@ -43,7 +43,7 @@ def test_what_cannot_be_compiled_runs_without_and_says_why(monkeypatch, caplog):
         calls.append(arguments)
         raise TorchDynamoException("\nno C++ compiler found\nand much more")
 
-    monkeypatch.setattr(nn.Module, "compile", lambda self, mode: setattr(self, "_compiled_call_impl", fail))
+    monkeypatch.setattr(nn.Module, "compile", lambda self: setattr(self, "_compiled_call_impl", fail))
     layer, images = nn.Sequential(nn.Linear(3, 4), nn.GELU()), torch.randn(2, 3)
     expected, before = layer(images), list(layer.state_dict())
     compile_in_place(layer, "the layer")
@@ -86,16 +86,15 @@ class Graphs:
         return graph
 
 
-def test_blocks_are_compiled_once_for_all_and_give_the_same_numbers(monkeypatch):
+def test_blocks_are_compiled_once_for_all_and_give_the_same_numbers():
     options = {"img_size": 28, "embed_dim": 12, "num_heads": 2}  # twelve blocks
     model = unimatch.SegmentationModel("vits", 3, weights=None, features=8, out_channels=(8, 8, 8, 8), options=options)
     images = torch.randn(2, 3, 28, 28)
     parameters = list(model.parameters())
     expected = [(result := model(images)), *torch.autograd.grad(result.square().sum(), parameters)]
-    keys, graphs, plain = list(model.state_dict()), Graphs(), nn.Module.compile
+    keys, graphs = list(model.state_dict()), Graphs()
     assert len(blocks_of(model.encoder)) == 12
-    monkeypatch.setattr(nn.Module, "compile", lambda self, mode: plain(self, backend=graphs))
-    compile_model(model, "student", blocks=True)
+    compile_model(model, "student", blocks=True, backend=graphs)
     torch._dynamo.reset()
     model.encoder(images)
     assert graphs.count == 1

@@ -86,15 +86,22 @@ def torch_version() -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def compile_model(model: nn.Module, who: str, *, blocks: bool = False, mode: str = "default") -> None:
-    """Makes a model's encoder and decoder run compiled code when they are next called; arguments as above."""
+def compile_model(model: nn.Module, who: str, *, blocks: bool = False, **options: Any) -> None:
+    """Makes a model's encoder and decoder run compiled code when they are next called.
+
+    Args:
+        model: a :class:`unimatch.models.base.Model`.
+        who: what the log calls it.
+        blocks: as above.
+        **options: of ``torch.compile``.
+    """
     encoder, decoder = model.get_submodule("encoder"), model.get_submodule("decoder")
     repeated = blocks_of(encoder) if blocks else []
     for number, block in enumerate(repeated):
-        compile_in_place(block, f"block {number} of the {who}'s encoder", mode)
+        compile_in_place(block, f"block {number} of the {who}'s encoder", **options)
     if not repeated:
-        compile_in_place(encoder, f"the {who}'s encoder", mode)
-    compile_in_place(decoder, f"the {who}'s decoder", mode)
+        compile_in_place(encoder, f"the {who}'s encoder", **options)
+    compile_in_place(decoder, f"the {who}'s decoder", **options)
 
 
 def blocks_of(encoder: nn.Module) -> list[nn.Module]:
@@ -104,9 +111,9 @@ def blocks_of(encoder: nn.Module) -> list[nn.Module]:
     return blocks if len(kinds) == 1 and kinds != {nn.Sequential} else []
 
 
-def compile_in_place(module: nn.Module, name: str, mode: str = "default") -> None:
+def compile_in_place(module: nn.Module, name: str, **options: Any) -> None:
     """Makes calls of a module run compiled code; where compiling fails, warns and lets them run as before."""
-    module.compile(mode=mode)
+    module.compile(**options)
     compiled: Callable[..., Any] = module._compiled_call_impl  # type: ignore[assignment]
 
     def call(*arguments: Any, **options: Any) -> Any:
