@@ -28,9 +28,9 @@ class EvaluationLoop(lightning.LightningModule):
     """Predicts each sample with each model at its own size, and counts the predictions against the labels.
 
     On a GPU, a batch's samples are predicted together where they follow each other and are of one size, else one by
-    one. Validation and testing are the same. Batches are lists of :class:`unimatch.types.EvaluationSample`, or what else
-    :func:`unimatch.tasks.plain_batches.samples_of` takes. A step returns what it counted, by the model's name a list
-    over its samples.
+    one. Validation and testing are the same. Batches are lists of :class:`unimatch.types.EvaluationSample`, or what
+    else :func:`unimatch.tasks.plain_batches.samples_of` takes. A step returns what it counted, by the model's name a
+    list over its samples.
     """
 
     task: Task
