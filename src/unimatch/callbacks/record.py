@@ -213,7 +213,7 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:  # run from a source tree that is not installed
             found[package] = "unknown"
-    if torch.cuda.is_available() and (number := torch.backends.cudnn.version()):
+    if torch.cuda.is_available() and (number := torch.backends.cudnn.version()):  # type: ignore[no-untyped-call]
         found["cudnn"] = cudnn_version(number)
     return found
 
