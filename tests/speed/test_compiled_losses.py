@@ -3,7 +3,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.slow_methods import make_batch, make_semi_supervised
@@ -35,8 +35,9 @@ def results(logits, target, weight, dtype=torch.float32):
 
 
 def assert_same(found, expected, tolerance=1e-5):
+    """To 1e-5 of the largest; a very small loss, whose probability is rounded near 1, to 1e-6."""
     for value, wanted in zip(found, expected, strict=True):
-        torch.testing.assert_close(value, wanted, rtol=0, atol=tolerance * max(float(wanted.abs().max()), 1e-6))
+        torch.testing.assert_close(value, wanted, rtol=0, atol=tolerance * max(float(wanted.abs().max()), 0.1))
 
 
 @contextmanager
@@ -57,6 +58,7 @@ def switched_on(monkeypatch):
 
 
 @settings(max_examples=40, deadline=None)
+@example((1, 1, 4), (1, 1), 2, 1)  # a probability near 1
 @given(
     st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9)),
     st.tuples(st.integers(1, 20), st.integers(1, 20)),

@@ -24,9 +24,9 @@ PIECE = 2**26
 
 def losses(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
     """Computes the losses (B, H, W) of logits (B, C, h, w) and a target (B, H, W)."""
-    upsampled = upsample(logits, (target.shape[1], target.shape[2]))
-    of_target = torch.where(is_class(target, logits.shape[1]), upsampled, 0.0).sum(1)
-    return torch.where(target != ignore_index, upsampled.logsumexp(1) - of_target, 0.0)
+    log_p = upsample(logits, (target.shape[1], target.shape[2])).log_softmax(1)
+    loss = -torch.where(is_class(target, logits.shape[1]), log_p, 0.0).sum(1)
+    return torch.where(target != ignore_index, loss, 0.0)
 
 
 def logits_gradient(logits: Tensor, target: Tensor, gradient: Tensor, ignore_index: int) -> Tensor:
