@@ -5,7 +5,8 @@
 
 The plain loop is the published evaluation: open with Pillow, normalise, eager attention, the logits (in windows: the
 sum of softmaxes) of the whole image, argmax, histograms of intersection and union on the host. Ours is what
-``unimatch.evaluate`` does with one sample, reading included. Weights are random and masks are made; both sides see the
+``unimatch.evaluate`` does with batches of ``--batch`` samples (``evaluation_batch``), of which a GPU predicts those of
+one size together, reading included. Weights are random and masks are made; both sides see the
 same, and the share of pixels on which their counts agree is printed.
 """
 
@@ -83,7 +84,7 @@ class Plain:
 
 
 class Ours:
-    """What ``unimatch.evaluate`` does with one image."""
+    """What ``unimatch.evaluate`` does with a batch of images."""
 
     def __init__(
         self,
@@ -100,11 +101,11 @@ class Ours:
             self.autocast = lambda: torch.autocast(device.type, torch.bfloat16)
 
     @torch.no_grad()
-    def __call__(self, index: int) -> None:
+    def __call__(self, *indices: int) -> None:
         """Predict and count."""
-        sample = {key: value.to(self.device) for key, value in self.dataset[index].items()}
+        samples = [{key: value.to(self.device) for key, value in self.dataset[i].items()} for i in indices]
         with self.autocast():
-            self.evaluator.test_step([prepare(sample)], index)  # type: ignore[list-item]
+            self.evaluator.test_step([prepare(sample, self.dataset.bands) for sample in samples], indices[0])
 
     def counts(self) -> np.ndarray[Any, Any]:
         """Intersection, prediction and truth by class."""
@@ -130,6 +131,7 @@ def main() -> None:
     parser.add_argument("photos", help="a folder or pattern, as for unimatch.predict")
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=1, help="images of a batch of ours")
     parser.add_argument("--encoder", default="vits")
     parser.add_argument("--classes", type=int, default=21)
     parser.add_argument("--mode", choices=("whole", "sliding"), default="whole")
@@ -138,6 +140,8 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if min(options.images, options.rounds, options.batch) < 1:
+        parser.error("--images, --rounds and --batch: at least 1")
     device = torch.device(options.device)
     clock = Clock(device)
     photos = [photo.path for photo in find_photos(options.photos)[1]][: options.images]
@@ -151,13 +155,15 @@ def main() -> None:
         dataset = EvaluationDataset(FileSource(pairs, info))
         plain = Plain(model, pairs, options.window if options.mode == "sliding" else None, device)
         ours = Ours(model, dataset, inference, device, options.precision == "bf16")
-        sides: dict[str, Callable[[int], None]] = {"plain": plain, "ours": ours}
+        sides: dict[str, Callable[..., None]] = {"plain": plain, "ours": ours}
+        batches = {"plain": [(index,) for index in range(len(pairs))]}
+        batches["ours"] = [tuple(range(len(pairs)))[i : i + options.batch] for i in range(0, len(pairs), options.batch)]
         seconds: dict[str, list[float]] = {side: [] for side in sides}
         for i in range(options.rounds + 1):  # the first one warms up
             for side in sides if i % 2 else reversed(sides):
                 start = clock.now()
-                for index in range(len(pairs)):
-                    sides[side](index)
+                for indices in batches[side]:
+                    sides[side](*indices)
                 seconds[side].append(clock.now() - start)
     pixels = plain.counts[2].sum()
     apart = np.abs(plain.counts - ours.counts()).max() / pixels

@@ -109,7 +109,8 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
-        pairs = [pair(path) for path in make_images(Path(folder), 2 * options.images + 1)]
+        images = make_images(Path(folder), 2 * options.images + 1)
+        pairs = [pair(path, number % (PASCAL.num_classes - 1) + 1) for number, path in enumerate(images)]
         parts = pairs[: options.images], pairs[options.images : -1], pairs[-1:]
         model = unimatch.SegmentationModel(options.encoder, PASCAL.num_classes, weights=None)
         data = Data(
@@ -141,12 +142,15 @@ def main() -> None:
         options.json.write_text(json.dumps(result, default=str) + "\n")
 
 
-def pair(image: Path) -> FilePair:
-    """The image with a mask of one class beside it."""
-    mask = image.with_suffix(".png")
+def pair(image: Path, kind: int) -> FilePair:
+    """The image with a mask beside it: background, and a class on the left half."""
+    path = image.with_suffix(".png")
     with Image.open(image) as picture:
-        Image.new("L", picture.size, 1).save(mask)
-    return FilePair(image, mask)
+        width, height = picture.size
+    mask = Image.new("L", (width, height))
+    mask.paste(kind, (0, 0, width // 2, height))
+    mask.save(path)
+    return FilePair(image, path)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,16 @@
     python benchmarks/step.py --encoder vits --batch 2 --crop 518 --classes 150 --pairs 0
     python benchmarks/step.py --device cuda --encoder vitb --batch 4 --precision bf16 --compile --turn 5
     python benchmarks/step.py --device cuda --encoder vitb --precision bf16 --compile --parts 4 --no-baseline
+    python benchmarks/step.py --device cuda --encoder vitb --precision bf16 --compile --compile-blocks --no-baseline
 
 The plain step (``benchmarks/plain_step.py``) is eager float32 on the same weights, images and random draws. Memory is
 the highest above the models' weights during two steps, gradients and the optimiser's state included, each side in a
 process of its own: what the allocator gave out on a GPU, resident memory on a CPU. Weights are random, and the
 threshold is set so that about half of the pseudo labels count. With ``--parts`` the step is of so many parts of
-``--batch`` images in one batch (``trainer.parts_at_once``).
+``--batch`` images in one batch (``trainer.parts_at_once``). The first step's seconds are those of compiling; PyTorch
+keeps what it has compiled (``TORCHINDUCTOR_CACHE_DIR``), so that only an empty folder shows them all. With
+``--compile-mode reduce-overhead`` each compiled part is a CUDA graph. On a GPU one more step counts how often the host
+waits for the device.
 """
 
 import argparse
@@ -19,6 +23,7 @@ import os
 import statistics
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +41,7 @@ from unimatch.methods.parts import StepGenerator
 from unimatch.models import SegmentationModel
 from unimatch.speed import cross_entropy_by_rows
 from unimatch.speed.apply import speed_up
+from unimatch.speed.compile import LOSSES_ON, compile_model
 
 METHODS = {"supervised": Supervised, "fixmatch": FixMatch, "unimatch_v1": UniMatchV1, "unimatch_v2": UniMatchV2}
 OVERHEAD = ("pseudo labels", "CutMix", "losses", "losses' backward", "teacher update")
@@ -45,19 +51,23 @@ OVERHEAD = ("pseudo labels", "CutMix", "losses", "losses' backward", "teacher up
 class OurStep:
     """A step as Lightning takes it."""
 
-    def __init__(self, method: Method, precision: str, compiled: bool) -> None:
-        self.method, self.optimizer = method, method.build_optimizer()
+    def __init__(self, method: Method, options: argparse.Namespace) -> None:
+        self.method, self.optimizer, self.compiled = method, method.build_optimizer(), options.compile
         speed_up(method, method.device)
         self.autocast: Any = contextlib.nullcontext
-        if precision == "bf16":
+        if options.precision == "bf16":
             self.autocast = lambda: torch.autocast(method.device.type, torch.bfloat16)
-        if compiled:
-            for model in (method.student, method.teacher.model):
-                model.encoder.compile()
-                model.decoder.compile()
+        if options.compile:
+            how = {"blocks": options.compile_blocks, "mode": options.compile_mode, "backend": options.backend}
+            for who, model in (("student", method.student), ("teacher", method.teacher.model)):
+                compile_model(model, who, **how)
+            if not options.plain_losses:
+                LOSSES_ON.add("cuda")
 
     def __call__(self, batch: Any, generator: torch.Generator, iteration: int) -> torch.Tensor:
         """One step; the loss, on the device."""
+        if self.compiled:
+            torch.compiler.cudagraph_mark_step_begin()
         with self.autocast():
             losses = self.method.losses(batch, generator)
         self.optimizer.zero_grad()
@@ -140,6 +150,21 @@ def seconds_of(step: Any, batch: Any, clock: Clock, iteration: int, steps: int =
     return (clock.now() - start) / steps, float(loss)
 
 
+def host_waits(step: OurStep, batch: Any, device: torch.device) -> int | None:
+    """How often the host waits for the device in a step; None where there is no GPU."""
+    if device.type != "cuda":
+        return None
+    count = step.method.parts_at_once
+    generator = StepGenerator.seeded(list(range(count)), device)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("warn")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        step(batch, generator, 1)
+    torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(each.message) for each in caught)
+
+
 def kernels(step: Any, batch: Any, clock: Clock, steps: int = 3) -> None:
     """Print the device's time of a step, and the kernels with the largest parts in it."""
     cuda = clock.device.type == "cuda"
@@ -180,7 +205,7 @@ def memory(options: argparse.Namespace, device: torch.device) -> int:
     """Bytes above the weights, at the highest point of two steps of one side."""
     batch = make_batch(options, device, options.batch * options.parts)
     method, clock = make_method(options, device, batch), Clock(device)
-    step = OurStep(method, options.precision, options.compile) if options.memory == "ours" else PlainStep(method, clock)
+    step = OurStep(method, options) if options.memory == "ours" else PlainStep(method, clock)
     if options.memory == "plain":
         del method.student, method.teacher  # it has copies of these
     if device.type == "cuda":
@@ -222,6 +247,14 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=21)
     parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of ours; the baseline is float32")
     parser.add_argument("--compile", action="store_true", help="ours, by torch.compile")
+    parser.add_argument("--compile-blocks", action="store_true", help="a transformer's blocks one by one")
+    parser.add_argument(
+        "--compile-mode",
+        choices=("default", "max-autotune-no-cudagraphs", "reduce-overhead", "max-autotune"),
+        default="default",
+    )
+    parser.add_argument("--backend", default="inductor", help="of torch.compile; aot_eager makes graphs alone")
+    parser.add_argument("--plain-losses", action="store_true", help="compiles networks alone")
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing of both sides' encoder")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--pairs", type=int, default=10, help="of timed steps, by turns; 0: memory alone")
@@ -238,6 +271,8 @@ def main() -> None:
         parser.error("--turn: at least 1")
     if options.parts < 1 or (options.parts > 1 and not options.no_baseline):
         parser.error("--parts: at least 1, and with --no-baseline")
+    if not options.compile and (options.compile_blocks or options.compile_mode != "default" or options.plain_losses):
+        parser.error("--compile-blocks, --compile-mode and --plain-losses: need --compile")
     device = torch.device(options.device)
     if options.limit_gib is not None:
         if device.type != "cuda":
@@ -281,7 +316,7 @@ def times(options: argparse.Namespace, device: torch.device, sides: list[str], i
     steps: dict[str, Any] = {}
     if "plain" in sides:
         steps["plain"] = PlainStep(method, clock)
-    steps["ours"] = OurStep(method, options.precision, options.compile)
+    steps["ours"] = OurStep(method, options)
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     losses: dict[str, list[float]] = {side: [] for side in sides}
     warm = 3 if device.type == "cuda" or options.compile else 1
@@ -290,6 +325,7 @@ def times(options: argparse.Namespace, device: torch.device, sides: list[str], i
             taken, loss = seconds_of(steps[side], batch, clock, i, options.turn if i >= warm else 1)
             seconds[side].append(taken)
             losses[side].append(loss)
+    waits = host_waits(steps["ours"], batch, device)
     steps["ours"].watch(clock)
     clock.on = True
     parts: dict[str, dict[str, float]] = {}
@@ -310,6 +346,7 @@ def times(options: argparse.Namespace, device: torch.device, sides: list[str], i
         "images/s": {side: images / median[side] for side in sides},
         "TFLOP/s": {side: work / median[side] / 1e12 for side in sides},
         "% of the matrix peak": {side: 100 * work / median[side] / peaks[side] for side in sides},
+        "s of the 1st step": {side: seconds[side][0] for side in sides},
         "loss of the 1st step": {side: losses[side][0] for side in sides},
     }
     rows |= {f"  ms {part}": {s: 1000 * parts[s].get(part, 0.0) for s in sides} for part in parts["ours"]}
@@ -319,7 +356,17 @@ def times(options: argparse.Namespace, device: torch.device, sides: list[str], i
         print(f"{name:22s}" + "".join(f"{row[side]:12.{5 if 'loss of' in name else 2}f}" for side in sides))
     overhead = sum(parts["ours"].get(part, 0.0) for part in OVERHEAD) / sum(parts["ours"].values())
     print(f"{' + '.join(OVERHEAD)}: {100 * overhead:.1f}% of the parts' sum")
-    found = {"flops": work, "peaks": peaks, "rows": rows, "overhead": overhead, "seconds": seconds, "losses": losses}
+    if waits is not None:
+        print(f"the host waited {waits} times for the device in our step")
+    found = {
+        "host waits": waits,
+        "flops": work,
+        "peaks": peaks,
+        "rows": rows,
+        "overhead": overhead,
+        "seconds": seconds,
+        "losses": losses,
+    }
     if len(sides) > 1:
         ratios = [a / b for a, b in zip(seconds["ours"][warm:], seconds["plain"][warm:], strict=True)]
         found |= {"ratio": statistics.median(ratios), "ratios": ratios}

@@ -81,6 +81,13 @@ def test_student_and_teacher_score_as_a_slow_loop_says(run, evaluate, overrides,
     assert (result["images"], result["dataset"], result["split"]) == (3, "camvid", "test")
 
 
+def test_images_predicted_together_have_the_same_counts(evaluate, monkeypatch):
+    """As on a GPU: two of the three images at once, then the third."""
+    alone = evaluate("split=test")
+    monkeypatch.setattr("unimatch.tasks.evaluator.TOGETHER_ON", {"cpu"})
+    assert evaluate("split=test", "evaluation_batch=2") == alone
+
+
 def test_the_runs_data_set_is_the_default_and_another_can_be_given(run, evaluate, tmp_path):
     other = make_camvid(tmp_path / "other", val=2, height=24, width=36)
     assert evaluate()["images"] == 3
@@ -207,3 +214,5 @@ def test_a_long_evaluation_says_in_a_file_how_far_it_is(evaluate, monkeypatch, c
     monkeypatch.setattr("unimatch.evaluate.progress_bar", functools.partial(progress_bar, seconds=seconds))
     evaluate("models=[teacher]")
     assert ("2/3" in capsys.readouterr().err) == said
+    evaluate("models=[teacher]", "evaluation_batch=2")
+    assert ("3/3" in capsys.readouterr().err) == said

@@ -82,7 +82,9 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     inference = inference_with(facts.inference, plain(config.inference))
     task = task_of(models[names[0]], inference, absent=config.absent, ignored=config.ignored)
     evaluator = Evaluator(models, task)
-    datamodule = SemiSupervisedDataModule(data, crop=1, workers=config.workers)
+    datamodule = SemiSupervisedDataModule(
+        data, crop=1, evaluation_batch=config.evaluation_batch, workers=config.workers
+    )
     (trainer.test if config.split == "test" else trainer.validate)(evaluator, datamodule=datamodule, verbose=False)
     result: dict[str, Any] = {
         "checkpoint": str(path),
@@ -203,12 +205,21 @@ class Bar(lightning.Callback):
 
     @override
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
-        self.bar = progress_bar(sum(batches), "images", "image", late=True, disable=not trainer.is_global_zero)
+        loader: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+        images = len(loader.sampler)
+        self.bar = progress_bar(images, "images", "image", late=True, disable=not trainer.is_global_zero)
 
     @override
-    def on_validation_batch_end(self, *arguments: Any, **options: Any) -> None:
-        self.bar.update()
+    def on_validation_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self.bar.update(len(batch))
 
     @override
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

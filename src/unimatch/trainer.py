@@ -1,7 +1,7 @@
 """Lightning's trainer, with optimizer steps of a given number of images at any number of processes."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from unimatch.errors import ConfigError, first_line
 from unimatch.options import NamedOptions, one_of
-from unimatch.speed.compile import Compile
+from unimatch.speed.compile import Compile, Mode
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
 """With weights in float32, as the models and their images are."""
@@ -81,6 +81,9 @@ class Trainer(lightning.Trainer, NamedOptions):
             dropout of the encoder's own (drop path) draws other numbers than in the parts alone.
             ``limit_train_batches`` counts batches, whatever they hold.
         compile: whether ``torch.compile`` compiles student and teacher (:class:`unimatch.speed.compile.Compile`).
+        compile_blocks: with ``compile``: a transformer's blocks one by one, for a shorter first step.
+        compile_mode: with ``compile``: ``default``, or ``max-autotune-no-cudagraphs``, which tries several kernels for
+            each matrix product in the first step and keeps the fastest.
         **options: those of ``lightning.Trainer``.
 
     Raises:
@@ -93,8 +96,11 @@ class Trainer(lightning.Trainer, NamedOptions):
         global_batch: int | None = None,
         parts_at_once: int | Literal["auto"] = 1,
         compile: bool = False,
+        compile_blocks: bool = False,
+        compile_mode: Mode = "default",
         **options: Any,
     ) -> None:
+        one_of("compile_mode", compile_mode, get_args(Mode))
         if global_batch is not None and options.get("accumulate_grad_batches", 1) != 1:
             raise ConfigError("accumulate_grad_batches: follows from global_batch; give one of the two")
         if parts_at_once != "auto" and (type(parts_at_once) is not int or parts_at_once < 1):
@@ -102,7 +108,12 @@ class Trainer(lightning.Trainer, NamedOptions):
         if parts_at_once != 1 and global_batch is None:
             raise ConfigError(f"parts_at_once={parts_at_once}: needs global_batch, the labelled images of a step")
         if compile:
-            options["callbacks"] = [*(options.get("callbacks") or []), Compile()]
+            options["callbacks"] = [*(options.get("callbacks") or []), Compile(compile_blocks, compile_mode)]
+        elif compile_blocks or compile_mode != "default":
+            name = f"compile_blocks={compile_blocks}" if compile_blocks else f"compile_mode={compile_mode}"
+            raise ConfigError(
+                f"{name}: says how to compile, and nothing is compiled; set compile=true, or leave it out"
+            )
         try:
             super().__init__(**options)
         except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:

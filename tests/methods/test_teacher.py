@@ -1,4 +1,5 @@
 import copy
+import gc
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
-from unimatch.methods.teacher import Teacher
+from unimatch import SegmentationModel, UniMatchV2
+from unimatch.methods.teacher import PLACES, Teacher, forget, tensors
 
 
 class Student(nn.Module):
@@ -199,3 +201,73 @@ def test_a_student_of_another_architecture_is_refused():
     teacher = Teacher(make_student())
     with pytest.raises(ValueError, match="zip"):
         teacher.update(nn.Conv2d(3, 4, 3), 0)
+
+
+def test_tensors_that_are_replaced_are_followed_and_modules_after_forget():
+    student = make_student()
+    teacher = Teacher(student, decay=0.5)
+    teacher.update(student, iteration=0)
+    student.layer.weight = nn.Parameter(torch.full_like(student.layer.weight, 3))
+    student.norm.running_mean = torch.full((4,), 5.0)
+    for model in (student, teacher):
+        model.to(torch.float64)  # which replaces buffers
+    teacher.update(student, iteration=0)
+    assert (teacher.model.layer.weight == 3).all()
+    assert (teacher.model.norm.running_mean == 5).all()
+
+    for model in (student, teacher.model):
+        model.layer = nn.Conv2d(3, 4, 1)
+        forget(model)
+    teacher.update(student, iteration=0)
+    assert torch.equal(teacher.model.layer.weight, student.layer.weight)
+
+
+@pytest.mark.parametrize("name", ["tiny", "efficientnet_lite0", "vits"])
+def test_the_list_of_tensors_is_that_of_the_model(name):
+    model = SegmentationModel(name, 3, weights=None)
+    model.twice = nn.ModuleList([model.decoder, nn.BatchNorm2d(2)])  # tensors that are in two places are listed once
+    model.twice[1].weight = model.twice[1].bias
+    found, expected = tensors(model), [*model.parameters(), *model.buffers()]
+    assert [id(tensor) for tensor in found] == [id(tensor) for tensor in expected]
+
+
+def test_a_copy_and_a_model_that_is_gone_leave_nothing_behind():
+    before = len(PLACES)
+    student = make_student()
+    pair = nn.ModuleList([student, Teacher(student, decay=0.5)])
+    pair[1].update(student, iteration=3)
+    twin = copy.deepcopy(pair)
+    weight = student.layer.weight.clone()
+    twin[0].layer.weight.data += 1
+    twin[1].update(twin[0], iteration=3)
+    torch.testing.assert_close(twin[1].model.layer.weight, weight + 0.5)
+    assert torch.equal(pair[1].model.layer.weight, weight)
+    assert len(PLACES) == before + 4
+    del pair, twin, student
+    gc.collect()
+    assert len(PLACES) == before
+
+
+def test_it_has_the_layout_of_the_student():
+    student = make_student()
+    teacher = Teacher(student, decay=0.5)
+    before = teacher.model.layer.weight.clone()
+    student.to(memory_format=torch.channels_last)
+    student.layer.weight.data += 1
+    teacher.update(student, iteration=3)
+    assert teacher.model.layer.weight.stride() == student.layer.weight.stride() == (27, 1, 9, 3)
+    torch.testing.assert_close(teacher.model.layer.weight, before + 0.5)
+    assert [a.stride() for a in tensors(teacher.model)] == [value.stride() for value in tensors(student)]
+
+
+@pytest.mark.parametrize("name", ["vits", "efficientnet_lite0"])
+def test_every_pair_of_a_model_has_equal_strides(name):
+    """Also after moves, and the gradients those of their weights."""
+    method = UniMatchV2(SegmentationModel(name, 3, weights=None))
+    method.load_state_dict(copy.deepcopy(method.state_dict()))
+    method.to(torch.float64).to(torch.float32)
+    for average, value in zip(tensors(method.teacher.model), tensors(method.student), strict=True):
+        assert average.stride() == value.stride()
+    method.student(torch.randn(2, 3, 28, 28) if name == "vits" else torch.randn(2, 3, 64, 64)).sum().backward()
+    for parameter in method.student.parameters():
+        assert parameter.grad.stride() == parameter.stride()

@@ -40,6 +40,25 @@ def test_every_sample_is_counted_once_for_each_model(batch_size, samples):
             assert torch.equal(evaluator.counts[name]["confusion"], expected)
 
 
+def test_on_a_gpu_samples_of_one_size_are_predicted_together(monkeypatch):
+    """As if the CPU were one: in their order, and with the same counts."""
+    generator = torch.Generator().manual_seed(0)
+    samples = [
+        {"image": torch.randn(3, *size, generator=generator), "label": torch.randint(0, 4, size, generator=generator)}
+        for size in [(6, 8), (6, 8), (7, 7), (6, 8), (6, 8), (6, 8)]
+    ]
+    evaluator = Evaluator({"model": PixelModel().eval()}, Segmentation())
+    seen, predict = [], evaluator.task.predict
+    monkeypatch.setattr(evaluator.task, "predict", lambda model, x: (seen.append(len(x)), predict(model, x))[1])
+    alone = evaluator.validation_step(samples, 0)["model"]
+    assert seen == [1] * 6
+    monkeypatch.setattr("unimatch.tasks.evaluator.TOGETHER_ON", {"cpu"})
+    seen.clear()
+    together = evaluator.validation_step(samples, 0)["model"]
+    assert seen == [2, 1, 3]
+    assert [counts["confusion"].tolist() for counts in together] == [counts["confusion"].tolist() for counts in alone]
+
+
 def test_a_step_returns_the_counts_of_each_sample(samples):
     evaluator = Evaluator({"model": PixelModel().eval()}, Segmentation())
     found = evaluator.validation_step(samples, 0)["model"]

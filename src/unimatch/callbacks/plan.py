@@ -260,7 +260,9 @@ def seconds_of_evaluation(trainer: Trainer, method: Method) -> float:
             times.append(now(method.device) - started)
     torch.compiler.set_stance("default")
     method.train()
-    return statistics.mean(times) * sum(map(int, trainer.num_val_batches))
+    return statistics.mean(times) * min(
+        len(images), sum(map(int, trainer.num_val_batches)) * datamodule.evaluation_batch
+    )
 
 
 @contextlib.contextmanager

@@ -206,14 +206,26 @@ def device_name() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the packages that decide what is computed."""
+    """Returns the versions of Python and of what decides what is computed; of cuDNN where there is a GPU."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:  # run from a source tree that is not installed
             found[package] = "unknown"
+    if torch.cuda.is_available() and (number := torch.backends.cudnn.version()):  # type: ignore[no-untyped-call]
+        found["cudnn"] = cudnn_version(number)
     return found
+
+
+def cudnn_version(number: int) -> str:
+    """Returns cuDNN's version as it is usually written.
+
+    >>> cudnn_version(91501), cudnn_version(8902)
+    ('9.15.1', '8.9.2')
+    """
+    unit = 10_000 if number >= 90_000 else 1_000  # of the first number, since version 9
+    return f"{number // unit}.{number % unit // 100}.{number % 100}"
 
 
 def git_revision() -> str | None:

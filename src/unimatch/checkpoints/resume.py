@@ -21,6 +21,7 @@ log = logging.getLogger("unimatch")
 HARMLESS = (
     "dataset.root",
     "datamodule.workers",
+    "datamodule.evaluation_batch",
     "encoder.weights",
     "model.weights",
     "trainer.accelerator",
@@ -49,7 +50,10 @@ SINCE = {
     "method.thresholds": "fixed",
     "method.dice": 0.0,
     "datamodule.rare_class_crops": 20,
+    "datamodule.evaluation_batch": 1,
     "trainer.parts_at_once": 1,
+    "trainer.compile_blocks": False,
+    "trainer.compile_mode": "default",
 }
 """Settings that older checkpoints do not have, and what was done before there were any."""
 

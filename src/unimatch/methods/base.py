@@ -32,7 +32,7 @@ from unimatch.methods.parts_of_steps import BATCH_NORMS, PartsOfSteps
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.settings import drop_objects, settings_of
 from unimatch.methods.sharding import shard
-from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay
+from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay, forget
 from unimatch.models.base import Model
 from unimatch.models.descriptions import check_logits, describe_model
 from unimatch.options import NamedOptions, not_negative
@@ -150,6 +150,8 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         """Forgets where a training stood; a checkpoint that one continues from is read later."""
         if self.student.unlock_after:
             self.student.lock()
+        for model in (self.student, self.teacher.model):
+            forget(model)  # whose modules may be others than in an earlier fit
         self.start = (0, 0)  # (epoch, batch) at which the data begin; later than that only when resumed
         self.forget_evaluations()
 

@@ -5,6 +5,7 @@ Source: UniMatch V2, section 3.1; the ramp ``1 - 1 / (it + 1)`` is the published
 
 import copy
 from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,8 @@ class Teacher(nn.Module, Generic[M]):
 
     def keep_apart(self) -> None:
         """Copies, before an optimizer step, the weights that were one and that the student has begun to train."""
+        if not self.shared:
+            return
         for name in [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]:
             self.take_apart(name)
 
@@ -100,6 +103,8 @@ class Teacher(nn.Module, Generic[M]):
     def update(self, student: nn.Module, iteration: int) -> None:
         """Follows the student after optimizer step ``iteration`` (0 for the first)."""
         decay = min(1 - 1 / (iteration + 1), self.decay)
+        if self.model not in PLACES:
+            self.lay_out_as(student)
         averages: list[Tensor] = []
         values: list[Tensor] = []
         for average, value in zip(tensors(self.model), tensors(student), strict=True):
@@ -113,7 +118,43 @@ class Teacher(nn.Module, Generic[M]):
         # g + (1 - a) (f - g), all tensors in one call; exactly f where a is 0.
         torch._foreach_lerp_(averages, values, 1 - decay)
 
+    def lay_out_as(self, student: nn.Module) -> None:
+        """Gives each tensor the strides of the student's: a single odd pair makes a GPU average them one by one."""
+        for average, value in zip(tensors(self.model), tensors(student), strict=True):
+            if average.stride() != value.stride():
+                average.data = torch.empty_like(value).copy_(average)
+
+
+Place = tuple[dict[str, Tensor | None], str]
+"""Where a module keeps a tensor: a dictionary of its own, and the key in it."""
+
+PLACES: "WeakKeyDictionary[nn.Module, list[Place]]" = WeakKeyDictionary()
+"""Of the models whose tensors were asked for: to walk all modules at every step takes the host milliseconds."""
+
 
 def tensors(model: nn.Module) -> list[Tensor]:
-    """Returns a model's parameters, then its buffers; of a divided tensor this process's part."""
-    return [local(tensor) for tensor in (*model.parameters(), *model.buffers())]
+    """Returns a model's parameters, then its buffers; of a divided tensor this process's part.
+
+    The modules are walked the first time only, and after :func:`forget`. Tensors that are replaced later are found,
+    modules that are replaced are not.
+    """
+    if model not in PLACES:
+        PLACES[model] = places(model)
+    return [local(tensor) for values, name in PLACES[model] if (tensor := values[name]) is not None]
+
+
+def forget(model: nn.Module) -> None:
+    """Makes :func:`tensors` walk a model's modules anew."""
+    PLACES.pop(model, None)
+
+
+def places(model: nn.Module) -> list[Place]:
+    """Returns where a model keeps its parameters, then its buffers; a tensor that is in two places once."""
+    found: dict[int, Place] = {}
+    kept: list[dict[str, Any]] = [module._parameters for module in model.modules()]
+    kept += [module._buffers for module in model.modules()]
+    for values in kept:
+        for name, tensor in values.items():
+            if tensor is not None:
+                found.setdefault(id(tensor), (values, name))
+    return list(found.values())

@@ -1,9 +1,9 @@
-"""Compiles student and teacher by ``torch.compile``, in place, where ``trainer.compile=true``."""
+"""Compiles student, teacher and losses by ``torch.compile``, where ``trainer.compile=true``."""
 
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -13,22 +13,45 @@ from typing_extensions import override
 
 log = logging.getLogger("unimatch")
 
+Mode = Literal["default", "max-autotune-no-cudagraphs"]
+"""A mode of ``torch.compile`` that a training can choose."""
+
+LOSSES_ON: set[str] = set()
+"""Kinds of devices on which losses and pseudo labels are compiled at the moment (``cuda``, or none)."""
+
+LAYOUT_LOST = (2, 13)
+"""The first PyTorch whose compiled convolutions lose the channels-last layout in their backward pass."""
+
 
 class Compile(lightning.Callback):
-    """Compiles encoder and decoder of student and teacher for training.
+    """Compiles encoder and decoder of student and teacher for training; on a GPU also losses and pseudo labels.
 
     Calls of the modules run compiled code; the modules themselves, and with them the names in checkpoints, stay as they
     are. Evaluation, whose images have many sizes, is not compiled. Where compiling fails, the log says why, and
     training goes on without.
+
+    Args:
+        blocks: compile a transformer's blocks one by one instead of the whole encoder. Their code is the same, so that
+            it is compiled once and used for all of them: the first step is shorter.
+        mode: of ``torch.compile``, for student and teacher.
     """
+
+    def __init__(self, blocks: bool = False, mode: Mode = "default") -> None:
+        self.blocks, self.mode = blocks, mode
 
     @override
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         for who, model in (("student", pl_module.student), ("teacher", pl_module.teacher.model)):
-            for part in ("encoder", "decoder"):  # compiled when they are first called
-                compile_in_place(model.get_submodule(part), f"the {who}'s {part}")
+            compile_model(model, who, blocks=self.blocks, mode=self.mode)
+        LOSSES_ON.add("cuda")
         self.started: float | None = None
         log.info("trainer.compile: the first step compiles student and teacher, which takes a minute or several")
+        if pl_module.device.type == "cuda" and torch_version() >= LAYOUT_LOST:
+            log.warning(
+                "trainer.compile: with PyTorch %s convolutions may lose their layout in the backward pass, which makes "
+                "the step slower (pytorch issue 189239); 2.12 and older keep it",
+                torch.__version__,
+            )
 
     @override
     def on_train_batch_start(self, *arguments: Any, **options: Any) -> None:
@@ -44,19 +67,53 @@ class Compile(lightning.Callback):
     @override
     def on_validation_start(self, *arguments: Any, **options: Any) -> None:
         torch.compiler.set_stance("force_eager")
+        LOSSES_ON.clear()
 
     @override
     def on_validation_end(self, *arguments: Any, **options: Any) -> None:
         torch.compiler.set_stance("default")
+        LOSSES_ON.add("cuda")
 
     @override
     def teardown(self, *arguments: Any, **options: Any) -> None:
         torch.compiler.set_stance("default")  # an error may have ended an evaluation
+        LOSSES_ON.clear()
 
 
-def compile_in_place(module: nn.Module, name: str) -> None:
+def torch_version() -> tuple[int, int]:
+    """Returns PyTorch's version without the last number."""
+    major, minor = torch.__version__.split(".")[:2]
+    return int(major), int(minor)
+
+
+def compile_model(model: nn.Module, who: str, *, blocks: bool = False, **options: Any) -> None:
+    """Makes a model's encoder and decoder run compiled code when they are next called.
+
+    Args:
+        model: a :class:`unimatch.models.base.Model`.
+        who: what the log calls it.
+        blocks: as above.
+        **options: of ``torch.compile``.
+    """
+    encoder, decoder = model.get_submodule("encoder"), model.get_submodule("decoder")
+    repeated = blocks_of(encoder) if blocks else []
+    for number, block in enumerate(repeated):
+        compile_in_place(block, f"block {number} of the {who}'s encoder", **options)
+    if not repeated:
+        compile_in_place(encoder, f"the {who}'s encoder", **options)
+    compile_in_place(decoder, f"the {who}'s decoder", **options)
+
+
+def blocks_of(encoder: nn.Module) -> list[nn.Module]:
+    """Returns a transformer's blocks, which are all of one class; none for other encoders."""
+    blocks = list(getattr(getattr(encoder, "body", None), "blocks", ()))
+    kinds = {type(block) for block in blocks}
+    return blocks if len(kinds) == 1 and kinds != {nn.Sequential} else []
+
+
+def compile_in_place(module: nn.Module, name: str, **options: Any) -> None:
     """Makes calls of a module run compiled code; where compiling fails, warns and lets them run as before."""
-    module.compile()
+    module.compile(**options)
     compiled: Callable[..., Any] = module._compiled_call_impl  # type: ignore[assignment]
 
     def call(*arguments: Any, **options: Any) -> Any:
@@ -64,8 +121,29 @@ def compile_in_place(module: nn.Module, name: str) -> None:
             return compiled(*arguments, **options)
         except TorchDynamoException as error:
             module._compiled_call_impl = None
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            log.warning("trainer.compile: %s is not compiled (%s); training goes on without", name, reason)
+            warn(name, error)
             return module(*arguments, **options)
 
     module._compiled_call_impl = call
+
+
+def compiled_function(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Returns a function as compiled code for the shapes it gets; where compiling fails, warns and runs as before."""
+    run = torch.compile(function, dynamic=False)
+
+    def call(*arguments: Any) -> Any:
+        nonlocal run
+        try:
+            return run(*arguments)
+        except TorchDynamoException as error:
+            run = function
+            warn(name, error)
+            return function(*arguments)
+
+    return call
+
+
+def warn(name: str, error: Exception) -> None:
+    """Logs what is not compiled, and the first line of why."""
+    reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    log.warning("trainer.compile: %s is not compiled (%s); training goes on without", name, reason)

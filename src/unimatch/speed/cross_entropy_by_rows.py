@@ -2,7 +2,7 @@
 
 Decoders give logits of a fraction of the image's size, which are upsampled. With many classes, upsampled logits take
 most of the memory of a step. So they are computed, used and dropped piece by piece, and computed again in the backward
-pass. Values and gradients are those of the whole.
+pass. Values and gradients are those of the whole. :mod:`unimatch.speed.compiled_losses` does the same by compiled code.
 
 ``B`` images, ``C`` classes, ``h w`` the decoder's size, ``H W`` the target's.
 """
@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
+
+from unimatch.speed import compiled_losses
+from unimatch.speed.compile import LOSSES_ON
 
 PIECE = {"cpu": 2**21, "cuda": 2**24}
 """How many upsampled logits a piece has: few enough for a CPU's cache, or enough to keep a GPU busy."""
@@ -61,6 +64,8 @@ def label_and_confidence(logits: Tensor, size: tuple[int, int]) -> tuple[Tensor,
     if logits.dim() != 4:
         confidence, label = logits.float().softmax(dim=1).max(dim=1)
         return label, confidence
+    if logits.device.type in LOSSES_ON:
+        return compiled_losses.piecewise(compiled_losses.labels, size, (logits,), size)
     label = logits.new_empty((len(logits), *size), dtype=torch.int64)
     confidence = logits.new_empty((len(logits), *size), dtype=torch.float32)
     for here, rows in pieces(logits, size):
@@ -78,7 +83,10 @@ class CrossEntropyPerPixel(torch.autograd.Function):
         """Turns logits (B, C, h, w) and targets (B, H, W) into losses (B, H, W)."""
         ctx.save_for_backward(logits, target)
         ctx.ignore_index = ignore_index
+        ctx.compiled = logits.device.type in LOSSES_ON
         size = (target.shape[1], target.shape[2])
+        if ctx.compiled:
+            return compiled_losses.piecewise(compiled_losses.losses, size, (logits, target), ignore_index)
         loss = logits.new_empty(target.shape, dtype=torch.float32)
         for here, rows in pieces(logits, size):
             upsampled = upsample_rows(coarse_rows(logits, here[0], rows, size), rows, logits.shape[2], size)
@@ -93,6 +101,10 @@ class CrossEntropyPerPixel(torch.autograd.Function):
         # (softmax - one hot) * gradient, through the upsampling.
         logits, target = ctx.saved_tensors
         size = (target.shape[1], target.shape[2])
+        if ctx.compiled:
+            images = (logits, target, gradients[0])
+            found = compiled_losses.piecewise(compiled_losses.logits_gradient, size, images, ctx.ignore_index)
+            return found.to(logits.dtype), None, None
         total = torch.zeros_like(logits, dtype=torch.float32)
         for here, rows in pieces(logits, size):
             counted = target[here] != ctx.ignore_index

@@ -36,9 +36,14 @@ class Upsample(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         # Sums are in float32 at least.
         gradient = gradients[0].to(torch.promote_types(gradients[0].dtype, torch.float32))
-        for dim, coarse in zip((3, 2), reversed(ctx.coarse), strict=True):
-            gradient = gathered(gradient, dim, coarse)
-        return gradient.to(gradients[0].dtype), None
+        return upsampling_gradient(gradient, ctx.coarse).to(gradients[0].dtype), None
+
+
+def upsampling_gradient(gradient: Tensor, coarse: tuple[int, int]) -> Tensor:
+    """Computes the gradient (B, C, *coarse) of what was upsampled from that of the result (B, C, H, W)."""
+    for dim, cells in ((3, coarse[1]), (2, coarse[0])):
+        gradient = gathered(gradient, dim, cells)
+    return gradient
 
 
 def gathered(gradient: Tensor, dim: int, coarse: int) -> Tensor:

@@ -40,15 +40,15 @@ class Task(ABC):
 
     @abstractmethod
     def predict(self, model: Model, images: Tensor) -> Tensor:
-        """Returns scores (1, C, *S), whose highest class is the prediction.
+        """Returns scores (B, C, *S), whose highest class is the prediction.
 
         Args:
             model: in eval mode, on the images' device.
-            images: (1, ..., H, W), one evaluation sample at its own size, normalised floats.
+            images: (B, ..., H, W), evaluation samples of one size, normalised floats.
         """
 
     def probabilities(self, model: Model, images: Tensor) -> Tensor:
-        """Returns the probabilities (1, C, *S) that :meth:`predict` decides by, float32; arguments as there."""
+        """Returns the probabilities (B, C, *S) that :meth:`predict` decides by, float32; arguments as there."""
         return self.predict(model, images).float().softmax(1)
 
     @abstractmethod

@@ -1,10 +1,12 @@
 """Scores models on a data set: exact at any number of processes."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import lightning
+import torch
 from torch import Tensor
 from torch.nn import ModuleDict
 from torchmetrics import MetricCollection
@@ -18,13 +20,17 @@ from unimatch.tasks.plain_batches import samples_of
 Counts = dict[str, Tensor]
 """What :meth:`unimatch.tasks.Task.metric` counted, by the name of each of its metrics."""
 
+TOGETHER_ON = {"cuda"}
+"""Kinds of devices on which samples of one size are predicted together. Alone they are the same, to rounding."""
+
 
 class EvaluationLoop(lightning.LightningModule):
-    """Predicts each sample with each model, one by one at its own size, and counts the predictions against the labels.
+    """Predicts each sample with each model at its own size, and counts the predictions against the labels.
 
-    Validation and testing are the same. Batches are lists of :class:`unimatch.types.EvaluationSample`, or what else
-    :func:`unimatch.tasks.plain_batches.samples_of` takes. A step returns what it counted, by the model's name a list
-    over its samples.
+    On a GPU, a batch's samples are predicted together where they follow each other and are of one size, else one by
+    one. Validation and testing are the same. Batches are lists of :class:`unimatch.types.EvaluationSample`, or what
+    else :func:`unimatch.tasks.plain_batches.samples_of` takes. A step returns what it counted, by the model's name a
+    list over its samples.
     """
 
     task: Task
@@ -53,10 +59,13 @@ class EvaluationLoop(lightning.LightningModule):
     @override
     def validation_step(self, batch: Any, batch_idx: int) -> dict[str, list[Counts]]:
         found: dict[str, list[Counts]] = {name: [] for name in self.metrics}
-        for sample in samples_of(batch):
+        for samples in of_one_size(samples_of(batch)):
+            images = [sample["image"] for sample in samples]
+            stacked = images[0][None] if len(images) == 1 else torch.stack(images)
             for name, model in self.evaluated_models.items():
-                prediction = self.task.predict(model, sample["image"][None])
-                found[name].append(self.metrics[name](prediction, sample["label"][None]))
+                predictions = self.task.predict(model, stacked)
+                for sample, prediction in zip(samples, predictions, strict=True):
+                    found[name].append(self.metrics[name](prediction[None], sample["label"][None]))
         return found
 
     @override
@@ -71,6 +80,17 @@ class EvaluationLoop(lightning.LightningModule):
     @override
     def on_test_epoch_end(self) -> None:
         self.on_validation_epoch_end()
+
+
+def of_one_size(samples: Sequence[dict[str, Tensor]]) -> Iterator[list[dict[str, Tensor]]]:
+    """Yields the samples in their order, those together that may be predicted together."""
+
+    def key(place: tuple[int, dict[str, Tensor]]) -> object:
+        number, image = place[0], place[1]["image"]
+        return image.shape if image.device.type in TOGETHER_ON else number
+
+    for _, places in groupby(enumerate(samples), key):
+        yield [sample for _, sample in places]
 
 
 class Evaluator(EvaluationLoop):

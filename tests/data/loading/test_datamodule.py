@@ -285,6 +285,7 @@ def test_view_settings_reach_the_views():
     [
         ({"crop": 0}, r"crop=0: must be at least 1"),
         ({"batch_size": 0}, r"batch_size=0: must be at least 1"),
+        ({"evaluation_batch": 0}, r"evaluation_batch=0: must be at least 1"),
         ({"workers": -1}, r"workers=-1: must be at least 0"),
         ({"cutmix": -0.1}, r"cutmix=-0\.1: must be a probability"),
         ({"augment": "gpu"}, "augment=gpu: must be workers or device"),

@@ -78,6 +78,8 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         cutmix: probability of a CutMix box in a strong view; None for 0.5 or, where an image has one class, for none.
         augment: where colour jitter, grayscale and blur are carried out: by the ``workers``, image by image, or on the
             ``device``, for the whole batch, in floats. The draws are the same.
+        evaluation_batch: images of a batch in evaluation. On a GPU those of one size that follow each other are
+            predicted together; elsewhere it changes nothing.
         workers: processes per loader; 0 loads in the training process. The batches do not depend on it.
         seed: of order and views.
 
@@ -106,12 +108,13 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         rare_class_crops: int = 20,
         cutmix: float | None = None,
         augment: Literal["workers", "device"] = "workers",
+        evaluation_batch: int = 1,
         workers: int = 4,
         seed: int = 0,
     ) -> None:
         super().__init__()
         numbers = {"crop": crop, "batch_size": batch_size, "unlabeled_ratio": unlabeled_ratio, "workers": workers}
-        numbers |= {"rare_class_crops": rare_class_crops}
+        numbers |= {"rare_class_crops": rare_class_crops, "evaluation_batch": evaluation_batch}
         for key, number in numbers.items():
             if number < (lowest := 0 if key == "workers" else 1):
                 raise ConfigError(f"{key}={number}: must be at least {lowest}")
@@ -126,7 +129,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         self.weak, self.cutmix, self.augment = weak, cutmix, augment
         self.strong = strong if strong is None or isinstance(strong, StrongView) else CalledView(strong)
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
-        self.unlabeled_ratio = unlabeled_ratio
+        self.unlabeled_ratio, self.evaluation_batch = unlabeled_ratio, evaluation_batch
         self.labeled_length, self.labeled_strong = labeled_length, labeled_strong
         self.rare_class_temperature, self.rare_class_crops = rare_class_temperature, rare_class_crops
         self.bad_images = BadImages(data.unlabeled)
@@ -313,7 +316,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         world, rank = self._world()
         return DataLoader(
             EvaluationDataset(source, self.data.info.bands),
-            batch_size=1,
+            batch_size=1 if padded else self.evaluation_batch,
             sampler=EvaluationSampler(len(source), num_replicas=world, rank=rank, padded=padded),
             num_workers=min(self.workers, 2),
             worker_init_fn=prepare_worker,
