@@ -205,6 +205,25 @@ def rounds(
     return figures
 
 
+def draw(figures: list[dict], path: Path) -> None:
+    """Write a figure of the rounds: each way of choosing, and the range of the random draws."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(6, 3.2))
+    random = np.array([figure["miou"] for figure in figures if figure["way"].startswith("random")])
+    axis.fill_between(STAGES, random.min(axis=0), random.max(axis=0), color="0.85", label="random, three draws")
+    axis.plot(STAGES, random.mean(axis=0), "--", color="0.45", label="their mean")
+    for way, label in (("select", "chosen"), ("select with scores", "chosen, with the model's confidence")):
+        axis.plot(STAGES, next(figure["miou"] for figure in figures if figure["way"] == way), "o-", label=label)
+    axis.set_xlabel("labelled photos")
+    axis.set_ylabel("mIoU")
+    axis.set_xticks(STAGES)
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
 def line_of(name: str, ours: float, draws: NDArray[np.floating]) -> str:
     """Return a row of the table."""
     return (
@@ -225,6 +244,7 @@ def main() -> None:
     parser.add_argument("--rounds", action="store_true", help="label in rounds, instead of once")
     parser.add_argument("--features", type=Path, help="folder that keeps the photos' descriptions")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--figure", type=Path, help="picture of the rounds of one data set to write")
     options = parser.parse_args()
     encoder = build_encoder("vits", str(options.weights)).eval()
     figures = []
@@ -255,6 +275,8 @@ def main() -> None:
                 figures.append({"data": name, "n": n, "part": part, "select": values[0], "draws": values[1:].tolist()})
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    if options.rounds and options.figure:
+        draw(figures, options.figure)
 
 
 if __name__ == "__main__":

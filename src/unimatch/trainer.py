@@ -82,6 +82,7 @@ class Trainer(lightning.Trainer, NamedOptions):
             ``limit_train_batches`` counts batches, whatever they hold.
         compile: whether ``torch.compile`` compiles student and teacher (:class:`unimatch.speed.compile.Compile`).
         compile_blocks: with ``compile``: a transformer's blocks one by one, for a shorter first step.
+        compile_losses: with ``compile``, on a GPU: losses and pseudo labels too.
         compile_mode: with ``compile``: ``default``, or ``max-autotune-no-cudagraphs``, which tries several kernels for
             each matrix product in the first step and keeps the fastest.
         **options: those of ``lightning.Trainer``.
@@ -97,6 +98,7 @@ class Trainer(lightning.Trainer, NamedOptions):
         parts_at_once: int | Literal["auto"] = 1,
         compile: bool = False,
         compile_blocks: bool = False,
+        compile_losses: bool = False,
         compile_mode: Mode = "default",
         **options: Any,
     ) -> None:
@@ -108,11 +110,21 @@ class Trainer(lightning.Trainer, NamedOptions):
         if parts_at_once != 1 and global_batch is None:
             raise ConfigError(f"parts_at_once={parts_at_once}: needs global_batch, the labelled images of a step")
         if compile:
-            options["callbacks"] = [*(options.get("callbacks") or []), Compile(compile_blocks, compile_mode)]
-        elif compile_blocks or compile_mode != "default":
-            name = f"compile_blocks={compile_blocks}" if compile_blocks else f"compile_mode={compile_mode}"
+            options["callbacks"] = [
+                *(options.get("callbacks") or []),
+                Compile(compile_blocks, compile_losses, compile_mode),
+            ]
+        elif unread := [
+            f"{name}={value}"
+            for name, value, unset in (
+                ("compile_blocks", compile_blocks, False),
+                ("compile_losses", compile_losses, False),
+                ("compile_mode", compile_mode, "default"),
+            )
+            if value != unset
+        ]:
             raise ConfigError(
-                f"{name}: says how to compile, and nothing is compiled; set compile=true, or leave it out"
+                f"{unread[0]}: says how to compile, and nothing is compiled; set compile=true, or leave it out"
             )
         try:
             super().__init__(**options)

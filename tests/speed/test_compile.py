@@ -64,11 +64,11 @@ def test_the_trainer_compiles_on_request_only():
 
 def test_the_settings_of_compiling_reach_the_callback_and_need_compile():
     options = {"logger": False, "enable_checkpointing": False, "accelerator": "cpu"}
-    chosen = {"compile_blocks": True, "compile_mode": "max-autotune-no-cudagraphs"}
+    chosen = {"compile_blocks": True, "compile_losses": True, "compile_mode": "max-autotune-no-cudagraphs"}
     found = [
         each for each in unimatch.Trainer(compile=True, **chosen, **options).callbacks if isinstance(each, Compile)
     ]
-    assert [(each.blocks, each.mode) for each in found] == [(True, "max-autotune-no-cudagraphs")]
+    assert [(each.blocks, each.losses, each.mode) for each in found] == [(True, True, "max-autotune-no-cudagraphs")]
     for name, value in chosen.items():
         with pytest.raises(ConfigError, match=f"{name}={value}: .* set compile=true"):
             unimatch.Trainer(**{name: value}, **options)
@@ -139,10 +139,13 @@ def test_a_pytorch_that_loses_layouts_is_named(version, device, told, monkeypatc
     assert sum("189239" in record.message for record in caplog.records) == told
 
 
-def test_losses_are_compiled_in_training_alone():
-    callback, seen = Compile(), []
-    compile.LOSSES_ON.add("cuda")
-    for event in (callback.on_validation_start, callback.on_validation_end, callback.teardown):
+@pytest.mark.parametrize("losses", [True, False])
+def test_losses_are_compiled_on_request_and_in_training_alone(losses, monkeypatch):
+    monkeypatch.setattr(compile, "compile_model", lambda *arguments, **options: None)
+    module = SimpleNamespace(student=None, teacher=SimpleNamespace(model=None), device=torch.device("cpu"))
+    callback, seen = Compile(losses=losses), []
+    callback.on_fit_start(None, module)
+    for event in (lambda: None, callback.on_validation_start, callback.on_validation_end, callback.teardown):
         event()
         seen.append(set(compile.LOSSES_ON))
-    assert seen == [set(), {"cuda"}, set()]
+    assert seen == ([{"cuda"}, set(), {"cuda"}, set()] if losses else [set()] * 4)

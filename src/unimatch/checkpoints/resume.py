@@ -53,6 +53,7 @@ SINCE = {
     "datamodule.evaluation_batch": 1,
     "trainer.parts_at_once": 1,
     "trainer.compile_blocks": False,
+    "trainer.compile_losses": False,
     "trainer.compile_mode": "default",
 }
 """Settings that older checkpoints do not have, and what was done before there were any."""

@@ -24,7 +24,7 @@ LAYOUT_LOST = (2, 13)
 
 
 class Compile(lightning.Callback):
-    """Compiles encoder and decoder of student and teacher for training; on a GPU also losses and pseudo labels.
+    """Compiles encoder and decoder of student and teacher for training; on request, on a GPU, losses and pseudo labels.
 
     Calls of the modules run compiled code; the modules themselves, and with them the names in checkpoints, stay as they
     are. Evaluation, whose images have many sizes, is not compiled. Where compiling fails, the log says why, and
@@ -33,17 +33,18 @@ class Compile(lightning.Callback):
     Args:
         blocks: compile a transformer's blocks one by one instead of the whole encoder. Their code is the same, so that
             it is compiled once and used for all of them: the first step is shorter.
+        losses: compile the losses and pseudo labels too, on a GPU.
         mode: of ``torch.compile``, for student and teacher.
     """
 
-    def __init__(self, blocks: bool = False, mode: Mode = "default") -> None:
-        self.blocks, self.mode = blocks, mode
+    def __init__(self, blocks: bool = False, losses: bool = False, mode: Mode = "default") -> None:
+        self.blocks, self.losses, self.mode = blocks, losses, mode
 
     @override
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         for who, model in (("student", pl_module.student), ("teacher", pl_module.teacher.model)):
             compile_model(model, who, blocks=self.blocks, mode=self.mode)
-        LOSSES_ON.add("cuda")
+        self.compile_losses()
         self.started: float | None = None
         log.info("trainer.compile: the first step compiles student and teacher, which takes a minute or several")
         if pl_module.device.type == "cuda" and torch_version() >= LAYOUT_LOST:
@@ -72,12 +73,17 @@ class Compile(lightning.Callback):
     @override
     def on_validation_end(self, *arguments: Any, **options: Any) -> None:
         torch.compiler.set_stance("default")
-        LOSSES_ON.add("cuda")
+        self.compile_losses()
 
     @override
     def teardown(self, *arguments: Any, **options: Any) -> None:
         torch.compiler.set_stance("default")  # an error may have ended an evaluation
         LOSSES_ON.clear()
+
+    def compile_losses(self) -> None:
+        """Lets losses and pseudo labels run compiled code from now on, if that is wanted."""
+        if self.losses:
+            LOSSES_ON.add("cuda")
 
 
 def torch_version() -> tuple[int, int]:
