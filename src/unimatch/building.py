@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unimatch.arguments import check_arguments
 from unimatch.disk import NO_ROOM, lacks_room
-from unimatch.errors import ConfigError, UnimatchError, WriteError, told
+from unimatch.errors import TRACEBACKS, ConfigError, UnimatchError, WriteError, own_place, told
 from unimatch.overrides import flat_keys
 
 NODES = ("dataset", "datamodule", "method", "model", "inference", "trainer", "checkpoint", "guard", "logger")
@@ -29,9 +29,6 @@ SET_BY_COMMANDS = {
     "plugins": "one is always given, which writes checkpoints safely",
 }
 """Arguments that a command passes itself, and what to do instead of giving them."""
-
-TRACEBACKS = "HYDRA_FULL_ERROR"
-"""The environment variable that asks, with the value 1, for the traceback of each error."""
 
 
 def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
@@ -159,6 +156,13 @@ def user_error_in(error: BaseException | None) -> UnimatchError | None:
     if not isinstance(error, UnimatchError):
         return None
     return WriteError(f"{message_of(error)}; make room") if error.status == 2 and lacks_room(error) else error
+
+
+def error_to_tell(error: BaseException) -> UnimatchError | None:
+    """Returns the error of ours to print instead of a traceback, also one that the user's own code has raised."""
+    if (cause := user_error_in(error)) is not None or not isinstance(error, Exception) or own_place(error) is None:
+        return cause
+    return ConfigError(f"{told(error)}; {TRACEBACKS}=1 before the command shows the traceback")
 
 
 def message_of(error: UnimatchError) -> str:

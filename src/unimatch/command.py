@@ -18,14 +18,14 @@ import hydra
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.errors import CompactHydraException, HydraException, InstantiationException
+from hydra.errors import CompactHydraException, HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, InterpolationToMissingValueError, MissingMandatoryValue
 from yaml import YAMLError
 
 from unimatch import starting
-from unimatch.building import TRACEBACKS, message_of, user_error_in, with_key
-from unimatch.errors import ConfigError, UnimatchError
+from unimatch.building import error_to_tell, message_of, with_key
+from unimatch.errors import TRACEBACKS, ConfigError
 from unimatch.overrides import (
     CONFIG_MODULE,
     check_overrides,
@@ -138,7 +138,8 @@ def quiet_libraries() -> None:
 def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
     """Prints a :class:`UnimatchError`, also one that Hydra's ``instantiate`` has wrapped, and exits with its status.
 
-    A disk without room is told likewise. The traceback comes before it if the user wants tracebacks.
+    A disk without room is told likewise, and what the user's own code raises. The traceback comes before it if the user
+    wants tracebacks.
 
     The argument that the message begins with is looked up in ``config``.
     """
@@ -152,8 +153,8 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
         why = str(error).splitlines()[0]
         print(f"unimatch: {error.full_key}: {why}; correct what it refers to", file=sys.stderr)
         sys.exit(ConfigError.status)
-    except (UnimatchError, InstantiationException, OSError) as error:
-        cause = user_error_in(error)
+    except Exception as error:
+        cause = error_to_tell(error)
         if cause is None:
             raise
         if tracebacks_wanted():

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, read_write
 
 from unimatch.building import build, plain, target_of
-from unimatch.callbacks import CheckpointFiles, Plan, RunFacts
+from unimatch.callbacks import CheckpointFiles, EarlierRun, Plan, RunFacts
 from unimatch.checkpoints.content import run_of, training_of
 from unimatch.checkpoints.files import read_checkpoint, start_from
 from unimatch.checkpoints.resume import (
@@ -33,9 +33,9 @@ from unimatch.checkpoints.run_folder import (
     alone_in,
     bytes_held,
     can_go_on,
+    files_of_run,
     is_of,
     refuse_other_run,
-    remove_run,
     removed_if_empty,
 )
 from unimatch.command import command, quiet_libraries
@@ -44,7 +44,7 @@ from unimatch.data.fingerprint import fingerprint
 from unimatch.disk import check_writable, check_written, unwritten
 from unimatch.errors import ConfigError, ProcessError, chain_of, first_line, is_of_a_worker, lacks_shared_memory
 from unimatch.lightning_internals import restore_within
-from unimatch.loggers.loggers import EventFiles, WandbRun
+from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
 from unimatch.models import Model
@@ -90,7 +90,6 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     split_seed = config.dataset.get("split_seed") or 0
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data, split_seed=split_seed)
     method.check_datamodule(datamodule)
-    method.build_optimizer()  # one that cannot be made is refused here, before another run is replaced
     labeled, held_out = datamodule.data.labeled, datamodule.data.held_out
     if config.plan:
         return print_plan(config, method, datamodule)
@@ -119,7 +118,7 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         enable_progress_bar=False,  # ours spans the whole training
         enable_model_summary=False,
     )
-    if isinstance(trainer, Trainer):  # refused here, before another run is replaced
+    if isinstance(trainer, Trainer):
         trainer.check_parts(datamodule.batch_size)
         method.check_parts(trainer.parts_at_once)
     log.info(
@@ -145,10 +144,7 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     if checkpoint is not None:
         resume(checkpoint, run_dir, trainer, facts, allowed=config.resume_changed)
     elif trainer.is_global_zero:
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbRun):
-                _ = logger.experiment  # where it cannot begin, the run that would be replaced stays
-        remove_run(run_dir)
+        trainer.callbacks.insert(0, EarlierRun(files_of_run(run_dir)))
     with lost_workers_explained():
         trainer.fit(method, datamodule, ckpt_path=checkpoint)
     recorded = config.callbacks.get("record") is not None and not {run_dir / name for name in RECORD} & unwritten.keys()
