@@ -12,7 +12,9 @@ from unimatch.overrides import (
     config_groups,
     flat_keys,
     own_settings,
+    quote_names,
     quote_numbers,
+    refuse_empty,
     refuse_of_training,
     refuse_unread,
     values,
@@ -157,6 +159,56 @@ def test_names_that_look_like_numbers_stay_what_was_typed(key, name):
     assert parser.parse_override(quote_numbers(f"{key}=[{name}, {name}]")).value() == [name, name]
     pools = parser.parse_override(quote_numbers(f"dataset.unlabeled=[rest,{{root: {name}, list: {name}}}]")).value()
     assert pools == ["rest", {"root": name, "list": name}]
+
+
+ODD = (
+    "photos (1)",
+    "josé",
+    "it's",
+    'q"q',
+    "a=b",
+    "a#b",
+    "~x",
+    "{a}",
+    "a[1]",
+    "照片",
+    "back\\\\'s",
+    "'half",
+)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_names_that_hydra_would_not_read_stay_what_was_typed(name):
+    parser = OverridesParser.create()
+    argument = quote_names(f"dataset.root=data/{name}")
+    assert parser.parse_override(argument).value() == f"data/{name}"
+    assert quote_names(argument) == quote_numbers(argument) == argument
+    swept = parser.parse_override(quote_names(f"dataset.root=data/{name},other", sweep=True)).sweep_string_iterator()
+    assert [parser.parse_override(f"key={text}").value() for text in swept] == [f"data/{name}", "other"]
+
+
+def test_names_with_commas_and_blanks_at_their_end_are_known_by_their_being_there(tmp_path):
+    assert quote_names(f"input={tmp_path}/a,b") == f"input={tmp_path}/a,b"
+    for name in ("a,b", "end "):
+        (tmp_path / name).touch()
+        assert quote_names(f"input={tmp_path}/{name}") == f"input='{tmp_path}/{name}'"
+    assert quote_names(f"input={tmp_path}/a,b", sweep=True) == f"input={tmp_path}/a,b"
+
+
+@pytest.mark.parametrize("given", ["dataset.root=", "output= ", "hydra.run.dir=", "+dataset.labeled_list="])
+def test_a_name_that_is_empty_is_refused(given):
+    with pytest.raises(ConfigError, match=re.escape(f"{given}: nothing is given")):
+        refuse_empty(["dataset=folder", given])
+    refuse_empty(["dataset.split=", "~dataset.root=", "--config-dir=x", "seed=0"])
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [("encoder=é", "at 'é'"), ("seed=(1", "extraneous input '(')"), ("features=[a (1)]", "HydraException while")],
+)
+def test_what_hydra_cannot_read_is_told_with_the_argument_and_the_remedy(given, why):
+    with pytest.raises(ConfigError, match=re.escape(f"{given}: cannot be read ({why}") + ".*'KEY=\"VALUE\"'"):
+        check_overrides("run", ["dataset=folder", given])
 
 
 def settings(command="run", *overrides):

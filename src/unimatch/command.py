@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +34,9 @@ from unimatch.overrides import (
     config_folder,
     flags_first,
     is_sweep,
+    quote_names,
     quote_numbers,
+    refuse_empty,
     refuse_of_training,
     refuse_unread,
 )
@@ -68,9 +71,11 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
 
             starting.done()
             hide_bases()
-            sys.argv[1:] = flags_first([quote_numbers(argument) for argument in sys.argv[1:]])
+            names = partial(quote_names, sweep=is_sweep(sys.argv))
+            sys.argv[1:] = flags_first([quote_numbers(names(argument)) for argument in sys.argv[1:]])
             with exit_on_user_error():
                 refuse_pickles(sys.argv[1:])
+                refuse_empty(sys.argv[1:])
                 check_installed()
                 config_folder(sys.argv[1:])
                 check_output_folder(sys.argv[1:])

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from importlib.resources import files
@@ -57,6 +58,63 @@ def quote_numbers(argument: str) -> str:
     return key + equals + found.sub(quote, value)
 
 
+def quote_names(argument: str, *, sweep: bool = False) -> str:
+    r"""Quotes the name of a file or folder that Hydra would not read as it is typed: ``photos (1)``, ``josé``, ``a,b``.
+
+    Args:
+        argument: ``KEY=VALUE``.
+        sweep: whether a comma stands between the values of several jobs.
+
+    >>> [quote_names(text) for text in ("dataset.root=photos (1)", "input=it's.png", "dataset.root=a b", "seed=(1")]
+    ["dataset.root='photos (1)'", "input='it\\'s.png'", 'dataset.root=a b', 'seed=(1']
+    """
+    key, equals, value = argument.partition("=")
+    if key.rpartition(".")[2].lstrip("+~") not in PATHS or value.startswith(("[", "{", '"', "'")):
+        return argument
+    texts = value.split(",") if sweep else [value]
+    return key + equals + ",".join(text if is_read_as_typed(text) else quoted(text) for text in texts)
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuses the name of a file or folder that is empty, as a shell's variable is that is not set: ``output=$OUT``."""
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and not value.strip() and not key.startswith(("-", "~")) and key.rpartition(".")[2] in PATHS:
+            raise ConfigError(
+                f"{argument}: nothing is given (a variable of the shell that is not set?); give {key}=NAME"
+            )
+
+
+def is_read_as_typed(name: str) -> bool:
+    """Tells whether Hydra reads a name, and as one; its functions, such as ``glob(*)``, are left to it."""
+    try:
+        override = OverridesParser.create().parse_override(f"key={name}")
+    except HydraException:
+        return False
+    one = not override.is_sweep_override() and (not isinstance(override.value(), str) or override.value() == name)
+    return one or not os.path.lexists(Path(name).expanduser())
+
+
+def quoted(text: str) -> str:
+    """Returns a text as Hydra's grammar quotes it."""
+    whole = re.sub(r"(\\*)'", r"\1\1\'", text)
+    return f"'{whole}{whole[len(whole.rstrip(chr(92))) :]}'"
+
+
+def unread(text: str, error: HydraException) -> str:
+    """Says which part of ``KEY=VALUE`` Hydra's grammar does not take, and how to write it."""
+    lines = [line for line in str(error).splitlines() if not line.startswith(("Error parsing override", "See http"))]
+    kind, _, quote = lines[0].partition(": ") if lines else ("", "", "")
+    why = lines[0].partition(" expecting ")[0] if lines else type(error).__name__
+    if kind.startswith("Lexer") and len(lines) > 1 and "^" in lines[1]:
+        place = lines[1].index("^") - len(kind) - 2
+        why = f"at {quote[place : place + 1]!r}"
+    return (
+        f"{text}: cannot be read ({why}); text with other signs than letters, digits, blanks and -_./:%+ needs quotes "
+        "within those of the terminal: 'KEY=\"VALUE\"'"
+    )
+
+
 WITH_VALUE = (
     *("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--cfg", "-c"),
     *("--info", "-i"),
@@ -89,10 +147,12 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
     folder = config_folder(arguments)
     search = [] if folder is None else [f"hydra.searchpath=['file://{folder}']"]
     texts = [text for text in arguments if "=" in text and not text.startswith("-")]
-    try:
-        overrides = OverridesParser.create().parse_overrides(texts)
-    except HydraException as error:
-        raise ConfigError(str(error)) from error
+    overrides = list[Override]()
+    for text in texts:
+        try:
+            overrides += OverridesParser.create().parse_overrides([text])
+        except HydraException as error:
+            raise ConfigError(unread(text, error)) from error
     groups = config_groups(folder)
     with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         chosen = hydra.compose(config_name, return_hydra_config=True).hydra.runtime.choices
