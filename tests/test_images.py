@@ -253,7 +253,7 @@ def test_truncated_file_is_named(tmp_path, kind, reader, shape):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "it is a pointer of Git LFS); `git lfs pull`"),
         (
             b"\n<!doctype html><title>404</title>",
-            "it is a web page, as a failed download leaves it); download it again",
+            "it is a web page, as a failed download leaves it); download it",
         ),
         (b"\0" * 3000, "it holds zeros alone, as a copy that was cut short leaves it); copy it again"),
         (b"%PDF-1.7", "it is a PDF); convert it"),
