@@ -15,7 +15,9 @@ from unimatch.overrides import (
     quote_names,
     quote_numbers,
     refuse_empty,
+    refuse_idle,
     refuse_of_training,
+    refuse_several,
     refuse_unread,
     values,
 )
@@ -209,6 +211,29 @@ def test_a_name_that_is_empty_is_refused(given):
 def test_what_hydra_cannot_read_is_told_with_the_argument_and_the_remedy(given, why):
     with pytest.raises(ConfigError, match=re.escape(f"{given}: cannot be read ({why}") + ".*'KEY=\"VALUE\"'"):
         check_overrides("run", ["dataset=folder", given])
+
+
+def test_several_values_of_one_run_are_refused_with_what_might_be_meant():
+    with pytest.raises(ConfigError, match=r"method.tau=0,95: several values are several runs, .* with a point"):
+        refuse_several(["method.tau=0,95"])
+    refuse_several(["-m", "method.tau=0,1"])
+
+
+def test_settings_of_callbacks_that_are_left_out_are_refused():
+    given = ["callbacks=none", "guard.on_nan=skip"]
+    with pytest.raises(ConfigError, match=r"^guard.on_nan=skip: nothing reads this: callbacks has no entry"):
+        refuse_idle(given, settings("run", *given))
+    refuse_idle(["guard.on_nan=skip"], settings("run", "guard.on_nan=skip"))
+    refuse_idle(["callbacks=none", "checkpoint.every_minutes=2"], settings("run", "callbacks=none"))
+    with pytest.raises(ConfigError, match=r"^checkpoint.every_minutes=2: nothing reads"):
+        refuse_idle(["~callbacks.checkpoints", "checkpoint.every_minutes=2"], settings("run", "~callbacks.checkpoints"))
+
+
+@pytest.mark.parametrize("key", ["method.seed", "datamodule.seed", "dataset.split_seed", "dataset.scene_seed"])
+def test_seeds_below_0_are_refused(key):
+    with pytest.raises(ConfigError, match=f"^{key}=-1: must be at least 0"):
+        check_settings(settings("run", f"{key}=-1"), "run")
+    check_settings(settings("run", "dataset._target_=own.data", "dataset.split_seed=-1"), "run")
 
 
 def settings(command="run", *overrides):

@@ -38,6 +38,7 @@ from unimatch.overrides import (
     quote_numbers,
     refuse_empty,
     refuse_of_training,
+    refuse_several,
     refuse_unread,
 )
 from unimatch.terminal import print_any_name
@@ -90,6 +91,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             except CompactHydraException as error:
                 with exit_on_user_error(), suppress(HydraException):
                     check_overrides(config_name, sys.argv[1:])
+                    refuse_several(sys.argv[1:])
                 if tracebacks_wanted():
                     raise
                 sys.exit(f"{error}\n{error.__cause__ or ''}\n{TRACEBACKS}=1 shows where in the code")

@@ -75,6 +75,19 @@ def quote_names(argument: str, *, sweep: bool = False) -> str:
     return key + equals + ",".join(text if is_read_as_typed(text) else quoted(text) for text in texts)
 
 
+def refuse_several(arguments: Collection[str]) -> None:
+    """Refuses several values of a key where one run is asked for: ``tau=0,95`` may be meant as a number."""
+    for text in arguments:
+        if "=" in text and not text.startswith("-") and not is_sweep(arguments):
+            override = OverridesParser.create().parse_override(text)
+            if override.is_sweep_override():
+                raise ConfigError(
+                    f"{text}: several values are several runs, which -m starts; a list is written "
+                    f"{override.key_or_group}=[A,B], a number with a point, and text with a comma in quotes within "
+                    "those of the terminal: 'KEY=\"A,B\"'"
+                )
+
+
 def refuse_empty(arguments: Sequence[str]) -> None:
     """Refuses the name of a file or folder that is empty, as a shell's variable is that is not set: ``output=$OUT``."""
     for argument in arguments:
@@ -187,7 +200,8 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
                 )
             beside = [name.rpartition(".")[2] for name in known if name.startswith(node + ".")]
             there = f" ({node} has: {', '.join(beside)})" if beside else ""
-            message = f"{key}: no such key{meant_key(key, known) or did_you_mean(key, [*known, *groups])}{there}"
+            meant = meant_key(key, known) or did_you_mean(key, known if node else [*known, *groups])
+            message = f"{key}: no such key{meant}{there}"
             raise ConfigError(of_a_sweep(message) if is_sweep(arguments) else message)
 
 
@@ -314,6 +328,16 @@ def check_settings(config: DictConfig, command: str) -> None:
         if default in (None, "???"):
             hint = WITHOUT_DEFAULT.get(f"{command}.{key}", WITHOUT_DEFAULT.get(key, Any))
         check_kind(config, key, hint)
+    check_seeds(config)
+
+
+def check_seeds(config: DictConfig) -> None:
+    """Refuses seeds below 0, which no generator takes; those of objects that are not ours are left to them."""
+    for key in flat_keys(config):
+        node, _, name = key.rpartition(".")
+        ours = str(OmegaConf.select(config, f"{node}._target_", default="unimatch.")).startswith("unimatch.")
+        if name.endswith("seed") and ours and fits(seed := OmegaConf.select(config, key), int) and seed < 0:
+            raise ConfigError(f"{key}={seed}: must be at least 0")
 
 
 def check_kind(config: DictConfig, key: str, hint: Any) -> None:
@@ -369,6 +393,15 @@ def refuse_of_training(arguments: Collection[str], command: str) -> None:
         key = text.lstrip("+").partition("=")[0]
         if command != "run" and key.partition(".")[0] in nodes:
             raise ConfigError(f"{text}: a setting of trainings, which unimatch.{command} does not read; leave it out")
+
+
+def refuse_idle(arguments: Collection[str], config: DictConfig) -> None:
+    """Refuses settings of a callback that is left out, such as ``guard.on_nan=skip`` with ``callbacks=none``."""
+    entries = (OmegaConf.to_container(config.callbacks, resolve=False) or {}).values()  # type: ignore[union-attr]
+    for text in arguments:
+        node = text.lstrip("+").partition("=")[0].partition(".")[0]
+        if node in ("guard", "checkpoint") and f"${{{node}}}" not in entries:
+            raise ConfigError(f"{text}: nothing reads this: callbacks has no entry for it; choose callbacks=default")
 
 
 REFERENCE = r"\$\{(?:oc\.select:)?(?=((?:encoder|recipe)\.\w+|\w+))"

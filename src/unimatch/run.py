@@ -48,6 +48,7 @@ from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
 from unimatch.models import Model
+from unimatch.overrides import refuse_idle
 from unimatch.report.run_files import read_run
 from unimatch.sweeps import goes_on, note_hours, told_at_the_end
 from unimatch.tasks.scores import Scores, scores_table
@@ -63,6 +64,7 @@ def train(config: DictConfig) -> float:
     """
     quiet_libraries()
     hydra_config = HydraConfig.get()
+    refuse_idle(hydra_config.overrides.task, config)
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
         name_this_job_alone(hydra_config, run_dir)
