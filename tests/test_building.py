@@ -5,7 +5,7 @@ import sys
 import pytest
 from omegaconf import OmegaConf
 
-from unimatch.building import build
+from unimatch.building import build, user_error_in
 from unimatch.command import exit_on_user_error
 from unimatch.errors import ConfigError
 
@@ -152,3 +152,15 @@ def test_a_node_that_cannot_be_built_is_one_message(node, told):
         build(OmegaConf.create({"method": node}).method)
     assert str(error.value).startswith(told)
     assert "\n" not in str(error.value)
+
+
+def test_a_name_that_the_system_refuses_is_no_traceback(tmp_path):
+    (tmp_path / "file").touch()
+    for use, told in (
+        (lambda: (tmp_path / "file").mkdir(exist_ok=True), "file: a file is there, where a folder is needed"),
+        (lambda: (tmp_path / "file" / "below").mkdir(), "below: leads through a file, where a folder is needed"),
+        (lambda: tmp_path.write_text("x"), ": is a folder, where a file is needed"),
+    ):
+        with pytest.raises(OSError, match=str(tmp_path)) as caught:
+            use()
+        assert told in str(user_error_in(caught.value))

@@ -209,7 +209,9 @@ def test_a_name_that_is_empty_is_refused(given):
     [("encoder=é", "at 'é'"), ("seed=(1", "extraneous input '(')"), ("features=[a (1)]", "HydraException while")],
 )
 def test_what_hydra_cannot_read_is_told_with_the_argument_and_the_remedy(given, why):
-    with pytest.raises(ConfigError, match=re.escape(f"{given}: cannot be read ({why}") + ".*'KEY=\"VALUE\"'"):
+    with pytest.raises(
+        ConfigError, match=re.escape(f"{given}: cannot be read ({why}") + r".*'KEY=(\"VALUE\"|\[\"A\",\"B\"\])'"
+    ):
         check_overrides("run", ["dataset=folder", given])
 
 

@@ -144,7 +144,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def user_error_in(error: BaseException | None) -> UnimatchError | None:
-    """Returns the error of ours that Hydra has wrapped, if it is one; names that are too long and links become one."""
+    """Returns the error of ours that Hydra has wrapped, if it is one; what a system refuses of a name becomes one."""
     while isinstance(error, InstantiationException):
         error = error.__cause__
     if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -153,9 +153,20 @@ def user_error_in(error: BaseException | None) -> UnimatchError | None:
         return ConfigError(f"{error.filename} is a link, and nothing is written through one; remove it")
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return ConfigError(f"{str(error.filename)[:60]}...: a name that is too long for a file or folder")
+    if isinstance(error, OSError) and error.errno in WRONG_PLACES and error.filename is not None:
+        return ConfigError(f"{error.filename}: {WRONG_PLACES[error.errno]}")
     if not isinstance(error, UnimatchError):
         return None
     return WriteError(f"{message_of(error)}; make room") if error.status == 2 and lacks_room(error) else error
+
+
+WRONG_PLACES = {
+    errno.EEXIST: "a file is there, where a folder is needed; choose another name",
+    errno.ENOTDIR: "leads through a file, where a folder is needed; choose another name",
+    errno.EISDIR: "is a folder, where a file is needed; choose another name",
+    errno.EACCES: "may not be read or written by you; choose another place, or ask for the right to",
+}
+"""What errors of the system say of a name that the user has given."""
 
 
 def error_to_tell(error: BaseException) -> UnimatchError | None:

@@ -122,9 +122,10 @@ def unread(text: str, error: HydraException) -> str:
     if kind.startswith("Lexer") and len(lines) > 1 and "^" in lines[1]:
         place = lines[1].index("^") - len(kind) - 2
         why = f"at {quote[place : place + 1]!r}"
+    example = '["A","B"]' if text.partition("=")[2].startswith("[") else '"VALUE"'
     return (
         f"{text}: cannot be read ({why}); text with other signs than letters, digits, blanks and -_./:%+ needs quotes "
-        "within those of the terminal: 'KEY=\"VALUE\"'"
+        f"within those of the terminal: 'KEY={example}'"
     )
 
 
