@@ -60,7 +60,8 @@ class Bands:
                 raise ConfigError(f"{name}={values}: a number for each of the {count} bands is needed, std above 0")
         if not all(0 <= value <= 1 for value in self.mean):
             raise ConfigError(
-                f"mean={self.mean}: is of values in 0-1, black to white; divide what was measured in 0-255, and std, by 255"
+                f"mean={self.mean}: is of values in 0-1, black to white; divide what was measured in 0-255, and std, "
+                "by 255"
             )
         for pair in self.value_range or ():
             if len(pair) != 2 or not -math.inf < pair[0] < pair[1] < math.inf:

@@ -110,6 +110,8 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         held_out=() if held_out is None else tuple(map(held_out.name, range(len(held_out)))),
     )
     callbacks = build_callbacks(config.callbacks, run_dir=run_dir, facts=facts, data=data)
+    if checkpoint is None:
+        callbacks.insert(0, EarlierRun(files_of_run(run_dir)))
     trainer: lightning.Trainer = build(
         config.trainer,
         default_root_dir=run_dir,
@@ -145,8 +147,6 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         check_writable(run_dir / "checkpoints", needed)
     if checkpoint is not None:
         resume(checkpoint, run_dir, trainer, facts, allowed=config.resume_changed)
-    elif trainer.is_global_zero:
-        trainer.callbacks.insert(0, EarlierRun(files_of_run(run_dir)))
     with lost_workers_explained():
         trainer.fit(method, datamodule, ckpt_path=checkpoint)
     recorded = config.callbacks.get("record") is not None and not {run_dir / name for name in RECORD} & unwritten.keys()

@@ -52,9 +52,9 @@ def test_what_a_run_has_left_is_removed_and_nothing_else(tmp_path):
         "tensorboard/events.out.tfevents.1.host", "tensorboard/notes.txt", finished=True,
     )  # fmt: skip
     earlier = EarlierRun(files_of_run(run_dir))
-    earlier.on_train_batch_end(SimpleNamespace(global_step=0))
+    earlier.on_train_batch_end(SimpleNamespace(global_step=0, is_global_zero=True))
     assert (run_dir / "checkpoints" / "last.ckpt").exists()  # a run that fails in its first step costs nothing
-    earlier.on_train_batch_end(SimpleNamespace(global_step=1))
+    earlier.on_train_batch_end(SimpleNamespace(global_step=1, is_global_zero=True))
     left = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
     assert left == {"checkpoints/mine.ckpt", "notes.txt", "tensorboard/notes.txt"}
 

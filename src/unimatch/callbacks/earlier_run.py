@@ -20,5 +20,5 @@ class EarlierRun(lightning.Callback):
 
     @override
     def on_train_batch_end(self, trainer: lightning.Trainer, *arguments: Any, **options: Any) -> None:
-        while self.files and trainer.global_step > 0:
+        while self.files and trainer.global_step > 0 and trainer.is_global_zero:
             self.files.pop().unlink(missing_ok=True)

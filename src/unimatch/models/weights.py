@@ -37,7 +37,7 @@ def read_plain(path: Path, kind: str, allowed: Sequence[Any] = ()) -> Any:
     file = path.expanduser()
     if not file.is_file():
         best = path / "checkpoints" / "best.ckpt"
-        hint = f"; did you mean {best}?" if best.is_file() else ", but a folder" if path.is_dir() else ""
+        hint = f"; give {best}" if best.expanduser().is_file() else ", but a folder" if file.is_dir() else ""
         raise WeightsError(f"{path}: no such {kind}{hint}")
     try:
         if file.suffix == ".safetensors":
