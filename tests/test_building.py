@@ -69,6 +69,12 @@ def test_what_a_class_of_the_users_raises_is_a_line_with_its_key_and_place(node,
     assert said in found.splitlines()[-1]
 
 
+def test_a_data_set_in_the_place_of_another_is_sent_to_a_file_of_its_own():
+    node = {"_target_": f"{__name__}.refuse", "tau": 1, "flip": 2, "seed": 3, "other": 4}
+    with pytest.raises(ConfigError, match=r"dataset.seed=3: refuse has no such argument.*FOLDER/dataset/NAME.yaml"):
+        build(OmegaConf.create({"dataset": node}).dataset)
+
+
 def test_an_error_within_a_class_of_ours_stays_one():
     with pytest.raises(AttributeError):
         build(OmegaConf.create({"model": {"_target_": "unimatch.UniMatchV2", "model": 3}}).model)

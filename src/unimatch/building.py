@@ -99,6 +99,11 @@ def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
         remedy = ""
         if not is_ours(node) and " has no such argument" in str(error):
             remedy = f". Keys of what stood there before are left out by ~{key} +{key}._target_={node._target_}"
+            if key == "dataset":  # without its file there would be no task
+                remedy = (
+                    ". Write a file of your own, FOLDER/dataset/NAME.yaml, whose defaults name the task, and give "
+                    "--config-dir FOLDER dataset=NAME (docs/new_dataset.md)"
+                )
         elif not is_ours(node) and ": missing; " in str(error) and key.startswith(("method.", "datamodule.")):
             remedy = f"; if training is to call it later, as a function, add {key}._partial_=true"
         raise ConfigError(f"{'' if str(error).startswith(f'{key}.') else f'{key}.'}{error}{remedy}") from None

@@ -87,7 +87,9 @@ def read_pair(before: Path, after: Path, read: Callable[[Path], ImageArray] = re
         DataError: a date is missing or cannot be read (:func:`read_image`), or the two differ in size.
     """
     if before.is_file() and not after.is_file():
-        raise DataError(f"{after}: no such file; it is the second date of {before}")
+        there = [path.name for path in after.parent.glob("*") if path.stem == after.stem]
+        hint = f" ({there[0]} is there; both dates need one ending)" if there else ""
+        raise DataError(f"{after}: no such file; it is the second date of {before}{hint}")
     dates = [read(before), read(after)]
     first, second = (f"{date.shape[1]} x {date.shape[0]}" for date in dates)
     if first != second:
