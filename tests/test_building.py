@@ -3,9 +3,10 @@
 import sys
 
 import pytest
+from lightning import Callback
 from omegaconf import OmegaConf
 
-from unimatch.building import build, user_error_in
+from unimatch.building import build, made_as, user_error_in
 from unimatch.command import exit_on_user_error
 from unimatch.errors import ConfigError
 
@@ -73,6 +74,26 @@ def test_a_data_set_in_the_place_of_another_is_sent_to_a_file_of_its_own():
     node = {"_target_": f"{__name__}.refuse", "tau": 1, "flip": 2, "seed": 3, "other": 4}
     with pytest.raises(ConfigError, match=r"dataset.seed=3: refuse has no such argument.*FOLDER/dataset/NAME.yaml"):
         build(OmegaConf.create({"dataset": node}).dataset)
+
+
+def test_what_is_made_is_of_the_kind_that_is_needed():
+    node = OmegaConf.create({"callbacks": {"mine": {"_target_": "pathlib.PurePath"}}}).callbacks.mine
+    with pytest.raises(ConfigError, match=r"^callbacks.mine: pathlib.PurePath makes a Pure.*Path, and a Callback of"):
+        made_as(Callback, build(node), node)
+    assert made_as(object, 3, node) == 3
+
+
+@pytest.mark.parametrize(
+    ("node", "hint"),
+    [
+        ({"model": {"features": 3}}, "A data set's file names its task"),
+        ({"dataset": {"dataset": {"root": "a"}}}, "begins with the line '# @package _global_'"),
+        ({"trainer": {"max_steps": 3}}, "takes it from one of ours"),
+    ],
+)
+def test_a_file_without_a_class_is_told_what_it_lacks(node, hint):
+    with pytest.raises(ConfigError, match=f"^{next(iter(node))}._target_: missing; .*{hint}"):
+        build(next(iter(OmegaConf.create(node).values())))
 
 
 def test_an_error_within_a_class_of_ours_stays_one():

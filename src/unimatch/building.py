@@ -3,7 +3,7 @@
 import errno
 import re
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra._internal.utils import _locate
 from hydra.errors import InstantiationException
@@ -17,6 +17,8 @@ from unimatch.overrides import flat_keys
 
 NODES = ("dataset", "datamodule", "method", "model", "inference", "trainer", "checkpoint", "guard", "logger")
 """Nodes of a configuration whose keys are arguments of Python objects."""
+
+Made = TypeVar("Made")
 
 SET_BY_COMMANDS = {
     "callbacks": "add an entry to the group: +callbacks.NAME._target_=CLASS",
@@ -40,10 +42,12 @@ def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
     """
     key = node._get_full_key(None)
     if "_target_" not in node:
-        raise ConfigError(
-            f"{key}._target_: missing; it names the class. In a file of your own, `defaults: [NAME]` takes it from one "
-            "of ours"
-        )
+        hint = "In a file of your own, `defaults: [NAME]` takes it from one of ours"
+        if key in ("model", "task"):
+            hint = "A data set's file names its task: `defaults: [{/task: segmentation}, _self_]`"
+        elif key in node:
+            hint = f"A file that fills in more than {key} begins with the line '# @package _global_'"
+        raise ConfigError(f"{key}._target_: missing; it names the class. {hint}")
     for name in options.keys() & node.keys() & SET_BY_COMMANDS.keys():
         raise ConfigError(f"{key}.{name}: set by the command; {SET_BY_COMMANDS[name]}")
     check_node(node, [*map(str, range(len(arguments))), *options])
@@ -56,6 +60,20 @@ def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
             raise
         cause.args = (with_key(str(cause), node, key + "."),)
         raise cause from None
+
+
+def made_as(kind: type[Made], made: object, node: DictConfig) -> Made:
+    """Returns what a node has made, if it is of the kind that is needed there.
+
+    Raises:
+        ConfigError: naming the node, and both kinds.
+    """
+    if not isinstance(made, kind):
+        raise ConfigError(
+            f"{node._get_full_key(None)}: {node._target_} makes a {type(made).__name__}, and a {kind.__name__} of "
+            f"{kind.__module__.partition('.')[0]} is needed"
+        )
+    return made
 
 
 def refuse_to_make(error: Exception, node: DictConfig) -> None:

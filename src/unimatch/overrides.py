@@ -333,12 +333,13 @@ def check_settings(config: DictConfig, command: str) -> None:
 
 
 def check_seeds(config: DictConfig) -> None:
-    """Refuses seeds below 0, which no generator takes; those of objects that are not ours are left to them."""
+    """Refuses seeds that no generator takes; those of objects that are not ours are left to them."""
     for key in flat_keys(config):
         node, _, name = key.rpartition(".")
         ours = str(OmegaConf.select(config, f"{node}._target_", default="unimatch.")).startswith("unimatch.")
-        if name.endswith("seed") and ours and fits(seed := OmegaConf.select(config, key), int) and seed < 0:
-            raise ConfigError(f"{key}={seed}: must be at least 0")
+        seed = OmegaConf.select(config, key) if name.endswith("seed") and ours else 0
+        if fits(seed, int) and not 0 <= seed < 2**32:  # of NumPy's generators
+            raise ConfigError(f"{key}={seed}: must be at least 0 and below {2**32}")
 
 
 def check_kind(config: DictConfig, key: str, hint: Any) -> None:
@@ -374,6 +375,11 @@ def refuse_unread(config: DictConfig, command: str) -> None:
         read = {f"{node}.{key}" for node in nodes for key in own[node]}
     of_run = {key for key, value in own_settings("run").items() if isinstance(value, dict)}  # data sets fill in some
     known = {*own, *of_run, *config_groups(), "inference", "task"}
+    for group, place in PACKAGES.items():
+        if config.get(group) is not None:
+            raise ConfigError(
+                f"{group}: nothing reads this node; begin your file of the group {group} with '# @package {place}'"
+            )
     keys = [str(key) for key in config if key not in known]
     keys += [f"{node}.{key}" for node in nodes for key in config.get(node) or ()]
     referred_to = set(re.findall(REFERENCE, OmegaConf.to_yaml(config)))
@@ -404,6 +410,9 @@ def refuse_idle(arguments: Collection[str], config: DictConfig) -> None:
         if node in ("guard", "checkpoint") and f"${{{node}}}" not in entries:
             raise ConfigError(f"{text}: nothing reads this: callbacks has no entry for it; choose callbacks=default")
 
+
+PACKAGES = {"strong": "datamodule.strong", "weak": "datamodule.weak", "experiment": "_global_"}
+"""The groups whose files fill in another node than their own, and which."""
 
 REFERENCE = r"\$\{(?:oc\.select:)?(?=((?:encoder|recipe)\.\w+|\w+))"
 """How one key refers to another; the group is its first part, or the first two within ``encoder`` and ``recipe``."""

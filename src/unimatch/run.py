@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, read_write
 
-from unimatch.building import build, plain, target_of
+from unimatch.building import build, made_as, plain, target_of
 from unimatch.callbacks import CheckpointFiles, EarlierRun, Plan, RunFacts
 from unimatch.checkpoints.content import run_of, training_of
 from unimatch.checkpoints.files import read_checkpoint, start_from
@@ -76,19 +76,18 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     """Trains in a run directory; ``choices`` names the chosen option of each group."""
     unwritten.clear()  # of a sweep's job before
     check_settings(config.trainer)
-    if not 0 <= config.seed < 2**32:  # of NumPy's generators
-        raise ConfigError(f"seed={config.seed}: must be at least 0 and below {2**32}")
     checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
     if not config.plan:
         refuse_other_run(run_dir, checkpoint, overwrite=config.overwrite)
     if checkpoint is not None:
         keep_decay(config, checkpoint)
-    data: SegmentationData = build(config.dataset)
+    data = made_as(SegmentationData, build(config.dataset), config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
-    model: Model = build(config.model, num_classes=data.info.num_classes, bands=data.info.bands)
+    model = build(config.model, num_classes=data.info.num_classes, bands=data.info.bands)
+    model = made_as(Model, model, config.model)
     if config.start_from is not None:
         log.info("%s", start_from(model, config.start_from, classes=data.info.classes))
-    method: Method = build(config.method, model, task=build(config.task))
+    method = made_as(Method, build(config.method, model, task=build(config.task)), config.method)
     split_seed = config.dataset.get("split_seed") or 0
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data, split_seed=split_seed)
     method.check_datamodule(datamodule)
@@ -175,7 +174,7 @@ def build_callbacks(entries: DictConfig, **objects: Any) -> list[lightning.Callb
             raise ConfigError(f"callbacks.{name!s}._target_: missing; it names the class")
         takes = inspect.signature(target_of(node)).parameters
         given = {key: value for key, value in objects.items() if key in takes and key not in node}
-        callbacks.append(build(node, **given))
+        callbacks.append(made_as(lightning.Callback, build(node, **given), node))
     return callbacks
 
 
