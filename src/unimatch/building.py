@@ -3,7 +3,7 @@
 import errno
 import re
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import Any
 
 from hydra._internal.utils import _locate
 from hydra.errors import InstantiationException
@@ -17,8 +17,6 @@ from unimatch.overrides import flat_keys
 
 NODES = ("dataset", "datamodule", "method", "model", "inference", "trainer", "checkpoint", "guard", "logger")
 """Nodes of a configuration whose keys are arguments of Python objects."""
-
-Made = TypeVar("Made")
 
 SET_BY_COMMANDS = {
     "callbacks": "add an entry to the group: +callbacks.NAME._target_=CLASS",
@@ -62,7 +60,7 @@ def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
         raise cause from None
 
 
-def made_as(kind: type[Made], made: object, node: DictConfig) -> Made:
+def made_as(kind: type, made: Any, node: DictConfig) -> Any:
     """Returns what a node has made, if it is of the kind that is needed there.
 
     Raises:
@@ -70,8 +68,8 @@ def made_as(kind: type[Made], made: object, node: DictConfig) -> Made:
     """
     if not isinstance(made, kind):
         raise ConfigError(
-            f"{node._get_full_key(None)}: {node._target_} makes a {type(made).__name__}, and a {kind.__name__} of "
-            f"{kind.__module__.partition('.')[0]} is needed"
+            f"{node._get_full_key(None)}: {node._target_} makes an object of the class {type(made).__name__}; one of "
+            f"{kind.__module__.partition('.')[0]}'s {kind.__name__} is needed"
         )
     return made
 

@@ -81,13 +81,13 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         refuse_other_run(run_dir, checkpoint, overwrite=config.overwrite)
     if checkpoint is not None:
         keep_decay(config, checkpoint)
-    data = made_as(SegmentationData, build(config.dataset), config.dataset)
+    data: SegmentationData = made_as(SegmentationData, build(config.dataset), config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
-    model = build(config.model, num_classes=data.info.num_classes, bands=data.info.bands)
-    model = made_as(Model, model, config.model)
+    model: Model = build(config.model, num_classes=data.info.num_classes, bands=data.info.bands)
+    made_as(Model, model, config.model)
     if config.start_from is not None:
         log.info("%s", start_from(model, config.start_from, classes=data.info.classes))
-    method = made_as(Method, build(config.method, model, task=build(config.task)), config.method)
+    method: Method = made_as(Method, build(config.method, model, task=build(config.task)), config.method)
     split_seed = config.dataset.get("split_seed") or 0
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data, split_seed=split_seed)
     method.check_datamodule(datamodule)
