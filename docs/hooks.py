@@ -63,6 +63,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
+def on_post_template(
+    output_content: str, template_name: str, config: MkDocsConfig
+) -> str:
+    """Leaves out the theme's 404 page: its links begin at a server's root, and this site is one of the disk."""
+    return "" if template_name == "404.html" else output_content
+
+
 def on_page_markdown(
     markdown: str, page: Page, config: MkDocsConfig, files: Files
 ) -> str:

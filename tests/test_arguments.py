@@ -19,8 +19,10 @@ from unimatch.errors import ConfigError
         (str | Path | None, ["a", None], [2024, True, ["a"]]),
         (Literal["a", "b"] | None, ["a", None], ["c", 3, True]),
         (Annotated[float, 1.0, "a number."], [2], ["2"]),
-        (Sequence[int], [[1], []], [1, "1", None, {"a": 1}]),
-        (tuple[float, float], [[1, 2]], [2, "ab"]),
+        (Sequence[int], [[1], []], [1, "1", None, {"a": 1}, [1.5], [True], ["1"], [None]]),
+        (tuple[float, float], [[1, 2]], [2, "ab", [1, "b"]]),
+        (Sequence[Sequence[int]], [[[1], [2, 3]]], [[1], [["a"]]]),
+        (Sequence[str | Mapping[str, str]], [["a", {"b": "c"}], [1]], ["a"]),  # not plain: what is called says more
         (Mapping[str, int], [{"a": 1}], [[1], "a", 1]),
         (Any, [1, None, "a"], []),
         (Exception, [Exception()], [None]),

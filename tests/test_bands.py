@@ -120,3 +120,9 @@ def test_pictures_show_the_chosen_bands_and_else_the_first():
     assert Bands((7, 8), mean=(0, 0), std=(1, 1)).picture(image[..., :2]).tolist() == [[[0, 1, 1]]]
     photo = image[..., :3]
     assert PHOTOS.picture(photo) is photo
+
+
+@pytest.mark.parametrize("mean", [128, -0.5, 1.5])
+def test_a_mean_of_0_to_255_is_refused(mean):
+    with pytest.raises(ConfigError, match="divide what was measured in 0-255, and std, by 255"):
+        Bands((1,), mean=(mean,), std=(0.2,))

@@ -3,9 +3,10 @@
 import sys
 
 import pytest
+from lightning import Callback
 from omegaconf import OmegaConf
 
-from unimatch.building import build
+from unimatch.building import build, made_as, user_error_in
 from unimatch.command import exit_on_user_error
 from unimatch.errors import ConfigError
 
@@ -67,6 +68,32 @@ def test_what_a_class_of_the_users_raises_is_a_line_with_its_key_and_place(node,
     found = capsys.readouterr().err
     assert found.startswith("Traceback")
     assert said in found.splitlines()[-1]
+
+
+def test_a_data_set_in_the_place_of_another_is_sent_to_a_file_of_its_own():
+    node = {"_target_": f"{__name__}.refuse", "tau": 1, "flip": 2, "seed": 3, "other": 4}
+    with pytest.raises(ConfigError, match=r"dataset.seed=3: refuse has no such argument.*FOLDER/dataset/NAME.yaml"):
+        build(OmegaConf.create({"dataset": node}).dataset)
+
+
+def test_what_is_made_is_of_the_kind_that_is_needed():
+    node = OmegaConf.create({"callbacks": {"mine": {"_target_": "pathlib.PurePath"}}}).callbacks.mine
+    with pytest.raises(ConfigError, match=r"^callbacks.mine: pathlib.PurePath makes .*Path; one of li.*'s Callback is"):
+        made_as(Callback, build(node), node)
+    assert made_as(object, 3, node) == 3
+
+
+@pytest.mark.parametrize(
+    ("node", "hint"),
+    [
+        ({"model": {"features": 3}}, "A data set's file names its task"),
+        ({"dataset": {"dataset": {"root": "a"}}}, "begins with the line '# @package _global_'"),
+        ({"trainer": {"max_steps": 3}}, "takes it from one of ours"),
+    ],
+)
+def test_a_file_without_a_class_is_told_what_it_lacks(node, hint):
+    with pytest.raises(ConfigError, match=f"^{next(iter(node))}._target_: missing; .*{hint}"):
+        build(next(iter(OmegaConf.create(node).values())))
 
 
 def test_an_error_within_a_class_of_ours_stays_one():
@@ -152,3 +179,15 @@ def test_a_node_that_cannot_be_built_is_one_message(node, told):
         build(OmegaConf.create({"method": node}).method)
     assert str(error.value).startswith(told)
     assert "\n" not in str(error.value)
+
+
+def test_a_name_that_the_system_refuses_is_no_traceback(tmp_path):
+    (tmp_path / "file").touch()
+    for use, told in (
+        (lambda: (tmp_path / "file").mkdir(exist_ok=True), "file: a file is there, where a folder is needed"),
+        (lambda: (tmp_path / "file" / "below").mkdir(), "below: leads through a file, where a folder is needed"),
+        (lambda: tmp_path.write_text("x"), ": is a folder, where a file is needed"),
+    ):
+        with pytest.raises(OSError, match=str(tmp_path)) as caught:
+            use()
+        assert told in str(user_error_in(caught.value))

@@ -200,14 +200,16 @@ def test_a_folder_without_class_names_gets_them_in_one_call(tmp_path, monkeypatc
         Image.fromarray(colors[np.asarray(Image.open(path))]).save(path)
     (root / "classes.txt").unlink()
     settings = ["dataset=folder", f"dataset.root={root}", "workers=0", f"out={tmp_path}/out"]
-    assert run_check(monkeypatch, *settings) == 1
+    (tmp_path / "own").mkdir()
+    assert run_check(monkeypatch, "--config-dir", f"{tmp_path}/own", *settings) == 1
     shown = capsys.readouterr().out
     assert f"{root / 'masks'}: 4 masks hold colours (RGB)" in shown
     text = (tmp_path / "out" / "classes.txt").read_text()
     assert text in shown
     copied, again = shown.splitlines()[-2:]
     assert copied == f"  cp {tmp_path}/out/classes.txt {root}/classes.txt"
-    assert again == f"  python -m unimatch.check {' '.join(settings)} dataset.colors=palette"
+    start = f"  python -m unimatch.check --config-dir {tmp_path}/own"
+    assert again == f"{start} {' '.join(settings)} dataset.colors=palette"
     (root / "classes.txt").write_text(text)
     assert run_check(monkeypatch, *settings) == 1
     shown = capsys.readouterr().out

@@ -43,9 +43,14 @@ def test_a_name_that_is_too_long_is_one_message(use, capsys):
     assert said.count("\n") == 1
 
 
-def test_other_errors_are_not_swallowed():
-    with pytest.raises(KeyError), exit_on_user_error():
-        raise KeyError("a bug")
+@pytest.mark.parametrize("error", [KeyError("a bug"), FileNotFoundError(errno.ENOENT, "gone", "file")])
+def test_what_is_no_fault_of_the_users_code_keeps_its_traceback(error, monkeypatch, capsys):
+    with pytest.raises(SystemExit, match="2"), exit_on_user_error():
+        raise error  # this file is not the package's
+    assert capsys.readouterr().err.startswith(f"unimatch: {type(error).__name__}: {error} (test_command.py, line ")
+    monkeypatch.setattr("unimatch.building.own_place", lambda error: None)
+    with pytest.raises(type(error)), exit_on_user_error():
+        raise error
 
 
 @pytest.mark.slow
@@ -252,11 +257,6 @@ def test_a_message_that_quotes_a_whole_file_is_cut(capsys):
     assert told.startswith("unimatch: classes.txt: found xxx")
     assert told.endswith("x ...\n")
     assert len(told) < 21_000
-
-
-def test_other_failures_of_files_keep_their_traceback():
-    with pytest.raises(FileNotFoundError), exit_on_user_error():
-        raise FileNotFoundError(errno.ENOENT, "gone", "file")
 
 
 @pytest.mark.parametrize("config", [{"root": "???"}, {"root": "${name}", "name": "???"}])

@@ -1,4 +1,5 @@
 import errno
+import json
 
 import pytest
 
@@ -59,3 +60,40 @@ def test_full_shared_memory_is_told_from_other_errors(error, expected):
     later = RuntimeError("Please call `iter(combined_loader)` first.")
     later.__context__ = error
     assert errors.lacks_shared_memory(later) == expected
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "told"),
+    [
+        (KeyError("a"), errors.ConfigError, "photo 3: KeyError: 'a' (test_errors.py, line "),
+        (
+            FileNotFoundError(2, "No such file", "x"),
+            errors.DataError,
+            "photo 3: FileNotFoundError: [Errno 2] No such file",
+        ),
+        (AssertionError(), errors.ConfigError, "photo 3: AssertionError (test_errors.py, line "),
+    ],
+)
+def test_what_own_code_raises_is_told_with_its_place(raised, kind, told):
+    with pytest.raises(kind) as caught, errors.own_code_told(lambda: "photo 3"):
+        raise raised
+    assert str(caught.value).startswith(told)
+    assert str(caught.value).endswith("; HYDRA_FULL_ERROR=1 before the command shows the traceback")
+
+
+def test_what_a_library_raises_is_told_where_that_is_asked_for():
+    with pytest.raises(ValueError, match="Expecting value"), errors.own_code_told(lambda: "photo 3"):
+        json.loads("")
+    assert errors.own_place(json_error()) is None
+    with (
+        pytest.raises(errors.ConfigError, match="photo 3: JSON"),
+        errors.own_code_told(lambda: "photo 3", foreign=True),
+    ):
+        raise json_error()
+
+
+def json_error():
+    try:
+        json.loads("")
+    except ValueError as error:
+        return error.with_traceback(error.__traceback__.tb_next)  # without this file

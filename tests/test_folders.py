@@ -54,6 +54,15 @@ def test_a_missing_folder_names_those_that_are_there(tmp_path):
     make(tmp_path, "Images/a.png", ".hidden/b.png")
     with pytest.raises(DataError, match=r"images: no such folder \(.* has Images\)"):
         find_images(tmp_path / "images")
+    archive = make(tmp_path / "unpacked", "images\\a.png")
+    with pytest.raises(DataError, match=r"images.a\.png has its folder in its name, as Windows' archives do"):
+        find_images(archive / "images")
+
+
+def test_photos_that_phones_alone_read_are_named(tmp_path, caplog):
+    make(tmp_path, "IMG_1.HEIC", "IMG_2.jpg")
+    assert find_images(tmp_path) == ["IMG_2.jpg"]
+    assert "passed over: .heic (1); photos of a phone in HEIC have to be converted to JPEG" in caplog.text
 
 
 def test_links_that_lead_out_are_left_out_where_told(tmp_path, caplog):

@@ -12,8 +12,12 @@ from unimatch.overrides import (
     config_groups,
     flat_keys,
     own_settings,
+    quote_names,
     quote_numbers,
+    refuse_empty,
+    refuse_idle,
     refuse_of_training,
+    refuse_several,
     refuse_unread,
     values,
 )
@@ -159,6 +163,81 @@ def test_names_that_look_like_numbers_stay_what_was_typed(key, name):
     assert pools == ["rest", {"root": name, "list": name}]
 
 
+ODD = (
+    "photos (1)",
+    "josé",
+    "it's",
+    'q"q',
+    "a=b",
+    "a#b",
+    "~x",
+    "{a}",
+    "a[1]",
+    "照片",
+    "back\\\\'s",
+    "'half",
+)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_names_that_hydra_would_not_read_stay_what_was_typed(name):
+    parser = OverridesParser.create()
+    argument = quote_names(f"dataset.root=data/{name}")
+    assert parser.parse_override(argument).value() == f"data/{name}"
+    assert quote_names(argument) == quote_numbers(argument) == argument
+    swept = parser.parse_override(quote_names(f"dataset.root=data/{name},other", sweep=True)).sweep_string_iterator()
+    assert [parser.parse_override(f"key={text}").value() for text in swept] == [f"data/{name}", "other"]
+
+
+def test_names_with_commas_and_blanks_at_their_end_are_known_by_their_being_there(tmp_path):
+    assert quote_names(f"input={tmp_path}/a,b") == f"input={tmp_path}/a,b"
+    for name in ("a,b", "end "):
+        (tmp_path / name).touch()
+        assert quote_names(f"input={tmp_path}/{name}") == f"input='{tmp_path}/{name}'"
+    assert quote_names(f"input={tmp_path}/a,b", sweep=True) == f"input={tmp_path}/a,b"
+
+
+@pytest.mark.parametrize("given", ["dataset.root=", "output= ", "hydra.run.dir=", "+dataset.labeled_list="])
+def test_a_name_that_is_empty_is_refused(given):
+    with pytest.raises(ConfigError, match=re.escape(f"{given}: nothing is given")):
+        refuse_empty(["dataset=folder", given])
+    refuse_empty(["dataset.split=", "~dataset.root=", "--config-dir=x", "seed=0"])
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [("encoder=é", "at 'é'"), ("seed=(1", "extraneous input '(')"), ("features=[a (1)]", "HydraException while")],
+)
+def test_what_hydra_cannot_read_is_told_with_the_argument_and_the_remedy(given, why):
+    with pytest.raises(
+        ConfigError, match=re.escape(f"{given}: cannot be read ({why}") + r".*'KEY=(\"VALUE\"|\[\"A\",\"B\"\])'"
+    ):
+        check_overrides("run", ["dataset=folder", given])
+
+
+def test_several_values_of_one_run_are_refused_with_what_might_be_meant():
+    with pytest.raises(ConfigError, match=r"method.tau=0,95: several values are several runs, .* with a point"):
+        refuse_several(["method.tau=0,95"])
+    refuse_several(["-m", "method.tau=0,1"])
+
+
+def test_settings_of_callbacks_that_are_left_out_are_refused():
+    given = ["callbacks=none", "guard.on_nan=skip"]
+    with pytest.raises(ConfigError, match=r"^guard.on_nan=skip: nothing reads this: callbacks has no entry"):
+        refuse_idle(given, settings("run", *given))
+    refuse_idle(["guard.on_nan=skip"], settings("run", "guard.on_nan=skip"))
+    refuse_idle(["callbacks=none", "checkpoint.every_minutes=2"], settings("run", "callbacks=none"))
+    with pytest.raises(ConfigError, match=r"^checkpoint.every_minutes=2: nothing reads"):
+        refuse_idle(["~callbacks.checkpoints", "checkpoint.every_minutes=2"], settings("run", "~callbacks.checkpoints"))
+
+
+@pytest.mark.parametrize("key", ["method.seed", "datamodule.seed", "dataset.split_seed", "dataset.scene_seed"])
+def test_seeds_below_0_are_refused(key):
+    with pytest.raises(ConfigError, match=f"^{key}=-1: must be at least 0"):
+        check_settings(settings("run", f"{key}=-1"), "run")
+    check_settings(settings("run", "dataset._target_=own.data", "dataset.split_seed=-1"), "run")
+
+
 def settings(command="run", *overrides):
     with initialize_config_module("unimatch.conf", version_base="1.3"):
         return compose(command, list(overrides))
@@ -169,6 +248,8 @@ def settings(command="run", *overrides):
     [
         ("++encoder.lorra=8", "encoder.lorra: nothing reads this key; did you mean encoder.lora?"),
         ("+nosuch=3", "nosuch: nothing reads this key"),
+        ("+strong._target_=own.strong", "strong: nothing reads this node; begin your file of the group strong with"),
+        ("+experiment.tau=0.5", "begin your file of the group experiment with '# @package _global_'"),
         ("+recipe.learning_rat=1", "recipe.learning_rat: nothing reads this key; did you mean recipe.learning_rate?"),
         ("+epochs=3", "epochs: nothing reads this key; did you mean trainer.max_epochs?"),
     ],

@@ -511,10 +511,18 @@ def test_without_extras_the_record_and_the_checkpoints_are_written_and_nothing_e
     assert written == {"checkpoints", "config.json", "evaluations.jsonl", "metrics.csv", "run.log", "summary.json"}
 
 
+OWN = "unimatch: KeyError: 'of my own' (broken.py, line 7); HYDRA_FULL_ERROR=1 before the command shows the traceback\n"
+
+
+def broken(key: str) -> list[str]:
+    return [f"~{key}", f"+{key}={{_target_: helpers.broken.fails, _partial_: true}}"]
+
+
 def test_a_finished_run_is_replaced_only_if_asked_for(finished_run, run_command, tmp_path, capsys):
     run_dir = tmp_path / "run"
     shutil.copytree(finished_run, run_dir)
     before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()}
+    log = {run_dir / "run.log": b""}
     other = [*SMALL, *SHORT, "callbacks=none", "seed=1"]
     for arguments, told in (
         (other, "holds a finished run"),
@@ -522,11 +530,12 @@ def test_a_finished_run_is_replaced_only_if_asked_for(finished_run, run_command,
         ([*other, "overwrite=true", "dataset.labeled=900"], "dataset.labeled=900"),  # nothing to replace it with
         ([*other, "overwrite=true", "trainer.global_batch=7"], "trainer.global_batch=7: must be a multiple"),
         ([*other, "overwrite=true", "trainer.global_batch=16", "trainer.parts_at_once=2"], "BatchNorm would normalise"),
+        *(([*other, "overwrite=true", *broken(key)], OWN) for key in ("method.criterion", "method.schedule")),
     ):
         with pytest.raises(SystemExit, match="2"):
             run_command(*arguments)
         assert told in capsys.readouterr().err
-        assert {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()} == before
+        assert {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()} | log == before | log
     run_command(*other, "overwrite=true")
     assert read_summary(run_dir)["seed"] == 1
     assert not (run_dir / "report.html").exists()  # the old one

@@ -74,7 +74,7 @@ def test_bands_beside_the_colours_and_other_colours_are_refused(tmp_path):
 def test_unknown_kinds_that_are_no_tiff_stay_unknown(tmp_path):
     for content in (b"", b"II*\0", b"II+\0" + bytes(20), bytes(50)):
         (tmp_path / "x.tif").write_bytes(content)
-        with pytest.raises(DataError, match="none of BMP"):
+        with pytest.raises(DataError, match=r"none of BMP|it (is empty|holds zeros)"):
             read_image(tmp_path / "x.tif")
 
 

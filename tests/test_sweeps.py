@@ -37,6 +37,7 @@ def test_a_job_that_fails_ends_no_other_and_the_end_says_why(sweep, monkeypatch,
 
     trained = []
     monkeypatch.setattr("unimatch.trainer.Trainer.fit", fit)
+    monkeypatch.setattr("unimatch.building.own_place", lambda error: None)  # this file is not the package's
     status, jobs = sweep("seed=0,1,2", "method.tau=0.7")
     said = capsys.readouterr().err
     end = said.split("failed jobs of the sweep (3;")[1].splitlines()

@@ -1,5 +1,6 @@
 """``trainer.global_batch``: the same step on any number of processes."""
 
+import math
 import os
 import subprocess
 import sys
@@ -311,6 +312,13 @@ def test_fsdp2_trains_as_one_process_does_and_is_resumed(tmp_path, monkeypatch):
         ({"fast_dev_run": True}, "fast_dev_run=True: no setting of a run; trainer=debug"),
         ({"limit_val_batches": 0}, "limit_val_batches=0: must be above 0"),
         ({"limit_train_batches": 0.0}, "limit_train_batches=0.0: must be above 0"),
+        ({"max_epochs": 0}, "max_epochs=0: must be at least 1, or -1"),
+        ({"max_steps": -5}, "max_steps=-5: must be at least 1, or -1"),
+        ({"accumulate_grad_batches": 0}, "accumulate_grad_batches=0: must be at least 1"),
+        ({"num_nodes": 0}, "num_nodes=0: must be at least 1"),
+        ({"log_every_n_steps": -1}, "log_every_n_steps=-1: must be at least 0"),
+        ({"gradient_clip_val": -1.0}, "gradient_clip_val=-1.0: must be a number, at least 0"),  # else none in silence
+        ({"gradient_clip_val": math.nan}, "gradient_clip_val=nan: must be a number, at least 0"),
         ({"accelerator": "gpu"}, "accelerator=gpu: PyTorch finds no GPU here; trainer=cpu trains"),
         ({"accelerator": "cuda"}, "accelerator=cuda: PyTorch finds no GPU here"),
     ],

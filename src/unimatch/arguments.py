@@ -66,6 +66,8 @@ def fits(value: Any, hint: Any) -> bool:
 
     >>> fits(3, float), fits(True, int), fits("a", str | None), fits(2024, Path | str), fits([1], int | list[int])
     (True, False, True, False, True)
+    >>> fits([0.5, "high"], list[float])
+    False
     """
     origin = get_origin(hint)
     if origin in (Union, UnionType):
@@ -87,8 +89,23 @@ def fits(value: Any, hint: Any) -> bool:
     if issubclass(origin or hint, Mapping):
         return isinstance(value, Mapping)
     if issubclass(origin or hint, Collection):
-        return isinstance(value, Sequence) and not isinstance(value, str)
+        each = elements(hint)
+        listed = isinstance(value, Sequence) and not isinstance(value, str)
+        return listed and (not each or all(any(fits(item, kind) for kind in each) for item in value))
     return value is not None
+
+
+def elements(hint: Any) -> list[Any]:
+    """Returns the types that a list's elements may have, where they are plain; none where a configuration cannot tell.
+
+    >>> elements(tuple[float, ...]), elements(list[list[int]]), elements(list), elements(list[Path | Exception])
+    ([<class 'float'>], [list[int]], [], [])
+    """
+    origin = get_origin(hint)
+    if not inspect.isclass(origin) or not issubclass(origin, Sequence):
+        return []
+    each = [kind for kind in get_args(hint) if kind is not Ellipsis]
+    return list(dict.fromkeys(each)) if all(kind in NAMES or elements(kind) for kind in each) else []
 
 
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null", Path: "text"}
@@ -106,8 +123,8 @@ def written(value: Any) -> Any:
 def kinds(hint: Any) -> list[str]:
     """Returns in words what a type hint accepts.
 
-    >>> kinds(float | None), kinds(Literal["a", "b"])
-    (['a number', 'null'], ['a', 'b'])
+    >>> kinds(float | None), kinds(Literal["a", "b"]), kinds(list[list[int]])
+    (['a number', 'null'], ['a', 'b'], ['a list of lists of whole numbers'])
     """
     origin = get_origin(hint)
     if origin in (Union, UnionType):
@@ -117,5 +134,13 @@ def kinds(hint: Any) -> list[str]:
     if origin is Literal:
         return [str(choice) for choice in get_args(hint)]
     if inspect.isclass(origin or hint) and issubclass(origin or hint, Collection) and hint is not str:
-        return ["a mapping" if issubclass(origin or hint, Mapping) else "a list"]
+        several = " or ".join(plural(word) for kind in elements(hint) for word in kinds(kind))
+        return ["a mapping" if issubclass(origin or hint, Mapping) else f"a list of {several}" if several else "a list"]
     return [NAMES.get(hint, getattr(hint, "__name__", str(hint)))]
+
+
+def plural(word: str) -> str:
+    """Returns one of the words of :func:`kinds` for several of the kind."""
+    if word.startswith("a list"):
+        return f"lists{word.removeprefix('a list')}"
+    return f"{word.removeprefix('a ')}s" if word.startswith("a ") else word

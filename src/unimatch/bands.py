@@ -58,6 +58,11 @@ class Bands:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != count or not all(map(math.isfinite, values)) or (name == "std" and min(values) <= 0):
                 raise ConfigError(f"{name}={values}: a number for each of the {count} bands is needed, std above 0")
+        if not all(0 <= value <= 1 for value in self.mean):
+            raise ConfigError(
+                f"mean={self.mean}: is of values in 0-1, black to white; divide what was measured in 0-255, and std, "
+                "by 255"
+            )
         for pair in self.value_range or ():
             if len(pair) != 2 or not -math.inf < pair[0] < pair[1] < math.inf:
                 raise ConfigError(f"value_range={pair}: the lowest and the highest value are needed, lowest first")

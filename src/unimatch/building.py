@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unimatch.arguments import check_arguments
 from unimatch.disk import NO_ROOM, lacks_room
-from unimatch.errors import ConfigError, UnimatchError, WriteError, told
+from unimatch.errors import TRACEBACKS, ConfigError, UnimatchError, WriteError, own_place, told
 from unimatch.overrides import flat_keys
 
 NODES = ("dataset", "datamodule", "method", "model", "inference", "trainer", "checkpoint", "guard", "logger")
@@ -30,9 +30,6 @@ SET_BY_COMMANDS = {
 }
 """Arguments that a command passes itself, and what to do instead of giving them."""
 
-TRACEBACKS = "HYDRA_FULL_ERROR"
-"""The environment variable that asks, with the value 1, for the traceback of each error."""
-
 
 def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
     """Makes the object that a node describes, with objects as further arguments (Hydra takes those for configuration).
@@ -43,10 +40,12 @@ def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
     """
     key = node._get_full_key(None)
     if "_target_" not in node:
-        raise ConfigError(
-            f"{key}._target_: missing; it names the class. In a file of your own, `defaults: [NAME]` takes it from one "
-            "of ours"
-        )
+        hint = "In a file of your own, `defaults: [NAME]` takes it from one of ours"
+        if key in ("model", "task"):
+            hint = "A data set's file names its task: `defaults: [{/task: segmentation}, _self_]`"
+        elif key in node:
+            hint = f"A file that fills in more than {key} begins with the line '# @package _global_'"
+        raise ConfigError(f"{key}._target_: missing; it names the class. {hint}")
     for name in options.keys() & node.keys() & SET_BY_COMMANDS.keys():
         raise ConfigError(f"{key}.{name}: set by the command; {SET_BY_COMMANDS[name]}")
     check_node(node, [*map(str, range(len(arguments))), *options])
@@ -59,6 +58,20 @@ def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
             raise
         cause.args = (with_key(str(cause), node, key + "."),)
         raise cause from None
+
+
+def made_as(kind: type, made: Any, node: DictConfig) -> Any:
+    """Returns what a node has made, if it is of the kind that is needed there.
+
+    Raises:
+        ConfigError: naming the node, and both kinds.
+    """
+    if not isinstance(made, kind):
+        raise ConfigError(
+            f"{node._get_full_key(None)}: {node._target_} makes an object of the class {type(made).__name__}; one of "
+            f"{kind.__module__.partition('.')[0]}'s {kind.__name__} is needed"
+        )
+    return made
 
 
 def refuse_to_make(error: Exception, node: DictConfig) -> None:
@@ -102,6 +115,11 @@ def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
         remedy = ""
         if not is_ours(node) and " has no such argument" in str(error):
             remedy = f". Keys of what stood there before are left out by ~{key} +{key}._target_={node._target_}"
+            if key == "dataset":  # without its file there would be no task
+                remedy = (
+                    ". Write a file of your own, FOLDER/dataset/NAME.yaml, whose defaults name the task, and give "
+                    "--config-dir FOLDER dataset=NAME (docs/new_dataset.md)"
+                )
         elif not is_ours(node) and ": missing; " in str(error) and key.startswith(("method.", "datamodule.")):
             remedy = f"; if training is to call it later, as a function, add {key}._partial_=true"
         raise ConfigError(f"{'' if str(error).startswith(f'{key}.') else f'{key}.'}{error}{remedy}") from None
@@ -147,7 +165,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def user_error_in(error: BaseException | None) -> UnimatchError | None:
-    """Returns the error of ours that Hydra has wrapped, if it is one; names that are too long and links become one."""
+    """Returns the error of ours that Hydra has wrapped, if it is one; what a system refuses of a name becomes one."""
     while isinstance(error, InstantiationException):
         error = error.__cause__
     if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -156,9 +174,27 @@ def user_error_in(error: BaseException | None) -> UnimatchError | None:
         return ConfigError(f"{error.filename} is a link, and nothing is written through one; remove it")
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return ConfigError(f"{str(error.filename)[:60]}...: a name that is too long for a file or folder")
+    if isinstance(error, OSError) and error.errno in WRONG_PLACES and error.filename is not None:
+        return ConfigError(f"{error.filename}: {WRONG_PLACES[error.errno]}")
     if not isinstance(error, UnimatchError):
         return None
     return WriteError(f"{message_of(error)}; make room") if error.status == 2 and lacks_room(error) else error
+
+
+WRONG_PLACES = {
+    errno.EEXIST: "a file is there, where a folder is needed; choose another name",
+    errno.ENOTDIR: "leads through a file, where a folder is needed; choose another name",
+    errno.EISDIR: "is a folder, where a file is needed; choose another name",
+    errno.EACCES: "may not be read or written by you; choose another place, or ask for the right to",
+}
+"""What errors of the system say of a name that the user has given."""
+
+
+def error_to_tell(error: BaseException) -> UnimatchError | None:
+    """Returns the error of ours to print instead of a traceback, also one that the user's own code has raised."""
+    if (cause := user_error_in(error)) is not None or not isinstance(error, Exception) or own_place(error) is None:
+        return cause
+    return ConfigError(f"{told(error)}; {TRACEBACKS}=1 before the command shows the traceback")
 
 
 def message_of(error: UnimatchError) -> str:

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-import shlex
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ from unimatch.data.sets.class_names import class_file, read_classes
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
 from unimatch.folders import notes_taken
-from unimatch.overrides import check_kind
+from unimatch.overrides import check_kind, config_folder
 from unimatch.pictures import drawing
 from unimatch.terminal import text_table
-from unimatch.texts import one_line
+from unimatch.texts import one_line, to_type
 from unimatch.types import IGNORE_INDEX
 
 SHOWN = 5
@@ -101,9 +101,11 @@ def name_classes(config: DictConfig, out: Path) -> None:
         print(advice.classes)
         replace_text(out / "classes.txt", advice.classes)
         given = [text for text in HydraConfig.get().overrides.task if key_of(text) not in map(key_of, advice.settings)]
+        added = config_folder(sys.argv[1:])
+        flags = () if added is None else ("--config-dir", added)
         print("The same lines are in a file. To use it, then to check again:\n")
-        print(one_line(f"  cp {shlex.join([str(out / 'classes.txt'), str(root / 'classes.txt')])}"))
-        print(one_line(f"  python -m unimatch.check {shlex.join([*given, *advice.settings])}"))
+        print(f"  {to_type('copy' if os.name == 'nt' else 'cp', out / 'classes.txt', root / 'classes.txt')}")
+        print(f"  {to_type('python', '-m', 'unimatch.check', *flags, *given, *advice.settings)}")
     sys.exit(1)
 
 

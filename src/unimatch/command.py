@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,14 +19,14 @@ import hydra
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.errors import CompactHydraException, HydraException, InstantiationException
+from hydra.errors import CompactHydraException, HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, InterpolationToMissingValueError, MissingMandatoryValue
 from yaml import YAMLError
 
 from unimatch import starting
-from unimatch.building import TRACEBACKS, message_of, user_error_in, with_key
-from unimatch.errors import ConfigError, UnimatchError
+from unimatch.building import error_to_tell, message_of, with_key
+from unimatch.errors import TRACEBACKS, ConfigError
 from unimatch.overrides import (
     CONFIG_MODULE,
     check_overrides,
@@ -33,8 +34,11 @@ from unimatch.overrides import (
     config_folder,
     flags_first,
     is_sweep,
+    quote_names,
     quote_numbers,
+    refuse_empty,
     refuse_of_training,
+    refuse_several,
     refuse_unread,
 )
 from unimatch.terminal import print_any_name
@@ -68,9 +72,11 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
 
             starting.done()
             hide_bases()
-            sys.argv[1:] = flags_first([quote_numbers(argument) for argument in sys.argv[1:]])
+            names = partial(quote_names, sweep=is_sweep(sys.argv))
+            sys.argv[1:] = flags_first([quote_numbers(names(argument)) for argument in sys.argv[1:]])
             with exit_on_user_error():
                 refuse_pickles(sys.argv[1:])
+                refuse_empty(sys.argv[1:])
                 check_installed()
                 config_folder(sys.argv[1:])
                 check_output_folder(sys.argv[1:])
@@ -85,6 +91,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             except CompactHydraException as error:
                 with exit_on_user_error(), suppress(HydraException):
                     check_overrides(config_name, sys.argv[1:])
+                    refuse_several(sys.argv[1:])
                 if tracebacks_wanted():
                     raise
                 sys.exit(f"{error}\n{error.__cause__ or ''}\n{TRACEBACKS}=1 shows where in the code")
@@ -138,7 +145,8 @@ def quiet_libraries() -> None:
 def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
     """Prints a :class:`UnimatchError`, also one that Hydra's ``instantiate`` has wrapped, and exits with its status.
 
-    A disk without room is told likewise. The traceback comes before it if the user wants tracebacks.
+    A disk without room is told likewise, and what the user's own code raises. The traceback comes before it if the user
+    wants tracebacks.
 
     The argument that the message begins with is looked up in ``config``.
     """
@@ -152,8 +160,8 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
         why = str(error).splitlines()[0]
         print(f"unimatch: {error.full_key}: {why}; correct what it refers to", file=sys.stderr)
         sys.exit(ConfigError.status)
-    except (UnimatchError, InstantiationException, OSError) as error:
-        cause = user_error_in(error)
+    except Exception as error:
+        cause = error_to_tell(error)
         if cause is None:
             raise
         if tracebacks_wanted():

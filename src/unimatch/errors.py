@@ -4,11 +4,15 @@ import errno
 import pathlib
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from typing_extensions import override
 
 from unimatch.texts import printable
+
+TRACEBACKS = "HYDRA_FULL_ERROR"
+"""The environment variable that asks, with the value 1, for the traceback of each error."""
 
 
 class UnimatchError(ValueError):
@@ -92,20 +96,55 @@ def interruption(error: BaseException, handled: BaseException | None = None) -> 
 
 
 def told(error: BaseException) -> str:
-    """Says in a line what an error is, and where the user's own code has raised it: ``KeyError: 'a' (own.py, line 8)``.
+    """Says in a line what an error is, and where own code has raised it: ``KeyError: 'a' (own.py, line 8)``."""
+    kind, message, place = type(error).__name__, first_line(error), own_place(error)
+    return (kind if message == kind else f"{kind}: {message}") + (f" ({place})" if place else "")
 
-    Own code is what is neither Python's, nor an installed library's, nor this package's.
+
+def own_place(error: BaseException) -> str | None:
+    """Returns where the user's own code was when an error was raised, ``own.py, line 8``; None if it was not there."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = pathlib.Path(frame.filename)
+        if path.is_file() and is_own(path):
+            return f"{path.name}, line {frame.lineno}"
+    return None
+
+
+def is_own(path: pathlib.Path) -> bool:
+    """Tells whether a file of code is neither Python's, nor an installed library's, nor this package's.
+
+    >>> is_own(pathlib.Path("/home/me/mine.py")), is_own(pathlib.Path("/home/me/.local/lib/site-packages/torch/nn.py"))
+    (True, False)
     """
     installed = (sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
     others = [*map(pathlib.Path, installed), pathlib.Path(__file__).parent]
-    places = [(pathlib.Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    own = [
-        f" ({path.name}, line {line})"
-        for path, line in places
-        if path.is_file() and not any(path.is_relative_to(folder) for folder in others)
-    ]
-    kind, message = type(error).__name__, first_line(error)
-    return (kind if message == kind else f"{kind}: {message}") + "".join(own[-1:])
+    named = {"site-packages", "dist-packages"} & set(path.parts)  # also where they are the user's, or another system's
+    return not named and not any(path.is_relative_to(folder) for folder in others)
+
+
+@contextmanager
+def own_code_told(name: Callable[[], str], *, foreign: bool = False) -> Iterator[None]:
+    """Turns what the user's own code raises into an error of ours that says where; other errors pass.
+
+    A process that loads images hands over no more of an error than its text, so that this is done there.
+
+    Args:
+        name: says what it was about, such as an image; asked once there is an error.
+        foreign: whether an error is also told where an installed library has raised it.
+
+    Raises:
+        DataError: own code could not read a file.
+        ConfigError: it has failed otherwise.
+    """
+    try:
+        yield
+    except UnimatchError:
+        raise
+    except Exception as error:
+        if not foreign and own_place(error) is None:
+            raise
+        kind = DataError if isinstance(error, OSError) else ConfigError
+        raise kind(f"{name()}: {told(error)}; {TRACEBACKS}=1 before the command shows the traceback") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -106,6 +106,8 @@ def find_images(directory: Path, *, masks: bool = False, skip: Iterable[Path] = 
             elif end not in NO_PICTURES:
                 others[end or "without ending"] += 1
     there = ", ".join(f"{end} ({number})" for end, number in others.most_common(8))
+    if not others.keys().isdisjoint((".heic", ".heif")):
+        there += "; photos of a phone in HEIC have to be converted to JPEG"
     if not files:
         known = ", ".join(sorted(IMAGE_SUFFIXES))
         raise DataError(f"{directory}: no images ({known}) in this folder" + (f"; it holds {there}" if there else ""))
@@ -196,6 +198,8 @@ def what_is_there(folder: Path) -> str:
     if not folder.is_dir():
         return ""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_foreign(path.name))
+    if not names and (file := next((path.name for path in folder.iterdir() if "\\" in path.name), None)):
+        return f" ({file} has its folder in its name, as Windows' archives do; unpack the archive with unzip or 7z)"
     return f" ({folder} has {', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -86,7 +87,9 @@ def read_pair(before: Path, after: Path, read: Callable[[Path], ImageArray] = re
         DataError: a date is missing or cannot be read (:func:`read_image`), or the two differ in size.
     """
     if before.is_file() and not after.is_file():
-        raise DataError(f"{after}: no such file; it is the second date of {before}")
+        there = [path.name for path in after.parent.glob("*") if path.stem == after.stem]
+        hint = f" ({there[0]} is there; both dates need one ending)" if there else ""
+        raise DataError(f"{after}: no such file; it is the second date of {before}{hint}")
     dates = [read(before), read(after)]
     first, second = (f"{date.shape[1]} x {date.shape[0]}" for date in dates)
     if first != second:
@@ -216,6 +219,39 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
     return Image.open(file, formats=FORMATS)  # noqa: TID251 - this is the one place
 
 
+REPAIR = "repair or remove it"
+CONVERT = "convert it to JPEG, PNG or TIFF"
+OTHER_FILES = (
+    (rb"version https://git-lfs", "a pointer of Git LFS", "`git lfs pull` brings the file itself"),
+    (rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", "a HEIC photo, as phones take them", CONVERT),
+    (rb"....ftypavi[fs]", "AVIF, which Pillow reads from 11.3 on", CONVERT),
+    (rb"....(ftyp|moov|mdat|wide)|RIFF....AVI ", "a video", "take its frames"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", CONVERT),
+    (rb"\s*<(!DOCTYPE html|html|head)", "a web page, as a failed download leaves it", "download it again"),
+    (rb"\s*<(\?xml|svg)", "XML or SVG", CONVERT),
+    (rb"%PDF", "a PDF", CONVERT),
+    (rb"8BPS", "a Photoshop file", CONVERT),
+    (rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive", "unpack it"),
+    (rb"\x93NUMPY|\x89HDF|SIMPLE  =|.{128}DICM", "an array or a scan (NumPy, HDF5, FITS, DICOM)", CONVERT),
+)
+"""How files begin that are found in the place of images, what they are, and what to do."""
+
+
+def not_read(content: bytes) -> tuple[str, str]:
+    """Says what a file is that is none of the :data:`FORMATS`, and what to do about it.
+
+    >>> not_read(b"")
+    ('it is empty, as a copy that was cut short leaves it', 'copy it again')
+    """
+    if not content.strip(b"\0"):
+        why = "holds zeros alone" if content else "is empty"
+        return f"it {why}, as a copy that was cut short leaves it", "copy it again"
+    for begins, what, remedy in OTHER_FILES:
+        if re.match(begins, content[:200], re.IGNORECASE | re.DOTALL):
+            return f"it is {what}", remedy
+    return f"none of {', '.join(FORMATS)}", REPAIR
+
+
 @contextmanager
 def opened(path: Path, what: str) -> Iterator[Image.Image]:
     """Opens a file as an image, not yet decoded; whatever goes wrong becomes a DataError that names the file."""
@@ -231,8 +267,8 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
         stored = tiff_storage(content) if unknown else None
         if stored is not None:
             raise DataError(unreadable(path, stored, what)) from error
-        why = f"none of {', '.join(FORMATS)}" if unknown else error
-        raise DataError(f"{path}: cannot be read as {what} ({why}); repair or remove it") from error
+        why, remedy = not_read(content.getvalue()) if unknown else (error, REPAIR)
+        raise DataError(f"{path}: cannot be read as {what} ({why}); {remedy}") from error
 
 
 def require_picture(path: Path, image: Image.Image) -> None:

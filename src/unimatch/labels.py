@@ -10,7 +10,7 @@ from unimatch.command import command
 from unimatch.errors import ConfigError
 from unimatch.labelling import TOOLS, Labels, read, write
 from unimatch.labelling.merging import labelled_before, under_known_names
-from unimatch.texts import one_line
+from unimatch.texts import one_line, to_type
 
 
 def convert_labels(config: DictConfig) -> None:
@@ -64,7 +64,8 @@ def report(labels: Labels, target: Path, tool: str) -> str:
     )
     lines = [f"{target}: {photos} photos; {len(labels.classes)} classes: {', '.join(labels.classes)}; {rest}"]
     if tool == "folder":
-        lines.append(f"next: python -m unimatch.check dataset=folder dataset.root={target}")
+        check = to_type("python", "-m", "unimatch.check", "dataset=folder", f"dataset.root={target}")
+        lines.append(f"next: {check}")
     return "\n".join(map(one_line, lines))
 
 

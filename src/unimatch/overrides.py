@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from importlib.resources import files
@@ -57,6 +58,77 @@ def quote_numbers(argument: str) -> str:
     return key + equals + found.sub(quote, value)
 
 
+def quote_names(argument: str, *, sweep: bool = False) -> str:
+    r"""Quotes the name of a file or folder that Hydra would not read as it is typed: ``photos (1)``, ``josé``, ``a,b``.
+
+    Args:
+        argument: ``KEY=VALUE``.
+        sweep: whether a comma stands between the values of several jobs.
+
+    >>> [quote_names(text) for text in ("dataset.root=photos (1)", "input=it's.png", "dataset.root=a b", "seed=(1")]
+    ["dataset.root='photos (1)'", "input='it\\'s.png'", 'dataset.root=a b', 'seed=(1']
+    """
+    key, equals, value = argument.partition("=")
+    if key.rpartition(".")[2].lstrip("+~") not in PATHS or value.startswith(("[", "{", '"', "'")):
+        return argument
+    texts = value.split(",") if sweep else [value]
+    return key + equals + ",".join(text if is_read_as_typed(text) else quoted(text) for text in texts)
+
+
+def refuse_several(arguments: Collection[str]) -> None:
+    """Refuses several values of a key where one run is asked for: ``tau=0,95`` may be meant as a number."""
+    for text in arguments:
+        if "=" in text and not text.startswith("-") and not is_sweep(arguments):
+            override = OverridesParser.create().parse_override(text)
+            if override.is_sweep_override():
+                raise ConfigError(
+                    f"{text}: several values are several runs, which -m starts; a list is written "
+                    f"{override.key_or_group}=[A,B], a number with a point, and text with a comma in quotes within "
+                    "those of the terminal: 'KEY=\"A,B\"'"
+                )
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuses the name of a file or folder that is empty, as a shell's variable is that is not set: ``output=$OUT``."""
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and not value.strip() and not key.startswith(("-", "~")) and key.rpartition(".")[2] in PATHS:
+            raise ConfigError(
+                f"{argument}: nothing is given (a variable of the shell that is not set?); give {key}=NAME"
+            )
+
+
+def is_read_as_typed(name: str) -> bool:
+    """Tells whether Hydra reads a name, and as one; its functions, such as ``glob(*)``, are left to it."""
+    try:
+        override = OverridesParser.create().parse_override(f"key={name}")
+    except HydraException:
+        return False
+    one = not override.is_sweep_override() and (not isinstance(override.value(), str) or override.value() == name)
+    return one or not os.path.lexists(Path(name).expanduser())
+
+
+def quoted(text: str) -> str:
+    """Returns a text as Hydra's grammar quotes it."""
+    whole = re.sub(r"(\\*)'", r"\1\1\'", text)
+    return f"'{whole}{whole[len(whole.rstrip(chr(92))) :]}'"
+
+
+def unread(text: str, error: HydraException) -> str:
+    """Says which part of ``KEY=VALUE`` Hydra's grammar does not take, and how to write it."""
+    lines = [line for line in str(error).splitlines() if not line.startswith(("Error parsing override", "See http"))]
+    kind, _, quote = lines[0].partition(": ") if lines else ("", "", "")
+    why = lines[0].partition(" expecting ")[0] if lines else type(error).__name__
+    if kind.startswith("Lexer") and len(lines) > 1 and "^" in lines[1]:
+        place = lines[1].index("^") - len(kind) - 2
+        why = f"at {quote[place : place + 1]!r}"
+    example = '["A","B"]' if text.partition("=")[2].startswith("[") else '"VALUE"'
+    return (
+        f"{text}: cannot be read ({why}); text with other signs than letters, digits, blanks and -_./:%+ needs quotes "
+        f"within those of the terminal: 'KEY={example}'"
+    )
+
+
 WITH_VALUE = (
     *("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--cfg", "-c"),
     *("--info", "-i"),
@@ -89,10 +161,12 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
     folder = config_folder(arguments)
     search = [] if folder is None else [f"hydra.searchpath=['file://{folder}']"]
     texts = [text for text in arguments if "=" in text and not text.startswith("-")]
-    try:
-        overrides = OverridesParser.create().parse_overrides(texts)
-    except HydraException as error:
-        raise ConfigError(str(error)) from error
+    overrides = list[Override]()
+    for text in texts:
+        try:
+            overrides += OverridesParser.create().parse_overrides([text])
+        except HydraException as error:
+            raise ConfigError(unread(text, error)) from error
     groups = config_groups(folder)
     with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         chosen = hydra.compose(config_name, return_hydra_config=True).hydra.runtime.choices
@@ -127,7 +201,8 @@ def check_overrides(config_name: str, arguments: list[str]) -> None:
                 )
             beside = [name.rpartition(".")[2] for name in known if name.startswith(node + ".")]
             there = f" ({node} has: {', '.join(beside)})" if beside else ""
-            message = f"{key}: no such key{meant_key(key, known) or did_you_mean(key, [*known, *groups])}{there}"
+            meant = meant_key(key, known) or did_you_mean(key, known if node else [*known, *groups])
+            message = f"{key}: no such key{meant}{there}"
             raise ConfigError(of_a_sweep(message) if is_sweep(arguments) else message)
 
 
@@ -254,6 +329,17 @@ def check_settings(config: DictConfig, command: str) -> None:
         if default in (None, "???"):
             hint = WITHOUT_DEFAULT.get(f"{command}.{key}", WITHOUT_DEFAULT.get(key, Any))
         check_kind(config, key, hint)
+    check_seeds(config)
+
+
+def check_seeds(config: DictConfig) -> None:
+    """Refuses seeds that no generator takes; those of objects that are not ours are left to them."""
+    for key in flat_keys(config):
+        node, _, name = key.rpartition(".")
+        ours = str(OmegaConf.select(config, f"{node}._target_", default="unimatch.")).startswith("unimatch.")
+        seed = OmegaConf.select(config, key) if name.endswith("seed") and ours else 0
+        if fits(seed, int) and not 0 <= seed < 2**32:  # of NumPy's generators
+            raise ConfigError(f"{key}={seed}: must be at least 0 and below {2**32}")
 
 
 def check_kind(config: DictConfig, key: str, hint: Any) -> None:
@@ -289,6 +375,11 @@ def refuse_unread(config: DictConfig, command: str) -> None:
         read = {f"{node}.{key}" for node in nodes for key in own[node]}
     of_run = {key for key, value in own_settings("run").items() if isinstance(value, dict)}  # data sets fill in some
     known = {*own, *of_run, *config_groups(), "inference", "task"}
+    for group, place in PACKAGES.items():
+        if config.get(group) is not None:
+            raise ConfigError(
+                f"{group}: nothing reads this node; begin your file of the group {group} with '# @package {place}'"
+            )
     keys = [str(key) for key in config if key not in known]
     keys += [f"{node}.{key}" for node in nodes for key in config.get(node) or ()]
     referred_to = set(re.findall(REFERENCE, OmegaConf.to_yaml(config)))
@@ -310,6 +401,18 @@ def refuse_of_training(arguments: Collection[str], command: str) -> None:
         if command != "run" and key.partition(".")[0] in nodes:
             raise ConfigError(f"{text}: a setting of trainings, which unimatch.{command} does not read; leave it out")
 
+
+def refuse_idle(arguments: Collection[str], config: DictConfig) -> None:
+    """Refuses settings of a callback that is left out, such as ``guard.on_nan=skip`` with ``callbacks=none``."""
+    entries = (OmegaConf.to_container(config.callbacks, resolve=False) or {}).values()  # type: ignore[union-attr]
+    for text in arguments:
+        node = text.lstrip("+").partition("=")[0].partition(".")[0]
+        if node in ("guard", "checkpoint") and f"${{{node}}}" not in entries:
+            raise ConfigError(f"{text}: nothing reads this: callbacks has no entry for it; choose callbacks=default")
+
+
+PACKAGES = {"strong": "datamodule.strong", "weak": "datamodule.weak", "experiment": "_global_"}
+"""The groups whose files fill in another node than their own, and which."""
 
 REFERENCE = r"\$\{(?:oc\.select:)?(?=((?:encoder|recipe)\.\w+|\w+))"
 """How one key refers to another; the group is its first part, or the first two within ``encoder`` and ``recipe``."""

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from unimatch.command import command
 from unimatch.data.prepare import RECIPES, convert_archives
 from unimatch.errors import ConfigError
+from unimatch.texts import to_type
 
 
 def prepare_dataset(config: DictConfig) -> None:
@@ -34,7 +35,8 @@ def prepare_dataset(config: DictConfig) -> None:
         workers=config.workers,
     )
     print(f"{root}: {outcome.written} files written, {outcome.kept} were there")
-    print(f"next: python -m unimatch.check dataset={dataset} dataset.root={root}")
+    check = to_type("python", "-m", "unimatch.check", f"dataset={dataset}", f"dataset.root={root}")
+    print(f"next: {check}")
 
 
 main = command("prepare")(prepare_dataset)

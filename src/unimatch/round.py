@@ -27,7 +27,7 @@ from unimatch.select import describer_of, draw
 from unimatch.selection import Describer, EncoderDescriber, Selection, check_choice
 from unimatch.selection import select as select_photos
 from unimatch.selection.photos import Photos, named, photos_below, unsureness
-from unimatch.texts import one_line
+from unimatch.texts import one_line, to_type
 
 DONE = "selected.txt"
 """Written last: a round that has it is whole."""
@@ -209,7 +209,8 @@ def report(
     ]
     for path, reason in list(found.left_out.items())[:5]:
         lines.append(f"left out: {path}: {reason.removeprefix(f'{path}: ')}")
-    lines.append(f"correct them, then: python -m unimatch.labels from=CORRECTED to={config.dataset.root}")
+    labels = to_type("python", "-m", "unimatch.labels", "from=CORRECTED", f"to={config.dataset.root}")
+    lines.append(f"correct them, then: {labels}")
     return "\n".join(map(one_line, lines))
 
 

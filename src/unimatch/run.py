@@ -18,8 +18,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, read_write
 
-from unimatch.building import build, plain, target_of
-from unimatch.callbacks import CheckpointFiles, Plan, RunFacts
+from unimatch.building import build, made_as, plain, target_of
+from unimatch.callbacks import CheckpointFiles, EarlierRun, Plan, RunFacts
 from unimatch.checkpoints.content import run_of, training_of
 from unimatch.checkpoints.files import read_checkpoint, start_from
 from unimatch.checkpoints.resume import (
@@ -33,9 +33,9 @@ from unimatch.checkpoints.run_folder import (
     alone_in,
     bytes_held,
     can_go_on,
+    files_of_run,
     is_of,
     refuse_other_run,
-    remove_run,
     removed_if_empty,
 )
 from unimatch.command import command, quiet_libraries
@@ -44,10 +44,11 @@ from unimatch.data.fingerprint import fingerprint
 from unimatch.disk import check_writable, check_written, unwritten
 from unimatch.errors import ConfigError, ProcessError, chain_of, first_line, is_of_a_worker, lacks_shared_memory
 from unimatch.lightning_internals import restore_within
-from unimatch.loggers.loggers import EventFiles, WandbRun
+from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
 from unimatch.models import Model
+from unimatch.overrides import refuse_idle
 from unimatch.report.run_files import read_run
 from unimatch.sweeps import goes_on, note_hours, told_at_the_end
 from unimatch.tasks.scores import Scores, scores_table
@@ -63,6 +64,7 @@ def train(config: DictConfig) -> float:
     """
     quiet_libraries()
     hydra_config = HydraConfig.get()
+    refuse_idle(hydra_config.overrides.task, config)
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
         name_this_job_alone(hydra_config, run_dir)
@@ -74,23 +76,21 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     """Trains in a run directory; ``choices`` names the chosen option of each group."""
     unwritten.clear()  # of a sweep's job before
     check_settings(config.trainer)
-    if not 0 <= config.seed < 2**32:  # of NumPy's generators
-        raise ConfigError(f"seed={config.seed}: must be at least 0 and below {2**32}")
     checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
     if not config.plan:
         refuse_other_run(run_dir, checkpoint, overwrite=config.overwrite)
     if checkpoint is not None:
         keep_decay(config, checkpoint)
-    data: SegmentationData = build(config.dataset)
+    data: SegmentationData = made_as(SegmentationData, build(config.dataset), config.dataset)
     lightning.seed_everything(config.seed, verbose=False)
     model: Model = build(config.model, num_classes=data.info.num_classes, bands=data.info.bands)
+    made_as(Model, model, config.model)
     if config.start_from is not None:
         log.info("%s", start_from(model, config.start_from, classes=data.info.classes))
-    method: Method = build(config.method, model, task=build(config.task))
+    method: Method = made_as(Method, build(config.method, model, task=build(config.task)), config.method)
     split_seed = config.dataset.get("split_seed") or 0
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data, split_seed=split_seed)
     method.check_datamodule(datamodule)
-    method.build_optimizer()  # one that cannot be made is refused here, before another run is replaced
     labeled, held_out = datamodule.data.labeled, datamodule.data.held_out
     if config.plan:
         return print_plan(config, method, datamodule)
@@ -109,6 +109,8 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         held_out=() if held_out is None else tuple(map(held_out.name, range(len(held_out)))),
     )
     callbacks = build_callbacks(config.callbacks, run_dir=run_dir, facts=facts, data=data)
+    if checkpoint is None:
+        callbacks.insert(0, EarlierRun(files_of_run(run_dir)))
     trainer: lightning.Trainer = build(
         config.trainer,
         default_root_dir=run_dir,
@@ -119,7 +121,7 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         enable_progress_bar=False,  # ours spans the whole training
         enable_model_summary=False,
     )
-    if isinstance(trainer, Trainer):  # refused here, before another run is replaced
+    if isinstance(trainer, Trainer):
         trainer.check_parts(datamodule.batch_size)
         method.check_parts(trainer.parts_at_once)
     log.info(
@@ -144,11 +146,6 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         check_writable(run_dir / "checkpoints", needed)
     if checkpoint is not None:
         resume(checkpoint, run_dir, trainer, facts, allowed=config.resume_changed)
-    elif trainer.is_global_zero:
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbRun):
-                _ = logger.experiment  # where it cannot begin, the run that would be replaced stays
-        remove_run(run_dir)
     with lost_workers_explained():
         trainer.fit(method, datamodule, ckpt_path=checkpoint)
     recorded = config.callbacks.get("record") is not None and not {run_dir / name for name in RECORD} & unwritten.keys()
@@ -177,7 +174,7 @@ def build_callbacks(entries: DictConfig, **objects: Any) -> list[lightning.Callb
             raise ConfigError(f"callbacks.{name!s}._target_: missing; it names the class")
         takes = inspect.signature(target_of(node)).parameters
         given = {key: value for key, value in objects.items() if key in takes and key not in node}
-        callbacks.append(build(node, **given))
+        callbacks.append(made_as(lightning.Callback, build(node, **given), node))
     return callbacks
 
 

@@ -21,7 +21,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf, read_write
 from typing_extensions import override
 
-from unimatch.building import build, message_of, user_error_in, with_key
+from unimatch.building import build, error_to_tell, message_of, with_key
 from unimatch.checkpoints.run_folder import remove_if_empty
 from unimatch.command import exit_on_user_error, tracebacks_wanted
 from unimatch.data import SegmentationData
@@ -189,7 +189,7 @@ def goes_on(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
                 raise DataError("the run has no score to compare: do the validation images show any class?")
             return value
         except Exception as error:
-            cause = user_error_in(error)
+            cause = error_to_tell(error)
             if cause is None or tracebacks_wanted():
                 print(printable(traceback.format_exc()), file=sys.stderr)
             why = f"{type(error).__name__}: {error}" if cause is None else with_key(message_of(cause), config)

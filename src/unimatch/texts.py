@@ -3,7 +3,10 @@
 import csv
 import io
 import logging
+import os
 import re
+import shlex
+import subprocess
 from collections.abc import Iterable, Sequence
 
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -29,6 +32,16 @@ def one_line(value: object) -> str:
     'a\\nb'
     """
     return printable(str(value)).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def to_type(*arguments: object) -> str:
+    """Returns a command as one line to copy into a terminal, quoted as this system's wants it.
+
+    >>> to_type("python", "-m", "unimatch.check", "dataset.root=my photos")
+    "python -m unimatch.check 'dataset.root=my photos'"
+    """
+    texts = [str(argument) for argument in arguments]
+    return one_line(subprocess.list2cmdline(texts) if os.name == "nt" else shlex.join(texts))
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

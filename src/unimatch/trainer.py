@@ -9,7 +9,7 @@ from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from typing_extensions import override
 
 from unimatch.errors import ConfigError, first_line
-from unimatch.options import NamedOptions, one_of
+from unimatch.options import NamedOptions, not_negative, one_of
 from unimatch.speed.compile import Compile, Mode
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
@@ -40,6 +40,16 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for name in ("limit_train_batches", "limit_val_batches", "val_check_interval"):
         if settings.get(name) == 0:
             raise ConfigError(f"{name}={settings[name]}: must be above 0; a training is evaluated, at its end at least")
+    for name in ("max_epochs", "max_steps"):
+        if settings.get(name) is not None and settings[name] < 1 and settings[name] != -1:
+            raise ConfigError(f"{name}={settings[name]}: must be at least 1, or -1 where the other one ends training")
+    for name in ("accumulate_grad_batches", "num_nodes"):
+        if settings.get(name) is not None and settings[name] < 1:
+            raise ConfigError(f"{name}={settings[name]}: must be at least 1")
+    if settings.get("gradient_clip_val") is not None:
+        not_negative(gradient_clip_val=settings["gradient_clip_val"])
+    if (settings.get("log_every_n_steps") or 0) < 0:
+        raise ConfigError(f"log_every_n_steps={settings['log_every_n_steps']}: must be at least 0")
     check_device(settings)
 
 

@@ -54,7 +54,9 @@ def test_peak_memory_grows_with_what_is_held():
 def test_images_that_are_held_out_are_listed(tmp_path, held_out):
     facts = record.RunFacts("m", "d", "e", "segmentation", 0, 8, 16, None, None, {"seed": 0}, held_out=held_out)
     kept = record.Record(tmp_path, facts, SimpleNamespace(info=None))
-    kept.on_fit_start(SimpleNamespace(is_global_zero=True), None)
+    kept.begin(SimpleNamespace(is_global_zero=True, global_step=0))
+    assert not [*tmp_path.iterdir()]
+    kept.begin(SimpleNamespace(is_global_zero=True, global_step=1))
     assert (tmp_path / "config.json").is_file()
     assert (tmp_path / "held_out.txt").exists() == bool(held_out)
     if held_out:

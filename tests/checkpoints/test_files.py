@@ -98,6 +98,12 @@ def test_what_is_no_checkpoint_of_ours_is_refused(run, tmp_path):
     path = tmp_path / "other.ckpt"
     with pytest.raises(WeightsError, match="no such checkpoint"):
         load_model(path)
+    with pytest.raises(WeightsError, match="no such checkpoint, but a folder"):
+        load_model(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best.ckpt").touch()
+    with pytest.raises(WeightsError, match=r"no such checkpoint; give .*checkpoints.best\.ckpt"):
+        load_model(tmp_path)
     for content in ({"state_dict": {}}, [1, 2], torch.zeros(1)):
         torch.save(content, path)
         with pytest.raises(WeightsError, match="not a checkpoint of unimatch"):

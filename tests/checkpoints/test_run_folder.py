@@ -4,11 +4,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from unimatch import disk
-from unimatch.checkpoints.run_folder import alone_in, bytes_held, refuse_other_run, remove_run, removed_if_empty
+from unimatch.callbacks import EarlierRun
+from unimatch.checkpoints.run_folder import alone_in, bytes_held, files_of_run, refuse_other_run, removed_if_empty
 from unimatch.disk import passing_name
 from unimatch.errors import ConfigError
 
@@ -49,7 +51,10 @@ def test_what_a_run_has_left_is_removed_and_nothing_else(tmp_path):
         tmp_path, "checkpoints/last.ckpt", "checkpoints/mine.ckpt", "report.html", "notes.txt",
         "tensorboard/events.out.tfevents.1.host", "tensorboard/notes.txt", finished=True,
     )  # fmt: skip
-    remove_run(run_dir)
+    earlier = EarlierRun(files_of_run(run_dir))
+    earlier.on_train_batch_end(SimpleNamespace(global_step=0, is_global_zero=True))
+    assert (run_dir / "checkpoints" / "last.ckpt").exists()  # a run that fails in its first step costs nothing
+    earlier.on_train_batch_end(SimpleNamespace(global_step=1, is_global_zero=True))
     left = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
     assert left == {"checkpoints/mine.ckpt", "notes.txt", "tensorboard/notes.txt"}
 

@@ -59,7 +59,17 @@ def test_images_of_more_pixels_than_the_limit_are_seen_in_windows():
 
 @pytest.mark.parametrize(
     "bad",
-    [{"mode": "both"}, {"window": 0}, {"stride": 0}, {"window": 5, "stride": 6}, {"scales": ()}, {"scales": (1, 0)}],
+    [
+        {"mode": "both"},
+        {"window": 0},
+        {"stride": 0},
+        {"window": 5, "stride": 6},
+        {"scales": ()},
+        {"scales": (1, 0)},
+        {"scales": (float("nan"),)},
+        {"scales": (float("inf"),)},
+        {"large": -1},
+    ],
 )
 def test_settings_that_cannot_be_are_refused(bad):
     with pytest.raises(ConfigError, match=f"^{list(bad)[-1]}="):

@@ -1,8 +1,12 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 from lightning.pytorch.callbacks import BatchSizeFinder
 
 from helpers.fits import assert_same, fit, make_data, make_method, make_trainer, snapshot
-from unimatch import ConfigError, SegmentationModel, UniMatchV2
+from unimatch import ChangeModel, ConfigError, SegmentationModel, UniMatchV2
+from unimatch.methods.fit_checks import check_task
 
 
 @pytest.mark.parametrize(
@@ -40,3 +44,21 @@ def test_a_trainer_that_has_trained_is_refused_instead_of_training_nothing(lengt
     trainer = fit(make_method(), **length)
     with pytest.raises(ConfigError, match="has trained 2 steps already"):
         trainer.fit(make_method(), make_data())
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "told"),
+    [
+        (ChangeModel, {}, "for change, and the data set digits has single images"),
+        (
+            SegmentationModel,
+            {"one_class": True},
+            "for segmentation, and the data set digits has a class for each",
+        ),
+    ],
+)
+def test_a_model_for_other_data_is_refused(model, data, told):
+    method = SimpleNamespace(data=replace(make_data().data, **data))
+    with pytest.raises(ConfigError, match=f"^the model is {told}"):
+        check_task(model("tiny", 11, features=8, out_channels=(8, 8, 8, 8)), method)
+    check_task(SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8)), make_data())

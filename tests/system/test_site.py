@@ -92,6 +92,11 @@ def test_notebooks_become_pages_with_their_pictures():
     assert all(files[name].startswith(b"\xff\xd8") for name in pictures)
 
 
+def test_a_page_that_only_a_server_can_show_is_left_out():
+    assert hooks.on_post_template("<html>", template_name="404.html", config=None) == ""
+    assert hooks.on_post_template("<html>", template_name="sitemap.xml", config=None) == "<html>"
+
+
 def test_docstrings_for_markdown():
     text = "See :func:`unimatch.data.digits` and ``x``.\n\n>>> 1 + 1\n2\n"
     assert docstrings.for_markdown(text) == "See `unimatch.data.digits` and `x`.\n\n```pycon\n>>> 1 + 1\n2\n\n```"
@@ -114,6 +119,7 @@ def test_the_site_from_the_disk(tmp_path):
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     subprocess.run(command, cwd=ROOT, check=True, env=environment, capture_output=True)
+    assert not (tmp_path / "site" / "404.html").exists()  # without a style where it is opened from the disk
     with headless() as browser:
         pages = ("index", "tutorial", "gallery", "app", "performance", "new_encoder")
         for page, mode in itertools.product(pages, ("light", "dark")):

@@ -1,6 +1,7 @@
 """What happens around training: progress, the record, pictures, checkpoints, and what looks after all of it."""
 
 from unimatch.callbacks.checkpoints import CheckpointFiles, Checkpoints
+from unimatch.callbacks.earlier_run import EarlierRun
 from unimatch.callbacks.early_stopping import EarlyStopping
 from unimatch.callbacks.end_together import EndTogether
 from unimatch.callbacks.fitness import Fitness
@@ -15,6 +16,7 @@ from unimatch.callbacks.tracking import Tracking
 __all__ = [
     "CheckpointFiles",
     "Checkpoints",
+    "EarlierRun",
     "EarlyStopping",
     "EndTogether",
     "Fitness",

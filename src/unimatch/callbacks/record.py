@@ -67,7 +67,7 @@ class Record(Callback):
         self.findings: list[str] = []
         self.evaluating = self.before = 0.0  # seconds; before this process, where the run is resumed
         self.started = time.monotonic()
-        self.finished = False
+        self.begun = self.finished = False
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -86,16 +86,23 @@ class Record(Callback):
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.monotonic()
-        if trainer.is_global_zero:
-            self.write("config.json", json.dumps(self.facts.config, indent=2) + "\n")
-            if self.facts.held_out:
-                self.write("held_out.txt", "".join(f"{name}\n" for name in self.facts.held_out))
+        self.begun = False
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.images += count_images(batch) * trainer.world_size
+        self.begin(trainer)
+
+    def begin(self, trainer: Trainer) -> None:
+        """Writes what is known beforehand, once: after the first step, since an earlier run's files stay until then."""
+        if self.begun or not trainer.global_step or not trainer.is_global_zero:
+            return
+        self.begun = True
+        self.write("config.json", json.dumps(self.facts.config, indent=2) + "\n")
+        if self.facts.held_out:
+            self.write("held_out.txt", "".join(f"{name}\n" for name in self.facts.held_out))
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -118,6 +125,7 @@ class Record(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Also where the run was resumed at its end.
         assert isinstance(pl_module, Method)
+        self.begin(trainer)
         if trainer.is_global_zero:
             self.finished = True
             self.write_evaluations(pl_module, trainer)

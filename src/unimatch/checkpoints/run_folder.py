@@ -74,12 +74,10 @@ def is_finished(run_dir: Path) -> bool:
     return isinstance(summary, dict) and summary.get("finished") is True
 
 
-def remove_run(run_dir: Path) -> None:
-    """Removes what another training has left: its checkpoints, its results and its event files."""
-    for name in (*CHECKPOINTS, *RESULTS):
-        (run_dir / name).unlink(missing_ok=True)
-    for path in run_dir.glob("tensorboard/events.out.tfevents.*"):
-        path.unlink()
+def files_of_run(run_dir: Path) -> list[Path]:
+    """Returns what another training has left: its checkpoints, its results and its event files."""
+    named = (run_dir / name for name in (*CHECKPOINTS, *RESULTS))
+    return [*(path for path in named if path.exists()), *run_dir.glob("tensorboard/events.out.tfevents.*")]
 
 
 @contextmanager

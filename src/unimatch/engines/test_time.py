@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -46,8 +47,10 @@ class Inference:
         if self.stride is not None and not 1 <= self.stride <= self.window:
             raise ConfigError(f"stride={self.stride}: must be between 1 and the window, {self.window}")
         object.__setattr__(self, "scales", tuple(self.scales))
-        if not self.scales or min(self.scales) <= 0:
+        if not self.scales or not all(0 < scale < inf for scale in self.scales):
             raise ConfigError(f"scales={list(self.scales)}: at least one factor above 0 is needed")
+        if self.large is not None and self.large < 1:
+            raise ConfigError(f"large={self.large}: must be at least 1 pixel, or None for no limit")
 
     def slides(self, height: int, width: int) -> bool:
         """Whether an image of that size is predicted in windows."""

@@ -11,12 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from unimatch.data.prepare.archives import LARGEST_TEXT, UNREADABLE, Member, folder_members, is_gzip, members, open_zip
 from unimatch.errors import DataError
 from unimatch.folders import is_foreign
-from unimatch.images import IMAGE_SUFFIXES, open_image
+from unimatch.images import IMAGE_SUFFIXES, REPAIR, not_read, open_image
 
 LARGEST_NOTE = 256 * 2**20
 """Bytes of an annotation file that is read as a whole; longer ones are read in pieces."""
@@ -176,7 +176,8 @@ def open_picture(content: bytes, where: str) -> Image.Image:
     try:
         return open_image(io.BytesIO(content))
     except Exception as error:  # a damaged file can raise nearly anything in Pillow
-        raise DataError(f"{where}: cannot be read as an image ({error}); repair or remove it") from error
+        why, remedy = not_read(content) if isinstance(error, UnidentifiedImageError) else (error, REPAIR)
+        raise DataError(f"{where}: cannot be read as an image ({why}); {remedy}") from error
 
 
 def size_of(content: bytes, where: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import lightning
 
+from unimatch.data.sources.base import SegmentationData
 from unimatch.errors import ConfigError
 from unimatch.models.base import Model
 from unimatch.options import one_of
@@ -29,6 +30,28 @@ def check_trainer(trainer: lightning.Trainer) -> None:
             f"trainer.check_val_every_n_epoch={every} would leave the end of training without an evaluation: choose a "
             "divisor of trainer.max_epochs, or evaluate every N steps: trainer.val_check_interval=N "
             "trainer.check_val_every_n_epoch=null"
+        )
+
+
+def check_task(model: Model, datamodule: object) -> None:
+    """Refuses a model for pairs of dates, or for single images, where the data are the other; likewise for classes.
+
+    Raises:
+        ConfigError: naming both.
+    """
+    data = getattr(datamodule, "data", None)
+    if not isinstance(data, SegmentationData) or not len(data.labeled):
+        return
+    if data.one_class:
+        task, what = "classification", "a class for each image"
+    elif data.labeled.image(0).ndim == 4:
+        task, what = "change", "pairs of dates"
+    else:
+        task, what = "segmentation", "single images, with a class for each pixel"
+    if model.task != task:
+        raise ConfigError(
+            f"the model is for {model.task}, and the data set {data.info.name} has {what}; leave task out, which the "
+            f"data set chooses, or in Python choose a model for {task}"
         )
 
 

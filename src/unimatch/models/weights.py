@@ -36,7 +36,9 @@ def read_plain(path: Path, kind: str, allowed: Sequence[Any] = ()) -> Any:
     """
     file = path.expanduser()
     if not file.is_file():
-        raise WeightsError(f"{path}: no such {kind}")
+        best = path / "checkpoints" / "best.ckpt"
+        hint = f"; give {best}" if best.expanduser().is_file() else ", but a folder" if file.is_dir() else ""
+        raise WeightsError(f"{path}: no such {kind}{hint}")
     try:
         if file.suffix == ".safetensors":
             return load_file(file)

@@ -1,14 +1,20 @@
+import re
+
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
+from helpers.broken import fails
 from unimatch.augment import ScaledCrop, Views
+from unimatch.augment.base import CalledView
+from unimatch.building import message_of
 from unimatch.data import digits, folder
 from unimatch.data.catalog import CAMVID
 from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, keep_list
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
-from unimatch.errors import DataError
+from unimatch.errors import ConfigError, DataError
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +187,36 @@ def test_mask_of_another_size_is_unknown_truth(tmp_path, write_pair):
         FileSource([FilePair(tmp_path / "a.png", tmp_path / "m.png")], CAMVID), Views(12).unlabeled, 0
     )
     assert (dataset[(0, 0)]["truth"] == 255).all()
+
+
+OWN = "of my own' (broken.py, line 7); "
+
+
+@pytest.mark.parametrize("which", ["labeled", "unlabeled", "val"])
+@pytest.mark.parametrize("where", ["image", "mask", "view"])
+def test_own_code_that_fails_is_told_with_the_image_and_its_place(scenes, which, where, monkeypatch):
+    if where != "view":  # as in a subclass of one of our sources
+        monkeypatch.setattr(type(scenes.labeled), where, fails)
+    elif which == "val":
+        return
+    views = Views(24, strong=CalledView(fails), labeled_strong=True) if where == "view" else Views(24)
+    dataset, key = {
+        "labeled": (LabeledDataset(scenes.labeled, views.labeled, 0), (0, 2)),
+        "unlabeled": (UnlabeledDataset(scenes.unlabeled, views.unlabeled, 0), (0, 2)),
+        "val": (EvaluationDataset(scenes.val), 2),
+    }[which]
+    with pytest.raises(ConfigError, match=re.escape(f"{dataset.source.name(2)}: KeyError: '" + OWN)):
+        dataset[key]
+
+
+@pytest.mark.parametrize("kind", [KeyError, RuntimeError, TypeError, FileNotFoundError, AssertionError])
+def test_it_is_so_in_a_process_that_loads_images(scenes, monkeypatch, kind):
+    def own(source, index):
+        raise kind("first line\nsecond")
+
+    monkeypatch.setattr(type(scenes.val), "image", own)
+    with pytest.raises((ConfigError, DataError)) as caught:
+        next(iter(DataLoader(EvaluationDataset(scenes.val), num_workers=1)))
+    told = message_of(caught.value)
+    assert told.startswith(f"{scenes.val.name(0)}: {kind.__name__}: ")
+    assert re.fullmatch(r".*first line.* \(test_datasets.py, line \d+\); HYDRA_FULL_ERROR=1 .*", told.strip())

@@ -128,6 +128,11 @@ def set_id(path):
     ("spoil", "file", "message"),
     [
         (lambda path: path.unlink(), "B/t1.png", "B/t1.png: no such file; it is the second date of .*A/t1.png"),
+        (
+            lambda path: path.rename(path.with_suffix(".jpg")),
+            "B/t1.png",
+            r"second date of .*A/t1.png \(t1.jpg is there; both dates need one ending\)",
+        ),
         (grow, "B/t1.png", "B/t1.png: the second date is 30 x 20 pixels and the first, .*A/t1.png, 24 x 20"),
         (grow, "label/t1.png", "label/t1.png: the mask is 30 x 20 pixels and its image 24 x 20"),
         (

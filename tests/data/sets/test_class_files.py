@@ -38,6 +38,18 @@ def test_names_that_look_like_something_else_stay_names(tmp_path, names):
         assert read_classes(tmp_path / name) == (names, None)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- sky\n- tree\n", '"sky",\n"tree"\n', "sky # above\ntree // below\n", "0. sky\n1. tree\n",
+        "0) sky\n1) tree\n", "0 - sky\n1 - tree\n", "0 -> sky\n1 -> tree\n", "- 0: sky\n- 1: tree\n",
+    ],
+)  # fmt: skip
+def test_lists_as_people_write_them_are_names_alone(tmp_path, text):
+    (tmp_path / "classes.txt").write_text(text)
+    assert read_classes(tmp_path / "classes.txt") == (("sky", "tree"), None)
+
+
 @given(st.text(st.sampled_from("ab01 ,;:#\n\t\"'[]{}-.\r=&*!|>%@\0\x85\u2028"), max_size=40), st.sampled_from(FILES))
 @settings(max_examples=150, deadline=None, derandomize=True)
 def test_any_text_is_classes_or_a_named_error(tmp_path_factory, text, name):
@@ -81,6 +93,10 @@ def test_any_text_is_classes_or_a_named_error(tmp_path_factory, text, name):
         ("names.csv", f"id,name\n0,{'x' * 200_000}\n", "has more than 65,536 characters"),
         ("data.yaml", f"names: [{'a,' * 50_000}]", "has more than 65,536 characters"),
         ("names.json", '["\\ud800", "dog"]', "is half a character"),
+        ("names.txt", "<!DOCTYPE html>\n<p>404\n", "line 1: '<!DOCTYPE html>' is HTML or XML"),
+        ("names.txt", "sky,\ntree,\n", "line 1: 'sky,' is no class name"),
+        ("names.txt", "sky\n---\ntree\n", "line 2: '---' is no class name"),
+        ("names.txt", "| sky |\n| tree |\n", "line 1: '| sky |' is no class name".replace("|", "[|]")),
         (
             "names.json",
             f"[{','.join(map(str, range(300)))}]".replace(",", '","').replace("[", '["').replace("]", '"]'),

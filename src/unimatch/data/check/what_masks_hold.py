@@ -1,6 +1,5 @@
 """Looks at masks whose classes nobody has named yet: what they store, and the ``classes.txt`` that fits."""
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from unimatch.data.sources.masks import count_ids, pack, unpack
 from unimatch.errors import DataError
 from unimatch.folders import find_images, part_folder
 from unimatch.images import colors_of, ids_of, opened
+from unimatch.texts import to_type
 from unimatch.types import IGNORE_INDEX
 
 MOST_COLORS = 512
@@ -173,7 +173,7 @@ def of_colors(held: Held, lines: list[str]) -> Advice:
 
 def to_add(settings: Sequence[str]) -> str:
     """Says which settings a user's commands need."""
-    return f"Add to your commands: {shlex.join(settings)}"
+    return f"Add to your commands: {to_type(*settings)}"
 
 
 def apart(codes: Sequence[int]) -> list[int]:

@@ -1,6 +1,7 @@
 """Data sets for torch's loaders: they make a sample of a sampler's key, in training and in evaluation."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from unimatch.data.check.before_training import size_fault
 from unimatch.data.loading.rare_classes import RareClasses
 from unimatch.data.loading.samplers import STREAMS, SampleKey, Stream, sample_rng
 from unimatch.data.sources.base import Source
-from unimatch.errors import DataError
+from unimatch.errors import DataError, own_code_told
 from unimatch.images import ImageArray, LabelArray
 from unimatch.tensors import to_tensor
 from unimatch.types import IGNORE_INDEX
@@ -41,13 +42,15 @@ class LabeledDataset(Dataset[dict[str, Tensor]]):
 
     @override
     def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
-        if self.rare is None:
-            return self._sample(key, key[1] % len(self.source))
-        # The 3 keeps this apart from the sample's views.
-        class_id, index = self.rare.draw(np.random.default_rng((self.seed, STREAMS["labeled"], *key, 3)))
-        return self._sample(key, index, class_id, self.rare.crops)
+        index, shown, crops = key[1] % len(self.source), None, 1
+        if self.rare is not None:
+            # The 3 keeps this apart from the sample's views.
+            shown, index = self.rare.draw(np.random.default_rng((self.seed, STREAMS["labeled"], *key, 3)))
+            crops = self.rare.crops
+        with own_code_told(partial(self.source.name, index)):
+            return self._sample(key, index, shown, crops)
 
-    def _sample(self, key: SampleKey, index: int, shown: int | None = None, crops: int = 1) -> dict[str, Tensor]:
+    def _sample(self, key: SampleKey, index: int, shown: int | None, crops: int) -> dict[str, Tensor]:
         """Makes a sample of an image: the first of some crops that shows a class, or the last."""
         mask = self.source.mask(index)
         if mask is None:
@@ -84,7 +87,8 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
         index, image, bad = self._read(key)
         rng = sample_rng(self.seed, self.stream, key)
-        sample = {**self.views(rng, image, self._truth(index, image)), "index": torch.tensor(index)}
+        with own_code_told(partial(self.source.name, index)):
+            sample = {**self.views(rng, image, self._truth(index, image)), "index": torch.tensor(index)}
         if self.skip_bad:
             sample["bad"] = torch.tensor(bad + [-1] * (REPLACEMENTS - len(bad)))
         return sample
@@ -94,7 +98,8 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
         index, bad = key[1] % len(self.source), list[int]()
         while True:
             try:
-                return index, self.source.image(index), bad
+                with own_code_told(partial(self.source.name, index)):
+                    return index, self.source.image(index), bad
             except DataError as error:
                 if not self.skip_bad:
                     raise
@@ -125,6 +130,10 @@ class EvaluationDataset(Dataset[dict[str, Tensor]]):
 
     @override
     def __getitem__(self, index: int) -> dict[str, Tensor]:
+        with own_code_told(partial(self.source.name, index)):
+            return self._sample(index)
+
+    def _sample(self, index: int) -> dict[str, Tensor]:
         mask = self.source.mask(index)
         if mask is None:
             raise DataError(f"{self.source.name(index)}: has no mask, so it cannot be evaluated")

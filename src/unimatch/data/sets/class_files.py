@@ -69,12 +69,19 @@ FORMS = tuple(
         rf"(?P<name>\S.*?)[\s,;:]+{NUMBERS}",
         rf"{HEX}[\s,;:]+(?P<name>\S.*)",
         rf"(?P<name>\S.*?)[\s,;:]+{HEX}",
-        r"(?P<id>\d+)\s*[\s,;:=]\s*(?P<name>\S.*)",
+        r"(?P<id>\d+)\s*(?:[,;:=)]|\.(?!\d)|[-=]>|-(?=\s)|\s)\s*(?P<name>\S.*)",
         r"(?P<name>\S.*?)\s*[,;:=\t]\s*(?P<id>\d+)",
         r"(?P<name>\S.*)",
     )
 )
 """Of a line in a text file; the first that fits every line counts."""
+
+
+COMMENT = re.compile(r"(?<=\S)\s+(?:#|//)\s.*")
+"""What stands behind a name."""
+
+NO_NAME = re.compile(r"(?:[=>|,;:]|-\s).*|.*[,;:=|]|[-=_*#]{2,}")
+"""What a line leaves as a name that is in another form than those above: a piece of a dictionary or a table."""
 
 
 class Classes(NamedTuple):
@@ -111,18 +118,43 @@ def parse(path: Path) -> Classes:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         why = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: the class names cannot be read ({why})") from error
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
+    lines = [(number, COMMENT.sub("", line).strip()) for number, line in enumerate(text.splitlines(), start=1)]
     header = next((line for _, line in lines if line), "")
     if long := next((number for number, line in lines if len(line) > LONGEST), None):
         raise DataError(f"{path}, line {long}: has more than {LONGEST} characters, and is no class's")
     lines = [(number, line) for number, line in lines if line and not re.match(r"#(?![0-9a-fA-F]{6}\b)|//", line)]
     if header.replace(" ", "").startswith("#label:color_rgb"):  # CVAT's
         return in_order(path, [cvat_entry(path, number, line) for number, line in lines])
+    if lines and re.match(r"<[!?a-zA-Z]", lines[0][1]):
+        raise DataError(f"{path}, line {lines[0][0]}: {lines[0][1]!r} is HTML or XML, and no class name a line")
+    lines = unwrapped(lines)
     table = from_table(path, lines)
     entries = from_lines(path, lines) if table is None else table
+    if odd := next((entry for entry in entries if NO_NAME.fullmatch(str(entry.name))), None):
+        raise DataError(
+            f"{path}, line {odd.line}: {odd.name!r} is no class name; write one name a line, in the order of the ids; "
+            "if a class is called that, write the names as a JSON list"
+        )
     if kind == ".csv" and (odd := next((entry for entry in entries if re.search("[,;\t]", str(entry.name))), None)):
         raise DataError(f"{path}, line {odd.line}: expected a first line such as 'name,r,g,b'; found {odd.name!r}")
     return in_order(path, entries)
+
+
+def unwrapped(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Takes off what every line has around it: the dash of a list, or quotes and a comma.
+
+    >>> unwrapped([(1, "- sky"), (2, "- tree")]), unwrapped([(1, "'sky',"), (2, "'tree'")])
+    ([(1, 'sky'), (2, 'tree')], [(1, 'sky'), (2, 'tree')])
+    """
+    for form in (r"[-*•]\s+(\S.*)", r"""(?:"([^"]+)"|'([^']+)'),?"""):
+        matches = [re.fullmatch(form, line) for _, line in lines]
+        if all(matches):
+            lines = [
+                (number, match[match.lastindex or 0])
+                for (number, _), match in zip(lines, matches, strict=True)
+                if match
+            ]
+    return lines
 
 
 def cvat_entry(path: Path, number: int, line: str) -> Entry:

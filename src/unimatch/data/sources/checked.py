@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from unimatch.data.catalog import DatasetInfo
-from unimatch.errors import DataError
+from unimatch.errors import DataError, own_code_told
 from unimatch.images import ImageArray, LabelArray
 from unimatch.types import IGNORE_INDEX, NO_CLASS
 
@@ -42,7 +42,8 @@ class CheckedSource:
         Raises:
             DataError: the source returns something else.
         """
-        image = self.source.image(index)
+        with own_code_told(lambda: self.name(index), foreign=True):
+            image = self.source.image(index)
         if fault := image_fault(image, self.info.bands.count):
             raise DataError(f"{self.name(index)}: the image {fault}")
         return image
@@ -53,7 +54,8 @@ class CheckedSource:
         Raises:
             DataError: the source returns something else, or ids of no class.
         """
-        label = self.source.mask(index)
+        with own_code_told(lambda: self.name(index), foreign=True):
+            label = self.source.mask(index)
         if label is None:
             return None
         if self.one_class and isinstance(label, int):

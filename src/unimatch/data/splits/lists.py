@@ -40,7 +40,9 @@ def choose_labeled(total: int, labeled: int | None, seed: int) -> tuple[list[int
     if labeled < 1:
         raise ConfigError(f"labeled={labeled}: at least one labelled image is needed")
     if labeled > total:
-        raise ConfigError(f"labeled={labeled}: the data set has only {total} images with a mask")
+        raise ConfigError(
+            f"labeled={labeled}: the data set has only {total} images with a mask to train on, without those held out"
+        )
     order = np.random.default_rng(seed).permutation(total).tolist()
     return sorted(order[:labeled]), sorted(order[labeled:])
 
