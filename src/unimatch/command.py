@@ -25,6 +25,7 @@ from omegaconf.errors import InterpolationResolutionError, InterpolationToMissin
 from yaml import YAMLError
 
 from unimatch import starting
+from unimatch.as_typed import flags_first, is_sweep, quote_names, quote_numbers, refuse_empty, refuse_several
 from unimatch.building import error_to_tell, message_of, with_key
 from unimatch.errors import TRACEBACKS, ConfigError
 from unimatch.overrides import (
@@ -32,13 +33,7 @@ from unimatch.overrides import (
     check_overrides,
     check_settings,
     config_folder,
-    flags_first,
-    is_sweep,
-    quote_names,
-    quote_numbers,
-    refuse_empty,
     refuse_of_training,
-    refuse_several,
     refuse_unread,
 )
 from unimatch.terminal import print_any_name

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unimatch.errors import DataError
-from unimatch.images import IMAGE_SUFFIXES
+from unimatch.image_files import IMAGE_SUFFIXES
 
 log = logging.getLogger("unimatch")
 

@@ -15,7 +15,8 @@ from PIL import Image, TiffImagePlugin
 from unimatch.bands import Bands
 from unimatch.disk import read_file
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import ORIENTATION, Exif, ImageArray, open_image, opened, read_image, read_pair, turn
+from unimatch.image_files import open_image
+from unimatch.images import ORIENTATION, Exif, ImageArray, opened, read_image, read_pair, turn
 from unimatch.storage import divided, multiplied, storage
 from unimatch.tiff_pages import count_pages
 

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from unimatch.bands import PHOTOS, Bands
 from unimatch.errors import DataError
 from unimatch.folders import alike, find_images, is_foreign, photos_among, suffix
-from unimatch.images import IMAGE_SUFFIXES, ImageArray, second_date
+from unimatch.image_files import IMAGE_SUFFIXES
+from unimatch.images import ImageArray, second_date
 from unimatch.rasters import pixel_count, read_bands, read_dates
 from unimatch.texts import wrongly_separated
 

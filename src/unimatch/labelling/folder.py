@@ -11,7 +11,7 @@ from unimatch.data.sets.class_names import FILES, find_classes, read_classes
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.folders import MASK_NAME, PREDICTED
-from unimatch.images import IMAGE_SUFFIXES
+from unimatch.image_files import IMAGE_SUFFIXES
 from unimatch.labelling.photos import PARTS, Photos
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
 from unimatch.labelling.source import Source, read_json

@@ -6,7 +6,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from unimatch.images import ORIENTATION, open_image
+from unimatch.image_files import open_image
+from unimatch.images import ORIENTATION
 
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations that exchange height and width."""

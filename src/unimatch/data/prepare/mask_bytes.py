@@ -7,7 +7,8 @@ from PIL import Image
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.images import MaskArray, open_image
+from unimatch.image_files import open_image
+from unimatch.images import MaskArray
 
 
 def decode_mask(member: Member) -> MaskArray:

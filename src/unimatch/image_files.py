@@ -1,0 +1,60 @@
+"""Which image files are read, told by their content, and what other files are that lie in their place."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+        *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
+    }
+)
+"""Endings of image files; older versions of Pillow read no AVIF."""
+
+FORMATS = (
+    *("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "JPEG2000"),
+    *(["AVIF"] if find_spec("PIL.AvifImagePlugin") else []),  # since Pillow 11.3
+    *("DIB", "TGA"),  # known by less at their beginning
+)
+"""The kinds of images that are read, told by their content. Pillow knows more, and starts a program for some."""
+
+REPAIR = "repair or remove it"
+CONVERT = "convert it to JPEG, PNG or TIFF"
+OTHER_FILES = (
+    (rb"version https://git-lfs", "a pointer of Git LFS", "`git lfs pull` brings the file itself"),
+    (rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", "a HEIC photo, as phones take them", CONVERT),
+    (rb"....ftypavi[fs]", "AVIF, which Pillow reads from 11.3 on", CONVERT),
+    (rb"....(ftyp|moov|mdat|wide)|RIFF....AVI ", "a video", "take its frames"),
+    (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", CONVERT),
+    (rb"\s*<(!DOCTYPE html|html|head)", "a web page, as a failed download leaves it", "download it again"),
+    (rb"\s*<(\?xml|svg)", "XML or SVG", CONVERT),
+    (rb"%PDF", "a PDF", CONVERT),
+    (rb"8BPS", "a Photoshop file", CONVERT),
+    (rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive", "unpack it"),
+    (rb"\x93NUMPY|\x89HDF|SIMPLE  =|.{128}DICM", "an array or a scan (NumPy, HDF5, FITS, DICOM)", CONVERT),
+)
+"""How files begin that are found in the place of images, what they are, and what to do."""
+
+
+def open_image(file: Path | BinaryIO) -> Image.Image:
+    """Opens an image, not yet decoded, if it is of the :data:`FORMATS`; raises whatever Pillow does."""
+    return Image.open(file, formats=FORMATS)  # noqa: TID251 - this is the one place
+
+
+def not_read(content: bytes) -> tuple[str, str]:
+    """Says what a file is that is none of the :data:`FORMATS`, and what to do about it.
+
+    >>> not_read(b"")
+    ('it is empty, as a copy that was cut short leaves it', 'copy it again')
+    """
+    if not content.strip(b"\0"):
+        why = "holds zeros alone" if content else "is empty"
+        return f"it {why}, as a copy that was cut short leaves it", "copy it again"
+    for begins, what, remedy in OTHER_FILES:
+        if re.match(begins, content[:200], re.IGNORECASE | re.DOTALL):
+            return f"it is {what}", remedy
+    return f"none of {', '.join(FORMATS)}", REPAIR
