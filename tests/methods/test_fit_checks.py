@@ -6,7 +6,8 @@ from lightning.pytorch.callbacks import BatchSizeFinder
 
 from helpers.fits import assert_same, fit, make_data, make_method, make_trainer, snapshot
 from unimatch import ChangeModel, ConfigError, SegmentationModel, UniMatchV2
-from unimatch.methods.fit_checks import check_task
+from unimatch.methods.fit_checks import check_data
+from unimatch.tasks import task_of
 
 
 @pytest.mark.parametrize(
@@ -49,16 +50,21 @@ def test_a_trainer_that_has_trained_is_refused_instead_of_training_nothing(lengt
 @pytest.mark.parametrize(
     ("model", "data", "told"),
     [
-        (ChangeModel, {}, "for change, and the data set digits has single images"),
+        (
+            ChangeModel,
+            {},
+            "for change, pairs of dates with a class for each pixel, and the data set digits has single images with a",
+        ),
         (
             SegmentationModel,
             {"one_class": True},
-            "for segmentation, and the data set digits has a class for each",
+            "for segmentation, single images with a class for each pixel, and the data set digits has single images "
+            "with a class for each image; leave task out",
         ),
     ],
 )
 def test_a_model_for_other_data_is_refused(model, data, told):
     method = SimpleNamespace(data=replace(make_data().data, **data))
     with pytest.raises(ConfigError, match=f"^the model is {told}"):
-        check_task(model("tiny", 11, features=8, out_channels=(8, 8, 8, 8)), method)
-    check_task(SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8)), make_data())
+        check_data(task_of(model("tiny", 11, features=8, out_channels=(8, 8, 8, 8))), method)
+    check_data(task_of(SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))), make_data())

@@ -25,7 +25,7 @@ from unimatch.lightning_internals import is_attached, set_log_step
 from unimatch.methods import optim
 from unimatch.methods.criteria import ClassWeights, labeled_criterion, weighted_within
 from unimatch.methods.evaluations import Evaluation
-from unimatch.methods.fit_checks import check_classes, check_task, check_trainer
+from unimatch.methods.fit_checks import check_classes, check_data, check_trainer
 from unimatch.methods.losses import Criterion, Losses
 from unimatch.methods.optim import Factor, MakeOptimizer
 from unimatch.methods.parts_of_steps import BATCH_NORMS, PartsOfSteps
@@ -216,7 +216,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
                 check_logits(self.student)
             datamodule = getattr(self.trainer, "datamodule", None)
             check_classes(self.student, datamodule)
-            check_task(self.student, datamodule)
+            check_data(self.task, datamodule)
             self.train()  # Lightning leaves a model in the mode that it finds
             self.check_datamodule(datamodule)
             self.put_parts_together()

@@ -6,6 +6,7 @@ from unimatch.data.sources.base import SegmentationData
 from unimatch.errors import ConfigError
 from unimatch.models.base import Model
 from unimatch.options import one_of
+from unimatch.tasks import Task
 from unimatch.trainer import PRECISIONS
 
 
@@ -33,26 +34,15 @@ def check_trainer(trainer: lightning.Trainer) -> None:
         )
 
 
-def check_task(model: Model, datamodule: object) -> None:
-    """Refuses a model for pairs of dates, or for single images, where the data are the other; likewise for classes.
+def check_data(task: Task, datamodule: object) -> None:
+    """Refuses data of another task, such as single images where pairs of dates are needed.
 
     Raises:
         ConfigError: naming both.
     """
     data = getattr(datamodule, "data", None)
-    if not isinstance(data, SegmentationData) or not len(data.labeled):
-        return
-    if data.one_class:
-        task, what = "classification", "a class for each image"
-    elif data.labeled.image(0).ndim == 4:
-        task, what = "change", "pairs of dates"
-    else:
-        task, what = "segmentation", "single images, with a class for each pixel"
-    if model.task != task:
-        raise ConfigError(
-            f"the model is for {model.task}, and the data set {data.info.name} has {what}; leave task out, which the "
-            f"data set chooses, or in Python choose a model for {task}"
-        )
+    if isinstance(data, SegmentationData) and len(data.labeled):
+        task.check_data(data)
 
 
 def check_classes(model: Model, datamodule: object) -> None:

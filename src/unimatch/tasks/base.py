@@ -8,8 +8,10 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 from typing_extensions import override
 
+from unimatch.data.sources.base import SegmentationData
 from unimatch.engines.test_time import Inference
 from unimatch.engines.torch import TorchEngine
+from unimatch.errors import ConfigError
 from unimatch.models.base import Model
 from unimatch.tasks.scores import Absent, Scores, confusion_metric, mean_iou
 from unimatch.types import IGNORE_INDEX
@@ -33,10 +35,26 @@ class Task(ABC):
     cutmix: ClassVar[bool] = True
     """Whether a box of one image can be pasted into another, its labels along."""
     areas: ClassVar[bool] = True
-    """Whether classes have areas in an image, which Dice compares."""
+    """Whether classes have areas in an image, which Dice compares; else an image has one class."""
+    dates: ClassVar[int] = 1
+    """How many images a sample has: 2 for the dates of a pair."""
 
     def __init__(self, inference: Inference | None = None, *, absent: Absent = "exclude") -> None:
         self.inference, self.absent = inference or Inference(), absent
+
+    def check_data(self, data: SegmentationData) -> None:
+        """Refuses data of other samples or labels; one labelled image is read.
+
+        Raises:
+            ConfigError: naming what is needed, and what there is.
+        """
+        dates = 2 if data.labeled.image(0).ndim == 4 else 1
+        needed, found = samples_of(self.dates, self.areas), samples_of(dates, not data.one_class)
+        if needed != found:
+            raise ConfigError(
+                f"the model is for {self.name}, {needed}, and the data set {data.info.name} has {found}; leave task "
+                "out, which the data set chooses, or in Python choose a model of another task"
+            )
 
     @abstractmethod
     def predict(self, model: Model, images: Tensor) -> Tensor:
@@ -65,6 +83,13 @@ class Task(ABC):
     def image_score(self, counts: Mapping[str, Tensor]) -> Tensor:
         """Returns one sample's score in percent from its own counts: a scalar that stays on the device."""
         return mean_iou(counts["confusion"])
+
+
+def samples_of(dates: int, areas: bool) -> str:
+    """Says what samples and labels are."""
+    return (
+        f"{'pairs of dates' if dates == 2 else 'single images'} with a class for each {'pixel' if areas else 'image'}"
+    )
 
 
 class PixelTask(Task):

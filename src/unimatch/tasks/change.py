@@ -57,6 +57,7 @@ class ChangeDetection(PixelTask):
 
     name = "change"
     scores_type = ChangeScores
+    dates = 2
 
     def __init__(
         self, inference: Inference | None = None, *, absent: Absent = "exclude", ignored: Ignored = "exclude"
