@@ -1,0 +1,38 @@
+from types import SimpleNamespace
+
+import pytest
+
+from unimatch.callbacks import EarlierRun
+
+
+@pytest.fixture
+def files(tmp_path):
+    found = [tmp_path / name for name in ("last.ckpt", "metrics.csv")]
+    for file in found:
+        file.touch()
+    return found
+
+
+def end_a_batch(callback, *, step, process=0):
+    callback.on_train_batch_end(SimpleNamespace(global_step=step, is_global_zero=process == 0), None, None, None, 0)
+
+
+def test_an_earlier_runs_files_go_after_the_first_step_and_not_before(files):
+    callback = EarlierRun(files)
+    end_a_batch(callback, step=0)  # gradients of a part of a step
+    assert all(file.exists() for file in files)
+    end_a_batch(callback, step=1)
+    assert not any(file.exists() for file in files)
+    files[0].touch()  # the new run's
+    end_a_batch(callback, step=2)
+    assert files[0].exists()
+
+
+def test_the_first_process_alone_removes_them(files):
+    end_a_batch(EarlierRun(files), step=1, process=1)
+    assert all(file.exists() for file in files)
+
+
+def test_a_file_that_is_gone_is_no_fault(files, tmp_path):
+    end_a_batch(EarlierRun([tmp_path / "gone", *files]), step=1)
+    assert not any(file.exists() for file in files)
