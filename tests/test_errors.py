@@ -82,8 +82,9 @@ def test_what_own_code_raises_is_told_with_its_place(raised, kind, told):
 
 
 def test_what_a_library_raises_is_told_where_that_is_asked_for():
-    with pytest.raises(ValueError, match="Expecting value"), errors.own_code_told(lambda: "photo 3"):
-        json.loads("")
+    library_alone = errors.own_code_told(lambda: "photo 3")(json.loads)  # no frame of this file lies between
+    with pytest.raises(json.JSONDecodeError, match="Expecting value"):
+        library_alone("")
     assert errors.own_place(json_error()) is None
     with (
         pytest.raises(errors.ConfigError, match="photo 3: JSON"),

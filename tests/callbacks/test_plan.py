@@ -1,4 +1,6 @@
 import re
+from contextlib import nullcontext
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -6,6 +8,7 @@ import torch
 
 from helpers.support import SMALL
 from unimatch import disk
+from unimatch.callbacks import plan
 from unimatch.callbacks.plan import Cost, Costs, LiveBytes, Plan, load, part_of
 from unimatch.methods import UniMatchV2
 from unimatch.run import main
@@ -58,6 +61,20 @@ def test_the_time_to_load_a_batch_is_measured_while_loading_goes_on(workers, mon
     monkeypatch.setattr("unimatch.callbacks.plan.time.perf_counter", lambda: next(clock))
     assert load(["first", "second", "third", "fourth", "fifth"], workers) == ("first", 1.0)
     assert load(["only"], workers) == ("only", 0.0)
+
+
+@pytest.mark.parametrize(("batches", "images"), [(3, 10), (2, 8)])
+def test_an_evaluation_takes_the_time_of_its_images(batches, images, monkeypatch):
+    clock = count()
+    monkeypatch.setattr(plan, "now", lambda device: next(clock))
+    same = SimpleNamespace(batch_to_device=lambda batch: batch, forward_context=nullcontext)
+    loader = SimpleNamespace(dataset=list(range(10)))
+    datamodule = SimpleNamespace(
+        val_dataloader=lambda: loader, on_before_batch_transfer=lambda batch, index: batch, evaluation_batch=4
+    )
+    trainer = SimpleNamespace(datamodule=datamodule, strategy=same, precision_plugin=same, num_val_batches=[batches])
+    method = SimpleNamespace(eval=int, train=int, validation_step=lambda batch, index: None, device=None)
+    assert plan.seconds_of_evaluation(trainer, method) == images
 
 
 @pytest.mark.parametrize("augment", ["workers", "device"])

@@ -7,6 +7,7 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
+from helpers.fits import make_method
 from unimatch import SegmentationModel, UniMatchV2
 from unimatch.methods.teacher import PLACES, Teacher, forget, tensors
 
@@ -220,6 +221,16 @@ def test_tensors_that_are_replaced_are_followed_and_modules_after_forget():
         forget(model)
     teacher.update(student, iteration=0)
     assert torch.equal(teacher.model.layer.weight, student.layer.weight)
+
+
+def test_a_training_begins_with_the_modules_that_are_there():
+    method = make_method()
+    for model in (method.student, method.teacher.model):
+        tensors(model)
+        model.decoder.classify[2] = nn.Conv2d(8, 11, 1)  # as between two trainings
+    method.begin_anew()
+    for model in (method.student, method.teacher.model):
+        assert any(tensor is model.decoder.classify[2].weight for tensor in tensors(model))
 
 
 @pytest.mark.parametrize("name", ["tiny", "efficientnet_lite0", "vits"])

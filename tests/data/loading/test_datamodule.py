@@ -211,6 +211,15 @@ def test_validation_images_of_different_sizes_and_workers(folder_root):
     ]
 
 
+def test_evaluation_batches_hold_as_many_images_as_asked_for(scenes):
+    module = make_module(scenes, evaluation_batch=3)
+    assert [[int(sample["index"]) for sample in batch] for batch in module.val_dataloader()] == [
+        [0, 1, 2],
+        [3, 4, 5],
+        [6],
+    ]
+
+
 def test_test_images_are_loaded_where_there_are_any(camvid_root, scenes):
     assert len(list(make_module(camvid(camvid_root)).test_dataloader())) == 2
     with pytest.raises(ConfigError, match="data set digits has no test images"):
