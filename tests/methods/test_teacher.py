@@ -243,6 +243,7 @@ def test_the_list_of_tensors_is_that_of_the_model(name):
 
 
 def test_a_copy_and_a_model_that_is_gone_leave_nothing_behind():
+    gc.collect()  # of other tests' models
     before = len(PLACES)
     student = make_student()
     pair = nn.ModuleList([student, Teacher(student, decay=0.5)])
