@@ -68,6 +68,25 @@ def test_more_begin_as_fewer_do_and_blocks_change_nothing(monkeypatch):
     assert choose(5, Coverage(features, histogram, 0.5)) == whole[:5]
 
 
+@pytest.mark.parametrize("groups", [None, [str(i % 7) for i in range(300)]])
+def test_gains_that_are_worked_out_together_give_the_same_choice(groups, monkeypatch):
+    features, histogram = make_set(7, images=300)
+    found = choose(40, Coverage(features, histogram, 2.0), groups=groups)
+    monkeypatch.setattr(greedy, "TOGETHER", 1)
+    assert choose(40, Coverage(features, histogram, 2.0), groups=groups) == found
+
+
+def test_few_gains_are_worked_out_again(monkeypatch):
+    features, histogram = make_set(8, images=300)
+    coverage, asked = Coverage(features, histogram, 2.0), []
+    gains = coverage.gains
+    monkeypatch.setattr(coverage, "gains", lambda images: asked.append(len(images)) or gains(images))
+    choose(20, coverage)
+    assert asked[0] == 300
+    assert max(asked[1:]) <= greedy.TOGETHER
+    assert sum(asked[1:]) < 20 * 300 / 2
+
+
 def test_what_is_most_alike_is_asked_of_a_sample_of_a_large_set(monkeypatch):
     features, histogram = make_set(5, images=30)
     monkeypatch.setattr(greedy, "SAMPLE", 10)

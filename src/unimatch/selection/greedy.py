@@ -22,7 +22,10 @@ SAMPLE = 10_000
 """Images that facility location asks how well they are represented, at most: spread evenly over the set."""
 
 BLOCK = 1024
-"""Candidates whose gains are worked out together."""
+"""Candidates whose first gains are worked out together."""
+
+TOGETHER = 256
+"""Candidates whose gains are worked out anew together, at most: 1, then 2, 4 ... while none of them is the best."""
 
 
 @dataclass
@@ -101,6 +104,8 @@ def choose(
     chosen: list[int] = []
     taken: Counter[str] = Counter()
     set_aside: list[tuple[float, int]] = []
+    known: set[int] = set()  # whose bound is the gain beside what is chosen now
+    together = 1
     while len(chosen) < count:
         if not bounds:  # the groups that have images left have had their share
             bounds, set_aside, share = set_aside, [], share + 1
@@ -108,14 +113,20 @@ def choose(
         bound, image = heapq.heappop(bounds)
         if taken[names[image]] >= share:
             set_aside.append((bound, image))
-            continue
-        gain = float(coverage.gains([image])[0] * weight[image])
-        if bounds and (-gain, image) > bounds[0]:
-            heapq.heappush(bounds, (-gain, image))
-            continue
-        coverage.choose(image)
-        chosen.append(image)
-        taken[names[image]] += 1
+        elif image in known:
+            coverage.choose(image)
+            chosen.append(image)
+            taken[names[image]] += 1
+            known.clear()
+            together = 1
+        else:
+            tried = [image]
+            while bounds and len(tried) < together and bounds[0][1] not in known:
+                tried.append(heapq.heappop(bounds)[1])
+            for gain, candidate in zip((coverage.gains(tried) * weight[tried]).astype(float), tried, strict=True):
+                heapq.heappush(bounds, (-gain, candidate))
+            known.update(tried)
+            together = min(2 * together, TOGETHER)
     return chosen
 
 
