@@ -93,6 +93,14 @@ def test_what_a_library_raises_is_told_where_that_is_asked_for():
         raise json_error()
 
 
+def test_a_dead_loading_process_is_no_fault_of_own_code():
+    dead = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+    for foreign in (False, True):
+        with pytest.raises(RuntimeError) as caught, errors.own_code_told(lambda: "photo 3", foreign=foreign):
+            raise dead
+        assert caught.value is dead
+
+
 def json_error():
     try:
         json.loads("")

@@ -268,6 +268,18 @@ def test_damaged_file_is_read_or_refused_with_its_name(tmp_path, kind, damages, 
             assert array.ndim == (2 if is_mask else 3)
 
 
+@pytest.mark.parametrize("read", [read_image, read_mask])
+def test_a_loading_process_that_dies_while_a_file_is_read_is_no_fault_of_the_file(read, tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):  # as PyTorch's handler of SIGCHLD does, wherever the program is
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    path = tmp_path / "a.tif"
+    path.write_bytes(encoded(random_array(8, 9, 3), "tiff"))
+    monkeypatch.setattr(Image, "open", interrupted)
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        read(path)
+
+
 def test_sixteen_bit_images_are_refused_instead_of_clipped(tmp_path):
     path = tmp_path / "deep.png"
     Image.fromarray(np.full((4, 4), 63000, np.uint16)).save(path)

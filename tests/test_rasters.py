@@ -13,7 +13,7 @@ from helpers.rasters import write_png16, write_tiff
 from unimatch import DataError
 from unimatch.bands import PHOTOS, Bands
 from unimatch.images import read_image, read_mask
-from unimatch.rasters import georeference, pixel_count, read_bands, read_dates, read_stored
+from unimatch.rasters import georeference, pixel_count, read_bands, read_dates, read_stored, read_tiff
 
 VALUES = np.random.default_rng(0).integers(0, 256, (20, 30, 5))
 
@@ -299,3 +299,15 @@ def test_a_damaged_file_is_one_message(tmp_path, caplog, capfd):
         caplog.clear()
         capfd.readouterr()
     assert heard
+
+
+def test_a_loading_process_that_dies_while_a_tiff_is_read_is_no_fault_of_the_file(tmp_path, monkeypatch):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5, 3), np.uint16))
+
+    def interrupted(*arguments, **options):  # as PyTorch's handler of SIGCHLD does, wherever the program is
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(tifffile, "TiffFile", interrupted)
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        read_tiff(tmp_path / "a.tif", "turn")

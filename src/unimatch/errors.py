@@ -141,7 +141,7 @@ def own_code_told(name: Callable[[], str], *, foreign: bool = False) -> Iterator
     except UnimatchError:
         raise
     except Exception as error:
-        if not foreign and own_place(error) is None:
+        if is_of_a_worker(error) or (not foreign and own_place(error) is None):
             raise
         kind = DataError if isinstance(error, OSError) else ConfigError
         raise kind(f"{name()}: {told(error)}; {TRACEBACKS}=1 before the command shows the traceback") from error

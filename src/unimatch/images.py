@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.disk import read_file
-from unimatch.errors import DataError
+from unimatch.errors import DataError, is_of_a_worker
 from unimatch.image_files import REPAIR, not_read, open_image
 from unimatch.storage import Storage, divided, inverted, is_lossy, multiplied, storage, tiff_storage
 
@@ -209,6 +209,8 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
     except DataError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's decoders
+        if is_of_a_worker(error):
+            raise  # which is no fault of the file
         unknown = isinstance(error, UnidentifiedImageError)
         stored = tiff_storage(content) if unknown else None
         if stored is not None:

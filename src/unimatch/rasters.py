@@ -14,7 +14,7 @@ from PIL import Image, TiffImagePlugin
 
 from unimatch.bands import Bands
 from unimatch.disk import read_file
-from unimatch.errors import ConfigError, DataError
+from unimatch.errors import ConfigError, DataError, is_of_a_worker
 from unimatch.image_files import open_image
 from unimatch.images import ORIENTATION, Exif, ImageArray, opened, read_image, read_pair, turn
 from unimatch.storage import divided, multiplied, storage
@@ -114,6 +114,8 @@ def read_tiff(path: Path, exif: Exif) -> NDArray[Any]:
                 raise ValueError(missing)
             values = None if fault else series.asarray(squeeze=False).reshape(list(axes.values()))
     except Exception as error:  # a damaged file can raise nearly anything
+        if is_of_a_worker(error):
+            raise  # which is no fault of the file
         raise DataError(f"{path}: cannot be read as TIFF ({error}); repair or remove it") from error
     if values is None:
         raise DataError(f"{path}: one image of rows Y, columns X and bands is needed, but {fault}")
