@@ -1,4 +1,6 @@
 import inspect
+import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from PIL import Image
 import unimatch
 from helpers.places import ROOT
 from unimatch.errors import ConfigError, DataError
-from unimatch.selection import ColorDescriber, select
+from unimatch.selection import ColorDescriber, Description, select
 from unimatch.selection.kinds import find_kinds
 from unimatch.selection.select import PARTITIONS, coverage_of, weights_of
 from unimatch.selection.store import key_of, open_store
@@ -151,3 +153,17 @@ def test_commands_and_python_choose_by_the_same_numbers(command):
     arguments = inspect.signature(select).parameters
     for name in ("likeness", "kinds"):
         assert config[name] == arguments[name].default
+
+
+def test_of_many_photos_only_the_sampled_patches_are_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["unimatch.selection.select"], "PATCH_SAMPLE", 100)
+    count, patches = 300, np.eye(48, 384, dtype=np.float16)  # of 37 kB each, 11 MB together
+    keys = [bytes([number // 256, number % 256]) for number in range(count)]
+    with open_store(tmp_path) as store:
+        for key in keys:
+            store.add(key, Description(np.ones(8, np.float16), patches))
+        tracemalloc.start()
+        coverage_of(keys, store, likeness=1, kinds=4)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < count * patches.nbytes / 4

@@ -147,13 +147,15 @@ def read_or_fault(path: Path) -> ImageArray | DataError:
 def coverage_of(keys: Sequence[bytes], store: Store, likeness: float, kinds: int) -> Coverage:
     """Returns what choosing among the photos with these keys is judged by."""
     sample = PATCH_SAMPLE // len(keys) + 1  # patches of each photo
+    every = -(-len(keys) // PATCH_SAMPLE)  # of so many photos one's patches are taken
     images, some = [], []
-    for key in keys:
+    for number, key in enumerate(keys):
         description = store[key]
         images.append(description.image)
-        step = max(1, len(description.patches) // sample)
-        some.append(description.patches[::step][:sample])
-    patches = np.concatenate(some[:: -(-len(keys) // PATCH_SAMPLE)]).astype(np.float32)
+        if number % every == 0:
+            step = max(1, len(description.patches) // sample)
+            some.append(description.patches[::step][:sample].copy())  # a view would keep all patches of the photo
+    patches = np.concatenate(some).astype(np.float32)
     partitions = [find_kinds(patches, kinds, seed) for seed in range(PARTITIONS)]
     histogram = np.stack([
         np.concatenate([shares(store[key].patches.astype(np.float32), centres) for centres in partitions])

@@ -388,6 +388,15 @@ def test_missing_pool_is_named_with_its_key(camvid_root, tmp_path):
         camvid(camvid_root, unlabeled=["train", {"root": str(tmp_path / "absent")}])
 
 
+def test_a_pool_that_is_named_twice_is_told(camvid_root, caplog):
+    data = camvid(camvid_root, labeled=3, unlabeled=["rest", "train", "rest"])
+    assert "unlabeled[2]: is the same pool as unlabeled[0]" in caplog.text
+    assert len(data.unlabeled) == 5 + 8 + 5
+    caplog.clear()
+    camvid(camvid_root, labeled=3, unlabeled=["rest", "train"])
+    assert not caplog.text
+
+
 def test_files_outside_the_root_are_read_only_where_that_is_allowed(camvid_root, tmp_path, write_pair):
     outside = tmp_path / "private.png"
     write_pair(outside, None)

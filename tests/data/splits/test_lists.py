@@ -227,3 +227,11 @@ def test_a_published_list_is_read(tmp_path):
     assert len(pairs) == 92
     for line, pair in zip(lines, pairs, strict=True):
         assert f"{pair.image.relative_to(tmp_path)} {pair.mask.relative_to(tmp_path)}" == line
+
+
+def test_a_heading_is_told_from_a_list_of_another_data_set(tmp_path):
+    path = tmp_path / "list.txt"
+    for text, guess in (("image mask\na.jpg a.png", "is this a heading"), ("a.jpg a.png", "of another data set")):
+        path.write_text(text)
+        with pytest.raises(DataError, match=rf"list\.txt, line 1: no such image: .*{guess}"):
+            read_list(path, tmp_path, masks=True)

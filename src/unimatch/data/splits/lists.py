@@ -102,7 +102,9 @@ def read_list(
                 continue
             if not Path(name).is_file():
                 number = line_number(lines, index)
-                hint = spelled(name) or wrongly_separated(lines[number - 1]) or "; is this a list of another data set?"
+                heading = number == 1 and not Path(name).suffix
+                guess = "; is this a heading? Remove it" if heading else "; is this a list of another data set?"
+                hint = spelled(name) or wrongly_separated(lines[number - 1]) or guess
                 raise DataError(f"{path}, line {number}: no such {kind}: {name}{hint}")
             if not allow_outside and not lies_within(name, (base,)):
                 raise DataError(outside(f"{path}, line {line_number(lines, index)}", name, base))

@@ -183,6 +183,10 @@ def read_pools(options: SelectionOptions) -> dict[str, Pool]:
             raise ConfigError(
                 f"{key}={pool}: must be 'rest', 'train', {{root: FOLDER}} or {{root: FOLDER, list: FILE}}"
             )
+    named = list(pools.items())
+    for number, (key, pool) in enumerate(named):
+        if again := next((earlier for earlier, other in named[:number] if other == pool), None):
+            log.warning("%s: is the same pool as %s, so that its images are drawn twice as often", key, again)
     return pools
 
 
