@@ -23,7 +23,11 @@ def convert_labels(config: DictConfig) -> None:
         if config[key] is None:
             raise ConfigError(f"{key}={what} is needed: {'where the labels are' if key == 'from' else 'where they go'}")
     target = Path(config.to if config.out is None else config.out).expanduser()
-    tool = config.to if config.to in TOOLS else "folder"
+    tool = config.to if config.to in TOOLS else "folder" if config.first_dates is None else "pairs"
+    if config.to in TOOLS and config.first_dates is not None:
+        raise ConfigError(
+            f"first_dates={config.first_dates}: makes pairs to train on, and to={config.to} is a label tool"
+        )
     classes = config.classes
     if classes is None and tool == "folder" and (target / "classes.txt").is_file():
         classes = target / "classes.txt"
@@ -45,6 +49,7 @@ def convert_labels(config: DictConfig) -> None:
         tolerance=config.tolerance,
         shapes=config.shapes,
         url=config.url,
+        first_dates=config.first_dates,
         overwrite=config.overwrite,
         workers=config.workers,
     )
@@ -56,15 +61,16 @@ def convert_labels(config: DictConfig) -> None:
 def report(labels: Labels, target: Path, tool: str) -> str:
     """How many photos there are of each kind, the classes, and what to do next."""
     count = Counter("unlabelled" if image.labels is None else image.part for image in labels.images)
-    if tool != "folder":
+    if tool in TOOLS:
         del count["unlabelled"]
     photos = ", ".join(f"{count[part]} {part}" for part in ("train", "val", "test", "unlabelled") if count[part])
     rest = (
         "what nobody labelled is not counted (255)" if labels.background is None else f"the rest: {labels.background}"
     )
     lines = [f"{target}: {photos} photos; {len(labels.classes)} classes: {', '.join(labels.classes)}; {rest}"]
-    if tool == "folder":
-        check = to_type("python", "-m", "unimatch.check", "dataset=folder", f"dataset.root={target}")
+    if tool not in TOOLS:
+        dataset = "folder" if tool == "folder" else "change_folder"
+        check = to_type("python", "-m", "unimatch.check", f"dataset={dataset}", f"dataset.root={target}")
         lines.append(f"next: {check}")
     return "\n".join(map(one_line, lines))
 

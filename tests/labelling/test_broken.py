@@ -264,7 +264,7 @@ def test_a_photo_that_claims_to_be_huge_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "yolo"}, "format=yolo: must be folder or one of coco"),
+        ({"format": "yolo"}, "format=yolo: must be folder, pairs or one of coco"),
         ({"shapes": "dots", "format": "coco"}, "shapes=dots: must be polygons or masks"),
         ({"tolerance": -1, "format": "coco"}, "tolerance=-1: must be"),
         ({"tolerance": float("nan"), "format": "coco"}, "tolerance=nan: must be"),

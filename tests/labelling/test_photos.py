@@ -26,3 +26,9 @@ def test_a_photo_is_found_by_the_end_of_its_path_then_near_its_labels(tmp_path):
     with pytest.raises(DataError, match=r"a\.jpg: may be train/images/a\.jpg or val/images/a\.jpg"):
         photos.find("a.jpg", elsewhere)
     assert [photos.has(name) for name in ("x/a", "b.jpg")] == [True, False]
+
+
+def test_training_and_validation_photos_may_have_one_name(tmp_path):
+    photos = Photos(Member(tmp_path, name, 1) for name in ("images/a.jpg", "val/images/a.jpg"))
+    assert photos.find("images/a", Member(tmp_path, "masks/a.png", 1)).name == "images/a.jpg"
+    assert photos.find("val/images/a", Member(tmp_path, "val/masks/a.png", 1)).name == "val/images/a.jpg"

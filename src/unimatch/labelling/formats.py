@@ -9,8 +9,9 @@ from types import ModuleType
 from unimatch.data.catalog import Color, distinct_colors
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.class_names import read_classes
+from unimatch.data.sources.dates import AFTER, BEFORE
 from unimatch.errors import ConfigError, DataError
-from unimatch.labelling import coco, folder, kaggle, label_studio, labelme, merging, roboflow, supervisely, voc
+from unimatch.labelling import coco, folder, kaggle, label_studio, labelme, merging, pairs, roboflow, supervisely, voc
 from unimatch.labelling.photos import Photos
 from unimatch.labelling.records import BACKGROUNDS, IGNORE, Drawable, Found, Labels, Painted, Regions
 from unimatch.labelling.source import Source
@@ -19,6 +20,7 @@ from unimatch.texts import one_line
 
 FORMATS: dict[str, ModuleType] = {
     "folder": folder,
+    "pairs": pairs,
     "cvat": voc,
     "voc": voc,
     "roboflow": roboflow,
@@ -31,7 +33,7 @@ FORMATS: dict[str, ModuleType] = {
 """What can be read. A module has ``find``, ``read`` and, if it can be written, ``write_image`` and ``finish``."""
 
 TOOLS = ("coco", "cvat", "labelme", "labelstudio")
-"""What can be written besides ``folder``."""
+"""What can be written besides ``folder`` and ``pairs``."""
 
 MASKS = re.compile(r"(^|/)(Segmentation(Class|Object)\w*|masks?)/|_mask\.\w+$|(^|/)task-\d+-annotation-")
 """Images that are no photos."""
@@ -160,6 +162,7 @@ def write(
     tolerance: float = 0.5,
     shapes: str = "polygons",
     url: str = "/data/local-files/?d=",
+    first_dates: str | Path | None = None,
     overwrite: bool = False,
     workers: int | None = None,
 ) -> None:
@@ -170,10 +173,12 @@ def write(
     Args:
         labels: what :func:`read` gives. Photos that nobody has labelled go to ``unlabeled/``; tools do not get them.
         to: the folder to write.
-        format: ``folder`` or one of :data:`TOOLS`.
+        format: ``folder``, ``pairs`` or one of :data:`TOOLS`. In pairs, for change detection, the photos are those of
+            the second date, and every class but the background is written as changed.
         tolerance: by how many pixels polygons may leave the edge of their region, to have fewer points; 0 for none.
         shapes: ``polygons``, where only regions with holes are written as masks; or ``masks`` for all.
         url: what comes before ``images/NAME`` where Label Studio is to fetch a photo.
+        first_dates: of ``pairs``, the folder of each photo's first date, which has the photo's name.
         overwrite: whether files of the same names may be replaced in a folder that is there; the others stay. Without
             it, labels are still added to a data set that has none of these photos labelled: its ``classes.txt`` has
             the same classes, or the first of them. A photo that is now labelled leaves its ``unlabeled/``.
@@ -184,14 +189,18 @@ def write(
             masks of these photos.
         ConfigError: an argument is none of those named.
     """
-    if format not in ("folder", *TOOLS):
-        raise ConfigError(f"format={format}: must be folder or one of {', '.join(TOOLS)}")
+    if format not in ("folder", "pairs", *TOOLS):
+        raise ConfigError(f"format={format}: must be folder, pairs or one of {', '.join(TOOLS)}")
+    if (format == "pairs") != (first_dates is not None):
+        raise ConfigError(
+            f"first_dates={first_dates}: the folder of first dates goes with format=pairs, and not with others"
+        )
     if shapes not in ("polygons", "masks"):
         raise ConfigError(f"shapes={shapes}: must be polygons or masks")
     if not 0 <= tolerance < 100:
         raise ConfigError(f"tolerance={tolerance}: must be a number of pixels from 0 up")
     target, module = Path(to).expanduser(), FORMATS[format]
-    images = [image for image in labels.images if image.labels is not None or format == "folder"]
+    images = [image for image in labels.images if image.labels is not None or format not in TOOLS]
     adds = format == "folder" and (overwrite or merging.can_be_added_to(target))
     if format == "folder" and (target / "classes.txt").is_file():
         there = read_classes(target / "classes.txt").names
@@ -210,8 +219,13 @@ def write(
             )
         images = merging.without_known(target, images)
     job = Job(replace(labels, images=()), target, tolerance, shapes, url)
+    if first_dates is not None:
+        pairs.check_classes(labels)
+        job = replace(job, first_dates=pairs.first_dates(images, Path(first_dates).expanduser()))
     write_all(job, images, module.write_image, module.finish, overwrite=overwrite or adds, workers=workers)
     if format == "folder":
         if overwrite:
             merging.remove_replaced(target, images)
         merging.leave_the_pool(target, images)
+    for date in (BEFORE, AFTER) if format == "pairs" else ():
+        merging.leave_the_pool(target, images, date)

@@ -119,9 +119,9 @@ def without_known(folder: Path, images: Sequence[LabelledImage]) -> list[Labelle
     return [image for image in images if image.labels is not None or stem(image.name) not in known]
 
 
-def leave_the_pool(folder: Path, images: Sequence[LabelledImage]) -> None:
-    """Removes from a data set's ``unlabeled/`` the photos that are labelled now."""
-    pool = by_stem(folder / part_folder(folder, "unlabeled"))
+def leave_the_pool(folder: Path, images: Sequence[LabelledImage], below: str = "") -> None:
+    """Removes from a data set's ``unlabeled/``, or what is ``below`` it, the photos that are labelled now."""
+    pool = by_stem(folder / part_folder(folder, "unlabeled") / below)
     for image in images:
         if image.labels is not None and (photo := pool.get(stem(image.name))) is not None:
             photo.unlink(missing_ok=True)

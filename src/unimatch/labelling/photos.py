@@ -70,7 +70,7 @@ class Photos:
         """The photo that a label file calls ``name``; its ending may be left out.
 
         Of several the one whose path agrees longest with ``name`` from its end is taken, then the one that lies in
-        the same folders as the label file.
+        the same folders as the label file, then the one whose whole path ``name`` is.
 
         Raises:
             DataError: there is none, or several are equally near.
@@ -83,10 +83,11 @@ class Photos:
                 "photos with images=FOLDER"
             )
 
-        def nearness(member: Member) -> tuple[int, int]:
-            path = member.name.split("/")
-            same = common(reversed(path[:-1]), reversed(wanted[:-1]))
-            return same, common(path[:-1], near.name.split("/")[:-1]) if member.place == near.place else -1
+        def nearness(member: Member) -> tuple[int, int, bool]:
+            folders = member.name.split("/")[:-1]
+            same = common(reversed(folders), reversed(wanted[:-1]))
+            beside = common(folders, near.name.split("/")[:-1]) if member.place == near.place else -1
+            return same, beside, folders == wanted[:-1]
 
         best = max(map(nearness, candidates))
         found = [member for member in candidates if nearness(member) == best]

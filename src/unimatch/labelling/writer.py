@@ -1,8 +1,8 @@
 """Writing labels in any format: photo by photo into a passing folder, which gets its name when all is there."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,6 +37,8 @@ class Job:
     """``polygons`` or ``masks``, for tools that take both."""
     url: str = ""
     """What comes before a photo's path where a tool is to fetch it."""
+    first_dates: Mapping[str, Member] = field(default_factory=dict)
+    """Of pairs for change detection, each photo's first date."""
 
     @property
     def names(self) -> dict[int, str]:
@@ -145,7 +147,7 @@ def write_all(
     check_space(target, sum(image.photo.size for image in images if isinstance(image.photo, Member)))
     try:
         with passing_folder(target) as passing:
-            passing_job = Job(job.labels, passing, job.tolerance, job.shapes, job.url)
+            passing_job = replace(job, folder=passing)
             results = for_each(
                 write_one,
                 (passing_job, write_image),
