@@ -105,6 +105,9 @@ def test_a_first_date_that_is_missing_or_does_not_fit_is_named(export, earlier, 
     refused(r"b\.jpg: is the first date of b\.png and must have its ending")
     (place / "b.jpg").unlink()
     refused(r"earlier: 1 photos have no first date of their name here: b\.png")
+    photo(earlier / "2018" / "b.png")
+    photo(place / "b.png")
+    refused(r"may be 2018/b\.png or 2019/b\.png; name the folder of photos with first_dates=FOLDER")
     with pytest.raises(DataError, match="absent: no such file or folder"):
         write(read(export), tmp_path / "pairs", format="pairs", first_dates=tmp_path / "absent", workers=0)
 

@@ -59,7 +59,7 @@ def first_dates(images: Sequence[LabelledImage], folder: Path) -> dict[str, Memb
     Raises:
         DataError: there is no such folder, or a first date is missing, or has another ending than the second.
     """
-    there = Photos(Source(folder).images())
+    there = Photos(Source(folder).images(), "first_dates")
     found, missing = dict[str, Member](), list[str]()
     for image in images:
         name = str(PurePosixPath(image.name).with_suffix(""))

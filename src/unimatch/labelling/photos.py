@@ -52,9 +52,11 @@ class Photos:
 
     Args:
         members: image files.
+        setting: what names their folder, for messages.
     """
 
-    def __init__(self, members: Iterable[Member]) -> None:
+    def __init__(self, members: Iterable[Member], setting: str = "images") -> None:
+        self.setting = setting
         self.by_name: dict[str, list[Member]] = defaultdict(list)
         self.by_stem: dict[str, list[Member]] = defaultdict(list)
         self.by_likeness: dict[str, list[Member]] = defaultdict(list)
@@ -80,7 +82,7 @@ class Photos:
         if not candidates:
             raise DataError(
                 f"{near.place / near.name}: {name}: no such photo in the export; add it, or name the folder of "
-                "photos with images=FOLDER"
+                f"photos with {self.setting}=FOLDER"
             )
 
         def nearness(member: Member) -> tuple[int, int, bool]:
@@ -94,7 +96,7 @@ class Photos:
         if len(found) > 1:
             raise DataError(
                 f"{near.place / near.name}: {name}: may be {found[0].name} or {found[1].name}; name the folder of "
-                "photos with images=FOLDER"
+                f"photos with {self.setting}=FOLDER"
             )
         return found[0]
 
