@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 SETTINGS = {
@@ -43,6 +44,7 @@ COMMON = [
 
 
 OPTIONS = {
+    "tau": ("method.tau=0.8",),
     "dice": ("method.dice=1",),
     "balanced": ("method.class_weights=balanced",),
     "rare": ("datamodule.rare_class_temperature=0.05",),
@@ -92,36 +94,32 @@ class Run:
         ]
 
 
-def plan(names: list[str]) -> Iterator[Run]:
+OF_PSEUDO_LABELS = ("tau", "reliable")
+"""Those that need unlabelled images; the others are judged without any, which is cheaper."""
+
+
+def plan(names: list[str], seeds: list[int]) -> Iterator[Run]:
     """The runs of the named parts, in order."""
+    pair = ("supervised", "unimatch_v2")
     for name in names:
         if name == "rate":  # length and rate are found on labelled-only
             for rate in (5e-5, 2.5e-5):
                 yield Run("camvid", 12, "supervised", 0, rate)
         elif name in ("frozen", "trained"):
-            for seed in (0, 1, 2):
-                for method in ("supervised", "unimatch_v2"):
-                    yield Run("camvid", 12, method, seed, frozen=name == "frozen")
+            for seed, method in product(seeds, pair):
+                yield Run("camvid", 12, method, seed, frozen=name == "frozen")
         elif name == "labels":
-            for labeled in (24, None):
-                for seed in (0, 1, 2):
-                    for method in ("supervised", "unimatch_v2"):
-                        yield Run("camvid", labeled, method, seed)
+            for labeled, seed, method in product((24, None), seeds, pair):
+                yield Run("camvid", labeled, method, seed)
         elif name == "nuclei":
-            for seed in (0, 1, 2):
-                for method in ("supervised", "unimatch_v2"):
-                    yield Run("nuclei", 8, method, seed)
-        elif name == "options":  # those of labelled images are judged without unlabelled ones, which is cheaper
-            for seed in (0, 1, 2):
-                for option in ("dice", "balanced", "rare"):
-                    yield Run("camvid", 12, "supervised", seed, option=option)
-            for seed in (0, 1, 2):
-                for option in OPTIONS:
-                    yield Run("camvid", 12, "unimatch_v2", seed, option=option)
+            for seed, method in product(seeds, pair):
+                yield Run("nuclei", 8, method, seed)
+        elif name in OPTIONS:
+            for seed in seeds:
+                yield Run("camvid", 12, pair[name in OF_PSEUDO_LABELS], seed, option=name)
         else:
-            for seed in (0, 1, 2):
-                for method in ("supervised_strong", "fixmatch", "unimatch_v1"):
-                    yield Run("camvid", 12, method, seed)
+            for seed, method in product(seeds, ("supervised_strong", "fixmatch", "unimatch_v1")):
+                yield Run("camvid", 12, method, seed)
 
 
 def result_of(run_dir: Path) -> dict[str, object]:
@@ -145,13 +143,14 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/proof"))
     parser.add_argument("--results", type=Path, default=Path("benchmarks/proof.jsonl"))
-    parts = ("rate", "frozen", "trained", "labels", "nuclei", "methods", "options")
+    parts = ("rate", "frozen", "trained", "labels", "nuclei", "methods", *OPTIONS)
     parser.add_argument("--plan", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
     lines = options.results.read_text().splitlines() if options.results.is_file() else []
     done = {json.loads(line)["name"] for line in lines}
-    for run in plan(options.plan):
+    for run in plan(options.plan, options.seeds):
         print(f"{run.name}: {'done' if run.name in done else 'to do'}", flush=True)
         if run.name in done or options.list:
             continue
