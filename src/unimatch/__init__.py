@@ -113,7 +113,7 @@ __all__ = ["__version__", *HOMES]  # the names are strings
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name, or a part of the package, on first use."""
+    """Imports a public name, or a part of the package, on first use."""
     if name in PARTS:
         return import_module(f"unimatch.{name}")
     if name in HOMES:
@@ -122,5 +122,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The public names, for completion."""
+    """Lists the public names, for completion."""
     return [*__all__, *PARTS]

@@ -82,7 +82,7 @@ def folder_root(config: DictConfig) -> Path | None:
 
 
 def name_classes(config: DictConfig, out: Path) -> None:
-    """Where nobody has named the classes of a folder yet, says what its masks hold and ends the process."""
+    """Says what the masks of a folder hold whose classes nobody has named yet, and ends the process."""
     root, dataset = folder_root(config), config.dataset
     if root is None or dataset.classes is not None or dataset.colors not in (None, "palette") or class_file(root):
         return

@@ -64,7 +64,7 @@ def chain_of(error: BaseException | None, handled: BaseException | None = None) 
 
 
 def lacks_shared_memory(error: BaseException) -> bool:
-    """Whether shared memory was full, for an error or one that came before it."""
+    """Tells whether shared memory was full, for an error or one that came before it."""
     return any(
         (isinstance(one, OSError) and one.errno == errno.ENOSPC and one.filename is None)
         or "shared memory" in str(one)
@@ -74,7 +74,7 @@ def lacks_shared_memory(error: BaseException) -> bool:
 
 
 def is_of_a_worker(error: BaseException) -> bool:
-    """Whether PyTorch raised this because a process that loads images has died."""
+    """Tells whether PyTorch raised this because a process that loads images has died."""
     return isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)
 
 

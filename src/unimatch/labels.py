@@ -14,7 +14,7 @@ from unimatch.texts import one_line, to_type
 
 
 def convert_labels(config: DictConfig) -> None:
-    """Read labels in one format, write them in another and print what there is.
+    """Reads labels in one format, writes them in another and prints what there is.
 
     Args:
         config: ``conf/labels.yaml``, composed.
@@ -59,7 +59,7 @@ def convert_labels(config: DictConfig) -> None:
 
 
 def report(labels: Labels, target: Path, tool: str) -> str:
-    """How many photos there are of each kind, the classes, and what to do next."""
+    """Says how many photos there are of each kind, the classes, and what to do next."""
     count = Counter("unlabelled" if image.labels is None else image.part for image in labels.images)
     if tool in TOOLS:
         del count["unlabelled"]

@@ -102,7 +102,7 @@ def write(checkpoint: dict[str, Any], part: dict[str, Any] | MethodSettings | Ru
 
 
 def is_ours(checkpoint: Any) -> bool:
-    """Whether a file's content is a checkpoint that this package wrote."""
+    """Tells whether a file's content is a checkpoint that this package wrote."""
     state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) and MODEL in checkpoint else None
     return isinstance(state, dict) and all(isinstance(name, str) for name in state)
 

@@ -71,7 +71,7 @@ def available_cores() -> int:
 
 
 def _bar(results: Iterator[Result], total: int, title: str, unit: str) -> Iterator[Result]:
-    """The results, each counted on a bar as it is asked for."""
+    """Yields the results, and counts each on a bar as it is asked for."""
     bar = progress_bar(total, title, unit, disable=not title)
     for result in results:
         yield result

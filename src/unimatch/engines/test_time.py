@@ -53,11 +53,11 @@ class Inference:
             raise ConfigError(f"large={self.large}: must be at least 1 pixel, or None for no limit")
 
     def slides(self, height: int, width: int) -> bool:
-        """Whether an image of that size is predicted in windows."""
+        """Tells whether an image of that size is predicted in windows."""
         return self.mode == "sliding" or (self.large is not None and height * width > self.large)
 
     def averages(self, height: int, width: int) -> bool:
-        """Whether several predictions of an image of that size are averaged: :meth:`scores` are then probabilities."""
+        """Tells whether an image of that size is predicted several times: :meth:`scores` are then mean probabilities."""
         return self.slides(height, width) or self.flip or len(self.scales) > 1
 
     def scores(self, engine: Engine[Array], images: Array | NDArray[np.uint8]) -> Array:

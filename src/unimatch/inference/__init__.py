@@ -13,7 +13,7 @@ __all__ = ["Classifier", "Inference", "ModelFacts", "Prediction", "Predictor"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs PyTorch on first use."""
+    """Imports what needs PyTorch on first use."""
     if name == "Classifier":
         from unimatch.inference.classifier import Classifier
 

@@ -53,7 +53,7 @@ class Prediction:
     as levels, 0-255 uint8. Where the image has no data it is 0."""
 
     def overlay(self, image: ImageArray, opacity: float = 0.5) -> ImageArray:
-        """The image (H, W, 3), or levels (H, W, C), with the classes' colours, told apart, over it."""
+        """Returns the image (H, W, 3), or levels (H, W, C), with the classes' colours, told apart, over it."""
         return overlay(self.facts.bands.picture(image), self.mask, self.facts.colors, opacity)
 
     def areas(self) -> dict[int, int]:

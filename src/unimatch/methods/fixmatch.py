@@ -35,7 +35,7 @@ class FixMatch(SemiSupervised):
 
     @override
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
-        """``L = (L_x + lambda L_s) / 2``."""
+        """Computes ``L = (L_x + lambda L_s) / 2``."""
         x, y = batch["labeled"]["image"], batch["labeled"]["label"]
         w, v = batch["unlabeled"]["weak"], batch["unlabeled"]["valid"]
 

@@ -25,7 +25,7 @@ class Supervised(Method):
 
     @override
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
-        """``L = criterion(f(x), y)``."""
+        """Computes ``L = criterion(f(x), y)``."""
         x, y = batch["labeled"]["image"], batch["labeled"]["label"]
         if "box" in batch["labeled"]:
             x, y = cutmix(batch["labeled"]["box"], x, y, parts=self.parts_at_once)

@@ -52,7 +52,7 @@ class UniMatchV1(SemiSupervised):
 
     @override
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
-        """``L = (L_x + lambda (L_s1 / 4 + L_s2 / 4 + L_fp / 2)) / 2``."""
+        """Computes ``L = (L_x + lambda (L_s1 / 4 + L_s2 / 4 + L_fp / 2)) / 2``."""
         x, y = batch["labeled"]["image"], batch["labeled"]["label"]
         w, v = batch["unlabeled"]["weak"], batch["unlabeled"]["valid"]
 

@@ -69,7 +69,7 @@ class UniMatchV2(SemiSupervised):
 
     @override
     def losses(self, batch: TrainBatch, generator: torch.Generator) -> Losses:
-        """``L = (L_x + lambda (L_s1 + L_s2) / 2) / 2``."""
+        """Computes ``L = (L_x + lambda (L_s1 + L_s2) / 2) / 2``."""
         x, y = batch["labeled"]["image"], batch["labeled"]["label"]
         w, v = batch["unlabeled"]["weak"], batch["unlabeled"]["valid"]
 

@@ -80,7 +80,7 @@ def mean_iou(confusion: Tensor) -> Tensor:
 
 
 def scores_table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores]) -> str:
-    """A column per model: its scores per class, then overall.
+    """Draws a table of a column per model: its scores per class, then overall.
 
     Args:
         results: by the model's name, what ``evaluations.jsonl`` holds of it: each field's value, those per class by
