@@ -57,7 +57,7 @@ class Inference:
         return self.mode == "sliding" or (self.large is not None and height * width > self.large)
 
     def averages(self, height: int, width: int) -> bool:
-        """Tells whether an image of that size is predicted several times: :meth:`scores` are then mean probabilities."""
+        """Tells whether several predictions of such an image are averaged: :meth:`scores` are then probabilities."""
         return self.slides(height, width) or self.flip or len(self.scales) > 1
 
     def scores(self, engine: Engine[Array], images: Array | NDArray[np.uint8]) -> Array:
