@@ -29,13 +29,15 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     for file in files:
         folder = file.name.rpartition("/")[0]
         names = values(file)
+        remedy = f"name it in {file.place / file.name}"
         classes |= dict.fromkeys(names[value] for value in sorted(names) if value != IGNORE_INDEX)
         for mask in source.matching(re.escape(folder) + r"/?[^/]+_mask\.png"):
             if mask.name.rpartition("/")[0] == folder:
                 photo = photos.find(mask.name[: -len("_mask.png")], mask)
                 name = clean(PurePosixPath(photo.name).name)
                 where = str(mask.place / mask.name)
-                images.append(LabelledImage(name, photo, Painted(mask, names), None, part_of(folder), where))
+                labels = Painted(mask, names, remedy=remedy)
+                images.append(LabelledImage(name, photo, labels, None, part_of(folder), where))
     for member in photos.others(image.photo for image in images):
         images.append(LabelledImage(clean(member.name), member, None))
     return Found(images, dict(classes), drawn=False)
