@@ -37,6 +37,8 @@ def palette_png():
         ("rectangle", {"points": {"exterior": [[2, 1], [11, 7]], "interior": []}}, area(2, 1, 12, 8)),
         ("rectangle", {"points": {"exterior": [[5, 4], [3, 3]]}}, area(3, 3, 6, 5)),
         ("polygon", {"points": {"exterior": [[0, 0], [6, 0], [0, 6]]}}, np.add.outer(np.arange(8), np.arange(12)) < 6),
+        ("rectangle", {"points": {"exterior": [[2.0, 1.0], [10.6, 7.4]]}}, area(2, 1, 11, 7)),
+        ("polygon", {"points": {"exterior": box(1.4, 1, 5.6, 5)}}, area(1, 1, 6, 5)),
         (
             "multipolygon",
             {"parts": [{"exterior": box(0, 0, 6, 6), "interior": [box(2, 2, 4, 4)]}, {"exterior": box(8, 0, 9, 3)}]},

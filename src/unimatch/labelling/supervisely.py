@@ -9,7 +9,7 @@ from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
 from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
-from unimatch.labelling.shapes import Picture, Polygon, Ring, Shape, rectangle
+from unimatch.labelling.shapes import Picture, Polygon, Shape, rectangle
 from unimatch.labelling.source import Source, decode_base64, read_json
 
 
@@ -84,7 +84,8 @@ def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImag
 def shapes_of(entry: dict[str, Any]) -> tuple[Shape, ...]:
     """What one annotation covers; nothing for lines, points and other kinds.
 
-    The points of a polygon are pixels, and stand for their centres. A rectangle's are its first and its last pixel.
+    Where all points are whole numbers, they are pixels: a polygon runs through their centres, and a rectangle includes
+    its last row and column. Other points count from the corner of the first pixel.
 
     Raises:
         ValueError and others: it is malformed.
@@ -93,19 +94,14 @@ def shapes_of(entry: dict[str, Any]) -> tuple[Shape, ...]:
     if kind in ("bitmap", "alpha_mask"):
         left, top = (int(side) for side in entry["bitmap"]["origin"])
         return (Picture(decode_base64(entry["bitmap"]["data"], "bitmap"), left, top, packed=True),)
-    if kind == "rectangle":
-        corners = ring_of(entry["points"]["exterior"])
-        (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
-        return (Polygon((rectangle(left, top, right + 1, bottom + 1),)),)
-    if kind not in ("polygon", "multipolygon"):
+    if kind not in ("polygon", "multipolygon", "rectangle"):
         return ()
-    parts = [entry["points"]] if kind == "polygon" else entry["parts"]
-    return tuple(
-        Polygon(tuple(ring_of(ring) + 0.5 for ring in (part["exterior"], *(part.get("interior") or ()))))
-        for part in parts
-    )
-
-
-def ring_of(points: Any) -> Ring:
-    """The points of a ring."""
-    return np.array(points, np.float64).reshape(-1, 2)
+    parts = [
+        [np.array(ring, np.float64).reshape(-1, 2) for ring in (part["exterior"], *(part.get("interior") or ()))]
+        for part in (entry["parts"] if kind == "multipolygon" else [entry["points"]])
+    ]
+    whole = all((ring == np.round(ring)).all() for rings in parts for ring in rings)
+    if kind == "rectangle":
+        (left, top), (right, bottom) = parts[0][0].min(axis=0), parts[0][0].max(axis=0) + whole
+        return (Polygon((rectangle(left, top, right, bottom),)),)
+    return tuple(Polygon(tuple(ring + whole / 2 for ring in rings)) for rings in parts)
