@@ -126,7 +126,8 @@ def test_pairs_of_starts_and_lengths(row):
         (lambda: read_pairs("1 2 3", 9), "no pairs"),
         (lambda: read_pairs("1 x", 9), "no numbers"),
         (lambda: read_pairs("8 3", 9), "lead beyond the 9 pixels"),
-        (lambda: read_pairs("1 5 3 2", 9), "overlap"),
+        (lambda: read_pairs("1 5 3 2", 9), "its run 3 2 overlaps the one before it"),
+        (lambda: read_pairs("5 1 1 2", 9), "its run 1 2 overlaps the one before it or lies before it"),
         (lambda: read_pairs("0 2", 9), "lead beyond"),
     ],
 )

@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 from PIL import Image
 
-from helpers.exports import area, masks, photo, save
+from helpers import exports
+from helpers.exports import area, masks, photo, save, unlabelled
+from unimatch.errors import DataError
 from unimatch.labelling import read
 
 
@@ -19,3 +22,31 @@ def test_voc_colours_void_and_lists(tmp_path):
         "train/a.jpg": [0, 15],
         "val/b.jpg": [0, 15],
     }
+
+
+def test_several_exports_keep_their_own_colours_lists_and_folders(tmp_path):
+    for name in ("cats", "dogs"):
+        exports.cvat(tmp_path / name)
+    swapped = "background:0,0,0::\nstone:0,255,16::\nmoss:9,8,7::\n"
+    save(tmp_path / "dogs" / "labelmap.txt", swapped)
+    save(tmp_path / "dogs" / "ImageSets" / "Segmentation" / "val.txt", "a\n")
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "leaf", "stone", "moss")
+    assert len(set(labels.colors)) == 4
+    found = masks(labels)
+    leaf, stone = area(1, 1, 5, 5), area(6, 1, 9, 5)
+    assert (found["train/cats/a.jpg"] == leaf + 2 * stone.astype(np.uint8)).all()
+    assert (found["val/dogs/a.jpg"] == 2 * leaf + 3 * stone.astype(np.uint8)).all()
+    assert unlabelled(labels) == ["cats/b.jpg", "dogs/b.jpg"]
+
+
+def test_the_folder_of_an_export_says_its_part_and_one_labelmap_around_them_is_enough(tmp_path):
+    for name in ("train", "val"):
+        (exports.cvat(tmp_path / name) / "labelmap.txt").rename(tmp_path / "labelmap.txt")
+    assert masks(read(tmp_path)).keys() == {"train/a.jpg", "val/a.jpg"}
+
+
+def test_without_a_labelmap_an_unknown_colour_says_so(tmp_path):
+    (exports.cvat(tmp_path) / "labelmap.txt").unlink()
+    with pytest.raises(DataError, match=r"a\.png: colour .* no labelmap\.txt lies beside SegmentationClass/, so VOC's"):
+        masks(read(tmp_path))

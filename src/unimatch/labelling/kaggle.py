@@ -13,9 +13,15 @@ from unimatch.labelling.records import Found, LabelledImage, Region, Regions
 from unimatch.labelling.shapes import Runs
 from unimatch.labelling.source import Source, head, opened
 
-IMAGES = ("imageid", "image_id", "image", "img_id", "imageid_classid", "id", "filename", "file_name")
-RUNS = ("encodedpixels", "rle", "rle_mask", "segmentation", "encoding")
-CLASSES = ("classid", "class_id", "class", "label", "category")
+IMAGES = (
+    *("imageid", "image_id", "image", "img", "img_id", "imageid_classid", "image_label"),
+    *("id", "filename", "file_name"),
+)
+RUNS = ("encodedpixels", "rle", "rle_mask", "segmentation", "encoding", "annotation")
+CLASSES = ("classid", "class_id", "class", "label", "category", "cell_type")
+ALONG_ROWS = (("img", "rle_mask"), ("id", "segmentation"), ("id", "annotation"))
+"""Columns of the competitions whose runs go along the rows: Carvana's, UW-Madison's, Sartorius's."""
+
 ONLY_CLASS = "foreground"
 """The class where a file names none."""
 
@@ -55,18 +61,21 @@ def long_cells() -> Iterator[None]:
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
     """The photos of all files; later lines lie over earlier ones. Photos without runs are unlabelled.
 
-    Runs go down the columns from 1 up. A class is named by its column, by what follows the last ``_`` in a column
-    ``ImageId_ClassId``, or is :data:`ONLY_CLASS`.
+    Runs count from 1, down the columns of the image; in files with columns of :data:`ALONG_ROWS`, along its rows. A
+    class is named by its column, by what follows the last ``_`` in a column ``ImageId_ClassId`` or ``Image_Label``, or
+    is :data:`ONLY_CLASS`. One without any runs is a class too.
 
     Raises:
         DataError: a file is damaged, or a photo is missing.
     """
     images: list[LabelledImage] = []
+    classes: set[str] = set()
     for file in files:
         where = str(file.place / file.name)
         image, runs, label = columns(head(file))
         assert image is not None
         assert runs is not None
+        along_rows = (image.strip().lower(), runs.strip().lower()) in ALONG_ROWS
         regions: dict[str, list[Region]] = {}
         try:
             with long_cells(), opened(file) as binary, io.TextIOWrapper(binary, "utf-8-sig", newline="") as text:
@@ -74,11 +83,12 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
                     name, kind = row[image], row[label] if label else ONLY_CLASS
                     if not name or kind is None:
                         raise DataError(f"{where}, line {number}: has no cell for the image or the class; get it again")
-                    if label is None and re.search(r"_class", image, re.IGNORECASE):
+                    if label is None and re.search(r"_(class|label)", image, re.IGNORECASE):
                         name, _, kind = name.rpartition("_")
+                    classes.add(kind)
                     found = regions.setdefault(name, [])
                     if row[runs] and row[runs].strip() not in ("", "-1"):
-                        found.append(Region(str(kind), (Runs(row[runs]),), f"line {number}"))
+                        found.append(Region(kind, (Runs(row[runs], along_rows=along_rows),), f"line {number}"))
         except (csv.Error, KeyError, UnicodeDecodeError) as error:
             raise DataError(f"{where}: cannot be read ({error!r}); get it again") from error
         for name, items in regions.items():
@@ -89,4 +99,13 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
             )
     for member in photos.others(image.photo for image in images):
         images.append(LabelledImage(clean(member.name), member, None))
-    return Found(images, {})
+    return Found(images, dict.fromkeys(sorted(classes, key=by_number)))
+
+
+def by_number(name: str) -> tuple[int, str]:
+    """Sorts numbers by what they count, before other names.
+
+    >>> sorted(["10", "a", "9"], key=by_number)
+    ['9', '10', 'a']
+    """
+    return int(name) if name.isdecimal() and len(name) < 10 else 10**10, name

@@ -110,6 +110,8 @@ class Painted:
     names: Mapping[int, str]
     """The class of each value, or of each colour packed into a number."""
     colored: bool = False
+    remedy: str = "name it in the export's list of classes"
+    """What to do about a value that is of no class."""
 
     def draw(self, where: str, size: tuple[int, int], ids: Mapping[str, int], fill: int) -> MaskArray:
         """See :class:`Drawable`."""
@@ -135,7 +137,7 @@ class Painted:
             first = unknown[:SHOWN].tolist()
             kind = [f"colour {tuple(code.to_bytes(3))}" if self.colored else f"value {code}" for code in first]
             shown = listing(kind, counts[:SHOWN].tolist(), len(unknown))
-            raise DataError(f"{file}: {shown} of no class; name it in the export's list of classes")
+            raise DataError(f"{file}: {shown} of no class; {self.remedy}")
         used = np.unique(slots)
         table = np.zeros(len(codes), np.uint8)
         for slot in used.tolist():

@@ -9,7 +9,7 @@ from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
 from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
-from unimatch.labelling.source import Source, head, read_text
+from unimatch.labelling.source import Source, head, opened_mask, read_text, size_of
 from unimatch.types import IGNORE_INDEX
 
 
@@ -21,6 +21,8 @@ def find(source: Source) -> list[Member]:
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
     """The photos of the folders that have a list of classes: ``train/``, ``valid/``, ``test/``.
 
+    Where nobody has annotated a photo, its mask is 0 everywhere, and of the size that the photo had when it came in.
+
     Raises:
         DataError: a photo is missing, or a list is malformed.
     """
@@ -29,16 +31,31 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     for file in files:
         folder = file.name.rpartition("/")[0]
         names = values(file)
+        remedy = f"name it in {file.place / file.name}"
         classes |= dict.fromkeys(names[value] for value in sorted(names) if value != IGNORE_INDEX)
         for mask in source.matching(re.escape(folder) + r"/?[^/]+_mask\.png"):
             if mask.name.rpartition("/")[0] == folder:
                 photo = photos.find(mask.name[: -len("_mask.png")], mask)
+                if photo.place == mask.place and photo.name.rpartition("/")[0] != folder:
+                    raise DataError(f"{mask.place / mask.name}: no photo of its name lies beside it; add the photo")
                 name = clean(PurePosixPath(photo.name).name)
                 where = str(mask.place / mask.name)
-                images.append(LabelledImage(name, photo, Painted(mask, names), None, part_of(folder), where))
+                labels = None if is_empty(mask) else Painted(mask, names, remedy=remedy)
+                images.append(LabelledImage(name, photo, labels, None, part_of(folder), where))
     for member in photos.others(image.photo for image in images):
         images.append(LabelledImage(clean(member.name), member, None))
     return Found(images, dict(classes), drawn=False)
+
+
+def is_empty(mask: Member) -> bool:
+    """Whether a mask is 0 everywhere.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    where, content = str(mask.place / mask.name), mask.read()
+    with opened_mask(content, where, size_of(content, where)) as image:
+        return image.getextrema() == (0, 0)
 
 
 def values(file: Member) -> dict[int, str]:

@@ -174,7 +174,7 @@ def read_pairs(text: str, total: int) -> Counts:
     """Run lengths from Kaggle's form, ``START LENGTH START LENGTH ...`` with starts from 1 up.
 
     Raises:
-        ValueError: it is none, its runs overlap, or lead beyond the image.
+        ValueError: it is none, its runs overlap or go back, or lead beyond the image.
 
     >>> read_pairs("1 2 4 1", 4).tolist()
     [0, 2, 1, 1, 0]
@@ -187,6 +187,13 @@ def read_pairs(text: str, total: int) -> Counts:
         raise ValueError("its run lengths are no pairs of a start and a length")
     starts, ends = numbers[::2] - 1, numbers[::2] - 1 + numbers[1::2]
     edges = np.concatenate(([0], np.stack([starts, ends], axis=1).ravel(), [total]))
-    if edges.min() < 0 or edges.max() > total or (np.diff(edges) < 0).any():
-        raise ValueError(f"its runs overlap, or lead beyond the {total} pixels of the image")
-    return np.diff(edges)
+    if edges.min() < 0 or edges.max() > total:
+        raise ValueError(f"its runs lead beyond the {total} pixels of the image")
+    counts = np.diff(edges)
+    if (counts < 0).any():
+        at = 2 * (int((counts < 0).argmax()) // 2)
+        raise ValueError(
+            f"its run {numbers[at]} {numbers[at + 1]} overlaps the one before it or lies before it; starts must count "
+            "from the image's first pixel"
+        )
+    return counts

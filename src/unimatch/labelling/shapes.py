@@ -79,6 +79,8 @@ class Runs:
     """Or Kaggle's text of starts and lengths."""
     size: tuple[int, int] | None = None
     """Width and height they were made for, where that is known."""
+    along_rows: bool = False
+    """Whether they go along the rows; else down the columns."""
 
     @property
     def area(self) -> float:
@@ -87,11 +89,14 @@ class Runs:
                      else self.counts[1::2].sum())  # fmt: skip
 
     def window(self, width: int, height: int) -> Window:
-        """See :class:`Pixels`. The runs go down the columns."""
+        """See :class:`Pixels`."""
         check_size(self.size, width, height)
         total = width * height
         counts = read_pairs(self.counts, total) if isinstance(self.counts, str) else self.counts
-        return Window(0, *columns_of(counts, width, height))
+        if not self.along_rows:
+            return Window(0, *columns_of(counts, width, height))
+        top, inside = columns_of(counts, height, width)
+        return Window(top, 0, inside.T)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ class Picture:
     left: int = 0
     top: int = 0
     packed: bool = False
-    """Whether the file is compressed by zlib, as in Supervisely's."""
+    """Whether the file may be compressed by zlib, as Supervisely's are."""
 
     @property
     def area(self) -> float:
@@ -130,7 +135,7 @@ class Picture:
     def window(self, width: int, height: int) -> Window:
         """See :class:`Pixels`. What is not black is set, or where there is transparency what is not transparent."""
         content = self.content
-        if self.packed:
+        if self.packed and not content.startswith(b"\x89PNG"):
             unpack = zlib.decompressobj()
             largest = 2**16 + 8 * width * height
             content = unpack.decompress(content, largest)
@@ -146,8 +151,9 @@ class Picture:
                     f"its picture of {image.width} x {image.height} pixels at ({self.left}, {self.top}) leaves the "
                     f"image of {width} x {height}"
                 )
-            alpha = image.mode in ("RGBA", "LA")
-            return Window(self.top, self.left, np.asarray(image.getchannel("A") if alpha else image.convert("L")) > 0)
+            transparent = image.mode in ("RGBA", "LA") or "transparency" in image.info
+            inside = image.convert("RGBA").getchannel("A") if transparent else image.convert("L")
+            return Window(self.top, self.left, np.asarray(inside) > 0)
 
 
 Shape = Polygon | Pixels

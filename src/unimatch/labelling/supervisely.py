@@ -26,30 +26,31 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     """
     left_out: list[str] = []
     images = [read_file(file, photos, left_out) for file in files]
-    log_left_out(left_out, "they cover nothing")
+    log_left_out(left_out, "they are no bitmap, polygon or rectangle")
     for member in photos.others(image.photo for image in images):
         images.append(LabelledImage(clean(member.name.replace("/img/", "/")), member, None))
     return Found(images, classes_of(source))
 
 
 def classes_of(source: Source) -> dict[str, Color | None]:
-    """The classes of ``meta.json`` and their colours.
+    """The classes of every project's ``meta.json`` and their colours.
 
     Raises:
-        DataError: it is malformed or missing.
+        DataError: one is malformed, or there is none.
     """
     metas = source.matching(r"meta\.json")
     if not metas:
         raise DataError(f"{source.path}: no meta.json; give the whole project")
     classes: dict[str, Color | None] = {}
-    try:
-        for entry in read_json(metas[0])["classes"]:
-            color = bytes.fromhex(str(entry["color"]).removeprefix("#")) if entry.get("color") else None
-            classes[str(entry["title"])] = (color[0], color[1], color[2]) if color else None
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{metas[0].place / metas[0].name}: malformed ({error!r}); export it again") from error
+    for meta in metas:
+        try:
+            for entry in read_json(meta)["classes"]:
+                color = bytes.fromhex(str(entry["color"]).removeprefix("#")) if entry.get("color") else None
+                classes.setdefault(str(entry["title"]), (color[0], color[1], color[2]) if color else None)
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{meta.place / meta.name}: malformed ({error!r}); export it again") from error
     return classes
 
 
@@ -64,13 +65,13 @@ def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImag
         for entry in content["objects"]:
             note = f"object {entry.get('id')} ({entry['classTitle']!r})"
             try:
-                shape = shape_of(entry)
+                shapes = shapes_of(entry)
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise DataError(f"{where}: {name}: {note} is malformed ({error}); correct or remove it") from error
-            if shape is None:
-                left_out.append(f"{where}: {note}")
+            if shapes:
+                items.append(Region(str(entry["classTitle"]), shapes, note))
             else:
-                items.append(Region(str(entry["classTitle"]), (shape,), note))
+                left_out.append(f"{where}: {note}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
@@ -80,8 +81,11 @@ def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImag
     return LabelledImage(clean(f"{dataset}/{name}"), photo, labels, size, part_of(dataset), where)
 
 
-def shape_of(entry: dict[str, Any]) -> Shape | None:
-    """What one annotation covers; None for lines and points.
+def shapes_of(entry: dict[str, Any]) -> tuple[Shape, ...]:
+    """What one annotation covers; nothing for lines, points and other kinds.
+
+    Where all points are whole numbers, they are pixels: a polygon runs through their centres, and a rectangle includes
+    its last row and column. Other points count from the corner of the first pixel.
 
     Raises:
         ValueError and others: it is malformed.
@@ -89,11 +93,15 @@ def shape_of(entry: dict[str, Any]) -> Shape | None:
     kind = entry.get("geometryType", entry.get("shape"))
     if kind in ("bitmap", "alpha_mask"):
         left, top = (int(side) for side in entry["bitmap"]["origin"])
-        return Picture(decode_base64(entry["bitmap"]["data"], "bitmap"), left, top, packed=True)
-    if kind not in ("polygon", "rectangle"):
-        return None
-    exterior = np.array(entry["points"]["exterior"], np.float64).reshape(-1, 2)
+        return (Picture(decode_base64(entry["bitmap"]["data"], "bitmap"), left, top, packed=True),)
+    if kind not in ("polygon", "multipolygon", "rectangle"):
+        return ()
+    parts = [
+        [np.array(ring, np.float64).reshape(-1, 2) for ring in (part["exterior"], *(part.get("interior") or ()))]
+        for part in (entry["parts"] if kind == "multipolygon" else [entry["points"]])
+    ]
+    whole = all((ring == np.round(ring)).all() for rings in parts for ring in rings)
     if kind == "rectangle":
-        exterior = rectangle(*exterior.ravel().tolist())
-    holes = [np.array(ring, np.float64).reshape(-1, 2) for ring in entry["points"].get("interior", ())]
-    return Polygon((exterior, *holes))
+        (left, top), (right, bottom) = parts[0][0].min(axis=0), parts[0][0].max(axis=0) + whole
+        return (Polygon((rectangle(left, top, right, bottom),)),)
+    return tuple(Polygon(tuple(ring + whole / 2 for ring in rings)) for rings in parts)

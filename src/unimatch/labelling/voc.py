@@ -1,5 +1,7 @@
 """Masks in colours, as in Pascal VOC and in CVAT's "Segmentation mask 1.1"."""
 
+import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
@@ -7,7 +9,7 @@ from unimatch.data.catalog import PASCAL, Color, voc_colors
 from unimatch.data.prepare.archives import Member
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
-from unimatch.labelling.photos import Photos, part_of
+from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
 from unimatch.labelling.source import Source, read_text
 from unimatch.labelling.writer import VOID, Job, Written, palette
@@ -22,46 +24,85 @@ def find(source: Source) -> list[Member]:
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
     """The photos that have a mask, and those in a folder with them.
 
-    Classes and colours are those of ``labelmap.txt``, else the names of ``class_names.txt`` in VOC's colours, else
-    VOC's own. Lists below ``ImageSets/Segmentation/`` say which photos are for validation and test.
+    There may be several exports, each in a folder of its own, which then is a part of its photos' names. Lists below
+    ``ImageSets/Segmentation/``, else the path of an export, say which photos are for validation and test.
 
     Raises:
         DataError: a photo is missing, or the classes cannot be read.
     """
-    classes = class_colors(source)
-    names = {pack_one(color): name for name, color in classes.items()}
-    names.setdefault(pack_one(VOID), IGNORE)
     parts = {
-        line.split()[0]: part_of(PurePosixPath(member.name).stem)
+        (root_of(member.name, "ImageSets"), line.split()[0]): part_of(PurePosixPath(member.name).stem)
         for member in source.matching(r"ImageSets/Segmentation/[^/]+\.txt")
         for line in read_text(member).splitlines()
         if line.strip() and part_of(PurePosixPath(member.name).stem) != "train"
     }
+    roots = dict.fromkeys(root_of(mask.name, "SegmentationClass") for mask in files)
+    shared = posixpath.join(posixpath.commonpath(roots), "")
+    listed = {root: class_colors(source, root) for root in roots}
+
+    def name_of(root: str, below: str) -> str:
+        return below if root == shared else clean(root.removeprefix(shared) + below)
+
     images = []
     for mask in files:
-        stem = mask.name.rpartition("SegmentationClass/")[2].removesuffix(PurePosixPath(mask.name).suffix)
+        root = root_of(mask.name, "SegmentationClass")
+        classes, remedy = listed[root]
+        stem = mask.name[len(root) + len("SegmentationClass/") :].removesuffix(PurePosixPath(mask.name).suffix)
         photo = photos.find(stem, mask)
-        name = stem + PurePosixPath(photo.name).suffix
-        labels = Painted(mask, names, colored=True)
-        images.append(LabelledImage(name, photo, labels, None, parts.get(stem, "train"), str(mask.place / mask.name)))
+        name = name_of(root, stem + PurePosixPath(photo.name).suffix)
+        names = {pack_one(VOID): IGNORE, **{pack_one(color): name for name, color in classes.items()}}
+        labels = Painted(mask, names, colored=True, remedy=remedy)
+        part = parts.get((root, stem), part_of(root))
+        images.append(LabelledImage(name, photo, labels, None, part, str(mask.place / mask.name)))
     for member in photos.others(image.photo for image in images):
-        images.append(LabelledImage(member.name.rpartition("JPEGImages/")[2], member, None))
-    return Found(images, dict(classes), drawn=False)
+        root = root_of(member.name, "JPEGImages")
+        below = member.name[len(root) :].removeprefix("JPEGImages/")
+        images.append(LabelledImage(name_of(root, below), member, None))
+    return Found(images, joined([classes for classes, _ in listed.values()]), drawn=False)
 
 
-def class_colors(source: Source) -> dict[str, Color]:
-    """The colour of each class.
+def root_of(name: str, folder: str) -> str:
+    """The path of the export that a file below ``folder`` is of, with a ``/`` at its end; of other files it is empty.
+
+    >>> root_of("task/SegmentationClass/a/b.png", "SegmentationClass"), root_of("SegmentationClass/b.png", "JPEGImages")
+    ('task/', '')
+    """
+    match = re.fullmatch(rf"(?P<root>(?:.*/)?){folder}/.*", name, re.IGNORECASE)
+    return match["root"] if match else ""
+
+
+def joined(lists: Sequence[dict[str, Color]]) -> dict[str, Color | None]:
+    """The classes of several exports; one whose colour another class has already gets none."""
+    classes: dict[str, Color | None] = {}
+    for name, color in (item for colors in lists for item in colors.items()):
+        classes.setdefault(name, None if color in classes.values() else color)
+    return classes
+
+
+def nearest(members: Sequence[Member], root: str) -> Member | None:
+    """The file in an export's folder or the nearest one around it; or the only one there is."""
+    around = [member for member in members if root.startswith(member.name[: member.name.rfind("/") + 1])]
+    return max(around, key=lambda member: member.name.count("/"), default=members[0] if len(members) == 1 else None)
+
+
+def class_colors(source: Source, root: str) -> tuple[dict[str, Color], str]:
+    """The colour of each class of an export, and what to do about a colour that is none of these.
+
+    They are those of ``labelmap.txt``, else the names of ``class_names.txt`` in VOC's colours, else VOC's own.
 
     Raises:
         DataError: a line of ``labelmap.txt`` is malformed.
     """
-    maps, lists = source.matching(r"labelmap\.txt"), source.matching(r"class_names\.txt")
-    if not maps:
-        names = read_text(lists[0]).split("\n") if lists else PASCAL.classes
+    labelmap = nearest(source.matching(r"labelmap\.txt"), root)
+    if labelmap is None:
+        listed = nearest(source.matching(r"class_names\.txt"), root)
+        names = read_text(listed).split("\n") if listed else PASCAL.classes
         names = [name.strip() for name in names if name.strip()]
-        return dict(zip(names, voc_colors(len(names)), strict=True))
+        remedy = "no labelmap.txt lies beside SegmentationClass/, so VOC's colours are expected; add the export's"
+        return dict(zip(names, voc_colors(len(names)), strict=True)), remedy
+    where = labelmap.place / labelmap.name
     classes: dict[str, Color] = {}
-    for number, line in enumerate(read_text(maps[0]).splitlines(), start=1):
+    for number, line in enumerate(read_text(labelmap).splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         name, _, rest = line.partition(":")
@@ -70,13 +111,11 @@ def class_colors(source: Source) -> dict[str, Color]:
             if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
                 raise ValueError("a colour is three numbers from 0 to 255")
         except ValueError as error:
-            raise DataError(
-                f"{maps[0].place / maps[0].name}, line {number}: expected name:red,green,blue:: ({error}); correct it"
-            ) from error
+            raise DataError(f"{where}, line {number}: expected name:red,green,blue:: ({error}); correct it") from error
         classes[name.strip()] = (red, green, blue)
     if len(set(classes.values())) < len(classes):
-        raise DataError(f"{maps[0].place / maps[0].name}: two classes have one colour; give each its own")
-    return classes
+        raise DataError(f"{where}: two classes have one colour; give each its own")
+    return classes, f"name it in {where}"
 
 
 def pack_one(color: Color) -> int:

@@ -187,7 +187,7 @@ def check_names(images: Sequence[LabelledImage]) -> None:
         if key in seen:
             raise DataError(
                 f"{image.where or image.photo.name}: {image.name} and {seen[key].name} of "
-                f"{seen[key].where or seen[key].photo.name} would have one name; rename one, or take "
-                "one label file at a time"
+                f"{seen[key].where or seen[key].photo.name} would have one name; rename one, or give "
+                "one label file or folder at a time"
             )
         seen[key] = image

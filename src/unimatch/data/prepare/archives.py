@@ -91,7 +91,7 @@ class Member:
             DataError: it is a link, larger than ``largest`` or than the archive declares, or damaged.
         """
         if self.link:
-            raise DataError(f"{self.place}: {self.name} is a link or a device, which a published archive has not")
+            raise DataError(f"{self.place}: {self.name} is a link or a device, which is not read; get the archive anew")
         if self.size > largest:
             raise DataError(f"{self.place}: {self.name} has {self.size} bytes; at most {largest} are expected")
         try:
@@ -211,7 +211,7 @@ def tar_members(archive: Path, published: Path) -> Iterator[Member]:
         for info in file:
             check_name(published, info.name)
             if info.size < 0:  # Python would go back and read the same again, for ever
-                raise DataError(f"{published}: {info.name} has {info.size} bytes; this is not the published archive")
+                raise DataError(f"{published}: {info.name} has {info.size} bytes; get the archive anew")
             if not info.isdir():
                 yield Member(archive, info.name, info.size, offset=info.offset_data, link=not info.isreg())
 
@@ -248,9 +248,7 @@ def decompress(archive: Path, file: BinaryIO) -> None:
     for piece in pieces(archive):
         written += file.write(piece)
         if written > LARGEST_TAR:
-            raise DataError(
-                f"{archive}: more than {LARGEST_TAR / 1e9:.0f} GB when decompressed; not a published archive"
-            )
+            raise DataError(f"{archive}: more than {LARGEST_TAR / 1e9:.0f} GB when decompressed; get it anew")
         if shutil.disk_usage(Path(file.name).parent).free < SPARE:
             raise DataError(
                 f"{archive}: the disk is full after {written / 1e9:.1f} GB of what it holds, and it declares less; "
@@ -285,7 +283,7 @@ def folder_members(folder: Path, skipped: Path | None = None) -> Iterator[Member
 def check_name(archive: Path, name: str) -> None:
     """Refuses a name that leads out of the folder an archive is unpacked to, or would disturb a terminal."""
     if one_line(name) != name:
-        raise DataError(f"{archive}: {name!r} has control characters; this is not the published archive")
+        raise DataError(f"{archive}: {name!r} has control characters; get the archive anew")
     plain = name.replace("\\", "/")
     if plain.startswith("/") or re.match(r"[A-Za-z]:", plain) or ".." in plain.split("/") or "\0" in name:
-        raise DataError(f"{archive}: {name!r} leads out of the archive's folder; this is not the published archive")
+        raise DataError(f"{archive}: {name!r} leads out of the archive's folder; get the archive anew")
