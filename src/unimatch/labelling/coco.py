@@ -26,12 +26,12 @@ ONE = {"categories": "category", "images": "image", "annotations": "annotation"}
 
 
 def find(source: Source) -> list[Member]:
-    """The files that are COCO's."""
+    """Finds the files that are COCO's."""
     return source.json_kinds["coco"]
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """The photos of all files; smaller objects lie over larger ones, and crowds below all others.
+    """Reads the photos of all files; smaller objects lie over larger ones, and crowds below all others.
 
     Objects with a box alone are left out, and a line in the log says how many.
 
@@ -50,7 +50,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 
 
 def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[str]]:
-    """The photos of one file, and the names of its categories in the order of their ids."""
+    """Reads the photos of one file, and the names of its categories in the order of their ids."""
     where, part = str(file.place / file.name), part_of(file.name)
     names: dict[Any, str] = {}
     headers: dict[Any, tuple[str, Any, Any]] = {}
@@ -115,7 +115,7 @@ def of_image(item: Any, headers: dict[Any, tuple[str, Any, Any]]) -> str:
 
 
 def shapes_of(segmentation: Any) -> tuple[Shape, ...]:
-    """What an annotation covers.
+    """Returns what an annotation covers.
 
     Raises:
         TypeError, ValueError or KeyError: it is malformed.
@@ -136,7 +136,7 @@ def shapes_of(segmentation: Any) -> tuple[Shape, ...]:
 
 
 def write_image(job: Job, image: LabelledImage, written: Written) -> str:
-    """Write a photo, and give its size and annotations as JSON."""
+    """Writes a photo, and returns its size and annotations as JSON."""
     written.save_photo(f"{image.part}/{image.name}")
     notes = list(annotations(job, written.pieces(), written.size))
     width, height = written.size
@@ -144,7 +144,7 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> str:
 
 
 def annotations(job: Job, found: Iterable[Piece], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
-    """Give the annotation of each region of a mask of this size, still without ids."""
+    """Returns the annotation of each region of a mask of this size, still without ids."""
     categories = job.categories
     for piece in found:
         height, width = piece.inside.shape
@@ -158,12 +158,12 @@ def annotations(job: Job, found: Iterable[Piece], size: tuple[int, int]) -> Iter
 
 
 def categories_of(job: Job) -> list[dict[str, Any]]:
-    """The categories of a file."""
+    """Returns the categories of a file."""
     return [{"id": number, "name": name} for name, number in job.categories.items()]
 
 
 def segmentation(piece: Piece, size: tuple[int, int], job: Job) -> Any:
-    """A polygon; or run lengths, which a region with holes needs."""
+    """Returns a polygon; or run lengths, which a region with holes needs."""
     if job.shapes == "polygons" and len(rings := piece.rings(job.tolerance)) == 1:
         return [rings[0].ravel().tolist()]
     width, height = size
@@ -171,7 +171,7 @@ def segmentation(piece: Piece, size: tuple[int, int], job: Job) -> Any:
 
 
 def finish(job: Job, images: list[LabelledImage], results: Iterator[str]) -> None:
-    """Write ``PART.json`` for each part of the data; their photos lie below ``PART/``."""
+    """Writes ``PART.json`` for each part of the data; their photos lie below ``PART/``."""
     parts = {image.part: [i for i in images if i.part == image.part] for image in images}
     ids = dict.fromkeys(parts, 0)
     headers: dict[str, list[dict[str, Any]]] = {part: [] for part in parts}

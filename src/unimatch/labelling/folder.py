@@ -20,13 +20,13 @@ from unimatch.types import IGNORE_INDEX
 
 
 def find(source: Source) -> list[Member]:
-    """The masks of a folder that has class names too."""
+    """Finds the masks of a folder that has class names too."""
     named = ({*FILES, PREDICTED} - {"_classes.csv", "labelmap.txt", "labels.txt"}) & set(source.files)  # other tools'
     return source.matching(r"masks/.*\.(png|gif|bmp|tiff?)") if named else []
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """The photos and masks; those of ``unlabeled/`` have none.
+    """Reads the photos and masks; those of ``unlabeled/`` have none.
 
     Raises:
         DataError: a mask has no photo, or the class names cannot be read.
@@ -53,7 +53,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 
 
 def class_names(source: Source) -> Classes:
-    """The class names, from ``classes.txt``, ``classes.json`` or ``predict.json``."""
+    """Returns the class names, from ``classes.txt``, ``classes.json`` or ``predict.json``."""
     if not source.path.is_dir():
         raise DataError(f"{source.path}: unpack it; masks with class names are read from a folder")
     if PREDICTED not in source.files:
@@ -67,7 +67,7 @@ def class_names(source: Source) -> Classes:
 
 
 def write_image(job: Job, image: LabelledImage, written: Written) -> None:
-    """Write a photo and its mask, or a photo that nobody has labelled to ``unlabeled/``."""
+    """Writes a photo and its mask, or a photo that nobody has labelled to ``unlabeled/``."""
     part = "" if image.part == "train" else f"{image.part}/"
     if image.labels is None:
         written.save_photo(f"unlabeled/{part}{image.name}")
@@ -77,7 +77,7 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> None:
 
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[None]) -> None:
-    """Write the class names, with their colours where there are any.
+    """Writes the class names, with their colours where there are any.
 
     Raises:
         DataError: a name would be read as something else.

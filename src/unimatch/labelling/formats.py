@@ -51,7 +51,7 @@ def read(
     background: str | None = "background",
     negatives: bool = False,
 ) -> Labels:
-    """Read the labels that a tool has exported. Masks are drawn when they are asked for.
+    """Reads the labels that a tool has exported. Masks are drawn when they are asked for.
 
     Ids are those of ``classes``. Otherwise ``background`` is class 0, where the format has pixels that nobody labelled
     or names it; then come the classes that the export lists, in its order; then other names, sorted.
@@ -90,7 +90,7 @@ def read(
 
 
 def format_of(export: Source, name: str) -> tuple[ModuleType, list[Member]]:
-    """The module that reads an export, and the files to begin with.
+    """Returns the module that reads an export, and the files to begin with.
 
     Raises:
         DataError: nothing or too much fits.
@@ -118,7 +118,7 @@ def format_of(export: Source, name: str) -> tuple[ModuleType, list[Member]]:
 def class_order(
     found: Found, classes: str | Path | Sequence[str] | None, background: str | None
 ) -> tuple[tuple[str, ...], tuple[Color, ...] | None]:
-    """The classes in the order of their ids, and their colours if the export has any.
+    """Returns the classes in the order of their ids, and their colours if the export has any.
 
     Raises:
         DataError: there are too many, or one has no name that can be written.
@@ -148,7 +148,7 @@ def class_order(
 
 
 def label_names(labels: Drawable | None) -> Iterable[str]:
-    """The classes that the labels of a photo may have."""
+    """Returns the classes that the labels of a photo may have."""
     if isinstance(labels, Regions):
         return {region.label for region in labels.items}
     return labels.names.values() if isinstance(labels, Painted) else ()
@@ -166,7 +166,7 @@ def write(
     overwrite: bool = False,
     workers: int | None = None,
 ) -> None:
-    """Write labels: for training (``folder``), or as pre-annotations for a tool, where people correct them.
+    """Writes labels: for training (``folder``), or as pre-annotations for a tool, where people correct them.
 
     All is written into a passing folder first: after an error nothing is there.
 

@@ -19,7 +19,7 @@ BLANK = re.compile(r"[\s,:]*")
 
 
 def elements(member: Member) -> Iterator[tuple[str, Any]]:
-    """Yield the elements of the lists in a JSON object as (key, element), and its other values as (key, value).
+    """Yields the elements of the lists in a JSON object as (key, element), and its other values as (key, value).
 
     A list at the top has the key ``""``.
 
@@ -58,7 +58,7 @@ class Reader:
         self.text = self.text.removeprefix("\ufeff")
 
     def more(self) -> bool:
-        """Drop what was read and add the next piece, as long again as what is left; whether there was any."""
+        """Drops what was read and adds the next piece, as long again as what is left; tells whether there was any."""
         piece = self.rest + self.file.read(max(PIECE, len(self.text) - self.place))
         self.ended = len(piece) == len(self.rest)
         try:
@@ -74,7 +74,7 @@ class Reader:
         return not self.ended
 
     def take(self, mark: str) -> bool:
-        """Pass over blanks, and over the mark if it comes next; whether it did."""
+        """Passes over blanks, and over the mark if it comes next; tells whether it did."""
         while True:
             found = BLANK.match(self.text, self.place)
             self.place = found.end() if found else self.place
@@ -88,7 +88,7 @@ class Reader:
         return True
 
     def value(self) -> Any:
-        """The value that comes next."""
+        """Returns the value that comes next."""
         while True:
             try:
                 value, end = self.decode(self.text, self.place)
@@ -102,12 +102,12 @@ class Reader:
                     return value
 
     def list_elements(self, key: str) -> Iterator[tuple[str, Any]]:
-        """The elements of a list whose bracket was passed over."""
+        """Returns the elements of a list whose bracket was passed over."""
         while not self.take("]"):
             yield key, self.value()
 
     def fail(self, what: str) -> NoReturn:
-        """End with the file's name.
+        """Ends with the file's name.
 
         Raises:
             DataError: always.

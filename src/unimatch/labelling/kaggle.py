@@ -27,12 +27,12 @@ ONLY_CLASS = "foreground"
 
 
 def find(source: Source) -> list[Member]:
-    """The CSV files with a column of images and one of run lengths."""
+    """Finds the CSV files with a column of images and one of run lengths."""
     return [member for member in source.matching(r"[^/]+\.csv") if None not in columns(head(member))[:2]]
 
 
 def columns(text: str) -> tuple[str | None, str | None, str | None]:
-    """The columns of images, run lengths and classes, from a file's first line; None where there is none.
+    """Returns the columns of images, run lengths and classes, from a file's first line; None where there is none.
 
     >>> columns("ImageId,EncodedPixels")
     ('ImageId', 'EncodedPixels', None)
@@ -59,7 +59,7 @@ def long_cells() -> Iterator[None]:
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """The photos of all files; later lines lie over earlier ones. Photos without runs are unlabelled.
+    """Reads the photos of all files; later lines lie over earlier ones. Photos without runs are unlabelled.
 
     Runs count from 1, down the columns of the image; in files with columns of :data:`ALONG_ROWS`, along its rows. A
     class is named by its column, by what follows the last ``_`` in a column ``ImageId_ClassId`` or ``Image_Label``, or

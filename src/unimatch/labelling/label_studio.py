@@ -31,12 +31,12 @@ PNG = re.compile(r"(?:.*/)?task-(\d+)-annotation-(\d+)-by-[^-]*-[^-]+-(.+)-(\d+)
 
 
 def find(source: Source) -> list[Member]:
-    """The files of tasks; without any, the PNGs."""
+    """Finds the files of tasks; without any, the PNGs."""
     return source.json_kinds["labelstudio"] or [m for name, m in source.files.items() if PNG.fullmatch(name)]
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """The photos of all tasks, each with its last annotation that was not cancelled; later regions lie over earlier.
+    """Reads the photos of all tasks, each with its last annotation that was not cancelled; later regions lie on top.
 
     Tasks without an annotation are unlabelled, whatever was predicted for them. PNGs are read where the annotations
     of a task hold none of the kinds above, as in Label Studio's shorter JSON.
@@ -70,7 +70,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 def read_task(
     task: dict[str, Any], file: Member, photos: Photos, pictures: dict[str, tuple[Region, ...]], left_out: list[str]
 ) -> LabelledImage:
-    """The photo of one task; what is left out of it is added to a list."""
+    """Reads the photo of one task; what is left out of it is added to a list."""
     where, number = str(file.place / file.name), str(task.get("id", "?"))
     path = photo_path(task.get("data", task), number)
     base = path.rpartition("/")[2]
@@ -110,7 +110,7 @@ def read_task(
 
 
 def photo_path(data: dict[str, Any], task: str) -> str:
-    """The path of a task's photo, without what a URL has around it: the first value that ends like one, or has a ``/``.
+    """Finds a task's photo, without what a URL has around its path: the first value that ends like one or has a ``/``.
 
     >>> photo_path({"image": "/data/local-files/?d=photos/a%20b.jpg"}, "1")
     'photos/a b.jpg'
@@ -128,7 +128,7 @@ def photo_path(data: dict[str, Any], task: str) -> str:
 
 
 def shape_of(kind: str, value: dict[str, Any], size: tuple[int, int]) -> Shape:
-    """What a region covers; coordinates are percent of the image's size.
+    """Returns what a region covers; coordinates are percent of the image's size.
 
     Raises:
         ValueError and others: it is malformed.
@@ -149,7 +149,7 @@ def shape_of(kind: str, value: dict[str, Any], size: tuple[int, int]) -> Shape:
 
 
 def png_regions(source: Source) -> dict[str, tuple[Region, ...]]:
-    """The regions that the exported PNGs show, by task: those of its last annotation, in the order of their names."""
+    """Reads the regions that exported PNGs show, by task: those of its last annotation, in the order of their names."""
     found: dict[str, dict[int, list[Region]]] = {}
     for name, member in source.files.items():
         if match := PNG.fullmatch(name):
@@ -159,7 +159,7 @@ def png_regions(source: Source) -> dict[str, tuple[Region, ...]]:
 
 
 def write_image(job: Job, image: LabelledImage, written: Written) -> str:
-    """Write a photo, and give its task as JSON."""
+    """Writes a photo, and returns its task as JSON."""
     written.save_photo(f"images/{image.name}")
     result = [
         {
@@ -180,14 +180,14 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> str:
 
 
 def value_of(piece: Piece, size: tuple[int, int], job: Job) -> tuple[str, dict[str, Any]]:
-    """A region's kind and place: a polygon, or brush strokes, which a region with holes needs."""
+    """Returns a region's kind and place: a polygon, or brush strokes, which a region with holes needs."""
     if job.shapes == "polygons" and len(rings := piece.rings(job.tolerance)) == 1:
         return "polygonlabels", {"points": (rings[0] * 100 / size).tolist(), "closed": True}
     return "brushlabels", {"format": "rle", "rle": write_brush(piece.whole(*size).ravel())}
 
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[str]) -> None:
-    """Write ``tasks.json``, and ``labelling.xml``, the project's labelling interface."""
+    """Writes ``tasks.json``, and ``labelling.xml``, the project's labelling interface."""
     with replacing(job.folder / "tasks.json") as file:
         file.write(b"[")
         for i, result in enumerate(results):

@@ -23,12 +23,12 @@ from unimatch.labelling.writer import Job, Written
 
 
 def find(source: Source) -> list[Member]:
-    """The files that are LabelMe's."""
+    """Finds the files that are LabelMe's."""
     return source.json_kinds["labelme"]
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """The photos of all files; each annotation lies over those before it.
+    """Reads the photos of all files; each annotation lies over those before it.
 
     The order of the classes is that of a ``labels.txt``, if there is one. Lines and points cover nothing and are left
     out, and the log says how many. A photo that the export lacks is taken from the JSON file.
@@ -47,7 +47,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 
 
 def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImage:
-    """The photo of one file; what is left out of it is added to a list."""
+    """Reads the photo of one file; what is left out of it is added to a list."""
     where, content = str(file.place / file.name), read_json(file)
     items = []
     try:
@@ -77,7 +77,7 @@ def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImag
 
 
 def shape_of(entry: dict[str, Any]) -> Shape | None:
-    """What one annotation covers; None for lines and points.
+    """Returns what one annotation covers; None for lines and points.
 
     Raises:
         ValueError and others: it is malformed.
@@ -99,7 +99,7 @@ def shape_of(entry: dict[str, Any]) -> Shape | None:
 
 
 def write_image(job: Job, image: LabelledImage, written: Written) -> None:
-    """Write a photo, and beside it the JSON file."""
+    """Writes a photo, and beside it the JSON file."""
     width, height = written.size
     name = f"{image.part}/{image.name}"
     written.save_photo(name)
@@ -117,7 +117,7 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> None:
 
 
 def entry_of(piece: Piece, job: Job) -> dict[str, Any]:
-    """An annotation: a polygon, or a mask, which a region with holes needs."""
+    """Returns an annotation: a polygon, or a mask, which a region with holes needs."""
     entry: dict[str, Any] = {"label": piece.label, "group_id": None, "description": "", "flags": {}, "mask": None}
     if job.shapes == "polygons" and len(rings := piece.rings(job.tolerance)) == 1:
         return {**entry, "shape_type": "polygon", "points": rings[0].tolist()}
@@ -129,7 +129,7 @@ def entry_of(piece: Piece, job: Job) -> dict[str, Any]:
 
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[None]) -> None:
-    """Write ``labels.txt``, for LabelMe's ``--labels``."""
+    """Writes ``labels.txt``, for LabelMe's ``--labels``."""
     for _ in results:
         pass
     names = [IGNORE, *job.labels.classes]

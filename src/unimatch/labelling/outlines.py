@@ -11,7 +11,7 @@ LEAST_IOU = 0.995
 
 
 def outline(region: NDArray[np.bool_], tolerance: float) -> list[Ring]:
-    """The outline of a connected region, and those of its holes.
+    """Returns the outline of a connected region, and those of its holes.
 
     Args:
         region: (H, W); the pixels are connected by their sides.
@@ -36,12 +36,12 @@ def outline(region: NDArray[np.bool_], tolerance: float) -> list[Ring]:
 
 
 def simplified(ring: Ring, tolerance: float) -> Ring:
-    """Some of a ring's points, so that the others are at most so far from the lines between them."""
+    """Returns some of a ring's points, so that the others are at most so far from the lines between them."""
     return cv2.approxPolyDP(ring.astype(np.float32)[:, None], tolerance, closed=True)[:, 0].astype(np.float64)
 
 
 def cut_corners(ring: Ring) -> Ring:
-    """A ring of right angles with each corner cut half a pixel before and after it.
+    """Returns a ring of right angles with each corner cut half a pixel before and after it.
 
     No pixel's centre lies in what is cut, and the steps of a slanted edge become nearly straight.
     """
@@ -51,7 +51,7 @@ def cut_corners(ring: Ring) -> Ring:
 
 
 def edges(region: NDArray[np.bool_]) -> list[Ring]:
-    """The closed lines between pixels of a region and others, by their corners.
+    """Returns the closed lines between pixels of a region and others, by their corners.
 
     A point of the grid between pixels is a corner where an odd number of the four around it is set; where two opposite
     ones are, it is two corners, one for each. In every row of the grid, corners are joined in pairs by horizontal
@@ -84,7 +84,7 @@ def edges(region: NDArray[np.bool_]) -> list[Ring]:
 
 
 def partners(order: NDArray[np.int64]) -> list[int]:
-    """For each of these numbers the one it is paired with: the first with the second, the third with the fourth, ..."""
+    """Pairs numbers, the first with the second, the third with the fourth; returns each one's partner."""
     result = np.empty_like(order)
     result[order[::2]], result[order[1::2]] = order[1::2], order[::2]
     return [int(partner) for partner in result]

@@ -26,14 +26,14 @@ CHANGED, NOT_COUNTED = 255, 128
 
 
 def find(source: Source) -> list[Member]:
-    """The labels that lie beside folders of both dates."""
+    """Finds the labels that lie beside folders of both dates."""
     labels = source.matching(rf"{LABEL}/.*\.(png|gif|bmp|tiff?)")
     folders = {name.rpartition(f"/{date}/")[0] for date in (BEFORE, AFTER) for name in map("/{}".format, source.files)}
     return [label for label in labels if f"/{label.name}".rpartition(f"/{LABEL}/")[0] in folders]
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """The second dates and what has changed in them; ``unlabeled/B`` is what nobody has labelled.
+    """Reads the second dates and what has changed in them; ``unlabeled/B`` is what nobody has labelled.
 
     Raises:
         DataError: a label has no photo.
@@ -81,7 +81,7 @@ def first_dates(images: Sequence[LabelledImage], folder: Path) -> dict[str, Memb
 
 
 def write_image(job: Job, image: LabelledImage, written: Written) -> bool:
-    """Write both dates of a photo and what has changed; returns whether there are pixels that are not counted.
+    """Writes both dates of a photo and what has changed; tells whether there are pixels that are not counted.
 
     Raises:
         DataError: the first date is damaged, or of another size than the second.
@@ -108,7 +108,7 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> bool:
 
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[bool]) -> None:
-    """Write all pairs, and say how pixels that are not counted are read."""
+    """Writes all pairs, and says how pixels that are not counted are read."""
     if count := sum(results):
         log.warning(
             "%d labels have pixels that are not counted, which are stored as %d: train with "

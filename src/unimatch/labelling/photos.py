@@ -27,7 +27,7 @@ class Photo(Protocol):
         ...
 
     def read(self) -> bytes:
-        """The file's bytes."""
+        """Reads the file's bytes."""
         ...
 
 
@@ -39,7 +39,7 @@ class Embedded:
     name: str
 
     def read(self) -> bytes:
-        """The photo's bytes.
+        """Reads the photo's bytes.
 
         Raises:
             DataError: they are no base64.
@@ -69,7 +69,7 @@ class Photos:
                 self.by_likeness[name].append(member)
 
     def find(self, name: str, near: Member) -> Member:
-        """The photo that a label file calls ``name``; its ending may be left out.
+        """Finds the photo that a label file calls ``name``; its ending may be left out.
 
         Of several the one whose path agrees longest with ``name`` from its end is taken, then the one that lies in
         the same folders as the label file, then the one whose whole path ``name`` is.
@@ -101,15 +101,15 @@ class Photos:
         return found[0]
 
     def has(self, name: str) -> bool:
-        """Whether there is a photo of this name, in any folder."""
+        """Tells whether there is a photo of this name, in any folder."""
         return bool(self._candidates(name.replace("\\", "/").rpartition("/")[2]))
 
     def _candidates(self, base: str) -> list[Member]:
-        """The photos that a name without folders may mean."""
+        """Returns the photos that a name without folders may mean."""
         return self.by_name.get(base) or self.by_stem.get(base) or self.by_likeness.get(alike(base), [])
 
     def others(self, used: Iterable[Photo]) -> list[Member]:
-        """The photos that are not in use but lie in a folder with one that is."""
+        """Returns the photos that are not in use but lie in a folder with one that is."""
         taken = {(photo.place, photo.name) for photo in used if isinstance(photo, Member)}
         folders = {(place, name.rpartition("/")[0]) for place, name in taken}
         return [
@@ -121,7 +121,7 @@ class Photos:
 
 
 def common(first: Iterable[str], second: Iterable[str]) -> int:
-    """How many names two paths share from their beginning."""
+    """Counts the names that two paths share from their beginning."""
     count = 0
     for one, other in zip(first, second, strict=False):
         if one != other:
@@ -131,7 +131,7 @@ def common(first: Iterable[str], second: Iterable[str]) -> int:
 
 
 def clean(name: str) -> str:
-    r"""A photo's name to write it under: a path that leads elsewhere is cut to its last part.
+    r"""Returns a photo's name to write it under: a path that leads elsewhere is cut to its last part.
 
     A first folder that only says what the photos are for is left out.
 
@@ -146,7 +146,7 @@ def clean(name: str) -> str:
 
 
 def part_of(path: str) -> str:
-    """The part of the data that a path speaks of: ``val``, ``test``, else ``train``.
+    """Returns the part of the data that a path speaks of: ``val``, ``test``, else ``train``.
 
     >>> part_of("annotations/instances_val2017.json"), part_of("valid/a.jpg"), part_of("interval/a.jpg")
     ('val', 'val', 'train')

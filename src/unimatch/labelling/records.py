@@ -48,7 +48,7 @@ class Drawable(Protocol):
     """The labels of one photo."""
 
     def draw(self, where: str, size: tuple[int, int], ids: Mapping[str, int], fill: int) -> MaskArray:
-        """The labels as a mask.
+        """Returns the labels as a mask.
 
         Args:
             where: what messages call the photo's labels.
@@ -73,7 +73,7 @@ class Regions:
     larger_first: bool = False
 
     def draw(self, where: str, size: tuple[int, int], ids: Mapping[str, int], fill: int) -> MaskArray:
-        """See :class:`Drawable`."""
+        """Draws the labels; see :class:`Drawable`."""
         width, height = size
         mask = np.full((height, width), fill, np.uint8)
         items = self.items
@@ -114,7 +114,7 @@ class Painted:
     """What to do about a value that is of no class."""
 
     def draw(self, where: str, size: tuple[int, int], ids: Mapping[str, int], fill: int) -> MaskArray:
-        """See :class:`Drawable`."""
+        """Draws the labels; see :class:`Drawable`."""
         file = str(self.member.place / self.member.name)
         names = self.names
         stored: NDArray[np.integer]
@@ -149,13 +149,13 @@ class Painted:
 
 
 def unknown_class(name: str, ids: Mapping[str, int]) -> str:
-    """What to say of a class that is not among those there are."""
+    """Returns what to say of a class that is not among those there are."""
     known = ", ".join([known for known in ids if known not in (IGNORE, BACKGROUNDS[1])][:20])
     return f"the class {name!r} is none of {known}; correct the label, or name the class in classes=FILE"
 
 
 def log_left_out(notes: Sequence[str], why: str) -> None:
-    """Say in the log how many annotations are left out, and which is the first."""
+    """Says in the log how many annotations are left out, and which is the first."""
     if notes:
         log.warning("%d annotations are left out: %s; the first is %s", len(notes), why, notes[0])
 
@@ -201,7 +201,7 @@ class Labels:
         return IGNORE_INDEX if self.background is None else self.classes.index(self.background)
 
     def mask(self, image: LabelledImage, size: tuple[int, int]) -> MaskArray:
-        """The mask of one labelled photo.
+        """Returns the mask of one labelled photo.
 
         Args:
             image: the photo.

@@ -27,7 +27,7 @@ class Piece:
         return [ring + np.array([self.left, self.top]) for ring in outline(self.inside, tolerance)]
 
     def whole(self, width: int, height: int) -> NDArray[np.bool_]:
-        """The region in an image of this size, (height, width)."""
+        """Returns the region in an image of this size, (height, width)."""
         result = np.zeros((height, width), bool)
         rows, columns = self.inside.shape
         result[self.top : self.top + rows, self.left : self.left + columns] = self.inside
@@ -37,7 +37,7 @@ class Piece:
 def pieces(
     mask: MaskArray, names: dict[int, str], told: Callable[[int], object] = lambda count: None
 ) -> Iterator[Piece]:
-    """The regions of a mask, connected by the sides of pixels, larger ones first.
+    """Returns the regions of a mask, connected by the sides of pixels, larger ones first.
 
     Args:
         mask: (H, W) ids.

@@ -14,12 +14,12 @@ from unimatch.types import IGNORE_INDEX
 
 
 def find(source: Source) -> list[Member]:
-    """The lists of classes."""
+    """Finds the lists of classes."""
     return [member for member in source.matching(r"_classes\.csv") if "pixel value" in head(member)[:100].lower()]
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """The photos of the folders that have a list of classes: ``train/``, ``valid/``, ``test/``.
+    """Reads the photos of the folders that have a list of classes: ``train/``, ``valid/``, ``test/``.
 
     Where nobody has annotated a photo, its mask is 0 everywhere, and of the size that the photo had when it came in.
 
@@ -48,7 +48,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 
 
 def is_empty(mask: Member) -> bool:
-    """Whether a mask is 0 everywhere.
+    """Tells whether a mask is 0 everywhere.
 
     Raises:
         DataError: it cannot be read.
@@ -59,7 +59,7 @@ def is_empty(mask: Member) -> bool:
 
 
 def values(file: Member) -> dict[int, str]:
-    """The class of each value.
+    """Returns the class of each value.
 
     Raises:
         DataError: a line is malformed.

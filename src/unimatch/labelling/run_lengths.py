@@ -13,7 +13,7 @@ SIZES = (3, 4, 8, 16)
 
 
 def counts_of(flat: NDArray[np.bool_]) -> Counts:
-    """The run lengths of a row of pixels.
+    """Returns the run lengths of a row of pixels.
 
     >>> counts_of(np.array([1, 1, 0, 1], bool)).tolist()
     [0, 2, 1, 1]
@@ -24,7 +24,7 @@ def counts_of(flat: NDArray[np.bool_]) -> Counts:
 
 
 def pixels_of(counts: Counts, total: int) -> NDArray[np.bool_]:
-    """The row of pixels with these run lengths.
+    """Returns the row of pixels with these run lengths.
 
     Raises:
         ValueError: a length is negative, or they do not add up to the total.
@@ -37,7 +37,7 @@ def pixels_of(counts: Counts, total: int) -> NDArray[np.bool_]:
 
 
 def check_total(counts: Counts, total: int) -> None:
-    """See that run lengths are those of an image of ``total`` pixels.
+    """Sees that run lengths are those of an image of ``total`` pixels.
 
     Raises:
         ValueError: a length is negative, or they do not add up to the total.
@@ -47,7 +47,7 @@ def check_total(counts: Counts, total: int) -> None:
 
 
 def columns_of(counts: Counts, width: int, height: int) -> tuple[int, NDArray[np.bool_]]:
-    """The columns from the first to the last set pixel of run lengths that go down the columns of an image.
+    """Returns the columns from the first to the last set pixel of run lengths that go down the columns of an image.
 
     Thousands of small objects in one image take time for what they cover, and not for the whole image each.
 
@@ -72,7 +72,7 @@ def columns_of(counts: Counts, width: int, height: int) -> tuple[int, NDArray[np
 
 
 def read_coco_text(text: str) -> Counts:
-    """Run lengths from COCO's compressed form.
+    """Reads run lengths from COCO's compressed form.
 
     Each character holds five bits of a number, the lowest first, and a sixth that says whether more follow; the last
     five bits have a sign. From the third number on, what is stored is the difference from the last but one.
@@ -100,7 +100,7 @@ def read_coco_text(text: str) -> Counts:
 
 
 def read_brush(code: NDArray[np.uint8], pixels: int) -> NDArray[np.bool_]:
-    """Label Studio's brush strokes, in the order of the rows.
+    """Reads Label Studio's brush strokes, in the order of the rows.
 
     The bits are: 32 for how many values follow, 5 for their width less one, four times 4 for the widths of run lengths
     less one; then runs, each of a bit that says whether one value is repeated, 2 bits that choose the width of the
@@ -141,7 +141,7 @@ def read_brush(code: NDArray[np.uint8], pixels: int) -> NDArray[np.bool_]:
 
 
 def write_brush(flat: NDArray[np.bool_]) -> list[int]:
-    """The bytes of Label Studio's brush strokes for a row of pixels: all four channels are 255 where it is set."""
+    """Writes a row of pixels as Label Studio's brush strokes: all four channels are 255 where it is set."""
     counts = 4 * counts_of(flat)
     values = np.arange(counts.size) % 2 * 255
     pieces = -(-counts // 2**16)  # a run's length has at most 16 bits
@@ -166,12 +166,12 @@ def write_brush(flat: NDArray[np.bool_]) -> list[int]:
 
 
 def to_bits(numbers: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
-    """The bits of each number, the highest first, one number after the other."""
+    """Returns the bits of each number, the highest first, one number after the other."""
     return ((numbers[:, None] >> np.arange(width - 1, -1, -1)) & 1).astype(np.uint8).ravel()
 
 
 def read_pairs(text: str, total: int) -> Counts:
-    """Run lengths from Kaggle's form, ``START LENGTH START LENGTH ...`` with starts from 1 up.
+    """Reads run lengths from Kaggle's form, ``START LENGTH START LENGTH ...`` with starts from 1 up.
 
     Raises:
         ValueError: it is none, its runs overlap or go back, or lead beyond the image.

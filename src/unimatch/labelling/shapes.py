@@ -50,7 +50,7 @@ class Pixels(Protocol):
         ...
 
     def window(self, width: int, height: int) -> Window:
-        """The pixels in an image of this size.
+        """Returns the pixels in an image of this size.
 
         Raises:
             ValueError: the shape cannot be drawn; the text says why.
@@ -89,7 +89,7 @@ class Runs:
                      else self.counts[1::2].sum())  # fmt: skip
 
     def window(self, width: int, height: int) -> Window:
-        """See :class:`Pixels`."""
+        """Returns the pixels; see :class:`Pixels`."""
         check_size(self.size, width, height)
         total = width * height
         counts = read_pairs(self.counts, total) if isinstance(self.counts, str) else self.counts
@@ -112,7 +112,7 @@ class Brush:
         return float(self.size[0] * self.size[1])
 
     def window(self, width: int, height: int) -> Window:
-        """See :class:`Pixels`."""
+        """Returns the pixels; see :class:`Pixels`."""
         check_size(self.size, width, height)
         return Window(0, 0, read_brush(self.code, width * height).reshape(height, width))
 
@@ -133,7 +133,7 @@ class Picture:
         return math.inf
 
     def window(self, width: int, height: int) -> Window:
-        """See :class:`Pixels`. What is not black is set, or where there is transparency what is not transparent."""
+        """Returns what is not black, or where there is transparency not transparent; see :class:`Pixels`."""
         content = self.content
         if self.packed and not content.startswith(b"\x89PNG"):
             unpack = zlib.decompressobj()
@@ -161,7 +161,7 @@ Shape = Polygon | Pixels
 
 
 def check_size(size: tuple[int, int] | None, width: int, height: int) -> None:
-    """Compare the size that a shape was made for with the image's.
+    """Compares the size that a shape was made for with the image's.
 
     Raises:
         ValueError: they differ.
@@ -171,7 +171,7 @@ def check_size(size: tuple[int, int] | None, width: int, height: int) -> None:
 
 
 def check(polygon: Polygon, width: int, height: int) -> None:
-    """See that a polygon's rings are some, and lie in the image.
+    """Sees that a polygon's rings are some, and lie in the image.
 
     Raises:
         ValueError: a ring has fewer than three points, or a point lies outside.
@@ -187,18 +187,18 @@ def check(polygon: Polygon, width: int, height: int) -> None:
 
 
 def signed_area(ring: Ring) -> float:
-    """The area within a ring; negative where it runs the other way."""
+    """Returns the area within a ring; negative where it runs the other way."""
     (x0, y0), (x1, y1) = ring.T, following(ring).T
     return float(x0.dot(y1) - x1.dot(y0)) / 2
 
 
 def following(ring: Ring) -> Ring:
-    """For each point of a ring the next one."""
+    """Returns for each point of a ring the next one."""
     return np.concatenate((ring[1:], ring[:1]))
 
 
 def paint(mask: NDArray[np.generic], polygons: Sequence[Polygon], values: Sequence[int]) -> None:
-    """Give the pixels of each polygon its value, over those before it.
+    """Gives the pixels of each polygon its value, over those before it.
 
     Every row of pixels' centres is cut by a polygon's edges into what lies outside, inside, outside and so on. A centre
     on an edge belongs to what lies right of it.
@@ -246,7 +246,7 @@ def pieces(count: NDArray[np.int64]) -> Iterator[slice]:
 
 
 def rectangle(x0: float, y0: float, x1: float, y1: float) -> Ring:
-    """A rectangle's corners, from two that are opposite each other."""
+    """Returns a rectangle's corners, from two that are opposite each other."""
     return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float)
 
 
@@ -260,7 +260,7 @@ def ellipse(x: float, y: float, wide: float, high: float) -> Ring:
 
 
 def turned(ring: Ring, degrees: float, about: tuple[float, float]) -> Ring:
-    """A ring turned clockwise about a point."""
+    """Returns a ring turned clockwise about a point."""
     angle = math.radians(degrees)
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     result: Ring = (ring - about) @ turn + about

@@ -63,7 +63,7 @@ class Source:
                       if not any(map(is_foreign, filter(None, member.name.split("/"))))}  # fmt: skip
 
     def matching(self, pattern: str) -> list[Member]:
-        """The files whose whole path fits a regular expression, with any folders before it, sorted."""
+        """Returns the files whose whole path fits a regular expression, with any folders before it, sorted."""
         expression = re.compile(rf"(?:.*/)?(?:{pattern})", re.IGNORECASE)
         return [member for name, member in self.files.items() if expression.fullmatch(name) and not member.link]
 
@@ -79,7 +79,7 @@ class Source:
         return kinds
 
     def images(self) -> list[Member]:
-        """The files that are images by their endings, sorted."""
+        """Returns the files that are images by their endings, sorted."""
         return [member for name, member in self.files.items() if Path(name).suffix.lower() in IMAGE_SUFFIXES]
 
 
@@ -97,7 +97,7 @@ def refuse_bomb(member: Member) -> None:
 
 
 def read_text(member: Member) -> str:
-    """A file's text.
+    """Reads a file's text.
 
     Raises:
         DataError: it cannot be read, or is no UTF-8.
@@ -110,7 +110,7 @@ def read_text(member: Member) -> str:
 
 
 def read_json(member: Member) -> dict[str, Any]:
-    """What a small JSON file holds, an object.
+    """Reads what a small JSON file holds, an object.
 
     Raises:
         DataError: it is cut short or holds something else.
@@ -125,14 +125,14 @@ def read_json(member: Member) -> dict[str, Any]:
 
 
 def head(member: Member) -> str:
-    """The first 64 kB of a file as text, to tell what it is."""
+    """Reads the first 64 kB of a file as text, to tell what it is."""
     with opened(member) as file:
         return file.read(2**16).decode("utf-8", "replace")
 
 
 @contextmanager
 def opened(member: Member) -> Iterator[BinaryIO]:
-    """A file, to be read in pieces.
+    """Opens a file, to be read in pieces.
 
     Raises:
         DataError: it is a link, too large, or damaged, which may be found while it is read.
@@ -156,7 +156,7 @@ def opened(member: Member) -> Iterator[BinaryIO]:
 
 
 def decode_base64(text: str, where: str) -> bytes:
-    """Bytes written as base64.
+    """Decodes bytes written as base64.
 
     Raises:
         DataError: it is none.
@@ -168,7 +168,7 @@ def decode_base64(text: str, where: str) -> bytes:
 
 
 def open_picture(content: bytes, where: str) -> Image.Image:
-    """An image, not yet decoded, from a file's bytes.
+    """Opens an image, not yet decoded, from a file's bytes.
 
     Raises:
         DataError: it is none, or of more pixels than Pillow allows.
@@ -181,7 +181,7 @@ def open_picture(content: bytes, where: str) -> Image.Image:
 
 
 def size_of(content: bytes, where: str) -> tuple[int, int]:
-    """Width and height of a photo, upright as its EXIF orientation says, from its header.
+    """Reads width and height of a photo, upright as its EXIF orientation says, from its header.
 
     Raises:
         DataError: it is no image, or of more pixels than Pillow allows.

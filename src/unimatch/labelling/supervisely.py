@@ -14,12 +14,12 @@ from unimatch.labelling.source import Source, decode_base64, read_json
 
 
 def find(source: Source) -> list[Member]:
-    """The annotation files."""
+    """Finds the annotation files."""
     return [member for member in source.json_kinds["supervisely"] if "ann" in member.name.split("/")[:-1]]
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """The photos of all data sets; each annotation lies over those before it.
+    """Reads the photos of all data sets; each annotation lies over those before it.
 
     Raises:
         DataError: a file is damaged or missing.
@@ -33,7 +33,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 
 
 def classes_of(source: Source) -> dict[str, Color | None]:
-    """The classes of every project's ``meta.json`` and their colours.
+    """Returns the classes of every project's ``meta.json`` and their colours.
 
     Raises:
         DataError: one is malformed, or there is none.
@@ -55,7 +55,7 @@ def classes_of(source: Source) -> dict[str, Color | None]:
 
 
 def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImage:
-    """The photo of one file; what is left out of it is added to a list."""
+    """Reads the photo of one file; what is left out of it is added to a list."""
     where, content = str(file.place / file.name), read_json(file)
     before, _, base = f"/{file.name}".rpartition("/ann/")
     dataset, name = before.strip("/"), base.removesuffix(".json")
@@ -82,7 +82,7 @@ def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImag
 
 
 def shapes_of(entry: dict[str, Any]) -> tuple[Shape, ...]:
-    """What one annotation covers; nothing for lines, points and other kinds.
+    """Returns what one annotation covers; nothing for lines, points and other kinds.
 
     Where all points are whole numbers, they are pixels: a polygon runs through their centres, and a rectangle includes
     its last row and column. Other points count from the corner of the first pixel.

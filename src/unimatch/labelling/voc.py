@@ -17,12 +17,12 @@ from unimatch.types import IGNORE_INDEX
 
 
 def find(source: Source) -> list[Member]:
-    """The masks of classes."""
+    """Finds the masks of classes."""
     return source.matching(r"SegmentationClass/.*\.png")
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """The photos that have a mask, and those in a folder with them.
+    """Reads the photos that have a mask, and those in a folder with them.
 
     There may be several exports, each in a folder of its own, which then is a part of its photos' names. Lists below
     ``ImageSets/Segmentation/``, else the path of an export, say which photos are for validation and test.
@@ -62,7 +62,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 
 
 def root_of(name: str, folder: str) -> str:
-    """The path of the export that a file below ``folder`` is of, with a ``/`` at its end; of other files it is empty.
+    """Returns the path, with a ``/`` at its end, of the export that a file below ``folder`` is of; else nothing.
 
     >>> root_of("task/SegmentationClass/a/b.png", "SegmentationClass"), root_of("SegmentationClass/b.png", "JPEGImages")
     ('task/', '')
@@ -72,7 +72,7 @@ def root_of(name: str, folder: str) -> str:
 
 
 def joined(lists: Sequence[dict[str, Color]]) -> dict[str, Color | None]:
-    """The classes of several exports; one whose colour another class has already gets none."""
+    """Returns the classes of several exports; one whose colour another class has already gets none."""
     classes: dict[str, Color | None] = {}
     for name, color in (item for colors in lists for item in colors.items()):
         classes.setdefault(name, None if color in classes.values() else color)
@@ -80,13 +80,13 @@ def joined(lists: Sequence[dict[str, Color]]) -> dict[str, Color | None]:
 
 
 def nearest(members: Sequence[Member], root: str) -> Member | None:
-    """The file in an export's folder or the nearest one around it; or the only one there is."""
+    """Returns the file in an export's folder or the nearest one around it; or the only one there is."""
     around = [member for member in members if root.startswith(member.name[: member.name.rfind("/") + 1])]
     return max(around, key=lambda member: member.name.count("/"), default=members[0] if len(members) == 1 else None)
 
 
 def class_colors(source: Source, root: str) -> tuple[dict[str, Color], str]:
-    """The colour of each class of an export, and what to do about a colour that is none of these.
+    """Returns the colour of each class of an export, and what to do about a colour that is none of these.
 
     They are those of ``labelmap.txt``, else the names of ``class_names.txt`` in VOC's colours, else VOC's own.
 
@@ -119,19 +119,19 @@ def class_colors(source: Source, root: str) -> tuple[dict[str, Color], str]:
 
 
 def pack_one(color: Color) -> int:
-    """A colour as one number (:func:`unimatch.data.sources.masks.pack`)."""
+    """Returns a colour as one number (:func:`unimatch.data.sources.masks.pack`)."""
     return color[0] << 16 | color[1] << 8 | color[2]
 
 
 def write_image(job: Job, image: LabelledImage, written: Written) -> bool:
-    """Write a photo and its mask in colours; whether some of its pixels are not to be counted."""
+    """Writes a photo and its mask in colours; tells whether some of its pixels are not to be counted."""
     written.save_photo(f"JPEGImages/{image.name}")
     mask = written.save_mask(f"SegmentationClass/{PurePosixPath(image.name).with_suffix('.png')}", colored=True)
     return bool((mask == IGNORE_INDEX).any())
 
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[bool]) -> None:
-    """Write ``labelmap.txt`` and the lists of names."""
+    """Writes ``labelmap.txt`` and the lists of names."""
     ignored = [(IGNORE, VOID)] if any(list(results)) else []  # CVAT refuses labels that its task lacks
     rows = [*zip(job.labels.classes, palette(job.labels), strict=False), *ignored]
     lines = [f"{name}:{','.join(map(str, color))}::" for name, color in rows]

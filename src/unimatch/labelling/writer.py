@@ -64,19 +64,19 @@ class Written:
     size: tuple[int, int]
 
     def mask(self) -> MaskArray:
-        """The photo's mask."""
+        """Returns the photo's mask."""
         return self.job.labels.mask(self.image, self.size)
 
     def pieces(self) -> Iterator[Piece]:
-        """The connected regions of the mask, larger ones first."""
+        """Returns the connected regions of the mask, larger ones first."""
         return pieces(self.mask(), self.job.names)
 
     def save_photo(self, name: str) -> None:
-        """Write the photo's file as it is."""
+        """Writes the photo's file as it is."""
         self.save(name, lambda file: file.write(self.content))
 
     def save_mask(self, name: str, *, colored: bool = False) -> MaskArray:
-        """Write the mask as PNG, ids with a palette or colours, and return it."""
+        """Writes the mask as PNG, ids with a palette or colours, and returns it."""
         mask = self.mask()
         image = Image.fromarray(mask)
         image.putpalette([channel for color in palette(self.job.labels) for channel in color])
@@ -85,12 +85,12 @@ class Written:
         return mask
 
     def save(self, name: str, write: Callable[[BinaryIO], object]) -> None:
-        """Write a file of the photo; ``write`` is given the open file."""
+        """Writes a file of the photo; ``write`` is given the open file."""
         replace_file(self.job.folder / name, write, sync=False)
 
 
 def palette(labels: Labels) -> list[tuple[int, int, int]]:
-    """256 colours for ids: those of the classes, and VOC's of what is not to be counted for the others."""
+    """Returns 256 colours for ids: those of the classes, and VOC's of what is not to be counted for the others."""
     colors = labels.colors or distinct_colors(len(labels.classes))
     return [*colors, *[VOID] * (256 - len(colors))]
 
@@ -100,7 +100,7 @@ WriteImage = Callable[[Job, LabelledImage, Written], Any]
 
 
 def write_one(shared: tuple[Job, WriteImage], image: LabelledImage) -> Any:
-    """Read a photo and write it and its labels.
+    """Reads a photo and writes it and its labels.
 
     Raises:
         DataError: either is damaged, or cannot be written.
@@ -124,7 +124,7 @@ def write_all(
     overwrite: bool,
     workers: int | None,
 ) -> None:
-    """Write all photos below ``job.folder``, or nothing.
+    """Writes all photos below ``job.folder``, or nothing.
 
     Args:
         job: what they share.
@@ -164,7 +164,7 @@ def write_all(
 
 
 def move(passing: Path, target: Path) -> None:
-    """Give the files of a passing folder their places; each file is replaced at once."""
+    """Gives the files of a passing folder their places; each file is replaced at once."""
     if not target.exists():
         passing.rename(target)
         return
@@ -176,7 +176,7 @@ def move(passing: Path, target: Path) -> None:
 
 
 def check_names(images: Sequence[LabelledImage]) -> None:
-    """See that no two photos of a part have one name but for the ending.
+    """Sees that no two photos of a part have one name but for the ending.
 
     Raises:
         DataError: two have.
