@@ -5,6 +5,11 @@
 ``DATA`` holds ``camvid/`` and ``nuclei/``, ``WEIGHTS`` is a DINOv2 ViT-S/14. Runs follow each other on one thread. What
 is in the results file is left out, and a run that was interrupted goes on from its last checkpoint: start the same
 command again. ``--list`` only says what is to be done.
+
+    python benchmarks/proof.py DATA WEIGHTS --gpu --at-once 6 --plan trained labels methods
+
+``--gpu`` trains the encoder too, in bfloat16, with crops of 322, 4 + 4 images and 3,000 steps, some runs side by side.
+Whole validation images are evaluated three times in a training.
 """
 
 import argparse
@@ -13,7 +18,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -41,6 +48,9 @@ COMMON = [
     "datamodule.workers=1",
     "checkpoint.every_minutes=3",
 ]
+GPU = ["trainer=gpu", "recipe.crop=322", "recipe.batch_size=4", "recipe.supervised_batch_size=4"]
+"""In place of what :data:`SETTINGS` says of these."""
+GPU_STEPS = 3000
 
 
 OPTIONS = {
@@ -65,20 +75,25 @@ class Run:
     steps: int = 1500
     frozen: bool = True
     option: str | None = None
+    gpu: bool = False
 
     @property
     def name(self) -> str:
         """The run directory's name, which holds all that tells runs apart."""
         labels = "all" if self.labeled is None else self.labeled
         encoder = "frozen" if self.frozen else "trained"
-        return f"{self.data}_{labels}_{self.method}_{encoder}_{self.rate:g}_{self.steps}_seed{self.seed}" + (
-            f"_{self.option}" if self.option else ""
+        return (
+            ("gpu_" if self.gpu else "")
+            + f"{self.data}_{labels}_{self.method}_{encoder}_{self.rate:g}_{self.steps}_seed{self.seed}"
+            + (f"_{self.option}" if self.option else "")
         )
 
     def overrides(self, data: Path, weights: Path) -> list[str]:
         """The command's settings."""
+        own = {word.partition("=")[0] for word in GPU} if self.gpu else set()
         return [
-            *SETTINGS[self.data],
+            *(word for word in SETTINGS[self.data] if word.partition("=")[0] not in own),
+            *(GPU if self.gpu else ()),
             *COMMON,
             f"dataset.root={data / self.data}",
             f"encoder.weights={weights}",
@@ -89,7 +104,7 @@ class Run:
             f"seed={self.seed}",
             f"recipe.learning_rate={self.rate:g}",
             f"trainer.max_steps={self.steps}",
-            f"trainer.val_check_interval={max(1, self.steps // 2)}",
+            f"trainer.val_check_interval={max(1, self.steps // (3 if self.gpu else 2))}",
             *OPTIONS.get(self.option or "", ()),
         ]
 
@@ -136,6 +151,17 @@ def result_of(run_dir: Path) -> dict[str, object]:
     }
 
 
+def train(run: Run, options: argparse.Namespace) -> None:
+    """Train, or go on with it, and write its line."""
+    run_dir = options.runs / run.name
+    overrides = run.overrides(options.data.resolve(), options.weights.resolve())
+    words = [sys.executable, "-m", "unimatch.run", *overrides]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*words, f"hydra.run.dir={run_dir}", "resume=auto"], check=True, env=environment)
+    with options.results.open("a") as file:
+        file.write(json.dumps({"name": run.name, **result_of(run_dir)}) + "\n")
+
+
 def main() -> None:
     """Do what is not done yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,22 +172,27 @@ def main() -> None:
     parts = ("rate", "frozen", "trained", "labels", "nuclei", "methods", *OPTIONS)
     parser.add_argument("--plan", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
+    runs = plan(options.plan, options.seeds)
+    if options.gpu:
+        runs = (replace(run, gpu=True, frozen=False, steps=GPU_STEPS) for run in runs)
+    if options.steps is not None:
+        runs = (replace(run, steps=options.steps) for run in runs)
     lines = options.results.read_text().splitlines() if options.results.is_file() else []
     done = {json.loads(line)["name"] for line in lines}
-    for run in plan(options.plan, options.seeds):
+    to_do = dict[str, Run]()
+    for run in runs:
         print(f"{run.name}: {'done' if run.name in done else 'to do'}", flush=True)
-        if run.name in done or options.list:
-            continue
-        run_dir = options.runs / run.name
-        overrides = run.overrides(options.data.resolve(), options.weights.resolve())
-        words = [sys.executable, "-m", "unimatch.run", *overrides]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        subprocess.run([*words, f"hydra.run.dir={run_dir}", "resume=auto"], check=True, env=environment)
-        with options.results.open("a") as file:
-            file.write(json.dumps({"name": run.name, **result_of(run_dir)}) + "\n")
-        done.add(run.name)
+        if run.name not in done:
+            to_do[run.name] = run
+    if not options.list:
+        with ThreadPoolExecutor(options.at_once) as together:
+            for _ in together.map(partial(train, options=options), to_do.values()):
+                pass
 
 
 if __name__ == "__main__":
