@@ -1,6 +1,6 @@
 """Draw validation images of CamVid, their truth and what several trained models see in them.
 
-    python benchmarks/side_by_side.py CAMVID OUT.png "labelled-only=A.ckpt" "UniMatch V2=B.ckpt" --images 3
+python benchmarks/side_by_side.py CAMVID OUT.png "labelled-only=A.ckpt" "UniMatch V2=B.ckpt" --images 3
 """
 
 import argparse

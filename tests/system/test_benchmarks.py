@@ -1,12 +1,15 @@
-"""The script that measures everything on a GPU runs, with small sizes, on a CPU."""
+"""The script that measures everything on a GPU runs, with small sizes, on a CPU; the proof's runs compose."""
 
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_module
 
 ROOT = Path(__file__).parents[2]
 PARTS = "photos step together memory evaluate large feed blocks update layout guard"
@@ -17,6 +20,19 @@ def bars(folder):
     command = [sys.executable, str(ROOT / "benchmarks" / "bars.py"), str(folder)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return output, {row["what"]: row for row in json.loads((folder / "bars.json").read_text())}
+
+
+def test_every_run_of_the_proof_has_settings_that_compose(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    proof = import_module("proof")
+    runs = list(proof.plan(["rate", "frozen", "trained", "labels", "nuclei", "methods", *proof.OPTIONS], [0]))
+    runs += [replace(run, gpu=True, frozen=False, steps=3000) for run in runs[:5]]
+    assert len({run.name for run in runs}) == len(set(runs))  # a run directory for each
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        for run in runs:
+            config = compose("run", run.overrides(tmp_path, tmp_path / "weights"))
+            assert config.trainer.max_steps == run.steps
+            assert config.datamodule.crop == (322 if run.gpu else 196)
 
 
 @pytest.mark.nightly
