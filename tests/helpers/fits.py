@@ -111,3 +111,13 @@ def predict_every_class(model, seed):
         mean, spread = logits.mean(1), logits.std(1)
         classifier.weight.div_(spread.view(-1, 1, 1, 1))
         classifier.bias.sub_(mean).div_(spread)
+
+
+class EachBatch(lightning.Callback):
+    """Keeps what `look` sees after every training batch."""
+
+    def __init__(self, look):
+        self.look, self.seen = look, []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.seen.append(self.look(trainer, pl_module))

@@ -7,7 +7,6 @@ import inspect
 import logging
 import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -18,18 +17,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from unimatch.checkpoints.content import Training, training_of, write
-from unimatch.checkpoints.counters import place_of, rewrite_counters
+from unimatch.checkpoints.content import write
 from unimatch.errors import ConfigError
-from unimatch.lightning_internals import is_attached, set_log_step
+from unimatch.lightning_internals import set_log_step
 from unimatch.methods import optim
 from unimatch.methods.criteria import ClassWeights, labeled_criterion, weighted_within
-from unimatch.methods.evaluations import Evaluation
 from unimatch.methods.fit_checks import check_classes, check_data, check_trainer
 from unimatch.methods.losses import Criterion, Losses
 from unimatch.methods.optim import Factor, MakeOptimizer
 from unimatch.methods.parts_of_steps import BATCH_NORMS, PartsOfSteps
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
+from unimatch.methods.resuming import continue_from, write_progress
 from unimatch.methods.settings import drop_objects, settings_of
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay, forget
@@ -314,38 +312,9 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         write(checkpoint, self.described or describe_model(self.student))
         write(checkpoint, settings_of(self))
         drop_objects(checkpoint)
-        place = place_of(self.trainer, self.evaluated_after)
-        last = place.batch == self.trainer.num_training_batches
-        rewrite_counters(checkpoint["loops"], place, step=self.global_step, last=last)
-        counts = self.trainer.strategy.reduce(self.pseudo_quality.counts.clone(), reduce_op="sum")
-        kept = counts if self.pseudo_quality.update_called else None
-        evaluations = [asdict(found) for found in self.evaluations]
-        write(checkpoint, Training(place, self.evaluated_after, evaluations, kept, self.parts_at_once))
+        write_progress(checkpoint, self)
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continues where :meth:`on_save_checkpoint` was, unless that was in the middle of an optimizer step."""
-        training = training_of(checkpoint)
-        if training is None or not is_attached(self):  # load_from_checkpoint continues nothing
-            return
-        if training.place.accumulating:
-            raise ConfigError(
-                "this checkpoint holds no gradients, and was written between two batches whose gradients are summed: "
-                "training cannot continue from it exactly; use last.ckpt"
-            )
-        if training.parts_at_once != self.parts_at_once:
-            raise ConfigError(
-                f"trainer.parts_at_once: this checkpoint counts batches of {training.parts_at_once} parts of a step, "
-                f"and here a batch holds {self.parts_at_once}; set trainer.parts_at_once={training.parts_at_once}, "
-                "with resume_changed=true where it was auto"
-            )
-        self.start = (training.place.epoch, training.place.batch)
-        self.evaluated_after = training.evaluated_after
-        read = self.task.scores_type
-        self.evaluations = [
-            Evaluation(**{**evaluation, **{name: read(**evaluation[name]) for name in ("student", "teacher")}})
-            for evaluation in training.evaluations
-        ]
-        counts = training.pseudo_label_counts
-        if counts is not None:  # of all processes together: the first one keeps them
-            self.pseudo_quality.restore(counts if self.trainer.is_global_zero else torch.zeros_like(counts))
+        continue_from(checkpoint, self)

@@ -1,0 +1,58 @@
+"""How far a training had come, in a checkpoint: where the data stood, what was evaluated, what was counted."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from unimatch.checkpoints.content import Training, training_of, write
+from unimatch.checkpoints.counters import place_of, rewrite_counters
+from unimatch.errors import ConfigError
+from unimatch.lightning_internals import is_attached
+from unimatch.methods.evaluations import Evaluation
+
+if TYPE_CHECKING:
+    from unimatch.methods.base import Method
+
+
+def write_progress(checkpoint: dict[str, Any], method: "Method") -> None:
+    """Writes into a checkpoint what its training needs to go on."""
+    place = place_of(method.trainer, method.evaluated_after)
+    last = place.batch == method.trainer.num_training_batches
+    rewrite_counters(checkpoint["loops"], place, step=method.global_step, last=last)
+    counts = method.trainer.strategy.reduce(method.pseudo_quality.counts.clone(), reduce_op="sum")
+    kept = counts if method.pseudo_quality.update_called else None
+    evaluations = [asdict(found) for found in method.evaluations]
+    write(checkpoint, Training(place, method.evaluated_after, evaluations, kept, method.parts_at_once))
+
+
+def continue_from(checkpoint: dict[str, Any], method: "Method") -> None:
+    """Goes on where a checkpoint's training was; does nothing for a method that no trainer trains.
+
+    Raises:
+        ConfigError: that was in the middle of an optimizer step, or a batch had another number of parts.
+    """
+    training = training_of(checkpoint)
+    if training is None or not is_attached(method):  # load_from_checkpoint continues nothing
+        return
+    if training.place.accumulating:
+        raise ConfigError(
+            "this checkpoint holds no gradients, and was written between two batches whose gradients are summed: "
+            "training cannot continue from it exactly; use last.ckpt"
+        )
+    if training.parts_at_once != method.parts_at_once:
+        raise ConfigError(
+            f"trainer.parts_at_once: this checkpoint counts batches of {training.parts_at_once} parts of a step, "
+            f"and here a batch holds {method.parts_at_once}; set trainer.parts_at_once={training.parts_at_once}, "
+            "with resume_changed=true where it was auto"
+        )
+    method.start = (training.place.epoch, training.place.batch)
+    method.evaluated_after = training.evaluated_after
+    read = method.task.scores_type
+    method.evaluations = [
+        Evaluation(**{**evaluation, **{name: read(**evaluation[name]) for name in ("student", "teacher")}})
+        for evaluation in training.evaluations
+    ]
+    counts = training.pseudo_label_counts
+    if counts is not None:  # of all processes together: the first one keeps them
+        method.pseudo_quality.restore(counts if method.trainer.is_global_zero else torch.zeros_like(counts))
