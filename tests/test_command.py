@@ -66,6 +66,21 @@ def test_the_command_itself_refuses(tmp_path):
     assert not list(tmp_path.iterdir())  # nothing is left behind
 
 
+def test_a_folder_that_the_system_does_not_make_is_no_traceback(monkeypatch, tmp_path, capsys):
+    def refuse(*arguments, **options):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/proc/x")
+
+    monkeypatch.setattr("hydra.main", lambda **options: lambda task: refuse)
+    monkeypatch.setattr(sys, "argv", ["run"])
+    with pytest.raises(SystemExit) as ended:
+        command("run")(lambda config: None)()
+    assert ended.value.code == 2
+    assert (
+        "unimatch: /proc/x: cannot be made (No such file or directory); choose another folder"
+        in capsys.readouterr().err
+    )
+
+
 def test_a_pickle_is_never_run_again():
     from unimatch.command import refuse_pickles
 

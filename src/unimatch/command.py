@@ -27,6 +27,7 @@ from yaml import YAMLError
 from unimatch import starting
 from unimatch.as_typed import flags_first, is_sweep, quote_names, quote_numbers, refuse_empty, refuse_several
 from unimatch.building import error_to_tell, message_of, with_key
+from unimatch.disk import unwritable
 from unimatch.errors import TRACEBACKS, ConfigError
 from unimatch.overrides import (
     CONFIG_MODULE,
@@ -55,9 +56,12 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
         def main() -> None:
             asked = os.environ.get(TRACEBACKS)
+            begun = False
 
             @functools.wraps(task)
             def run(config: DictConfig) -> Any:
+                nonlocal begun
+                begun = True
                 print_any_name()
                 with variable(TRACEBACKS, asked), exit_on_user_error(config):
                     check_settings(config, config_name)
@@ -90,6 +94,12 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 if tracebacks_wanted():
                     raise
                 sys.exit(f"{error}\n{error.__cause__ or ''}\n{TRACEBACKS}=1 shows where in the code")
+            except OSError as error:
+                if begun or error.filename is None:
+                    raise
+                with exit_on_user_error():  # Hydra makes the run's folder, and writes its own files there
+                    told = f"{error.filename}: cannot be made ({error.strerror}); choose another folder"
+                    raise unwritable(told, error) from error
             except ValueError as error:
                 if not str(error).startswith("Only one of --"):  # Hydra's flags, -m and --cfg together
                     raise
