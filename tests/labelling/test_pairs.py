@@ -118,6 +118,17 @@ def test_what_has_not_changed_must_be_known(export, earlier, tmp_path):
     write(read(export, background="leaf"), tmp_path / "pairs", format="pairs", first_dates=earlier, workers=0)
     leaf = masks(read(export, background="leaf"))["train/a.png"] == 0
     assert (stored(tmp_path / "pairs" / "label" / "a.png") == 255 * ~leaf).all()
+    last = read(export, classes=["stone", "leaf", "background"])
+    write(last, tmp_path / "again", format="pairs", first_dates=earlier, workers=0)
+    assert (stored(tmp_path / "again" / "label" / "a.png") == 255 * (masks(last)["train/a.png"] != 2)).all()
+
+
+def test_the_other_spelling_and_a_second_file_of_the_name_are_no_hindrance(export, earlier, tmp_path):
+    photo(earlier / "2019" / "b.jpg")
+    write(read(export), tmp_path / "pairs", format="pairs", first_dates=earlier, workers=0)
+    assert stored(tmp_path / "pairs" / "A" / "b.png")[0, 0].tolist() == [1, 1, 30]
+    (tmp_path / "pairs" / "unlabeled").rename(tmp_path / "pairs" / "unlabelled")
+    assert unlabelled(read(tmp_path / "pairs")) == ["c.png"]
 
 
 @pytest.mark.parametrize("options", [{"format": "pairs"}, {"format": "coco", "first_dates": "earlier"}])
