@@ -23,7 +23,7 @@ class Piece:
     """(H, W) of the smallest window around it."""
 
     def rings(self, tolerance: float) -> list[Ring]:
-        """Its outline and those of its holes, in the image (:func:`unimatch.labelling.outlines.outline`)."""
+        """Returns its outline and those of its holes, in the image (:func:`unimatch.labelling.outlines.outline`)."""
         return [ring + np.array([self.left, self.top]) for ring in outline(self.inside, tolerance)]
 
     def whole(self, width: int, height: int) -> NDArray[np.bool_]:

@@ -239,7 +239,7 @@ def paint(mask: NDArray[np.generic], polygons: Sequence[Polygon], values: Sequen
 
 
 def pieces(count: NDArray[np.int64]) -> Iterator[slice]:
-    """Slices of rows that are crossed about :data:`CROSSINGS` times together."""
+    """Cuts rows into slices that are crossed about :data:`CROSSINGS` times together."""
     block = count.cumsum() // CROSSINGS
     bounds = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(count)] if block[-1] else [0, len(count)]
     return (slice(start, stop) for start, stop in pairwise(bounds))
@@ -251,7 +251,7 @@ def rectangle(x0: float, y0: float, x1: float, y1: float) -> Ring:
 
 
 def ellipse(x: float, y: float, wide: float, high: float) -> Ring:
-    """Points on an ellipse of two radii, within a twentieth of a pixel of it."""
+    """Returns points on an ellipse of two radii, within a twentieth of a pixel of it."""
     radius = max(abs(wide), abs(high), 1.0)
     if not radius < 1e6:
         raise ValueError(f"its radius is {radius:g}")
