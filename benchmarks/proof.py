@@ -123,6 +123,8 @@ def plan(names: list[str], seeds: list[int]) -> Iterator[Run]:
         elif name in ("frozen", "trained"):
             for seed, method in product(seeds, pair):
                 yield Run("camvid", 12, method, seed, frozen=name == "frozen")
+        elif name == "limit":  # what all labels give
+            yield Run("camvid", None, "supervised", 0, frozen=False)
         elif name == "labels":
             for labeled, seed, method in product((24, None), seeds, pair):
                 yield Run("camvid", labeled, method, seed)
@@ -169,7 +171,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/proof"))
     parser.add_argument("--results", type=Path, default=Path("benchmarks/proof.jsonl"))
-    parts = ("rate", "frozen", "trained", "labels", "nuclei", "methods", *OPTIONS)
+    parts = ("rate", "frozen", "trained", "limit", "labels", "nuclei", "methods", *OPTIONS)
     parser.add_argument("--plan", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int)
