@@ -56,6 +56,7 @@ GPU_STEPS = 3000
 OPTIONS = {
     "tau": ("method.tau=0.8",),
     "dice": ("method.dice=1",),
+    "unlock": ("encoder.unlock_after=150",),  # beside those whose encoder is trained from the first step on
     "balanced": ("method.class_weights=balanced",),
     "rare": ("datamodule.rare_class_temperature=0.05",),
     "reliable": ("datamodule.held_out=auto", "method.thresholds=reliable"),
@@ -133,7 +134,7 @@ def plan(names: list[str], seeds: list[int]) -> Iterator[Run]:
                 yield Run("nuclei", 8, method, seed)
         elif name in OPTIONS:
             for seed in seeds:
-                yield Run("camvid", 12, pair[name in OF_PSEUDO_LABELS], seed, option=name)
+                yield Run("camvid", 12, pair[name in OF_PSEUDO_LABELS], seed, frozen=name != "unlock", option=name)
         else:
             for seed, method in product(seeds, ("supervised_strong", "fixmatch", "unimatch_v1")):
                 yield Run("camvid", 12, method, seed)
