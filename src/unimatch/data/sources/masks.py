@@ -146,8 +146,8 @@ class IndexMasks:
             moved = (
                 i for i, grey in enumerate(greys) if self.table[grey] != self.table[i] and (mask.values == i).any()
             )
-            if (used := next(moved, None)) is not None:
-                return f"its palette gives id {used} the grey of id {greys[used]}{ONLY_PLACES}; save the mask in grey"
+            if (place := next(moved, None)) is not None:
+                return f"its palette gives id {place} the grey of id {greys[place]}{ONLY_PLACES}; save the mask in grey"
         others = {
             i: self.class_colors[color]
             for i, color in enumerate(colors)
