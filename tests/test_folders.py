@@ -47,6 +47,7 @@ def test_masks_are_found_where_they_are_asked_for(tmp_path):
 def test_a_name_of_another_case_or_form_is_pointed_out(tmp_path):
     make(tmp_path, "Mu\u0308ller.PNG")
     assert spelled(str(tmp_path / "m\u00fcller.png")) == r" (but 'Mu\u0308ller.PNG' is there; write it so)"
+    assert spelled(str(tmp_path / "m\u00fcller")) == r" (but 'Mu\u0308ller.PNG' is there; write it so)"
     assert spelled(str(tmp_path / "other.png")) == spelled(str(tmp_path / "nowhere" / "a.png")) == ""
 
 
@@ -54,6 +55,11 @@ def test_a_missing_folder_names_those_that_are_there(tmp_path):
     make(tmp_path, "Images/a.png", ".hidden/b.png")
     with pytest.raises(DataError, match=r"images: no such folder \(.* has Images\)"):
         find_images(tmp_path / "images")
+    make(tmp_path / "val", "a.png", "Thumbs.db")
+    with pytest.raises(
+        DataError, match=r"no such folder \(.*val has Thumbs\.db, a\.png\); move or rename what is meant"
+    ):
+        find_images(tmp_path / "val" / "images")
     archive = make(tmp_path / "unpacked", "images\\a.png")
     with pytest.raises(DataError, match=r"images.a\.png has its folder in its name, as Windows' archives do"):
         find_images(archive / "images")

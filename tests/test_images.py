@@ -285,3 +285,34 @@ def test_sixteen_bit_images_are_refused_instead_of_clipped(tmp_path):
     Image.fromarray(np.full((4, 4), 63000, np.uint16)).save(path)
     with pytest.raises(DataError, match=r"deep\.png: 1 band of 16-bit unsigned integers .*dataset\.value_range"):
         read_image(path)
+
+
+@pytest.mark.parametrize(("bits", "colors"), [(8, 2), (4, 2), (4, 16), (1, 2), (8, 256), (8, 3)])
+def test_a_bmp_is_read_as_it_is_or_refused(tmp_path, bits, colors):
+    """Pillow takes one with a palette of black and white for one of 1 bit, one with a ramp of greys for one of 8."""
+    ids = random_array(5, 16, high=2)
+    greys = [0, 255] if colors == 2 else range(colors)
+    palette = b"".join(bytes([grey, grey, grey, 0]) for grey in greys)
+    packed = np.packbits(np.unpackbits(ids[::-1, :, None], axis=2)[..., -bits:].reshape(5, -1), axis=1)
+    rows = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 4))).tobytes()
+    header = struct.pack("<IiiHHIIiiII", 40, 16, 5, 1, bits, 0, len(rows), 0, 0, colors, 0)
+    start = struct.pack("<2sIHHI", b"BM", 54 + len(palette) + len(rows), 0, 0, 54 + len(palette))
+    path = tmp_path / "a.bmp"
+    path.write_bytes(start + header + palette + rows)
+    if (bits, colors) in ((8, 2), (4, 2), (4, 16)):
+        for read in (read_mask, read_image):
+            with pytest.raises(DataError, match=rf"a\.bmp: is a BMP of {bits} bits .* save it as PNG"):
+                read(path)
+    else:
+        assert np.array_equal(read_mask(path), ids)
+
+
+def test_signed_ids_of_8_bits_keep_their_sign_and_bands_beside_the_ids_are_refused(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    ids = np.array([[-128, -1, 0], [1, 2, 127]], np.int8)
+    tifffile.imwrite(tmp_path / "a.tif", ids)
+    assert np.array_equal(read_mask(tmp_path / "a.tif"), ids)
+    two = {"photometric": "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6, 2), np.uint8), extrasamples=["unspecified"], **two)
+    with pytest.raises(DataError, match=r"a\.tif: 2 bands of 8-bit .* cannot be read as a mask"):
+        read_mask(tmp_path / "a.tif")

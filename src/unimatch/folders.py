@@ -27,8 +27,8 @@ PREDICTED = "predict.json"
 
 NO_PICTURES = frozenset(
     {
-        *(".cfg", ".csv", ".db", ".doc", ".docx", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".py", ".rtf"),
-        *(".tfw", ".toml", ".tsv", ".txt", ".url", ".xls", ".xlsx", ".xml", ".yaml", ".yml"),
+        *(".cfg", ".csv", ".db", ".doc", ".docx", ".html", ".identifier", ".ini", ".json", ".log", ".md", ".pdf"),
+        *(".py", ".rtf", ".tfw", ".toml", ".tsv", ".txt", ".url", ".xls", ".xlsx", ".xml", ".yaml", ".yml"),
     }
 )
 """Endings of files that nobody takes for images; other files that are not read are counted."""
@@ -40,6 +40,8 @@ MASK_FOLDER = re.compile(rf"(?:(?P<part>.*?)[_-]?)(?:{MASK_WORD}|segmentation_?c
 """A folder of masks, such as ``masks`` beside ``images``, or ``trainannot`` beside ``train``."""
 OTHER_NAMES = {"val": ("valid", "validation"), "test": ("testing",), "unlabeled": ("unlabelled",)}
 """What else people call the folder of a part."""
+PARTS = tuple(name for part in ("val", "test") for name in (part, *OTHER_NAMES[part]))
+"""What people call folders of images that are not trained on."""
 PHOTO_FOLDERS = ("images", "image", "imgs", "img", "photos", "jpegimages")
 
 
@@ -80,7 +82,7 @@ def holds_files(folder: Path) -> bool:
     return folder.is_dir() and any(not is_foreign(name) for _, names in walk(folder) for name in names)
 
 
-def find_images(directory: Path, *, masks: bool = False, skip: Iterable[Path] = ()) -> list[str]:
+def find_images(directory: Path, *, masks: bool = False, classes: bool = False, skip: Iterable[Path] = ()) -> list[str]:
     """Finds the image files below a folder, at any depth, sorted, with their paths relative to it.
 
     What is passed over is counted in the log: masks of photos in the same folder, and files of kinds that are not read.
@@ -88,13 +90,15 @@ def find_images(directory: Path, *, masks: bool = False, skip: Iterable[Path] = 
     Args:
         directory: the folder.
         masks: whether it is a folder of masks, all of which are found.
+        classes: whether each folder in it is a class, so that none is taken for the masks of another.
         skip: folders in it that are left out.
 
     Raises:
         DataError: no such folder, or no images in it.
     """
     if not directory.is_dir():
-        raise DataError(f"{directory}: no such folder{what_is_there(directory.parent)}")
+        there = what_is_there(directory.parent)
+        raise DataError(f"{directory}: no such folder{there}" + ("; move or rename what is meant" if there else ""))
     files, others = list[str](), Counter[str]()
     for prefix, names in walk(directory, skip):
         for name in names:
@@ -113,11 +117,14 @@ def find_images(directory: Path, *, masks: bool = False, skip: Iterable[Path] = 
         raise DataError(f"{directory}: no images ({known}) in this folder" + (f"; it holds {there}" if there else ""))
     if there:
         note("other kinds", f"{directory}: files of kinds that are not read are passed over: {there}")
-    return sorted(files) if masks else photos_among(sorted(files), directory)
+    return sorted(files) if masks else photos_among(sorted(files), directory, classes=classes)
 
 
-def photos_among(files: list[str], directory: Path) -> list[str]:
-    """Returns those of some images that are photos; masks of photos that are among them are left out and counted."""
+def photos_among(files: list[str], directory: Path, *, classes: bool = False) -> list[str]:
+    """Returns those of some images that are photos; masks of photos that are among them are left out and counted.
+
+    With ``classes`` only photos of the same first folder are looked at.
+    """
     text = "\n".join(files).lower()
     if not any(word in text for word in ("mask", "label", "gt", "seg", "annot", "truth")):
         return files  # nearly always; a million names should take no seconds
@@ -125,6 +132,11 @@ def photos_among(files: list[str], directory: Path) -> list[str]:
     if not suspects:
         return files
     stems = {alike(os.path.splitext(file)[0]) for file in files}  # noqa: PTH122 - as in `suffix`
+    if classes:
+        suspects = {
+            file: {photo for photo in photos if photo.partition("/")[0] == alike(file).partition("/")[0]}
+            for file, photos in suspects.items()
+        }
     masks = [file for file, photos in suspects.items() if not stems.isdisjoint(photos)]
     if masks:
         text = f"{len(masks)} masks of photos in the same folder are no photos: {masks[0]} and the like are left out"
@@ -171,35 +183,68 @@ def suffix(name: str) -> str:
 
 
 def part_folder(root: Path, part: str) -> str:
-    """Returns what a root calls the folder of a part: ``valid`` is also taken for ``val``, and the like.
+    """Returns what a root calls the folder of a part: ``valid`` and ``Val`` are also taken for ``val``, and the like.
+
+    Folders of images whose names have that word in them, such as ``val_images``, are pointed out and not used.
 
     >>> part_folder(Path("nowhere"), "val")
     'val'
     """
     names = (part, *OTHER_NAMES.get(part, ()))
-    there = [name for name in names if (root / name).is_dir()]
+    there = sorted(
+        (name for name in subfolders(root) if name.lower() in names),
+        key=lambda name: (names.index(name.lower()), name.lower() != name, name),
+    )
     if len(there) > 1:
         note("folder not used", f"{root}: of {' and '.join(there)} only {there[0]} is used; join them")
-    return there[0] if there else part
+    if there or not part:
+        return there[0] if there else part
+    word = re.compile(rf"(?:.*[_\-. ])?(?:{'|'.join(names)})(?:[_\-. \d].*)?", re.IGNORECASE)
+    if similar := [name for name in subfolders(root) if word.fullmatch(name) and holds_images(root / name)]:
+        note("folder not used", f"{root}: not used: {', '.join(similar)}; the folder for this is called {part}")
+    return part
+
+
+def all_there(root: Path, *folders: str) -> bool:
+    """Tells whether a part has all its folders; where images lie in it otherwise, that is pointed out."""
+    part = root / folders[0].partition("/")[0]
+    there = all((root / folder).is_dir() for folder in folders)
+    if not there and part.is_dir() and holds_images(part):
+        note("folder not used", f"{part}: not used; it needs the folders {' and '.join(folders)}")
+    return there
+
+
+def subfolders(root: Path) -> list[str]:
+    """Names the folders in a root that are no system's own, sorted; none if there is no such root."""
+    if not root.is_dir():
+        return []
+    return sorted(path.name for path in root.iterdir() if not is_foreign(path.name) and path.is_dir())
+
+
+def holds_images(folder: Path) -> bool:
+    """Tells whether a folder has a file at any depth that is named as images are."""
+    return any(suffix(name).lower() in IMAGE_SUFFIXES for _, names in walk(folder) for name in names)
 
 
 def spelled(path: str) -> str:
-    """Says how a missing file's name is written in its folder, where case or Unicode form is all that differs."""
+    """Says how a missing file is called in its folder, where case, Unicode form or ending is all that differs."""
     folder, name = os.path.split(path)
     with suppress(OSError):
         for other in os.listdir(folder):  # noqa: PTH208 - as in `suffix`
-            if alike(other) == alike(name):
+            if alike(name) in (alike(other), alike(os.path.splitext(other)[0])):  # noqa: PTH122
                 return f" (but {other!a} is there; write it so)"
     return ""
 
 
 def what_is_there(folder: Path) -> str:
-    """Names the first folders in a folder, for the message that another one is missing."""
+    """Names the first folders in a folder, or else its first files, for the message that another one is missing."""
     if not folder.is_dir():
         return ""
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_foreign(path.name))
+    names = subfolders(folder)
     if not names and (file := next((path.name for path in folder.iterdir() if "\\" in path.name), None)):
         return f" ({file} has its folder in its name, as Windows' archives do; unpack the archive with unzip or 7z)"
+    if not names:
+        names = sorted(path.name for path in folder.iterdir() if not is_foreign(path.name))
     return f" ({folder} has {', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
 
 

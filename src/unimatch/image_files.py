@@ -45,6 +45,22 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
     return Image.open(file, formats=FORMATS)  # noqa: TID251 - this is the one place
 
 
+def misread(image: Image.Image, content: bytes) -> str:
+    """Says what is wrong with an opened image that Pillow would read as something else; nothing for others.
+
+    It takes a BMP for one of 1 bit if its palette is black and white, and for one of 8 if that is a ramp of greys.
+    """
+    bits = int.from_bytes(content[28:30], "little")
+    if (
+        image.format != "BMP"
+        or image.mode not in ("1", "L")
+        or content[14] < 40
+        or bits == (1 if image.mode == "1" else 8)
+    ):
+        return ""
+    return f"is a BMP of {bits} bits with a palette that Pillow misreads; save it as PNG"
+
+
 def not_read(content: bytes) -> tuple[str, str]:
     """Says what a file is that is none of the :data:`FORMATS`, and what to do about it.
 

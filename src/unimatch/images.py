@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.disk import read_file
 from unimatch.errors import DataError, is_of_a_worker
-from unimatch.image_files import REPAIR, not_read, open_image
+from unimatch.image_files import REPAIR, misread, not_read, open_image
 from unimatch.storage import Storage, divided, inverted, is_lossy, multiplied, storage, tiff_storage
 
 ImageArray = NDArray[np.uint8]
@@ -126,7 +126,7 @@ def read_ids(path: Path, *, exif: Exif = "turn") -> StoredMask:
 def ids_of(mask: Image.Image, where: Path | str, exif: Exif = "turn") -> StoredMask:
     """Reads an opened image, not yet decoded, as :func:`read_ids` does a file; ``where`` names it in messages."""
     stored, times = require_one_page(where, mask), multiplied(mask)
-    if stored.kind == "floats" or (stored.bits > 8 and stored.bands > 1):
+    if stored.kind == "floats" or (stored.bits > 8 and stored.bands > 1) or stored.unnamed:
         raise DataError(unreadable(where, stored, "a mask"))
     lossy, turned_round, (mask, orientation) = is_lossy(mask), inverted(mask), turn(mask, exif)
     pixels, clear = np.asarray(mask), None
@@ -134,6 +134,8 @@ def ids_of(mask: Image.Image, where: Path | str, exif: Exif = "turn") -> StoredM
         pixels = ~pixels
     if mask.mode.startswith("I"):
         pixels = pixels.astype(np.int32)
+    if stored.bits == 8 and stored.kind == "signed integers":  # Pillow reads them as unsigned
+        pixels = pixels.view(np.int8).astype(np.int32)
     if stored.bits == 32 and stored.kind == "unsigned integers" and (pixels < 0).any():  # Pillow reads them as signed
         pixels = pixels.view(np.uint32).astype(np.int64)
     if mask.mode in ("L", "I", "I;16"):
@@ -145,7 +147,7 @@ def ids_of(mask: Image.Image, where: Path | str, exif: Exif = "turn") -> StoredM
         pixels = np.ascontiguousarray(pixels[..., 0])
     elif mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
         raise DataError(no_index_image(where, mask.mode))
-    values = pixels if mask.mode.startswith("I") else pixels.astype(np.uint8, copy=False)
+    values = pixels if pixels.dtype in (np.int32, np.int64) else pixels.astype(np.uint8, copy=False)
     palette = mask.palette.palette if mask.mode == "P" and mask.palette and mask.palette.mode == "RGB" else b""
     return StoredMask(values, clear, bytes(palette), lossy, orientation)
 
@@ -205,6 +207,8 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
     try:
         content = read_file(path)
         with open_image(content) as image:
+            if fault := misread(image, content.getvalue()):
+                raise DataError(f"{path}: {fault}")
             yield image
     except DataError:
         raise

@@ -41,6 +41,11 @@ def leading_words(root: Path) -> None:
     rename(root / "masks", lambda path: f"mask_{path.name}")
 
 
+def numbers_behind_words(root: Path) -> None:
+    rename(root / "images", lambda path: f"IMG{path.stem[1:]}.png")
+    rename(root / "masks", lambda path: f"mask{path.stem[1:]}.png")
+
+
 def other_kinds(root: Path) -> None:
     endings = [".jfif", ".avif", ".jp2", ".jpe", ".gif", ".ppm"]
     save_as(root / "images", lambda path: path.stem + endings[int(path.stem[1:])])
@@ -53,6 +58,7 @@ SAME: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "suffix_of_camvid": (lambda root: rename(root / "masks", lambda p: f"{p.stem}_L.png"), {"paired by likeness"}),
     "words_in_both": (both_words, {"paired by likeness"}),
     "leading_words": (leading_words, {"paired by likeness"}),
+    "numbers_behind_words": (numbers_behind_words, {"paired by likeness"}),
     "double_suffix": (lambda root: rename(root / "masks", lambda p: f"{p.stem}.png.png"), {"paired by likeness"}),
     "nfd": (umlauts, {"paired by likeness"}),
     "case": (lambda root: rename(root / "masks", lambda path: path.name.upper()), {"paired by likeness"}),
@@ -63,6 +69,8 @@ SAME: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "macosx": (lambda root: thumbnails(root / "masks", "__MACOSX/masks", "._{}"), set()),
     "recycled": (lambda root: thumbnails(root / "unlabeled", "$RECYCLE.BIN", "$R{}"), set()),
     "valid": (lambda root: (root / "val").rename(root / "valid"), set()),
+    "val_of_another_case": (lambda root: (root / "val").rename(root / "Validation"), set()),
+    "unlabeled_of_another_case": (lambda root: (root / "unlabeled").rename(root / "Unlabeled"), set()),
     "unlabelled": (lambda root: (root / "unlabeled").rename(root / "unlabelled"), set()),
 }
 """How a case is made, and the kinds of notes that it gives; what is read is what the folder held before."""

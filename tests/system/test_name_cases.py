@@ -188,3 +188,54 @@ def test_of_two_validation_folders_one_is_used_and_that_is_said(tmp_path):
     with notes_taken() as notes:
         assert len(folder(root).val) == 2
     assert notes[0][0] == "folder not used"
+
+
+def test_folders_named_like_a_part_that_are_not_used_are_said(tmp_path):
+    root = make_plain(tmp_path)
+    (root / "unlabeled").rename(root / "unlabeled_images")
+    write_pair(root / "images" / "val" / "b.png", root / "masks" / "val" / "b.png", seed=9, size=(24, 32))
+    (root / "val").rename(root / "val_set")
+    write_pair(root / "test" / "images" / "x.png", None)
+    (root / "test-run").mkdir()
+    (root / "test-run" / "scores.csv").touch()
+    with notes_taken() as notes:
+        data = folder(root)
+    assert data.test is None
+    assert {kind for kind, _ in notes} == {"folder not used"}
+    texts = "\n".join(text for _, text in notes)
+    for text in (
+        "not used: val_set;",
+        "called unlabeled",
+        "images: val in it is for training",
+        "test/images and test/masks",
+    ):
+        assert text in texts
+    assert "test-run" not in texts
+
+
+def test_parts_of_pairs_that_lack_a_folder_are_said(tmp_path):
+    root = make_change(tmp_path, ["x.png", "y.png", "z.png"])
+    for place in ("test/A", "test/B", "unlabeled"):
+        write_pair(root / place / "q.png", None)
+    with notes_taken() as notes:
+        data = change_folder(root)
+    assert data.test is None
+    assert [kind for kind, _ in notes] == ["folder not used"] * 2
+    assert {text.partition("folders ")[2] for _, text in notes} == {"test/A and test/label", "unlabeled/A"}
+
+
+def test_no_class_is_taken_for_the_masks_of_another(tmp_path):
+    for name in ("face", "face_mask"):
+        for i in range(2):
+            write_pair(tmp_path / "train" / name / f"{i}.png", None, seed=i)
+        write_pair(tmp_path / "train" / name / "0_mask.png", None)
+    with notes_taken() as notes:
+        data = image_folder(tmp_path, val_per_class=1)
+    assert len(data.labeled) == len(data.val) == 2
+    assert "2 masks of photos" in notes[0][1]
+    write_pair(tmp_path / "test" / "Face" / "5.png", None)
+    with pytest.raises(DataError, match=r"the class 'Face' has no folder .* \(but 'face' is there; write it so\)"):
+        image_folder(tmp_path, val_per_class=1)
+    (tmp_path / "train").rename(tmp_path / "Train")
+    with pytest.raises(DataError, match=r"train: no such folder \(.* has Train, test\); it holds a folder of images"):
+        image_folder(tmp_path)

@@ -67,7 +67,7 @@ def test_a_held_out_class_that_training_lacks_is_named(root):
     found = findings(root)
     assert len(found["no class", "validation"]) == 6
     assert f"{root}/test/cow/bee_train_0.png" in found["no class", "validation"]
-    with pytest.raises(DataError, match="the class bee has no folder of training images"):
+    with pytest.raises(DataError, match="the class 'bee' has no folder of training images"):
         image_folder(root)
 
 

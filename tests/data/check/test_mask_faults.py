@@ -61,6 +61,7 @@ def test_palettes_are_sorted_where_several_colours_have_moved():
     here = {(0, red): "a.png", (1, blue): "a.png", (2, green): "a.png"}
     assert not list(sorted_palettes(here))
     assert not list(sorted_palettes(here | {(3, red): "b.png"}))  # one class has two ids
+    assert list(sorted_palettes({(0, blue): "a.png", (1, red): "a.png", (0, red): "b.png"}))  # b shows red alone
     ((kind, text),) = sorted_palettes(here | {(1, red): "b.png", (0, blue): "b.png"})
     assert kind == "palette order"
     assert "the colour (255, 0, 0) is id 0 in a.png and id 1 in b.png" in text

@@ -28,6 +28,7 @@ def test_class_files_of_tools_are_found_and_understood(tmp_path, case):
         ("no", "yes", "on"),
         ("_background_", "$a_b$", "{x}", "\u4e2d\u6587", "a: b"),
         ("a, b", "c; d", "e#f"),
+        ("lane 1", "lane 3", "2.5 m"),
     ],
 )
 def test_names_that_look_like_something_else_stay_names(tmp_path, names):
@@ -48,6 +49,13 @@ def test_names_that_look_like_something_else_stay_names(tmp_path, names):
 def test_lists_as_people_write_them_are_names_alone(tmp_path, text):
     (tmp_path / "classes.txt").write_text(text)
     assert read_classes(tmp_path / "classes.txt") == (("sky", "tree"), None)
+
+
+def test_colours_may_stand_behind_names_with_numbers_and_commas_between_quotes(tmp_path):
+    (tmp_path / "a.txt").write_text("lane 1 0 0 0\nlane 2 9 9 9\n")
+    assert read_classes(tmp_path / "a.txt") == (("lane 1", "lane 2"), ((0, 0, 0), (9, 9, 9)))
+    (tmp_path / "a.csv").write_text('id,name\n0,"other, all"\n1,road\n')
+    assert read_classes(tmp_path / "a.csv").names == ("other, all", "road")
 
 
 @given(st.text(st.sampled_from("ab01 ,;:#\n\t\"'[]{}-.\r=&*!|>%@\0\x85\u2028"), max_size=40), st.sampled_from(FILES))
@@ -96,6 +104,17 @@ def test_any_text_is_classes_or_a_named_error(tmp_path_factory, text, name):
         ("names.txt", "<!DOCTYPE html>\n<p>404\n", "line 1: '<!DOCTYPE html>' is HTML or XML"),
         ("names.txt", "sky,\ntree,\n", "line 1: 'sky,' is no class name"),
         ("names.txt", "sky\n---\ntree\n", "line 2: '---' is no class name"),
+        ("names.txt", "#000000 sky\n#888 road\n#ffffff tree\n", "line 2: some lines give a colour, .*#888 road"),
+        ("names.txt", "#000000ff sky\n#804080ff tree\n", "line 1: '#000000ff sky' is no class name; write colours as"),
+        ("names.txt", "sky #000\ntree #fff\n", "line 1: 'sky #000' is no class name; write colours as"),
+        ("names.txt", "0x000000 sky\n0x804080 tree\n", "line 1: '0x000000 sky' is no class name; write colours as"),
+        ("names.txt", "sky 0.0 0.0 0.0\ntree 0.5 0.2 0.5\n", "line 1: 'sky 0.0 0.0 0.0' is no class name; write col"),
+        ("names.txt", "sky 0 0 0 255\ntree 128 64 128 255\n", "line 1: is 'sky 0' a name. write colours as"),
+        ("names.txt", "0 0 0 0\n1 128 64 128\n", "line 1: is '0' a name. write colours as"),
+        ("names.txt", "tree 1\nsky 0\n", "names have numbers in them, in another order than the lines"),
+        ("names.txt", "[1] tree\n[0] sky\n", "names have numbers in them, in another order than the lines"),
+        ("names.txt", "Idx\tRatio\tName\n1\t0.2\twall\n", r"line 1: .Idx.* is no class name"),
+        ("names.jsonl", '{"id": 0, "name": "a"}\n{"id": 1, "name": "b"}\n', 'line 1: \'{"id": 0.* is no class name'),
         ("names.txt", "| sky |\n| tree |\n", "line 1: '| sky |' is no class name".replace("|", "[|]")),
         (
             "names.json",
@@ -116,5 +135,5 @@ def test_absent_or_binary_class_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"absent\.txt: the class names cannot be read"):
         read_classes(tmp_path / "absent.txt")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(DataError, match=r"binary\.txt: the class names cannot be read"):
+    with pytest.raises(DataError, match=r"binary\.txt: the class names cannot be read .*save it as UTF-8"):
         read_classes(tmp_path / "binary.txt")

@@ -61,7 +61,7 @@ def test_folders_that_are_no_data_set_are_refused(tmp_path):
     make_image_folder(tmp_path / "two")
     (tmp_path / "two" / "test" / "cow").mkdir()
     (tmp_path / "two" / "test" / "ant" / "ant_test_0.png").rename(tmp_path / "two" / "test" / "cow" / "x.png")
-    with pytest.raises(DataError, match="the class cow has no folder of training images"):
+    with pytest.raises(DataError, match="the class 'cow' has no folder of training images"):
         image_folder(tmp_path / "two")
 
 

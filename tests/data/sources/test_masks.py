@@ -245,3 +245,28 @@ def test_a_mask_of_black_and_white_holds_colours_where_black_is_a_class(tmp_path
     )
     Image.fromarray(np.array([colors, colors], np.uint8)).save(tmp_path / "a.png")
     assert mask_reader(cracks)(tmp_path / "a.png").tolist() == [[0, 255]] * 2
+
+
+def test_a_palette_that_holds_ids_as_greys_is_refused(tmp_path):
+    """As Pillow writes grey masks as GIF: with the values that occur as the colours of a palette."""
+    ids = np.array([[0, 2], [2, 2]], np.uint8)
+    Image.fromarray(ids).save(tmp_path / "a.gif")
+    with pytest.raises(DataError, match=r"a\.gif: its palette gives id 1 the grey of id 2: .*save the mask in grey"):
+        mask_reader(THREE)(tmp_path / "a.gif")
+    Image.fromarray(np.arange(3, dtype=np.uint8).reshape(1, 3)).save(tmp_path / "a.gif")
+    assert mask_reader(THREE)(tmp_path / "a.gif").tolist() == [[0, 1, 2]]
+    for greys in ([0, 0, 0], [0, 127, 255]):  # which are there to be looked at
+        image = Image.fromarray(ids)
+        image.putpalette(np.repeat(greys, 3).tolist())
+        image.save(tmp_path / "a.png")
+        assert np.array_equal(mask_reader(THREE)(tmp_path / "a.png"), ids)
+    changes = DatasetInfo("changes", ("unchanged", "changed"), ((0, 0, 0), (255, 64, 64)), ids={0: 0, 1: 1, 255: 1})
+    for greys, right in (([0, 255], True), ([255, 0], False)):
+        image = Image.fromarray(ids // 2)
+        image.putpalette(np.repeat(greys, 3).tolist())
+        image.save(tmp_path / "b.png")
+        if right:
+            assert np.array_equal(mask_reader(changes)(tmp_path / "b.png"), ids // 2)
+        else:
+            with pytest.raises(DataError, match=r"b\.png: its palette gives id 0 the grey of id 255"):
+                mask_reader(changes)(tmp_path / "b.png")

@@ -37,7 +37,7 @@ WARNINGS = {
     "paired by likeness": "an image and its mask have names that differ by more than the extension",
     "masks among photos": "masks lie among the photos and are left out",
     "other kinds": "files of kinds that are not read are passed over",
-    "folder not used": "of two folders for one part only one is used",
+    "folder not used": "a folder with the name of a part is not used as that part",
     "values cut off": "many values of a band lie outside dataset.value_range",
     "range hardly used": "all values of a band lie in a small part of dataset.value_range",
     "numbered from 1?": "no mask holds id 0; if ids start at 1, each class has its neighbour's name",

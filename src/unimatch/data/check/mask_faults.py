@@ -122,14 +122,18 @@ def black_and_white(
 def sorted_palettes(colors: Mapping[tuple[int, bytes], str]) -> Iterator[tuple[str, str]]:
     """Finds palettes that were sorted file by file: several colours stand at one id here and at another id there.
 
+    Or one does, at an id that has another colour elsewhere.
+
     Args:
         colors: each id with its colour, as they stand together in some mask, and the file of that mask.
     """
     ids: dict[bytes, set[int]] = {}
+    at: dict[int, set[bytes]] = {}
     for number, color in colors:
         ids.setdefault(color, set()).add(number)
+        at.setdefault(number, set()).add(color)
     moved = [color for color, numbers in ids.items() if color and len(numbers) > 1]
-    if len(moved) > 1:
+    if len(moved) > 1 or any(len(at[number]) > 1 for color in moved for number in ids[color]):
         one, other, *_ = ((i, file) for (i, color), file in colors.items() if color == moved[0])
         yield (
             "palette order",

@@ -7,12 +7,12 @@ from typing import Annotated, Literal, Unpack
 
 from unimatch.data.catalog import CHANGE, LEVIR, WHU, DatasetInfo
 from unimatch.data.sources.base import FileSource, SegmentationData
-from unimatch.data.sources.dates import BEFORE, PairSource, PairTree, first_and_label
+from unimatch.data.sources.dates import BEFORE, LABEL, PairSource, PairTree, first_and_label
 from unimatch.data.sources.files import FilePairs, absolute, existing_root, images_alone
 from unimatch.data.splits.lists import SplitLists, find_split
 from unimatch.data.splits.selection import SelectionOptions, hold_out, read_files, select
 from unimatch.errors import ConfigError
-from unimatch.folders import holds_files, part_folder
+from unimatch.folders import all_there, holds_files, part_folder
 from unimatch.options import with_options
 
 
@@ -102,7 +102,10 @@ class FoundPairs:
         """The test pairs, of a list or a folder; None where there are none."""
         given = self.options["test_list"]
         file = absolute(given) if given is not None else self.lists.test or self.own.test
-        return self._listed(file) if file else self._part("test")
+        if file:
+            return self._listed(file)
+        part = part_folder(self.root, "test")
+        return self._part("test") if all_there(self.root, f"{part}/{BEFORE}", f"{part}/{LABEL}") else None
 
     @cached_property
     def train(self) -> FilePairs:
@@ -124,8 +127,9 @@ class FoundPairs:
     @cached_property
     def extra(self) -> FilePairs:
         """The pairs below ``unlabeled/``, where there is such a folder; it is empty when all are labelled."""
-        folder = self.root / part_folder(self.root, "unlabeled") / BEFORE
-        return images_alone(folder) if holds_files(folder) else FilePairs()
+        name = f"{part_folder(self.root, 'unlabeled')}/{BEFORE}"
+        there = all_there(self.root, name) and holds_files(self.root / name)
+        return images_alone(self.root / name) if there else FilePairs()
 
 
 levir = ChangeLayout(LEVIR)

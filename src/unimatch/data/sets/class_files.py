@@ -27,39 +27,24 @@ IGNORED = "__ignore__"
 
 COLUMNS = {
     "id": (
-        "id",
-        "index",
-        "value",
-        "pixel value",
-        "pixel_value",
-        "class id",
-        "class_id",
-        "classid",
-        "label_id",
+        *("id", "index", "value", "pixel value", "pixel_value", "class id", "class_id", "classid", "label_id"),
         "number",
     ),
     "name": (
-        "name",
-        "class",
-        "classes",
-        "class name",
-        "class_name",
-        "classname",
-        "label",
-        "labels",
-        "label_name",
-        "names",
+        *("name", "class", "classes", "class name", "class_name", "classname", "label", "labels", "label_name"),
+        *("names", "title"),
     ),
     "r": ("r", "red"),
     "g": ("g", "green"),
     "b": ("b", "blue"),
-    "color": ("color", "colour", "rgb", "hex", "color_rgb"),
+    "color": ("color", "colour", "rgb", "hex", "color_rgb", "class_color"),
 }
 """What the first line of a table calls its columns, in lower case."""
 COLUMN_OF = {word: column for column, words in COLUMNS.items() for word in words}
 
-NUMBERS = r"(\d+)[\s,;]+(\d+)[\s,;]+(\d+)"
+NUMBERS = r"(?:(?:rgb)?[(\[]\s*)?(\d+)[\s,;]+(\d+)[\s,;]+(\d+)(?:\s*[)\]])?"
 HEX = r"#([0-9a-fA-F]{6})\b"
+NOT_SO = "write colours as 'R G B name' in whole numbers or '#RRGGBB name', and names that look so in JSON"
 FORMS = tuple(
     re.compile(form)
     for form in (
@@ -69,19 +54,24 @@ FORMS = tuple(
         rf"(?P<name>\S.*?)[\s,;:]+{NUMBERS}",
         rf"{HEX}[\s,;:]+(?P<name>\S.*)",
         rf"(?P<name>\S.*?)[\s,;:]+{HEX}",
-        r"(?P<id>\d+)\s*(?:[,;:=)]|\.(?!\d)|[-=]>|-(?=\s)|\s)\s*(?P<name>\S.*)",
+        r"(?P<id>\d+)\s*(?:[,;:=)|]|\.(?!\d)|[-=]>|-(?=\s)|\s)\s*(?P<name>\S.*)",
         r"(?P<name>\S.*?)\s*[,;:=\t]\s*(?P<id>\d+)",
         r"(?P<name>\S.*)",
     )
 )
 """Of a line in a text file; the first that fits every line counts."""
 
-
 COMMENT = re.compile(r"(?<=\S)\s+(?:#|//)\s.*")
 """What stands behind a name."""
 
-NO_NAME = re.compile(r"(?:[=>|,;:]|-\s).*|.*[,;:=|]|[-=_*#]{2,}")
-"""What a line leaves as a name that is in another form than those above: a piece of a dictionary or a table."""
+NO_NAME = re.compile(r"""(?:[=>|,;:]|-\s).*|.*[,;:=|]|[-=_*#]{2,}|[\[{]\s*["'].*|.*\t.*""")
+"""What a line leaves as a name that is in another form than those above: a piece of a dictionary, JSON or a table."""
+
+OTHER_COLOR = re.compile(
+    r"#(?:[0-9a-fA-F]{3,4}|[0-9a-fA-F]{8})[\s,;:]+\S.*|.*\S[\s,;:]+#(?:[0-9a-fA-F]{3,4}|[0-9a-fA-F]{8})"
+    r"|(?:.*[\s,;:])?0x[0-9a-fA-F]{6,8}\b.*|(?:.*[^\w.])?\d+(?:\.\d+)?(?:[\s,;]+\d+(?:\.\d+)?){2}\b.*"
+)
+"""A line with a colour in another form than those above: of 3, 4 or 8 hexadecimal digits, or of fractions."""
 
 
 class Classes(NamedTuple):
@@ -117,12 +107,18 @@ def parse(path: Path) -> Classes:
         raise
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         why = getattr(error, "strerror", None) or error
+        if isinstance(error, UnicodeDecodeError):
+            why = f"{error}; save it as UTF-8"
         raise DataError(f"{path}: the class names cannot be read ({why})") from error
     lines = [(number, COMMENT.sub("", line).strip()) for number, line in enumerate(text.splitlines(), start=1)]
     header = next((line for _, line in lines if line), "")
     if long := next((number for number, line in lines if len(line) > LONGEST), None):
         raise DataError(f"{path}, line {long}: has more than {LONGEST} characters, and is no class's")
-    lines = [(number, line) for number, line in lines if line and not re.match(r"#(?![0-9a-fA-F]{6}\b)|//", line)]
+    lines = [
+        (number, line)
+        for number, line in lines
+        if line.strip(",;") and (OTHER_COLOR.fullmatch(line) or not re.match(r"#(?![0-9a-fA-F]{6}\b)|//", line))
+    ]
     if header.replace(" ", "").startswith("#label:color_rgb"):  # CVAT's
         return in_order(path, [cvat_entry(path, number, line) for number, line in lines])
     if lines and re.match(r"<[!?a-zA-Z]", lines[0][1]):
@@ -130,14 +126,34 @@ def parse(path: Path) -> Classes:
     lines = unwrapped(lines)
     table = from_table(path, lines)
     entries = from_lines(path, lines) if table is None else table
+    if table is None:
+        require_names(path, entries)
+    return in_order(path, entries)
+
+
+def require_names(path: Path, entries: Sequence[Entry]) -> None:
+    """Refuses lines without a heading of which more is left than names."""
     if odd := next((entry for entry in entries if NO_NAME.fullmatch(str(entry.name))), None):
         raise DataError(
             f"{path}, line {odd.line}: {odd.name!r} is no class name; write one name a line, in the order of the ids; "
             "if a class is called that, write the names as a JSON list"
         )
-    if kind == ".csv" and (odd := next((entry for entry in entries if re.search("[,;\t]", str(entry.name))), None)):
+    if odd := next((entry for entry in entries if OTHER_COLOR.fullmatch(str(entry.name))), None):
+        raise DataError(f"{path}, line {odd.line}: {odd.name!r} is no class name; {NOT_SO}")
+    found = [re.findall(r"(?<!\w)\d{1,9}(?!\w)", str(entry.name)) for entry in entries]
+    if found and all(len(numbers) == 1 for numbers in found):
+        left = [int(numbers[0]) for numbers in found]
+        if entries[0].color is not None and left != [*range(left[0], left[0] + len(left))]:
+            raise DataError(f"{path}, line {entries[0].line}: is {entries[0].name!r} a name? {NOT_SO}")
+        if entries[0].number is None and left != sorted(left) == [*range(len(left))]:
+            raise DataError(
+                f"{path}: the names have numbers in them, in another order than the lines: are these the ids? Write "
+                "lines '0: name', or if classes are called that, write the names as a JSON list"
+            )
+    if path.suffix.lower() == ".csv" and (
+        odd := next((entry for entry in entries if re.search("[,;\t]", str(entry.name))), None)
+    ):
         raise DataError(f"{path}, line {odd.line}: expected a first line such as 'name,r,g,b'; found {odd.name!r}")
-    return in_order(path, entries)
 
 
 def unwrapped(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -228,7 +244,12 @@ def from_object(path: Path, content: Any) -> list[Entry]:
     )
     if isinstance(content, dict):
         inner = next(
-            (content[key] for key in ("names", "classes", "categories", "labels") if is_group(content, key)), None
+            (
+                content[key]
+                for key in ("names", "classes", "categories", "labels", "id2label")
+                if is_group(content, key)
+            ),
+            None,
         )
         if inner is not None:
             entries = from_object(path, inner)

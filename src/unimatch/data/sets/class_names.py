@@ -5,6 +5,7 @@ from pathlib import Path
 
 from unimatch.data.sets.class_files import Classes, parse
 from unimatch.errors import DataError
+from unimatch.folders import what_is_there
 
 FILES = (
     *("classes.txt", "classes.json", "_classes.csv", "class_dict.csv", "classes.csv", "labelmap.txt", "labels.txt"),
@@ -23,9 +24,10 @@ def find_classes(root: Path) -> Path:
             f"{root}: no classes.txt; {exported} is from a label tool: make images/ masks/ classes.txt of its export "
             f"with python -m unimatch.labels from={root} to=FOLDER"
         )
+    there = "" if (root / "images").is_dir() else what_is_there(root)
     raise DataError(
-        f"{root}: no classes.txt; write one class name a line, in the order of the ids (python -m unimatch.check "
-        f"dataset=folder dataset.root={root} writes one of what the masks hold)"
+        f"{root}: no classes.txt{there}; write one class name a line, in the order of the ids (python -m "
+        f"unimatch.check dataset=folder dataset.root={root} writes one of what the masks hold)"
     )
 
 

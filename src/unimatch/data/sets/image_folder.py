@@ -14,7 +14,7 @@ from unimatch.data.sources.pixels import PixelOptions, with_bands
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.per_class import PerClassOptions, choose_images
 from unimatch.errors import DataError
-from unimatch.folders import find_images, holds_files, is_foreign, part_folder
+from unimatch.folders import find_images, holds_files, part_folder, spelled, subfolders, what_is_there
 from unimatch.options import with_options
 from unimatch.types import NO_CLASS
 
@@ -83,17 +83,16 @@ def image_folder(
     path = existing_root(root)
     val, test, unlabeled_folder = (part_folder(path, part) for part in (val, test, unlabeled_folder))
     if not (path / train).is_dir():
-        raise DataError(f"{path / train}: no such folder; it holds a folder of images for each class")
-    classes = tuple(
-        sorted(entry.name for entry in (path / train).iterdir() if entry.is_dir() and not is_foreign(entry.name))
-    )
+        there = what_is_there(path)
+        raise DataError(f"{path / train}: no such folder{there}; it holds a folder of images for each class")
+    classes = tuple(subfolders(path / train))
     if len(classes) < 2:
         raise DataError(f"{path / train}: at least two folders, one for each class, are needed; found {list(classes)}")
     info = DatasetInfo(name, classes, distinct_colors(len(classes)))
     allow_missing = options["allow_missing"]
-    pool = class_folder(path, train, info, allow_missing)
+    pool = class_folder(path, train, info, allow_missing, train)
     held_out, tested = (
-        class_folder(path, part, info, allow_missing) if part and (path / part).is_dir() else None
+        class_folder(path, part, info, allow_missing, train) if part and (path / part).is_dir() else None
         for part in (val, test)
     )
     extra = None
@@ -116,10 +115,10 @@ def image_folder(
     )
 
 
-def class_folder(root: Path, part: str, info: DatasetInfo, allow_missing: bool) -> ClassFiles:
-    """Finds the images of one part, with the classes of the folders they lie in."""
+def class_folder(root: Path, part: str, info: DatasetInfo, allow_missing: bool, train: str) -> ClassFiles:
+    """Finds the images of one part, with the classes of the folders they lie in, which ``train`` has too."""
     ids = {name: number for number, name in enumerate(info.classes)}
-    files = find_images(root / part)
+    files = find_images(root / part, classes=True)
     labels = np.empty(len(files), np.int64)
     for i, file in enumerate(files):
         name, slash, _ = file.partition(os.sep)
@@ -127,7 +126,8 @@ def class_folder(root: Path, part: str, info: DatasetInfo, allow_missing: bool) 
             raise DataError(f"{root / part / file}: lies in no folder of a class; move it to CLASS/")
         if name not in ids and not allow_missing:
             raise DataError(
-                f"{root / part / file}: the class {name} has no folder of training images; add it, or remove this one"
+                f"{root / part / file}: the class {name!r} has no folder of training images"
+                f"{spelled(str(root / train / name))}; add it, or remove this one"
             )
         labels[i] = ids.get(name, NO_CLASS)
     prefix = os.path.join(root / part, "")  # noqa: PTH118 - a Path object for each of a million names takes seconds

@@ -13,7 +13,7 @@ from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_a
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.selection import SelectionOptions, hold_out, select
 from unimatch.errors import ConfigError, DataError
-from unimatch.folders import holds_files, part_folder
+from unimatch.folders import PARTS, all_there, holds_files, note, part_folder, subfolders
 from unimatch.options import with_options
 from unimatch.types import IGNORE_INDEX
 
@@ -203,11 +203,18 @@ def folder(
         ignore_colors=frozenset((color[0], color[1], color[2]) for color in ignore_colors),
     )
     val, test = part_folder(path, "val"), part_folder(path, "test")
+    if inner := [name for name in subfolders(path / "images") if name.lower() in PARTS]:
+        note(
+            "folder not used",
+            f"{path / 'images'}: {' and '.join(inner)} in it is for training, as all images below images/ are; "
+            "for validation move it to val/images, its masks to val/masks, for testing to test/images, test/masks",
+        )
+    tested = all_there(path, f"{test}/images", f"{test}/masks")
     layout = Layout(
         info,
         train=Tree("images", "masks", mask_suffix=mask_suffix),
         val=Tree(f"{val}/images", f"{val}/masks", mask_suffix=mask_suffix),
-        test=Tree(f"{test}/images", f"{test}/masks", mask_suffix=mask_suffix),
+        test=Tree(f"{test}/images", f"{test}/masks", mask_suffix=mask_suffix) if tested else None,
         unlabeled="unlabeled",
         val_share=0.0 if (path / val).is_dir() else val_share,
         val_seed=val_seed,

@@ -8,7 +8,7 @@ from typing_extensions import override
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree
 from unimatch.errors import DataError
-from unimatch.folders import spelled
+from unimatch.folders import spelled, what_is_there
 from unimatch.images import second_date
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
@@ -41,8 +41,8 @@ class PairTree(Tree):
         for folder in (self.images, self.masks):
             if not (root / folder).is_dir():
                 raise DataError(
-                    f"{root / folder}: no such folder; pairs lie in {BEFORE}/ {AFTER}/ {LABEL}/ below the root, or "
-                    "below its train/ val/ test/"
+                    f"{root / folder}: no such folder{what_is_there(root)}; pairs lie in {BEFORE}/ {AFTER}/ {LABEL}/ "
+                    "below the root, or below its train/ val/ test/"
                 )
         pairs = super().pairs(root, allow_missing=allow_missing)
         missing = [name for name in pairs.images() if not Path(second_date(name)).is_file()]

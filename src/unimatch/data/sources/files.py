@@ -256,11 +256,13 @@ def pair_similar(images: dict[str, str], masks: dict[str, str]) -> dict[str, str
 def without_word(path: str, words: str) -> str:
     """Takes such a word off the start or the end of a path's last part.
 
-    >>> without_word("a/mask_7", MASK_WORDS), without_word("a/7_image", IMAGE_WORDS)
-    ('a/7', 'a/7')
+    >>> without_word("a/mask_7", MASK_WORDS), without_word("a/7_image", IMAGE_WORDS), without_word("mask7", MASK_WORDS)
+    ('a/7', 'a/7', '7')
     """
     folder, slash, name = path.rpartition("/")
-    return folder + slash + re.sub(rf"^(?:{words})[_\-. ]+(?=.)|(?<=.)[_\-. ]+(?:{words})$", "", name, count=1)
+    return (
+        folder + slash + re.sub(rf"^(?:{words})(?:[_\-. ]+(?=.)|(?=\d))|(?<=.)[_\-. ]+(?:{words})$", "", name, count=1)
+    )
 
 
 def absolute(path: str | Path) -> Path:

@@ -30,6 +30,8 @@ TOO_MANY = (
     "ids of classes"
 )
 
+ONLY_PLACES = ": these ids are only places in the file's own palette"
+
 UNKNOWN = -1
 """In the tables below: no class and not ignored."""
 
@@ -136,9 +138,16 @@ class IndexMasks:
     def misplaced(self, mask: StoredMask) -> str | None:
         """Says where a palette gives an id in use the colour of another class; None where it does not.
 
-        Programs that optimise colour masks sort the palette anew in each file.
+        Programs that optimise masks sort the palette anew in each file. That of a grey one has the ids as its greys.
         """
         colors = [mask.palette[i : i + 3] for i in range(0, len(mask.palette), 3)]
+        classes, greys = range(self.info.num_classes), [color[0] for color in colors if len({*color}) == 1]
+        if len(greys) == len(colors) and any(greys) and all(self.table[grey] in classes for grey in greys):
+            moved = (
+                i for i, grey in enumerate(greys) if self.table[grey] != self.table[i] and (mask.values == i).any()
+            )
+            if (place := next(moved, None)) is not None:
+                return f"its palette gives id {place} the grey of id {greys[place]}{ONLY_PLACES}; save the mask in grey"
         others = {
             i: self.class_colors[color]
             for i, color in enumerate(colors)
@@ -150,10 +159,8 @@ class IndexMasks:
         names = self.info.classes
         meant = names[self.table[used[0]]] if self.table[used[0]] != UNKNOWN else "no class"
         color, other = tuple(colors[used[0]]), names[others[used[0]]]
-        return (
-            f"its palette gives id {used[0]} ({meant}) the colour {color} of {other}: these ids are only places in the "
-            "file's own palette; read the colours: dataset.colors=palette"
-        )
+        remedy = "read the colours: dataset.colors=palette" if self.info.ids is None else "save the mask in grey"
+        return f"its palette gives id {used[0]} ({meant}) the colour {color} of {other}{ONLY_PLACES}; {remedy}"
 
     def out_of_range(self, stored: Mapping[int, int] | None, *, lossy: bool) -> str:
         """Says which ids of a mask are no class, and what to do.
