@@ -55,6 +55,7 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **options: Any) -> None:
         # Only what ends the process is heeded: Hydra makes warnings of a callback's errors.
         Sweep.running, self.folder = self, Path(config.hydra.sweep.dir)
+        self.place = self.folder.absolute()
         self.before = notes(self.folder)
         self.refused: dict[Path, Any] = {}  # what could not be noted in a folder, since it is another training's
         self.plans = config.plan is True
@@ -88,7 +89,8 @@ class Sweep(Callback):
 
     def name_failures(self, others: str) -> None:
         """Names the jobs that failed, and ends the process with their status; returns if there are none."""
-        failures = self.refused | self.left(FAILED)
+        failures = {self.folder / path.relative_to(self.place): failure for path, failure in self.refused.items()}
+        failures |= self.left(FAILED)
         failures |= {path: plan for path, plan in self.left(PLANNED).items() if "why" in plan}
         if failures:
             print(f"\nfailed jobs of the sweep ({len(failures)}; {others}):", file=sys.stderr)

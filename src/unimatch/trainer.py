@@ -113,6 +113,9 @@ class Trainer(lightning.Trainer, NamedOptions):
         **options: Any,
     ) -> None:
         one_of("compile_mode", compile_mode, get_args(Mode))
+        for name in ("max_time", "val_check_interval"):
+            if isinstance(options.get(name), Mapping):
+                options[name] = dict(options[name])  # Lightning knows no other kind, such as Hydra's
         if global_batch is not None and options.get("accumulate_grad_batches", 1) != 1:
             raise ConfigError("accumulate_grad_batches: follows from global_batch; give one of the two")
         if parts_at_once != "auto" and (type(parts_at_once) is not int or parts_at_once < 1):

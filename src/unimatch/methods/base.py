@@ -23,7 +23,7 @@ from unimatch.lightning_internals import set_log_step
 from unimatch.methods import optim
 from unimatch.methods.criteria import ClassWeights, labeled_criterion, weighted_within
 from unimatch.methods.fit_checks import (
-    check_batch,
+    batch_told,
     check_classes,
     check_data,
     check_hooks,
@@ -182,10 +182,10 @@ class Method(PartsOfSteps, NamedOptions, ABC):
 
     @override
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
-        check_batch(batch, unlabeled=self.uses_unlabeled)
         generator = self.step_generator(batch_idx)
         torch.manual_seed(generator.initial_seed())  # for models with dropout of their own: no state to lose either
-        losses = self.losses(batch, generator)
+        with batch_told(batch, unlabeled=self.uses_unlabeled):
+            losses = self.losses(batch, generator)
         self.log("train/loss", losses.total.detach())
         for name, value in losses.parts.items():
             self.log(f"train/{name}", value.detach())

@@ -1,7 +1,8 @@
 """Checks before a method is trained: do trainer and data fit it?"""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import lightning
@@ -95,8 +96,9 @@ def check_weights(model: Model) -> None:
         )
 
 
-def check_batch(batch: Any, *, unlabeled: bool) -> None:
-    """Refuses a batch of training that is no :class:`unimatch.types.TrainBatch`, such as images and masks alone.
+@contextmanager
+def batch_told(batch: Any, *, unlabeled: bool) -> Iterator[None]:
+    """Explains an error of the losses by their batch, where that is no :class:`unimatch.types.TrainBatch`.
 
     Args:
         batch: what a loader gave.
@@ -105,18 +107,22 @@ def check_batch(batch: Any, *, unlabeled: bool) -> None:
     Raises:
         ConfigError: saying what there must be.
     """
-    parts = ["labeled", *(["unlabeled"] if unlabeled else [])]
-    if not isinstance(batch, Mapping) or not all(isinstance(batch.get(part), Mapping) for part in parts):
-        held = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__
-        raise ConfigError(
-            f"a batch of training must hold {' and '.join(parts)} samples (unimatch.TrainBatch), and this one is "
-            f"{held}: give fit a SemiSupervisedDataModule, which makes the views; SegmentationData.from_datasets takes "
-            "any PyTorch data sets"
-        )
-    if not batch["labeled"]["image"].is_floating_point():
-        raise ConfigError(
-            "the images of a batch of training are not normalised: give fit the data module itself, not its loaders"
-        )
+    try:
+        yield
+    except (LookupError, TypeError, RuntimeError) as error:
+        parts = ["labeled", *(["unlabeled"] if unlabeled else [])]
+        if not isinstance(batch, Mapping) or not all(isinstance(batch.get(part), Mapping) for part in parts):
+            held = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__
+            raise ConfigError(
+                f"a batch of training must hold {' and '.join(parts)} samples (unimatch.TrainBatch), and this one is "
+                f"{held}: give fit a SemiSupervisedDataModule, which makes the views; SegmentationData.from_datasets "
+                "takes any PyTorch data sets"
+            ) from error
+        if not batch["labeled"]["image"].is_floating_point():
+            raise ConfigError(
+                "the images of a batch of training are not normalised: give fit the data module itself, not its loaders"
+            ) from error
+        raise
 
 
 def check_data(task: Task, datamodule: object) -> None:
