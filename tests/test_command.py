@@ -299,3 +299,15 @@ def test_flags_that_exclude_each_other_are_one_line(monkeypatch, capsys):
         command("check")(lambda config: None)()
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("unimatch: Only one of --run, --multirun, --cfg")
+
+
+def test_a_folder_that_is_gone_is_one_message(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    monkeypatch.setattr(sys, "argv", ["unimatch.run"])
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit, match="2"):
+        command("run")(lambda config: None)()
+    assert capsys.readouterr().err == (
+        "unimatch: the folder in which this was started has been removed; change to another one\n"
+    )

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import hydra
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -576,3 +577,15 @@ def test_a_dead_loading_process_is_named_behind_the_error_that_it_led_to():
         raise closing
     with pytest.raises(RuntimeError, match="out of memory"), lost_workers_explained():
         raise RuntimeError("out of memory")
+
+
+class StopsAtOnce(lightning.Callback):
+    def on_train_start(self, trainer, method):
+        trainer.should_stop = True
+
+
+def test_a_run_that_a_callback_stops_before_its_first_step_is_one_message(run_command, tmp_path, capsys):
+    stops = f"+callbacks.stops._target_={__name__}.StopsAtOnce"
+    with pytest.raises(SystemExit, match="2"):
+        run_command(*SMALL, "trainer=debug", "callbacks=none", stops, f"hydra.run.dir={tmp_path}/run", hydra=False)
+    assert "unimatch: the training has ended without an evaluation" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+import sys
 import threading
 import time
 
@@ -20,3 +21,12 @@ def test_of_several_processes_the_first_one_speaks(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(threading.Thread, "start", lambda _: 1 / 0)
     starting.watch()
+
+
+def test_a_process_without_streams_gets_some(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    starting.open_streams()
+    assert sys.stdout.write("forgotten") == sys.stderr.write("forgotten") == 9
+    for stream in (sys.stdout, sys.stderr):
+        stream.close()

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import weakref
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -32,10 +33,12 @@ def test_a_job_that_fails_ends_no_other_and_the_end_says_why(sweep, monkeypatch,
     def fit(trainer, method, *arguments, **options):
         if method.seed == 1:
             raise RuntimeError("the disk is on \x1b[31mfire")
+        assert all(earlier() is None for earlier in methods)  # its memory is free again
+        methods.append(weakref.ref(method))
         trained.append(method.seed)
         raise ConfigError("tau=0.7: not today")
 
-    trained = []
+    trained, methods = [], []
     monkeypatch.setattr("unimatch.trainer.Trainer.fit", fit)
     monkeypatch.setattr("unimatch.building.own_place", lambda error: None)  # this file is not the package's
     status, jobs = sweep("seed=0,1,2", "method.tau=0.7")
@@ -159,6 +162,9 @@ def test_a_job_whose_folder_is_taken_names_the_sweeps_folder(sweep, capsys, tmp_
     message = capsys.readouterr().err
     assert "another hydra.sweep.dir keeps it" in message
     assert "hydra.run.dir" not in message
+    assert not (
+        taken.parent.parent / "failed.json"
+    ).exists()  # another sweep, that trains there, would take it for its own
 
 
 def test_a_sweeper_that_chooses_values_cannot_resume(sweep, capsys):

@@ -1,4 +1,8 @@
+import errno
+import os
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,3 +50,23 @@ def test_work_that_is_soon_done_has_no_line_in_a_file_and_long_work_has(capsys):
         shown = capsys.readouterr().err
         assert [f"{i}/3" in shown for i in (1, 2, 3)] == [i <= lines for i in (1, 2, 3)]
         assert "0/3" not in shown
+
+
+@pytest.mark.parametrize("fault", [errno.EPIPE, errno.ENOSPC])
+def test_a_bar_that_nobody_reads_ends_no_work(monkeypatch, fault):
+    def fail(*arguments):
+        raise OSError(fault, os.strerror(fault))
+
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=fail, flush=fail, isatty=lambda: False))
+    with progress_bar(2, "files", "file", seconds=0) as bar:
+        bar.update()
+        bar.set_postfix_str("half")
+        bar.update()
+    assert bar.n == 2
+
+
+def test_a_service_without_stderr_has_no_bar(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with progress_bar(2, "files", "file", seconds=0) as bar:
+        bar.set_postfix_str("half")
+        bar.update()

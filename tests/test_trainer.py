@@ -10,6 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lightning.pytorch.callbacks import Timer
+from omegaconf import OmegaConf
 
 import unimatch
 from helpers.fits import QUIET
@@ -357,3 +359,19 @@ def test_a_callback_that_waits_for_what_nothing_logs_is_one_line(monkeypatch):
 def test_an_accelerator_whose_library_is_absent_is_one_line():
     with pytest.raises(ConfigError, match=r"^the trainer cannot be made: .*torch_xla"):
         Trainer(accelerator="tpu", logger=False)
+
+
+def test_a_time_may_be_any_mapping():
+    trainer = Trainer(max_time=OmegaConf.create({"minutes": 2}), **QUIET)
+    assert [timer.time_remaining() for timer in trainer.callbacks if isinstance(timer, Timer)] == [120]
+
+
+def test_one_callback_needs_no_list():
+    callback = Steps()
+    assert callback in Trainer(compile=True, callbacks=callback, **QUIET).callbacks
+
+
+def test_loaders_that_do_not_say_their_batch_size_are_refused():
+    data = make_data()
+    with pytest.raises(ConfigError, match=r"^global_batch=8: is divided by the data module's batch_size, and there is"):
+        Trainer(global_batch=8, max_steps=1, **QUIET).fit(make_method(), data.train_dataloader())

@@ -70,10 +70,12 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                     return task(config)
 
             starting.done()
+            starting.open_streams()
             hide_bases()
             names = partial(quote_names, sweep=is_sweep(sys.argv))
             sys.argv[1:] = flags_first([quote_numbers(names(argument)) for argument in sys.argv[1:]])
             with exit_on_user_error():
+                check_here()
                 refuse_pickles(sys.argv[1:])
                 refuse_empty(sys.argv[1:])
                 check_installed()
@@ -185,6 +187,14 @@ def check_installed() -> None:
             "but is not installed; run `pip install -e .` in the checkout, or `pip install --no-deps -e .` where the "
             "dependencies are there"
         )
+
+
+def check_here() -> None:
+    """Refuses to start in a folder that has been removed since, where no relative path means anything."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigError("the folder in which this was started has been removed; change to another one") from error
 
 
 def check_output_folder(arguments: list[str]) -> None:

@@ -30,6 +30,10 @@ class ConfigError(UnimatchError):
     """A setting, or a combination of settings, cannot work."""
 
 
+class TakenError(ConfigError):
+    """A run directory is another training's."""
+
+
 class DataError(UnimatchError):
     """A file of the data set is missing, unreadable, or not what it should be."""
 

@@ -148,6 +148,10 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         resume(checkpoint, run_dir, trainer, facts, allowed=config.resume_changed)
     with lost_workers_explained():
         trainer.fit(method, datamodule, ckpt_path=checkpoint)
+    if not method.evaluations:
+        raise ConfigError(
+            "the training has ended without an evaluation, so without a result: a callback has stopped it"
+        )
     recorded = config.callbacks.get("record") is not None and not {run_dir / name for name in RECORD} & unwritten.keys()
     if trainer.is_global_zero and recorded:
         log.info("%s", report(run_dir, method.task.scores_type))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 FIRST, NEXT = 5.0, 10.0
 """Seconds before the first line, and between the others."""
@@ -24,8 +25,16 @@ def is_command(words: Sequence[str]) -> bool:
 
 def watch() -> None:
     """Writes a line to stderr now and then until :func:`done` is called; of several processes the first one writes."""
+    open_streams()
     if os.environ.get("LOCAL_RANK", "0") == "0":
         threading.Thread(target=_watch, args=(time.monotonic(),), daemon=True).start()
+
+
+def open_streams() -> None:
+    """Gives a process that was started without stdout or stderr (``2>&-``, a service) one that forgets what it gets."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def done() -> None:

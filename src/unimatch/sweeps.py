@@ -1,6 +1,7 @@
 """A sweep of ``unimatch.run -m``: what is looked at before its first job and told at its end."""
 
 import functools
+import gc
 import json
 import math
 import re
@@ -27,7 +28,7 @@ from unimatch.command import exit_on_user_error, tracebacks_wanted
 from unimatch.data import SegmentationData
 from unimatch.data.catalog import DIGITS
 from unimatch.disk import replace_text
-from unimatch.errors import ConfigError, DataError
+from unimatch.errors import ConfigError, DataError, TakenError
 from unimatch.methods import Method
 from unimatch.overrides import check_settings, of_a_sweep, refuse_unread, values
 from unimatch.texts import printable
@@ -54,7 +55,9 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **options: Any) -> None:
         # Only what ends the process is heeded: Hydra makes warnings of a callback's errors.
         Sweep.running, self.folder = self, Path(config.hydra.sweep.dir)
+        self.place = self.folder.absolute()
         self.before = notes(self.folder)
+        self.refused: dict[Path, Any] = {}  # what could not be noted in a folder, since it is another training's
         self.plans = config.plan is True
         self.settings = self.folder / "multirun.yaml"  # which Hydra is about to write
         self.settings_before = self.settings.read_text("utf-8") if self.settings.is_file() else None
@@ -86,7 +89,9 @@ class Sweep(Callback):
 
     def name_failures(self, others: str) -> None:
         """Names the jobs that failed, and ends the process with their status; returns if there are none."""
-        failures = self.left(FAILED) | {path: plan for path, plan in self.left(PLANNED).items() if "why" in plan}
+        failures = {self.folder / path.relative_to(self.place): failure for path, failure in self.refused.items()}
+        failures |= self.left(FAILED)
+        failures |= {path: plan for path, plan in self.left(PLANNED).items() if "why" in plan}
         if failures:
             print(f"\nfailed jobs of the sweep ({len(failures)}; {others}):", file=sys.stderr)
             for place, failure in failures.items():
@@ -180,6 +185,7 @@ def goes_on(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         job = HydraConfig.get()
         if job.mode != RunMode.MULTIRUN:
             return task(config)
+        gc.collect()  # the trainer and model of the job before, which refer to each other
         note = Path(job.runtime.output_dir) / (PLANNED if config.plan else FAILED)
         note.unlink(missing_ok=True)
         learns = job.sweeper._target_ != BASIC
@@ -195,7 +201,11 @@ def goes_on(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
             why = f"{type(error).__name__}: {error}" if cause is None else with_key(message_of(cause), config)
             why = of_a_sweep(why)
             print(printable(f"unimatch: this job failed: {why}"), file=sys.stderr)
-            replace_text(note, json.dumps({"why": why, "status": 1 if cause is None else cause.status}) + "\n")
+            failure = {"why": why, "status": 1 if cause is None else cause.status}
+            if isinstance(cause, TakenError) and Sweep.running:
+                Sweep.running.refused[note] = failure
+            else:
+                replace_text(note, json.dumps(failure) + "\n")
             if learns:
                 raise JobFailedError(why) from error
             return None

@@ -5,6 +5,8 @@ import logging
 import sys
 import time
 from collections.abc import Container, Sequence
+from contextlib import suppress
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -25,6 +27,31 @@ def text_table(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), ga
     rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [gap.join(f"{cell:{'<' if i in left else '>'}{widths[i]}}" for i, cell in enumerate(row)) for row in rows]
+
+
+def is_terminal() -> bool:
+    """Returns whether stderr is a terminal; a service has none at all."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+class Unfailing:
+    """A stream whose reader may go away, or whose disk may fill, without an end to the work that it tells of."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> None:
+        """Writes what can be written."""
+        with suppress(OSError):
+            self.stream.write(text)
+
+    def flush(self) -> None:
+        """Hands over what can be handed over."""
+        with suppress(OSError):
+            self.stream.flush()
 
 
 def progress_bar(
@@ -50,9 +77,11 @@ def progress_bar(
         late: whether, where there is no terminal, work that takes less than ``seconds`` has no line.
         disable: whether there is no bar.
     """
-    terminal = sys.stderr.isatty()
+    terminal = is_terminal()
+    stream: Any = Unfailing(sys.stderr)
     interval = 0.5 if terminal else seconds
     bar = tqdm(
+        file=stream,
         total=total,
         initial=done,
         desc=one_line(title),
@@ -63,7 +92,7 @@ def progress_bar(
         delay=interval if late and not terminal else 0,
         dynamic_ncols=True,
         ascii=not terminal,
-        disable=disable,
+        disable=disable or sys.stderr is None,
         miniters=1,
     )
     # The clock may be set back, and then the bar would stand still for as long.

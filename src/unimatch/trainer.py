@@ -43,7 +43,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for name in ("max_epochs", "max_steps"):
         if settings.get(name) is not None and settings[name] < 1 and settings[name] != -1:
             raise ConfigError(f"{name}={settings[name]}: must be at least 1, or -1 where the other one ends training")
-    for name in ("accumulate_grad_batches", "num_nodes"):
+    for name in ("accumulate_grad_batches", "num_nodes", "check_val_every_n_epoch"):
         if settings.get(name) is not None and settings[name] < 1:
             raise ConfigError(f"{name}={settings[name]}: must be at least 1")
     if settings.get("gradient_clip_val") is not None:
@@ -113,6 +113,9 @@ class Trainer(lightning.Trainer, NamedOptions):
         **options: Any,
     ) -> None:
         one_of("compile_mode", compile_mode, get_args(Mode))
+        for name in ("max_time", "val_check_interval"):
+            if isinstance(options.get(name), Mapping):
+                options[name] = dict(options[name])  # Lightning knows no other kind, such as Hydra's
         if global_batch is not None and options.get("accumulate_grad_batches", 1) != 1:
             raise ConfigError("accumulate_grad_batches: follows from global_batch; give one of the two")
         if parts_at_once != "auto" and (type(parts_at_once) is not int or parts_at_once < 1):
@@ -120,10 +123,9 @@ class Trainer(lightning.Trainer, NamedOptions):
         if parts_at_once != 1 and global_batch is None:
             raise ConfigError(f"parts_at_once={parts_at_once}: needs global_batch, the labelled images of a step")
         if compile:
-            options["callbacks"] = [
-                *(options.get("callbacks") or []),
-                Compile(compile_blocks, compile_losses, compile_mode),
-            ]
+            given = options.get("callbacks") or []
+            others = [given] if isinstance(given, lightning.Callback) else given  # one needs no list
+            options["callbacks"] = [*others, Compile(compile_blocks, compile_losses, compile_mode)]
         elif unread := [
             f"{name}={value}"
             for name, value, unset in (
@@ -155,7 +157,13 @@ class Trainer(lightning.Trainer, NamedOptions):
     ) -> None:
         """Trains as Lightning's trainer does; how many images a part has is read from the data module."""
         if self.global_batch is not None:
-            self._accumulate(self.global_batch, (datamodule or train_dataloaders).batch_size)
+            batch_size = getattr(datamodule or train_dataloaders, "batch_size", None)
+            if batch_size is None:
+                raise ConfigError(
+                    f"global_batch={self.global_batch}: is divided by the data module's batch_size, and there is none: "
+                    "give fit a SemiSupervisedDataModule, or accumulate_grad_batches in place of global_batch"
+                )
+            self._accumulate(self.global_batch, batch_size)
         options = {} if weights_only is None else {"weights_only": weights_only}  # Lightning 2.5 has no such argument
         try:
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, **options)

@@ -1,9 +1,11 @@
 import logging
+import signal
 from types import SimpleNamespace
 
 import torch
 
 from helpers.fits import fit, make_method
+from unimatch.callbacks import CheckpointFiles, Checkpoints, Guard
 from unimatch.callbacks.progress import Progress, count_images
 
 
@@ -31,3 +33,20 @@ def test_the_trial_evaluation_says_of_how_many_images_it_is(caplog):
     with caplog.at_level(logging.INFO, logger="unimatch"):
         fit(make_method(), max_steps=1, val_check_interval=1, num_sanity_val_steps=2, callbacks=[Progress()])
     assert [text for text in caplog.messages if "trial" in text] == ["a trial evaluation of 2 images"]
+
+
+def test_our_callbacks_may_be_given_to_a_second_fit(tmp_path):
+    progress, guard, checkpoints = Progress(), Guard(tmp_path), Checkpoints(tmp_path)
+    for _ in range(2):
+        trainer = fit(
+            make_method(),
+            max_steps=1,
+            val_check_interval=1,
+            num_sanity_val_steps=1,
+            enable_checkpointing=True,
+            callbacks=[progress, guard, checkpoints],
+            plugins=[CheckpointFiles()],
+        )
+        assert trainer.global_step == 1
+        checkpoints.signals.received = signal.SIGTERM  # as if that had ended it
+        guard.batches = [(0, 0, None)]

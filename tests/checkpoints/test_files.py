@@ -237,3 +237,14 @@ def test_a_description_that_is_not_the_weights_is_refused_before_it_is_built(mor
         build_with(model.state_dict(), {**model.description(), "weights": None, **more}, "the file")
     assert time.monotonic() - begun < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+def test_the_default_type_of_new_tensors_changes_no_model(run):
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = load_model(run[0])
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {value.dtype for value in found.state_dict().values() if value.is_floating_point()} == {torch.float32}
+    assert_same_weights(found, load_model(run[0]))

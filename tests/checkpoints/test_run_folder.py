@@ -151,3 +151,9 @@ def test_checkpoints_that_a_training_will_replace_are_room(tmp_path):
     for name, size in {"last": 10, "previous": 20, "best": 30, "mine": 40}.items():
         (tmp_path / "checkpoints" / f"{name}.ckpt").write_bytes(bytes(size))
     assert bytes_held(tmp_path) == 60
+
+
+def test_a_file_that_training_does_not_find_is_told_as_that(tmp_path):
+    with pytest.raises(FileNotFoundError, match="mine"), alone_in(tmp_path):
+        raise FileNotFoundError("mine")
+    assert not (tmp_path / ".lock").exists()

@@ -196,3 +196,12 @@ def test_labelled_only_measures_no_pseudo_labels():
     assert method.evaluations[0].pseudo == {}
     assert not any(key.startswith("pseudo_label") for key in trainer.callback_metrics)
     assert trainer.callback_metrics["train/loss"] == trainer.callback_metrics["train/loss_x"]
+
+
+def test_a_run_whose_time_is_over_does_nothing_more_when_it_is_continued(tmp_path):
+    first = fit(make_method(), max_steps=2, val_check_interval=1, max_time={"hours": 1})
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    again, options = make_method(), {"max_steps": 9, "val_check_interval": 1}
+    trainer = fit(again, **options, max_time={"seconds": 0}, resume=tmp_path / "last.ckpt")
+    assert (trainer.global_step, len(again.evaluations)) == (2, 2)
+    assert fit(make_method(), **options, max_time={"seconds": 0}).global_step == 1  # a result there must be

@@ -1,8 +1,10 @@
 from dataclasses import replace
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 
 import pytest
+import torch
 from lightning.pytorch.callbacks import BatchSizeFinder
+from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.fits import assert_same, fit, make_data, make_method, make_trainer, snapshot
 from unimatch import ChangeModel, ConfigError, SegmentationModel, UniMatchV2
@@ -17,6 +19,11 @@ def test_a_length_whose_end_would_not_be_evaluated_is_refused(length):
     trainer = make_trainer(limit_val_batches=1, check_val_every_n_epoch=2, **length)
     with pytest.raises(ConfigError, match="check_val_every_n_epoch=2"):
         trainer.fit(make_method(), make_data())
+
+
+def test_evaluations_every_0_epochs_are_refused():
+    with pytest.raises(ConfigError, match=r"check_val_every_n_epoch=0: must be at least 1"):
+        make_trainer(max_epochs=1, check_val_every_n_epoch=0).fit(make_method(), make_data())
 
 
 def test_a_divisor_of_the_epochs_is_no_reason_to_refuse():
@@ -68,3 +75,73 @@ def test_a_model_for_other_data_is_refused(model, data, told):
     with pytest.raises(ConfigError, match=f"^the model is {told}"):
         check_data(task_of(model("tiny", 11, features=8, out_channels=(8, 8, 8, 8))), method)
     check_data(task_of(SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))), make_data())
+
+
+@pytest.mark.parametrize("name", ["optimizer_step", "on_train_batch_end", "setup"])
+@pytest.mark.parametrize("inherited", [False, True])
+def test_a_hook_that_leaves_out_what_a_method_does_there_is_refused(name, inherited):
+    def hook(self, *arguments, **options):
+        return None
+
+    hook = FunctionType(hook.__code__.replace(co_name=name), {}, name)
+    bases = (type("Mixin", (), {name: hook}), UniMatchV2) if inherited else (UniMatchV2,)
+    with pytest.raises(ConfigError, match=rf"^Mine\.{name}: leaves out .* call super\(\)\.{name}\("):
+        type("Mine", bases, {} if inherited else {name: hook})
+
+
+def test_hooks_that_call_the_methods_own_and_those_that_it_has_no_use_for_are_fine():
+    class Mine(UniMatchV2):
+        def on_train_batch_end(self, *arguments):
+            super().on_train_batch_end(*arguments)
+
+        def optimizer_step(self, *arguments, **options):
+            UniMatchV2.optimizer_step(self, *arguments, **options)
+
+        @torch.no_grad()
+        def setup(self, stage):
+            super().setup(stage)
+
+        def on_train_epoch_end(self):
+            pass
+
+    method = make_method(Mine)
+    fit(method, max_steps=1, val_check_interval=1)
+    assert len(method.evaluations) == 1
+
+
+IMAGES, MASKS = torch.rand(4, 3, 48, 48), torch.zeros(4, 48, 48, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (TensorDataset(IMAGES, MASKS), r"labeled and unlabeled samples \(unimatch.TrainBatch\), and this one is list"),
+        (
+            [{"image": image, "mask": mask} for image, mask in zip(IMAGES, MASKS, strict=True)],
+            "this one is image, mask",
+        ),
+    ],
+)
+def test_batches_that_are_none_of_training_are_refused(data, told):
+    with pytest.raises(ConfigError, match=f"^a batch of training must hold .*{told}: give fit a SemiSupervised"):
+        make_trainer(max_steps=1).fit(make_method(), DataLoader(data, batch_size=2))
+
+
+def test_loaders_without_their_data_module_are_refused():
+    with pytest.raises(ConfigError, match=r"not normalised: give fit the data module itself"):
+        make_trainer(max_steps=1).fit(make_method(), make_data().train_dataloader())
+
+
+def test_weights_of_another_type_than_the_images_are_refused():
+    method = make_method().double()
+    with pytest.raises(ConfigError, match=r"weights are float64, .* call model\.float\(\)"):
+        make_trainer(max_steps=1).fit(method, make_data())
+
+
+def test_nothing_is_trained_in_inference_mode():
+    with torch.inference_mode():
+        method = make_method()
+        with pytest.raises(ConfigError, match=r"^torch\.inference_mode: nothing can be trained within it"):
+            make_trainer(max_steps=1).fit(make_method(), make_data())
+    with pytest.raises(ConfigError, match=r"nor a model that was built within it"):
+        make_trainer(max_steps=1).fit(method, make_data())

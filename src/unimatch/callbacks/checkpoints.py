@@ -44,11 +44,20 @@ class Checkpoints(Checkpoint):
             if interval is not None and not interval > 0:
                 raise ConfigError(f"{key}={interval}: must be above 0, or null for none")
         self.folder, self.every_n_steps, self.every_minutes = run_dir / "checkpoints", every_n_steps, every_minutes
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forgets an earlier fit, and the signal that has ended it."""
         self.signals = Signals()
         self.saved = 0  # the step of the last checkpoint, written or continued from
         self.step = 0
         self.overdue = False
         self.whole = False  # between two optimizer steps of a training that has begun, with nothing half done
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.begin_anew()
 
     @override
     def on_sanity_check_start(self, *arguments: Any, **options: Any) -> None:

@@ -32,6 +32,7 @@ class EndTogether(Callback):
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.over = threading.Event()  # not that of an earlier fit
         self.parent = os.getppid() if is_launched(trainer) else None
         self.children: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
         stop_watching_processes()

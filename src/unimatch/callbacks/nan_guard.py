@@ -47,6 +47,10 @@ class Guard(Callback):
         if on_nan not in ("stop", "skip"):
             raise ConfigError(f"on_nan={on_nan}: must be stop or skip")
         self.run_dir, self.on_nan, self.idle_steps = run_dir, on_nan, idle_steps
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forgets an earlier fit."""
         self.skipped = self.skipped_in_a_row = 0
         self.idle_since: int | None = None
         self.collapsed = False
@@ -55,6 +59,11 @@ class Guard(Callback):
         self.bad: Tensor | None = None  # whether anything in this step is not finite, on the device
         self.buffers: list[Tensor] = []  # the student's, before this step
         self.unread: deque[tuple[int, Tensor, torch.cuda.Event | None, list[tuple[int, int, Any]]]] = deque()
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.begin_anew()  # a checkpoint's state is read later
 
     @override
     def state_dict(self) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Shows one progress bar for the whole training: losses, mask ratio, images/s and the time left."""
 
 import logging
-import sys
 import time
 from typing import Any
 
@@ -10,7 +9,8 @@ from tqdm import tqdm
 from typing_extensions import override
 
 from unimatch.methods.base import Method
-from unimatch.terminal import progress_bar
+from unimatch.terminal import is_terminal, progress_bar
+from unimatch.trainer import evaluates_training
 
 log = logging.getLogger("unimatch")
 
@@ -28,6 +28,10 @@ class Progress(Callback):
         self.line_seconds = line_seconds
         self.bar: tqdm | None = None
         self.evaluated = ""
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.bar = None  # of an earlier fit
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -69,7 +73,7 @@ class Progress(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        interval = 0.5 if sys.stderr.isatty() else min(10.0, self.line_seconds)
+        interval = 0.5 if is_terminal() else min(10.0, self.line_seconds)
         if self.bar is not None and time.monotonic() - self.told >= interval:
             self.told = time.monotonic()
             self.bar.set_postfix_str(f"evaluating {batch_idx + 1}/{sum(trainer.num_val_batches):g}")
@@ -77,7 +81,7 @@ class Progress(Callback):
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
-        if self.bar is not None:
+        if self.bar is not None and evaluates_training(trainer):
             self.paused += time.monotonic() - self.validation_started
             last = pl_module.evaluations[-1]
             title = last.teacher.titles[last.teacher.headline]

@@ -62,12 +62,21 @@ class Record(Callback):
 
     def __init__(self, run_dir: Path, facts: RunFacts, data: SegmentationData) -> None:
         self.run_dir, self.facts, self.info = run_dir, facts, data.info
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forgets an earlier fit."""
         self.images = 0
         self.bad_images: list[str] = []
         self.findings: list[str] = []
         self.evaluating = self.before = 0.0  # seconds; before this process, where the run is resumed
         self.started = time.monotonic()
         self.begun = self.finished = False
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self.begin_anew()  # a checkpoint's state is read later
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -86,7 +95,8 @@ class Record(Callback):
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.monotonic()
-        self.begun = False
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()  # of a sweep's job before
 
     @override
     def on_train_batch_end(
@@ -197,7 +207,10 @@ class Record(Callback):
 
 
 def peak_memory_mb() -> int | None:
-    """Returns the most memory this process has held: of its GPU where it uses one, else resident; None on Windows."""
+    """Returns the most memory that was held, None on Windows.
+
+    On a GPU, that of this training. Else what is resident of the process, in a sweep also in the jobs before.
+    """
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
         return round(torch.cuda.max_memory_allocated() / 2**20)
     if platform.system() == "Windows":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from unimatch.checkpoints.files import BEST, LAST, PREVIOUS
 from unimatch.disk import LOCK, check_writable, remove_half_files, unwritten
-from unimatch.errors import ConfigError
+from unimatch.errors import TakenError
 
 log = logging.getLogger("unimatch")
 
@@ -33,7 +33,7 @@ def refuse_other_run(run_dir: Path, checkpoint: Path | None, *, overwrite: bool)
         overwrite: whether the other training may be replaced.
 
     Raises:
-        ConfigError: naming the directory.
+        TakenError: naming the directory.
     """
     finished = is_finished(run_dir)
     if (
@@ -43,7 +43,7 @@ def refuse_other_run(run_dir: Path, checkpoint: Path | None, *, overwrite: bool)
     ):
         return
     goes_on = "resume=auto continues it from its last checkpoint, " if can_go_on(run_dir) else ""
-    raise ConfigError(
+    raise TakenError(
         f"{run_dir} holds a {'finished run' if finished else 'run that was not finished'}: {goes_on}overwrite=true "
         "replaces it, another hydra.run.dir keeps it"
     )
@@ -85,7 +85,7 @@ def alone_in(run_dir: Path) -> Iterator[None]:
     """Keeps every other process out of a run directory, which must be there. The lock ends with this process.
 
     Raises:
-        ConfigError: another process has the lock, naming it and its machine.
+        TakenError: another process has the lock, naming it and its machine.
     """
     if sys.platform == "win32":
         yield  # there are no such locks
@@ -105,23 +105,29 @@ def alone_in(run_dir: Path) -> Iterator[None]:
                     yield
                     return
                 file.seek(0)
-                raise ConfigError(
+                raise TakenError(
                     f"{run_dir}: {file.read() or 'another process'} trains there; wait until it has ended, or choose "
                     "another hydra.run.dir"
                 ) from error
-            with suppress(FileNotFoundError):
-                if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    continue  # another process had the lock and has just removed this file
-                file.truncate(0)
-                file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},")
-                file.flush()
-                for folder in (run_dir, run_dir / "checkpoints"):
-                    remove_half_files(folder)
-                try:
-                    yield
-                finally:
-                    path.unlink(missing_ok=True)
-                return
+            if not is_at(file.fileno(), path):
+                continue  # another process had the lock and has just removed this file
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},")
+            file.flush()
+            for folder in (run_dir, run_dir / "checkpoints"):
+                remove_half_files(folder)
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Tells whether an open file still has this name."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    return False
 
 
 @contextmanager

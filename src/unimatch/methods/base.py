@@ -22,7 +22,15 @@ from unimatch.errors import ConfigError
 from unimatch.lightning_internals import set_log_step
 from unimatch.methods import optim
 from unimatch.methods.criteria import ClassWeights, labeled_criterion, weighted_within
-from unimatch.methods.fit_checks import check_classes, check_data, check_trainer
+from unimatch.methods.fit_checks import (
+    batch_told,
+    check_classes,
+    check_data,
+    check_hooks,
+    check_trainer,
+    check_weights,
+    time_is_over,
+)
 from unimatch.methods.losses import Criterion, Losses
 from unimatch.methods.optim import Factor, MakeOptimizer
 from unimatch.methods.parts_of_steps import BATCH_NORMS, PartsOfSteps
@@ -144,6 +152,10 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         self.begin_anew()
         self.train()
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        check_hooks(cls, Method)
+
     def begin_anew(self) -> None:
         """Forgets where a training stood; a checkpoint that one continues from is read later."""
         if self.student.unlock_after:
@@ -172,7 +184,8 @@ class Method(PartsOfSteps, NamedOptions, ABC):
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         generator = self.step_generator(batch_idx)
         torch.manual_seed(generator.initial_seed())  # for models with dropout of their own: no state to lose either
-        losses = self.losses(batch, generator)
+        with batch_told(batch, unlabeled=self.uses_unlabeled):
+            losses = self.losses(batch, generator)
         self.log("train/loss", losses.total.detach())
         for name, value in losses.parts.items():
             self.log(f"train/{name}", value.detach())
@@ -209,6 +222,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
                     "Lightning, and override configure_optimizers or optimizer_step"
                 )
             self.begin_anew()
+            check_weights(self.student)
             self.described = describe_model(self.student)
             if "own" in self.described:
                 check_logits(self.student)
@@ -235,6 +249,12 @@ class Method(PartsOfSteps, NamedOptions, ABC):
     @override
     def on_fit_start(self) -> None:
         check_trainer(self.trainer)
+
+    @override
+    def on_train_start(self) -> None:
+        """Does nothing more where a run that ``trainer.max_time`` has ended is continued."""
+        if self.evaluations and time_is_over(self.trainer):
+            self.trainer.should_stop = True
 
     @override
     def configure_model(self) -> None:

@@ -1,6 +1,13 @@
 """Checks before a method is trained: do trainer and data fit it?"""
 
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
 import lightning
+import torch
+from lightning.pytorch.callbacks import Timer
 
 from unimatch.data.sources.base import SegmentationData
 from unimatch.errors import ConfigError
@@ -8,6 +15,34 @@ from unimatch.models.base import Model
 from unimatch.options import one_of
 from unimatch.tasks import Task
 from unimatch.trainer import PRECISIONS
+
+HOOKS = (
+    *("setup", "configure_model", "train", "on_fit_start", "on_train_start", "on_train_batch_start"),
+    *("optimizer_step", "on_train_batch_end", "on_validation_epoch_start", "on_validation_epoch_end"),
+    *("on_validation_end", "on_test_epoch_start", "on_test_epoch_end", "on_test_end"),
+    *("on_save_checkpoint", "on_load_checkpoint"),
+)
+"""What Lightning calls and a method itself has something to do in."""
+
+
+def check_hooks(kind: type, base: type) -> None:
+    """Refuses a subclass that overrides one of a method's hooks and leaves out what the method does there.
+
+    Without :meth:`unimatch.Method.optimizer_step` the teacher would stand still, and nothing would say so.
+
+    Raises:
+        ConfigError: naming the hook.
+    """
+    for name in HOOKS:
+        hook = inspect.unwrap(getattr(kind, name))
+        code = getattr(hook, "__code__", None)
+        if hook is inspect.unwrap(getattr(base, name)) or code is None or code.co_name != name:
+            continue  # what a decorator has made does not tell
+        if not {"super", "__class__", name} & {*code.co_names, *code.co_freevars}:
+            raise ConfigError(
+                f"{kind.__name__}.{name}: leaves out what a method does there; call super().{name}(...) in it, with "
+                "the same arguments"
+            )
 
 
 def check_trainer(trainer: lightning.Trainer) -> None:
@@ -25,13 +60,69 @@ def check_trainer(trainer: lightning.Trainer) -> None:
             f"this trainer has trained {trainer.global_step} steps already, all that it was made for, and would train "
             "nothing; make a new one"
         )
-    every = trainer.check_val_every_n_epoch or 1
+    every = 1 if trainer.check_val_every_n_epoch is None else trainer.check_val_every_n_epoch
+    if every < 1:
+        raise ConfigError(f"trainer.check_val_every_n_epoch={every}: must be at least 1, or null to count steps alone")
     if every > 1 and (epochs < 0 or epochs % every or steps > 0):
         raise ConfigError(
             f"trainer.check_val_every_n_epoch={every} would leave the end of training without an evaluation: choose a "
             "divisor of trainer.max_epochs, or evaluate every N steps: trainer.val_check_interval=N "
             "trainer.check_val_every_n_epoch=null"
         )
+
+
+def time_is_over(trainer: lightning.Trainer) -> bool:
+    """Returns whether the training, with what it took before it was resumed, has had its ``max_time``."""
+    left = [timer.time_remaining() for timer in trainer.callbacks if isinstance(timer, Timer)]  # type: ignore[attr-defined]
+    return any(seconds is not None and seconds <= 0 for seconds in left)
+
+
+def check_weights(model: Model) -> None:
+    """Refuses weights that cannot be trained as they are.
+
+    Raises:
+        ConfigError: saying how to make others.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if torch.is_inference_mode_enabled() or any(parameter.is_inference() for parameter in trained):
+        raise ConfigError(
+            "torch.inference_mode: nothing can be trained within it, nor a model that was built within it; make the "
+            "model, and call fit, outside of it"
+        )
+    if other := next((parameter.dtype for parameter in trained if parameter.dtype != torch.float32), None):
+        raise ConfigError(
+            f"the model's weights are {str(other).removeprefix('torch.')}, and its images float32: call model.float() "
+            "before the method is made (torch.set_default_dtype decides what a new model is)"
+        )
+
+
+@contextmanager
+def batch_told(batch: Any, *, unlabeled: bool) -> Iterator[None]:
+    """Explains an error of the losses by their batch, where that is no :class:`unimatch.types.TrainBatch`.
+
+    Args:
+        batch: what a loader gave.
+        unlabeled: whether the method needs unlabelled images.
+
+    Raises:
+        ConfigError: saying what there must be.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, RuntimeError) as error:
+        parts = ["labeled", *(["unlabeled"] if unlabeled else [])]
+        if not isinstance(batch, Mapping) or not all(isinstance(batch.get(part), Mapping) for part in parts):
+            held = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__
+            raise ConfigError(
+                f"a batch of training must hold {' and '.join(parts)} samples (unimatch.TrainBatch), and this one is "
+                f"{held}: give fit a SemiSupervisedDataModule, which makes the views; SegmentationData.from_datasets "
+                "takes any PyTorch data sets"
+            ) from error
+        if not batch["labeled"]["image"].is_floating_point():
+            raise ConfigError(
+                "the images of a batch of training are not normalised: give fit the data module itself, not its loaders"
+            ) from error
+        raise
 
 
 def check_data(task: Task, datamodule: object) -> None:

@@ -1,6 +1,7 @@
 """A model as plain values, from which a checkpoint builds it again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,9 +46,21 @@ def build_described(description: Mapping[str, Any]) -> Model:
         WeightsError: it is a model of your own that cannot be built (:func:`unimatch.models.own.build_own`).
     """
     arguments = {"weights": None, **description}
-    if own := arguments.pop("own", None):
-        return build_own(own["name"], own["arguments"])
-    return MODELS[arguments.pop("task", SegmentationModel.task)](**arguments)
+    with of_float32():
+        if own := arguments.pop("own", None):
+            return build_own(own["name"], own["arguments"])
+        return MODELS[arguments.pop("task", SegmentationModel.task)](**arguments)
+
+
+@contextmanager
+def of_float32() -> Iterator[None]:
+    """Makes new weights float32, as those of files and the images are, whatever else is the default."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @torch.no_grad()

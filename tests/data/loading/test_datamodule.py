@@ -1,3 +1,5 @@
+import copy
+import pickle
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -533,3 +535,35 @@ def test_views_of_a_library_do_not_depend_on_the_workers(scenes, library):
     assert_same_batches(without, two)
     other = training_batches(make_module(scenes, seed=1, **LIBRARIES[library]))
     assert not torch.equal(without[0]["unlabeled"]["strong1"], other[0]["unlabeled"]["strong1"])
+
+
+def test_numbers_of_numpy_are_numbers(scenes):
+    given = {"batch_size": np.int64(4), "unlabeled_ratio": np.int32(1), "workers": np.int64(0), "seed": np.uint8(0)}
+    found = training_batches(make_module(scenes, needs=Needs(), **given))
+    for batch, expected in zip(found, training_batches(make_module(scenes, needs=Needs())), strict=True):
+        assert_same(batch["unlabeled"], expected["unlabeled"])
+
+
+def test_a_copy_and_what_goes_to_another_process_have_no_trainer(scenes):
+    module = make_module(scenes, needs=Needs())
+    module.trainer.schedule = lambda step: step  # as an optimiser's
+    for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert other.trainer is None
+        assert other.batch_size == module.batch_size
+    assert module.trainer is not None
+
+
+def test_what_the_next_method_needs_too_is_looked_at(folder_root):
+    (folder_root / "unlabeled" / "u0.png").write_bytes(b"")
+    module = make_module(folder(folder_root), batch_size=2, needs=Needs(unlabeled=False))
+    module.setup("fit")
+    module.trainer.lightning_module.needs = Needs()
+    with pytest.raises(DataError, match=r"u0\.png"):
+        module.setup("fit")
+
+
+def test_bad_images_of_an_earlier_fit_are_not_counted(scenes):
+    module = make_module(scenes, needs=Needs())
+    module.bad_images.counts[3] = 2
+    module.setup("fit")
+    assert not module.bad_images.counts

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset, TensorDataset, random_split
+from torch.utils.data import Dataset, IterableDataset, TensorDataset, random_split
 from torchvision.transforms.functional import pil_to_tensor, to_tensor
 
 from helpers.rasters import write_tiff
@@ -193,3 +193,15 @@ def test_it_trains_as_the_same_images_of_a_source():
     trainer.fit(method, SemiSupervisedDataModule(data, crop=32, batch_size=2, workers=0))
     assert method.evaluations[-1].step == 2
     assert method.evaluations[-1].pseudo["class_share"]
+
+
+def test_samples_without_a_number_are_refused():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            yield IMAGE, MASK
+
+    samples = [(IMAGE, MASK)]
+    with pytest.raises(DataError, match=r"^unlabeled: a Stream does not give its samples by number"):
+        SegmentationData.from_datasets(samples, Stream(), samples, classes=CLASSES)
+    with pytest.raises(DataError, match=r"^test: a generator does not give its samples by number"):
+        SegmentationData.from_datasets(samples, [], samples, (sample for sample in samples), classes=CLASSES)

@@ -128,13 +128,14 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         self.asked_crop = crop
         self.weak, self.cutmix, self.augment = weak, cutmix, augment
         self.strong = strong if strong is None or isinstance(strong, StrongView) else CalledView(strong)
-        self.batch_size, self.workers, self.seed = batch_size, workers, seed
-        self.unlabeled_ratio, self.evaluation_batch = unlabeled_ratio, evaluation_batch
+        # Numbers of Python's: PyTorch's loaders refuse NumPy's.
+        self.batch_size, self.workers, self.seed = int(batch_size), int(workers), int(seed)
+        self.unlabeled_ratio, self.evaluation_batch = int(unlabeled_ratio), int(evaluation_batch)
         self.labeled_length, self.labeled_strong = labeled_length, labeled_strong
         self.rare_class_temperature, self.rare_class_crops = rare_class_temperature, rare_class_crops
         self.bad_images = BadImages(data.unlabeled)
         self.findings = list[str]()
-        self._verified = False
+        self._verified = set[Needs]()  # for which methods
         _ = self.views  # refuses what does not go together
 
     @property
@@ -187,16 +188,22 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     def setup(self, stage: str) -> None:
         if stage != "fit":
             return
-        if not self._verified:  # once, before the long work starts
-            needs, (world, _) = self.needs, self._world()
+        self.bad_images.counts.clear()  # of an earlier fit; a checkpoint's are read later
+        needs, (world, _) = self.needs, self._world()
+        if needs not in self._verified:  # once for what a method needs, before the long work starts
             self.findings = verify(self.given, needs_unlabeled=needs.unlabeled)
             if self.crop != self.asked_crop:
                 multiple = needs.size_multiple
                 log.info("crop %d rounded to %d, a multiple of the patch size %d", self.asked_crop, self.crop, multiple)
             if len(self.data.val) < world:
                 raise ConfigError(f"{len(self.data.val)} validation images cannot be shared by {world} processes")
-            self._verified = True
+            self._verified.add(needs)
         self._check_batch()
+
+    @override
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the trainer, which another process, or a copy, cannot have."""
+        return {**self.__dict__, "trainer": None}
 
     def _check_batch(self) -> None:
         """Refuses a batch that an epoch does not fill: Lightning would train on nothing, without a word."""

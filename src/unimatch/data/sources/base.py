@@ -187,6 +187,12 @@ class SegmentationData:
         >>> data.unlabeled.image(0).shape, data.unlabeled.mask(0)
         ((48, 64, 3), None)
         """
+        for part, given in (("labeled", labeled), ("unlabeled", unlabeled), ("val", val), ("test", test)):
+            if given is not None and not (hasattr(given, "__len__") and hasattr(type(given), "__getitem__")):
+                raise DataError(
+                    f"{part}: a {type(given).__name__} does not give its samples by number; give a Dataset with "
+                    "__len__ and __getitem__, or a list of samples"
+                )
         colors = distinct_colors(len(classes)) if palette is None else tuple((r, g, b) for r, g, b in palette)
         info = DatasetInfo(name, tuple(classes), colors, bands=bands)
         first = DatasetSource(labeled, f"{name}.labeled").mask(0) if len(labeled) else None
