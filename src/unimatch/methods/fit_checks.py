@@ -17,12 +17,12 @@ from unimatch.tasks import Task
 from unimatch.trainer import PRECISIONS
 
 HOOKS = (
-    *("setup", "configure_model", "train", "on_fit_start", "on_train_start", "on_train_batch_start"),
+    *("setup", "configure_model", "train", "on_fit_start", "on_train_batch_start"),
     *("optimizer_step", "on_train_batch_end", "on_validation_epoch_start", "on_validation_epoch_end"),
     *("on_validation_end", "on_test_epoch_start", "on_test_epoch_end", "on_test_end"),
     *("on_save_checkpoint", "on_load_checkpoint"),
 )
-"""What Lightning calls and a method itself has something to do in."""
+"""What Lightning calls, and what a method does there must not be left out."""
 
 
 def check_hooks(kind: type, base: type) -> None:
