@@ -137,3 +137,15 @@ def test_absent_or_binary_class_files_are_named(tmp_path):
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(DataError, match=r"binary\.txt: the class names cannot be read .*save it as UTF-8"):
         read_classes(tmp_path / "binary.txt")
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["# made 2024 11 29", "// 1 2 3", "# 0x000000 is black", "# 1.0 2.0 3.0", "#add more here", "# void #fff"],
+)
+def test_numbers_and_colours_in_a_comment_are_no_class(comment, tmp_path):
+    path = tmp_path / "classes.txt"
+    path.write_text(f"{comment}\nroad\nsky\n")
+    assert read_classes(path).names == ("road", "sky")
+    path.write_text("# made 2024 11 29\n#ff0000 road\n#00ff00 sky\n")
+    assert read_classes(path).names == ("road", "sky")

@@ -64,6 +64,11 @@ FORMS = tuple(
 COMMENT = re.compile(r"(?<=\S)\s+(?:#|//)\s.*")
 """What stands behind a name."""
 
+COMMENT_LINE = re.compile(r"#(?!(?:[0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})[\s,;:])|//")
+"""Of a file with colours ``#RRGGBB``, where ``#888 grey`` is no comment but a colour that is written otherwise."""
+COMMENT_LINE_WITHOUT_COLORS = re.compile(r"#(?!(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{8})\b)|//")
+"""Of another file, where ``#add more here`` is one."""
+
 NO_NAME = re.compile(r"""(?:[=>|,;:]|-\s).*|.*[,;:=|]|[-=_*#]{2,}|[\[{]\s*["'].*|.*\t.*""")
 """What a line leaves as a name that is in another form than those above: a piece of a dictionary, JSON or a table."""
 
@@ -114,11 +119,8 @@ def parse(path: Path) -> Classes:
     header = next((line for _, line in lines if line), "")
     if long := next((number for number, line in lines if len(line) > LONGEST), None):
         raise DataError(f"{path}, line {long}: has more than {LONGEST} characters, and is no class's")
-    lines = [
-        (number, line)
-        for number, line in lines
-        if line.strip(",;") and (OTHER_COLOR.fullmatch(line) or not re.match(r"#(?![0-9a-fA-F]{6}\b)|//", line))
-    ]
+    comment = COMMENT_LINE if any(re.match(HEX, line) for _, line in lines) else COMMENT_LINE_WITHOUT_COLORS
+    lines = [(number, line) for number, line in lines if line.strip(",;") and not comment.match(line)]
     if header.replace(" ", "").startswith("#label:color_rgb"):  # CVAT's
         return in_order(path, [cvat_entry(path, number, line) for number, line in lines])
     if lines and re.match(r"<[!?a-zA-Z]", lines[0][1]):
