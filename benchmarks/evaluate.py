@@ -29,7 +29,6 @@ from timing import Clock
 
 from unimatch.bands import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.data.catalog import DatasetInfo, distinct_colors
-from unimatch.data.loading.datamodule import prepare
 from unimatch.data.loading.datasets import EvaluationDataset
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
@@ -40,6 +39,7 @@ from unimatch.inference.inputs import find_photos
 from unimatch.models import SegmentationModel
 from unimatch.tasks import Segmentation
 from unimatch.tasks.evaluator import Evaluator
+from unimatch.tensors import prepare
 
 
 class Plain:

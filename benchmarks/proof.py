@@ -114,30 +114,33 @@ OF_PSEUDO_LABELS = ("tau", "reliable")
 """Those that need unlabelled images; the others are judged without any, which is cheaper."""
 
 
-def plan(names: list[str], seeds: list[int]) -> Iterator[Run]:
-    """The runs of the named parts, in order."""
-    pair = ("supervised", "unimatch_v2")
+FEW = {"camvid": 12, "nuclei": 8}
+"""How many labelled images are few, by data set."""
+PAIR = ("supervised", "unimatch_v2")
+
+
+def plan(names: list[str], data: list[str], methods: list[str], seeds: list[int]) -> Iterator[Run]:
+    """The runs of the named parts, in order, on these data sets; ``methods`` are those of the parts that compare."""
     for name in names:
         if name == "rate":  # length and rate are found on labelled-only
             for rate in (5e-5, 2.5e-5):
                 yield Run("camvid", 12, "supervised", 0, rate)
         elif name in ("frozen", "trained"):
-            for seed, method in product(seeds, pair):
-                yield Run("camvid", 12, method, seed, frozen=name == "frozen")
+            for of, seed, method in product(data, seeds, methods):
+                yield Run(of, FEW[of], method, seed, frozen=name == "frozen")
         elif name == "limit":  # what all labels give
-            yield Run("camvid", None, "supervised", 0, frozen=False)
+            for of in data:
+                yield Run(of, None, "supervised", 0, frozen=False)
         elif name == "labels":
-            for labeled, seed, method in product((24, None), seeds, pair):
+            for labeled, seed, method in product((24, None), seeds, methods):
                 yield Run("camvid", labeled, method, seed)
-        elif name == "nuclei":
-            for seed, method in product(seeds, pair):
-                yield Run("nuclei", 8, method, seed)
         elif name in OPTIONS:
-            for seed in seeds:
-                yield Run("camvid", 12, pair[name in OF_PSEUDO_LABELS], seed, frozen=name != "unlock", option=name)
+            method = PAIR[name in OF_PSEUDO_LABELS]
+            for of, seed in product(data, seeds):
+                yield Run(of, FEW[of], method, seed, frozen=name != "unlock", option=name)
         else:
-            for seed, method in product(seeds, ("supervised_strong", "fixmatch", "unimatch_v1")):
-                yield Run("camvid", 12, method, seed)
+            for of, seed, method in product(data, seeds, ("supervised_strong", "fixmatch", "unimatch_v1")):
+                yield Run(of, FEW[of], method, seed)
 
 
 def result_of(run_dir: Path) -> dict[str, object]:
@@ -172,15 +175,17 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/proof"))
     parser.add_argument("--results", type=Path, default=Path("benchmarks/proof.jsonl"))
-    parts = ("rate", "frozen", "trained", "limit", "labels", "nuclei", "methods", *OPTIONS)
+    parts = ("rate", "frozen", "trained", "limit", "labels", "methods", *OPTIONS)
     parser.add_argument("--plan", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument("--data-sets", nargs="+", choices=list(FEW), default=list(FEW))
+    parser.add_argument("--methods", nargs="+", choices=PAIR, default=list(PAIR))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int)
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
-    runs = plan(options.plan, options.seeds)
+    runs = plan(options.plan, options.data_sets, options.methods, options.seeds)
     if options.gpu:
         runs = (replace(run, gpu=True, frozen=False, steps=GPU_STEPS) for run in runs)
     if options.steps is not None:

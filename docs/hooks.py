@@ -197,7 +197,11 @@ def group(folder: Path) -> str:
         for name, file in options.items()
     ]
     merged: dict[str, dict[str, Key]] = {}
-    for name, file in options.items():
+    numbers = folder / "_numbers.yaml"  # what holds for all options
+    for name, file in [
+        *([("", numbers)] if numbers.exists() else []),
+        *options.items(),
+    ]:
         for part in [*bases(file), file]:
             package = re.search(
                 r"^# @package (\S+)$", part.read_text(), re.MULTILINE
@@ -215,6 +219,11 @@ def group(folder: Path) -> str:
     for key, by_option in merged.items():
         values = {value for _, value, _ in by_option.values()}
         differs = f"differs between the {len(by_option)} files that set it"
+        if len(by_option) <= 3:
+            differs = "; ".join(
+                f"{name}: {value}" if name else value
+                for name, (_, value, _) in by_option.items()
+            )
         comments = dict.fromkeys(
             comment for _, _, comment in by_option.values() if comment
         )

@@ -12,6 +12,7 @@ from helpers.places import ROOT, SHARED
 from helpers.rasters import rewritten, twelve_bits
 from helpers.support import make_camvid, make_change, make_folder
 from unimatch.check import main, misfits_of
+from unimatch.data import digits
 from unimatch.data.check import FAULTS, WARNINGS
 
 DOCS = (ROOT / "docs" / "preparation.md").read_text()
@@ -64,6 +65,14 @@ def test_the_length_that_is_judged_is_that_of_the_training(length, steps, monkey
     config.recipe = {"batch_size": 2, "unlabeled_ratio": 3, "ema_decay": 0.9, "crop": 16, "scale": [1, 1]}
     monkeypatch.setattr("unimatch.check.misfits", lambda data, *, steps, **others: steps)
     assert misfits_of(config, SimpleNamespace(unlabeled=range(20))) == steps  # three batches an epoch
+
+
+@pytest.mark.parametrize(("crop", "judged"), [(16, 16), ("auto", 96)])
+def test_the_crop_that_is_judged_is_that_of_the_training(crop, judged, monkeypatch):
+    config = OmegaConf.create({"trainer": {"max_epochs": 1, "max_steps": -1}})
+    config.recipe = {"batch_size": 2, "unlabeled_ratio": 1, "ema_decay": None, "crop": crop, "scale": [1, 1]}
+    monkeypatch.setattr("unimatch.check.misfits", lambda data, *, crop, **others: crop)
+    assert misfits_of(config, digits(labeled=2, train=6, val=2, size=96)) == judged
 
 
 def test_a_picture_that_cannot_be_drawn_ends_no_check(tmp_path, monkeypatch, capsys):
@@ -156,7 +165,8 @@ def test_pairs_and_folders_of_classes_are_checked(tmp_path, monkeypatch, capsys)
         (["dataset=camvid", "dataset.root={tmp}/nowhere"], "unimatch: dataset.root=/"),
         (["dataset=camvid", "dataset.root={tmp}"], ": no such folder ("),
         (["dataset=camvid", "dataset.rot={tmp}"], "did you mean dataset.root?"),
-        (["dataset=digits", "recipe.crop=wide"], "recipe.crop=wide: must be a whole number"),
+        (["dataset=digits", "recipe.crop=wide"], "recipe.crop=wide: must be a whole number or auto"),
+        (["dataset=digits", "recipe.crop=0"], "recipe.crop=0: must be at least 1"),
         (["dataset=digits", "recipe.batch_size=0"], "recipe.batch_size=0: must be at least 1"),
         (["dataset=digits", "recipe.scale=[2]"], "recipe.scale=[2]: lowest and highest factor"),
         (["dataset=digits", "recipe.ema_decay=1"], "recipe.ema_decay=1: must be at least 0 and below 1"),

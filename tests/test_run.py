@@ -341,6 +341,27 @@ def test_camvid_trains_from_its_layout(run_command, tmp_path):
     assert math.isfinite(summary["teacher/miou"])
 
 
+@pytest.mark.parametrize("method", ["unimatch_v2", "supervised"])
+def test_the_recipe_for_few_labels_trains_with_views_as_large_as_the_images(method, run_command, tmp_path):
+    root = make_camvid(tmp_path / "camvid")  # of 48 x 36 pixels
+    run_dir = run_command(
+        "recipe=few_labels", "dataset=camvid", f"dataset.root={root}", "dataset.labeled=2", "trainer=debug",
+        "recipe.batch_size=2", "recipe.supervised_batch_size=2", "datamodule.workers=0", "encoder=tiny",
+        f"method={method}",
+    )  # fmt: skip
+    log = (run_dir / "run.log").read_text()
+    assert "crop=auto: 36, for images whose shorter side has 36 pixels" in log
+    assert math.isfinite(read_summary(run_dir)["teacher/miou"])
+    config = json.loads((run_dir / "config.json").read_text())
+    assert (config["datamodule"]["crop"], config["method"]["dice"]) == ("auto", 1.0)
+
+
+def test_the_recipe_for_few_labels_is_refused_where_an_image_has_one_class(run_command, capsys):
+    with pytest.raises(SystemExit):
+        run_command("recipe=few_labels", "dataset=digits_classification")
+    assert "recipe=few_labels sets): where an image has one class, give the side" in capsys.readouterr().err
+
+
 BAD = {
     "no such root": (["dataset.root={root}/nowhere"], ["dataset.root", "no such folder"]),
     "zero labelled": (["dataset.labeled=0"], ["dataset.labeled=0", "at least one"]),
@@ -577,6 +598,18 @@ def test_a_dead_loading_process_is_named_behind_the_error_that_it_led_to():
         raise closing
     with pytest.raises(RuntimeError, match="out of memory"), lost_workers_explained():
         raise RuntimeError("out of memory")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Too many open files. Communication with the workers is no longer possible."),
+        OSError(errno.EMFILE, "Too many open files"),
+    ],
+)
+def test_too_many_open_files_are_named_with_the_remedy(error):
+    with pytest.raises(ProcessError, match=r"more files are open.*ulimit -n.*resume=auto"), lost_workers_explained():
+        raise error
 
 
 class StopsAtOnce(lightning.Callback):

@@ -1,6 +1,9 @@
+import resource
 import sys
 import threading
 import time
+
+import pytest
 
 from unimatch import starting
 
@@ -30,3 +33,31 @@ def test_a_process_without_streams_gets_some(monkeypatch):
     assert sys.stdout.write("forgotten") == sys.stderr.write("forgotten") == 9
     for stream in (sys.stdout, sys.stderr):
         stream.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ((1024, 4096), (4096, 4096)),
+        ((1024, 10**6), (65_536, 10**6)),
+        ((1024, resource.RLIM_INFINITY), (65_536, resource.RLIM_INFINITY)),
+        ((10**6, 10**6), None),
+        ((64, 64), None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
+    ],
+)
+def test_a_command_may_open_as_many_files_as_the_system_lets_it(limits, expected, monkeypatch):
+    given = []
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, wanted: given.append(wanted))
+    starting.allow_open_files()
+    assert given == ([] if expected is None else [expected])
+
+
+def test_a_system_that_refuses_more_open_files_ends_no_command(monkeypatch):
+    def refuse(kind, wanted):
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (1024, 4096))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    starting.allow_open_files()

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
@@ -21,6 +21,7 @@ from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
 from unimatch.data.check.fitness import misfits
 from unimatch.data.check.what_masks_hold import Held, advise, look, masks_below
+from unimatch.data.loading.auto_crop import fitting_side
 from unimatch.data.sets.class_names import class_file, read_classes
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
@@ -132,20 +133,23 @@ def advise_on_colors(config: DictConfig, out: Path) -> None:
 
 
 TRAINING = {
-    **dict.fromkeys(("recipe.crop", "recipe.batch_size", "recipe.unlabeled_ratio"), int),
+    "recipe.crop": int | Literal["auto"],
+    **dict.fromkeys(("recipe.batch_size", "recipe.unlabeled_ratio"), int),
     "recipe.scale": list,
     "recipe.ema_decay": float | None,
     **dict.fromkeys(("trainer.max_epochs", "trainer.max_steps"), int | None),
 }
 """Settings of a training that the check looks at, and of which kind they are."""
+SIZES = ("recipe.crop", "recipe.batch_size", "recipe.unlabeled_ratio")
 
 
 def check_training(config: DictConfig) -> None:
     """Refuses, before anything is read, settings with which there is no training."""
     for key, hint in TRAINING.items():
         check_kind(config, key, hint)
-        if hint is int and OmegaConf.select(config, key) < 1:
-            raise ConfigError(f"{key}={OmegaConf.select(config, key)}: must be at least 1")
+        value = OmegaConf.select(config, key)
+        if key in SIZES and value != "auto" and value < 1:
+            raise ConfigError(f"{key}={value}: must be at least 1")
     decay = config.recipe.ema_decay
     if decay is not None and not 0 <= decay < 1:
         raise ConfigError(f"recipe.ema_decay={decay}: must be at least 0 and below 1")
@@ -163,7 +167,7 @@ def misfits_of(config: DictConfig, data: SegmentationData) -> list[str]:
         data,
         steps=min((length for length in (in_epochs, steps) if length > 0), default=None),
         ema_decay=recipe.ema_decay,
-        crop=recipe.crop,
+        crop=fitting_side(data) if recipe.crop == "auto" else recipe.crop,
         scale=(low, high),
     )
 

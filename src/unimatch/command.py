@@ -71,6 +71,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
 
             starting.done()
             starting.open_streams()
+            starting.allow_open_files()
             hide_bases()
             names = partial(quote_names, sweep=is_sweep(sys.argv))
             sys.argv[1:] = flags_first([quote_numbers(names(argument)) for argument in sys.argv[1:]])

@@ -43,7 +43,7 @@ class WeightsError(UnimatchError):
 
 
 class ProcessError(UnimatchError):
-    """A process of the run has died."""
+    """A process of the run has died, or has reached a limit of the system."""
 
     status = 75
     """``EX_TEMPFAIL`` of sysexits.h: resuming may well succeed."""
@@ -75,6 +75,21 @@ def lacks_shared_memory(error: BaseException) -> bool:
         or "Bus error" in str(one)
         for one in chain_of(error)
     )
+
+
+def lacks_open_files(error: BaseException) -> bool:
+    """Tells whether a process had as many files open as it may, for an error or one that came before it."""
+    return any(
+        (isinstance(one, OSError) and one.errno in (errno.EMFILE, errno.ENFILE)) or "Too many open files" in str(one)
+        for one in chain_of(error)
+    )
+
+
+OPEN_FILES = (
+    "more files are open at once than the system allows: raise the limit (ulimit -n 4096 in the shell, LimitNOFILE of "
+    "a service), or use fewer loading processes (workers)"
+)
+"""What to do about :func:`lacks_open_files`."""
 
 
 def is_of_a_worker(error: BaseException) -> bool:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from unimatch.disk import read_file
-from unimatch.errors import DataError, is_of_a_worker
+from unimatch.errors import DataError, UnimatchError, is_of_a_worker
 from unimatch.image_files import REPAIR, misread, not_read, open_image
+from unimatch.reading import read_file
 from unimatch.storage import Storage, divided, inverted, is_lossy, multiplied, storage, tiff_storage
 
 ImageArray = NDArray[np.uint8]
@@ -210,7 +210,7 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
             if fault := misread(image, content.getvalue()):
                 raise DataError(f"{path}: {fault}")
             yield image
-    except DataError:
+    except UnimatchError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's decoders
         if is_of_a_worker(error):

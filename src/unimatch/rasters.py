@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from unimatch.bands import Bands
-from unimatch.disk import read_file
-from unimatch.errors import ConfigError, DataError, is_of_a_worker
+from unimatch.errors import (
+    OPEN_FILES,
+    ConfigError,
+    DataError,
+    ProcessError,
+    UnimatchError,
+    is_of_a_worker,
+    lacks_open_files,
+)
 from unimatch.image_files import open_image
 from unimatch.images import ORIENTATION, Exif, ImageArray, opened, read_image, read_pair, turn
+from unimatch.reading import read_file
 from unimatch.storage import divided, multiplied, storage
 from unimatch.tiff_pages import count_pages
 
@@ -70,6 +78,8 @@ def read_stored(path: Path, *, exif: Exif = "turn") -> NDArray[Any]:
         with path.open("rb") as file:
             is_tiff = file.read(4) in TIFF
     except OSError as error:
+        if lacks_open_files(error):  # which is no fault of the file
+            raise ProcessError(f"{path}: cannot be read, as {OPEN_FILES}") from error
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     values = read_tiff(path, exif) if is_tiff else read_other(path, exif)
     if 0 in values.shape:
@@ -113,6 +123,8 @@ def read_tiff(path: Path, exif: Exif) -> NDArray[Any]:
             if missing:
                 raise ValueError(missing)
             values = None if fault else series.asarray(squeeze=False).reshape(list(axes.values()))
+    except UnimatchError:
+        raise
     except Exception as error:  # a damaged file can raise nearly anything
         if is_of_a_worker(error):
             raise  # which is no fault of the file

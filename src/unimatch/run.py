@@ -41,8 +41,18 @@ from unimatch.checkpoints.run_folder import (
 from unimatch.command import command, quiet_libraries
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.data.fingerprint import fingerprint
+from unimatch.data.loading.auto_crop import refuse_one_class
 from unimatch.disk import check_writable, check_written, unwritten
-from unimatch.errors import ConfigError, ProcessError, chain_of, first_line, is_of_a_worker, lacks_shared_memory
+from unimatch.errors import (
+    OPEN_FILES,
+    ConfigError,
+    ProcessError,
+    chain_of,
+    first_line,
+    is_of_a_worker,
+    lacks_open_files,
+    lacks_shared_memory,
+)
 from unimatch.lightning_internals import restore_within
 from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
@@ -82,6 +92,8 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     if checkpoint is not None:
         keep_decay(config, checkpoint)
     data: SegmentationData = made_as(SegmentationData, build(config.dataset), config.dataset)
+    if config.datamodule.get("crop") == "auto":
+        refuse_one_class(data)
     lightning.seed_everything(config.seed, verbose=False)
     model: Model = build(config.model, num_classes=data.info.num_classes, bands=data.info.bands)
     made_as(Model, model, config.model)
@@ -215,6 +227,8 @@ def lost_workers_explained() -> Iterator[None]:
                 "give a container more of it (docker run --shm-size=8g), or set datamodule.workers=0. resume=auto "
                 "continues from the last checkpoint"
             ) from error
+        if lacks_open_files(error):
+            raise ProcessError(f"{OPEN_FILES}. resume=auto continues from the last checkpoint") from error
         dead = next(filter(is_of_a_worker, chain_of(error)), None)
         if dead is None:
             raise

@@ -5,11 +5,15 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 FIRST, NEXT = 5.0, 10.0
 """Seconds before the first line, and between the others."""
+
+FILES = 65_536
+"""Open files that a command asks to be allowed, where it may have as many."""
 
 _begun = threading.Event()
 
@@ -35,6 +39,20 @@ def open_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+
+
+def allow_open_files() -> None:
+    """Raises this process's limit of open files to what the system lets it have, at most :data:`FILES`.
+
+    Loading processes hand images over by open files, and shells often allow 1,024 of them.
+    """
+    with suppress(ImportError, ValueError, OSError):  # Windows has no such limits, and a system may refuse
+        import resource
+
+        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+        if now != resource.RLIM_INFINITY and now < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def done() -> None:

@@ -10,6 +10,10 @@ from torch import Tensor
 
 from unimatch.bands import PHOTOS, Bands
 
+IMAGE_FIELDS = ("image", "weak", "strong1", "strong2")
+LABEL_FIELDS = ("label", "truth")
+"""What a sample of a batch may hold of images and of masks."""
+
 
 def to_tensor(image: NDArray[np.uint8]) -> Tensor:
     """Returns an array (..., H, W, C) as a tensor (..., C, H, W), both uint8."""
@@ -45,3 +49,10 @@ def mean_and_std(device: torch.device, bands: Bands) -> tuple[Tensor, Tensor]:
     """Returns the bands' statistics as (C, 1, 1) tensors, copied to each device once: a copy would stall every step."""
     mean, std = torch.tensor([bands.mean, bands.std], device=device).view(2, -1, 1, 1)
     return mean, std
+
+
+def prepare(sample: dict[str, Tensor], bands: Bands) -> dict[str, Tensor]:
+    """Normalises the images and widens the masks to int64; the other fields stay."""
+    images = {name: normalize(sample[name], bands) for name in IMAGE_FIELDS if name in sample}
+    labels = {name: sample[name].long() for name in LABEL_FIELDS if name in sample}
+    return {**sample, **images, **labels}

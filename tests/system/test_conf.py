@@ -29,7 +29,7 @@ from unimatch.overrides import check_overrides, config_groups
 
 GROUPS = config_groups()
 BLOCKS = DatasetInfo("blocks", ("a",), ((0, 0, 0),))
-OUTSIDE = ("experiment", "tuned")
+OUTSIDE = ("experiment", "recipe_for")
 """Groups of which nothing is chosen by default."""
 EACH = [f"{'+' if group in OUTSIDE else ''}{group}={option}" for group, options in GROUPS.items() for option in options]
 
@@ -298,6 +298,38 @@ def test_the_tuned_recipe_changes_only_what_is_published_for_the_data_set(datase
 def test_the_tuned_recipe_follows_the_data_set_of_an_experiment():
     assert composed("+experiment=table03", "recipe=tuned").method.tau == 0.98
     assert composed("+experiment=table05", "dataset=coco", "recipe=tuned").method.tau == 0.9
+
+
+@pytest.mark.parametrize("dataset", ["folder", "change_folder", "camvid", "cityscapes", "levir", "digits"])
+@pytest.mark.parametrize("method", ["unimatch_v2", "supervised"])
+def test_the_recipe_for_few_labels_has_the_last_word_on_encoder_and_data_set(dataset, method):
+    chosen = (f"dataset={dataset}", f"method={method}", "encoder=vitb")
+    paper, few = composed(*chosen), composed(*chosen, "recipe=few_labels")
+    assert (few.datamodule.crop, list(few.datamodule.weak.scale), few.datamodule.batch_size) == ("auto", [0.75, 1.5], 4)
+    assert (few.method.learning_rate, few.method.ema_decay, few.method.dice) == (2.5e-5, None, 1.0)
+    length = ("max_epochs", "max_steps", "val_check_interval", "check_val_every_n_epoch")
+    assert [few.trainer[key] for key in length] == [-1, 3000, 500, None]
+    same = ("flip", "tau", "blur_sigma", "decoder_multiplier", "optimizer", "weight_decay")
+    assert [few.recipe[key] for key in same] == [paper.recipe[key] for key in same]
+    assert (few.dataset, few.encoder, few.inference) == (paper.dataset, paper.encoder, paper.inference)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "rate"), [("vits_reg", 2.5e-5), ("efficientnet_lite0", 3e-4), ("tiny", 3e-3), ("resnet50", 1e-5)]
+)
+def test_the_recipe_for_few_labels_takes_the_encoders_own_rate(encoder, rate):
+    assert composed("recipe=few_labels", f"encoder={encoder}").method.learning_rate == rate
+
+
+def test_no_encoder_has_a_rate_of_its_own_without_one_for_few_labels():
+    for encoder in GROUPS["encoder"]:
+        recipe = composed(f"encoder={encoder}", "dataset=camvid").recipe
+        assert (recipe.learning_rate == 5e-6) is (recipe.short_learning_rate == 2.5e-5), encoder
+
+
+def test_the_command_line_and_the_trainer_come_after_the_recipe():
+    config = composed("recipe=few_labels", "recipe.crop=70", "method.dice=0", "trainer=debug", "recipe.tau=0.8")
+    assert (config.datamodule.crop, config.method.dice, config.trainer.max_steps, config.method.tau) == (70, 0, 4, 0.8)
 
 
 def test_figure_4():

@@ -1,4 +1,25 @@
-from unimatch.data.loading.workers import report_unless_left
+import resource
+
+import pytest
+
+from unimatch.data.loading.workers import check_open_files, report_unless_left
+from unimatch.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("allowed", "workers", "refused"),
+    [
+        (64, 0, False), (95, 2, True), (96, 2, False), (1024, 60, False), (1024, 61, True),
+        (resource.RLIM_INFINITY, 500, False),
+    ],
+)  # fmt: skip
+def test_more_workers_than_open_files_bear_are_refused(allowed, workers, refused, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (allowed, allowed))
+    if not refused:
+        check_open_files(workers)
+        return
+    with pytest.raises(ConfigError, match=rf"workers={workers}: needs about {64 + 16 * workers}.* may have {allowed}"):
+        check_open_files(workers)
 
 
 def test_a_worker_whose_main_process_has_gone_says_nothing(capsys):

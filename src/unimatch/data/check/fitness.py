@@ -72,9 +72,9 @@ def misfits(
     return found
 
 
-def sizes_of_some(source: Source) -> list[tuple[int, int]]:
+def sizes_of_some(source: Source, most: int = SAMPLES) -> list[tuple[int, int]]:
     """Returns height and width of a few images, spread evenly; those that cannot be read are others' business."""
-    count, sizes = min(SAMPLES, len(source)), []
+    count, sizes = min(most, len(source)), []
     for i in range(count):
         with suppress(DataError):
             height, width = source.image(i * len(source) // count).shape[-3:-1]

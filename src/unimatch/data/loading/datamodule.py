@@ -11,32 +11,28 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.utilities import CombinedLoader
-from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from unimatch.augment import PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, StrongView, Views, WeakView
 from unimatch.augment.base import CalledView
 from unimatch.augment.batched import with_strong_views
-from unimatch.bands import Bands
 from unimatch.data.check.before_training import verify
+from unimatch.data.loading.auto_crop import fitting_side, rounded_down
 from unimatch.data.loading.bad_images import BadImages
 from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, keep_list
 from unimatch.data.loading.rare_classes import ClassCounts, RareClasses, count_classes
 from unimatch.data.loading.samplers import EvaluationSampler, Stream, TrainSampler
-from unimatch.data.loading.workers import prepare_worker
+from unimatch.data.loading.workers import check_open_files, prepare_worker
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
 from unimatch.images import ImageArray, nearest_multiple
-from unimatch.tensors import normalize
+from unimatch.tensors import prepare
 from unimatch.trainer import at_once, parts_of
 from unimatch.types import HasNeeds, Needs
 
 log = logging.getLogger("unimatch")
-
-IMAGE_FIELDS = ("image", "weak", "strong1", "strong2")
-LABEL_FIELDS = ("label", "truth")
 
 
 class SemiSupervisedDataModule(lightning.LightningDataModule):
@@ -55,7 +51,8 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     Args:
         data: which images, from :func:`unimatch.data.camvid` and its like.
         crop: side of the training views, pixels. Once a method is attached, it is rounded to the nearest multiple of
-            its model's patch size.
+            its model's patch size. ``auto`` for as large as the images
+            (:func:`unimatch.data.loading.auto_crop.fitting_side`), rounded down.
         weak: cuts the views out of the images; None for the paper's :class:`unimatch.augment.ScaledCrop` or, where an
             image has one class, FixMatch's :class:`unimatch.augment.PaddedCrop`.
         strong: makes strong views of weak ones, or a function ``(rng, image) -> image`` that does
@@ -95,7 +92,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         self,
         data: SegmentationData,
         *,
-        crop: int,
+        crop: int | Literal["auto"],
         weak: WeakView | None = None,
         strong: StrongView | Callable[[np.random.Generator, ImageArray], ImageArray] | None = None,
         batch_size: int = 4,
@@ -113,8 +110,9 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        numbers = {"crop": crop, "batch_size": batch_size, "unlabeled_ratio": unlabeled_ratio, "workers": workers}
+        numbers = {"batch_size": batch_size, "unlabeled_ratio": unlabeled_ratio, "workers": workers}
         numbers |= {"rare_class_crops": rare_class_crops, "evaluation_batch": evaluation_batch}
+        numbers |= {} if crop == "auto" else {"crop": crop}
         for key, number in numbers.items():
             if number < (lowest := 0 if key == "workers" else 1):
                 raise ConfigError(f"{key}={number}: must be at least {lowest}")
@@ -136,7 +134,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         self.bad_images = BadImages(data.unlabeled)
         self.findings = list[str]()
         self._verified = set[Needs]()  # for which methods
-        _ = self.views  # refuses what does not go together
+        self._views(1 if crop == "auto" else self.crop)  # refuses what does not go together
 
     @property
     def needs(self) -> Needs:
@@ -147,15 +145,26 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     @property
     def crop(self) -> int:
         """Side of the views: as asked for, rounded to a multiple of the attached model's patch size."""
-        return nearest_multiple(self.asked_crop, self.needs.size_multiple)
+        multiple = self.needs.size_multiple
+        if self.asked_crop == "auto":
+            return rounded_down(self.fitting_side, multiple)
+        return nearest_multiple(self.asked_crop, multiple)
+
+    @cached_property
+    def fitting_side(self) -> int:
+        """What ``crop=auto`` stands for before it is rounded; some images are read once."""
+        return fitting_side(self.data)
 
     @property
     def views(self) -> Views:
         """Makes samples of images, as the attached method needs them."""
+        return self._views(self.crop)
+
+    def _views(self, crop: int) -> Views:
         one_class = self.data.one_class
         default = (PaddedCrop(), RandAugment(), 0.0) if one_class else (ScaledCrop(), StrongAugmentation(), 0.5)
         return Views(
-            self.crop,
+            crop,
             self.weak or default[0],
             self.strong or default[1],
             cutmix=default[2] if self.cutmix is None else self.cutmix,
@@ -189,10 +198,13 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         if stage != "fit":
             return
         self.bad_images.counts.clear()  # of an earlier fit; a checkpoint's are read later
+        check_open_files(self.workers)
         needs, (world, _) = self.needs, self._world()
         if needs not in self._verified:  # once for what a method needs, before the long work starts
             self.findings = verify(self.given, needs_unlabeled=needs.unlabeled)
-            if self.crop != self.asked_crop:
+            if self.asked_crop == "auto":
+                log.info("crop=auto: %d, for images whose shorter side has %d pixels", self.crop, self.fitting_side)
+            elif self.crop != self.asked_crop:
                 multiple = needs.size_multiple
                 log.info("crop %d rounded to %d, a multiple of the patch size %d", self.asked_crop, self.crop, multiple)
             if len(self.data.val) < world:
@@ -330,10 +342,3 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             collate_fn=keep_list,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def prepare(sample: dict[str, Tensor], bands: Bands) -> dict[str, Tensor]:
-    """Normalises the images and widens the masks to int64; the other fields stay."""
-    images = {name: normalize(sample[name], bands) for name in IMAGE_FIELDS if name in sample}
-    labels = {name: sample[name].long() for name in LABEL_FIELDS if name in sample}
-    return {**sample, **images, **labels}

@@ -6,6 +6,31 @@ from types import TracebackType
 
 import cv2
 
+from unimatch.errors import ConfigError
+
+OWN_FILES, FILES_OF_A_WORKER = 64, 16
+"""Open files of a process that trains, and for each worker, which prepares two batches of some ten tensors."""
+
+
+def check_open_files(workers: int) -> None:
+    """Refuses more loading processes than the limit of open files bears: they hand each tensor over by one.
+
+    Beyond the limit PyTorch's processes print their errors without end.
+
+    Raises:
+        ConfigError: with the limit, and what to do.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows, which hands tensors over in another way
+        return
+    allowed, needed = resource.getrlimit(resource.RLIMIT_NOFILE)[0], OWN_FILES + FILES_OF_A_WORKER * workers
+    if workers and allowed != resource.RLIM_INFINITY and allowed < needed:
+        raise ConfigError(
+            f"workers={workers}: needs about {needed} open files, and this process may have {allowed}: raise the limit "
+            "(ulimit -n 4096 in the shell, LimitNOFILE of a service), or take fewer workers; workers=0 needs none"
+        )
+
 
 def prepare_worker(worker: int) -> None:
     """Keeps a worker to one thread, and alive when a signal goes to all processes of the run.

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from unimatch.data.catalog import Color
-from unimatch.disk import read_text
 from unimatch.errors import DataError
+from unimatch.reading import read_text
 
 LARGEST = 2**16
 """How many characters a file of class names may have: reading YAML takes a second for every 10,000 at worst."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from unimatch.data.sources.files import FilePairs, lies_within, outside
-from unimatch.disk import read_text
 from unimatch.errors import ConfigError, DataError
 from unimatch.folders import spelled
+from unimatch.reading import read_text
 from unimatch.texts import wrongly_separated
 
 CHECKED_LINES = 1000
