@@ -172,3 +172,36 @@ def test_what_is_removed_is_the_link_and_never_what_it_leads_to(tmp_path):
     disk.remove(folder)
     disk.remove(file)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_command_ends_with_its_status():
+    with pytest.raises(SystemExit) as ended:
+        disk.exit_with(lambda: 3)
+    assert ended.value.code == 3
+
+
+class Full:
+    """A stream onto a disk without room."""
+
+    def write(self, text):
+        return len(text)
+
+    def flush(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_no_room_for_what_a_command_prints_is_one_line_with_a_status_of_its_own(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", full := Full())
+    with pytest.raises(SystemExit) as ended:
+        disk.exit_with(lambda: 0)
+    assert sys.stdout is not full  # Python writes what is left in its stream
+    assert ended.value.code == WriteError.status
+    assert capsys.readouterr().err.startswith("unimatch: what this prints cannot be written (No space left on device)")
+
+
+def test_other_errors_of_a_command_are_not_called_a_full_disk():
+    def fail():
+        raise OSError(errno.EIO, "another")
+
+    with pytest.raises(OSError, match="another"):
+        disk.exit_with(fail)

@@ -1,7 +1,11 @@
+import io
+import os
 import resource
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +65,47 @@ def test_a_system_that_refuses_more_open_files_ends_no_command(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (1024, 4096))
     monkeypatch.setattr(resource, "setrlimit", refuse)
     starting.allow_open_files()
+
+
+def a_pipe_that_nobody_reads():
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "w", buffering=1)
+
+
+def test_what_is_written_to_a_reader_that_has_left_is_forgotten():
+    stream = starting.UntilReaderLeaves(a_pipe_that_nobody_reads())
+    assert stream.write("a line\n") == 7
+    stream.flush()
+    print("more", file=stream, flush=True)
+    assert not stream.isatty()
+    stream.close()  # what was left has a place to go
+
+
+def test_a_full_disk_is_not_forgotten():
+    with Path("/dev/full").open("w") as full:
+        stream = starting.UntilReaderLeaves(full)
+        with pytest.raises(OSError, match="No space left"):
+            print("a line", file=stream, flush=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # for what is left in the buffer
+
+
+def test_streams_are_wrapped_once(monkeypatch):
+    kept = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", kept)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    starting.open_streams()
+    starting.open_streams()
+    assert sys.stdout.stream is kept
+    sys.stdout.write("a line\n")
+    assert kept.getvalue() == "a line\n"
+
+
+@pytest.mark.parametrize("words", [["compare", "--help"], ["split", "--help"], ["run", "--cfg", "job"]])
+def test_a_command_whose_reader_leaves_ends_as_if_it_had_stayed(words):
+    """As ``python -m unimatch.NAME | true`` does."""
+    with a_pipe_that_nobody_reads() as nobody:
+        command = [sys.executable, "-m", f"unimatch.{words[0]}", *words[1:]]
+        ended = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, text=True, check=False)
+    said = [line for line in ended.stderr.splitlines() if "loading PyTorch" not in line]
+    assert (ended.returncode, said) == (0, [])

@@ -10,7 +10,7 @@ from typing import Any
 from unimatch import starting
 from unimatch.checkpoints.content import migrated
 from unimatch.checkpoints.resume import SINCE
-from unimatch.disk import lacks_room, replace_text
+from unimatch.disk import exit_with, lacks_room, replace_text
 from unimatch.errors import DataError, WriteError
 from unimatch.plain import below, written_by_others
 from unimatch.report.compare_page import Group, compare_page
@@ -252,4 +252,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

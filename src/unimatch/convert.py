@@ -13,7 +13,7 @@ from unimatch.checkpoints.content import Run, write
 from unimatch.checkpoints.files import PREFIXES
 from unimatch.checkpoints.official import OfficialWeights, read_official
 from unimatch.data.catalog import ADE20K, CITYSCAPES, COCO, PASCAL, DatasetInfo
-from unimatch.disk import replace_file
+from unimatch.disk import exit_with, replace_file
 from unimatch.errors import UnimatchError, WeightsError, WriteError
 from unimatch.texts import one_line
 
@@ -85,4 +85,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)

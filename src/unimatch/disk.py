@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from unimatch.errors import ConfigError, DataError, UnimatchError, WriteError, interruption
 
@@ -194,6 +194,21 @@ def lacks_room(error: BaseException) -> bool:
 def unwritable(message: str, error: OSError) -> UnimatchError:
     """Makes an error of ours of one of writing, with a status of its own where the disk is full."""
     return WriteError(f"{message}; make room") if lacks_room(error) else DataError(message)
+
+
+def exit_with(main: Callable[[], int]) -> NoReturn:
+    """Ends the process with the status that a command returns, or another if there is no room for what it prints."""
+    try:
+        status = main()
+        sys.stdout.flush()
+    except OSError as error:
+        if not lacks_room(error):
+            raise
+        failed = unwritable("what this prints cannot be written (No space left on device)", error)
+        print(f"unimatch: {failed}", file=sys.stderr)  # noqa: T201 - it ends a command
+        status = failed.status
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - Python writes what is left at its end
+    sys.exit(status)
 
 
 unwritten: dict[Path, str] = {}

@@ -4,10 +4,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, TextIO
 
 FIRST, NEXT = 5.0, 10.0
 """Seconds before the first line, and between the others."""
@@ -34,11 +35,47 @@ def watch() -> None:
         threading.Thread(target=_watch, args=(time.monotonic(),), daemon=True).start()
 
 
+class UntilReaderLeaves:
+    """A stream that forgets what it gets once nobody reads it any more, as after ``| head``: the work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes, or forgets."""
+        with self._forgetting():
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hands over what is left, or forgets it."""
+        with self._forgetting():
+            self.stream.flush()
+
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:  # what is left in buffers has a place to go too, which Python writes at its end
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+
+
 def open_streams() -> None:
-    """Gives a process that was started without stdout or stderr (``2>&-``, a service) one that forgets what it gets."""
+    """Makes stdout and stderr streams that end no command when their reader leaves.
+
+    A process that was started without them (``2>&-``, a service) gets some that forget what they are given.
+    """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+        elif not isinstance(stream, UntilReaderLeaves):
+            setattr(sys, name, UntilReaderLeaves(stream))
 
 
 def allow_open_files() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unimatch import starting
-from unimatch.disk import LOCK, lacks_room, remove_half_files
+from unimatch.disk import LOCK, exit_with, lacks_room, remove_half_files
 from unimatch.errors import DataError, WriteError
 from unimatch.report import write_report
 from unimatch.texts import one_line
@@ -33,4 +33,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)
