@@ -62,7 +62,8 @@ class PlainStep:
 
     def __init__(self, method: Method, clock: Clock) -> None:
         self.clock, self.tau, self.decay = clock, getattr(method, "tau", 0.0), method.teacher.decay
-        self.student, self.teacher = PlainModel(method.student), PlainModel(method.teacher.model).eval()
+        self.student: Any = PlainModel(method.student)
+        self.teacher: Any = PlainModel(method.teacher.model).eval()
         encoder, decoder = self.student.model.encoder, self.student.model.decoder
         rate = method.learning_rate
         groups = [
@@ -136,15 +137,18 @@ class PlainStep:
         strong = self.strong(batch, q, c, 2)
         f_x = self.run(batch["labeled"]["image"])
         with self.clock("student"):
-            s = torch.cat([view[0] for view in strong])
-            levels = self.student.encode(s)
-            masks = channel_masks(len(s) // 2, [level.shape[1] for level in levels], generator=generator)
-            dropped = [level * mask for level, mask in zip(levels, masks, strict=True)]
-            f_s = self.student.decode(dropped, s.shape[-2:]).chunk(2)
+            f_s = self.dropped(torch.cat([view[0] for view in strong]), generator).chunk(2)
         loss_x = self.labeled(f_x, batch)
         losses = [self.consistency(f, *view[1:]) for f, view in zip(f_s, strong, strict=True)]
         loss_s = (losses[0] + losses[1]) / 2
         return (loss_x + loss_s) / 2, [loss_x, loss_s, self.ratio(c, batch)]
+
+    def dropped(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """One pass of the student with Complementary Dropout of its features."""
+        levels = self.student.encode(images)
+        masks = channel_masks(len(images) // 2, [level.shape[1] for level in levels], generator=generator)
+        dropped = [level * mask for level, mask in zip(levels, masks, strict=True)]
+        return self.student.decode(dropped, images.shape[-2:])
 
     def run(self, images: Tensor) -> Tensor:
         """One pass of the student."""

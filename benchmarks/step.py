@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=2 python benchmarks/step.py --encoder vits --batch 1 --crop 266 --pairs 15
     python benchmarks/step.py --encoder vits --batch 2 --crop 518 --classes 150 --pairs 0
+    OMP_NUM_THREADS=2 python benchmarks/step.py --batch 1 --authors CHECKOUT
     python benchmarks/step.py --device cuda --encoder vitb --batch 4 --precision bf16 --compile --turn 5
     python benchmarks/step.py --device cuda --encoder vitb --precision bf16 --compile --parts 4 --no-baseline
     python benchmarks/step.py --device cuda --encoder vitb --precision bf16 --compile --compile-blocks --no-baseline
@@ -27,23 +28,21 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from authors import SIZES, AuthorsStep, difference
+from inputs import METHODS, make_batch, make_method
 from machine import machine
 from plain_step import PlainStep
 from timing import Clock
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from unimatch.augment.cutmix import draw_box
-from unimatch.methods import FixMatch, Method, Supervised, UniMatchV1, UniMatchV2, semi_supervised
+from unimatch.methods import Method, semi_supervised
 from unimatch.methods.parts import StepGenerator
-from unimatch.models import SegmentationModel
 from unimatch.speed import cross_entropy_by_rows
 from unimatch.speed.apply import speed_up
 from unimatch.speed.compile import LOSSES_ON, compile_model
 
-METHODS = {"supervised": Supervised, "fixmatch": FixMatch, "unimatch_v1": UniMatchV1, "unimatch_v2": UniMatchV2}
 OVERHEAD = ("pseudo labels", "CutMix", "losses", "losses' backward", "teacher update")
 """The parts that are no network."""
 
@@ -99,44 +98,6 @@ class OurStep:
         clock.wrap(self, "backward", "backward")
         clock.wrap(self, "update", "optimiser")
         clock.wrap(method.teacher, "update", "teacher update")
-
-
-def make_batch(options: argparse.Namespace, device: torch.device, images: int) -> Any:
-    """Coarse noise, masks with ignored pixels, and CutMix boxes."""
-    source, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
-    crop = options.crop
-
-    def pictures() -> torch.Tensor:
-        small = torch.randn(images, 3, crop // 7 + 1, crop // 7 + 1, generator=source)
-        return small.repeat_interleave(7, 2).repeat_interleave(7, 3)[..., :crop, :crop].contiguous()
-
-    mask = torch.randint(0, options.classes, (images, crop, crop), generator=source)
-    mask[:, :9] = 255
-    valid = torch.ones(images, crop, crop, dtype=torch.bool)
-    valid[0, :, -20:] = False
-    boxes = [torch.tensor([draw_box(rng, crop, probability=1.0) for _ in range(images)]) for _ in range(2)]
-    unlabeled = {"weak": pictures(), "strong1": pictures(), "strong2": pictures(), "valid": valid}
-    unlabeled |= {"box1": boxes[0], "box2": boxes[1], "truth": mask, "index": torch.arange(images)}
-    batch = {"labeled": {"image": pictures(), "label": mask, "index": torch.arange(images)}, "unlabeled": unlabeled}
-    return {name: {key: value.to(device) for key, value in part.items()} for name, part in batch.items()}
-
-
-def make_method(options: argparse.Namespace, device: torch.device, batch: Any) -> Method:
-    """With random weights and a threshold between two confidences."""
-    torch.manual_seed(0)
-    model = SegmentationModel(
-        options.encoder, options.classes, weights=None, gradient_checkpointing=options.checkpointing
-    )
-    kind = METHODS[options.method]
-    extra: dict[str, Any] = {"cutmix_partner": "reversed"} if kind is UniMatchV1 else {}
-    method = kind(model, **extra).to(device)
-    method.parts_at_once = options.parts
-    if isinstance(method, semi_supervised.SemiSupervised):
-        confidence = method.pseudo_labels(batch["unlabeled"]["weak"][:1])[1].flatten().sort().values
-        middle = confidence[len(confidence) * 2 // 5 : len(confidence) * 3 // 5]
-        widest = middle.diff().argmax()
-        method.tau = float((middle[widest] + middle[widest + 1]) / 2)
-    return method
 
 
 def seconds_of(step: Any, batch: Any, clock: Clock, iteration: int, steps: int = 1) -> tuple[float, float]:
@@ -205,8 +166,10 @@ def memory(options: argparse.Namespace, device: torch.device) -> int:
     """Bytes above the weights, at the highest point of two steps of one side."""
     batch = make_batch(options, device, options.batch * options.parts)
     method, clock = make_method(options, device, batch), Clock(device)
-    step = OurStep(method, options) if options.memory == "ours" else PlainStep(method, clock)
-    if options.memory == "plain":
+    step: Any = OurStep(method, options) if options.memory == "ours" else PlainStep(method, clock)
+    if options.memory == "authors":
+        step = AuthorsStep(method, clock, options.authors)
+    if options.memory != "ours":
         del method.student, method.teacher  # it has copies of these
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -262,13 +225,16 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="also the kernels of our step on which most time goes")
     parser.add_argument("--limit-gib", type=float, help="of the GPU's memory that may be used, as on a smaller one")
     parser.add_argument("--parts", type=int, default=1, help="of a step, in one batch; needs --no-baseline")
+    parser.add_argument("--authors", type=Path, metavar="CHECKOUT", help="their repository's network in the plain step")
     parser.add_argument("--no-baseline", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--memory", choices=("ours", "plain"), help=argparse.SUPPRESS)
+    parser.add_argument("--memory", choices=("ours", "plain", "authors"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.turn < 1:
         parser.error("--turn: at least 1")
+    if options.authors and (options.method not in ("unimatch_v2", "supervised") or options.encoder not in SIZES):
+        parser.error(f"--authors: of unimatch_v2 and supervised, with {', '.join(SIZES)}")
     if options.parts < 1 or (options.parts > 1 and not options.no_baseline):
         parser.error("--parts: at least 1, and with --no-baseline")
     if not options.compile and (options.compile_blocks or options.compile_mode != "default" or options.plain_losses):
@@ -290,7 +256,7 @@ def main() -> None:
         end="",
     )
     print(f"{device}, {torch.get_num_threads()} threads; ours in {options.precision}{', compiled' * options.compile}")
-    sides = ["ours"] if options.no_baseline else ["ours", "plain"]
+    sides = ["ours"] if options.no_baseline else ["ours", "plain" if options.authors is None else "authors"]
     if options.pairs:
         result |= times(options, device, sides, images)
     if not options.no_memory:
@@ -299,7 +265,7 @@ def main() -> None:
         row = "".join(f"{peak[side] / 2**20:12.0f}" for side in sides)
         print(
             f"{'MiB above weights':22s}{row}"
-            + (f"   ratio {peak['ours'] / peak['plain']:.3f}" if len(sides) > 1 else "")
+            + (f"   ratio {peak['ours'] / peak[sides[1]]:.3f}" if len(sides) > 1 else "")
         )
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
@@ -310,12 +276,17 @@ def times(options: argparse.Namespace, device: torch.device, sides: list[str], i
     clock = Clock(device)
     work = flops(options, device)
     dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
-    peaks = {"ours": matmul_peak(device, dtype, clock), "plain": matmul_peak(device, torch.float32, clock)}
+    plain = matmul_peak(device, torch.float32, clock)
+    peaks = {"ours": matmul_peak(device, dtype, clock), "plain": plain, "authors": plain}
     batch = make_batch(options, device, options.batch * options.parts)
     method = make_method(options, device, batch)
     steps: dict[str, Any] = {}
     if "plain" in sides:
         steps["plain"] = PlainStep(method, clock)
+    if "authors" in sides:
+        steps["authors"] = AuthorsStep(method, clock, options.authors)
+        furthest = difference(steps["authors"], method, batch["unlabeled"]["weak"])
+        print(f"the networks' logits differ by {furthest:.1e} of the largest")
     steps["ours"] = OurStep(method, options)
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     losses: dict[str, list[float]] = {side: [] for side in sides}
@@ -368,10 +339,10 @@ def times(options: argparse.Namespace, device: torch.device, sides: list[str], i
         "losses": losses,
     }
     if len(sides) > 1:
-        ratios = [a / b for a, b in zip(seconds["ours"][warm:], seconds["plain"][warm:], strict=True)]
+        ratios = [a / b for a, b in zip(seconds["ours"][warm:], seconds[sides[1]][warm:], strict=True)]
         found |= {"ratio": statistics.median(ratios), "ratios": ratios}
         span = f"median of {len(ratios)} pairs, {min(ratios):.3f} to {max(ratios):.3f}"
-        print(f"time of ours / plain: {found['ratio']:.3f} ({span})")
+        print(f"time of ours / {sides[1]}: {found['ratio']:.3f} ({span})")
     return found
 
 
