@@ -38,7 +38,7 @@ MASK_NAME = re.compile(rf"(?P<photo>.*[^/\\])[_\-. ](?:{MASK_WORD})(?:[_-]\d+)?"
 """The stem of a mask that lies beside its photo, such as ``a_mask`` beside ``a.jpg``."""
 MASK_FOLDER = re.compile(rf"(?:(?P<part>.*?)[_-]?)(?:{MASK_WORD}|segmentation_?class\w*)", re.IGNORECASE)
 """A folder of masks, such as ``masks`` beside ``images``, or ``trainannot`` beside ``train``."""
-OTHER_NAMES = {"val": ("valid", "validation"), "test": ("testing",), "unlabeled": ("unlabelled",)}
+OTHER_NAMES = {"val": ("valid", "validation", "dev"), "test": ("testing",), "unlabeled": ("unlabelled",)}
 """What else people call the folder of a part."""
 PARTS = tuple(name for part in ("val", "test") for name in (part, *OTHER_NAMES[part]))
 """What people call folders of images that are not trained on."""

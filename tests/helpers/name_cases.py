@@ -69,6 +69,7 @@ SAME: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "macosx": (lambda root: thumbnails(root / "masks", "__MACOSX/masks", "._{}"), set()),
     "recycled": (lambda root: thumbnails(root / "unlabeled", "$RECYCLE.BIN", "$R{}"), set()),
     "valid": (lambda root: (root / "val").rename(root / "valid"), set()),
+    "dev": (lambda root: (root / "val").rename(root / "Dev"), set()),
     "val_of_another_case": (lambda root: (root / "val").rename(root / "Validation"), set()),
     "unlabeled_of_another_case": (lambda root: (root / "unlabeled").rename(root / "Unlabeled"), set()),
     "unlabelled": (lambda root: (root / "unlabeled").rename(root / "unlabelled"), set()),

@@ -8,6 +8,7 @@ from helpers.support import make_change
 from unimatch.data.catalog import CHANGE_DEMO
 from unimatch.data.sources.dates import PairSource, PairTree, first_and_label
 from unimatch.errors import DataError
+from unimatch.folders import notes_taken
 
 
 @pytest.fixture
@@ -43,6 +44,27 @@ def test_what_is_missing_is_named(root):
     shutil.rmtree(root / "label")
     with pytest.raises(DataError, match=r"label: no such folder .* has A, B\); pairs lie in A/ B/ label/"):
         PairTree().pairs(root)
+
+
+def test_second_dates_without_a_first_one_are_pointed_out(root, caplog):
+    PairTree().pairs(root)
+    assert "second dates" not in caplog.text
+    assert not caplog.records
+    first = next(iter(sorted((root / "B").iterdir())))
+    shutil.copy(first, root / "B" / "later.png")
+    with notes_taken() as notes:
+        assert len(PairTree().pairs(root)) == 3
+    ((kind, text),) = notes
+    assert kind == "second dates alone"
+    assert text == f"{root / 'B'}: 1 images have the name of none in {root / 'A'}, such as later.png; they are not used"
+
+
+def test_a_folder_without_second_dates_is_for_the_full_check_to_report(root):
+    for path in (root / "B").iterdir():
+        path.unlink()
+    assert len(PairTree().pairs(root, allow_missing=True)) == 3
+    shutil.rmtree(root / "B")
+    assert len(PairTree().pairs(root, allow_missing=True)) == 3
 
 
 def test_training_pairs_may_lie_in_a_folder_of_their_own(root):

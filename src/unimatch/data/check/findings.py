@@ -34,6 +34,7 @@ FAULTS = {
 
 WARNINGS = {
     "masks without image": "masks have the name of no image, so that they are not used",
+    "second dates alone": "images of B have the name of none of A, so that they belong to no pair",
     "paired by likeness": "an image and its mask have names that differ by more than the extension",
     "masks among photos": "masks lie among the photos and are left out",
     "other kinds": "files of kinds that are not read are passed over",

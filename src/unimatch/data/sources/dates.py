@@ -8,7 +8,7 @@ from typing_extensions import override
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree
 from unimatch.errors import DataError
-from unimatch.folders import spelled, what_is_there
+from unimatch.folders import find_images, holds_images, note, spelled, what_is_there
 from unimatch.images import second_date
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
@@ -52,7 +52,22 @@ class PairTree(Tree):
                 f"{absent}: no such file{spelled(absent)}; it is the second date of {missing[0]} and has its name"
                 + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
             )
+        point_out_later_dates(root, pairs)
         return pairs
+
+
+def point_out_later_dates(root: Path, pairs: FilePairs) -> None:
+    """Says which images of ``B`` have no first date, so that they belong to no pair."""
+    after = root / AFTER
+    paired = {second_date(name) for name in pairs.images()}
+    there = find_images(after) if after.is_dir() and holds_images(after) else []
+    unused = [name for name in there if str(after / name) not in paired]
+    if unused:
+        note(
+            "second dates alone",
+            f"{after}: {len(unused)} images have the name of none in {root / BEFORE}, such as {unused[0]}; they are "
+            "not used",
+        )
 
 
 def first_and_label(root: Path) -> tuple[str, str]:
