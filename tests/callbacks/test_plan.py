@@ -74,7 +74,12 @@ def test_an_evaluation_takes_the_time_of_its_images(batches, images, monkeypatch
     )
     trainer = SimpleNamespace(datamodule=datamodule, strategy=same, precision_plugin=same, num_val_batches=[batches])
     method = SimpleNamespace(eval=int, train=int, validation_step=lambda batch, index: None, device=None)
+    method.evaluated_models = {"student": object(), "teacher": object()}
     assert plan.seconds_of_evaluation(trainer, method) == images
+    assert method.encode_once is False
+    monkeypatch.setattr(plan, "share_encoder", lambda models: len(models) == 2)
+    plan.seconds_of_evaluation(trainer, method)
+    assert method.encode_once is True  # as in the training
 
 
 @pytest.mark.parametrize("augment", ["workers", "device"])

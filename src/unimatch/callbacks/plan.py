@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from unimatch.methods.base import Method
 from unimatch.pictures import spread_evenly
+from unimatch.tasks.shared_encoder import share_encoder
 from unimatch.trainer import at_once
 
 log = logging.getLogger("unimatch")
@@ -248,6 +249,7 @@ def seconds_of_evaluation(trainer: Trainer, method: Method) -> float:
     datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
     images = datamodule.val_dataloader().dataset
     method.eval()
+    method.encode_once = share_encoder([*method.evaluated_models.values()])
     torch.compiler.set_stance("force_eager")  # to compile for an image's size takes longer than to predict it
     times = []
     with torch.no_grad(), trainer.precision_plugin.forward_context():

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import groupby
 from typing import Any
 
@@ -16,6 +17,7 @@ from unimatch.models.base import Model
 from unimatch.speed.half_precision import warn_of_slow_half
 from unimatch.tasks import Task
 from unimatch.tasks.plain_batches import samples_of
+from unimatch.tasks.shared_encoder import encoded_once, share_encoder
 
 Counts = dict[str, Tensor]
 """What :meth:`unimatch.tasks.Task.metric` counted, by the name of each of its metrics."""
@@ -41,6 +43,8 @@ class EvaluationLoop(lightning.LightningModule):
         self.metrics = ModuleDict({name: self.task.metric(num_classes) for name in names})  # type: ignore[assignment]
         self.counts: dict[str, Counts] = {}
         """Of the last evaluation, by the model's name; of all processes together."""
+        self.encode_once = False
+        """Whether the models have one encoder, which a frozen one is."""
 
     @override
     def setup(self, stage: str) -> None:
@@ -55,17 +59,20 @@ class EvaluationLoop(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         for metric in self.metrics.values():
             metric.reset()
+        self.encode_once = share_encoder([*self.evaluated_models.values()])
 
     @override
     def validation_step(self, batch: Any, batch_idx: int) -> dict[str, list[Counts]]:
         found: dict[str, list[Counts]] = {name: [] for name in self.metrics}
-        for samples in of_one_size(samples_of(batch)):
-            images = [sample["image"] for sample in samples]
-            stacked = images[0][None] if len(images) == 1 else torch.stack(images)
-            for name, model in self.evaluated_models.items():
-                predictions = self.task.predict(model, stacked)
-                for sample, prediction in zip(samples, predictions, strict=True):
-                    found[name].append(self.metrics[name](prediction[None], sample["label"][None]))
+        models = self.evaluated_models
+        with encoded_once([*models.values()]) if self.encode_once else nullcontext():
+            for samples in of_one_size(samples_of(batch)):
+                images = [sample["image"] for sample in samples]
+                stacked = images[0][None] if len(images) == 1 else torch.stack(images)
+                for name, model in models.items():
+                    predictions = self.task.predict(model, stacked)
+                    for sample, prediction in zip(samples, predictions, strict=True):
+                        found[name].append(self.metrics[name](prediction[None], sample["label"][None]))
         return found
 
     @override

@@ -1,0 +1,68 @@
+"""Encodes an image once for all models that share a frozen encoder, where they are evaluated side by side."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from unimatch.models.base import Model
+
+
+def share_encoder(models: Sequence[Model]) -> bool:
+    """Tells whether two or more models have encoders of equal values, as student and teacher do where it is frozen."""
+    given = [*models]  # of other libraries too, which have no encoder by this name
+    if len(given) < 2 or not all(isinstance(getattr(model, "encoder", None), nn.Module) for model in given):
+        return False
+    return all(equal_encoders(given[0], other) for other in given[1:])
+
+
+def equal_encoders(one: Model, other: Model) -> bool:
+    """Tells whether the features of two models are the same; not of weights that FSDP has divided, nor with hooks."""
+    pair = (one.encoder, other.encoder)
+    if type(one) is not type(other) or type(pair[0]) is not type(pair[1]):
+        return False
+    if any(module.training or module._forward_hooks for module in chain(*(encoder.modules() for encoder in pair))):
+        return False
+    first, second = (dict(chain(encoder.named_parameters(), encoder.named_buffers())) for encoder in pair)
+    if not first or first.keys() != second.keys() or any(hasattr(tensor, "device_mesh") for tensor in first.values()):
+        return False
+    # Trained ones differ in the first of their tensors.
+    return all(same(tensor, second[name]) for name, tensor in first.items())
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Tells whether two tensors have the same values; those of one memory are not looked at."""
+    if (one.shape, one.dtype, one.device) != (other.shape, other.dtype, other.device):
+        return False
+    return (one.data_ptr(), one.stride()) == (other.data_ptr(), other.stride()) or torch.equal(one, other)
+
+
+@contextmanager
+def encoded_once(models: Sequence[Model]) -> Iterator[None]:
+    """While it lasts, models that share an encoder take the features of images that one of them has just encoded.
+
+    Args:
+        models: of which :func:`share_encoder` is true. Only the last images and their features are kept. What each
+            model gets is a copy, since a decoder may change it in place.
+    """
+    encode = models[0].encode
+    kept = list[tuple[Tensor, list[Tensor]]]()
+
+    def encode_once(images: Tensor) -> list[Tensor]:
+        if not kept or not same(kept[0][0], images):
+            kept[:] = [(images.clone(), encode(images))]
+        return [level.clone() for level in kept[0][1]]
+
+    before = [vars(model).get("encode") for model in models]
+    for model in models:
+        model.encode = encode_once  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for model, own in zip(models, before, strict=True):
+            if own is None:
+                del model.encode
+            else:
+                model.encode = own  # type: ignore[method-assign]
