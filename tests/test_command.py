@@ -311,3 +311,11 @@ def test_a_folder_that_is_gone_is_one_message(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == (
         "unimatch: the folder in which this was started has been removed; change to another one\n"
     )
+
+
+def test_a_command_asks_for_open_files_before_it_begins(monkeypatch):
+    done = []
+    monkeypatch.setattr("unimatch.command.starting.allow_open_files", lambda: done.append("asked"))
+    monkeypatch.setattr(sys, "argv", ["split", "dataset=digits", "hydra.run.dir=."])
+    command("split")(lambda config: done.append("begun"))()
+    assert done == ["asked", "begun"]

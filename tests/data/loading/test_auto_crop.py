@@ -56,6 +56,11 @@ def test_half_of_the_images_hold_a_view_of_this_side_and_no_larger_one(scenes, l
     assert side == 518 or 2 * held_by(side + 1) <= len(images)
 
 
+@pytest.mark.parametrize(("side", "expected"), [(517, 517), (518, 518), (519, 518), (4000, 518)])
+def test_views_are_no_larger_than_the_papers(scenes, side, expected):
+    assert fitting_side(with_photos(scenes, [(side, side + 7)])) == expected
+
+
 def test_few_of_many_images_are_read_and_broken_ones_are_left_to_the_check(scenes):
     data = with_photos(scenes, [None, *[(360, 480)] * 99], [(240, 240)] * 5 + [None])
     assert fitting_side(data) == 360

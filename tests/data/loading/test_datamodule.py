@@ -567,3 +567,10 @@ def test_bad_images_of_an_earlier_fit_are_not_counted(scenes):
     module.bad_images.counts[3] = 2
     module.setup("fit")
     assert not module.bad_images.counts
+
+
+def test_too_few_open_files_are_told_before_anything_is_read(scenes, monkeypatch):
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (64, 64))
+    monkeypatch.setattr("unimatch.data.loading.datamodule.verify", lambda *_, **__: pytest.fail("read"))
+    with pytest.raises(ConfigError, match="workers=2: needs about 96 open files"):
+        make_module(scenes, workers=2).setup("fit")
