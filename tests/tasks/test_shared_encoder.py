@@ -61,6 +61,11 @@ def test_others_share_none():
     assert not share_encoder([student, teacher])
     hook.remove()
     assert share_encoder([student, teacher])
+    divided = next(iter(student.encoder.parameters()))
+    divided.device_mesh = "of FSDP"
+    assert not share_encoder([student, teacher])
+    del divided.device_mesh
+    assert share_encoder([student, teacher])
     statistics = next(b for name, b in teacher.encoder.named_buffers() if "mean" in name).add_(1e-3)
     assert statistics is not None
     assert not share_encoder([student, teacher])

@@ -295,6 +295,8 @@ def test_view_settings_reach_the_views():
     ("arguments", "message"),
     [
         ({"crop": 0}, r"crop=0: must be at least 1"),
+        ({"crop": np.int64(0)}, r"crop=0: must be at least 1"),
+        ({"crop": "Auto"}, r"crop=Auto: must be a whole number of pixels, or auto"),
         ({"batch_size": 0}, r"batch_size=0: must be at least 1"),
         ({"evaluation_batch": 0}, r"evaluation_batch=0: must be at least 1"),
         ({"workers": -1}, r"workers=-1: must be at least 0"),

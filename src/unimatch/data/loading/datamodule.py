@@ -112,7 +112,10 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         super().__init__()
         numbers = {"batch_size": batch_size, "unlabeled_ratio": unlabeled_ratio, "workers": workers}
         numbers |= {"rare_class_crops": rare_class_crops, "evaluation_batch": evaluation_batch}
-        numbers |= {} if crop == "auto" else {"crop": crop}
+        if not isinstance(crop, str):
+            numbers |= {"crop": crop}
+        elif crop != "auto":
+            raise ConfigError(f"crop={crop}: must be a whole number of pixels, or auto")
         for key, number in numbers.items():
             if number < (lowest := 0 if key == "workers" else 1):
                 raise ConfigError(f"{key}={number}: must be at least {lowest}")
