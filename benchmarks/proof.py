@@ -8,6 +8,8 @@ command again. ``--list`` only says what is to be done.
 
     python benchmarks/proof.py DATA WEIGHTS --gpu --at-once 6 --plan trained labels methods
 
+    python benchmarks/proof.py DATA WEIGHTS --gpu --at-once 6 --plan recipe --seeds 3 4 5
+
 ``--gpu`` trains the encoder too, in bfloat16, with crops of 322, 4 + 4 images and 3,000 steps, some runs side by side.
 Whole validation images are evaluated three times in a training.
 """
@@ -41,7 +43,6 @@ SETTINGS = {
 }
 COMMON = [
     "encoder=vits",
-    "method.ema_decay=0.99",
     "trainer.max_epochs=-1",
     "trainer.check_val_every_n_epoch=null",
     "trainer.num_sanity_val_steps=0",
@@ -76,6 +77,7 @@ class Run:
     steps: int = 1500
     frozen: bool = True
     option: str | None = None
+    recipe: str | None = None  # with its own rate and decay
     gpu: bool = False
 
     @property
@@ -85,17 +87,22 @@ class Run:
         encoder = "frozen" if self.frozen else "trained"
         return (
             ("gpu_" if self.gpu else "")
-            + f"{self.data}_{labels}_{self.method}_{encoder}_{self.rate:g}_{self.steps}_seed{self.seed}"
+            + f"{self.data}_{labels}_{self.method}_{encoder}_{self.recipe or f'{self.rate:g}'}_{self.steps}"
+            + f"_seed{self.seed}"
             + (f"_{self.option}" if self.option else "")
         )
 
     def overrides(self, data: Path, weights: Path) -> list[str]:
         """The command's settings."""
         own = {word.partition("=")[0] for word in GPU} if self.gpu else set()
+        rate = ["method.ema_decay=0.99", f"recipe.learning_rate={self.rate:g}"]
+        if self.recipe is not None:
+            own, rate = own | {"recipe.scale"}, [f"recipe={self.recipe}"]
         return [
             *(word for word in SETTINGS[self.data] if word.partition("=")[0] not in own),
             *(GPU if self.gpu else ()),
             *COMMON,
+            *rate,
             f"dataset.root={data / self.data}",
             f"encoder.weights={weights}",
             f"encoder.freeze={str(self.frozen).lower()}",
@@ -103,7 +110,6 @@ class Run:
             f"dataset.labeled={'null' if self.labeled is None else self.labeled}",
             f"dataset.split_seed={self.seed}",
             f"seed={self.seed}",
-            f"recipe.learning_rate={self.rate:g}",
             f"trainer.max_steps={self.steps}",
             f"trainer.val_check_interval={max(1, self.steps // (3 if self.gpu else 2))}",
             *OPTIONS.get(self.option or "", ()),
@@ -117,6 +123,8 @@ OF_PSEUDO_LABELS = ("tau", "reliable")
 FEW = {"camvid": 12, "nuclei": 8}
 """How many labelled images are few, by data set."""
 PAIR = ("supervised", "unimatch_v2")
+OF_RECIPES = (("supervised", "few_labels"), ("unimatch_v2", "few_labels"), ("unimatch_v2", "paper"))
+"""What the recipe for few labels is compared with: itself without unlabelled images, and the paper's, as long."""
 
 
 def plan(names: list[str], data: list[str], methods: list[str], seeds: list[int]) -> Iterator[Run]:
@@ -134,6 +142,9 @@ def plan(names: list[str], data: list[str], methods: list[str], seeds: list[int]
         elif name == "labels":
             for labeled, seed, method in product((24, None), seeds, methods):
                 yield Run("camvid", labeled, method, seed)
+        elif name == "recipe":
+            for of, seed, (method, recipe) in product(data, seeds, OF_RECIPES):
+                yield Run(of, FEW[of], method, seed, recipe=recipe)
         elif name in OPTIONS:
             method = PAIR[name in OF_PSEUDO_LABELS]
             for of, seed in product(data, seeds):
@@ -175,7 +186,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/proof"))
     parser.add_argument("--results", type=Path, default=Path("benchmarks/proof.jsonl"))
-    parts = ("rate", "frozen", "trained", "limit", "labels", "methods", *OPTIONS)
+    parts = ("rate", "frozen", "trained", "limit", "labels", "methods", "recipe", *OPTIONS)
     parser.add_argument("--plan", nargs="+", choices=parts, default=list(parts))
     parser.add_argument("--data-sets", nargs="+", choices=list(FEW), default=list(FEW))
     parser.add_argument("--methods", nargs="+", choices=PAIR, default=list(PAIR))

@@ -25,15 +25,18 @@ def bars(folder):
 def test_every_run_of_the_proof_has_settings_that_compose(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     proof = import_module("proof")
-    parts = ["rate", "frozen", "trained", "limit", "labels", "methods", *proof.OPTIONS]
+    parts = ["rate", "frozen", "trained", "limit", "labels", "methods", "recipe", *proof.OPTIONS]
     runs = list(proof.plan(parts, ["camvid", "nuclei"], ["supervised", "unimatch_v2"], [0]))
     assert {run.data for run in runs} == {"camvid", "nuclei"}
-    runs += [replace(run, gpu=True, frozen=False, steps=3000) for run in runs[:5]]
+    runs += [replace(run, gpu=True, frozen=False, steps=3000) for run in runs]
     assert len({run.name for run in runs}) == len(set(runs))  # a run directory for each
     with initialize_config_module("unimatch.conf", version_base="1.3"):
         for run in runs:
             config = compose("run", run.overrides(tmp_path, tmp_path / "weights"))
             assert config.trainer.max_steps == run.steps
+            rate = {None: run.rate, "few_labels": 2.5e-5, "paper": 5e-6}[run.recipe]
+            dice = float(run.option == "dice" or run.recipe == "few_labels")
+            assert (config.method.learning_rate, config.method.dice) == (rate, dice)
             assert config.datamodule.crop == (322 if run.gpu else 196)
 
 
