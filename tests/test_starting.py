@@ -101,7 +101,7 @@ def test_streams_are_wrapped_once(monkeypatch):
     assert kept.getvalue() == "a line\n"
 
 
-@pytest.mark.parametrize("words", [["compare", "--help"], ["split", "--help"], ["run", "--cfg", "job"]])
+@pytest.mark.parametrize("words", [["compare", "--help"], ["run", "--cfg", "job"]])
 def test_a_command_whose_reader_leaves_ends_as_if_it_had_stayed(words):
     """As ``python -m unimatch.NAME | true`` does."""
     with a_pipe_that_nobody_reads() as nobody:

@@ -41,7 +41,7 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 @contextmanager
 def encoded_once(models: Sequence[Model]) -> Iterator[None]:
-    """While it lasts, models that share an encoder take the features of images that one of them has just encoded.
+    """Lets models that share an encoder take the features of images that one of them has just encoded.
 
     Args:
         models: of which :func:`share_encoder` is true. Only the last images and their features are kept. What each
