@@ -82,6 +82,15 @@ def test_what_is_written_to_a_reader_that_has_left_is_forgotten():
     stream.close()  # what was left has a place to go
 
 
+def test_a_stream_that_is_no_file_may_lose_its_reader_too():
+    class Notebook(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    stream = starting.UntilReaderLeaves(Notebook())
+    assert stream.write("a line") == 6
+
+
 def test_a_full_disk_is_not_forgotten():
     with Path("/dev/full").open("w") as full:
         stream = starting.UntilReaderLeaves(full)

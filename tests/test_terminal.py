@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import sys
 import time
@@ -6,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from unimatch.terminal import progress_bar, text_table
+from unimatch import starting
+from unimatch.terminal import print_any_name, progress_bar, text_table
 
 
 @pytest.mark.parametrize("left", [(), (0,), (0, 2), (1,)])
@@ -70,3 +72,14 @@ def test_a_service_without_stderr_has_no_bar(monkeypatch):
     with progress_bar(2, "files", "file", seconds=0) as bar:
         bar.set_postfix_str("half")
         bar.update()
+
+
+def test_a_stream_that_a_command_has_wrapped_shows_any_name_too(monkeypatch):
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, "utf-8"))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), "utf-8"))
+    starting.open_streams()
+    print_any_name()
+    sys.stdout.write("n\udce4me\n")
+    sys.stdout.flush()
+    assert content.getvalue() == b"n\\udce4me\n"

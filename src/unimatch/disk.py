@@ -204,7 +204,7 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
     except OSError as error:
         if not lacks_room(error):
             raise
-        failed = unwritable("what this prints cannot be written (No space left on device)", error)
+        failed = unwritable(f"what this prints cannot be written ({error.strerror or error})", error)
         print(f"unimatch: {failed}", file=sys.stderr)  # noqa: T201 - it ends a command
         status = failed.status
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - Python writes what is left at its end

@@ -46,23 +46,23 @@ class UntilReaderLeaves:
 
     def write(self, text: str) -> int:
         """Writes, or forgets."""
-        with self._forgetting():
+        with self.forgetting():
             self.stream.write(text)
         return len(text)
 
     def flush(self) -> None:
         """Hands over what is left, or forgets it."""
-        with self._forgetting():
+        with self.forgetting():
             self.stream.flush()
 
     @contextmanager
-    def _forgetting(self) -> Iterator[None]:
+    def forgetting(self) -> Iterator[None]:
+        """Makes what is done inside, and what is left in buffers, go nowhere once the reader has left."""
         try:
             yield
-        except BrokenPipeError:  # what is left in buffers has a place to go too, which Python writes at its end
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.stream.fileno())
-            os.close(nowhere)
+        except BrokenPipeError:
+            with suppress(OSError), Path(os.devnull).open("w") as nowhere:  # a stream need not be a file
+                os.dup2(nowhere.fileno(), self.stream.fileno())
 
 
 def open_streams() -> None:

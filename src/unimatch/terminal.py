@@ -4,12 +4,14 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Container, Sequence
-from contextlib import suppress
-from typing import Any, TextIO
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from tqdm import tqdm
+from typing_extensions import override
 
+from unimatch.starting import UntilReaderLeaves
 from unimatch.texts import one_line
 
 
@@ -34,24 +36,14 @@ def is_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-class Unfailing:
+class Unfailing(UntilReaderLeaves):
     """A stream whose reader may go away, or whose disk may fill, without an end to the work that it tells of."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-    def write(self, text: str) -> None:
-        """Writes what can be written."""
+    @contextmanager
+    @override
+    def forgetting(self) -> Iterator[None]:
         with suppress(OSError):
-            self.stream.write(text)
-
-    def flush(self) -> None:
-        """Hands over what can be handed over."""
-        with suppress(OSError):
-            self.stream.flush()
+            yield
 
 
 def progress_bar(
@@ -105,5 +97,5 @@ def print_any_name() -> None:
     """Lets the terminal and log files show names that are no UTF-8, or that a terminal has no characters for."""
     handlers = logging.getLogger().handlers
     for stream in (sys.stdout, sys.stderr, *(getattr(handler, "stream", None) for handler in handlers)):
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream := getattr(stream, "stream", stream), io.TextIOWrapper):  # of UntilReaderLeaves
             stream.reconfigure(errors="backslashreplace")

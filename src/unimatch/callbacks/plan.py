@@ -262,9 +262,8 @@ def seconds_of_evaluation(trainer: Trainer, method: Method) -> float:
             times.append(now(method.device) - started)
     torch.compiler.set_stance("default")
     method.train()
-    return statistics.mean(times) * min(
-        len(images), sum(map(int, trainer.num_val_batches)) * datamodule.evaluation_batch
-    )
+    evaluated = sum(map(int, trainer.num_val_batches)) * datamodule.evaluation_batch
+    return statistics.mean(times) * min(len(images), evaluated)
 
 
 @contextlib.contextmanager

@@ -10,12 +10,10 @@ from torch import Tensor, nn
 from unimatch.models.base import Model
 
 
-def share_encoder(models: Sequence[Model]) -> bool:
+def share_encoder(models: Sequence[nn.Module]) -> bool:
     """Tells whether two or more models have encoders of equal values, as student and teacher do where it is frozen."""
-    given = [*models]  # of other libraries too, which have no encoder by this name
-    if len(given) < 2 or not all(isinstance(getattr(model, "encoder", None), nn.Module) for model in given):
-        return False
-    return all(equal_encoders(given[0], other) for other in given[1:])
+    ours = [model for model in models if isinstance(model, Model)]
+    return len(ours) == len(models) > 1 and all(equal_encoders(ours[0], other) for other in ours[1:])
 
 
 def equal_encoders(one: Model, other: Model) -> bool:

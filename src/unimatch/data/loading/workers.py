@@ -5,6 +5,7 @@ import sys
 from types import TracebackType
 
 import cv2
+from torch.multiprocessing import get_sharing_strategy
 
 from unimatch.errors import ConfigError
 
@@ -20,12 +21,13 @@ def check_open_files(workers: int) -> None:
     Raises:
         ConfigError: with the limit, and what to do.
     """
-    try:
-        import resource
-    except ImportError:  # Windows, which hands tensors over in another way
+    strategy = get_sharing_strategy()  # type: ignore[no-untyped-call]
+    if not workers or strategy != "file_descriptor":  # of Linux; others hand tensors over by names
         return
+    import resource  # which Windows has not
+
     allowed, needed = resource.getrlimit(resource.RLIMIT_NOFILE)[0], OWN_FILES + FILES_OF_A_WORKER * workers
-    if workers and allowed != resource.RLIM_INFINITY and allowed < needed:
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
         raise ConfigError(
             f"workers={workers}: needs about {needed} open files, and this process may have {allowed}: raise the limit "
             "(ulimit -n 4096 in the shell, LimitNOFILE of a service), or take fewer workers; workers=0 needs none"

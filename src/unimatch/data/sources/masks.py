@@ -141,10 +141,8 @@ class IndexMasks:
         Programs that optimise masks sort the palette anew in each file. That of a grey one has the ids as its greys.
         """
         colors = [mask.palette[i : i + 3] for i in range(0, len(mask.palette), 3)]
-        classes, greys = (
-            range(self.info.num_classes),
-            [color[0] for color in colors if color[0] == color[1] == color[2]],
-        )
+        classes = range(self.info.num_classes)
+        greys = [color[0] for color in colors if color[0] == color[1] == color[2]]
         if len(greys) == len(colors) and any(greys) and all(self.table[grey] in classes for grey in greys):
             moved = (
                 i for i, grey in enumerate(greys) if self.table[grey] != self.table[i] and (mask.values == i).any()
