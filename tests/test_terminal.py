@@ -1,5 +1,6 @@
 import errno
 import io
+import logging
 import os
 import sys
 import time
@@ -83,3 +84,11 @@ def test_a_stream_that_a_command_has_wrapped_shows_any_name_too(monkeypatch):
     sys.stdout.write("n\udce4me\n")
     sys.stdout.flush()
     assert content.getvalue() == b"n\\udce4me\n"
+
+
+def test_a_log_that_is_closed_is_left_alone(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    handler = logging.StreamHandler(stream)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    stream.close()
+    print_any_name()

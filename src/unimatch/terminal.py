@@ -97,5 +97,6 @@ def print_any_name() -> None:
     """Lets the terminal and log files show names that are no UTF-8, or that a terminal has no characters for."""
     handlers = logging.getLogger().handlers
     for stream in (sys.stdout, sys.stderr, *(getattr(handler, "stream", None) for handler in handlers)):
-        if isinstance(stream := getattr(stream, "stream", stream), io.TextIOWrapper):  # of UntilReaderLeaves
+        stream = getattr(stream, "stream", stream)  # of UntilReaderLeaves
+        if isinstance(stream, io.TextIOWrapper) and not stream.closed:
             stream.reconfigure(errors="backslashreplace")
