@@ -22,7 +22,6 @@ TRAINER = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointin
         (TRAINER._checkpoint_connector, "_restore_modules_and_callbacks"),
         (TRAINER._checkpoint_connector, "restore_training_state"),
         (TRAINER, "_signal_connector"),
-        (TRAINER._signal_connector, "_slurm_sigusr_handler_fn"),
         (_ChildProcessObserver(0, []), "_child_processes"),
         (TensorBoardLogger("somewhere"), "_kwargs"),
         (WandbLogger(offline=True), "_experiment"),

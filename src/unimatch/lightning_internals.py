@@ -3,7 +3,6 @@
 Where a new Lightning renames one, ``tests/test_lightning_internals.py`` says which, and this file is the one to mend.
 """
 
-import signal
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -69,18 +68,10 @@ def stop_watching_processes() -> None:
             vars(thread)["_child_processes"] = []
 
 
-def requeue(trainer: lightning.Trainer, signum: int) -> None:
-    """Has Lightning's SLURM plugin requeue the job, if this is SLURM's warning; it writes a checkpoint of its own.
-
-    Which signal that is says the job's ``--signal``; Lightning expects SIGUSR1, submitit asks for SIGUSR2.
-    """
+def slurm_of(trainer: lightning.Trainer) -> SLURMEnvironment | None:
+    """Returns Lightning's view of the SLURM job that the trainer runs in; None outside one."""
     environment = trainer._accelerator_connector.cluster_environment
-    if (
-        isinstance(environment, SLURMEnvironment)
-        and environment.auto_requeue
-        and signum in (signal.SIGUSR1, signal.SIGUSR2)
-    ):
-        trainer._signal_connector._slurm_sigusr_handler_fn(signum, None)  # type: ignore[arg-type]
+    return environment if isinstance(environment, SLURMEnvironment) else None
 
 
 def hide_events_from(logger: TensorBoardLogger, step: int) -> None:

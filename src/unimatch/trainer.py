@@ -9,6 +9,7 @@ from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from typing_extensions import override
 
 from unimatch.errors import ConfigError, first_line
+from unimatch.launchers import check_processes, check_slurm
 from unimatch.options import NamedOptions, not_negative, one_of
 from unimatch.speed.compile import Compile, Mode
 
@@ -138,10 +139,12 @@ class Trainer(lightning.Trainer, NamedOptions):
             raise ConfigError(
                 f"{unread[0]}: says how to compile, and nothing is compiled; set compile=true, or leave it out"
             )
+        check_slurm()
         try:
             super().__init__(**options)
         except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
             raise ConfigError(f"the trainer cannot be made: {first_line(error)}") from error
+        check_processes(self)
         self.global_batch, self.parts_at_once = global_batch, parts_at_once
         self.together = 1  # how many parts of a step a batch holds
 

@@ -1,8 +1,10 @@
 import subprocess
 import sys
 
+import lightning
 import pytest
 
+from helpers.fits import QUIET, make_data, make_method
 from unimatch.callbacks import EndTogether
 from unimatch.errors import ProcessError
 
@@ -47,3 +49,14 @@ def test_a_status_is_handed_on(watch):
 def test_a_process_whose_parent_is_another_now_says_so(watch):
     watch.parent = -1
     assert watch.death() == ("the first process of this run is gone", ProcessError.status)
+
+
+def test_an_error_before_the_fit_begins_is_the_one_that_is_shown(monkeypatch):
+    trainer = lightning.Trainer(**QUIET, devices=2, strategy="ddp", callbacks=[EndTogether()])
+
+    def refuse(**options):
+        raise ValueError("not these processes")
+
+    monkeypatch.setattr(trainer.strategy.cluster_environment, "validate_settings", refuse)
+    with pytest.raises(ValueError, match="not these processes"):
+        trainer.fit(make_method(), make_data())

@@ -171,6 +171,7 @@ def test_slurm_is_asked_to_requeue_and_the_job_continues(tmp_path):
         "SLURM_JOB_NAME": "train",
         "SLURM_NTASKS": "1",
         "SLURM_NTASKS_PER_NODE": "1",
+        "SLURM_STEP_ID": "0",
         "SLURM_PROCID": "0",
         "SLURM_LOCALID": "0",
         "SLURM_NODEID": "0",
@@ -183,6 +184,7 @@ def test_slurm_is_asked_to_requeue_and_the_job_continues(tmp_path):
     text = process.communicate(timeout=120)[0]
     assert process.returncode == 138, text
     assert called.read_text() == "requeue 42\n"
+    assert {path.parent.name for path in run_dir.rglob("*.ckpt")} == {"checkpoints"}  # none of Lightning's own
     step = read_checkpoint(run_dir / "checkpoints" / "last.ckpt")["global_step"]
     assert f"ended by SIGUSR1 at step {step}" in text
 

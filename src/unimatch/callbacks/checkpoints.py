@@ -17,7 +17,7 @@ from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched
 from unimatch.checkpoints.files import BEST, LAST, PREVIOUS, read_checkpoint
 from unimatch.disk import replace_file, training_goes_on, unwritten
 from unimatch.errors import ConfigError, NumericalError
-from unimatch.lightning_internals import requeue
+from unimatch.launchers import requeue
 from unimatch.methods.base import Method
 from unimatch.trainer import evaluates_training
 
@@ -161,15 +161,15 @@ class Checkpoints(Checkpoint):
 
     def leave(self, trainer: Trainer, signum: int) -> None:
         """Ends the run because of a signal, by raising :class:`Stopped`."""
-        requeues = self.signals.submitits.get(signum)
-        if requeues is None:
-            requeue(trainer, signum)
         if trainer.is_global_zero:
             name = signal.Signals(signum).name
             place = f"step {self.saved}" if self.folder / LAST not in unwritten else "the last whole checkpoint"
             log.warning("ended by %s at step %d; resume=auto continues from %s", name, self.step, place)
-        if requeues is not None:
-            requeues(signum, None)
+        submitits = self.signals.submitits.get(signum)
+        if submitits is None:
+            requeue(trainer, signum)
+        else:
+            submitits(signum, None)
         raise Stopped(signum, status=0 if is_launched(trainer) else None)
 
 

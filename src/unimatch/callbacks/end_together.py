@@ -29,12 +29,15 @@ class EndTogether(Callback):
     def __init__(self, seconds: float = 1.0) -> None:
         self.seconds = seconds
         self.over = threading.Event()
+        # Known from the start of the fit on; what fails before it has no process to name.
+        self.parent: int | None = None
+        self.children: list[subprocess.Popen[bytes]] = []
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.over = threading.Event()  # not that of an earlier fit
         self.parent = os.getppid() if is_launched(trainer) else None
-        self.children: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
+        self.children = getattr(trainer.strategy.launcher, "procs", [])
         stop_watching_processes()
         if self.parent is not None or self.children:
             threading.Thread(target=self.watch, name="watch", daemon=True).start()

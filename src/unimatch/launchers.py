@@ -1,0 +1,91 @@
+"""What SLURM and torchrun start: whether these are the processes that a trainer expects, and a job's next start."""
+
+import logging
+import os
+import signal
+import subprocess
+
+import lightning
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+from unimatch.errors import ConfigError
+from unimatch.lightning_internals import slurm_of
+from unimatch.texts import one_line
+
+log = logging.getLogger("unimatch")
+
+BY_HAND = ("bash", "interactive")
+"""Names of SLURM's jobs in which Lightning takes commands for typed ones, and starts the processes itself."""
+
+
+def check_slurm() -> None:
+    """Refuses SLURM's variables with which Lightning would fail, or train in each task as if it were alone.
+
+    Raises:
+        ConfigError: tasks are counted by ``--ntasks`` alone, or the job has one of the names of :data:`BY_HAND`.
+    """
+    if TorchElasticEnvironment.detect():
+        return
+    tasks, name = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)), os.environ.get("SLURM_JOB_NAME")
+    if name in BY_HAND:
+        if tasks > 1:
+            raise ConfigError(
+                f"srun has started {tasks} tasks, in a job that is called {name}: Lightning would take each for the "
+                "only one; name it, as in srun --job-name=train python -m unimatch.run ..."
+            )
+    elif (count := int(os.environ.get("SLURM_NTASKS", 1))) > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
+        raise ConfigError(
+            f"SLURM counts {count} tasks by --ntasks, which does not say how many a machine has: give sbatch or srun "
+            "--ntasks-per-node=N in its place"
+        )
+
+
+def check_processes(trainer: lightning.Trainer) -> None:
+    """Refuses a trainer that has other processes than its launcher has started.
+
+    Raises:
+        ConfigError: beginning with ``devices``.
+    """
+    wanted = trainer.num_nodes * trainer.num_devices
+    begin = f"devices={trainer.num_devices}: this trainer has {wanted} process(es)"
+    if TorchElasticEnvironment.detect():
+        if (count := int(os.environ["WORLD_SIZE"])) != wanted:
+            raise ConfigError(
+                f"{begin} and torchrun has started {count}; trainer=ddp trainer.devices=N gives each of a machine's N "
+                "processes a device, trainer.num_nodes counts machines"
+            )
+    elif "SLURM_STEP_ID" in os.environ:  # set by srun alone
+        count = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+        if count != wanted and os.environ.get("SLURM_JOB_NAME") not in BY_HAND:
+            raise ConfigError(
+                f"{begin} and srun has started {count}; trainer=slurm trainer.devices=N gives each of a machine's N "
+                "tasks a device, trainer.num_nodes counts machines"
+            )
+    elif wanted > 1 and slurm_of(trainer) is not None:
+        raise ConfigError(
+            f"{begin}, which SLURM has to start, and this command has been started without srun: write srun before "
+            "python, with a task for each device (--ntasks-per-node)"
+        )
+
+
+def requeue(trainer: lightning.Trainer, signum: int) -> None:
+    """Has SLURM start the job again, if the signal is its warning that the job's time is nearly up.
+
+    Which signal that is says the job's ``--signal``: Lightning expects SIGUSR1, submitit asks for SIGUSR2. Lightning's
+    own way writes a further whole checkpoint each time, which it would prefer to later ones.
+    """
+    slurm = slurm_of(trainer)
+    if slurm is None or not slurm.auto_requeue or signum not in (signal.SIGUSR1, signal.SIGUSR2):
+        return
+    if not trainer.is_global_zero:
+        return
+    job, array = os.environ["SLURM_JOB_ID"], os.environ.get("SLURM_ARRAY_JOB_ID")
+    if array is not None:
+        job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    try:
+        subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", "") or str(error)
+        log.warning("SLURM does not queue job %s again (scontrol requeue): %s", job, one_line(said.strip()))
+    else:
+        log.warning("SLURM starts job %s again", job)
