@@ -5,7 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, ImagePalette
+from PIL.TiffImagePlugin import COLORMAP, TiffImageFile
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -42,7 +43,20 @@ OTHER_FILES = (
 
 def open_image(file: Path | BinaryIO) -> Image.Image:
     """Opens an image, not yet decoded, if it is of the :data:`FORMATS`; raises whatever Pillow does."""
-    return Image.open(file, formats=FORMATS)  # noqa: TID251 - this is the one place
+    image = Image.open(file, formats=FORMATS)  # noqa: TID251 - this is the one place
+    if isinstance(image, TiffImageFile) and image.mode == "P":
+        mend_palette(image)
+    return image
+
+
+def mend_palette(image: TiffImageFile) -> None:
+    """Reads a TIFF's colours of 0-255 as they are meant: by the standard they go to 65535, and Pillow makes them black.
+
+    libtiff tells them apart in the same way: no entry is above 255.
+    """
+    levels = image.tag_v2.get(COLORMAP) or (0,)
+    if max(levels) < 256:
+        image.palette = ImagePalette.raw("RGB;L", bytes(levels))
 
 
 def misread(image: Image.Image, content: bytes) -> str:
