@@ -1,8 +1,10 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import lightning
 import pytest
+import torch
 
 from helpers.fits import QUIET, make_data, make_method
 from unimatch.callbacks import EndTogether
@@ -60,3 +62,20 @@ def test_an_error_before_the_fit_begins_is_the_one_that_is_shown(monkeypatch):
     monkeypatch.setattr(trainer.strategy.cluster_environment, "validate_settings", refuse)
     with pytest.raises(ValueError, match="not these processes"):
         trainer.fit(make_method(), make_data())
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (RuntimeError("[/a/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:4"), True),
+        (torch.distributed.DistBackendError("NCCL error in: x.cpp:5, remote process exited"), True),
+        (RuntimeError("shapes differ"), False),
+        (SystemExit(0), False),
+    ],
+)
+def test_a_lost_connection_is_told_where_no_process_can_be_named(monkeypatch, watch, error, lost):
+    ended = []
+    monkeypatch.setattr(watch, "end", lambda *cause: ended.append(cause))
+    watch.on_exception(SimpleNamespace(world_size=1), None, error)
+    assert [status for _, status in ended] == [ProcessError.status] * lost
+    assert not lost or str(error) in ended[0][0]

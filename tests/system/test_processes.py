@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -193,6 +194,28 @@ def test_slurm_is_asked_to_requeue_and_the_job_continues(tmp_path):
     text = process.communicate(timeout=120)[0]
     assert process.returncode == 0, text
     assert f"continuing from {run_dir}/checkpoints/last.ckpt, step {step}" in text
+
+
+@pytest.mark.nightly
+@linux
+def test_a_task_of_srun_that_dies_ends_the_other_in_one_line(tmp_path):
+    """Two tasks, which nothing but their connection joins."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    tasks = []
+    for rank in range(2):
+        slurm = {"SLURM_JOB_ID": "42", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+        slurm |= {"SLURM_PROCID": f"{rank}", "SLURM_LOCALID": f"{rank}", "SLURM_NODEID": "0", "SLURM_STEP_ID": "0"}
+        slurm |= {"SLURM_STEP_NUM_TASKS": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+        options = ["datamodule.workers=0", "trainer=cpu", "trainer.devices=2"]
+        tasks.append(start(tmp_path / "run", *options, **slurm))
+    wait_for_a_checkpoint(tasks[0], tmp_path / "run")
+    tasks[1].kill()
+    text = tasks[0].communicate(timeout=60)[0]
+    tasks[1].communicate()
+    assert tasks[0].returncode == 75, text
+    assert "unimatch: the connection to another process of this run is lost: [" in text
+    assert "Traceback" not in text
 
 
 RANKS = """

@@ -9,14 +9,22 @@ import sys
 import threading
 import time
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from unimatch.callbacks.signals import is_launched
-from unimatch.errors import ProcessError, UnimatchError
+from unimatch.errors import ProcessError, UnimatchError, first_line
 from unimatch.lightning_internals import stop_watching_processes
+from unimatch.texts import one_line
 
 log = logging.getLogger("unimatch")
+
+
+def is_lost(exception: BaseException) -> bool:
+    """Returns whether the processes of a run could not reach one another: one has died, or the network has failed."""
+    of_gloo = isinstance(exception, RuntimeError) and "gloo/transport" in str(exception)
+    return of_gloo or isinstance(exception, torch.distributed.DistError)
 
 
 class EndTogether(Callback):
@@ -56,6 +64,11 @@ class EndTogether(Callback):
             if cause := self.death():
                 self.end(*cause)
             time.sleep(0.1)
+        if is_lost(exception):  # the other process was started by srun or torchrun, or runs on another machine
+            self.end(
+                f"the connection to another process of this run is lost: {one_line(first_line(exception))}",
+                ProcessError.status,
+            )
         self.over.set()
 
     @override
