@@ -6,6 +6,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnv
 
 import unimatch
 from unimatch import ConfigError, launchers
+from unimatch.trainer import check_settings
 
 STEP = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS_PER_NODE": "2", "SLURM_PROCID": "0"}
 """What srun (22.05) gives the first of two tasks of one machine."""
@@ -64,6 +65,17 @@ def test_tasks_that_no_machine_has_a_number_of_are_refused(monkeypatch):
 )
 def test_processes_as_they_were_started_are_taken(monkeypatch, variables, devices):
     assert make_trainer(monkeypatch, variables, devices=devices).num_devices == devices
+
+
+def test_a_task_that_sees_one_gpu_is_told_how_to_see_them_all(monkeypatch):
+    """Lightning gives the fourth task the fourth GPU that it sees."""
+    monkeypatch.setattr("unimatch.trainer.CUDAAccelerator.auto_device_count", lambda: 1)
+    with pytest.raises(ConfigError) as refused:
+        check_settings({"accelerator": "gpu", "devices": 4})
+    assert "--gpus-per-node" not in str(refused.value)
+    monkeypatch.setenv("SLURM_STEP_ID", "0")
+    with pytest.raises(ConfigError, match="devices=4: PyTorch finds 1 .*--gpus-per-node, not --gpus-per-task"):
+        check_settings({"accelerator": "gpu", "devices": 4})
 
 
 class Job:

@@ -17,6 +17,8 @@ log = logging.getLogger("unimatch")
 BY_HAND = ("bash", "interactive")
 """Names of SLURM's jobs in which Lightning takes commands for typed ones, and starts the processes itself."""
 
+ALL_GPUS = "each task must see all GPUs of its machine (--gpus-per-node, not --gpus-per-task)"
+
 
 def check_slurm() -> None:
     """Refuses SLURM's variables with which Lightning would fail, or train in each task as if it were alone.
@@ -59,7 +61,7 @@ def check_processes(trainer: lightning.Trainer) -> None:
         if count != wanted and os.environ.get("SLURM_JOB_NAME") not in BY_HAND:
             raise ConfigError(
                 f"{begin} and srun has started {count}; trainer=slurm trainer.devices=N gives each of a machine's N "
-                "tasks a device, trainer.num_nodes counts machines"
+                f"tasks a device, trainer.num_nodes counts machines; {ALL_GPUS}"
             )
     elif wanted > 1 and slurm_of(trainer) is not None:
         raise ConfigError(

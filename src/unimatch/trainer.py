@@ -1,5 +1,6 @@
 """Lightning's trainer, with optimizer steps of a given number of images at any number of processes."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -9,7 +10,7 @@ from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 from typing_extensions import override
 
 from unimatch.errors import ConfigError, first_line
-from unimatch.launchers import check_processes, check_slurm
+from unimatch.launchers import ALL_GPUS, check_processes, check_slurm
 from unimatch.options import NamedOptions, not_negative, one_of
 from unimatch.speed.compile import Compile, Mode
 
@@ -67,7 +68,10 @@ def check_device(settings: Mapping[str, Any]) -> None:
             "trainer.accelerator=cpu evaluates on it"
         )
     if type(devices) is int and devices > found:
-        raise ConfigError(f"devices={devices}: PyTorch finds {found} GPU(s) here; trainer.devices=auto takes all")
+        slurm = f"; {ALL_GPUS}" if "SLURM_STEP_ID" in os.environ else ""
+        raise ConfigError(
+            f"devices={devices}: PyTorch finds {found} GPU(s) here; trainer.devices=auto takes all{slurm}"
+        )
 
 
 class Trainer(lightning.Trainer, NamedOptions):
