@@ -74,7 +74,7 @@ def test_a_task_that_sees_one_gpu_is_told_how_to_see_them_all(monkeypatch):
         check_settings({"accelerator": "gpu", "devices": 4})
     assert "--gpus-per-node" not in str(refused.value)
     monkeypatch.setenv("SLURM_STEP_ID", "0")
-    with pytest.raises(ConfigError, match="devices=4: PyTorch finds 1 .*--gpus-per-node, not --gpus-per-task"):
+    with pytest.raises(ConfigError, match=r"devices=4: PyTorch finds 1 .*--gpus-per-node, not --gpus-per-task"):
         check_settings({"accelerator": "gpu", "devices": 4})
 
 
