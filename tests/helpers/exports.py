@@ -87,6 +87,24 @@ def coco(root: Path, **changes: object) -> Path:
     return save(root / "annotations" / "instances.json", content)
 
 
+def yolo(root: Path, *, lines: object = None, names: object = ("leaf", "stone")) -> Path:
+    """As Roboflow writes it: ``b`` has no object, ``c`` no file of labels; a small object comes before the large one
+    around it; a box has no outline."""
+    for name in ("train/images/a.rf.1", "train/images/b", "train/images/c", "valid/images/d"):
+        photo(root / f"{name}.png")
+    default = [f"1 {shares(box(2, 2, 4, 4))}", f"0 {shares(box(1, 1, 6, 6))}", "", "0 0.5 0.5 0.1 0.1"]
+    save(root / "train" / "labels" / "a.rf.1.txt", "\n".join(default if lines is None else lines) + "\n")
+    save(root / "train" / "labels" / "b.txt", "")
+    save(root / "valid" / "labels" / "d.txt", f"1.0 {shares([[12, 0], [12, 8], [4, 8]])}")
+    listed = "\n".join(f"  {i}: {name}" for i, name in enumerate(names))
+    save(root / "data.yaml", f"train: ../train/images\nval: ../valid/images\nnc: {len(names)}\nnames:\n{listed}\n")
+    return root
+
+
+def shares(points: list[list[float]]) -> str:
+    return " ".join(f"{x / WIDTH:.6f} {y / HEIGHT:.6f}" for x, y in points)
+
+
 def runs(mask: np.ndarray) -> dict[str, object]:
     counts, value = [0], False
     for pixel in mask.ravel(order="F"):

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from helpers import exports
 from helpers.exports import HEIGHT, WIDTH, area, masks, photo, png, save, unlabelled
 from unimatch.data import folder
+from unimatch.errors import DataError
 from unimatch.labelling import TOOLS, read, write
 
 
@@ -118,3 +119,25 @@ def test_corrections_join_what_is_there(tmp_path):
     there = sorted(p.relative_to(tmp_path / "photos").as_posix() for p in (tmp_path / "photos").rglob("*.png"))
     names = [f"{kind}/{name}.png" for kind in ("images", "masks") for name in "abc"]
     assert there == names  # b.png, which nobody labelled this time, was labelled before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        (
+            "annotations.xml",
+            '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1',
+            "CVAT's XML; export it",
+        ),
+        ("a.xml", "<annotation><object><bndbox><xmin>1", "XML of boxes"),
+        ("via.json", '{"_via_settings": {}, "_via_img_metadata": {"a": {}}}', "VGG Image Annotator's; export it"),
+        ("via.json", '{"a.png1": {"regions": [{"shape_attributes": {"name": "polygon"}}]}}', "VGG Image Annotator's"),
+        ("a.geojson", '{"type": "FeatureCollection", "features": []}', "GeoJSON, as of QuPath; export labelled"),
+        ("a.json", '[{"type": "Feature", "geometry": {}}]', "GeoJSON"),
+    ],
+)
+def test_exports_that_are_not_read_are_called_by_their_name(tmp_path, name, content, told):
+    photo(tmp_path / "a.png")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=f"{name} is {told}"):
+        read(tmp_path)

@@ -11,10 +11,22 @@ from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.class_names import read_classes
 from unimatch.data.sources.dates import AFTER, BEFORE
 from unimatch.errors import ConfigError, DataError
-from unimatch.labelling import coco, folder, kaggle, label_studio, labelme, merging, pairs, roboflow, supervisely, voc
+from unimatch.labelling import (
+    coco,
+    folder,
+    kaggle,
+    label_studio,
+    labelme,
+    merging,
+    pairs,
+    roboflow,
+    supervisely,
+    voc,
+    yolo,
+)
 from unimatch.labelling.photos import Photos
 from unimatch.labelling.records import BACKGROUNDS, IGNORE, Drawable, Found, Labels, Painted, Regions
-from unimatch.labelling.source import Source
+from unimatch.labelling.source import Source, head
 from unimatch.labelling.writer import Job, write_all
 from unimatch.texts import one_line
 
@@ -25,6 +37,7 @@ FORMATS: dict[str, ModuleType] = {
     "voc": voc,
     "roboflow": roboflow,
     "supervisely": supervisely,
+    "yolo": yolo,
     "coco": coco,
     "labelme": labelme,
     "labelstudio": label_studio,
@@ -37,6 +50,20 @@ TOOLS = ("coco", "cvat", "labelme", "labelstudio")
 
 MASKS = re.compile(r"(^|/)(Segmentation(Class|Object)\w*|masks?)/|_mask\.\w+$|(^|/)task-\d+-annotation-")
 """Images that are no photos."""
+
+UNREAD = (
+    (
+        r"\s*(<\?xml.*?>)?\s*<annotations>",
+        "CVAT's XML; export it as 'Segmentation mask 1.1' in place of 'CVAT for images'",
+    ),
+    (r"\s*(<\?xml.*?>)?\s*<annotation>.*<bndbox>", "XML of boxes, which say nothing of the pixels in them"),
+    (r'\s*\{.*"(_via_img_metadata|shape_attributes)"', "VGG Image Annotator's; export it there in the COCO format"),
+    (
+        r'\s*[\[{].*"type"\s*:\s*"Feature',
+        "GeoJSON, as of QuPath; export labelled images, masks of class ids, in its place",
+    ),
+)
+"""How files of other tools begin, what they are and what to do."""
 
 MOST_CLASSES = 255
 """As many as fit an 8-bit mask."""
@@ -105,14 +132,21 @@ def format_of(export: Source, name: str) -> tuple[ModuleType, list[Member]]:
         return FORMATS[name], files
     fitting = {name: files for name, module in FORMATS.items() if name != "voc" and (files := module.find(export))}
     if not fitting:
-        raise DataError(
-            f"{export.path}: of no known format; known are {', '.join(FORMATS)}; docs/labelling.md says what each "
-            "looks like"
-        )
+        raise DataError(f"{export.path}: {not_known(export)}")
     if len(fitting) > 1:
         raise DataError(f"{export.path}: may be {' or '.join(fitting)}; choose with format=NAME")
     ((name, files),) = fitting.items()
     return FORMATS[name], files
+
+
+def not_known(export: Source) -> str:
+    """Says what an export is that is in none of the :data:`FORMATS`, and what to do about it."""
+    for member in export.matching(r"[^/]+\.(xml|json|geojson)"):
+        text = head(member)
+        for form, what in UNREAD:
+            if re.match(form, text, re.DOTALL):
+                return f"{member.name} is {what}"
+    return f"of no known format; known are {', '.join(FORMATS)}; docs/labelling.md says what each looks like"
 
 
 def class_order(

@@ -1,0 +1,135 @@
+"""YOLO's segmentation labels: ``labels/NAME.txt`` with a polygon a line, ``images/``, and ``data.yaml`` with the names.
+
+Ultralytics trains on them; Roboflow, CVAT and Label Studio write them. A line is a class and the points of an outline,
+in shares of the photo's width and height: https://docs.ultralytics.com/datasets/segment/.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import yaml
+
+from unimatch.data.prepare.archives import Member
+from unimatch.data.sets.class_files import LARGEST, from_object, in_order
+from unimatch.errors import DataError
+from unimatch.images import MaskArray
+from unimatch.labelling.photos import FIRST_FOLDERS, Photos, clean, part_of
+from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
+from unimatch.labelling.shapes import Polygon, Ring
+from unimatch.labelling.source import Source, head, read_text
+
+FILE = r"labels/(?:[^/]+/)*[^/]+\.txt"
+LINE = re.compile(r"\s*\d+(?:\.0+)?(?:\s+-?[\d.]+(?:[eE][+-]?\d+)?){4,}\s*(?:\n|$)")
+"""A class and a box or more."""
+
+LOOKED_AT = 100
+"""Files of which one must have a line: the others may be of photos without any object."""
+
+LARGEST_SHARE = 1.5
+"""Points lie at shares of 0 to 1, but for rounding; from here on they are taken for pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Outlines whose points are shares of the photo's sides; smaller ones lie over larger ones, as in Ultralytics."""
+
+    items: tuple[tuple[str, Ring, str], ...]
+    """Class, (N, 2) points, and what a message calls the outline."""
+
+    def draw(self, where: str, size: tuple[int, int], ids: Mapping[str, int], fill: int) -> MaskArray:
+        """Draws the labels; see :class:`~unimatch.labelling.records.Drawable`."""
+        regions = tuple(Region(label, (Polygon((points * size,)),), note) for label, points, note in self.items)
+        return Regions(regions, larger_first=True).draw(where, size, ids, fill)
+
+
+def find(source: Source) -> list[Member]:
+    """Finds the files of labels."""
+    files = source.matching(FILE)
+    return files if any(LINE.match(head(file)) for file in files[:LOOKED_AT]) else []
+
+
+def read(source: Source, files: list[Member], photos: Photos) -> Found:
+    """Reads the photos of all files of labels. Boxes are left out, and the log says how many.
+
+    Raises:
+        DataError: a line is malformed, a class has no name, or a photo is missing.
+    """
+    names = names_of(source)
+    left_out: list[str] = []
+    images = [read_file(file, photos, names, left_out) for file in files]
+    log_left_out(left_out, "they are boxes, without an outline")
+    images += [LabelledImage(name_of(member.name), member, None) for member in photos.others(i.photo for i in images)]
+    return Found(images, dict.fromkeys(names))
+
+
+def names_of(source: Source) -> Sequence[str]:
+    """Returns the names of the classes in their order: those of ``data.yaml``, else of ``classes.txt``.
+
+    Raises:
+        DataError: there is no such file, two differ, or one is malformed.
+    """
+    found: dict[Member, Sequence[str]] = {}
+    for file in source.matching(r"[^/]+\.ya?ml"):
+        where, text = file.place / file.name, read_text(file)
+        if re.search(r"^names\s*:", text, re.MULTILINE):
+            if len(text) > LARGEST:
+                raise DataError(f"{where}: has more than {LARGEST:,} characters; leave the names alone in it")
+            try:
+                content: Any = yaml.load(text, yaml.BaseLoader)  # text alone: other loaders read "no" as false
+            except (ValueError, RecursionError, yaml.YAMLError) as error:
+                raise DataError(f"{where}: is no YAML ({error}); export it again") from error
+            if isinstance(content, dict) and "kpt_shape" in content:
+                raise DataError(f"{where}: the labels are points of poses (kpt_shape), and no outlines")
+            found[file] = in_order(where, from_object(where, content)).names
+    for file in [] if found else source.matching(r"classes\.txt|obj\.names"):
+        found[file] = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+    if not found:
+        raise DataError(f"{source.path}: no data.yaml with names; add the export's, or a classes.txt of a name a line")
+    (first, names), *others = found.items()
+    for file, these in others:
+        if list(these) != list(names):
+            raise DataError(
+                f"{file.place / file.name}: other names than in {first.name}; give one export after another"
+            )
+    return names
+
+
+def read_file(file: Member, photos: Photos, names: Sequence[str], left_out: list[str]) -> LabelledImage:
+    """Reads the photo of one file; what is left out of it is added to a list."""
+    where, items = str(file.place / file.name), []
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        if not line.strip():
+            continue
+        note = f"line {number}"
+        try:
+            label, *shares = (float(word) for word in line.split())
+            if not (label.is_integer() and 0 <= label < len(names)):
+                raise ValueError(f"class {label:g} has no name among the {len(names)} there are")
+            if len(shares) == 4:
+                left_out.append(f"{where}: {note}")
+                continue
+            if len(shares) < 6 or len(shares) % 2:
+                raise ValueError(f"{len(shares)} numbers behind the class are no three or more points")
+            if not all(abs(share) < LARGEST_SHARE for share in shares):
+                raise ValueError("points are shares of the photo's sides, from 0 to 1, and these are none")
+        except (ValueError, OverflowError) as error:
+            raise DataError(f"{where}: {note} is malformed ({error}); correct or remove it") from error
+        items.append((names[int(label)], np.array(shares, np.float64).reshape(-1, 2), note))
+    folder, _, base = file.name.rpartition("/")
+    photo = photos.find(re.sub(r"(^|/)labels(/|$)", r"\1images\2", folder, flags=re.IGNORECASE) + "/" + base[:-4], file)
+    labels = Shares(tuple(items)) if items else None
+    return LabelledImage(name_of(photo.name), photo, labels, None, part_of(folder), where)
+
+
+def name_of(path: str) -> str:
+    """Returns a photo's name without the folders that say what the photos are for.
+
+    >>> name_of("train/images/a.jpg"), name_of("images/val2017/drive1/a.jpg")
+    ('a.jpg', 'drive1/a.jpg')
+    """
+    *folders, base = path.split("/")
+    kept = [folder for folder in folders if folder.lower().rstrip("0123456789") not in FIRST_FOLDERS]
+    return clean("/".join([*kept, base]))
