@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from helpers import exports
 from unimatch.errors import DataError
 from unimatch.folders import find_images, notes_taken, spelled, walk
 
@@ -63,6 +64,16 @@ def test_a_missing_folder_names_those_that_are_there(tmp_path):
     archive = make(tmp_path / "unpacked", "images\\a.png")
     with pytest.raises(DataError, match=r"images.a\.png has its folder in its name, as Windows' archives do"):
         find_images(archive / "images")
+
+
+def test_labels_in_the_place_of_masks_are_pointed_out(tmp_path):
+    for part in (exports.yolo(tmp_path) / "train", tmp_path / "valid"):
+        with pytest.raises(
+            DataError, match=r"masks: no such folder .*labels.[ad].*\.txt seems to be from a label tool"
+        ):
+            find_images(part / "masks", masks=True)
+        with pytest.raises(DataError, match=r"unlabeled: no such folder .*; move or rename what is meant"):
+            find_images(part / "unlabeled")
 
 
 def test_photos_that_phones_alone_read_are_named(tmp_path, caplog):

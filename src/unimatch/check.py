@@ -25,7 +25,7 @@ from unimatch.data.loading.auto_crop import fitting_side
 from unimatch.data.sets.class_names import class_file, read_classes
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
-from unimatch.folders import notes_taken
+from unimatch.folders import exported, notes_taken
 from unimatch.overrides import check_kind, config_folder
 from unimatch.pictures import drawing
 from unimatch.terminal import text_table
@@ -87,9 +87,9 @@ def name_classes(config: DictConfig, out: Path) -> None:
     root, dataset = folder_root(config), config.dataset
     if root is None or dataset.classes is not None or dataset.colors not in (None, "palette") or class_file(root):
         return
-    if list(root.glob("*/labelmap.txt")) or list(root.glob("*/_classes.csv")):
-        return  # what to do is said when the data set is built
     masks = masks_below(root)
+    if not masks and exported(root):
+        return  # what to do is said when the data set is built
     if not masks:
         raise DataError(
             f"{root}: no classes.txt, and no masks in {root / 'masks'} that show the classes; put the masks there, or "

@@ -72,6 +72,13 @@ def walk(folder: Path, skip: Iterable[Path] = (), *, inside: bool = False) -> It
         yield "" if prefix == os.curdir else prefix + os.sep, names
 
 
+OF_LABEL_TOOLS = (
+    *("_classes.csv", "labelmap.txt", "*/_classes.csv", "*/labelmap.txt", "*/ann/*.json"),
+    *("labels/*.txt", "labels/*/*.txt", "*/labels/*.txt", "*.json", "*/*.json", "*.xml", "*/*.xml"),
+)
+"""What label tools leave beside photos, as patterns of paths below the root; a data set of masks has none of them."""
+
+
 def is_foreign(name: str) -> bool:
     """Tells whether a file or folder is some system's own, such as macOS's ``._photo.jpg``, by its name."""
     return name[0] == "." or name.lower() in SYSTEM_FOLDERS or name.startswith(("SYNOPHOTO_THUMB", "SYNOFILE_THUMB"))
@@ -98,7 +105,10 @@ def find_images(directory: Path, *, masks: bool = False, classes: bool = False, 
     """
     if not directory.is_dir():
         there = what_is_there(directory.parent)
-        raise DataError(f"{directory}: no such folder{there}" + ("; move or rename what is meant" if there else ""))
+        hint = exported(directory.parent) if masks else ""
+        raise DataError(
+            f"{directory}: no such folder{there}{hint or ('; move or rename what is meant' if there else '')}"
+        )
     files, others = list[str](), Counter[str]()
     for prefix, names in walk(directory, skip):
         for name in names:
@@ -247,6 +257,24 @@ def what_is_there(folder: Path) -> str:
     if not names:
         names = sorted(path.name for path in folder.iterdir() if not is_foreign(path.name))
     return f" ({folder} has {', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
+
+
+def exported(folder: Path, whole: str | Path = "EXPORT") -> str:
+    """Says what to do with a folder without masks or classes that holds what label tools export; nothing for others.
+
+    Args:
+        folder: where such files are looked for.
+        whole: what the message calls the export, of which the folder may be a part.
+    """
+    file = next(
+        (file for form in OF_LABEL_TOOLS for file in sorted(folder.glob(form)) if not is_foreign(file.name)), None
+    )
+    if file is None:
+        return ""
+    return (
+        f"; {file} seems to be from a label tool: make images/ masks/ classes.txt of its export with python -m "
+        f"unimatch.labels from={whole} to=FOLDER"
+    )
 
 
 def note(kind: str, text: str) -> None:

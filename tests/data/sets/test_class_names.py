@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from helpers import exports
 from unimatch.data.sets.class_names import find_classes, read_classes
 from unimatch.errors import DataError
 
@@ -29,10 +30,20 @@ def test_json_class_names_are_found_below_the_root(tmp_path):
     assert read_classes(find_classes(tmp_path)).names == ("no", "yes")
 
 
-def test_an_export_without_class_names_of_its_own_says_how_to_read_it(tmp_path):
-    (tmp_path / "train").mkdir()
-    (tmp_path / "train" / "_classes.csv").touch()
-    with pytest.raises(DataError, match=r"is from a label tool: .*python -m unimatch\.labels from=.* to=FOLDER"):
+@pytest.mark.parametrize("make", [exports.coco, exports.labelme, exports.supervisely, exports.roboflow])
+def test_an_export_of_a_label_tool_says_how_to_read_it(tmp_path, make):
+    make(tmp_path)
+    (tmp_path / "labels.txt").unlink(missing_ok=True)  # LabelMe's, a file of class names
+    with pytest.raises(
+        DataError, match=r"seems to be from a label tool: .*python -m unimatch\.labels from=.* to=FOLDER"
+    ):
+        find_classes(tmp_path)
+
+
+def test_a_data_set_with_a_stray_json_is_no_export(tmp_path):
+    exports.save(tmp_path / "notes.json", {"camera": 3})
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(DataError, match=r"no classes\.txt.*write one class name a line"):
         find_classes(tmp_path)
 
 

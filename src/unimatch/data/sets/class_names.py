@@ -5,7 +5,7 @@ from pathlib import Path
 
 from unimatch.data.sets.class_files import Classes, parse
 from unimatch.errors import DataError
-from unimatch.folders import what_is_there
+from unimatch.folders import exported, what_is_there
 
 FILES = (
     *("classes.txt", "classes.json", "_classes.csv", "class_dict.csv", "classes.csv", "labelmap.txt", "labels.txt"),
@@ -18,12 +18,8 @@ def find_classes(root: Path) -> Path:
     """Finds the file of class names below a root."""
     if (file := class_file(root)) is not None:
         return file
-    exported = min((*root.glob("*/_classes.csv"), *root.glob("*/labelmap.txt")), default=None)
-    if exported is not None:
-        raise DataError(
-            f"{root}: no classes.txt; {exported} is from a label tool: make images/ masks/ classes.txt of its export "
-            f"with python -m unimatch.labels from={root} to=FOLDER"
-        )
+    if not (root / "masks").is_dir() and (hint := exported(root, root)):
+        raise DataError(f"{root}: no classes.txt{hint}")
     there = "" if (root / "images").is_dir() else what_is_there(root)
     raise DataError(
         f"{root}: no classes.txt{there}; write one class name a line, in the order of the ids (python -m "
