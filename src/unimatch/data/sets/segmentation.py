@@ -202,6 +202,7 @@ def folder(
         ids=None if ids is None else dict(ids),
         ignore_colors=frozenset((color[0], color[1], color[2]) for color in ignore_colors),
     )
+    refuse_train_folder(path)
     val, test = part_folder(path, "val"), part_folder(path, "test")
     if inner := [name for name in subfolders(path / "images") if name.lower() in PARTS]:
         note(
@@ -220,6 +221,20 @@ def folder(
         val_seed=val_seed,
     )
     return layout(path, **options)
+
+
+def refuse_train_folder(root: Path) -> None:
+    """Says where the training images belong that lie in ``train/images/``, as they do in other layouts.
+
+    Raises:
+        DataError: they lie there, and none in ``images/``.
+    """
+    train = next((root / name for name in subfolders(root) if name.lower() in ("train", "training")), None)
+    if train is not None and (train / "images").is_dir() and not (root / "images").is_dir():
+        raise DataError(
+            f"{train / 'images'}: training images lie in {root / 'images'} here, their masks in {root / 'masks'}; move "
+            f"what {train} has up to {root}; validation images stay in val/images, their masks in val/masks"
+        )
 
 
 def with_colors(info: DatasetInfo, colors: str | Path | None) -> DatasetInfo:
