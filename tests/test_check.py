@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from helpers import exports
 from helpers.class_data import make_image_folder
 from helpers.places import ROOT, SHARED
 from helpers.rasters import rewritten, twelve_bits
@@ -188,6 +189,12 @@ def test_a_folder_with_neither_class_names_nor_masks_is_told_so(tmp_path, monkey
     assert run_check(monkeypatch, "dataset=folder", f"dataset.root={root}", f"out={tmp_path}/out") == 2
     assert f"no classes.txt, and no masks in {root / 'masks'}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_of_a_label_tool_is_told_what_makes_masks_of_it(tmp_path, monkeypatch, capsys):
+    exports.coco(tmp_path)
+    assert run_check(monkeypatch, "dataset=folder", f"dataset.root={tmp_path}") == 2
+    assert f"python -m unimatch.labels from={tmp_path} to=FOLDER" in capsys.readouterr().err
 
 
 @pytest.mark.nightly

@@ -49,6 +49,13 @@ def test_tasks_that_no_machine_has_a_number_of_are_refused(monkeypatch):
         make_trainer(monkeypatch, variables, devices=2)
 
 
+def test_the_tasks_of_all_machines_are_counted(monkeypatch):
+    two = STEP | {"SLURM_NNODES": "2", "SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4"}
+    assert make_trainer(monkeypatch, two, devices=2, num_nodes=2).world_size == 4
+    with pytest.raises(ConfigError, match=r"devices=2: this trainer has 2 .* srun has started 4"):
+        make_trainer(monkeypatch, two, devices=2)
+
+
 @pytest.mark.parametrize(
     ("variables", "devices"),
     [

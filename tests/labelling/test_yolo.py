@@ -33,6 +33,16 @@ def test_photos_without_an_object_are_background_where_that_is_asked_for(tmp_pat
     assert unlabelled(labels) == ["c.png"]
 
 
+def test_the_first_files_may_hold_nothing(tmp_path):
+    assert list(masks(read(exports.yolo(tmp_path, lines=[])))) == ["val/d.png"]
+
+
+def test_the_part_is_that_of_the_folder_and_not_of_the_name(tmp_path):
+    photo(tmp_path / "train" / "images" / "val_7.png")
+    save(tmp_path / "train" / "labels" / "val_7.txt", f"0 {shares(box(0, 0, 3, 3))}")
+    assert "train/val_7.png" in masks(read(exports.yolo(tmp_path)))
+
+
 def test_each_photo_is_drawn_at_its_own_size(tmp_path):
     export = exports.yolo(tmp_path)
     photo(tmp_path / "train" / "images" / "a.rf.1.png", size=(2 * WIDTH, 3 * HEIGHT))
