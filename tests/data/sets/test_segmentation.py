@@ -432,8 +432,11 @@ def test_training_images_in_a_folder_train_say_where_they_belong(folder_root):
         DataError, match=r"train/images: training images lie in .*/images here, .* move what .*/train has"
     ):
         folder(folder_root)
-    for name in ("images", "masks"):
-        (folder_root / "train" / name).rename(folder_root / name)
+    (folder_root / "train" / "images").rename(folder_root / "train" / "photos")
+    with pytest.raises(DataError, match=r"images: no such folder \(.* has train.*\); move or rename what is meant"):
+        folder(folder_root)
+    for name, there in (("images", "photos"), ("masks", "masks")):
+        (folder_root / "train" / there).rename(folder_root / name)
     assert len(folder(folder_root).labeled) > 0  # an empty folder train/ is no fault
 
 
