@@ -3,6 +3,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -304,8 +305,10 @@ def test_two_processes_evaluate_as_one_to_the_last_digit(tmp_path, run_command):
     assert done.returncode == 0, done.stderr
     summary = read_summary(run_dir)
     assert summary["processes"] == 2
+    for shown in (done.stderr + done.stdout, (run_dir / "run.log").read_text()):
+        assert shown.count("- encoder tiny: ") == 1  # one process speaks for all
     examples = json.loads((run_dir / "examples" / "examples.json").read_text())
-    scores = [float(row["title"].split()[1].rstrip("%:")) for row in examples["validation"]]
+    scores = [float(re.search(r"([\d.]+)%: ", row["title"])[1]) for row in examples["validation"]]
     assert min(scores) > 0  # each process's images are among them
     counts = np.loadtxt(run_dir / "confusion.csv", delimiter=",", skiprows=1, usecols=range(1, 12))
     assert counts.sum() == 5 * 48 * 48

@@ -24,8 +24,9 @@ def test_a_slow_start_is_told_until_it_is_over(monkeypatch, capsys):
     assert said.startswith("unimatch: loading PyTorch and other libraries, 0 s so far\n")
 
 
-def test_of_several_processes_the_first_one_speaks(monkeypatch):
-    monkeypatch.setenv("LOCAL_RANK", "1")
+@pytest.mark.parametrize("name", ["LOCAL_RANK", "RANK", "SLURM_PROCID"])
+def test_of_several_processes_the_first_one_speaks(monkeypatch, name):
+    monkeypatch.setenv(name, "1")
     monkeypatch.setattr(threading.Thread, "start", lambda _: 1 / 0)
     starting.watch()
 

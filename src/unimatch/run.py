@@ -73,6 +73,8 @@ def train(config: DictConfig) -> float:
     Returns the teacher's best headline score on the validation images, in percent.
     """
     quiet_libraries()
+    if not is_first_process():
+        log.setLevel(logging.WARNING)  # what is no warning, the first one says for all
     hydra_config = HydraConfig.get()
     refuse_idle(hydra_config.overrides.task, config)
     run_dir = Path(hydra_config.runtime.output_dir)

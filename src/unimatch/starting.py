@@ -31,7 +31,8 @@ def is_command(words: Sequence[str]) -> bool:
 def watch() -> None:
     """Writes a line to stderr now and then until :func:`done` is called; of several processes the first one writes."""
     open_streams()
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    if all(rank == "0" for rank in ranks):
         threading.Thread(target=_watch, args=(time.monotonic(),), daemon=True).start()
 
 

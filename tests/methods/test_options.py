@@ -117,7 +117,7 @@ EXPECTED = [
     """7: error: Argument "tau" to "UniMatchV2" has incompatible type "str"; expected "float"  [arg-type]""",
     """8: error: Unexpected keyword argument "strong_views" for "UniMatchV1"  [call-arg]""",
     """9: error: Argument "optimizer" to "Supervised" has incompatible type "Literal['lion']"; """
-    """expected "Literal['adamw', 'sgd']"  [arg-type]""",
+    """expected "Literal['adamw', 'sgd'] | Callable[[list[dict[str, Any]]], Optimizer]"  [arg-type]""",
     """12: note: Revealed type is "float\"""",
     """15: note: Revealed type is "unimatch.inference.predictor.Prediction\"""",
     """17: note: Revealed type is "list[unimatch.inference.predictor.Prediction]\"""",
