@@ -4,9 +4,11 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from omegaconf import OmegaConf
 
 import unimatch
@@ -291,6 +293,21 @@ def test_the_hubs_retries_are_quiet(caplog, monkeypatch):
     _http.logger.warning("Retrying in 8s [Retry 4/5].")
     _http.logger.error("something else")
     assert "Retry" not in caplog.text
+
+
+def test_a_machine_with_slurm_is_no_news(tmp_path, monkeypatch):
+    from unimatch.command import quiet_libraries
+
+    (tmp_path / "srun").write_text("#!/bin/sh")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        SLURMEnvironment.detect()
+        assert len(told) == 1
+        quiet_libraries()
+        SLURMEnvironment.detect()
+        assert len(told) == 1
 
 
 def test_flags_that_exclude_each_other_are_one_line(monkeypatch, capsys):

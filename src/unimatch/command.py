@@ -145,6 +145,7 @@ def quiet_libraries() -> None:
         ".*LeafSpec.*is deprecated.*",  # Lightning's, on recent torch
         ".*your dataloader is not resumable.*",  # ours is: the sampler leaves out what is done
         ".*The number of training batches .* is smaller than the logging interval.*",
+        ".*The `srun` command is available.*",  # on any machine with SLURM; what would harm is refused
     ):
         warnings.filterwarnings("ignore", message=message)
 
