@@ -44,7 +44,7 @@ def test_masks_go_to_a_tool_and_corrections_come_back_with_the_same_ids(tmp_path
         (["to=x"], "from=FILE_OR_FOLDER is needed"),
         (["from=x"], "to=FOLDER is needed"),
         (["from={root}/nowhere", "to={root}/x"], "nowhere: no such file or folder"),
-        (["from={root}", "to={root}/x", "format=yolo"], "format=yolo: must be auto or one of"),
+        (["from={root}", "to={root}/x", "format=boxes"], "format=boxes: must be auto or one of"),
         (["from={root}", "to=coco", "out={root}/x", "tolerance=-1"], "tolerance=-1"),
         (["from={root}", "to={root}", "workers=0"], "is there already"),
         (["from={root}", "to={root}/x", "shape=masks"], "did you mean shapes?"),

@@ -264,7 +264,7 @@ def test_a_photo_that_claims_to_be_huge_is_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "yolo"}, "format=yolo: must be folder, pairs or one of coco"),
+        ({"format": "boxes"}, "format=boxes: must be folder, pairs or one of coco"),
         ({"shapes": "dots", "format": "coco"}, "shapes=dots: must be polygons or masks"),
         ({"tolerance": -1, "format": "coco"}, "tolerance=-1: must be"),
         ({"tolerance": float("nan"), "format": "coco"}, "tolerance=nan: must be"),
@@ -274,8 +274,8 @@ def test_arguments_are_checked(tmp_path, options, message):
     exports.coco(tmp_path)
     with pytest.raises(ConfigError, match=message):
         write(read(tmp_path), tmp_path / "out", **options)
-    with pytest.raises(ConfigError, match="format=yolo: must be auto or one of"):
-        read(tmp_path, format="yolo")
+    with pytest.raises(ConfigError, match="format=boxes: must be auto or one of"):
+        read(tmp_path, format="boxes")
 
 
 def test_a_file_of_anything_is_an_error_a_user_can_act_on(tmp_path):

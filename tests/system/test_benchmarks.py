@@ -28,7 +28,7 @@ def test_every_run_of_the_proof_has_settings_that_compose(monkeypatch, tmp_path)
     parts = ["rate", "frozen", "trained", "limit", "labels", "methods", "recipe", *proof.OPTIONS]
     runs = list(proof.plan(parts, ["camvid", "nuclei"], ["supervised", "unimatch_v2"], [0]))
     assert {run.data for run in runs} == {"camvid", "nuclei"}
-    runs += [replace(run, gpu=True, frozen=False, steps=3000) for run in runs]
+    runs += [replace(run, gpu=True, frozen=False, steps=3000) for run in runs if run.data == "camvid"]
     assert len({run.name for run in runs}) == len(set(runs))  # a run directory for each
     with initialize_config_module("unimatch.conf", version_base="1.3"):
         for run in runs:
