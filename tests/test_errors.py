@@ -22,6 +22,7 @@ def test_a_dead_worker_is_told_from_other_errors():
     assert not errors.is_of_a_worker(OSError("DataLoader worker (pid 7)"))
     raised_within = RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback ...")
     assert not errors.is_of_a_worker(raised_within)
+    assert errors.worker_behind(raised_within) is None
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,8 @@ def test_a_dead_loading_process_is_no_fault_of_own_code():
         with pytest.raises(RuntimeError) as caught, errors.own_code_told(lambda: "photo 3", foreign=foreign):
             raise dead
         assert caught.value is dead
+        with pytest.raises(TypeError), errors.own_code_told(lambda: "photo 3", foreign=foreign):
+            raise TypeError("unsupported callable") from dead
 
 
 def json_error():

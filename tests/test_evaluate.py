@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from helpers.support import make_camvid, make_folder, save_run
 from unimatch import ConfigError, Inference, SegmentationData, load_model
 from unimatch.bands import PHOTOS
 from unimatch.data import camvid
+from unimatch.data.loading.datasets import EvaluationDataset
 from unimatch.engines.torch import TorchEngine
 from unimatch.evaluate import choose_data
 from unimatch.tensors import normalize
@@ -216,3 +219,15 @@ def test_a_long_evaluation_says_in_a_file_how_far_it_is(evaluate, monkeypatch, c
     assert ("2/3" in capsys.readouterr().err) == said
     evaluate("models=[teacher]", "evaluation_batch=2")
     assert ("3/3" in capsys.readouterr().err) == said
+
+
+def test_a_loading_process_that_dies_is_one_line(evaluate, monkeypatch, capsys):
+    def killed(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(EvaluationDataset, "__getitem__", killed)
+    with pytest.raises(SystemExit, match="75"):
+        evaluate("workers=1", "split=test")
+    error = capsys.readouterr().err
+    assert "unimatch: a process that loads images has died (DataLoader worker" in error
+    assert error.rstrip().endswith("fewer workers, or smaller images")

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unimatch.errors import DataError
+from unimatch.errors import DataError, worker_behind
 from unimatch.images import read_colors, read_ids, read_image, read_mask
 
 ORIENTATION = 0x0112
@@ -268,16 +268,22 @@ def test_damaged_file_is_read_or_refused_with_its_name(tmp_path, kind, damages, 
             assert array.ndim == (2 if is_mask else 3)
 
 
+@pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("read", [read_image, read_mask])
-def test_a_loading_process_that_dies_while_a_file_is_read_is_no_fault_of_the_file(read, tmp_path, monkeypatch):
+def test_a_loading_process_that_dies_while_a_file_is_read_is_no_fault_of_the_file(at_once, read, tmp_path, monkeypatch):
     def interrupted(*arguments, **options):  # as PyTorch's handler of SIGCHLD does, wherever the program is
-        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+        dead = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+        if at_once:
+            raise dead
+        raise OSError("broken data stream") from dead
 
     path = tmp_path / "a.tif"
     path.write_bytes(encoded(random_array(8, 9, 3), "tiff"))
     monkeypatch.setattr(Image, "open", interrupted)
-    with pytest.raises(RuntimeError, match="DataLoader worker"):
+    with pytest.raises(RuntimeError if at_once else OSError) as raised:
         read(path)
+    assert worker_behind(raised.value)
+    assert not isinstance(raised.value, DataError)
 
 
 def test_sixteen_bit_images_are_refused_instead_of_clipped(tmp_path):

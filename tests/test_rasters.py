@@ -12,6 +12,7 @@ from PIL import Image
 from helpers.rasters import write_png16, write_tiff
 from unimatch import DataError
 from unimatch.bands import PHOTOS, Bands
+from unimatch.errors import worker_behind
 from unimatch.images import read_image, read_mask
 from unimatch.rasters import georeference, pixel_count, read_bands, read_dates, read_stored, read_tiff
 
@@ -301,13 +302,19 @@ def test_a_damaged_file_is_one_message(tmp_path, caplog, capfd):
     assert heard
 
 
-def test_a_loading_process_that_dies_while_a_tiff_is_read_is_no_fault_of_the_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_loading_process_that_dies_while_a_tiff_is_read_is_no_fault_of_the_file(at_once, tmp_path, monkeypatch):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5, 3), np.uint16))
 
     def interrupted(*arguments, **options):  # as PyTorch's handler of SIGCHLD does, wherever the program is
-        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+        dead = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+        if at_once:
+            raise dead
+        raise OSError("broken data stream") from dead
 
     monkeypatch.setattr(tifffile, "TiffFile", interrupted)
-    with pytest.raises(RuntimeError, match="DataLoader worker"):
+    with pytest.raises(RuntimeError if at_once else OSError) as raised:
         read_tiff(tmp_path / "a.tif", "turn")
+    assert worker_behind(raised.value)
+    assert not isinstance(raised.value, DataError)

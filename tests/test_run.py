@@ -22,9 +22,8 @@ from unimatch import disk
 from unimatch.callbacks import Record
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.compare import main as compare
-from unimatch.errors import ProcessError
 from unimatch.loggers import metrics_file
-from unimatch.run import keep_decay, lost_workers_explained, train
+from unimatch.run import keep_decay, train
 
 
 def weights(run_dir: Path) -> dict[str, torch.Tensor]:
@@ -589,30 +588,6 @@ def test_a_seed_that_no_generator_takes_is_refused(run_command, capsys, seed):
         run_command(*SMALL, f"seed={seed}")
     assert stopped.value.code == 2
     assert f"unimatch: seed={seed}: must be at least 0 and below 4294967296" in capsys.readouterr().err
-
-
-def test_a_dead_loading_process_is_named_behind_the_error_that_it_led_to():
-    closing = RuntimeError("unexpected pos 64 vs 0")
-    closing.__context__ = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
-    with (
-        pytest.raises(ProcessError, match=r"has died \(DataLoader worker \(pid 7\) is killed"),
-        lost_workers_explained(),
-    ):
-        raise closing
-    with pytest.raises(RuntimeError, match="out of memory"), lost_workers_explained():
-        raise RuntimeError("out of memory")
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        RuntimeError("Too many open files. Communication with the workers is no longer possible."),
-        OSError(errno.EMFILE, "Too many open files"),
-    ],
-)
-def test_too_many_open_files_are_named_with_the_remedy(error):
-    with pytest.raises(ProcessError, match=r"more files are open.*ulimit -n.*resume=auto"), lost_workers_explained():
-        raise error
 
 
 class StopsAtOnce(lightning.Callback):

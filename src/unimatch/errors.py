@@ -97,6 +97,11 @@ def is_of_a_worker(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)
 
 
+def worker_behind(error: BaseException) -> BaseException | None:
+    """Returns the error of :func:`is_of_a_worker` that an error is or comes from; None where there is none."""
+    return next(filter(is_of_a_worker, chain_of(error)), None)
+
+
 def interruption(error: BaseException, handled: BaseException | None = None) -> BaseException | None:
     """Finds what must end a run behind an error: Ctrl-C, an exit, or a process that loads images and has died.
 
@@ -160,7 +165,7 @@ def own_code_told(name: Callable[[], str], *, foreign: bool = False) -> Iterator
     except UnimatchError:
         raise
     except Exception as error:
-        if is_of_a_worker(error) or (not foreign and own_place(error) is None):
+        if worker_behind(error) or (not foreign and own_place(error) is None):
             raise
         kind = DataError if isinstance(error, OSError) else ConfigError
         raise kind(f"{name()}: {told(error)}; {TRACEBACKS}=1 before the command shows the traceback") from error

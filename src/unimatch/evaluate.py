@@ -22,6 +22,7 @@ from unimatch.disk import replace_text
 from unimatch.engines.model_facts import ModelFacts, inference_with
 from unimatch.errors import ConfigError, UnimatchError, first_line
 from unimatch.inference.load import checkpoint_facts, models_in
+from unimatch.lost_workers import lost_workers_explained
 from unimatch.options import one_of
 from unimatch.plain import bound
 from unimatch.speed.fold_batch_norms import fold_batch_norms
@@ -85,7 +86,9 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     datamodule = SemiSupervisedDataModule(
         data, crop=1, evaluation_batch=config.evaluation_batch, workers=config.workers
     )
-    (trainer.test if config.split == "test" else trainer.validate)(evaluator, datamodule=datamodule, verbose=False)
+    score = trainer.test if config.split == "test" else trainer.validate
+    with lost_workers_explained():
+        score(evaluator, datamodule=datamodule, verbose=False)
     result: dict[str, Any] = {
         "checkpoint": str(path),
         "dataset": data.info.name,

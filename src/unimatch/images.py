@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from unimatch.errors import DataError, UnimatchError, is_of_a_worker
+from unimatch.errors import DataError, UnimatchError, worker_behind
 from unimatch.image_files import REPAIR, misread, not_read, open_image
 from unimatch.reading import read_file
 from unimatch.storage import Storage, divided, inverted, is_lossy, multiplied, storage, tiff_storage
@@ -213,7 +213,7 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
     except UnimatchError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's decoders
-        if is_of_a_worker(error):
+        if worker_behind(error):
             raise  # which is no fault of the file
         unknown = isinstance(error, UnidentifiedImageError)
         stored = tiff_storage(content) if unknown else None

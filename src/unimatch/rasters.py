@@ -19,8 +19,8 @@ from unimatch.errors import (
     DataError,
     ProcessError,
     UnimatchError,
-    is_of_a_worker,
     lacks_open_files,
+    worker_behind,
 )
 from unimatch.image_files import open_image
 from unimatch.images import ORIENTATION, Exif, ImageArray, opened, read_image, read_pair, turn
@@ -126,7 +126,7 @@ def read_tiff(path: Path, exif: Exif) -> NDArray[Any]:
     except UnimatchError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything
-        if is_of_a_worker(error):
+        if worker_behind(error):
             raise  # which is no fault of the file
         raise DataError(f"{path}: cannot be read as TIFF ({error}); repair or remove it") from error
     if values is None:

@@ -5,8 +5,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,19 +43,11 @@ from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.data.fingerprint import fingerprint
 from unimatch.data.loading.auto_crop import refuse_one_class
 from unimatch.disk import check_writable, check_written, unwritten
-from unimatch.errors import (
-    OPEN_FILES,
-    ConfigError,
-    ProcessError,
-    chain_of,
-    first_line,
-    is_of_a_worker,
-    lacks_open_files,
-    lacks_shared_memory,
-)
+from unimatch.errors import ConfigError
 from unimatch.lightning_internals import restore_within
 from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
+from unimatch.lost_workers import lost_workers_explained
 from unimatch.methods import Method
 from unimatch.models import Model
 from unimatch.overrides import refuse_idle
@@ -160,7 +152,7 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         check_writable(run_dir / "checkpoints", needed)
     if checkpoint is not None:
         resume(checkpoint, run_dir, trainer, facts, allowed=config.resume_changed)
-    with lost_workers_explained():
+    with lost_workers_explained("datamodule.workers", afterwards="resume=auto continues from the last checkpoint"):
         trainer.fit(method, datamodule, ckpt_path=checkpoint)
     if not method.evaluations:
         raise ConfigError(
@@ -203,7 +195,7 @@ def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDat
     trainer: lightning.Trainer = build(
         config.trainer, logger=False, callbacks=[plan], enable_checkpointing=False, **options
     )
-    with lost_workers_explained():
+    with lost_workers_explained("datamodule.workers"):
         trainer.fit(method, datamodule)
     if trainer.is_global_zero:
         print(plan.report)
@@ -215,29 +207,6 @@ def is_first_process() -> bool:
     """Returns whether this is the run's first process, as its environment says before there is a trainer."""
     node = os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or "0"
     return getattr(rank_zero_only, "rank", 0) == 0 and node == "0"
-
-
-@contextmanager
-def lost_workers_explained() -> Iterator[None]:
-    """Turns the error that a killed loading process causes into one line."""
-    try:
-        yield
-    except (RuntimeError, OSError) as error:
-        if lacks_shared_memory(error):
-            raise ProcessError(
-                "the shared memory in which loading processes hand over images (/dev/shm) is full: make room there, "
-                "give a container more of it (docker run --shm-size=8g), or set datamodule.workers=0. resume=auto "
-                "continues from the last checkpoint"
-            ) from error
-        if lacks_open_files(error):
-            raise ProcessError(f"{OPEN_FILES}. resume=auto continues from the last checkpoint") from error
-        dead = next(filter(is_of_a_worker, chain_of(error)), None)
-        if dead is None:
-            raise
-        raise ProcessError(
-            f"a process that loads images has died ({first_line(dead)}). If the system killed it for memory: fewer "
-            "datamodule.workers, or smaller images. resume=auto continues from the last checkpoint"
-        ) from error
 
 
 def name_this_job_alone(hydra_config: Any, run_dir: Path) -> None:
