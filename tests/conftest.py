@@ -1,5 +1,6 @@
 """Fixtures for tests of several parts."""
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,13 @@ import pytest
 
 from helpers.runs import run_once
 from helpers.support import SHORT, SMALL
+
+gc.disable()  # until all modules are imported: what they make stays, and is not to be looked through again and again
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

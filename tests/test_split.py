@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -243,3 +244,41 @@ def test_lists_of_classes_are_balanced_and_those_that_the_data_set_reads(tmp_pat
         assert len(data.unlabeled) == 12 - 2 * count - 4 + 4
     assert set(names_of(few.labeled)) < set(names_of(more.labeled))
     assert json.loads((lists / "split.json").read_text())["lists"]["3/labeled.txt"]["classes"] == {"ant": 3, "bee": 3}
+
+
+def test_a_data_set_of_other_folders_is_split_as_it_lies(tmp_path, monkeypatch):
+    root = make_folder(tmp_path)
+    for kind, other in (("images", "train/imgs"), ("masks", "train/labels")):
+        (root / "train").mkdir(exist_ok=True)
+        (root / kind).rename(root / other)
+    run_split(monkeypatch, f"root={root}", "labeled=2", "workers=0")
+    lines = (root / "splits" / "2" / "labeled.txt").read_text().splitlines()
+    assert all(line.startswith("train/imgs/") and " train/labels/" in line for line in lines)
+    lists = {f"{part}_list": root / "splits" / "2" / f"{part}.txt" for part in ("labeled", "unlabeled")}
+    assert len(folder(root, **lists).labeled) == 2
+    (root / "train" / "labels").rename(root / "train" / "drawn")
+    run_split(
+        monkeypatch,
+        f"root={root}",
+        "labeled=2",
+        "workers=0",
+        "images=train/imgs",
+        "masks=train/drawn",
+        f"out={tmp_path / 'out'}",
+    )
+    with pytest.raises(SystemExit):
+        run_split(monkeypatch, f"root={root}", "labeled=2", "workers=0", f"out={tmp_path / 'other'}")
+
+
+def test_classes_below_the_root_are_split(tmp_path, monkeypatch):
+    root = make_image_folder(tmp_path / "animals", per_class=6)
+    (root / "unlabeled").rename(root / "Unlabelled")
+    shutil.rmtree(root / "test")
+    for name in ("ant", "bee"):
+        (root / "train" / name).rename(root / name)
+    (root / "train").rmdir()
+    run_split(monkeypatch, "dataset=image_folder", f"root={root}", "labeled=1", "val=2", "dataset.val_per_class=1")
+    lists = root / "splits"
+    assert sorted(line.split("/")[0] for line in (lists / "1" / "labeled.txt").read_text().split()) == ["ant", "bee"]
+    data = image_folder(root, labeled_list=lists / "1" / "labeled.txt", val_list=lists / "val.txt", unlabeled="rest")
+    assert (len(data.labeled), len(data.val), len(data.unlabeled)) == (2, 4, 6 + 4)

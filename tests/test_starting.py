@@ -1,3 +1,4 @@
+import gc
 import io
 import os
 import resource
@@ -29,6 +30,35 @@ def test_of_several_processes_the_first_one_speaks(monkeypatch, name):
     monkeypatch.setenv(name, "1")
     monkeypatch.setattr(threading.Thread, "start", lambda _: 1 / 0)
     starting.watch()
+    starting.done()
+
+
+def test_no_garbage_is_collected_while_a_command_imports(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", lambda _: None)
+    monkeypatch.setattr(starting, "_begun", threading.Event())
+    before = gc.get_freeze_count()
+    made = [[i] for i in range(10_000)]
+    starting.watch()
+    assert not gc.isenabled()
+    starting.watch()  # `unimatch run` and `python -m unimatch.run` both begin
+    starting.done()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(made)
+    gc.unfreeze()
+    starting.done()
+    assert gc.get_freeze_count() == 0  # what a command makes itself is looked at
+
+
+def test_who_has_turned_collection_off_keeps_it_off(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", lambda _: None)
+    monkeypatch.setattr(starting, "_begun", threading.Event())
+    gc.disable()
+    try:
+        starting.watch()
+        starting.done()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_a_process_without_streams_gets_some(monkeypatch):

@@ -23,6 +23,7 @@ from unimatch.data.check.fitness import misfits
 from unimatch.data.check.what_masks_hold import Held, advise, look, masks_below
 from unimatch.data.loading.auto_crop import fitting_side
 from unimatch.data.sets.class_names import class_file, read_classes
+from unimatch.data.sets.own_folders import training_place
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
 from unimatch.folders import exported, notes_taken
@@ -87,15 +88,15 @@ def name_classes(config: DictConfig, out: Path) -> None:
     root, dataset = folder_root(config), config.dataset
     if root is None or dataset.classes is not None or dataset.colors not in (None, "palette") or class_file(root):
         return
-    masks = masks_below(root)
+    masks, folder = masks_below(root), root / training_place(root).masks
     if not masks and exported(root):
         return  # what to do is said when the data set is built
     if not masks:
         raise DataError(
-            f"{root}: no classes.txt, and no masks in {root / 'masks'} that show the classes; put the masks there, or "
-            "write classes.txt with one class name a line, in the order of the ids"
+            f"{root}: no classes.txt, and no masks in {folder} that show the classes; put the masks there, or write "
+            "classes.txt with one class name a line, in the order of the ids"
         )
-    advice = advise(look(masks, workers=config.workers), str(root / "masks"))
+    advice = advise(look(masks, workers=config.workers), str(folder))
     print("\n".join(map(one_line, advice.lines)))
     if advice.classes:
         print(f"\n{root}: no classes.txt yet. Write this there, with your names in place of class_N:\n")
@@ -122,7 +123,7 @@ def advise_on_colors(config: DictConfig, out: Path) -> None:
     colored = config.dataset.get("colors") is not None
     if root is None or "colours" not in held.files or (colored and not held.mixed):
         return
-    advice = advise(held, str(root / "masks"))
+    advice = advise(held, str(root / training_place(root).masks))
     print("\n" + "\n".join(map(one_line, advice.lines)))
     names = class_file(root)
     if not colored and names is not None and read_classes(names).colors is not None:

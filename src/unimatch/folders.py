@@ -36,13 +36,19 @@ NO_PICTURES = frozenset(
 MASK_WORD = r"masks?|labels?|gt|seg|segmentations?|annot|annotations?|ground[_-]?truth"
 MASK_NAME = re.compile(rf"(?P<photo>.*[^/\\])[_\-. ](?:{MASK_WORD})(?:[_-]\d+)?", re.IGNORECASE)
 """The stem of a mask that lies beside its photo, such as ``a_mask`` beside ``a.jpg``."""
-MASK_FOLDER = re.compile(rf"(?:(?P<part>.*?)[_-]?)(?:{MASK_WORD}|segmentation_?class\w*)", re.IGNORECASE)
+MASK_FOLDER = re.compile(rf"(?:(?P<part>.*?)[_-]?)(?:{MASK_WORD}|segmentation_?class\w*|ann_dir)", re.IGNORECASE)
 """A folder of masks, such as ``masks`` beside ``images``, or ``trainannot`` beside ``train``."""
-OTHER_NAMES = {"val": ("valid", "validation", "dev"), "test": ("testing",), "unlabeled": ("unlabelled",)}
+OTHER_NAMES = {
+    "train": ("training",),
+    "val": ("valid", "validation", "dev"),
+    "test": ("testing",),
+    "unlabeled": ("unlabelled",),
+}
 """What else people call the folder of a part."""
 PARTS = tuple(name for part in ("val", "test") for name in (part, *OTHER_NAMES[part]))
 """What people call folders of images that are not trained on."""
-PHOTO_FOLDERS = ("images", "image", "imgs", "img", "photos", "jpegimages")
+PHOTO_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "photos", "photo", "pictures", "jpegimages")
+"""What people call a folder of photos."""
 
 
 def walk(folder: Path, skip: Iterable[Path] = (), *, inside: bool = False) -> Iterator[tuple[str, list[str]]]:
@@ -136,7 +142,7 @@ def photos_among(files: list[str], directory: Path, *, classes: bool = False) ->
     With ``classes`` only photos of the same first folder are looked at.
     """
     text = "\n".join(files).lower()
-    if not any(word in text for word in ("mask", "label", "gt", "seg", "annot", "truth")):
+    if not any(word in text for word in ("mask", "label", "gt", "seg", "annot", "truth", "ann_dir")):
         return files  # nearly always; a million names should take no seconds
     suspects = {file: photos for file in files if (photos := photos_of(file))}
     if not suspects:
@@ -192,6 +198,22 @@ def suffix(name: str) -> str:
     return os.path.splitext(name)[1]  # noqa: PTH122 - a Path object for each of a million names takes seconds
 
 
+def names_of(part: str) -> tuple[str, ...]:
+    """Returns what people call the folder of a part, in lower case.
+
+    >>> names_of("test")
+    ('test', 'testing')
+    """
+    return (part.lower(), *OTHER_NAMES.get(part.lower(), ()))
+
+
+def parts_named(folder: Path, part: str) -> list[str]:
+    """Returns the folders in a folder that are called as a part, the usual name first."""
+    names = names_of(part)
+    there = [name for name in subfolders(folder) if name.lower() in names]
+    return sorted(there, key=lambda name: (name != part, names.index(name.lower()), name.lower() != name, name))
+
+
 def part_folder(root: Path, part: str) -> str:
     """Returns what a root calls the folder of a part: ``valid`` and ``Val`` are also taken for ``val``, and the like.
 
@@ -200,11 +222,7 @@ def part_folder(root: Path, part: str) -> str:
     >>> part_folder(Path("nowhere"), "val")
     'val'
     """
-    names = (part, *OTHER_NAMES.get(part, ()))
-    there = sorted(
-        (name for name in subfolders(root) if name.lower() in names),
-        key=lambda name: (names.index(name.lower()), name.lower() != name, name),
-    )
+    names, there = names_of(part), parts_named(root, part)
     if len(there) > 1:
         note("folder not used", f"{root}: of {' and '.join(there)} only {there[0]} is used; join them")
     if there or not part:

@@ -10,12 +10,15 @@ from omegaconf import DictConfig, OmegaConf
 from unimatch.building import build
 from unimatch.command import command
 from unimatch.data import DatasetInfo, FilePair, FileSource, SegmentationData, Source
+from unimatch.data.sets.image_folder import training_folder
+from unimatch.data.sets.own_folders import training_place
 from unimatch.data.sources.dates import PairSource
 from unimatch.data.sources.files import Tree, existing_root
 from unimatch.data.sources.one_class import ClassFiles
 from unimatch.data.splits.candidates import Candidates, with_classes, with_dates, with_masks
 from unimatch.data.splits.generate import choose, choose_of_each_class, write_split
 from unimatch.errors import ConfigError
+from unimatch.folders import part_folder
 from unimatch.terminal import text_table
 from unimatch.texts import one_line
 
@@ -64,7 +67,11 @@ def training_images(config: DictConfig) -> tuple[Path, Candidates, DatasetInfo, 
         if config.root is None:
             raise ConfigError("root=FOLDER or dataset=NAME is needed: which images are to be split?")
         root = existing_root(config.root)
-        pairs = list(Tree(config.images, config.masks).images_and_masks(root))
+        images, masks = config.images, config.masks
+        if images is None or masks is None:
+            place = training_place(root)
+            images, masks = images or place.images, masks or place.masks
+        pairs = list(Tree(images, masks).images_and_masks(root))
         info = DatasetInfo("folder", (), ())
         return root, with_masks(pairs, root, info, config.group, config.workers), info, False
     if config.root is not None:
@@ -75,7 +82,8 @@ def training_images(config: DictConfig) -> tuple[Path, Candidates, DatasetInfo, 
         raise ConfigError(f"dataset={data.info.name} is not made of files; dataset.{key}=N splits it")
     root = existing_root(config.dataset.root)
     if isinstance(data.labeled, ClassFiles):
-        folder = root / config.dataset.get("train", "train")
+        pool = part_folder(root, config.dataset.get("unlabeled_folder", "unlabeled"))
+        folder = root / training_folder(root, config.dataset.get("train", "train"), pool)
         return root, with_classes(data, folder, config.group), data.info, True
     held_out = {pair.image for part in (data.val, data.test) for pair in file_pairs(part)}
     by_image = {pair.image: pair for pair in [*file_pairs(data.unlabeled), *file_pairs(data.labeled)]}

@@ -1,5 +1,6 @@
-"""Says that a command is still starting, where its imports take long: a busy machine, a network drive."""
+"""The start of a command: quick imports, and lines that say when they take long: on a busy machine, a network drive."""
 
+import gc
 import os
 import sys
 import threading
@@ -17,6 +18,8 @@ FILES = 65_536
 """Open files that a command asks to be allowed, where it may have as many."""
 
 _begun = threading.Event()
+_collects = True
+"""Whether Python collects garbage as its own settings say."""
 
 
 def is_command(words: Sequence[str]) -> bool:
@@ -29,7 +32,15 @@ def is_command(words: Sequence[str]) -> bool:
 
 
 def watch() -> None:
-    """Writes a line to stderr now and then until :func:`done` is called; of several processes the first one writes."""
+    """Writes a line to stderr now and then until :func:`done` is called; of several processes the first one writes.
+
+    Until then no garbage is collected: imports make hundreds of thousands of objects that stay, and to look through
+    them again and again is a quarter of a command's start.
+    """
+    global _collects
+    if gc.isenabled():
+        _collects = False
+        gc.disable()
     open_streams()
     ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     if all(rank == "0" for rank in ranks):
@@ -94,8 +105,17 @@ def allow_open_files() -> None:
 
 
 def done() -> None:
-    """Ends the lines: from here on the command itself says what it does."""
+    """Ends the lines: from here on the command itself says what it does.
+
+    What is imported by now is not looked at by later collections either, so that those of a training are short, and
+    loading processes share its memory for longer.
+    """
+    global _collects
     _begun.set()
+    if not _collects:
+        _collects = True
+        gc.freeze()
+        gc.enable()
 
 
 def _watch(since: float) -> None:

@@ -125,3 +125,41 @@ def test_a_new_mask_takes_the_place_of_an_older_one_of_another_ending(older, tmp
     assert mask_of(photos / "masks/a.png") == [1]
     assert sorted(path.name for path in (photos / "val/masks").iterdir()) == sorted([older, "b.png"])
     assert len(data.folder(photos).labeled) == 2
+
+
+@pytest.mark.parametrize("place", [("train/images", "train/labels"), ("images/train", "masks/train"), ("img", "gt")])
+def test_labels_are_added_where_a_data_set_has_its_own(place, tmp_path):
+    photos, classes = tmp_path / "photos", ["background", "leaf", "stone"]
+    write(predicted_labels([made(tmp_path / "one", "a.png", 1)], classes), tmp_path / "plain", workers=0)
+    for old, new in zip(("images", "masks"), place, strict=True):
+        (photos / new).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "plain" / old).rename(photos / new)
+    (tmp_path / "plain" / "classes.txt").rename(photos / "classes.txt")
+    both = [made(tmp_path / "two", "a.png", 2), made(tmp_path / "three", "b.png", 2)]
+    with pytest.raises(DataError, match="1 of these photos are labelled there already"):
+        write(predicted_labels(both, classes), photos, workers=0)
+    write(predicted_labels(both[1:], classes), photos, workers=0)
+    write(predicted_labels(both[:1], classes), photos, workers=0, overwrite=True)
+    assert sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.*")) == sorted(
+        ["classes.txt", *(f"{folder}/{name}.png" for folder in place for name in "ab")]
+    )
+    assert mask_of(photos / place[1] / "a.png") == mask_of(photos / place[1] / "b.png") == [2]
+    assert len(data.folder(photos, val_share=0.5).labeled) == 1
+
+
+def test_labels_are_not_added_to_masks_of_other_ids(tmp_path):
+    """Of ids from 1 on, with 0 for no class, new masks would be read one class too low, and nothing would say so."""
+    photos, classes = tmp_path / "photos", ["background", "leaf", "stone"]
+    files = [made(tmp_path / name, f"{name}.png", 1) for name in "abc"]
+    write(predicted_labels(files, classes), photos, workers=0)
+    Image.fromarray(np.full((6, 8), 3, np.uint8)).save(photos / "masks" / "c.png")
+    new = predicted_labels([made(tmp_path / "new", "d.png", 0)], classes)
+    with pytest.raises(DataError, match=r"masks/c\.png: stores 3, and masks that are added store 0 to 2, for backgr"):
+        write(new, photos, workers=0)
+    assert not (photos / "masks" / "d.png").exists()
+    Image.fromarray(np.full((6, 8), 255, np.uint8)).save(photos / "masks" / "c.png")
+    write(new, photos, workers=0)
+    replaced = predicted_labels([made(tmp_path / "again", "c.png", 2)], classes)
+    Image.fromarray(np.full((6, 8), 3, np.uint8)).save(photos / "masks" / "c.png")
+    write(replaced, photos, workers=0, overwrite=True)
+    assert mask_of(photos / "masks" / "c.png") == [2]

@@ -8,6 +8,7 @@ from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.class_files import Classes
 from unimatch.data.sets.class_names import FILES, find_classes, read_classes
+from unimatch.data.sets.own_folders import Place
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.folders import MASK_NAME, PREDICTED
@@ -72,8 +73,9 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> None:
     if image.labels is None:
         written.save_photo(f"unlabeled/{part}{image.name}")
         return
-    written.save_photo(f"{part}images/{image.name}")
-    written.save_mask(f"{part}masks/{PurePosixPath(image.name).with_suffix('.png')}")
+    place = job.places.get(image.part) or Place(f"{part}images", f"{part}masks")
+    written.save_photo(f"{place.images}/{image.name}")
+    written.save_mask(f"{place.masks}/{PurePosixPath(image.name).with_suffix('.png')}")
 
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[None]) -> None:

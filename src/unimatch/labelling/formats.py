@@ -252,7 +252,10 @@ def write(
                 f"{', ...' if len(known) > 3 else ''}); overwrite=true replaces their masks"
             )
         images = merging.without_known(target, images)
+        merging.check_ids(target, labels.classes, images)
     job = Job(replace(labels, images=()), target, tolerance, shapes, url)
+    if format == "folder":
+        job = replace(job, places={part: merging.place_in(target, part) for part in {image.part for image in images}})
     if first_dates is not None:
         pairs.check_classes(labels)
         job = replace(job, first_dates=pairs.first_dates(images, Path(first_dates).expanduser()))

@@ -6,11 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import cast
 
+from unimatch.data.check.what_masks_hold import look
 from unimatch.data.prepare.archives import Member
+from unimatch.data.sets.own_folders import Part, Place, place_of
 from unimatch.errors import DataError
 from unimatch.folders import MASK_NAME, alike, is_foreign, part_folder, walk
 from unimatch.labelling.records import LabelledImage
+from unimatch.types import IGNORE_INDEX
 
 log = logging.getLogger("unimatch")
 
@@ -24,7 +28,7 @@ def can_be_added_to(folder: Path) -> bool:
     if (folder / "classes.txt").is_file():
         return True
     for part in ("train", "val", "test"):
-        if (masks := folder / before(part) / "masks").is_dir():
+        if (masks := folder / place_in(folder, part).masks).is_dir():
             raise DataError(f"{masks}: of unknown classes; name them in {folder / 'classes.txt'}, in the order of ids")
     return (folder / part_folder(folder, "unlabeled")).is_dir()
 
@@ -34,7 +38,7 @@ def under_known_names(folder: Path, images: Sequence[LabelledImage]) -> list[Lab
 
     Tools write photos under names of their own, such as ``1f0c7a2b-street.jpg``.
     """
-    parts = {image.part: folder / before(image.part) / "images" for image in images}
+    parts = {image.part: folder / place_in(folder, image.part).images for image in images}
     pool = folder / part_folder(folder, "unlabeled")
     known = {part: by_stem(pool) | by_stem(place) for part, place in parts.items()}
     if all(stem(image.name) in known[image.part] for image in images):
@@ -76,32 +80,52 @@ def same_file(image: LabelledImage, of_size: Mapping[tuple[str, int], list[Path]
 
 def labelled_before(folder: Path, images: Sequence[LabelledImage]) -> list[str]:
     """Returns the names of those labelled images that have a mask in a data set already."""
-    there = {part: set(masks_of(folder / before(part))) for part in {image.part for image in images}}
+    there = {part: set(masks_of(folder, part)) for part in {image.part for image in images}}
     return [image.name for image in images if image.labels is not None and stem(image.name) in there[image.part]]
 
 
-def masks_of(folder: Path) -> dict[str, list[Path]]:
+def check_ids(folder: Path, classes: Sequence[str], images: Sequence[LabelledImage]) -> None:
+    """Sees that the masks of a data set store ids from 0, as the ones to be added will: of 50 that are to stay.
+
+    Raises:
+        DataError: naming one that stores another id.
+    """
+    replaced = {stem(image.name) for image in images if image.labels is not None and image.part == "train"}
+    masks = [mask for name, files in masks_of(folder, "train").items() if name not in replaced for mask in files]
+    for mask in masks[:: -(-len(masks) // 50) or 1]:
+        held = look([mask], workers=0, progress=False)
+        others = sorted(id for id in held.masks.get("ids", ()) if id >= len(classes) and id != IGNORE_INDEX)
+        if others:
+            raise DataError(
+                f"{mask}: stores {others[0]}, and masks that are added store 0 to {len(classes) - 1}, for "
+                f"{', '.join(classes)}, and {IGNORE_INDEX} for none: write the new labels into a folder of their own, "
+                "or save the masks that are there with such ids"
+            )
+
+
+def masks_of(folder: Path, part: str) -> dict[str, list[Path]]:
     """Returns the masks of a part by photo: ``a.png``, ``a.tif`` and ``a_mask.png`` are of ``a``."""
-    photos, found = by_stem(folder / "images"), defaultdict[str, list[Path]](list)
-    for file in files_below(folder / "masks"):
+    place = place_in(folder, part)
+    photos, found = by_stem(folder / place.images), defaultdict[str, list[Path]](list)
+    for file in files_below(folder / place.masks):
         name = stem(file)
         if name not in photos and (marked := MASK_NAME.fullmatch(name)) and marked["photo"] in photos:
             name = marked["photo"]
-        found[name].append(folder / "masks" / file)
+        found[name].append(folder / place.masks / file)
     return found
 
 
 def remove_replaced(folder: Path, images: Sequence[LabelledImage]) -> None:
     """Removes what would be a second mask or photo beside those that were written: of one name, but for the ending."""
     for part in {image.part for image in images}:
-        place = folder / before(part)
-        masks, photos = masks_of(place), defaultdict[str, list[Path]](list)
-        for file in files_below(place / "images"):
-            photos[stem(file)].append(place / "images" / file)
+        place = place_in(folder, part)
+        masks, photos = masks_of(folder, part), defaultdict[str, list[Path]](list)
+        for file in files_below(folder / place.images):
+            photos[stem(file)].append(folder / place.images / file)
         for image in images:
             if image.labels is not None and image.part == part:
-                written = place / "images" / image.name
-                mask = place / "masks" / PurePosixPath(image.name).with_suffix(".png")
+                written = folder / place.images / image.name
+                mask = folder / place.masks / PurePosixPath(image.name).with_suffix(".png")
                 remove_others(photos[stem(image.name)], written)
                 remove_others(masks[stem(image.name)], mask)
 
@@ -115,7 +139,10 @@ def remove_others(files: Sequence[Path], kept: Path) -> None:
 
 def without_known(folder: Path, images: Sequence[LabelledImage]) -> list[LabelledImage]:
     """Returns the images without those that nobody has labelled and that a data set has already, labelled or not."""
-    known = by_stem(folder / "images").keys() | by_stem(folder / part_folder(folder, "unlabeled")).keys()
+    known = (
+        by_stem(folder / place_in(folder, "train").images).keys()
+        | by_stem(folder / part_folder(folder, "unlabeled")).keys()
+    )
     return [image for image in images if image.labels is not None or stem(image.name) not in known]
 
 
@@ -144,6 +171,7 @@ def stem(name: str) -> str:
     return alike(os.path.splitext(name)[0])  # noqa: PTH122 - a Path object for each of a million names takes seconds
 
 
-def before(part: str) -> str:
-    """Returns the folder of a part: none of its own for training images."""
-    return "" if part == "train" else part
+def place_in(folder: Path, part: str) -> Place:
+    """Returns where the images and masks of a part lie in a data set, or would lie."""
+    below = "" if part == "train" else f"{part}/"
+    return place_of(folder, cast(Part, part)) or Place(f"{below}images", f"{below}masks")

@@ -11,6 +11,7 @@ from PIL import Image
 from unimatch.data.catalog import distinct_colors
 from unimatch.data.parallel import for_each
 from unimatch.data.prepare.archives import Member
+from unimatch.data.sets.own_folders import Place
 from unimatch.disk import check_space, passing_folder, replace_file, sync_below, unwritable
 from unimatch.errors import DataError
 from unimatch.images import MaskArray
@@ -37,6 +38,8 @@ class Job:
     """``polygons`` or ``masks``, for tools that take both."""
     url: str = ""
     """What comes before a photo's path where a tool is to fetch it."""
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Of each part of a data set that is added to, where its images and masks lie."""
     first_dates: Mapping[str, Member] = field(default_factory=dict)
     """Of pairs for change detection, each photo's first date."""
 

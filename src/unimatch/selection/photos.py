@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unimatch.data.sets.own_folders import training_place
 from unimatch.data.sources.files import Tree, existing_root, images_alone
 from unimatch.data.splits.lists import read_lines, split_line
 from unimatch.errors import DataError
@@ -25,27 +26,29 @@ class Photos:
     """Of each file what ``unimatch.predict`` may have called it, without an ending, after the folder it was given."""
 
     def name_of(self, file: Path) -> str:
-        """Returns a photo's path below ``images/``, ``unlabeled/`` or, where there are none, the folder."""
-        below = file.relative_to(self.root)
-        in_a_part = len(self.predicted_as[file]) > 1
-        return Path(*below.parts[in_a_part:]).as_posix()
+        """Returns a photo's path below that of training images, ``unlabeled/`` or, where there are none, the folder."""
+        within, *whole = self.predicted_as[file]
+        folders = len(whole[0].parts) - len(within.parts) if whole else 0
+        return Path(*file.relative_to(self.root).parts[folders:]).as_posix()
 
 
 def photos_below(root: str | Path) -> Photos:
     """Finds the photos of a folder, as training does.
 
     Where it is laid out for training, those are what lies in ``images/`` and ``unlabeled/``, and ``masks/`` says which
-    are labelled; of any other folder all photos, none of them labelled.
+    are labelled (or what these are called: :mod:`unimatch.data.sets.own_folders`); of any other folder all photos, none
+    of them labelled.
 
     Raises:
         DataError: there is no such folder, or no photo in it, or one with a line break in its name.
     """
     path = existing_root(root)
-    laid_out = (path / part for part in ("images", part_folder(path, "unlabeled")))
+    place = training_place(path)
+    laid_out = (path / part for part in (place.images, part_folder(path, "unlabeled")))
     parts = [part for part in laid_out if holds_files(part)] or [path]
     labelled = []
-    if parts[0].name == "images" and (path / "masks").is_dir():
-        pairs = Tree("images", "masks").images_and_masks(path)
+    if parts[0] == path / place.images and holds_files(path / place.masks):
+        pairs = Tree(*place).images_and_masks(path)
         labelled = [Path(image) for image, mask in pairs.names() if mask is not None]
     found: dict[Path, list[Path]] = {}
     for part in parts:

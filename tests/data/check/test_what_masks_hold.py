@@ -103,6 +103,7 @@ def test_numbers(tmp_path, stored, classes, setting, grey_colours):
 
 def test_masks_of_training_and_validation_are_found(tmp_path):
     paths = [*save(tmp_path / "masks", [[0]]), *save(tmp_path / "valid" / "masks", [[0]])]
+    (tmp_path / "valid" / "images").mkdir()
     (tmp_path / "masks" / "1.png").write_text("no image")
     assert masks_below(tmp_path) == [paths[0], tmp_path / "masks" / "1.png", paths[1]]
     assert told(masks_below(tmp_path)).lines[1].startswith("masks: 1 masks cannot be read")

@@ -1,4 +1,7 @@
+import shutil
+
 import pytest
+from PIL import Image
 
 from helpers.class_data import classes_of, make_image_folder, names_of
 from unimatch import ConfigError, DataError
@@ -50,6 +53,37 @@ def test_a_list_names_the_labeled_images(tmp_path):
         path.write_text(text)
         with pytest.raises(DataError, match=message):
             image_folder(tmp_path, labeled_list=path, val_per_class=0)
+
+
+def test_folders_of_classes_may_lie_below_the_root(tmp_path):
+    plain = make_image_folder(tmp_path / "plain") or tmp_path / "plain"
+    root = tmp_path / "photos"
+    shutil.copytree(plain / "train", root)
+    shutil.copytree(plain / "unlabeled", root / "Unlabelled")
+    (root / "docs").mkdir()
+    (root / "docs" / "about.txt").touch()
+    data = image_folder(root, labeled_per_class=1, val_per_class=1)
+    assert data.info.classes == ("ant", "bee")
+    assert data.test is None
+    assert len(data.unlabeled) == 4 + 4
+    assert {name.rpartition("/")[0] for name in names_of(data.labeled)} == {str(root / name) for name in ("ant", "bee")}
+    (root / "labeled.txt").write_text("ant/ant_train_2.png\nbee_train_1.png\n")
+    (root / "val.txt").write_text("ant/ant_train_0.png\nbee_train_0.png\n")
+    listed = image_folder(root, labeled_list=root / "labeled.txt", val_list=root / "val.txt")
+    assert sorted(names_of(listed.labeled)) == [str(root / "ant/ant_train_2.png"), str(root / "bee/bee_train_1.png")]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("images", "masks"), ("ant", "val"), ("train_set", "bee"), ("A", "label"), ("JPEGImages", "x"), ("ant", "docs")],
+)
+def test_parts_of_a_data_set_are_no_classes(tmp_path, names):
+    for name in names:
+        (tmp_path / name).mkdir()
+        if name != "docs":
+            Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
+    with pytest.raises(DataError, match=r"train: no such folder \(.*\); it holds a folder of images for each class"):
+        image_folder(tmp_path)
 
 
 def test_folders_that_are_no_data_set_are_refused(tmp_path):

@@ -424,22 +424,6 @@ def test_the_root_itself_may_be_a_link_and_loops_of_links_end(camvid_root, tmp_p
     assert data.labeled.image(0).shape == (16, 20, 3)
 
 
-def test_training_images_in_a_folder_train_say_where_they_belong(folder_root):
-    (folder_root / "train").mkdir()
-    for name in ("images", "masks"):
-        (folder_root / name).rename(folder_root / "train" / name)
-    with pytest.raises(
-        DataError, match=r"train/images: training images lie in .*/images here, .* move what .*/train has"
-    ):
-        folder(folder_root)
-    (folder_root / "train" / "images").rename(folder_root / "train" / "photos")
-    with pytest.raises(DataError, match=r"images: no such folder .*; move or rename what is meant"):
-        folder(folder_root)
-    for name, there in (("images", "photos"), ("masks", "masks")):
-        (folder_root / "train" / there).rename(folder_root / name)
-    assert len(folder(folder_root).labeled) > 0  # an empty folder train/ is no fault
-
-
 def test_validation_images_are_held_out_where_there_are_none(folder_root, caplog):
     (folder_root / "val").rename(folder_root / "elsewhere")
     caplog.set_level("INFO", "unimatch")

@@ -10,9 +10,10 @@ import numpy as np
 
 from unimatch.data.catalog import CAMVID, CITYSCAPES, PASCAL, Color
 from unimatch.data.parallel import for_each
+from unimatch.data.sets.own_folders import place_of, training_place
 from unimatch.data.sources.masks import count_ids, pack, unpack
 from unimatch.errors import DataError
-from unimatch.folders import find_images, part_folder
+from unimatch.folders import find_images
 from unimatch.images import colors_of, ids_of, opened
 from unimatch.texts import to_type
 from unimatch.types import IGNORE_INDEX
@@ -66,7 +67,9 @@ class Held:
 
 def masks_below(root: Path) -> list[Path]:
     """Finds the masks of training and validation images in folders as ``dataset=folder`` has them."""
-    folders = [root / "masks", root / part_folder(root, "val") / "masks"]
+    folders = [root / training_place(root).masks]
+    if (val := place_of(root, "val")) is not None:
+        folders.append(root / val.masks)
     found: list[Path] = []
     for folder in folders:
         try:

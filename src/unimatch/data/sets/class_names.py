@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unimatch.data.sets.class_files import Classes, parse
+from unimatch.data.sets.own_folders import place_of
 from unimatch.errors import DataError
 from unimatch.folders import exported, what_is_there
 
@@ -18,9 +19,10 @@ def find_classes(root: Path) -> Path:
     """Finds the file of class names below a root."""
     if (file := class_file(root)) is not None:
         return file
-    if not (root / "masks").is_dir() and (hint := exported(root, root)):
+    laid_out = place_of(root, "train") is not None or (root / "masks").is_dir()
+    if not laid_out and (hint := exported(root, root)):
         raise DataError(f"{root}: no classes.txt{hint}")
-    there = "" if (root / "images").is_dir() else what_is_there(root)
+    there = "" if laid_out or (root / "images").is_dir() else what_is_there(root)
     raise DataError(
         f"{root}: no classes.txt{there}; write one class name a line, in the order of the ids (python -m "
         f"unimatch.check dataset=folder dataset.root={root} writes one of what the masks hold)"

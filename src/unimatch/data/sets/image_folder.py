@@ -1,6 +1,7 @@
 """Finds your own images in a folder per class, and ImageNet, which is published in that form."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Unpack
 
@@ -14,9 +15,27 @@ from unimatch.data.sources.pixels import PixelOptions, with_bands
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.per_class import PerClassOptions, choose_images
 from unimatch.errors import DataError
-from unimatch.folders import find_images, holds_files, part_folder, spelled, subfolders, what_is_there
+from unimatch.folders import (
+    OTHER_NAMES,
+    PHOTO_FOLDERS,
+    find_images,
+    holds_files,
+    holds_images,
+    part_folder,
+    spelled,
+    subfolders,
+    what_is_there,
+)
 from unimatch.options import with_options
 from unimatch.types import NO_CLASS
+
+NO_CLASSES = {
+    *(name for part, names in OTHER_NAMES.items() for name in (part, *names)),
+    *PHOTO_FOLDERS,
+    "masks",
+    "label",
+}
+"""Words in the names of folders that are parts of a data set, not classes."""
 
 
 class ClassFolderOptions(PerClassOptions, PixelOptions, total=False):
@@ -66,7 +85,8 @@ def image_folder(
 ) -> SegmentationData:
     """Finds your own images, a folder per class: ``train/CLASS/``, ``val/CLASS/``, ``test/CLASS/`` and ``unlabeled/``.
 
-    All but ``train/`` may be missing. The classes are the folders in ``train/``, in the order of their names.
+    All but ``train/`` may be missing, and so may ``train/`` where there is no ``val/`` and no ``test/``: the folders
+    below the root are the classes then. The classes are in the order of their names.
 
     Args:
         root: the folder.
@@ -82,15 +102,13 @@ def image_folder(
     """
     path = existing_root(root)
     val, test, unlabeled_folder = (part_folder(path, part) for part in (val, test, unlabeled_folder))
-    if not (path / train).is_dir():
-        there = what_is_there(path)
-        raise DataError(f"{path / train}: no such folder{there}; it holds a folder of images for each class")
-    classes = tuple(subfolders(path / train))
+    train = training_folder(path, train, unlabeled_folder)
+    classes = tuple(name for name in subfolders(path / train) if train or is_class(path, name, unlabeled_folder))
     if len(classes) < 2:
         raise DataError(f"{path / train}: at least two folders, one for each class, are needed; found {list(classes)}")
     info = DatasetInfo(name, classes, distinct_colors(len(classes)))
     allow_missing = options["allow_missing"]
-    pool = class_folder(path, train, info, allow_missing, train)
+    pool = class_folder(path, train, info, allow_missing, train, unlabeled_folder)
     held_out, tested = (
         class_folder(path, part, info, allow_missing, train) if part and (path / part).is_dir() else None
         for part in (val, test)
@@ -115,10 +133,34 @@ def image_folder(
     )
 
 
-def class_folder(root: Path, part: str, info: DatasetInfo, allow_missing: bool, train: str) -> ClassFiles:
+def training_folder(root: Path, train: str, unlabeled_folder: str) -> str:
+    """Names the folder of training images, which holds one for each class; "" where that is the root itself.
+
+    Raises:
+        DataError: there is none, and the folders below the root are no classes.
+    """
+    train = part_folder(root, train)
+    if (root / train).is_dir():
+        return train
+    classes = [name for name in subfolders(root) if is_class(root, name, unlabeled_folder)]
+    if len(classes) < 2 or any(NO_CLASSES & set(re.split(r"[\W_]+", name.lower())) for name in classes):
+        there = what_is_there(root)
+        raise DataError(f"{root / train}: no such folder{there}; it holds a folder of images for each class")
+    return ""
+
+
+def is_class(root: Path, name: str, unlabeled_folder: str) -> bool:
+    """Tells whether a folder below a root without ``train/`` holds images, and not those without a class."""
+    return name != unlabeled_folder and holds_images(root / name)
+
+
+def class_folder(
+    root: Path, part: str, info: DatasetInfo, allow_missing: bool, train: str, unlabeled_folder: str | None = None
+) -> ClassFiles:
     """Finds the images of one part, with the classes of the folders they lie in, which ``train`` has too."""
     ids = {name: number for number, name in enumerate(info.classes)}
-    files = find_images(root / part, classes=True)
+    skip = [root / unlabeled_folder] if unlabeled_folder and not part else []
+    files = find_images(root / part, classes=True, skip=skip)
     labels = np.empty(len(files), np.int64)
     for i, file in enumerate(files):
         name, slash, _ = file.partition(os.sep)

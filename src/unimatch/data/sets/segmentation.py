@@ -8,12 +8,13 @@ from typing import Annotated, Unpack
 
 from unimatch.data.catalog import ADE20K, CAMVID, CITYSCAPES, COCO, PASCAL, DatasetInfo, distinct_colors
 from unimatch.data.sets.class_names import find_classes, read_classes
+from unimatch.data.sets.own_folders import places_of
 from unimatch.data.sources.base import FileSource, SegmentationData
 from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_alone
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.selection import SelectionOptions, hold_out, select
 from unimatch.errors import ConfigError, DataError
-from unimatch.folders import PARTS, all_there, holds_files, note, part_folder, subfolders
+from unimatch.folders import holds_files, part_folder
 from unimatch.options import with_options
 from unimatch.types import IGNORE_INDEX
 
@@ -162,10 +163,11 @@ def folder(
 ) -> SegmentationData:
     """Finds your own images below a root: ``images/ masks/``, optionally ``unlabeled/ val/images/ val/masks/ test/``.
 
-    ``valid/`` is taken for ``val/``. A mask has its image's stem and stores class ids from 0 (or what the arguments
-    below say), with 255 where a pixel is not to be counted: a PNG of 8 or 16 bits, of a palette, or of colours.
-    Images below ``images/`` without a mask must be moved to ``unlabeled/``, so that a forgotten mask is noticed.
-    Lists hold ``image_path mask_path`` a line, relative to the root.
+    Other arrangements are understood too (:func:`unimatch.data.sets.own_folders.place_of`). A mask has its image's
+    stem and stores class ids from 0 (or what the arguments below say), with 255 where a pixel is not to be counted: a
+    PNG of 8 or 16 bits, of a palette, or of colours. Images below ``images/`` without a mask must be moved to
+    ``unlabeled/``, so that a forgotten mask is noticed. Lists hold ``image_path mask_path`` a line, relative to the
+    root.
 
     Args:
         root: the folder.
@@ -202,39 +204,17 @@ def folder(
         ids=None if ids is None else dict(ids),
         ignore_colors=frozenset((color[0], color[1], color[2]) for color in ignore_colors),
     )
-    refuse_train_folder(path)
-    val, test = part_folder(path, "val"), part_folder(path, "test")
-    if inner := [name for name in subfolders(path / "images") if name.lower() in PARTS]:
-        note(
-            "folder not used",
-            f"{path / 'images'}: {' and '.join(inner)} in it is for training, as all images below images/ are; "
-            "for validation move it to val/images, its masks to val/masks, for testing to test/images, test/masks",
-        )
-    tested = all_there(path, f"{test}/images", f"{test}/masks")
+    train, val, test = places_of(path)
     layout = Layout(
         info,
-        train=Tree("images", "masks", mask_suffix=mask_suffix),
-        val=Tree(f"{val}/images", f"{val}/masks", mask_suffix=mask_suffix),
-        test=Tree(f"{test}/images", f"{test}/masks", mask_suffix=mask_suffix) if tested else None,
+        train=Tree(*train, mask_suffix=mask_suffix),
+        val=Tree(*(val or ("val/images", "val/masks")), mask_suffix=mask_suffix),
+        test=test and Tree(*test, mask_suffix=mask_suffix),
         unlabeled="unlabeled",
-        val_share=0.0 if (path / val).is_dir() else val_share,
+        val_share=0.0 if val else val_share,
         val_seed=val_seed,
     )
     return layout(path, **options)
-
-
-def refuse_train_folder(root: Path) -> None:
-    """Says where the training images belong that lie in ``train/images/``, as they do in other layouts.
-
-    Raises:
-        DataError: they lie there, and none in ``images/``.
-    """
-    train = next((root / name for name in subfolders(root) if name.lower() in ("train", "training")), None)
-    if train is not None and (train / "images").is_dir() and not (root / "images").is_dir():
-        raise DataError(
-            f"{train / 'images'}: training images lie in {root / 'images'} here, their masks in {root / 'masks'}; move "
-            f"what {train} has up to {root}; validation images stay in val/images, their masks in val/masks"
-        )
 
 
 def with_colors(info: DatasetInfo, colors: str | Path | None) -> DatasetInfo:

@@ -8,7 +8,7 @@ from typing_extensions import override
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree
 from unimatch.errors import DataError
-from unimatch.folders import find_images, holds_images, note, spelled, what_is_there
+from unimatch.folders import find_images, holds_images, note, part_folder, spelled, what_is_there
 from unimatch.images import second_date
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
@@ -72,5 +72,6 @@ def point_out_later_dates(root: Path, pairs: FilePairs) -> None:
 
 def first_and_label(root: Path) -> tuple[str, str]:
     """Names the folders below a root that hold the first dates and the labels of training pairs."""
-    part = "train/" if (root / "train" / BEFORE).is_dir() else ""
+    train = part_folder(root, "train")
+    part = f"{train}/" if (root / train / BEFORE).is_dir() else ""
     return f"{part}{BEFORE}", f"{part}{LABEL}"

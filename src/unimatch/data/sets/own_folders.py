@@ -1,0 +1,202 @@
+"""Finds where the images and masks of people's own data sets lie: the common arrangements of folders below a root."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from unimatch.errors import DataError
+from unimatch.folders import (
+    MASK_FOLDER,
+    PARTS,
+    PHOTO_FOLDERS,
+    holds_images,
+    is_foreign,
+    names_of,
+    note,
+    part_folder,
+    parts_named,
+    subfolders,
+    suffix,
+)
+from unimatch.image_files import IMAGE_SUFFIXES
+
+log = logging.getLogger("unimatch")
+
+Part = Literal["train", "val", "test"]
+
+
+class Place(NamedTuple):
+    """The two folders of a part, relative to the root."""
+
+    images: str
+    masks: str
+
+
+USUAL = Place("images", "masks")
+"""Where training images lie that are laid out as our own data sets are."""
+
+
+class Places(NamedTuple):
+    """Where the parts of a data set lie; None for a part that is not there."""
+
+    train: Place
+    val: Place | None
+    test: Place | None
+
+
+def places_of(root: Path) -> Places:
+    """Finds where the parts of a data set lie, and says what is understood and what is not used.
+
+    Raises:
+        DataError: several folders could be meant.
+    """
+    found = {part: list(arrangements(root, part)) for part in get_args(Part)}
+    for part, places in found.items():
+        folders = [place.images for place in places]
+        begin = {folder.partition("/")[0] for folder in folders}
+        folders += [name for name in parts_named(root, part) if name not in begin and holds_images(root / name)]
+        if places and len(folders) > 1:
+            text = f"of {' and '.join(folders)} only {folders[0]} is used for {part}; join them"
+            note("folder not used", f"{root}: {text}")
+    train = found["train"][0] if found["train"] else USUAL
+    val, test = found["val"][0] if found["val"] else begun(root, "val"), found["test"][0] if found["test"] else None
+    if test is None and (missed := begun(root, "test")) is not None:
+        within = root / missed.images if (root / missed.images).is_dir() else (root / missed.images).parent
+        if holds_images(within):
+            note("folder not used", f"{within}: not used; it needs the folders {' and '.join(missed)}")
+    say_unused_within(root, train)
+    if train != USUAL:
+        log.info("training images lie in %s, their masks in %s", *(root / folder for folder in train))
+    return Places(train, val, test)
+
+
+def training_place(root: Path) -> Place:
+    """Returns where the training images and their masks lie, or would."""
+    return place_of(root, "train") or USUAL
+
+
+def begun(root: Path, part: Part) -> Place | None:
+    """Returns where a part lies of which only a folder of images is there, so that its masks are missed."""
+    images = photo_folder(root)
+    if images is not None and is_by_part(root / images) and (names := parts_named(root / images, part)):
+        return Place(f"{images}/{names[0]}", f"{mask_folder(root) or 'masks'}/{names[0]}")
+    name = part_folder(root, part)
+    return Place(f"{name}/images", f"{name}/masks") if (root / name).is_dir() else None
+
+
+def say_unused_within(root: Path, train: Place) -> None:
+    """Says which folders of the folder of training images look like another part, and are not used as one."""
+    inner = subfolders(root / train.images)
+    if parts := [name for name in inner if name.lower() in PARTS]:
+        note(
+            "folder not used",
+            f"{root / train.images}: {' and '.join(parts)} in it is for training, as all images below it are; "
+            "for validation move it to val/images, its masks to val/masks, for testing to test/images, test/masks",
+        )
+    above, _, name = train.images.rpartition("/")
+    if above and name.lower() in names_of("train"):
+        known = (*names_of("train"), *PARTS)
+        if others := [name for name in subfolders(root / above) if name.lower() not in known]:
+            text = f"not used: {', '.join(others)}; unlabelled images go to {root / 'unlabeled'}"
+            note("folder not used", f"{root / above}: {text}")
+
+
+def place_of(root: Path, part: Part) -> Place | None:
+    """Finds the folders of a part's images and masks; None where there are no two.
+
+    They are looked for, the first first, as ``images/ masks/`` (for training alone), ``train/images/ train/masks/``,
+    ``images/train/ masks/train/``, and ``train/ train_masks/``. ``images`` may be called as in
+    :data:`unimatch.folders.PHOTO_FOLDERS`, masks as :data:`unimatch.folders.MASK_FOLDER` says, parts as
+    :data:`unimatch.folders.OTHER_NAMES` does, each in capitals or not.
+
+    Raises:
+        DataError: several folders could be meant.
+    """
+    return next(arrangements(root, part), None)
+
+
+def arrangements(root: Path, part: Part) -> Iterator[Place]:
+    """Yields all places of a part that are there, in the order in which they are looked for."""
+    images, masks = photo_folder(root), mask_folder(root)
+    by_part = images is not None and masks is not None and is_by_part(root / images)
+    if part == "train" and images and masks and not by_part:
+        yield Place(images, masks)
+    for name in parts_named(root, part):
+        inner = photo_folder(root / name), mask_folder(root / name)
+        if inner[0] and inner[1]:
+            yield Place(f"{name}/{inner[0]}", f"{name}/{inner[1]}")
+    if by_part:
+        assert images is not None
+        assert masks is not None
+        of_masks = parts_named(root / masks, part)
+        for name in parts_named(root / images, part):
+            if name in of_masks:
+                yield Place(f"{images}/{name}", f"{masks}/{name}")
+    beside = [name for name in subfolders(root) if is_photos_of(name, part) and holds_images_itself(root / name)]
+    labels = [name for name in subfolders(root) if mask_part(name) in names_of(part) and holds_images(root / name)]
+    if beside and labels:
+        yield Place(the_one(root, beside), the_one(root, labels))
+
+
+def is_by_part(images: Path) -> bool:
+    """Tells whether a folder has one for training in it, and no images beside that."""
+    return bool(parts_named(images, "train")) and not holds_images_itself(images)
+
+
+def photo_folder(folder: Path) -> str | None:
+    """Returns which folder in a folder holds the photos; None where none is called so."""
+    there = [name for name in subfolders(folder) if name.lower() in PHOTO_FOLDERS]
+    if "images" in there:
+        return "images"
+    there = [name for name in there if holds_images(folder / name)]
+    return the_one(folder, there) if there else None
+
+
+def mask_folder(folder: Path) -> str | None:
+    """Returns which folder in a folder holds the masks; None where none is called so and has images."""
+    there = subfolders(folder)
+    if "masks" in there:
+        return "masks"
+    there = [name for name in there if mask_part(name) == "" and holds_images(folder / name)]
+    return the_one(folder, there) if there else None
+
+
+def mask_part(name: str) -> str | None:
+    """Returns of which part a folder of masks is by its name, in lower case; None if it is not named as masks are.
+
+    >>> mask_part("train_labels"), mask_part("ValAnnot"), mask_part("Masks"), mask_part("photos")
+    ('train', 'val', '', None)
+    """
+    match = MASK_FOLDER.fullmatch(name)
+    return match and match["part"].lower()
+
+
+def is_photos_of(name: str, part: Part) -> bool:
+    """Tells whether a folder is named as that of a part's photos: ``train``, ``train_images``, ``TrainImgs``."""
+    name = name.lower()
+    ends = ("", *(f"{mark}{word}" for word in PHOTO_FOLDERS for mark in ("_", "-", "")))
+    return any(name == f"{own}{end}" for own in names_of(part) for end in ends)
+
+
+def holds_images_itself(folder: Path) -> bool:
+    """Tells whether there are images in a folder itself, besides what is in its folders."""
+    if not folder.is_dir():
+        return False
+    with os.scandir(folder) as entries:
+        return any(suffix(entry.name).lower() in IMAGE_SUFFIXES and not is_foreign(entry.name) for entry in entries)
+
+
+def the_one(folder: Path, names: list[str]) -> str:
+    """Returns the only one of some names.
+
+    Raises:
+        DataError: there are several.
+    """
+    if len(names) > 1:
+        raise DataError(
+            f"{folder}: {' and '.join(names)} could both be meant; rename the folder of images to images, that of "
+            "masks to masks, and what is not meant to another name"
+        )
+    return names[0]
