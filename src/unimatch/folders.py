@@ -39,7 +39,7 @@ MASK_NAME = re.compile(rf"(?P<photo>.*[^/\\])[_\-. ](?:{MASK_WORD})(?:[_-]\d+)?"
 MASK_FOLDER = re.compile(rf"(?:(?P<part>.*?)[_-]?)(?:{MASK_WORD}|segmentation_?class\w*|ann_dir)", re.IGNORECASE)
 """A folder of masks, such as ``masks`` beside ``images``, or ``trainannot`` beside ``train``."""
 OTHER_NAMES = {
-    "train": ("training",),
+    "train": ("training", "labeled", "labelled"),
     "val": ("valid", "validation", "dev"),
     "test": ("testing",),
     "unlabeled": ("unlabelled",),

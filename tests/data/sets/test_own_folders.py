@@ -26,6 +26,7 @@ ARRANGEMENTS = {
     "side by side, SegNet": ("train trainannot", "val valannot", "test testannot"),
     "side by side, Kaggle": ("train_images train_masks", "val_images val_masks", "test_images test_masks"),
     "Pascal VOC": ("JPEGImages SegmentationClass", "val/JPEGImages val/SegmentationClass", "test/image test/gt"),
+    "labelled and unlabelled": ("labeled/images labeled/masks", "val/images val/masks", "test/images test/masks"),
     "mixed": ("image label", "val_images val_masks", "test/images test/masks"),
 }
 
