@@ -74,7 +74,10 @@ def test_a_suffix_of_ones_own_is_named_and_then_read(tmp_path):
     root = make_plain(tmp_path)
     for part in (root, root / "val"):
         rename(part / "masks", lambda path: f"{path.stem}_tissue7.png")
-    with pytest.raises(DataError, match=r"no mask .*v0\.png \(2 masks there .* such as v0_tissue7\.png\); add it"):
+    with pytest.raises(
+        DataError,
+        match=r"no mask .*v0\.png \(2 masks there .* such as v0_tissue7\.png\), and 1 more image has none; add it",
+    ):
         folder(root)
     data = folder(root, mask_suffix="_tissue7")
     assert [pair.mask.name for pair in data.labeled.pairs] == [f"a{i}_tissue7.png" for i in range(4)]

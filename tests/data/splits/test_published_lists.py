@@ -42,7 +42,7 @@ def composed(dataset, method, encoder):
 class CocoImages(Tree):
     """The names of COCO's training images, most of them made up: the longest lists are not here."""
 
-    def pairs(self, root, *, allow_missing=False):
+    def pairs(self, root, *, allow_missing=False, without_mask=None):
         lists = (SPLITS / "coco").glob("*/labeled.txt")
         known = {line.split()[0] for path in lists for line in path.read_text().splitlines()}
         others = (f"train2017/other_{i}.jpg" for i in range(TRAIN["coco"] - len(known)))

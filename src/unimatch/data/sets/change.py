@@ -91,11 +91,17 @@ class FoundPairs:
         return read_files(file, self.root, self.folders, self.options)
 
     def _part(self, part: str) -> FilePairs | None:
-        """Finds the pairs of ``train/``, ``val/`` or ``test/``; None where there is no such folder."""
+        """Finds the pairs of ``val/`` or ``test/``; None where there is no such folder."""
         folder = self.root / part_folder(self.root, part)
         if not (folder / BEFORE).is_dir():
             return None
         return PairTree().pairs(folder, allow_missing=self.options["allow_missing"])
+
+    @cached_property
+    def train_folder(self) -> Path:
+        """Where training pairs lie: ``train/``, or else the root itself."""
+        folder = self.root / part_folder(self.root, "train")
+        return folder if (folder / BEFORE).is_dir() else self.root
 
     @cached_property
     def test(self) -> FilePairs | None:
@@ -114,7 +120,8 @@ class FoundPairs:
         if file:
             pairs = self._listed(file)
         else:
-            pairs = self._part("train") or PairTree().pairs(self.root, allow_missing=self.options["allow_missing"])
+            missing, without_mask = self.options["allow_missing"], self.options["without_mask"]
+            pairs = PairTree().pairs(self.train_folder, allow_missing=missing, without_mask=without_mask)
         return pairs if self.test is None else pairs.without(self.test.images())
 
     @cached_property
@@ -126,10 +133,12 @@ class FoundPairs:
 
     @cached_property
     def extra(self) -> FilePairs:
-        """The pairs below ``unlabeled/``, where there is such a folder; it is empty when all are labelled."""
+        """The pairs below ``unlabeled/``, where there is such a folder, and training pairs without a label."""
+        unlabeled = self.options["without_mask"] == "unlabeled"
+        found = PairTree().without_masks(self.train_folder) if unlabeled else FilePairs()
         name = f"{part_folder(self.root, 'unlabeled')}/{BEFORE}"
         there = all_there(self.root, name) and holds_files(self.root / name)
-        return images_alone(self.root / name) if there else FilePairs()
+        return found + images_alone(self.root / name) if there else found
 
 
 levir = ChangeLayout(LEVIR)

@@ -67,7 +67,7 @@ class Layout:
         path = existing_root(root)
         info = with_colors(replace(self.info, reduce_zero_label=options["reduce_zero_label"]), options["colors"])
         info = replace(info, unknown_values=options["unknown_values"], exif=options["exif"])
-        return select(FoundImages(replace(self, info=info), path, options["allow_missing"]), options)
+        return select(FoundImages(replace(self, info=info), path, options), options)
 
 
 class FoundImages:
@@ -77,13 +77,15 @@ class FoundImages:
     folders: tuple[str, str] | None = None
     pool_folder = ""
 
-    def __init__(self, layout: Layout, root: Path, allow_missing: bool) -> None:
-        self.info, self.layout, self.root, self.allow_missing = layout.info, layout, root, allow_missing
+    def __init__(self, layout: Layout, root: Path, options: MaskOptions) -> None:
+        self.info, self.layout, self.root = layout.info, layout, root
+        self.allow_missing, self.without_mask = options["allow_missing"], options["without_mask"]
 
     @cached_property
     def train(self) -> FilePairs:
         """The images with masks; those for validation may be among them."""
-        return self.layout.train.pairs(self.root, allow_missing=self.allow_missing)
+        tree, without_mask = self.layout.train, self.without_mask
+        return tree.pairs(self.root, allow_missing=self.allow_missing, without_mask=without_mask)
 
     @cached_property
     def val(self) -> FilePairs:
@@ -113,10 +115,11 @@ class FoundImages:
 
     @cached_property
     def extra(self) -> FilePairs:
-        """The images of the folder of unlabelled ones, where there is one; it is empty when all are labelled."""
+        """The images of the folder of unlabelled ones, where there is one, and training images without a mask."""
+        found = self.layout.train.without_masks(self.root) if self.without_mask == "unlabeled" else FilePairs()
         name = self.layout.unlabeled
         name = name and part_folder(self.root, name)
-        return images_alone(self.root / name) if name and holds_files(self.root / name) else FilePairs()
+        return found + images_alone(self.root / name) if name and holds_files(self.root / name) else found
 
 
 pascal = Layout(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from unimatch.data.sources.base import FileSource
-from unimatch.data.sources.files import FilePairs, Tree
+from unimatch.data.sources.files import FilePairs, Tree, WithoutMask
 from unimatch.errors import DataError
 from unimatch.folders import find_images, holds_images, note, part_folder, spelled, what_is_there
 from unimatch.images import second_date
@@ -37,14 +37,14 @@ class PairTree(Tree):
     masks: str = LABEL
 
     @override
-    def pairs(self, root: Path, *, allow_missing: bool = False) -> FilePairs:
+    def pairs(self, root: Path, *, allow_missing: bool = False, without_mask: WithoutMask | None = None) -> FilePairs:
         for folder in (self.images, self.masks):
             if not (root / folder).is_dir():
                 raise DataError(
                     f"{root / folder}: no such folder{what_is_there(root)}; pairs lie in {BEFORE}/ {AFTER}/ {LABEL}/ "
                     "below the root, or below its train/ val/ test/"
                 )
-        pairs = super().pairs(root, allow_missing=allow_missing)
+        pairs = super().pairs(root, allow_missing=allow_missing, without_mask=without_mask)
         missing = [name for name in pairs.images() if not Path(second_date(name)).is_file()]
         if missing and not allow_missing:
             absent = second_date(missing[0])
@@ -52,7 +52,7 @@ class PairTree(Tree):
                 f"{absent}: no such file{spelled(absent)}; it is the second date of {missing[0]} and has its name"
                 + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
             )
-        point_out_later_dates(root, pairs)
+        point_out_later_dates(root, self.images_and_masks(root) if without_mask == "unlabeled" else pairs)
         return pairs
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -111,6 +112,10 @@ def outside(where: str, name: str, root: str) -> str:
     return f"{where}: {name} lies outside {root}; correct it, or allow it: allow_outside=true"
 
 
+WithoutMask = Literal["error", "unlabeled"]
+"""What training images without a mask are: see :class:`unimatch.data.splits.selection.SelectionOptions`."""
+
+
 @dataclass(frozen=True)
 class Tree:
     """Two folders below a root in which an image and its mask have one name, but for the ending."""
@@ -127,12 +132,13 @@ class Tree:
     own_masks: bool = True
     """Whether no other images have their masks in the same folder."""
 
-    def pairs(self, root: Path, *, allow_missing: bool = False) -> FilePairs:
+    def pairs(self, root: Path, *, allow_missing: bool = False, without_mask: WithoutMask | None = None) -> FilePairs:
         """Finds the pairs below a root, sorted by the image's name.
 
         Args:
             root: the folder that holds the two.
             allow_missing: whether an image is named with a mask that is not there, for the full check to report.
+            without_mask: of training images, the setting of this name: ``unlabeled`` passes images without a mask over.
 
         Raises:
             DataError: a folder is missing or empty, two files have one name but for the ending, or an image has
@@ -150,7 +156,7 @@ class Tree:
             )
         if alone is None:
             return found
-        if not self.every_image_has_mask:
+        if not self.every_image_has_mask or without_mask == "unlabeled":
             pairs = FilePairs(pair for pair in found.names() if pair[1] is not None)
             if not pairs:
                 raise DataError(f"{masks}: none of these masks has the name of an image in {images}")
@@ -158,9 +164,17 @@ class Tree:
         if allow_missing:
             return FilePairs((image, mask or self._mask_of(root, image)) for image, mask in found.names())
         there = f" ({len(unused)} masks there have the name of no image, such as {unused[0]})" if unused else ""
+        count = sum(mask is None for _, mask in found.names()) - 1
+        more = f", and {count} more image{'s have' if count > 1 else ' has'} none" if count else ""
+        remedy = "; or dataset.without_mask=unlabeled, which takes all that have none for unlabelled ones"
         raise DataError(
-            f"{alone}: no mask {self._mask_of(root, alone)}{there}; add it, or move the image to the unlabelled images"
+            f"{alone}: no mask {self._mask_of(root, alone)}{there}{more}; add it, or move the image to the unlabelled "
+            f"images{remedy if without_mask else ''}"
         )
+
+    def without_masks(self, root: Path) -> FilePairs:
+        """Finds the images below a root that have no mask, sorted by name."""
+        return FilePairs((image, None) for image, mask in self._found(root)[0].names() if mask is None)
 
     def images_and_masks(self, root: Path) -> FilePairs:
         """Finds all images below a root, sorted by name, each with its mask or without one."""

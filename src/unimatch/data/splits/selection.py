@@ -3,15 +3,16 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, get_args
 
 from unimatch.data.catalog import DatasetInfo, UnknownValues
 from unimatch.data.sources.base import FileSource, OnBadImage, SegmentationData
-from unimatch.data.sources.files import FilePairs, absolute, images_alone
+from unimatch.data.sources.files import FilePairs, WithoutMask, absolute, images_alone
 from unimatch.data.sources.pixels import PixelOptions, with_bands
 from unimatch.data.splits.lists import SplitLists, choose_labeled, find_split, read_list
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import Exif
+from unimatch.options import one_of
 
 log = logging.getLogger("unimatch")
 
@@ -48,6 +49,12 @@ class SelectionOptions(PixelOptions, total=False):
     ]
     allow_missing: Annotated[
         bool, False, "whether lists and folders may promise files that are not there: the full check reports them."
+    ]
+    without_mask: Annotated[
+        WithoutMask,
+        "error",
+        "what training images without a mask are: ``error``, as a mask may have been forgotten, or ``unlabeled``, as "
+        "where a few of many images in one folder have been labelled.",
     ]
     on_bad_image: Annotated[
         OnBadImage,
@@ -112,6 +119,7 @@ def select(available: Available, options: SelectionOptions) -> SegmentationData:
         DataError: a folder or a list is missing or malformed.
         ConfigError: the options contradict each other or do not fit the number of images.
     """
+    one_of("without_mask", options["without_mask"], get_args(WithoutMask))
     pools, lists = read_pools(options), chosen_lists(available.info.name, options)
 
     def read(path: Path, *, masks: bool = True) -> FilePairs:
@@ -126,18 +134,20 @@ def select(available: Available, options: SelectionOptions) -> SegmentationData:
         labeled = read(lists.labeled)
         rest = train.without(labeled.images())
     else:
-        chosen, others = choose_labeled(len(train), options["labeled"], options["split_seed"])
-        labeled, rest = train.select(chosen), train.select(others)
+        chosen, left = choose_labeled(len(train), options["labeled"], options["split_seed"])
+        labeled, rest = train.select(chosen), train.select(left)
 
     unlabeled, roots = FilePairs(), [available.root]
     for key, pool in pools.items():
-        if pool == "train":
-            unlabeled += train + available.extra
-        elif isinstance(pool, str):
-            unlabeled += read(lists.unlabeled, masks=False) if lists.unlabeled else rest + available.extra
-        else:
+        if isinstance(pool, Mapping):
             roots.append(absolute(pool["root"]))
             unlabeled += pool_of_folder(key, pool, available, options)
+        elif pool == "rest" and lists.unlabeled:
+            unlabeled += read(lists.unlabeled, masks=False)
+        else:
+            elsewhere = [val, available.test or FilePairs(), labeled if pool == "rest" else FilePairs()]
+            extra = available.extra.without(image for part in elsewhere for image in part.images())
+            unlabeled += (train if pool == "train" else rest) + extra
 
     allowed = () if options["allow_outside"] else roots
     info = with_bands(available.info, options, available.source(labeled + unlabeled, available.info, roots=allowed))
