@@ -34,6 +34,7 @@ FAULTS = {
 
 WARNINGS = {
     "masks without image": "masks have the name of no image, so that they are not used",
+    "images without mask": "training images have no mask: forgotten ones, or dataset.without_mask=unlabeled",
     "second dates alone": "images of B have the name of none of A, so that they belong to no pair",
     "paired by likeness": "an image and its mask have names that differ by more than the extension",
     "masks among photos": "masks lie among the photos and are left out",

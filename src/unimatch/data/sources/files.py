@@ -161,11 +161,17 @@ class Tree:
             if not pairs:
                 raise DataError(f"{masks}: none of these masks has the name of an image in {images}")
             return pairs
+        count = sum(mask is None for _, mask in found.names())
         if allow_missing:
+            if without_mask is not None:
+                note(
+                    "images without mask",
+                    f"{images}: {count} training images have no mask, such as {alone}; if nobody has labelled them "
+                    "yet: dataset.without_mask=unlabeled takes them for unlabelled ones",
+                )
             return FilePairs((image, mask or self._mask_of(root, image)) for image, mask in found.names())
         there = f" ({len(unused)} masks there have the name of no image, such as {unused[0]})" if unused else ""
-        count = sum(mask is None for _, mask in found.names()) - 1
-        more = f", and {count} more image{'s have' if count > 1 else ' has'} none" if count else ""
+        more = f", and {count - 1} more image{'s have' if count > 2 else ' has'} none" if count > 1 else ""
         remedy = "; or dataset.without_mask=unlabeled, which takes all that have none for unlabelled ones"
         raise DataError(
             f"{alone}: no mask {self._mask_of(root, alone)}{there}{more}; add it, or move the image to the unlabelled "
