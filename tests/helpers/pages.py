@@ -114,7 +114,7 @@ def run_block(block: Block, namespace: dict[str, Any], monkeypatch: pytest.Monke
         for line in lines(block.code):
             command = unimatch_command(line)
             if command is None:
-                done = subprocess.run(["bash", "-euc", line], capture_output=True, text=True, timeout=60, check=False)
+                done = subprocess.run(["bash", "-euc", line], capture_output=True, text=True, timeout=300, check=False)
                 assert done.returncode == 0, f"{where}: {line}\n{done.stderr}"
             else:
                 name, arguments = command

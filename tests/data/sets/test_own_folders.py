@@ -27,6 +27,7 @@ ARRANGEMENTS = {
     "side by side, Kaggle": ("train_images train_masks", "val_images val_masks", "test_images test_masks"),
     "Pascal VOC": ("JPEGImages SegmentationClass", "val/JPEGImages val/SegmentationClass", "test/image test/gt"),
     "labelled and unlabelled": ("labeled/images labeled/masks", "val/images val/masks", "test/images test/masks"),
+    "by kind, names of two people": ("images/train masks/Training", "images/val masks/valid", "images/test masks/test"),
     "mixed": ("image label", "val_images val_masks", "test/images test/masks"),
 }
 
@@ -56,6 +57,14 @@ def test_each_arrangement_gives_the_same_data(tmp_path, places):
         for i in range(count):
             assert (found.image(i) == same.image(i)).all()
             assert part == "unlabeled" or (found.mask(i) == same.mask(i)).all()
+
+
+def test_photos_and_masks_may_lie_in_further_folders(tmp_path):
+    for i in range(4):
+        write_pair(tmp_path / "train" / "city" / f"{i}.png", tmp_path / "train_masks" / "city" / f"{i}.png", seed=i)
+    (tmp_path / "classes.txt").write_text("\n".join(map(str, range(11))))
+    data = folder(tmp_path, val_share=0.25)
+    assert (len(data.labeled), len(data.val)) == (3, 1)
 
 
 def test_what_was_understood_is_logged(tmp_path, caplog):

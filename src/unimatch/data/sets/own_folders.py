@@ -106,8 +106,8 @@ def say_unused_within(root: Path, train: Place) -> None:
 def place_of(root: Path, part: Part) -> Place | None:
     """Finds the folders of a part's images and masks; None where there are no two.
 
-    They are looked for, the first first, as ``images/ masks/`` (for training alone), ``train/images/ train/masks/``,
-    ``images/train/ masks/train/``, and ``train/ train_masks/``. ``images`` may be called as in
+    They are looked for, the first first, as ``images/ masks/`` (for training alone) or ``images/train/ masks/train/``,
+    ``train/images/ train/masks/``, and ``train/ train_masks/``. ``images`` may be called as in
     :data:`unimatch.folders.PHOTO_FOLDERS`, masks as :data:`unimatch.folders.MASK_FOLDER` says, parts as
     :data:`unimatch.folders.OTHER_NAMES` does, each in capitals or not.
 
@@ -120,21 +120,16 @@ def place_of(root: Path, part: Part) -> Place | None:
 def arrangements(root: Path, part: Part) -> Iterator[Place]:
     """Yields all places of a part that are there, in the order in which they are looked for."""
     images, masks = photo_folder(root), mask_folder(root)
-    by_part = images is not None and masks is not None and is_by_part(root / images)
-    if part == "train" and images and masks and not by_part:
+    if images and masks and is_by_part(root / images):
+        for name, other in zip(parts_named(root / images, part), parts_named(root / masks, part), strict=False):
+            yield Place(f"{images}/{name}", f"{masks}/{other}")
+    elif images and masks and part == "train":
         yield Place(images, masks)
     for name in parts_named(root, part):
-        inner = photo_folder(root / name), mask_folder(root / name)
-        if inner[0] and inner[1]:
-            yield Place(f"{name}/{inner[0]}", f"{name}/{inner[1]}")
-    if by_part:
-        assert images is not None
-        assert masks is not None
-        of_masks = parts_named(root / masks, part)
-        for name in parts_named(root / images, part):
-            if name in of_masks:
-                yield Place(f"{images}/{name}", f"{masks}/{name}")
-    beside = [name for name in subfolders(root) if is_photos_of(name, part) and holds_images_itself(root / name)]
+        images, masks = photo_folder(root / name), mask_folder(root / name)
+        if images and masks:
+            yield Place(f"{name}/{images}", f"{name}/{masks}")
+    beside = [name for name in subfolders(root) if is_photos_of(name, part) and holds_images(root / name)]
     labels = [name for name in subfolders(root) if mask_part(name) in names_of(part) and holds_images(root / name)]
     if beside and labels:
         yield Place(the_one(root, beside), the_one(root, labels))
