@@ -11,6 +11,7 @@ from pathlib import Path
 
 from unimatch.errors import DataError
 from unimatch.image_files import IMAGE_SUFFIXES
+from unimatch.images import second_name
 
 log = logging.getLogger("unimatch")
 
@@ -231,6 +232,13 @@ def part_folder(root: Path, part: str) -> str:
     if similar := [name for name in subfolders(root) if word.fullmatch(name) and holds_images(root / name)]:
         note("folder not used", f"{root}: not used: {', '.join(similar)}; the folder for this is called {part}")
     return part
+
+
+def date_folders(root: Path) -> tuple[str, str] | None:
+    """Names the folders of the first and the second date below a root, ``A`` and ``B`` before others; None without any."""
+    there = subfolders(root)
+    found = [(name, second) for name in there if (second := second_name(name)) in there]
+    return ("A", "B") if ("A", "B") in found else next(iter(found), None)
 
 
 def all_there(root: Path, *folders: str) -> bool:

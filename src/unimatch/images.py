@@ -1,7 +1,6 @@
 """Reads images and masks as arrays."""
 
 import io
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,14 +82,42 @@ def read_pair(before: Path, after: Path, read: Callable[[Path], ImageArray] = re
     return np.stack(dates)
 
 
+SECOND_DATES = {
+    "a": "b",
+    "before": "after",
+    "pre": "post",
+    **{f"{word}1": f"{word}2" for word in ("t", "time", "date", "im", "img", "image")},
+}
+"""What the folder of the second date is called, beside that of the first one; each in capitals or not."""
+
+
+def second_name(first: str) -> str | None:
+    """Returns what the folder of the second date is called beside a folder; None if that is of no first date.
+
+    >>> second_name("A"), second_name("Image1"), second_name("photos")
+    ('B', 'Image2', None)
+    """
+    second = SECOND_DATES.get(first.lower())
+    if second is None or first.islower():
+        return second
+    return second.upper() if first.isupper() else second.capitalize()
+
+
 def second_date(before: str) -> str:
-    """Returns the file of the second date: ``B`` in place of the last folder called ``A``.
+    """Returns the file of the second date: below the folder ``B`` in place of ``A``, or what these are called.
+
+    Of several folders that could be of the first date, the last one is it that has a second one beside it.
 
     >>> second_date("/data/A/train_1.png")
     '/data/B/train_1.png'
     """
-    root, _, name = before.rpartition(f"{os.sep}A{os.sep}")
-    return os.path.join(root, "B", name)  # noqa: PTH118
+    parts, found = Path(before).parts, list[tuple[Path, Path]]()
+    for place in range(len(parts) - 2, -1, -1):
+        if (second := second_name(parts[place])) is not None:
+            folder = Path(*parts[:place], second)
+            found.append((folder, folder.joinpath(*parts[place + 1 :])))
+    there = (file for folder, file in found if len(found) == 1 or folder.is_dir())
+    return str(next(there, found[0][1] if found else before))
 
 
 class StoredMask(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from unimatch.bands import PHOTOS, Bands
 from unimatch.errors import DataError
-from unimatch.folders import alike, find_images, is_foreign, photos_among, suffix
+from unimatch.folders import alike, date_folders, find_images, is_foreign, photos_among, suffix, what_is_there
 from unimatch.image_files import IMAGE_SUFFIXES
 from unimatch.images import ImageArray, second_date
 from unimatch.rasters import pixel_count, read_bands, read_dates
@@ -111,11 +111,14 @@ def matching(pattern: str, results: list[Path]) -> list[Path]:
 
 
 def find_pairs(folder: Path, bands: Bands, output: Path | None = None) -> list[Photo]:
-    """Finds pairs of dates, named as the files in ``A/``."""
-    first = folder.absolute() / "A"
-    if not first.is_dir() or not (folder / "B").is_dir():
-        raise DataError(f"input={folder}: a model of change detection needs a folder with A/ and B/, the two dates")
-    _, photos = find_photos(str(first), output=output)
+    """Finds pairs of dates, named as the files in ``A/``, or what the folder of first dates is called."""
+    names = date_folders(folder)
+    if names is None:
+        raise DataError(
+            f"input={folder}: a model of change detection needs a folder with A/ and B/, the two dates, or such as t1/ "
+            f"and t2/{what_is_there(folder)}"
+        )
+    _, photos = find_photos(str(folder.absolute() / names[0]), output=output)
     return [
         Photo(
             photo.name,

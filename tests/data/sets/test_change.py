@@ -6,9 +6,12 @@ from PIL import Image
 
 from helpers.support import make_change
 from unimatch import ConfigError, DataError
+from unimatch.bands import PHOTOS
 from unimatch.data import change_folder, levir, whu
 from unimatch.data.check import full_check
 from unimatch.data.check.before_training import verify
+from unimatch.folders import notes_taken
+from unimatch.inference.inputs import find_pairs
 
 NAMES = [f"t{i}.png" for i in range(10)]
 
@@ -192,3 +195,86 @@ def test_a_pair_that_is_labelled_and_tested_is_refused(root):
     data = levir(root, splits=root.parent / "lists", labeled_list=root.parent / "labeled.txt")
     with pytest.raises(DataError, match="1 images are both labelled and test images"):
         verify(data, needs_unlabeled=False)
+
+
+DATES = {
+    "DSIFN": ("t1", "t2", "mask"),
+    "SYSU": ("time1", "time2", "label"),
+    "S2Looking": ("Image1", "Image2", "label"),
+    "capitals": ("T1", "T2", "GT"),
+    "words": ("Before", "After", "labels"),
+    "small": ("a", "b", "annotations"),
+}
+
+
+def renamed(root, first, second, label):
+    """The pairs below a folder, in folders of other names."""
+    for old, new in (("A", first), ("B", second), ("label", label)):
+        (root / old).rename(root / "passing")  # on some file systems a is A
+        (root / "passing").rename(root / new)
+
+
+@pytest.mark.parametrize("called", DATES.values(), ids=DATES)
+def test_dates_and_labels_may_be_called_as_published_sets_call_them(tmp_path, called):
+    plain, root = make_change(tmp_path / "plain", NAMES), make_change(tmp_path / "A" / "pairs", NAMES)
+    renamed(root, *called)
+    with notes_taken() as notes:
+        data, expected = change_folder(root, labeled=3), change_folder(plain, labeled=3)
+    assert not notes
+    for part in ("labeled", "unlabeled", "val"):
+        found, same = getattr(data, part), getattr(expected, part)
+        assert names(found) == names(same)
+        assert all((found.image(i) == same.image(i)).all() for i in range(len(same)))
+    assert all((data.val.mask(i) == expected.val.mask(i)).all() for i in range(len(data.val)))
+    lines = [photo.name for photo in find_pairs(root, PHOTOS)]
+    assert lines == [name.removesuffix(".png") for name in NAMES]
+    assert (find_pairs(root, PHOTOS)[2].load() == find_pairs(plain, PHOTOS)[2].load()).all()
+    (root / "labeled.txt").write_text("t1.png\n")
+    assert names(change_folder(root, labeled_list=root / "labeled.txt").labeled) == ["t1.png"]
+
+
+def test_parts_and_pools_may_call_them_otherwise(tmp_path):
+    called = dict(zip(("train", "val", "test", "unlabeled"), DATES.values(), strict=False))
+    for part, chosen in (("train", NAMES[:6]), ("val", NAMES[6:8]), ("test", NAMES[8:]), ("unlabeled", ["u0.png"])):
+        make_change(tmp_path / "pairs" / part, chosen)
+        renamed(tmp_path / "pairs" / part, *called[part])
+    make_change(tmp_path / "pool", ["x.png"])
+    renamed(tmp_path / "pool", "pre", "post", "truth")
+    pools = ["rest", {"root": str(tmp_path / "pool")}]
+    with notes_taken() as notes:
+        data = change_folder(tmp_path / "pairs", labeled=2, unlabeled=pools)
+    assert not notes
+    assert sorted(names(data.labeled) + names(data.unlabeled)) == sorted([*NAMES[:6], "u0.png", "x.png"])
+    assert (names(data.val), names(data.test)) == (NAMES[6:8], NAMES[8:])
+    assert all(data.unlabeled.image(i).shape[0] == 2 for i in range(len(data.unlabeled)))
+
+
+def test_a_second_date_that_is_missed_is_named_in_its_folder(tmp_path):
+    root = make_change(tmp_path, NAMES)
+    renamed(root, "t1", "t2", "mask")
+    (root / "t2" / NAMES[0]).rename(root / "t2" / "other.png")
+    with pytest.raises(DataError, match=rf"t2/{NAMES[0]}: no such file; it is the second date of .*t1/{NAMES[0]}"):
+        change_folder(root)
+    (root / "t1" / NAMES[0]).unlink()
+    (root / "mask" / NAMES[0]).unlink()
+    with notes_taken() as notes:
+        change_folder(root)
+    assert [kind for kind, _ in notes] == ["second dates alone"]
+    assert f"{root / 't2'}: 1 images have the name of none in {root / 't1'}, such as other.png" in notes[0][1]
+    (root / "t2").rename(root / "t3")
+    with pytest.raises(DataError, match=r"A: no such folder \(.* has mask, t1, t3\); pairs lie in A/ B/ label/"):
+        change_folder(root)
+    with pytest.raises(
+        DataError, match=r"with A/ and B/, .*, or such as t1/ and t2/ \(.* has mask, t1, t3\)"
+    ):
+        find_pairs(root, PHOTOS)
+
+
+def test_folders_below_those_of_the_dates_may_be_called_like_dates(tmp_path):
+    root = make_change(tmp_path / "before" / "pairs", ["x.png", "y.png"])
+    for kind in ("A", "B", "label"):
+        (root / kind / "pre").mkdir()
+        (root / kind / "y.png").rename(root / kind / "pre" / "y.png")
+    data = change_folder(root, val_share=0.5)
+    assert sorted(names(data.labeled) + names(data.val)) == ["x.png", "y.png"]
+    assert all(part.image(0).shape[0] == 2 for part in (data.labeled, data.val))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Unpack
 
 from unimatch.data.catalog import CHANGE, LEVIR, WHU, DatasetInfo
 from unimatch.data.sources.base import FileSource, SegmentationData
-from unimatch.data.sources.dates import BEFORE, LABEL, PairSource, PairTree, first_and_label
+from unimatch.data.sources.dates import PairSource, PairTree, first_and_label, training_folder
 from unimatch.data.sources.files import FilePairs, absolute, existing_root, images_alone
 from unimatch.data.splits.lists import SplitLists, find_split
 from unimatch.data.splits.selection import SelectionOptions, hold_out, read_files, select
@@ -78,7 +78,6 @@ class FoundPairs:
 
     source: type[FileSource] = PairSource
     folders: tuple[str, str] | None
-    pool_folder = BEFORE
 
     def __init__(self, info: DatasetInfo, root: Path, options: ChangeOptions) -> None:
         self.info, self.root, self.options = info, root, options
@@ -87,21 +86,20 @@ class FoundPairs:
         splits = options["splits"]
         self.lists = SplitLists() if splits is None else find_split(absolute(splits), info.name, options["split"])
 
+    def pool_folder(self, root: Path) -> str:
+        """Names the folder of first dates of a pool of another root."""
+        return PairTree.of(root).images
+
     def _listed(self, file: Path) -> FilePairs:
         return read_files(file, self.root, self.folders, self.options)
 
     def _part(self, part: str) -> FilePairs | None:
         """Finds the pairs of ``val/`` or ``test/``; None where there is no such folder."""
         folder = self.root / part_folder(self.root, part)
-        if not (folder / BEFORE).is_dir():
+        tree = PairTree.of(folder)
+        if not (folder / tree.images).is_dir():
             return None
-        return PairTree().pairs(folder, allow_missing=self.options["allow_missing"])
-
-    @cached_property
-    def train_folder(self) -> Path:
-        """Where training pairs lie: ``train/``, or else the root itself."""
-        folder = self.root / part_folder(self.root, "train")
-        return folder if (folder / BEFORE).is_dir() else self.root
+        return tree.pairs(folder, allow_missing=self.options["allow_missing"])
 
     @cached_property
     def test(self) -> FilePairs | None:
@@ -111,7 +109,8 @@ class FoundPairs:
         if file:
             return self._listed(file)
         part = part_folder(self.root, "test")
-        return self._part("test") if all_there(self.root, f"{part}/{BEFORE}", f"{part}/{LABEL}") else None
+        tree = PairTree.of(self.root / part)
+        return self._part("test") if all_there(self.root, f"{part}/{tree.images}", f"{part}/{tree.masks}") else None
 
     @cached_property
     def train(self) -> FilePairs:
@@ -121,7 +120,8 @@ class FoundPairs:
             pairs = self._listed(file)
         else:
             missing, without_mask = self.options["allow_missing"], self.options["without_mask"]
-            pairs = PairTree().pairs(self.train_folder, allow_missing=missing, without_mask=without_mask)
+            folder = self.root / training_folder(self.root)
+            pairs = PairTree.of(folder).pairs(folder, allow_missing=missing, without_mask=without_mask)
         return pairs if self.test is None else pairs.without(self.test.images())
 
     @cached_property
@@ -134,9 +134,11 @@ class FoundPairs:
     @cached_property
     def extra(self) -> FilePairs:
         """The pairs below ``unlabeled/``, where there is such a folder, and training pairs without a label."""
-        unlabeled = self.options["without_mask"] == "unlabeled"
-        found = PairTree().without_masks(self.train_folder) if unlabeled else FilePairs()
-        name = f"{part_folder(self.root, 'unlabeled')}/{BEFORE}"
+        found, folder = FilePairs(), self.root / training_folder(self.root)
+        if self.options["without_mask"] == "unlabeled":
+            found = PairTree.of(folder).without_masks(folder)
+        unlabeled = part_folder(self.root, "unlabeled")
+        name = f"{unlabeled}/{PairTree.of(self.root / unlabeled).images}"
         there = all_there(self.root, name) and holds_files(self.root / name)
         return found + images_alone(self.root / name) if there else found
 

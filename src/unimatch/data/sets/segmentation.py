@@ -75,11 +75,14 @@ class FoundImages:
 
     source: type[FileSource] = FileSource
     folders: tuple[str, str] | None = None
-    pool_folder = ""
 
     def __init__(self, layout: Layout, root: Path, options: MaskOptions) -> None:
         self.info, self.layout, self.root = layout.info, layout, root
         self.allow_missing, self.without_mask = options["allow_missing"], options["without_mask"]
+
+    def pool_folder(self, root: Path) -> str:
+        """Names no folder: the images of a pool lie anywhere below its root."""
+        return ""
 
     @cached_property
     def train(self) -> FilePairs:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from unimatch.data.sets.own_folders import mask_folder
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree, WithoutMask
 from unimatch.errors import DataError
-from unimatch.folders import find_images, holds_images, note, part_folder, spelled, what_is_there
-from unimatch.images import second_date
+from unimatch.folders import date_folders, find_images, holds_images, note, part_folder, spelled, what_is_there
+from unimatch.images import second_date, second_name
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
 """The folders of the first date, the second date, and the changes."""
@@ -19,7 +20,8 @@ class PairSource(FileSource):
     """Two images of one place, each pair with the mask of what changed. The pairs' images are those of the first date.
 
     Args:
-        pairs: the first dates and the masks; the second date has the first one's name in the folder ``B`` beside ``A``.
+        pairs: the first dates and the masks; the second date has the first one's name in the folder ``B`` beside ``A``
+            (:func:`unimatch.images.second_date`).
         info: see :class:`unimatch.data.sources.base.FileSource`, as for all arguments that follow.
     """
 
@@ -35,6 +37,12 @@ class PairTree(Tree):
 
     images: str = BEFORE
     masks: str = LABEL
+
+    @classmethod
+    def of(cls, root: Path) -> "PairTree":
+        """Finds what a root calls them: ``A/ B/ label/`` or, say, ``t1/ t2/ mask/``."""
+        first, _ = date_folders(root) or (BEFORE, AFTER)
+        return cls(first, LABEL if (root / LABEL).is_dir() else mask_folder(root) or LABEL)
 
     @override
     def pairs(self, root: Path, *, allow_missing: bool = False, without_mask: WithoutMask | None = None) -> FilePairs:
@@ -52,26 +60,31 @@ class PairTree(Tree):
                 f"{absent}: no such file{spelled(absent)}; it is the second date of {missing[0]} and has its name"
                 + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
             )
-        point_out_later_dates(root, self.images_and_masks(root) if without_mask == "unlabeled" else pairs)
+        point_out_later_dates(root / self.images, self.images_and_masks(root) if without_mask == "unlabeled" else pairs)
         return pairs
 
 
-def point_out_later_dates(root: Path, pairs: FilePairs) -> None:
-    """Says which images of ``B`` have no first date, so that they belong to no pair."""
-    after = root / AFTER
+def point_out_later_dates(before: Path, pairs: FilePairs) -> None:
+    """Says which images of the second date have no first one, so that they belong to no pair."""
+    after = before.with_name(second_name(before.name) or AFTER)
     paired = {second_date(name) for name in pairs.images()}
     there = find_images(after) if after.is_dir() and holds_images(after) else []
     unused = [name for name in there if str(after / name) not in paired]
     if unused:
         note(
             "second dates alone",
-            f"{after}: {len(unused)} images have the name of none in {root / BEFORE}, such as {unused[0]}; they are "
-            "not used",
+            f"{after}: {len(unused)} images have the name of none in {before}, such as {unused[0]}; they are not used",
         )
+
+
+def training_folder(root: Path) -> str:
+    """Names the folder of training pairs below a root: ``train``, or "" where the root holds them itself."""
+    train = part_folder(root, "train")
+    return train if (root / train / PairTree.of(root / train).images).is_dir() else ""
 
 
 def first_and_label(root: Path) -> tuple[str, str]:
     """Names the folders below a root that hold the first dates and the labels of training pairs."""
-    train = part_folder(root, "train")
-    part = f"{train}/" if (root / train / BEFORE).is_dir() else ""
-    return f"{part}{BEFORE}", f"{part}{LABEL}"
+    train = training_folder(root)
+    tree, part = PairTree.of(root / train), f"{train}/" if train else ""
+    return f"{part}{tree.images}", f"{part}{tree.masks}"

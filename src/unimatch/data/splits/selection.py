@@ -83,10 +83,11 @@ class Available(Protocol):
     root: Path
     source: type[FileSource]
     """What reads the files."""
-    pool_folder: str
-    """Where the images of a pool of another root lie below that root."""
     folders: tuple[str, str] | None
     """The folders of an image and its mask, where lists hold bare names; None where they hold paths."""
+
+    def pool_folder(self, root: Path) -> str:
+        """Names where the images of a pool of another root lie below that root."""
 
     @property
     def train(self) -> FilePairs:
@@ -226,9 +227,10 @@ def pool_of_folder(key: str, pool: Mapping[str, Any], available: Available, opti
     root = absolute(pool["root"])
     if not root.is_dir():
         raise DataError(f"{key}.root={pool['root']}: no such folder (looked at {root.resolve()})")
+    folder = available.pool_folder(root)
     if pool.get("list") is None:
-        return images_alone(root / available.pool_folder)
-    folders = (available.pool_folder,) if available.folders else None
+        return images_alone(root / folder)
+    folders = (folder,) if available.folders else None
     pairs = read_files(absolute(pool["list"]), root, folders, options, masks=False)
     return FilePairs((image, None) for image in pairs.images())
 
