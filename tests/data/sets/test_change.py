@@ -264,9 +264,7 @@ def test_a_second_date_that_is_missed_is_named_in_its_folder(tmp_path):
     (root / "t2").rename(root / "t3")
     with pytest.raises(DataError, match=r"A: no such folder \(.* has mask, t1, t3\); pairs lie in A/ B/ label/"):
         change_folder(root)
-    with pytest.raises(
-        DataError, match=r"with A/ and B/, .*, or such as t1/ and t2/ \(.* has mask, t1, t3\)"
-    ):
+    with pytest.raises(DataError, match=r"with A/ and B/, .*, or such as t1/ and t2/ \(.* has mask, t1, t3\)"):
         find_pairs(root, PHOTOS)
 
 
