@@ -4,7 +4,7 @@ import pytest
 
 from helpers import exports
 from unimatch.errors import DataError
-from unimatch.folders import find_images, notes_taken, spelled, walk
+from unimatch.folders import find_images, notes_taken, part_folder, spelled, walk
 
 
 def make(root, *names):
@@ -90,3 +90,17 @@ def test_links_that_lead_out_are_left_out_where_told(tmp_path, caplog):
     assert [prefix for prefix, _ in walk(root, inside=True)] == ["", f"a{os.sep}"]
     assert f"{root / 'out'}: is a link that leads out of {root}" in caplog.text
     assert "within" not in caplog.text
+
+
+def test_the_folder_of_a_part_is_the_one_named_or_the_usual_one(tmp_path):
+    for name in ("Val", "VAL", "valid"):
+        if (tmp_path / name).exists():
+            pytest.skip("here Val is VAL")
+        (tmp_path / name).mkdir()
+    for part, expected in (("val", "VAL"), ("Val", "Val"), ("VAL", "VAL"), ("valid", "valid"), ("Valid", "valid")):
+        with notes_taken():
+            assert part_folder(tmp_path, part) == expected
+    (tmp_path / "val").mkdir()
+    with notes_taken() as notes:
+        assert part_folder(tmp_path, "val") == "val"
+    assert "of val and VAL and Val and valid only val is used" in notes[0][1]

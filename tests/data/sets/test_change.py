@@ -234,8 +234,9 @@ def test_dates_and_labels_may_be_called_as_published_sets_call_them(tmp_path, ca
 
 
 def test_parts_and_pools_may_call_them_otherwise(tmp_path):
-    called = dict(zip(("train", "val", "test", "unlabeled"), DATES.values(), strict=False))
-    for part, chosen in (("train", NAMES[:6]), ("val", NAMES[6:8]), ("test", NAMES[8:]), ("unlabeled", ["u0.png"])):
+    parts = {"Training": NAMES[:6], "valid": NAMES[6:8], "Testing": NAMES[8:], "unlabelled": ["u0.png"]}
+    called = dict(zip(parts, DATES.values(), strict=False))
+    for part, chosen in parts.items():
         make_change(tmp_path / "pairs" / part, chosen)
         renamed(tmp_path / "pairs" / part, *called[part])
     make_change(tmp_path / "pool", ["x.png"])

@@ -24,6 +24,8 @@ ARRANGEMENTS = {
     ),
     "side by side": ("train train_labels", "val val_labels", "test test_labels"),
     "side by side, SegNet": ("train trainannot", "val valannot", "test testannot"),
+    "side by side, capitals": ("Train TrainAnnot", "VAL VAL-Annot", "Testing Testing_Labels"),
+    "side by side, together": ("TrainImages TrainMasks", "val-images val-masks", "testimg testgt"),
     "side by side, Kaggle": ("train_images train_masks", "val_images val_masks", "test_images test_masks"),
     "Pascal VOC": ("JPEGImages SegmentationClass", "val/JPEGImages val/SegmentationClass", "test/image test/gt"),
     "labelled and unlabelled": ("labeled/images labeled/masks", "val/images val/masks", "test/images test/masks"),
@@ -125,12 +127,21 @@ def test_folders_without_images_are_not_meant(tmp_path):
         (root / name).mkdir(parents=True)
         (root / name / "a0.txt").touch()
     (root / "masks").rename(root / "mask")
-    (root / "photo").mkdir()
+    for name in ("photo", "train_images", "test/images"):
+        (root / name).mkdir(parents=True)
     assert place_of(root, "train") == Place("images", "mask")
-    assert place_of(root, "test") is None
+    with notes_taken() as notes:
+        assert folder(root).test is None
+    assert not notes
+    (root / "images").rename(root / "img")
+    assert place_of(root, "train") == Place("img", "mask")
+    (root / "img").rename(root / "Train")
+    (root / "mask").rename(root / "train_mask")
+    assert place_of(root, "train") == Place("Train", "train_mask")
+    (root / "train_mask").rename(root / "mask")
     shutil.rmtree(root / "mask")
     assert place_of(root, "train") is None
-    with pytest.raises(DataError, match=r"masks: no such folder"):
+    with pytest.raises(DataError, match=r"images: no such folder"):
         folder(root)
 
 

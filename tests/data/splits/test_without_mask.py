@@ -36,6 +36,9 @@ def test_a_forgotten_mask_is_an_error_that_names_the_setting(root):
     assert "6 training images have no mask, such as " in notes[0][1]
     assert "dataset.without_mask=unlabeled takes them for unlabelled ones" in notes[0][1]
     (root / "val" / "masks" / "v0.png").unlink()
+    with notes_taken() as notes:
+        assert len(folder(root, allow_missing=True).val) == 2
+    assert [kind for kind, _ in notes] == ["images without mask"]  # of the training images
     with pytest.raises(DataError, match=r"v0\.png: no mask .*; add it, or move the image to the unlabelled images$"):
         folder(root, without_mask="unlabeled")
 

@@ -146,8 +146,8 @@ def select(available: Available, options: SelectionOptions) -> SegmentationData:
         elif pool == "rest" and lists.unlabeled:
             unlabeled += read(lists.unlabeled, masks=False)
         else:
-            elsewhere = [val, available.test or FilePairs(), labeled if pool == "rest" else FilePairs()]
-            extra = available.extra.without(image for part in elsewhere for image in part.images())
+            elsewhere = val + labeled if pool == "rest" else val  # with masks in another folder
+            extra = available.extra.without(elsewhere.images())
             unlabeled += (train if pool == "train" else rest) + extra
 
     allowed = () if options["allow_outside"] else roots
