@@ -72,7 +72,9 @@ def test_masks_without_image_are_counted(tmp_path):
 
 def test_a_suffix_of_ones_own_is_named_and_then_read(tmp_path):
     root = make_plain(tmp_path)
-    for part in (root, root / "val"):
+    for i in range(2):
+        write_pair(root / "test" / "images" / f"t{i}.png", root / "test" / "masks" / f"t{i}.png", seed=i)
+    for part in (root, root / "val", root / "test"):
         rename(part / "masks", lambda path: f"{path.stem}_tissue7.png")
     with pytest.raises(
         DataError,
@@ -81,7 +83,7 @@ def test_a_suffix_of_ones_own_is_named_and_then_read(tmp_path):
         folder(root)
     data = folder(root, mask_suffix="_tissue7")
     assert [pair.mask.name for pair in data.labeled.pairs] == [f"a{i}_tissue7.png" for i in range(4)]
-    assert len(data.val) == 2
+    assert len(data.val) == len(data.test) == 2
 
 
 def test_masks_that_may_be_of_two_images_are_not_guessed(tmp_path):
