@@ -237,8 +237,7 @@ def part_folder(root: Path, part: str) -> str:
 def date_folders(root: Path) -> tuple[str, str] | None:
     """Names the folders of the first and the second date below a root, ``A`` and ``B`` before others; None without."""
     there = subfolders(root)
-    found = [(name, second) for name in there if (second := second_name(name)) in there]
-    return ("A", "B") if ("A", "B") in found else next(iter(found), None)
+    return next(((name, second) for name in there if (second := second_name(name)) in there), None)
 
 
 def all_there(root: Path, *folders: str) -> bool:

@@ -271,6 +271,9 @@ def test_a_second_date_that_is_missed_is_named_in_its_folder(tmp_path):
 
 def test_folders_below_those_of_the_dates_may_be_called_like_dates(tmp_path):
     root = make_change(tmp_path / "before" / "pairs", ["x.png", "y.png"])
+    (tmp_path / "after").mkdir()  # beside one above them too
+    for name in ("before", "after", "masks"):
+        (root / name).mkdir()
     for kind in ("A", "B", "label"):
         (root / kind / "pre").mkdir()
         (root / kind / "y.png").rename(root / kind / "pre" / "y.png")
