@@ -45,6 +45,7 @@ SINCE = {
     "dataset.unknown_values": "error",
     "dataset.exif": "turn",
     "dataset.mask_suffix": "",
+    "dataset.without_mask": "error",
     "encoder.unlock_after": 0,
     "model.unlock_after": 0,
     "method.thresholds": "fixed",
