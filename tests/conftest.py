@@ -20,13 +20,17 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture
 def run_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """``run_command("method=supervised", ...)``: ``unimatch.run`` in this process; the run directory."""
+    """``run_command("method=supervised", ...)``: ``unimatch.run`` in this process; the run directory.
+
+    Without its pictures, which take as long as the training, unless a test is about them or about callbacks.
+    """
     from unimatch.run import main
 
-    def run(*overrides: str, name: str = "run", hydra: bool = True) -> Path:
+    def run(*overrides: str, name: str = "run", hydra: bool = True, pictures: bool = False) -> Path:
         run_dir = tmp_path / name
         where = [f"hydra.run.dir={run_dir}"] if hydra else []
-        monkeypatch.setattr(sys, "argv", ["unimatch.run", *overrides, *where])
+        less = [] if pictures or any("callbacks" in word for word in overrides) else ["~callbacks.pictures"]
+        monkeypatch.setattr(sys, "argv", ["unimatch.run", *overrides, *less, *where])
         main()
         return run_dir
 

@@ -141,7 +141,7 @@ def test_what_a_run_lacks_that_was_killed_at_its_end_is_made_when_it_is_resumed(
     shutil.rmtree(run_dir / "examples")
     for name in ("confusion.csv", "curves.png", "validation.png", "report.html", "summary.json"):
         (run_dir / name).unlink()
-    run_command(*SMALL, *SHORT, "resume=auto")
+    run_command(*SMALL, *SHORT, "resume=auto", pictures=True)
     assert names(run_dir) == names(finished_run)
     for name in ("confusion.csv", "evaluations.jsonl", "examples/validation0_teacher.png", "examples/examples.json"):
         assert (run_dir / name).read_bytes() == (finished_run / name).read_bytes()

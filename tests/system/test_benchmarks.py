@@ -31,7 +31,7 @@ def test_every_run_of_the_proof_has_settings_that_compose(monkeypatch, tmp_path)
     runs += [replace(run, gpu=True, frozen=False, steps=3000) for run in runs if run.data == "camvid"]
     assert len({run.name for run in runs}) == len(set(runs))  # a run directory for each
     with initialize_config_module("unimatch.conf", version_base="1.3"):
-        for run in runs:
+        for run in {(run.data, run.option, run.recipe, run.gpu): run for run in runs}.values():
             config = compose("run", run.overrides(tmp_path, tmp_path / "weights"))
             assert config.trainer.max_steps == run.steps
             rate = {None: run.rate, "few_labels": 2.5e-5, "paper": 5e-6}[run.recipe]

@@ -70,13 +70,13 @@ def test_code_of_notebooks_fits_the_page():
                 assert wide == [], path.name
 
 
-NAMED = [
-    (label(block), *command)
+NAMED = {
+    (command[0], *sorted(command[1])): (label(block), *command)
     for block in BLOCKS
     if block.language == "bash" and not block.title
     for command in map(unimatch_command, lines(block.code))
     if command and command[0] not in TAKE_FILES
-]
+}.values()
 
 
 @pytest.mark.parametrize(("where", "command", "arguments"), NAMED, ids=[f"{n[0]}-{n[1]}" for n in NAMED])
