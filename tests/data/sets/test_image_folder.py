@@ -65,6 +65,8 @@ def test_folders_of_classes_may_lie_below_the_root(tmp_path):
     data = image_folder(root, labeled_per_class=1, val_per_class=1)
     assert data.info.classes == ("ant", "bee")
     assert data.test is None
+    with pytest.raises(DataError, match=r"photos/mine: no such folder"):
+        image_folder(root, train="mine")
     assert len(data.unlabeled) == 4 + 4
     assert {name.rpartition("/")[0] for name in names_of(data.labeled)} == {str(root / name) for name in ("ant", "bee")}
     (root / "labeled.txt").write_text("ant/ant_train_2.png\nbee_train_1.png\n")
@@ -75,7 +77,15 @@ def test_folders_of_classes_may_lie_below_the_root(tmp_path):
 
 @pytest.mark.parametrize(
     "names",
-    [("images", "masks"), ("ant", "val"), ("train_set", "bee"), ("A", "label"), ("JPEGImages", "x"), ("ant", "docs")],
+    [
+        ("images", "masks"),
+        ("ant", "val"),
+        ("train_set", "bee"),
+        ("A", "label"),
+        ("with_mask", "labels"),
+        ("JPEGImages", "x"),
+        ("ant", "docs"),
+    ],
 )
 def test_parts_of_a_data_set_are_no_classes(tmp_path, names):
     for name in names:

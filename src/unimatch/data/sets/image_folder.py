@@ -32,8 +32,7 @@ from unimatch.types import NO_CLASS
 NO_CLASSES = {
     *(name for part, names in OTHER_NAMES.items() for name in (part, *names)),
     *PHOTO_FOLDERS,
-    "masks",
-    "label",
+    *("masks", "label", "labels", "annotations"),
 }
 """Words in the names of folders that are parts of a data set, not classes."""
 
@@ -139,11 +138,12 @@ def training_folder(root: Path, train: str, unlabeled_folder: str) -> str:
     Raises:
         DataError: there is none, and the folders below the root are no classes.
     """
-    train = part_folder(root, train)
-    if (root / train).is_dir():
-        return train
+    there = part_folder(root, train)
+    if (root / there).is_dir():
+        return there
     classes = [name for name in subfolders(root) if is_class(root, name, unlabeled_folder)]
-    if len(classes) < 2 or any(NO_CLASSES & set(re.split(r"[\W_]+", name.lower())) for name in classes):
+    others = any(NO_CLASSES & set(re.split(r"[\W_]+", name.lower())) for name in classes)
+    if train != "train" or len(classes) < 2 or others:
         there = what_is_there(root)
         raise DataError(f"{root / train}: no such folder{there}; it holds a folder of images for each class")
     return ""

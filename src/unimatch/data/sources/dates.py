@@ -9,7 +9,7 @@ from unimatch.data.sets.own_folders import mask_folder
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree, WithoutMask
 from unimatch.errors import DataError
-from unimatch.folders import date_folders, find_images, holds_images, note, part_folder, spelled, what_is_there
+from unimatch.folders import date_folders, find_images, holds_images, note, parts_named, spelled, what_is_there
 from unimatch.images import second_date, second_name
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
@@ -79,8 +79,8 @@ def point_out_later_dates(before: Path, pairs: FilePairs) -> None:
 
 def training_folder(root: Path) -> str:
     """Names the folder of training pairs below a root: ``train``, or "" where the root holds them itself."""
-    train = part_folder(root, "train")
-    return train if (root / train / PairTree.of(root / train).images).is_dir() else ""
+    there = parts_named(root, "train")
+    return next((name for name in there if (root / name / PairTree.of(root / name).images).is_dir()), "")
 
 
 def first_and_label(root: Path) -> tuple[str, str]:
