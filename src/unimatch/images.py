@@ -1,7 +1,7 @@
 """Reads images and masks as arrays."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -103,21 +103,26 @@ def second_name(first: str) -> str | None:
     return second.upper() if first.isupper() else second.capitalize()
 
 
-def second_date(before: str) -> str:
+def second_date(before: str, roots: Sequence[str | Path] = ()) -> str:
     """Returns the file of the second date: below the folder ``B`` in place of ``A``, or what these are called.
 
-    Of several folders that could be of the first date, the last one is it that has a second one beside it.
+    Args:
+        before: the file of the first date.
+        roots: folders of data sets. What one of them itself is called, or those above it, says nothing. Of several
+            folders below it that could be of the first date, it is the first one that leads to a file.
 
-    >>> second_date("/data/A/train_1.png")
-    '/data/B/train_1.png'
+    >>> second_date("/data/A/train_1.png"), second_date("/data/A/t1/1.png", ["/data/A"])
+    ('/data/B/train_1.png', '/data/A/t2/1.png')
     """
-    parts, found = Path(before).parts, list[tuple[Path, Path]]()
-    for place in range(len(parts) - 2, -1, -1):
-        if (second := second_name(parts[place])) is not None:
-            folder = Path(*parts[:place], second)
-            found.append((folder, folder.joinpath(*parts[place + 1 :])))
-    there = (file for folder, file in found if len(found) == 1 or folder.is_dir())
-    return str(next(there, found[0][1] if found else before))
+    path = Path(before)
+    above = max((len(Path(root).parts) for root in roots if path.is_relative_to(root)), default=0)
+    files = [
+        Path(*path.parts[:place], second, *path.parts[place + 1 :])
+        for place in range(above, len(path.parts) - 1)
+        if (second := second_name(path.parts[place])) is not None
+    ]
+    there = files if len(files) == 1 else [file for file in files if file.is_file()]
+    return str((there or files or [path])[0])
 
 
 class StoredMask(NamedTuple):

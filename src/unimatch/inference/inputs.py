@@ -123,7 +123,7 @@ def find_pairs(folder: Path, bands: Bands, output: Path | None = None) -> list[P
         Photo(
             photo.name,
             photo.path,
-            lambda path=photo.path: read_dates([path, Path(second_date(str(path)))], bands),  # type: ignore[misc]
+            lambda path=photo.path: read_dates([path, Path(second_date(str(path), [folder.absolute()]))], bands),  # type: ignore[misc]
         )
         for photo in photos
     ]

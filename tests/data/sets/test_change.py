@@ -1,5 +1,7 @@
 """Pairs of dates out of files, by lists and by folders."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -269,14 +271,31 @@ def test_a_second_date_that_is_missed_is_named_in_its_folder(tmp_path):
         find_pairs(root, PHOTOS)
 
 
-def test_folders_below_those_of_the_dates_may_be_called_like_dates(tmp_path):
-    root = make_change(tmp_path / "before" / "pairs", ["x.png", "y.png"])
-    (tmp_path / "after").mkdir()  # beside one above them too
-    for name in ("before", "after", "masks"):
-        (root / name).mkdir()
-    for kind in ("A", "B", "label"):
-        (root / kind / "pre").mkdir()
-        (root / kind / "y.png").rename(root / kind / "pre" / "y.png")
-    data = change_folder(root, val_share=0.5)
-    assert sorted(names(data.labeled) + names(data.val)) == ["x.png", "y.png"]
-    assert all(part.image(0).shape[0] == 2 for part in (data.labeled, data.val))
+@pytest.mark.parametrize("outside", [False, True])
+def test_other_folders_may_be_called_like_dates(tmp_path, outside):
+    """Those above the data set, which have a neighbour with the same files, and those below the folders of dates."""
+    names_of = [f"{place}{i}.png" for place in ("pre/", "post/", "") for i in range(2)]
+    plain = make_change(tmp_path / "plain", [name.replace("/", "_") for name in names_of])
+    for root in (tmp_path / "before" / "pairs", tmp_path / "after" / "pairs"):
+        for kind in ("A", "B", "label"):
+            for name in names_of:
+                (root / kind / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(plain / kind / name.replace("/", "_"), root / kind / name)
+        for name in ("before", "after", "masks"):
+            (root / name).mkdir()
+    for file in (tmp_path / "after" / "pairs").rglob("*.png"):  # which would be seen
+        Image.new("RGB" if "label" not in file.parts else "L", (24, 20), 0).save(file)
+    root = tmp_path / "before" / "pairs"
+    (root / "labeled.txt").write_text("\n".join(names_of[1:]))
+    (root / "val.txt").write_text(names_of[0])
+    lists = {"labeled_list": root / "labeled.txt", "val_list": root / "val.txt"}
+    if outside:
+        shutil.rmtree(tmp_path / "after")
+    data = change_folder(root, **lists, allow_outside=outside)
+    assert len(data.labeled) == 5
+    for i in range(5):
+        first, second = data.labeled.image_paths(i)
+        assert second == root / "B" / first.relative_to(root / "A")
+    found = {photo.name: photo for photo in find_pairs(root, PHOTOS)}
+    expected = np.stack([np.asarray(Image.open(root / kind / "pre" / "0.png")) for kind in "AB"])
+    assert (found["pre/0"].load() == expected).all()

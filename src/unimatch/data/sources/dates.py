@@ -28,7 +28,7 @@ class PairSource(FileSource):
     @override
     def image_paths(self, index: int) -> list[Path]:
         before = self.pairs.image(index)
-        return [Path(before), Path(second_date(before))]
+        return [Path(before), Path(second_date(before, self.roots))]
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class PairTree(Tree):
                     "below the root, or below its train/ val/ test/"
                 )
         pairs = super().pairs(root, allow_missing=allow_missing, without_mask=without_mask)
-        missing = [name for name in pairs.images() if not Path(second_date(name)).is_file()]
+        missing = [name for name in pairs.images() if not Path(second_date(name, [root])).is_file()]
         if missing and not allow_missing:
-            absent = second_date(missing[0])
+            absent = second_date(missing[0], [root])
             raise DataError(
                 f"{absent}: no such file{spelled(absent)}; it is the second date of {missing[0]} and has its name"
                 + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
@@ -67,7 +67,7 @@ class PairTree(Tree):
 def point_out_later_dates(before: Path, pairs: FilePairs) -> None:
     """Says which images of the second date have no first one, so that they belong to no pair."""
     after = before.with_name(second_name(before.name) or AFTER)
-    paired = {second_date(name) for name in pairs.images()}
+    paired = {second_date(name, [before.parent]) for name in pairs.images()}
     there = find_images(after) if after.is_dir() and holds_images(after) else []
     unused = [name for name in there if str(after / name) not in paired]
     if unused:
