@@ -107,6 +107,9 @@ def test_masks_of_training_and_validation_are_found(tmp_path):
     (tmp_path / "masks" / "1.png").write_text("no image")
     assert masks_below(tmp_path) == [paths[0], tmp_path / "masks" / "1.png", paths[1]]
     assert told(masks_below(tmp_path)).lines[1].startswith("masks: 1 masks cannot be read")
+    for kind in ("images", "labels"):
+        other = save(tmp_path / "other" / "train" / kind, [[0]])
+    assert masks_below(tmp_path / "other") == other
 
 
 def test_numbers_are_those_that_training_reads(tmp_path):

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from helpers import exports
+from helpers.support import write_pair
 from unimatch.data.sets.class_names import find_classes, read_classes
 from unimatch.errors import DataError
 
@@ -40,9 +41,11 @@ def test_an_export_of_a_label_tool_says_how_to_read_it(tmp_path, make):
         find_classes(tmp_path)
 
 
-def test_a_data_set_with_a_stray_json_is_no_export(tmp_path):
+@pytest.mark.parametrize("place", [["masks"], ["train/images", "train/labels"]])
+def test_a_data_set_with_a_stray_json_is_no_export(tmp_path, place):
     exports.save(tmp_path / "notes.json", {"camera": 3})
-    (tmp_path / "masks").mkdir()
+    for folder in place:
+        write_pair(tmp_path / folder / "a.png", None)
     with pytest.raises(DataError, match=r"no classes\.txt.*write one class name a line"):
         find_classes(tmp_path)
 
