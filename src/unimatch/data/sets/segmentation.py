@@ -171,9 +171,9 @@ def folder(
 
     Other arrangements are understood too (:func:`unimatch.data.sets.own_folders.place_of`). A mask has its image's
     stem and stores class ids from 0 (or what the arguments below say), with 255 where a pixel is not to be counted: a
-    PNG of 8 or 16 bits, of a palette, or of colours. Images below ``images/`` without a mask must be moved to
-    ``unlabeled/``, so that a forgotten mask is noticed. Lists hold ``image_path mask_path`` a line, relative to the
-    root.
+    PNG of 8 or 16 bits, of a palette, or of colours. An image below ``images/`` without a mask is an error, so that a
+    forgotten one is noticed, unless ``without_mask`` says that it is unlabelled. Lists hold ``image_path mask_path`` a
+    line, relative to the root.
 
     Args:
         root: the folder.
