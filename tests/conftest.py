@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.compositions import compose_once
 from helpers.runs import run_once
 from helpers.support import SHORT, SMALL
 
@@ -16,6 +17,14 @@ gc.disable()  # until all modules are imported: what they make stays, and is not
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compositions() -> Iterator[None]:
+    """Makes each of Hydra's compositions once."""
+    with pytest.MonkeyPatch.context() as patch:
+        compose_once(patch)
+        yield
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from unimatch import starting
 from unimatch._version import __version__
 
-if starting.is_command(sys.orig_argv):  # its imports come next
+if _command := starting.command_of(sys.orig_argv):  # its imports come next
     starting.watch()
+    import_module("unimatch.first_look").first_look(_command)
 
 if TYPE_CHECKING:  # each name twice, so that type checkers see it as public
     from unimatch.augment import StrongAugmentation as StrongAugmentation

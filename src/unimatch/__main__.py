@@ -3,6 +3,7 @@
 import os
 import runpy
 import sys
+from importlib import import_module
 from typing import Any
 
 from unimatch import starting
@@ -46,6 +47,7 @@ def main() -> int:
         return 2
     sys.argv[1:] = arguments
     starting.watch()
+    import_module("unimatch.first_look").first_look(name)  # Hydra takes a while to import, and is not needed above
     # As `python -m` does it: processes that Lightning starts further find the module by its name.
     runpy.run_module(f"unimatch.{name}", run_name="__main__", alter_sys=True)
     return 0

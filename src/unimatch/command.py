@@ -7,9 +7,8 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,26 +63,16 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                 begun = True
                 print_any_name()
                 with variable(TRACEBACKS, asked), exit_on_user_error(config):
-                    check_settings(config, config_name)
-                    refuse_unread(config, config_name)
-                    refuse_of_training(HydraConfig.get().overrides.task, config_name)
+                    check_config(config, config_name, HydraConfig.get().overrides.task)
                     return task(config)
 
             starting.done()
             starting.open_streams()
             starting.allow_open_files()
             hide_bases()
-            names = partial(quote_names, sweep=is_sweep(sys.argv))
-            sys.argv[1:] = flags_first([quote_numbers(names(argument)) for argument in sys.argv[1:]])
+            sys.argv[1:] = as_hydra_reads(sys.argv[1:])
             with exit_on_user_error():
-                check_here()
-                refuse_pickles(sys.argv[1:])
-                refuse_empty(sys.argv[1:])
-                check_installed()
-                config_folder(sys.argv[1:])
-                check_output_folder(sys.argv[1:])
-                if is_sweep(sys.argv):  # Hydra makes the sweep's folder before it looks at all jobs
-                    check_overrides(config_name, sys.argv[1:])
+                check_arguments(config_name, sys.argv[1:])
             try:
                 with variable(TRACEBACKS, "1"):  # or Hydra would print what failed and exit before it is explained
                     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
@@ -112,6 +101,31 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
         return main
 
     return decorate
+
+
+def as_hydra_reads(arguments: list[str]) -> list[str]:
+    """Returns a command line as Hydra understands it: flags first, names of files and classes in quotes."""
+    sweep = is_sweep(arguments)
+    return flags_first([quote_numbers(quote_names(argument, sweep=sweep)) for argument in arguments])
+
+
+def check_arguments(config_name: str, arguments: list[str]) -> None:
+    """Refuses what can be refused before Hydra composes a configuration of the arguments."""
+    check_here()
+    refuse_pickles(arguments)
+    refuse_empty(arguments)
+    check_installed()
+    config_folder(arguments)
+    check_output_folder(arguments)
+    if is_sweep(arguments):  # Hydra makes the sweep's folder before it looks at all jobs
+        check_overrides(config_name, arguments)
+
+
+def check_config(config: DictConfig, config_name: str, overrides: Collection[str]) -> None:
+    """Refuses settings of a wrong kind and those that the command does not read."""
+    check_settings(config, config_name)
+    refuse_unread(config, config_name)
+    refuse_of_training(overrides, config_name)
 
 
 def tracebacks_wanted() -> bool:

@@ -22,13 +22,14 @@ _collects = True
 """Whether Python collects garbage as its own settings say."""
 
 
-def is_command(words: Sequence[str]) -> bool:
-    """Returns whether Python was started as ``python -m unimatch.NAME``.
+def command_of(words: Sequence[str]) -> str | None:
+    """Returns the ``NAME`` with which Python was started as ``python -m unimatch.NAME``; None if it was not.
 
-    >>> is_command(["python", "-m", "unimatch.run"]), is_command(["python", "-m", "pytest", "unimatch.run"])
-    (True, False)
+    >>> command_of(["python", "-m", "unimatch.run"]), command_of(["python", "-m", "pytest", "unimatch.run"])
+    ('run', None)
     """
-    return any(pair[0] == "-m" and pair[1].startswith("unimatch.") for pair in pairwise(words))
+    module = next((after for flag, after in pairwise(words) if flag == "-m"), "")
+    return module.removeprefix("unimatch.") if module.startswith("unimatch.") else None
 
 
 def watch() -> None:
