@@ -1,30 +1,41 @@
-"""Hydra's compositions, each made once for the whole suite."""
+"""Hydra's compositions, each made once for the whole suite: half of the time of commands in tests went there."""
 
+import copy
 import pickle
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.utils import JobRuntime
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig
 
 
 def compose_once(patch: pytest.MonkeyPatch) -> None:
-    """Keeps what Hydra composes of files of packages, and hands out copies of it.
+    """Keeps what Hydra reads and composes of files of packages, and hands out copies of it.
 
-    A command composes four times, and two of these are the same for many tests; half of the commands' time in the suite
-    went there. What is composed of a test's own folders is not kept, since these may change.
+    A command composes four times, and two of these are the same for many tests. What comes from a test's own folders is
+    not kept, since these may change.
     """
-    made: dict[Hashable, bytes] = {}
-    compose = ConfigLoaderImpl._load_configuration_impl
+    read, made = dict[Hashable, ConfigResult | None](), dict[Hashable, bytes]()
+    load, compose = ConfigRepository.load_config, ConfigLoaderImpl._load_configuration_impl
 
-    def load(self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], **options: Any) -> DictConfig:
+    def read_once(self: ConfigRepository, config_path: str) -> ConfigResult | None:
+        places = [(source.provider, f"{source.scheme()}://{source.path}") for source in self.sources]
+        key = (*places, config_path)
+        if not of_packages(places):
+            return load(self, config_path)
+        if key not in read:
+            read[key] = load(self, config_path)
+        return copy.deepcopy(read[key])
+
+    def made_once(self: ConfigLoaderImpl, config_name: str, overrides: list[str], **options: Any) -> DictConfig:
         places = [(entry.provider, entry.path) for entry in self.get_search_path().get_path()]
-        own = [path for _, path in places if not str(path).startswith(("pkg://", "structured://"))]
-        if own or any("hydra.searchpath" in text for text in overrides):
+        if not of_packages(places) or any("hydra.searchpath" in text for text in overrides):
             return compose(self, config_name, overrides, **options)
         key = (config_name, *overrides, *places, *options.items(), JobRuntime.instance().get("name"), version.getbase())
         if key not in made:
@@ -33,4 +44,10 @@ def compose_once(patch: pytest.MonkeyPatch) -> None:
         config.hydra.runtime.cwd = str(Path.cwd())
         return config
 
-    patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", load)
+    patch.setattr(ConfigRepository, "load_config", read_once)
+    patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", made_once)
+
+
+def of_packages(places: Iterable[tuple[str | None, str | None]]) -> bool:
+    """Whether a search path holds packages alone."""
+    return all(str(path).startswith(("pkg://", "structured://")) for _, path in places)
