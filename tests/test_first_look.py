@@ -49,6 +49,17 @@ def test_help_and_a_wrong_key_need_no_pytorch(words, status, expected, tmp_path)
     assert expected in done.stdout + done.stderr
 
 
+def test_commands_that_only_read_and_write_files_import_no_pytorch():
+    names = ("check", "compare", "labels", "prepare", "report", "split")
+    program = (
+        "import sys; from importlib import import_module\n"
+        f"for name in {names}: import_module('unimatch.' + name); print(name, 'torch' in sys.modules)\n"
+        "from unimatch.data import folder; from unimatch import DataError; print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.split("\n") == [*(f"{name} False" for name in names), "False", ""]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

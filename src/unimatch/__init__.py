@@ -7,10 +7,11 @@ where neither PyTorch nor Lightning is installed. The data sets are functions of
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unimatch import starting
 from unimatch._version import __version__
+from unimatch.on_first_use import on_first_use
 
 if _command := starting.command_of(sys.orig_argv):  # its imports come next
     starting.watch()
@@ -87,8 +88,8 @@ HOMES = {
     "UnimatchError": "errors",
     "WeightsError": "errors",
     "build_encoder": "models",
-    "load_model": "checkpoints",
-    "load_official": "checkpoints",
+    "load_model": "checkpoints.files",
+    "load_official": "checkpoints.official",
     "register_model": "models",
     "select": "selection",
 }
@@ -111,15 +112,7 @@ PARTS = (
 """Packages that are imported when they are asked for, as ``unimatch.data`` is in ``unimatch.data.camvid(...)``."""
 
 __all__ = ["__version__", *HOMES]  # the names are strings
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a public name, or a part of the package, on first use."""
-    if name in PARTS:
-        return import_module(f"unimatch.{name}")
-    if name in HOMES:
-        return getattr(import_module(f"unimatch.{HOMES[name]}"), name)
-    raise AttributeError(f"module 'unimatch' has no attribute {name!r}")
+__getattr__ = on_first_use(__name__, HOMES, PARTS)
 
 
 def __dir__() -> list[str]:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unimatch import starting
-from unimatch.checkpoints.content import migrated
-from unimatch.checkpoints.resume import SINCE
+from unimatch.checkpoints.earlier import SINCE, migrated
 from unimatch.disk import exit_with, lacks_room, replace_text
 from unimatch.errors import DataError, WriteError
 from unimatch.plain import below, written_by_others

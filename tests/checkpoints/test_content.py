@@ -17,7 +17,6 @@ from unimatch.checkpoints.content import (
     Run,
     Training,
     method_settings_of,
-    migrated,
     model_of,
     run_of,
     training_of,
@@ -79,14 +78,6 @@ def test_a_tensor_where_the_methods_settings_are_is_refused(entry):
 def test_a_training_that_is_none_is_refused(entry):
     with pytest.raises(WeightsError, match="unimatch_training cannot be understood"):
         training_of({TRAINING: entry})
-
-
-def test_names_that_have_changed_are_found_at_any_depth():
-    old = {"a": [{"_target_": "unimatch.stl10"}], "b": {"_target_": "unimatch.ClassificationDataModule", "c": 1}}
-    new = {"a": [{"_target_": "unimatch.data.stl10"}], "b": {"_target_": "unimatch.SemiSupervisedDataModule", "c": 1}}
-    assert migrated(old) == new
-    assert migrated(new) == new
-    assert old["b"]["_target_"] == "unimatch.ClassificationDataModule"  # the old one is as it was
 
 
 OLD_CONFIGS = json.loads((Path(__file__).parent / "configs_before_views.json").read_text())

@@ -14,7 +14,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
 from unimatch.callbacks.signals import Signals, Stopped, agreed, is_launched
-from unimatch.checkpoints.files import BEST, LAST, PREVIOUS, read_checkpoint
+from unimatch.checkpoints.files import read_checkpoint
+from unimatch.checkpoints.run_folder import BEST, LAST, PREVIOUS
 from unimatch.disk import replace_file, training_goes_on, unwritten
 from unimatch.errors import ConfigError, NumericalError
 from unimatch.launchers import requeue

@@ -1,6 +1,15 @@
 """Everything a checkpoint means: what it holds, how it is read, and how a training continues from it."""
 
-from unimatch.checkpoints.files import load_model
-from unimatch.checkpoints.official import load_official
+from typing import TYPE_CHECKING
+
+from unimatch.on_first_use import on_first_use
+
+if TYPE_CHECKING:
+    from unimatch.checkpoints.files import load_model as load_model
+    from unimatch.checkpoints.official import load_official as load_official
+
+HOMES = {"load_model": "files", "load_official": "official"}
+"""Where each name is defined."""
 
 __all__ = ["load_model", "load_official"]
+__getattr__ = on_first_use(__name__, HOMES)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from unimatch.checkpoints.earlier import migrated
 from unimatch.errors import WeightsError
 from unimatch.options import as_plain
 from unimatch.plain import bound, count
@@ -209,44 +210,3 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         raise ValueError("it names a file of weights")
     if isinstance(encoder := arguments.get("encoder"), str) and not is_name(encoder):
         raise ValueError(f"its encoder {encoder!r:.80} is no name")
-
-
-RENAMED = {"unimatch.ClassificationDataModule": "unimatch.SemiSupervisedDataModule"}
-"""Names in a ``_target_`` that have changed, old to new."""
-
-WEAK_VIEWS = {"ScaledCrop": ("scale", "flip"), "PaddedCrop": ("resize", "padding", "flip")}
-"""Arguments of the weak views; the data modules of the three tasks once had them themselves."""
-
-
-def migrated(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns a run's configuration as today's code would have written it.
-
-    >>> migrated({"dataset": {"_target_": "unimatch.camvid", "root": "there"}})
-    {'dataset': {'_target_': 'unimatch.data.camvid', 'root': 'there'}}
-    >>> migrated({"datamodule": {"crop": 70, "scale": [0.5, 2.0], "flip": 0.5}})["datamodule"]["weak"]
-    {'_target_': 'unimatch.augment.ScaledCrop', 'scale': [0.5, 2.0], 'flip': 0.5}
-    """
-    config = with_new_names(config)
-    module = config.get("datamodule")
-    if not isinstance(module, dict):
-        return config
-    for view, keys in WEAK_VIEWS.items():
-        if module.keys() >= {*keys}:
-            weak = {"_target_": f"unimatch.augment.{view}", **{key: module[key] for key in keys}}
-            others = {key: value for key, value in module.items() if key not in keys}
-            return {**config, "datamodule": {"_convert_": "all", **others, "weak": weak}}
-    return config
-
-
-def with_new_names(value: Any) -> Any:
-    """Returns nested plain values with every ``_target_`` under its present name."""
-    if isinstance(value, list):
-        return [with_new_names(inner) for inner in value]
-    if not isinstance(value, dict):
-        return value
-    result = {key: with_new_names(inner) for key, inner in value.items()}
-    if isinstance(target := result.get("_target_"), str):
-        # Functions of the package itself, with lower-case names, were its data sets.
-        target = re.sub(r"^unimatch\.([a-z0-9_]+)$", r"unimatch.data.\1", target)
-        result["_target_"] = RENAMED.get(target, target)
-    return result

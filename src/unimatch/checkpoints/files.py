@@ -10,14 +10,13 @@ import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from unimatch.checkpoints.content import checked, is_ours, model_of, run_of
+from unimatch.checkpoints.run_folder import LAST, PREVIOUS
 from unimatch.errors import UnimatchError, WeightsError, first_line
 from unimatch.models.base import Model
 from unimatch.models.descriptions import build_described, describe_model
 from unimatch.models.weights import check_fit, check_parts, read_plain
 
 log = logging.getLogger("unimatch")
-
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 PREFIXES = {"student": "student.", "teacher": "teacher.model."}
 

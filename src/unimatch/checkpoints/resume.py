@@ -12,6 +12,7 @@ import torch
 from lightning import Trainer
 from torch.optim import AdamW, Optimizer
 
+from unimatch.checkpoints.earlier import SINCE
 from unimatch.checkpoints.files import newest_checkpoint
 from unimatch.errors import ConfigError, UnimatchError, WeightsError, first_line
 from unimatch.texts import one_line
@@ -40,24 +41,6 @@ HARMLESS = (
 
 ``trainer.accelerator`` and the two after it that concern the arithmetic may change the last bits.
 """
-
-SINCE = {
-    "dataset.unknown_values": "error",
-    "dataset.exif": "turn",
-    "dataset.mask_suffix": "",
-    "dataset.without_mask": "error",
-    "encoder.unlock_after": 0,
-    "model.unlock_after": 0,
-    "method.thresholds": "fixed",
-    "method.dice": 0.0,
-    "datamodule.rare_class_crops": 20,
-    "datamodule.evaluation_batch": 1,
-    "trainer.parts_at_once": 1,
-    "trainer.compile_blocks": False,
-    "trainer.compile_losses": False,
-    "trainer.compile_mode": "default",
-}
-"""Settings that older checkpoints do not have, and what was done before there were any."""
 
 DERIVED = ("recipe.", "callbacks")
 """Settings that act only through others, which are compared themselves, or beside the training."""

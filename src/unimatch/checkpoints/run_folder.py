@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from unimatch.checkpoints.files import BEST, LAST, PREVIOUS
 from unimatch.disk import LOCK, check_writable, remove_half_files, unwritten
 from unimatch.errors import TakenError
 
 log = logging.getLogger("unimatch")
 
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 CHECKPOINTS = tuple(f"checkpoints/{name}" for name in (LAST, PREVIOUS, BEST))
 RESULTS = (
     *("summary.json", "evaluations.jsonl", "report.html", "confusion.csv", "validation.png", "curves.png"),

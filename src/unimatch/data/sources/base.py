@@ -16,7 +16,6 @@ from unimatch.data.catalog import DatasetInfo, distinct_colors
 from unimatch.data.sources.checked import CheckedSource
 from unimatch.data.sources.files import FilePair, FilePairs, lies_within, outside
 from unimatch.data.sources.masks import mask_reader
-from unimatch.data.sources.torch_datasets import DatasetSource, MapDataset
 from unimatch.errors import ConfigError, DataError
 from unimatch.images import ImageArray, LabelArray
 from unimatch.rasters import read_dates, read_stored
@@ -46,6 +45,14 @@ class Source(Protocol):
         Where the image as a whole has a class, an int64 array of shape () with that.
         """
         ...
+
+
+class MapDataset(Protocol):
+    """A PyTorch ``Dataset`` with a length, or a list."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 class FileSource(Source):
@@ -187,6 +194,8 @@ class SegmentationData:
         >>> data.unlabeled.image(0).shape, data.unlabeled.mask(0)
         ((48, 64, 3), None)
         """
+        from unimatch.data.sources.torch_datasets import DatasetSource  # data sets of files need no PyTorch
+
         for part, given in (("labeled", labeled), ("unlabeled", unlabeled), ("val", val), ("test", test)):
             if given is not None and not (hasattr(given, "__len__") and hasattr(type(given), "__getitem__")):
                 raise DataError(

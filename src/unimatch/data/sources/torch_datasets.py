@@ -1,7 +1,7 @@
 """Samples of a PyTorch ``Dataset`` as images and masks: tensors, arrays or PIL images, alone or with a label."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unimatch.bands import PHOTOS, Bands
+from unimatch.data.sources.base import MapDataset
 from unimatch.data.sources.checked import kind
 from unimatch.errors import DataError
 
@@ -16,14 +17,6 @@ IMAGE_KEYS = ("image", "pixel_values")
 """The names of an image in a sample that is a dictionary."""
 LABEL_KEYS = ("mask", "label", "labels")
 """The names of its mask or class."""
-
-
-class MapDataset(Protocol):
-    """A PyTorch ``Dataset`` with a length, or a list."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
 
 
 class DatasetSource:
