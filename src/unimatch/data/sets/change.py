@@ -7,12 +7,12 @@ from typing import Annotated, Literal, Unpack
 
 from unimatch.data.catalog import CHANGE, LEVIR, WHU, DatasetInfo
 from unimatch.data.sources.base import FileSource, SegmentationData
-from unimatch.data.sources.dates import PairSource, PairTree, first_and_label, training_folder
+from unimatch.data.sources.dates import PairSource, PairTree, all_there, first_and_label, training_folder
 from unimatch.data.sources.files import FilePairs, absolute, existing_root, images_alone
 from unimatch.data.splits.lists import SplitLists, find_split
 from unimatch.data.splits.selection import SelectionOptions, hold_out, read_files, select
 from unimatch.errors import ConfigError
-from unimatch.folders import all_there, holds_files, part_folder
+from unimatch.folders import holds_files, part_folder
 from unimatch.options import with_options
 
 

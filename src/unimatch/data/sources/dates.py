@@ -88,3 +88,12 @@ def first_and_label(root: Path) -> tuple[str, str]:
     train = training_folder(root)
     tree, part = PairTree.of(root / train), f"{train}/" if train else ""
     return f"{part}{tree.images}", f"{part}{tree.masks}"
+
+
+def all_there(root: Path, *folders: str) -> bool:
+    """Tells whether a part has all its folders; where images lie in it otherwise, that is pointed out."""
+    part = root / folders[0].partition("/")[0]
+    there = all((root / folder).is_dir() for folder in folders)
+    if not there and part.is_dir() and holds_images(part):
+        note("folder not used", f"{part}: not used; it needs the folders {' and '.join(folders)}")
+    return there

@@ -298,5 +298,6 @@ def existing_root(root: str | Path) -> Path:
     """
     path = absolute(root)
     if not path.is_dir():
-        raise DataError(f"root={root}: no such folder (looked at {path.resolve()})")
+        there = "is a file; unpack it, or give the folder it lies in" if path.is_file() else "no such folder"
+        raise DataError(f"root={root}: {there} (looked at {path.resolve()})")
     return path
