@@ -133,14 +133,17 @@ class FoundPairs:
 
     @cached_property
     def extra(self) -> FilePairs:
-        """The pairs below ``unlabeled/``, where there is such a folder, and training pairs without a label."""
-        found, folder = FilePairs(), self.root / training_folder(self.root)
-        if self.options["without_mask"] == "unlabeled":
-            found = PairTree.of(folder).without_masks(folder)
-        unlabeled = part_folder(self.root, "unlabeled")
-        name = f"{unlabeled}/{PairTree.of(self.root / unlabeled).images}"
-        there = all_there(self.root, name) and holds_files(self.root / name)
-        return found + images_alone(self.root / name) if there else found
+        """The pairs below ``unlabeled/``, also of the training folder, and training pairs that are unlabelled ones."""
+        train = self.root / training_folder(self.root)
+        tree, found = PairTree.of(train), FilePairs()
+        if (train / tree.images).is_dir():
+            found = tree.unlabeled(train, self.options["without_mask"])
+        for folder in dict.fromkeys((self.root, train)):
+            unlabeled = part_folder(folder, "unlabeled")
+            name = f"{unlabeled}/{PairTree.of(folder / unlabeled).images}"
+            if all_there(folder, name) and holds_files(folder / name):
+                found += images_alone(folder / name)
+        return found
 
 
 levir = ChangeLayout(LEVIR)

@@ -77,6 +77,17 @@ def training_place(root: Path) -> Place:
     return place_of(root, "train") or USUAL
 
 
+def pools_of(root: Path, train: Place) -> tuple[str, ...]:
+    """Names the folders that hold the unlabelled images, whether they are there or not, relative to the root.
+
+    Those are ``unlabeled/`` below the root and, where training images lie in a folder of a folder, beside them:
+    ``train/unlabeled`` beside ``train/images``, ``images/unlabeled`` beside ``images/train``.
+    """
+    above = train.images.rpartition("/")[0]
+    beside = [f"{above}/{name}" for name in parts_named(root / above, "unlabeled")] if above else []
+    return (part_folder(root, "unlabeled"), *beside)
+
+
 def begun(root: Path, part: Part) -> Place | None:
     """Returns where a part lies of which only a folder of images is there, so that its masks are missed."""
     images = photo_folder(root)
@@ -97,7 +108,7 @@ def say_unused_within(root: Path, train: Place) -> None:
         )
     above, _, name = train.images.rpartition("/")
     if above and name.lower() in names_of("train"):
-        known = (*names_of("train"), *PARTS)
+        known = (*names_of("train"), *names_of("unlabeled"), *PARTS)
         if others := [name for name in subfolders(root / above) if name.lower() not in known]:
             text = f"not used: {', '.join(others)}; unlabelled images go to {root / 'unlabeled'}"
             note("folder not used", f"{root / above}: {text}")

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from unimatch.errors import DataError
-from unimatch.folders import MASK_WORD, alike, find_images, note, suffix
+from unimatch.folders import MASK_WORD, alike, find_images, note, parts_named, suffix
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,10 @@ WithoutMask = Literal["error", "unlabeled"]
 
 @dataclass(frozen=True)
 class Tree:
-    """Two folders below a root in which an image and its mask have one name, but for the ending."""
+    """Two folders below a root in which an image and its mask have one name, but for the ending.
+
+    Training images without a mask in a folder ``unlabeled`` of the folder of images are no pairs: they are unlabelled.
+    """
 
     images: str
     masks: str
@@ -145,6 +148,8 @@ class Tree:
                 no mask.
         """
         found, unused = self._found(root)
+        pool = () if without_mask is None else self._pool(root)
+        found = FilePairs(pair for pair in found.names() if pair[1] or not pair[0].startswith(pool)) if pool else found
         alone = next((image for image, mask in found.names() if mask is None), None)
         images, masks = root / self.images, root / self.masks
         if self.own_masks and unused:
@@ -178,9 +183,19 @@ class Tree:
             f"images{remedy if without_mask else ''}"
         )
 
-    def without_masks(self, root: Path) -> FilePairs:
-        """Finds the images below a root that have no mask, sorted by name."""
-        return FilePairs((image, None) for image, mask in self._found(root)[0].names() if mask is None)
+    def unlabeled(self, root: Path, without_mask: WithoutMask) -> FilePairs:
+        """Finds the images below a root that have no mask and are unlabelled ones, sorted by name.
+
+        Those are all without a mask, if ``without_mask`` says so, else those in a folder ``unlabeled``.
+        """
+        where = (f"{root / self.images}{os.sep}",) if without_mask == "unlabeled" else self._pool(root)
+        found = self._found(root)[0].names() if where else ()
+        return FilePairs((image, None) for image, mask in found if mask is None and image.startswith(where))
+
+    def _pool(self, root: Path) -> tuple[str, ...]:
+        """Returns how the paths of images begin that are unlabelled where they have no mask."""
+        images = root / self.images
+        return tuple(f"{images / name}{os.sep}" for name in parts_named(images, "unlabeled"))
 
     def images_and_masks(self, root: Path) -> FilePairs:
         """Finds all images below a root, sorted by name, each with its mask or without one."""
