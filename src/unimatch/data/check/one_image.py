@@ -14,6 +14,7 @@ from unimatch.data.check.pair_faults import date_faults, differ_in_size
 from unimatch.data.sources.base import FileSource, Source
 from unimatch.data.sources.masks import TOO_MANY, IndexMasks, MaskReader
 from unimatch.errors import DataError
+from unimatch.folders import spelled
 from unimatch.types import IGNORE_INDEX
 
 
@@ -64,6 +65,8 @@ def read_label(
     except DataError as error:
         name = source.pairs.mask(index)
         where = None if name is None else Path(name)
+        if where is not None and not where.is_file():
+            return Label((("no mask", f"{source.name(index)}: no mask {where}{spelled(name or '')}"),))
         kind = kind_of_error(where, "mask" if isinstance(reader, IndexMasks) else "colour mask")
         return Label(((kind, str(error)),))
     size = (pixels.shape[0], pixels.shape[1])
