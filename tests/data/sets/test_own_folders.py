@@ -207,3 +207,11 @@ def test_all_folders_of_unlabelled_images_are_used_and_those_with_masks_are_labe
         DataError, match=r"val/images/unlabeled/w3\.png: no mask"
     ):  # of validation images none may lack it
         folder(root)
+
+
+@pytest.mark.parametrize("masks", ["SegmentationClass", "SegmentationClassPNG"])
+def test_drawn_masks_beside_the_masks_are_not_meant(tmp_path, masks):
+    """As LabelMe's conversion to Pascal VOC writes them."""
+    for folder_of, name in (("JPEGImages", "a.jpg"), (masks, "a.png"), ("SegmentationClassVisualization", "a.jpg")):
+        write_pair(tmp_path / folder_of / name, None)
+    assert place_of(tmp_path, "train") == Place("JPEGImages", masks)

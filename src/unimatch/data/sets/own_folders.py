@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -25,6 +26,10 @@ from unimatch.image_files import IMAGE_SUFFIXES
 log = logging.getLogger("unimatch")
 
 Part = Literal["train", "val", "test"]
+
+
+DRAWN = re.compile("visual", re.IGNORECASE)
+"""In the name of a folder of masks drawn over photos, to be looked at: LabelMe's SegmentationClassVisualization."""
 
 
 class Place(NamedTuple):
@@ -165,7 +170,7 @@ def mask_folder(folder: Path) -> str | None:
     there = subfolders(folder)
     if "masks" in there:
         return "masks"
-    there = [name for name in there if mask_part(name) == "" and holds_images(folder / name)]
+    there = [name for name in there if mask_part(name) == "" and not DRAWN.search(name) and holds_images(folder / name)]
     return the_one(folder, there) if there else None
 
 
