@@ -100,9 +100,8 @@ def name_classes(config: DictConfig, out: Path) -> None:
     print("\n".join(map(one_line, advice.lines)))
     if advice.classes:
         found = f"{there}. Else write" if (there := misplaced(root)) else ". Write"
-        print(
-            f"\n{one_line(root)}: no classes.txt yet{one_line(found)} this there, with your names in place of class_N:\n"
-        )
+        where = one_line(f"{root}: no classes.txt yet{found} this there")
+        print(f"\n{where}, with your names in place of class_N:\n")
         print(advice.classes)
         replace_text(out / "classes.txt", advice.classes)
         given = [text for text in HydraConfig.get().overrides.task if key_of(text) not in map(key_of, advice.settings)]
