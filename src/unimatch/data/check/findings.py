@@ -54,6 +54,7 @@ WARNINGS = {
     "transparent": "a mask has transparent pixels, which are no class",
     "unknown values": "a mask has ids or colours of no class, and dataset.unknown_values says what becomes of them",
     "turned alone": "an image is turned by its EXIF orientation and its mask is not, or the other way round",
+    "places apart": "GeoTIFFs of one sample say that they begin at different places on Earth",
     "one value": "each mask of a part holds one value all over",
     "image skipped": "an unlabelled image cannot be read and is skipped, as dataset.on_bad_image=skip says",
     "truth unusable": "an unlabelled image has a mask that cannot be used; pseudo labels are not compared with it",

@@ -45,7 +45,7 @@ def class_file(root: Path) -> Path | None:
 
 def misplaced(root: Path) -> str:
     """Says which file may be meant as that of class names, where it lies or is called otherwise; nothing without."""
-    named = re.compile(r".*(?:class|label|categor|name).*\.(?:txt|csv|json|ya?ml|names)", re.IGNORECASE)
+    named = re.compile(r".*(?:class|label|category|categories|name).*\.(?:txt|csv|json|ya?ml|names)", re.IGNORECASE)
     found = [path for path in sorted(root.iterdir()) if named.fullmatch(path.name) and path.is_file()]
     found += [root / folder / name for folder in subfolders(root)[:LOOKED_INTO] for name in FILES]
     file = next((path for path in found if path.is_file()), None)
