@@ -117,7 +117,7 @@ def test_faults_are_reported_with_status_1(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "WRONG: labelled: unreadable" in shown
     assert "WRONG: labelled: same content" in shown
-    assert "WRONG: validation: missing" in shown
+    assert "WRONG: validation: no mask" in shown
     assert f"{root}/valannot/001.png" in shown
     assert "camvid: 3 kinds of faults; training would be wrong" in shown
     facts = json.loads((tmp_path / "out" / "check.json").read_text())

@@ -4,7 +4,7 @@ import pytest
 
 from helpers import exports
 from unimatch.errors import DataError
-from unimatch.folders import find_images, notes_taken, part_folder, spelled, walk
+from unimatch.folders import find_images, holds_images, notes_taken, part_folder, spelled, subfolders, walk
 
 
 def make(root, *names):
@@ -25,6 +25,35 @@ def test_links_are_followed_and_no_folder_is_yielded_twice(tmp_path):
     assert [prefix for prefix, _ in found] == ["", f"a{os.sep}", f"b{os.sep}", f"c{os.sep}", f"c/deep{os.sep}"]
     assert find_images(root, skip=[root / "skipped"]) == ["a/1.png", "b/2.png", "c/deep/5.png"]
     assert find_images(root / "old" / "masks") == ["4.png"]  # a folder that is asked for is never left out
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_and_no_empty_one(tmp_path, monkeypatch):
+    root, scandir = make(tmp_path / "photos", "sub/b.png", "lost+found/c.png"), os.scandir
+
+    def denied(path):
+        if str(path).endswith(("sub", "lost+found")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    for look in (find_images, holds_images, lambda folder: subfolders(folder / "sub")):
+        with pytest.raises(DataError, match=r"sub: the folder cannot be read \(Permission denied\); allow it, or move"):
+            look(root)
+    assert not holds_images(root / "nowhere")
+    assert find_images(make(tmp_path / "other", "lost+found/c.png", "d.png")) == ["d.png"]
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "Val"])
+def test_a_part_that_is_a_link_to_nowhere_is_not_taken_for_none(tmp_path, name):
+    (tmp_path / name).symlink_to(tmp_path / "disk")
+    part = "Val" if name == "Val" else "val"
+    with pytest.raises(DataError, match=rf"{name}: is a link to .*disk, which is not there; correct or remove"):
+        part_folder(tmp_path, part)
+    with pytest.raises(DataError, match=rf"{name}: is a link to .*disk, which is not there"):
+        find_images(tmp_path / name)
+    assert part_folder(tmp_path, "test") == "test"
+    (tmp_path / "disk").mkdir()
+    assert part_folder(tmp_path, part) == name
 
 
 @pytest.mark.parametrize(
@@ -104,3 +133,17 @@ def test_the_folder_of_a_part_is_the_one_named_or_the_usual_one(tmp_path):
     with notes_taken() as notes:
         assert part_folder(tmp_path, "val") == "val"
     assert "of val and VAL and Val and valid only val is used" in notes[0][1]
+
+
+def test_what_to_do_is_said_where_there_are_no_images(tmp_path):
+    make(tmp_path, "scans/a.nii.gz", "scans/b.NII.GZ", "scans/c", "phone/a.HEIC", "a.tar.gz")
+    kinds = r"\.nii\.gz \(2\), without ending \(1\)"
+    with pytest.raises(DataError, match=rf"scans: no images .* holds {kinds}; convert these to PNG or TIFF$"):
+        find_images(tmp_path / "scans")
+    with pytest.raises(DataError, match=r"it holds \.heic \(1\); photos of a phone in HEIC .* to JPEG$"):
+        find_images(tmp_path / "phone")
+    (tmp_path / "val").mkdir()
+    with pytest.raises(DataError, match=r"val/images: no such folder; remove .*val if it is not meant$"):
+        find_images(tmp_path / "val" / "images")
+    with pytest.raises(DataError, match=r"nowhere/images: no such folder; make it$"):
+        find_images(tmp_path / "nowhere" / "images")

@@ -22,7 +22,7 @@ from unimatch.data.check.contact_sheet import draw_contact_sheet
 from unimatch.data.check.fitness import misfits
 from unimatch.data.check.what_masks_hold import Held, advise, look, masks_below
 from unimatch.data.loading.auto_crop import fitting_side
-from unimatch.data.sets.class_names import class_file, read_classes
+from unimatch.data.sets.class_names import class_file, misplaced, read_classes
 from unimatch.data.sets.own_folders import training_place
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
@@ -99,7 +99,9 @@ def name_classes(config: DictConfig, out: Path) -> None:
     advice = advise(look(masks, workers=config.workers), str(folder))
     print("\n".join(map(one_line, advice.lines)))
     if advice.classes:
-        print(f"\n{root}: no classes.txt yet. Write this there, with your names in place of class_N:\n")
+        found = f"{there}. Else write" if (there := misplaced(root)) else ". Write"
+        where = one_line(f"{root}: no classes.txt yet{found} this there")
+        print(f"\n{where}, with your names in place of class_N:\n")
         print(advice.classes)
         replace_text(out / "classes.txt", advice.classes)
         given = [text for text in HydraConfig.get().overrides.task if key_of(text) not in map(key_of, advice.settings)]

@@ -19,6 +19,7 @@ SYSTEM_FOLDERS = frozenset(
     {
         *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),  # of file servers
         *("__macosx", "$recycle.bin", "recycler", "system volume information", "lost+found", "thumbnails"),
+        "__pycache__",
     }
 )
 """Folders, in lower case, that file servers, systems and viewers make: for thumbnails and for what was thrown away."""
@@ -33,6 +34,7 @@ NO_PICTURES = frozenset(
     }
 )
 """Endings of files that nobody takes for images; other files that are not read are counted."""
+HEIC = "; photos of a phone in HEIC have to be converted to JPEG"
 
 MASK_WORD = r"masks?|labels?|gt|seg|segmentations?|annot|annotations?|ground[_-]?truth"
 MASK_NAME = re.compile(rf"(?P<photo>.*[^/\\])[_\-. ](?:{MASK_WORD})(?:[_-]\d+)?", re.IGNORECASE)
@@ -58,11 +60,14 @@ def walk(folder: Path, skip: Iterable[Path] = (), *, inside: bool = False) -> It
     Links are followed, but no folder is yielded twice. Hidden folders, :data:`SYSTEM_FOLDERS`, results of
     ``unimatch.predict`` and the folders to ``skip`` are left out, with all below them; never the first folder itself.
     With ``inside`` a link to a folder that lies elsewhere is left out too, with a warning.
+
+    Raises:
+        DataError: a folder cannot be read.
     """
     root = os.path.join(os.path.realpath(folder), "")  # noqa: PTH118 - with a separator at its end
     left_out = {os.path.realpath(path) for path in skip}
     seen = set[str]()
-    for place, subfolders, names in os.walk(folder, followlinks=True):
+    for place, subfolders, names in os.walk(folder, onerror=refuse_unread, followlinks=True):
         real = os.path.realpath(place)
         if real in seen or (seen and (real in left_out or PREDICTED in names)):
             subfolders.clear()
@@ -77,6 +82,12 @@ def walk(folder: Path, skip: Iterable[Path] = (), *, inside: bool = False) -> It
         subfolders[:] = sorted(name for name in subfolders if not is_foreign(name))
         prefix = os.path.relpath(place, folder)
         yield "" if prefix == os.curdir else prefix + os.sep, names
+
+
+def refuse_unread(error: OSError) -> None:
+    """Raises what says that a folder cannot be read; one that is not there has nothing in it."""
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise DataError(f"{error.filename}: the folder cannot be read ({error.strerror}); allow it, or move it away")
 
 
 OF_LABEL_TOOLS = (
@@ -111,11 +122,11 @@ def find_images(directory: Path, *, masks: bool = False, classes: bool = False, 
         DataError: no such folder, or no images in it.
     """
     if not directory.is_dir():
-        there = what_is_there(directory.parent)
-        hint = exported(directory.parent) if masks else ""
-        raise DataError(
-            f"{directory}: no such folder{there}{hint or ('; move or rename what is meant' if there else '')}"
-        )
+        refuse_dead_link(directory)
+        above = directory.parent
+        remedy = f"remove {above} if it is not meant" if above.is_dir() else "make it"
+        remedy = "move or rename what is meant" if (there := what_is_there(above)) else remedy
+        raise DataError(f"{directory}: no such folder{there}{(exported(above) if masks else '') or f'; {remedy}'}")
     files, others = list[str](), Counter[str]()
     for prefix, names in walk(directory, skip):
         for name in names:
@@ -125,15 +136,16 @@ def find_images(directory: Path, *, masks: bool = False, classes: bool = False, 
             if end in IMAGE_SUFFIXES:
                 files.append(prefix + name)
             elif end not in NO_PICTURES:
-                others[end or "without ending"] += 1
-    there = ", ".join(f"{end} ({number})" for end, number in others.most_common(8))
-    if not others.keys().isdisjoint((".heic", ".heif")):
-        there += "; photos of a phone in HEIC have to be converted to JPEG"
+                inner = suffix(os.path.splitext(name)[0]).lower() if end == ".gz" else ""  # noqa: PTH122 - as in `suffix`
+                others[inner + end or "without ending"] += 1
+    kinds = ", ".join(f"{end} ({number})" for end, number in others.most_common(8))
+    heic = "" if others.keys().isdisjoint((".heic", ".heif")) else HEIC
     if not files:
         known = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise DataError(f"{directory}: no images ({known}) in this folder" + (f"; it holds {there}" if there else ""))
-    if there:
-        note("other kinds", f"{directory}: files of kinds that are not read are passed over: {there}")
+        held = f"; it holds {kinds}{heic or '; convert these to PNG or TIFF'}"
+        raise DataError(f"{directory}: no images ({known}) in this folder{held if kinds else ''}")
+    if kinds:
+        note("other kinds", f"{directory}: files of kinds that are not read are passed over: {kinds}{heic}")
     return sorted(files) if masks else photos_among(sorted(files), directory, classes=classes)
 
 
@@ -209,10 +221,22 @@ def names_of(part: str) -> tuple[str, ...]:
 
 
 def parts_named(folder: Path, part: str) -> list[str]:
-    """Returns the folders in a folder that are called as a part, the usual name first."""
+    """Returns the folders in a folder that are called as a part, the usual name first.
+
+    Raises:
+        DataError: one is a link that leads nowhere, such as to a disk that is not there today.
+    """
     names = names_of(part)
+    for name in (part, *names):
+        refuse_dead_link(folder / name)
     there = [name for name in subfolders(folder) if name.lower() in names]
     return sorted(there, key=lambda name: (name != part, names.index(name.lower()), name.lower() != name, name))
+
+
+def refuse_dead_link(path: Path) -> None:
+    """Raises what says that a path is a link that leads nowhere, if it is."""
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path}: is a link to {path.readlink()}, which is not there; correct or remove the link")
 
 
 def part_folder(root: Path, part: str) -> str:
@@ -240,21 +264,14 @@ def date_folders(root: Path) -> tuple[str, str] | None:
     return next(((name, second) for name in there if (second := second_name(name)) in there), None)
 
 
-def all_there(root: Path, *folders: str) -> bool:
-    """Tells whether a part has all its folders; where images lie in it otherwise, that is pointed out."""
-    part = root / folders[0].partition("/")[0]
-    there = all((root / folder).is_dir() for folder in folders)
-    if not there and part.is_dir() and holds_images(part):
-        note("folder not used", f"{part}: not used; it needs the folders {' and '.join(folders)}")
-    return there
-
-
 def subfolders(root: Path) -> list[str]:
     """Names the folders in a root that are no system's own, sorted; none if there is no such root."""
-    if not root.is_dir():
+    try:
+        with os.scandir(root) as entries:  # which knows the kind of each without looking at it: there may be a million
+            return sorted(entry.name for entry in entries if not is_foreign(entry.name) and entry.is_dir())
+    except OSError as error:
+        refuse_unread(error)
         return []
-    with os.scandir(root) as entries:  # which knows the kind of each without looking at it: there may be a million
-        return sorted(entry.name for entry in entries if not is_foreign(entry.name) and entry.is_dir())
 
 
 def holds_images(folder: Path) -> bool:

@@ -14,7 +14,7 @@ PHOTOMETRIC = 262
 STRIP_SIZES, TILE_SIZES = 279, 325
 """Tags of TIFF."""
 
-KINDS = {2: "signed integers", 3: "floats"}
+KINDS = {2: "signed integers", 3: "floats", 5: "complex integers", 6: "complex numbers"}
 """By the TIFF tag SampleFormat; anything else is unsigned integers."""
 
 PAGES = 1000

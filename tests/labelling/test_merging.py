@@ -147,6 +147,29 @@ def test_labels_are_added_where_a_data_set_has_its_own(place, tmp_path):
     assert len(data.folder(photos, val_share=0.5).labeled) == 1
 
 
+@pytest.mark.parametrize(
+    ("pool", "there"), [("train/unlabeled", "train/images/b.png"), ("train/images/unlabeled", None)]
+)
+def test_a_photo_leaves_the_unlabelled_ones_beside_the_training_images(pool, there, tmp_path):
+    """One that lies among the training images stays where it is; its mask says that it is labelled."""
+    photos, classes = tmp_path / "photos", ["background", "leaf"]
+    write(predicted_labels([made(tmp_path / "one", "a.png", 1)], classes), tmp_path / "plain", workers=0)
+    (photos / "train").mkdir(parents=True)
+    for kind in ("images", "masks"):
+        (tmp_path / "plain" / kind).rename(photos / "train" / kind)
+    (tmp_path / "plain" / "classes.txt").rename(photos / "classes.txt")
+    (photos / pool).mkdir(parents=True)
+    for name in ("b.png", "c.png"):
+        (photos / pool / name).write_bytes(made(tmp_path / name, name, 1)[1].read_bytes())
+    write(predicted_labels([("7-b.png", *made(tmp_path / "two", "b.png", 1)[1:])], classes), photos, workers=0)
+    found = data.folder(photos, val_share=0.5)
+    assert {*found.labeled.pairs.images(), *found.val.pairs.images()} == {
+        str(photos / "train/images/a.png"),
+        str(photos / (there or f"{pool}/b.png")),
+    }
+    assert list(found.unlabeled.pairs.images()) == [str(photos / pool / "c.png")]
+
+
 def test_labels_are_not_added_to_masks_of_other_ids(tmp_path):
     """Of ids from 1 on, with 0 for no class, new masks would be read one class too low, and nothing would say so."""
     photos, classes = tmp_path / "photos", ["background", "leaf", "stone"]

@@ -22,6 +22,16 @@ def test_labelled_and_unlabelled_photos_are_found_where_training_finds_them(plac
     assert photos.predicted_as[photos.files[3]][1].as_posix() == f"{place[0]}/site/b"
 
 
+def test_unlabelled_photos_beside_the_training_images_are_found(tmp_path):
+    root = make_folder(tmp_path, labeled=2, unlabeled=1)
+    (root / "train").mkdir()
+    for name in ("images", "masks", "unlabeled"):
+        (root / name).rename(root / "train" / name)
+    photos = photos_below(root)
+    assert [photos.name_of(file) for file in photos.files] == ["a0.png", "a1.png", "u0.png"]
+    assert [path.name for path in photos.labelled] == ["a0.png", "a1.png"]
+
+
 def test_an_empty_folder_of_masks_says_that_nothing_is_labelled(tmp_path):
     for i in range(2):
         write_pair(tmp_path / "images" / f"{i}.png", None)

@@ -10,9 +10,9 @@ from typing import cast
 
 from unimatch.data.check.what_masks_hold import look
 from unimatch.data.prepare.archives import Member
-from unimatch.data.sets.own_folders import Part, Place, place_of
+from unimatch.data.sets.own_folders import Part, Place, place_of, pools_of
 from unimatch.errors import DataError
-from unimatch.folders import MASK_NAME, alike, is_foreign, part_folder, walk
+from unimatch.folders import MASK_NAME, alike, is_foreign, walk
 from unimatch.labelling.records import LabelledImage
 from unimatch.types import IGNORE_INDEX
 
@@ -30,7 +30,7 @@ def can_be_added_to(folder: Path) -> bool:
     for part in ("train", "val", "test"):
         if (masks := folder / place_in(folder, part).masks).is_dir():
             raise DataError(f"{masks}: of unknown classes; name them in {folder / 'classes.txt'}, in the order of ids")
-    return (folder / part_folder(folder, "unlabeled")).is_dir()
+    return any(pool.is_dir() for pool in pools_in(folder))
 
 
 def under_known_names(folder: Path, images: Sequence[LabelledImage]) -> list[LabelledImage]:
@@ -39,8 +39,8 @@ def under_known_names(folder: Path, images: Sequence[LabelledImage]) -> list[Lab
     Tools write photos under names of their own, such as ``1f0c7a2b-street.jpg``.
     """
     parts = {image.part: folder / place_in(folder, image.part).images for image in images}
-    pool = folder / part_folder(folder, "unlabeled")
-    known = {part: by_stem(pool) | by_stem(place) for part, place in parts.items()}
+    pools = pools_in(folder)
+    known = {part: by_stem(*pools, place) for part, place in parts.items()}
     if all(stem(image.name) in known[image.part] for image in images):
         return list(images)
     taken = {(image.part, stem(image.name)) for image in images}
@@ -54,7 +54,8 @@ def under_known_names(folder: Path, images: Sequence[LabelledImage]) -> list[Lab
     found, renamed = list[LabelledImage](), list[str]()
     for image in images:
         if stem(image.name) not in known[image.part] and (same := same_file(image, of_size)) is not None:
-            name = same.relative_to(pool if same.is_relative_to(pool) else parts[image.part]).as_posix()
+            place = next(place for place in (*pools, parts[image.part]) if same.is_relative_to(place))
+            name = same.relative_to(place).as_posix()
             renamed.append(f"{image.name} is {name}")
             found.append(replace(image, name=name))
         else:
@@ -139,24 +140,21 @@ def remove_others(files: Sequence[Path], kept: Path) -> None:
 
 def without_known(folder: Path, images: Sequence[LabelledImage]) -> list[LabelledImage]:
     """Returns the images without those that nobody has labelled and that a data set has already, labelled or not."""
-    known = (
-        by_stem(folder / place_in(folder, "train").images).keys()
-        | by_stem(folder / part_folder(folder, "unlabeled")).keys()
-    )
+    known = by_stem(folder / place_in(folder, "train").images, *pools_in(folder))
     return [image for image in images if image.labels is not None or stem(image.name) not in known]
 
 
 def leave_the_pool(folder: Path, images: Sequence[LabelledImage], below: str = "") -> None:
     """Removes from a data set's ``unlabeled/``, or what is ``below`` it, the photos that are labelled now."""
-    pool = by_stem(folder / part_folder(folder, "unlabeled") / below)
+    pool = by_stem(*(place / below for place in pools_in(folder)))
     for image in images:
         if image.labels is not None and (photo := pool.get(stem(image.name))) is not None:
             photo.unlink(missing_ok=True)
 
 
-def by_stem(folder: Path) -> dict[str, Path]:
-    """Returns the files below a folder by their paths without endings; none where there is no such folder."""
-    return {stem(name): folder / name for name in files_below(folder)}
+def by_stem(*folders: Path) -> dict[str, Path]:
+    """Returns the files below folders by their paths without endings; none where there is no such folder."""
+    return {stem(name): folder / name for folder in folders for name in files_below(folder)}
 
 
 def files_below(folder: Path) -> Iterator[str]:
@@ -169,6 +167,11 @@ def files_below(folder: Path) -> Iterator[str]:
 def stem(name: str) -> str:
     """Returns a path without its ending, case and Unicode form."""
     return alike(os.path.splitext(name)[0])  # noqa: PTH122 - a Path object for each of a million names takes seconds
+
+
+def pools_in(folder: Path) -> list[Path]:
+    """Returns the folders of a data set's unlabelled photos, whether they are there or not."""
+    return [folder / name for name in pools_of(folder, place_in(folder, "train"))]
 
 
 def place_in(folder: Path, part: str) -> Place:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unimatch.data.sets.own_folders import training_place
+from unimatch.data.sets.own_folders import pools_of, training_place
 from unimatch.data.sources.files import Tree, existing_root, images_alone
 from unimatch.data.splits.lists import read_lines, split_line
 from unimatch.errors import DataError
-from unimatch.folders import alike, holds_files, part_folder
+from unimatch.folders import alike, holds_files
 from unimatch.images import read_mask
 from unimatch.inference.inputs import name_photos
 
@@ -44,7 +44,7 @@ def photos_below(root: str | Path) -> Photos:
     """
     path = existing_root(root)
     place = training_place(path)
-    laid_out = (path / part for part in (place.images, part_folder(path, "unlabeled")))
+    laid_out = (path / part for part in (place.images, *pools_of(path, place)))
     parts = [part for part in laid_out if holds_files(part)] or [path]
     labelled = []
     if parts[0] == path / place.images and holds_files(path / place.masks):

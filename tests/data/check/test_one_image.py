@@ -43,7 +43,8 @@ def test_what_cannot_be_read_is_a_fault_and_the_rest_is_counted(folder_root):
     Path(source.name(1)).unlink()
     (folder_root / "masks" / "a1.png").unlink()
     reading = read((source, ids), 1)
-    assert [kind for kind, _ in (*reading.image_faults, *reading.label.faults)] == ["missing", "missing"]
+    assert [kind for kind, _ in (*reading.image_faults, *reading.label.faults)] == ["missing", "no mask"]
+    assert reading.label.faults[0][1] == f"{source.name(1)}: no mask {folder_root}/masks/a1.png"
     assert reading.label.stored is None
 
 

@@ -67,7 +67,7 @@ def cut(path):
         ("B/t1.png", cut, "unreadable", "{file}: cannot be read as an image"),
         ("label/t1.png", cut, "unreadable", "{file}: cannot be read as a mask"),
         ("B/t1.png", lambda path: path.unlink(), "missing", "{file}: no such file; it is the second date"),
-        ("label/t1.png", lambda path: path.unlink(), "missing", "{file}"),
+        ("label/t1.png", lambda path: path.unlink(), "no mask", "{image}: no mask {file}"),
         ("B/t1.png", rewrite(lambda image: image[:16]), "dates differ in size", "{file}: the second date is 24 x 16"),
         (
             "label/t1.png",
@@ -92,7 +92,7 @@ def test_each_fault_is_named_with_its_file_and_nothing_else(root, part, file, sp
     name = {"train": "labelled", "val": "validation", "test": "test"}[part]
     assert list(found) == [(kind, name)]
     assert len(found[kind, name]) == 1
-    assert found[kind, name][0].startswith(text.format(file=path))
+    assert found[kind, name][0].startswith(text.format(file=path, image=path.parents[1] / "A" / path.name))
 
 
 def test_a_first_date_that_a_list_names_and_that_is_missing_is_named(root):
@@ -101,7 +101,7 @@ def test_a_first_date_that_a_list_names_and_that_is_missing_is_named(root):
         shutil.move(root / "train" / folder, root / folder)
     found = findings(root, labeled_list=root / "names.txt")
     assert f"{root}/A/gone.png" in found["missing", "labelled"][0]
-    assert f"{root}/label/gone.png" in found["missing", "labelled"][1]
+    assert f"{root}/label/gone.png" in found["no mask", "labelled"][0]
 
 
 def test_an_empty_list_is_refused(root):

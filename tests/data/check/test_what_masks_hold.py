@@ -126,3 +126,12 @@ def test_numbers_are_those_that_training_reads(tmp_path):
     held = look(sorted(folder.iterdir()), workers=0, progress=False)
     assert held.masks["ids"] == {0: 4, 1: 4, 2: 3}
     assert held.pixels["ids"] == {0: 32, 1: 32, 2: 24}
+
+
+def test_photos_in_the_place_of_masks_are_said_to_be_such(tmp_path):
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 256, (32, 48, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    advice = advise(look(sorted(tmp_path.iterdir()), workers=0, progress=False), "masks")
+    assert advice.lines[-1].endswith("are these masks, or photos?")
+    assert (advice.classes, advice.settings) == ("", ())

@@ -1,6 +1,7 @@
 """Pairs of dates out of files, by lists and by folders."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -299,3 +300,19 @@ def test_other_folders_may_be_called_like_dates(tmp_path, outside):
     found = {photo.name: photo for photo in find_pairs(root, PHOTOS)}
     expected = np.stack([np.asarray(Image.open(root / kind / "pre" / "0.png")) for kind in "AB"])
     assert (found["pre/0"].load() == expected).all()
+
+
+@pytest.mark.parametrize("pool", ["train/unlabelled/{0}", "train/{0}/unlabeled", "unlabeled/{0}"])
+def test_unlabelled_pairs_may_lie_among_the_training_pairs(tmp_path, pool):
+    root = make_change(tmp_path, [f"t{i}.png" for i in range(6)])
+    (root / "train").mkdir()
+    for kind in ("A", "B", "label"):
+        (root / kind).rename(root / "train" / kind)
+    for kind in ("A", "B"):
+        (root / pool.format(kind)).mkdir(parents=True)
+        (root / "train" / kind / "t5.png").rename(root / pool.format(kind) / "t5.png")
+    (root / "train" / "label" / "t5.png").unlink()
+    data = change_folder(root)
+    assert len(data.labeled) + len(data.val) == 5
+    assert [Path(data.unlabeled.name(i)).name for i in range(len(data.unlabeled))] == ["t5.png"]
+    assert data.unlabeled.image(0).shape[0] == 2

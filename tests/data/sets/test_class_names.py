@@ -70,3 +70,21 @@ def test_too_few_too_many_or_repeated_names_are_refused_with_their_file(tmp_path
 def test_bad_class_sequences_are_named_by_their_key():
     with pytest.raises(DataError, match=r"classes: at least two class names"):
         read_classes(["alone"])
+
+
+@pytest.mark.parametrize("name", ["Classes.txt", "CLASSES.TXT", "class_names.txt", "codes.txt"])
+def test_class_names_are_found_under_usual_names_in_capitals_or_not(tmp_path, name):
+    (tmp_path / name).write_text("ground\nleaf\n")
+    assert find_classes(tmp_path) == tmp_path / name
+    (tmp_path / "classes.txt").write_text("ground\nstone\n")
+    assert find_classes(tmp_path) == tmp_path / "classes.txt"
+
+
+@pytest.mark.parametrize("name", ["masks/classes.txt", "my classes.txt", "classes.txt.txt"])
+def test_a_misplaced_file_of_class_names_is_pointed_out_and_not_used(tmp_path, name):
+    write_pair(tmp_path / "images" / "a.png", tmp_path / "masks" / "a.png")
+    (tmp_path / name).write_text("ground\nleaf\n")
+    with pytest.raises(
+        DataError, match=rf"no classes\.txt; .*{name} is there: if it names the classes, move or rename"
+    ):
+        find_classes(tmp_path)

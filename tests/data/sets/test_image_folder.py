@@ -162,3 +162,15 @@ def test_a_name_that_several_classes_have_wants_its_folder(tmp_path):
     (tmp_path / "labeled.txt").write_text("0.png\n")
     with pytest.raises(DataError, match=r"line 1: several classes have an image 0\.png; write CLASS/0\.png"):
         image_folder(tmp_path, labeled_list=tmp_path / "labeled.txt")
+
+
+@pytest.mark.parametrize("name", ["unlabeled", "Unlabelled"])
+def test_unlabelled_images_among_the_classes_are_no_class(tmp_path, name):
+    root = tmp_path
+    make_image_folder(root)
+    expected = image_folder(root, labeled_per_class=1, val_per_class=1)
+    (root / "unlabeled").rename(root / "train" / name)
+    data = image_folder(root, labeled_per_class=1, val_per_class=1)
+    assert data.info.classes == expected.info.classes
+    assert len(data.unlabeled) == len(expected.unlabeled)
+    assert classes_of(data.unlabeled) == classes_of(expected.unlabeled)

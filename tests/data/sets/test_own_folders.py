@@ -165,3 +165,53 @@ def test_lists_name_files_of_any_arrangement(tmp_path):
     assert [data.labeled.name(0)] == [str(root / "train" / "images" / "a1.png")]
     assert len(data.unlabeled) == 5 + 3
     assert Image.open(data.labeled.name(0)).size == (33, 24)
+
+
+@pytest.mark.parametrize(
+    ("arrangement", "pool"),
+    [
+        ("as written", "images/unlabeled"),
+        ("as written", "images/Unlabelled/day 1"),
+        ("by part", "train/unlabelled"),
+        ("by part", "train/unlabeled/images"),
+        ("by part", "train/images/unlabeled"),
+        ("by kind", "images/unlabelled"),
+        ("side by side", "train/unlabeled"),
+        ("labelled and unlabelled", "labeled/unlabeled"),
+    ],
+)
+def test_unlabelled_images_may_lie_among_the_training_images(tmp_path, arrangement, pool):
+    root = arrange(tmp_path / "photos", ARRANGEMENTS[arrangement])
+    (root / pool).parent.mkdir(parents=True, exist_ok=True)
+    (root / "unlabeled").rename(root / pool)
+    for allow_missing in (False, True):
+        with notes_taken() as notes:
+            data = folder(root, allow_missing=allow_missing)
+        assert not notes
+        assert [len(part) for part in (data.labeled, data.val, data.test)] == [6, 2, 2]
+        assert sorted(data.unlabeled.name(i) for i in range(len(data.unlabeled))) == [
+            str(root / pool / f"u{i}.png") for i in range(3)
+        ]
+
+
+def test_all_folders_of_unlabelled_images_are_used_and_those_with_masks_are_labelled(tmp_path):
+    root = arrange(tmp_path / "photos", ARRANGEMENTS["by part"])
+    for i, pool in enumerate(("train/unlabeled", "train/images/unlabeled")):
+        write_pair(root / pool / f"w{i}.png", None, seed=100 + i, size=(24, 32))
+    write_pair(root / "train/images/unlabeled/w2.png", root / "train/masks/unlabeled/w2.png", size=(24, 32), ids=(0, 1))
+    data = folder(root)
+    assert len(data.labeled) == 7
+    assert len(data.unlabeled) == 3 + 2
+    write_pair(root / "val/images/unlabeled/w3.png", None, seed=103)
+    with pytest.raises(
+        DataError, match=r"val/images/unlabeled/w3\.png: no mask"
+    ):  # of validation images none may lack it
+        folder(root)
+
+
+@pytest.mark.parametrize("masks", ["SegmentationClass", "SegmentationClassPNG"])
+def test_drawn_masks_beside_the_masks_are_not_meant(tmp_path, masks):
+    """As LabelMe's conversion to Pascal VOC writes them."""
+    for folder_of, name in (("JPEGImages", "a.jpg"), (masks, "a.png"), ("SegmentationClassVisualization", "a.jpg")):
+        write_pair(tmp_path / folder_of / name, None)
+    assert place_of(tmp_path, "train") == Place("JPEGImages", masks)

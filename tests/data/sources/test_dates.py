@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.support import make_change
+from helpers.support import make_change, write_pair
 from unimatch.data.catalog import CHANGE_DEMO
 from unimatch.data.sources.dates import PairSource, PairTree, first_and_label
 from unimatch.errors import DataError
@@ -71,3 +71,15 @@ def test_training_pairs_may_lie_in_a_folder_of_their_own(root):
     assert first_and_label(root) == ("A", "label")
     (root / "train" / "A").mkdir(parents=True)
     assert first_and_label(root) == ("train/A", "train/label")
+
+
+@pytest.mark.parametrize("names", [("label1", "label2"), ("labelA", "labelB"), ("GT_T1", "GT_T2")])
+def test_labels_of_each_date_are_told_to_become_one_of_what_changed(tmp_path, names):
+    for name in ("im1", "im2", *names):
+        write_pair(tmp_path / name / "a.png", None)
+    with pytest.raises(
+        DataError,
+        match=rf"label: no such folder .*; {names[0]} and {names[1]} seem to hold the classes at each date, .*: write "
+        "label/ of them, of 255 where a pixel has changed",
+    ):
+        PairTree.of(tmp_path).pairs(tmp_path)

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unimatch.data.catalog import DatasetInfo, distinct_colors
+from unimatch.data.catalog import CHANGE, DatasetInfo, distinct_colors
 from unimatch.data.sources.masks import mask_reader
 from unimatch.errors import ConfigError, DataError
 
@@ -270,3 +270,18 @@ def test_a_palette_that_holds_ids_as_greys_is_refused(tmp_path):
         else:
             with pytest.raises(DataError, match=r"b\.png: its palette gives id 0 the grey of id 255"):
                 mask_reader(changes)(tmp_path / "b.png")
+
+
+def test_ids_between_those_that_are_named_may_be_blurred_edges():
+    reader = mask_reader(CHANGE)
+    assert reader.out_of_range({0: 9, 40: 1, 99: 1, 255: 9}, lossy=False).endswith(
+        "; for blurred edges set dataset.unknown_values=nearest"
+    )
+    assert "blurred" not in reader.out_of_range({0: 9, 128: 5, 255: 9}, lossy=False)  # it may mean something
+
+
+def test_ids_as_many_as_classes_may_stand_for_them_in_their_order():
+    reader = mask_reader(DatasetInfo("three", ("a", "b", "c"), distinct_colors(3)))
+    text = reader.out_of_range({0: 5, 127: 3, 254: 1}, lossy=False)
+    assert text.endswith("or if these are all classes in their order, set 'dataset.ids={0: 0, 127: 1, 254: 2}'")
+    assert "dataset.ids" not in reader.out_of_range({0: 5, 127: 3}, lossy=False)

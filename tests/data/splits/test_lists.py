@@ -235,3 +235,14 @@ def test_a_heading_is_told_from_a_list_of_another_data_set(tmp_path):
         path.write_text(text)
         with pytest.raises(DataError, match=rf"list\.txt, line 1: no such image: .*{guess}"):
             read_list(path, tmp_path, masks=True)
+
+
+def test_a_list_of_which_nothing_is_there_is_refused_by_the_full_check_too(tmp_path, write_pair):
+    write_pair(tmp_path / "i" / "a.png", tmp_path / "m" / "a.png")
+    (tmp_path / "list.txt").write_text("i\\a.png m\\a.png\n")
+    with pytest.raises(
+        DataError, match=r"line 1: no such image: .*; write a blank .* no commas, quotes or backslashes"
+    ):
+        read_list(tmp_path / "list.txt", tmp_path, masks=True, allow_missing=True)
+    (tmp_path / "list.txt").write_text("i/gone.png m/a.png\ni/a.png m/gone.png\n")
+    assert len(read_list(tmp_path / "list.txt", tmp_path, masks=True, allow_missing=True)) == 2

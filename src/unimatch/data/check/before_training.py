@@ -102,7 +102,8 @@ def refuse_shared(data: SegmentationData) -> None:
         if shared:
             raise DataError(
                 f"{len(shared)} images are both labelled and {part} images, such as {shared[0]}; take them out of "
-                "one of the two lists"
+                "one of the two lists, or where one list alone was given, give the other too: python -m unimatch.split "
+                "writes lists that go together"
             )
     if isinstance(data.unlabeled, FileSource):
         count = sum(name in val for name in data.unlabeled.pairs.images())

@@ -15,7 +15,8 @@ FAULTS = {
     "unreadable": "a file is cut short, no image, of a kind that cannot be used, or outside the data set's folders",
     "dates differ in size": "the two dates of a pair do not cover each other",
     "colours": "a mask holds colours where class ids are needed",
-    "no mask": "a labelled or validation image has no mask",
+    "no mask": "an image that needs a mask has none; training images that nobody has labelled yet are unlabelled ones "
+    "with dataset.without_mask=unlabeled",
     "no class": "an image lies in a folder whose class has no training images",
     "size mismatch": "a mask and its image differ in size",
     "ids out of range": "a mask holds an id, or a colour, that is no class and is not ignored",
@@ -34,7 +35,6 @@ FAULTS = {
 
 WARNINGS = {
     "masks without image": "masks have the name of no image, so that they are not used",
-    "images without mask": "training images have no mask: forgotten ones, or dataset.without_mask=unlabeled",
     "second dates alone": "images of B have the name of none of A, so that they belong to no pair",
     "paired by likeness": "an image and its mask have names that differ by more than the extension",
     "masks among photos": "masks lie among the photos and are left out",
@@ -54,6 +54,7 @@ WARNINGS = {
     "transparent": "a mask has transparent pixels, which are no class",
     "unknown values": "a mask has ids or colours of no class, and dataset.unknown_values says what becomes of them",
     "turned alone": "an image is turned by its EXIF orientation and its mask is not, or the other way round",
+    "places apart": "GeoTIFFs of one sample say that they begin at different places on Earth",
     "one value": "each mask of a part holds one value all over",
     "image skipped": "an unlabelled image cannot be read and is skipped, as dataset.on_bad_image=skip says",
     "truth unusable": "an unlabelled image has a mask that cannot be used; pseudo labels are not compared with it",

@@ -194,8 +194,6 @@ def kind_of_error(path: Path | None, what: str) -> str:
     """Returns the kind of fault that made a ``mask`` or ``colour mask`` (``what``) unusable."""
     if path is None:
         return "unreadable"
-    if not path.is_file():
-        return "missing"
     try:
         with open_image(path) as mask:
             mask.load()

@@ -11,9 +11,11 @@ from unimatch.data.check.findings import Label
 from unimatch.data.check.mask_faults import counts_of, faults_of_mask, kind_of_error
 from unimatch.data.check.orientation import size_mismatch, turned_alone
 from unimatch.data.check.pair_faults import date_faults, differ_in_size
+from unimatch.data.check.places import apart
 from unimatch.data.sources.base import FileSource, Source
 from unimatch.data.sources.masks import TOO_MANY, IndexMasks, MaskReader
 from unimatch.errors import DataError
+from unimatch.folders import spelled
 from unimatch.types import IGNORE_INDEX
 
 
@@ -64,8 +66,11 @@ def read_label(
     except DataError as error:
         name = source.pairs.mask(index)
         where = None if name is None else Path(name)
+        if where is not None and not where.is_file():
+            return Label((("no mask", f"{source.name(index)}: no mask {where}{spelled(name or '')}"),))
         kind = kind_of_error(where, "mask" if isinstance(reader, IndexMasks) else "colour mask")
         return Label(((kind, str(error)),))
+    faults += apart([*source.image_paths(index), path])
     size = (pixels.shape[0], pixels.shape[1])
     if image_size is not None and size != image_size:
         faults.append(("size mismatch", size_mismatch(str(path), size, image_size, source.image_paths(index))))

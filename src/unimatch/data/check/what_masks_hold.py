@@ -150,6 +150,11 @@ def of_colors(held: Held, lines: list[str]) -> Advice:
     if len(common) > FEW:
         common = apart([code for code in common if pixels[code] >= RARE * total])
     rest = total - sum(pixels[code] for code in common)
+    if rest > total / 2:
+        lines.append(
+            "More than half of their pixels have other colours than the common ones: are these masks, or photos?"
+        )
+        return Advice(lines, "")
     colors = {code: color_of(code) for code in common}
     names, ignored = names_of(list(colors.values()))
     lines.append(f"{len(common)} colours, by their share of the pixels:")

@@ -7,12 +7,12 @@ from typing import Annotated, Literal, Unpack
 
 from unimatch.data.catalog import CHANGE, LEVIR, WHU, DatasetInfo
 from unimatch.data.sources.base import FileSource, SegmentationData
-from unimatch.data.sources.dates import PairSource, PairTree, first_and_label, training_folder
+from unimatch.data.sources.dates import PairSource, PairTree, all_there, first_and_label, training_folder
 from unimatch.data.sources.files import FilePairs, absolute, existing_root, images_alone
 from unimatch.data.splits.lists import SplitLists, find_split
 from unimatch.data.splits.selection import SelectionOptions, hold_out, read_files, select
 from unimatch.errors import ConfigError
-from unimatch.folders import all_there, holds_files, part_folder
+from unimatch.folders import holds_files, part_folder
 from unimatch.options import with_options
 
 
@@ -133,14 +133,17 @@ class FoundPairs:
 
     @cached_property
     def extra(self) -> FilePairs:
-        """The pairs below ``unlabeled/``, where there is such a folder, and training pairs without a label."""
-        found, folder = FilePairs(), self.root / training_folder(self.root)
-        if self.options["without_mask"] == "unlabeled":
-            found = PairTree.of(folder).without_masks(folder)
-        unlabeled = part_folder(self.root, "unlabeled")
-        name = f"{unlabeled}/{PairTree.of(self.root / unlabeled).images}"
-        there = all_there(self.root, name) and holds_files(self.root / name)
-        return found + images_alone(self.root / name) if there else found
+        """The pairs below ``unlabeled/``, also of the training folder, and training pairs that are unlabelled ones."""
+        train = self.root / training_folder(self.root)
+        tree, found = PairTree.of(train), FilePairs()
+        if (train / tree.images).is_dir():
+            found = tree.unlabeled(train, self.options["without_mask"])
+        for folder in dict.fromkeys((self.root, train)):
+            unlabeled = part_folder(folder, "unlabeled")
+            name = f"{unlabeled}/{PairTree.of(folder / unlabeled).images}"
+            if all_there(folder, name) and holds_files(folder / name):
+                found += images_alone(folder / name)
+        return found
 
 
 levir = ChangeLayout(LEVIR)

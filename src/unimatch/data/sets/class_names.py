@@ -1,18 +1,23 @@
 """Reads class names, and their colours where there are any, from the files that people and label tools write."""
 
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from unimatch.data.sets.class_files import Classes, parse
 from unimatch.data.sets.own_folders import place_of
 from unimatch.errors import DataError
-from unimatch.folders import exported, what_is_there
+from unimatch.folders import exported, subfolders, what_is_there
 
 FILES = (
     *("classes.txt", "classes.json", "_classes.csv", "class_dict.csv", "classes.csv", "labelmap.txt", "labels.txt"),
     *("classes.names", "obj.names", "data.yaml", "dataset.yaml", "classes.yaml"),
+    *("class_names.txt", "class.txt", "codes.txt"),
 )
-"""Where class names are looked for below a root, the first first."""
+"""Where class names are looked for below a root, the first first, in capitals or not."""
+LOOKED_INTO = 50
+"""Folders in which a misplaced one is looked for at most."""
 
 
 def find_classes(root: Path) -> Path:
@@ -24,14 +29,27 @@ def find_classes(root: Path) -> Path:
         raise DataError(f"{root}: no classes.txt{hint}")
     there = "" if laid_out or (root / "images").is_dir() else what_is_there(root)
     raise DataError(
-        f"{root}: no classes.txt{there}; write one class name a line, in the order of the ids (python -m "
-        f"unimatch.check dataset=folder dataset.root={root} writes one of what the masks hold)"
+        f"{root}: no classes.txt{there}{misplaced(root)}; write one class name a line, in the order of the ids "
+        f"(python -m unimatch.check dataset=folder dataset.root={root} writes one of what the masks hold)"
     )
 
 
 def class_file(root: Path) -> Path | None:
     """Returns the file of class names below a root, if there is one."""
-    return next((root / name for name in FILES if (root / name).is_file()), None)
+    if not root.is_dir():
+        return None
+    with os.scandir(root) as entries:
+        there = {name.lower(): name for name in sorted(entry.name for entry in entries)}  # lower case comes last
+    return next((root / there[name] for name in FILES if name in there and (root / there[name]).is_file()), None)
+
+
+def misplaced(root: Path) -> str:
+    """Says which file may be meant as that of class names, where it lies or is called otherwise; nothing without."""
+    named = re.compile(r".*(?:class|label|category|categories|name).*\.(?:txt|csv|json|ya?ml|names)", re.IGNORECASE)
+    found = [path for path in sorted(root.iterdir()) if named.fullmatch(path.name) and path.is_file()]
+    found += [root / folder / name for folder in subfolders(root)[:LOOKED_INTO] for name in FILES]
+    file = next((path for path in found if path.is_file()), None)
+    return f"; {file} is there: if it names the classes, move or rename it to classes.txt" if file else ""
 
 
 def read_classes(classes: str | Path | Sequence[str]) -> Classes:

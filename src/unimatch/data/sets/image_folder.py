@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Unpack
 
@@ -22,6 +23,7 @@ from unimatch.folders import (
     holds_files,
     holds_images,
     part_folder,
+    parts_named,
     spelled,
     subfolders,
     what_is_there,
@@ -84,8 +86,9 @@ def image_folder(
 ) -> SegmentationData:
     """Finds your own images, a folder per class: ``train/CLASS/``, ``val/CLASS/``, ``test/CLASS/`` and ``unlabeled/``.
 
-    All but ``train/`` may be missing, and so may ``train/`` where there is no ``val/`` and no ``test/``: the folders
-    below the root are the classes then. The classes are in the order of their names.
+    Images without a class may also lie in ``train/unlabeled/``, which is no class. All but ``train/`` may be missing,
+    and so may ``train/`` where there is no ``val/`` and no ``test/``: the folders below the root are the classes then.
+    The classes are in the order of their names.
 
     Args:
         root: the folder.
@@ -102,20 +105,24 @@ def image_folder(
     path = existing_root(root)
     val, test, unlabeled_folder = (part_folder(path, part) for part in (val, test, unlabeled_folder))
     train = training_folder(path, train, unlabeled_folder)
-    classes = tuple(name for name in subfolders(path / train) if train or is_class(path, name, unlabeled_folder))
+    within = parts_named(path / train, "unlabeled") if train else []
+    pools = [path / unlabeled_folder, *(path / train / name for name in within)]
+    classes = tuple(
+        name
+        for name in subfolders(path / train)
+        if name not in within and (train or is_class(path, name, unlabeled_folder))
+    )
     if len(classes) < 2:
         raise DataError(f"{path / train}: at least two folders, one for each class, are needed; found {list(classes)}")
     info = DatasetInfo(name, classes, distinct_colors(len(classes)))
     allow_missing = options["allow_missing"]
-    pool = class_folder(path, train, info, allow_missing, train, unlabeled_folder)
+    pool = class_folder(path, train, info, allow_missing, train, pools)
     held_out, tested = (
         class_folder(path, part, info, allow_missing, train) if part and (path / part).is_dir() else None
         for part in (val, test)
     )
-    extra = None
-    if holds_files(path / unlabeled_folder):
-        names = [str(path / unlabeled_folder / file) for file in find_images(path / unlabeled_folder)]
-        extra = ClassFiles(names, np.full(len(names), NO_CLASS), info, [path])
+    names = [str(folder / file) for folder in pools if holds_files(folder) for file in find_images(folder)]
+    extra = ClassFiles(names, np.full(len(names), NO_CLASS), info, [path]) if names else None
     info = with_bands(info, options, pool)
     for part in (pool, held_out, tested, extra):
         if part is not None:
@@ -155,11 +162,10 @@ def is_class(root: Path, name: str, unlabeled_folder: str) -> bool:
 
 
 def class_folder(
-    root: Path, part: str, info: DatasetInfo, allow_missing: bool, train: str, unlabeled_folder: str | None = None
+    root: Path, part: str, info: DatasetInfo, allow_missing: bool, train: str, skip: Sequence[Path] = ()
 ) -> ClassFiles:
     """Finds the images of one part, with the classes of the folders they lie in, which ``train`` has too."""
     ids = {name: number for number, name in enumerate(info.classes)}
-    skip = [root / unlabeled_folder] if unlabeled_folder and not part else []
     files = find_images(root / part, classes=True, skip=skip)
     labels = np.empty(len(files), np.int64)
     for i, file in enumerate(files):

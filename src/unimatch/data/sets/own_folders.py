@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -25,6 +26,10 @@ from unimatch.image_files import IMAGE_SUFFIXES
 log = logging.getLogger("unimatch")
 
 Part = Literal["train", "val", "test"]
+
+
+DRAWN = re.compile("visual", re.IGNORECASE)
+"""In the name of a folder of masks drawn over photos, to be looked at: LabelMe's SegmentationClassVisualization."""
 
 
 class Place(NamedTuple):
@@ -77,6 +82,17 @@ def training_place(root: Path) -> Place:
     return place_of(root, "train") or USUAL
 
 
+def pools_of(root: Path, train: Place) -> tuple[str, ...]:
+    """Names the folders that hold the unlabelled images, whether they are there or not, relative to the root.
+
+    Those are ``unlabeled/`` below the root and, where training images lie in a folder of a folder, beside them:
+    ``train/unlabeled`` beside ``train/images``, ``images/unlabeled`` beside ``images/train``.
+    """
+    above = train.images.rpartition("/")[0]
+    beside = [f"{above}/{name}" for name in parts_named(root / above, "unlabeled")] if above else []
+    return (part_folder(root, "unlabeled"), *beside)
+
+
 def begun(root: Path, part: Part) -> Place | None:
     """Returns where a part lies of which only a folder of images is there, so that its masks are missed."""
     images = photo_folder(root)
@@ -97,7 +113,7 @@ def say_unused_within(root: Path, train: Place) -> None:
         )
     above, _, name = train.images.rpartition("/")
     if above and name.lower() in names_of("train"):
-        known = (*names_of("train"), *PARTS)
+        known = (*names_of("train"), *names_of("unlabeled"), *PARTS)
         if others := [name for name in subfolders(root / above) if name.lower() not in known]:
             text = f"not used: {', '.join(others)}; unlabelled images go to {root / 'unlabeled'}"
             note("folder not used", f"{root / above}: {text}")
@@ -154,7 +170,7 @@ def mask_folder(folder: Path) -> str | None:
     there = subfolders(folder)
     if "masks" in there:
         return "masks"
-    there = [name for name in there if mask_part(name) == "" and holds_images(folder / name)]
+    there = [name for name in there if mask_part(name) == "" and not DRAWN.search(name) and holds_images(folder / name)]
     return the_one(folder, there) if there else None
 
 

@@ -8,13 +8,13 @@ from typing import Annotated, Unpack
 
 from unimatch.data.catalog import ADE20K, CAMVID, CITYSCAPES, COCO, PASCAL, DatasetInfo, distinct_colors
 from unimatch.data.sets.class_names import find_classes, read_classes
-from unimatch.data.sets.own_folders import places_of
+from unimatch.data.sets.own_folders import places_of, pools_of
 from unimatch.data.sources.base import FileSource, SegmentationData
 from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_alone
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.selection import SelectionOptions, hold_out, select
 from unimatch.errors import ConfigError, DataError
-from unimatch.folders import holds_files, part_folder
+from unimatch.folders import holds_files
 from unimatch.options import with_options
 from unimatch.types import IGNORE_INDEX
 
@@ -43,8 +43,8 @@ class Layout:
     """Used where there is such a folder."""
     val_names: str | None = None
     """A file of validation images' names, used where no list of them is given."""
-    unlabeled: str | None = None
-    """A folder of images without masks, used where there is one."""
+    unlabeled: tuple[str, ...] = ()
+    """Folders of images without masks, used where there are any."""
     val_share: float = 0.0
     """The share of the training images to hold out for validation instead."""
     val_seed: int = 0
@@ -118,11 +118,11 @@ class FoundImages:
 
     @cached_property
     def extra(self) -> FilePairs:
-        """The images of the folder of unlabelled ones, where there is one, and training images without a mask."""
-        found = self.layout.train.without_masks(self.root) if self.without_mask == "unlabeled" else FilePairs()
-        name = self.layout.unlabeled
-        name = name and part_folder(self.root, name)
-        return found + images_alone(self.root / name) if name and holds_files(self.root / name) else found
+        """The images of the folders of unlabelled ones, where there are any, and training images that are such."""
+        found = self.layout.train.unlabeled(self.root, self.without_mask)
+        for folder in (self.root / name for name in self.layout.unlabeled):
+            found += images_alone(folder) if holds_files(folder) else FilePairs()
+        return found
 
 
 pascal = Layout(
@@ -216,7 +216,7 @@ def folder(
         train=Tree(*train, mask_suffix=mask_suffix),
         val=Tree(*(val or ("val/images", "val/masks")), mask_suffix=mask_suffix),
         test=test and Tree(*test, mask_suffix=mask_suffix),
-        unlabeled="unlabeled",
+        unlabeled=pools_of(path, train),
         val_share=0.0 if val else val_share,
         val_seed=val_seed,
     )

@@ -1,5 +1,6 @@
 """Two dates of one place: pairs of image files, and the folders that hold them."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,24 @@ from unimatch.data.sets.own_folders import mask_folder
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree, WithoutMask
 from unimatch.errors import DataError
-from unimatch.folders import date_folders, find_images, holds_images, note, parts_named, spelled, what_is_there
+from unimatch.folders import (
+    MASK_WORD,
+    date_folders,
+    find_images,
+    holds_images,
+    note,
+    parts_named,
+    spelled,
+    subfolders,
+    what_is_there,
+)
 from unimatch.images import second_date, second_name
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
 """The folders of the first date, the second date, and the changes."""
+
+OF_A_DATE = re.compile(rf"(?:{MASK_WORD})[_-]?(?:t|im|time|date)?[12AB]", re.IGNORECASE).fullmatch
+"""Matches the name of a folder of masks of one date, such as ``label1`` beside ``label2`` in SECOND."""
 
 
 class PairSource(FileSource):
@@ -48,10 +62,14 @@ class PairTree(Tree):
     def pairs(self, root: Path, *, allow_missing: bool = False, without_mask: WithoutMask | None = None) -> FilePairs:
         for folder in (self.images, self.masks):
             if not (root / folder).is_dir():
-                raise DataError(
-                    f"{root / folder}: no such folder{what_is_there(root)}; pairs lie in {BEFORE}/ {AFTER}/ {LABEL}/ "
-                    "below the root, or below its train/ val/ test/"
-                )
+                remedy = f"pairs lie in {BEFORE}/ {AFTER}/ {LABEL}/ below the root, or below its train/ val/ test/"
+                if folder == self.masks and len(labels := [name for name in subfolders(root) if OF_A_DATE(name)]) > 1:
+                    remedy = (
+                        f"{' and '.join(labels)} seem to hold the classes at each date, and what has changed is "
+                        f"needed: write {LABEL}/ of them, of 255 where a pixel has changed and 0 elsewhere (in SECOND "
+                        "all but white has changed; of maps of the whole image what differs)"
+                    )
+                raise DataError(f"{root / folder}: no such folder{what_is_there(root)}; {remedy}")
         pairs = super().pairs(root, allow_missing=allow_missing, without_mask=without_mask)
         missing = [name for name in pairs.images() if not Path(second_date(name, [root])).is_file()]
         if missing and not allow_missing:
@@ -88,3 +106,12 @@ def first_and_label(root: Path) -> tuple[str, str]:
     train = training_folder(root)
     tree, part = PairTree.of(root / train), f"{train}/" if train else ""
     return f"{part}{tree.images}", f"{part}{tree.masks}"
+
+
+def all_there(root: Path, *folders: str) -> bool:
+    """Tells whether a part has all its folders; where images lie in it otherwise, that is pointed out."""
+    part = root / folders[0].partition("/")[0]
+    there = all((root / folder).is_dir() for folder in folders)
+    if not there and part.is_dir() and holds_images(part):
+        note("folder not used", f"{part}: not used; it needs the folders {' and '.join(folders)}")
+    return there

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from unimatch.errors import DataError
-from unimatch.folders import MASK_WORD, alike, find_images, note, suffix
+from unimatch.folders import MASK_WORD, alike, find_images, note, parts_named, suffix
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,10 @@ WithoutMask = Literal["error", "unlabeled"]
 
 @dataclass(frozen=True)
 class Tree:
-    """Two folders below a root in which an image and its mask have one name, but for the ending."""
+    """Two folders below a root in which an image and its mask have one name, but for the ending.
+
+    Training images without a mask in a folder ``unlabeled`` of the folder of images are no pairs: they are unlabelled.
+    """
 
     images: str
     masks: str
@@ -145,14 +148,17 @@ class Tree:
                 no mask.
         """
         found, unused = self._found(root)
+        pool = () if without_mask is None else self._pool(root)
+        found = FilePairs(pair for pair in found.names() if pair[1] or not pair[0].startswith(pool)) if pool else found
         alone = next((image for image, mask in found.names() if mask is None), None)
         images, masks = root / self.images, root / self.masks
+        several = "" if alone is None else several_masks(alone.removeprefix(f"{images}{os.sep}"), unused)
         if self.own_masks and unused:
+            suffixed = "; if a suffix is why: dataset=folder takes dataset.mask_suffix"
             note(
                 "masks without image",
                 f"{masks}: {len(unused)} masks have the name of no image in {images}, such as {unused[0]}; they are "
-                "not used"
-                + ("" if alone is None else "; if a suffix is why: dataset=folder takes dataset.mask_suffix"),
+                "not used" + ("" if alone is None else several or suffixed),
             )
         if alone is None:
             return found
@@ -161,16 +167,12 @@ class Tree:
             if not pairs:
                 raise DataError(f"{masks}: none of these masks has the name of an image in {images}")
             return pairs
-        count = sum(mask is None for _, mask in found.names())
         if allow_missing:
-            if without_mask is not None:
-                note(
-                    "images without mask",
-                    f"{images}: {count} training images have no mask, such as {alone}; if nobody has labelled them "
-                    "yet: dataset.without_mask=unlabeled takes them for unlabelled ones",
-                )
             return FilePairs((image, mask or self._mask_of(root, image)) for image, mask in found.names())
-        there = f" ({len(unused)} masks there have the name of no image, such as {unused[0]})" if unused else ""
+        count = sum(mask is None for _, mask in found.names())
+        there = (
+            f" ({len(unused)} masks there have the name of no image, such as {unused[0]}{several})" if unused else ""
+        )
         more = f", and {count - 1} more image{'s have' if count > 2 else ' has'} none" if count > 1 else ""
         remedy = "; or dataset.without_mask=unlabeled, which takes all that have none for unlabelled ones"
         raise DataError(
@@ -178,9 +180,19 @@ class Tree:
             f"images{remedy if without_mask else ''}"
         )
 
-    def without_masks(self, root: Path) -> FilePairs:
-        """Finds the images below a root that have no mask, sorted by name."""
-        return FilePairs((image, None) for image, mask in self._found(root)[0].names() if mask is None)
+    def unlabeled(self, root: Path, without_mask: WithoutMask) -> FilePairs:
+        """Finds the images below a root that have no mask and are unlabelled ones, sorted by name.
+
+        Those are all without a mask, if ``without_mask`` says so, else those in a folder ``unlabeled``.
+        """
+        where = (f"{root / self.images}{os.sep}",) if without_mask == "unlabeled" else self._pool(root)
+        found = self._found(root)[0].names() if where else ()
+        return FilePairs((image, None) for image, mask in found if mask is None and image.startswith(where))
+
+    def _pool(self, root: Path) -> tuple[str, ...]:
+        """Returns how the paths of images begin that are unlabelled where they have no mask."""
+        images = root / self.images
+        return tuple(f"{images / name}{os.sep}" for name in parts_named(images, "unlabeled"))
 
     def images_and_masks(self, root: Path) -> FilePairs:
         """Finds all images below a root, sorted by name, each with its mask or without one."""
@@ -235,6 +247,21 @@ def by_common_name(
     if not result:
         raise DataError(f"{directory}: no files ending in {name_suffix}{ending or ''}")
     return result
+
+
+def several_masks(image: str, masks: Sequence[str]) -> str:
+    """Says that some masks seem to show a class or an object of an image each, by their names; nothing if not.
+
+    >>> several_masks("day/7.jpg", ["road/7.png", "car/7.png", "8_car.png"])
+    '; car/7.png and road/7.png seem to be masks of one image: join them into one that stores the ids of classes'
+    """
+    name = os.path.splitext(os.path.basename(image))[0]  # noqa: PTH119, PTH122 - as in `suffix`
+    part = re.compile(rf"(?:.*/)?{re.escape(name)}(?:[/_\-. ].*)?", re.IGNORECASE)
+    own = sorted(mask for mask in masks if part.fullmatch(mask.removesuffix(suffix(mask)).replace(os.sep, "/")))
+    if len(own) < 2:
+        return ""
+    text = f"; {own[0]} and {own[1]} seem to be masks of one image: join them into one that stores the ids of classes"
+    return text if "/" in own[1] else f"{text}, or name what follows the one that is meant: dataset.mask_suffix"
 
 
 IMAGE_WORDS = r"images?|img|sat|photo|rgb"
@@ -298,5 +325,6 @@ def existing_root(root: str | Path) -> Path:
     """
     path = absolute(root)
     if not path.is_dir():
-        raise DataError(f"root={root}: no such folder (looked at {path.resolve()})")
+        there = "is a file; unpack it, or give the folder it lies in" if path.is_file() else "no such folder"
+        raise DataError(f"root={root}: {there} (looked at {path.resolve()})")
     return path

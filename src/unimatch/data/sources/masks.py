@@ -180,14 +180,15 @@ class IndexMasks:
         if self.info.ids is not None:
             known = self.meanings()
             remedy = "correct the mask, or in segmentation name them in dataset.ids"
+            remedy += "; for blurred edges set dataset.unknown_values=nearest" if len(unknown) > 1 else ""
         if lossy:
             remedy = LOSSY + (NEAREST if self.info.ids is not None else "")
         elif plain and unknown == [self.count]:
             remedy += " (does the mask count classes from 1? dataset.reduce_zero_label=true)"
-        elif plain and self.count == 2 and {*stored} == {0, first} and 0 < first <= LARGEST_ID:
-            remedy = (
-                f"correct the mask, or if {first} is {self.info.classes[1]}, set 'dataset.ids={{0: 0, {first}: 1}}'"
-            )
+        elif plain and len(stored) == self.count and min(stored) == 0 and max(stored) <= LARGEST_ID:
+            ids = {i: place for place, i in enumerate(sorted(stored))}
+            meant = f"{first} is {self.info.classes[1]}" if self.count == 2 else "these are all classes in their order"
+            remedy = f"correct the mask, or if {meant}, set 'dataset.ids={ids}'"
         elif SMALLEST_ID <= first < 0 or unknown == [LARGEST_ID]:
             remedy += " (a value for no data? name it in dataset.ignore_ids)"
         names = [f"id {i}" for i in unknown[:SHOWN]]

@@ -66,7 +66,8 @@ def read_list(
         root: the folder its paths are relative to.
         masks: whether each line must name a mask; if False a mask may be named and need not exist.
         allow_outside: whether lines may name files outside ``root``, by an absolute path, ``..`` or a link.
-        allow_missing: whether lines may name files that are not there, which the full check then reports.
+        allow_missing: whether lines may name files that are not there, which the full check then reports; but not all
+            of them.
         folders: a line is one name instead: of the image in the first of these folders, of its mask in the second, if
             there is one.
 
@@ -95,8 +96,11 @@ def read_list(
         pairs.append((files[0], files[1] if len(parts) == 2 and parts[1] != "None" else None))
     if not pairs:
         raise DataError(f"{path}: the list is empty")
-    count = 0 if allow_missing else min(len(pairs), CHECKED_LINES)
-    for index in (i * len(pairs) // count for i in range(count)):
+    count = min(len(pairs), CHECKED_LINES)
+    looked_at = [i * len(pairs) // count for i in range(count)]
+    if allow_missing and any(Path(pairs[i][0]).is_file() for i in looked_at):
+        looked_at = []
+    for index in looked_at:
         for kind, name in zip(("image", "mask"), pairs[index], strict=True):
             if name is None or (kind == "mask" and not masks):
                 continue
