@@ -6,6 +6,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment, SLURMEnv
 
 import unimatch
 from unimatch import ConfigError, launchers
+from unimatch.checkpoints.resume import requeued
 from unimatch.trainer import check_settings
 
 STEP = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NTASKS_PER_NODE": "2", "SLURM_PROCID": "0"}
@@ -83,6 +84,31 @@ def test_a_task_that_sees_one_gpu_is_told_how_to_see_them_all(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_ID", "0")
     with pytest.raises(ConfigError, match=r"devices=4: PyTorch finds 1 .*--gpus-per-node, not --gpus-per-task"):
         check_settings({"accelerator": "gpu", "devices": 4})
+
+
+@pytest.mark.parametrize(
+    ("variables", "name"),
+    [
+        (STEP | {"SLURM_STEP_NUM_TASKS": "2(x1)"}, "SLURM_STEP_NUM_TASKS"),
+        (STEP | {"SLURM_NTASKS": ""}, "SLURM_NTASKS"),
+        (STEP | {"SLURM_LOCALID": "-1"}, "SLURM_LOCALID"),
+        (TORCHRUN | {"WORLD_SIZE": "two"}, "WORLD_SIZE"),
+    ],
+)
+def test_variables_that_are_no_numbers_are_named(monkeypatch, variables, name):
+    with pytest.raises(ConfigError, match=f"environment variable {name}=.* must be a whole number.*unset {name}"):
+        make_trainer(monkeypatch, variables, devices=2)
+
+
+@pytest.mark.parametrize(("count", "again"), [(None, False), ("", False), ("0", False), ("2", True)])
+def test_a_job_that_was_started_again_is_known_by_its_count(monkeypatch, count, again):
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    if count is not None:
+        monkeypatch.setenv("SLURM_RESTART_COUNT", count)
+    assert requeued() is again
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "twice")
+    with pytest.raises(ConfigError, match="SLURM_RESTART_COUNT='twice'"):
+        requeued()
 
 
 class Job:

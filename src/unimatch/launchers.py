@@ -10,6 +10,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 
 from unimatch.errors import ConfigError
 from unimatch.lightning_internals import slurm_of
+from unimatch.options import number_of
 from unimatch.texts import one_line
 
 log = logging.getLogger("unimatch")
@@ -20,22 +21,33 @@ BY_HAND = ("bash", "interactive")
 ALL_GPUS = "each task must see all GPUs of its machine (--gpus-per-node, not --gpus-per-task)"
 
 
+OF_SLURM = (
+    *("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_NNODES", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
+    "SLURM_STEP_NUM_TASKS",
+)
+OF_TORCHRUN = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "GROUP_RANK", "MASTER_PORT")
+"""Variables that are read as whole numbers."""
+
+
 def check_slurm() -> None:
-    """Refuses SLURM's variables with which Lightning would fail, or train in each task as if it were alone.
+    """Refuses variables with which Lightning would fail, or train in each of SLURM's tasks as if it were alone.
 
     Raises:
-        ConfigError: tasks are counted by ``--ntasks`` alone, or the job has one of the names of :data:`BY_HAND`.
+        ConfigError: a number of theirs is none, tasks are counted by ``--ntasks`` alone, or the job has one of the
+            names of :data:`BY_HAND`.
     """
+    for variable in OF_TORCHRUN if TorchElasticEnvironment.detect() else OF_SLURM:
+        number_of(variable)
     if TorchElasticEnvironment.detect():
         return
-    tasks, name = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)), os.environ.get("SLURM_JOB_NAME")
+    tasks, name = number_of("SLURM_STEP_NUM_TASKS", 1), os.environ.get("SLURM_JOB_NAME")
     if name in BY_HAND:
         if tasks > 1:
             raise ConfigError(
                 f"srun has started {tasks} tasks, in a job that is called {name}: Lightning would take each for the "
                 "only one; name it, as in srun --job-name=train python -m unimatch.run ..."
             )
-    elif (count := int(os.environ.get("SLURM_NTASKS", 1))) > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
+    elif (count := number_of("SLURM_NTASKS", 1)) > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
         raise ConfigError(
             f"SLURM counts {count} tasks by --ntasks, which does not say how many a machine has: give sbatch or srun "
             "--ntasks-per-node=N in its place"
@@ -51,13 +63,13 @@ def check_processes(trainer: lightning.Trainer) -> None:
     wanted = trainer.num_nodes * trainer.num_devices
     begin = f"devices={trainer.num_devices}: this trainer has {wanted} process(es)"
     if TorchElasticEnvironment.detect():
-        if (count := int(os.environ["WORLD_SIZE"])) != wanted:
+        if (count := number_of("WORLD_SIZE", 1)) != wanted:
             raise ConfigError(
                 f"{begin} and torchrun has started {count}; trainer=ddp trainer.devices=N gives each of a machine's N "
                 "processes a device, trainer.num_nodes counts machines"
             )
     elif "SLURM_STEP_ID" in os.environ:  # set by srun alone
-        count = int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))
+        count = number_of("SLURM_STEP_NUM_TASKS", 1)
         if count != wanted and os.environ.get("SLURM_JOB_NAME") not in BY_HAND:
             raise ConfigError(
                 f"{begin} and srun has started {count}; trainer=slurm trainer.devices=N gives each of a machine's N "

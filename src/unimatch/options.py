@@ -9,6 +9,7 @@ import difflib
 import functools
 import inspect
 import math
+import os
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -163,3 +164,20 @@ def not_negative(**numbers: float) -> None:
     for name, number in numbers.items():
         if not 0 <= number < math.inf:
             raise ConfigError(f"{name}={number}: must be a number, at least 0")
+
+
+def number_of(variable: str, default: int = 0) -> int:
+    """Returns the whole number, at least 0, of an environment variable; a default where it is not set.
+
+    Raises:
+        ConfigError: it is another text, which ``unset`` removes.
+    """
+    text = os.environ.get(variable)
+    if text is None:
+        return default
+    if not (text.strip().isascii() and text.strip().isdigit()):
+        raise ConfigError(
+            f"the environment variable {variable}={text!r:.80}: must be a whole number, as SLURM or torchrun sets it; "
+            f"'unset {variable}' removes one that is left over"
+        )
+    return int(text)

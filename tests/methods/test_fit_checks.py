@@ -3,7 +3,7 @@ from types import FunctionType, SimpleNamespace
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import BatchSizeFinder
+from lightning.pytorch.callbacks import BatchSizeFinder, StochasticWeightAveraging
 from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.fits import assert_same, fit, make_data, make_method, make_trainer, snapshot
@@ -145,3 +145,15 @@ def test_nothing_is_trained_in_inference_mode():
             make_trainer(max_steps=1).fit(make_method(), make_data())
     with pytest.raises(ConfigError, match=r"nor a model that was built within it"):
         make_trainer(max_steps=1).fit(method, make_data())
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"overfit_batches": 2}, "overfit_batches=2: .*limit_train_batches"),
+        ({"callbacks": [StochasticWeightAveraging(1e-3)]}, "StochasticWeightAveraging: .*leave the callback out"),
+    ],
+)
+def test_what_would_break_the_order_or_the_teacher_is_refused(options, told):
+    with pytest.raises(ConfigError, match=told):
+        fit(make_method(), max_epochs=2, **options)

@@ -15,6 +15,7 @@ from torch.optim import AdamW, Optimizer
 from unimatch.checkpoints.earlier import SINCE
 from unimatch.checkpoints.files import newest_checkpoint
 from unimatch.errors import ConfigError, UnimatchError, WeightsError, first_line
+from unimatch.options import number_of
 from unimatch.texts import one_line
 
 log = logging.getLogger("unimatch")
@@ -66,7 +67,7 @@ class Change:
 
 def requeued() -> bool:
     """Returns whether SLURM has started this job again: the same command then means to continue."""
-    return int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+    return bool(os.environ.get("SLURM_RESTART_COUNT")) and number_of("SLURM_RESTART_COUNT") > 0
 
 
 def choose_checkpoint(resume: str | None, run_dir: Path) -> Path | None:

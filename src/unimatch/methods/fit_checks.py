@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
 
 from unimatch.data.sources.base import SegmentationData
 from unimatch.errors import ConfigError
@@ -53,6 +53,16 @@ def check_trainer(trainer: lightning.Trainer) -> None:
     """
     one_of("precision", trainer.precision, PRECISIONS)
     trainer.should_stop = False  # a probe before, such as Lightning's BatchSizeFinder, leaves it set
+    if trainer.overfit_batches:  # type: ignore[attr-defined]
+        raise ConfigError(
+            f"trainer.overfit_batches={trainer.overfit_batches}: Lightning would put its own order of samples in the "  # type: ignore[attr-defined]
+            "place of ours, from which the views are drawn; give data of a few labelled images, or limit_train_batches"
+        )
+    if any(isinstance(callback, StochasticWeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+        raise ConfigError(
+            "StochasticWeightAveraging: would set the teacher's batch statistics to zero, and evaluate it so; the "
+            "teacher is an average of the student's weights already: leave the callback out"
+        )
     steps, epochs = trainer.max_steps, trainer.max_epochs or -1
     # Of an earlier fit: a checkpoint's counters are read later.
     if 0 < steps <= trainer.global_step or 0 < epochs <= trainer.current_epoch:

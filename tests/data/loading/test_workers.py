@@ -2,7 +2,7 @@ import resource
 
 import pytest
 
-from unimatch.data.loading.workers import check_open_files, report_unless_left
+from unimatch.data.loading.workers import check_open_files, check_sent, report_unless_left
 from unimatch.errors import ConfigError
 
 
@@ -31,3 +31,13 @@ def test_a_worker_whose_main_process_has_gone_says_nothing(capsys):
     assert capsys.readouterr().err == ""
     report_unless_left(ValueError, ValueError("a fault"), None)
     assert "ValueError: a fault" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_what_no_new_process_could_get_is_refused(monkeypatch, method):
+    check_sent(2, lambda: 0)  # a copy of this process has it
+    monkeypatch.setattr("multiprocessing.get_start_method", lambda: method)
+    check_sent(0, lambda: 0)
+    check_sent(2, check_sent)
+    with pytest.raises(ConfigError, match=f"workers=2: .* started by {method} .*top of a module.*workers=0"):
+        check_sent(2, lambda: 0)

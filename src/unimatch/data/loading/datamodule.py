@@ -23,7 +23,7 @@ from unimatch.data.loading.bad_images import BadImages
 from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, keep_list
 from unimatch.data.loading.rare_classes import ClassCounts, RareClasses, count_classes
 from unimatch.data.loading.samplers import EvaluationSampler, Stream, TrainSampler
-from unimatch.data.loading.workers import check_open_files, prepare_worker
+from unimatch.data.loading.workers import check_open_files, check_sent, prepare_worker
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
@@ -202,6 +202,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
             return
         self.bad_images.counts.clear()  # of an earlier fit; a checkpoint's are read later
         check_open_files(self.workers)
+        check_sent(self.workers, (self.data, self.views))
         needs, (world, _) = self.needs, self._world()
         if needs not in self._verified:  # once for what a method needs, before the long work starts
             self.findings = verify(self.given, needs_unlabeled=needs.unlabeled)

@@ -1,13 +1,16 @@
 """What a process that loads images does about threads, signals and its end."""
 
+import multiprocessing
+import pickle
 import signal
 import sys
 from types import TracebackType
+from typing import Any
 
 import cv2
 from torch.multiprocessing import get_sharing_strategy
 
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, first_line
 
 OWN_FILES, FILES_OF_A_WORKER = 64, 16
 """Open files of a process that trains, and for each worker, which prepares two batches of some ten tensors."""
@@ -32,6 +35,26 @@ def check_open_files(workers: int) -> None:
             f"workers={workers}: needs about {needed} open files, and this process may have {allowed}: raise the limit "
             "(ulimit -n 4096 in the shell, LimitNOFILE of a service), or take fewer workers; workers=0 needs none"
         )
+
+
+def check_sent(workers: int, objects: Any) -> None:
+    """Refuses objects that no loading process could get, where processes begin empty instead of as copies of this one.
+
+    They do so on Windows and macOS, and anywhere from Python 3.14 on.
+
+    Raises:
+        ConfigError: naming what cannot be sent, such as a lambda.
+    """
+    if not workers or (method := multiprocessing.get_start_method()) == "fork":
+        return
+    try:
+        pickle.dumps(objects)
+    except Exception as error:  # the user's own objects may raise anything
+        raise ConfigError(
+            f"workers={workers}: data and views cannot be sent to processes that load images, which are started by "
+            f"{method} here ({first_line(error)}): define their functions and classes at the top of a module, not as "
+            "a lambda or within a function; or workers=0"
+        ) from error
 
 
 def prepare_worker(worker: int) -> None:
