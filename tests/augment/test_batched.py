@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from unimatch import SemiSupervisedDataModule
+from unimatch.augment import Views
 from unimatch.augment.batched import augment, mirrored
 from unimatch.augment.strong import CHANGES, Change, StrongAugmentation, gray_mean
 from unimatch.data import digits
@@ -134,3 +135,12 @@ def test_each_date_of_a_pair_has_its_own_draws():
     packed = torch.tensor([StrongAugmentation().draw(rng).packed() for _ in range(4)])
     pairs = augment(images.view(2, 2, *images.shape[1:]), packed.view(2, 2, -1), 2.0)
     assert torch.equal(pairs.flatten(0, 1), augment(images, packed, 2.0))
+
+
+def test_changes_are_drawn_for_each_date_and_each_strong_view():
+    pair = np.stack([smooth_image(0), smooth_image(1)])
+    always = StrongAugmentation(jitter_probability=1.0)
+    sample = Views(24, strong=always, on_device=True).unlabeled(np.random.default_rng(0), pair, None)
+    drawn = torch.cat([sample["change1"], sample["change2"]])
+    assert sample["change1"].shape == (2, 10)
+    assert len(drawn.unique(dim=0)) == 4

@@ -285,3 +285,7 @@ def test_a_crop_of_one_pixel_can_be_flipped_and_made_a_tensor():
 def test_impossible_numbers_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         ScaledCrop(**options)
+
+
+def test_the_defaults_are_the_published_ones():
+    assert ScaledCrop() == ScaledCrop(scale=(0.5, 2.0), flip=0.5)

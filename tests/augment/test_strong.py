@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from unimatch import ConfigError
-from unimatch.augment.strong import StrongAugmentation, blur_kernel
+from unimatch.augment.strong import Change, StrongAugmentation, blur_kernel
 
 property_test = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -320,6 +320,22 @@ def test_jitter_changes_come_in_random_order():
             contrast_first += low + high > 258
     assert abs(brightness_first / 3000 - 0.125) < 0.035
     assert abs(contrast_first / 3000 - 0.125) < 0.035
+
+
+def test_colours_change_first_then_they_are_dropped_then_comes_the_blur():
+    image, order, amounts = random_image(0), (2, 3, 0, 1), (1.4, 0.6, 1.5, 0.2)
+    parts = (Change(order, amounts, False, 0.0), Change((), amounts, True, 0.0), Change((), amounts, False, 1.5))
+
+    def one_by_one(*which):
+        result = image
+        for position in which:
+            result = parts[position].apply(result)
+        return result
+
+    found = Change(order, amounts, True, 1.5).apply(image)
+    assert np.array_equal(found, one_by_one(0, 1, 2))
+    for other in ((1, 0, 2), (0, 2, 1), (2, 0, 1)):
+        assert not np.array_equal(found, one_by_one(*other))
 
 
 @pytest.mark.parametrize(

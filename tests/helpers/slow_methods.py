@@ -149,3 +149,12 @@ def assert_losses_equal(method, losses, expected, slow_student):
         close = torch.isclose(value.detach().double(), torch.as_tensor(expected[name]).detach().double(), rtol=1e-5)
         assert close, f"{name}: {value.item()} instead of {torch.as_tensor(expected[name]).item()}"
     assert_same_gradients(method.student, slow_student)
+
+
+def assert_measured_before_cutmix(pseudo, labeler, batch, tau):
+    """What the pseudo labels' quality is measured on is the weak views', where the truth lies too."""
+    q, c = slow_pseudo_labels(labeler, batch["unlabeled"]["weak"])
+    assert pseudo.tau == tau
+    assert torch.equal(pseudo.label, q)
+    torch.testing.assert_close(pseudo.confidence.double(), c, atol=1e-5, rtol=1e-5)
+    assert torch.equal(pseudo.valid, batch["unlabeled"]["valid"])

@@ -5,6 +5,7 @@ import torch
 
 from helpers.slow_methods import (
     assert_losses_equal,
+    assert_measured_before_cutmix,
     make_batch,
     make_semi_supervised,
     slow_consistency,
@@ -42,6 +43,7 @@ def test_losses_and_gradients_equal_a_slow_version(images, validity, loss_weight
     losses = method.losses(batch, torch.Generator())
     expected = slow_losses(student, teacher, batch, tau=method.tau, loss_weight=loss_weight)
     assert_losses_equal(method, losses, expected, student)
+    assert_measured_before_cutmix(losses.pseudo, teacher, batch, method.tau)
     assert (expected["loss_s"].item() > 0.05) is (validity != "none")
 
 

@@ -5,6 +5,7 @@ import torch
 
 from helpers.slow_methods import (
     assert_losses_equal,
+    assert_measured_before_cutmix,
     make_batch,
     make_semi_supervised,
     slow_consistency,
@@ -92,6 +93,8 @@ def test_losses_and_gradients_equal_a_slow_version(images, validity, loss_weight
         seed=3,
     )
     assert_losses_equal(method, losses, expected, student)
+    if source == "teacher":
+        assert_measured_before_cutmix(losses.pseudo, teacher, batch, method.tau)
     assert expected["loss_s"].item() > 0.05
     assert expected["loss_fp"].item() > 0.05
 

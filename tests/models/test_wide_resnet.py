@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from unimatch import ConfigError
+from unimatch import ClassificationModel, ConfigError
 from unimatch.models.wide_resnet import WideBlock, wide_resnet
 
 
@@ -92,3 +92,15 @@ def test_layers_are_numbered_from_the_stem():
 def test_an_unknown_option_is_refused():
     with pytest.raises(ConfigError, match=r"^options: wrn_28_2 does not take them .*depth"):
         wide_resnet("wrn_28_2", {"depth": 40})
+
+
+def test_weights_are_drawn_for_the_fan_out_and_the_classifiers_for_both():
+    torch.manual_seed(0)
+    model = ClassificationModel("wrn_28_2", num_classes=100)
+    for stride, convolution in ((1, model.encoder.groups[2][0].conv2), (2, model.encoder.groups[2][0].conv1)):
+        outputs, inputs = convolution.weight.shape[:2]
+        assert outputs == inputs * stride
+        assert convolution.weight.std().item() == pytest.approx((2 / (9 * outputs)) ** 0.5, rel=0.02)
+    classifier = model.classifier
+    assert classifier.weight.std().item() == pytest.approx((2 / sum(classifier.weight.shape)) ** 0.5, rel=0.03)
+    assert not classifier.bias.any()

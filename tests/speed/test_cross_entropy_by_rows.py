@@ -153,6 +153,14 @@ def test_whole_images_have_labels_too():
     np.testing.assert_allclose(confidence, expected.max(1), rtol=1e-5)
 
 
+def test_confidence_of_bfloat16_logits_is_computed_in_float32():
+    logits = make()[0].bfloat16()
+    for low, size in ((logits, (23, 30)), (logits[:, :, 0, 0], (32, 32))):
+        found, wanted = label_and_confidence(low, size), label_and_confidence(low.float(), size)
+        assert found[1].dtype == torch.float32
+        assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+
+
 class Largest(torch.overrides.TorchFunctionMode):
     """The most elements of any tensor that a function returns."""
 

@@ -1,10 +1,13 @@
 """Every file of ``conf/experiment`` trains two steps on made data in the real layout of its data set."""
 
+import re
+
 import pytest
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from helpers.class_data import make_cifar10, make_stl10, make_svhn
+from helpers.places import ROOT
 from helpers.support import make_change, make_published, read_summary, rest_nightly, write_splits
 from unimatch.overrides import config_groups
 
@@ -100,3 +103,29 @@ def test_the_labelled_only_rows_of_table_14_train(run_command, tmp_path):
     row = ["+experiment=table14", "method=supervised", "~method.pseudo_labels_from", "dataset.split=5%"]
     summary = read_summary(run_command(*row, *where, *QUICK))
     assert (summary["steps"], summary["method"], summary["headline"]) == (2, "supervised", "changed_iou")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "command", "images", "epochs"),
+    [
+        ("table02", "split=all", 16, 360),
+        ("table03", "split=all", 16, 120),
+        ("table04", "split=all", 32, 40),
+        ("table11", None, 32, 120),
+        ("table11", "dataset=ade20k", 16, 120),
+        ("table11", "dataset=coco", 32, 40),
+        ("table13", None, 16, 40),
+        ("table13", "dataset=ade20k", 16, 30),
+        ("table13", "dataset=cityscapes", 8, 40),
+    ],
+)
+def test_steps_and_lengths_unlike_the_main_tables_are_those_of_the_logs(experiment, command, images, epochs):
+    """``command``: what tells the command apart, among those in the file's comment; images: of four processes."""
+    lines = (ROOT / "conf" / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+    overrides = []
+    if command is not None:
+        (line,) = (line for line in lines if line.startswith("#") and command in line)
+        overrides = [word for word in re.findall(r"\S+=\S+", line) if not word.startswith("dataset.")]
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        config = compose("run", [f"+experiment={experiment}", *overrides])
+        assert (4 * config.datamodule.batch_size, config.trainer.max_epochs) == (images, epochs)

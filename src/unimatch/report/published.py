@@ -71,13 +71,13 @@ def find_published(summary: Mapping[str, Any], settings: Mapping[str, str]) -> P
     """
     split = summary.get("split") or settings.get("dataset.labeled_per_class")
     defaults = {key: same(value) for key, value in DEFAULTS.items()}
-    mine = {key: same(settings.get(key, value)) for key, value in DEFAULTS.items()}
     experiment = summary.get("experiment")
     for row in published():
         if row.split != split or any(getattr(row, key) != summary.get(key) for key in ("dataset", "encoder", "method")):
             continue
         key, _, value = row.setting.partition("=")
         theirs = defaults | ({key: same(value)} if key else {})
+        mine = {name: same(settings.get(name, DEFAULTS.get(name, ""))) for name in theirs}
         special = {row.source, experiment} & set(NEEDS_EXPERIMENT)
         if row.source == experiment if special else mine == theirs:
             return row

@@ -58,7 +58,8 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         strong: makes strong views of weak ones, or a function ``(rng, image) -> image`` that does
             (:class:`unimatch.augment.base.CalledView`). None for the paper's
             :class:`unimatch.augment.StrongAugmentation` or, where an image has one class, FixMatch's
-            :class:`unimatch.augment.RandAugment`.
+            :class:`unimatch.augment.RandAugment`. Those two of the paper are for segmentation; its change detection has
+            ``ScaledCrop((0.8, 1.2))`` and ``StrongAugmentation(grayscale_probability=0.0)``, as ``task=change`` has.
         batch_size: labelled images per process and step.
         unlabeled_ratio: unlabelled images for each labelled one of a step; FixMatch has 7 for classification.
         labeled_length: length the labelled list is repeated to, if it is shorter, when no unlabelled images are
