@@ -64,7 +64,7 @@ def test_commands_that_only_read_and_write_files_import_no_pytorch():
     ("arguments", "expected"),
     [
         (["dataset=camvid", "trainer.max_step=3"], "trainer.max_step: no such key; did you mean trainer.max_steps?"),
-        (["-m", "method.tau=0.5,0.9", "mthod.tau=1"], "mthod.tau: no such key; did you mean method.tau?"),
+        (["-m", "method.tau=0.5,0.9", "methods.tau=1"], "methods.tau: no such key; did you mean method.tau?"),
         (["-m", "seed=0,1", "encoder=vitx"], "encoder=vitx: no such encoder; did you mean vits?"),
         (["overwrite=no"], "overwrite=no: must be true or false"),
         (["seed=-1"], "seed=-1: must be at least 0"),
@@ -77,6 +77,17 @@ def test_what_no_configuration_has_is_refused(look, arguments, expected):
     status, printed = look("run", *arguments)
     assert status == 2
     assert printed.startswith(f"unimatch: {expected}")
+
+
+@pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"])
+def test_a_rank_that_is_no_number_is_named(look, monkeypatch, variable):
+    monkeypatch.setenv(variable, "1")
+    assert look("run", "seed=1") == (None, "")
+    for text in ("", "one", "-1"):
+        monkeypatch.setenv(variable, text)
+        status, printed = look("run", "seed=1")
+        assert status == 2
+        assert printed.startswith(f"unimatch: the environment variable {variable}={text!r}: must be a whole number")
 
 
 def test_each_command_is_looked_at_by_its_own_keys(look):

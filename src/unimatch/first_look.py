@@ -12,7 +12,11 @@ from hydra.errors import CompactHydraException, HydraException
 from yaml import YAMLError
 
 from unimatch.command import as_hydra_reads, check_arguments, check_config, command, exit_on_user_error
+from unimatch.options import number_of
 from unimatch.overrides import CONFIG_MODULE, check_overrides, config_folder
+
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+"""Variables of the environment that Lightning reads as numbers while it is imported."""
 
 
 def first_look(name: str) -> None:
@@ -36,6 +40,8 @@ def first_look(name: str) -> None:
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion:
         show(name)
     with exit_on_user_error():
+        for variable in RANKS:
+            number_of(variable)
         check_arguments(name, arguments)
         if not asked.multirun:
             check_composed(name, arguments, asked.overrides)

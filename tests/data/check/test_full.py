@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ from helpers.support import rest_nightly
 from unimatch.data import camvid, digits, folder, parallel
 from unimatch.data.check import FAULTS, full_check
 from unimatch.data.check.contents import fingerprint
+from unimatch.data.check.findings import Label
+from unimatch.data.check.full import unlabeled_faults
+from unimatch.data.check.one_image import Reading
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
 from unimatch.data.splits.lists import read_list
@@ -313,3 +317,9 @@ def test_no_false_alarm_on_nuclei():
     report = full_check(folder(SHARED / "nuclei", labeled=50), progress=False)
     assert report.findings == ()
     assert [part.images for part in report.parts] == [50, 414, 100, 100]
+
+
+def test_what_is_only_noted_of_an_unlabelled_images_mask_keeps_its_kind():
+    label = Label((("turned alone", "a.png"), ("ids out of range", "b.png")))
+    faults = unlabeled_faults(Reading((), label, None, None), SimpleNamespace(on_bad_image="error"))
+    assert faults == [("turned alone", "a.png"), ("truth unusable", "b.png")]

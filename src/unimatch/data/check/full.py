@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from unimatch.data.check.class_faults import empty_classes, has_one_class, two_classes
 from unimatch.data.check.contents import copies, repeated, shared
-from unimatch.data.check.findings import FAULTS, Part, Report, collect
+from unimatch.data.check.findings import FAULTS, WARNINGS, Part, Report, collect
 from unimatch.data.check.mask_faults import faults_together
 from unimatch.data.check.one_image import Reading, read
 from unimatch.data.check.pair_faults import share_faults
@@ -82,5 +82,5 @@ def unlabeled_faults(reading: Reading, data: SegmentationData) -> list[tuple[str
     """Returns the faults of an unlabelled image, which needs no label and may be skipped."""
     skipped = data.on_bad_image == "skip"
     return [("image skipped" if skipped and kind in FAULTS else kind, text) for kind, text in reading.image_faults] + [
-        ("truth unusable", text) for _, text in reading.label.faults
+        (kind if kind in WARNINGS else "truth unusable", text) for kind, text in reading.label.faults
     ]
