@@ -13,3 +13,8 @@ HOMES = {"load_model": "files", "load_official": "official"}
 
 __all__ = ["load_model", "load_official"]
 __getattr__ = on_first_use(__name__, HOMES)
+
+
+def __dir__() -> list[str]:
+    """Lists the public names too, for completion."""
+    return [*globals(), *HOMES]

@@ -85,3 +85,8 @@ __all__ = [
     "whu",
 ]
 __getattr__ = on_first_use(__name__, HOMES)
+
+
+def __dir__() -> list[str]:
+    """Lists the public names too, for completion."""
+    return [*globals(), *HOMES]
