@@ -254,7 +254,7 @@ def check_written(remedy: str) -> None:
         raise WriteError(
             "trained to the end, but files are missing, or are older or shorter than they should be:\n"
             + "".join(f"  {text}\n" for text in unwritten.values())
-            + f"Make room; {remedy}"
+            + f"Make room, or correct what stands in the way; {remedy}"
         )
 
 
