@@ -134,3 +134,9 @@ def test_what_is_shown_is_what_the_command_itself_shows(look, arguments, monkeyp
         main()
     assert capsys.readouterr().out == shown
     assert len(shown) > 100
+
+
+@pytest.mark.parametrize("flag", ["-h", "--hydra-help", "--cfg=job", "-c=all", "--info", "-i=searchpath", "-sc"])
+def test_every_flag_that_shows_something_shows_it_at_once(look, monkeypatch, flag):
+    monkeypatch.setattr("unimatch.first_look.show", lambda name: sys.exit(7))
+    assert look("run", "seed=1", flag) == (7, "")

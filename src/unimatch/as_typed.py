@@ -115,10 +115,7 @@ def unread(text: str, error: HydraException) -> str:
     )
 
 
-WITH_VALUE = (
-    *("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--cfg", "-c"),
-    *("--info", "-i"),
-)
+WITH_VALUE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--cfg", "-c")
 """Hydra's flags that the next argument belongs to."""
 
 
@@ -127,6 +124,8 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
 
     >>> flags_first(["seed=0", "--config-dir", "a=b", "-m", "method=fixmatch", "~callbacks.report"])
     ['--config-dir', 'a=b', '-m', 'seed=0', 'method=fixmatch', '~callbacks.report']
+    >>> flags_first(["seed=0", "--info"])  # of what, may be left out: Hydra would take the setting for it
+    ['--info', 'all', 'seed=0']
     """
     before = ["", *arguments]
     settings = [
@@ -136,7 +135,8 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
     of_kind = {
         kind: [text for text, own in zip(arguments, settings, strict=True) if own is kind] for kind in (False, True)
     }
-    return [*of_kind[False], *of_kind[True]]
+    of_all = ["all"] if of_kind[False][-1:] in (["--info"], ["-i"]) else []
+    return [*of_kind[False], *of_all, *of_kind[True]]
 
 
 def is_sweep(arguments: Collection[str]) -> bool:

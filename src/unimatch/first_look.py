@@ -43,8 +43,7 @@ def first_look(name: str) -> None:
         for variable in RANKS:
             number_of(variable)
         check_arguments(name, arguments)
-        if not asked.multirun:
-            check_composed(name, arguments, asked.overrides)
+        check_composed(name, arguments, asked.overrides)
 
 
 def show(name: str) -> None:

@@ -27,6 +27,7 @@ def command_of(words: Sequence[str]) -> str | None:
 
     >>> command_of(["python", "-m", "unimatch.run"]), command_of(["python", "-m", "pytest", "unimatch.run"])
     ('run', None)
+    >>> command_of(["python", "-m", "torch.distributed.run", "-m", "unimatch.run"])  # whose processes are commands
     """
     module = next((after for flag, after in pairwise(words) if flag == "-m"), "")
     return module.removeprefix("unimatch.") if module.startswith("unimatch.") else None
