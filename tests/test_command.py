@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from lightning.fabric.plugins.environments import SLURMEnvironment
 from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationKeyError
 
 import unimatch
 from unimatch.building import build
@@ -336,3 +337,10 @@ def test_a_command_asks_for_open_files_before_it_begins(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["split", "dataset=digits", "hydra.run.dir=."])
     command("split")(lambda config: done.append("begun"))()
     assert done == ["asked", "begun"]
+
+
+def test_a_reference_to_no_key_is_told_without_the_key_that_holds_it_where_that_is_not_known(capsys):
+    with pytest.raises(SystemExit) as ended, exit_on_user_error():
+        raise InterpolationKeyError("Interpolation key 'mine' not found")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "unimatch: Interpolation key 'mine' not found; correct what it refers to\n"

@@ -111,7 +111,7 @@ def test_the_rest_is_passed(look, name, arguments):
     assert look(name, *arguments) == (None, "")
 
 
-def test_a_file_of_ones_own_is_read_and_one_that_is_no_yaml_left_to_the_command(look, tmp_path):
+def test_a_file_of_ones_own_is_read_and_what_is_wrong_with_it_is_one_line(look, tmp_path):
     (tmp_path / "recipe").mkdir()
     own = tmp_path / "recipe" / "mine.yaml"
     own.write_text("defaults: [paper]\ncrop: 70\n")
@@ -119,8 +119,17 @@ def test_a_file_of_ones_own_is_read_and_one_that_is_no_yaml_left_to_the_command(
     status, printed = look("run", "--config-dir", str(tmp_path), "recipe=mine", "recipe.crp=70")
     assert status == 2
     assert "recipe.crp: no such key; did you mean recipe.crop?" in printed
-    own.write_text("crop: [70\n")
-    assert look("run", "--config-dir", str(tmp_path), "recipe=mine") == (None, "")
+    wrong = {
+        "crop: [70\n": "while parsing a flow sequence in",
+        "defaults: [nothing_such]\n": "In 'recipe/mine': Could not load 'recipe/nothing_such'. (composing recipe=mine)",
+    }
+    for text, expected in wrong.items():
+        own.write_text(text)
+        for arguments in (["recipe=mine"], ["-m", "recipe=mine,paper"]):
+            status, printed = look("run", "--config-dir", str(tmp_path), *arguments)
+            assert status == 2
+            assert printed.startswith(f"unimatch: {expected}")
+            assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "hydra"], ["--cfg", "job", "method.tau=0.5"]])

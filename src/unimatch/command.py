@@ -181,7 +181,8 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
         sys.exit(ConfigError.status)
     except InterpolationResolutionError as error:
         why = str(error).splitlines()[0]
-        print(f"unimatch: {error.full_key}: {why}; correct what it refers to", file=sys.stderr)
+        key = f"{error.full_key}: " if error.full_key else ""
+        print(f"unimatch: {key}{why}; correct what it refers to", file=sys.stderr)
         sys.exit(ConfigError.status)
     except Exception as error:
         cause = error_to_tell(error)

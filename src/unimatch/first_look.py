@@ -8,7 +8,7 @@ from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
-from hydra.errors import CompactHydraException, HydraException
+from hydra.errors import HydraException
 from yaml import YAMLError
 
 from unimatch.command import as_hydra_reads, check_arguments, check_config, command, exit_on_user_error
@@ -63,11 +63,8 @@ def check_composed(name: str, arguments: list[str], overrides: list[str]) -> Non
     try:
         with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
             config = hydra.compose(name, [*search, *overrides])
-    except YAMLError:
-        return  # of a file of the user's own; told where it is read again
-    except HydraException as error:
-        if isinstance(error, CompactHydraException):
-            check_overrides(name, arguments)
+    except (HydraException, YAMLError):
+        check_overrides(name, arguments)
         return
     with exit_on_user_error(config):
         check_config(config, name, overrides)

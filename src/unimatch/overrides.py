@@ -13,10 +13,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from unimatch.arguments import fits, kinds, written
 from unimatch.as_typed import is_sweep, unread
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, first_line
 from unimatch.options import did_you_mean
 
 CONFIG_MODULE = "unimatch.conf"
@@ -152,7 +153,11 @@ def config_groups(added: Path | None = None) -> dict[str, list[str]]:
 
 
 def known_keys(config_name: str, choices: list[Override], search: list[str]) -> list[str]:
-    """Returns every key of the configuration under the chosen options; of a sweep's options, the keys of each."""
+    """Returns every key of the configuration under the chosen options; of a sweep's options, the keys of each.
+
+    Raises:
+        ConfigError: an option cannot be read or composed.
+    """
     keys: dict[str, None] = {}
     given = [
         [f"{'+' if choice.is_add() else ''}{choice.key_or_group}={value}" for value in values(choice)]
@@ -162,7 +167,13 @@ def known_keys(config_name: str, choices: list[Override], search: list[str]) -> 
     variants = [text for texts in given for text in texts[1:]]
     with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         for overrides in (first, *([*first, variant] for variant in variants)):
-            keys.update(dict.fromkeys(flat_keys(hydra.compose(config_name, [*search, *overrides]))))
+            try:
+                config = hydra.compose(config_name, [*search, *overrides])
+            except YAMLError as error:  # of a file of the user's own
+                raise ConfigError(" ".join(str(error).split())) from error
+            except HydraException as error:
+                raise ConfigError(f"{first_line(error)} (composing {' '.join(overrides)})") from error
+            keys.update(dict.fromkeys(flat_keys(config)))
     return list(keys)
 
 
