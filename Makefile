@@ -29,7 +29,7 @@ demo: install ## train UniMatch V2 and labelled-only on the embedded data, and c
 	$(BIN)/python -m unimatch.run method=unimatch_v2 overwrite=true hydra.run.dir=$(DEMO)/unimatch_v2 && wait $$baseline
 	$(BIN)/python -m unimatch.compare $(DEMO)
 
-test: install ## run the test suite, in about six minutes on two cores
+test: install ## run the test suite, in six to thirteen minutes on two cores
 	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --durations=15
 
 nightly: install ## run the test suite and every further case, such as all encoders and experiments
