@@ -93,7 +93,7 @@ def test_images_smaller_than_the_filter_are_mirrored_as_often_as_needed(height, 
 
 
 def test_mirrored_positions():
-    assert mirrored(4, 3, torch.device("cpu")).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]
+    assert mirrored(4, 3, torch.device("cpu")).tolist() == [2, 1, 0, 0, 1, 2, 3, 3, 2, 1]
     assert mirrored(1, 2, torch.device("cpu")).tolist() == [0] * 5
 
 

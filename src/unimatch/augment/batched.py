@@ -76,7 +76,7 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def blur(images: Tensor, sigma: Tensor, largest_sigma: float) -> Tensor:
-    """Blurs each image by its sigma, (B,) in pixels, 0 for none; the image goes on mirrored beyond its border."""
+    """Blurs each image by its sigma, (B,) in pixels, 0 for none, as :func:`unimatch.augment.strong.blurred` does."""
     box_reach = 1 + int(((4 * largest_sigma**2 + 1) ** 0.5 - 1) / 2)
     kernels = blur_kernels(sigma, box_reach).repeat_interleave(3, 0)  # (3B, K)
     reach = 3 * box_reach
@@ -103,10 +103,9 @@ def blur_kernels(sigma: Tensor, box_reach: int) -> Tensor:
 
 
 def mirrored(length: int, reach: int, device: torch.device) -> Tensor:
-    """Returns the positions from ``-reach`` to ``length + reach``, those outside mirrored at the first and last."""
-    positions = torch.arange(-reach, length + reach, device=device)
-    period = max(2 * (length - 1), 1)
-    return (length - 1 - (positions % period - (length - 1)).abs()).clamp(0, length - 1)
+    """Returns the positions from ``-reach`` to ``length + reach``, those outside mirrored: the first and last twice."""
+    positions = torch.arange(-reach, length + reach, device=device) % (2 * length)
+    return torch.minimum(positions, 2 * length - 1 - positions)
 
 
 def luma(images: Tensor) -> Tensor:

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from unimatch.augment.base import WHOLE, Image, Part, StrongView
-from unimatch.augment.strong import blur_kernel
+from unimatch.augment.strong import blurred
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,10 @@ class BandAugmentation(StrongView):
             ]
             result = np.stack([table[plane] for table, plane in zip(tables, planes, strict=True)], axis=-1)
         if rng.random() < self.blur_probability:
-            kernel = blur_kernel(rng.uniform(self.blur_sigma[0], self.blur_sigma[1]))
-            blurred = [
-                cv2.sepFilter2D(np.ascontiguousarray(result[..., band]), -1, kernel, kernel) for band in range(count)
-            ]
-            result = np.stack(blurred, axis=-1).astype(np.uint8, copy=False)
+            sigma = rng.uniform(self.blur_sigma[0], self.blur_sigma[1])
+            result = np.stack(
+                [blurred(np.ascontiguousarray(result[..., band]), sigma) for band in range(count)], axis=-1
+            )
         return result
 
 

@@ -112,8 +112,7 @@ class Change:
             gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
             image = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
         if self.sigma:
-            kernel = blur_kernel(self.sigma)
-            image = np.asarray(cv2.sepFilter2D(image, -1, kernel, kernel), np.uint8)
+            image = blurred(image, self.sigma)
         return image
 
     def _jitter(self, image: Image, shown: Part) -> Image:
@@ -127,6 +126,16 @@ class Change:
         (top, bottom, _), (left, right, _) = shown[0].indices(height), shown[1].indices(width)
         borders, color = (top, height - bottom, left, width - right), padding[0, 0].tolist()
         return np.asarray(cv2.copyMakeBorder(part, *borders, cv2.BORDER_CONSTANT, value=color), np.uint8)
+
+
+def blurred(image: Image, sigma: float) -> Image:
+    """Returns an image blurred by a standard deviation in pixels.
+
+    Beyond its border the image goes on mirrored, its outermost pixels twice. At the border this is nearest to Pillow,
+    which repeats these pixels before each of its three boxes.
+    """
+    kernel = blur_kernel(sigma)
+    return np.asarray(cv2.sepFilter2D(image, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT), np.uint8)
 
 
 def blur_kernel(sigma: float) -> NDArray[np.float32]:
