@@ -1,6 +1,7 @@
 """Fixtures for tests of several parts."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,14 @@ def compositions() -> Iterator[None]:
     """Makes each of Hydra's compositions once."""
     with pytest.MonkeyPatch.context() as patch:
         compose_once(patch)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_disks() -> Iterator[None]:
+    """Leaves out the wait for a disk at each file: no test cuts the power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
         yield
 
 

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from helpers.runs import HOSTILE, make_run
+from helpers.support import rest_nightly
 from unimatch.compare import main as compare
 from unimatch.errors import DataError
 from unimatch.report import write_report
@@ -224,7 +225,7 @@ def many_classes(run):
     (run / "evaluations.jsonl").write_text("\n".join(lines))
 
 
-@pytest.mark.parametrize("enlarge", [many_pictures, long_settings, many_classes])
+@pytest.mark.parametrize("enlarge", rest_nightly([many_pictures, long_settings, many_classes], [many_pictures]))
 def test_a_small_file_makes_no_page_without_end(enlarge, tmp_path):
     run = make_run(tmp_path / "run")
     enlarge(run)

@@ -7,7 +7,7 @@ from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
 import unimatch
-from helpers.support import SMALL, rest_nightly
+from helpers.support import SMALL
 from unimatch.checkpoints.files import load_model, read_checkpoint
 from unimatch.errors import ConfigError
 from unimatch.speed import compile
@@ -15,7 +15,8 @@ from unimatch.speed.compile import Compile, blocks_of, compile_in_place, compile
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", rest_nightly(["eager", "aot_eager", "inductor"], ["eager"]))
+@pytest.mark.nightly
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
 def test_a_compiled_training_is_the_same_training(backend, run_command, monkeypatch):
     """Made into graphs; with "aot_eager" of the backward passes too, and with "inductor", as in a run, machine code."""
     plain = nn.Module.compile

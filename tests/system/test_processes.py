@@ -96,6 +96,7 @@ linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /
 
 
 @linux
+@pytest.mark.nightly
 def test_a_killed_worker_ends_the_run_with_the_reason_and_a_checkpoint(tmp_path):
     before = segments()
     run_dir = tmp_path / "run"

@@ -12,6 +12,7 @@ from unimatch.images import read_mask
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_pseudo_labels_of_the_unlabelled_pool_are_read_and_trained_on(tmp_path, monkeypatch):
     follow(ROOT / "docs" / "second_round.md", tmp_path, monkeypatch)
 
