@@ -50,3 +50,18 @@ def test_without_a_labelmap_an_unknown_colour_says_so(tmp_path):
     (exports.cvat(tmp_path) / "labelmap.txt").unlink()
     with pytest.raises(DataError, match=r"a\.png: colour .* no labelmap\.txt lies beside SegmentationClass/, so VOC's"):
         masks(read(tmp_path))
+
+
+def test_a_grey_mask_holds_the_classes_in_their_order(tmp_path):
+    exports.cvat(tmp_path)
+    save(tmp_path / "labelmap.txt", "background:0,0,0::\nleaf:0,255,16::\nstone:9,8,7::\n")
+    ids = area(1, 1, 5, 5) + 2 * area(6, 1, 9, 5).astype(np.uint8)
+    ids[7] = 255
+    mask = tmp_path / "SegmentationClass" / "a.png"
+    Image.fromarray(ids).save(mask)
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "leaf", "stone")
+    assert (masks(labels)["train/a.jpg"] == ids).all()
+    Image.fromarray(ids + 1).save(mask)
+    with pytest.raises(DataError, match=r"a\.png: value 3 \(12 pixels\) of no class"):
+        masks(read(tmp_path))

@@ -119,10 +119,12 @@ class Painted:
         names = self.names
         stored: NDArray[np.integer]
         with opened_mask(self.member.read(), file, size) as image:
-            if self.colored and image.mode in ("1", "L"):  # values in the order of the classes
-                names = {**dict(enumerate(names.values())), IGNORE_INDEX: IGNORE}
+            colored = self.colored and image.mode not in ("1", "L")
+            if self.colored and not colored:  # values in the order of the classes
+                listed = [name for name in names.values() if name != IGNORE]
+                names = {**dict(enumerate(listed)), IGNORE_INDEX: IGNORE}
                 stored = ids_of(image, file).values
-            elif self.colored:
+            elif colored:
                 stored = pack(colors_of(image, file).values)
             elif image.mode in ("1", "L", "P") or image.mode.startswith("I"):
                 stored = ids_of(image, file).values
@@ -135,7 +137,7 @@ class Painted:
         if wrong.any():
             unknown, counts = np.unique(stored[wrong], return_counts=True)
             first = unknown[:SHOWN].tolist()
-            kind = [f"colour {tuple(code.to_bytes(3))}" if self.colored else f"value {code}" for code in first]
+            kind = [f"colour {tuple(code.to_bytes(3))}" if colored else f"value {code}" for code in first]
             shown = listing(kind, counts[:SHOWN].tolist(), len(unknown))
             raise DataError(f"{file}: {shown} of no class; {self.remedy}")
         used = np.unique(slots)

@@ -50,7 +50,8 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
         stem = mask.name[len(root) + len("SegmentationClass/") :].removesuffix(PurePosixPath(mask.name).suffix)
         photo = photos.find(stem, mask)
         name = name_of(root, stem + PurePosixPath(photo.name).suffix)
-        names = {pack_one(VOID): IGNORE, **{pack_one(color): name for name, color in classes.items()}}
+        names = {pack_one(color): name for name, color in classes.items()}  # in the order of grey masks' values
+        names.setdefault(pack_one(VOID), IGNORE)
         labels = Painted(mask, names, colored=True, remedy=remedy)
         part = parts.get((root, stem), part_of(root))
         images.append(LabelledImage(name, photo, labels, None, part, str(mask.place / mask.name)))
