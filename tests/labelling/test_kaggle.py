@@ -77,6 +77,7 @@ def test_columns_are_found_by_any_of_their_names():
             "id,rle\na,9 5 10 8\n",
             r"a\.png: line 2: its run 10 8 overlaps the one before .*count from the image's first",
         ),
+        ("id,height,width,rle\na,16,24,1 3\n", r"a\.png: labelled at 24 x 16 pixels, and the photo has 12 x 8"),
         ("id,rle\na,1 x\n", r"a\.png: line 2: its run lengths are no numbers"),
         ("id,rle,class\na,1 2,x\na,3 1\n", r"train\.csv, line 3: has no cell for the image or the class"),
         ("rle,id\n1 2\n", r"train\.csv, line 2: has no cell"),

@@ -138,3 +138,17 @@ def test_other_texts_are_no_labels(tmp_path):
     save(tmp_path / "labels" / "a.txt", "the leaf is green\n")
     with pytest.raises(DataError, match=r"of no known format; known are .*yolo"):
         read(tmp_path)
+
+
+def test_a_list_of_classes_among_the_labels_is_none_of_them(tmp_path):
+    export = exports.yolo(tmp_path)
+    (tmp_path / "data.yaml").unlink()
+    save(tmp_path / "train" / "labels" / "classes.txt", "leaf\nstone\n")
+    assert read(export).classes == ("background", "leaf", "stone")
+
+
+def test_lists_of_photos_are_said_not_to_be_read(tmp_path, caplog):
+    export = exports.yolo(tmp_path)
+    save(tmp_path / "data.yaml", "train: train.txt\nval: val.txt\nnames: [leaf, stone]\n")
+    read(export)
+    assert "its lists train.txt, val.txt are not read" in caplog.text

@@ -24,8 +24,8 @@ from unimatch.labelling import (
     voc,
     yolo,
 )
-from unimatch.labelling.photos import Photos
-from unimatch.labelling.records import BACKGROUNDS, IGNORE, Drawable, Found, Labels, Painted, Regions
+from unimatch.labelling.photos import Photo, Photos
+from unimatch.labelling.records import BACKGROUNDS, IGNORE, Drawable, Found, LabelledImage, Labels, Painted, Regions
 from unimatch.labelling.source import Source, head
 from unimatch.labelling.writer import Job, write_all
 from unimatch.texts import one_line
@@ -57,6 +57,7 @@ UNREAD = (
         "CVAT's XML; export it as 'Segmentation mask 1.1' in place of 'CVAT for images'",
     ),
     (r"\s*(<\?xml.*?>)?\s*<annotation>.*<bndbox>", "XML of boxes, which say nothing of the pixels in them"),
+    (r'\s*\[\s*\{.*"(annotation_id|annotator)"', "Label Studio's short JSON; export it there as JSON"),
     (r'\s*\{.*"(_via_img_metadata|shape_attributes)"', "VGG Image Annotator's; export it there in the COCO format"),
     (
         r'\s*[\[{].*"type"\s*:\s*"Feature',
@@ -108,12 +109,34 @@ def read(
         raise DataError(f"{source}: no photo in it is labelled; export the annotations, not the photos alone")
     names, colors = class_order(found, classes, background)
     kept = background if background in names else None
-    pictures = sorted(found.images, key=lambda image: (image.part, image.name))
+    pictures = sorted(once_each(found.images), key=lambda image: (image.part, image.name))
     if negatives and kept is not None:
         pictures = [
             replace(image, labels=Regions(())) if image.labels is None and image.where else image for image in pictures
         ]
     return Labels(pictures, names, colors, kept)
+
+
+def once_each(images: Iterable[LabelledImage]) -> list[LabelledImage]:
+    """Returns the images, each photo once: labelled, where one of several label files labels it.
+
+    Raises:
+        DataError: a photo is labelled twice: it would be trained on and validated with, or become two.
+    """
+    kept: dict[Photo, LabelledImage] = {}
+    for image in images:
+        before = kept.setdefault(image.photo, image)
+        if before is image or image.labels is None:
+            continue
+        if before.labels is None:
+            kept[image.photo] = image
+        else:
+            parts = f" of {before.part} and of {image.part}" if before.part != image.part else ""
+            raise DataError(
+                f"{image.where}: {image.name}: its photo {image.photo.name} is labelled in {before.where} too{parts}; "
+                "remove it from one of the two, or give one label file or folder at a time"
+            )
+    return list(kept.values())
 
 
 def format_of(export: Source, name: str) -> tuple[ModuleType, list[Member]]:
@@ -146,7 +169,10 @@ def not_known(export: Source) -> str:
         for form, what in UNREAD:
             if re.match(form, text, re.DOTALL):
                 return f"{member.name} is {what}"
-    return f"of no known format; known are {', '.join(FORMATS)}; docs/labelling.md says what each looks like"
+    return (
+        f"of no known format; known are {', '.join(FORMATS)}; docs/labelling.md says what each looks like; most tools "
+        "export COCO too"
+    )
 
 
 def class_order(

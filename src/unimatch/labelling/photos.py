@@ -4,7 +4,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Protocol
+from urllib.parse import unquote
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
@@ -13,6 +15,8 @@ from unimatch.labelling.source import decode_base64, read_json
 
 PARTS = {"val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
 """Words in the path of a file that say to which part of the data its photos belong."""
+
+PART_WORDS = {**PARTS, "train": "train", "training": "train"}
 
 FIRST_FOLDERS = (*PARTS, "train", "images", "img", "jpegimages")
 """Folders that are no part of a photo's name."""
@@ -69,27 +73,29 @@ class Photos:
                 self.by_likeness[name].append(member)
 
     def find(self, name: str, near: Member) -> Member:
-        """Finds the photo that a label file calls ``name``; its ending may be left out.
+        """Finds the photo that a label file calls ``name``; its ending may be left out, and it may be an address.
 
         Of several the one whose path agrees longest with ``name`` from its end is taken, then the one that lies in
-        the same folders as the label file, then the one whose whole path ``name`` is.
+        the same folders as the label file, then the one whose folders and the label file's path name the same part of
+        the data, then the one whose whole path ``name`` is.
 
         Raises:
             DataError: there is none, or several are equally near.
         """
-        wanted = name.replace("\\", "/").split("/")
-        candidates = self._candidates(wanted[-1])
+        wanted, candidates = self._found(name)
         if not candidates:
             raise DataError(
                 f"{near.place / near.name}: {name}: no such photo in the export; add it, or name the folder of "
                 f"photos with {self.setting}=FOLDER"
             )
 
-        def nearness(member: Member) -> tuple[int, int, bool]:
+        parts = parts_in(near.name)
+
+        def nearness(member: Member) -> tuple[int, int, bool, bool]:
             folders = member.name.split("/")[:-1]
             same = common(reversed(folders), reversed(wanted[:-1]))
             beside = common(folders, near.name.split("/")[:-1]) if member.place == near.place else -1
-            return same, beside, folders == wanted[:-1]
+            return same, beside, not parts.isdisjoint(parts_in("/".join(folders))), folders == wanted[:-1]
 
         best = max(map(nearness, candidates))
         found = [member for member in candidates if nearness(member) == best]
@@ -102,7 +108,15 @@ class Photos:
 
     def has(self, name: str) -> bool:
         """Tells whether there is a photo of this name, in any folder."""
-        return bool(self._candidates(name.replace("\\", "/").rpartition("/")[2]))
+        return bool(self._found(name)[1])
+
+    def _found(self, name: str) -> tuple[list[str], list[Member]]:
+        """Returns the path that a name is, in pieces, and the photos that it may mean: as it stands, or as an URL."""
+        for path in (name, unquote(name.partition("?")[0])):
+            wanted = path.replace("\\", "/").split("/")
+            if candidates := self._candidates(wanted[-1]):
+                return wanted, candidates
+        return wanted, []
 
     def _candidates(self, base: str) -> list[Member]:
         """Returns the photos that a name without folders may mean."""
@@ -143,6 +157,36 @@ def clean(name: str) -> str:
     if leads_out or len(parts) < 2:
         return parts[-1].rpartition(":")[2] if parts else "photo"
     return "/".join(parts[1:] if parts[0].lower() in FIRST_FOLDERS else parts)
+
+
+def named_as(name: str, photo: Photo) -> str:
+    """Returns the name to write a photo under that a list names, its last part as that of its file.
+
+    >>> from pathlib import Path
+    >>> named_as("s1/my%20photo", Embedded(Member(Path(), "", 0), "images/my photo.jpg"))
+    's1/my photo.jpg'
+    """
+    return str(PurePosixPath(clean(name)).with_name(PurePosixPath(photo.name).name))
+
+
+def name_of(path: str) -> str:
+    """Returns a photo's name without the folders that say what the photos are for.
+
+    >>> name_of("train/images/a.jpg"), name_of("images/val2017/drive1/a.jpg")
+    ('a.jpg', 'drive1/a.jpg')
+    """
+    *folders, base = path.split("/")
+    kept = [folder for folder in folders if folder.lower().rstrip("0123456789") not in FIRST_FOLDERS]
+    return clean("/".join([*kept, base]))
+
+
+def parts_in(path: str) -> set[str]:
+    """Returns the parts of the data that words in a path name.
+
+    >>> sorted(parts_in("train2017/valid/a")), parts_in("images/a")
+    (['train', 'val'], set())
+    """
+    return {PART_WORDS[word] for word in re.split(r"[\W_\d]+", path.lower()) if word in PART_WORDS}
 
 
 def part_of(path: str) -> str:

@@ -1,7 +1,7 @@
 """Labelled photos in memory, between any two formats: what each pixel is called, not yet drawn."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,6 +71,10 @@ class Regions:
 
     items: tuple[Region, ...]
     larger_first: bool = False
+
+    def shapes(self) -> Iterator[Shape]:
+        """Yields what each annotation covers."""
+        return (shape for region in self.items for shape in region.shapes)
 
     def draw(self, where: str, size: tuple[int, int], ids: Mapping[str, int], fill: int) -> MaskArray:
         """Draws the labels; see :class:`Drawable`."""
