@@ -50,6 +50,13 @@ def test_a_data_set_with_a_stray_json_is_no_export(tmp_path, place):
         find_classes(tmp_path)
 
 
+def test_a_data_set_in_one_more_folder_is_pointed_out(tmp_path):
+    write_pair(tmp_path / "photos" / "train" / "images" / "a.png", tmp_path / "photos" / "train" / "masks" / "a.png")
+    (tmp_path / "photos" / "classes.txt").write_text("soil\nplant\n")
+    with pytest.raises(DataError, match=rf"seems to be {tmp_path / 'photos'}: set dataset\.root={tmp_path / 'photos'}"):
+        find_classes(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

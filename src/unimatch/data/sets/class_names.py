@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from unimatch.data.sets.class_files import Classes, parse
@@ -27,6 +28,8 @@ def find_classes(root: Path) -> Path:
     laid_out = place_of(root, "train") is not None or (root / "masks").is_dir()
     if not laid_out and (hint := exported(root, root)):
         raise DataError(f"{root}: no classes.txt{hint}")
+    if not laid_out and (inner := data_set_within(root)) is not None:
+        raise DataError(f"{root}: no classes.txt; the data set seems to be {inner}: set dataset.root={inner}")
     there = "" if laid_out or (root / "images").is_dir() else what_is_there(root)
     raise DataError(
         f"{root}: no classes.txt{there}{misplaced(root)}; write one class name a line, in the order of the ids "
@@ -41,6 +44,15 @@ def class_file(root: Path) -> Path | None:
     with os.scandir(root) as entries:
         there = {name.lower(): name for name in sorted(entry.name for entry in entries)}  # lower case comes last
     return next((root / there[name] for name in FILES if name in there and (root / there[name]).is_file()), None)
+
+
+def data_set_within(root: Path) -> Path | None:
+    """Returns the folder in a folder that holds images and masks, as where an archive was unpacked into one more."""
+    for name in subfolders(root)[:LOOKED_INTO]:
+        with suppress(DataError):  # of a folder that may not be meant
+            if place_of(root / name, "train") is not None:
+                return root / name
+    return None
 
 
 def misplaced(root: Path) -> str:

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -12,6 +12,8 @@ from unimatch.folders import (
     MASK_FOLDER,
     PARTS,
     PHOTO_FOLDERS,
+    PREDICTED,
+    called_like,
     holds_images,
     is_foreign,
     names_of,
@@ -30,6 +32,10 @@ Part = Literal["train", "val", "test"]
 
 DRAWN = re.compile("visual", re.IGNORECASE)
 """In the name of a folder of masks drawn over photos, to be looked at: LabelMe's SegmentationClassVisualization."""
+
+
+OF_RUNS = ("outputs", "multirun")
+"""Folders that our own commands write into."""
 
 
 class Place(NamedTuple):
@@ -111,12 +117,45 @@ def say_unused_within(root: Path, train: Place) -> None:
             f"{root / train.images}: {' and '.join(parts)} in it is for training, as all images below it are; "
             "for validation move it to val/images, its masks to val/masks, for testing to test/images, test/masks",
         )
-    above, _, name = train.images.rpartition("/")
-    if above and name.lower() in names_of("train"):
-        known = (*names_of("train"), *names_of("unlabeled"), *PARTS)
-        if others := [name for name in subfolders(root / above) if name.lower() not in known]:
+
+
+def say_unused_beside(root: Path, places: Places, pools: Sequence[str]) -> None:
+    """Says which folders below the root, or beside that of the training images, hold images that are not used.
+
+    Folders that are called like a part have been spoken of before.
+
+    Args:
+        root: the data set's folder.
+        places: of its parts.
+        pools: what :func:`pools_of` gives.
+    """
+    if not (root / places.train.images).is_dir():
+        return  # which is an error
+    used = [*(folder for place in places if place for folder in place), *pools]
+    spoken_of = [part for part in ("val", "test", "unlabeled") if not parts_named(root, part)]
+    parts = (*names_of("train"), *names_of("unlabeled"), *PARTS)
+    for above in dict.fromkeys(("", places.train.images.rpartition("/")[0])):
+        others = [
+            name
+            for name in subfolders(root / above)
+            if not any(f"{folder}/".startswith(f"{above}/{name}/".lstrip("/")) for folder in used)
+            and name.lower() not in (*parts, *OF_RUNS)
+            and not any(called_like(name, part) for part in spoken_of)
+            and not DRAWN.search(name)
+            and not (root / above / name / PREDICTED).is_file()
+            and holds_images(root / above / name)
+        ]
+        if others:
             text = f"not used: {', '.join(others)}; unlabelled images go to {root / 'unlabeled'}"
             note("folder not used", f"{root / above}: {text}")
+
+
+def say_unused_lists(root: Path) -> None:
+    """Says that a list of validation images lies in a data set where others are held out."""
+    names = [f"{folder}{name}.txt" for folder in ("", "ImageSets/Segmentation/", "splits/") for name in names_of("val")]
+    if name := next((name for name in names if (root / name).is_file()), None):
+        text = "is not used, and images are held out by chance; if it names those for validation, set dataset.val_list"
+        note("list not used", f"{root / name}: {text} (lines 'image_path mask_path')")
 
 
 def place_of(root: Path, part: Part) -> Place | None:
