@@ -88,3 +88,9 @@ def not_read(content: bytes) -> tuple[str, str]:
         if re.match(begins, content[:200], re.IGNORECASE | re.DOTALL):
             return f"it is {what}", remedy
     return f"none of {', '.join(FORMATS)}", REPAIR
+
+
+def other_ending(second: Path) -> str:
+    """Says that the second date of a pair, which is missing, is there with another ending; nothing if not."""
+    name = next((path.name for path in second.parent.glob("*") if path.stem == second.stem), None)
+    return f" ({name} is there; both dates need one ending)" if name else ""
