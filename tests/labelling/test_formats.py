@@ -63,6 +63,18 @@ def test_what_is_not_cocos_instances_is_told(tmp_path, change, told):
         read(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["_background_", "Background"])
+def test_the_background_may_be_called_otherwise(tmp_path, name):
+    exports.coco(tmp_path, categories=[{"id": 1, "name": name}, {"id": 2, "name": "stone"}, {"id": 9, "name": "leaf"}])
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "stone", "leaf")
+    expected = masks(labels)["train/b.png"]
+    assert set(np.unique(expected)) == {0, 2}
+    there = read(tmp_path, classes=[name, "stone", "leaf"])
+    assert there.background == name
+    assert (masks(there)["train/b.png"] == expected).all()
+
+
 def test_a_photo_that_is_listed_by_its_address_keeps_its_files_name(tmp_path):
     exports.coco(tmp_path, images=[{"id": 7, "file_name": "s1/my%20a"}, {"id": 40, "file_name": "b"}])
     (tmp_path / "images" / "a.png").rename(tmp_path / "images" / "my a.png")

@@ -49,3 +49,10 @@ def test_a_name_may_be_an_address(tmp_path):
     for name in ("my%20photo%20%281%29.png", "https://x.org/a/my%20photo%20(1).png?signature=1/2"):
         assert photos.find(name, near).name == "images/my photo (1).png"
     assert photos.find("50%25.png", near).name == "images/50%25.png"
+
+
+def test_a_photo_of_a_kind_that_is_not_read_is_called_so(tmp_path):
+    with pytest.raises(
+        DataError, match=r"a\.HEIC: no such photo in the export \(photos \.heic are not read; convert them"
+    ):
+        Photos([]).find("a.HEIC", Member(tmp_path, "a.json", 1))

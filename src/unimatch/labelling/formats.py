@@ -108,7 +108,8 @@ def read(
     if not any(image.labels is not None for image in found.images):
         raise DataError(f"{source}: no photo in it is labelled; export the annotations, not the photos alone")
     names, colors = class_order(found, classes, background)
-    kept = background if background in names else None
+    meant = (background, *BACKGROUNDS) if background in BACKGROUNDS else (background,)
+    kept = next((name for name in meant if name in names), None)
     pictures = sorted(once_each(found.images), key=lambda image: (image.part, image.name))
     if negatives and kept is not None:
         pictures = [

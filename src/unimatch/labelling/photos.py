@@ -10,13 +10,16 @@ from urllib.parse import unquote
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.folders import alike
+from unimatch.folders import alike, suffix
 from unimatch.labelling.source import decode_base64, read_json
 
 PARTS = {"val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
 """Words in the path of a file that say to which part of the data its photos belong."""
 
 PART_WORDS = {**PARTS, "train": "train", "training": "train"}
+
+OTHER_KINDS = (".arw", ".cr2", ".dcm", ".dng", ".heic", ".heif", ".jxl", ".nef", ".nii", ".svg")
+"""Endings of photos that are not read."""
 
 FIRST_FOLDERS = (*PARTS, "train", "images", "img", "jpegimages")
 """Folders that are no part of a photo's name."""
@@ -84,8 +87,10 @@ class Photos:
         """
         wanted, candidates = self._found(name)
         if not candidates:
+            end = suffix(wanted[-1]).lower()
+            kind = f" (photos {end} are not read; convert them, and their names here)" if end in OTHER_KINDS else ""
             raise DataError(
-                f"{near.place / near.name}: {name}: no such photo in the export; add it, or name the folder of "
+                f"{near.place / near.name}: {name}: no such photo in the export{kind}; add it, or name the folder of "
                 f"photos with {self.setting}=FOLDER"
             )
 

@@ -23,8 +23,8 @@ log = logging.getLogger("unimatch")
 IGNORE = "__ignore__"
 """The class of pixels that are not to be counted, as LabelMe calls it; 255 in masks."""
 
-BACKGROUNDS = ("background", "_background_")
-"""What formats call the class of pixels that nobody labelled."""
+BACKGROUNDS = ("background", "_background_", "__background__", "Background", "BACKGROUND")
+"""What formats and people call the class of pixels that nobody labelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Painted:
 
 def unknown_class(name: str, ids: Mapping[str, int]) -> str:
     """Returns what to say of a class that is not among those there are."""
-    known = ", ".join([known for known in ids if known not in (IGNORE, BACKGROUNDS[1])][:20])
+    known = ", ".join([known for known in ids if known not in (IGNORE, *BACKGROUNDS[1:])][:20])
     return f"the class {name!r} is none of {known}; correct the label, or name the class in classes=FILE"
 
 
