@@ -247,6 +247,8 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
             raise  # which is no fault of the file
         unknown = isinstance(error, UnidentifiedImageError)
         stored = tiff_storage(content) if unknown else None
+        if stored is not None and stored.bits == 8 and stored.bands in (1, 3, 4) and not stored.unnamed:
+            raise DataError(f"{path}: a TIFF whose compression cannot be read; save it with LZW or Deflate") from error
         if stored is not None:
             raise DataError(unreadable(path, stored, what)) from error
         why, remedy = not_read(content.getvalue()) if unknown else (error, REPAIR)
