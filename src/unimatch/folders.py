@@ -142,8 +142,8 @@ def find_images(directory: Path, *, masks: bool = False, classes: bool = False, 
     heic = "" if others.keys().isdisjoint((".heic", ".heif")) else HEIC
     if not files:
         known = ", ".join(sorted(IMAGE_SUFFIXES))
-        held = f"; it holds {kinds}{heic or '; convert these to PNG or TIFF'}"
-        raise DataError(f"{directory}: no images ({known}) in this folder{held if kinds else ''}")
+        held = f"; it holds {kinds}{heic or '; convert these to PNG or TIFF'}" if kinds else "; add some, or remove it"
+        raise DataError(f"{directory}: no images ({known}) in this folder{held}")
     if kinds:
         note("other kinds", f"{directory}: files of kinds that are not read are passed over: {kinds}{heic}")
     return sorted(files) if masks else photos_among(sorted(files), directory, classes=classes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.errors import DataError, UnimatchError, worker_behind
-from unimatch.image_files import REPAIR, misread, not_read, open_image, other_ending
+from unimatch.image_files import REPAIR, misread, not_read, open_image, other_name
 from unimatch.reading import read_file
 from unimatch.storage import Storage, divided, inverted, is_lossy, multiplied, storage, tiff_storage
 
@@ -70,7 +70,7 @@ def read_pair(before: Path, after: Path, read: Callable[[Path], ImageArray] = re
         DataError: a date is missing or cannot be read (:func:`read_image`), or the two differ in size.
     """
     if before.is_file() and not after.is_file():
-        raise DataError(f"{after}: no such file{other_ending(after)}; it is the second date of {before}")
+        raise DataError(f"{after}: no such file{other_name(after)}; it is the second date of {before}")
     dates = [read(before), read(after)]
     first, second = (f"{date.shape[1]} x {date.shape[0]}" for date in dates)
     if first != second:

@@ -137,7 +137,7 @@ def set_id(path):
         (
             lambda path: path.rename(path.with_suffix(".jpg")),
             "B/t1.png",
-            r"B/t1.png: no such file \(t1.jpg is there; both dates need one ending\); it is .*A/t1.png",
+            r"B/t1.png: no such file \(but 't1.jpg' is there; both dates need one name\); it is .*A/t1.png",
         ),
         (grow, "B/t1.png", "B/t1.png: the second date is 30 x 20 pixels and the first, .*A/t1.png, 24 x 20"),
         (grow, "label/t1.png", "label/t1.png: the mask is 30 x 20 pixels and its image 24 x 20"),

@@ -63,6 +63,7 @@ def test_a_data_set_in_one_more_folder_is_pointed_out(tmp_path):
         ("alone\n", "at least two class names"),
         ("", "at least two class names"),
         ("cat\ndog\n cat\n", "all different"),
+        ("\u00fc\nu\u0308\n", "all different"),
         ("\n".join(str(i) for i in range(256)), "at most 255 classes"),
     ],
 )

@@ -42,8 +42,11 @@ def test_what_is_missing_is_named(root):
         PairTree().pairs(root)
     assert len(PairTree().pairs(root, allow_missing=True)) == 3
     (root / "B" / "b.jpg").touch()
-    with pytest.raises(DataError, match=r"B/b\.png: no such file \(b\.jpg is there; both dates need one ending\)"):
+    with pytest.raises(DataError, match=r"B/b\.png: no such file \(but 'b\.jpg' is there; both dates need one name\)"):
         PairTree().pairs(root)
+    (root / "B" / "b.jpg").rename(root / "B" / "B.png")
+    with pytest.raises(DataError, match=r"\(but 'B\.png' is there; both dates need one name\)"):
+        PairSource(PairTree().pairs(root, allow_missing=True), CHANGE_DEMO).image(1)
     for path in (root / "label").iterdir():
         path.rename(path.with_stem(f"{path.stem}_building"))
     with notes_taken() as notes, pytest.raises(DataError, match="no mask"):

@@ -40,6 +40,7 @@ WARNINGS = {
     "masks among photos": "masks lie among the photos and are left out",
     "other kinds": "files of kinds that are not read are passed over",
     "folder not used": "a folder of images is not used, or not as the part that its name says",
+    "classes alike": "the names of two classes differ in their case alone",
     "list not used": "a list of validation images lies in the data set, and others are held out",
     "values cut off": "many values of a band lie outside dataset.value_range",
     "range hardly used": "all values of a band lie in a small part of dataset.value_range",

@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -86,7 +87,7 @@ def read_classes(classes: str | Path | Sequence[str]) -> Classes:
     names = tuple(name.strip() for name in found.names)
     if len(names) > 255:
         raise DataError(f"{where}: at most 255 classes fit an 8-bit mask; found {len(names)}")
-    if len(names) < 2 or len(set(names)) < len(names):
+    if len(names) < 2 or len({unicodedata.normalize("NFC", name) for name in names}) < len(names):
         raise DataError(f"{where}: at least two class names, all different, are needed; found {list(names)}")
     for name in names:
         try:

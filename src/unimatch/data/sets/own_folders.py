@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -132,22 +132,36 @@ def say_unused_beside(root: Path, places: Places, pools: Sequence[str]) -> None:
     if not (root / places.train.images).is_dir():
         return  # which is an error
     used = [*(folder for place in places if place for folder in place), *pools]
-    spoken_of = [part for part in ("val", "test", "unlabeled") if not parts_named(root, part)]
-    parts = (*names_of("train"), *names_of("unlabeled"), *PARTS)
     for above in dict.fromkeys(("", places.train.images.rpartition("/")[0])):
-        others = [
-            name
-            for name in subfolders(root / above)
-            if not any(f"{folder}/".startswith(f"{above}/{name}/".lstrip("/")) for folder in used)
-            and name.lower() not in (*parts, *OF_RUNS)
-            and not any(called_like(name, part) for part in spoken_of)
-            and not DRAWN.search(name)
-            and not (root / above / name / PREDICTED).is_file()
-            and holds_images(root / above / name)
-        ]
-        if others:
-            text = f"not used: {', '.join(others)}; unlabelled images go to {root / 'unlabeled'}"
-            note("folder not used", f"{root / above}: {text}")
+        inner = [f"{folder}/".removeprefix(f"{above}/" if above else "") for folder in used]
+        say_unused(root / above, {folder.partition("/")[0] for folder in inner}, root, at_root=not above)
+
+
+def say_unused(folder: Path, used: Collection[str], root: Path, *, at_root: bool = True) -> None:
+    """Says which folders in a folder hold images and are not used.
+
+    Args:
+        folder: where they lie.
+        used: names of those that are used, or hold what is.
+        root: the data set's folder.
+        at_root: whether it is the root, where :func:`unimatch.folders.part_folder` has spoken of what is called like
+            a part.
+    """
+    spoken_of = [part for part in ("val", "test", "unlabeled") if at_root and not parts_named(folder, part)]
+    parts = (*names_of("train"), *names_of("unlabeled"), *PARTS)
+    others = [
+        name
+        for name in subfolders(folder)
+        if name not in used
+        and name.lower() not in (*parts, *OF_RUNS)
+        and not any(called_like(name, part) for part in spoken_of)
+        and not DRAWN.search(name)
+        and not (folder / name / PREDICTED).is_file()
+        and holds_images(folder / name)
+    ]
+    if others:
+        text = f"not used: {', '.join(others)}; unlabelled images go to {root / 'unlabeled'}"
+        note("folder not used", f"{folder}: {text}")
 
 
 def say_unused_lists(root: Path) -> None:

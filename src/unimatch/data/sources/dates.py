@@ -17,11 +17,10 @@ from unimatch.folders import (
     holds_images,
     note,
     parts_named,
-    spelled,
     subfolders,
     what_is_there,
 )
-from unimatch.image_files import other_ending
+from unimatch.image_files import other_name
 from unimatch.images import second_date, second_name
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
@@ -82,7 +81,7 @@ class PairTree(Tree):
         if missing and not allow_missing:
             absent = second_date(missing[0], [root])
             raise DataError(
-                f"{absent}: no such file{spelled(absent) or other_ending(Path(absent))}; it is the second date of "
+                f"{absent}: no such file{other_name(Path(absent))}; it is the second date of "
                 f"{missing[0]} and has its name"
                 + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
             )
