@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -54,6 +55,11 @@ def test_a_data_set_in_one_more_folder_is_pointed_out(tmp_path):
     write_pair(tmp_path / "photos" / "train" / "images" / "a.png", tmp_path / "photos" / "train" / "masks" / "a.png")
     (tmp_path / "photos" / "classes.txt").write_text("soil\nplant\n")
     with pytest.raises(DataError, match=rf"seems to be {tmp_path / 'photos'}: set dataset\.root={tmp_path / 'photos'}"):
+        find_classes(tmp_path)
+    shutil.copytree(tmp_path / "photos" / "train", tmp_path / "scene")
+    with pytest.raises(
+        DataError, match=r"photos and scene each hold images and masks; put them into images/photos and"
+    ):
         find_classes(tmp_path)
 
 

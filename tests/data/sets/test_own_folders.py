@@ -220,7 +220,7 @@ def test_drawn_masks_beside_the_masks_are_not_meant(tmp_path, masks):
 def test_folders_of_images_that_are_not_used_are_said(tmp_path):
     root = arrange(tmp_path / "photos", ARRANGEMENTS["by part"])
     write_pair(root / "train" / "1st_manual" / "a.png", None)
-    for name in ("gt", "train_extra", "outputs", "SegmentationClassVisualization", "guess"):
+    for name in ("gt", "train_extra", "runs", "SegmentationClassVisualization", "guess"):
         write_pair(root / name / "sub" / "a.png", None)
     (root / "guess" / "predict.json").touch()
     with notes_taken() as notes:

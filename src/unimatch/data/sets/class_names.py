@@ -48,12 +48,23 @@ def class_file(root: Path) -> Path | None:
 
 
 def data_set_within(root: Path) -> Path | None:
-    """Returns the folder in a folder that holds images and masks, as where an archive was unpacked into one more."""
+    """Returns the only folder in a folder that holds images and masks, as where an archive was unpacked into one more.
+
+    Raises:
+        DataError: there are several, such as one for each scene.
+    """
+    found = list[Path]()
     for name in subfolders(root)[:LOOKED_INTO]:
         with suppress(DataError):  # of a folder that may not be meant
             if place_of(root / name, "train") is not None:
-                return root / name
-    return None
+                found.append(root / name)
+    if len(found) > 1:
+        one, other, *more = (path.name for path in found)
+        raise DataError(
+            f"{root}: {one} and {other}{' and others' if more else ''} each hold images and masks; put them into "
+            f"images/{one} and masks/{one}, images/{other} and masks/{other} of one folder"
+        )
+    return found[0] if found else None
 
 
 def misplaced(root: Path) -> str:

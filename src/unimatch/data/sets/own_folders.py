@@ -34,7 +34,7 @@ DRAWN = re.compile("visual", re.IGNORECASE)
 """In the name of a folder of masks drawn over photos, to be looked at: LabelMe's SegmentationClassVisualization."""
 
 
-OF_RUNS = ("outputs", "multirun")
+OF_RUNS = ("runs", "outputs", "multirun")
 """Folders that our own commands write into."""
 
 

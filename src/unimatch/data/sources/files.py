@@ -207,7 +207,7 @@ class Tree:
         What no name pairs is paired by the likeness of names, where that leaves no choice.
         """
         images, masks = root / self.images, root / self.masks
-        image_of = by_common_name(images, self.image_ending, "rename one of the two")
+        image_of = by_common_name(images, self.image_ending, "rename one of the two, or move a mask to the masks")
         mask_of = by_common_name(masks, self.mask_ending, "keep one of the two masks", self.mask_suffix, masks=True)
         unused = {name: mask for name, mask in mask_of.items() if name not in image_of}
         if unused and self.image_ending is None and self.mask_ending is None:
