@@ -96,7 +96,9 @@ def test_a_photo_that_two_files_list_counts_once(tmp_path):
     note = {"id": 1, "image_id": 1, "category_id": 2, "segmentation": [exports.flat(exports.box(1, 1, 5, 5))]}
     categories = [{"id": 2, "name": "leaf"}]
     save(tmp_path / "val.json", {"images": [listed], "annotations": [note], "categories": categories})
-    with pytest.raises(DataError, match=r"a\.png: its photo images/a\.png is labelled in .* too of train and of val"):
+    with pytest.raises(
+        DataError, match=r"a\.png: its photo images/a\.png is labelled in .* too, once for train and once for val"
+    ):
         read(tmp_path)
 
 

@@ -33,6 +33,17 @@ def test_photos_without_an_object_are_background_where_that_is_asked_for(tmp_pat
     assert unlabelled(labels) == ["c.png"]
 
 
+def test_validation_photos_without_an_object_are_said_to_be_trained_on(tmp_path, caplog):
+    export = exports.yolo(tmp_path)
+    read(export)
+    assert "have no annotation" not in caplog.text
+    save(tmp_path / "valid" / "labels" / "d.txt", "")
+    read(export, negatives=True)
+    assert "have no annotation" not in caplog.text
+    read(export)
+    assert "1 photos of val or test have no annotation, such as d.png: they become unlabelled ones" in caplog.text
+
+
 def test_the_first_files_may_hold_nothing(tmp_path):
     assert list(masks(read(exports.yolo(tmp_path, lines=[])))) == ["val/d.png"]
 

@@ -1,5 +1,6 @@
 """Reading and writing labels: which formats there are, and how their classes get ids."""
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -29,6 +30,8 @@ from unimatch.labelling.records import BACKGROUNDS, IGNORE, Drawable, Found, Lab
 from unimatch.labelling.source import Source, head
 from unimatch.labelling.writer import Job, write_all
 from unimatch.texts import one_line
+
+log = logging.getLogger("unimatch")
 
 FORMATS: dict[str, ModuleType] = {
     "folder": folder,
@@ -115,6 +118,13 @@ def read(
         pictures = [
             replace(image, labels=Regions(())) if image.labels is None and image.where else image for image in pictures
         ]
+    held = [image for image in pictures if image.labels is None and image.where and image.part != "train"]
+    if held:
+        log.warning(
+            "%d photos of val or test have no annotation, such as %s: they become unlabelled ones to train on; "
+            "negatives=true makes them background and leaves them there",
+            *(len(held), held[0].name),
+        )
     return Labels(pictures, names, colors, kept)
 
 
@@ -132,7 +142,7 @@ def once_each(images: Iterable[LabelledImage]) -> list[LabelledImage]:
         if before.labels is None:
             kept[image.photo] = image
         else:
-            parts = f" of {before.part} and of {image.part}" if before.part != image.part else ""
+            parts = f", once for {before.part} and once for {image.part}" if before.part != image.part else ""
             raise DataError(
                 f"{image.where}: {image.name}: its photo {image.photo.name} is labelled in {before.where} too{parts}; "
                 "remove it from one of the two, or give one label file or folder at a time"
