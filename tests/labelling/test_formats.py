@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from helpers import exports
 from helpers.exports import HEIGHT, WIDTH, area, masks, photo, png, save, unlabelled
@@ -100,6 +101,19 @@ def test_a_photo_that_two_files_list_counts_once(tmp_path):
         DataError, match=r"a\.png: its photo images/a\.png is labelled in .* too, once for train and once for val"
     ):
         read(tmp_path)
+
+
+def test_masks_in_a_folder_for_each_part_keep_their_parts(tmp_path):
+    save(tmp_path / "classes.txt", "background\nleaf\n")
+    for name in ("train/a", "Val/a", "test/day 1/b"):
+        photo(tmp_path / "images" / f"{name}.jpg")
+        photo(tmp_path / "masks" / f"{name}.png")
+        Image.fromarray(area(1, 1, 5, 5).astype(np.uint8)).save(tmp_path / "masks" / f"{name}.png")
+    assert {(image.part, image.name) for image in read(tmp_path).images} == {
+        ("train", "a.jpg"),
+        ("val", "a.jpg"),
+        ("test", "day 1/b.jpg"),
+    }
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])

@@ -51,6 +51,12 @@ def test_columns_say_which_way_runs_go(header, line, name, along_rows, tmp_path)
     assert np.flatnonzero(mask if along_rows else mask.T).tolist() == [1, 2, 3]
 
 
+def test_the_files_name_says_the_part(tmp_path):
+    exports.kaggle(tmp_path)
+    (tmp_path / "train.csv").rename(tmp_path / "val.csv")
+    assert masks(read(tmp_path)).keys() == {"val/a.png"}
+
+
 def test_cells_of_any_length_are_read_and_the_process_keeps_its_bound(tmp_path):
     exports.kaggle(tmp_path)
     before = csv.field_size_limit()

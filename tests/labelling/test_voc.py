@@ -24,6 +24,16 @@ def test_voc_colours_void_and_lists(tmp_path):
     }
 
 
+def test_lists_name_photos_with_blanks_quotes_and_endings(tmp_path):
+    exports.cvat(tmp_path)
+    for line in ("my photo", '"my photo"', "my photo.jpg", "a"):
+        name = "a" if line == "a" else "my photo"
+        for path in [*tmp_path.glob("*/a.*"), *tmp_path.glob("*/my photo.*")]:
+            path.rename(path.with_stem(name))
+        save(tmp_path / "ImageSets" / "Segmentation" / "val.txt", f"{line}\n")
+        assert masks(read(tmp_path)).keys() == {f"val/{name}.jpg"}
+
+
 def test_several_exports_keep_their_own_colours_lists_and_folders(tmp_path):
     for name in ("cats", "dogs"):
         exports.cvat(tmp_path / name)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.labelling.photos import Photos, clean
+from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions
 from unimatch.labelling.shapes import Runs
 from unimatch.labelling.source import Source, head, opened
@@ -95,11 +95,12 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
                         found.append(Region(kind, (Runs(row[runs], along_rows=along_rows),), f"line {number}"))
         except (csv.Error, KeyError, UnicodeDecodeError) as error:
             raise DataError(f"{where}: cannot be read ({error!r}); get it again") from error
+        part = part_of(file.name)
         for name, items in regions.items():
             photo = photos.find(name, file)
             base = photo.name.rpartition("/")[2]
             images.append(
-                LabelledImage(clean(base), photo, Regions(tuple(items)) if items else None, sizes[name], "train", where)
+                LabelledImage(clean(base), photo, Regions(tuple(items)) if items else None, sizes[name], part, where)
             )
     for member in photos.others(image.photo for image in images):
         images.append(LabelledImage(clean(member.name), member, None))

@@ -13,10 +13,10 @@ from unimatch.errors import DataError
 from unimatch.folders import alike, suffix
 from unimatch.labelling.source import decode_base64, read_json
 
-PARTS = {"val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
+PARTS = {"val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test"}
 """Words in the path of a file that say to which part of the data its photos belong."""
 
-PART_WORDS = {**PARTS, "train": "train", "training": "train"}
+PART_WORDS = {**PARTS, **dict.fromkeys(("train", "training", "labeled", "labelled"), "train")}
 
 OTHER_KINDS = (".arw", ".cr2", ".dcm", ".dng", ".heic", ".heif", ".jxl", ".nef", ".nii", ".svg")
 """Endings of photos that are not read."""
