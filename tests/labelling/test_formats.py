@@ -76,6 +76,11 @@ def test_the_background_may_be_called_otherwise(tmp_path, name):
     assert (masks(there)["train/b.png"] == expected).all()
 
 
+def test_one_file_may_list_the_photos_of_all_parts(tmp_path):
+    exports.coco(tmp_path, images=[{"id": 7, "file_name": "train/a.png"}, {"id": 40, "file_name": "val/b.png"}])
+    assert masks(read(tmp_path)).keys() == {"train/a.png", "val/b.png"}
+
+
 def test_a_photo_that_is_listed_by_its_address_keeps_its_files_name(tmp_path):
     exports.coco(tmp_path, images=[{"id": 7, "file_name": "s1/my%20a"}, {"id": 40, "file_name": "b"}])
     (tmp_path / "images" / "a.png").rename(tmp_path / "images" / "my a.png")

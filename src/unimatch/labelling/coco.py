@@ -13,7 +13,7 @@ from unimatch.data.prepare.archives import Member
 from unimatch.disk import replacing
 from unimatch.errors import DataError
 from unimatch.labelling.json_pieces import elements
-from unimatch.labelling.photos import Photos, clean, named_as, part_of
+from unimatch.labelling.photos import Photos, clean, named_as, part_of_listed
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
 from unimatch.labelling.regions import Piece
 from unimatch.labelling.run_lengths import counts_of, read_coco_text
@@ -51,7 +51,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 
 def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[str]]:
     """Reads the photos of one file, and the names of its categories in the order of their ids."""
-    where, part = str(file.place / file.name), part_of(file.name)
+    where = str(file.place / file.name)
     names: dict[Any, str] = {}
     headers: dict[Any, tuple[str, Any, Any]] = {}
     notes: dict[Any, list[tuple[Any, str, tuple[Shape, ...], bool]]] = defaultdict(list)
@@ -108,6 +108,7 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
         size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
         labels = Regions(tuple(items), larger_first=True) if items else None
         photo = photos.find(name, file)
+        part = part_of_listed(file.name, name)
         result.append(LabelledImage(named_as(name, photo), photo, labels, size, part, where))
     return result, [names[category] for category in sorted(names, key=lambda category: (str(type(category)), category))]
 

@@ -158,10 +158,19 @@ def clean(name: str) -> str:
     ('a/b.jpg', 'b.jpg', 'b.jpg', 'b.jpg')
     """
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    leads_out = name.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
-    if leads_out or len(parts) < 2:
+    if leads_out(name) or len(parts) < 2:
         return parts[-1].rpartition(":")[2] if parts else "photo"
     return "/".join(parts[1:] if parts[0].lower() in FIRST_FOLDERS else parts)
+
+
+def leads_out(name: str) -> bool:
+    r"""Tells whether a name is an absolute path or an address, or has ``..`` in it.
+
+    >>> leads_out("a/b.jpg"), leads_out("../b.jpg"), leads_out("C:\\b.jpg")
+    (False, True, True)
+    """
+    parts = name.replace("\\", "/").split("/")
+    return name.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
 
 
 def named_as(name: str, photo: Photo) -> str:
@@ -192,6 +201,20 @@ def parts_in(path: str) -> set[str]:
     (['train', 'val'], set())
     """
     return {PART_WORDS[word] for word in re.split(r"[\W_\d]+", path.lower()) if word in PART_WORDS}
+
+
+def part_of_listed(file: str, name: str) -> str:
+    """Returns the part of a photo: the one that the label file's path names, else the folders in the photo's name.
+
+    Folders of an absolute path or an address say nothing: they may be those of anybody's computer.
+
+    >>> part_of_listed("train.json", "val/a.jpg"), part_of_listed("all.json", "val/a.jpg")
+    ('train', 'val')
+    >>> part_of_listed("all.json", "/home/test/a.jpg")
+    'train'
+    """
+    folders = "" if leads_out(name) else name.replace("\\", "/").rpartition("/")[0]
+    return part_of(file if parts_in(file) else folders)
 
 
 def part_of(path: str) -> str:
