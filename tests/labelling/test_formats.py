@@ -76,6 +76,13 @@ def test_the_background_may_be_called_otherwise(tmp_path, name):
     assert (masks(there)["train/b.png"] == expected).all()
 
 
+def test_photos_may_be_called_masks_where_a_file_lists_them(tmp_path):
+    exports.coco(tmp_path, images=[{"id": 7, "file_name": "with_mask.png"}, {"id": 40, "file_name": "b.png"}])
+    (tmp_path / "images" / "a.png").rename(tmp_path / "images" / "with_mask.png")
+    photo(tmp_path / "images" / "b_mask.png")
+    assert [image.name for image in read(tmp_path).images] == ["b.png", "c.png", "with_mask.png"]
+
+
 def test_one_file_may_list_the_photos_of_all_parts(tmp_path):
     exports.coco(tmp_path, images=[{"id": 7, "file_name": "train/a.png"}, {"id": 40, "file_name": "val/b.png"}])
     assert masks(read(tmp_path)).keys() == {"train/a.png", "val/b.png"}

@@ -51,8 +51,10 @@ FORMATS: dict[str, ModuleType] = {
 TOOLS = ("coco", "cvat", "labelme", "labelstudio")
 """What can be written besides ``folder`` and ``pairs``."""
 
-MASKS = re.compile(r"(^|/)(Segmentation(Class|Object)\w*|masks?)/|_mask\.\w+$|(^|/)task-\d+-annotation-")
+MASKS = re.compile(r"(^|/)(Segmentation(Class|Object)\w*|masks?)/|(^|/)task-\d+-annotation-")
 """Images that are no photos."""
+CALLED_MASK = re.compile(r"_mask\.\w+$")
+"""Images that are no photos unless a label file names them: of faces with masks, say."""
 
 UNREAD = (
     (
@@ -107,7 +109,7 @@ def read(
     export = Source(Path(source).expanduser())
     module, files = format_of(export, format)
     pool = export if images is None else Source(Path(images).expanduser())
-    found: Found = module.read(export, files, Photos(m for m in pool.images() if not MASKS.search(m.name)))
+    found: Found = module.read(export, files, photos_of(pool))
     if not any(image.labels is not None for image in found.images):
         raise DataError(f"{source}: no photo in it is labelled; export the annotations, not the photos alone")
     names, colors = class_order(found, classes, background)
@@ -126,6 +128,15 @@ def read(
             *(len(held), held[0].name),
         )
     return Labels(pictures, names, colors, kept)
+
+
+def photos_of(pool: Source) -> Photos:
+    """Returns the photos among the images of an export, or of another folder."""
+    images = [member for member in pool.images() if not MASKS.search(member.name)]
+    return Photos(
+        (member for member in images if not CALLED_MASK.search(member.name)),
+        called_masks=(member for member in images if CALLED_MASK.search(member.name)),
+    )
 
 
 def once_each(images: Iterable[LabelledImage]) -> list[LabelledImage]:

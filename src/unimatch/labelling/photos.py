@@ -60,10 +60,14 @@ class Photos:
     Args:
         members: image files.
         setting: what names their folder, for messages.
+        called_masks: image files that are photos only if a label file names them, with their endings.
     """
 
-    def __init__(self, members: Iterable[Member], setting: str = "images") -> None:
+    def __init__(self, members: Iterable[Member], setting: str = "images", called_masks: Iterable[Member] = ()) -> None:
         self.setting = setting
+        self.called_masks: dict[str, list[Member]] = defaultdict(list)
+        for member in called_masks:
+            self.called_masks[member.name.rpartition("/")[2]].append(member)
         self.by_name: dict[str, list[Member]] = defaultdict(list)
         self.by_stem: dict[str, list[Member]] = defaultdict(list)
         self.by_likeness: dict[str, list[Member]] = defaultdict(list)
@@ -125,7 +129,8 @@ class Photos:
 
     def _candidates(self, base: str) -> list[Member]:
         """Returns the photos that a name without folders may mean."""
-        return self.by_name.get(base) or self.by_stem.get(base) or self.by_likeness.get(alike(base), [])
+        found = self.by_name.get(base) or self.by_stem.get(base) or self.by_likeness.get(alike(base))
+        return found or self.called_masks.get(base, [])
 
     def others(self, used: Iterable[Photo]) -> list[Member]:
         """Returns the photos that are not in use but lie in a folder with one that is."""
