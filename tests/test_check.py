@@ -189,6 +189,9 @@ def test_a_folder_with_neither_class_names_nor_masks_is_told_so(tmp_path, monkey
     assert run_check(monkeypatch, "dataset=folder", f"dataset.root={root}", f"out={tmp_path}/out") == 2
     assert f"no classes.txt, and no masks in {root / 'masks'}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    inner = make_folder(tmp_path / "outer" / "photos", labeled=1)
+    assert run_check(monkeypatch, "dataset=folder", f"dataset.root={inner.parent}", f"out={tmp_path}/out") == 2
+    assert f"set dataset.root={inner}" in capsys.readouterr().err
 
 
 def test_an_export_of_a_label_tool_is_told_what_makes_masks_of_it(tmp_path, monkeypatch, capsys):

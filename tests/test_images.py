@@ -322,3 +322,16 @@ def test_signed_ids_of_8_bits_keep_their_sign_and_bands_beside_the_ids_are_refus
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6, 2), np.uint8), extrasamples=["unspecified"], **two)
     with pytest.raises(DataError, match=r"a\.tif: 2 bands of 8-bit .* cannot be read as a mask"):
         read_mask(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(("shape", "read"), [((4, 5, 3), read_image), ((4, 5), read_ids)])
+def test_a_tiff_of_a_compression_that_is_not_read_is_called_so(shape, read, tmp_path):
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.zeros(shape, np.uint8)).save(path)
+    content, tag = path.read_bytes(), struct.pack("<HHI", 259, 3, 1)
+    assert content.count(tag + struct.pack("<H", 1)) == 1
+    path.write_bytes(content.replace(tag + struct.pack("<H", 1), tag + struct.pack("<H", 34712)))  # JPEG 2000
+    with pytest.raises(
+        DataError, match=r"a\.tif: a TIFF whose compression cannot be read; save it with LZW or Deflate"
+    ):
+        read(path)

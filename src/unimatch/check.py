@@ -22,7 +22,7 @@ from unimatch.data.check.contact_sheet import draw_contact_sheet
 from unimatch.data.check.fitness import misfits
 from unimatch.data.check.what_masks_hold import Held, advise, look, masks_below
 from unimatch.data.loading.auto_crop import fitting_side
-from unimatch.data.sets.class_names import class_file, misplaced, read_classes
+from unimatch.data.sets.class_names import class_file, data_set_within, misplaced, read_classes
 from unimatch.data.sets.own_folders import training_place
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
@@ -91,6 +91,8 @@ def name_classes(config: DictConfig, out: Path) -> None:
     masks, folder = masks_below(root), root / training_place(root).masks
     if not masks and exported(root):
         return  # what to do is said when the data set is built
+    if not masks and data_set_within(root) is not None:
+        return  # likewise
     if not masks:
         raise DataError(
             f"{root}: no classes.txt, and no masks in {folder} that show the classes; put the masks there, or write "

@@ -142,8 +142,8 @@ def find_images(directory: Path, *, masks: bool = False, classes: bool = False, 
     heic = "" if others.keys().isdisjoint((".heic", ".heif")) else HEIC
     if not files:
         known = ", ".join(sorted(IMAGE_SUFFIXES))
-        held = f"; it holds {kinds}{heic or '; convert these to PNG or TIFF'}"
-        raise DataError(f"{directory}: no images ({known}) in this folder{held if kinds else ''}")
+        held = f"; it holds {kinds}{heic or '; convert these to PNG or TIFF'}" if kinds else "; add some, or remove it"
+        raise DataError(f"{directory}: no images ({known}) in this folder{held}")
     if kinds:
         note("other kinds", f"{directory}: files of kinds that are not read are passed over: {kinds}{heic}")
     return sorted(files) if masks else photos_among(sorted(files), directory, classes=classes)
@@ -247,15 +247,24 @@ def part_folder(root: Path, part: str) -> str:
     >>> part_folder(Path("nowhere"), "val")
     'val'
     """
-    names, there = names_of(part), parts_named(root, part)
+    there = parts_named(root, part)
     if len(there) > 1:
         note("folder not used", f"{root}: of {' and '.join(there)} only {there[0]} is used; join them")
     if there or not part:
         return there[0] if there else part
-    word = re.compile(rf"(?:.*[_\-. ])?(?:{'|'.join(names)})(?:[_\-. \d].*)?", re.IGNORECASE)
-    if similar := [name for name in subfolders(root) if word.fullmatch(name) and holds_images(root / name)]:
+    if similar := [name for name in subfolders(root) if called_like(name, part) and holds_images(root / name)]:
         note("folder not used", f"{root}: not used: {', '.join(similar)}; the folder for this is called {part}")
     return part
+
+
+def called_like(name: str, part: str) -> bool:
+    """Tells whether what people call a part is a word in the name of a folder.
+
+    >>> called_like("val_images", "val"), called_like("interval", "val")
+    (True, False)
+    """
+    words = "|".join(names_of(part))
+    return re.fullmatch(rf"(?:.*[_\-. ])?(?:{words})(?:[_\-. \d].*)?", name, re.IGNORECASE) is not None
 
 
 def date_folders(root: Path) -> tuple[str, str] | None:

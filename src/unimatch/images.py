@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.errors import DataError, UnimatchError, worker_behind
-from unimatch.image_files import REPAIR, misread, not_read, open_image
+from unimatch.image_files import REPAIR, misread, not_read, open_image, other_name
 from unimatch.reading import read_file
 from unimatch.storage import Storage, divided, inverted, is_lossy, multiplied, storage, tiff_storage
 
@@ -70,9 +70,7 @@ def read_pair(before: Path, after: Path, read: Callable[[Path], ImageArray] = re
         DataError: a date is missing or cannot be read (:func:`read_image`), or the two differ in size.
     """
     if before.is_file() and not after.is_file():
-        there = [path.name for path in after.parent.glob("*") if path.stem == after.stem]
-        hint = f" ({there[0]} is there; both dates need one ending)" if there else ""
-        raise DataError(f"{after}: no such file; it is the second date of {before}{hint}")
+        raise DataError(f"{after}: no such file{other_name(after)}; it is the second date of {before}")
     dates = [read(before), read(after)]
     first, second = (f"{date.shape[1]} x {date.shape[0]}" for date in dates)
     if first != second:
@@ -249,6 +247,8 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
             raise  # which is no fault of the file
         unknown = isinstance(error, UnidentifiedImageError)
         stored = tiff_storage(content) if unknown else None
+        if stored is not None and stored.bits == 8 and stored.bands in (1, 3, 4) and not stored.unnamed:
+            raise DataError(f"{path}: a TIFF whose compression cannot be read; save it with LZW or Deflate") from error
         if stored is not None:
             raise DataError(unreadable(path, stored, what)) from error
         why, remedy = not_read(content.getvalue()) if unknown else (error, REPAIR)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from helpers import exports
 from helpers.exports import HEIGHT, WIDTH, area, masks, photo, png, save, unlabelled
@@ -42,6 +43,89 @@ def test_coco_files_of_several_parts_share_ids_by_name(tmp_path):
     found = masks(labels)
     assert set(np.unique(found["train/a.png"])) == {0, 1, 2}
     assert set(np.unique(found["val/a.png"])) == {0, 1, 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"annotations": [{"id": 1, "image_id": "7", "category_id": 2, "segmentation": [[1, 1, 5, 1, 5, 5]]}]},
+         "annotation 1 is of image '7', which the file does not list; remove it, or write it as 7"),
+        ({"annotations": [{"id": 1, "image_id": 7, "category_id": "2", "segmentation": [[1, 1, 5, 1, 5, 5]]}]},
+         "annotation 1 is of category '2', which the file does not list; add it, or write it as 2"),
+        ({"annotations": [{"id": 1, "image_id": 7, "category_id": 2, "segmentation": 3 * [[0, 0, 0.5, 0, 0.5, 1]]}]},
+         "all points lie between 0 and 1"),
+        ({"annotations": [{"image_id": 7, "file_name": "a.png", "segments_info": []}]}, "is of COCO's panoptic labels"),
+        ({"images": [], "annotations": [{"name": "leaf", "polygon": {}}]}, "lists no photos under 'images'"),
+    ],
+)  # fmt: skip
+def test_what_is_not_cocos_instances_is_told(tmp_path, change, told):
+    exports.coco(tmp_path, **change)
+    with pytest.raises(DataError, match=rf"instances\.json: (a\.png: )?{told}"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["_background_", "Background"])
+def test_the_background_may_be_called_otherwise(tmp_path, name):
+    exports.coco(tmp_path, categories=[{"id": 1, "name": name}, {"id": 2, "name": "stone"}, {"id": 9, "name": "leaf"}])
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "stone", "leaf")
+    expected = masks(labels)["train/b.png"]
+    assert set(np.unique(expected)) == {0, 2}
+    there = read(tmp_path, classes=[name, "stone", "leaf"])
+    assert there.background == name
+    assert (masks(there)["train/b.png"] == expected).all()
+
+
+def test_photos_may_be_called_masks_where_a_file_lists_them(tmp_path):
+    exports.coco(tmp_path, images=[{"id": 7, "file_name": "with_mask.png"}, {"id": 40, "file_name": "b.png"}])
+    (tmp_path / "images" / "a.png").rename(tmp_path / "images" / "with_mask.png")
+    photo(tmp_path / "images" / "b_mask.png")
+    assert [image.name for image in read(tmp_path).images] == ["b.png", "c.png", "with_mask.png"]
+
+
+def test_one_file_may_list_the_photos_of_all_parts(tmp_path):
+    exports.coco(tmp_path, images=[{"id": 7, "file_name": "train/a.png"}, {"id": 40, "file_name": "val/b.png"}])
+    assert masks(read(tmp_path)).keys() == {"train/a.png", "val/b.png"}
+
+
+def test_a_photo_that_is_listed_by_its_address_keeps_its_files_name(tmp_path):
+    exports.coco(tmp_path, images=[{"id": 7, "file_name": "s1/my%20a"}, {"id": 40, "file_name": "b"}])
+    (tmp_path / "images" / "a.png").rename(tmp_path / "images" / "my a.png")
+    assert [image.name for image in read(tmp_path).images] == ["b.png", "c.png", "s1/my a.png"]
+
+
+def test_a_photo_that_two_files_list_counts_once(tmp_path):
+    exports.coco(tmp_path)
+    file, listed = exports.coco(tmp_path / "other"), {"id": 1, "file_name": "a.png"}
+    shutil.rmtree(tmp_path / "other" / "images")
+    save(file.parent / "captions.json", {"images": [listed], "annotations": [], "categories": []})
+    file.unlink()
+    labels = read(tmp_path)
+    assert [(image.name, image.labels is None) for image in labels.images] == [
+        ("a.png", False),
+        ("b.png", False),
+        ("c.png", True),
+    ]
+    note = {"id": 1, "image_id": 1, "category_id": 2, "segmentation": [exports.flat(exports.box(1, 1, 5, 5))]}
+    categories = [{"id": 2, "name": "leaf"}]
+    save(tmp_path / "val.json", {"images": [listed], "annotations": [note], "categories": categories})
+    with pytest.raises(
+        DataError, match=r"a\.png: its photo images/a\.png is labelled in .* too, once for train and once for val"
+    ):
+        read(tmp_path)
+
+
+def test_masks_in_a_folder_for_each_part_keep_their_parts(tmp_path):
+    save(tmp_path / "classes.txt", "background\nleaf\n")
+    for name in ("train/a", "Val/a", "test/day 1/b"):
+        photo(tmp_path / "images" / f"{name}.jpg")
+        photo(tmp_path / "masks" / f"{name}.png")
+        Image.fromarray(area(1, 1, 5, 5).astype(np.uint8)).save(tmp_path / "masks" / f"{name}.png")
+    assert {(image.part, image.name) for image in read(tmp_path).images} == {
+        ("train", "a.jpg"),
+        ("val", "a.jpg"),
+        ("test", "day 1/b.jpg"),
+    }
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])
@@ -130,6 +214,7 @@ def test_corrections_join_what_is_there(tmp_path):
             "CVAT's XML; export it",
         ),
         ("a.xml", "<annotation><object><bndbox><xmin>1", "XML of boxes"),
+        ("min.json", '[{"image": "a.png", "label": [], "annotation_id": 3}]', "Label Studio's short JSON; export it"),
         ("via.json", '{"_via_settings": {}, "_via_img_metadata": {"a": {}}}', "VGG Image Annotator's; export it"),
         ("via.json", '{"a.png1": {"regions": [{"shape_attributes": {"name": "polygon"}}]}}', "VGG Image Annotator's"),
         ("a.geojson", '{"type": "FeatureCollection", "features": []}', "GeoJSON, as of QuPath; export labelled"),

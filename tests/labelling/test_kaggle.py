@@ -51,6 +51,12 @@ def test_columns_say_which_way_runs_go(header, line, name, along_rows, tmp_path)
     assert np.flatnonzero(mask if along_rows else mask.T).tolist() == [1, 2, 3]
 
 
+def test_the_files_name_says_the_part(tmp_path):
+    exports.kaggle(tmp_path)
+    (tmp_path / "train.csv").rename(tmp_path / "val.csv")
+    assert masks(read(tmp_path)).keys() == {"val/a.png"}
+
+
 def test_cells_of_any_length_are_read_and_the_process_keeps_its_bound(tmp_path):
     exports.kaggle(tmp_path)
     before = csv.field_size_limit()
@@ -77,6 +83,7 @@ def test_columns_are_found_by_any_of_their_names():
             "id,rle\na,9 5 10 8\n",
             r"a\.png: line 2: its run 10 8 overlaps the one before .*count from the image's first",
         ),
+        ("id,height,width,rle\na,16,24,1 3\n", r"a\.png: labelled at 24 x 16 pixels, and the photo has 12 x 8"),
         ("id,rle\na,1 x\n", r"a\.png: line 2: its run lengths are no numbers"),
         ("id,rle,class\na,1 2,x\na,3 1\n", r"train\.csv, line 3: has no cell for the image or the class"),
         ("rle,id\n1 2\n", r"train\.csv, line 2: has no cell"),

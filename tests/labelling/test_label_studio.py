@@ -115,3 +115,9 @@ def test_a_broken_region_is_named(name, tmp_path):
         write(read(tmp_path / "export"), tmp_path / "photos", workers=0)
     assert re.search(message, str(error.value)), str(error.value)
     assert not (tmp_path / "photos").exists()
+
+
+def test_the_files_name_says_the_part(tmp_path):
+    file = exports.label_studio(tmp_path)
+    file.rename(file.with_name("val.json"))
+    assert {image.part for image in read(tmp_path).images if image.labels is not None} == {"val"}

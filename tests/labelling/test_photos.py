@@ -32,3 +32,27 @@ def test_training_and_validation_photos_may_have_one_name(tmp_path):
     photos = Photos(Member(tmp_path, name, 1) for name in ("images/a.jpg", "val/images/a.jpg"))
     assert photos.find("images/a", Member(tmp_path, "masks/a.png", 1)).name == "images/a.jpg"
     assert photos.find("val/images/a", Member(tmp_path, "val/masks/a.png", 1)).name == "val/images/a.jpg"
+
+
+def test_photos_of_one_name_are_told_apart_by_the_part_that_the_labels_name(tmp_path):
+    names = ["images/train2017/0.png", "images/val2017/0.png"]
+    photos = Photos(Member(tmp_path, name, 1) for name in names)
+    for part, name in zip(("train", "val"), names, strict=True):
+        assert photos.find("0.png", Member(tmp_path, f"annotations/instances_{part}2017.json", 1)).name == name
+    with pytest.raises(DataError, match="may be"):
+        photos.find("0.png", Member(tmp_path, "annotations/instances.json", 1))
+
+
+def test_a_name_may_be_an_address(tmp_path):
+    photos = Photos([Member(tmp_path, "images/my photo (1).png", 1), Member(tmp_path, "images/50%25.png", 1)])
+    near = Member(tmp_path, "a.json", 1)
+    for name in ("my%20photo%20%281%29.png", "https://x.org/a/my%20photo%20(1).png?signature=1/2"):
+        assert photos.find(name, near).name == "images/my photo (1).png"
+    assert photos.find("50%25.png", near).name == "images/50%25.png"
+
+
+def test_a_photo_of_a_kind_that_is_not_read_is_called_so(tmp_path):
+    with pytest.raises(
+        DataError, match=r"a\.HEIC: no such photo in the export \(photos \.heic are not read; convert them"
+    ):
+        Photos([]).find("a.HEIC", Member(tmp_path, "a.json", 1))

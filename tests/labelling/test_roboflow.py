@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from helpers import exports
-from helpers.exports import area, masks, png, save, unlabelled
+from helpers.exports import area, masks, photo, png, save, unlabelled
 from unimatch.errors import DataError
 from unimatch.labelling import read
 
@@ -31,10 +31,9 @@ def test_a_photo_of_the_same_name_in_another_folder_is_not_taken(tmp_path):
     (tmp_path / "export" / "valid" / name).rename(tmp_path / name)
     with pytest.raises(DataError, match=r"valid/a_jpg\.rf\.0f_mask\.png: no photo of its name lies beside it"):
         read(tmp_path / "export")
-    assert masks(read(tmp_path / "export", images=tmp_path / "export" / "train")).keys() == {
-        f"train/{name}",
-        f"val/{name}",
-    }
+    for part in ("train", "valid"):
+        photo(tmp_path / "photos" / part / name)
+    assert masks(read(tmp_path / "export", images=tmp_path / "photos")).keys() == {f"train/{name}", f"val/{name}"}
 
 
 def test_an_empty_mask_of_any_size_is_that_of_an_unlabelled_photo(tmp_path):

@@ -11,6 +11,7 @@ from helpers import exports
 from helpers.exports import masks
 from unimatch.errors import DataError
 from unimatch.labelling import read
+from unimatch.labelling.source import Source
 
 NAME = "annotations/instances.json"
 
@@ -67,3 +68,16 @@ def test_a_folder_behind_a_link_that_leads_out_is_named(tmp_path, caplog):
     with pytest.raises(DataError, match=r"a\.png: no such photo"):
         read(tmp_path / "export")
     assert "images: is a link that leads out of" in caplog.text
+
+
+def test_an_archive_of_windows_is_to_be_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("export\\a.json", "{}")
+    with pytest.raises(DataError, match=r"a\.zip: export\\a\.json has its folder in its name, .* unpack"):
+        Source(tmp_path / "a.zip")
+
+
+def test_a_file_that_begins_with_a_mark_of_its_bytes_is_known(tmp_path):
+    file = exports.coco(tmp_path)
+    file.write_text("\ufeff" + file.read_text())
+    assert read(tmp_path).classes == ("background", "stone", "leaf")

@@ -24,6 +24,16 @@ def test_voc_colours_void_and_lists(tmp_path):
     }
 
 
+def test_lists_name_photos_with_blanks_quotes_and_endings(tmp_path):
+    exports.cvat(tmp_path)
+    for line in ("my photo", '"my photo"', "my photo.jpg", "a"):
+        name = "a" if line == "a" else "my photo"
+        for path in [*tmp_path.glob("*/a.*"), *tmp_path.glob("*/my photo.*")]:
+            path.rename(path.with_stem(name))
+        save(tmp_path / "ImageSets" / "Segmentation" / "val.txt", f"{line}\n")
+        assert masks(read(tmp_path)).keys() == {f"val/{name}.jpg"}
+
+
 def test_several_exports_keep_their_own_colours_lists_and_folders(tmp_path):
     for name in ("cats", "dogs"):
         exports.cvat(tmp_path / name)
@@ -49,4 +59,19 @@ def test_the_folder_of_an_export_says_its_part_and_one_labelmap_around_them_is_e
 def test_without_a_labelmap_an_unknown_colour_says_so(tmp_path):
     (exports.cvat(tmp_path) / "labelmap.txt").unlink()
     with pytest.raises(DataError, match=r"a\.png: colour .* no labelmap\.txt lies beside SegmentationClass/, so VOC's"):
+        masks(read(tmp_path))
+
+
+def test_a_grey_mask_holds_the_classes_in_their_order(tmp_path):
+    exports.cvat(tmp_path)
+    save(tmp_path / "labelmap.txt", "background:0,0,0::\nleaf:0,255,16::\nstone:9,8,7::\n")
+    ids = area(1, 1, 5, 5) + 2 * area(6, 1, 9, 5).astype(np.uint8)
+    ids[7] = 255
+    mask = tmp_path / "SegmentationClass" / "a.png"
+    Image.fromarray(ids).save(mask)
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "leaf", "stone")
+    assert (masks(labels)["train/a.jpg"] == ids).all()
+    Image.fromarray(ids + 1).save(mask)
+    with pytest.raises(DataError, match=r"a\.png: value 3 \(12 pixels\) of no class"):
         masks(read(tmp_path))

@@ -33,6 +33,17 @@ def test_photos_without_an_object_are_background_where_that_is_asked_for(tmp_pat
     assert unlabelled(labels) == ["c.png"]
 
 
+def test_validation_photos_without_an_object_are_said_to_be_trained_on(tmp_path, caplog):
+    export = exports.yolo(tmp_path)
+    read(export)
+    assert "have no annotation" not in caplog.text
+    save(tmp_path / "valid" / "labels" / "d.txt", "")
+    read(export, negatives=True)
+    assert "have no annotation" not in caplog.text
+    read(export)
+    assert "1 photos of val or test have no annotation, such as d.png: they become unlabelled ones" in caplog.text
+
+
 def test_the_first_files_may_hold_nothing(tmp_path):
     assert list(masks(read(exports.yolo(tmp_path, lines=[])))) == ["val/d.png"]
 
@@ -138,3 +149,17 @@ def test_other_texts_are_no_labels(tmp_path):
     save(tmp_path / "labels" / "a.txt", "the leaf is green\n")
     with pytest.raises(DataError, match=r"of no known format; known are .*yolo"):
         read(tmp_path)
+
+
+def test_a_list_of_classes_among_the_labels_is_none_of_them(tmp_path):
+    export = exports.yolo(tmp_path)
+    (tmp_path / "data.yaml").unlink()
+    save(tmp_path / "train" / "labels" / "classes.txt", "leaf\nstone\n")
+    assert read(export).classes == ("background", "leaf", "stone")
+
+
+def test_lists_of_photos_are_said_not_to_be_read(tmp_path, caplog):
+    export = exports.yolo(tmp_path)
+    save(tmp_path / "data.yaml", "train: train.txt\nval: val.txt\nnames: [leaf, stone]\n")
+    read(export)
+    assert "its lists train.txt, val.txt are not read" in caplog.text

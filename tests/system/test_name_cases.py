@@ -184,7 +184,7 @@ def test_names_of_another_case_or_form_are_pointed_out(tmp_path):
     pairs = make_change(tmp_path / "change", ["x.png", "y.png", "z.png"])
     (pairs / "B" / "y.png").rename(pairs / "B" / "Y.png")
     with pytest.raises(
-        DataError, match=r"B/y\.png: no such file \(but 'Y\.png' is there; write it so\); it is the second"
+        DataError, match=r"B/y\.png: no such file \(but 'Y\.png' is there; both dates need one name\); it is the second"
     ):
         change_folder(pairs)
 

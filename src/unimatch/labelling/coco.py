@@ -13,11 +13,11 @@ from unimatch.data.prepare.archives import Member
 from unimatch.disk import replacing
 from unimatch.errors import DataError
 from unimatch.labelling.json_pieces import elements
-from unimatch.labelling.photos import Photos, clean, part_of
+from unimatch.labelling.photos import Photos, clean, named_as, part_of_listed
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
 from unimatch.labelling.regions import Piece
 from unimatch.labelling.run_lengths import counts_of, read_coco_text
-from unimatch.labelling.shapes import Polygon, Runs, Shape
+from unimatch.labelling.shapes import SHARES, Polygon, Runs, Shape, are_shares
 from unimatch.labelling.source import Source
 from unimatch.labelling.writer import Job, Written
 
@@ -51,7 +51,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 
 def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[str]]:
     """Reads the photos of one file, and the names of its categories in the order of their ids."""
-    where, part = str(file.place / file.name), part_of(file.name)
+    where = str(file.place / file.name)
     names: dict[Any, str] = {}
     headers: dict[Any, tuple[str, Any, Any]] = {}
     notes: dict[Any, list[tuple[Any, str, tuple[Shape, ...], bool]]] = defaultdict(list)
@@ -67,35 +67,49 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
             elif key == "annotations":
                 note = f"annotation {item.get('id')}"
                 crowd = bool(item.get("iscrowd", 0))
+                if "segments_info" in item:
+                    raise DataError(
+                        f"{where}: is of COCO's panoptic labels, PNGs of segments; export instances, or make masks of "
+                        "class ids (panopticapi's panoptic2semantic_segmentation.py) and put them into masks/"
+                    )
                 if not item.get("segmentation"):
                     boxes.append(note + of_image(item, headers))
                 else:
                     shapes = shapes_of(item["segmentation"])
                     hash(item["category_id"])  # a list cannot be looked up
                     notes[item["image_id"]].append((item["category_id"], note, shapes, crowd))
+        except DataError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             called = f"{ONE[key]} {item['id']}" if isinstance(item, dict) and "id" in item else "an entry"
             why = str(error) if type(error) is ValueError else repr(error)
             raise DataError(
                 f"{where}: {called}{of_image(item, headers)} of {key} is malformed ({why}); correct it"
             ) from error
+    if not headers:
+        raise DataError(f"{where}: lists no photos under 'images', as COCO's files do; export in one of COCO's formats")
     log_left_out(boxes, f"{where} gives no segmentation for them")
+    if are_shares(shape for found in notes.values() for _, _, shapes, _ in found for shape in shapes):
+        raise DataError(f"{where}: {SHARES}")
     for image_id, found in notes.items():
         if image_id not in headers:
-            raise DataError(f"{where}: {found[0][1]} is of image {image_id}, which the file does not list; remove it")
+            text = f"{found[0][1]} is of image {image_id!r}, which the file does not list; remove it"
+            raise DataError(f"{where}: {text}{written_otherwise(image_id, headers)}")
     result = []
     for image_id, (name, width, height) in headers.items():
         items = []
         for category, note, shapes, crowd in notes.pop(image_id, ()):
             if category not in names:
                 raise DataError(
-                    f"{where}: {name}: {note} is of category {category}, which the file does not list; add it"
+                    f"{where}: {name}: {note} is of category {category!r}, which the file does not list; add it"
+                    f"{written_otherwise(category, names)}"
                 )
             items.append(Region(names[category], shapes, note, crowd))
         size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
         labels = Regions(tuple(items), larger_first=True) if items else None
         photo = photos.find(name, file)
-        result.append(LabelledImage(clean(name), photo, labels, size, part, where))
+        part = part_of_listed(file.name, name)
+        result.append(LabelledImage(named_as(name, photo), photo, labels, size, part, where))
     return result, [names[category] for category in sorted(names, key=lambda category: (str(type(category)), category))]
 
 
@@ -103,6 +117,12 @@ def refuse_second(before: str | None, name: str) -> None:
     """Refuses an id that another image or category has: it could not be told which of them an annotation is of."""
     if before not in (None, name):
         raise ValueError(f"{before} and {name} have the same id")
+
+
+def written_otherwise(wanted: Any, ids: Iterable[Any]) -> str:
+    """Says how an id is listed that differs from the one wanted as a text does from a number."""
+    other = next((other for other in ids if str(other) == str(wanted)), None)
+    return "" if other is None else f", or write it as {other!r}"
 
 
 def of_image(item: Any, headers: dict[Any, tuple[str, Any, Any]]) -> str:

@@ -1,6 +1,6 @@
 """The layout that training reads: ``images/ masks/ classes.txt``, and what ``unimatch.predict`` writes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 
@@ -11,9 +11,9 @@ from unimatch.data.sets.class_names import FILES, find_classes, read_classes
 from unimatch.data.sets.own_folders import Place
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
-from unimatch.folders import MASK_NAME, PREDICTED
+from unimatch.folders import MASK_NAME, PREDICTED, names_of
 from unimatch.image_files import IMAGE_SUFFIXES
-from unimatch.labelling.photos import PARTS, Photos
+from unimatch.labelling.photos import PART_WORDS, PARTS, Photos
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
 from unimatch.labelling.source import Source, read_json
 from unimatch.labelling.writer import Job, Written
@@ -35,6 +35,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     names = class_names(source)
     stored = {**dict(enumerate(names.names)), IGNORE_INDEX: IGNORE}
     images = []
+    divided = by_part(mask.name.removeprefix("masks/") for mask in files if mask.name.startswith("masks/"))
     for mask in files:
         before, _, stem = f"/{mask.name}".rpartition("/masks/")
         name = stem.removesuffix(PurePosixPath(stem).suffix)
@@ -44,6 +45,8 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
         part = PARTS.get(before.strip("/"), "train")
         ending = PurePosixPath(photo.name).suffix
         name = name if PurePosixPath(name).suffix == ending else name + ending
+        if divided and not before and (first := name.partition("/")[0].lower()) in PART_WORDS:
+            part, name = PART_WORDS[first], name.partition("/")[2]
         images.append(LabelledImage(name, photo, Painted(mask, stored), None, part, str(mask.place / mask.name)))
     for name, member in source.files.items():
         folder, _, rest = name.partition("/")
@@ -51,6 +54,16 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
             images.append(LabelledImage(rest, member, None))
     colors: Sequence[Color | None] = names.colors or [None] * len(names.names)
     return Found(images, dict(zip(names.names, colors, strict=True)), drawn=False)
+
+
+def by_part(names: Iterable[str]) -> bool:
+    """Tells whether masks lie in folders called as parts, one for training among them, and none beside these folders.
+
+    >>> by_part(["train/a.png", "val/b.png"]), by_part(["a.png", "val/b.png"]), by_part(["north/a.png"])
+    (True, False, False)
+    """
+    first = {name.rpartition("/")[0].partition("/")[0].lower() for name in names}
+    return "" not in first and not first.isdisjoint(names_of("train"))
 
 
 def class_names(source: Source) -> Classes:

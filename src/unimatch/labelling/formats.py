@@ -1,5 +1,6 @@
 """Reading and writing labels: which formats there are, and how their classes get ids."""
 
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -24,11 +25,13 @@ from unimatch.labelling import (
     voc,
     yolo,
 )
-from unimatch.labelling.photos import Photos
-from unimatch.labelling.records import BACKGROUNDS, IGNORE, Drawable, Found, Labels, Painted, Regions
+from unimatch.labelling.photos import Photo, Photos
+from unimatch.labelling.records import BACKGROUNDS, IGNORE, Drawable, Found, LabelledImage, Labels, Painted, Regions
 from unimatch.labelling.source import Source, head
 from unimatch.labelling.writer import Job, write_all
 from unimatch.texts import one_line
+
+log = logging.getLogger("unimatch")
 
 FORMATS: dict[str, ModuleType] = {
     "folder": folder,
@@ -48,8 +51,10 @@ FORMATS: dict[str, ModuleType] = {
 TOOLS = ("coco", "cvat", "labelme", "labelstudio")
 """What can be written besides ``folder`` and ``pairs``."""
 
-MASKS = re.compile(r"(^|/)(Segmentation(Class|Object)\w*|masks?)/|_mask\.\w+$|(^|/)task-\d+-annotation-")
+MASKS = re.compile(r"(^|/)(Segmentation(Class|Object)\w*|masks?)/|(^|/)task-\d+-annotation-")
 """Images that are no photos."""
+CALLED_MASK = re.compile(r"_mask\.\w+$")
+"""Images that are no photos unless a label file names them: of faces with masks, say."""
 
 UNREAD = (
     (
@@ -57,6 +62,7 @@ UNREAD = (
         "CVAT's XML; export it as 'Segmentation mask 1.1' in place of 'CVAT for images'",
     ),
     (r"\s*(<\?xml.*?>)?\s*<annotation>.*<bndbox>", "XML of boxes, which say nothing of the pixels in them"),
+    (r'\s*\[\s*\{.*"(annotation_id|annotator)"', "Label Studio's short JSON; export it there as JSON"),
     (r'\s*\{.*"(_via_img_metadata|shape_attributes)"', "VGG Image Annotator's; export it there in the COCO format"),
     (
         r'\s*[\[{].*"type"\s*:\s*"Feature',
@@ -103,17 +109,56 @@ def read(
     export = Source(Path(source).expanduser())
     module, files = format_of(export, format)
     pool = export if images is None else Source(Path(images).expanduser())
-    found: Found = module.read(export, files, Photos(m for m in pool.images() if not MASKS.search(m.name)))
+    found: Found = module.read(export, files, photos_of(pool))
     if not any(image.labels is not None for image in found.images):
         raise DataError(f"{source}: no photo in it is labelled; export the annotations, not the photos alone")
     names, colors = class_order(found, classes, background)
-    kept = background if background in names else None
-    pictures = sorted(found.images, key=lambda image: (image.part, image.name))
+    meant = (background, *BACKGROUNDS) if background in BACKGROUNDS else (background,)
+    kept = next((name for name in meant if name in names), None)
+    pictures = sorted(once_each(found.images), key=lambda image: (image.part, image.name))
     if negatives and kept is not None:
         pictures = [
             replace(image, labels=Regions(())) if image.labels is None and image.where else image for image in pictures
         ]
+    held = [image for image in pictures if image.labels is None and image.where and image.part != "train"]
+    if held:
+        log.warning(
+            "%d photos of val or test have no annotation, such as %s: they become unlabelled ones to train on; "
+            "negatives=true makes them background and leaves them there",
+            *(len(held), held[0].name),
+        )
     return Labels(pictures, names, colors, kept)
+
+
+def photos_of(pool: Source) -> Photos:
+    """Returns the photos among the images of an export, or of another folder."""
+    images = [member for member in pool.images() if not MASKS.search(member.name)]
+    return Photos(
+        (member for member in images if not CALLED_MASK.search(member.name)),
+        called_masks=(member for member in images if CALLED_MASK.search(member.name)),
+    )
+
+
+def once_each(images: Iterable[LabelledImage]) -> list[LabelledImage]:
+    """Returns the images, each photo once: labelled, where one of several label files labels it.
+
+    Raises:
+        DataError: a photo is labelled twice: it would be trained on and validated with, or become two.
+    """
+    kept: dict[Photo, LabelledImage] = {}
+    for image in images:
+        before = kept.setdefault(image.photo, image)
+        if before is image or image.labels is None:
+            continue
+        if before.labels is None:
+            kept[image.photo] = image
+        else:
+            parts = f", once for {before.part} and once for {image.part}" if before.part != image.part else ""
+            raise DataError(
+                f"{image.where}: {image.name}: its photo {image.photo.name} is labelled in {before.where} too{parts}; "
+                "remove it from one of the two, or give one label file or folder at a time"
+            )
+    return list(kept.values())
 
 
 def format_of(export: Source, name: str) -> tuple[ModuleType, list[Member]]:
@@ -146,7 +191,10 @@ def not_known(export: Source) -> str:
         for form, what in UNREAD:
             if re.match(form, text, re.DOTALL):
                 return f"{member.name} is {what}"
-    return f"of no known format; known are {', '.join(FORMATS)}; docs/labelling.md says what each looks like"
+    return (
+        f"of no known format; known are {', '.join(FORMATS)}; docs/labelling.md says what each looks like; most tools "
+        "export COCO too"
+    )
 
 
 def class_order(

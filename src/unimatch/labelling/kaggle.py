@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.labelling.photos import Photos, clean
+from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions
 from unimatch.labelling.shapes import Runs
 from unimatch.labelling.source import Source, head, opened
@@ -19,6 +19,8 @@ IMAGES = (
 )
 RUNS = ("encodedpixels", "rle", "rle_mask", "segmentation", "encoding", "annotation")
 CLASSES = ("classid", "class_id", "class", "label", "category", "cell_type")
+SIDES = (("width", "imagewidth", "image_width", "img_width"), ("height", "imageheight", "image_height", "img_height"))
+"""Columns of the size that runs were made for."""
 ALONG_ROWS = (("img", "rle_mask"), ("id", "segmentation"), ("id", "annotation"))
 """Columns of the competitions whose runs go along the rows: Carvana's, UW-Madison's, Sartorius's."""
 
@@ -77,6 +79,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
         assert runs is not None
         along_rows = (image.strip().lower(), runs.strip().lower()) in ALONG_ROWS
         regions: dict[str, list[Region]] = {}
+        sizes: dict[str, tuple[int, int] | None] = {}
         try:
             with long_cells(), opened(file) as binary, io.TextIOWrapper(binary, "utf-8-sig", newline="") as text:
                 for number, row in enumerate(csv.DictReader(text), start=2):
@@ -87,19 +90,32 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
                         name, _, kind = name.rpartition("_")
                     classes.add(kind)
                     found = regions.setdefault(name, [])
+                    sizes[name] = size_of(row)
                     if row[runs] and row[runs].strip() not in ("", "-1"):
                         found.append(Region(kind, (Runs(row[runs], along_rows=along_rows),), f"line {number}"))
         except (csv.Error, KeyError, UnicodeDecodeError) as error:
             raise DataError(f"{where}: cannot be read ({error!r}); get it again") from error
+        part = part_of(file.name)
         for name, items in regions.items():
             photo = photos.find(name, file)
             base = photo.name.rpartition("/")[2]
             images.append(
-                LabelledImage(clean(base), photo, Regions(tuple(items)) if items else None, None, "train", where)
+                LabelledImage(clean(base), photo, Regions(tuple(items)) if items else None, sizes[name], part, where)
             )
     for member in photos.others(image.photo for image in images):
         images.append(LabelledImage(clean(member.name), member, None))
     return Found(images, dict.fromkeys(sorted(classes, key=by_number)))
+
+
+def size_of(row: dict[str, str]) -> tuple[int, int] | None:
+    """Returns the width and height in a row; None where it does not give both.
+
+    >>> size_of({"id": "a", "Height": "4", "Width": "6"}), size_of({"id": "a"})
+    ((6, 4), None)
+    """
+    cells = {str(name).strip().lower(): cell for name, cell in row.items()}
+    width, height = (next((cells[name] for name in names if name in cells), None) or "" for names in SIDES)
+    return (int(width), int(height)) if width.isdecimal() and height.isdecimal() else None
 
 
 def by_number(name: str) -> tuple[int, str]:

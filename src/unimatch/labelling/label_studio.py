@@ -15,7 +15,7 @@ from unimatch.disk import replace_text, replacing
 from unimatch.errors import DataError
 from unimatch.image_files import IMAGE_SUFFIXES
 from unimatch.labelling.json_pieces import elements
-from unimatch.labelling.photos import Photos, clean
+from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
 from unimatch.labelling.regions import Piece
 from unimatch.labelling.run_lengths import write_brush
@@ -106,7 +106,7 @@ def read_task(
     drawn = tuple(items) or pictures.get(number, ())
     photo = photos.find(path, file)
     name = name if PurePosixPath(name).suffix else name + PurePosixPath(photo.name).suffix
-    return LabelledImage(name, photo, Regions(drawn) if drawn else None, size, "train", where)
+    return LabelledImage(name, photo, Regions(drawn) if drawn else None, size, part_of(file.name), where)
 
 
 def photo_path(data: dict[str, Any], task: str) -> str:

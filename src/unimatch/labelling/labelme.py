@@ -14,10 +14,10 @@ from PIL import Image
 from unimatch.data.prepare.archives import Member
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
-from unimatch.labelling.photos import Embedded, Photo, Photos, clean, part_of
+from unimatch.labelling.photos import Embedded, Photo, Photos, name_of, part_of
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Region, Regions, log_left_out
 from unimatch.labelling.regions import Piece
-from unimatch.labelling.shapes import Picture, Polygon, Shape, ellipse, rectangle
+from unimatch.labelling.shapes import SHARES, Picture, Polygon, Shape, are_shares, ellipse, rectangle
 from unimatch.labelling.source import Source, decode_base64, read_json, read_text
 from unimatch.labelling.writer import Job, Written
 
@@ -31,16 +31,18 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     """Reads the photos of all files; each annotation lies over those before it.
 
     The order of the classes is that of a ``labels.txt``, if there is one. Lines and points cover nothing and are left
-    out, and the log says how many. A photo that the export lacks is taken from the JSON file.
+    out, as other kinds are, and the log says how many. A photo that the export lacks is taken from the JSON file.
 
     Raises:
         DataError: a file is damaged, or its photo is missing.
     """
     left_out: list[str] = []
     images = [read_file(file, photos, left_out) for file in files]
-    log_left_out(left_out, "lines and points cover nothing")
+    if are_shares(shape for image in images if isinstance(image.labels, Regions) for shape in image.labels.shapes()):
+        raise DataError(f"{images[0].where}: {SHARES}")
+    log_left_out(left_out, "they are no polygon, rectangle, circle or mask")
     unused = photos.others(image.photo for image in images)
-    images += [LabelledImage(clean(member.name), member, None) for member in unused]
+    images += [LabelledImage(name_of(member.name), member, None) for member in unused]
     lists = source.matching(r"labels\.txt")
     classes = [line.strip() for line in read_text(lists[0]).splitlines() if line.strip()] if lists else []
     return Found(images, dict.fromkeys(classes))
@@ -66,24 +68,25 @@ def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImag
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{where}: is no file of LabelMe's ({error!r}); save it again") from error
     folder = file.name.rpartition("/")[0]
-    base = path.replace("\\", "/").rpartition("/")[2]
-    name = clean(f"{folder}/{base}" if folder else base)
-    photo: Photo = (
-        Embedded(file, name) if content.get("imageData") and not photos.has(path) else photos.find(path, file)
-    )
+    photo: Photo
+    if content.get("imageData") and not photos.has(path):
+        base = path.replace("\\", "/").rpartition("/")[2]
+        photo = Embedded(file, f"{folder}/{base}" if folder else base)
+    else:
+        photo = photos.find(path, file)
     size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
     labels = Regions(tuple(items)) if items else None
-    return LabelledImage(name, photo, labels, size, part_of(folder), where)
+    return LabelledImage(name_of(photo.name), photo, labels, size, part_of(folder), where)
 
 
 def shape_of(entry: dict[str, Any]) -> Shape | None:
-    """Returns what one annotation covers; None for lines and points.
+    """Returns what one annotation covers; None for lines, points and other kinds. X-AnyLabeling writes ``rotation``.
 
     Raises:
         ValueError and others: it is malformed.
     """
     kind = entry.get("shape_type", "polygon")
-    if kind not in ("polygon", "rectangle", "oriented_rectangle", "circle", "mask"):
+    if kind not in ("polygon", "rectangle", "oriented_rectangle", "rotation", "circle", "mask"):
         return None
     points = np.array(entry["points"], np.float64).reshape(-1, 2)
     if not np.isfinite(points).all():

@@ -4,15 +4,22 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Protocol
+from urllib.parse import unquote
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.folders import alike
+from unimatch.folders import alike, suffix
 from unimatch.labelling.source import decode_base64, read_json
 
-PARTS = {"val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
+PARTS = {"val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test"}
 """Words in the path of a file that say to which part of the data its photos belong."""
+
+PART_WORDS = {**PARTS, **dict.fromkeys(("train", "training", "labeled", "labelled"), "train")}
+
+OTHER_KINDS = (".arw", ".cr2", ".dcm", ".dng", ".heic", ".heif", ".jxl", ".nef", ".nii", ".svg")
+"""Endings of photos that are not read."""
 
 FIRST_FOLDERS = (*PARTS, "train", "images", "img", "jpegimages")
 """Folders that are no part of a photo's name."""
@@ -53,10 +60,14 @@ class Photos:
     Args:
         members: image files.
         setting: what names their folder, for messages.
+        called_masks: image files that are photos only if a label file names them, with their endings.
     """
 
-    def __init__(self, members: Iterable[Member], setting: str = "images") -> None:
+    def __init__(self, members: Iterable[Member], setting: str = "images", called_masks: Iterable[Member] = ()) -> None:
         self.setting = setting
+        self.called_masks: dict[str, list[Member]] = defaultdict(list)
+        for member in called_masks:
+            self.called_masks[member.name.rpartition("/")[2]].append(member)
         self.by_name: dict[str, list[Member]] = defaultdict(list)
         self.by_stem: dict[str, list[Member]] = defaultdict(list)
         self.by_likeness: dict[str, list[Member]] = defaultdict(list)
@@ -69,27 +80,31 @@ class Photos:
                 self.by_likeness[name].append(member)
 
     def find(self, name: str, near: Member) -> Member:
-        """Finds the photo that a label file calls ``name``; its ending may be left out.
+        """Finds the photo that a label file calls ``name``; its ending may be left out, and it may be an address.
 
         Of several the one whose path agrees longest with ``name`` from its end is taken, then the one that lies in
-        the same folders as the label file, then the one whose whole path ``name`` is.
+        the same folders as the label file, then the one whose folders and the label file's path name the same part of
+        the data, then the one whose whole path ``name`` is.
 
         Raises:
             DataError: there is none, or several are equally near.
         """
-        wanted = name.replace("\\", "/").split("/")
-        candidates = self._candidates(wanted[-1])
+        wanted, candidates = self._found(name)
         if not candidates:
+            end = suffix(wanted[-1]).lower()
+            kind = f" (photos {end} are not read; convert them, and their names here)" if end in OTHER_KINDS else ""
             raise DataError(
-                f"{near.place / near.name}: {name}: no such photo in the export; add it, or name the folder of "
+                f"{near.place / near.name}: {name}: no such photo in the export{kind}; add it, or name the folder of "
                 f"photos with {self.setting}=FOLDER"
             )
 
-        def nearness(member: Member) -> tuple[int, int, bool]:
+        parts = parts_in(near.name)
+
+        def nearness(member: Member) -> tuple[int, int, bool, bool]:
             folders = member.name.split("/")[:-1]
             same = common(reversed(folders), reversed(wanted[:-1]))
             beside = common(folders, near.name.split("/")[:-1]) if member.place == near.place else -1
-            return same, beside, folders == wanted[:-1]
+            return same, beside, not parts.isdisjoint(parts_in("/".join(folders))), folders == wanted[:-1]
 
         best = max(map(nearness, candidates))
         found = [member for member in candidates if nearness(member) == best]
@@ -102,11 +117,20 @@ class Photos:
 
     def has(self, name: str) -> bool:
         """Tells whether there is a photo of this name, in any folder."""
-        return bool(self._candidates(name.replace("\\", "/").rpartition("/")[2]))
+        return bool(self._found(name)[1])
+
+    def _found(self, name: str) -> tuple[list[str], list[Member]]:
+        """Returns the path that a name is, in pieces, and the photos that it may mean: as it stands, or as an URL."""
+        for path in (name, unquote(name.partition("?")[0])):
+            wanted = path.replace("\\", "/").split("/")
+            if candidates := self._candidates(wanted[-1]):
+                return wanted, candidates
+        return wanted, []
 
     def _candidates(self, base: str) -> list[Member]:
         """Returns the photos that a name without folders may mean."""
-        return self.by_name.get(base) or self.by_stem.get(base) or self.by_likeness.get(alike(base), [])
+        found = self.by_name.get(base) or self.by_stem.get(base) or self.by_likeness.get(alike(base))
+        return found or self.called_masks.get(base, [])
 
     def others(self, used: Iterable[Photo]) -> list[Member]:
         """Returns the photos that are not in use but lie in a folder with one that is."""
@@ -139,10 +163,63 @@ def clean(name: str) -> str:
     ('a/b.jpg', 'b.jpg', 'b.jpg', 'b.jpg')
     """
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    leads_out = name.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
-    if leads_out or len(parts) < 2:
+    if leads_out(name) or len(parts) < 2:
         return parts[-1].rpartition(":")[2] if parts else "photo"
     return "/".join(parts[1:] if parts[0].lower() in FIRST_FOLDERS else parts)
+
+
+def leads_out(name: str) -> bool:
+    r"""Tells whether a name is an absolute path or an address, or has ``..`` in it.
+
+    >>> leads_out("a/b.jpg"), leads_out("../b.jpg"), leads_out("C:\\b.jpg")
+    (False, True, True)
+    """
+    parts = name.replace("\\", "/").split("/")
+    return name.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
+
+
+def named_as(name: str, photo: Photo) -> str:
+    """Returns the name to write a photo under that a list names, its last part as that of its file.
+
+    >>> from pathlib import Path
+    >>> named_as("s1/my%20photo", Embedded(Member(Path(), "", 0), "images/my photo.jpg"))
+    's1/my photo.jpg'
+    """
+    return str(PurePosixPath(clean(name)).with_name(PurePosixPath(photo.name).name))
+
+
+def name_of(path: str) -> str:
+    """Returns a photo's name without the folders that say what the photos are for.
+
+    >>> name_of("train/images/a.jpg"), name_of("images/val2017/drive1/a.jpg")
+    ('a.jpg', 'drive1/a.jpg')
+    """
+    *folders, base = path.split("/")
+    kept = [folder for folder in folders if folder.lower().rstrip("0123456789") not in FIRST_FOLDERS]
+    return clean("/".join([*kept, base]))
+
+
+def parts_in(path: str) -> set[str]:
+    """Returns the parts of the data that words in a path name.
+
+    >>> sorted(parts_in("train2017/valid/a")), parts_in("images/a")
+    (['train', 'val'], set())
+    """
+    return {PART_WORDS[word] for word in re.split(r"[\W_\d]+", path.lower()) if word in PART_WORDS}
+
+
+def part_of_listed(file: str, name: str) -> str:
+    """Returns the part of a photo: the one that the label file's path names, else the folders in the photo's name.
+
+    Folders of an absolute path or an address say nothing: they may be those of anybody's computer.
+
+    >>> part_of_listed("train.json", "val/a.jpg"), part_of_listed("all.json", "val/a.jpg")
+    ('train', 'val')
+    >>> part_of_listed("all.json", "/home/test/a.jpg")
+    'train'
+    """
+    folders = "" if leads_out(name) else name.replace("\\", "/").rpartition("/")[0]
+    return part_of(file if parts_in(file) else folders)
 
 
 def part_of(path: str) -> str:

@@ -1,7 +1,7 @@
 """Labelled photos in memory, between any two formats: what each pixel is called, not yet drawn."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,8 +23,8 @@ log = logging.getLogger("unimatch")
 IGNORE = "__ignore__"
 """The class of pixels that are not to be counted, as LabelMe calls it; 255 in masks."""
 
-BACKGROUNDS = ("background", "_background_")
-"""What formats call the class of pixels that nobody labelled."""
+BACKGROUNDS = ("background", "_background_", "__background__", "Background", "BACKGROUND")
+"""What formats and people call the class of pixels that nobody labelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,10 @@ class Regions:
 
     items: tuple[Region, ...]
     larger_first: bool = False
+
+    def shapes(self) -> Iterator[Shape]:
+        """Yields what each annotation covers."""
+        return (shape for region in self.items for shape in region.shapes)
 
     def draw(self, where: str, size: tuple[int, int], ids: Mapping[str, int], fill: int) -> MaskArray:
         """Draws the labels; see :class:`Drawable`."""
@@ -119,10 +123,12 @@ class Painted:
         names = self.names
         stored: NDArray[np.integer]
         with opened_mask(self.member.read(), file, size) as image:
-            if self.colored and image.mode in ("1", "L"):  # values in the order of the classes
-                names = {**dict(enumerate(names.values())), IGNORE_INDEX: IGNORE}
+            colored = self.colored and image.mode not in ("1", "L")
+            if self.colored and not colored:  # values in the order of the classes
+                listed = [name for name in names.values() if name != IGNORE]
+                names = {**dict(enumerate(listed)), IGNORE_INDEX: IGNORE}
                 stored = ids_of(image, file).values
-            elif self.colored:
+            elif colored:
                 stored = pack(colors_of(image, file).values)
             elif image.mode in ("1", "L", "P") or image.mode.startswith("I"):
                 stored = ids_of(image, file).values
@@ -135,7 +141,7 @@ class Painted:
         if wrong.any():
             unknown, counts = np.unique(stored[wrong], return_counts=True)
             first = unknown[:SHOWN].tolist()
-            kind = [f"colour {tuple(code.to_bytes(3))}" if self.colored else f"value {code}" for code in first]
+            kind = [f"colour {tuple(code.to_bytes(3))}" if colored else f"value {code}" for code in first]
             shown = listing(kind, counts[:SHOWN].tolist(), len(unknown))
             raise DataError(f"{file}: {shown} of no class; {self.remedy}")
         used = np.unique(slots)
@@ -150,7 +156,7 @@ class Painted:
 
 def unknown_class(name: str, ids: Mapping[str, int]) -> str:
     """Returns what to say of a class that is not among those there are."""
-    known = ", ".join([known for known in ids if known not in (IGNORE, BACKGROUNDS[1])][:20])
+    known = ", ".join([known for known in ids if known not in (IGNORE, *BACKGROUNDS[1:])][:20])
     return f"the class {name!r} is none of {known}; correct the label, or name the class in classes=FILE"
 
 

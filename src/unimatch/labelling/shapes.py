@@ -7,7 +7,7 @@ belongs to a polygon if its centre does.
 import io
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -184,6 +184,19 @@ def check(polygon: Polygon, width: int, height: int) -> None:
         if wrong.any():
             x, y = ring[wrong.argmax()]
             raise ValueError(f"its point ({x:g}, {y:g}) lies outside the image of {width} x {height} pixels")
+
+
+def are_shares(shapes: Iterable[Shape]) -> bool:
+    """Tells whether all points of three or more polygons lie between 0 and 1, as shares of an image's sides do.
+
+    Fewer may be of the first pixel.
+    """
+    rings = [ring for shape in shapes if isinstance(shape, Polygon) for ring in shape.rings if ring.size]
+    return len(rings) > 2 and all(0 <= ring.min() <= ring.max() <= 1 and (ring % 1).any() for ring in rings)
+
+
+SHARES = "all points lie between 0 and 1, as shares of the photos' sides do, and they must count pixels; export them so"
+"""What to say of a file of such polygons."""
 
 
 def signed_area(ring: Ring) -> float:

@@ -61,6 +61,11 @@ class Source:
             found = iter([Member(path.parent, path.name, path.stat().st_size)])
         self.files = {member.name: member for member in sorted(found, key=lambda member: member.name)
                       if not any(map(is_foreign, filter(None, member.name.split("/"))))}  # fmt: skip
+        if name := next((name for name in self.files if "\\" in name and not path.is_dir()), None):
+            raise DataError(
+                f"{path}: {name} has its folder in its name, as Windows' archives do; unpack the archive with unzip or "
+                "7z, and give the folder"
+            )
 
     def matching(self, pattern: str) -> list[Member]:
         """Returns the files whose whole path fits a regular expression, with any folders before it, sorted."""
@@ -127,7 +132,7 @@ def read_json(member: Member) -> dict[str, Any]:
 def head(member: Member) -> str:
     """Reads the first 64 kB of a file as text, to tell what it is."""
     with opened(member) as file:
-        return file.read(2**16).decode("utf-8", "replace")
+        return file.read(2**16).decode("utf-8", "replace").removeprefix("\ufeff")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from unimatch.data.catalog import PASCAL, Color, voc_colors
 from unimatch.data.prepare.archives import Member
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
+from unimatch.image_files import IMAGE_SUFFIXES
 from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
 from unimatch.labelling.source import Source, read_text
@@ -30,12 +31,13 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     Raises:
         DataError: a photo is missing, or the classes cannot be read.
     """
-    parts = {
-        (root_of(member.name, "ImageSets"), line.split()[0]): part_of(PurePosixPath(member.name).stem)
-        for member in source.matching(r"ImageSets/Segmentation/[^/]+\.txt")
-        for line in read_text(member).splitlines()
-        if line.strip() and part_of(PurePosixPath(member.name).stem) != "train"
-    }
+    stems = {mask.name: stem_of(mask) for mask in files}
+    known = set(stems.values())
+    parts: dict[tuple[str, str], str] = {}
+    for member in source.matching(r"ImageSets/Segmentation/[^/]+\.txt"):
+        root, part = root_of(member.name, "ImageSets"), part_of(PurePosixPath(member.name).stem)
+        for line in read_text(member).splitlines() if part != "train" else ():
+            parts[root, next((name for name in listed_names(line) if (root, name) in known), "")] = part
     roots = dict.fromkeys(root_of(mask.name, "SegmentationClass") for mask in files)
     shared = posixpath.join(posixpath.commonpath(roots), "")
     listed = {root: class_colors(source, root) for root in roots}
@@ -45,12 +47,12 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 
     images = []
     for mask in files:
-        root = root_of(mask.name, "SegmentationClass")
+        root, stem = stems[mask.name]
         classes, remedy = listed[root]
-        stem = mask.name[len(root) + len("SegmentationClass/") :].removesuffix(PurePosixPath(mask.name).suffix)
         photo = photos.find(stem, mask)
         name = name_of(root, stem + PurePosixPath(photo.name).suffix)
-        names = {pack_one(VOID): IGNORE, **{pack_one(color): name for name, color in classes.items()}}
+        names = {pack_one(color): name for name, color in classes.items()}  # in the order of grey masks' values
+        names.setdefault(pack_one(VOID), IGNORE)
         labels = Painted(mask, names, colored=True, remedy=remedy)
         part = parts.get((root, stem), part_of(root))
         images.append(LabelledImage(name, photo, labels, None, part, str(mask.place / mask.name)))
@@ -59,6 +61,24 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
         below = member.name[len(root) :].removeprefix("JPEGImages/")
         images.append(LabelledImage(name_of(root, below), member, None))
     return Found(images, joined([classes for classes, _ in listed.values()]), drawn=False)
+
+
+def stem_of(mask: Member) -> tuple[str, str]:
+    """Returns the path of the export that a mask is of, and its name below the folder of masks, without ending."""
+    root = root_of(mask.name, "SegmentationClass")
+    return root, mask.name[len(root) + len("SegmentationClass/") :].removesuffix(PurePosixPath(mask.name).suffix)
+
+
+def listed_names(line: str) -> list[str]:
+    """Returns what a line of a list may mean, the likeliest first: a name may hold blanks, or have more behind it.
+
+    >>> listed_names("a 1"), listed_names('"my photo.jpg"')
+    (['a 1', 'a'], ['my photo.jpg', 'my photo', 'my'])
+    """
+    text = line.strip().strip('"')
+    end = PurePosixPath(text).suffix
+    names = [text, text.removesuffix(end if end.lower() in IMAGE_SUFFIXES else ""), text.partition(" ")[0]]
+    return list(dict.fromkeys(names))
 
 
 def root_of(name: str, folder: str) -> str:

@@ -4,6 +4,7 @@ Ultralytics trains on them; Roboflow, CVAT and Label Studio write them. A line i
 in shares of the photo's width and height: https://docs.ultralytics.com/datasets/segment/.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.class_files import LARGEST, from_object, in_order
 from unimatch.errors import DataError
 from unimatch.images import MaskArray
-from unimatch.labelling.photos import FIRST_FOLDERS, Photos, clean, part_of
+from unimatch.labelling.photos import Photos, name_of, part_of
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
 from unimatch.labelling.shapes import Polygon, Ring
 from unimatch.labelling.source import Source, head, read_text
 
-FILE = r"labels/(?:[^/]+/)*[^/]+\.txt"
+log = logging.getLogger("unimatch")
+
+FILE = r"labels/(?:[^/]+/)*(?!classes\.txt$)[^/]+\.txt"
 LINE = re.compile(r"\s*\d+(?:\.0+)?(?:\s+-?[\d.]+(?:[eE][+-]?\d+)?){4,}\s*(?:\n|$)")
 """A class and a box or more."""
 
@@ -84,6 +87,12 @@ def names_of(source: Source) -> Sequence[str]:
             if isinstance(content, dict) and "kpt_shape" in content:
                 raise DataError(f"{where}: the labels are points of poses (kpt_shape), and no outlines")
             found[file] = in_order(where, from_object(where, content)).names
+            named = [content.get(part) for part in ("train", "val", "test")] if isinstance(content, dict) else []
+            if lists := [name for name in named if isinstance(name, str) and name.endswith(".txt")]:
+                log.warning(
+                    "%s: its lists %s are not read: a photo is for validation or test if its folder says so",
+                    *(where, ", ".join(lists)),
+                )
     for file in [] if found else source.matching(r"classes\.txt|obj\.names"):
         found[file] = [line.strip() for line in read_text(file).splitlines() if line.strip()]
     if not found:
@@ -122,14 +131,3 @@ def read_file(file: Member, photos: Photos, names: Sequence[str], left_out: list
     photo = photos.find(re.sub(r"(^|/)labels(/|$)", r"\1images\2", folder, flags=re.IGNORECASE) + "/" + base[:-4], file)
     labels = Shares(tuple(items)) if items else None
     return LabelledImage(name_of(photo.name), photo, labels, None, part_of(folder), where)
-
-
-def name_of(path: str) -> str:
-    """Returns a photo's name without the folders that say what the photos are for.
-
-    >>> name_of("train/images/a.jpg"), name_of("images/val2017/drive1/a.jpg")
-    ('a.jpg', 'drive1/a.jpg')
-    """
-    *folders, base = path.split("/")
-    kept = [folder for folder in folders if folder.lower().rstrip("0123456789") not in FIRST_FOLDERS]
-    return clean("/".join([*kept, base]))

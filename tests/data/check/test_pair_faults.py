@@ -12,6 +12,7 @@ from unimatch import DataError
 from unimatch.data import change_folder, whu
 from unimatch.data.check import full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet, draw_image
+from unimatch.data.check.survey import survey
 
 NAMES = [f"t{i}.png" for i in range(10)]
 
@@ -137,6 +138,8 @@ def test_labels_that_are_mostly_changed_are_noted(root):
         rewrite(lambda label: 255 - label)(path)
     share = 100 * (20 * 24 - 64) / (20 * 24)
     assert findings(root) == {("mostly changed", "labelled"): (f"{share:.1f} % of the pixels",)}
+    said = [line for line in survey(change_folder(root)) if line.startswith("labelled: mostly changed")]
+    assert len(said) == 1
 
 
 def test_labels_without_any_change_are_noted(root):

@@ -91,6 +91,8 @@ def test_two_kinds_of_masks_are_named_with_their_counts(tmp_path):
         ([0, 255], "background\nclass_1\n", "dataset.ids={0:0,255:1}"),
         ([0, 100, 200], "class_0\nclass_100\nclass_200\n", "dataset.ids={0:0,100:1,200:2}"),
         (range(60), "", None),
+        ([0], "", "All masks show one class alone, or none"),
+        ([255], "", "All masks show one class alone, or none"),
     ],
 )
 @pytest.mark.parametrize("grey_colours", [False, True])
@@ -106,7 +108,10 @@ def test_masks_of_training_and_validation_are_found(tmp_path):
     (tmp_path / "valid" / "images").mkdir()
     (tmp_path / "masks" / "1.png").write_text("no image")
     assert masks_below(tmp_path) == [paths[0], tmp_path / "masks" / "1.png", paths[1]]
-    assert told(masks_below(tmp_path)).lines[1].startswith("masks: 1 masks cannot be read")
+    unreadable = told(masks_below(tmp_path)).lines[1]
+    assert unreadable.startswith(
+        f"masks: 1 masks cannot be read; the first is {tmp_path / 'masks' / '1.png'}: cannot be"
+    )
     for kind in ("images", "labels"):
         other = save(tmp_path / "other" / "train" / kind, [[0]])
     assert masks_below(tmp_path / "other") == other

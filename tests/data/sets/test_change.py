@@ -137,7 +137,7 @@ def set_id(path):
         (
             lambda path: path.rename(path.with_suffix(".jpg")),
             "B/t1.png",
-            r"second date of .*A/t1.png \(t1.jpg is there; both dates need one ending\)",
+            r"B/t1.png: no such file \(but 't1.jpg' is there; both dates need one name\); it is .*A/t1.png",
         ),
         (grow, "B/t1.png", "B/t1.png: the second date is 30 x 20 pixels and the first, .*A/t1.png, 24 x 20"),
         (grow, "label/t1.png", "label/t1.png: the mask is 30 x 20 pixels and its image 24 x 20"),
@@ -316,3 +316,15 @@ def test_unlabelled_pairs_may_lie_among_the_training_pairs(tmp_path, pool):
     assert len(data.labeled) + len(data.val) == 5
     assert [Path(data.unlabeled.name(i)).name for i in range(len(data.unlabeled))] == ["t5.png"]
     assert data.unlabeled.image(0).shape[0] == 2
+
+
+def test_folders_of_images_beside_those_of_pairs_are_said_not_to_be_used(tmp_path):
+    root = make_change(tmp_path, NAMES[:4])
+    shutil.copytree(root / "A", root / "C")
+    with notes_taken() as notes:
+        change_folder(root)
+    assert [text.partition(";")[0] for _, text in notes] == [f"{root}: not used: C"]
+    (root / "names.txt").write_text("\n".join(NAMES[:2]) + "\n")
+    with notes_taken() as notes:
+        change_folder(root, labeled_list=root / "names.txt")
+    assert not notes

@@ -102,6 +102,8 @@ def test_any_text_is_classes_or_a_named_error(tmp_path_factory, text, name):
         ("data.yaml", f"names: [{'a,' * 50_000}]", "has more than 65,536 characters"),
         ("names.json", '["\\ud800", "dog"]', "is half a character"),
         ("names.txt", "<!DOCTYPE html>\n<p>404\n", "line 1: '<!DOCTYPE html>' is HTML or XML"),
+        ("names.txt", "nc: 2\nnames: [sky, tree]\n", r"line 2: 'names: \[sky, tree\]' is no class name"),
+        ("names.txt", "sky\ntree\n255 void\n", "line 3: '255 void' is no class name"),
         ("names.txt", "sky,\ntree,\n", "line 1: 'sky,' is no class name"),
         ("names.txt", "sky\n---\ntree\n", "line 2: '---' is no class name"),
         ("names.txt", "#000000 sky\n#888 road\n#ffffff tree\n", "line 2: some lines give a colour, .*#888 road"),

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -50,12 +51,25 @@ def test_a_data_set_with_a_stray_json_is_no_export(tmp_path, place):
         find_classes(tmp_path)
 
 
+def test_a_data_set_in_one_more_folder_is_pointed_out(tmp_path):
+    write_pair(tmp_path / "photos" / "train" / "images" / "a.png", tmp_path / "photos" / "train" / "masks" / "a.png")
+    (tmp_path / "photos" / "classes.txt").write_text("soil\nplant\n")
+    with pytest.raises(DataError, match=rf"seems to be {tmp_path / 'photos'}: set dataset\.root={tmp_path / 'photos'}"):
+        find_classes(tmp_path)
+    shutil.copytree(tmp_path / "photos" / "train", tmp_path / "scene")
+    with pytest.raises(
+        DataError, match=r"photos and scene each hold images and masks; put them into images/photos and"
+    ):
+        find_classes(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("alone\n", "at least two class names"),
         ("", "at least two class names"),
         ("cat\ndog\n cat\n", "all different"),
+        ("\u00fc\nu\u0308\n", "all different"),
         ("\n".join(str(i) for i in range(256)), "at most 255 classes"),
     ],
 )

@@ -7,6 +7,7 @@ from helpers.class_data import classes_of, make_image_folder, names_of
 from unimatch import ConfigError, DataError
 from unimatch.data import image_folder, imagenet
 from unimatch.data.check.before_training import verify
+from unimatch.folders import notes_taken
 
 
 def test_folders_are_classes(tmp_path):
@@ -174,3 +175,30 @@ def test_unlabelled_images_among_the_classes_are_no_class(tmp_path, name):
     assert data.info.classes == expected.info.classes
     assert len(data.unlabeled) == len(expected.unlabeled)
     assert classes_of(data.unlabeled) == classes_of(expected.unlabeled)
+
+
+@pytest.mark.parametrize("place", ["test", "test/test"])
+def test_test_images_without_folders_of_classes_are_said_not_to_be_used(tmp_path, place):
+    """As competitions publish them."""
+    make_image_folder(tmp_path)
+    shutil.rmtree(tmp_path / "test")
+    (tmp_path / place).mkdir(parents=True)
+    image = next((tmp_path / "train" / "ant").iterdir())
+    shutil.copy(image, tmp_path / place / "1.png")
+    shutil.copytree(tmp_path / "unlabeled", tmp_path / "more")
+    with notes_taken() as notes:
+        assert image_folder(tmp_path, val_per_class=1).test is None
+    assert [text.partition("not used")[0] for _, text in notes] == [f"{tmp_path / 'test'}: ", f"{tmp_path}: "]
+    assert "not used: more; unlabelled images go to" in notes[1][1]
+
+
+def test_classes_whose_names_look_alike_are_told(tmp_path):
+    make_image_folder(tmp_path)
+    shutil.copytree(tmp_path / "train" / "ant", tmp_path / "train" / "Ant")
+    with notes_taken() as notes:
+        assert image_folder(tmp_path, val_per_class=1).info.classes == ("Ant", "ant", "bee")
+    assert [kind for kind, _ in notes] == ["classes alike"]
+    for name in ("\u00fc", "u\u0308"):
+        shutil.copytree(tmp_path / "train" / "ant", tmp_path / "train" / name)
+    with pytest.raises(DataError, match="has two classes called \u00fc, in two Unicode forms; join their folders"):
+        image_folder(tmp_path, val_per_class=1)

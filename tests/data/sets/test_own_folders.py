@@ -215,3 +215,34 @@ def test_drawn_masks_beside_the_masks_are_not_meant(tmp_path, masks):
     for folder_of, name in (("JPEGImages", "a.jpg"), (masks, "a.png"), ("SegmentationClassVisualization", "a.jpg")):
         write_pair(tmp_path / folder_of / name, None)
     assert place_of(tmp_path, "train") == Place("JPEGImages", masks)
+
+
+def test_folders_of_images_that_are_not_used_are_said(tmp_path):
+    root = arrange(tmp_path / "photos", ARRANGEMENTS["by part"])
+    write_pair(root / "train" / "1st_manual" / "a.png", None)
+    for name in ("gt", "train_extra", "runs", "SegmentationClassVisualization", "guess"):
+        write_pair(root / name / "sub" / "a.png", None)
+    (root / "guess" / "predict.json").touch()
+    with notes_taken() as notes:
+        folder(root)
+    ending = f"unlabelled images go to {root / 'unlabeled'}"
+    assert notes == [
+        ("folder not used", f"{root}: not used: gt, train_extra; {ending}"),
+        ("folder not used", f"{root / 'train'}: not used: 1st_manual; {ending}"),
+    ]
+    with notes_taken() as notes:
+        folder(root, unlabeled=["rest", {"root": root / "train_extra"}])
+    assert not notes
+
+
+def test_a_list_of_validation_images_that_is_not_used_is_said(tmp_path):
+    root = make_folder(tmp_path, labeled=6)
+    (root / "valid.txt").write_text("a0\n")
+    with notes_taken() as notes:
+        folder(root)
+    assert [kind for kind, _ in notes] == ["list not used"]
+    assert "valid.txt: is not used, and images are held out by chance" in notes[0][1]
+    (root / "valid.txt").write_text("images/a0.png masks/a0.png\n")
+    with notes_taken() as notes:
+        folder(root, val_list=root / "valid.txt")
+    assert not notes

@@ -50,6 +50,11 @@ def test_files_outside_the_roots_are_refused(tmp_path):
         source.image(0)
     assert FileSource(source.pairs, CAMVID, roots=[inside, tmp_path]).image(0).shape == (4, 5, 3)
     assert FileSource(source.pairs, CAMVID).image(0).shape == (4, 5, 3)
+    outside.unlink()
+    with pytest.raises(
+        DataError, match=r"link\.png: is a link to .*outside\.png, which is not there; correct or remove"
+    ):
+        source.image(0)
 
 
 def test_a_folder_with_a_like_name_is_outside(tmp_path):

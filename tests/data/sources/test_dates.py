@@ -41,6 +41,17 @@ def test_what_is_missing_is_named(root):
     with pytest.raises(DataError, match=r"B/b\.png: no such file; it is the second date of .*\(and 1 more like this\)"):
         PairTree().pairs(root)
     assert len(PairTree().pairs(root, allow_missing=True)) == 3
+    (root / "B" / "b.jpg").touch()
+    with pytest.raises(DataError, match=r"B/b\.png: no such file \(but 'b\.jpg' is there; both dates need one name\)"):
+        PairTree().pairs(root)
+    (root / "B" / "b.jpg").rename(root / "B" / "B.png")
+    with pytest.raises(DataError, match=r"\(but 'B\.png' is there; both dates need one name\)"):
+        PairSource(PairTree().pairs(root, allow_missing=True), CHANGE_DEMO).image(1)
+    for path in (root / "label").iterdir():
+        path.rename(path.with_stem(f"{path.stem}_building"))
+    with notes_taken() as notes, pytest.raises(DataError, match="no mask"):
+        PairTree().pairs(root)
+    assert "the three files of a pair need one name" in notes[0][1]
     shutil.rmtree(root / "label")
     with pytest.raises(DataError, match=r"label: no such folder .* has A, B\); pairs lie in A/ B/ label/"):
         PairTree().pairs(root)
@@ -83,3 +94,9 @@ def test_labels_of_each_date_are_told_to_become_one_of_what_changed(tmp_path, na
         "label/ of them, of 255 where a pixel has changed",
     ):
         PairTree.of(tmp_path).pairs(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["OUT", "change", "Change_Map", "cm"])
+def test_changes_may_lie_in_a_folder_of_that_name(root, name):
+    (root / "label").rename(root / name)
+    assert PairTree.of(root).masks == name

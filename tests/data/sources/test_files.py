@@ -87,3 +87,26 @@ def test_several_masks_of_an_image_are_told_apart_from_a_suffix(tmp_path, write_
     assert [kind for kind, _ in notes] == ["masks without image"]
     assert "seem to be masks of one image" in notes[0][1]
     assert "if a suffix is why" not in notes[0][1]
+
+
+def test_masks_of_the_images_names_in_other_folders_are_said(tmp_path):
+    for name in ("images/a.jpg", "masks/trimaps/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=r"trimaps/a\.png has its name, but images and masks need the same folders"):
+        Tree("images", "masks").pairs(tmp_path)
+
+
+def test_where_no_name_has_the_ending_those_there_are_named(tmp_path):
+    for name in ("images/a_leftImg8bit.png", "gtFine/a_gtFine_labelIds.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    with pytest.raises(
+        DataError,
+        match=r"_labelTrainIds\.png; a_gtFine_labelIds\.png and others are there; python -m unimatch\.prepare makes",
+    ):
+        Tree("images", "gtFine", "_leftImg8bit.png", "_gtFine_labelTrainIds.png").pairs(tmp_path)
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a_x.png").touch()
+    with pytest.raises(DataError, match=r"no files ending in _tissue; a_x\.png and others are there$"):
+        Tree("images", "masks", mask_suffix="_tissue").pairs(tmp_path)

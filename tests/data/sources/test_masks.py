@@ -275,9 +275,12 @@ def test_a_palette_that_holds_ids_as_greys_is_refused(tmp_path):
 def test_ids_between_those_that_are_named_may_be_blurred_edges():
     reader = mask_reader(CHANGE)
     assert reader.out_of_range({0: 9, 40: 1, 99: 1, 255: 9}, lossy=False).endswith(
-        "; for blurred edges set dataset.unknown_values=nearest"
+        "; for blurred edges, and white of 16 bits, set dataset.unknown_values=nearest"
     )
     assert "blurred" not in reader.out_of_range({0: 9, 128: 5, 255: 9}, lossy=False)  # it may mean something
+    white = reader.out_of_range({0: 9, 65535: 5}, lossy=False)
+    assert "white of 16 bits" in white
+    assert "ignore_ids" not in white
 
 
 def test_ids_as_many_as_classes_may_stand_for_them_in_their_order():

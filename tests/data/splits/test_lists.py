@@ -119,6 +119,19 @@ def test_files_outside_the_root_are_refused_with_their_line(tmp_path, name, colu
     assert len(read_list(path, root, masks=True, allow_outside=True)) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "begin"), [("/in.png", "; without its first / it is there"), ("/home/anna/a.png", "$")]
+)
+def test_a_list_from_another_computer_is_called_so(tmp_path, name, begin):
+    make_files(tmp_path, "in.png")
+    path = write_list(tmp_path / "list.txt", f"in.png {name}\n")
+    with pytest.raises(
+        DataError,
+        match=rf"line 1: no such file: {name}; is the list from another computer\? Paths are relative to .*{begin}",
+    ):
+        read_list(path, tmp_path, masks=True)
+
+
 def test_detours_and_absolute_paths_inside_the_root_are_allowed(tmp_path):
     make_files(tmp_path, "a/x.png", "b/x.png")
     make_files(tmp_path, "..hidden/a..b.png")

@@ -11,8 +11,10 @@ import numpy as np
 from unimatch.data.check.findings import FAULTS, WARNINGS, Finding, Part, collect
 from unimatch.data.check.mask_faults import faults_together
 from unimatch.data.check.one_image import read_label
+from unimatch.data.check.pair_faults import share_faults
 from unimatch.data.sources.base import FileSource, SegmentationData, Source
 from unimatch.data.sources.checked import CheckedSource
+from unimatch.data.sources.dates import PairSource
 from unimatch.data.sources.masks import mask_reader
 from unimatch.errors import DataError
 
@@ -57,6 +59,8 @@ def survey(data: SegmentationData) -> list[str]:
             part.count(label)
             found += [(kind, name, text) for kind, text in label.faults]
         parts.append(part)
+        if isinstance(source, PairSource):
+            found += [(kind, name, text) for kind, text in share_faults(part)]
         seen[name] = f" ({part.images} of {len(source)} masks looked at)" if part.images < len(source) else ""
     found += [(kind, name, text) for name, kind, text in faults_together(parts, data.info)]
     findings = [one for one in collect(found) if not (one.kind in OF_ALL and seen[one.part])]

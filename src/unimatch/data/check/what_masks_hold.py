@@ -27,6 +27,10 @@ FEW = 24
 share than :data:`RARE`, and those that differ from a commoner one by less than :data:`NEAR` in each channel."""
 RARE = 0.0005
 NEAR = 48
+ONE_CLASS = (
+    "All masks show one class alone, or none (255 and what is transparent are no class), so nothing can be learned: "
+    "are they the right ones?"
+)
 BINARY = "dataset.ids={0:0,255:1}"
 """The setting that reads masks of 0 and 255."""
 NO_CLASS: frozenset[Color] = frozenset({(0, 0, 0), (224, 224, 192), (255, 255, 255)})
@@ -48,6 +52,8 @@ class Mask(NamedTuple):
     """Of each number, or of each packed colour."""
     grey: bool = False
     """Whether it is stored as colours that are all grey, which may be either."""
+    why: str = ""
+    """Why it cannot be read."""
 
 
 @dataclass
@@ -58,6 +64,8 @@ class Held:
     pixels: dict[Kind, Counter[int]] = field(default_factory=dict)
     masks: dict[Kind, Counter[int]] = field(default_factory=dict)
     """How many masks show each number or colour."""
+    why: str = ""
+    """Why the first one that cannot be read cannot be."""
 
     @property
     def mixed(self) -> bool:
@@ -89,6 +97,7 @@ def look(paths: Sequence[Path], *, workers: int | None = None, progress: bool = 
         if mask.grey and not colored:
             kind, pixels = "ids", {code & 255: number for code, number in pixels.items()}
         held.files.setdefault(kind, []).append(str(path))
+        held.why = held.why or mask.why
         held.pixels.setdefault(kind, Counter()).update(pixels)
         held.masks.setdefault(kind, Counter()).update(pixels.keys())
     return held
@@ -100,8 +109,8 @@ def read(_: None, path: Path) -> Mask:
         with opened(path, "a mask") as image:
             colored = image.mode in ("RGB", "RGBA", "CMYK")
             mask = colors_of(image, path) if colored else ids_of(image, path)
-    except DataError:
-        return Mask("unreadable", {})
+    except DataError as error:
+        return Mask("unreadable", {}, why=str(error))
     values = mask.values.reshape(-1, *mask.values.shape[2:]) if mask.clear is None else mask.values[~mask.clear]
     stored = pack(values) if colored else values
     if not colored and count_ids(stored) is None:  # these are no classes, and some of them say as much as all
@@ -130,7 +139,8 @@ def advise(held: Held, where: str) -> Advice:
         held: what was counted.
         where: the folder of the masks, for messages.
     """
-    lines = [f"{where}: {number} masks {KINDS[kind]}; the first is {held.files[kind][0]}"
+    first = {kind: held.why if kind == "unreadable" else files[0] for kind, files in held.files.items()}
+    lines = [f"{where}: {number} masks {KINDS[kind]}; the first is {first[kind]}"
              for kind in KINDS if (number := len(held.files.get(kind, ())))]  # fmt: skip
     if held.mixed:
         few: Kind = "ids" if len(held.files["ids"]) < len(held.files["colours"]) else "colours"
@@ -155,6 +165,8 @@ def of_colors(held: Held, lines: list[str]) -> Advice:
             "More than half of their pixels have other colours than the common ones: are these masks, or photos?"
         )
         return Advice(lines, "")
+    if len(common) < 2:
+        return Advice([*lines, ONE_CLASS], "")
     colors = {code: color_of(code) for code in common}
     names, ignored = names_of(list(colors.values()))
     lines.append(f"{len(common)} colours, by their share of the pixels:")
@@ -223,6 +235,8 @@ def of_ids(held: Held, lines: list[str]) -> Advice:
         lines.append(f"    and {len(stored) - 40} more: are these masks, or photos?")
         return Advice(lines, "")
     named = [i for i in stored if i != IGNORE_INDEX]
+    if len(named) < 2 and stored != [0, IGNORE_INDEX]:
+        return Advice([*lines, ONE_CLASS], "")
     if stored == [0, IGNORE_INDEX]:
         lines.append(f"{to_add([BINARY])} (without it, 255 counts as no class)")
         return Advice(lines, "background\nclass_1\n", (BINARY,))

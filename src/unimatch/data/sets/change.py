@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Unpack
 
 from unimatch.data.catalog import CHANGE, LEVIR, WHU, DatasetInfo
+from unimatch.data.sets.own_folders import say_unused
 from unimatch.data.sources.base import FileSource, SegmentationData
-from unimatch.data.sources.dates import PairSource, PairTree, all_there, first_and_label, training_folder
+from unimatch.data.sources.dates import AFTER, PairSource, PairTree, all_there, first_and_label, training_folder
 from unimatch.data.sources.files import FilePairs, absolute, existing_root, images_alone
 from unimatch.data.splits.lists import SplitLists, find_split
-from unimatch.data.splits.selection import SelectionOptions, hold_out, read_files, select
+from unimatch.data.splits.selection import SelectionOptions, hold_out, names_files, read_files, select
 from unimatch.errors import ConfigError
 from unimatch.folders import holds_files, part_folder
+from unimatch.images import second_name
 from unimatch.options import with_options
 
 
@@ -58,12 +60,17 @@ class ChangeLayout:
             DataError: a folder, a partner file or a list is missing or malformed.
             ConfigError: the settings contradict each other or do not fit the number of pairs.
         """
-        choose_best_on = options["choose_best_on"]
+        choose_best_on, named = options["choose_best_on"], names_files(options)
         if choose_best_on not in ("val", "test"):
             raise ConfigError(f"choose_best_on={choose_best_on}: must be 'val' or 'test'")
         path = existing_root(root)
         if options["splits"] is None and options["split"] is None and (path / "list").is_dir():
             options["splits"] = path / "list"
+        if not named:
+            train, (first, label) = training_folder(path), first_and_label(path)
+            used = {train} if train else {first, second_name(first) or AFTER, label}
+            if (path / first).is_dir():
+                say_unused(path, used, path)
         info = replace(self.info, unknown_values=options["unknown_values"], exif=options["exif"])
         data = select(FoundPairs(info, path, options), options)
         if choose_best_on == "val":

@@ -69,7 +69,9 @@ COMMENT_LINE = re.compile(r"#(?!(?:[0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8
 COMMENT_LINE_WITHOUT_COLORS = re.compile(r"#(?!(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{8})\b)|//")
 """Of another file, where ``#add more here`` is one."""
 
-NO_NAME = re.compile(r"""(?:[=>|,;:]|-\s).*|.*[,;:=|]|[-=_*#]{2,}|[\[{]\s*["'].*|.*\t.*""")
+NO_NAME = re.compile(
+    r"""(?:[=>|,;:]|-\s).*|.*[,;:=|]|[-=_*#]{2,}|[\[{]\s*["'].*|\w+\s*[:=]\s*[\[{].*|255\W+\w.*|.*\t.*"""
+)
 """What a line leaves as a name that is in another form than those above: a piece of a dictionary, JSON or a table."""
 
 OTHER_COLOR = re.compile(

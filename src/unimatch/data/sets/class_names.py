@@ -2,7 +2,9 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from unimatch.data.sets.class_files import Classes, parse
@@ -27,6 +29,8 @@ def find_classes(root: Path) -> Path:
     laid_out = place_of(root, "train") is not None or (root / "masks").is_dir()
     if not laid_out and (hint := exported(root, root)):
         raise DataError(f"{root}: no classes.txt{hint}")
+    if not laid_out and (inner := data_set_within(root)) is not None:
+        raise DataError(f"{root}: no classes.txt; the data set seems to be {inner}: set dataset.root={inner}")
     there = "" if laid_out or (root / "images").is_dir() else what_is_there(root)
     raise DataError(
         f"{root}: no classes.txt{there}{misplaced(root)}; write one class name a line, in the order of the ids "
@@ -41,6 +45,26 @@ def class_file(root: Path) -> Path | None:
     with os.scandir(root) as entries:
         there = {name.lower(): name for name in sorted(entry.name for entry in entries)}  # lower case comes last
     return next((root / there[name] for name in FILES if name in there and (root / there[name]).is_file()), None)
+
+
+def data_set_within(root: Path) -> Path | None:
+    """Returns the only folder in a folder that holds images and masks, as where an archive was unpacked into one more.
+
+    Raises:
+        DataError: there are several, such as one for each scene.
+    """
+    found = list[Path]()
+    for name in subfolders(root)[:LOOKED_INTO]:
+        with suppress(DataError):  # of a folder that may not be meant
+            if place_of(root / name, "train") is not None:
+                found.append(root / name)
+    if len(found) > 1:
+        one, other, *more = (path.name for path in found)
+        raise DataError(
+            f"{root}: {one} and {other}{' and others' if more else ''} each hold images and masks; put them into "
+            f"images/{one} and masks/{one}, images/{other} and masks/{other} of one folder"
+        )
+    return found[0] if found else None
 
 
 def misplaced(root: Path) -> str:
@@ -74,7 +98,7 @@ def read_classes(classes: str | Path | Sequence[str]) -> Classes:
     names = tuple(name.strip() for name in found.names)
     if len(names) > 255:
         raise DataError(f"{where}: at most 255 classes fit an 8-bit mask; found {len(names)}")
-    if len(names) < 2 or len(set(names)) < len(names):
+    if len(names) < 2 or len({unicodedata.normalize("NFC", name) for name in names}) < len(names):
         raise DataError(f"{where}: at least two class names, all different, are needed; found {list(names)}")
     for name in names:
         try:

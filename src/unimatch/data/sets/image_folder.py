@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Unpack
@@ -9,6 +10,7 @@ from typing import Annotated, Unpack
 import numpy as np
 
 from unimatch.data.catalog import DatasetInfo, distinct_colors
+from unimatch.data.sets.own_folders import say_unused
 from unimatch.data.sources.base import OnBadImage, SegmentationData
 from unimatch.data.sources.files import existing_root
 from unimatch.data.sources.one_class import ClassFiles
@@ -19,9 +21,11 @@ from unimatch.errors import DataError
 from unimatch.folders import (
     OTHER_NAMES,
     PHOTO_FOLDERS,
+    alike,
     find_images,
     holds_files,
     holds_images,
+    note,
     part_folder,
     parts_named,
     spelled,
@@ -114,6 +118,14 @@ def image_folder(
     )
     if len(classes) < 2:
         raise DataError(f"{path / train}: at least two folders, one for each class, are needed; found {list(classes)}")
+    refuse_alike(path / train, classes)
+    if val and (path / test).is_dir() and not set(map(alike, subfolders(path / test))) & set(map(alike, classes)):
+        if holds_images(path / test):
+            text = f"not used; no folder in it is called as a class ({', '.join(classes[:3])}, ...)"
+            note("folder not used", f"{path / test}: {text}")
+        test = ""
+    if train:
+        say_unused(path, (train, val, test, unlabeled_folder), path)
     info = DatasetInfo(name, classes, distinct_colors(len(classes)))
     allow_missing = options["allow_missing"]
     pool = class_folder(path, train, info, allow_missing, train, pools)
@@ -137,6 +149,23 @@ def image_folder(
     return choose_images(
         info, pool, tested, options, val=held_out, extra=extra, listed=listed, held=held, on_bad_image=skipping
     )
+
+
+def refuse_alike(folder: Path, classes: Sequence[str]) -> None:
+    """Refuses classes whose names look the same; where only their case differs, that is said.
+
+    Raises:
+        DataError: two names differ in their Unicode form alone.
+    """
+    seen: dict[str, str] = {}
+    for name in classes:
+        if unicodedata.normalize("NFC", name) == unicodedata.normalize(
+            "NFC", other := seen.setdefault(alike(name), name)
+        ):
+            if name != other:
+                raise DataError(f"{folder}: has two classes called {name}, in two Unicode forms; join their folders")
+        elif len(name) > 1:
+            note("classes alike", f"{folder}: {other} and {name} are two classes; if they are one, join their folders")
 
 
 def training_folder(root: Path, train: str, unlabeled_folder: str) -> str:

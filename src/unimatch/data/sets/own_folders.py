@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -12,6 +12,8 @@ from unimatch.folders import (
     MASK_FOLDER,
     PARTS,
     PHOTO_FOLDERS,
+    PREDICTED,
+    called_like,
     holds_images,
     is_foreign,
     names_of,
@@ -30,6 +32,10 @@ Part = Literal["train", "val", "test"]
 
 DRAWN = re.compile("visual", re.IGNORECASE)
 """In the name of a folder of masks drawn over photos, to be looked at: LabelMe's SegmentationClassVisualization."""
+
+
+OF_RUNS = ("runs", "outputs", "multirun")
+"""Folders that our own commands write into."""
 
 
 class Place(NamedTuple):
@@ -111,12 +117,59 @@ def say_unused_within(root: Path, train: Place) -> None:
             f"{root / train.images}: {' and '.join(parts)} in it is for training, as all images below it are; "
             "for validation move it to val/images, its masks to val/masks, for testing to test/images, test/masks",
         )
-    above, _, name = train.images.rpartition("/")
-    if above and name.lower() in names_of("train"):
-        known = (*names_of("train"), *names_of("unlabeled"), *PARTS)
-        if others := [name for name in subfolders(root / above) if name.lower() not in known]:
-            text = f"not used: {', '.join(others)}; unlabelled images go to {root / 'unlabeled'}"
-            note("folder not used", f"{root / above}: {text}")
+
+
+def say_unused_beside(root: Path, places: Places, pools: Sequence[str]) -> None:
+    """Says which folders below the root, or beside that of the training images, hold images that are not used.
+
+    Folders that are called like a part have been spoken of before.
+
+    Args:
+        root: the data set's folder.
+        places: of its parts.
+        pools: what :func:`pools_of` gives.
+    """
+    if not (root / places.train.images).is_dir():
+        return  # which is an error
+    used = [*(folder for place in places if place for folder in place), *pools]
+    for above in dict.fromkeys(("", places.train.images.rpartition("/")[0])):
+        inner = [f"{folder}/".removeprefix(f"{above}/" if above else "") for folder in used]
+        say_unused(root / above, {folder.partition("/")[0] for folder in inner}, root, at_root=not above)
+
+
+def say_unused(folder: Path, used: Collection[str], root: Path, *, at_root: bool = True) -> None:
+    """Says which folders in a folder hold images and are not used.
+
+    Args:
+        folder: where they lie.
+        used: names of those that are used, or hold what is.
+        root: the data set's folder.
+        at_root: whether it is the root, where :func:`unimatch.folders.part_folder` has spoken of what is called like
+            a part.
+    """
+    spoken_of = [part for part in ("val", "test", "unlabeled") if at_root and not parts_named(folder, part)]
+    parts = (*names_of("train"), *names_of("unlabeled"), *PARTS)
+    others = [
+        name
+        for name in subfolders(folder)
+        if name not in used
+        and name.lower() not in (*parts, *OF_RUNS)
+        and not any(called_like(name, part) for part in spoken_of)
+        and not DRAWN.search(name)
+        and not (folder / name / PREDICTED).is_file()
+        and holds_images(folder / name)
+    ]
+    if others:
+        text = f"not used: {', '.join(others)}; unlabelled images go to {root / 'unlabeled'}"
+        note("folder not used", f"{folder}: {text}")
+
+
+def say_unused_lists(root: Path) -> None:
+    """Says that a list of validation images lies in a data set where others are held out."""
+    names = [f"{folder}{name}.txt" for folder in ("", "ImageSets/Segmentation/", "splits/") for name in names_of("val")]
+    if name := next((name for name in names if (root / name).is_file()), None):
+        text = "is not used, and images are held out by chance; if it names those for validation, set dataset.val_list"
+        note("list not used", f"{root / name}: {text} (lines 'image_path mask_path')")
 
 
 def place_of(root: Path, part: Part) -> Place | None:

@@ -8,11 +8,11 @@ from typing import Annotated, Unpack
 
 from unimatch.data.catalog import ADE20K, CAMVID, CITYSCAPES, COCO, PASCAL, DatasetInfo, distinct_colors
 from unimatch.data.sets.class_names import find_classes, read_classes
-from unimatch.data.sets.own_folders import places_of, pools_of
+from unimatch.data.sets.own_folders import places_of, pools_of, say_unused_beside, say_unused_lists
 from unimatch.data.sources.base import FileSource, SegmentationData
 from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_alone
 from unimatch.data.splits.lists import read_lines
-from unimatch.data.splits.selection import SelectionOptions, hold_out, select
+from unimatch.data.splits.selection import SelectionOptions, hold_out, names_files, select
 from unimatch.errors import ConfigError, DataError
 from unimatch.folders import holds_files
 from unimatch.options import with_options
@@ -210,13 +210,18 @@ def folder(
         ids=None if ids is None else dict(ids),
         ignore_colors=frozenset((color[0], color[1], color[2]) for color in ignore_colors),
     )
-    train, val, test = places_of(path)
+    train, val, test = places = places_of(path)
+    pools = pools_of(path, train)
+    if not names_files(options):
+        say_unused_beside(path, places, pools)
+        if val is None:
+            say_unused_lists(path)
     layout = Layout(
         info,
         train=Tree(*train, mask_suffix=mask_suffix),
         val=Tree(*(val or ("val/images", "val/masks")), mask_suffix=mask_suffix),
         test=test and Tree(*test, mask_suffix=mask_suffix),
-        unlabeled=pools_of(path, train),
+        unlabeled=pools,
         val_share=0.0 if val else val_share,
         val_seed=val_seed,
     )

@@ -17,6 +17,7 @@ from unimatch.data.sources.checked import CheckedSource
 from unimatch.data.sources.files import FilePair, FilePairs, lies_within, outside
 from unimatch.data.sources.masks import mask_reader
 from unimatch.errors import ConfigError, DataError
+from unimatch.folders import refuse_dead_link
 from unimatch.images import ImageArray, LabelArray
 from unimatch.rasters import read_dates, read_stored
 
@@ -115,6 +116,7 @@ class FileSource(Source):
     def _allowed(self, name: str) -> Path:
         """Returns the path of a file that lies in one of the roots."""
         if self.roots and not lies_within(name, self.roots):
+            refuse_dead_link(Path(name))
             raise DataError(outside(name, os.path.realpath(name), " and ".join(self.roots)))
         return Path(name)
 

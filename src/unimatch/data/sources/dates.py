@@ -17,10 +17,10 @@ from unimatch.folders import (
     holds_images,
     note,
     parts_named,
-    spelled,
     subfolders,
     what_is_there,
 )
+from unimatch.image_files import other_name
 from unimatch.images import second_date, second_name
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
@@ -28,6 +28,10 @@ BEFORE, AFTER, LABEL = "A", "B", "label"
 
 OF_A_DATE = re.compile(rf"(?:{MASK_WORD})[_-]?(?:t|im|time|date)?[12AB]", re.IGNORECASE).fullmatch
 """Matches the name of a folder of masks of one date, such as ``label1`` beside ``label2`` in SECOND."""
+
+
+OF_CHANGES = re.compile(r"out|cm|changes?|change[_-]?maps?", re.IGNORECASE).fullmatch
+"""Matches what some data sets call their folder of changes, such as CDD, beside the words for other masks."""
 
 
 class PairSource(FileSource):
@@ -51,12 +55,14 @@ class PairTree(Tree):
 
     images: str = BEFORE
     masks: str = LABEL
+    suffix_remedy: str = "the three files of a pair need one name"
 
     @classmethod
     def of(cls, root: Path) -> "PairTree":
         """Finds what a root calls them: ``A/ B/ label/`` or, say, ``t1/ t2/ mask/``."""
         first, _ = date_folders(root) or (BEFORE, AFTER)
-        return cls(first, LABEL if (root / LABEL).is_dir() else mask_folder(root) or LABEL)
+        named = [LABEL] if (root / LABEL).is_dir() else [name for name in subfolders(root) if OF_CHANGES(name)]
+        return cls(first, named[0] if len(named) == 1 else mask_folder(root) or LABEL)
 
     @override
     def pairs(self, root: Path, *, allow_missing: bool = False, without_mask: WithoutMask | None = None) -> FilePairs:
@@ -75,7 +81,8 @@ class PairTree(Tree):
         if missing and not allow_missing:
             absent = second_date(missing[0], [root])
             raise DataError(
-                f"{absent}: no such file{spelled(absent)}; it is the second date of {missing[0]} and has its name"
+                f"{absent}: no such file{other_name(Path(absent))}; it is the second date of "
+                f"{missing[0]} and has its name"
                 + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
             )
         point_out_later_dates(root / self.images, self.images_and_masks(root) if without_mask == "unlabeled" else pairs)

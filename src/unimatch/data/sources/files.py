@@ -134,6 +134,8 @@ class Tree:
     """What stands between the common name and the extension of a mask, such as ``_mask``."""
     own_masks: bool = True
     """Whether no other images have their masks in the same folder."""
+    suffix_remedy: str = "if a suffix is why: dataset=folder takes dataset.mask_suffix"
+    """What to do where names of masks have more than those of images."""
 
     def pairs(self, root: Path, *, allow_missing: bool = False, without_mask: WithoutMask | None = None) -> FilePairs:
         """Finds the pairs below a root, sorted by the image's name.
@@ -152,9 +154,10 @@ class Tree:
         found = FilePairs(pair for pair in found.names() if pair[1] or not pair[0].startswith(pool)) if pool else found
         alone = next((image for image, mask in found.names() if mask is None), None)
         images, masks = root / self.images, root / self.masks
-        several = "" if alone is None else several_masks(alone.removeprefix(f"{images}{os.sep}"), unused)
+        name = (alone or "").removeprefix(f"{images}{os.sep}")
+        several = name and (several_masks(name, unused) or in_other_folder(name, unused))
         if self.own_masks and unused:
-            suffixed = "; if a suffix is why: dataset=folder takes dataset.mask_suffix"
+            suffixed = f"; {self.suffix_remedy}"
             note(
                 "masks without image",
                 f"{masks}: {len(unused)} masks have the name of no image in {images}, such as {unused[0]}; they are "
@@ -204,7 +207,7 @@ class Tree:
         What no name pairs is paired by the likeness of names, where that leaves no choice.
         """
         images, masks = root / self.images, root / self.masks
-        image_of = by_common_name(images, self.image_ending, "rename one of the two")
+        image_of = by_common_name(images, self.image_ending, "rename one of the two, or move a mask to the masks")
         mask_of = by_common_name(masks, self.mask_ending, "keep one of the two masks", self.mask_suffix, masks=True)
         unused = {name: mask for name, mask in mask_of.items() if name not in image_of}
         if unused and self.image_ending is None and self.mask_ending is None:
@@ -245,7 +248,9 @@ def by_common_name(
             raise DataError(f"{directory / file}: {result[name]} has the same stem; {remedy}")
         result[name] = file
     if not result:
-        raise DataError(f"{directory}: no files ending in {name_suffix}{ending or ''}")
+        there = f"; {file} and others are there"
+        prepared = "; python -m unimatch.prepare makes such masks" if ending and masks else ""
+        raise DataError(f"{directory}: no files ending in {name_suffix}{ending or ''}{there}{prepared}")
     return result
 
 
@@ -262,6 +267,17 @@ def several_masks(image: str, masks: Sequence[str]) -> str:
         return ""
     text = f"; {own[0]} and {own[1]} seem to be masks of one image: join them into one that stores the ids of classes"
     return text if "/" in own[1] else f"{text}, or name what follows the one that is meant: dataset.mask_suffix"
+
+
+def in_other_folder(image: str, masks: Sequence[str]) -> str:
+    """Says that a mask of the image's name lies in another folder; nothing if none does.
+
+    >>> in_other_folder("a.jpg", ["trimaps/a.png", "b.png"])
+    '; trimaps/a.png has its name, but images and masks need the same folders in them'
+    """
+    name = os.path.splitext(os.path.basename(image))[0]  # noqa: PTH119, PTH122 - as in `suffix`
+    mask = next((mask for mask in masks if os.path.splitext(os.path.basename(mask))[0] == name), None)  # noqa: PTH119, PTH122
+    return f"; {mask} has its name, but images and masks need the same folders in them" if mask else ""
 
 
 IMAGE_WORDS = r"images?|img|sat|photo|rgb"

@@ -180,7 +180,8 @@ class IndexMasks:
         if self.info.ids is not None:
             known = self.meanings()
             remedy = "correct the mask, or in segmentation name them in dataset.ids"
-            remedy += "; for blurred edges set dataset.unknown_values=nearest" if len(unknown) > 1 else ""
+            blurred = "; for blurred edges, and white of 16 bits, set dataset.unknown_values=nearest"
+            remedy += blurred if len(unknown) > 1 or unknown == [LARGEST_ID] else ""
         if lossy:
             remedy = LOSSY + (NEAREST if self.info.ids is not None else "")
         elif plain and unknown == [self.count]:
@@ -189,10 +190,9 @@ class IndexMasks:
             ids = {i: place for place, i in enumerate(sorted(stored))}
             meant = f"{first} is {self.info.classes[1]}" if self.count == 2 else "these are all classes in their order"
             remedy = f"correct the mask, or if {meant}, set 'dataset.ids={ids}'"
-        elif SMALLEST_ID <= first < 0 or unknown == [LARGEST_ID]:
+        elif self.info.ids is None and (SMALLEST_ID <= first < 0 or unknown == [LARGEST_ID]):
             remedy += " (a value for no data? name it in dataset.ignore_ids)"
-        names = [f"id {i}" for i in unknown[:SHOWN]]
-        shown = listing(names, [stored[i] for i in unknown[:SHOWN]], len(unknown))
+        shown = listing([f"id {i}" for i in unknown[:SHOWN]], [stored[i] for i in unknown[:SHOWN]], len(unknown))
         return f"{shown} outside {known}; {remedy}"
 
     def meanings(self) -> str:

@@ -91,6 +91,7 @@ def read_list(
         files = [locate(base, part) for part in parts]
         for part, file in zip(parts, files, strict=True):
             if not (allow_outside or file.startswith(below)):
+                refuse_elsewhere(f"{path}, line {number}", part, file, base)
                 raise DataError(outside(f"{path}, line {number}", part, base))
         # "None" is what published lists of images without masks put in their place.
         pairs.append((files[0], files[1] if len(parts) == 2 and parts[1] != "None" else None))
@@ -113,6 +114,16 @@ def read_list(
             if not allow_outside and not lies_within(name, (base,)):
                 raise DataError(outside(f"{path}, line {line_number(lines, index)}", name, base))
     return FilePairs(pairs)
+
+
+def refuse_elsewhere(where: str, name: str, file: str, base: str) -> None:
+    """Raises what says that a name leads out of the root to no file, if it does, as in the list of another computer."""
+    if os.path.exists(file):  # noqa: PTH110 - a link that leads nowhere is none
+        return
+    begin = "; without its first / it is there" if os.path.exists(f"{base}/{name}") else ""  # noqa: PTH110
+    raise DataError(
+        f"{where}: no such file: {name}; is the list from another computer? Paths are relative to {base}{begin}"
+    )
 
 
 def read_lines(path: Path) -> list[str]:

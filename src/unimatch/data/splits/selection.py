@@ -166,6 +166,14 @@ def select(available: Available, options: SelectionOptions) -> SegmentationData:
     )
 
 
+def names_files(options: SelectionOptions) -> bool:
+    """Tells whether settings name images of any folder: lists, or pools of another root."""
+    lists = (options["splits"], options["labeled_list"], options["unlabeled_list"], options["val_list"])
+    given = options["unlabeled"]
+    pools = [given] if isinstance(given, (str, Mapping)) else given
+    return any(file is not None for file in lists) or any(isinstance(pool, Mapping) for pool in pools)
+
+
 def read_files(
     path: Path, root: Path, folders: tuple[str, ...] | None, options: SelectionOptions, *, masks: bool = True
 ) -> FilePairs:
