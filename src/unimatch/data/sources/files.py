@@ -109,7 +109,10 @@ def lies_within(file: str, roots: tuple[str, ...]) -> bool:
 
 def outside(where: str, name: str, root: str) -> str:
     """Writes the message for a file outside its root."""
-    return f"{where}: {name} lies outside {root}; correct it, or allow it: allow_outside=true"
+    return (
+        f"{where}: {name} lies outside {root}; correct it, or allow it: dataset.allow_outside=true "
+        "(in Python allow_outside=True)"
+    )
 
 
 WithoutMask = Literal["error", "unlabeled"]
