@@ -49,8 +49,9 @@ def test_help_and_a_wrong_key_need_no_pytorch(words, status, expected, tmp_path)
     assert expected in done.stdout + done.stderr
 
 
-def test_commands_that_only_read_and_write_files_import_no_pytorch():
-    names = ("check", "compare", "labels", "prepare", "report", "split")
+def test_commands_import_no_pytorch_before_they_need_it():
+    """Those that only read and write files never; ``convert`` not for its help."""
+    names = ("check", "compare", "convert", "labels", "prepare", "report", "split")
     program = (
         "import sys; from importlib import import_module\n"
         f"for name in {names}: import_module('unimatch.' + name); print(name, 'torch' in sys.modules)\n"

@@ -16,6 +16,7 @@ TRAINER = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointin
         (TRAINER.fit_loop, "_data_fetcher"),
         (TRAINER.fit_loop, "_should_accumulate"),
         (lightning.LightningModule(), "_trainer"),
+        (lightning.LightningModule(), "_compiler_ctx"),
         (TRAINER, "_accelerator_connector"),
         (TRAINER._accelerator_connector, "cluster_environment"),
         (TRAINER, "_checkpoint_connector"),

@@ -1,27 +1,28 @@
-"""``python -m unimatch.convert official.pth out.ckpt``: a published UniMatch V2 checkpoint becomes one of ours."""
+"""``python -m unimatch.convert official.pth out.ckpt``: a published UniMatch V2 checkpoint becomes one of ours.
+
+PyTorch is imported where it is needed, after the arguments are understood: that takes most of the command's time.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from unimatch import starting
-from unimatch.checkpoints.content import Run, write
-from unimatch.checkpoints.files import PREFIXES
-from unimatch.checkpoints.official import OfficialWeights, read_official
 from unimatch.data.catalog import ADE20K, CITYSCAPES, COCO, PASCAL, DatasetInfo
 from unimatch.disk import exit_with, replace_file
 from unimatch.errors import UnimatchError, WeightsError, WriteError
 from unimatch.texts import one_line
 
+if TYPE_CHECKING:
+    from unimatch.checkpoints.official import OfficialWeights
+
 DATASETS = {info.name: info for info in (PASCAL, CITYSCAPES, ADE20K, COCO)}
 """The data sets that published checkpoints were trained on."""
 
 
-def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> list[OfficialWeights]:
+def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> "list[OfficialWeights]":
     """Writes student and teacher of a published checkpoint as a checkpoint that :func:`unimatch.load_model` reads.
 
     Args:
@@ -32,6 +33,13 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> li
     Returns:
         The student's and the teacher's weights, as they were read.
     """
+    import torch
+
+    from unimatch.checkpoints.content import Run, write
+    from unimatch.checkpoints.files import PREFIXES
+    from unimatch.checkpoints.official import read_official
+
+    starting.done()
     if output.exists():
         raise WeightsError(f"{output}: exists already; remove it or name another")
     if not output.parent.is_dir():
@@ -56,7 +64,6 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> li
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Converts, prints what matched and returns the exit status."""
-    starting.done()
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.convert",
         description="Make a published UniMatch V2 checkpoint one of ours, which load_model and the commands read.",

@@ -21,6 +21,11 @@ def is_attached(module: lightning.LightningModule) -> bool:
     return module._trainer is not None
 
 
+def is_compiled(module: lightning.LightningModule) -> bool:
+    """Returns whether ``fit`` was given ``torch.compile(module)``."""
+    return module._compiler_ctx is not None
+
+
 def set_log_step(trainer: lightning.Trainer, step: int) -> None:
     """Makes what is logged from now on be of this step: Lightning's own counter is off after resuming."""
     setattr(trainer.fit_loop.epoch_loop, LOG_STEP, step)

@@ -4,6 +4,7 @@ import functools
 import gc
 import json
 import math
+import os
 import re
 import sys
 import traceback
@@ -256,4 +257,14 @@ def folder_name(text: str) -> str:
     return re.sub(r"[^\w.,=+-]", "_", f"_{text}")[:120] if text else ""
 
 
+def array_task() -> str:
+    """Returns the end of a folder's name that tells tasks of a SLURM job array apart, which start in the same second.
+
+    >>> array_task()
+    ''
+    """
+    return folder_name(f"task{task}" if (task := os.environ.get("SLURM_ARRAY_TASK_ID")) else "")
+
+
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+OmegaConf.register_new_resolver("array_task", array_task, replace=True)

@@ -3,11 +3,18 @@ from types import FunctionType, SimpleNamespace
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import BatchSizeFinder, StochasticWeightAveraging
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    BatchSizeFinder,
+    GradientAccumulationScheduler,
+    ModelPruning,
+    StochasticWeightAveraging,
+)
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.fits import assert_same, fit, make_data, make_method, make_trainer, snapshot
-from unimatch import ChangeModel, ConfigError, SegmentationModel, UniMatchV2
+from unimatch import ChangeModel, ConfigError, Losses, SegmentationModel, UniMatchV2
 from unimatch.methods.fit_checks import check_data
 from unimatch.tasks import task_of
 
@@ -77,7 +84,7 @@ def test_a_model_for_other_data_is_refused(model, data, told):
     check_data(task_of(SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))), make_data())
 
 
-@pytest.mark.parametrize("name", ["optimizer_step", "on_train_batch_end", "setup"])
+@pytest.mark.parametrize("name", ["optimizer_step", "on_train_batch_end", "setup", "validation_step", "test_step"])
 @pytest.mark.parametrize("inherited", [False, True])
 def test_a_hook_that_leaves_out_what_a_method_does_there_is_refused(name, inherited):
     def hook(self, *arguments, **options):
@@ -152,8 +159,81 @@ def test_nothing_is_trained_in_inference_mode():
     [
         ({"overfit_batches": 2}, "overfit_batches=2: .*limit_train_batches"),
         ({"callbacks": [StochasticWeightAveraging(1e-3)]}, "StochasticWeightAveraging: .*leave the callback out"),
+        ({"callbacks": [ModelPruning("l1_unstructured")]}, "ModelPruning: .*leave the callback out"),
+        (
+            {"callbacks": [GradientAccumulationScheduler({0: 2, 1: 1})]},
+            "GradientAccumulationScheduler: .*trainer.accumulate_grad_batches",
+        ),
     ],
 )
 def test_what_would_break_the_order_or_the_teacher_is_refused(options, told):
     with pytest.raises(ConfigError, match=told):
         fit(make_method(), max_epochs=2, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"limit_train_batches": 0, "max_steps": 1}, {"limit_train_batches": 0.0, "max_epochs": 1}]
+)
+def test_a_trainer_that_would_train_nothing_is_told_so(options):
+    with pytest.raises(ConfigError, match=r"^trainer\.limit_train_batches=0.*: would train nothing"):
+        make_trainer(**options).fit(make_method(), make_data())
+    with pytest.raises(ConfigError, match=r"^trainer\.max_steps=0: would train nothing"):
+        make_trainer(max_steps=0).fit(make_method(), make_data())
+
+
+class Thaw(BaseFinetuning):
+    def freeze_before_training(self, pl_module):
+        self.freeze(pl_module.student.encoder)
+
+    def finetune_function(self, pl_module, epoch, optimizer):
+        if epoch == 1:
+            self.unfreeze_and_add_param_group(pl_module.student.encoder, optimizer, lr=1e-4)
+
+
+def test_parameter_groups_that_a_callback_adds_are_refused():
+    with pytest.raises(
+        ConfigError, match=r"had (\d) parameter groups and now has \d: .*BaseFinetuning.*unlock_after=N"
+    ):
+        fit(make_method(), max_epochs=2, limit_train_batches=1, limit_val_batches=0, callbacks=[Thaw()])
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (
+            lambda loss: loss,
+            r"must return unimatch\.Losses\(total=\.\.\., parts=\.\.\.\) of tensors, and returns Tensor",
+        ),
+        (lambda loss: None, "returns NoneType"),
+        (lambda loss: Losses(total=0.5, parts={}), r"returns total=0\.5"),
+        (
+            lambda loss: Losses(total=torch.stack([loss, loss]), parts={}),
+            r"must be one number, and has the shape \(2,\)",
+        ),
+        (lambda loss: Losses(total=loss.detach(), parts={}), "does not depend on the student's weights"),
+    ],
+)
+def test_losses_from_which_nothing_can_be_learnt_are_refused(made, told):
+    class Mine(UniMatchV2):
+        def losses(self, batch, generator):
+            return made(super().losses(batch, generator).total)
+
+    with pytest.raises(ConfigError, match=f"^losses: .*{told}"):
+        fit(make_method(Mine), max_steps=1)
+
+
+def test_a_network_that_is_no_model_is_refused():
+    with pytest.raises(ConfigError, match=r"^model: .*and this is Conv2d; .*SegmentationModel\(encoder, num_classes\)"):
+        UniMatchV2(nn.Conv2d(3, 11, 1))
+    method = make_method()
+    compiled = torch.compile(method.student)
+    with pytest.raises(ConfigError, match=r"^model: is compiled .*unimatch\.Trainer\(compile=True\)"):
+        UniMatchV2(compiled)
+    method.student = compiled
+    with pytest.raises(ConfigError, match=r"^model: is compiled"):
+        fit(method, max_steps=1)
+
+
+def test_a_method_that_is_compiled_as_a_whole_is_refused():
+    with pytest.raises(ConfigError, match=r"^torch\.compile: .*unimatch\.Trainer\(compile=True\)"):
+        fit(torch.compile(make_method()), max_steps=1)

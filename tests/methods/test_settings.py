@@ -4,8 +4,10 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import unimatch
+from helpers.fits import assert_same, snapshot
 from unimatch import ConfigError, FixMatch, SegmentationModel, SemiSupervisedDataModule, UniMatchV2, WeightsError
 from unimatch.checkpoints.content import METHOD, Run, write
 from unimatch.methods.settings import settings_of
@@ -132,6 +134,47 @@ def test_a_subclass_comes_back_by_its_own_arguments(tmp_path):
 def plain_batches():
     data = unimatch.data.digits(labeled=4, train=8, val=1, size=48)
     return SemiSupervisedDataModule(data, crop=32, batch_size=2, workers=0)
+
+
+@pytest.mark.parametrize(
+    ("before", "given"),
+    [
+        ({}, {"thresholds": "reliable"}),
+        ({"thresholds": "reliable"}, {"thresholds": "fixed"}),
+        ({"distribution_alignment": "uniform"}, {"distribution_alignment": "none"}),
+        ({"class_weights": [1.0, 2.0, 3.0]}, {"class_weights": None}),
+        ({"class_weights": [1.0, 2.0, 3.0]}, {"dice": 0.5}),
+    ],
+)
+def test_another_setting_than_before_has_a_state_of_its_own(before, given, tmp_path):
+    method = UniMatchV2(SegmentationModel("tiny", 3), **before)
+    again = UniMatchV2.load_from_checkpoint(written(tmp_path / "a.ckpt", method), **given)
+    assert_same(snapshot(again.student), snapshot(method.student))
+    assert again.given == {**method.given, **given, "model": again.given["model"]}
+
+
+class Scaled(nn.Module):
+    """A criterion with a weight of the classes, which is given, and a parameter, which is learnt."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.register_buffer("weight", torch.tensor(weight))
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, logits, labels):
+        return self.scale * nn.functional.cross_entropy(logits, labels, self.weight, ignore_index=255)
+
+
+def test_weights_of_classes_are_those_that_are_given(tmp_path):
+    model = SegmentationModel("tiny", 2)
+    path = written(tmp_path / "a.ckpt", UniMatchV2(model, class_weights=[1.0, 3.0]))
+    assert UniMatchV2.load_from_checkpoint(path).criterion.weight.tolist() == [1, 3]
+    assert UniMatchV2.load_from_checkpoint(path, class_weights=[1.0, 9.0]).criterion.weight.tolist() == [1, 9]
+    method = UniMatchV2(model, criterion=Scaled([1.0, 3.0]))
+    method.criterion.criterion.scale.data.fill_(0.5)
+    again = UniMatchV2.load_from_checkpoint(written(tmp_path / "b.ckpt", method), criterion=Scaled([1.0, 9.0]))
+    kept = again.criterion.criterion
+    assert (kept.weight.tolist(), kept.scale.item()) == ([1, 9], 0.5)
 
 
 def test_what_cannot_come_back_is_said(trained, tmp_path):

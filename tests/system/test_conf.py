@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from configparser import ConfigParser
 from dataclasses import asdict
 from functools import partial
+from importlib import import_module
 from itertools import zip_longest
 from pathlib import PurePosixPath
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_module
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -283,6 +285,18 @@ def test_experiments_are_sweeps_over_real_options_and_keys(option):
     sweep = [f"{key}={value}" for key, value in config.hydra.sweeper.params.items()]
     assert sweep
     check_overrides("run", [f"+experiment={option}", *sweep])
+
+
+@pytest.mark.parametrize(("task", "end"), [("3", "_task3"), ("3/..", "_task3_.."), ("", "")])
+def test_tasks_of_a_job_array_have_folders_of_their_own(task, end, monkeypatch):
+    """They start in the same second, often with the same seed."""
+    import_module("unimatch.sweeps")  # as hydra.callbacks.sweep does
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
+    with initialize_config_module("unimatch.conf", version_base="1.3"):
+        config = compose("run", ["dataset=digits"], return_hydra_config=True)
+        monkeypatch.setattr(HydraConfig.instance(), "cfg", config)
+        assert config.hydra.run.dir.endswith(f"_digits_tiny_unimatch_v2_seed0{end}")
+        assert config.hydra.sweep.dir.endswith(f"_sweep{end}")
 
 
 def test_fractions_in_sweeps_stay_text():

@@ -11,7 +11,7 @@ from unimatch.methods.settings import restore
 from unimatch.methods.teacher import Teacher
 from unimatch.models.base import Model
 from unimatch.tasks.evaluator import EvaluationLoop
-from unimatch.tasks.plain_batches import as_floats, images_of
+from unimatch.tasks.plain_batches import as_floats, for_model, images_of, warn_unless_normalized
 
 
 class AfterTraining(EvaluationLoop):
@@ -65,7 +65,8 @@ class AfterTraining(EvaluationLoop):
         Args:
             images: (B, ..., H, W) of any height and width: normalised floats, or uint8 RGB.
         """
-        return self.task.predict(self.teacher.checked(), as_floats(images))
+        model = self.teacher.checked()
+        return self.task.predict(model, for_model(as_floats(images), model))
 
     @override
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor | list[Tensor]:
@@ -74,9 +75,11 @@ class AfterTraining(EvaluationLoop):
         Args:
             batch: images as for :meth:`forward`; or a dictionary with ``image``, a tuple or list that begins with
                 images, or a list of such dictionaries of single images.
-            batch_idx: of no effect.
+            batch_idx: images of the first batch that are not normalised are warned of.
         """
         images = images_of(batch)
+        if batch_idx == 0:
+            warn_unless_normalized(images)
         if isinstance(images, Tensor):
             return self(images).argmax(1)
         return [self(image[None]).argmax(1)[0] for image in images]

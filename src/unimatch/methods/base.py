@@ -26,10 +26,15 @@ from unimatch.methods.fit_checks import (
     batch_told,
     check_classes,
     check_data,
+    check_groups,
     check_hooks,
+    check_losses,
+    check_method,
+    check_model,
     check_trainer,
     check_weights,
     time_is_over,
+    total_steps,
 )
 from unimatch.methods.losses import Criterion, Losses
 from unimatch.methods.optim import Factor, MakeOptimizer
@@ -115,6 +120,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         task: Task | None = None,
     ) -> None:
         super().__init__()
+        check_model(model)
         not_negative(decoder_multiplier=decoder_multiplier, weight_decay=weight_decay, ohem_min_kept=ohem_min_kept)
         if not 0 < learning_rate < math.inf:
             raise ConfigError(f"learning_rate={learning_rate}: must be above 0")
@@ -186,6 +192,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         torch.manual_seed(generator.initial_seed())  # for models with dropout of their own: no state to lose either
         with batch_told(batch, unlabeled=self.uses_unlabeled):
             losses = self.losses(batch, generator)
+        check_losses(losses)
         self.log("train/loss", losses.total.detach())
         for name, value in losses.parts.items():
             self.log(f"train/{name}", value.detach())
@@ -221,6 +228,8 @@ class Method(PartsOfSteps, NamedOptions, ABC):
                     "automatic_optimization=False: the optimiser and the teacher would never step; leave the steps to "
                     "Lightning, and override configure_optimizers or optimizer_step"
                 )
+            check_method(self)
+            check_model(self.student)
             self.begin_anew()
             check_weights(self.student)
             self.described = describe_model(self.student)
@@ -269,11 +278,9 @@ class Method(PartsOfSteps, NamedOptions, ABC):
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Returns the optimiser and the schedule of its learning rates over the whole run, whose length it needs."""
-        total = self.trainer.estimated_stepping_batches
-        if total == float("inf") or total < 1:
-            raise ConfigError("the length of training is not set: give trainer.max_epochs or trainer.max_steps")
+        total = total_steps(self.trainer)
         if self.ema_decay is None:
-            self.teacher.decay = fitting_decay(int(total))
+            self.teacher.decay = fitting_decay(total)
             log.info("the teacher's decay is %.4g, which fits a training of %d steps", self.teacher.decay, total)
         # Under AMP, Lightning clips no gradients of a fused optimiser, which may have yet to unscale them. FSDP2 has no
         # fused SGD.
@@ -283,7 +290,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
             factor=optim.learning_rate_factor(self.trainer, self.reference_batch),
             fused=self.trainer.scaler is None and self.device_mesh is None and not clipped_under_amp,
         )
-        scheduler = optim.build_schedule(self.schedule, optimizer, int(total))
+        scheduler = optim.build_schedule(self.schedule, optimizer, total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def build_optimizer(self, *, factor: float = 1.0, fused: bool = True) -> Optimizer:
@@ -313,6 +320,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
     def on_train_batch_start(self, *arguments: Any, **options: Any) -> None:
         """Makes the step of the logs the optimizer's, also after resuming; unlocks the encoder at its step."""
         set_log_step(self.trainer, self.global_step)
+        check_groups(self.trainer)
         if self.student.locked and 0 < self.student.unlock_after <= self.global_step:
             self.unlock_encoder()
 

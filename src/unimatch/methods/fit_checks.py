@@ -7,10 +7,12 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelPruning, StochasticWeightAveraging, Timer
 
 from unimatch.data.sources.base import SegmentationData
 from unimatch.errors import ConfigError
+from unimatch.lightning_internals import is_compiled
+from unimatch.methods.losses import Losses
 from unimatch.models.base import Model
 from unimatch.options import one_of
 from unimatch.tasks import Task
@@ -18,11 +20,22 @@ from unimatch.trainer import PRECISIONS
 
 HOOKS = (
     *("setup", "configure_model", "train", "on_fit_start", "on_train_batch_start"),
-    *("optimizer_step", "on_train_batch_end", "on_validation_epoch_start", "on_validation_epoch_end"),
-    *("on_validation_end", "on_test_epoch_start", "on_test_epoch_end", "on_test_end"),
+    *("optimizer_step", "on_train_batch_end"),
+    *("on_validation_epoch_start", "validation_step", "on_validation_epoch_end", "on_validation_end"),
+    *("on_test_epoch_start", "test_step", "on_test_epoch_end", "on_test_end"),
     *("on_save_checkpoint", "on_load_checkpoint"),
 )
 """What Lightning calls, and what a method does there must not be left out."""
+
+CALLBACKS = {
+    StochasticWeightAveraging: "would set the teacher's batch statistics to zero, and evaluate it so; the teacher is "
+    "an average of the student's weights already: leave the callback out",
+    ModelPruning: "would rename the student's weights, in which the teacher follows it; leave the callback out, and "
+    "prune the network of unimatch.load_model after training",
+    GradientAccumulationScheduler: "would change how many steps the training has, from which the learning rates "
+    "follow; give trainer.accumulate_grad_batches in its place",
+}
+"""Callbacks of Lightning that break a method, why, and what to do."""
 
 
 def check_hooks(kind: type, base: type) -> None:
@@ -58,11 +71,9 @@ def check_trainer(trainer: lightning.Trainer) -> None:
             f"trainer.overfit_batches={trainer.overfit_batches}: Lightning would put its own order of samples in the "  # type: ignore[attr-defined]
             "place of ours, from which the views are drawn; give data of a few labelled images, or limit_train_batches"
         )
-    if any(isinstance(callback, StochasticWeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]
-        raise ConfigError(
-            "StochasticWeightAveraging: would set the teacher's batch statistics to zero, and evaluate it so; the "
-            "teacher is an average of the student's weights already: leave the callback out"
-        )
+    for kind, why in CALLBACKS.items():
+        if any(isinstance(callback, kind) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+            raise ConfigError(f"{kind.__name__}: {why}")
     steps, epochs = trainer.max_steps, trainer.max_epochs or -1
     # Of an earlier fit: a checkpoint's counters are read later.
     if 0 < steps <= trainer.global_step or 0 < epochs <= trainer.current_epoch:
@@ -85,6 +96,88 @@ def time_is_over(trainer: lightning.Trainer) -> bool:
     """Returns whether the training, with what it took before it was resumed, has had its ``max_time``."""
     left = [timer.time_remaining() for timer in trainer.callbacks if isinstance(timer, Timer)]  # type: ignore[attr-defined]
     return any(seconds is not None and seconds <= 0 for seconds in left)
+
+
+def total_steps(trainer: lightning.Trainer) -> int:
+    """Returns how many optimizer steps the training has.
+
+    Raises:
+        ConfigError: it has no end, or no step.
+    """
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+        if getattr(trainer, name) == 0:
+            raise ConfigError(f"trainer.{name}=0: would train nothing; trainer.validate evaluates without training")
+    total = trainer.estimated_stepping_batches
+    if total == float("inf") or total < 1:
+        raise ConfigError(
+            "the length of training is not set, from which the learning rates follow: give trainer.max_epochs or "
+            "trainer.max_steps (trainer.max_time alone does not tell how many steps there will be)"
+        )
+    return int(total)
+
+
+def check_groups(trainer: lightning.Trainer) -> None:
+    """Refuses parameter groups that a callback has added to the optimiser, whose rates the schedule does not know.
+
+    Raises:
+        ConfigError: saying how an encoder can stand still at first.
+    """
+    for scheduler in (config.scheduler for config in trainer.lr_scheduler_configs):
+        optimizer, rates = getattr(scheduler, "optimizer", None), getattr(scheduler, "base_lrs", None)
+        if optimizer is not None and rates is not None and len(optimizer.param_groups) != len(rates):
+            raise ConfigError(
+                f"the optimiser had {len(rates)} parameter groups and now has {len(optimizer.param_groups)}: a "
+                "callback, such as Lightning's BaseFinetuning, has added some, whose rates the schedule does not know; "
+                "leave it out. SegmentationModel(..., unlock_after=N) holds the encoder still for N steps, and "
+                "freeze=True for all of them"
+            )
+
+
+def check_losses(losses: object) -> None:
+    """Refuses what a method's ``losses`` returns, if nothing can be learnt from it.
+
+    Raises:
+        ConfigError: saying what it must return.
+    """
+    if not isinstance(losses, Losses) or not isinstance(losses.total, torch.Tensor):
+        found = f"total={losses.total!r:.40}" if isinstance(losses, Losses) else type(losses).__name__
+        fault = f"must return unimatch.Losses(total=..., parts=...) of tensors, and returns {found}"
+    elif losses.total.numel() != 1:
+        fault = f"total must be one number, and has the shape {tuple(losses.total.shape)}: take its mean"
+    elif torch.is_grad_enabled() and not losses.total.requires_grad:
+        fault = "total does not depend on the student's weights: compute it from self.student(...), without no_grad"
+    else:
+        return
+    raise ConfigError(f"losses: {fault} (docs/new_method.md)")
+
+
+def check_model(model: object) -> None:
+    """Refuses a network that is no model, without what a method needs of one.
+
+    Raises:
+        ConfigError: saying how to make it one.
+    """
+    if hasattr(model, "_orig_mod"):  # what torch.compile makes; its class would have to be imported, for seconds
+        raise ConfigError("model: is compiled by torch.compile; give it as it is, and unimatch.Trainer(compile=True)")
+    if not isinstance(model, Model):
+        raise ConfigError(
+            f"model: a method trains a SegmentationModel, ChangeModel or Classifier, and this is "
+            f"{type(model).__name__}; the encoder and the decoder of one may be modules of your own: "
+            "SegmentationModel(encoder, num_classes) (docs/library.md, Networks of your own)"
+        )
+
+
+def check_method(method: lightning.LightningModule) -> None:
+    """Refuses a method that ``torch.compile`` compiles as a whole: views, random choices and logs take it many minutes.
+
+    Raises:
+        ConfigError: saying how its networks are compiled.
+    """
+    if is_compiled(method):
+        raise ConfigError(
+            "torch.compile: cannot compile a method as a whole; give fit the method itself, and compile its networks "
+            "by unimatch.Trainer(compile=True)"
+        )
 
 
 def check_weights(model: Model) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from torch import Tensor
+
 from unimatch.checkpoints.content import MethodSettings, method_settings_of, model_of, run_of
 from unimatch.checkpoints.files import MISFIT, build_fitting, read_checkpoint, state_of
 from unimatch.errors import ConfigError, WeightsError, first_line
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
     from unimatch.methods.base import Method
 
 M = TypeVar("M", bound="Method")
+
+STATE = {
+    "criterion": "criterion.",
+    "class_weights": "criterion.",
+    "dice": "criterion.",
+    "thresholds": "thresholds",
+    "distribution_alignment": "alignment.",
+}
+"""Settings of which a method's state keeps something, with how its names there begin."""
 
 
 def settings_of(method: "Method") -> MethodSettings:
@@ -53,11 +64,25 @@ def restore(kind: type[M], path: str | Path, given: Mapping[str, Any], *, strict
         arguments["model"] = build_fitting(state_of(checkpoint, "student"), description, MISFIT)
     method = kind(**arguments)
     try:
-        method.load_state_dict(checkpoint["state_dict"], strict=strict)
+        load_state(method, checkpoint["state_dict"], given, strict=strict)
     except RuntimeError as error:
-        raise WeightsError(f"{path}: does not hold the weights of this model ({first_line(error)})") from error
+        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:3]) or first_line(error)
+        raise WeightsError(f"{path}: does not hold the weights of this model ({reason:.300})") from error
     method.on_load_checkpoint(checkpoint)  # for what a subclass keeps there
     return method
+
+
+def load_state(method: "Method", state: Mapping[str, Tensor], given: Mapping[str, Any], *, strict: bool) -> None:
+    """Reads a method's state; what follows from the settings ``given``, such as the classes' weights, is theirs.
+
+    Raises:
+        RuntimeError: of PyTorch, naming what does not fit.
+    """
+    anew = tuple(prefix for setting, prefix in STATE.items() if setting in given)
+    learnt = {name for name, _ in method.named_parameters()}
+    mine = {name: value for name, value in method.state_dict().items() if name.startswith(anew) and name not in learnt}
+    theirs = {name: value for name, value in state.items() if name in learnt or not name.startswith(anew)}
+    method.load_state_dict({**theirs, **mine}, strict=strict)
 
 
 def of_run(checkpoint: Mapping[str, Any], kind: type["Method"]) -> MethodSettings:

@@ -13,10 +13,11 @@ from torch.nn import ModuleDict
 from torchmetrics import MetricCollection
 from typing_extensions import override
 
+from unimatch.errors import ConfigError
 from unimatch.models.base import Model
 from unimatch.speed.half_precision import warn_of_slow_half
 from unimatch.tasks import Task
-from unimatch.tasks.plain_batches import samples_of
+from unimatch.tasks.plain_batches import for_model, label_told, samples_of, warn_unless_normalized
 from unimatch.tasks.shared_encoder import encoded_once, share_encoder
 
 Counts = dict[str, Tensor]
@@ -62,17 +63,26 @@ class EvaluationLoop(lightning.LightningModule):
         self.encode_once = share_encoder([*self.evaluated_models.values()])
 
     @override
-    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, list[Counts]]:
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, list[Counts]]:
+        if dataloader_idx:
+            raise ConfigError(
+                "several loaders: an evaluation counts the images of one; evaluate them one after the other, such as "
+                "trainer.validate(method, loader), or join their data sets: torch.utils.data.ConcatDataset"
+            )
+        samples = samples_of(batch)
+        if batch_idx == 0:
+            warn_unless_normalized([sample["image"] for sample in samples])
         found: dict[str, list[Counts]] = {name: [] for name in self.metrics}
         models = self.evaluated_models
         with encoded_once([*models.values()]) if self.encode_once else nullcontext():
-            for samples in of_one_size(samples_of(batch)):
-                images = [sample["image"] for sample in samples]
+            for alike in of_one_size(samples):
+                images = [sample["image"] for sample in alike]
                 stacked = images[0][None] if len(images) == 1 else torch.stack(images)
                 for name, model in models.items():
-                    predictions = self.task.predict(model, stacked)
-                    for sample, prediction in zip(samples, predictions, strict=True):
-                        found[name].append(self.metrics[name](prediction[None], sample["label"][None]))
+                    predictions = self.task.predict(model, for_model(stacked, model))
+                    for sample, prediction in zip(alike, predictions, strict=True):
+                        with label_told(prediction, sample["label"], self.task.ignore_index):
+                            found[name].append(self.metrics[name](prediction[None], sample["label"][None]))
         return found
 
     @override

@@ -1,13 +1,17 @@
 """Batches of any data loader: stacked tensors, alone, in a tuple or a dictionary, or lists of single samples."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unimatch.errors import DataError
 from unimatch.tensors import normalize
+
+log = logging.getLogger("unimatch")
 
 
 def samples_of(batch: Any) -> list[dict[str, Tensor]]:
@@ -18,7 +22,7 @@ def samples_of(batch: Any) -> list[dict[str, Tensor]]:
             or ``(images, labels)``. Images that are uint8 are normalised, floats are taken to be so.
 
     Raises:
-        DataError: there are no images or no labels.
+        DataError: there are no images or no labels, or labels that are no ids.
     """
     if not isinstance(batch, Mapping) and len(batch) and isinstance(batch[0], Mapping):
         return [prepared(sample["image"], sample["label"], sample) for sample in batch]
@@ -34,20 +38,85 @@ def samples_of(batch: Any) -> list[dict[str, Tensor]]:
 
 def prepared(image: Tensor, label: Tensor, others: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a sample with its image normalised, unless it is so, and its label int64."""
-    return {**others, "image": as_floats(image), "label": label.long()}
+    ids = label.long()
+    if label.is_floating_point() and not torch.equal(ids.to(label.dtype), label):
+        raise DataError("the labels of an evaluation batch hold fractions: they must be ids of classes, whole numbers")
+    return {**others, "image": as_floats(image), "label": ids}
 
 
 def images_of(batch: Any) -> Any:
-    """Returns the images of a batch as they are: a tensor (B, ..., H, W), or a list of single ones (..., H, W)."""
+    """Returns the images of a batch as they are: a tensor (B, ..., H, W), or a list of single ones (..., H, W).
+
+    Raises:
+        DataError: there are none.
+    """
+    images = batch
     if isinstance(batch, Mapping):
         if "image" not in batch:
             raise DataError(f"a batch has {', '.join(map(str, batch))}, but no image")
-        return batch["image"]
-    if isinstance(batch, (list, tuple)) and batch:
-        return [sample["image"] for sample in batch] if isinstance(batch[0], Mapping) else batch[0]
-    return batch
+        images = batch["image"]
+    elif isinstance(batch, (list, tuple)) and batch:
+        images = [sample["image"] for sample in batch] if isinstance(batch[0], Mapping) else batch[0]
+    if not all(isinstance(image, Tensor) for image in (images if isinstance(images, list) else [images])):
+        raise DataError(
+            f"the images of a batch must be tensors, and this batch is {type(batch).__name__} with "
+            f"{type(images).__name__} in their place; unimatch.Predictor reads files"
+        )
+    return images
 
 
 def as_floats(images: Tensor) -> Tensor:
     """Returns images normalised: uint8 in 0-255 as our data module does it, floats as they are."""
     return normalize(images) if images.dtype == torch.uint8 else images
+
+
+def for_model(images: Tensor, model: nn.Module) -> Tensor:
+    """Returns images in the type of the model's weights, such as bfloat16 of ``precision=bf16-true``."""
+    return images.to(next(model.parameters()).dtype)
+
+
+def warn_unless_normalized(images: Any) -> None:
+    """Warns of floats without a value below 0, as ``ToTensor`` makes them, or of 0-255: scores would be of no use."""
+    first = images[0]
+    if not first.is_floating_point():
+        return
+    low, high = (float(value) for value in first.aminmax())
+    if low >= 0 and high > 0:
+        log.warning(
+            "the first image's values lie between %.3g and %.3g: it looks as if it were not normalised with the mean "
+            "and deviation that the model was trained with; unimatch.tensors.normalize does it with ImageNet's, for "
+            "values in 0-255 (uint8 images are normalised here)",
+            low,
+            high,
+        )
+
+
+@contextmanager
+def label_told(scores: Tensor, label: Tensor, ignore_index: int) -> Iterator[None]:
+    """Explains an error of counting by the label, where that does not fit the scores.
+
+    Args:
+        scores: (C, *S).
+        label: its ids, which should be (*S).
+        ignore_index: the id that does not count.
+
+    Raises:
+        DataError: saying what the label holds.
+    """
+    if label.shape != scores.shape[1:]:
+        raise DataError(
+            f"a label has the shape {tuple(label.shape)}, and its image needs {tuple(scores.shape[1:])}: an id for "
+            "each pixel, as many rows and columns as the image, without a dimension for channels"
+            if scores.ndim > 1
+            else f"a label has the shape {tuple(label.shape)}, and an image has one class: give one id for each"
+        )
+    try:
+        yield
+    except (RuntimeError, IndexError, ValueError) as error:
+        wrong = label[(label != ignore_index) & ((label < 0) | (label >= len(scores)))]
+        if not wrong.numel():
+            raise
+        raise DataError(
+            f"a label holds the id {wrong[0].item()}, and the model has {len(scores)} classes: ids are 0 to "
+            f"{len(scores) - 1}, and {ignore_index} for what does not count"
+        ) from error

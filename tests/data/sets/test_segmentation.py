@@ -402,7 +402,7 @@ def test_files_outside_the_root_are_read_only_where_that_is_allowed(camvid_root,
     write_pair(outside, None)
     (camvid_root / "train" / "train_0.png").unlink()
     (camvid_root / "train" / "train_0.png").symlink_to(outside)
-    with pytest.raises(DataError, match=r"train_0\.png: .*private\.png lies outside .*allow_outside=true"):
+    with pytest.raises(DataError, match=r"train_0\.png: .*private\.png lies outside .*: dataset\.allow_outside=true"):
         camvid(camvid_root).labeled.image(0)
     assert camvid(camvid_root, allow_outside=True).labeled.image(0).shape == (16, 20, 3)
 

@@ -75,6 +75,14 @@ def test_images_are_paired_at_any_depth(tmp_path, write_pair):
         tree.images_and_masks(tmp_path)
 
 
+def test_a_mask_of_the_name_in_another_folder_is_named(tmp_path, write_pair):
+    write_pair(tmp_path / "i" / "site0" / "p0.jpg", tmp_path / "m" / "p0.png")
+    with pytest.raises(
+        DataError, match=r"no mask .*m/site0/p0\.png .*; \S*m/p0\.png has its name, but not its folder: .*; else add it"
+    ):
+        Tree("i", "m").pairs(tmp_path)
+
+
 @pytest.mark.parametrize("names", [("road/{}", "car/{}"), ("{}_road", "{}_car"), ("{}/0", "{}/1"), ("{}-0", "{}.1")])
 def test_several_masks_of_an_image_are_told_apart_from_a_suffix(tmp_path, write_pair, names):
     for i in range(2):

@@ -109,7 +109,10 @@ def lies_within(file: str, roots: tuple[str, ...]) -> bool:
 
 def outside(where: str, name: str, root: str) -> str:
     """Writes the message for a file outside its root."""
-    return f"{where}: {name} lies outside {root}; correct it, or allow it: allow_outside=true"
+    return (
+        f"{where}: {name} lies outside {root}; correct it, or allow it: dataset.allow_outside=true "
+        "(in Python allow_outside=True)"
+    )
 
 
 WithoutMask = Literal["error", "unlabeled"]
@@ -176,11 +179,15 @@ class Tree:
         there = (
             f" ({len(unused)} masks there have the name of no image, such as {unused[0]}{several})" if unused else ""
         )
+        twin = next((name for name in unused if Path(name).stem == Path(alone).stem), None)
+        moved = (
+            f"{masks / twin} has its name, but not its folder: arrange masks and images alike; else " if twin else ""
+        )
         more = f", and {count - 1} more image{'s have' if count > 2 else ' has'} none" if count > 1 else ""
         remedy = "; or dataset.without_mask=unlabeled, which takes all that have none for unlabelled ones"
         raise DataError(
-            f"{alone}: no mask {self._mask_of(root, alone)}{there}{more}; add it, or move the image to the unlabelled "
-            f"images{remedy if without_mask else ''}"
+            f"{alone}: no mask {self._mask_of(root, alone)}{there}{more}; {moved}add it, or move the image to the "
+            f"unlabelled images{remedy if without_mask else ''}"
         )
 
     def unlabeled(self, root: Path, without_mask: WithoutMask) -> FilePairs:
