@@ -60,7 +60,8 @@ def test_images_that_are_no_tensors_are_refused(batch):
 
 def test_images_that_are_not_normalised_are_warned_of(caplog):
     pixels = torch.randint(256, (1, 3, 8, 8), dtype=torch.uint8)
-    for images in (pixels, normalize(pixels), torch.zeros(1, 3, 8, 8)):
+    bright = torch.randint(150, 256, (1, 3, 8, 8), dtype=torch.uint8)
+    for images in (pixels, normalize(pixels), normalize(bright), torch.zeros(1, 3, 8, 8)):
         warn_unless_normalized(images)
     assert not caplog.records
     warn_unless_normalized(torch.linspace(0, 1, 48).view(1, 3, 4, 4))

@@ -13,6 +13,9 @@ from unimatch.tensors import normalize
 
 log = logging.getLogger("unimatch")
 
+HIGHEST = 10
+"""Above the values of any normalised image of which none is below 0: white is 2.6 with ImageNet's numbers."""
+
 
 def samples_of(batch: Any) -> list[dict[str, Tensor]]:
     """Returns a batch's samples: each an image (..., H, W) of normalised floats and a label (*S) int64.
@@ -76,12 +79,15 @@ def for_model(images: Tensor, model: nn.Module) -> Tensor:
 
 
 def warn_unless_normalized(images: Any) -> None:
-    """Warns of floats without a value below 0, as ``ToTensor`` makes them, or of 0-255: scores would be of no use."""
+    """Warns of floats in 0-1, as ``ToTensor`` makes them, or in 0-255: scores would be of no use.
+
+    A bright image that is normalised has no value below 0 either, but some above 1.
+    """
     first = images[0]
     if not first.is_floating_point():
         return
     low, high = (float(value) for value in first.aminmax())
-    if low >= 0 and high > 0:
+    if low >= 0 and (0 < high <= 1 or high > HIGHEST):
         log.warning(
             "the first image's values lie between %.3g and %.3g: it looks as if it were not normalised with the mean "
             "and deviation that the model was trained with; unimatch.tensors.normalize does it with ImageNet's, for "
