@@ -63,3 +63,15 @@ def test_the_models_of_each_evaluation_can_be_loaded(checkpoints, step):
         model = unimatch.load_model(directory / f"step={step}.ckpt", which)
         for key, value in model.state_dict().items():
             assert torch.equal(value, at_evaluation[step][prefix + key])
+
+
+def test_a_training_that_another_method_continues_is_warned_of(checkpoints, caplog):
+    resume = checkpoints[0] / "step=4.ckpt"
+
+    class Variant(unimatch.UniMatchV2):
+        pass
+
+    fit(make_method(Variant), max_steps=5, resume=resume)
+    assert "continued by" not in caplog.text
+    fit(make_method(unimatch.FixMatch), max_steps=5, resume=resume)
+    assert "this checkpoint is of UniMatchV2, and its training is continued by FixMatch" in caplog.text

@@ -1,11 +1,12 @@
 """How far a training had come, in a checkpoint: where the data stood, what was evaluated, what was counted."""
 
+import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from unimatch.checkpoints.content import Training, training_of, write
+from unimatch.checkpoints.content import Training, method_settings_of, training_of, write
 from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
 from unimatch.lightning_internals import is_attached
@@ -13,6 +14,8 @@ from unimatch.methods.evaluations import Evaluation
 
 if TYPE_CHECKING:
     from unimatch.methods.base import Method
+
+log = logging.getLogger("unimatch")
 
 
 def write_progress(checkpoint: dict[str, Any], method: "Method") -> None:
@@ -28,6 +31,8 @@ def write_progress(checkpoint: dict[str, Any], method: "Method") -> None:
 
 def continue_from(checkpoint: dict[str, Any], method: "Method") -> None:
     """Goes on where a checkpoint's training was; does nothing for a method that no trainer trains.
+
+    A training of another method is continued with a warning: weights and optimiser are alike.
 
     Raises:
         ConfigError: that was in the middle of an optimizer step, or a batch had another number of parts.
@@ -46,6 +51,9 @@ def continue_from(checkpoint: dict[str, Any], method: "Method") -> None:
             f"and here a batch holds {method.parts_at_once}; set trainer.parts_at_once={training.parts_at_once}, "
             "with resume_changed=true where it was auto"
         )
+    saved = method_settings_of(checkpoint)
+    if saved and method.trainer.is_global_zero and saved.name not in [base.__name__ for base in type(method).__mro__]:
+        log.warning("this checkpoint is of %s, and its training is continued by %s", saved.name, type(method).__name__)
     method.start = (training.place.epoch, training.place.batch)
     method.evaluated_after = training.evaluated_after
     read = method.task.scores_type
