@@ -19,7 +19,9 @@ from unimatch.bands import PHOTOS
 from unimatch.data import camvid
 from unimatch.data.loading.datasets import EvaluationDataset
 from unimatch.engines.torch import TorchEngine
-from unimatch.evaluate import choose_data
+from unimatch.evaluate import choose_data, table
+from unimatch.tasks.change import ChangeScores
+from unimatch.tasks.classification import ClassificationScores
 from unimatch.tensors import normalize
 from unimatch.terminal import progress_bar
 
@@ -111,6 +113,23 @@ def test_absent_classes_are_left_out_and_said_or_counted_as_zero_on_request(eval
     assert zero["teacher"]["miou"] == pytest.approx(sum(present) / 11)
     assert excluded["teacher"]["miou"] == pytest.approx(sum(present) / len(present))
     assert f"counted as 0: teacher: {absent}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("scores", "overall", "per_class", "said"),
+    [
+        (ClassificationScores, ("top1", "top5"), "recall", "in no image: teacher: sea"),
+        (
+            ChangeScores,
+            ("changed_iou", "f1", "precision", "recall", "overall_accuracy"),
+            "iou",
+            "in neither truth nor prediction: teacher: sea",
+        ),
+    ],
+)
+def test_classes_that_do_not_occur_are_told_without_a_mean_where_there_is_none(scores, overall, per_class, said):
+    result = {**dict.fromkeys(overall, 50.0), per_class: {"sky": 50.0, "sea": None}}
+    assert table({"teacher": result}, scores, "exclude").splitlines()[-1] == said
 
 
 @pytest.mark.nightly

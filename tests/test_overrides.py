@@ -132,6 +132,26 @@ def test_settings_of_callbacks_that_are_left_out_are_refused():
         refuse_idle(["~callbacks.checkpoints", "checkpoint.every_minutes=2"], settings("run", "~callbacks.checkpoints"))
 
 
+@pytest.mark.parametrize(
+    ("given", "read_with"),
+    [
+        (["dataset=image_folder", "inference.flip=true"], ["dataset=change_folder", "inference.flip=true"]),
+        (["dataset=image_folder", "recipe.scale=[0.8,1.2]"], ["dataset=change_folder", "recipe.scale=[0.8,1.2]"]),
+        (["dataset=image_folder", "recipe.hue=0.1"], ["dataset=image_folder", "strong=paper", "recipe.hue=0.1"]),
+        (["dataset=folder", "strong=randaugment", "recipe.hue=0.1"], ["dataset=folder", "recipe.hue=0.1"]),
+        (["dataset=folder", "dataset.bands=3", "recipe.grayscale=0.1"], ["dataset=folder", "recipe.grayscale=0.1"]),
+        (
+            ["dataset=folder", "dataset.bands=3", "datamodule.strong.hue=0.1"],
+            ["dataset=folder", "dataset.bands=3", "recipe.blur_sigma=[0.1,1]"],
+        ),
+    ],
+)
+def test_settings_that_the_task_or_the_views_do_not_read_are_refused(given, read_with):
+    with pytest.raises(ConfigError, match=f"^{re.escape(given[-1])}: nothing reads this"):
+        refuse_idle(given, settings("run", *given, "dataset.root=x"))
+    refuse_idle(read_with, settings("run", *read_with, "dataset.root=x"))
+
+
 @pytest.mark.parametrize("key", ["method.seed", "datamodule.seed", "dataset.split_seed", "dataset.scene_seed"])
 def test_seeds_below_0_are_refused(key):
     with pytest.raises(ConfigError, match=f"^{key}=-1: must be at least 0"):

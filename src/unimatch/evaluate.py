@@ -27,6 +27,7 @@ from unimatch.options import one_of
 from unimatch.plain import bound
 from unimatch.speed.fold_batch_norms import fold_batch_norms
 from unimatch.tasks import task_of
+from unimatch.tasks.classification import refuse_inference
 from unimatch.tasks.evaluator import Evaluator
 from unimatch.tasks.scores import Absent, Scores, scores_table
 from unimatch.terminal import progress_bar
@@ -80,6 +81,8 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     )
     if len(source) < trainer.world_size:
         raise ConfigError(f"{len(source)} images cannot be shared by {trainer.world_size} processes")
+    if models[names[0]].task == "classification":
+        refuse_inference(plain(config.inference))
     inference = inference_with(facts.inference, plain(config.inference))
     task = task_of(models[names[0]], inference, absent=config.absent, ignored=config.ignored)
     evaluator = Evaluator(models, task)
@@ -194,12 +197,15 @@ def table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores], absent
     in neither truth nor prediction, left out of the mean: teacher: sea
     """
     lines = [scores_table(results, scores)]
-    effect = "left out of the mean" if absent == "exclude" else "counted as 0"
+    if "miou" in scores.titles:
+        effect = f"in neither truth nor prediction, {'left out of the mean' if absent == 'exclude' else 'counted as 0'}"
+    else:
+        effect = "in no image" if scores.unit == "images" else "in neither truth nor prediction"
     for name, result in results.items():
         per_class = next((values for values in result.values() if isinstance(values, dict)), {})
         gone = [label for label, value in per_class.items() if value is None]
         if gone:
-            lines.append(one_line(f"in neither truth nor prediction, {effect}: {name}: {', '.join(gone)}"))
+            lines.append(one_line(f"{effect}: {name}: {', '.join(gone)}"))
     return "\n".join(lines)
 
 

@@ -280,13 +280,31 @@ def refuse_of_training(arguments: Collection[str], command: str) -> None:
 
 
 def refuse_idle(arguments: Collection[str], config: DictConfig) -> None:
-    """Refuses settings of a callback that is left out, such as ``guard.on_nan=skip`` with ``callbacks=none``."""
+    """Refuses settings that are not read with what else is chosen.
+
+    Those are of a callback that is left out (``callbacks=none``), of windows and scales where an image has one class,
+    and of changes that the chosen views do not make.
+    """
+    referred_to = set(re.findall(REFERENCE, OmegaConf.to_yaml(config)))
     entries = (OmegaConf.to_container(config.callbacks, resolve=False) or {}).values()  # type: ignore[union-attr]
     for text in arguments:
-        node = text.lstrip("+").partition("=")[0].partition(".")[0]
+        key = text.lstrip("+").partition("=")[0]
+        node = key.partition(".")[0]
         if node in ("guard", "checkpoint") and f"${{{node}}}" not in entries:
             raise ConfigError(f"{text}: nothing reads this: callbacks has no entry for it; choose callbacks=default")
+        if node == "inference" and "inference" not in config.task:
+            raise ConfigError(f"{text}: nothing reads this: the task sees each image once and whole; leave it out")
+        if key in OF_VIEWS and key not in referred_to:
+            raise ConfigError(f"{text}: nothing reads this: the chosen views (weak=, strong=) have no such change")
+        if key in OF_COLORS and config.dataset.get("bands") is not None:
+            raise ConfigError(f"{text}: nothing reads this: with dataset.bands strong views change no hues or colours")
 
+
+OF_VIEWS = {f"recipe.{name}" for name in ("scale", "flip", "hue", "grayscale", "blur_sigma", "resize", "padding")}
+OF_COLORS = {"recipe.hue", "recipe.grayscale"} | {
+    f"datamodule.strong.{name}" for name in ("hue", "saturation", "grayscale_probability")
+}
+"""What the paper's strong views do to red, green and blue alone."""
 
 PACKAGES = {"strong": "datamodule.strong", "weak": "datamodule.weak", "experiment": "_global_"}
 """The groups whose files fill in another node than their own, and which."""

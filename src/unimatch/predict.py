@@ -132,10 +132,19 @@ def files_of(config: DictConfig) -> list[str]:
 def predict_classes(config: DictConfig, trained: Any) -> int:
     """Writes ``classes.csv``: each image's file, its class and the confidence, in the order of the files' names.
 
-    Where the confidence is below ``threshold``, the class is left empty. Settings of masks and windows have no effect.
+    Where the confidence is below ``threshold``, the class is left empty. Settings of masks and windows are refused.
     Returns the number of images that failed.
     """
     from unimatch.inference.classifier import Classifier
+    from unimatch.tasks.classification import refuse_inference
+
+    refuse_inference(plain(config.inference))
+    if set(config.save) - {"overlay"}:  # the default
+        raise ConfigError(
+            f"save={list(config.save)}: is of masks, and this model gives classes of images; leave it out"
+        )
+    if config.precision != "float32":
+        raise ConfigError(f"precision={config.precision}: classes of images are predicted in float32; leave it out")
 
     count, photos = find_photos(config.input, 1, Path(config.output).expanduser(), bands=trained.facts.bands)
     classifier = Classifier(trained, device=config.device)

@@ -115,6 +115,11 @@ def load(config: DictConfig) -> tuple[Predictor, Describer | None]:
         from unimatch.inference.load import choose_device, load_with_facts
 
         files[0] = load_with_facts(files[0], config.model)
+        if files[0].model.task == "classification":
+            raise ConfigError(
+                f"checkpoint={config.checkpoint}: gives classes of images, and rounds are of masks; unimatch.predict "
+                "writes the confidence of each image, and those that it is least sure of are worth labelling"
+            )
     predictor = Predictor(files, model=config.model, device=config.device, precision=config.precision)
     if predictor.facts.dates > 1 or not predictor.facts.bands.photos:
         raise ConfigError(f"checkpoint={config.checkpoint}: sees pairs or other bands; rounds are of RGB photos")

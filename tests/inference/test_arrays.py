@@ -30,6 +30,18 @@ def test_bands_are_chosen_from_all_that_an_array_or_tensor_holds():
         assert np.array_equal(to_array(image, FOUR), stored[..., [3, 0]])
 
 
+def test_arrays_whose_bands_come_first_are_refused():
+    """As rasterio reads them: columns would be taken for bands, and there are enough of them."""
+    stored = np.arange(4 * 5 * 40, dtype=np.uint16).reshape(4, 5, 40).astype(np.uint8)
+    with pytest.raises(
+        DataError, match=r"\(4, 5, 40\), looks like \(N, H, W\), as rasterio reads it: give np.moveaxis"
+    ):
+        to_array(stored, FOUR)
+    assert to_array(np.moveaxis(stored, 0, -1), FOUR).shape == (5, 40, 2)
+    assert to_array(torch.from_numpy(stored), FOUR).shape == (5, 40, 2)
+    assert to_array(torch.from_numpy(stored).permute(2, 0, 1), FOUR).shape == (4, 5, 2)
+
+
 @pytest.mark.parametrize("image", [RGB.astype(np.float32), RGB[..., :2], RGB[:0], RGB[None]])
 def test_what_is_no_image_is_refused_with_its_shape(image):
     with pytest.raises(DataError, match=r"an image must be \(H, W, 3\) or \(H, W\) for arrays"):

@@ -186,3 +186,18 @@ def test_labels_are_not_added_to_masks_of_other_ids(tmp_path):
     Image.fromarray(np.full((6, 8), 3, np.uint8)).save(photos / "masks" / "c.png")
     write(replaced, photos, workers=0, overwrite=True)
     assert mask_of(photos / "masks" / "c.png") == [2]
+
+
+def test_labels_are_not_added_to_black_and_white_masks(tmp_path):
+    """Where 255 is a class, the 255 of new masks, which is none, would become that class."""
+    photos, classes = tmp_path / "photos", ["background", "cell"]
+    files = [made(tmp_path / name, f"{name}.png", 1) for name in "ab"]
+    write(predicted_labels(files, classes), photos, workers=0)
+    for name in "ab":
+        Image.fromarray(np.array([[0, 255]], np.uint8).repeat(4, 1).repeat(6, 0)).save(photos / "masks" / f"{name}.png")
+    new = predicted_labels([made(tmp_path / "new", "d.png", 0)], classes)
+    with pytest.raises(DataError, match=r"masks: the masks store 0 and 255 alone, .* save cell as 1"):
+        write(new, photos, workers=0)
+    assert not (photos / "masks" / "d.png").exists()
+    Image.fromarray(np.ones((6, 8), np.uint8)).save(photos / "masks" / "a.png")
+    write(new, photos, workers=0)

@@ -135,3 +135,18 @@ def test_the_other_spelling_and_a_second_file_of_the_name_are_no_hindrance(expor
 def test_first_dates_go_with_pairs_alone(export, tmp_path, options):
     with pytest.raises(ConfigError, match="goes with format=pairs, and not with others"):
         write(read(export), tmp_path / "pairs", **options)
+
+
+def test_what_a_model_of_changes_has_predicted_as_unchanged_does_not_become_changed(earlier, tmp_path):
+    """As predicted masks of pairs are: 0 is ``unchanged``, and no class is called background."""
+    guess, mask = tmp_path / "guess", np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[:2] = 1
+    photo(guess / "images" / "a.png")
+    (guess / "masks").mkdir()
+    Image.fromarray(mask).save(guess / "masks" / "a.png")
+    (guess / "classes.txt").write_text("unchanged\nchanged\n")
+    with pytest.raises(ConfigError, match=r"counts as changed, and so would unchanged: add background=unchanged"):
+        write(read(guess), tmp_path / "pairs", format="pairs", first_dates=earlier, workers=0)
+    labels = read(guess, background="unchanged")
+    write(labels, tmp_path / "pairs", format="pairs", first_dates=earlier, workers=0)
+    assert (stored(tmp_path / "pairs" / "label" / "a.png") == 255 * mask).all()

@@ -5,13 +5,14 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers import exports
 from helpers.exports import masks
 from unimatch.errors import DataError
 from unimatch.labelling import read
-from unimatch.labelling.source import Source
+from unimatch.labelling.source import Source, size_of
 
 NAME = "annotations/instances.json"
 
@@ -81,3 +82,11 @@ def test_a_file_that_begins_with_a_mark_of_its_bytes_is_known(tmp_path):
     file = exports.coco(tmp_path)
     file.write_text("\ufeff" + file.read_text())
     assert read(tmp_path).classes == ("background", "stone", "leaf")
+
+
+def test_a_photo_of_several_bands_is_called_so_and_not_damaged(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((4, 6, 5), np.uint16), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(DataError, match=r"^a\.tif: .*a TIFF of other bands or values.* give 8-bit RGB copies"):
+        size_of(path.read_bytes(), "a.tif")

@@ -185,3 +185,13 @@ def test_pictures_are_of_a_size_to_look_at(tmp_path, side, name, size):
     written = Image.open(tmp_path / name)
     assert written.size == (size, size // 2)
     assert np.asarray(written.convert("L")).max() > 200  # the box
+
+
+@pytest.mark.parametrize(
+    ("side", "box", "drawn"),
+    [(3, (1, 0, 1, 2), False), (3, (0, 2, 3, 2), False), (3, (1, 1, 2, 2), True), (2000, (900, 900, 901, 903), True)],
+)
+def test_boxes_of_no_pixel_are_not_drawn_and_narrow_ones_are(side, box, drawn, tmp_path):
+    picture = np.full((side, side, 3), 128, np.uint8)
+    with Image.open(tmp_path / write_picture(tmp_path / "view", picture, box)) as image:
+        assert (np.ptp(np.asarray(image.convert("L"))) > 50) == drawn

@@ -181,6 +181,34 @@ def test_a_classifier_and_a_predictor_refuse_one_anothers_models(run, tmp_path, 
     assert f"{checkpoint}: gives classes of images and no masks" in capsys.readouterr().err
     assert command(*predict, f"checkpoint={checkpoint}", "votes=1") == 2
     assert "votes=1: is of masks" in capsys.readouterr().err
+    rounds = (
+        "round",
+        monkeypatch,
+        f"dataset.root={tmp_path / 'camvid' / 'train'}",
+        "n=1",
+        "to=coco",
+        f"out={tmp_path / 'out'}",
+    )
+    assert command(*rounds, f"checkpoint={checkpoint}") == 2
+    assert f"checkpoint={checkpoint}: gives classes of images, and rounds are of masks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("predict", "inference.flip=true"),
+        ("predict", "save=[overlay,confidence]"),
+        ("predict", "precision=bfloat16"),
+        ("evaluate", "inference.mode=sliding"),
+        ("evaluate", "absent=zero"),
+    ],
+)
+def test_settings_of_masks_and_windows_are_refused_with_a_classifier(name, setting, run, monkeypatch, tmp_path, capsys):
+    files = {"predict": [f"input={tmp_path}", "device=cpu"], "evaluate": ["workers=0", "trainer.accelerator=cpu"]}[name]
+    checkpoint, output = run / "checkpoints" / "best.ckpt", tmp_path / "out"
+    assert command(name, monkeypatch, f"checkpoint={checkpoint}", f"output={output}", *files, setting) == 2
+    assert f"unimatch: {setting.partition('=')[0]}=" in capsys.readouterr().err
+    assert not output.exists()
 
 
 @pytest.mark.nightly

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unimatch import ChangeDetection, ChangeModel, Inference, SegmentationModel, UniMatchV2
+from unimatch import ChangeDetection, ChangeModel, ConfigError, Inference, SegmentationModel, UniMatchV2
 from unimatch.speed.upsampling import upsample
 from unimatch.tasks import task_of
 from unimatch.tasks.change import change_scores
@@ -101,3 +101,9 @@ def test_both_dates_are_seen_alike_by_every_rule(rule):
 def test_a_method_takes_the_task_of_its_model():
     assert isinstance(UniMatchV2(ChangeModel("tiny", 2, **DECODER)).task, ChangeDetection)
     assert task_of(SegmentationModel("tiny", 2, **DECODER)).name == "segmentation"
+
+
+def test_a_mean_over_classes_that_there_is_not_is_refused():
+    with pytest.raises(ConfigError, match=r"^absent=zero: no score of this model is a mean over classes"):
+        task_of(ChangeModel("tiny", 2, **DECODER), absent="zero")
+    assert task_of(SegmentationModel("tiny", 2, **DECODER), absent="zero").absent == "zero"

@@ -149,11 +149,13 @@ class Guard(Callback):
         predicted = confusion.sum(0).nonzero().flatten().tolist()
         collapsed = len(predicted) == 1 and int((confusion.sum(1) > 0).sum()) > 1
         if collapsed and self.collapsed:
+            images = pl_module.task.scores_type.unit == "images"
+            every, others = ("image", "images of few others") if images else ("pixel", "masks that hold little else")
             self.warn_once(
                 "collapse",
-                f"at step {trainer.global_step} the teacher predicts class {predicted[0]} for every pixel. Likely: too "
-                "high a method.learning_rate, method.ema_decay so near 1 that the teacher has hardly moved, too few "
-                "steps yet, or labelled masks that hold little else",
+                f"at step {trainer.global_step} the teacher predicts class {predicted[0]} for every {every}. Likely: "
+                "too high a method.learning_rate, method.ema_decay so near 1 that the teacher has hardly moved, too "
+                f"few steps yet, or labelled {others}",
             )
         self.collapsed = collapsed
 

@@ -11,6 +11,9 @@ from unimatch.errors import DataError
 from unimatch.images import ImageArray
 from unimatch.rasters import read_bands
 
+FEW_BANDS = 32
+"""An array of fewer rows and more bands than this has probably its bands first."""
+
 
 def is_tensor(image: Any) -> bool:
     """Tells whether something is a PyTorch tensor, without importing PyTorch."""
@@ -43,6 +46,12 @@ def to_array(image: Any, bands: Bands = PHOTOS) -> ImageArray:
             stored = np.moveaxis(stored, 0, -1)
         if stored.ndim != 3 or 0 in stored.shape:
             raise DataError(f"an image must be (H, W, N), or (N, H, W) for tensors; this one is {stored.shape}")
+        first, _, last = stored.shape
+        if bands.bands is not None and max(bands.bands) <= first <= FEW_BANDS < last and not is_tensor(image):
+            raise DataError(
+                f"an image must be (H, W, N), and this one, {stored.shape}, looks like (N, H, W), as rasterio reads "
+                "it: give np.moveaxis(image, 0, -1); if it has so few rows, give it as a tensor (N, H, W)"
+            )
         return bands.levels(bands.choose(stored, "the image"), "the image")
     if isinstance(image, Image.Image):
         return np.asarray(image.convert("RGB"))

@@ -93,8 +93,10 @@ def check_ids(folder: Path, classes: Sequence[str], images: Sequence[LabelledIma
     """
     replaced = {stem(image.name) for image in images if image.labels is not None and image.part == "train"}
     masks = [mask for name, files in masks_of(folder, "train").items() if name not in replaced for mask in files]
+    seen = set[int]()
     for mask in masks[:: -(-len(masks) // 50) or 1]:
         held = look([mask], workers=0, progress=False)
+        seen |= held.masks.get("ids", {}).keys()
         others = sorted(id for id in held.masks.get("ids", ()) if id >= len(classes) and id != IGNORE_INDEX)
         if others:
             raise DataError(
@@ -102,6 +104,12 @@ def check_ids(folder: Path, classes: Sequence[str], images: Sequence[LabelledIma
                 f"{', '.join(classes)}, and {IGNORE_INDEX} for none: write the new labels into a folder of their own, "
                 "or save the masks that are there with such ids"
             )
+    if seen == {0, IGNORE_INDEX} and len(classes) > 1:
+        raise DataError(
+            f"{masks[0].parent}: the masks store 0 and {IGNORE_INDEX} alone, as black-and-white ones do, and in those "
+            f"that are added {classes[1]} is 1, and {IGNORE_INDEX} is no class: write the new labels into a folder of "
+            f"their own, or save {classes[1]} as 1 in the masks that are there"
+        )
 
 
 def masks_of(folder: Path, part: str) -> dict[str, list[Path]]:

@@ -21,6 +21,9 @@ from unimatch.types import IGNORE_INDEX
 
 log = logging.getLogger("unimatch")
 
+UNCHANGED = "unchanged"
+"""What models of changes, and so their masks, call what has not changed."""
+
 CHANGED, NOT_COUNTED = 255, 128
 """What is stored of a pixel; 0 where nothing has changed."""
 
@@ -121,8 +124,13 @@ def check_classes(labels: Labels) -> None:
     """Refuses labels that do not say what has not changed.
 
     Raises:
-        ConfigError: there is no background, or no other class.
+        ConfigError: there is no background, or no other class, or one that is called unchanged.
     """
+    if UNCHANGED in labels.classes and labels.background != UNCHANGED:
+        raise ConfigError(
+            f"first_dates: every class but the background counts as changed, and so would {UNCHANGED}: add "
+            f"background={UNCHANGED}"
+        )
     if labels.background is None or len(labels.classes) < 2:
         raise ConfigError(
             "first_dates: every class but the background counts as changed, and the labels have no such two kinds: "

@@ -182,7 +182,14 @@ def open_picture(content: bytes, where: str) -> Image.Image:
         return open_image(io.BytesIO(content))
     except Exception as error:  # a damaged file can raise nearly anything in Pillow
         why, remedy = not_read(content) if isinstance(error, UnidentifiedImageError) else (error, REPAIR)
+        if isinstance(error, UnidentifiedImageError) and content[:4] in TIFFS:
+            why = "a TIFF of other bands or values than label tools show"
+            remedy = "give 8-bit RGB copies of the same names (images=FOLDER); their masks fit the TIFFs too"
         raise DataError(f"{where}: cannot be read as an image ({why}); {remedy}") from error
+
+
+TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How TIFFs begin, large ones too."""
 
 
 def size_of(content: bytes, where: str) -> tuple[int, int]:

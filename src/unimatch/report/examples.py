@@ -101,14 +101,15 @@ def write_picture(stem: Path, picture: ImageArray, box: Sequence[int] = ()) -> s
     Args:
         stem: its path without the suffix: of a PNG where it is enlarged, else of a JPEG.
         picture: (H, W, 3) uint8.
-        box: (top, left, bottom, right) of a box to outline; none where it is empty.
+        box: (top, left, bottom, right) of a box to outline; none where it is empty or has no pixel.
     """
     image = Image.fromarray(picture)
     factor, size = shown_size(image.size)
     kind, suffix, method = ("PNG", ".png", Resampling.NEAREST) if factor > 1 else ("JPEG", ".jpg", Resampling.LANCZOS)
     image = image.resize(size, method)
-    if any(box):
+    if any(box) and box[0] < box[2] and box[1] < box[3]:  # a small view may have a box without a pixel
         top, left, bottom, right = (round(edge * factor) for edge in box)
+        bottom, right = max(bottom, top + 4), max(right, left + 4)  # as thick as its two lines
         draw = ImageDraw.Draw(image)
         draw.rectangle((left, top, right - 1, bottom - 1), outline="black", width=4)
         draw.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline="white", width=2)

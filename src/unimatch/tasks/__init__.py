@@ -21,11 +21,14 @@ TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation, Chang
 def task_of(
     model: Model, inference: Inference | None = None, *, absent: Absent = "exclude", ignored: Ignored = "exclude"
 ) -> Task:
-    """Returns the task that a model is for, with these settings; ``ignored`` is :class:`ChangeDetection`'s.
+    """Returns the task that a model is for, with these settings.
 
     Raises:
-        ConfigError: ``ignored`` is given for another task.
+        ConfigError: ``ignored`` is given, which :class:`ChangeDetection` alone reads, or ``absent``, which it and
+            :class:`Classification` do not.
     """
+    if absent != "exclude" and model.task in (ChangeDetection.name, Classification.name):
+        raise ConfigError(f"absent={absent}: no score of this model is a mean over classes; leave it out")
     if model.task == ChangeDetection.name:
         return ChangeDetection(inference, absent=absent, ignored=ignored)
     if ignored != "exclude":

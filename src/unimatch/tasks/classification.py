@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +10,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassStatScores
 from typing_extensions import override
 
+from unimatch.errors import ConfigError
 from unimatch.models.base import Model
 from unimatch.models.networks import ClassificationModel
 from unimatch.speed.apply import speed_up
@@ -70,6 +71,18 @@ class Classification(Task):
             top5=float(100 * counts["among_five"][0].double().cpu() / images),
             recall=tuple(ratios(right, total)),
         )
+
+
+def refuse_inference(settings: Mapping[str, Any]) -> None:
+    """Refuses settings of windows, scales and mirror images (``inference.*``) that are not None.
+
+    Raises:
+        ConfigError: names the first of them.
+    """
+    for name, value in settings.items():
+        if value is not None:
+            why = "nothing reads this: a classifier sees each image once and whole; leave it out"
+            raise ConfigError(f"inference.{name}={value}: {why}")
 
 
 def middle(images: Tensor, size: int, resize: int | None) -> Tensor:

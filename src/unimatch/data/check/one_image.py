@@ -14,6 +14,7 @@ from unimatch.data.check.pair_faults import date_faults, differ_in_size
 from unimatch.data.check.places import apart
 from unimatch.data.sources.base import FileSource, Source
 from unimatch.data.sources.masks import TOO_MANY, IndexMasks, MaskReader
+from unimatch.data.sources.predicted_masks import reader_of
 from unimatch.errors import DataError
 from unimatch.folders import spelled
 from unimatch.types import IGNORE_INDEX
@@ -61,6 +62,7 @@ def read_label(
         path = source.mask_path(index)
         if path is None:
             return Label()
+        reader = reader_of(reader, path)
         mask = reader.read(path)
         pixels = mask.values if isinstance(reader, IndexMasks) else reader.classes(path, mask)
     except DataError as error:

@@ -16,6 +16,7 @@ from unimatch.data.catalog import DatasetInfo, distinct_colors
 from unimatch.data.sources.checked import CheckedSource
 from unimatch.data.sources.files import FilePair, FilePairs, lies_within, outside
 from unimatch.data.sources.masks import mask_reader
+from unimatch.data.sources.predicted_masks import reader_of
 from unimatch.errors import ConfigError, DataError
 from unimatch.folders import refuse_dead_link
 from unimatch.images import ImageArray, LabelArray
@@ -98,7 +99,7 @@ class FileSource(Source):
     @override
     def mask(self, index: int) -> LabelArray | None:
         path = self.mask_path(index)
-        return None if path is None else self._read_mask(path)
+        return None if path is None else reader_of(self._read_mask, path)(path)
 
     def mask_path(self, index: int) -> Path | None:
         """Returns the mask's file; None where the image has no mask."""
