@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from unimatch.data.sources.files import FilePair, FilePairs, Tree
 from unimatch.errors import DataError
-from unimatch.folders import notes_taken
 
 names = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), min_size=1, max_size=12)
 pairs_of_names = st.lists(st.tuples(names, st.none() | names), max_size=20)
@@ -73,36 +72,6 @@ def test_images_are_paired_at_any_depth(tmp_path, write_pair):
     write_pair(tmp_path / "m" / "x" / "1.tif", None)
     with pytest.raises(DataError, match="has the same stem"):
         tree.images_and_masks(tmp_path)
-
-
-def test_a_mask_of_the_name_in_another_folder_is_named(tmp_path, write_pair):
-    write_pair(tmp_path / "i" / "site0" / "p0.jpg", tmp_path / "m" / "p0.png")
-    with pytest.raises(
-        DataError, match=r"no mask .*m/site0/p0\.png .*; \S*m/p0\.png has its name, but not its folder: .*; else add it"
-    ):
-        Tree("i", "m").pairs(tmp_path)
-
-
-@pytest.mark.parametrize("names", [("road/{}", "car/{}"), ("{}_road", "{}_car"), ("{}/0", "{}/1"), ("{}-0", "{}.1")])
-def test_several_masks_of_an_image_are_told_apart_from_a_suffix(tmp_path, write_pair, names):
-    for i in range(2):
-        write_pair(tmp_path / "i" / f"{i}.png", tmp_path / "m" / f"{names[0].format(i)}.png")
-        write_pair(tmp_path / "i" / f"{i}.png", tmp_path / "m" / f"{names[1].format(i)}.png")
-    first, second = sorted(name.format(0) for name in names)
-    hint = rf"; {first}\.png and {second}\.png seem to be masks of one image: join them into one that stores the ids"
-    with notes_taken() as notes, pytest.raises(DataError, match=hint):
-        Tree("i", "m").pairs(tmp_path)
-    assert [kind for kind, _ in notes] == ["masks without image"]
-    assert "seem to be masks of one image" in notes[0][1]
-    assert "if a suffix is why" not in notes[0][1]
-
-
-def test_masks_of_the_images_names_in_other_folders_are_said(tmp_path):
-    for name in ("images/a.jpg", "masks/trimaps/a.png"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).touch()
-    with pytest.raises(DataError, match=r"trimaps/a\.png has its name, but images and masks need the same folders"):
-        Tree("images", "masks").pairs(tmp_path)
 
 
 def test_where_no_name_has_the_ending_those_there_are_named(tmp_path):
