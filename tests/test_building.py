@@ -98,7 +98,7 @@ def test_a_file_without_a_class_is_told_what_it_lacks(node, hint):
 
 def test_an_error_within_a_class_of_ours_stays_one():
     with pytest.raises(AttributeError):
-        build(OmegaConf.create({"model": {"_target_": "unimatch.UniMatchV2", "model": 3}}).model)
+        build(OmegaConf.create({"model": {"_target_": "unimatch.methods.teacher.Teacher", "student": 3}}).model)
 
 
 def test_an_error_in_a_loading_process_is_told_without_its_traceback():
