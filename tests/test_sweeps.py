@@ -4,7 +4,9 @@ import os
 import weakref
 
 import pytest
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 
 from helpers.support import NIGHTLY, SMALL
 from unimatch.errors import ConfigError
@@ -225,3 +227,28 @@ def test_the_values_of_an_interval_are_of_its_kind():
     for text, expected in texts.items():
         (override,) = OverridesParser.create().parse_overrides([f"a={text}"])
         assert values(override) == expected
+
+
+def test_jobs_that_are_tasks_of_an_array_lie_in_the_folder_of_their_sweep(run_command, monkeypatch, tmp_path):
+    """As submitit's are, which a command outside of any array sends."""
+
+    def in_a_task(*arguments, **options):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+        return run_job(*arguments, **options)
+
+    launcher = Plugins.instance().class_name_to_class[f"{BasicLauncher.__module__}.BasicLauncher"]
+    names = launcher.launch.__globals__  # Hydra imports its plugins a second time
+    run_job = names["run_job"]
+    monkeypatch.setitem(names, "run_job", in_a_task)
+    monkeypatch.setattr("unimatch.trainer.Trainer.fit", lambda *arguments, **options: stop())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        run_command("-m", *SMALL, *SHORT, "seed=0,1", hydra=False)
+    (sweep,) = (tmp_path / "runs").iterdir()
+    assert os.environ["SLURM_ARRAY_TASK_ID"] == "3"
+    assert sweep.name.endswith("_sweep")
+    assert len([path for path in sweep.iterdir() if path.is_dir()]) == 2
+
+
+def stop():
+    raise ConfigError("tau: enough")

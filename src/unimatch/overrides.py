@@ -301,6 +301,7 @@ def refuse_idle(arguments: Collection[str], config: DictConfig) -> None:
 
 
 OF_VIEWS = {f"recipe.{name}" for name in ("scale", "flip", "hue", "grayscale", "blur_sigma", "resize", "padding")}
+"""What some weak and strong views take from the recipe, and others do not."""
 OF_COLORS = {"recipe.hue", "recipe.grayscale"} | {
     f"datamodule.strong.{name}" for name in ("hue", "saturation", "grayscale_probability")
 }

@@ -267,4 +267,6 @@ def array_task() -> str:
 
 
 OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
-OmegaConf.register_new_resolver("array_task", array_task, replace=True)
+# Kept in the configuration, so that a sweep's jobs that are themselves tasks of an array, as submitit's are, find the
+# folder of the process that sends them.
+OmegaConf.register_new_resolver("array_task", array_task, replace=True, use_cache=True)

@@ -250,7 +250,7 @@ def by_common_name(
             raise DataError(f"{directory / file}: {result[name]} has the same stem; {remedy}")
         result[name] = file
     if not result:
-        there = f"; {file} and others are there"
+        there = f"; {file} is there"
         prepared = "; python -m unimatch.prepare makes such masks" if ending and masks else ""
         raise DataError(f"{directory}: no files ending in {name_suffix}{ending or ''}{there}{prepared}")
     return result
