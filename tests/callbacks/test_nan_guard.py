@@ -1,6 +1,7 @@
 """Numbers that are not finite stop a run or are left out exactly; a run that learns nothing is warned of."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import lightning
 import pytest
@@ -143,6 +144,17 @@ def test_a_teacher_that_predicts_one_class_is_warned_of_at_its_second_evaluation
     fit(tmp_path, Guard(tmp_path), method=method, max_steps=6, val_check_interval=2)
     assert caplog.text.count("at step 4 the teacher predicts class 3 for every pixel") == int(collapsed)
     assert caplog.text.count("for every pixel") == int(collapsed)
+
+
+def test_a_classifier_that_predicts_one_class_is_told_of_images(tmp_path, monkeypatch, caplog):
+    model = unimatch.ClassificationModel("wrn_28_2", 3, image_size=8, options={"blocks": 1, "width": 1})
+    method, guard = unimatch.Supervised(model), Guard(tmp_path)
+    method.counts = {"teacher": {"confusion": torch.tensor([[0, 2, 0], [0, 1, 0], [0, 0, 0]])}}
+    monkeypatch.setattr(guard_module, "evaluates_training", lambda trainer: True)
+    for step in (2, 4):
+        guard.on_validation_end(SimpleNamespace(global_step=step, is_global_zero=True), method)
+    assert "at step 4 the teacher predicts class 1 for every image." in caplog.text
+    assert "mask" not in caplog.text
 
 
 def test_another_word_than_stop_and_skip_is_refused(tmp_path):

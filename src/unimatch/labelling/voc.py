@@ -51,8 +51,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
         classes, remedy = listed[root]
         photo = photos.find(stem, mask)
         name = name_of(root, stem + PurePosixPath(photo.name).suffix)
-        names = {pack_one(color): name for name, color in classes.items()}  # in the order of grey masks' values
-        names.setdefault(pack_one(VOID), IGNORE)
+        names = {pack_one(VOID): IGNORE, **{pack_one(color): name for name, color in classes.items()}}
         labels = Painted(mask, names, colored=True, remedy=remedy)
         part = parts.get((root, stem), part_of(root))
         images.append(LabelledImage(name, photo, labels, None, part, str(mask.place / mask.name)))
