@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from tifffile import imwrite
 
-from unimatch.images import read_image
+from unimatch.images.arrays import read_image
 
 FULL = 4095
 KINDS = {

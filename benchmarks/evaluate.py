@@ -27,19 +27,19 @@ from PIL import Image
 from plain_step import PlainModel
 from timing import Clock
 
-from unimatch.bands import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.data.catalog import DatasetInfo, distinct_colors
 from unimatch.data.loading.datasets import EvaluationDataset
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
 from unimatch.engines.sliding_window import window_starts
 from unimatch.engines.test_time import Inference
-from unimatch.images import nearest_multiple
+from unimatch.images.arrays import nearest_multiple
+from unimatch.images.bands import IMAGENET_MEAN, IMAGENET_STD
+from unimatch.images.tensors import prepare
 from unimatch.inference.inputs import find_photos
 from unimatch.models import SegmentationModel
 from unimatch.tasks import Segmentation
 from unimatch.tasks.evaluator import Evaluator
-from unimatch.tensors import prepare
 
 
 class Plain:

@@ -24,7 +24,7 @@ from machine import machine
 from PIL import Image
 
 from unimatch.engines.whole_image import whole_image_logits
-from unimatch.images import read_mask
+from unimatch.images.arrays import read_mask
 from unimatch.inference.export import export_onnx
 from unimatch.inference.inputs import Photo, find_photos
 from unimatch.inference.load import load_with_facts

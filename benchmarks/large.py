@@ -21,7 +21,7 @@ from machine import machine
 from PIL import Image
 
 from unimatch import Inference, Predictor
-from unimatch.images import ImageArray
+from unimatch.images.arrays import ImageArray
 from unimatch.inference.inputs import find_photos
 
 CUT = 13

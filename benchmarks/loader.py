@@ -33,13 +33,13 @@ from torch.utils.data import default_collate
 from torchvision import transforms
 
 from unimatch.augment import Views, draw_box, draw_geometry
-from unimatch.bands import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.data.catalog import PASCAL
 from unimatch.data.loading.datasets import UnlabeledDataset
 from unimatch.data.loading.samplers import sample_rng
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
-from unimatch.tensors import to_tensor
+from unimatch.images.bands import IMAGENET_MEAN, IMAGENET_STD
+from unimatch.images.tensors import to_tensor
 
 QUALITY = 96
 BATCH = 4

@@ -31,8 +31,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 import unimatch
-from unimatch.building import build
 from unimatch.checkpoints.files import read_checkpoint
+from unimatch.cli.building import build
 from unimatch.data.sources.base import Source
 from unimatch.models.base import Model
 from unimatch.selection.features import MEAN, STD

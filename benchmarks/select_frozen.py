@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 import unimatch
 from unimatch.data.sources.base import Source
-from unimatch.images import nearest_multiple
+from unimatch.images.arrays import nearest_multiple
 from unimatch.models import build_encoder
 from unimatch.models.dpt import DPTDecoder
 from unimatch.selection import EncoderDescriber

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from unimatch.image_files import IMAGE_SUFFIXES
+from unimatch.images.file_kinds import IMAGE_SUFFIXES
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import unimatch
 from unimatch.callbacks.pictures import draw_predictions
-from unimatch.pictures import spread_evenly
+from unimatch.images.pictures import spread_evenly
 
 
 def main() -> None:

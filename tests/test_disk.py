@@ -8,7 +8,7 @@ import pytest
 
 import unimatch
 from unimatch import DataError, disk
-from unimatch.building import user_error_in
+from unimatch.cli.building import user_error_in
 from unimatch.errors import WriteError
 
 

@@ -15,14 +15,14 @@ from omegaconf import OmegaConf
 
 from helpers.support import make_camvid, make_folder, save_run
 from unimatch import ConfigError, Inference, SegmentationData, load_model
-from unimatch.bands import PHOTOS
 from unimatch.data import camvid
 from unimatch.data.loading.datasets import EvaluationDataset
 from unimatch.engines.torch import TorchEngine
 from unimatch.evaluate import choose_data, table
+from unimatch.images.bands import PHOTOS
+from unimatch.images.tensors import normalize
 from unimatch.tasks.change import ChangeScores
 from unimatch.tasks.classification import ClassificationScores
-from unimatch.tensors import normalize
 from unimatch.terminal import progress_bar
 
 

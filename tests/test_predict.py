@@ -13,7 +13,7 @@ from PIL import Image
 from helpers.support import make_camvid, save_run
 from unimatch import Predictor
 from unimatch.data import camvid
-from unimatch.images import read_mask
+from unimatch.images.arrays import read_mask
 from unimatch.tasks.scores import confusion_metric
 from unimatch.tasks.segmentation import scores
 from unimatch.terminal import progress_bar

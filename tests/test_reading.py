@@ -7,8 +7,8 @@ from PIL import Image
 
 from unimatch import DataError, reading
 from unimatch.errors import ProcessError
-from unimatch.images import read_image, read_mask
-from unimatch.rasters import read_stored
+from unimatch.images.arrays import read_image, read_mask
+from unimatch.images.rasters import read_stored
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from unimatch.on_first_use import on_first_use
 
 if _command := starting.command_of(sys.orig_argv):  # its imports come next
     starting.watch()
-    import_module("unimatch.first_look").first_look(_command)
+    import_module("unimatch.cli.first_look").first_look(_command)
 
 if TYPE_CHECKING:  # each name twice, so that type checkers see it as public
     from unimatch.augment import StrongAugmentation as StrongAugmentation

@@ -47,7 +47,7 @@ def main() -> int:
         return 2
     sys.argv[1:] = arguments
     starting.watch()
-    import_module("unimatch.first_look").first_look(name)  # Hydra takes a while to import, and is not needed above
+    import_module("unimatch.cli.first_look").first_look(name)  # Hydra takes a while to import, and is not needed above
     # As `python -m` does it: processes that Lightning starts further find the module by its name.
     runpy.run_module(f"unimatch.{name}", run_name="__main__", alter_sys=True)
     return 0
@@ -64,7 +64,7 @@ def complete() -> int:
             return 0
         os.environ["COMP_LINE"] = line.replace(f" {name}", "", 1)
 
-    from unimatch.command import command  # Hydra takes a while to import, and is not needed to list the commands
+    from unimatch.cli.command import command  # Hydra takes a while to import, and is not needed to list the commands
 
     def nothing(config: Any) -> None: ...
 

@@ -12,10 +12,11 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from unimatch._version import __version__
-from unimatch.arguments import fits
-from unimatch.building import build
 from unimatch.checkpoints.run_folder import removed_if_empty
-from unimatch.command import command
+from unimatch.cli.arguments import fits
+from unimatch.cli.building import build
+from unimatch.cli.command import command
+from unimatch.cli.overrides import check_kind, config_folder
 from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
@@ -26,9 +27,8 @@ from unimatch.data.sets.class_names import class_file, data_set_within, misplace
 from unimatch.data.sets.own_folders import training_place
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
-from unimatch.folders import exported, notes_taken
-from unimatch.overrides import check_kind, config_folder
-from unimatch.pictures import drawing
+from unimatch.images.folders import exported, notes_taken
+from unimatch.images.pictures import drawing
 from unimatch.terminal import text_table
 from unimatch.texts import one_line, to_type
 from unimatch.types import IGNORE_INDEX

@@ -11,18 +11,18 @@ from omegaconf import DictConfig
 from typing_extensions import override
 
 import unimatch.data
-from unimatch.bands import Bands
-from unimatch.building import build, plain
 from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import build_model, read_checkpoint
-from unimatch.command import command, quiet_libraries
+from unimatch.cli.building import build, plain
+from unimatch.cli.command import command, quiet_libraries
+from unimatch.cli.lost_workers import lost_workers_explained
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
 from unimatch.data.check.before_training import look, refuse
 from unimatch.disk import replace_text
 from unimatch.engines.model_facts import ModelFacts, inference_with
 from unimatch.errors import ConfigError, UnimatchError, first_line
+from unimatch.images.bands import Bands
 from unimatch.inference.load import checkpoint_facts, models_in
-from unimatch.lost_workers import lost_workers_explained
 from unimatch.options import one_of
 from unimatch.plain import bound
 from unimatch.speed.fold_batch_norms import fold_batch_norms

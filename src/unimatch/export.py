@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from unimatch.command import command
+from unimatch.cli.command import command
 from unimatch.engines.model_facts import ModelFacts, beside
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import ImageArray
+from unimatch.images.arrays import ImageArray
 from unimatch.inference.export import EXPORTERS, PRECISIONS, SUFFIXES, Agreement, compare, describe
 from unimatch.inference.inputs import find_photos
 from unimatch.inference.load import load_with_facts

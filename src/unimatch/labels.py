@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from unimatch.command import command
+from unimatch.cli.command import command
 from unimatch.errors import ConfigError
 from unimatch.labelling import TOOLS, Labels, read, write
 from unimatch.labelling.merging import labelled_before, under_known_names

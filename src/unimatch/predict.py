@@ -14,12 +14,12 @@ import numpy as np
 from omegaconf import DictConfig, ListConfig
 from PIL import Image
 
-from unimatch.building import plain
-from unimatch.command import command
+from unimatch.cli.building import plain
+from unimatch.cli.command import command
 from unimatch.disk import sync_below, write_output
 from unimatch.engines.model_facts import inference_with
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import ImageArray, read_mask
+from unimatch.images.arrays import ImageArray, read_mask
 from unimatch.inference.inputs import Photo, find_photos
 from unimatch.inference.outputs import KINDS, Writer
 from unimatch.inference.pipeline import Pipeline

@@ -5,7 +5,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from unimatch.command import command
+from unimatch.cli.command import command
 from unimatch.data.prepare import RECIPES, convert_archives
 from unimatch.errors import ConfigError
 from unimatch.texts import to_type

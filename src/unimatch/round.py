@@ -9,19 +9,19 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from unimatch.building import plain
-from unimatch.command import command
+from unimatch.cli.building import plain
+from unimatch.cli.command import command
 from unimatch.data.sets.class_names import find_classes, read_classes
 from unimatch.disk import remove, replace_file, replace_text
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import ImageArray, read_image, read_mask
+from unimatch.images.arrays import ImageArray, read_image, read_mask
+from unimatch.images.pictures import drawing, overlay
 from unimatch.inference.inputs import Photo, name_photos
 from unimatch.inference.outputs import Writer
 from unimatch.inference.predictor import Predictor
 from unimatch.labelling import TOOLS, predicted_labels, write
 from unimatch.options import one_of
-from unimatch.pictures import drawing, overlay
 from unimatch.predict import files_of, predict_photos
 from unimatch.select import describer_of, draw
 from unimatch.selection import Describer, EncoderDescriber, Selection, check_choice

@@ -18,7 +18,6 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, read_write
 
-from unimatch.building import build, made_as, plain, target_of
 from unimatch.callbacks import CheckpointFiles, EarlierRun, Plan, RunFacts
 from unimatch.checkpoints.content import run_of, training_of
 from unimatch.checkpoints.files import read_checkpoint, start_from
@@ -38,7 +37,11 @@ from unimatch.checkpoints.run_folder import (
     refuse_other_run,
     removed_if_empty,
 )
-from unimatch.command import command, quiet_libraries
+from unimatch.cli.building import build, made_as, plain, target_of
+from unimatch.cli.command import command, quiet_libraries
+from unimatch.cli.lost_workers import lost_workers_explained
+from unimatch.cli.overrides import refuse_idle
+from unimatch.cli.sweeps import goes_on, note_hours, told_at_the_end
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.data.fingerprint import fingerprint
 from unimatch.data.loading.auto_crop import refuse_one_class
@@ -47,12 +50,9 @@ from unimatch.errors import ConfigError
 from unimatch.lightning_internals import restore_within
 from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
-from unimatch.lost_workers import lost_workers_explained
 from unimatch.methods import Method
 from unimatch.models import Model
-from unimatch.overrides import refuse_idle
 from unimatch.report.run_files import read_run
-from unimatch.sweeps import goes_on, note_hours, told_at_the_end
 from unimatch.tasks.scores import Scores, scores_table
 from unimatch.trainer import Trainer, check_settings
 

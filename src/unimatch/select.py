@@ -11,13 +11,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from unimatch.building import plain
-from unimatch.command import command
+from unimatch.cli.building import plain
+from unimatch.cli.command import command
 from unimatch.disk import remove, replace_file, replace_text, write_output
 from unimatch.errors import ConfigError
-from unimatch.images import ImageArray, read_image
+from unimatch.images.arrays import ImageArray, read_image
+from unimatch.images.pictures import Cell, drawing, save_figure
 from unimatch.options import one_of
-from unimatch.pictures import Cell, drawing, save_figure
 from unimatch.selection import Describer, Selection
 from unimatch.selection import select as select_photos
 from unimatch.selection.photos import Photos, named, photos_below, unsureness

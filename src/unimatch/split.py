@@ -7,8 +7,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from unimatch.building import build
-from unimatch.command import command
+from unimatch.cli.building import build
+from unimatch.cli.command import command
 from unimatch.data import DatasetInfo, FilePair, FileSource, SegmentationData, Source
 from unimatch.data.sets.image_folder import training_folder
 from unimatch.data.sets.own_folders import training_place
@@ -18,7 +18,7 @@ from unimatch.data.sources.one_class import ClassFiles
 from unimatch.data.splits.candidates import Candidates, with_classes, with_dates, with_masks
 from unimatch.data.splits.generate import choose, choose_of_each_class, write_split
 from unimatch.errors import ConfigError
-from unimatch.folders import part_folder
+from unimatch.images.folders import part_folder
 from unimatch.terminal import text_table
 from unimatch.texts import one_line
 

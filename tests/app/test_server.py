@@ -17,7 +17,7 @@ from unimatch import ConfigError, Inference
 from unimatch.app import masks, pictures
 from unimatch.app import server as app
 from unimatch.app.opened import open_model
-from unimatch.rasters import read_bands
+from unimatch.images.rasters import read_bands
 
 
 @pytest.fixture(scope="module")

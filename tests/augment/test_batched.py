@@ -9,7 +9,7 @@ from unimatch.augment import Views
 from unimatch.augment.batched import augment, mirrored
 from unimatch.augment.strong import CHANGES, Change, StrongAugmentation, gray_mean
 from unimatch.data import digits
-from unimatch.tensors import to_tensor
+from unimatch.images.tensors import to_tensor
 
 NOTHING = ((), (1.0, 1.0, 1.0, 0.0), False, 0.0)
 

@@ -8,7 +8,7 @@ from unimatch.augment import per_band as module
 from unimatch.augment.per_band import BandAugmentation, jitter_table
 from unimatch.augment.randaugment import CHANGES
 from unimatch.augment.strong import blur_kernel
-from unimatch.bands import Bands
+from unimatch.images.bands import Bands
 
 FIVE = Bands((1, 2, 3, 4, 5), mean=(0.5,) * 5, std=(0.2,) * 5)
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 50, 5), dtype=np.uint8)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from unimatch import ConfigError
 from unimatch.augment import PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, Views
-from unimatch.tensors import to_tensor
+from unimatch.images.tensors import to_tensor
 from unimatch.types import IGNORE_INDEX, UNKNOWN_TRUTH
 
 property_test = settings(max_examples=60, deadline=None, derandomize=True)

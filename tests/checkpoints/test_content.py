@@ -6,7 +6,6 @@ import pytest
 import torch
 from hydra import compose, initialize_config_module
 
-from unimatch.building import plain
 from unimatch.callbacks import RunFacts
 from unimatch.checkpoints.content import (
     METHOD,
@@ -22,6 +21,7 @@ from unimatch.checkpoints.content import (
     training_of,
     write,
 )
+from unimatch.cli.building import plain
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.run import ABOUT_THE_CALL, keep_decay, resume
 

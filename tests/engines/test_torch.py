@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from helpers.support import PixelModel
-from unimatch.bands import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.engines.torch import TorchEngine
+from unimatch.images.bands import IMAGENET_MEAN, IMAGENET_STD
 
 
 def test_colours_are_normalised_as_in_training():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from unimatch.engines.whole_image import whole_image_logits
-from unimatch.images import nearest_multiple
+from unimatch.images.arrays import nearest_multiple
 
 
 class PatchModel(nn.Module):

@@ -28,13 +28,13 @@ from helpers.runs import make_run
 from unimatch import Predictor, SegmentationModel, UnimatchError, load_official
 from unimatch.app.masks import Masks
 from unimatch.app.patience import Patience
-from unimatch.bands import PHOTOS
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.data.catalog import DatasetInfo, distinct_colors
 from unimatch.data.sources.masks import mask_reader
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.evaluate import choose_data
-from unimatch.images import read_colors, read_image, read_mask
+from unimatch.images.arrays import read_colors, read_image, read_mask
+from unimatch.images.bands import PHOTOS
 from unimatch.inference.load import load_with_facts
 from unimatch.models.weights import read_state_dict
 from unimatch.report import write_report

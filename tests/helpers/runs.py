@@ -90,7 +90,7 @@ def add_examples(place: Path, classes: list[str]) -> None:
     """A confusion matrix, two validation images, an unlabelled one and a row of views."""
     import torch
 
-    from unimatch.colors import told_apart
+    from unimatch.images.colors import told_apart
     from unimatch.report.examples import write_confusion
     from unimatch.report.layers import class_layer, confidence_layer, error_layer
 

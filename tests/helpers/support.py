@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from unimatch.bands import PHOTOS
+from unimatch.images.bands import PHOTOS
 
 SMALL = [
     "dataset.train=24",

@@ -3,8 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from unimatch.bands import Bands
 from unimatch.errors import DataError
+from unimatch.images.bands import Bands
 from unimatch.inference.arrays import is_tensor, to_array, to_arrays
 
 RGB = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)

@@ -5,12 +5,12 @@ from PIL import Image
 
 from helpers.support import save_run
 from unimatch import Classifier, ConfigError, Inference
-from unimatch.bands import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.engines.model_facts import ModelFacts
+from unimatch.images.bands import IMAGENET_MEAN, IMAGENET_STD
+from unimatch.images.tensors import normalize, to_tensor
 from unimatch.inference.load import Trained
 from unimatch.models.networks import ClassificationModel
 from unimatch.tasks.classification import middle
-from unimatch.tensors import normalize, to_tensor
 
 NAMES = ("ant", "bee", "fly")
 

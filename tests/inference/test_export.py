@@ -14,10 +14,10 @@ from unimatch import ConfigError, DataError, Inference, Predictor, SegmentationM
 from unimatch.engines.model_facts import beside
 from unimatch.engines.torch import TorchEngine
 from unimatch.export import open_exported
+from unimatch.images.tensors import normalize
 from unimatch.inference.export import compare, export_onnx, export_safetensors, export_torch
 from unimatch.inference.load import load_with_facts
 from unimatch.inference.onnx_graph import OnnxOptions
-from unimatch.tensors import normalize
 
 
 @pytest.fixture(scope="module")

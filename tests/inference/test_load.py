@@ -6,8 +6,8 @@ import torch
 
 from helpers.support import save_run
 from unimatch import ConfigError, Inference, WeightsError, load_model
-from unimatch.bands import PHOTOS, Bands
 from unimatch.data.catalog import CAMVID
+from unimatch.images.bands import PHOTOS, Bands
 from unimatch.inference.load import checkpoint_facts, choose_device, load_with_facts, models_in, of_model
 
 

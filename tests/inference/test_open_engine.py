@@ -4,7 +4,7 @@ import pytest
 
 from helpers.support import save_run
 from unimatch import ConfigError
-from unimatch.bands import Bands
+from unimatch.images.bands import Bands
 from unimatch.inference.load import load_with_facts
 from unimatch.inference.open_engine import check_alike
 

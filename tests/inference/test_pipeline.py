@@ -8,7 +8,7 @@ from PIL import Image
 from helpers.support import save_run
 from unimatch import DataError, Predictor
 from unimatch.errors import WriteError
-from unimatch.images import read_image
+from unimatch.images.arrays import read_image
 from unimatch.inference import pipeline
 from unimatch.inference.inputs import Photo
 from unimatch.inference.outputs import Writer

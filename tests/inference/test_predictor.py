@@ -11,7 +11,7 @@ from PIL import Image
 from helpers.support import make_camvid, save_run
 from unimatch import ConfigError, DataError, Inference, Predictor, Segmentation, UniMatchV2, WeightsError, load_model
 from unimatch.engines.torch import TorchEngine
-from unimatch.tensors import normalize
+from unimatch.images.tensors import normalize
 
 
 @pytest.fixture(scope="module")

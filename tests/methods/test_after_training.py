@@ -4,7 +4,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import unimatch
 from helpers.fits import DATA, data_of_many_sizes, make_data, make_method, make_trainer, predict_every_class
-from unimatch.tensors import normalize
+from unimatch.images.tensors import normalize
 
 
 def test_a_method_is_called_with_images_and_predicts_as_its_teacher():

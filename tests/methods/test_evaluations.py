@@ -18,7 +18,7 @@ from helpers.fits import (
 )
 from unimatch import Segmentation, Supervised, UniMatchV2
 from unimatch.engines.torch import TorchEngine
-from unimatch.tensors import normalize
+from unimatch.images.tensors import normalize
 
 
 def slow_evaluation(model, source):

@@ -16,9 +16,9 @@ import unimatch
 from helpers.slow_methods import make_batch, make_semi_supervised, slow_pseudo_labels
 from helpers.support import rest_nightly
 from unimatch import ConfigError, FixMatch, SegmentationModel, SemiSupervisedDataModule, UniMatchV1, UniMatchV2
+from unimatch.images.tensors import normalize, to_tensor
 from unimatch.methods.losses import consistency_loss
 from unimatch.methods.reliability import BINS, NEVER, Reliability, candidate_thresholds, class_thresholds, faults
-from unimatch.tensors import normalize, to_tensor
 
 CLASSES, TAU = 3, 0.6
 

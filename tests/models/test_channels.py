@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from unimatch import ConfigError, SegmentationModel, WeightsError
-from unimatch.bands import Bands
 from unimatch.checkpoints.files import start_from
+from unimatch.images.bands import Bands
 from unimatch.models import ClassificationModel, build_encoder
 from unimatch.models.descriptions import build_described, describe_model
 from unimatch.models.pooled_encoders import build_pooled_encoder

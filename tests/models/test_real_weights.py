@@ -17,12 +17,12 @@ from helpers.places import SHARED
 from unimatch import Predictor, SegmentationModel, SemiSupervisedDataModule, UniMatchV2
 from unimatch.data import camvid
 from unimatch.engines.torch import TorchEngine
-from unimatch.images import read_image
+from unimatch.images.arrays import read_image
+from unimatch.images.tensors import normalize
 from unimatch.inference.export import export_onnx
 from unimatch.inference.load import trained_model
 from unimatch.inference.onnx_graph import OnnxOptions
 from unimatch.models import build_encoder
-from unimatch.tensors import normalize
 
 WEIGHTS = SHARED / "weights" / "dinov2_vits14_fp16.safetensors"
 CAMVID = SHARED / "data" / "camvid"

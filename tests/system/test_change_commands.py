@@ -19,8 +19,8 @@ from unimatch import Predictor, load_model
 from unimatch.callbacks import Record
 from unimatch.data import change_folder
 from unimatch.engines.whole_image import whole_image_logits
+from unimatch.images.tensors import normalize
 from unimatch.models import ChangeModel
-from unimatch.tensors import normalize
 
 NAMES = [f"t{i:02d}.png" for i in range(20)]
 SHORT = [

@@ -21,7 +21,7 @@ from unimatch import Classifier, ConfigError, Predictor
 from unimatch.callbacks import Record
 from unimatch.checkpoints.files import load_model, read_checkpoint
 from unimatch.data import digits_classification
-from unimatch.tensors import normalize
+from unimatch.images.tensors import normalize
 
 TINY = [
     "dataset=digits_classification",

@@ -27,8 +27,8 @@ from helpers.places import ROOT
 from helpers.support import SMALL, read_summary
 from unimatch import ConfigError
 from unimatch.augment import Albumentations, RandAugment, StrongAugmentation
+from unimatch.cli.overrides import check_overrides, config_groups
 from unimatch.data.catalog import DatasetInfo
-from unimatch.overrides import check_overrides, config_groups
 
 GROUPS = config_groups()
 BLOCKS = DatasetInfo("blocks", ("a",), ((0, 0, 0),))
@@ -290,7 +290,7 @@ def test_experiments_are_sweeps_over_real_options_and_keys(option):
 @pytest.mark.parametrize(("task", "end"), [("3", "_task3"), ("3/..", "_task3_.."), ("", "")])
 def test_tasks_of_a_job_array_have_folders_of_their_own(task, end, monkeypatch):
     """They start in the same second, often with the same seed."""
-    import_module("unimatch.sweeps")  # as hydra.callbacks.sweep does
+    import_module("unimatch.cli.sweeps")  # as hydra.callbacks.sweep does
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
     with initialize_config_module("unimatch.conf", version_base="1.3"):
         config = compose("run", ["dataset=digits"], return_hydra_config=True)

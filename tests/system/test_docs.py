@@ -82,7 +82,7 @@ NAMED = {
 @pytest.mark.parametrize(("where", "command", "arguments"), NAMED, ids=[f"{n[0]}-{n[1]}" for n in NAMED])
 def test_commands_name_real_settings(where, command, arguments):
     """Those of blocks that cannot run here too."""
-    from unimatch.overrides import check_overrides
+    from unimatch.cli.overrides import check_overrides
 
     if not any(argument.startswith("--") for argument in arguments):
         check_overrides(command, arguments)
@@ -171,7 +171,7 @@ def test_each_test_that_the_reliability_page_names_exists():
 def test_settings_that_a_page_names_in_its_text_exist():
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from unimatch.overrides import config_groups, known_keys
+    from unimatch.cli.overrides import config_groups, known_keys
 
     groups = config_groups()
     parse = OverridesParser.create().parse_override

@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from helpers.class_data import make_cifar10, make_stl10, make_svhn
 from helpers.places import ROOT
 from helpers.support import make_change, make_published, read_summary, rest_nightly, write_splits
-from unimatch.overrides import config_groups
+from unimatch.cli.overrides import config_groups
 
 QUICK = [
     "encoder=tiny",

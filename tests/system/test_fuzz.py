@@ -27,18 +27,18 @@ from helpers.class_files import OF_TOOLS
 from helpers.runs import make_run
 from helpers.support import make_folder
 from unimatch import UnimatchError, compare
-from unimatch.bands import PHOTOS, Bands
 from unimatch.callbacks import CheckpointFiles
 from unimatch.checkpoints.files import load_model
+from unimatch.cli.overrides import check_overrides
 from unimatch.data.sets.class_names import FILES, read_classes
 from unimatch.engines.model_facts import ModelFacts, facts_from
 from unimatch.evaluate import choose_data
-from unimatch.images import read_colors, read_ids, read_image, read_mask
+from unimatch.images.arrays import read_colors, read_ids, read_image, read_mask
+from unimatch.images.bands import PHOTOS, Bands
+from unimatch.images.rasters import georeference, pixel_count, read_bands, read_stored
 from unimatch.inference.load import checkpoint_facts
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.models.weights import read_state_dict
-from unimatch.overrides import check_overrides
-from unimatch.rasters import georeference, pixel_count, read_bands, read_stored
 from unimatch.report import write_report
 
 TIMES = int(os.environ.get("UNIMATCH_FUZZ", "0"))

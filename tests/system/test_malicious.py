@@ -26,7 +26,7 @@ from unimatch.checkpoints.files import load_model, read_checkpoint
 from unimatch.data.check.mask_faults import kind_of_error
 from unimatch.data.prepare.archives import Member
 from unimatch.data.prepare.mask_bytes import decode_mask
-from unimatch.images import read_colors, read_image, read_mask
+from unimatch.images.arrays import read_colors, read_image, read_mask
 from unimatch.inference.inputs import Photo
 from unimatch.labelling.shapes import Picture
 from unimatch.labelling.source import open_picture

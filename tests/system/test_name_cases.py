@@ -10,7 +10,7 @@ from helpers.support import make_change, write_pair
 from unimatch.data import change_folder, folder, image_folder
 from unimatch.data.check import full_check
 from unimatch.errors import DataError
-from unimatch.folders import notes_taken
+from unimatch.images.folders import notes_taken
 from unimatch.labelling import read, write
 
 

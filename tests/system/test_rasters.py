@@ -13,14 +13,14 @@ from helpers.rasters import five_bands, floats, rewritten, twelve_bits
 from helpers.runs import run_once
 from helpers.support import NIGHTLY, make_change, make_folder, read_summary
 from unimatch import Classifier, ConfigError, Predictor, load_model
-from unimatch.bands import Bands
 from unimatch.check import facts, table
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.data import SemiSupervisedDataModule, folder
 from unimatch.data.check import full_check
 from unimatch.data.loading.datasets import EvaluationDataset
-from unimatch.images import read_mask
-from unimatch.rasters import read_stored
+from unimatch.images.arrays import read_mask
+from unimatch.images.bands import Bands
+from unimatch.images.rasters import read_stored
 
 SHORT = [
     "encoder=tiny",

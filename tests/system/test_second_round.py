@@ -8,7 +8,7 @@ import pytest
 
 from helpers.pages import ROOT, follow
 from unimatch.data import folder
-from unimatch.images import read_mask
+from unimatch.images.arrays import read_mask
 
 
 @pytest.mark.slow

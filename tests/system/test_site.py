@@ -45,7 +45,7 @@ def test_keys_of_a_configuration(tmp_path):
 
 
 def test_the_configuration_page_has_every_key_of_run():
-    from unimatch.overrides import config_groups, known_keys
+    from unimatch.cli.overrides import config_groups, known_keys
 
     page = hooks.configuration()
     for group, options in config_groups().items():

@@ -4,8 +4,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.fits import make_method, make_trainer
 from unimatch import ConfigError, DataError
+from unimatch.images.tensors import normalize
 from unimatch.tasks.plain_batches import images_of, label_told, warn_unless_normalized
-from unimatch.tensors import normalize
 
 IMAGES, LABELS = torch.randn(2, 3, 32, 32), torch.zeros(2, 32, 32, dtype=torch.int64)
 

@@ -4,7 +4,7 @@ from omegaconf import DictConfig
 
 from unimatch.app.opened import open_model
 from unimatch.app.server import AppServer
-from unimatch.command import command
+from unimatch.cli.command import command
 from unimatch.errors import ConfigError
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from unimatch.app.files import read
 from unimatch.app.pictures import data_url, shown_step
+from unimatch.images.rasters import read_bands
 from unimatch.inference.classifier import Classifier
-from unimatch.rasters import read_bands
 
 SHOWN_CLASSES = 10
 """The most probable ones are shown."""

@@ -10,7 +10,7 @@ from unimatch.app.files import read
 from unimatch.app.patience import Patience
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.errors import DataError
-from unimatch.images import MaskArray, read_ids
+from unimatch.images.arrays import MaskArray, read_ids
 from unimatch.labelling import coco
 from unimatch.labelling.records import Labels
 from unimatch.labelling.regions import pieces

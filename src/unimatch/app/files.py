@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from unimatch.errors import DataError, UnimatchError
-from unimatch.rasters import pixel_count
+from unimatch.images.rasters import pixel_count
 
 LARGEST_IMAGE = 25_000_000
 """How many pixels a file may have."""

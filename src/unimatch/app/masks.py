@@ -11,9 +11,9 @@ from unimatch.app.files import read
 from unimatch.app.patience import Impatient, Patience, in_windows
 from unimatch.app.pictures import data_url, mask_url, shown_step
 from unimatch.app.truth import Truth, agreement
-from unimatch.images import ImageArray, MaskArray
+from unimatch.images.arrays import ImageArray, MaskArray
+from unimatch.images.rasters import read_bands, read_dates
 from unimatch.inference.predictor import Predictor
-from unimatch.rasters import read_bands, read_dates
 from unimatch.types import IGNORE_INDEX
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from unimatch.images import ImageArray, MaskArray
-from unimatch.pictures import Color
+from unimatch.images.arrays import ImageArray, MaskArray
+from unimatch.images.pictures import Color
 
 SHOWN_SIDE = 1600
 """Larger images are shown at about this size, but predicted and counted at their own."""

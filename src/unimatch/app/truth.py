@@ -10,7 +10,7 @@ from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.masks import mask_reader
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.errors import DataError, UnimatchError
-from unimatch.images import MaskArray, opened
+from unimatch.images.arrays import MaskArray, opened
 from unimatch.types import IGNORE_INDEX
 
 

@@ -16,9 +16,9 @@ from unimatch.augment.base import Cut, Image, StrongView, WeakView, each_date
 from unimatch.augment.cutmix import draw_box
 from unimatch.augment.geometry import ScaledCrop
 from unimatch.augment.strong import StrongAugmentation
-from unimatch.bands import PHOTOS, Bands
 from unimatch.errors import ConfigError, DataError
-from unimatch.tensors import to_tensor
+from unimatch.images.bands import PHOTOS, Bands
+from unimatch.images.tensors import to_tensor
 from unimatch.types import IGNORE_INDEX, NO_CLASS, UNKNOWN_TRUTH
 
 

@@ -10,11 +10,11 @@ from typing_extensions import override
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.disk import replace_file, training_goes_on
-from unimatch.images import dates_by_name
+from unimatch.images.arrays import dates_by_name
+from unimatch.images.pictures import Cell, colorize, drawing, legend_of, save_figure, spread_evenly
 from unimatch.methods.base import Method
 from unimatch.methods.sharding import gather
 from unimatch.models.base import Model
-from unimatch.pictures import Cell, colorize, drawing, legend_of, save_figure, spread_evenly
 from unimatch.report.examples import label_with
 from unimatch.report.run_files import read_curves
 from unimatch.tasks import Task

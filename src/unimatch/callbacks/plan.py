@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 from typing_extensions import override
 
+from unimatch.images.pictures import spread_evenly
 from unimatch.methods.base import Method
-from unimatch.pictures import spread_evenly
 from unimatch.tasks.shared_encoder import share_encoder
 from unimatch.trainer import at_once
 

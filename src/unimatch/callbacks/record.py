@@ -14,12 +14,12 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from unimatch.bands import PHOTOS
 from unimatch.callbacks.progress import count_images
 from unimatch.checkpoints.content import Run, write
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import replace_text, training_goes_on
+from unimatch.images.bands import PHOTOS
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods.base import Method
 from unimatch.methods.evaluations import Evaluation

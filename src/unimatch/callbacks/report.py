@@ -13,6 +13,7 @@ from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.data.loading.datasets import EvaluationDataset
 from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import training_goes_on
+from unimatch.images.tensors import normalize
 from unimatch.methods.base import Method
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.methods.sharding import gather
@@ -27,7 +28,6 @@ from unimatch.report.examples import (
 )
 from unimatch.report.views import view_rows
 from unimatch.tasks import PixelTask
-from unimatch.tensors import normalize
 from unimatch.trainer import evaluates_training
 
 

@@ -13,10 +13,10 @@ from typing_extensions import override
 
 from unimatch.data.sources.base import SegmentationData
 from unimatch.disk import training_goes_on
-from unimatch.images import ImageArray, dates_by_name
+from unimatch.images.arrays import ImageArray, dates_by_name
+from unimatch.images.pictures import drawing, overlay, spread_evenly, stack_rows
 from unimatch.loggers.loggers import MlflowRun
 from unimatch.methods.base import Method
-from unimatch.pictures import drawing, overlay, spread_evenly, stack_rows
 from unimatch.report.examples import label_with
 from unimatch.tasks import PixelTask
 from unimatch.trainer import evaluates_training

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from unimatch.bands import PHOTOS, Bands
-from unimatch.colors import told_apart
-from unimatch.images import Exif
+from unimatch.images.arrays import Exif
+from unimatch.images.bands import PHOTOS, Bands
+from unimatch.images.colors import told_apart
 from unimatch.types import IGNORE_INDEX
 
 Color = tuple[int, int, int]

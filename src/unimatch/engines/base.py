@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unimatch.images import MaskArray
+from unimatch.images.arrays import MaskArray
 
 if TYPE_CHECKING:  # exported models run where PyTorch is not installed
     from torch import Tensor

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unimatch.bands import PHOTOS, Bands
-from unimatch.colors import Color, told_apart
 from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, WeightsError
+from unimatch.images.bands import PHOTOS, Bands
+from unimatch.images.colors import Color, told_apart
 from unimatch.plain import bound, parse_json
 
 

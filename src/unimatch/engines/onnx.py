@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from unimatch.engines.model_facts import LARGEST_SEEN, ModelFacts
 from unimatch.engines.onnx_file import check_file
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.images import MaskArray, nearest_multiple
+from unimatch.images.arrays import MaskArray, nearest_multiple
 from unimatch.plain import bound, parse_json
 
 METADATA = "unimatch"

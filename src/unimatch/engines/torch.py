@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unimatch.engines.whole_image import whole_image_logits
-from unimatch.images import MaskArray
+from unimatch.images.arrays import MaskArray
+from unimatch.images.tensors import normalize
 from unimatch.models.base import Model
 from unimatch.speed.apply import speed_up
 from unimatch.speed.half_precision import warn_of_slow_half
-from unimatch.tensors import normalize
 
 
 class TorchEngine:

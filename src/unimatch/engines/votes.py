@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from unimatch.engines.base import Engine
 from unimatch.engines.test_time import Inference
-from unimatch.images import MaskArray
+from unimatch.images.arrays import MaskArray
 
 
 def blocks_of_each(

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unimatch.images import nearest_multiple
+from unimatch.images.arrays import nearest_multiple
 from unimatch.models.base import Model
 
 

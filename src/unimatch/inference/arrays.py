@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from unimatch.bands import PHOTOS, Bands
 from unimatch.errors import DataError
-from unimatch.images import ImageArray
-from unimatch.rasters import read_bands
+from unimatch.images.arrays import ImageArray
+from unimatch.images.bands import PHOTOS, Bands
+from unimatch.images.rasters import read_bands
 
 FEW_BANDS = 32
 """An array of fewer rows and more bands than this has probably its bands first."""

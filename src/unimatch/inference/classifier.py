@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unimatch.errors import ConfigError
-from unimatch.images import ImageArray
+from unimatch.images.arrays import ImageArray
+from unimatch.images.tensors import normalize, to_tensor
 from unimatch.inference.arrays import to_array
 from unimatch.inference.load import Trained, choose_device, trained_model
 from unimatch.inference.predictor import ImageLike
 from unimatch.models.networks import ClassificationModel
 from unimatch.speed.apply import speed_up
 from unimatch.tasks.classification import middle
-from unimatch.tensors import normalize, to_tensor
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from unimatch.engines.model_facts import ModelFacts, beside
 from unimatch.engines.onnx import GRAPH, METADATA
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError
-from unimatch.images import ImageArray
+from unimatch.images.arrays import ImageArray
 from unimatch.inference.onnx_graph import Graph, OnnxOptions
 from unimatch.inference.program import smallest
 from unimatch.models import position_embedding as positions

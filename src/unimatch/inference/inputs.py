@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from unimatch.bands import PHOTOS, Bands
 from unimatch.errors import DataError
-from unimatch.folders import alike, date_folders, find_images, is_foreign, photos_among, suffix, what_is_there
-from unimatch.image_files import IMAGE_SUFFIXES
-from unimatch.images import ImageArray, second_date
-from unimatch.rasters import pixel_count, read_bands, read_dates
+from unimatch.images.arrays import ImageArray, second_date
+from unimatch.images.bands import PHOTOS, Bands
+from unimatch.images.file_kinds import IMAGE_SUFFIXES
+from unimatch.images.folders import alike, date_folders, find_images, is_foreign, photos_among, suffix, what_is_there
+from unimatch.images.rasters import pixel_count, read_bands, read_dates
 from unimatch.texts import wrongly_separated
 
 KIND_FOLDERS = ("masks", "overlays", "confidence", "scores", "rle", "disagreement")
@@ -51,7 +51,7 @@ class Photo:
 def find_photos(
     source: str, dates: int = 1, output: Path | None = None, *, bands: Bands = PHOTOS
 ) -> tuple[int, Iterator[Photo]]:
-    """Finds the images; in a folder, and by a pattern, those that training would find (:mod:`unimatch.folders`).
+    """Finds the images; in a folder, and by a pattern, those that training would find (:mod:`unimatch.images.folders`).
 
     Args:
         source: an image; a folder, searched recursively; a pattern such as ``photos/**/*.jpg``; a ``.txt`` file of

@@ -17,10 +17,10 @@ from PIL import Image
 
 from unimatch.disk import append, sync_below, write_output
 from unimatch.engines.model_facts import ModelFacts
-from unimatch.images import ImageArray, MaskArray, latest, to_levels
+from unimatch.images.arrays import ImageArray, MaskArray, latest, to_levels
+from unimatch.images.pictures import add_legend, drawing, legend_of, overlay
+from unimatch.images.rasters import NO_DATA_TAG, georeference
 from unimatch.inference.predictor import Prediction
-from unimatch.pictures import add_legend, drawing, legend_of, overlay
-from unimatch.rasters import NO_DATA_TAG, georeference
 from unimatch.texts import csv_text, from_cell
 from unimatch.types import IGNORE_INDEX
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from unimatch.disk import lacks_room
 from unimatch.errors import WriteError
-from unimatch.images import ImageArray
+from unimatch.images.arrays import ImageArray
 from unimatch.inference.inputs import Photo
 from unimatch.inference.outputs import Row, Writer
 from unimatch.inference.predictor import LARGE, Prediction, Predictor

@@ -14,10 +14,10 @@ from unimatch.engines.model_facts import ModelFacts
 from unimatch.engines.test_time import Inference
 from unimatch.engines.votes import blocks_of_each, count_votes, mean_of
 from unimatch.errors import ConfigError
-from unimatch.images import ImageArray, MaskArray, to_levels
+from unimatch.images.arrays import ImageArray, MaskArray, to_levels
+from unimatch.images.pictures import overlay
 from unimatch.inference.arrays import is_tensor, to_arrays
 from unimatch.inference.open_engine import check_alike, open_engine
-from unimatch.pictures import overlay
 from unimatch.types import IGNORE_INDEX
 
 if TYPE_CHECKING:  # exported models run where PyTorch is not installed
@@ -214,8 +214,8 @@ class Predictor:
     ) -> list[Prediction]:
         """Predicts (H, W, C) uint8 images of one size, all at once, or one by one where they are seen in windows.
 
-        With ``levels``, confidences and disagreements are :func:`unimatch.images.to_levels`, which takes a quarter of
-        the memory.
+        With ``levels``, confidences and disagreements are :func:`unimatch.images.arrays.to_levels`, which takes a
+        quarter of the memory.
         """
         self.check_votes(votes, disagreement=disagreement)
         height, width = images[0].shape[-3:-1]

@@ -11,8 +11,8 @@ from unimatch.data.sets.class_names import FILES, find_classes, read_classes
 from unimatch.data.sets.own_folders import Place
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
-from unimatch.folders import MASK_NAME, PREDICTED, names_of
-from unimatch.image_files import IMAGE_SUFFIXES
+from unimatch.images.file_kinds import IMAGE_SUFFIXES
+from unimatch.images.folders import MASK_NAME, PREDICTED, names_of
 from unimatch.labelling.photos import PART_WORDS, PARTS, Photos
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
 from unimatch.labelling.source import Source, read_json

@@ -13,7 +13,7 @@ import numpy as np
 from unimatch.data.prepare.archives import Member
 from unimatch.disk import replace_text, replacing
 from unimatch.errors import DataError
-from unimatch.image_files import IMAGE_SUFFIXES
+from unimatch.images.file_kinds import IMAGE_SUFFIXES
 from unimatch.labelling.json_pieces import elements
 from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out

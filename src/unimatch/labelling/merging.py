@@ -12,7 +12,7 @@ from unimatch.data.check.what_masks_hold import look
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.own_folders import Part, Place, place_of, pools_of
 from unimatch.errors import DataError
-from unimatch.folders import MASK_NAME, alike, is_foreign, walk
+from unimatch.images.folders import MASK_NAME, alike, is_foreign, walk
 from unimatch.labelling.records import LabelledImage
 from unimatch.types import IGNORE_INDEX
 

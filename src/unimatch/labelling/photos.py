@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.folders import alike, suffix
+from unimatch.images.folders import alike, suffix
 from unimatch.labelling.source import decode_base64, read_json
 
 PARTS = {"val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test"}

@@ -12,7 +12,7 @@ from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sources.masks import SHOWN, listing, pack
 from unimatch.errors import DataError
-from unimatch.images import MaskArray, colors_of, ids_of
+from unimatch.images.arrays import MaskArray, colors_of, ids_of
 from unimatch.labelling.photos import Photo
 from unimatch.labelling.shapes import Polygon, Shape, check, paint
 from unimatch.labelling.source import opened_mask

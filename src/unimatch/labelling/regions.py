@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from unimatch.images import MaskArray
+from unimatch.images.arrays import MaskArray
 from unimatch.labelling.outlines import outline
 from unimatch.labelling.shapes import Ring
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
-from unimatch.image_files import open_image
+from unimatch.images.file_kinds import open_image
 from unimatch.labelling.run_lengths import Counts, columns_of, read_brush, read_pairs
 
 Ring = NDArray[np.float64]

@@ -15,8 +15,8 @@ from PIL import Image, UnidentifiedImageError
 
 from unimatch.data.prepare.archives import LARGEST_TEXT, UNREADABLE, Member, folder_members, is_gzip, members, open_zip
 from unimatch.errors import DataError
-from unimatch.folders import is_foreign
-from unimatch.image_files import IMAGE_SUFFIXES, REPAIR, not_read, open_image
+from unimatch.images.file_kinds import IMAGE_SUFFIXES, REPAIR, not_read, open_image
+from unimatch.images.folders import is_foreign
 
 LARGEST_NOTE = 256 * 2**20
 """Bytes of an annotation file that is read as a whole; longer ones are read in pieces."""

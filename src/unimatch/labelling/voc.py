@@ -9,7 +9,7 @@ from unimatch.data.catalog import PASCAL, Color, voc_colors
 from unimatch.data.prepare.archives import Member
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
-from unimatch.image_files import IMAGE_SUFFIXES
+from unimatch.images.file_kinds import IMAGE_SUFFIXES
 from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
 from unimatch.labelling.source import Source, read_text

@@ -14,7 +14,7 @@ from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.own_folders import Place
 from unimatch.disk import check_space, passing_folder, replace_file, sync_below, unwritable
 from unimatch.errors import DataError
-from unimatch.images import MaskArray
+from unimatch.images.arrays import MaskArray
 from unimatch.labelling.records import IGNORE, LabelledImage, Labels
 from unimatch.labelling.regions import Piece, pieces
 from unimatch.labelling.source import size_of

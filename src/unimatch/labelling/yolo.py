@@ -16,7 +16,7 @@ import yaml
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.class_files import LARGEST, from_object, in_order
 from unimatch.errors import DataError
-from unimatch.images import MaskArray
+from unimatch.images.arrays import MaskArray
 from unimatch.labelling.photos import Photos, name_of, part_of
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
 from unimatch.labelling.shapes import Polygon, Ring

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from unimatch.disk import remove, replace_text, training_goes_on
 from unimatch.errors import ConfigError
-from unimatch.images import ImageArray
+from unimatch.images.arrays import ImageArray
 from unimatch.lightning_internals import end_wandb_run, hide_events_from
 from unimatch.loggers.metrics_file import MetricsFile
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unimatch.bands import PHOTOS, Bands
 from unimatch.errors import ConfigError
+from unimatch.images.bands import PHOTOS, Bands
 from unimatch.models.dpt import size_of
 from unimatch.models.encoders import Encoder, Weights, build_encoder
 from unimatch.models.lora import add_lora, merge_lora

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from unimatch.errors import ConfigError, first_line
-from unimatch.images import nearest_multiple
+from unimatch.images.arrays import nearest_multiple
 from unimatch.models.base import Model
 from unimatch.models.networks import ChangeModel, ClassificationModel, SegmentationModel
 from unimatch.models.own import build_own, layers, maker, own_name

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unimatch.errors import ConfigError
-from unimatch.images import nearest_multiple
+from unimatch.images.arrays import nearest_multiple
 from unimatch.models.base import Model, ModelOptions
 from unimatch.models.dpt import DPTDecoder
 from unimatch.models.pooled_encoders import as_pooled_encoder, build_pooled_encoder

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from unimatch.bands import Bands
 from unimatch.errors import WeightsError
+from unimatch.images.bands import Bands
 from unimatch.options import as_plain
 
 if TYPE_CHECKING:

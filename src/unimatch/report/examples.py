@@ -19,17 +19,17 @@ from PIL import Image, ImageDraw
 from PIL.Image import Resampling
 from torch import Tensor
 
-from unimatch.bands import Bands
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import Source
 from unimatch.disk import replace_file, replace_text
 from unimatch.errors import DataError
-from unimatch.images import ImageArray, dates_by_name
+from unimatch.images.arrays import ImageArray, dates_by_name
+from unimatch.images.bands import Bands
+from unimatch.images.pictures import spread_evenly
+from unimatch.images.tensors import normalize, to_tensor
 from unimatch.models.base import Model
-from unimatch.pictures import spread_evenly
 from unimatch.report.layers import class_layer, confidence_layer, error_layer
 from unimatch.tasks import Task
-from unimatch.tensors import normalize, to_tensor
 from unimatch.terminal import progress_bar
 from unimatch.texts import csv_text
 from unimatch.types import IGNORE_INDEX

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unimatch.colors import BLACK, Color
-from unimatch.images import MaskArray
+from unimatch.images.arrays import MaskArray
+from unimatch.images.colors import BLACK, Color
 from unimatch.types import IGNORE_INDEX
 
 LEVELS = 16

@@ -8,9 +8,9 @@ from torch.utils.data import default_collate
 
 from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.data.loading.samplers import TrainSampler
-from unimatch.images import dates_by_name, latest
+from unimatch.images.arrays import dates_by_name, latest
+from unimatch.images.tensors import to_pixels
 from unimatch.methods.semi_supervised import SemiSupervised, strong_images
-from unimatch.tensors import to_pixels
 from unimatch.types import IGNORE_INDEX, UnlabeledBatch
 
 VIEWS = 2

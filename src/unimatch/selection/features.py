@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unimatch.images import ImageArray
+from unimatch.images.arrays import ImageArray
 from unimatch.models.encoders import Encoder
 
 SHORT_SIDE = 252

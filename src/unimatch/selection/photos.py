@@ -9,8 +9,8 @@ from unimatch.data.sets.own_folders import pools_of, training_place
 from unimatch.data.sources.files import Tree, existing_root, images_alone
 from unimatch.data.splits.lists import read_lines, split_line
 from unimatch.errors import DataError
-from unimatch.folders import alike, holds_files
-from unimatch.images import read_mask
+from unimatch.images.arrays import read_mask
+from unimatch.images.folders import alike, holds_files
 from unimatch.inference.inputs import name_photos
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from unimatch.data.splits.generate import group_of
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import ImageArray, read_image
+from unimatch.images.arrays import ImageArray, read_image
 from unimatch.selection.features import ColorDescriber, Describer
 from unimatch.selection.greedy import Coverage, Floats, check_count, choose
 from unimatch.selection.kinds import find_kinds, shares

@@ -9,7 +9,7 @@ from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from unimatch.images import nearest_multiple
+from unimatch.images.arrays import nearest_multiple
 
 if TYPE_CHECKING:
     from unimatch.models.base import Model

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unimatch.errors import DataError
-from unimatch.tensors import normalize
+from unimatch.images.tensors import normalize
 
 log = logging.getLogger("unimatch")
 
@@ -90,8 +90,8 @@ def warn_unless_normalized(images: Any) -> None:
     if low >= 0 and (0 < high <= 1 or high > HIGHEST):
         log.warning(
             "the first image's values lie between %.3g and %.3g: it looks as if it were not normalised with the mean "
-            "and deviation that the model was trained with; unimatch.tensors.normalize does it with ImageNet's, for "
-            "values in 0-255 (uint8 images are normalised here)",
+            "and deviation that the model was trained with; unimatch.images.tensors.normalize does it with ImageNet's, "
+            "for values in 0-255 (uint8 images are normalised here)",
             low,
             high,
         )

@@ -15,8 +15,8 @@ from unimatch import SemiSupervisedDataModule
 from unimatch.augment import Albumentations, PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, TorchvisionV2
 from unimatch.data import camvid, digits, digits_classification, folder
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import nearest_multiple
-from unimatch.tensors import normalize
+from unimatch.images.arrays import nearest_multiple
+from unimatch.images.tensors import normalize
 from unimatch.types import Needs
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from helpers.broken import fails
 from unimatch.augment import ScaledCrop, Views
 from unimatch.augment.base import CalledView
-from unimatch.building import message_of
+from unimatch.cli.building import message_of
 from unimatch.data import digits, folder
 from unimatch.data.catalog import CAMVID
 from unimatch.data.loading.datasets import EvaluationDataset, LabeledDataset, UnlabeledDataset, keep_list

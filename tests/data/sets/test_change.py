@@ -9,11 +9,11 @@ from PIL import Image
 
 from helpers.support import make_change
 from unimatch import ConfigError, DataError
-from unimatch.bands import PHOTOS
 from unimatch.data import change_folder, levir, whu
 from unimatch.data.check import full_check
 from unimatch.data.check.before_training import verify
-from unimatch.folders import notes_taken
+from unimatch.images.bands import PHOTOS
+from unimatch.images.folders import notes_taken
 from unimatch.inference.inputs import find_pairs
 
 NAMES = [f"t{i}.png" for i in range(10)]

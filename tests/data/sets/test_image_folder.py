@@ -7,7 +7,7 @@ from helpers.class_data import classes_of, make_image_folder, names_of
 from unimatch import ConfigError, DataError
 from unimatch.data import image_folder, imagenet
 from unimatch.data.check.before_training import verify
-from unimatch.folders import notes_taken
+from unimatch.images.folders import notes_taken
 
 
 def test_folders_are_classes(tmp_path):

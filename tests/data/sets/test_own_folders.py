@@ -9,7 +9,7 @@ from helpers.support import make_folder, write_pair
 from unimatch.data import folder
 from unimatch.data.sets.own_folders import Place, place_of
 from unimatch.errors import DataError
-from unimatch.folders import notes_taken
+from unimatch.images.folders import notes_taken
 
 BELOW = "{0}/images {0}/masks"
 ARRANGEMENTS = {

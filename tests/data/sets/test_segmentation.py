@@ -9,7 +9,7 @@ from unimatch.data import ade20k, camvid, cityscapes, coco, folder, pascal
 from unimatch.data.check.before_training import verify
 from unimatch.data.sources.files import Tree
 from unimatch.errors import ConfigError, DataError
-from unimatch.image_files import IMAGE_SUFFIXES
+from unimatch.images.file_kinds import IMAGE_SUFFIXES
 
 SHARED = SHARED / "data"
 

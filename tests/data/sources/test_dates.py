@@ -8,7 +8,7 @@ from helpers.support import make_change, write_pair
 from unimatch.data.catalog import CHANGE_DEMO
 from unimatch.data.sources.dates import PairSource, PairTree, first_and_label
 from unimatch.errors import DataError
-from unimatch.folders import notes_taken
+from unimatch.images.folders import notes_taken
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 
 from unimatch.data.sources.files import Tree
 from unimatch.errors import DataError
-from unimatch.folders import notes_taken
+from unimatch.images.folders import notes_taken
 
 
 @pytest.mark.parametrize("names", [("road/{}", "car/{}"), ("{}_road", "{}_car"), ("{}/0", "{}/1"), ("{}-0", "{}.1")])

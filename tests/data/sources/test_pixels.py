@@ -8,10 +8,10 @@ import pytest
 from helpers.rasters import rewritten, twelve_bits, write_png16
 from helpers.support import make_change, make_folder
 from unimatch import ConfigError, DataError
-from unimatch.bands import IMAGENET_MEAN, PHOTOS
 from unimatch.data import change_folder, folder, image_folder
-from unimatch.folders import notes_taken
-from unimatch.images import read_image
+from unimatch.images.arrays import read_image
+from unimatch.images.bands import IMAGENET_MEAN, PHOTOS
+from unimatch.images.folders import notes_taken
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from torchvision.transforms.functional import pil_to_tensor, to_tensor
 
 from helpers.rasters import write_tiff
 from unimatch import DataError, SegmentationData, SemiSupervisedDataModule, UniMatchV2
-from unimatch.bands import Bands
 from unimatch.data.check.before_training import verify
-from unimatch.rasters import read_bands
+from unimatch.images.bands import Bands
+from unimatch.images.rasters import read_bands
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (12, 10, 3), np.uint8)

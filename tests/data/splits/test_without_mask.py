@@ -8,7 +8,7 @@ from helpers.support import make_change, make_folder, write_pair
 from unimatch.data import camvid, change_folder, folder, pascal
 from unimatch.data.check import FAULTS, full_check
 from unimatch.errors import ConfigError, DataError
-from unimatch.folders import notes_taken
+from unimatch.images.folders import notes_taken
 
 
 def names(source):

@@ -10,7 +10,7 @@ from unimatch.data.check.survey import some_of, spread, survey
 from unimatch.data.sources.base import FileSource, SegmentationData, Source
 from unimatch.data.sources.checked import CheckedSource
 from unimatch.errors import DataError
-from unimatch.images import ImageArray, LabelArray
+from unimatch.images.arrays import ImageArray, LabelArray
 from unimatch.types import IGNORE_INDEX
 
 log = logging.getLogger("unimatch")

@@ -9,8 +9,8 @@ import numpy as np
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.errors import DataError
-from unimatch.images import ImageArray
-from unimatch.pictures import Cell, legend_of, overlay, save_figure, spread_evenly
+from unimatch.images.arrays import ImageArray
+from unimatch.images.pictures import Cell, legend_of, overlay, save_figure, spread_evenly
 from unimatch.types import IGNORE_INDEX
 
 COLUMNS = 6

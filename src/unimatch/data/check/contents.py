@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from unimatch.data.sources.base import FileSource, Source
-from unimatch.images import ImageArray
+from unimatch.images.arrays import ImageArray
 
 ROWS = 24
 """About so many rows of an image make its fingerprint; images of one fingerprint are then compared whole."""

@@ -28,7 +28,7 @@ def full_check(
         workers: processes; None for one per core, 0 for this one.
         progress: whether to show progress bars.
         notes: kinds and texts of what was found when the files were looked for
-            (:func:`unimatch.folders.notes_taken`).
+            (:func:`unimatch.images.folders.notes_taken`).
     """
     sources = {"labelled": data.labeled, "unlabelled": data.unlabeled, "validation": data.val}
     if data.test is not None and data.test is not data.val:

@@ -10,8 +10,8 @@ from PIL import Image
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.check.findings import Part
 from unimatch.data.sources.masks import UNKNOWN, IndexMasks, MaskReader, count_ids
-from unimatch.image_files import open_image
-from unimatch.images import StoredMask
+from unimatch.images.arrays import StoredMask
+from unimatch.images.file_kinds import open_image
 from unimatch.types import IGNORE_INDEX
 
 LINES = 24

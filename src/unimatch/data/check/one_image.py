@@ -16,7 +16,7 @@ from unimatch.data.sources.base import FileSource, Source
 from unimatch.data.sources.masks import TOO_MANY, IndexMasks, MaskReader
 from unimatch.data.sources.predicted_masks import reader_of
 from unimatch.errors import DataError
-from unimatch.folders import spelled
+from unimatch.images.folders import spelled
 from unimatch.types import IGNORE_INDEX
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unimatch.bands import Bands
 from unimatch.data.check.findings import Part
 from unimatch.errors import DataError
-from unimatch.images import Exif, ImageArray
-from unimatch.rasters import read_bands
+from unimatch.images.arrays import Exif, ImageArray
+from unimatch.images.bands import Bands
+from unimatch.images.rasters import read_bands
 
 
 def differ_in_size(paths: Sequence[Path], bands: Bands, exif: Exif) -> bool:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unimatch.folders import suffix
-from unimatch.rasters import georeference
+from unimatch.images.folders import suffix
+from unimatch.images.rasters import georeference
 
 SCALE, TIE_POINT, MATRIX = 33550, 33922, 34264
 """Tags of a GeoTIFF that say where its pixels lie."""

@@ -13,8 +13,8 @@ from unimatch.data.parallel import for_each
 from unimatch.data.sets.own_folders import place_of, training_place
 from unimatch.data.sources.masks import count_ids, pack, unpack
 from unimatch.errors import DataError
-from unimatch.folders import find_images
-from unimatch.images import colors_of, ids_of, opened
+from unimatch.images.arrays import colors_of, ids_of, opened
+from unimatch.images.folders import find_images
 from unimatch.texts import to_type
 from unimatch.types import IGNORE_INDEX
 

@@ -27,8 +27,8 @@ from unimatch.data.loading.workers import check_open_files, check_sent, prepare_
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
-from unimatch.images import ImageArray, nearest_multiple
-from unimatch.tensors import prepare
+from unimatch.images.arrays import ImageArray, nearest_multiple
+from unimatch.images.tensors import prepare
 from unimatch.trainer import at_once, parts_of
 from unimatch.types import HasNeeds, Needs
 

@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import override
 
-from unimatch.bands import PHOTOS, Bands
 from unimatch.data.check.before_training import size_fault
 from unimatch.data.loading.rare_classes import RareClasses
 from unimatch.data.loading.samplers import STREAMS, SampleKey, Stream, sample_rng
 from unimatch.data.sources.base import Source
 from unimatch.errors import DataError, own_code_told
-from unimatch.images import ImageArray, LabelArray
-from unimatch.tensors import to_tensor
+from unimatch.images.arrays import ImageArray, LabelArray
+from unimatch.images.bands import PHOTOS, Bands
+from unimatch.images.tensors import to_tensor
 from unimatch.types import IGNORE_INDEX
 
 REPLACEMENTS = 8

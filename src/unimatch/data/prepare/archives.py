@@ -20,7 +20,7 @@ from typing import BinaryIO
 from unimatch.data.sources.files import lies_within
 from unimatch.disk import SPARE, check_space, write_output
 from unimatch.errors import DataError, UnimatchError
-from unimatch.folders import walk
+from unimatch.images.folders import walk
 from unimatch.texts import one_line
 
 log = logging.getLogger("unimatch")

@@ -13,7 +13,7 @@ from unimatch.data.prepare.archives import LARGEST_TEXT, Archive, Member, Publis
 from unimatch.data.prepare.jobs import Job, copy_of
 from unimatch.data.prepare.mask_bytes import encode_mask
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import MaskArray
+from unimatch.images.arrays import MaskArray
 
 TRAIN, VAL, NOTES = "train2017.zip", "val2017.zip", "annotations_trainval2017.zip"
 EXTRA = "unlabeled2017.zip"

@@ -7,8 +7,8 @@ from PIL import Image
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.image_files import open_image
-from unimatch.images import MaskArray
+from unimatch.images.arrays import MaskArray
+from unimatch.images.file_kinds import open_image
 
 
 def decode_mask(member: Member) -> MaskArray:

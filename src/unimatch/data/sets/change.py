@@ -13,8 +13,8 @@ from unimatch.data.sources.files import FilePairs, absolute, existing_root, imag
 from unimatch.data.splits.lists import SplitLists, find_split
 from unimatch.data.splits.selection import SelectionOptions, hold_out, names_files, read_files, select
 from unimatch.errors import ConfigError
-from unimatch.folders import holds_files, part_folder
-from unimatch.images import second_name
+from unimatch.images.arrays import second_name
+from unimatch.images.folders import holds_files, part_folder
 from unimatch.options import with_options
 
 

@@ -22,7 +22,7 @@ from unimatch.data.sources.dates import AFTER, BEFORE, LABEL
 from unimatch.data.sources.files import absolute
 from unimatch.disk import passing_folder, replace_file, replace_text, sync_below
 from unimatch.errors import DataError
-from unimatch.images import ImageArray, MaskArray
+from unimatch.images.arrays import ImageArray, MaskArray
 
 COUNTS = {"train": 200, "val": 60, "test": 60}
 """Tiles of each list."""

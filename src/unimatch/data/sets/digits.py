@@ -18,7 +18,7 @@ from unimatch.data.catalog import DIGITS
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.data.splits.lists import choose_labeled
 from unimatch.errors import ConfigError
-from unimatch.images import ImageArray, MaskArray
+from unimatch.images.arrays import ImageArray, MaskArray
 
 VALIDATION_SHARE = 0.25
 """The share of the 1,797 digits that only validation scenes use."""

@@ -18,7 +18,7 @@ from unimatch.data.sources.pixels import PixelOptions, with_bands
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.per_class import PerClassOptions, choose_images
 from unimatch.errors import DataError
-from unimatch.folders import (
+from unimatch.images.folders import (
     OTHER_NAMES,
     PHOTO_FOLDERS,
     alike,

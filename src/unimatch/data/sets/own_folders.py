@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from unimatch.errors import DataError
-from unimatch.folders import (
+from unimatch.images.file_kinds import IMAGE_SUFFIXES
+from unimatch.images.folders import (
     MASK_FOLDER,
     PARTS,
     PHOTO_FOLDERS,
@@ -23,7 +24,6 @@ from unimatch.folders import (
     subfolders,
     suffix,
 )
-from unimatch.image_files import IMAGE_SUFFIXES
 
 log = logging.getLogger("unimatch")
 
@@ -144,8 +144,8 @@ def say_unused(folder: Path, used: Collection[str], root: Path, *, at_root: bool
         folder: where they lie.
         used: names of those that are used, or hold what is.
         root: the data set's folder.
-        at_root: whether it is the root, where :func:`unimatch.folders.part_folder` has spoken of what is called like
-            a part.
+        at_root: whether it is the root, where :func:`unimatch.images.folders.part_folder` has spoken of what is called
+            like a part.
     """
     spoken_of = [part for part in ("val", "test", "unlabeled") if at_root and not parts_named(folder, part)]
     parts = (*names_of("train"), *names_of("unlabeled"), *PARTS)
@@ -177,8 +177,8 @@ def place_of(root: Path, part: Part) -> Place | None:
 
     They are looked for, the first first, as ``images/ masks/`` (for training alone) or ``images/train/ masks/train/``,
     ``train/images/ train/masks/``, and ``train/ train_masks/``. ``images`` may be called as in
-    :data:`unimatch.folders.PHOTO_FOLDERS`, masks as :data:`unimatch.folders.MASK_FOLDER` says, parts as
-    :data:`unimatch.folders.OTHER_NAMES` does, each in capitals or not.
+    :data:`unimatch.images.folders.PHOTO_FOLDERS`, masks as :data:`unimatch.images.folders.MASK_FOLDER` says, parts as
+    :data:`unimatch.images.folders.OTHER_NAMES` does, each in capitals or not.
 
     Raises:
         DataError: several folders could be meant.

@@ -14,7 +14,7 @@ from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_a
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.selection import SelectionOptions, hold_out, names_files, select
 from unimatch.errors import ConfigError, DataError
-from unimatch.folders import holds_files
+from unimatch.images.folders import holds_files
 from unimatch.options import with_options
 from unimatch.types import IGNORE_INDEX
 

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from unimatch.bands import PHOTOS, Bands
 from unimatch.data.catalog import DatasetInfo, distinct_colors
 from unimatch.data.sources.checked import CheckedSource
 from unimatch.data.sources.files import FilePair, FilePairs, lies_within, outside
 from unimatch.data.sources.masks import mask_reader
 from unimatch.data.sources.predicted_masks import reader_of
 from unimatch.errors import ConfigError, DataError
-from unimatch.folders import refuse_dead_link
-from unimatch.images import ImageArray, LabelArray
-from unimatch.rasters import read_dates, read_stored
+from unimatch.images.arrays import ImageArray, LabelArray
+from unimatch.images.bands import PHOTOS, Bands
+from unimatch.images.folders import refuse_dead_link
+from unimatch.images.rasters import read_dates, read_stored
 
 OnBadImage = Literal["error", "skip"]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from unimatch.data.catalog import DatasetInfo
 from unimatch.errors import DataError, own_code_told
-from unimatch.images import ImageArray, LabelArray
+from unimatch.images.arrays import ImageArray, LabelArray
 from unimatch.types import IGNORE_INDEX, NO_CLASS
 
 

@@ -10,7 +10,9 @@ from unimatch.data.sets.own_folders import mask_folder
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree, WithoutMask
 from unimatch.errors import DataError
-from unimatch.folders import (
+from unimatch.images.arrays import second_date, second_name
+from unimatch.images.file_kinds import other_name
+from unimatch.images.folders import (
     MASK_WORD,
     date_folders,
     find_images,
@@ -20,8 +22,6 @@ from unimatch.folders import (
     subfolders,
     what_is_there,
 )
-from unimatch.image_files import other_name
-from unimatch.images import second_date, second_name
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
 """The folders of the first date, the second date, and the changes."""
@@ -39,7 +39,7 @@ class PairSource(FileSource):
 
     Args:
         pairs: the first dates and the masks; the second date has the first one's name in the folder ``B`` beside ``A``
-            (:func:`unimatch.images.second_date`).
+            (:func:`unimatch.images.arrays.second_date`).
         info: see :class:`unimatch.data.sources.base.FileSource`, as for all arguments that follow.
     """
 

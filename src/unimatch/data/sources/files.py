@@ -10,7 +10,7 @@ import numpy as np
 
 from unimatch.data.sources.pair_names import in_other_folder, pair_similar, several_masks
 from unimatch.errors import DataError
-from unimatch.folders import find_images, note, parts_named, suffix
+from unimatch.images.folders import find_images, note, parts_named, suffix
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unimatch.data.catalog import DatasetInfo, UnknownValues, distinct_colors
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import Exif, MaskArray, StoredMask, read_colors, read_ids, strips
+from unimatch.images.arrays import Exif, MaskArray, StoredMask, read_colors, read_ids, strips
 from unimatch.types import IGNORE_INDEX
 
 SMALLEST_ID, LARGEST_ID = -32768, 65535

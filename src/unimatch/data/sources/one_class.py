@@ -12,7 +12,7 @@ from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import FileSource, Source
 from unimatch.data.sources.files import FilePairs
 from unimatch.errors import ConfigError
-from unimatch.images import ImageArray, LabelArray
+from unimatch.images.arrays import ImageArray, LabelArray
 from unimatch.types import NO_CLASS
 
 

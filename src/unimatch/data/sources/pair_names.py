@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from unimatch.folders import MASK_WORD, alike, suffix
+from unimatch.images.folders import MASK_WORD, alike, suffix
 
 IMAGE_WORDS = r"images?|img|sat|photo|rgb"
 MASK_WORDS = rf"{MASK_WORD}|target|l"

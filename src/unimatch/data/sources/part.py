@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing_extensions import override
 
 from unimatch.data.sources.base import FileSource, Source
-from unimatch.images import ImageArray, LabelArray
+from unimatch.images.arrays import ImageArray, LabelArray
 
 
 class Part(Source):

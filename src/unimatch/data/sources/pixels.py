@@ -8,12 +8,12 @@ from typing import Annotated, Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from unimatch.bands import IMAGENET_MEAN, IMAGENET_STD, Bands
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import FileSource
 from unimatch.errors import ConfigError, DataError
-from unimatch.folders import note
-from unimatch.pictures import spread_evenly
+from unimatch.images.bands import IMAGENET_MEAN, IMAGENET_STD, Bands
+from unimatch.images.folders import note
+from unimatch.images.pictures import spread_evenly
 
 SAMPLED = 128
 """Training images, labelled or not, from which ranges, means and deviations are measured, evenly spread."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from unimatch.data.sources.masks import IndexMasks, MaskReader
-from unimatch.folders import PREDICTED
+from unimatch.images.folders import PREDICTED
 
 
 def reader_of(reader: MaskReader, path: Path) -> MaskReader:

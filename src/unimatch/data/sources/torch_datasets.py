@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from unimatch.bands import PHOTOS, Bands
 from unimatch.data.sources.base import MapDataset
 from unimatch.data.sources.checked import kind
 from unimatch.errors import DataError
+from unimatch.images.bands import PHOTOS, Bands
 
 IMAGE_KEYS = ("image", "pixel_values")
 """The names of an image in a sample that is a dictionary."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from unimatch.data.sources.files import FilePairs, lies_within, outside
 from unimatch.errors import ConfigError, DataError
-from unimatch.folders import spelled
+from unimatch.images.folders import spelled
 from unimatch.reading import read_text
 from unimatch.texts import wrongly_separated
 

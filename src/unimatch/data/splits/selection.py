@@ -11,7 +11,7 @@ from unimatch.data.sources.files import FilePairs, WithoutMask, absolute, images
 from unimatch.data.sources.pixels import PixelOptions, with_bands
 from unimatch.data.splits.lists import SplitLists, choose_labeled, find_split, read_list
 from unimatch.errors import ConfigError, DataError
-from unimatch.images import Exif
+from unimatch.images.arrays import Exif
 from unimatch.options import one_of
 
 log = logging.getLogger("unimatch")

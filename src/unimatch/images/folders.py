@@ -1,0 +1,350 @@
+"""Walks folders: which files in them are photos, and which are masks, thumbnails or some system's own."""
+
+import logging
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from unimatch.errors import DataError
+from unimatch.images.arrays import second_name
+from unimatch.images.file_kinds import IMAGE_SUFFIXES
+
+log = logging.getLogger("unimatch")
+
+SYSTEM_FOLDERS = frozenset(
+    {
+        *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),  # of file servers
+        *("__macosx", "$recycle.bin", "recycler", "system volume information", "lost+found", "thumbnails"),
+        "__pycache__",
+    }
+)
+"""Folders, in lower case, that file servers, systems and viewers make: for thumbnails and for what was thrown away."""
+
+PREDICTED = "predict.json"
+"""A file that ``python -m unimatch.predict`` writes into its output folder; there are no photos in that."""
+
+NO_PICTURES = frozenset(
+    {
+        *(".cfg", ".csv", ".db", ".doc", ".docx", ".html", ".identifier", ".ini", ".json", ".log", ".md", ".pdf"),
+        *(".py", ".rtf", ".tfw", ".toml", ".tsv", ".txt", ".url", ".xls", ".xlsx", ".xml", ".yaml", ".yml"),
+    }
+)
+"""Endings of files that nobody takes for images; other files that are not read are counted."""
+HEIC = "; photos of a phone in HEIC have to be converted to JPEG"
+
+MASK_WORD = r"masks?|labels?|gt|seg|segmentations?|annot|annotations?|ground[_-]?truth"
+MASK_NAME = re.compile(rf"(?P<photo>.*[^/\\])[_\-. ](?:{MASK_WORD})(?:[_-]\d+)?", re.IGNORECASE)
+"""The stem of a mask that lies beside its photo, such as ``a_mask`` beside ``a.jpg``."""
+MASK_FOLDER = re.compile(rf"(?:(?P<part>.*?)[_-]?)(?:{MASK_WORD}|segmentation_?class\w*|ann_dir)", re.IGNORECASE)
+"""A folder of masks, such as ``masks`` beside ``images``, or ``trainannot`` beside ``train``."""
+OTHER_NAMES = {
+    "train": ("training", "labeled", "labelled"),
+    "val": ("valid", "validation", "dev"),
+    "test": ("testing",),
+    "unlabeled": ("unlabelled",),
+}
+"""What else people call the folder of a part."""
+PARTS = tuple(name for part in ("val", "test") for name in (part, *OTHER_NAMES[part]))
+"""What people call folders of images that are not trained on."""
+PHOTO_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "photos", "photo", "pictures", "jpegimages")
+"""What people call a folder of photos."""
+
+
+def walk(folder: Path, skip: Iterable[Path] = (), *, inside: bool = False) -> Iterator[tuple[str, list[str]]]:
+    """Yields each folder at or below a folder, as ``""`` or ``"a/b/"`` relative to it, with the names of its files.
+
+    Links are followed, but no folder is yielded twice. Hidden folders, :data:`SYSTEM_FOLDERS`, results of
+    ``unimatch.predict`` and the folders to ``skip`` are left out, with all below them; never the first folder itself.
+    With ``inside`` a link to a folder that lies elsewhere is left out too, with a warning.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    root = os.path.join(os.path.realpath(folder), "")  # noqa: PTH118 - with a separator at its end
+    left_out = {os.path.realpath(path) for path in skip}
+    seen = set[str]()
+    for place, subfolders, names in os.walk(folder, onerror=refuse_unread, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen or (seen and (real in left_out or PREDICTED in names)):
+            subfolders.clear()
+            continue
+        if inside and not os.path.join(real, "").startswith(root):  # noqa: PTH118
+            log.warning(
+                "%s: is a link that leads out of %s, and is not followed; give that folder itself", place, folder
+            )
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not is_foreign(name))
+        prefix = os.path.relpath(place, folder)
+        yield "" if prefix == os.curdir else prefix + os.sep, names
+
+
+def refuse_unread(error: OSError) -> None:
+    """Raises what says that a folder cannot be read; one that is not there has nothing in it."""
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise DataError(f"{error.filename}: the folder cannot be read ({error.strerror}); allow it, or move it away")
+
+
+OF_LABEL_TOOLS = (
+    *("_classes.csv", "labelmap.txt", "*/_classes.csv", "*/labelmap.txt", "*/ann/*.json"),
+    *("labels/*.txt", "labels/*/*.txt", "*/labels/*.txt", "*.json", "*/*.json", "*.xml", "*/*.xml"),
+)
+"""What label tools leave beside photos, as patterns of paths below the root; a data set of masks has none of them."""
+
+
+def is_foreign(name: str) -> bool:
+    """Tells whether a file or folder is some system's own, such as macOS's ``._photo.jpg``, by its name."""
+    return name[0] == "." or name.lower() in SYSTEM_FOLDERS or name.startswith(("SYNOPHOTO_THUMB", "SYNOFILE_THUMB"))
+
+
+def holds_files(folder: Path) -> bool:
+    """Tells whether a folder is there and has a file at any depth that is no system's own."""
+    return folder.is_dir() and any(not is_foreign(name) for _, names in walk(folder) for name in names)
+
+
+def find_images(directory: Path, *, masks: bool = False, classes: bool = False, skip: Iterable[Path] = ()) -> list[str]:
+    """Finds the image files below a folder, at any depth, sorted, with their paths relative to it.
+
+    What is passed over is counted in the log: masks of photos in the same folder, and files of kinds that are not read.
+
+    Args:
+        directory: the folder.
+        masks: whether it is a folder of masks, all of which are found.
+        classes: whether each folder in it is a class, so that none is taken for the masks of another.
+        skip: folders in it that are left out.
+
+    Raises:
+        DataError: no such folder, or no images in it.
+    """
+    if not directory.is_dir():
+        refuse_dead_link(directory)
+        above = directory.parent
+        remedy = f"remove {above} if it is not meant" if above.is_dir() else "make it"
+        remedy = "move or rename what is meant" if (there := what_is_there(above)) else remedy
+        raise DataError(f"{directory}: no such folder{there}{(exported(above) if masks else '') or f'; {remedy}'}")
+    files, others = list[str](), Counter[str]()
+    for prefix, names in walk(directory, skip):
+        for name in names:
+            end = suffix(name).lower()
+            if is_foreign(name):
+                continue
+            if end in IMAGE_SUFFIXES:
+                files.append(prefix + name)
+            elif end not in NO_PICTURES:
+                inner = suffix(os.path.splitext(name)[0]).lower() if end == ".gz" else ""  # noqa: PTH122 - as in `suffix`
+                others[inner + end or "without ending"] += 1
+    kinds = ", ".join(f"{end} ({number})" for end, number in others.most_common(8))
+    heic = "" if others.keys().isdisjoint((".heic", ".heif")) else HEIC
+    if not files:
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        held = f"; it holds {kinds}{heic or '; convert these to PNG or TIFF'}" if kinds else "; add some, or remove it"
+        raise DataError(f"{directory}: no images ({known}) in this folder{held}")
+    if kinds:
+        note("other kinds", f"{directory}: files of kinds that are not read are passed over: {kinds}{heic}")
+    return sorted(files) if masks else photos_among(sorted(files), directory, classes=classes)
+
+
+def photos_among(files: list[str], directory: Path, *, classes: bool = False) -> list[str]:
+    """Returns those of some images that are photos; masks of photos that are among them are left out and counted.
+
+    With ``classes`` only photos of the same first folder are looked at.
+    """
+    text = "\n".join(files).lower()
+    if not any(word in text for word in ("mask", "label", "gt", "seg", "annot", "truth", "ann_dir")):
+        return files  # nearly always; a million names should take no seconds
+    suspects = {file: photos for file in files if (photos := photos_of(file))}
+    if not suspects:
+        return files
+    stems = {alike(os.path.splitext(file)[0]) for file in files}  # noqa: PTH122 - as in `suffix`
+    if classes:
+        suspects = {
+            file: {photo for photo in photos if photo.partition("/")[0] == alike(file).partition("/")[0]}
+            for file, photos in suspects.items()
+        }
+    masks = [file for file, photos in suspects.items() if not stems.isdisjoint(photos)]
+    if masks:
+        text = f"{len(masks)} masks of photos in the same folder are no photos: {masks[0]} and the like are left out"
+        note("masks among photos", f"{directory}: {text}")
+    return [file for file in files if file not in set(masks)] if masks else files
+
+
+def photos_of(file: str) -> set[str]:
+    """Names the photos, without endings, whose mask a file may be by its name or its folder; none for most files.
+
+    >>> sorted(photos_of("a_mask.png")), sorted(photos_of("train/masks/b.png"))[:2], photos_of("c.jpg")
+    (['a'], ['train/b', 'train/image/b'], set())
+    """
+    *folders, stem = os.path.splitext(file)[0].split(os.sep)  # noqa: PTH122, PTH206 - as in `suffix`
+    found, named = set[str](), MASK_NAME.fullmatch(stem)
+    stems = [stem, named["photo"]] if named else [stem]
+    if named:
+        found.add(alike("/".join([*folders, named["photo"]])))
+    for place, folder in enumerate(folders):
+        if match := MASK_FOLDER.fullmatch(folder):
+            part = match["part"]
+            beside = [[part], [f"{part}_images"]] if part else [[], *([name] for name in PHOTO_FOLDERS)]
+            for names in beside:
+                found |= {alike("/".join([*folders[:place], *names, *folders[place + 1 :], name])) for name in stems}
+    return found
+
+
+def alike(name: str) -> str:
+    """Returns a name without its case and Unicode form, in which file systems differ, and with ``/``.
+
+    >>> alike("A/Mu\u0308ller") == alike("a/m\u00fcller")
+    True
+    """
+    return unicodedata.normalize("NFC", name).casefold().replace(os.sep, "/")
+
+
+def suffix(name: str) -> str:
+    """Returns the extension of a path, with its dot.
+
+    >>> suffix("some.photo.JPG")
+    '.JPG'
+    """
+    return os.path.splitext(name)[1]  # noqa: PTH122 - a Path object for each of a million names takes seconds
+
+
+def names_of(part: str) -> tuple[str, ...]:
+    """Returns what people call the folder of a part, in lower case.
+
+    >>> names_of("test")
+    ('test', 'testing')
+    """
+    return (part.lower(), *OTHER_NAMES.get(part.lower(), ()))
+
+
+def parts_named(folder: Path, part: str) -> list[str]:
+    """Returns the folders in a folder that are called as a part, the usual name first.
+
+    Raises:
+        DataError: one is a link that leads nowhere, such as to a disk that is not there today.
+    """
+    names = names_of(part)
+    for name in (part, *names):
+        refuse_dead_link(folder / name)
+    there = [name for name in subfolders(folder) if name.lower() in names]
+    return sorted(there, key=lambda name: (name != part, names.index(name.lower()), name.lower() != name, name))
+
+
+def refuse_dead_link(path: Path) -> None:
+    """Raises what says that a path is a link that leads nowhere, if it is."""
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path}: is a link to {path.readlink()}, which is not there; correct or remove the link")
+
+
+def part_folder(root: Path, part: str) -> str:
+    """Returns what a root calls the folder of a part: ``valid`` and ``Val`` are also taken for ``val``, and the like.
+
+    Folders of images whose names have that word in them, such as ``val_images``, are pointed out and not used.
+
+    >>> part_folder(Path("nowhere"), "val")
+    'val'
+    """
+    there = parts_named(root, part)
+    if len(there) > 1:
+        note("folder not used", f"{root}: of {' and '.join(there)} only {there[0]} is used; join them")
+    if there or not part:
+        return there[0] if there else part
+    if similar := [name for name in subfolders(root) if called_like(name, part) and holds_images(root / name)]:
+        note("folder not used", f"{root}: not used: {', '.join(similar)}; the folder for this is called {part}")
+    return part
+
+
+def called_like(name: str, part: str) -> bool:
+    """Tells whether what people call a part is a word in the name of a folder.
+
+    >>> called_like("val_images", "val"), called_like("interval", "val")
+    (True, False)
+    """
+    words = "|".join(names_of(part))
+    return re.fullmatch(rf"(?:.*[_\-. ])?(?:{words})(?:[_\-. \d].*)?", name, re.IGNORECASE) is not None
+
+
+def date_folders(root: Path) -> tuple[str, str] | None:
+    """Names the folders of the first and the second date below a root, ``A`` and ``B`` before others; None without."""
+    there = subfolders(root)
+    return next(((name, second) for name in there if (second := second_name(name)) in there), None)
+
+
+def subfolders(root: Path) -> list[str]:
+    """Names the folders in a root that are no system's own, sorted; none if there is no such root."""
+    try:
+        with os.scandir(root) as entries:  # which knows the kind of each without looking at it: there may be a million
+            return sorted(entry.name for entry in entries if not is_foreign(entry.name) and entry.is_dir())
+    except OSError as error:
+        refuse_unread(error)
+        return []
+
+
+def holds_images(folder: Path) -> bool:
+    """Tells whether a folder has a file at any depth that is named as images are."""
+    return any(suffix(name).lower() in IMAGE_SUFFIXES for _, names in walk(folder) for name in names)
+
+
+def spelled(path: str) -> str:
+    """Says how a missing file is called in its folder, where case, Unicode form or ending is all that differs."""
+    folder, name = os.path.split(path)
+    with suppress(OSError):
+        for other in os.listdir(folder):  # noqa: PTH208 - as in `suffix`
+            if alike(name) in (alike(other), alike(os.path.splitext(other)[0])):  # noqa: PTH122
+                return f" (but {other!a} is there; write it so)"
+    return ""
+
+
+def what_is_there(folder: Path) -> str:
+    """Names the first folders in a folder, or else its first files, for the message that another one is missing."""
+    if not folder.is_dir():
+        return ""
+    names = subfolders(folder)
+    if not names and (file := next((path.name for path in folder.iterdir() if "\\" in path.name), None)):
+        return f" ({file} has its folder in its name, as Windows' archives do; unpack the archive with unzip or 7z)"
+    if not names:
+        names = sorted(path.name for path in folder.iterdir() if not is_foreign(path.name))
+    return f" ({folder} has {', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
+
+
+def exported(folder: Path, whole: str | Path = "EXPORT") -> str:
+    """Says what to do with a folder without masks or classes that holds what label tools export; nothing for others.
+
+    Args:
+        folder: where such files are looked for.
+        whole: what the message calls the export, of which the folder may be a part.
+    """
+    file = next(
+        (file for form in OF_LABEL_TOOLS for file in sorted(folder.glob(form)) if not is_foreign(file.name)), None
+    )
+    if file is None:
+        return ""
+    return (
+        f"; {file} seems to be from a label tool: make images/ masks/ classes.txt of its export with python -m "
+        f"unimatch.labels from={whole} to=FOLDER"
+    )
+
+
+def note(kind: str, text: str) -> None:
+    """Warns of what was passed over, or understood other than by the letter; :func:`notes_taken` collects it."""
+    log.warning("%s", text, extra={"finding": kind})
+
+
+@contextmanager
+def notes_taken() -> Iterator[list[tuple[str, str]]]:
+    """Collects the kinds and texts of what :func:`note` says in the meantime."""
+    notes: list[tuple[str, str]] = []
+
+    def take(record: logging.LogRecord) -> bool:
+        if kind := getattr(record, "finding", None):
+            notes.append((kind, record.getMessage()))
+        return True
+
+    log.addFilter(take)
+    try:
+        yield notes
+    finally:
+        log.removeFilter(take)

@@ -1,0 +1,58 @@
+"""Turns images as arrays into the tensors that models see, and back."""
+
+from functools import cache
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unimatch.images.bands import PHOTOS, Bands
+
+IMAGE_FIELDS = ("image", "weak", "strong1", "strong2")
+LABEL_FIELDS = ("label", "truth")
+"""What a sample of a batch may hold of images and of masks."""
+
+
+def to_tensor(image: NDArray[np.uint8]) -> Tensor:
+    """Returns an array (..., H, W, C) as a tensor (..., C, H, W), both uint8."""
+    if image.ndim > 3:
+        return torch.stack([to_tensor(date) for date in image])
+    if image.shape[2] != 3:
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0)))
+    planes = np.empty((image.shape[2], *image.shape[:2]), np.uint8)
+    cv2.split(image, list(planes))
+    return torch.from_numpy(planes)
+
+
+def normalize(images: Tensor, bands: Bands = PHOTOS) -> Tensor:
+    """Returns images in 0-255 as float32, less the bands' mean and divided by their std; channels third from last."""
+    mean, std = mean_and_std(images.device, bands)
+    return (images.float() / 255 - mean) / std
+
+
+def to_pixels(images: Tensor, bands: Bands = PHOTOS) -> NDArray[np.uint8]:
+    """Returns normalised images (..., C, H, W) as an array (..., H, W, C) of 0-255: undoes both functions above.
+
+    >>> image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    >>> np.array_equal(to_pixels(normalize(to_tensor(image))), image)
+    True
+    """
+    mean, std = mean_and_std(images.device, bands)
+    restored = ((images * std + mean) * 255).round().clamp(0, 255)
+    return restored.byte().movedim(-3, -1).cpu().numpy()
+
+
+@cache
+def mean_and_std(device: torch.device, bands: Bands) -> tuple[Tensor, Tensor]:
+    """Returns the bands' statistics as (C, 1, 1) tensors, copied to each device once: a copy would stall every step."""
+    mean, std = torch.tensor([bands.mean, bands.std], device=device).view(2, -1, 1, 1)
+    return mean, std
+
+
+def prepare(sample: dict[str, Tensor], bands: Bands) -> dict[str, Tensor]:
+    """Normalises the images and widens the masks to int64; the other fields stay."""
+    images = {name: normalize(sample[name], bands) for name in IMAGE_FIELDS if name in sample}
+    labels = {name: sample[name].long() for name in LABEL_FIELDS if name in sample}
+    return {**sample, **images, **labels}
