@@ -13,7 +13,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from helpers.support import make_camvid, make_folder, save_run
+from helpers.support import make_camvid, make_folder, rest_nightly, save_run
 from unimatch import ConfigError, Inference, SegmentationData, load_model
 from unimatch.data import camvid
 from unimatch.data.loading.datasets import EvaluationDataset
@@ -165,7 +165,10 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("case", BAD)
+REFUSED = ("other classes", "fewer classes", "no such split", "no checkpoint", "mistyped")
+
+
+@pytest.mark.parametrize("case", rest_nightly(BAD, REFUSED))
 def test_bad_input_is_refused_with_the_reason(case, run, evaluate, capsys, tmp_path):
     overrides, expected = BAD[case]
     make_folder(tmp_path / "photos", labeled=1, val=1, classes=("ground", "leaf"))

@@ -178,6 +178,7 @@ def test_memory_for_images_under_way_is_bounded(predict, monkeypatch, run):
     assert len(list((output / "masks").iterdir())) == 5
 
 
+@pytest.mark.nightly
 def test_small_images_go_side_by_side_through_a_cpu_and_large_ones_alone(predict, monkeypatch, run, tmp_path):
     """As many at once as have no more pixels together than one that is seen whole; files are the same."""
     from unimatch.inference import pipeline

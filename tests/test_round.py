@@ -107,6 +107,7 @@ def test_several_models_are_asked_where_they_disagree(call, made, tmp_path, caps
     assert len(set(found.values())) > 1
 
 
+@pytest.mark.nightly
 def test_an_interrupted_round_goes_on_and_ends_the_same(call, tmp_path, monkeypatch, capsys):
     call("n=3", "out=whole", "hand_over=zip", "to=cvat")
     predict = round.predict_photos

@@ -77,6 +77,7 @@ def listed(error):
     return {line.split()[0].rpartition("/run/")[2] for line in error.splitlines() if line.startswith("  ")}
 
 
+@pytest.mark.nightly
 def test_a_run_whose_best_checkpoint_could_not_be_written_says_so_with_its_status(run_command, monkeypatch, capsys):
     fill_the_disk(monkeypatch, lambda name: name == "best.ckpt")
     with pytest.raises(SystemExit) as ended:
@@ -130,6 +131,7 @@ def test_a_run_without_a_checkpoint_is_not_said_to_go_on(run_command, monkeypatc
     assert "resume=auto" not in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 def test_what_a_run_lacks_that_was_killed_at_its_end_is_made_when_it_is_resumed(run_command, tmp_path, finished_run):
     """Its last checkpoint is whole, and it was killed, or the disk was full, before its report."""
 
@@ -281,6 +283,7 @@ def test_a_sweep_makes_a_run_directory_each(run_command, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_methods_see_the_same_labelled_batches_and_start_from_the_same_weights(finished_run, run_command):
     """The first step's labelled loss is a function of both: it must not depend on the method."""
     losses = []
@@ -382,7 +385,10 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("case", BAD)
+REFUSED = ("image without a mask", "mask of another size", "class id out of range", "epoch below one batch")
+
+
+@pytest.mark.parametrize("case", rest_nightly(BAD, REFUSED))
 def test_bad_input_is_refused_before_training_with_the_place_and_the_remedy(case, tmp_path, run_command, capsys):
     root = make_camvid(tmp_path / "camvid")
     settings, expected = BAD[case]
@@ -465,6 +471,7 @@ def test_encoders_and_their_options_train_and_load_again(case, run_command):
     assert torch.isfinite(model(torch.zeros(1, 3, size, size))).all()
 
 
+@pytest.mark.nightly
 def test_run_with_bad_unlabeled_images_finishes_and_reports_them(run_command, tmp_path, capsys):
     """2% of 100: one cut short and one that is no image."""
     root = make_folder(tmp_path / "own", unlabeled=100)

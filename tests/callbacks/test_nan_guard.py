@@ -107,6 +107,7 @@ def test_with_accumulation_the_whole_step_is_skipped(tmp_path):
     assert guard.skipped == 1
 
 
+@pytest.mark.nightly
 def test_skipping_many_in_a_row_is_no_help(tmp_path, monkeypatch):
     monkeypatch.setattr(guard_module, "ROW_LIMIT", 3)
     with pytest.raises(NumericalError, match="3 steps in a row"):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from helpers.support import SMALL
+from helpers.support import SMALL, at_night
 from unimatch import disk
 from unimatch.callbacks import plan
 from unimatch.callbacks.plan import Cost, Costs, LiveBytes, Plan, load, part_of
@@ -82,7 +82,7 @@ def test_an_evaluation_takes_the_time_of_its_images(batches, images, monkeypatch
     assert method.encode_once is True  # as in the training
 
 
-@pytest.mark.parametrize("augment", ["workers", "device"])
+@pytest.mark.parametrize("augment", ["workers", at_night("device")])
 def test_the_plan_measures_the_batches_of_training(augment, tmp_path, monkeypatch):
     seen, trained = [], []
 
@@ -105,6 +105,7 @@ def test_the_plan_measures_the_batches_of_training(augment, tmp_path, monkeypatc
     assert torch.equal(planned["labeled"]["image"], real["labeled"]["image"])  # normalised once
 
 
+@pytest.mark.nightly
 def test_a_plan_asks_for_no_smaller_batch_than_training(tmp_path, monkeypatch, capsys):
     # Of one image of 32 pixels the encoder makes one pixel, which batch normalisation cannot take.
     arguments = [*SMALL, "encoder=timm", "encoder.name=resnet10t", "encoder.weights=null", "datamodule.crop=32"]

@@ -8,6 +8,7 @@ import torch
 from helpers.official import CLASSES, SIZES, hollow, random_state, save
 from helpers.places import SHARED
 from helpers.slow_models import official_shapes, slow_dinov2, slow_official_head
+from helpers.support import at_night
 from unimatch import convert, load_model, load_official
 from unimatch.checkpoints.official import UNUSED, official_key
 from unimatch.errors import WeightsError
@@ -44,7 +45,7 @@ def test_every_tensor_of_ours_has_its_published_one_and_the_others_are_named(siz
     assert mapped == {key: shape for key, shape in published.items() if key not in UNUSED}
 
 
-@pytest.mark.parametrize(("height", "width"), [(28, 42), (35, 59)])
+@pytest.mark.parametrize(("height", "width"), [(35, 59), at_night(28, 42)])
 def test_logits_are_those_of_the_specification(official, height, width):
     path, weights = official
     model = load_official(path)
@@ -97,7 +98,7 @@ def test_each_of_the_two_is_loaded(official, which):
         assert torch.equal(value, weights[f"module.{official_key(key)}"])
 
 
-@pytest.mark.parametrize("classes", [19, 150])
+@pytest.mark.parametrize("classes", [19, at_night(150)])
 def test_size_and_classes_are_read_from_the_file(tmp_path, classes):
     path = save(tmp_path / "base.pth", hollow("base", classes), hollow("base", classes))
     description = load_official(path).description()

@@ -8,7 +8,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 
-from helpers.support import NIGHTLY, SMALL
+from helpers.support import NIGHTLY, SMALL, at_night
 from unimatch.cli.overrides import values
 from unimatch.cli.sweeps import Sweep, note_hours, notes
 from unimatch.errors import ConfigError
@@ -80,11 +80,11 @@ def test_notes_of_a_sweep_are_told_from_older_ones_whatever_the_clock_says(tmp_p
     ("values", "message"),
     [
         ("method.tau=0.9,2", "method.tau=2: must be a probability"),
-        ("datamodule.batch_size=4,0", "datamodule.batch_size=0: must be at least 1"),
-        ("method.optimizer=adamw,adam", "method.optimizer=adam: must be one of"),
+        at_night("datamodule.batch_size=4,0", "datamodule.batch_size=0: must be at least 1"),
+        at_night("method.optimizer=adamw,adam", "method.optimizer=adam: must be one of"),
         ("method.thresholds=fixed,reliable", "set datamodule.held_out=auto, or method.thresholds=fixed"),
-        ("datamodule.held_out=4,some", "datamodule.held_out=some: must be a"),
-        ("method.class_weights=[1,2],[0,0]", "method.class_weights=[0, 0]: must be numbers"),
+        at_night("datamodule.held_out=4,some", "datamodule.held_out=some: must be a"),
+        at_night("method.class_weights=[1,2],[0,0]", "method.class_weights=[0, 0]: must be numbers"),
         ("output=x,y", "output: no such key; did you mean hydra.sweep.dir?"),
     ],
 )
@@ -151,6 +151,7 @@ def test_a_plan_that_fails_says_why_and_leaves_an_earlier_sweep_as_it_was(sweep,
     assert content() == before
 
 
+@pytest.mark.nightly
 def test_what_depends_on_the_data_is_no_reason_to_refuse_a_sweep(sweep, jobs_of):
     assert sweep("datamodule.held_out=4,auto", "method.class_weights=[1,2,3],balanced")[0] == 0
     assert [job.datamodule.held_out for _, job in jobs_of] == [4, 4, "auto", "auto"]
@@ -229,6 +230,7 @@ def test_the_values_of_an_interval_are_of_its_kind():
         assert values(override) == expected
 
 
+@pytest.mark.nightly
 def test_jobs_that_are_tasks_of_an_array_lie_in_the_folder_of_their_sweep(run_command, monkeypatch, tmp_path):
     """As submitit's are, which a command outside of any array sends."""
 

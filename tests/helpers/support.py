@@ -38,6 +38,11 @@ def rest_nightly(values: Iterable[Any], keep: Collection[Any]) -> list[Any]:
     ]
 
 
+def at_night(*values: Any) -> Any:
+    """A set of a test's parameters that only ``make nightly`` runs."""
+    return pytest.param(*values, marks=NIGHTLY)
+
+
 def read_summary(run_dir: Path) -> dict:
     return json.loads((run_dir / "summary.json").read_text())
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.support import rest_nightly, save_run
+from helpers.support import at_night, rest_nightly, save_run
 from unimatch import ConfigError, DataError, Inference, Predictor, SegmentationModel, WeightsError
 from unimatch.engines.model_facts import beside
 from unimatch.engines.torch import TorchEngine
@@ -60,7 +60,12 @@ def test_onnx_agrees_at_every_size_and_in_batches(checkpoint, onnx_file):
 
 
 @pytest.mark.parametrize(
-    "rule", [Inference("sliding", window=24), Inference(scales=(0.5, 1.5), flip=True), Inference(window=30, large=1000)]
+    "rule",
+    [
+        Inference("sliding", window=24),
+        at_night(Inference(scales=(0.5, 1.5), flip=True)),
+        at_night(Inference(window=30, large=1000)),
+    ],
 )
 def test_the_predictor_gives_the_same_through_onnx(checkpoint, onnx_file, rule):
     pytest.importorskip("onnxruntime")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from helpers import exports
 from helpers.exports import HEIGHT, WIDTH, area, masks, photo, png, save, unlabelled
+from helpers.support import at_night
 from unimatch.data import folder
 from unimatch.errors import DataError
 from unimatch.labelling import TOOLS, read, write
@@ -178,7 +179,7 @@ small = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
 
 @pytest.mark.parametrize("shapes", ["polygons", "masks"])
 @pytest.mark.parametrize("tool", TOOLS)
-@pytest.mark.parametrize("classes", [("background", "leaf", "stone"), ("sky", "leaf", "stone")])
+@pytest.mark.parametrize("classes", [("background", "leaf", "stone"), at_night(("sky", "leaf", "stone"))])
 @settings(deadline=None, max_examples=15, suppress_health_check=list(HealthCheck))
 @given(mask=small)
 def test_small_masks_come_back_from_every_tool(tmp_path_factory, mask, tool, shapes, classes):

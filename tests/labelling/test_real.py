@@ -11,6 +11,7 @@ from PIL import Image
 
 from helpers.exports import masks, save
 from helpers.places import SHARED
+from helpers.support import at_night
 from unimatch.data.catalog import CAMVID
 from unimatch.labelling import TOOLS, read, write
 
@@ -45,7 +46,7 @@ def regions(mask, ignored):
                 yield number, numbers == i
 
 
-@pytest.mark.parametrize("data", ["camvid", "nuclei"], indirect=True)
+@pytest.mark.parametrize("data", ["camvid", at_night("nuclei")], indirect=True)
 @pytest.mark.parametrize("shapes", ["polygons", "masks"])
 @pytest.mark.parametrize("tool", TOOLS)
 def test_real_masks_come_back(data, tool, shapes, tmp_path):

@@ -95,6 +95,7 @@ def test_a_run_in_mlflows_files_is_continued_and_neighbours_share_the_store(tmp_
     assert list(tmp_path.glob("mlruns/*/*/artifacts/validation/3.png"))
 
 
+@pytest.mark.nightly
 def test_two_wandb_runs_of_one_process_are_two_runs(tmp_path, monkeypatch):
     """As the jobs of a sweep are."""
     monkeypatch.delenv("WANDB_API_KEY", raising=False)

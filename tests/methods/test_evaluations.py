@@ -16,6 +16,7 @@ from helpers.fits import (
     predict_every_class,
     snapshot,
 )
+from helpers.support import at_night
 from unimatch import Segmentation, Supervised, UniMatchV2
 from unimatch.engines.torch import TorchEngine
 from unimatch.images.tensors import normalize
@@ -43,10 +44,10 @@ def slow_evaluation(model, source):
 @pytest.mark.parametrize(
     ("max_steps", "interval", "expected"),
     [
-        (5, 2, [(2, 0), (4, 0), (5, 0)]),
+        at_night(5, 2, [(2, 0), (4, 0), (5, 0)]),
         (4, 2, [(2, 0), (4, 0)]),  # no second evaluation of the same step
         (STEPS_PER_EPOCH + 3, 3, [(3, 0), (6, 0), (9, 1), (11, 1)]),
-        (STEPS_PER_EPOCH, 5, [(5, 0), (8, 0)]),
+        at_night(STEPS_PER_EPOCH, 5, [(5, 0), (8, 0)]),
     ],
 )
 def test_a_run_of_max_steps_ends_with_an_evaluation(max_steps, interval, expected):
@@ -73,11 +74,11 @@ def test_a_run_of_max_epochs_is_evaluated_after_each():
     ("options", "expected"),
     [
         ({"val_check_interval": 5, "check_val_every_n_epoch": None}, [5, 10, 15, 16]),
-        ({"val_check_interval": 50, "check_val_every_n_epoch": None}, [16]),
-        ({"val_check_interval": 16, "check_val_every_n_epoch": None}, [16]),  # once
+        at_night({"val_check_interval": 50, "check_val_every_n_epoch": None}, [16]),
+        at_night({"val_check_interval": 16, "check_val_every_n_epoch": None}, [16]),  # once
         ({"val_check_interval": 3, "check_val_every_n_epoch": 1}, [3, 6, 11, 14, 16]),  # counted within the epoch
-        ({"val_check_interval": 0.4, "check_val_every_n_epoch": 1, "limit_train_batches": 5}, [2, 4, 7, 9, 10]),
-        ({"val_check_interval": 50, "check_val_every_n_epoch": None, "min_epochs": 2, "max_steps": 12}, [12]),
+        at_night({"val_check_interval": 0.4, "check_val_every_n_epoch": 1, "limit_train_batches": 5}, [2, 4, 7, 9, 10]),
+        at_night({"val_check_interval": 50, "check_val_every_n_epoch": None, "min_epochs": 2, "max_steps": 12}, [12]),
     ],
 )
 def test_a_run_of_epochs_ends_with_an_evaluation_wherever_the_interval_falls(options, expected):

@@ -39,6 +39,7 @@ def test_a_divisor_of_the_epochs_is_no_reason_to_refuse():
     assert [evaluation.epoch for evaluation in method.evaluations] == [1]
 
 
+@pytest.mark.nightly
 def test_a_probe_of_batch_sizes_leaves_the_training_as_it_was(tmp_path):
     plain, probed = make_method(), make_method()
     make_trainer(max_steps=4).fit(plain, make_data(batch_size=4))

@@ -7,6 +7,7 @@ import timm
 import torch
 
 from helpers.places import SHARED
+from helpers.support import at_night
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.models import PRESETS, SegmentationModel, build_encoder
 from unimatch.models.dpt import DPTDecoder
@@ -228,7 +229,7 @@ def test_published_weights_are_loaded_only_on_request(name, weights, expected, m
 
 @pytest.mark.parametrize(
     ("name", "license"),
-    [("dinov3_s", "DINOv3 License"), ("mitb5", "NVIDIA"), ("fastvit_t8", "fastvit-license"), ("vits", None)],
+    [("dinov3_s", "DINOv3 License"), at_night("mitb5", "NVIDIA"), ("fastvit_t8", "fastvit-license"), ("vits", None)],
 )
 def test_weights_that_are_not_free_are_warned_of_where_they_are_used(name, license, tmp_path, caplog):
     with torch.device("meta"):

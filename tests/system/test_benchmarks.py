@@ -22,6 +22,7 @@ def bars(folder):
     return output, {row["what"]: row for row in json.loads((folder / "bars.json").read_text())}
 
 
+@pytest.mark.nightly
 def test_every_run_of_the_proof_has_settings_that_compose(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     proof = import_module("proof")

@@ -118,6 +118,7 @@ def test_a_run_is_judged_on_val_and_evaluate_reads_test(finished, root, monkeypa
     assert matrix.tolist() == teacher_confusion(checkpoint, data.test)
 
 
+@pytest.mark.nightly
 def test_pixels_without_a_truth_count_as_wrong_on_request(finished, monkeypatch, tmp_path):
     from unimatch.evaluate import main as evaluate
 

@@ -191,6 +191,7 @@ def test_arrays_are_what_a_file_holds(run):
     assert predictor([values, values])[1].overlay(predictor.facts.bands.levels(values, "it")).shape[-1] == 3
 
 
+@pytest.mark.nightly
 def test_exported_models_know_their_bands(run, monkeypatch, tmp_path, capsys):
     pytest.importorskip("onnxruntime")
     common = [f"checkpoint={run / 'checkpoints' / 'best.ckpt'}", "verify=true"]
@@ -233,6 +234,7 @@ def test_pixels_without_data_are_not_scored():
     assert (EvaluationDataset(source)[0]["label"] == 0).all()
 
 
+@pytest.mark.nightly
 def test_change_detection_sees_other_bands_too(run_command, tmp_path, monkeypatch):
     pytest.importorskip("tifffile")
     for part, count in (("train", 6), ("val", 2)):

@@ -133,6 +133,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(whole, run_comma
     assert_same_run(run_dir, whole)
 
 
+@pytest.mark.nightly
 def test_a_checkpoint_of_another_run_directory_brings_its_rows(whole, run_command):
     best = whole / "checkpoints" / "best.ckpt"
     step = read_checkpoint(best)["global_step"]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 
+from helpers.support import rest_nightly
 from unimatch import SemiSupervisedDataModule
 from unimatch.augment import Albumentations, PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, TorchvisionV2
 from unimatch.data import camvid, digits, digits_classification, folder
@@ -529,7 +530,7 @@ LIBRARIES = {
 }
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", rest_nightly(LIBRARIES, ["albumentations"]))
 def test_views_of_a_library_do_not_depend_on_the_workers(scenes, library):
     modules = [make_module(scenes, workers=workers, **LIBRARIES[library]) for workers in (0, 1, 2)]
     without, one, two = (training_batches(module) for module in modules)

@@ -223,6 +223,7 @@ def test_camvid_itself_is_complete():
 
 
 @pytest.mark.skipif(not (SHARED / "nuclei").is_dir(), reason="the nuclei images are not here")
+@pytest.mark.nightly
 def test_nuclei_images_are_complete():
     data = folder(SHARED / "nuclei", unlabeled="train")
     assert (len(data.labeled), len(data.val), len(data.test)) == (464, 100, 100)

@@ -11,6 +11,7 @@ import pytest
 from hydra import compose, initialize_config_module
 
 from helpers.places import SHARED
+from helpers.support import rest_nightly
 from unimatch import SemiSupervisedDataModule
 from unimatch.data import ade20k, cityscapes, coco, levir, pascal, whu
 from unimatch.data.sources.files import FilePairs, Tree
@@ -67,7 +68,12 @@ def load(tmp_path, monkeypatch):
     return load
 
 
-@pytest.mark.parametrize(("dataset", "split"), [(name, split) for name in LABELED for split in LABELED[name]])
+KEPT = [(name, next(iter(LABELED[name]))) for name in LABELED]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split"), rest_nightly([(name, split) for name in LABELED for split in LABELED[name]], KEPT)
+)
 def test_published_lists_have_their_lengths_and_share_no_image(load, dataset, split):
     data = load(dataset, split)
     labeled, unlabeled, val = (set(part.pairs.images()) for part in (data.labeled, data.unlabeled, data.val))
@@ -167,6 +173,7 @@ def test_published_lists_of_change_detection(tmp_path, monkeypatch, dataset, spl
     assert data.labeled.image_paths(0) == [tmp_path / "A" / name, tmp_path / "B" / name]
 
 
+@pytest.mark.nightly
 def test_iterations_of_an_epoch_are_those_of_every_published_run_of_change_detection(tmp_path, monkeypatch):
     monkeypatch.setattr("unimatch.data.splits.lists.CHECKED_LINES", 0)
     rows = [row for row in csv.DictReader(RUNS.open(newline="")) if row["experiment"].startswith("table14-")]
