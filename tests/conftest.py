@@ -40,14 +40,18 @@ def no_waiting_for_disks() -> Iterator[None]:
 def run_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """``run_command("method=supervised", ...)``: ``unimatch.run`` in this process; the run directory.
 
-    Without its pictures, which take as long as the training, unless a test is about them or about callbacks.
+    Without pictures and a report, which take as long as the training, unless a test is about them or about callbacks.
     """
     from unimatch.run import main
 
-    def run(*overrides: str, name: str = "run", hydra: bool = True, pictures: bool = False) -> Path:
+    def run(
+        *overrides: str, name: str = "run", hydra: bool = True, pictures: bool = False, report: bool = False
+    ) -> Path:
         run_dir = tmp_path / name
         where = [f"hydra.run.dir={run_dir}"] if hydra else []
-        less = [] if pictures or any("callbacks" in word for word in overrides) else ["~callbacks.pictures"]
+        drawn = {"pictures": pictures, "report": report or pictures}
+        unwanted = [f"~callbacks.{callback}" for callback, wanted in drawn.items() if not wanted]
+        less = [] if any("callbacks" in word for word in overrides) else unwanted
         monkeypatch.setattr(sys, "argv", ["unimatch.run", *overrides, *less, *where])
         main()
         return run_dir

@@ -105,7 +105,7 @@ def test_a_disk_that_fills_ends_no_training_and_room_brings_back_what_can_be(
         patch.setattr(Record, "on_train_batch_start", fill, raising=False)
         fill_the_disk(patch, lambda name: not room)
         with pytest.raises(SystemExit) as ended:
-            run_command(*SMALL, *SHORT)
+            run_command(*SMALL, *SHORT, report=True)
     assert ended.value.code == 74
     missing = {"checkpoints/last.ckpt", "summary.json", "evaluations.jsonl", "metrics.csv", "report.html", "examples"}
     assert missing | {"confusion.csv"} <= listed(printed := capsys.readouterr().err)
@@ -494,7 +494,7 @@ def test_run_with_bad_unlabeled_images_finishes_and_reports_them(run_command, tm
     Image.fromarray(np.dstack([ids, np.where(np.arange(ids.size).reshape(ids.shape) < 5, 0, 255)]).astype("u1")).save(
         mask
     )
-    run_dir = run_command(*arguments, "dataset.on_bad_image=skip")
+    run_dir = run_command(*arguments, "dataset.on_bad_image=skip", report=True)
     summary, log = read_summary(run_dir), (run_dir / "run.log").read_text()
     assert summary["finished"]
     assert summary["steps"] == 10
