@@ -115,9 +115,9 @@ def folded(summary: str, *content: object) -> Markup:
     return tag("details", tag("summary", summary), *content)
 
 
-def packaged(name: str) -> str:
-    """Returns the text of a file beside this one."""
-    return (files("unimatch.report") / name).read_text(encoding="utf-8")
+def packaged(name: str, package: str = "unimatch.report") -> str:
+    """Returns the text of a file of a package, such as a style sheet or a script."""
+    return (files(package) / name).read_text(encoding="utf-8")
 
 
 def page(title: str, *body: object, style: str = "", script: str = "", connects: bool = True) -> Markup:
