@@ -39,8 +39,8 @@ from unimatch.checkpoints.run_folder import (
 from unimatch.cli.building import build, made_as, plain, target_of
 from unimatch.cli.command import command, quiet_libraries
 from unimatch.cli.lost_workers import lost_workers_explained
-from unimatch.cli.overrides import refuse_idle
-from unimatch.cli.sweeps import goes_on, note_hours, told_at_the_end
+from unimatch.cli.sweeps import failures_reported, goes_on, note_hours
+from unimatch.cli.unread import refuse_idle
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.data.fingerprint import fingerprint
 from unimatch.data.loading.auto_crop import refuse_one_class
@@ -312,7 +312,7 @@ def checkpoint_bytes(model: Model) -> int:
     return 4 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
-main = told_at_the_end(command("run")(goes_on(train)))
+main = failures_reported(command("run")(goes_on(train)))
 
 if __name__ == "__main__":
     main()
