@@ -55,16 +55,8 @@ class Tracking(lightning.Callback):
                 picture = self.picture(pl_module)
         for logger in loggers:
             logger.log_metrics(values, step)
-            if picture is None:
-                continue
-            kind = type(logger).__name__.removesuffix("Logger").removesuffix("Run").lower()
-            with training_goes_on(Path(logger.save_dir or "") / kind):
-                if isinstance(logger, WandbLogger):
-                    logger.log_image("validation", [picture], step)
-                elif isinstance(logger, MlflowRun):
-                    logger.log_picture("validation", picture, step)
-                else:
-                    logger.experiment.add_image("validation", picture, step, dataformats="HWC")
+            if picture is not None:
+                log_picture(logger, picture, step)
 
     def by_class(self, method: Method) -> dict[str, float]:
         """Returns the last evaluation's values by class: ``teacher_iou/CLASS``, ``pseudo_label_accuracy/CLASS``, ..."""
@@ -90,6 +82,19 @@ class Tracking(lightning.Callback):
             cells += [overlay(seen.picture, label, palette) for label in seen.labels.values()]
             rows.append([shrunk(cell) for cell in cells])
         return stack_rows(rows)
+
+
+def log_picture(logger: TensorBoardLogger | WandbLogger | MlflowRun, picture: ImageArray, step: int) -> None:
+    """Logs a picture (H, W, 3) under the name ``validation``; if it cannot be written, a warning names the logger."""
+    if isinstance(logger, TensorBoardLogger):
+        with training_goes_on(Path(logger.log_dir) / "validation"):
+            logger.experiment.add_image("validation", picture, step, dataformats="HWC")
+    elif isinstance(logger, WandbLogger):
+        with training_goes_on(Path(logger.save_dir or "") / "wandb"):
+            logger.log_image("validation", [picture], step)
+    else:
+        with training_goes_on(Path(logger.save_dir or "") / "mlflow"):
+            logger.log_picture("validation", picture, step)
 
 
 def shrunk(picture: ImageArray) -> NDArray[np.uint8]:
