@@ -121,12 +121,14 @@ def load(config: DictConfig) -> tuple[Predictor, Describer | None]:
         files[0] = load_with_facts(files[0], config.model)
         if files[0].model.task == "classification":
             raise ConfigError(
-                f"checkpoint={config.checkpoint}: gives classes of images, and rounds are of masks; unimatch.predict "
-                "writes the confidence of each image, and those that it is least sure of are worth labelling"
+                f"checkpoint={config.checkpoint}: classifies whole images, and a round needs a model of masks; "
+                "unimatch.predict writes the confidence of each image: label those with the lowest"
             )
     predictor = Predictor(files, model=config.model, device=config.device, precision=config.precision)
     if predictor.facts.dates > 1 or not predictor.facts.bands.photos:
-        raise ConfigError(f"checkpoint={config.checkpoint}: sees pairs or other bands; rounds are of RGB photos")
+        raise ConfigError(
+            f"checkpoint={config.checkpoint}: takes pairs or other bands, and a round needs a model of RGB photos"
+        )
     if isinstance(files[0], Path):
         return predictor, None
     model = files[0].model

@@ -102,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/":
             self.answer(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
         else:
-            self.answer(HTTPStatus.NOT_FOUND, "text/plain", b"only / is here")
+            self.answer(HTTPStatus.NOT_FOUND, "text/plain", b"this server has only the page /")
 
     def do_POST(self) -> None:
         """Sends the prediction for the files in the request's body, or the COCO JSON of the mask in it."""
@@ -112,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.is_foreign() or self.headers.get("Content-Type") != "application/octet-stream":
             self.refuse(HTTPStatus.FORBIDDEN, "not for other sites")
         elif work is None or (path == "/coco" and not isinstance(self.server.model, Masks)):
-            self.refuse(HTTPStatus.NOT_FOUND, "only /predict is here, and /coco for masks")
+            self.refuse(HTTPStatus.NOT_FOUND, "this server has only /predict, and /coco for masks")
         elif not length.isdecimal() or int(length) > LARGEST_BODY:
             self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"images of up to {LARGEST_BODY // 2**20} MB are taken")
         elif not self.server.bodies.acquire(timeout=LONGEST_WAIT):

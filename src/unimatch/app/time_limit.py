@@ -79,8 +79,8 @@ class LimitedEngine:
         if self.time_limit.is_over:
             raise DataError(
                 f"the file: given up after {self.time_limit.seconds:g} s, in which the model saw "
-                f"{self.pixels / 1e6:.1f} million pixels, windows and scales counted each; make it smaller, start the "
-                "app with larger seconds, or use python -m unimatch.predict"
+                f"{self.pixels / 1e6:.1f} million pixels, in all windows and scales; make it smaller, start the app "
+                "with larger seconds, or use python -m unimatch.predict"
             )
         self.pixels += pixels
         return self.engine.logits(images, scale, **options)

@@ -79,9 +79,9 @@ def refuse_several(arguments: Collection[str]) -> None:
             override = OverridesParser.create().parse_override(text)
             if override.is_sweep_override():
                 raise ConfigError(
-                    f"{text}: several values are several runs, which -m starts; a list is written "
-                    f"{override.key_or_group}=[A,B], a number with a point, and text with a comma in quotes within "
-                    "those of the terminal: 'KEY=\"A,B\"'"
+                    f"{text}: several values are several runs, and only -m starts several. A list is written "
+                    f"{override.key_or_group}=[A,B], a decimal number with a point, and text with a comma in quotes "
+                    "inside those of the shell: 'KEY=\"A,B\"'"
                 )
 
 
@@ -94,9 +94,7 @@ def refuse_empty(arguments: Sequence[str]) -> None:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and not value.strip() and not key.startswith(("-", "~")) and key.rpartition(".")[2] in PATHS:
-            raise ConfigError(
-                f"{argument}: nothing is given (a variable of the shell that is not set?); give {key}=NAME"
-            )
+            raise ConfigError(f"{argument}: the name is empty (is a variable of the shell not set?); give {key}=NAME")
 
 
 def is_read_as_typed(name: str) -> bool:
@@ -132,8 +130,8 @@ def parse_failure(text: str, error: HydraException) -> str:
         why = f"at {quote[place : place + 1]!r}"
     example = '["A","B"]' if text.partition("=")[2].startswith("[") else '"VALUE"'
     return (
-        f"{text}: cannot be read ({why}); text with other signs than letters, digits, blanks and -_./:%+ needs quotes "
-        f"within those of the terminal: 'KEY={example}'"
+        f"{text}: cannot be read ({why}); text with characters other than letters, digits, spaces and -_./:%+ needs "
+        f"quotes inside those of the shell: 'KEY={example}'"
     )
 
 

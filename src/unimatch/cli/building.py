@@ -85,8 +85,8 @@ def made_as(kind: type, made: Any, node: DictConfig) -> Any:
     """
     if not isinstance(made, kind):
         raise ConfigError(
-            f"{node._get_full_key(None)}: {node._target_} makes an object of the class {type(made).__name__}; one of "
-            f"{kind.__module__.partition('.')[0]}'s {kind.__name__} is needed"
+            f"{node._get_full_key(None)}: {node._target_} makes an object of the class {type(made).__name__}, and an "
+            f"object of {kind.__module__.partition('.')[0]}'s class {kind.__name__} is needed"
         )
     return made
 
@@ -145,7 +145,7 @@ def remedy_for(message: str, key: str, target: str) -> str:
                 ". Write a file of your own, FOLDER/dataset/NAME.yaml, whose defaults name the task, and give "
                 "--config-dir FOLDER dataset=NAME (docs/new_dataset.md)"
             )
-        return f". Keys of what stood there before are left out by ~{key} +{key}._target_={target}"
+        return f". If that key is left over from the node's former class, write ~{key} +{key}._target_={target}"
     if ": missing; " in message and key.startswith(("method.", "datamodule.")):
         return f"; if training is to call it later, as a function, add {key}._partial_=true"
     return ""
