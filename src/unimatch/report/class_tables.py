@@ -20,9 +20,9 @@ def class_table(run: RunFiles) -> Markup:
     scores = {model: run.per_class(model) for model in ("teacher", "student")}
     pseudo = run.summary_of("pseudo_label")
     columns = [(f"{model}, {run.title_of(run.class_measure)} %", scores[model], i) for i, model in enumerate(scores)]
-    for key, name in (("class_share", "confident, %"), ("class_accuracy", "of these right, %")):
+    for key, name, style in (("class_share", "confident, %", 2), ("class_accuracy", "of these right, %", 3)):
         if isinstance(pseudo.get(key), dict):
-            columns.append((f"pseudo labels: {name}", pseudo[key], 2 if key == "class_share" else 3))
+            columns.append((f"pseudo labels: {name}", pseudo[key], style))
     columns = [column for column in columns if any(finite(value) is not None for value in column[1].values())]
     totals = [sum(row) for row in run.confusion]
     header = ["class"]
