@@ -78,7 +78,9 @@ def test_a_data_set_in_the_place_of_another_is_sent_to_a_file_of_its_own():
 
 def test_what_is_made_is_of_the_kind_that_is_needed():
     node = OmegaConf.create({"callbacks": {"mine": {"_target_": "pathlib.PurePath"}}}).callbacks.mine
-    with pytest.raises(ConfigError, match=r"^callbacks.mine: pathlib.PurePath makes .*Path, and an object of li.*'s class Callback is"):
+    with pytest.raises(
+        ConfigError, match=r"^callbacks.mine: pathlib.PurePath makes .*Path, and an object of li.*'s class Callback is"
+    ):
         made_as(Callback, build(node), node)
     assert made_as(object, 3, node) == 3
 
