@@ -16,7 +16,7 @@ from unimatch import starting
 def test_a_slow_start_is_told_until_it_is_over(monkeypatch, capsys):
     monkeypatch.setattr(starting, "FIRST", 0.01)
     monkeypatch.setattr(starting, "NEXT", 0.01)
-    monkeypatch.setattr(starting, "_begun", threading.Event())
+    monkeypatch.setattr(starting, "_started", threading.Event())
     starting.watch()
     until = time.monotonic() + 10
     while not (said := capsys.readouterr().err) and time.monotonic() < until:
@@ -35,7 +35,7 @@ def test_of_several_processes_the_first_one_speaks(monkeypatch, name):
 
 def test_no_garbage_is_collected_while_a_command_imports(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", lambda _: None)
-    monkeypatch.setattr(starting, "_begun", threading.Event())
+    monkeypatch.setattr(starting, "_started", threading.Event())
     before = gc.get_freeze_count()
     made = [[i] for i in range(10_000)]
     starting.watch()
@@ -51,7 +51,7 @@ def test_no_garbage_is_collected_while_a_command_imports(monkeypatch):
 
 def test_who_has_turned_collection_off_keeps_it_off(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", lambda _: None)
-    monkeypatch.setattr(starting, "_begun", threading.Event())
+    monkeypatch.setattr(starting, "_started", threading.Event())
     gc.disable()
     try:
         starting.watch()
@@ -105,7 +105,7 @@ def a_pipe_that_nobody_reads():
 
 
 def test_what_is_written_to_a_reader_that_has_left_is_forgotten():
-    stream = starting.UntilReaderLeaves(a_pipe_that_nobody_reads())
+    stream = starting.PipeSafeStream(a_pipe_that_nobody_reads())
     assert stream.write("a line\n") == 7
     stream.flush()
     print("more", file=stream, flush=True)
@@ -118,13 +118,13 @@ def test_a_stream_that_is_no_file_may_lose_its_reader_too():
         def write(self, text):
             raise BrokenPipeError
 
-    stream = starting.UntilReaderLeaves(Notebook())
+    stream = starting.PipeSafeStream(Notebook())
     assert stream.write("a line") == 6
 
 
 def test_a_full_disk_is_not_forgotten():
     with Path("/dev/full").open("w") as full:
-        stream = starting.UntilReaderLeaves(full)
+        stream = starting.PipeSafeStream(full)
         with pytest.raises(OSError, match="No space left"):
             print("a line", file=stream, flush=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # for what is left in the buffer

@@ -1,4 +1,4 @@
-"""``unimatch COMMAND ...``, the same as ``python -m unimatch.COMMAND ...``: one door to all commands."""
+"""``unimatch COMMAND ...``: runs any of the commands, as ``python -m unimatch.COMMAND ...`` does."""
 
 import os
 import runpy
@@ -26,7 +26,7 @@ COMMANDS = {
     "convert": "make a published UniMatch V2 checkpoint one of ours",
 }
 WITHOUT_KEYS = ("compare", "convert", "report")
-"""Commands that take files and options in place of KEY=VALUE."""
+"""Commands that take files and options, and no KEY=VALUE."""
 
 
 def main() -> int:
@@ -47,24 +47,28 @@ def main() -> int:
         return 2
     sys.argv[1:] = arguments
     starting.watch()
-    import_module("unimatch.cli.first_look").first_look(name)  # Hydra takes a while to import, and is not needed above
-    # As `python -m` does it: processes that Lightning starts further find the module by its name.
+    import_module("unimatch.cli.first_look").first_look(name)  # imported late, since Hydra takes a while to import
+    # Runs it as `python -m` does: the further processes that Lightning starts find the module by its name.
     runpy.run_module(f"unimatch.{name}", run_name="__main__", alter_sys=True)
     return 0
 
 
 def complete() -> int:
-    """Prints what Hydra's shell completion asks for: the script to install, or what may follow the words so far."""
+    """Prints what shell completion asks for: Hydra's script to install, or the words that may come next."""
     line = os.environ.get("COMP_LINE", "")
     words = line.split()
-    name = words[1] if len(words) > 2 or (len(words) == 2 and line.endswith(" ")) else None
+    name_is_complete = len(words) > 2 or (len(words) == 2 and line.endswith(" "))
+    name = words[1] if name_is_complete else None
     if "query" in sys.argv[-1]:
-        if name is None or name in WITHOUT_KEYS or name not in COMMANDS:  # the shell then offers files
-            print(*COMMANDS if name is None else ())
+        if name is None:
+            print(*COMMANDS)
             return 0
-        os.environ["COMP_LINE"] = line.replace(f" {name}", "", 1)
+        if name in WITHOUT_KEYS or name not in COMMANDS:
+            print()  # the shell then offers files
+            return 0
+        os.environ["COMP_LINE"] = line.replace(f" {name}", "", 1)  # Hydra expects a program without commands
 
-    from unimatch.cli.command import command  # Hydra takes a while to import, and is not needed to list the commands
+    from unimatch.cli.command import command  # imported late, since Hydra takes a while to import
 
     def nothing(config: Any) -> None: ...
 

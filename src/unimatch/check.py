@@ -16,7 +16,8 @@ from unimatch.checkpoints.run_folder import removed_if_empty
 from unimatch.cli.arguments import fits
 from unimatch.cli.building import build
 from unimatch.cli.command import command
-from unimatch.cli.overrides import check_kind, config_folder
+from unimatch.cli.overrides import config_folder
+from unimatch.cli.settings import check_kind
 from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet

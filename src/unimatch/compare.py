@@ -1,4 +1,4 @@
-"""``python -m unimatch.compare RUNS...``: one table of several runs, mean and spread over their seeds; a page too."""
+"""``python -m unimatch.compare RUNS...``: shows several runs in one table, with mean and spread over seeds."""
 
 import argparse
 import json
@@ -11,9 +11,10 @@ from unimatch import starting
 from unimatch.checkpoints.earlier import SINCE, migrated
 from unimatch.disk import exit_with, lacks_room, replace_text
 from unimatch.errors import DataError, WriteError
-from unimatch.plain import below, written_by_others
+from unimatch.plain import written_by_others
 from unimatch.report.compare_page import Group, compare_page
 from unimatch.report.compare_rows import IDENTITY, Comparison, compare_groups, group_runs, pairs_of
+from unimatch.report.run_facts import flat
 from unimatch.report.run_files import read_json, read_run
 from unimatch.terminal import text_table
 from unimatch.texts import one_line
@@ -22,18 +23,25 @@ IGNORED = (
     *("seed", "datamodule.workers", "checkpoint.", "guard.idle_steps", "logger.", "callbacks", "resume", "plan"),
     "recipe.",
 )
-"""Settings that may differ within a row: how fast files are read, what else is written, what acts through others."""
+"""Prefixes of the settings that may differ within a row.
+
+They change no numbers, or, as those of the recipe, only through other settings.
+"""
 
 
 def load_runs(places: Sequence[Path], ignored: Sequence[str] = (), *, page: bool = False) -> list[dict[str, Any]]:
-    """Reads the runs at or below the given places that have a result, a ``summary.json``: each once.
+    """Reads each run at or below the given places that has a result, which is a ``summary.json``.
 
-    A run whose files are damaged is left out; :func:`without_result` names it.
+    A run with damaged files is left out; :func:`without_result` names it.
 
     Args:
-        places: run directories and folders that hold some.
-        ignored: settings that may differ within a row, beside :data:`IGNORED`.
-        page: whether to read, as ``files``, what a page shows of a run too.
+        places: run directories, and folders that hold some.
+        ignored: prefixes of further settings that may differ within a row, in addition to :data:`IGNORED`.
+        page: whether a run's entry ``files`` is to hold what a page shows.
+
+    Returns:
+        Each run's summary, with its folder as ``place``, and with the ``settings`` that may not differ within a row:
+        values in JSON by full name.
 
     Raises:
         DataError: a place is no folder, or no run has a result that can be read.
@@ -44,8 +52,9 @@ def load_runs(places: Sequence[Path], ignored: Sequence[str] = (), *, page: bool
                 raise DataError(f"{place}: no such folder")
         except OSError as error:  # such as a name that is too long
             raise DataError(f"{place}: cannot be read ({error.strerror})") from error
+    summaries = {file.resolve(): file for place in places for file in sorted(place.rglob("summary.json"))}
     runs, damaged = [], []
-    for file in {file.resolve(): file for place in places for file in sorted(place.rglob("summary.json"))}.values():
+    for file in summaries.values():
         try:
             runs.append(read_result(file.parent, ignored, page=page))
         except DataError as error:
@@ -53,17 +62,19 @@ def load_runs(places: Sequence[Path], ignored: Sequence[str] = (), *, page: bool
     if not runs:
         everywhere = ", ".join(map(str, places))
         raise DataError("; ".join(damaged) or f"{everywhere}: no run with a result, no summary.json at or below it")
-    fill_in(runs)
-    for run, names in [(run, seeds_that_follow(run, runs)) for run in runs]:
+    add_defaults(runs)
+    following = [seeds_that_follow(run, runs) for run in runs]  # of all runs, before any of them changes
+    for run, names in zip(runs, following, strict=True):
         run["settings"] = {name: value for name, value in run["settings"].items() if name not in names}
     return runs
 
 
 def read_result(folder: Path, ignored: Sequence[str] = (), *, page: bool = False) -> dict[str, Any]:
-    """Reads the result of one run, for the arguments of :func:`load_runs`.
+    """Reads the result of one run; see :func:`load_runs` for the arguments and the result.
 
     Raises:
-        DataError: beginning with the folder: a file in it cannot be read, or holds what unimatch does not write there.
+        DataError: a file in the folder cannot be read, or unimatch has not written it. The message begins with the
+            folder.
     """
     try:
         summary, config = read_json(folder / "summary.json"), read_json(folder / "config.json")
@@ -73,20 +84,25 @@ def read_result(folder: Path, ignored: Sequence[str] = (), *, page: bool = False
         score, seed = f"teacher/{summary.get('headline', 'miou')}", summary.get("seed", 0)
         if score not in summary or type(seed) is not int:
             raise DataError(f"{folder}: summary.json holds no {score}, or a seed that is no whole number")
-        settings = {k: value for k, value in flat(migrated(config)).items() if not k.startswith((*IGNORED, *ignored))}
+        may_differ = (*IGNORED, *ignored)
+        settings = {
+            name: value
+            for name, value in flat(migrated(config))
+            if not name.startswith(may_differ) and value != "{}"  # an empty mapping is the same as no such setting
+        }
         settings |= {name: value for name, value in facts(summary).items() if name not in ignored}
         run = {**summary, "place": str(folder), "settings": settings}
-        comparison = compare_groups([[run]])  # what one run holds is shown without error, or this names it
+        comparison = compare_groups([[run]])  # here an error is that of this run, and not of the whole comparison
         if page:
             run["files"] = read_run(folder)
             compare_page(comparison, [Group("", [run["files"]])], (), folder)
     return run
 
 
-def fill_in(runs: Sequence[dict[str, Any]]) -> None:
-    """Gives runs, where others like them have settings that these lack, what was done before there were such settings.
+def add_defaults(runs: Sequence[dict[str, Any]]) -> None:
+    """Adds to each run the settings that only comparable runs have, with what was done before they existed.
 
-    A run of an older version is then no other row than one of today that leaves the new settings alone.
+    A run of an earlier version is then in one row with a run of today that does not use the new settings.
     """
     names: dict[str, set[str]] = {}
     for run in runs:
@@ -97,12 +113,12 @@ def fill_in(runs: Sequence[dict[str, Any]]) -> None:
 
 
 def identity(run: dict[str, Any]) -> str:
-    """Returns what a run shares with all that can be of one row with it."""
+    """Returns the values, as one text, that a run has in common with all that may be in one row with it."""
     return json.dumps([run.get(name) for name in IDENTITY])
 
 
 def facts(summary: dict[str, Any]) -> dict[str, str]:
-    """Returns what a run was beside its settings: ``devices=auto`` and one path mean other things elsewhere."""
+    """Returns facts that tell rows apart although all settings agree: ``devices=auto`` depends on the machine."""
     classes = next((value for key, value in summary.items() if key.startswith("teacher/") and type(value) is dict), ())
     found = {"processes": summary.get("processes"), "unlabeled": summary.get("unlabeled"), "classes": "/".join(classes)}
     return {name: json.dumps(value) for name, value in found.items() if value}
@@ -111,28 +127,28 @@ def facts(summary: dict[str, Any]) -> dict[str, str]:
 def without_result(
     places: Sequence[Path], runs: Sequence[dict[str, Any]] = (), *, page: bool = False
 ) -> list[tuple[Path, str]]:
-    """Returns the run directories at or below the given places that have no result, and what became of each.
+    """Returns the run directories at or below the given places that have no result, with the reason.
 
     Args:
-        places: run directories and folders that hold some.
+        places: run directories, and folders that hold some.
         runs: those that :func:`load_runs` has read.
-        page: as for :func:`load_runs`.
+        page: see :func:`load_runs`.
     """
     marks = ("summary.json", "config.json", "run.log", "failed.json")
     found = {mark.parent for place in places for name in marks for mark in place.rglob(name)}
     folders = {folder.resolve(): folder for folder in sorted(found.union(places))}
     with_result = {folder for folder in folders.values() if (folder / "summary.json").exists()}
-    above = {folder for inner in with_result for folder in inner.resolve().parents}  # such as a sweep's
+    above = {folder for inner in with_result for folder in inner.resolve().parents}  # such as a sweep's folder
     read = {Path(run["place"]).resolve() for run in runs}
     return [
-        (folder, fate(folder, page=page))
+        (folder, reason(folder, page=page))
         for place, folder in folders.items()
         if place not in read and (folder in with_result or place not in above)
     ]
 
 
-def fate(folder: Path, *, page: bool = False) -> str:
-    """Says why a run has no result, as far as its folder tells."""
+def reason(folder: Path, *, page: bool = False) -> str:
+    """Returns why a run has no result, as far as its folder tells."""
     if (folder / "summary.json").exists():
         try:
             read_result(folder, page=page)
@@ -149,36 +165,25 @@ def fate(folder: Path, *, page: bool = False) -> str:
 
 
 def seeds_that_follow(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> set[str]:
-    """Returns settings that follow a run's seed: ``dataset.split_seed=${seed}`` gives each its own labelled images.
+    """Returns settings that follow a run's seed: with ``dataset.split_seed=${seed}`` each has its own labelled images.
 
-    One that equals the seed does so by chance where runs of other seeds have the same number there, and none has its
-    own.
+    A setting that equals the seed may do so by chance. That is assumed if a run of another seed has the same value
+    there, and none has its own seed.
     """
-    like = [other for other in runs if identity(other) == identity(run)]
-    others = [other for other in like if other.get("seed") != run.get("seed")]
+    comparable = [other for other in runs if identity(other) == identity(run)]
+    others = [other for other in comparable if other.get("seed") != run.get("seed")]
 
-    def follows(one: dict[str, Any], name: str) -> bool:
+    def equals_seed(one: dict[str, Any], name: str) -> bool:
         return bool(one["settings"].get(name) == json.dumps(one.get("seed")))
 
-    return {
-        name
-        for name, value in run["settings"].items()
-        if name.endswith("seed")
-        and follows(run, name)
-        and (
-            any(follows(other, name) for other in others)
-            or not any(other["settings"].get(name) == value for other in others)
-        )
-    }
-
-
-def flat(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Returns ``{"method.tau": "0.8", ...}`` for a nested configuration."""
-    result: dict[str, str] = {}
-    for key, value in config.items():
-        name = below(prefix, key)
-        result |= flat(value, name) if isinstance(value, dict) else {name: json.dumps(value)}
-    return result
+    found = set()
+    for name, value in run["settings"].items():
+        if name.endswith("seed") and equals_seed(run, name):
+            follows_elsewhere = any(equals_seed(other, name) for other in others)
+            is_constant = any(other["settings"].get(name) == value for other in others)
+            if follows_elsewhere or not is_constant:
+                found.add(name)
+    return found
 
 
 def table(comparison: Comparison) -> str:
@@ -190,7 +195,7 @@ def table(comparison: Comparison) -> str:
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """Returns what stands below the table: what all rows share, and how far one is ahead of the others."""
+    """Returns the lines below the table: what all rows have in common, and how far one is ahead of the others."""
     same = ", ".join(f"{name} {value}" for name, value in comparison.same.items())
     found = [one_line(f"the same in all: {same}")] if same else []
     if pairs := pairs_of(comparison):
@@ -203,19 +208,28 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def write_page(comparison: Comparison, missing: Sequence[tuple[Path, str]], path: Path) -> None:
-    """Writes the comparison of :func:`load_runs`' runs, read for a page, as one."""
-    read = [
+    """Writes a comparison as a page, of runs that :func:`load_runs` has read for one.
+
+    Args:
+        comparison: of the runs.
+        missing: the runs without a result, as :func:`without_result` returns them.
+        path: of the page.
+
+    Raises:
+        DataError: the page cannot be written.
+    """
+    groups = [
         Group(name, [run["files"] for run in group])
         for name, group in zip(comparison.names, comparison.groups, strict=True)
     ]
     try:
-        replace_text(path, compare_page(comparison, read, missing, path.absolute().parent))
+        replace_text(path, compare_page(comparison, groups, missing, path.absolute().parent))
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the table and where the pictures are; returns the exit status."""
+    """Prints the table, the runs without a result and the paths of pictures; returns the exit status."""
     starting.done()
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.compare",
@@ -231,7 +245,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs = load_runs(options.runs, options.ignore, page=options.html is not None)
         with written_by_others("the runs"):
             comparison = compare_groups(group_runs(runs))
-            text = "\n\n".join([table(comparison), *filter(None, ["\n".join(notes(comparison))])])
+            text = table(comparison)
+            if lines := notes(comparison):
+                text += "\n\n" + "\n".join(lines)
             missing = without_result(options.runs, runs, page=options.html is not None)
             if options.html:
                 write_page(comparison, missing, options.html)

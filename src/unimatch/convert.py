@@ -1,6 +1,6 @@
-"""``python -m unimatch.convert official.pth out.ckpt``: a published UniMatch V2 checkpoint becomes one of ours.
+"""``python -m unimatch.convert official.pth out.ckpt``: converts a published UniMatch V2 checkpoint into one of ours.
 
-PyTorch is imported where it is needed, after the arguments are understood: that takes most of the command's time.
+PyTorch is imported only after the arguments are parsed, because importing it takes most of the command's time.
 """
 
 import argparse
@@ -28,10 +28,15 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> "l
     Args:
         official: the authors' file.
         output: the new checkpoint; its folder must exist, the file must not.
-        info: names the classes, which the published files do not; None to call them by their numbers.
+        info: the data set, for the names and colours of the classes, which published files lack; None to leave them
+            without names.
 
     Returns:
         The student's and the teacher's weights, as they were read.
+
+    Raises:
+        WeightsError: a file cannot be read, the output cannot be created, or the weights do not fit ``info``.
+        OSError: the new checkpoint cannot be written.
     """
     import torch
 
@@ -44,13 +49,13 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> "l
         raise WeightsError(f"{output}: exists already; remove it or name another")
     if not output.parent.is_dir():
         raise WeightsError(f"{output}: there is no folder {output.parent}")
-    both = {which: read_official(official, which) for which in ("student", "teacher")}
-    description = both["student"].description
-    if description != both["teacher"].description:
+    student, teacher = read_official(official, "student"), read_official(official, "teacher")
+    description = student.description
+    if description != teacher.description:
         raise WeightsError(f"{official}: student and teacher differ in size")
-    content: dict[str, Any] = {
-        "state_dict": {PREFIXES[of] + name: tensor for of in both for name, tensor in both[of].state.items()}
-    }
+    state = {PREFIXES["student"] + name: tensor for name, tensor in student.state.items()}
+    state |= {PREFIXES["teacher"] + name: tensor for name, tensor in teacher.state.items()}
+    content: dict[str, Any] = {"state_dict": state}
     write(content, description)
     if info is not None:
         if info.num_classes != description["num_classes"]:
@@ -59,11 +64,11 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> "l
             )
         write(content, Run(classes=list(info.classes), palette=[list(color) for color in info.palette]))
     replace_file(output, lambda file: torch.save(content, file))
-    return list(both.values())
+    return [student, teacher]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Converts, prints what matched and returns the exit status."""
+    """Converts a checkpoint, prints which weights matched and returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.convert",
         description="Make a published UniMatch V2 checkpoint one of ours, which load_model and the commands read.",

@@ -1,6 +1,6 @@
-"""Every private name of Lightning that this package uses, one function for each purpose.
+"""Holds every use of Lightning's private names, one function for each purpose.
 
-Where a new Lightning renames one, ``tests/test_lightning_internals.py`` says which, and this file is the one to mend.
+If a new version of Lightning renames one, ``tests/test_lightning_internals.py`` fails, and only this file must change.
 """
 
 import threading
@@ -13,11 +13,11 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 LOG_STEP = "_batches_that_stepped"
-"""The counter that Lightning logs as ``step``, in the loop of an epoch and in its entry in a checkpoint."""
+"""The name of the counter that Lightning logs as ``step``, in the epoch loop and in that loop's checkpoint state."""
 
 
 def is_attached(module: lightning.LightningModule) -> bool:
-    """Returns whether a trainer has this module."""
+    """Returns whether a module is attached to a trainer."""
     return module._trainer is not None
 
 
@@ -27,47 +27,47 @@ def is_compiled(module: lightning.LightningModule) -> bool:
 
 
 def set_log_step(trainer: lightning.Trainer, step: int) -> None:
-    """Makes what is logged from now on be of this step: Lightning's own counter is off after resuming."""
+    """Sets the step under which values are logged next: after resuming, Lightning's own counter is wrong."""
     setattr(trainer.fit_loop.epoch_loop, LOG_STEP, step)
 
 
 def evaluation_is_due(trainer: lightning.Trainer) -> bool:
-    """Returns whether Lightning evaluates after the batch that is done."""
+    """Returns whether Lightning will evaluate after the current batch."""
     loop = trainer.fit_loop
     return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)  # type: ignore[arg-type]
 
 
 def stop_after_evaluating(trainer: lightning.Trainer) -> None:
-    """Ends training after this batch and an evaluation: before it stops early, Lightning evaluates.
+    """Ends training after this batch, with a last evaluation, which Lightning makes before it stops early.
 
-    Least numbers of epochs and steps, which would keep it from stopping early, have nothing left to ask for.
+    The least numbers of epochs and steps, which would prevent stopping early, are set to 0.
     """
     trainer.fit_loop.min_epochs = trainer.fit_loop.epoch_loop.min_steps = 0
     trainer.should_stop = True
 
 
 def is_accumulating(trainer: lightning.Trainer) -> bool:
-    """Returns whether the batch that is done ended no optimizer step."""
+    """Returns whether the current batch does not end an optimizer step, but only accumulates gradients."""
     return trainer.fit_loop._should_accumulate()
 
 
 def restore_within(trainer: lightning.Trainer, context: Callable[[], AbstractContextManager[None]]) -> None:
-    """Has whatever Lightning restores from a checkpoint restored within a context, which may explain its errors."""
+    """Makes Lightning restore checkpoints within a context, which may explain its errors."""
     connector = trainer._checkpoint_connector
 
-    def within(restore: Callable[..., None]) -> Callable[..., None]:
-        def restored(*arguments: Any, **options: Any) -> None:
+    def within_context(restore: Callable[..., None]) -> Callable[..., None]:
+        def wrapped(*arguments: Any, **options: Any) -> None:
             with context():
                 restore(*arguments, **options)
 
-        return restored
+        return wrapped
 
     for name in ("_restore_modules_and_callbacks", "restore_training_state"):
-        setattr(connector, name, within(getattr(connector, name)))
+        setattr(connector, name, within_context(getattr(connector, name)))
 
 
 def stop_watching_processes() -> None:
-    """Stops Lightning's thread that kills all processes, this one first, without a word, when one of them dies."""
+    """Stops Lightning's thread that, when a process dies, kills all processes without a message."""
     for thread in threading.enumerate():
         if thread.name == "child-process-observer":
             vars(thread)["_child_processes"] = []
@@ -80,12 +80,12 @@ def slurm_of(trainer: lightning.Trainer) -> SLURMEnvironment | None:
 
 
 def hide_events_from(logger: TensorBoardLogger, step: int) -> None:
-    """Has TensorBoard leave out what earlier files hold of this step and later ones: they are logged again."""
-    logger._kwargs["purge_step"] = step  # of the writer, which is made when the first value is logged
+    """Makes TensorBoard ignore what earlier files hold from this step on: those steps are logged again."""
+    logger._kwargs["purge_step"] = step  # an option of the writer, which is created for the first value
 
 
 def end_wandb_run(logger: WandbLogger, *, failed: bool) -> None:
-    """Ends the logger's run of Weights & Biases, so that the next training in this process gets its own."""
+    """Ends the logger's run of Weights & Biases, so that the next training in this process starts its own."""
     if logger._experiment is not None:
         logger._experiment.finish(exit_code=int(failed))
         logger._experiment = None

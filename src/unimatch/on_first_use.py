@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used, so that what needs no PyTorch does not wait for it."""
+"""Imports the public names of a package when they are first used, so that not everything waits for PyTorch."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def on_first_use(package: str, homes: Mapping[str, str], parts: tuple[str, ...] = ()) -> Callable[[str], Any]:
-    """Returns a package's ``__getattr__`` (PEP 562).
+    """Returns a ``__getattr__`` for a package (PEP 562).
 
     Args:
         package: the package's name.
-        homes: for each public name the module below the package that defines it.
-        parts: modules below the package that are imported when they are asked for.
+        homes: for each public name, the module of the package that defines it.
+        parts: modules of the package that are attributes too.
 
     >>> on_first_use("unimatch", {"DataError": "errors"})("DataError").__module__
     'unimatch.errors'

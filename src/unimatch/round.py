@@ -1,10 +1,11 @@
-"""``python -m unimatch.round``: the photos that a trained model knows least, with its masks for people to correct."""
+"""``python -m unimatch.round``: chooses the photos that a model is least sure of, and writes its masks to correct."""
 
 import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -30,14 +31,14 @@ from unimatch.selection.photos import Photos, named, photos_below, unsureness
 from unimatch.texts import one_line, to_type
 
 DONE = "selected.txt"
-"""Written last: a round that has it is whole."""
+"""The file that a round writes last: a round that has it is complete."""
 
 WRITTEN = (DONE, "contact_sheet.png", "to_correct", "to_correct.zip", "predicted")
-"""All that a round writes."""
+"""All files and folders that a round writes."""
 
 
 def next_round(config: DictConfig) -> None:
-    """Does what ``conf/round.yaml``, composed, says, and prints what to do next."""
+    """Makes a round as the composed ``conf/round.yaml`` says, and prints what to do next."""
     one_of("to", config.to, TOOLS)
     one_of("hand_over", config.hand_over, ("folder", "zip"))
     one_of("shapes", config.shapes, ("polygons", "masks"))
@@ -58,8 +59,8 @@ def next_round(config: DictConfig) -> None:
     if config.overwrite:
         remove_round(out)
     labelled = set(given)
-    names = {p.path: p for p in name_photos(photos.files, photos.root)}
-    pool = [photo for path, photo in names.items() if path not in labelled]
+    photo_of = {photo.path: photo for photo in name_photos(photos.files, photos.root)}
+    pool = [photo for path, photo in photo_of.items() if path not in labelled]
     predicted = out / "predicted"
     kind = "disagreement" if predictor.others else "confidence"
     settings = OmegaConf.create({**plain(config), "save": [kind], "threshold": None, "votes": None, "overwrite": False})
@@ -78,15 +79,18 @@ def next_round(config: DictConfig) -> None:
         kinds=config.kinds,
         features=None if config.features is None else Path(config.features).expanduser(),
     )
-    write_round(config, out, found, [names[path] for path in found.chosen], photos, writer, unsure)
+    write_round(config, out, found, [photo_of[path] for path in found.chosen], photos, writer, unsure)
     doubt = "pixels on which the models disagree" if predictor.others else "how unsure the model is, 1 - its confidence"
     print(report(config, out, found, len(pool), unsure, doubt, own=describer is encoder is not None))
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """Refuses a folder that holds another thing than a round, or a round that is whole and may not be made anew.
+    """Refuses a folder that holds something else than a round, or a complete round that may not be overwritten.
 
-    A round that was interrupted goes on.
+    A round that was interrupted is continued.
+
+    Raises:
+        ConfigError: the folder is refused.
     """
     if not out.exists():
         return
@@ -97,18 +101,18 @@ def check_out(out: Path, overwrite: bool) -> None:
 
 
 def remove_round(out: Path) -> None:
-    """Removes what an earlier round has written: the mark that it is whole first."""
+    """Removes what an earlier round has written, first the file that says that it is complete."""
     for name in WRITTEN:
         remove(out / name)
 
 
 def load(config: DictConfig) -> tuple[Predictor, Describer | None]:
-    """Returns the trained model, or several, and the first one's encoder as what describes photos.
+    """Returns the predictor of one or several trained models, and the first one's encoder, which describes photos.
 
-    Exported graphs have none.
+    The encoder is None for an exported graph.
 
     Raises:
-        ConfigError: it is no model that gives masks of photos.
+        ConfigError: the model does not predict masks of photos.
     """
     files: list[Any] = [Path(file).expanduser() for file in files_of(config)]
     if files[0].suffix != ".onnx":
@@ -117,12 +121,14 @@ def load(config: DictConfig) -> tuple[Predictor, Describer | None]:
         files[0] = load_with_facts(files[0], config.model)
         if files[0].model.task == "classification":
             raise ConfigError(
-                f"checkpoint={config.checkpoint}: gives classes of images, and rounds are of masks; unimatch.predict "
-                "writes the confidence of each image, and those that it is least sure of are worth labelling"
+                f"checkpoint={config.checkpoint}: classifies whole images, and a round needs a model of masks; "
+                "unimatch.predict writes the confidence of each image: label those with the lowest"
             )
     predictor = Predictor(files, model=config.model, device=config.device, precision=config.precision)
     if predictor.facts.dates > 1 or not predictor.facts.bands.photos:
-        raise ConfigError(f"checkpoint={config.checkpoint}: sees pairs or other bands; rounds are of RGB photos")
+        raise ConfigError(
+            f"checkpoint={config.checkpoint}: takes pairs or other bands, and a round needs a model of RGB photos"
+        )
     if isinstance(files[0], Path):
         return predictor, None
     model = files[0].model
@@ -130,14 +136,14 @@ def load(config: DictConfig) -> tuple[Predictor, Describer | None]:
 
 
 def check_classes(root: Path, facts: ModelFacts) -> None:
-    """Refuses a model of other classes than those of the photos' folder, whose ids corrections come back with.
+    """Refuses a model whose classes differ from those of the photos' folder: corrected masks would have other ids.
 
     Raises:
-        DataError: they differ.
+        DataError: the classes differ.
     """
     try:
         file = find_classes(root)
-    except DataError:  # a folder of photos alone
+    except DataError:  # the folder holds only photos
         return
     names = read_classes(file).names
     if names != tuple(facts.classes):
@@ -156,9 +162,19 @@ def write_round(
     writer: Writer,
     unsure: Mapping[Path, float],
 ) -> None:
-    """Writes what there is to correct, the contact sheet and, last, the list."""
+    """Writes the masks to correct, the contact sheet and, last, the list of the chosen photos.
+
+    Args:
+        config: of the round.
+        out: the round's folder.
+        found: the choice.
+        chosen: the chosen photos, in the order of ``found.chosen``.
+        photos: all photos.
+        writer: of the predicted masks.
+        unsure: how unsure the model is of each photo, 0-1.
+    """
     facts, masks = writer.facts, {photo.path: writer.mask_path(photo.name) for photo in chosen}
-    for name in ("to_correct", "to_correct.zip"):  # of a round that was interrupted here
+    for name in ("to_correct", "to_correct.zip"):  # what an interrupted round may have left
         remove(out / name)
     write(
         predicted_labels(
@@ -187,13 +203,13 @@ def write_round(
 
 
 def pack(folder: Path) -> None:
-    """Makes a zip archive of a folder, the same each time, in its place."""
+    """Replaces a folder by a zip archive, whose bytes are the same for the same files."""
 
     def write_zip(file: Any) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(folder.rglob("*")):
                 if path.is_file():
-                    entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())  # without the time
+                    entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())  # without the file's time
                     entry.compress_type = zipfile.ZIP_DEFLATED
                     archive.writestr(entry, path.read_bytes())
 
@@ -204,8 +220,18 @@ def pack(folder: Path) -> None:
 def report(
     config: DictConfig, out: Path, found: Selection, pool: int, unsure: Mapping[Path, float], doubt: str, own: bool
 ) -> str:
-    """Returns what was chosen and what to do next; ``own``: the model's encoder has described the photos."""
-    mean, chosen = (sum(values) / len(values) for values in (unsure.values(), [unsure[p] for p in found.chosen]))
+    """Returns what was chosen and what to do next.
+
+    Args:
+        config: of the round.
+        out: the round's folder.
+        found: the choice.
+        pool: how many photos have no labels.
+        unsure: how unsure the model is of each photo, 0-1.
+        doubt: what that is called.
+        own: whether the model's own encoder has described the photos.
+    """
+    mean, chosen = fmean(unsure.values()), fmean(unsure[path] for path in found.chosen)
     place = out / ("to_correct.zip" if config.hand_over == "zip" else "to_correct")
     lines = [
         f"{place}: {len(found.chosen)} of the {pool} photos without labels ({len(found.given)} have labels), "

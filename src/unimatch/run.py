@@ -1,7 +1,6 @@
-"""``python -m unimatch.run``: train a method on a data set and evaluate student and teacher."""
+"""``python -m unimatch.run``: trains a method on a data set, and evaluates student and teacher."""
 
 import inspect
-import json
 import logging
 import os
 import sys
@@ -40,8 +39,8 @@ from unimatch.checkpoints.run_folder import (
 from unimatch.cli.building import build, made_as, plain, target_of
 from unimatch.cli.command import command, quiet_libraries
 from unimatch.cli.lost_workers import lost_workers_explained
-from unimatch.cli.overrides import refuse_idle
-from unimatch.cli.sweeps import goes_on, note_hours, told_at_the_end
+from unimatch.cli.sweeps import failures_reported, goes_on, note_hours
+from unimatch.cli.unread import refuse_idle
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.data.fingerprint import fingerprint
 from unimatch.data.loading.auto_crop import refuse_one_class
@@ -52,33 +51,40 @@ from unimatch.loggers.loggers import EventFiles
 from unimatch.loggers.metrics_file import MetricsFile
 from unimatch.methods import Method
 from unimatch.models import Model
-from unimatch.report.run_files import read_run
-from unimatch.tasks.scores import Scores, scores_table
+from unimatch.report.closing_table import NEEDED, closing_table
 from unimatch.trainer import Trainer, check_settings
 
 log = logging.getLogger("unimatch")
 
 
+CALL_KEYS = ("resume", "plan", "overwrite")
+"""Prefixes of the settings that concern one call of the command, and are no part of the training."""
+
+CHECKPOINTS_AT_ONCE = 4
+"""How many checkpoints may be on the disk: last, previous and best, and the one that is being written."""
+
+
 def train(config: DictConfig) -> float:
-    """Trains as ``conf/run.yaml``, composed, says, in the current Hydra job's run directory.
+    """Trains as the composed ``conf/run.yaml`` says, in the run directory of the current Hydra job.
 
     Returns the teacher's best headline score on the validation images, in percent.
     """
     quiet_libraries()
     if not is_first_process():
-        log.setLevel(logging.WARNING)  # what is no warning, the first one says for all
+        log.setLevel(logging.WARNING)  # the first process says the rest for all
     hydra_config = HydraConfig.get()
     refuse_idle(hydra_config.overrides.task, config)
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
-        name_this_job_alone(hydra_config, run_dir)
-    with removed_if_empty(run_dir), nullcontext() if config.plan or not is_first_process() else alone_in(run_dir):
+        use_arguments_of_job(hydra_config, run_dir)
+    lock = nullcontext() if config.plan or not is_first_process() else alone_in(run_dir)
+    with removed_if_empty(run_dir), lock:
         return train_in(run_dir, config, hydra_config.runtime.choices)
 
 
 def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> float:
-    """Trains in a run directory; ``choices`` names the chosen option of each group."""
-    unwritten.clear()  # of a sweep's job before
+    """Trains in a run directory; ``choices`` holds the chosen option of each group of the configuration."""
+    unwritten.clear()  # of a sweep's previous job
     check_settings(config.trainer)
     checkpoint = choose_checkpoint("auto" if config.resume is None and requeued() else config.resume, run_dir)
     if not config.plan:
@@ -89,64 +95,19 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     if config.datamodule.get("crop") == "auto":
         refuse_one_class(data)
     lightning.seed_everything(config.seed, verbose=False)
-    model: Model = build(config.model, num_classes=data.info.num_classes, bands=data.info.bands)
-    made_as(Model, model, config.model)
-    if config.start_from is not None:
-        log.info("%s", start_from(model, config.start_from, classes=data.info.classes))
+    model = build_model(config, data)
     method: Method = made_as(Method, build(config.method, model, task=build(config.task)), config.method)
     split_seed = config.dataset.get("split_seed") or 0
     datamodule: SemiSupervisedDataModule = build(config.datamodule, data, split_seed=split_seed)
     method.check_datamodule(datamodule)
-    labeled, held_out = datamodule.data.labeled, datamodule.data.held_out
     if config.plan:
         return print_plan(config, method, datamodule)
-    facts = RunFacts(
-        method=choices["method"],
-        dataset=choices["dataset"],
-        encoder=config.encoder.name,
-        task=method.task.name,
-        seed=config.seed,
-        labeled=len(labeled),
-        unlabeled=len(data.unlabeled) if method.uses_unlabeled else 0,
-        split=None if config.dataset.get("split") is None else str(config.dataset.split),
-        experiment=choices.get("experiment"),
-        config={key: value for key, value in plain(config).items() if not key.startswith(ABOUT_THE_CALL)},
-        data=fingerprint(data),
-        held_out=() if held_out is None else tuple(map(held_out.name, range(len(held_out)))),
-    )
-    callbacks = build_callbacks(config.callbacks, run_dir=run_dir, facts=facts, data=data)
-    if checkpoint is None:
-        callbacks.insert(0, EarlierRun(files_of_run(run_dir)))
-    trainer: lightning.Trainer = build(
-        config.trainer,
-        default_root_dir=run_dir,
-        logger=build(config.logger, run_dir, resumed=checkpoint is not None),
-        callbacks=callbacks,
-        plugins=[CheckpointFiles()],
-        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),  # else Lightning adds one
-        enable_progress_bar=False,  # ours spans the whole training
-        enable_model_summary=False,
-    )
+    facts = facts_of(config, choices, data, datamodule, method)
+    trainer = build_trainer(config, run_dir, facts, data, resumed=checkpoint is not None)
     if isinstance(trainer, Trainer):
         trainer.check_parts(datamodule.batch_size)
         method.check_parts(trainer.parts_at_once)
-    log.info(
-        "%s on %s with %s: %d labelled, %d unlabelled, %d validation images; %.1fM parameters; %s",
-        *(facts.method, facts.dataset, facts.encoder, facts.labeled, facts.unlabeled, len(data.val)),
-        sum(parameter.numel() for parameter in model.parameters()) / 1e6,
-        run_dir,
-    )
-    log.info("%s", model.summary())
-    if facts.held_out and method.uses_unlabeled:
-        log.info("%d further labelled images are held out, to measure pseudo labels on", len(facts.held_out))
-    elif facts.held_out:
-        log.warning(
-            "datamodule.held_out keeps %d labelled images from being trained on, and %s makes no pseudo labels to "
-            "measure on them: leave it out, unless this run is to be compared with one that holds them out too",
-            *(len(facts.held_out), facts.method),
-        )
-    if not data.info.bands.photos:
-        log.info("images: %s", data.info.bands.summary())
+    log_start(run_dir, facts, data, model, method)
     if trainer.is_global_zero:
         needed = CHECKPOINTS_AT_ONCE * checkpoint_bytes(model) - bytes_held(run_dir)
         check_writable(run_dir / "checkpoints", needed)
@@ -158,23 +119,111 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
         raise ConfigError(
             "the training has ended without an evaluation, so without a result: a callback has stopped it"
         )
-    recorded = config.callbacks.get("record") is not None and not {run_dir / name for name in RECORD} & unwritten.keys()
-    if trainer.is_global_zero and recorded:
-        log.info("%s", report(run_dir, method.task.scores_type))
-    check_written(REMEDIES[can_go_on(run_dir)])
+    is_recorded = config.callbacks.get("record") is not None and not any(run_dir / name in unwritten for name in NEEDED)
+    if trainer.is_global_zero and is_recorded:
+        log.info("%s", closing_table(run_dir, method.task.scores_type))
+    if can_go_on(run_dir):
+        remedy = "the same command with resume=auto writes again what can be made from the last checkpoint"
+    else:
+        remedy = "there is no checkpoint to continue from, so overwrite=true trains again"
+    check_written(remedy)
     return max(evaluation.teacher.main for evaluation in method.evaluations)
 
 
 def keep_decay(config: DictConfig, checkpoint: Path) -> None:
-    """Lets a run whose teacher had a given decay keep it where the default now is to derive one."""
-    if config.method.get("ema_decay", "given elsewhere") is None:
-        config.method.ema_decay = (run_of(read_checkpoint(checkpoint)).config.get("method") or {}).get("ema_decay")
+    """Keeps the ``method.ema_decay`` that a checkpoint was trained with, where the configuration would derive one.
+
+    The default was a number in earlier versions.
+    """
+    if config.method.get("ema_decay", "no such setting") is None:
+        before = run_of(read_checkpoint(checkpoint)).config.get("method") or {}
+        config.method.ema_decay = before.get("ema_decay")
+
+
+def build_model(config: DictConfig, data: SegmentationData) -> Model:
+    """Builds the model for a data set's classes and bands, with the weights of ``start_from`` if there are some."""
+    model = build(config.model, num_classes=data.info.num_classes, bands=data.info.bands)
+    made_as(Model, model, config.model)
+    if config.start_from is not None:
+        log.info("%s", start_from(model, config.start_from, classes=data.info.classes))
+    return model
+
+
+def facts_of(
+    config: DictConfig,
+    choices: Mapping[str, Any],
+    data: SegmentationData,
+    datamodule: SemiSupervisedDataModule,
+    method: Method,
+) -> RunFacts:
+    """Returns what is known of a run before it starts."""
+    held_out = datamodule.data.held_out
+    return RunFacts(
+        method=choices["method"],
+        dataset=choices["dataset"],
+        encoder=config.encoder.name,
+        task=method.task.name,
+        seed=config.seed,
+        labeled=len(datamodule.data.labeled),
+        unlabeled=len(data.unlabeled) if method.uses_unlabeled else 0,
+        split=None if config.dataset.get("split") is None else str(config.dataset.split),
+        experiment=choices.get("experiment"),
+        config={key: value for key, value in plain(config).items() if not key.startswith(CALL_KEYS)},
+        data=fingerprint(data),
+        held_out=() if held_out is None else tuple(map(held_out.name, range(len(held_out)))),
+    )
+
+
+def build_trainer(
+    config: DictConfig, run_dir: Path, facts: RunFacts, data: SegmentationData, *, resumed: bool
+) -> lightning.Trainer:
+    """Builds the trainer with its callbacks and loggers."""
+    callbacks = build_callbacks(config.callbacks, run_dir=run_dir, facts=facts, data=data)
+    if not resumed:
+        callbacks.insert(0, EarlierRun(files_of_run(run_dir)))
+    return build(
+        config.trainer,
+        default_root_dir=run_dir,
+        logger=build(config.logger, run_dir, resumed=resumed),
+        callbacks=callbacks,
+        plugins=[CheckpointFiles()],
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),  # else Lightning adds one
+        enable_progress_bar=False,  # the callback Progress has one for the whole training
+        enable_model_summary=False,
+    )
+
+
+def log_start(run_dir: Path, facts: RunFacts, data: SegmentationData, model: Model, method: Method) -> None:
+    """Logs what is trained on what."""
+    log.info(
+        "%s on %s with %s: %d labelled, %d unlabelled, %d validation images; %.1fM parameters; %s",
+        facts.method,
+        facts.dataset,
+        facts.encoder,
+        facts.labeled,
+        facts.unlabeled,
+        len(data.val),
+        sum(parameter.numel() for parameter in model.parameters()) / 1e6,
+        run_dir,
+    )
+    log.info("%s", model.summary())
+    if facts.held_out and method.uses_unlabeled:
+        log.info("%d further labelled images are held out, to measure pseudo labels on", len(facts.held_out))
+    elif facts.held_out:
+        log.warning(
+            "datamodule.held_out keeps %d labelled images from being trained on, and %s makes no pseudo labels to "
+            "measure on them: leave it out, unless this run is to be compared with one that holds them out too",
+            len(facts.held_out),
+            facts.method,
+        )
+    if not data.info.bands.photos:
+        log.info("images: %s", data.info.bands.summary())
 
 
 def build_callbacks(entries: DictConfig, **objects: Any) -> list[lightning.Callback]:
-    """Makes a callback of each entry of the configuration's ``callbacks`` that is not null.
+    """Builds a callback from each entry of the configuration's ``callbacks`` that is not null.
 
-    A callback is given those of the objects that its constructor has an argument for.
+    Each is also given those ``objects`` that its constructor has an argument for, unless its entry sets the argument.
     """
     callbacks = []
     for name, node in entries.items():
@@ -182,8 +231,8 @@ def build_callbacks(entries: DictConfig, **objects: Any) -> list[lightning.Callb
             continue
         if "_target_" not in node:
             raise ConfigError(f"callbacks.{name!s}._target_: missing; it names the class")
-        takes = inspect.signature(target_of(node)).parameters
-        given = {key: value for key, value in objects.items() if key in takes and key not in node}
+        parameters = inspect.signature(target_of(node)).parameters
+        given = {key: value for key, value in objects.items() if key in parameters and key not in node}
         callbacks.append(made_as(lightning.Callback, build(node, **given), node))
     return callbacks
 
@@ -204,33 +253,45 @@ def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDat
 
 
 def is_first_process() -> bool:
-    """Returns whether this is the run's first process, as its environment says before there is a trainer."""
+    """Returns whether this is the run's first process; the environment says so before there is a trainer."""
     node = os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or "0"
     return getattr(rank_zero_only, "rank", 0) == 0 and node == "0"
 
 
-def name_this_job_alone(hydra_config: Any, run_dir: Path) -> None:
-    """Makes this process's arguments those of one job of a sweep: Lightning starts further processes with them."""
+def use_arguments_of_job(hydra_config: Any, run_dir: Path) -> None:
+    """Replaces this process's arguments by those of the sweep's current job: Lightning starts further processes so."""
     sys.argv[1:] = list(hydra_config.overrides.task)
     with read_write(hydra_config):
         hydra_config.run.dir = str(run_dir)
 
 
 def resume(checkpoint: Path, run_dir: Path, trainer: lightning.Trainer, facts: RunFacts, *, allowed: bool) -> None:
-    """Checks that a checkpoint is of this training, unless another is ``allowed``; keeps what was logged up to it."""
+    """Prepares trainer and loggers to continue from a checkpoint: rows logged after it are dropped.
+
+    Args:
+        checkpoint: to continue from.
+        run_dir: of the run that continues.
+        trainer: of the run that continues.
+        facts: of the run that continues.
+        allowed: whether the configuration may differ from the checkpoint's.
+
+    Raises:
+        ConfigError: the checkpoint is of another training, or of one that is finished, in another run directory.
+    """
     content = read_checkpoint(checkpoint)
     check_continuable(checkpoint, content)
     restore_within(trainer, partial(restored_from, checkpoint, trainer))
     before = run_of(content)
-    data = before.data and facts.data  # older checkpoints know nothing of their data
+    data = before.data and facts.data  # checkpoints of earlier versions do not describe their data
     check_unchanged(
         {**before.config, "processes": before.processes, "data": before.data},
         {**facts.config, "processes": trainer.world_size, "data": data},
         allowed=allowed,
     )
-    step, epoch = content["global_step"], place.place.epoch if (place := training_of(content)) else 0
-    at_end = step >= trainer.max_steps > 0 or epoch >= (trainer.max_epochs or -1) > 0
-    if at_end and not is_of(checkpoint, run_dir):
+    step, training = content["global_step"], training_of(content)
+    epoch = training.place.epoch if training else 0
+    is_finished = step >= trainer.max_steps > 0 or epoch >= (trainer.max_epochs or -1) > 0  # -1 is no limit
+    if is_finished and not is_of(checkpoint, run_dir):
         raise ConfigError(
             f"resume={checkpoint}: this training is finished (step {step}), so nothing is left to do in {run_dir}; "
             "train longer, with trainer.max_steps or trainer.max_epochs and resume_changed=true, or give "
@@ -243,21 +304,7 @@ def resume(checkpoint: Path, run_dir: Path, trainer: lightning.Trainer, facts: R
                 other = checkpoint.parent.parent / "metrics.csv"
                 logger.resume(before.metrics_rows, other if other.is_file() else None)
             elif isinstance(logger, EventFiles):
-                logger.resume(content["global_step"])
-
-
-ABOUT_THE_CALL = ("resume", "plan", "overwrite")
-"""How the keys begin that say what this call is to do: no part of the training."""
-
-CHECKPOINTS_AT_ONCE = 4
-"""last, previous and best, and the one that is being written."""
-
-
-REMEDIES = {
-    True: "the same command with resume=auto writes again what can be made from the last checkpoint",
-    False: "there is no checkpoint to continue from, so overwrite=true trains again",
-}
-"""What to do where files of a finished training are missing, by whether there is a checkpoint to continue from."""
+                logger.resume(step)
 
 
 def checkpoint_bytes(model: Model) -> int:
@@ -265,45 +312,7 @@ def checkpoint_bytes(model: Model) -> int:
     return 4 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 
 
-RECORD = ("summary.json", "evaluations.jsonl")
-"""What the closing table is read from."""
-
-
-def report(run_dir: Path, scores: type[Scores]) -> str:
-    """Returns the closing table: scores by class and overall, the best evaluation, and where everything lies."""
-    summary = json.loads((run_dir / "summary.json").read_text())
-    last = json.loads((run_dir / "evaluations.jsonl").read_text().splitlines()[-1])
-    idle = read_run(run_dir).idle
-    headline, title = scores.headline, scores.titles[scores.headline]
-    lines = [
-        "",
-        scores_table({name: last[name] for name in ("student", "teacher")}, scores),
-        "",
-        f"best teacher: {summary[f'teacher/{headline}_best']:.1f} {title} at step {summary['best_step']} of "
-        f"{summary['steps']}",
-        *([idle] if idle else []),
-        f"{summary['seconds']:.0f} s ({summary['seconds_evaluating']:.0f} s of it evaluating), "
-        f"{summary['images_per_second']:.0f} images/s, {summary['peak_memory_mb']} MB at most",
-        f"run directory: {run_dir}",
-        *(f"  {name:<22}{what}" for name, what in WRITTEN.items() if (run_dir / name).exists()),
-    ]
-    return "\n".join(lines)
-
-
-WRITTEN = {
-    "report.html": "curves, classes, examples and settings on one page",
-    "summary.json": "the result in numbers",
-    "checkpoints/best.ckpt": "of the best evaluation; unimatch.predict and unimatch.load_model read it",
-    "checkpoints/last.ckpt": "of the last step; resume=auto continues from it",
-    "metrics.csv": "losses and scores by step",
-    "evaluations.jsonl": "each evaluation, by class",
-    "held_out.txt": "labelled images that are held out, to measure pseudo labels on",
-    "config.json": "all settings",
-}
-"""Files of a run directory that the closing table names."""
-
-
-main = told_at_the_end(command("run")(goes_on(train)))
+main = failures_reported(command("run")(goes_on(train)))
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""Makes what commands show in a terminal: tables of text, and progress bars."""
+"""Makes what commands show in a terminal: text tables and progress bars."""
 
 import io
 import logging
@@ -11,17 +11,17 @@ from typing import Any
 from tqdm import tqdm
 from typing_extensions import override
 
-from unimatch.starting import UntilReaderLeaves
+from unimatch.starting import PipeSafeStream
 from unimatch.texts import one_line
 
 
 def text_table(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), gap: str = "  ") -> list[str]:
-    """Returns a line for each row, with the cells of a column equally wide; control characters are escaped.
+    """Returns a line for each row, with aligned columns; control characters are escaped.
 
     Args:
-        rows: of equally many cells.
-        left: columns whose cells begin at the left; those of the others end at the right.
-        gap: between two columns.
+        rows: the cells of each row, equally many.
+        left: columns that are aligned to the left; the others are aligned to the right.
+        gap: the text between two columns.
 
     >>> text_table([["class", "IoU"], ["tree", "7.5"], ["sky", "82.0"]])
     ['class   IoU', 'tree    7.5', 'sky    82.0']
@@ -32,16 +32,16 @@ def text_table(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), ga
 
 
 def is_terminal() -> bool:
-    """Returns whether stderr is a terminal; a service has none at all."""
+    """Returns whether stderr is a terminal; a service may have no stderr at all."""
     return sys.stderr is not None and sys.stderr.isatty()
 
 
-class Unfailing(UntilReaderLeaves):
-    """A stream whose reader may go away, or whose disk may fill, without an end to the work that it tells of."""
+class FailSafeStream(PipeSafeStream):
+    """A stream that drops what cannot be written, for any reason such as a full disk: the work goes on."""
 
     @contextmanager
     @override
-    def forgetting(self) -> Iterator[None]:
+    def dropping(self) -> Iterator[None]:
         with suppress(OSError):
             yield
 
@@ -57,20 +57,20 @@ def progress_bar(
     late: bool = False,
     disable: bool = False,
 ) -> tqdm:
-    """Returns a bar on stderr; where that is no terminal, a line now and then.
+    """Returns a bar on stderr, which prints lines at intervals if that is no terminal.
 
     Args:
-        total: how many there are of ``unit``; None where that is not known.
-        title: before the bar.
-        unit: what is counted.
-        done: how many are done already.
+        total: how many units there are; None if unknown.
+        title: the text before the bar.
+        unit: the name of what is counted.
+        done: how many units are done already.
         scaled: whether numbers are shortened: 12.3M for 12345678.
-        seconds: between two lines where there is no terminal.
-        late: whether, where there is no terminal, work that takes less than ``seconds`` has no line.
-        disable: whether there is no bar.
+        seconds: between two lines, if there is no terminal.
+        late: whether the first line comes only after ``seconds``, if there is no terminal: quick work then has none.
+        disable: whether to show nothing.
     """
     terminal = is_terminal()
-    stream: Any = Unfailing(sys.stderr)
+    stream: Any = FailSafeStream(sys.stderr)
     interval = 0.5 if terminal else seconds
     bar = tqdm(
         file=stream,
@@ -87,16 +87,16 @@ def progress_bar(
         disable=disable or sys.stderr is None,
         miniters=1,
     )
-    # The clock may be set back, and then the bar would stand still for as long.
+    # With tqdm's own clock, the bar would stand still for as long as the system's clock is set back.
     bar._time = time.monotonic
     bar.start_t = bar.last_print_t = time.monotonic()
     return bar
 
 
 def print_any_name() -> None:
-    """Lets the terminal and log files show names that are no UTF-8, or that a terminal has no characters for."""
+    """Makes the terminal and log files show names that they cannot encode, with escapes in place of the characters."""
     handlers = logging.getLogger().handlers
     for stream in (sys.stdout, sys.stderr, *(getattr(handler, "stream", None) for handler in handlers)):
-        stream = getattr(stream, "stream", stream)  # of UntilReaderLeaves
+        stream = getattr(stream, "stream", stream)  # the one that a PipeSafeStream wraps
         if isinstance(stream, io.TextIOWrapper) and not stream.closed:
             stream.reconfigure(errors="backslashreplace")

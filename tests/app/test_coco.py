@@ -6,7 +6,7 @@ import pytest
 from helpers.served import png
 from unimatch import DataError, Inference
 from unimatch.app import coco as app
-from unimatch.app.patience import Patience
+from unimatch.app.time_limit import TimeLimit
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.labelling import read
 
@@ -25,7 +25,7 @@ def mask_with_a_hole():
 
 def test_the_label_reader_draws_the_same_mask(tmp_path):
     mask = mask_with_a_hole()
-    (tmp_path / "street.json").write_bytes(app.coco_json(png(mask), "street.png", FACTS, Patience(60)))
+    (tmp_path / "street.json").write_bytes(app.coco_json(png(mask), "street.png", FACTS, TimeLimit(60)))
     (tmp_path / "street.png").write_bytes(png(np.zeros((20, 30, 3), np.uint8)))
     labels = read(tmp_path, format="coco")
     assert labels.classes == FACTS.classes
@@ -36,15 +36,15 @@ def test_too_many_regions_are_refused_before_they_are_outlined(monkeypatch):
     monkeypatch.setattr(app, "MOST_REGIONS", 1)
     monkeypatch.setattr(app.coco, "segmentation", lambda *_: pytest.fail("one was outlined"))
     with pytest.raises(DataError, match="has 2 regions or more, and this page outlines up to 1"):
-        app.coco_json(png(mask_with_a_hole()), "a.png", FACTS, Patience(60))
+        app.coco_json(png(mask_with_a_hole()), "a.png", FACTS, TimeLimit(60))
 
 
 def test_outlining_that_takes_too_long_is_given_up_at_the_next_class():
-    patience = Patience(1e-9)
+    limit = TimeLimit(1e-9)
     with pytest.raises(DataError, match="outlining its 1 regions takes more than 1e-09 s"):
-        app.coco_json(png(mask_with_a_hole()), "a.png", FACTS, patience)
+        app.coco_json(png(mask_with_a_hole()), "a.png", FACTS, limit)
 
 
 def test_names_with_controls_are_one_line():
-    content = json.loads(app.coco_json(png(mask_with_a_hole()), "a\n\x1b[31m.png", FACTS, Patience(60)))
+    content = json.loads(app.coco_json(png(mask_with_a_hole()), "a\n\x1b[31m.png", FACTS, TimeLimit(60)))
     assert content["images"][0]["file_name"].isprintable()

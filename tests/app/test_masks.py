@@ -4,7 +4,7 @@ import pytest
 from helpers.served import from_url, noise, png
 from unimatch import ChangeModel, DataError, Predictor, SegmentationModel
 from unimatch.app.masks import Masks
-from unimatch.app.patience import Patience
+from unimatch.app.time_limit import TimeLimit
 
 CLASSES = ("background", "road", "car")
 
@@ -22,7 +22,7 @@ def pairs():
 def test_the_answer_is_the_predictors(predictor):
     photo, truth = noise(), np.full((60, 80), 1, np.uint8)
     truth[:20] = 255
-    answer = Masks(predictor, Patience(600), {}).answer({"image": png(photo), "truth": png(truth)})
+    answer = Masks(predictor, TimeLimit(600), {}).answer({"image": png(photo), "truth": png(truth)})
     prediction = predictor(photo, confidence=True)
     shown = np.asarray(from_url(answer["prediction"]))
     assert np.array_equal(shown[..., 0], prediction.mask)
@@ -40,14 +40,14 @@ def test_the_answer_is_the_predictors(predictor):
 
 
 def test_without_a_mask_there_is_no_truth(predictor):
-    answer = Masks(predictor, Patience(600), {}).answer({"image": png(noise())})
+    answer = Masks(predictor, TimeLimit(600), {}).answer({"image": png(noise())})
     assert answer["truth"] is None
     assert (np.asarray(from_url(answer["prediction"]))[..., 2] == 255).all()
 
 
 def test_a_pair_is_predicted_from_both_dates(pairs):
     first, second = noise(1), noise(2)
-    model = Masks(pairs, Patience(600), {})
+    model = Masks(pairs, TimeLimit(600), {})
     assert model.parts == ("image", "second", "truth")
     changed = np.zeros((60, 80), np.uint8)
     changed[:30] = 255
@@ -61,5 +61,5 @@ def test_a_pair_is_predicted_from_both_dates(pairs):
 def test_dates_of_two_sizes_are_named_by_what_they_are(pairs):
     files = {"image": png(noise(1)), "second": png(noise(2, (30, 30)))}
     with pytest.raises(DataError, match="the second date") as caught:
-        Masks(pairs, Patience(600), {}).answer(files)
+        Masks(pairs, TimeLimit(600), {}).answer(files)
     assert "/tmp" not in str(caught.value)

@@ -122,7 +122,7 @@ def test_images_are_decoded_one_at_a_time(server, monkeypatch, photo):
 
 def test_an_image_that_takes_too_long_is_given_up_with_the_figure(server, monkeypatch, photo):
     engine = server.model.engine
-    monkeypatch.setattr(server.patience, "seconds", 0.2)
+    monkeypatch.setattr(server.time_limit, "seconds", 0.2)
     monkeypatch.setattr(server.model.predictor, "inference", Inference("sliding", window=20, stride=20))
     slow = engine.engine.logits
 
@@ -145,7 +145,7 @@ def test_connections_and_bodies_are_bounded(server, monkeypatch):
         for connection in held:
             connection.close()
     wait_until(lambda: server.connections._value == app.CONNECTIONS)
-    monkeypatch.setattr(app, "PATIENCE", 0.1)
+    monkeypatch.setattr(app, "LONGEST_WAIT", 0.1)
     for _ in range(app.BODIES):
         server.bodies.acquire()
     try:
@@ -157,7 +157,7 @@ def test_connections_and_bodies_are_bounded(server, monkeypatch):
 
 
 def test_a_body_that_trickles_in_does_not_hold_its_place(server, monkeypatch):
-    monkeypatch.setattr(app, "PATIENCE", 0.1)
+    monkeypatch.setattr(app, "LONGEST_WAIT", 0.1)
     with socket.create_connection(("127.0.0.1", server.server_port)) as connection:
         head = f"POST /predict HTTP/1.0\r\nHost: 127.0.0.1:{server.server_port}\r\nContent-Length: 1000\r\n"
         connection.sendall(f"{head}Content-Type: application/octet-stream\r\n\r\n".encode())

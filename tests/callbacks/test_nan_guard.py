@@ -109,7 +109,7 @@ def test_with_accumulation_the_whole_step_is_skipped(tmp_path):
 
 @pytest.mark.nightly
 def test_skipping_many_in_a_row_is_no_help(tmp_path, monkeypatch):
-    monkeypatch.setattr(guard_module, "ROW_LIMIT", 3)
+    monkeypatch.setattr(guard_module, "MOST_SKIPPED_IN_A_ROW", 3)
     with pytest.raises(NumericalError, match="3 steps in a row"):
         fit(tmp_path, Guard(tmp_path, on_nan="skip"), bad=[(0, 1), (0, 2), (0, 3), (1, 0)], max_steps=9)
     guard = Guard(tmp_path, on_nan="skip")

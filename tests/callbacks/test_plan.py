@@ -9,23 +9,10 @@ import torch
 from helpers.support import SMALL, at_night
 from unimatch import disk
 from unimatch.callbacks import plan
-from unimatch.callbacks.plan import Cost, Costs, LiveBytes, Plan, load, part_of
+from unimatch.callbacks.plan import Plan, part_of, time_loading
+from unimatch.callbacks.step_cost import Cost, Costs
 from unimatch.methods import UniMatchV2
 from unimatch.run import main
-
-
-def test_living_bytes_are_counted_and_freed():
-    weight = torch.zeros(10)
-    with LiveBytes([weight]) as live:
-        weight.add_(1)
-        assert live.now == 0
-        a = torch.zeros(100) + weight.sum()  # 400 bytes, and once more 400, and 4
-        assert live.now == 400
-        b = a.view(10, 10).t()
-        assert live.now == 400
-        del a, b
-        assert live.now == 0
-    assert live.peak == 804
 
 
 def test_a_batch_is_cut_or_repeated():
@@ -59,8 +46,8 @@ def test_the_plan_is_printed_and_nothing_is_trained(tmp_path, monkeypatch, capsy
 def test_the_time_to_load_a_batch_is_measured_while_loading_goes_on(workers, monkeypatch):
     clock = iter(range(100))
     monkeypatch.setattr("unimatch.callbacks.plan.time.perf_counter", lambda: next(clock))
-    assert load(["first", "second", "third", "fourth", "fifth"], workers) == ("first", 1.0)
-    assert load(["only"], workers) == ("only", 0.0)
+    assert time_loading(["first", "second", "third", "fourth", "fifth"], workers) == ("first", 1.0)
+    assert time_loading(["only"], workers) == ("only", 0.0)
 
 
 @pytest.mark.parametrize(("batches", "images"), [(3, 10), (2, 8)])

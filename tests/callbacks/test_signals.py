@@ -50,7 +50,7 @@ def test_what_has_a_submitit_job_run_again_is_kept(monkeypatch):
         for name, old in before.items():
             signal.signal(getattr(signal, name), old)
     assert taken.received == signal.SIGUSR2
-    assert taken.submitits == {signal.SIGUSR2: handler}
+    assert taken.submitit_handlers == {signal.SIGUSR2: handler}
 
 
 def test_the_status_is_what_a_shell_reports():

@@ -1,9 +1,13 @@
+import errno
+
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import unimatch
 from helpers.support import SMALL, rest_nightly
+from unimatch import disk
+from unimatch.callbacks.tracking import log_picture
 from unimatch.loggers import loggers
 
 
@@ -56,3 +60,14 @@ def test_the_picture_begins_with_the_image_itself():
     picture = Tracking(data, count=1).picture(method)
     assert picture.shape == (52, 4 * 48, 3)
     assert np.array_equal(picture[:48, :48], data.val.image(1))
+
+
+def test_a_picture_that_cannot_be_written_is_a_warning_that_names_tensorboard(tmp_path, monkeypatch, caplog):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk, "unwritten", {})
+    _, logger = loggers.tensorboard(tmp_path)
+    monkeypatch.setattr(logger.experiment, "add_image", full)
+    log_picture(logger, np.zeros((4, 4, 3), np.uint8), 3)
+    assert f"{tmp_path / 'tensorboard' / 'validation'} was not written: No space left" in caplog.text

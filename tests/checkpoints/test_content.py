@@ -23,7 +23,7 @@ from unimatch.checkpoints.content import (
 )
 from unimatch.cli.building import plain
 from unimatch.errors import ConfigError, WeightsError
-from unimatch.run import ABOUT_THE_CALL, keep_decay, resume
+from unimatch.run import CALL_KEYS, keep_decay, resume
 
 
 def test_what_is_written_is_read_and_loads_without_unpickling_code(tmp_path):
@@ -97,7 +97,7 @@ def test_the_checkpoint_of_an_older_version_continues_the_same_training(dataset,
         content["unimatch_run"] = {"config": config, "classes": [], "palette": [], "processes": 1, "metrics_rows": 3}
         torch.save(content, path)
         keep_decay(composed, path)
-        settings = {key: value for key, value in plain(composed).items() if not key.startswith(ABOUT_THE_CALL)}
+        settings = {key: value for key, value in plain(composed).items() if not key.startswith(CALL_KEYS)}
         facts = RunFacts("unimatch_v2", dataset, "tiny", "segmentation", 0, 1, 1, None, None, settings)
         trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
         resume(path, path.parent, trainer, facts, allowed=False)

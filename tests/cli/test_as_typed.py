@@ -91,7 +91,7 @@ def test_names_with_commas_and_blanks_at_their_end_are_known_by_their_being_ther
 
 @pytest.mark.parametrize("given", ["dataset.root=", "output= ", "hydra.run.dir=", "+dataset.labeled_list="])
 def test_a_name_that_is_empty_is_refused(given):
-    with pytest.raises(ConfigError, match=re.escape(f"{given}: nothing is given")):
+    with pytest.raises(ConfigError, match=re.escape(f"{given}: the name is empty")):
         refuse_empty(["dataset=folder", given])
     refuse_empty(["dataset.split=", "~dataset.root=", "--config-dir=x", "seed=0"])
 

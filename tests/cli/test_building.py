@@ -46,7 +46,7 @@ type_error, value_error, key_error, os_error = make.values()
             "method.weight: own_code.value_error cannot be made: ValueError: too small (own_code.py, line 8)",
         ),
         ({"_target_": "own_code.Loss", "wieght": 1}, "method.wieght=1: Loss has no such argument; did you mean"),
-        ({"_target_": "own_code.Loss", "a": 1, "b": 2}, "are left out by ~method +method._target_=own_code.Loss"),
+        ({"_target_": "own_code.Loss", "a": 1, "b": 2}, "former class, write ~method +method._target_=own_code.Loss"),
         ({"_target_": "torch.optim.SGD", "_partial_": True, "lrr": 1}, "method.lrr=1: SGD has no such argument; did"),
         ({"_target_": "torch.optim.SGD", "_partial_": True, "lr": "a"}, "method.lr=a: must be a number"),
     ],
@@ -78,7 +78,9 @@ def test_a_data_set_in_the_place_of_another_is_sent_to_a_file_of_its_own():
 
 def test_what_is_made_is_of_the_kind_that_is_needed():
     node = OmegaConf.create({"callbacks": {"mine": {"_target_": "pathlib.PurePath"}}}).callbacks.mine
-    with pytest.raises(ConfigError, match=r"^callbacks.mine: pathlib.PurePath makes .*Path; one of li.*'s Callback is"):
+    with pytest.raises(
+        ConfigError, match=r"^callbacks.mine: pathlib.PurePath makes .*Path, and an object of li.*'s class Callback is"
+    ):
         made_as(Callback, build(node), node)
     assert made_as(object, 3, node) == 3
 

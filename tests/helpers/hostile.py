@@ -27,7 +27,7 @@ from helpers.hostile_graphs import hostile_graphs
 from helpers.runs import make_run
 from unimatch import Predictor, SegmentationModel, UnimatchError, load_official
 from unimatch.app.masks import Masks
-from unimatch.app.patience import Patience
+from unimatch.app.time_limit import TimeLimit
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.data.catalog import DatasetInfo, distinct_colors
 from unimatch.data.sources.masks import mask_reader
@@ -335,7 +335,7 @@ def predictor() -> Predictor:
 
 def app_answer(image: bytes) -> object:
     """What the local page answers to an image."""
-    return Masks(predictor(), Patience(20.0), {}).answer({"image": image})
+    return Masks(predictor(), TimeLimit(20.0), {}).answer({"image": image})
 
 
 def run_directories() -> Iterator[tuple[str, Hostile]]:

@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unimatch.report.charts import BOTTOM, HEIGHT, LEFT, POINTS, RIGHT, TOP, WIDTH, Line, line_chart, thinned, ticks
+from unimatch.report.charts import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    MOST_POINTS,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Line,
+    line_chart,
+    thinned,
+    ticks,
+)
 
 finite = st.floats(-1e6, 1e6)
 
@@ -37,7 +49,7 @@ def test_any_values_are_drawn_inside_the_chart_as_well_formed_xml(lines):
 @given(st.lists(finite, min_size=1, max_size=1000))
 def test_thinning_keeps_the_mean_of_whole_groups_and_the_number_small(values):
     points = thinned(list(enumerate(values)))
-    assert len(points) <= POINTS
+    assert len(points) <= MOST_POINTS
     if len(values) % len(points) == 0:
         assert sum(y for _, y in points) / len(points) == pytest.approx(sum(values) / len(values), abs=1e-3)
 

@@ -55,7 +55,7 @@ def test_strong_views_show_what_cutmix_pasted(data):
         assert captions == ["weak view", "pseudo labels, 100% confident", "strong view 1", "strong view 2"]
         assert np.array_equal(row["cells"][0][1], batch["weak"][i].permute(1, 2, 0).numpy())
         for view in (1, 2):
-            _, picture, box = row["cells"][1 + view]
+            _, picture, box, _ = row["cells"][1 + view]
             assert row["cells"][1][3].shape == (48, 48)
             assert box == batch[f"box{view}"][i].tolist()
             expected = batch[f"strong{view}"][i].permute(1, 2, 0).numpy().copy()

@@ -5,9 +5,9 @@ import pytest
 
 from helpers.runs import HOSTILE, make_run
 from unimatch import DataError
+from unimatch.report.closing_table import closing_table
 from unimatch.report.run_files import read_run
 from unimatch.report.run_page import run_page
-from unimatch.run import report as closing_report
 from unimatch.tasks.segmentation import SegmentationScores
 
 
@@ -62,7 +62,7 @@ def test_a_run_whose_unlabelled_images_taught_nothing_says_so(tmp_path, ratios, 
     (run / "metrics.csv").write_text("\n".join(["step,train/mask_ratio", *rows]) + "\n")
     assert (read_run(run).idle is not None) == idle
     assert ("mask ratio 0" in run_page(read_run(run))) == idle
-    assert ("mask ratio 0" in closing_report(run, SegmentationScores)) == idle
+    assert ("mask ratio 0" in closing_table(run, SegmentationScores)) == idle
 
 
 def test_of_the_warnings_that_each_evaluation_measures_the_last_one_holds(tmp_path):

@@ -190,7 +190,10 @@ def test_a_classifier_and_a_predictor_refuse_one_anothers_models(run, tmp_path, 
         f"out={tmp_path / 'out'}",
     )
     assert command(*rounds, f"checkpoint={checkpoint}") == 2
-    assert f"checkpoint={checkpoint}: gives classes of images, and rounds are of masks" in capsys.readouterr().err
+    assert (
+        f"checkpoint={checkpoint}: classifies whole images, and a round needs a model of masks"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

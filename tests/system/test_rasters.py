@@ -209,11 +209,11 @@ def test_exported_models_know_their_bands(run, monkeypatch, tmp_path, capsys):
 
 def test_the_page_shows_three_of_the_bands(run):
     from unimatch.app.masks import Masks
-    from unimatch.app.patience import Patience
+    from unimatch.app.time_limit import TimeLimit
 
     predictor = Predictor(run / "checkpoints" / "best.ckpt", device="cpu")
     content = (run.parent / "five" / "val" / "images" / "v0.tif").read_bytes()
-    answer = Masks(predictor, Patience(600), {}).answer({"image": content})
+    answer = Masks(predictor, TimeLimit(600), {}).answer({"image": content})
     assert answer["photos"][0].startswith("data:image/jpeg")
     assert sum(found["share"] for found in answer["classes"]) == pytest.approx(100)
 

@@ -1,4 +1,4 @@
-"""Serves a page on this machine that predicts the images that are dropped on it, as ``python -m unimatch.app``."""
+"""``python -m unimatch.app``: serves a page on this machine that predicts the images that are dropped on it."""
 
 from omegaconf import DictConfig
 

@@ -1,26 +1,26 @@
-"""Answers the page of a model that gives each image one class."""
+"""Answers the page of a classification model."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from unimatch.app.files import read
+from unimatch.app.files import stored
 from unimatch.app.pictures import data_url, shown_step
 from unimatch.images.rasters import read_bands
 from unimatch.inference.classifier import Classifier
 
 SHOWN_CLASSES = 10
-"""The most probable ones are shown."""
+"""How many classes are shown, the most probable ones."""
 
 
 class Classes:
-    """Classifies what the page sends.
+    """Classifies the images that the page sends.
 
     Args:
-        classifier: of the model.
+        classifier: the model.
     """
 
     parts = ("image",)
-    """The files that the page may send for one answer."""
+    """The kinds of files that the page may send for one answer."""
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
@@ -29,12 +29,13 @@ class Classes:
         """Classifies one image and returns what the page shows of it.
 
         Returns:
-            ``photos``, a JPEG as a data URL; ``classes``: index and probability, in percent, of the most probable ones.
+            ``photos``: a JPEG as a data URL. ``classes``: index and probability, in percent, of the most probable ones.
 
         Raises:
             UnimatchError: the file cannot be read, or has too many pixels.
         """
-        image = read(files, lambda paths: read_bands(paths["image"], self.classifier.bands))
+        with stored(files) as paths:
+            image = read_bands(paths["image"], self.classifier.bands)
         scores = self.classifier.predict_batch([image])[0].scores
         step = shown_step(image.shape[:2])
         return {

@@ -1,4 +1,4 @@
-"""Makes COCO JSON of a mask that the page sends back: the outlines of its regions, for label tools."""
+"""Outlines the regions of a mask that the page sends back, as COCO JSON for label tools."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from unimatch.app.files import read
-from unimatch.app.patience import Patience
+from unimatch.app.files import stored
+from unimatch.app.time_limit import TimeLimit
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.errors import DataError
 from unimatch.images.arrays import MaskArray, read_ids
@@ -18,25 +18,26 @@ from unimatch.labelling.writer import Job
 from unimatch.texts import one_line
 
 MOST_REGIONS = 20_000
-"""How many connected regions are outlined."""
+"""The most connected regions that are outlined."""
 
 
-def coco_json(content: bytes, name: str, facts: ModelFacts, patience: Patience) -> bytes:
+def coco_json(content: bytes, name: str, facts: ModelFacts, time_limit: TimeLimit) -> bytes:
     """Returns the COCO JSON of one image.
 
-    Pixels of a class called ``background`` are outside all objects, as ``python -m unimatch.labels`` writes them.
+    Pixels of a class called ``background`` are outside all objects, as in what ``python -m unimatch.labels`` writes.
 
     Args:
-        content: the mask's PNG of class ids.
-        name: of the image, for ``file_name``.
-        facts: classes.
-        patience: which may end the outlining.
+        content: the mask as a PNG of class ids.
+        name: the image's file name.
+        facts: the model's, for the names of the classes.
+        time_limit: after which the outlining is given up.
 
     Raises:
-        DataError: it is no mask of these classes, or has too many regions.
+        DataError: the file is no mask, has too many regions, or outlining them takes too long.
     """
-    patience.begin()
-    mask = read({"truth": content}, mask_of)
+    time_limit.start()
+    with stored({"truth": content}) as paths:
+        mask = read_mask(paths["truth"])
     background = "background" if "background" in facts.classes else None
     job = Job(Labels([], facts.classes, facts.palette, background), Path())
     regions = 0
@@ -45,8 +46,8 @@ def coco_json(content: bytes, name: str, facts: ModelFacts, patience: Patience) 
         nonlocal regions
         if (regions := count) > MOST_REGIONS:
             raise DataError(f"the mask: has {regions:,} regions or more, and this page outlines up to {MOST_REGIONS:,}")
-        if patience.ended:
-            raise DataError(f"the mask: outlining its {regions:,} regions takes more than {patience.seconds:g} s")
+        if time_limit.is_over:
+            raise DataError(f"the mask: outlining its {regions:,} regions takes more than {time_limit.seconds:g} s")
 
     height, width = mask.shape
     notes: list[dict[str, Any]] = []
@@ -57,9 +58,9 @@ def coco_json(content: bytes, name: str, facts: ModelFacts, patience: Patience) 
     return json.dumps({"annotations": notes, "images": [image], "categories": coco.categories_of(job)}).encode()
 
 
-def mask_of(paths: dict[str, Path]) -> MaskArray:
-    """Reads the mask."""
-    values = read_ids(paths["truth"]).values
+def read_mask(path: Path) -> MaskArray:
+    """Reads a mask (H, W) of class ids, and refuses one of other than 8 bits with a DataError."""
+    values = read_ids(path).values
     if values.dtype != np.uint8:
-        raise DataError(f"{paths['truth']}: has no ids of 8 bits")
+        raise DataError(f"{path}: has no ids of 8 bits")
     return values.astype(np.uint8, copy=False)

@@ -1,27 +1,35 @@
-"""Opens the files that the page sends: bounded, and without a path in what is said of them."""
+"""Stores the files that the page sends, for functions that read paths; error messages show no path."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from urllib.parse import parse_qsl
 
 from unimatch.errors import DataError, UnimatchError
 from unimatch.images.rasters import pixel_count
 
 LARGEST_IMAGE = 25_000_000
-"""How many pixels a file may have."""
+"""The most pixels that a file may have."""
 
 NAMES = {"image": "the file", "second": "the second date", "truth": "the mask"}
-"""What the page can send, and what messages call it."""
+"""The kinds of files that the page can send, with what messages call them."""
 
 
 def parts_of(query: str, content: bytes, allowed: tuple[str, ...]) -> dict[str, bytes]:
-    """Cuts a request's body into the files that its query lists: ``image=1200&truth=300``, with their bytes.
+    """Cuts a request's body into its files.
+
+    Args:
+        query: the request's query, with the kinds and sizes of the files in bytes: ``image=1200&truth=300``. If it is
+            empty, the body is one image.
+        content: the body.
+        allowed: the kinds of files that the model takes.
+
+    Returns:
+        The files' content by kind.
 
     Raises:
-        DataError: the query does not say what is in the body, or lists what this model has no use for.
+        DataError: the query lists no image, a kind that is not allowed, or other sizes than the body's.
     """
     if not query:
         return {"image": content}
@@ -38,10 +46,12 @@ def parts_of(query: str, content: bytes, allowed: tuple[str, ...]) -> dict[str, 
 
 @contextmanager
 def stored(files: Mapping[str, bytes]) -> Iterator[dict[str, Path]]:
-    """Puts files into a passing folder. Messages call them what :data:`NAMES` does.
+    """Writes files into a temporary folder and yields their paths by kind.
+
+    Errors raised inside call the files what :data:`NAMES` does, in place of their paths.
 
     Raises:
-        DataError: one has more than :data:`LARGEST_IMAGE` pixels, which is seen before it is decoded.
+        DataError: a file has more than :data:`LARGEST_IMAGE` pixels, which is checked before it is decoded.
     """
     with TemporaryDirectory() as folder:
         paths = {name: Path(folder) / name for name in files}
@@ -56,17 +66,7 @@ def stored(files: Mapping[str, bytes]) -> Iterator[dict[str, Path]]:
                     )
             yield paths
         except UnimatchError as error:
-            raise type(error)(named(str(error), paths)) from error
-
-
-def named(text: str, paths: Mapping[str, Path]) -> str:
-    """Returns a message that calls the files what they are, and not where they lie."""
-    for name, path in paths.items():
-        text = text.replace(str(path), NAMES[name])
-    return text
-
-
-def read(files: Mapping[str, bytes], reader: Callable[[dict[str, Path]], Any]) -> Any:
-    """Returns what ``reader`` makes of the files' paths."""
-    with stored(files) as paths:
-        return reader(paths)
+            message = str(error)
+            for name, path in paths.items():
+                message = message.replace(str(path), NAMES[name])
+            raise type(error)(message) from error

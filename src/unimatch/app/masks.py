@@ -1,4 +1,4 @@
-"""Answers the page of a model that gives masks: segmentation, and what has changed between two dates."""
+"""Answers the page of a model that predicts masks: segmentation or change detection."""
 
 from collections.abc import Mapping
 from copy import copy
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from unimatch.app.files import read
-from unimatch.app.patience import Impatient, Patience, in_windows
+from unimatch.app.files import stored
 from unimatch.app.pictures import data_url, mask_url, shown_step
+from unimatch.app.time_limit import LimitedEngine, TimeLimit, in_windows
 from unimatch.app.truth import Truth, agreement
 from unimatch.images.arrays import ImageArray, MaskArray
 from unimatch.images.rasters import read_bands, read_dates
@@ -18,36 +18,40 @@ from unimatch.types import IGNORE_INDEX
 
 
 class Masks:
-    """Predicts what the page sends.
+    """Predicts the masks of the images that the page sends.
 
     Args:
-        predictor: of the model; it stays as it is.
-        patience: which may end a prediction.
+        predictor: the model; it is not changed.
+        time_limit: after which a prediction is given up.
         dataset: the settings of the data set that the model was trained on; see :class:`Truth`.
     """
 
-    def __init__(self, predictor: Predictor, patience: Patience, dataset: Mapping[str, Any]) -> None:
-        self.facts, self.predictor = predictor.facts, copy(predictor)
-        self.predictor.engine = self.engine = Impatient(predictor.engine, patience)
+    def __init__(self, predictor: Predictor, time_limit: TimeLimit, dataset: Mapping[str, Any]) -> None:
+        self.facts = predictor.facts
+        self.engine = LimitedEngine(predictor.engine, time_limit)
+        self.predictor = copy(predictor)
+        self.predictor.engine = self.engine
         self.predictor.inference = in_windows(predictor.inference)
         self.truth = Truth(self.facts, dataset)
-        self.parts = ("image", *(["second"] if self.facts.dates == 2 else []), "truth")
-        """The files that the page may send for one answer."""
+        self.parts = ("image", "second", "truth") if self.facts.dates == 2 else ("image", "truth")
+        """The kinds of files that the page may send for one answer."""
 
     def answer(self, files: Mapping[str, bytes]) -> dict[str, Any]:
         """Predicts one image, or one pair, and returns what the page shows of it.
 
         Returns:
-            ``photos``, a JPEG for each date; ``prediction``, a PNG of the same size whose red is the class, whose green
-            is the confidence, 0-255 for 0-1, and whose blue is the true class, 255 for none; ``mask``, a PNG of class
-            ids at the image's own size; all as data URLs. ``classes``: index, share and mean confidence of those found,
-            the largest first, in percent. ``truth``, of a mask that was sent: see :func:`agreement`; else None.
+            As data URLs, ``photos``: a JPEG for each date; ``prediction``: a PNG of the same size whose red is the
+            class, whose green is the confidence, 0-255 for 0-1, and whose blue is the true class, 255 for none;
+            ``mask``: a PNG of class ids at the image's own size. ``classes``: index, share and mean confidence of the
+            predicted classes, both in percent, the largest first. ``truth``: the :func:`agreement` with the mask that
+            was sent; None without one.
 
         Raises:
-            UnimatchError: a file cannot be read, or has too many pixels.
+            UnimatchError: a file cannot be read or has too many pixels, or the prediction takes too long.
         """
-        self.engine.begin()
-        image, truth = read(files, self.read)
+        self.engine.start()
+        with stored(files) as paths:
+            image, truth = self.read(paths)
         prediction = self.predictor.predict_batch([image], confidence=True)[0]
         sure = prediction.confidence
         assert sure is not None
@@ -65,16 +69,22 @@ class Masks:
         }
 
     def read(self, paths: dict[str, Path]) -> tuple[ImageArray, MaskArray | None]:
-        """Reads the image or the pair, and the mask if there is one."""
+        """Reads an image (H, W, bands), or a pair (2, H, W, bands), and its true mask (H, W) if one was sent."""
         if self.facts.dates == 2:
             image = read_dates([paths["image"], paths["second"]], self.facts.bands)
         else:
             image = read_bands(paths["image"], self.facts.bands)
-        return image, self.truth.read(paths["truth"], image.shape[-3:-1]) if "truth" in paths else None
+        truth = self.truth.read(paths["truth"], image.shape[-3:-1]) if "truth" in paths else None
+        return image, truth
 
 
 def found_classes(mask: MaskArray, sure: Any) -> list[dict[str, Any]]:
-    """Returns share and mean confidence of the classes in a mask, in percent, the largest first."""
+    """Returns share and mean confidence of the classes in a mask, in percent, the largest class first.
+
+    Args:
+        mask: (H, W) class ids.
+        sure: (H, W) confidences, 0-1.
+    """
     counts = np.bincount(mask.ravel(), minlength=IGNORE_INDEX + 1)
     sums = np.bincount(mask.ravel(), weights=sure.ravel(), minlength=IGNORE_INDEX + 1)
     return [

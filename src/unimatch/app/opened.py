@@ -1,4 +1,4 @@
-"""Opens a model for the page, with what is to be said of it."""
+"""Opens a model for the page, with what the page says about it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,9 +19,9 @@ class Opened:
 
     model: Predictor | Classifier
     about: Mapping[str, str] = field(default_factory=dict)
-    """What the page says of it: a title and a text each."""
+    """What the page says about the model: texts by title."""
     dataset: Mapping[str, Any] = field(default_factory=dict)
-    """The settings of the data set that it was trained on, as its checkpoint says; a file may say anything there."""
+    """The settings of the data set that the model was trained on, from its checkpoint; they have not been checked."""
 
 
 def open_model(
@@ -31,13 +31,13 @@ def open_model(
 
     Args:
         path: of the file.
-        which: ``teacher`` or ``student`` of a checkpoint.
+        which: the ``teacher`` or the ``student`` of a checkpoint.
         device: see :class:`Predictor`.
-        precision: see :class:`Predictor`; classifiers take no notice of it.
+        precision: see :class:`Predictor`; classifiers ignore it.
 
     Raises:
-        ConfigError: a setting that cannot be.
-        WeightsError: the file cannot be read, or is not one of ours.
+        ConfigError: a setting is not valid.
+        WeightsError: the file cannot be read, or unimatch has not written it.
     """
     file = Path(path).expanduser()
     if file.suffix in (".onnx", ".pt2"):
@@ -61,25 +61,25 @@ def open_model(
 
 
 def ready(trained: Trained, device: str, precision: str) -> Predictor | Classifier:
-    """Returns what predicts with a model of any task."""
+    """Returns the predictor or the classifier that a model needs."""
     if trained.model.task == "classification":
         return Classifier(trained, device=device)
     return Predictor(trained, device=device, precision=precision)
 
 
 def run_name(file: Path) -> str:
-    """Returns the run directory's name and the checkpoint's: ``RUN/checkpoints/best.ckpt`` is ``RUN, best.ckpt``."""
+    """Returns the names of run directory and checkpoint: ``RUN, best.ckpt`` for ``RUN/checkpoints/best.ckpt``."""
     folder = file.absolute().parent
     return f"{folder.parent.name}, {file.name}" if folder.name == "checkpoints" else file.name
 
 
 def dataset_name(dataset: Mapping[str, Any]) -> str:
-    """Returns the name of a data set and of the folder that it lies in."""
+    """Returns the names of a data set and of the folder that it lies in."""
     name, root = last_part(dataset, "_target_"), last_part(dataset, "root", "/")
     return f"{name}, {root}" if name and root and name != root else name
 
 
 def last_part(settings: Any, key: str, separator: str = ".") -> str:
-    """Returns the last part of a setting, such as the class of a path to it; empty where there is no such text."""
+    """Returns the last part of a setting, such as the class of ``module.Class``; an empty text if it is no text."""
     value = settings.get(key) if isinstance(settings, dict) else None
     return value.rstrip(separator).rpartition(separator)[2] if isinstance(value, str) else ""

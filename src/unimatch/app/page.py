@@ -1,8 +1,7 @@
-"""Makes the page for a model's classes."""
+"""Makes the app's page."""
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 
 from markupsafe import Markup
 
@@ -11,14 +10,17 @@ from unimatch.report.layers import SCALE
 from unimatch.report.markup import packaged, page, tag
 
 SCRIPTS = ("page.js", "view.js", "answers.js", "save.js", "app.js")
-"""The files of the page's one script, in their order, after what the scripts of all pages share."""
+"""The files that make up the page's script, in this order, after the script that all pages share."""
+
+MOST_NAMED = 20
+"""How many classes the page names at its top."""
 
 DROPS = {
     "image": ("Choose images", "or drop them here. They stay on this machine."),
     "second": ("Second dates", "of the same names as the first."),
     "truth": ("True masks, if you have them", "of the same names as their images. They give the IoU."),
 }
-"""A title and a text for each kind of files that the page takes."""
+"""The title and the text of the field for each kind of files that the page takes."""
 
 
 def app_page(
@@ -28,23 +30,24 @@ def app_page(
     *,
     classes: Sequence[str] = (),
 ) -> Markup:
-    """Returns the whole page. Its script fills in what the server answers.
+    """Returns the whole page. Its script fills in the server's answers.
 
     Args:
-        about: what is said of the model on top, a title and a text each.
+        about: what the top of the page says about the model: texts by title.
         parts: the kinds of files that the page takes; see :data:`DROPS`.
-        facts: of a model that gives masks.
-        classes: names, for a model that gives each image one class.
+        facts: of a model that predicts masks; None for a classifier.
+        classes: the names of a classifier's classes.
     """
     names = facts.classes if facts else tuple(classes)
-    said = {**about, "Classes": ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")}
+    further = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    about = {**about, "Classes": ", ".join(names[:MOST_NAMED]) + further}
     if facts and not facts.bands.photos:
-        said["Images"] = facts.bands.summary()
+        about["Images"] = facts.bands.summary()
     data = {"classes": names, "palette": facts.colors if facts else (), "parts": parts, "ramp": SCALE}
     return page(
         "unimatch",
         tag("h1", "What the model sees"),
-        tag("dl", [tag("div", tag("dt", title), tag("dd", text)) for title, text in said.items()], class_="about"),
+        tag("dl", [tag("div", tag("dt", title), tag("dd", text)) for title, text in about.items()], class_="about"),
         tag("div", [drop(part, dates=2 if "second" in parts else 1) for part in parts], class_="drops"),
         tag("p", "No image yet.", id="status", role="status"),
         tag(
@@ -57,18 +60,20 @@ def app_page(
             hidden="",
         ),
         tag("section", masks(parts) if facts else one_class(), id="result", hidden="", data_facts=json.dumps(data)),
-        style=text("app.css"),
-        script=packaged("shared.js") + "".join(map(text, SCRIPTS)),
+        style=packaged("app.css", "unimatch.app"),
+        script=packaged("shared.js") + "".join(packaged(name, "unimatch.app") for name in SCRIPTS),
     )
 
 
 def drop(part: str, dates: int) -> Markup:
-    """Returns a place for files of one kind."""
-    title, said = ("Choose first dates", DROPS["image"][1]) if part == "image" and dates == 2 else DROPS[part]
+    """Returns the field for files of one kind."""
+    title, text = DROPS[part]
+    if part == "image" and dates == 2:
+        title = "Choose first dates"
     return tag(
         "label",
         tag("strong", title),
-        tag("span", " ", said),
+        tag("span", " ", text),
         tag("input", id=part, type="file", accept="image/*,.tif,.tiff", multiple=""),
         class_="drop",
         data_part=part,
@@ -76,7 +81,7 @@ def drop(part: str, dates: int) -> Markup:
 
 
 def masks(parts: Sequence[str]) -> Markup:
-    """Returns what shows a mask over its image."""
+    """Returns the part of the page that shows a mask over its image."""
     dates = radios("Date", "date", ("first", "second")) if "second" in parts else None
     sliders = [
         tag(
@@ -133,9 +138,9 @@ def masks(parts: Sequence[str]) -> Markup:
 
 
 def table() -> Markup:
-    """Returns the table of classes, without rows."""
-    everything = tag("label", tag("input", type="checkbox", id="all", checked=""), " class")
-    titles = (everything, "area, %", "confidence, %")
+    """Returns the table of classes, still without rows."""
+    all_classes = tag("label", tag("input", type="checkbox", id="all", checked=""), " class")
+    titles = (all_classes, "area, %", "confidence, %")
     head = tag(
         "tr",
         [tag("th", title, scope="col") for title in titles],
@@ -149,7 +154,7 @@ def table() -> Markup:
 
 
 def one_class() -> Markup:
-    """Returns what shows the probable classes of an image."""
+    """Returns the part of the page that shows an image and its most probable classes."""
     head = tag("tr", [tag("th", title, scope="col") for title in ("class", "probability, %")])
     return tag(
         "div",
@@ -160,7 +165,7 @@ def one_class() -> Markup:
 
 
 def radios(title: str, key: str, values: Sequence[str]) -> Markup:
-    """Returns a choice of one value, the first at the beginning."""
+    """Returns radio buttons for some values; the first is chosen at the beginning."""
     choices = [
         tag("label", tag("input", type="radio", name=key, value=value, checked=None if i else ""), value)
         for i, value in enumerate(values)
@@ -169,10 +174,5 @@ def radios(title: str, key: str, values: Sequence[str]) -> Markup:
 
 
 def button(key: str, name: str, **attributes: object) -> Markup:
-    """Returns a button."""
+    """Returns a button with the id ``key``."""
     return tag("button", name, id=key, type="button", **attributes)
-
-
-def text(name: str) -> str:
-    """Returns the text of a file beside this one."""
-    return (files("unimatch.app") / name).read_text(encoding="utf-8")

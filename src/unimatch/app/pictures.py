@@ -1,7 +1,8 @@
-"""Writes pictures as data URLs, which a page may show without loading anything."""
+"""Turns pictures into data URLs, which a page can show without loading a file."""
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 
 from PIL import Image
@@ -10,28 +11,28 @@ from unimatch.images.arrays import ImageArray, MaskArray
 from unimatch.images.pictures import Color
 
 SHOWN_SIDE = 1600
-"""Larger images are shown at about this size, but predicted and counted at their own."""
+"""The longer side at which larger images are shown, in pixels. They are predicted and counted at their own size."""
 
 
 def shown_step(shape: Sequence[int]) -> int:
-    """Returns every how many pixels of an image (H, W) are shown."""
-    return -(-max(shape) // SHOWN_SIDE)
+    """Returns the step by which an image of a shape (H, W) is subsampled to be shown: every second pixel for 2."""
+    return math.ceil(max(shape) / SHOWN_SIDE)
 
 
 def data_url(picture: ImageArray, kind: str) -> str:
-    """Returns a picture (H, W, 3) as a data URL."""
-    return written(Image.fromarray(picture), kind)
+    """Returns a picture (H, W, 3) as a data URL; ``kind`` is ``JPEG`` or ``PNG``."""
+    return encoded(Image.fromarray(picture), kind)
 
 
 def mask_url(mask: MaskArray, palette: Sequence[Color]) -> str:
-    """Returns a mask (H, W) of class ids as a PNG with the classes' colours as its palette; 255 is white."""
+    """Returns a mask (H, W) of class ids as a PNG whose palette has the classes' colours; other ids are white."""
     image = Image.fromarray(mask)
     colors = [*palette, *[(255, 255, 255)] * (256 - len(palette))]
     image.putpalette([channel for color in colors for channel in color])
-    return written(image, "PNG")
+    return encoded(image, "PNG")
 
 
-def written(image: Image.Image, kind: str) -> str:
+def encoded(image: Image.Image, kind: str) -> str:
     """Returns an image as a data URL."""
     file = io.BytesIO()
     image.save(file, kind, quality=90)

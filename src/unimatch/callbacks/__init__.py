@@ -1,4 +1,4 @@
-"""What happens around training: progress, the record, pictures, checkpoints, and what looks after all of it."""
+"""Callbacks around the training loop: checkpoints, the record of a run, progress, pictures, reports and safeguards."""
 
 from unimatch.callbacks.checkpoints import CheckpointFiles, Checkpoints
 from unimatch.callbacks.earlier_run import EarlierRun

@@ -1,4 +1,4 @@
-"""Checkpoints: when they are written, how they reach the disk, and which one to continue from."""
+"""Checkpoints: when they are written, and how they reach the disk."""
 
 import logging
 import os
@@ -24,20 +24,28 @@ from unimatch.trainer import evaluates_training
 
 log = logging.getLogger("unimatch")
 
+TIMER = 1
+"""What a process asks for when only ``every_minutes`` have passed; all signals that end a run have larger numbers."""
+
 
 class Checkpoints(Checkpoint):
-    """Writes ``last.ckpt`` after evaluations, every so often and when a signal asks to end; ``best.ckpt`` too.
+    """Writes ``last.ckpt`` after each evaluation, at intervals and when a signal ends the run; and ``best.ckpt``.
 
-    ``previous.ckpt`` is the last but one: what training continues from if ``last.ckpt`` is damaged. ``best.ckpt`` is of
-    the evaluation with the highest headline score of the teacher. Writing changes nothing in training.
+    ``best.ckpt`` is from the evaluation with the teacher's highest headline score. ``previous.ckpt`` is the
+    ``last.ckpt`` before the current one: training continues from it if ``last.ckpt`` is damaged. Writing a checkpoint
+    does not change the training.
 
-    SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C end the run after the step they arrive in, with a checkpoint and status 128 +
-    the signal's number (143, 138, 140, 130). With several processes they agree on the step, at the interval of the log.
+    SIGTERM, SIGUSR1, SIGUSR2 and Ctrl-C end the run after the step in which they arrive, with a checkpoint and exit
+    status 128 + the signal's number (143, 138, 140, 130). Several processes agree on that step when they log.
 
     Args:
-        run_dir: the run directory; its folder ``checkpoints`` is made.
-        every_n_steps: optimizer steps between checkpoints, beside those after evaluations; None for none.
-        every_minutes: likewise by the clock. Both must be above 0.
+        run_dir: the run directory; checkpoints are written to its folder ``checkpoints``, which is created.
+        every_n_steps: optimizer steps between checkpoints, in addition to those after evaluations; None for no such
+            checkpoints.
+        every_minutes: the same by the clock.
+
+    Raises:
+        ConfigError: an interval is not above 0.
     """
 
     def __init__(self, run_dir: Path, *, every_n_steps: int | None = None, every_minutes: float | None = None) -> None:
@@ -48,12 +56,12 @@ class Checkpoints(Checkpoint):
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Forgets an earlier fit, and the signal that has ended it."""
+        """Resets the state of an earlier fit, including the signal that ended it."""
         self.signals = Signals()
-        self.saved = 0  # the step of the last checkpoint, written or continued from
+        self.saved_step = 0  # of the last checkpoint that was written, or that training continues from
         self.step = 0
-        self.overdue = False
-        self.whole = False  # between two optimizer steps of a training that has begun, with nothing half done
+        self.overdue = False  # an evaluation fell between accumulated batches: its checkpoint follows the step
+        self.is_between_steps = False  # training has begun, and no optimizer step is half done
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -67,75 +75,77 @@ class Checkpoints(Checkpoint):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.signals.install()
-        self.saved = self.step = trainer.global_step
-        self.whole = True
+        self.saved_step = self.step = trainer.global_step
+        self.is_between_steps = True
         self.clock = time.monotonic()
 
     @override
     def on_train_batch_end(self, trainer: Trainer, *arguments: Any, **options: Any) -> None:
-        # Gradients that are being accumulated are not in a checkpoint: only a batch that ends a step leaves all whole.
-        self.whole, self.step = trainer.global_step != self.step, trainer.global_step
+        # A checkpoint does not hold accumulated gradients: it can be written only after a batch that ends a step.
+        self.is_between_steps = trainer.global_step != self.step
+        self.step = trainer.global_step
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # Between two steps: here the step before is logged too. From here to its end nothing can be saved.
-        self.between_steps(trainer, pl_module)
-        self.whole = False
+        # Here the previous step has been logged too. From now to the end of this step nothing can be saved.
+        self.save_or_stop(trainer, pl_module)
+        self.is_between_steps = False
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if evaluates_training(trainer):
-            self.between_steps(trainer, pl_module)
+            self.save_or_stop(trainer, pl_module)
 
-    def between_steps(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes ``last.ckpt`` if it is time to, and ends the run if a signal has asked for that."""
+    def save_or_stop(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes ``last.ckpt`` if it is due, and ends the run if a signal has arrived; only between two steps."""
         assert isinstance(pl_module, Method)
-        if not self.whole:
+        if not self.is_between_steps:
             return
-        by_steps = self.every_n_steps is not None and self.step > 0 and self.step % self.every_n_steps == 0
-        due = by_steps and self.saved != self.step
-        # The processes ask one another no more often than they log: it waits for the device.
-        wanted = 0
+        # The processes ask one another only at the steps that they log: the question waits for the device.
+        request = 0
         if trainer.world_size == 1 or self.step % pl_module.log_interval == 0:
-            wanted = agreed(trainer, self.signals.received or int(self.is_time(trainer)))
-        if due or self.overdue or (wanted and self.saved != self.step):
+            request = agreed(trainer, self.signals.received or (TIMER if self.is_time(trainer) else 0))
+        by_steps = self.every_n_steps is not None and self.step > 0 and self.step % self.every_n_steps == 0
+        if self.overdue or ((by_steps or request) and self.saved_step != self.step):
             self.save(trainer)
-        if wanted > 1:
-            self.leave(trainer, wanted)
+        if request > TIMER:
+            self.stop(trainer, request)
 
     @override
     def on_validation_batch_end(self, trainer: Trainer, *arguments: Any, **options: Any) -> None:
-        # An evaluation that a signal ends is run again on resuming. Several processes finish it first.
+        # One process stops within the evaluation, which is repeated on resuming; several processes finish it first.
         if self.signals.received and trainer.world_size == 1:
-            if evaluates_training(trainer) and self.whole:
+            if evaluates_training(trainer) and self.is_between_steps:
                 self.save(trainer)
-            self.leave(trainer, self.signals.received)
+            self.stop(trainer, self.signals.received)
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         if not evaluates_training(trainer):
             return
-        *before, now = (evaluation.teacher.main for evaluation in pl_module.evaluations)
-        if all(now > earlier for earlier in before):
+        *earlier, latest = (evaluation.teacher.main for evaluation in pl_module.evaluations)
+        if all(latest > score for score in earlier):
             trainer.save_checkpoint(self.folder / BEST, weights_only=False)
-        self.overdue = not self.whole
-        if self.whole:
+        self.overdue = not self.is_between_steps
+        if self.is_between_steps:
             self.save(trainer)
-        if wanted := agreed(trainer, self.signals.received):
-            self.leave(trainer, wanted)
+        if signum := agreed(trainer, self.signals.received):
+            self.stop(trainer, signum)
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A training without evaluations has no last checkpoint yet; and there may be room now.
-        if agreed(trainer, int(self.saved != trainer.global_step or self.folder / LAST in unwritten)):
+        # A training without evaluations has no last checkpoint yet, and a disk that was full may have room again.
+        if agreed(trainer, int(self.saved_step != trainer.global_step or self.folder / LAST in unwritten)):
             self.save(trainer)
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        # What fails between two steps, such as reading an image, leaves all whole; several processes may differ.
-        told = isinstance(exception, (SystemExit, KeyboardInterrupt, NumericalError))
-        if not told and self.whole and trainer.world_size == 1 and self.saved != trainer.global_step:
+        # An error between two steps, such as an unreadable image, leaves a state that is worth saving. Several
+        # processes may not be at the same step, so that they save nothing.
+        expected = isinstance(exception, (SystemExit, KeyboardInterrupt, NumericalError))
+        unsaved = self.is_between_steps and self.saved_step != trainer.global_step
+        if unsaved and not expected and trainer.world_size == 1:
             self.save(trainer)
 
     def is_time(self, trainer: Trainer) -> bool:
@@ -145,9 +155,9 @@ class Checkpoints(Checkpoint):
         return time.monotonic() - self.clock >= 60 * self.every_minutes
 
     def save(self, trainer: Trainer) -> None:
-        """Writes ``last.ckpt``, and first all that is logged.
+        """Writes ``last.ckpt``, after everything that was logged.
 
-        Nothing is written before the evaluation that ends training: Lightning would not run it on resuming.
+        After the last step nothing is written until its evaluation is done: on resuming, Lightning would leave it out.
         """
         method = trainer.lightning_module
         assert isinstance(method, Method)
@@ -157,37 +167,36 @@ class Checkpoints(Checkpoint):
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
-        self.saved, self.overdue = trainer.global_step, False
+        self.saved_step, self.overdue = trainer.global_step, False
         self.clock = time.monotonic()
 
-    def leave(self, trainer: Trainer, signum: int) -> None:
+    def stop(self, trainer: Trainer, signum: int) -> None:
         """Ends the run because of a signal, by raising :class:`Stopped`."""
         if trainer.is_global_zero:
             name = signal.Signals(signum).name
-            place = f"step {self.saved}" if self.folder / LAST not in unwritten else "the last whole checkpoint"
+            place = f"step {self.saved_step}" if self.folder / LAST not in unwritten else "the last whole checkpoint"
             log.warning("ended by %s at step %d; resume=auto continues from %s", name, self.step, place)
-        submitits = self.signals.submitits.get(signum)
-        if submitits is None:
+        requeue_by_submitit = self.signals.submitit_handlers.get(signum)
+        if requeue_by_submitit is None:
             requeue(trainer, signum)
         else:
-            submitits(signum, None)
+            requeue_by_submitit(signum, None)
         raise Stopped(signum, status=0 if is_launched(trainer) else None)
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Lightning's plugin that writes and reads checkpoint files: safely, and never unpickling code.
+    """Writes and reads checkpoint files for Lightning: a file is replaced whole, and reading it never runs code.
 
-    A file that cannot be written is a warning: the one before is still there, and training goes on.
+    If a file cannot be written, a warning says so, the previous file stays and training continues.
     """
 
     @override
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        # The file holds a CRC-32 for each of its parts.
         path = Path(path)
         previous = path.with_name(PREVIOUS) if path.name == LAST else None
-        # torch's writer makes a RuntimeError of an OSError.
+        # torch.save may raise a RuntimeError in place of an OSError.
         with training_goes_on(path, (OSError, RuntimeError), of=f" of step {checkpoint['global_step']}"):
             replace_file(path, lambda file: torch.save(checkpoint, file), previous=previous)
 
@@ -195,5 +204,5 @@ class CheckpointFiles(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
-        # Tensors and plain values alone, whatever Lightning asks for.
+        # Tensors and plain values only, whatever Lightning asks for.
         return read_checkpoint(Path(path))

@@ -1,4 +1,4 @@
-"""Removes the run that another one replaces, once it is sure that the other one trains."""
+"""Removes the files of an earlier run from the run directory, once the run that replaces it trains."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +9,10 @@ from typing_extensions import override
 
 
 class EarlierRun(lightning.Callback):
-    """Removes an earlier run's files after the first step, so that a fault which shows by then costs none of them.
+    """Removes an earlier run's files after the first optimizer step, so that a run that fails to start removes none.
 
     Args:
-        files: of the earlier run.
+        files: the earlier run's.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:

@@ -1,4 +1,4 @@
-"""Ends a training whose teacher has stopped getting better."""
+"""Ends a training whose teacher no longer improves."""
 
 from lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
@@ -9,13 +9,16 @@ from unimatch.trainer import evaluates_training
 
 
 class EarlyStopping(Callback):
-    """Ends the training after some evaluations without a better headline score of the teacher, such as its mIoU.
+    """Ends the training when the teacher's headline score, such as mIoU, has not improved for several evaluations.
 
-    It looks at all evaluations of the run, also those before it was resumed, and keeps nothing itself.
+    It counts all evaluations of the run, including those before a resume, so that it needs no state of its own.
 
     Args:
-        patience: evaluations, at least 1, in a row without a better score.
-        min_delta: points, at least 0, by which a score must exceed the best so far to be a better one.
+        patience: how many evaluations in a row without a better score end the training; at least 1.
+        min_delta: percentage points by which a score must exceed the best so far to count as better; at least 0.
+
+    Raises:
+        ConfigError: an argument is out of its range.
     """
 
     def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:
@@ -27,19 +30,22 @@ class EarlyStopping(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.look(trainer, pl_module)  # the run that is resumed may have ended so
+        self.stop_if_stalled(trainer, pl_module)  # a run that ended early ends at once if it is resumed
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if evaluates_training(trainer):
-            self.look(trainer, pl_module)
+            self.stop_if_stalled(trainer, pl_module)
 
-    def look(self, trainer: Trainer, method: LightningModule) -> None:
-        """Ends the training if it is time to."""
+    def stop_if_stalled(self, trainer: Trainer, method: LightningModule) -> None:
+        """Ends the training if the last ``patience`` evaluations brought no better score."""
         assert isinstance(method, Method)
-        best, waited = float("-inf"), 0
+        best, without_gain = float("-inf"), 0
         for evaluation in method.evaluations:
-            better = evaluation.teacher.main > best + self.min_delta
-            best, waited = (evaluation.teacher.main, 0) if better else (best, waited + 1)
-        if waited >= self.patience:
+            score = evaluation.teacher.main
+            if score > best + self.min_delta:
+                best, without_gain = score, 0
+            else:
+                without_gain += 1
+        if without_gain >= self.patience:
             trainer.should_stop = True

@@ -1,4 +1,4 @@
-"""Processes of one run end together: when one dies, the others say so and end instead of waiting for it."""
+"""Ends the processes of a run together: when one dies, the others report it and exit instead of waiting for it."""
 
 import logging
 import multiprocessing
@@ -22,28 +22,28 @@ log = logging.getLogger("unimatch")
 
 
 def is_lost(exception: BaseException) -> bool:
-    """Returns whether the processes of a run could not reach one another: one has died, or the network has failed."""
+    """Returns whether an error means that the run's processes lost contact: one has died, or the network has failed."""
     of_gloo = isinstance(exception, RuntimeError) and "gloo/transport" in str(exception)
     return of_gloo or isinstance(exception, torch.distributed.DistError)
 
 
 class EndTogether(Callback):
-    """Ends all processes of a run when one dies: the first watches those it has started, and they watch it.
+    """Ends all processes of a run when one dies: the first process watches those it has started, and they watch it.
 
     Args:
-        seconds: between two looks.
+        seconds: time between two checks.
     """
 
     def __init__(self, seconds: float = 1.0) -> None:
         self.seconds = seconds
         self.over = threading.Event()
-        # Known from the start of the fit on; what fails before it has no process to name.
+        # Both are set when the fit starts: an error before that is not blamed on another process.
         self.parent: int | None = None
         self.children: list[subprocess.Popen[bytes]] = []
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.over = threading.Event()  # not that of an earlier fit
+        self.over = threading.Event()  # the event of an earlier fit is set
         self.parent = os.getppid() if is_launched(trainer) else None
         self.children = getattr(trainer.strategy.launcher, "procs", [])
         stop_watching_processes()
@@ -51,19 +51,20 @@ class EndTogether(Callback):
             threading.Thread(target=self.watch, name="watch", daemon=True).start()
 
     def watch(self) -> None:
-        """Looks every few seconds whether a process has died, until training is over."""
+        """Checks every ``seconds`` whether another process has died, until training is over."""
         while not self.over.wait(self.seconds):
             if cause := self.death():
                 self.end(*cause)
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        # An error of communication has a cause: a process that has died, or will have in a moment.
-        understood = isinstance(exception, (SystemExit, KeyboardInterrupt, UnimatchError))
-        for _ in range(0 if understood or trainer.world_size == 1 else 20):
-            if cause := self.death():
-                self.end(*cause)
-            time.sleep(0.1)
+        # An error in communication may be the consequence of a death that the system reports a moment later.
+        explained = isinstance(exception, (SystemExit, KeyboardInterrupt, UnimatchError))
+        if trainer.world_size > 1 and not explained:
+            for _ in range(20):
+                if cause := self.death():
+                    self.end(*cause)
+                time.sleep(0.1)
         if is_lost(exception):  # the other process was started by srun or torchrun, or runs on another machine
             self.end(
                 f"the connection to another process of this run is lost: {one_line(first_line(exception))}",
@@ -76,11 +77,12 @@ class EndTogether(Callback):
         self.over.set()
 
     def death(self) -> tuple[str, int] | None:
-        """Returns how another process has died and the status to end with; None if none has."""
+        """Returns how another process has died, and the exit status for this one; None if none has died."""
         if self.parent is not None and os.getppid() != self.parent:
             return "the first process of this run is gone", ProcessError.status
         ended = [(rank, child.poll()) for rank, child in enumerate(self.children, start=1)]
-        for rank, status in sorted(ended, key=lambda item: item[1] or 0):  # killed ones first: the others follow them
+        # Processes that were killed (negative statuses) come first: the others failed because of them.
+        for rank, status in sorted(ended, key=lambda item: item[1] or 0):
             if status is not None and status < 0:
                 return f"process {rank} of this run was killed by {signal.Signals(-status).name}", ProcessError.status
             if status:
@@ -88,7 +90,7 @@ class EndTogether(Callback):
         return None
 
     def end(self, cause: str, status: int) -> None:
-        """Says why, and ends this process and all that it has started."""
+        """Prints the cause, and ends this process and all processes that it has started."""
         sys.stderr.write(f"unimatch: {cause}; ending. resume=auto continues from the last checkpoint\n")
         sys.stderr.flush()
         for child in self.children:

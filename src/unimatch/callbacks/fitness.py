@@ -1,4 +1,4 @@
-"""Warns at the start of a training whose length and sizes do not fit its data."""
+"""Warns at the start of a training if its length or its sizes do not fit the data."""
 
 import logging
 
@@ -14,7 +14,7 @@ log = logging.getLogger("unimatch")
 
 
 class Fitness(lightning.Callback):
-    """Logs what :func:`unimatch.data.check.fitness.misfits` says of the training, once."""
+    """Logs the findings of :func:`unimatch.data.check.fitness.misfits` once, as warnings."""
 
     @override
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

@@ -1,10 +1,10 @@
-"""Looks after the numbers: a loss or gradient that is not finite, and pseudo labels that teach nothing."""
+"""Stops or skips steps whose loss or gradients are not finite, and warns of pseudo labels that teach nothing."""
 
 import logging
 from collections import deque
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -22,25 +22,48 @@ from unimatch.trainer import evaluates_training
 
 log = logging.getLogger("unimatch")
 
-BEHIND = 2
-"""Steps by which the check may lag on a GPU: the host does not wait for the step it has just queued."""
+GPU_LAG = 2
+"""Steps by which the check may lag on a GPU, so that the host need not wait for the step that it has just queued."""
 
-ROW_LIMIT = 100
-"""Steps skipped in a row after which skipping is no help."""
+MOST_SKIPPED_IN_A_ROW = 100
+"""Steps skipped in a row after which skipping is taken to be no help."""
+
+
+class Batch(NamedTuple):
+    """One batch of a step."""
+
+    epoch: int
+    number: int
+    """Its place in the epoch, from 0."""
+    content: Any
+
+
+class Check(NamedTuple):
+    """The check of one step, which the device may still be computing."""
+
+    step: int
+    bad: Tensor
+    """() bool: whether the loss or a gradient is not finite; of a GPU, its copy in the memory of the host."""
+    copied: torch.cuda.Event | None
+    """Happens when ``bad`` has arrived from the GPU; None where nothing is copied."""
+    batches: list[Batch]
 
 
 class Guard(Callback):
-    """Stops a run whose numbers are lost, and warns of one that learns nothing from its unlabelled images.
+    """Stops a run with numbers that are not finite, and warns of one that learns nothing from its unlabelled images.
 
-    A step's loss and gradients are looked at on the device they are on. On a GPU the answer is waited for two steps
-    later, when it is there, so the run stops up to two steps late; no checkpoint is written of those. With
-    ``on_nan="skip"`` the answer is waited for at once, because the step must not be taken.
+    The loss and the gradients are checked on their own device. On a GPU the result is read two steps later, so that
+    training need not wait for it: the run stops up to two steps late, and writes no checkpoint of those steps. With
+    ``on_nan="skip"`` the result is read at once, because the step must not be taken.
 
     Args:
-        run_dir: where ``nonfinite/`` is made, with the step, the samples' names and the batches.
-        on_nan: ``"stop"``, or ``"skip"`` to leave such steps out as if their batch had not been, and count them
-            (``train/skipped``).
-        idle_steps: optimizer steps without one confident pixel after which to warn.
+        run_dir: the run directory; its folder ``nonfinite`` gets the step, its batches and their samples' names.
+        on_nan: ``"stop"`` to end the run, or ``"skip"`` to leave such steps out, as if their batches did not exist, and
+            to count them (``train/skipped``).
+        idle_steps: the number of optimizer steps without a confident pixel after which to warn.
+
+    Raises:
+        ConfigError: ``on_nan`` is another word.
     """
 
     def __init__(self, run_dir: Path, *, on_nan: Literal["stop", "skip"] = "stop", idle_steps: int = 500) -> None:
@@ -50,20 +73,20 @@ class Guard(Callback):
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Forgets an earlier fit."""
+        """Resets the state of an earlier fit."""
         self.skipped = self.skipped_in_a_row = 0
         self.idle_since: int | None = None
         self.collapsed = False
         self.warned: set[str] = set()
-        self.batches: list[tuple[int, int, Any]] = []  # epoch, number and content of each batch of this step
+        self.batches: list[Batch] = []  # of this step
         self.bad: Tensor | None = None  # whether anything in this step is not finite, on the device
-        self.buffers: list[Tensor] = []  # the student's, before this step
-        self.unread: deque[tuple[int, Tensor, torch.cuda.Event | None, list[tuple[int, int, Any]]]] = deque()
+        self.buffers: list[Tensor] = []  # copies of the student's, from before this step
+        self.unread: deque[Check] = deque()
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            self.begin_anew()  # a checkpoint's state is read later
+            self.begin_anew()  # load_state_dict is called after this
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -75,20 +98,18 @@ class Guard(Callback):
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # The batch is kept, and where steps may be skipped the statistics that the forward pass will change.
         assert isinstance(pl_module, Method)
         if self.on_nan == "skip" and not self.batches:
-            self.buffers = [buffer.clone() for buffer in pl_module.student.buffers()]
-        self.batches.append((trainer.current_epoch, batch_idx, batch))
+            self.buffers = [buffer.clone() for buffer in pl_module.student.buffers()]  # the forward pass changes them
+        self.batches.append(Batch(trainer.current_epoch, batch_idx, batch))
 
     @override
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        bad = ~loss.detach().isfinite()
-        self.bad = bad if self.bad is None else self.bad | bad
+        self.add(~loss.detach().isfinite())
 
     @override
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        # The gradients of all processes together are looked at, and dropped where the step is to be skipped.
+        # Here the gradients are already those of all processes together.
         assert isinstance(pl_module, Method)
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -96,56 +117,66 @@ class Guard(Callback):
             return  # float16 overflows now and then, and its scaler skips those steps
         bad = ~whole(get_total_norm(gradients, norm_type=2.0)).isfinite()
         if self.on_nan == "stop":
-            self.bad = bad if self.bad is None else self.bad | bad
+            self.add(bad)
             return
         self.bad = None
-        if not bool(bad):
+        if bool(bad):
+            self.skip(trainer.global_step, pl_module, parameters)
+        else:
             self.skipped_in_a_row = 0
-            return
+
+    def add(self, bad: Tensor) -> None:
+        """Adds to what is known of this step whether another of its numbers, () bool, is not finite."""
+        self.bad = bad if self.bad is None else self.bad | bad
+
+    def skip(self, step: int, method: Method, parameters: list[Tensor]) -> None:
+        """Undoes what a step has done so far, and counts it; raises NumericalError if too many are skipped in a row."""
         for parameter in parameters:
-            parameter.grad = None  # the optimiser, and with it the teacher, passes over what has no gradient
+            parameter.grad = None  # the optimizer, and with it the teacher, leaves alone what has no gradient
         with torch.no_grad():
-            for buffer, before in zip(pl_module.student.buffers(), self.buffers, strict=True):
+            for buffer, before in zip(method.student.buffers(), self.buffers, strict=True):
                 buffer.copy_(before)
         self.skipped += 1
         self.skipped_in_a_row += 1
-        log.warning("step %d skipped: a gradient is not finite (%d so far)", trainer.global_step, self.skipped)
-        if self.skipped_in_a_row >= ROW_LIMIT:
-            raise NumericalError(f"{ROW_LIMIT} steps in a row had gradients that are not finite: skipping is no help")
+        log.warning("step %d skipped: a gradient is not finite (%d so far)", step, self.skipped)
+        if self.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+            raise NumericalError(
+                f"{MOST_SKIPPED_IN_A_ROW} steps in a row had gradients that are not finite: skipping is no help"
+            )
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *arguments: Any, **options: Any) -> None:
-        # The answer is read at once on the CPU, some steps later on a GPU.
         if is_accumulating(trainer):
             return
         if self.bad is not None:
-            event = None
+            copied = None
             if self.bad.is_cuda:
-                flag = torch.empty((), dtype=torch.bool, pin_memory=True)
-                self.bad = flag.copy_(self.bad, non_blocking=True)
-                event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-                event.record()
-            self.unread.append((trainer.global_step - 1, self.bad, event, self.batches))
-            self.read(trainer, BEHIND if event is not None else 0)
+                on_host = torch.empty((), dtype=torch.bool, pin_memory=True)
+                self.bad = on_host.copy_(self.bad, non_blocking=True)
+                copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                copied.record()
+            self.unread.append(Check(trainer.global_step - 1, self.bad, copied, self.batches))
+            self.read(trainer, lag=0 if copied is None else GPU_LAG)
         if self.on_nan == "skip":
             pl_module.log("train/skipped", float(self.skipped))
         self.batches, self.bad = [], None
         assert isinstance(pl_module, Method)
         if trainer.global_step % pl_module.log_interval == 0:
-            self.look_at_mask_ratio(trainer)
+            self.check_mask_ratio(trainer)
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        # No checkpoint is to hold lost numbers.
-        self.read(trainer, 0)
+        # A checkpoint must not hold numbers that are not finite.
+        self.read(trainer, lag=0)
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A teacher that predicts one class is warned of at its second evaluation in a row: the first may be too early.
+        # A teacher that predicts a single class is reported at the second such evaluation in a row: the first may be
+        # too early in the training.
         assert isinstance(pl_module, Method)
         if not evaluates_training(trainer):
             return
-        confusion = pl_module.counts["teacher"]["confusion"]
+        confusion = pl_module.counts["teacher"]["confusion"]  # (C, C), truth by prediction
         predicted = confusion.sum(0).nonzero().flatten().tolist()
         collapsed = len(predicted) == 1 and int((confusion.sum(1) > 0).sum()) > 1
         if collapsed and self.collapsed:
@@ -159,8 +190,8 @@ class Guard(Callback):
             )
         self.collapsed = collapsed
 
-    def look_at_mask_ratio(self, trainer: Trainer) -> None:
-        """Warns if no pseudo label has been confident for long."""
+    def check_mask_ratio(self, trainer: Trainer) -> None:
+        """Warns if no pseudo label has been confident for ``idle_steps`` steps."""
         ratio = trainer.callback_metrics.get("train/mask_ratio")
         if ratio is None or "idle" in self.warned:
             return
@@ -177,38 +208,38 @@ class Guard(Callback):
             )
 
     def warn_once(self, kind: str, message: str) -> None:
-        """Warns of each kind once a run."""
+        """Logs a warning, each kind once a run."""
         if kind not in self.warned:
             self.warned.add(kind)
             log.warning(message)
 
-    def read(self, trainer: Trainer, behind: int) -> None:
-        """Reads whether the steps were finite, of all but the latest ones; raises NumericalError where one was not."""
-        while len(self.unread) > behind:
-            step, bad, event, batches = self.unread.popleft()
-            if event is not None:
-                event.synchronize()
-            if bool(bad):
+    def read(self, trainer: Trainer, lag: int) -> None:
+        """Reads the checks of all steps but the latest ``lag``; raises NumericalError if one was not finite."""
+        while len(self.unread) > lag:
+            check = self.unread.popleft()
+            if check.copied is not None:
+                check.copied.synchronize()
+            if bool(check.bad):
                 self.unread.clear()
-                path = self.run_dir / "nonfinite" / f"step={step}_process={trainer.global_rank}.pt"
-                content = {"step": step, "batches": [describe(trainer, *batch) for batch in batches]}
+                path = self.run_dir / "nonfinite" / f"step={check.step}_process={trainer.global_rank}.pt"
+                content = {"step": check.step, "batches": [describe(trainer, batch) for batch in check.batches]}
                 with training_goes_on(path):
                     replace_file(path, partial(torch.save, content))
                 raise NumericalError(
-                    f"step {step}: the loss or a gradient is not finite. Its images' names, and the images as they "
-                    f"were trained on, are in {path} (torch.load, weights_only=True); the last checkpoint is from "
-                    "before. Likely: too high a method.learning_rate, float16 (trainer.precision=bf16-mixed has more "
-                    "range), or a fault in one of these images. guard.on_nan=skip leaves such steps out"
+                    f"step {check.step}: the loss or a gradient is not finite. The names of its images, and the images "
+                    f"as they were trained on, are in {path} (torch.load, weights_only=True); the last checkpoint is "
+                    "from before. Likely: too high a method.learning_rate, float16 (trainer.precision=bf16-mixed has "
+                    "more range), or a fault in one of these images. guard.on_nan=skip leaves such steps out"
                 )
 
 
-def describe(trainer: Trainer, epoch: int, number: int, batch: Any) -> dict[str, Any]:
+def describe(trainer: Trainer, batch: Batch) -> dict[str, Any]:
     """Returns a batch on the CPU, with the names of its samples."""
     data = getattr(getattr(trainer, "datamodule", None), "data", None)
     names = {}
-    for stream, part in batch.items():
+    for stream, part in batch.content.items():
         source = getattr(data, stream, getattr(data, "unlabeled", None))
         if source is not None:
             names[stream] = [source.name(int(index)) for index in part["index"]]
-    tensors = {stream: {key: value.cpu() for key, value in part.items()} for stream, part in batch.items()}
-    return {"epoch": epoch, "batch": number, "names": names, "tensors": tensors}
+    tensors = {stream: {key: value.cpu() for key, value in part.items()} for stream, part in batch.content.items()}
+    return {"epoch": batch.epoch, "batch": batch.number, "names": names, "tensors": tensors}

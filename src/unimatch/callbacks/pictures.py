@@ -1,10 +1,11 @@
-"""Draws pictures of a finished run: validation images beside truth, student and teacher; and curves."""
+"""Draws pictures of a finished run: validation images beside truth and predictions, and curves."""
 
 from pathlib import Path
 
 import lightning
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from unimatch.data.catalog import DatasetInfo
@@ -23,17 +24,17 @@ from unimatch.types import IGNORE_INDEX
 SMOOTHING = 20
 """How many rows of ``metrics.csv`` are averaged into one point of a long curve."""
 
-LEGEND = 40
-"""How many classes are named below the validation images, at most."""
+MOST_NAMED = 40
+"""How many classes the legend below the validation images names at most."""
 
 
 class Pictures(lightning.Callback):
     """Writes ``validation.png`` and ``curves.png`` when training ends.
 
     Args:
-        run_dir: where to.
-        data: whose validation images are shown, in the colours of its classes.
-        count: images shown.
+        run_dir: the run directory.
+        data: the data set, whose validation images are shown in the colours of its classes.
+        count: how many images are shown.
     """
 
     def __init__(self, run_dir: Path, data: SegmentationData, count: int = 4) -> None:
@@ -43,7 +44,7 @@ class Pictures(lightning.Callback):
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Method)
         for model in pl_module.evaluated_models.values():
-            gather(model)  # in all processes: the first one alone predicts
+            gather(model)  # by all processes, although only the first one predicts
         if not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
@@ -62,15 +63,23 @@ def draw_predictions(
 ) -> None:
     """Draws a row for each image (image or both dates, truth, each model's prediction) and a legend of the classes.
 
-    Of images that have a class as a whole, the classes' names stand above. The models are in eval mode.
+    In classification, titles above the images name their classes.
+
+    Args:
+        task: how the models predict.
+        models: in eval mode, by name.
+        source: images with their truth.
+        info: classes and colours.
+        indices: which images of the source are drawn.
+        path: of the PNG.
     """
     rows, present, colors = [], set[int](), info.colors
     for index in indices:
         seen = label_with(models, task, source, index, info.bands)
-        image, labels = seen.picture, seen.labels
+        image = seen.picture
         first = index == indices[0]
         cells = [Cell(date, name if first else "") for name, date in dates_by_name(image)]
-        for name, label in labels.items():
+        for name, label in seen.labels.items():
             if label.ndim == 0:
                 cells.append(Cell(image, f"{name}: {info.classes[int(label)]}"))
             else:
@@ -80,12 +89,15 @@ def draw_predictions(
     height, width = rows[0][0].picture.shape[:2]
     columns = max(map(len, rows))
     size = (2.4 * columns, 2.4 * height / width * len(rows) + 0.9)
-    legend = legend_of(info.classes, colors, sorted(present - {IGNORE_INDEX})[:LEGEND])
+    legend = legend_of(info.classes, colors, sorted(present - {IGNORE_INDEX})[:MOST_NAMED])
     save_figure(path, rows, legend, columns=columns, size=size)
 
 
 def draw_curves(metrics: Path, task: Task, path: Path) -> None:
-    """Draws losses, the pseudo labels' share and accuracy, and the headline score over the steps of ``metrics.csv``."""
+    """Draws losses, the pseudo labels' share and accuracy, and the headline score over the steps of ``metrics.csv``.
+
+    Panels without values are left out; without any nothing is drawn.
+    """
     known = read_curves(metrics)
     headline = task.scores_type.headline
     evaluated = f"{task.scores_type.titles[headline]} on validation, %"
@@ -105,14 +117,23 @@ def draw_curves(metrics: Path, task: Task, path: Path) -> None:
     for axis, (title, lines) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
         for key, points in lines.items():
             steps, values = np.array(points).T
-            many = len(steps) > 5 * SMOOTHING
-            if many:  # the mean of each run of rows, so that a trend can be seen
-                whole = len(steps) // SMOOTHING * SMOOTHING
-                steps, values = (each[:whole].reshape(-1, SMOOTHING).mean(1) for each in (steps, values))
-            label = key.split("/", 1)[-1] if title != evaluated else key.split("/")[0]
-            axis.plot(steps, values, marker=None if many else ".", label=label)
+            is_long = len(steps) > 5 * SMOOTHING
+            if is_long:
+                steps, values = smoothed(steps), smoothed(values)
+            part, _, name = key.partition("/")
+            axis.plot(steps, values, marker=None if is_long else ".", label=part if title == evaluated else name)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     replace_file(path, lambda file: figure.savefig(file, format="png"))
+
+
+def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the means of each :data:`SMOOTHING` values in a row (N,), without the remainder at the end.
+
+    >>> smoothed(np.arange(45.0))
+    array([ 9.5, 29.5])
+    """
+    whole = len(values) // SMOOTHING * SMOOTHING
+    return values[:whole].reshape(-1, SMOOTHING).mean(axis=1)

@@ -1,4 +1,4 @@
-"""Shows one progress bar for the whole training: losses, mask ratio, images/s and the time left."""
+"""Shows one progress bar for the whole training, with losses, mask ratio, images per second and the time left."""
 
 import logging
 import time
@@ -15,13 +15,14 @@ from unimatch.trainer import evaluates_training
 log = logging.getLogger("unimatch")
 
 SHOWN = {"train/loss": "loss", "train/loss_x": "loss_x", "train/loss_s": "loss_s", "train/mask_ratio": "mask"}
+"""The logged values that the bar shows, with their names there."""
 
 
 class Progress(Callback):
-    """Draws the bar where there is a terminal, and a line now and then where there is none.
+    """Draws the bar in a terminal, and prints a line at intervals if the output goes elsewhere.
 
     Args:
-        line_seconds: between lines, where output goes to a file.
+        line_seconds: seconds between two lines if there is no terminal.
     """
 
     def __init__(self, line_seconds: float = 10.0) -> None:
@@ -31,7 +32,7 @@ class Progress(Callback):
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.bar = None  # of an earlier fit
+        self.bar = None  # drops that of an earlier fit
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -44,7 +45,7 @@ class Progress(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # The bar's text is made anew only when a step that is logged has brought the numbers to the host anyway.
+        # The text changes only at steps that are logged, whose numbers have been copied to the host anyway.
         if self.bar is None:
             return
         self.images += count_images(batch) * trainer.world_size
@@ -58,9 +59,9 @@ class Progress(Callback):
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.validation_started = self.told = time.monotonic()
+        self.validation_started = self.shown_at = time.monotonic()
         if trainer.sanity_checking:
-            count = sum(map(int, trainer.num_sanity_val_batches))  # which Lightning does not know before
+            count = sum(map(int, trainer.num_sanity_val_batches))  # unknown to Lightning before this
             log.info("a trial evaluation of %d image%s", count, "s" * (count != 1))
 
     @override
@@ -74,8 +75,8 @@ class Progress(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         interval = 0.5 if is_terminal() else min(10.0, self.line_seconds)
-        if self.bar is not None and time.monotonic() - self.told >= interval:
-            self.told = time.monotonic()
+        if self.bar is not None and time.monotonic() - self.shown_at >= interval:
+            self.shown_at = time.monotonic()
             self.bar.set_postfix_str(f"evaluating {batch_idx + 1}/{sum(trainer.num_val_batches):g}")
 
     @override
@@ -101,5 +102,5 @@ class Progress(Callback):
 
 
 def count_images(batch: Any) -> int:
-    """Counts labelled and unlabelled images of one process's batch."""
+    """Returns how many images, labelled and unlabelled, are in a process's batch."""
     return sum(len(part["index"]) for part in batch.values())

@@ -1,4 +1,4 @@
-"""Keeps a run's record: ``evaluations.jsonl``, ``summary.json``, and what a checkpoint needs to be used alone."""
+"""Writes a run's record: ``evaluations.jsonl``, ``summary.json``, and the facts that its checkpoints carry."""
 
 import json
 import platform
@@ -26,6 +26,7 @@ from unimatch.methods.evaluations import Evaluation
 from unimatch.trainer import evaluates_training
 
 PACKAGES = ("unimatch", "torch", "lightning", "timm", "albumentations", "opencv-python-headless", "numpy")
+"""Packages whose versions may change a run's numbers."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class RunFacts:
     split: str | None
     """The split's name, where the data set has named splits."""
     experiment: str | None
-    """``table01`` and the like, where the run was started from such a file."""
+    """The experiment file that the run was started with, such as ``table01``."""
     config: dict[str, Any]
-    """The resolved configuration, plain values."""
+    """The resolved configuration as plain values."""
     data: dict[str, Any] = field(default_factory=dict)
     """The data set's fingerprint."""
     held_out: tuple[str, ...] = ()
@@ -52,12 +53,12 @@ class RunFacts:
 
 
 class Record(Callback):
-    """Writes the record after every evaluation, so that a run that is cut short has one too.
+    """Writes the record after every evaluation, so that an interrupted run has one too.
 
     Args:
-        run_dir: where to.
-        facts: what is known beforehand.
-        data: whose classes it names.
+        run_dir: the run directory.
+        facts: what is known of the run before it starts.
+        data: the data set, whose classes the record names.
     """
 
     def __init__(self, run_dir: Path, facts: RunFacts, data: SegmentationData) -> None:
@@ -65,18 +66,19 @@ class Record(Callback):
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Forgets an earlier fit."""
+        """Resets the state of an earlier fit."""
         self.images = 0
         self.bad_images: list[str] = []
         self.findings: list[str] = []
-        self.evaluating = self.before = 0.0  # seconds; before this process, where the run is resumed
+        self.evaluating = 0.0  # seconds of all evaluations
+        self.before = 0.0  # seconds of training before the run was resumed
         self.started = time.monotonic()
         self.begun = self.finished = False
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit":
-            self.begin_anew()  # a checkpoint's state is read later
+            self.begin_anew()  # load_state_dict is called after this
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -89,14 +91,14 @@ class Record(Callback):
 
     @property
     def seconds(self) -> float:
-        """Seconds of training so far, also those before it was resumed."""
+        """Seconds of training so far, including those before a resume."""
         return self.before + time.monotonic() - self.started
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.monotonic()
         if trainer.strategy.root_device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()  # of a sweep's job before
+            torch.cuda.reset_peak_memory_stats()  # the sweep's previous job may have raised the peak
 
     @override
     def on_train_batch_end(
@@ -106,7 +108,7 @@ class Record(Callback):
         self.begin(trainer)
 
     def begin(self, trainer: Trainer) -> None:
-        """Writes what is known beforehand, once: after the first step, since an earlier run's files stay until then."""
+        """Writes the facts, once: after the first step, because an earlier run's files stay until then."""
         if self.begun or not trainer.global_step or not trainer.is_global_zero:
             return
         self.begun = True
@@ -116,7 +118,7 @@ class Record(Callback):
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # All processes are here together: this is when each can learn what the others had to skip.
+        # All processes are here together, and can exchange the names of images that they could not read.
         self.validation_started = time.monotonic()
         module = getattr(trainer, "datamodule", None)
         if isinstance(module, SemiSupervisedDataModule):
@@ -133,9 +135,8 @@ class Record(Callback):
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Also where the run was resumed at its end.
         assert isinstance(pl_module, Method)
-        self.begin(trainer)
+        self.begin(trainer)  # a run that is resumed at its end takes no step
         if trainer.is_global_zero:
             self.finished = True
             self.write_evaluations(pl_module, trainer)
@@ -153,7 +154,7 @@ class Record(Callback):
         write(checkpoint, run)
 
     def describe(self, evaluation: Evaluation) -> dict[str, Any]:
-        """Returns an evaluation as plain values, those of classes by their names."""
+        """Returns an evaluation as plain values; what is measured by class is keyed by the classes' names."""
         result: dict[str, Any] = {"step": evaluation.step, "epoch": evaluation.epoch}
         for name, scores in (("student", evaluation.student), ("teacher", evaluation.teacher)):
             result[name] = scores.overall() | self.by_class(scores.per_class())
@@ -161,23 +162,30 @@ class Record(Callback):
         return {**result, "pseudo_label": evaluation.pseudo | self.by_class(per_class)}
 
     def by_class(self, values: Mapping[str, Sequence[float | None]]) -> dict[str, dict[str, float | None]]:
-        """Gives values that are in the order of the classes the classes' names."""
+        """Turns lists with a value for each class into dictionaries keyed by the classes' names."""
         return {key: dict(zip(self.info.classes, value, strict=True)) for key, value in values.items()}
 
     def write_evaluations(self, method: Method, trainer: Trainer) -> None:
-        """Writes ``evaluations.jsonl`` and ``summary.json``; the README explains their keys."""
+        """Writes ``evaluations.jsonl`` and ``summary.json``."""
         if not method.evaluations:
             return
         lines = [json.dumps(self.describe(evaluation)) + "\n" for evaluation in method.evaluations]
         self.write("evaluations.jsonl", "".join(lines))
+        self.write("summary.json", json.dumps(self.summary(method, trainer), indent=2) + "\n")
+
+    def summary(self, method: Method, trainer: Trainer) -> dict[str, Any]:
+        """Returns the content of ``summary.json`` after at least one evaluation."""
+        facts = {key: value for key, value in asdict(self.facts).items() if key not in ("config", "data", "held_out")}
+        if self.facts.held_out:
+            facts["held_out"] = len(self.facts.held_out)
+        if self.info.bands != PHOTOS:
+            facts["bands"] = self.info.bands.plain()
         last = method.evaluations[-1]
         best = max(method.evaluations, key=lambda evaluation: evaluation.teacher.main)
         seconds, described = self.seconds, self.describe(last)
         headline = last.teacher.headline
-        summary = {
-            **{key: value for key, value in asdict(self.facts).items() if key not in ("config", "data", "held_out")},
-            **({"held_out": len(self.facts.held_out)} if self.facts.held_out else {}),
-            **({} if self.info.bands == PHOTOS else {"bands": self.info.bands.plain()}),
+        return {
+            **facts,
             "steps": trainer.global_step,
             "epochs": trainer.current_epoch,
             "finished": self.finished,
@@ -198,18 +206,18 @@ class Record(Callback):
             "versions": versions(),
             "git_revision": git_revision(),
         }
-        self.write("summary.json", json.dumps(summary, indent=2) + "\n")
 
     def write(self, name: str, text: str) -> None:
-        """Writes a file of the run directory, whole or not at all."""
+        """Writes a file of the run directory, whole or not at all; a failure is a warning."""
         with training_goes_on(self.run_dir / name):
             replace_text(self.run_dir / name, text)
 
 
 def peak_memory_mb() -> int | None:
-    """Returns the most memory that was held, None on Windows.
+    """Returns the peak memory in MiB; None on Windows.
 
-    On a GPU, that of this training. Else what is resident of the process, in a sweep also in the jobs before.
+    On a GPU it is what this training has allocated, else the largest resident size of the process since it started,
+    which may be from an earlier job of a sweep.
     """
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated() > 0:
         return round(torch.cuda.max_memory_allocated() / 2**20)
@@ -218,16 +226,16 @@ def peak_memory_mb() -> int | None:
     import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 2**20 if platform.system() == "Darwin" else peak / 2**10)  # bytes there, else kilobytes
+    return round(peak / 2**20 if platform.system() == "Darwin" else peak / 2**10)  # macOS counts bytes, Linux KiB
 
 
 def device_name() -> str:
-    """Returns the GPU's name, or the processor's kind."""
+    """Returns the GPU's name, or the processor's architecture."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of Python and of what decides what is computed; of cuDNN where there is a GPU."""
+    """Returns the versions of Python, of :data:`PACKAGES`, and of cuDNN if there is a GPU."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -240,23 +248,24 @@ def versions() -> dict[str, str]:
 
 
 def cudnn_version(number: int) -> str:
-    """Returns cuDNN's version as it is usually written.
+    """Returns cuDNN's version number as it is usually written.
 
     >>> cudnn_version(91501), cudnn_version(8902)
     ('9.15.1', '8.9.2')
     """
-    unit = 10_000 if number >= 90_000 else 1_000  # of the first number, since version 9
+    unit = 10_000 if number >= 90_000 else 1_000  # version 9 has changed what the major version is multiplied by
     return f"{number // unit}.{number % unit // 100}.{number % 100}"
 
 
 def git_revision() -> str | None:
-    """Returns the revision of the source tree the package runs from, ``+`` where it is changed; None without one."""
+    """Returns the Git revision that the package runs from, with a ``+`` if files differ from it; None outside Git."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "--untracked-files=no"))
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None

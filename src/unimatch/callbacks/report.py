@@ -1,4 +1,4 @@
-"""Writes what ``report.html`` shows when training ends, and the page."""
+"""Writes ``report.html`` when training ends, with the files that it shows."""
 
 import json
 from pathlib import Path
@@ -32,13 +32,13 @@ from unimatch.trainer import evaluates_training
 
 
 class Report(Callback):
-    """Scores each validation image; at the end writes ``confusion.csv``, ``examples/`` and ``report.html``.
+    """Scores each validation image, and at the end writes ``confusion.csv``, ``examples/`` and ``report.html``.
 
-    Nothing that fails here ends a run before its time: by then its checkpoints and its record are written.
+    A file that cannot be made is a warning: the checkpoints and the record are written before.
 
     Args:
-        run_dir: where to.
-        data: whose validation images are evaluated.
+        run_dir: the run directory.
+        data: the data set whose validation images are evaluated.
     """
 
     def __init__(self, run_dir: Path, data: SegmentationData) -> None:
@@ -47,7 +47,7 @@ class Report(Callback):
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A score for each image of the set, and whether it has one: each process fills in those it sees.
+        # (2, N): each image's score, and a 1 if it has one. Each process fills in the images that it evaluates.
         self.scores = torch.zeros(2, len(self.data.val), device=pl_module.device)
 
     @override
@@ -55,7 +55,7 @@ class Report(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *arguments: Any, **options: Any
     ) -> None:
         assert isinstance(pl_module, Method)
-        if not evaluates_training(trainer):  # perhaps of other images
+        if not evaluates_training(trainer):  # trainer.validate may be given other images
             return
         for sample, counts in zip(batch, outputs["teacher"], strict=True):
             self.scores[0, sample["index"]] = pl_module.task.image_score(counts)
@@ -63,20 +63,19 @@ class Report(Callback):
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # All processes are here to bring their scores together.
         assert isinstance(pl_module, Method)
         if evaluates_training(trainer):
             self.confusion = pl_module.counts["teacher"]["confusion"]
-            total = trainer.strategy.reduce(self.scores, reduce_op="sum")
+            total = trainer.strategy.reduce(self.scores, reduce_op="sum")  # of all processes
             assert isinstance(total, Tensor)
-            self.scores = total.cpu()
-            self.scores = self.scores[0] / self.scores[1]  # not a number where the trainer left images out
+            scores, counts = total.cpu()
+            self.scores = scores / counts  # NaN for images that the trainer left out
 
     @override
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, Method)
         for model in pl_module.evaluated_models.values():
-            gather(model)  # in all processes: the first one alone predicts
+            gather(model)  # by all processes, although only the first one predicts
         if not trainer.is_global_zero or not pl_module.evaluations:
             return
         pl_module.eval()
@@ -92,7 +91,7 @@ class Report(Callback):
             write_report(self.run_dir)
 
     def has_files_of(self, step: int) -> bool:
-        """Returns whether ``confusion.csv`` and ``examples/`` are there, of this step."""
+        """Returns whether ``confusion.csv`` exists, and an ``examples/`` from this step."""
         try:
             content = json.loads((self.run_dir / "examples" / "examples.json").read_text("utf-8"))
         except (OSError, ValueError):
@@ -101,7 +100,7 @@ class Report(Callback):
 
     @torch.no_grad()
     def evaluate_again(self, trainer: Trainer, method: Method) -> None:
-        """Counts and scores the teacher's predictions, of a run that is resumed at its end and lacks files."""
+        """Evaluates the teacher once more, for a run that is resumed at its end and has lost its files."""
         samples, metric = EvaluationDataset(self.data.val, self.data.info.bands), method.metrics["teacher"]
         found = []
         for i in counted(range(len(samples)), "validation images"):
@@ -114,7 +113,7 @@ class Report(Callback):
         self.confusion = torch.stack([counts["confusion"] for counts in found]).sum(0).cpu()
 
     def write_examples(self, trainer: Trainer, method: Method) -> None:
-        """Writes ``examples/``."""
+        """Writes ``examples/``: validation images, training views and the least certain unlabelled images."""
         info = self.data.info
         models = {"student": method.student, "teacher": method.teacher.model}
         rows = validation_rows if isinstance(method.task, PixelTask) else classified_rows

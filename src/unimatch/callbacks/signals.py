@@ -1,4 +1,4 @@
-"""Signals that ask a training to end: noted when they arrive, acted on between two steps."""
+"""Signals that end a training: remembered when they arrive, acted on between two steps."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 NAMES = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT")
-"""From schedulers; from SLURM, some time before its end, the second from submitit's jobs; from Ctrl-C."""
+"""Sent by schedulers (SIGTERM), by SLURM before a job's time limit (the next two, one for submitit), by Ctrl-C."""
 
 
 class Stopped(SystemExit):
-    """Training was asked to end by a signal. The process ends with 128 + its number, as a shell reports it."""
+    """A signal ended the training. The exit status is 128 + its number, as shells report it, or ``status``."""
 
     def __init__(self, signum: int, *, status: int | None = None) -> None:
         super().__init__(128 + signum if status is None else status)
@@ -23,33 +23,33 @@ class Stopped(SystemExit):
 
 
 class Signals:
-    """Remembers signals, so that they neither end a step halfway nor are lost."""
+    """Remembers the first signal that arrives, so that no step is cut short and no signal is lost."""
 
     def __init__(self) -> None:
-        self.received = 0
-        self.submitits: dict[int, Any] = {}  # handlers that have the job run again
+        self.received = 0  # the signal's number; 0 for none
+        self.submitit_handlers: dict[int, Any] = {}  # by signal number; they requeue the job
 
     def install(self) -> None:
-        """Takes signals over from Lightning, whose handlers act at once; its teardown restores the ones from before."""
+        """Replaces Lightning's handlers, which act at once. Its teardown restores those from before the training."""
         if threading.current_thread() is threading.main_thread():
             for name in NAMES:
                 if hasattr(signal, name):  # Windows has fewer
                     number = getattr(signal, name)
                     before = signal.signal(number, self.note)
                     if str(getattr(before, "__module__", "")).startswith("submitit"):
-                        self.submitits[number] = before
+                        self.submitit_handlers[number] = before
 
     def note(self, signum: int, frame: FrameType | None) -> None:
-        """Remembers the signal; a second Ctrl-C ends at once."""
+        """Remembers the signal; a second Ctrl-C ends the run at once."""
         if signum == signal.SIGINT == self.received:
             raise KeyboardInterrupt
         self.received = self.received or signum
         text = f"\nunimatch: {signal.Signals(signum).name}: ending after this step\n"
-        os.write(2, text.encode())  # print is not safe in a handler
+        os.write(2, text.encode())  # print is not reentrant, so not safe in a handler
 
 
 def agreed(trainer: Trainer, number: int) -> int:
-    """Returns the largest of all processes' numbers: what one of them was told, all then know."""
+    """Returns the largest of all processes' numbers, so that what one process received all processes know."""
     if trainer.world_size == 1:
         return number
     everyone = trainer.strategy.reduce(torch.tensor(number, device=trainer.strategy.root_device), reduce_op="max")

@@ -1,4 +1,4 @@
-"""Sends curves of the classes and a picture to TensorBoard, Weights & Biases and MLflow."""
+"""Sends each class's scores and a picture to TensorBoard, Weights & Biases and MLflow."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -22,18 +22,18 @@ from unimatch.tasks import PixelTask
 from unimatch.trainer import evaluates_training
 
 WIDTH = 320
-"""How wide an image in the picture is at most, in pixels."""
+"""The largest width of an image in the picture, in pixels."""
 
 
 class Tracking(lightning.Callback):
-    """Logs the teacher's scores and the pseudo labels by class at each evaluation, and one picture of a few images.
+    """Logs, at each evaluation, the teacher's scores and the pseudo labels by class, and a picture of a few images.
 
-    In classification there is no picture, since it could not show the classes. ``metrics.csv`` gets none of these
-    values; ``evaluations.jsonl`` has them, and the report shows them.
+    In classification there is no picture, as it could not show the classes. These values are not written to
+    ``metrics.csv``: ``evaluations.jsonl`` holds them, and the report shows them.
 
     Args:
-        data: validation images of the picture, names and colours of the classes.
-        count: images in the picture.
+        data: the data set, with the validation images of the picture and the classes' names and colours.
+        count: how many images the picture shows.
     """
 
     def __init__(self, data: SegmentationData, count: int = 4) -> None:
@@ -47,7 +47,7 @@ class Tracking(lightning.Callback):
         ]
         if not evaluates_training(trainer) or not trainer.is_global_zero or not loggers:
             return
-        step = max(trainer.global_step - 1, 0)  # of Lightning's own values of this evaluation
+        step = max(trainer.global_step - 1, 0)  # as Lightning counts it for the other values of this evaluation
         values = self.by_class(pl_module)
         picture = None
         if isinstance(pl_module.task, PixelTask):
@@ -55,19 +55,11 @@ class Tracking(lightning.Callback):
                 picture = self.picture(pl_module)
         for logger in loggers:
             logger.log_metrics(values, step)
-            if picture is None:
-                continue
-            kind = type(logger).__name__.removesuffix("Logger").removesuffix("Run").lower()
-            with training_goes_on(Path(logger.save_dir or "") / kind):
-                if isinstance(logger, WandbLogger):
-                    logger.log_image("validation", [picture], step)
-                elif isinstance(logger, MlflowRun):
-                    logger.log_picture("validation", picture, step)
-                else:
-                    logger.experiment.add_image("validation", picture, step, dataformats="HWC")
+            if picture is not None:
+                log_picture(logger, picture, step)
 
     def by_class(self, method: Method) -> dict[str, float]:
-        """Returns what an evaluation has by class: ``teacher_iou/CLASS``, ``pseudo_label_accuracy/CLASS`` and so on."""
+        """Returns the last evaluation's values by class: ``teacher_iou/CLASS``, ``pseudo_label_accuracy/CLASS``, ..."""
         evaluation = method.evaluations[-1]
         found: dict[str, Any] = {f"teacher_{key}": value for key, value in asdict(evaluation.teacher).items()}
         found |= {key.replace("class", "pseudo_label"): value for key, value in evaluation.pseudo.items()}
@@ -80,21 +72,33 @@ class Tracking(lightning.Callback):
         }
 
     def picture(self, method: Method) -> ImageArray:
-        """Returns a picture with a row for each image: image or dates, then truth, student and teacher over it."""
+        """Returns a picture with a row for each image: the image or its dates, then truth and predictions over it."""
         source, palette = self.data.val, self.data.info.colors
         models = {"student": method.student, "teacher": method.teacher.model}
         rows = []
         for index in spread_evenly(len(source), self.count):
             seen = label_with(models, method.task, source, index, self.data.info.bands)
-            image, labels = seen.picture, seen.labels
-            cells = [date for _, date in dates_by_name(image)]
-            cells += [overlay(image, label, palette) for label in labels.values()]
+            cells = [date for _, date in dates_by_name(seen.picture)]
+            cells += [overlay(seen.picture, label, palette) for label in seen.labels.values()]
             rows.append([shrunk(cell) for cell in cells])
         return stack_rows(rows)
 
 
+def log_picture(logger: TensorBoardLogger | WandbLogger | MlflowRun, picture: ImageArray, step: int) -> None:
+    """Logs a picture (H, W, 3) under the name ``validation``; if it cannot be written, a warning names the logger."""
+    if isinstance(logger, TensorBoardLogger):
+        with training_goes_on(Path(logger.log_dir) / "validation"):
+            logger.experiment.add_image("validation", picture, step, dataformats="HWC")
+    elif isinstance(logger, WandbLogger):
+        with training_goes_on(Path(logger.save_dir or "") / "wandb"):
+            logger.log_image("validation", [picture], step)
+    else:
+        with training_goes_on(Path(logger.save_dir or "") / "mlflow"):
+            logger.log_picture("validation", picture, step)
+
+
 def shrunk(picture: ImageArray) -> NDArray[np.uint8]:
-    """Shrinks a picture to at most :data:`WIDTH` pixels in width."""
+    """Returns a picture at a width of at most :data:`WIDTH` pixels."""
     image = Image.fromarray(picture)
     image.thumbnail((WIDTH, 10 * WIDTH))
     return np.asarray(image)

@@ -1,1 +1,1 @@
-"""What the commands share: what stands on a command line, and how its configuration becomes objects."""
+"""What the commands share: how they check a command line, and how they build the objects of a configuration."""

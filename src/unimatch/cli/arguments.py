@@ -1,4 +1,4 @@
-"""Whether the values of a configuration fit the arguments of what they are given to, before it is called."""
+"""Checks a configuration's values against the arguments of a function or class, before it is called."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -9,21 +9,24 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from unimatch.errors import ConfigError
 from unimatch.options import refuse_others
 
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null", Path: "text"}
+"""What messages call types."""
+
 
 def check_arguments(
     function: Callable[..., Any], values: Mapping[str, Any], given: Collection[str] = (), *, partial: bool = False
 ) -> None:
-    """Refuses values that a function or class cannot be called with.
+    """Refuses values with which a function or class cannot be called.
 
     Args:
-        function: that is to be called.
+        function: the function or class.
         values: plain values by the names of its arguments.
-        given: arguments that it is given besides.
-        partial: whether others are given later, so that none is missing.
+        given: arguments that it gets in addition: their names, or their positions as text.
+        partial: whether it gets further arguments later, so that none is missing yet.
 
     Raises:
-        ConfigError: beginning with the argument: there is none of this name, its value is of the wrong kind, or it is
-            missing.
+        ConfigError: there is no argument of a name, its value is of the wrong kind, or it is missing. The message
+            begins with the argument.
 
     >>> def area(width: int, *, height: float = 2.0) -> float: ...
     >>> check_arguments(area, {"width": 3, "height": 4})
@@ -36,25 +39,23 @@ def check_arguments(
     """
     try:
         signature = inspect.signature(function)
-    except ValueError:  # a built-in that does not tell
+    except ValueError:  # a built-in without a signature
         return
     refuse_others(function, values, signature)
     for name, value in values.items():
         parameter = signature.parameters.get(name)
         if parameter is None or (value is None and parameter.default is None) or fits(value, parameter.annotation):
             continue
-        words = dict.fromkeys(kinds(parameter.annotation))
-        meant = " or ".join(word for word in words if word != "a whole number" or "a number" not in words)
-        number = type(value) in (int, float) and "text" in meant
-        quotes = (
-            f"; text that looks like a number goes in quotes: \"{name}='{value}'\". A YAML file needs them too: there "
-            "2024_01_05 without quotes is read as 20240105"
-        )
-        quotes = quotes if number else ""
-        raise ConfigError(f"{name}={written(value)}: must be {meant}{quotes}")
+        kind, remedy = accepted(parameter.annotation), ""
+        if type(value) in (int, float) and "text" in kind:
+            remedy = (
+                f"; text that looks like a number goes in quotes: \"{name}='{value}'\". A YAML file needs them too: "
+                "there 2024_01_05 without quotes is read as 20240105"
+            )
+        raise ConfigError(f"{name}={written(value)}: must be {kind}{remedy}")
     if partial:
         return
-    positional = len([name for name in given if name.isdigit()])  # they fill the first parameters
+    positional = sum(name.isdigit() for name in given)
     for name, parameter in list(signature.parameters.items())[positional:]:
         named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         if named and parameter.default is parameter.empty and name not in {*values, *given}:
@@ -62,7 +63,7 @@ def check_arguments(
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Returns whether a plain value is of the kind that a type hint says, as far as a configuration can tell.
+    """Returns whether a plain value fits a type hint; also where the hint is a type that no plain value has.
 
     >>> fits(3, float), fits(True, int), fits("a", str | None), fits(2024, Path | str), fits([1], int | list[int])
     (True, False, True, False, True)
@@ -96,7 +97,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def elements(hint: Any) -> list[Any]:
-    """Returns the types that a list's elements may have, where they are plain; none where a configuration cannot tell.
+    """Returns the types that a sequence's elements may have, if plain values have all of them, else none.
 
     >>> elements(tuple[float, ...]), elements(list[list[int]]), elements(list), elements(list[Path | Exception])
     ([<class 'float'>], [list[int]], [], [])
@@ -105,23 +106,34 @@ def elements(hint: Any) -> list[Any]:
     if not inspect.isclass(origin) or not issubclass(origin, Sequence):
         return []
     each = [kind for kind in get_args(hint) if kind is not Ellipsis]
-    return list(dict.fromkeys(each)) if all(kind in NAMES or elements(kind) for kind in each) else []
-
-
-NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null", Path: "text"}
+    return list(dict.fromkeys(each)) if all(kind in KINDS or elements(kind) for kind in each) else []
 
 
 def written(value: Any) -> Any:
-    """Returns a value as it stands in a configuration.
+    """Returns a value as it is written in a configuration.
 
     >>> written(None), written(True), written("text")
     ('null', 'true', 'text')
     """
-    return {None: "null", True: "true", False: "false"}[value] if value is None or type(value) is bool else value
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def accepted(hint: Any) -> str:
+    """Returns in words what a type hint accepts.
+
+    >>> accepted(float | None), accepted(int | float)
+    ('a number or null', 'a number')
+    """
+    words = dict.fromkeys(kinds(hint))
+    if "a number" in words:
+        words.pop("a whole number", None)
+    return " or ".join(words)
 
 
 def kinds(hint: Any) -> list[str]:
-    """Returns in words what a type hint accepts.
+    """Returns the kinds of values that a type hint accepts, in words.
 
     >>> kinds(float | None), kinds(Literal["a", "b"]), kinds(list[list[int]])
     (['a number', 'null'], ['a', 'b'], ['a list of lists of whole numbers'])
@@ -133,14 +145,16 @@ def kinds(hint: Any) -> list[str]:
         return kinds(get_args(hint)[0])
     if origin is Literal:
         return [str(choice) for choice in get_args(hint)]
+    if inspect.isclass(origin or hint) and issubclass(origin or hint, Mapping):
+        return ["a mapping"]
     if inspect.isclass(origin or hint) and issubclass(origin or hint, Collection) and hint is not str:
         several = " or ".join(plural(word) for kind in elements(hint) for word in kinds(kind))
-        return ["a mapping" if issubclass(origin or hint, Mapping) else f"a list of {several}" if several else "a list"]
-    return [NAMES.get(hint, getattr(hint, "__name__", str(hint)))]
+        return [f"a list of {several}" if several else "a list"]
+    return [KINDS.get(hint, getattr(hint, "__name__", str(hint)))]
 
 
 def plural(word: str) -> str:
-    """Returns one of the words of :func:`kinds` for several of the kind."""
+    """Returns the plural of one of the words that :func:`kinds` returns."""
     if word.startswith("a list"):
         return f"lists{word.removeprefix('a list')}"
     return f"{word.removeprefix('a ')}s" if word.startswith("a ") else word

@@ -1,4 +1,4 @@
-"""Makes what is typed readable for Hydra: names that look like numbers or like its grammar, flags behind settings."""
+"""Rewrites a typed command line for Hydra: quotes names that its grammar would misread, and puts flags first."""
 
 import os
 import re
@@ -16,15 +16,19 @@ PATHS = (
     *("resume", "name", "project", "entity", "experiment", "tags", "unlabeled_folder", "given", "scores", "background"),
     "group",
 )
-"""Keys whose values are names of files, folders and the like, by the last part."""
+"""The last parts of keys whose values are names, mostly of files and folders."""
 
 NUMBER = r"[+-]?(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:e[+-]?\d+)?|[+-]?(?:inf|nan)|true|false"
-NAMED = "|".join(PATHS)
+"""What Hydra reads as a number or a truth value."""
 QUOTED = r"""(?P<quoted>"(?:\\.|[^"])*"|'(?:\\.|[^'])*')"""
+"""A text in quotes."""
+
+WITH_VALUE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--cfg", "-c")
+"""Hydra's flags that take the next argument as their value."""
 
 
 def quote_numbers(argument: str) -> str:
-    """Quotes what is a name and looks like a number: Hydra would make 20240105 of the folder ``2024_01_05``.
+    """Quotes names that look like numbers: Hydra would read the folder ``2024_01_05`` as 20240105.
 
     >>> [quote_numbers(text) for text in ("dataset.root=2024_01_05", "dataset.unlabeled=[rest,{root: 2024}]")]
     ["dataset.root='2024_01_05'", "dataset.unlabeled=[rest,{root: '2024'}]"]
@@ -33,9 +37,10 @@ def quote_numbers(argument: str) -> str:
     """
     key, equals, value = argument.partition("=")
     name = key.rpartition(".")[2].lstrip("+~")
-    named = name in (*PATHS, "split") or key == "features"  # select's folder; a model's features are a number
-    before = rf"(?:[{{,]\s*(?:{NAMED})\s*:\s*)" + r"|(?:^|[\[,]\s*)" * named
-    number = r"\d+(?:_\d+)+" if name == "split" else NUMBER  # a split's plain number stays one, as it is in old runs
+    before = rf"[{{,]\s*(?:{'|'.join(PATHS)})\s*:\s*"  # a key of a mapping
+    if name in (*PATHS, "split") or key == "features":  # select's features are a folder, a model's are a number
+        before += r"|^|[\[,]\s*"  # the beginning of the value, or of a list's element
+    number = r"\d+(?:_\d+)+" if name == "split" else NUMBER  # a plain number stays one: old runs hold splits as numbers
     found = re.compile(rf"{QUOTED}|(?P<before>{before})(?P<number>{number})(?=\s*(?:[\],}}]|$))", re.IGNORECASE)
 
     def quote(match: re.Match[str]) -> str:
@@ -45,11 +50,11 @@ def quote_numbers(argument: str) -> str:
 
 
 def quote_names(argument: str, *, sweep: bool = False) -> str:
-    r"""Quotes the name of a file or folder that Hydra would not read as it is typed: ``photos (1)``, ``josé``, ``a,b``.
+    r"""Quotes names of files and folders that Hydra would not read as typed: ``photos (1)``, ``josé``, ``a,b``.
 
     Args:
-        argument: ``KEY=VALUE``.
-        sweep: whether a comma stands between the values of several jobs.
+        argument: one argument, such as ``KEY=VALUE``.
+        sweep: whether commas separate the values of several jobs.
 
     >>> [quote_names(text) for text in ("dataset.root=photos (1)", "input=it's.png", "dataset.root=a b", "seed=(1")]
     ["dataset.root='photos (1)'", "input='it\\'s.png'", 'dataset.root=a b', 'seed=(1']
@@ -62,46 +67,61 @@ def quote_names(argument: str, *, sweep: bool = False) -> str:
 
 
 def refuse_several(arguments: Collection[str]) -> None:
-    """Refuses several values of a key where one run is asked for: ``tau=0,95`` may be meant as a number."""
+    """Refuses several values of a key for a single run: ``tau=0,95`` may be meant as a number.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
+    if is_sweep(arguments):
+        return
     for text in arguments:
-        if "=" in text and not text.startswith("-") and not is_sweep(arguments):
+        if "=" in text and not text.startswith("-"):
             override = OverridesParser.create().parse_override(text)
             if override.is_sweep_override():
                 raise ConfigError(
-                    f"{text}: several values are several runs, which -m starts; a list is written "
-                    f"{override.key_or_group}=[A,B], a number with a point, and text with a comma in quotes within "
-                    "those of the terminal: 'KEY=\"A,B\"'"
+                    f"{text}: several values are several runs, and only -m starts several. A list is written "
+                    f"{override.key_or_group}=[A,B], a decimal number with a point, and text with a comma in quotes "
+                    "inside those of the shell: 'KEY=\"A,B\"'"
                 )
 
 
 def refuse_empty(arguments: Sequence[str]) -> None:
-    """Refuses the name of a file or folder that is empty, as a shell's variable is that is not set: ``output=$OUT``."""
+    """Refuses empty names of files and folders, as unset variables of the shell make them: ``output=$OUT``.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if equals and not value.strip() and not key.startswith(("-", "~")) and key.rpartition(".")[2] in PATHS:
-            raise ConfigError(
-                f"{argument}: nothing is given (a variable of the shell that is not set?); give {key}=NAME"
-            )
+            raise ConfigError(f"{argument}: the name is empty (is a variable of the shell not set?); give {key}=NAME")
 
 
 def is_read_as_typed(name: str) -> bool:
-    """Tells whether Hydra reads a name, and as one; its functions, such as ``glob(*)``, are left to it."""
+    """Returns whether a name needs no quotes.
+
+    A name that Hydra reads as something else, such as ``glob(*)``, needs them only if there is a file of that name.
+    """
     try:
         override = OverridesParser.create().parse_override(f"key={name}")
     except HydraException:
         return False
-    one = not override.is_sweep_override() and (not isinstance(override.value(), str) or override.value() == name)
-    return one or not os.path.lexists(Path(name).expanduser())
+    is_one = not override.is_sweep_override() and (not isinstance(override.value(), str) or override.value() == name)
+    return is_one or not os.path.lexists(Path(name).expanduser())
 
 
 def quoted(text: str) -> str:
-    """Returns a text as Hydra's grammar quotes it."""
-    whole = re.sub(r"(\\*)'", r"\1\1\'", text)
-    return f"'{whole}{whole[len(whole.rstrip(chr(92))) :]}'"
+    r"""Returns a text in quotes, as Hydra's grammar wants it: backslashes count only before a quote.
+
+    >>> print(quoted("it's"), quoted("a\\b"), quoted("end\\"))
+    'it\'s' 'a\b' 'end\\'
+    """
+    escaped = re.sub(r"(\\*)'", r"\1\1\'", text)
+    return "'" + re.sub(r"\\+\Z", r"\g<0>\g<0>", escaped) + "'"
 
 
-def unread(text: str, error: HydraException) -> str:
-    """Says which part of ``KEY=VALUE`` Hydra's grammar does not take, and how to write it."""
+def parse_failure(text: str, error: HydraException) -> str:
+    """Returns a message that says where Hydra's grammar does not take ``KEY=VALUE``, and how to write it."""
     lines = [line for line in str(error).splitlines() if not line.startswith(("Error parsing override", "See http"))]
     kind, _, quote = lines[0].partition(": ") if lines else ("", "", "")
     why = lines[0].partition(" expecting ")[0] if lines else type(error).__name__
@@ -110,35 +130,31 @@ def unread(text: str, error: HydraException) -> str:
         why = f"at {quote[place : place + 1]!r}"
     example = '["A","B"]' if text.partition("=")[2].startswith("[") else '"VALUE"'
     return (
-        f"{text}: cannot be read ({why}); text with other signs than letters, digits, blanks and -_./:%+ needs quotes "
-        f"within those of the terminal: 'KEY={example}'"
+        f"{text}: cannot be read ({why}); text with characters other than letters, digits, spaces and -_./:%+ needs "
+        f"quotes inside those of the shell: 'KEY={example}'"
     )
 
 
-WITH_VALUE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--package", "-p", "--cfg", "-c")
-"""Hydra's flags that the next argument belongs to."""
-
-
 def flags_first(arguments: Sequence[str]) -> list[str]:
-    """Puts flags before the settings: Hydra's parser refuses those that stand between two of them.
+    """Puts flags before the settings, because Hydra's parser refuses flags between settings.
 
     >>> flags_first(["seed=0", "--config-dir", "a=b", "-m", "method=fixmatch", "~callbacks.report"])
     ['--config-dir', 'a=b', '-m', 'seed=0', 'method=fixmatch', '~callbacks.report']
-    >>> flags_first(["seed=0", "--info"])  # of what, may be left out: Hydra would take the setting for it
+    >>> flags_first(["seed=0", "--info"])  # gets its default value, or Hydra would take the setting for it
     ['--info', 'all', 'seed=0']
     """
-    before = ["", *arguments]
-    settings = [
-        not text.startswith("-") and ("=" in text or text.startswith("~")) and flag not in WITH_VALUE
-        for flag, text in zip(before, arguments, strict=False)
-    ]
-    of_kind = {
-        kind: [text for text, own in zip(arguments, settings, strict=True) if own is kind] for kind in (False, True)
-    }
-    of_all = ["all"] if of_kind[False][-1:] in (["--info"], ["-i"]) else []
-    return [*of_kind[False], *of_all, *of_kind[True]]
+    flags, settings = list[str](), list[str]()
+    previous = ""
+    for argument in arguments:
+        looks_like_setting = not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
+        is_setting = looks_like_setting and previous not in WITH_VALUE
+        (settings if is_setting else flags).append(argument)
+        previous = argument
+    if flags and flags[-1] in ("--info", "-i"):
+        flags.append("all")
+    return [*flags, *settings]
 
 
 def is_sweep(arguments: Collection[str]) -> bool:
-    """Returns whether a command line asks for several jobs."""
+    """Returns whether a command line asks for a sweep: several jobs."""
     return not {"-m", "--multirun", "hydra.mode=MULTIRUN"}.isdisjoint(arguments)

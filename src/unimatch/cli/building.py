@@ -1,4 +1,4 @@
-"""Builds the objects that a configuration's nodes describe; what is wrong with a node is named by its full key."""
+"""Builds the objects that a configuration's nodes describe, with errors that name the full keys."""
 
 import errno
 import re
@@ -16,7 +16,7 @@ from unimatch.disk import NO_ROOM, lacks_room
 from unimatch.errors import TRACEBACKS, ConfigError, UnimatchError, WriteError, own_place, told
 
 NODES = ("dataset", "datamodule", "method", "model", "inference", "trainer", "checkpoint", "guard", "logger")
-"""Nodes of a configuration whose keys are arguments of Python objects."""
+"""The nodes of a configuration whose keys are arguments of Python objects."""
 
 SET_BY_COMMANDS = {
     "callbacks": "add an entry to the group: +callbacks.NAME._target_=CLASS",
@@ -28,15 +28,32 @@ SET_BY_COMMANDS = {
     "split_seed": "choose dataset.split_seed",
     "plugins": "one is always given, which writes checkpoints safely",
 }
-"""Arguments that a command passes itself, and what to do instead of giving them."""
+"""Arguments that a command passes itself, with what to do instead of giving them."""
+
+WRONG_PLACES = {
+    errno.EEXIST: "a file is there, where a folder is needed; choose another name",
+    errno.ENOTDIR: "leads through a file, where a folder is needed; choose another name",
+    errno.EISDIR: "is a folder, where a file is needed; choose another name",
+    errno.EACCES: "may not be read or written by you; choose another place, or ask for the right to",
+}
+"""What messages say of a name that the user has given, by the error of the system."""
 
 
 def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
-    """Makes the object that a node describes, with objects as further arguments (Hydra takes those for configuration).
+    """Builds the object that a node describes.
 
-    An error that begins with the name of one of the node's keys gets the key's full name: ``method.tau=2: ...``.
-    A node that does not say what it is, or gives an argument that the command passes itself, is refused. Whatever a
-    class that is not ours raises while it is made becomes an error of the user's.
+    An error of ours that begins with the name of one of the node's keys gets the key's full name:
+    ``method.tau=2: ...``.
+
+    Args:
+        node: with a ``_target_``.
+        arguments: further arguments, which may be any objects (Hydra would take them for configuration).
+        options: further keyword arguments.
+
+    Raises:
+        ConfigError: the node has no ``_target_``, gives an argument that the command passes itself or one that does not
+            fit, or its class is not ours and raises an error.
+        UnimatchError: a class of ours raises it.
     """
     key = node._get_full_key(None)
     if "_target_" not in node:
@@ -54,28 +71,28 @@ def build(node: DictConfig, *arguments: Any, **options: Any) -> Any:
     except Exception as error:
         cause = user_error_in(error)
         if cause is None:
-            refuse_to_make(error, node)
+            raise_as_config_error(error, node)
             raise
         cause.args = (with_key(str(cause), node, key + "."),)
         raise cause from None
 
 
 def made_as(kind: type, made: Any, node: DictConfig) -> Any:
-    """Returns what a node has made, if it is of the kind that is needed there.
+    """Returns an object that a node has made, if it is of the class that is needed.
 
     Raises:
-        ConfigError: naming the node, and both kinds.
+        ConfigError: it is not; the message names the node and both classes.
     """
     if not isinstance(made, kind):
         raise ConfigError(
-            f"{node._get_full_key(None)}: {node._target_} makes an object of the class {type(made).__name__}; one of "
-            f"{kind.__module__.partition('.')[0]}'s {kind.__name__} is needed"
+            f"{node._get_full_key(None)}: {node._target_} makes an object of the class {type(made).__name__}, and an "
+            f"object of {kind.__module__.partition('.')[0]}'s class {kind.__name__} is needed"
         )
     return made
 
 
-def refuse_to_make(error: Exception, node: DictConfig) -> None:
-    """Says which class of a node, or of one within it, has raised an error while it was made, if it is not ours."""
+def raise_as_config_error(error: Exception, node: DictConfig) -> None:
+    """Raises an error of building a node, or one within it, as a ConfigError, unless a class of ours has raised it."""
     key = node._get_full_key(None)
     while isinstance(error, InstantiationException) and isinstance(error.__cause__, Exception):
         key = next(iter(re.findall(r"^full_key: (.+)$", str(error), re.MULTILINE)), key)
@@ -89,16 +106,19 @@ def refuse_to_make(error: Exception, node: DictConfig) -> None:
 
 
 def is_ours(node: DictConfig) -> bool:
-    """Returns whether what a node names belongs to this package."""
+    """Returns whether a node's class or function belongs to this package."""
     return str(node._target_).startswith("unimatch.")
 
 
 def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
-    """Refuses a node, or a node within it, whose class cannot be imported or does not take its keys' values.
+    """Refuses a node, or a node within it, whose class cannot be imported or does not take the values of its keys.
 
     Args:
         node: with a ``_target_``.
-        given: names of arguments that are given besides, numbers for those without a name.
+        given: arguments that are given in addition: their names, or their positions as text.
+
+    Raises:
+        ConfigError: naming the key.
     """
     key = node._get_full_key(None)
     for name in sorted(OmegaConf.missing_keys(node)):
@@ -112,24 +132,34 @@ def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
     try:
         check_arguments(target_of(node), values, given, partial=bool(node.get("_partial_")))
     except ConfigError as error:
-        remedy = ""
-        if not is_ours(node) and " has no such argument" in str(error):
-            remedy = f". Keys of what stood there before are left out by ~{key} +{key}._target_={node._target_}"
-            if key == "dataset":  # without its file there would be no task
-                remedy = (
-                    ". Write a file of your own, FOLDER/dataset/NAME.yaml, whose defaults name the task, and give "
-                    "--config-dir FOLDER dataset=NAME (docs/new_dataset.md)"
-                )
-        elif not is_ours(node) and ": missing; " in str(error) and key.startswith(("method.", "datamodule.")):
-            remedy = f"; if training is to call it later, as a function, add {key}._partial_=true"
-        raise ConfigError(f"{'' if str(error).startswith(f'{key}.') else f'{key}.'}{error}{remedy}") from None
+        prefix = "" if str(error).startswith(f"{key}.") else f"{key}."
+        remedy = "" if is_ours(node) else remedy_for(str(error), key, node._target_)
+        raise ConfigError(f"{prefix}{error}{remedy}") from None
+
+
+def remedy_for(message: str, key: str, target: str) -> str:
+    """Returns what to add to a message about the arguments of a class that is not ours; an empty text for nothing."""
+    if " has no such argument" in message:
+        if key == "dataset":  # left out with its keys, it would leave no task
+            return (
+                ". Write a file of your own, FOLDER/dataset/NAME.yaml, whose defaults name the task, and give "
+                "--config-dir FOLDER dataset=NAME (docs/new_dataset.md)"
+            )
+        return f". If that key is left over from the node's former class, write ~{key} +{key}._target_={target}"
+    if ": missing; " in message and key.startswith(("method.", "datamodule.")):
+        return f"; if training is to call it later, as a function, add {key}._partial_=true"
+    return ""
 
 
 def target_of(node: DictConfig) -> Callable[..., Any]:
-    """Returns what a node's ``_target_`` names."""
+    """Returns the class or function that a node's ``_target_`` names.
+
+    Raises:
+        ConfigError: it cannot be imported, or is neither.
+    """
     given = f"{node._get_full_key('_target_')}={node._target_}"
     try:
-        found: Callable[..., Any] = _locate(str(node._target_))  # get_object would log what is said below
+        found: Callable[..., Any] = _locate(str(node._target_))  # Hydra's get_object would log the error too
     except (ImportError, ValueError, AttributeError) as error:
         raise ConfigError(f"{given}: cannot be imported ({' '.join(str(error).split())})") from error
     if not callable(found):
@@ -138,9 +168,14 @@ def target_of(node: DictConfig) -> Callable[..., Any]:
 
 
 def with_key(message: str, node: DictConfig, prefix: str = "") -> str:
-    """Gives the argument that a message begins with the full name of its key.
+    """Puts the full name of the key in place of the argument's name with which a message begins.
 
-    Where several keys of the configuration have that name, or none, the message stays as it is.
+    The message stays as it is if no key of the configuration has that name, or several.
+
+    Args:
+        message: such as ``tau=2: must be a probability``.
+        node: the configuration, or a node of it.
+        prefix: the full name of the node with a dot; empty for the whole configuration.
 
     >>> config = OmegaConf.create({"seed": 0, "method": {"tau": 2, "seed": 0}, "encoder": {"name": "tiny"}})
     >>> with_key("tau=2: must be a probability", config)
@@ -165,39 +200,41 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def user_error_in(error: BaseException | None) -> UnimatchError | None:
-    """Returns the error of ours that Hydra has wrapped, if it is one; what a system refuses of a name becomes one."""
+    """Returns an error that a user can act on, if that is what Hydra has wrapped; None for any other error."""
     while isinstance(error, InstantiationException):
         error = error.__cause__
-    if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return WriteError(f"{error.filename or 'a file'} cannot be written: {error.strerror}; make room")
-    if isinstance(error, OSError) and error.errno == errno.ELOOP:
-        return ConfigError(f"{error.filename} is a link, and nothing is written through one; remove it")
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return ConfigError(f"{str(error.filename)[:60]}...: a name that is too long for a file or folder")
-    if isinstance(error, OSError) and error.errno in WRONG_PLACES and error.filename is not None:
-        return ConfigError(f"{error.filename}: {WRONG_PLACES[error.errno]}")
+    if isinstance(error, OSError):
+        return system_error(error)
     if not isinstance(error, UnimatchError):
         return None
     return WriteError(f"{message_of(error)}; make room") if error.status == 2 and lacks_room(error) else error
 
 
-WRONG_PLACES = {
-    errno.EEXIST: "a file is there, where a folder is needed; choose another name",
-    errno.ENOTDIR: "leads through a file, where a folder is needed; choose another name",
-    errno.EISDIR: "is a folder, where a file is needed; choose another name",
-    errno.EACCES: "may not be read or written by you; choose another place, or ask for the right to",
-}
-"""What errors of the system say of a name that the user has given."""
+def system_error(error: OSError) -> UnimatchError | None:
+    """Returns an error of the system about a full disk or a wrong name as one of ours; None for any other error."""
+    if error.errno in NO_ROOM:
+        return WriteError(f"{error.filename or 'a file'} cannot be written: {error.strerror}; make room")
+    if error.errno == errno.ELOOP:
+        return ConfigError(f"{error.filename} is a link, and nothing is written through one; remove it")
+    if error.errno == errno.ENAMETOOLONG:
+        return ConfigError(f"{str(error.filename)[:60]}...: a name that is too long for a file or folder")
+    if error.errno in WRONG_PLACES and error.filename is not None:
+        return ConfigError(f"{error.filename}: {WRONG_PLACES[error.errno]}")
+    return None
 
 
 def error_to_tell(error: BaseException) -> UnimatchError | None:
-    """Returns the error of ours to print instead of a traceback, also one that the user's own code has raised."""
-    if (cause := user_error_in(error)) is not None or not isinstance(error, Exception) or own_place(error) is None:
+    """Returns the error to print in place of a traceback; None if the traceback itself is to be shown.
+
+    An error that the user's own code has raised becomes a ConfigError.
+    """
+    cause = user_error_in(error)
+    if cause is not None or not isinstance(error, Exception) or own_place(error) is None:
         return cause
     return ConfigError(f"{told(error)}; {TRACEBACKS}=1 before the command shows the traceback")
 
 
 def message_of(error: UnimatchError) -> str:
-    """Returns an error's message; torch puts a traceback before one from a loading process, which is left out."""
+    """Returns an error's message, without the traceback that PyTorch puts before one from a loading process."""
     text = str(error)
     return text.rpartition(f"{type(error).__name__}: ")[2] if text.startswith("Caught ") else text

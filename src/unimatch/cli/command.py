@@ -1,4 +1,4 @@
-"""What the Hydra commands share: their start, their checks before it, and errors as one message."""
+"""Makes Hydra commands: checks of the command line before they start, and errors as one message."""
 
 import functools
 import logging
@@ -26,43 +26,39 @@ from yaml import YAMLError
 from unimatch import starting
 from unimatch.cli.as_typed import flags_first, is_sweep, quote_names, quote_numbers, refuse_empty, refuse_several
 from unimatch.cli.building import error_to_tell, message_of, with_key
-from unimatch.cli.overrides import (
-    CONFIG_MODULE,
-    check_overrides,
-    check_settings,
-    config_folder,
-    refuse_of_training,
-    refuse_unread,
-)
+from unimatch.cli.overrides import CONFIG_MODULE, check_overrides, config_folder
+from unimatch.cli.settings import check_settings
+from unimatch.cli.unread import refuse_of_training, refuse_unread
 from unimatch.disk import unwritable
 from unimatch.errors import TRACEBACKS, ConfigError
 from unimatch.terminal import print_any_name
 from unimatch.texts import printable
 
-LONGEST = 20_000
-"""Characters of a message at most: it may quote what a file holds."""
+LONGEST_MESSAGE = 20_000
+"""The most characters of a message: it may quote the content of a file."""
 
 
 def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
-    """Makes a function of a configuration a command, like ``hydra.main`` but with errors a user can act on.
+    """Makes a function of a configuration a command, like ``hydra.main`` but with errors that a user can act on.
 
-    A mistyped group or key is named with the closest real one, and the process ends with status 2; so does any
-    :class:`UnimatchError`, without a traceback.
+    For a mistyped group or key the message names the closest real one. Such errors, and every :class:`UnimatchError`,
+    end the process with the error's status and without a traceback.
 
-    ``config_name`` is the primary configuration in ``conf/``, without ``.yaml``.
+    Args:
+        config_name: the primary configuration in ``conf/``, without ``.yaml``.
     """
 
     def decorate(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
         def main() -> None:
-            asked = os.environ.get(TRACEBACKS)
-            begun = False
+            tracebacks = os.environ.get(TRACEBACKS)
+            has_begun = False
 
             @functools.wraps(task)
             def run(config: DictConfig) -> Any:
-                nonlocal begun
-                begun = True
+                nonlocal has_begun
+                has_begun = True
                 print_any_name()
-                with variable(TRACEBACKS, asked), exit_on_user_error(config):
+                with variable(TRACEBACKS, tracebacks), exit_on_user_error(config):
                     check_config(config, config_name, HydraConfig.get().overrides.task)
                     return task(config)
 
@@ -74,7 +70,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             with exit_on_user_error():
                 check_arguments(config_name, sys.argv[1:])
             try:
-                with variable(TRACEBACKS, "1"):  # or Hydra would print what failed and exit before it is explained
+                with variable(TRACEBACKS, "1"):  # else Hydra prints errors itself and exits
                     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
             except YAMLError as error:
                 with exit_on_user_error():
@@ -87,13 +83,13 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                     raise
                 sys.exit(f"{error}\n{error.__cause__ or ''}\n{TRACEBACKS}=1 shows where in the code")
             except OSError as error:
-                if begun or error.filename is None:
+                if has_begun or error.filename is None:
                     raise
-                with exit_on_user_error():  # Hydra makes the run's folder, and writes its own files there
-                    told = f"{error.filename}: cannot be made ({error.strerror}); choose another folder"
-                    raise unwritable(told, error) from error
+                with exit_on_user_error():  # Hydra could not make the run's folder, or its own files there
+                    message = f"{error.filename}: cannot be made ({error.strerror}); choose another folder"
+                    raise unwritable(message, error) from error
             except ValueError as error:
-                if not str(error).startswith("Only one of --"):  # Hydra's flags, -m and --cfg together
+                if not str(error).startswith("Only one of --"):  # flags of Hydra that exclude one another: -m, --cfg
                     raise
                 print(f"unimatch: {error}", file=sys.stderr)
                 sys.exit(ConfigError.status)
@@ -104,38 +100,38 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
 
 
 def as_hydra_reads(arguments: list[str]) -> list[str]:
-    """Returns a command line as Hydra understands it: flags first, names of files and classes in quotes."""
+    """Returns a command line as Hydra understands it: flags first, and names of files in quotes."""
     sweep = is_sweep(arguments)
     return flags_first([quote_numbers(quote_names(argument, sweep=sweep)) for argument in arguments])
 
 
 def check_arguments(config_name: str, arguments: list[str]) -> None:
-    """Refuses what can be refused before Hydra composes a configuration of the arguments."""
-    check_here()
+    """Refuses a command line that is wrong before Hydra composes a configuration."""
+    check_working_folder()
     refuse_pickles(arguments)
     refuse_empty(arguments)
     check_installed()
-    config_folder(arguments)
+    config_folder(arguments)  # refuses a folder that does not exist
     check_output_folder(arguments)
-    if is_sweep(arguments):  # Hydra makes the sweep's folder before it looks at all jobs
+    if is_sweep(arguments):  # Hydra makes the sweep's folder before it composes all jobs
         check_overrides(config_name, arguments)
 
 
 def check_config(config: DictConfig, config_name: str, overrides: Collection[str]) -> None:
-    """Refuses settings of a wrong kind and those that the command does not read."""
+    """Refuses settings of the wrong kind, and those that the command does not read."""
     check_settings(config, config_name)
     refuse_unread(config, config_name)
     refuse_of_training(overrides, config_name)
 
 
 def tracebacks_wanted() -> bool:
-    """Returns whether the user wants the traceback of each error."""
+    """Returns whether the user asks for the traceback of each error."""
     return os.environ.get(TRACEBACKS) == "1"
 
 
 @contextmanager
 def variable(name: str, value: str | None) -> Iterator[None]:
-    """Sets a variable of the environment, or removes it for None, and gives it its former value in the end."""
+    """Sets an environment variable, or removes it for None, and restores its former value at the end."""
     former = os.environ.pop(name, None)
     try:
         if value is not None:
@@ -148,30 +144,31 @@ def variable(name: str, value: str | None) -> Iterator[None]:
 
 
 def quiet_libraries() -> None:
-    """Silences messages that are no news to the user: each with its reason."""
+    """Silences messages of libraries that do not help the user."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # tips and device lists
-    logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)  # each retry; the error in the end is ours
+    logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)  # retries; if all fail, an error says so
     for message in (
-        ".*in eval mode at the start of training.*",  # the teacher, on purpose
-        ".*sync_dist=True.*",  # scores are computed from counts that are already those of all processes
+        ".*in eval mode at the start of training.*",  # the teacher is, on purpose
+        ".*sync_dist=True.*",  # scores are computed from the counts of all processes
         ".*does not have many workers.*",
         ".*Experiment logs directory .* exists.*",  # Hydra has made the run directory
-        ".*LeafSpec.*is deprecated.*",  # Lightning's, on recent torch
-        ".*your dataloader is not resumable.*",  # ours is: the sampler leaves out what is done
+        ".*LeafSpec.*is deprecated.*",  # about Lightning's own code, on recent PyTorch
+        ".*your dataloader is not resumable.*",  # it is: the sampler leaves out the batches that are done
         ".*The number of training batches .* is smaller than the logging interval.*",
-        ".*The `srun` command is available.*",  # on any machine with SLURM; what would harm is refused
+        ".*The `srun` command is available.*",  # on every machine with SLURM; harmful uses are refused elsewhere
     ):
         warnings.filterwarnings("ignore", message=message)
 
 
 @contextmanager
 def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
-    """Prints a :class:`UnimatchError`, also one that Hydra's ``instantiate`` has wrapped, and exits with its status.
+    """Prints an error that a user can act on, and exits with its status; other errors pass.
 
-    A disk without room is told likewise, and what the user's own code raises. The traceback comes before it if the user
-    wants tracebacks.
+    Those are :class:`UnimatchError`, also inside errors of Hydra's ``instantiate``, full disks, wrong names of files,
+    and errors that the user's own code raises. The traceback comes first if the user asks for tracebacks.
 
-    The argument that the message begins with is looked up in ``config``.
+    Args:
+        config: in which the argument that a message begins with is looked up, to print its full name.
     """
     try:
         yield
@@ -192,12 +189,14 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
             print(printable("".join(traceback.format_exception(error))), file=sys.stderr)
         message = message_of(cause)
         text = message if config is None else with_key(message, config)
-        print(f"unimatch: {text if len(text) <= LONGEST else text[:LONGEST] + ' ...'}", file=sys.stderr)
+        if len(text) > LONGEST_MESSAGE:
+            text = f"{text[:LONGEST_MESSAGE]} ..."
+        print(f"unimatch: {text}", file=sys.stderr)
         sys.exit(cause.status)
 
 
 def check_installed() -> None:
-    """Refuses to start without the configuration: a checkout's ``src`` on the search path alone does not hold it."""
+    """Refuses to start without the configuration, which a checkout's ``src`` on the search path does not contain."""
     if find_spec(CONFIG_MODULE) is None:
         raise ConfigError(
             f"the configuration, {CONFIG_MODULE}, is missing: the package is imported from {Path(__file__).parents[1]} "
@@ -206,8 +205,8 @@ def check_installed() -> None:
         )
 
 
-def check_here() -> None:
-    """Refuses to start in a folder that has been removed since, where no relative path means anything."""
+def check_working_folder() -> None:
+    """Refuses to start in a working folder that has been removed, where relative paths have no meaning."""
     try:
         Path.cwd()
     except FileNotFoundError as error:
@@ -215,31 +214,44 @@ def check_here() -> None:
 
 
 def check_output_folder(arguments: list[str]) -> None:
-    """Refuses an output folder on the command line that Hydra will not be able to make, or will not look at."""
-    unread, read = ("hydra.run.dir", "hydra.sweep.dir")[:: 1 if is_sweep(arguments) else -1]
+    """Refuses an output folder on the command line that Hydra cannot make, or does not read.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
+    if is_sweep(arguments):
+        read, unread, jobs = "hydra.sweep.dir", "hydra.run.dir", "the jobs of a sweep"
+    else:
+        read, unread, jobs = "hydra.run.dir", "hydra.sweep.dir", "a single run"
     for text in arguments:
         key, _, value = text.partition("=")
         key = key.lstrip("+")
         if key == unread:
-            what = "the jobs of a sweep" if is_sweep(arguments) else "a single run"
-            raise ConfigError(f"{text}: {what} would not be written there; give {read}=FOLDER")
-        if key in ("hydra.run.dir", "hydra.sweep.dir") and "${" not in value:
+            raise ConfigError(f"{text}: {jobs} would not be written there; give {read}=FOLDER")
+        if key == read and "${" not in value:
             folder = Path(value.strip("'\"")).absolute()
-            there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-            if not there.is_dir():
-                raise ConfigError(f"{text}: {there} is a file")
-            if not os.access(there, os.W_OK | os.X_OK):
-                raise ConfigError(f"{text}: {there} cannot be written to; choose another {key}")
-            jobs = folder.glob("*") if is_sweep(arguments) else ()  # of a single run they are others', such as W&B's
-            for place in (folder, *jobs):
-                for pattern in (".hydra", ".hydra/*", "*.log"):  # Hydra writes them through links
-                    for path in place.glob(pattern):
-                        if path.is_symlink():
-                            raise ConfigError(f"{text}: {path} is a link, and would be written through; remove it")
+            existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+            if not existing.is_dir():
+                raise ConfigError(f"{text}: {existing} is a file")
+            if not os.access(existing, os.W_OK | os.X_OK):
+                raise ConfigError(f"{text}: {existing} cannot be written to; choose another {key}")
+            if link := link_of_hydra(folder, sweep=is_sweep(arguments)):
+                raise ConfigError(f"{text}: {link} is a link, and would be written through; remove it")
+
+
+def link_of_hydra(folder: Path, *, sweep: bool) -> Path | None:
+    """Returns a link in an output folder, or in a job's folder of a sweep, through which Hydra would write; or None."""
+    jobs = folder.glob("*") if sweep else ()  # folders in the folder of a single run are others', such as W&B's
+    for place in (folder, *jobs):
+        for pattern in (".hydra", ".hydra/*", "*.log"):
+            for path in place.glob(pattern):
+                if path.is_symlink():
+                    return path
+    return None
 
 
 def refuse_pickles(arguments: list[str]) -> None:
-    """Refuses Hydra's ``--experimental-rerun``, also abbreviated: unpickling a file runs whatever it says."""
+    """Refuses Hydra's ``--experimental-rerun``, also abbreviated: it unpickles a file, which can run any code."""
     for text in arguments:
         flag = text.partition("=")[0]
         if len(flag) > 3 and "--experimental-rerun".startswith(flag):
@@ -248,9 +260,9 @@ def refuse_pickles(arguments: list[str]) -> None:
 
 @functools.cache
 def hide_bases() -> None:
-    """Makes Hydra's help and completion list our configuration without the bases; once, in place.
+    """Makes Hydra's help and completion leave out the bases in ``conf/``, whose names begin with ``_``.
 
-    A class of our own in Hydra's registry would not reach the jobs of a launcher such as submitit's.
+    Hydra's own class is changed: a class of ours in its registry would not reach the jobs of launchers like submitit.
     """
     Plugins.instance()  # registers Hydra's own sources
     source = SourcesRegistry.instance().types["pkg"]
@@ -263,7 +275,7 @@ def hide_bases() -> None:
 
 
 def keys_of(command: str) -> str:
-    """Lists a command's keys with the comments beside them, for its help: ``${keys:check}``.
+    """Returns a command's keys, with the comments beside them in its file, for its help: ``${keys:check}``.
 
     >>> keys_of("check").splitlines()[0]
     '  workers  processes; null: one per core'

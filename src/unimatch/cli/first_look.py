@@ -1,4 +1,4 @@
-"""The first look at a command line, before PyTorch and Lightning are imported, which is most of a command's start."""
+"""Checks a command line before PyTorch and Lightning are imported, which takes most of a command's start."""
 
 import sys
 from contextlib import redirect_stderr
@@ -12,20 +12,20 @@ from hydra.errors import HydraException
 from yaml import YAMLError
 
 from unimatch.cli.command import as_hydra_reads, check_arguments, check_config, command, exit_on_user_error
-from unimatch.cli.overrides import CONFIG_MODULE, check_overrides, config_folder
+from unimatch.cli.overrides import CONFIG_MODULE, check_overrides, config_folder, search_path
 from unimatch.options import number_of
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-"""Variables of the environment that Lightning reads as numbers while it is imported."""
+"""Environment variables that Lightning reads as numbers while it is imported."""
 
 
 def first_look(name: str) -> None:
-    """Shows the help or the configuration that is asked for and ends the process, or refuses keys that do not exist.
+    """Shows the help or the configuration if asked to, and ends the process; else refuses what Hydra would refuse.
 
-    What it lets pass is looked at again when all is imported, so that it may pass whatever it cannot tell.
+    The command checks everything again later, so that what cannot be decided here may pass.
 
     Args:
-        name: the command; those without a configuration (``compare``, ``convert``, ``report``) are passed.
+        name: the command. Those without a configuration (``compare``, ``convert``, ``report``) are not checked.
     """
     if not Path(__file__).parents[1].joinpath("conf", f"{name}.yaml").is_file():
         return
@@ -51,15 +51,14 @@ def show(name: str) -> None:
 
     def nothing(config: Any) -> None: ...
 
-    nothing.__module__ = f"unimatch.{name}"  # Hydra calls the job so
+    nothing.__module__ = f"unimatch.{name}"  # from which Hydra takes the job's name
     command(name)(nothing)()
     sys.exit()
 
 
 def check_composed(name: str, arguments: list[str], overrides: list[str]) -> None:
-    """Composes a configuration of a command line, and refuses what Hydra or the command would refuse."""
-    folder = config_folder(arguments)
-    search = [] if folder is None else [f"hydra.searchpath=['file://{folder}']"]
+    """Composes the configuration of a command line, and refuses what Hydra or the command would refuse."""
+    search = search_path(config_folder(arguments))
     try:
         with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
             config = hydra.compose(name, [*search, *overrides])

@@ -1,4 +1,4 @@
-"""What is said when a process that loads images has died, or has reached a limit of the system."""
+"""Explains errors of processes that load images: one has died, or has reached a limit of the system."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,29 +16,29 @@ from unimatch.errors import (
 
 @contextmanager
 def lost_workers_explained(key: str = "workers", *, afterwards: str | None = None) -> Iterator[None]:
-    """Turns the error that a killed loading process causes into one line.
+    """Turns the errors that lost loading processes cause into one line.
 
-    PyTorch tells of its death by a signal, so that this error may come out of any line, also as another one: what is
-    in a ``try`` just then, such as Python's ``inspect``, may raise an error of its own kind from it.
+    PyTorch raises an error from a signal handler when such a process dies, so that any line of code may raise it. Code
+    that is in a ``try`` at that moment, such as Python's ``inspect``, may replace it by an error of another kind.
 
     Args:
-        key: the setting that says how many loading processes there are.
-        afterwards: what can be done after a remedy, such as to resume.
+        key: the setting for the number of loading processes.
+        afterwards: what the message says can be done after the remedy, such as to resume.
 
     Raises:
-        ProcessError: which limit was reached, or which process has died, and what to do.
+        ProcessError: with the limit that was reached, or the process that has died, and what to do.
     """
     end = "" if afterwards is None else f". {afterwards}"
     try:
         yield
     except Exception as error:
-        limits = isinstance(error, (RuntimeError, OSError))
-        if limits and lacks_shared_memory(error):
+        may_be_limit = isinstance(error, (RuntimeError, OSError))
+        if may_be_limit and lacks_shared_memory(error):
             raise ProcessError(
                 "the shared memory in which loading processes hand over images (/dev/shm) is full: make room there, "
                 f"give a container more of it (docker run --shm-size=8g), or set {key}=0{end}"
             ) from error
-        if limits and lacks_open_files(error):
+        if may_be_limit and lacks_open_files(error):
             raise ProcessError(f"{OPEN_FILES}{end}") from error
         dead = None if isinstance(error, UnimatchError) else worker_behind(error)
         if dead is None:

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: ``metrics.csv`` always, TensorBoard, Weights & Biases or MLflow beside it."""
+"""Loggers of a run's numbers: always ``metrics.csv``, and TensorBoard, Weights & Biases or MLflow in addition."""
 
 from unimatch.loggers.loggers import EventFiles, csv, mlflow, tensorboard, wandb
 from unimatch.loggers.metrics_file import MetricsFile

@@ -1,4 +1,4 @@
-"""``run.log``, on a disk that fills."""
+"""Writes ``run.log``, even where the disk fills up."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ from unimatch.disk import unwritten
 
 
 class LogFile(logging.FileHandler):
-    """A log file that lacks lines where the disk was full, which the end of training then says."""
+    """A log file that loses lines while the disk is full; the end of training reports that."""
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
@@ -23,7 +23,7 @@ class LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if isinstance(error, FileNotFoundError):
-            return  # of a call that failed: its folder is gone
+            return  # a command that failed has removed its empty folder, with the log
         if isinstance(error, OSError):
             unwritten[Path(self.baseFilename)] = f"{self.baseFilename} lacks lines: {error.strerror}"
         else:

@@ -1,4 +1,4 @@
-"""The loggers of a run directory. ``metrics.csv`` is always among them."""
+"""Makes the loggers of a run directory. ``metrics.csv`` is always among them."""
 
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -23,7 +23,12 @@ from unimatch.loggers.metrics_file import MetricsFile
 
 @contextmanager
 def needing(name: str, extra: str) -> Iterator[None]:
-    """Says how to install what a logger needs, where it is missing; ``extra`` names its requirements in the package."""
+    """Turns a missing library into a ConfigError that says how to install it.
+
+    Args:
+        name: of the library.
+        extra: of this package, whose requirements the library is among; also the name of the logger.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
@@ -31,16 +36,16 @@ def needing(name: str, extra: str) -> Iterator[None]:
 
 
 def csv(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
-    """Returns the logger of ``metrics.csv`` in the run directory; on resuming, the rows to keep are told later."""
+    """Returns the logger of ``metrics.csv`` in the run directory; its ``resume`` is called later in a resumed run."""
     return [MetricsFile(run_dir / "metrics.csv")]
 
 
 class EventFiles(TensorBoardLogger):
-    """TensorBoard's event files. A run that is resumed writes a further one. A full disk ends them, not the run."""
+    """TensorBoard's event files. A resumed run starts a further file. A full disk only causes a warning."""
 
     @override
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        with training_goes_on(Path(self.log_dir), (OSError, ValueError)):  # it makes a ValueError of any error
+        with training_goes_on(Path(self.log_dir), (OSError, ValueError)):  # Lightning turns any error into a ValueError
             super().log_metrics(metrics, step)
 
     @override
@@ -54,45 +59,50 @@ class EventFiles(TensorBoardLogger):
             super().finalize(status)
 
     def resume(self, step: int) -> None:
-        """Has TensorBoard leave out what earlier files hold of this step and later ones: they are logged again."""
+        """Makes TensorBoard ignore what earlier files hold from this step on: those steps are logged again."""
         hide_events_from(self, step)
 
 
 def tensorboard(run_dir: Path, *, resumed: bool = False) -> list[Logger]:
-    """Returns the loggers of ``metrics.csv`` and of TensorBoard's event files; a resumed run writes a further one."""
+    """Returns the loggers of ``metrics.csv`` and of TensorBoard's event files in the run directory."""
     with needing("TensorBoard", "tensorboard"):
         return [*csv(run_dir), EventFiles(run_dir, name="", version="tensorboard")]
 
 
 WANDB_ID = "wandb_id"
-"""The file that names the run of W&B to which all parts of a resumed run belong."""
+"""The file with the id of the W&B run, which a resumed run continues."""
 
 
-def remove_begun(folder: Path, before: Collection[Path]) -> None:
-    """Removes what a run of W&B that could not begin has left in its folder, and links to it."""
+def remove_failed_start(folder: Path, before: Collection[Path]) -> None:
+    """Removes what a W&B run that could not start has left.
+
+    Args:
+        folder: W&B's.
+        before: what was in the folder before.
+    """
     for path in set(folder.glob("*")) - {*before}:
         remove(path)
     for path in folder.glob("*"):
-        if path.is_symlink() and not path.exists():
+        if path.is_symlink() and not path.exists():  # it led to what has just been removed
             path.unlink()
-    with suppress(OSError):  # it is not there, or holds another run
+    with suppress(OSError):  # the folder does not exist, or holds another run
         folder.rmdir()
 
 
 class WandbRun(WandbLogger):
-    """A run of Weights & Biases that ends with the training: a sweep's next job in this process gets its own."""
+    """A run of Weights & Biases that ends with the training: the next job of a sweep starts its own."""
 
-    named = False
-    """Whether the run directory says which run this is."""
+    has_id_file = False
+    """Whether the run directory names this run."""
 
     @property
     @override
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The run, which begins when it is first asked for.
+        """The W&B run, which starts when it is first asked for.
 
         Raises:
-            ConfigError: the server is not reached or refuses, such as for the key.
+            ConfigError: the server cannot be reached, or refuses the key or the run.
         """
         import wandb as library
 
@@ -101,14 +111,14 @@ class WandbRun(WandbLogger):
         try:
             run = super().experiment
         except library.Error as error:
-            remove_begun(run_dir / "wandb", before)
+            remove_failed_start(run_dir / "wandb", before)
             raise ConfigError(
                 f"logger=wandb: no run could be begun ({' '.join(str(error).split())}); WANDB_MODE=offline before the "
                 "command logs into the run directory, and `wandb sync` sends it later"
             ) from error
-        if not self.named:  # no sooner, or an earlier run would be resumed as one that has never begun
+        if not self.has_id_file:  # only now: until a run has started, the file names the one before
             replace_text(run_dir / WANDB_ID, str(self.version))
-            self.named = True
+            self.has_id_file = True
         return run
 
     @override
@@ -126,15 +136,17 @@ def wandb(
     name: str | None = None,
     tags: Sequence[str] = (),
 ) -> list[Logger]:
-    """Returns the loggers of ``metrics.csv`` and of Weights & Biases, offline (``wandb sync`` sends it) without a key.
+    """Returns the loggers of ``metrics.csv`` and of Weights & Biases.
+
+    Without a key the W&B run is offline: ``wandb sync`` sends it later.
 
     Args:
-        run_dir: where the offline files go.
-        resumed: continue the run of W&B that this run directory has begun.
-        project: to log to.
-        entity: the user or team, None for the default one.
-        name: of the run; None for the run directory's.
-        tags: of the run.
+        run_dir: the run directory, which gets the files of an offline run.
+        resumed: whether to continue the W&B run that this run directory names.
+        project: W&B's project.
+        entity: the user or team; None for the default one.
+        name: of the W&B run; None for the run directory's name.
+        tags: of the W&B run.
     """
     offline = not has_wandb_key()
     identity = run_dir / WANDB_ID
@@ -142,7 +154,7 @@ def wandb(
         name=name or run_dir.name,
         save_dir=run_dir,
         offline=offline,
-        mode="offline" if offline else None,  # Lightning sets a variable, which wandb may have read before
+        mode="offline" if offline else None,  # Lightning sets an environment variable, maybe after wandb has read it
         id=identity.read_text() if resumed and identity.is_file() else uuid4().hex[:8],
         resume="allow",
         project=project,
@@ -153,32 +165,32 @@ def wandb(
 
 
 def has_wandb_key() -> bool:
-    """Returns whether wandb will find a key: in the environment, or of its server in the netrc file that it reads."""
+    """Returns whether wandb will find a key for its server: in its settings, or in the netrc file that it reads."""
     import wandb as library
 
     settings = library.setup().settings
-    if settings.api_key or getattr(settings, "identity_token_file", None):  # which older versions do not know
+    if settings.api_key or getattr(settings, "identity_token_file", None):  # older versions do not have the latter
         return True
     hosts = [urlsplit(settings.base_url).netloc]
-    if settings.base_url == library.Settings().base_url:  # wandb's own, which has had two names
+    if settings.base_url == library.Settings().base_url:  # the default server, for which netrc may have another name
         hosts.append("api.wandb.ai")
     places = [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]
-    found = next((path for place in places if place and (path := Path(place).expanduser()).is_file()), None)
+    files = [path for path in (Path(place).expanduser() for place in places if place) if path.is_file()]
     try:
-        return found is not None and any(map(netrc(found).authenticators, hosts))
+        return bool(files) and any(map(netrc(files[0]).authenticators, hosts))
     except (OSError, NetrcParseError):
         return False
 
 
 MLFLOW_SERVER = os.environ.get("MLFLOW_TRACKING_URI")
-"""As this process was started: MLflow sets it to what its last run used."""
+"""The variable's value when this process started: MLflow sets it to what its last run used."""
 
 
 class MlflowRun(MLFlowLogger):
-    """A run of MLflow."""
+    """A run of MLflow, which takes pictures too."""
 
     def log_picture(self, name: str, picture: ImageArray, step: int) -> None:
-        """Keeps a picture among the run's artifacts."""
+        """Stores a picture (H, W, 3) among the run's artifacts."""
         self.experiment.log_image(self.run_id, picture, artifact_file=f"{name}/{step}.png")
 
 
@@ -194,17 +206,17 @@ def mlflow(
     """Returns the loggers of ``metrics.csv`` and of MLflow.
 
     Args:
-        run_dir: where ``mlflow_id`` says which run of MLflow belongs to it.
-        resumed: continue that run.
-        experiment: to log to.
+        run_dir: the run directory, whose file ``mlflow_id`` names its MLflow run.
+        resumed: whether to continue that MLflow run.
+        experiment: MLflow's experiment.
         tracking_uri: a server or a database; None for ``MLFLOW_TRACKING_URI`` or, without one, the folder ``mlruns``
-            beside the run directory, which all its neighbours share.
-        name: of the run; None for the run directory's.
-        tags: of the run.
+            beside the run directory, which run directories in the same folder share.
+        name: of the MLflow run; None for the run directory's name.
+        tags: of the MLflow run.
     """
     uri = tracking_uri or MLFLOW_SERVER or (run_dir.absolute().parent / "mlruns").as_uri()
     if uri.startswith("file:"):
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 asks for it
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 requires it
     identity = run_dir / "mlflow_id"
     known = identity.read_text() if resumed and identity.is_file() else None
     with needing("MLflow", "mlflow"):

@@ -1,4 +1,4 @@
-"""``metrics.csv``: a row for each step that is logged and for each evaluation."""
+"""Writes ``metrics.csv``: a row for each logged step and for each evaluation."""
 
 import csv
 import io
@@ -17,31 +17,39 @@ from unimatch.plain import whole_rows
 log = logging.getLogger("unimatch")
 
 PENDING = 50
-"""Rows held in memory before they are written."""
+"""How many rows are held in memory before they are written."""
 
 
 class MetricsFile(Logger):
-    """Appends rows to a CSV file; the columns are all that was ever logged, and empty where a row has no value.
+    """Appends rows to a CSV file. It has a column for each value ever logged, with empty cells in rows without it.
 
-    Lightning's own empties the file when it is opened again, and loses rows if it is killed while it adds a column.
+    Lightning's CSVLogger empties the file of a resumed run, and loses rows if it is killed while it adds a column.
+
+    Args:
+        path: of the file.
     """
 
-    name = version = ""  # Lightning wants them; no folder is called so here
+    name = version = ""  # Lightning requires them, for the names of folders; here there are none
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
         self.columns: list[str] = []
         self.pending: list[dict[str, float]] = []
-        self.rows = 0  # logged, written or not
-        self.begun = False
+        self.rows = 0  # how many have been logged, whether they are written yet or not
+        self.has_header = False
 
     @override
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Writes nothing: the configuration is in ``config.json``."""
 
     def resume(self, rows: int, source: Path | None = None) -> None:
-        """Keeps the first rows of a file (``source``: another run's), those a checkpoint knows of, and goes on."""
+        """Keeps the rows that were logged before a checkpoint, and appends to them from now on.
+
+        Args:
+            rows: how many rows the checkpoint counts.
+            source: the file to take them from, if another run has written it; None for this file.
+        """
         source = source or self.path
         kept: list[dict[str, str]] = []
         try:
@@ -52,8 +60,8 @@ class MetricsFile(Logger):
             log.warning("%s: cannot be read (%s)", source, error)
         if len(kept) < rows:
             log.warning("%s: of %d rows up to the checkpoint %d are lost", source, rows, rows - len(kept))
-        self.rows, self.begun = len(kept), bool(self.columns)
-        if self.begun:
+        self.rows, self.has_header = len(kept), bool(self.columns)
+        if self.has_header:
             replace_text(self.path, table(self.columns, kept))
 
     @rank_zero_only
@@ -67,21 +75,18 @@ class MetricsFile(Logger):
     @rank_zero_only
     @override
     def save(self) -> None:
-        # Where the disk is full the rows stay in memory.
         if not self.pending:
             return
-        with training_goes_on(self.path):
+        with training_goes_on(self.path):  # while the disk is full, the rows stay in memory
             new = sorted({key for row in self.pending for key in row} - set(self.columns))
-            if new or not self.begun:
-                old: list[dict[str, str]] = []
-                if self.begun:
-                    old = whole_rows(self.path)[1]
+            if new or not self.has_header:
+                old = whole_rows(self.path)[1] if self.has_header else []
                 columns = [*self.columns, *new]
                 replace_text(self.path, table(columns, [*old, *self.pending]))
                 self.columns = columns
             else:
                 append(self.path, table(self.columns, self.pending, header=False))
-            self.begun, self.pending = True, []
+            self.has_header, self.pending = True, []
 
     @rank_zero_only
     @override
@@ -90,7 +95,7 @@ class MetricsFile(Logger):
 
 
 def table(columns: list[str], rows: list[Any], *, header: bool = True) -> str:
-    """Returns rows as CSV, with a header or without."""
+    """Returns rows as the text of a CSV file, or, without ``header``, of the end of one."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, extrasaction="ignore")
     if header:

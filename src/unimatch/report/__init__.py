@@ -1,4 +1,4 @@
-"""Makes pages about runs: one file each that loads nothing from elsewhere and runs its own script alone."""
+"""Makes pages about runs: single files that load nothing from elsewhere and run only their own script."""
 
 from unimatch.report.run_page import write_report
 

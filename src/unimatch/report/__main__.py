@@ -1,4 +1,4 @@
-"""Writes ``report.html`` of runs, finished or still training, as ``python -m unimatch.report RUNS...``."""
+"""``python -m unimatch.report RUNS...``: writes ``report.html`` of runs, finished or still training."""
 
 import argparse
 import sys
@@ -13,7 +13,7 @@ from unimatch.texts import one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the pages, prints where they are and returns the exit status, that of the last that could not be."""
+    """Writes the pages, prints their paths and returns the exit status: that of the last page that failed, or 0."""
     starting.done()
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.report",
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status = 0
     for place in parser.parse_args(arguments).runs:
         try:
-            if not (place / LOCK).exists():  # while training runs there, it may be writing
+            if not (place / LOCK).exists():  # a training there may be writing its own files
                 remove_half_files(place)
             print(one_line(write_report(place)))
         except (DataError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Draws line charts as SVG in the page. Each has a legend, a description, and its values as a table."""
+"""Draws line charts as SVG, each with a legend, a description and a table of its values."""
 
 import math
 from collections.abc import Sequence
@@ -12,23 +12,26 @@ from unimatch.report.markup import data, drawing, folded, html, table, tag
 Point = tuple[float, float]
 
 COLORS = 8
-"""How many colours lines have: the classes ``c0`` to ``c7`` of style.css, which are others on dark pages.
+"""How many colours lines have: the classes ``c0`` to ``c7`` of style.css, which differ between light and dark pages.
 
-Their contrast to the page is at least 4.5. With their dashes, colour-blind people can tell lines apart.
+Their contrast to the page is at least 4.5. Lines have dashes too, so that colour-blind people can tell them apart.
 """
 DASHES = (None, "7 3", "2 3", "9 3 2 3")
+"""The values of SVG's ``stroke-dasharray``."""
 
 WIDTH, HEIGHT = 380, 230
+"""The size of a chart, in the units of its SVG."""
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 34
-POINTS = 80
-"""How many points a line has at most; neighbours are averaged where there are more."""
-MARKED = 12
-"""Lines of at most this many points mark each of them."""
-SHOWN = 12
+"""The margins around its axes."""
+MOST_POINTS = 80
+"""How many points a line has at most; if there are more, neighbours are averaged."""
+MOST_MARKED = 12
+"""How many points a line may have for each to be marked."""
+MOST_ROWS = 12
 """How many rows the table of a chart has at most."""
 
 PERCENTAGES: dict[str, Any] = {"unit": "%", "limits": (0, 100)}
-"""How charts of shares are drawn."""
+"""Arguments of :func:`line_chart` for percentages."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +41,17 @@ class Line:
     name: str
     points: Sequence[Point]
     style: int = 0
-    """Chooses the colour and the dash."""
+    """A number, from 0, that chooses the colour and the dash."""
     band: Sequence[tuple[float, float, float]] = ()
-    """(x, lowest, highest) around the line."""
+    """(x, lowest, highest) of an area around the line."""
 
     @property
     def color(self) -> str:
-        """The class that has the line's colour; after eight styles colours repeat with other dashes."""
+        """The CSS class with the line's colour. After eight styles, colours repeat with other dashes."""
         return f"c{self.style % COLORS}"
 
     def stroke(self, width: int) -> dict[str, object]:
-        """Returns the attributes that draw the line; the dash differs between neighbouring styles."""
+        """Returns the SVG attributes of the line. Neighbouring styles have different dashes."""
         dash = DASHES[(self.style + self.style // COLORS) % len(DASHES)]
         return {"class_": self.color, "stroke": "currentColor", "stroke_width": width, "stroke_dasharray": dash}
 
@@ -66,11 +69,11 @@ def line_chart(
 
     Args:
         title: of the figure.
-        lines: at least one of them with a point.
+        lines: those without points are left out; at least one has points.
         unit: of the values.
-        limits: of the axis of values; None to fit it to the lines.
-        named: whether it has a legend of its own, and is not one of several that share one.
-        listed: whether its values stand below it as a table.
+        limits: of the axis of values; None to fit them to the lines.
+        named: whether the chart has its own legend, and does not share one with other charts.
+        listed: whether a table below the chart lists its values.
     """
     lines = [line for line in lines if line.points]
     shown = [point for line in lines for point in (*thinned(line.points), *line.band)]
@@ -91,16 +94,15 @@ def line_chart(
             lower = [place(x, bottom) for x, bottom, _ in reversed(line.band)]
             area = {"points": " ".join(upper + lower), "class_": line.color, "fill": "currentColor", "opacity": 0.15}
             parts.append(tag("polygon", **area))
-        points = thinned(line.points)
-        path = " ".join(place(x, y) for x, y in points)
-        parts.append(tag("polyline", points=path, **line.stroke(2), fill="none"))
-        if len(points) <= MARKED:
-            for point in points:
-                x, y = place(*point).split(",")
+        places = [place(x, y) for x, y in thinned(line.points)]
+        parts.append(tag("polyline", points=" ".join(places), **line.stroke(2), fill="none"))
+        if len(places) <= MOST_MARKED:
+            for position in places:
+                x, y = position.split(",")
                 parts.append(tag("circle", cx=x, cy=y, r=2.6, class_=line.color, fill="currentColor"))
         drawn.append(tag("g", parts, data_line=line.style))
     svg = drawing(WIDTH, HEIGHT, drawn, title=title, description=describe(lines, unit))
-    known = {
+    for_script = {
         "unit": unit,
         "box": [LEFT, TOP, WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM],
         "axes": [end, low, high],
@@ -119,13 +121,13 @@ def line_chart(
         tag("div", svg, class_="plot"),
         legend(lines) if named else None,
         folded("values", values_table(title, lines)) if listed else None,
-        data(known),
+        data(for_script),
         class_="chart",
     )
 
 
 def axes(low: float, high: float, end: float, unit: str) -> Markup:
-    """Draws the grid with its values, and the steps below it."""
+    """Draws the grid, with the values beside it and the steps below it."""
     parts, bottom = [], HEIGHT - BOTTOM
     for value in ticks(low, high):
         down = TOP + (high - value) / (high - low) * (HEIGHT - TOP - BOTTOM)
@@ -141,7 +143,7 @@ def axes(low: float, high: float, end: float, unit: str) -> Markup:
 
 
 def legend(lines: Sequence[Line]) -> Markup:
-    """Returns the lines' names, each after a sample of its line."""
+    """Returns the names of lines, each after a sample of its line."""
     return tag("ul", [tag("li", swatch(line), line.name, data_line=line.style) for line in lines], class_="legend")
 
 
@@ -151,7 +153,7 @@ def swatch(line: Line) -> Markup:
 
 
 def describe(lines: Sequence[Line], unit: str) -> str:
-    """Says in words where each line begins and ends.
+    """Returns in words where each line begins and ends.
 
     >>> describe([Line("teacher", [(0, 10.0), (50, 42.04)])], "%")
     'Over training steps. teacher: 10% at step 0, 42% at step 50.'
@@ -164,27 +166,28 @@ def describe(lines: Sequence[Line], unit: str) -> str:
 
 
 def values_table(title: str, lines: Sequence[Line]) -> Markup:
-    """Returns a table of the lines' values, at :data:`SHOWN` of their steps if there are more."""
-    known = [dict(thinned(line.points)) for line in lines]
-    steps = sorted({x for values in known for x in values})
-    chosen = [steps[round(i * (len(steps) - 1) / (SHOWN - 1))] for i in range(SHOWN)] if len(steps) > SHOWN else steps
-    rows = [[f"{x:.0f}", *(number(v[x]) if x in v else "" for v in known)] for x in chosen]
+    """Returns a table of the lines' values, at :data:`MOST_ROWS` of their steps if there are more."""
+    columns = [dict(thinned(line.points)) for line in lines]
+    steps = sorted({x for values in columns for x in values})
+    if len(steps) > MOST_ROWS:
+        steps = [steps[round(i * (len(steps) - 1) / (MOST_ROWS - 1))] for i in range(MOST_ROWS)]
+    rows = [[f"{x:.0f}", *(number(values[x]) if x in values else "" for values in columns)] for x in steps]
     return table(["step", *(line.name for line in lines)], rows, caption=title)
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
-    """Returns at most :data:`POINTS` points: each is the mean of equally many neighbours.
+    """Returns at most :data:`MOST_POINTS` points, each the mean of equally many neighbours.
 
     >>> thinned([(i, 2.0 * i) for i in range(160)])[:2]
     [(0.5, 1.0), (2.5, 5.0)]
     """
-    each = max(1, math.ceil(len(points) / POINTS))
+    each = max(1, math.ceil(len(points) / MOST_POINTS))
     groups = [points[i : i + each] for i in range(0, len(points), each)]
     return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
 
 
 def padded(low: float, high: float) -> tuple[float, float]:
-    """Returns the limits of an axis for values from ``low`` to ``high``; it begins at 0 if that is near.
+    """Returns the limits of an axis for values from ``low`` to ``high``. It begins at 0 if the values begin near 0.
 
     >>> padded(0.1, 2.0), padded(50.0, 60.0), padded(3.0, 3.0)
     ((0.0, 2.1), (49.0, 61.0), (2.0, 4.0))

@@ -1,4 +1,4 @@
-"""Shows the classes of one run: a table of the last evaluation, and a small chart of each over training."""
+"""Shows the classes of a run: a table of the last evaluation, and a small chart of each class over training."""
 
 from collections.abc import Iterator
 
@@ -7,10 +7,12 @@ from markupsafe import Markup
 from unimatch.report.charts import PERCENTAGES, Line, legend, line_chart
 from unimatch.report.gallery import color_of
 from unimatch.report.markup import drawing, folded, html, table, tag
-from unimatch.report.run_files import RunFiles, classes_over_evaluations, finite
+from unimatch.report.run_files import RunFiles, classes_over_evaluations, equally_spaced, finite
 
 SMALL_CHARTS = 24
-"""How many classes have their charts shown; those of further classes are folded away."""
+"""How many classes' charts are shown; those of further classes are folded away."""
+MOST_VALUES = 8
+"""How many evaluations the table of the charts' values shows at most."""
 
 
 def class_table(run: RunFiles) -> Markup:
@@ -18,16 +20,21 @@ def class_table(run: RunFiles) -> Markup:
     scores = {model: run.per_class(model) for model in ("teacher", "student")}
     pseudo = run.summary_of("pseudo_label")
     columns = [(f"{model}, {run.title_of(run.class_measure)} %", scores[model], i) for i, model in enumerate(scores)]
-    for key, name in (("class_share", "confident, %"), ("class_accuracy", "of these right, %")):
+    for key, name, style in (("class_share", "confident, %", 2), ("class_accuracy", "of these right, %", 3)):
         if isinstance(pseudo.get(key), dict):
-            columns.append((f"pseudo labels: {name}", pseudo[key], 2 if key == "class_share" else 3))
+            columns.append((f"pseudo labels: {name}", pseudo[key], style))
     columns = [column for column in columns if any(finite(value) is not None for value in column[1].values())]
     totals = [sum(row) for row in run.confusion]
-    header = ["class", *([f"{run.scores.unit}, %"] if run.confusion else []), *(name for name, _, _ in columns)]
+    header = ["class"]
+    if run.confusion:
+        header.append(f"{run.scores.unit}, %")
+    header += [name for name, _, _ in columns]
     rows = []
     for i, name in enumerate(run.shown_classes):
-        share = [tag("td", f"{100 * totals[i] / max(sum(totals), 1):.1f}", class_="plain")] if run.confusion else []
-        rows.append([class_name(run, i), *share, *(bar(values.get(name), style) for _, values, style in columns)])
+        row = [class_name(run, i)]
+        if run.confusion:
+            row.append(tag("td", f"{100 * totals[i] / max(sum(totals), 1):.1f}", class_="plain"))
+        rows.append(row + [bar(values.get(name), style) for _, values, style in columns])
     step = run.evaluations[-1]["step"]
     caption = f"The evaluation at step {step}. Pseudo labels: since the evaluation before it, by the true class."
     if further := len(run.classes) - len(run.shown_classes):
@@ -36,14 +43,14 @@ def class_table(run: RunFiles) -> Markup:
 
 
 def class_name(run: RunFiles, index: int) -> Markup:
-    """Returns the name of a class, after a square in its colour in the pictures if it is drawn there."""
+    """Returns the name of a class, after a square of its colour if the pictures show one."""
     color = color_of(run.palette, index) if run.scores.unit == "pixels" else None
     square = tag("span", class_="color", style=f"background:{color}") if color else None
     return html(square, run.classes[index])
 
 
 def bar(value: float | None, style: int) -> Markup:
-    """Draws a percentage as a bar with its number."""
+    """Draws a percentage as a bar with its number; a dash for None."""
     if value is None:
         return tag("div", tag("span"), tag("span", "-"), class_="bar")
     whole = tag("rect", width=100, height=10, class_="empty", fill="currentColor")
@@ -79,9 +86,8 @@ def class_charts(run: RunFiles) -> Markup:
 
 
 def class_values(run: RunFiles, kinds: list[tuple[str, str, str]]) -> Iterator[Markup]:
-    """Returns tables of what the small charts show, at up to eight evaluations."""
-    every = max(1, -(-len(run.evaluations) // 8))
-    chosen = run.evaluations[::-1][::every][::-1]
+    """Returns tables of the values in the small charts, at some evaluations."""
+    chosen = equally_spaced(run.evaluations, MOST_VALUES)
     for title, part, key in kinds:
         values = [(evaluation.get(part) or {}).get(key) or {} for evaluation in chosen]
         if any(finite(v) is not None for value in values for v in value.values()):

@@ -1,4 +1,4 @@
-"""Makes the page that compares runs: their table, their curves in common charts, their classes side by side."""
+"""Makes the page that compares runs: a table of scores, common charts of their curves, and their classes."""
 
 import os
 import statistics
@@ -17,7 +17,7 @@ from unimatch.report.run_files import MOST_CLASSES, RunFiles, over_evaluations
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in their seeds only. They share a row of the table and a line of each chart."""
+    """Runs that differ only in their seeds. They share a row of the table and a line of each chart."""
 
     name: str
     runs: Sequence[RunFiles]
@@ -30,9 +30,9 @@ def compare_page(
 
     Args:
         comparison: the table.
-        groups: the files of its rows.
-        missing: runs without a result, and what became of each.
-        folder: which it will lie in; links are relative to it.
+        groups: the runs of its rows.
+        missing: the runs without a result, with the reason.
+        folder: where the page will be written; its links are relative to it.
     """
     count = sum(len(group.runs) for group in groups)
     title = f"{count} runs compared" if count > 1 else "1 run"
@@ -62,7 +62,7 @@ def compare_page(
 
 
 def score_section(comparison: Comparison) -> Markup:
-    """Returns the table; what is the same in all rows stands in its caption."""
+    """Returns the table of scores; its caption names what is the same in all rows."""
     caption = "On validation, in percent, at the end of training: mean ± standard deviation over seeds."
     if comparison.same:
         same = ", ".join(f"{name} {value}" for name, value in comparison.same.items())
@@ -72,7 +72,7 @@ def score_section(comparison: Comparison) -> Markup:
 
 
 def pair_section(pairs: Sequence[Pair]) -> Markup | None:
-    """Returns how far one row is ahead of the others; None where no two rows have two seeds in common."""
+    """Returns a table of how far one row is ahead of the others; None if no two rows have two seeds in common."""
     if not pairs:
         return None
     text = (
@@ -93,27 +93,25 @@ def pair_section(pairs: Sequence[Pair]) -> Markup | None:
 
 
 def missing_section(missing: Sequence[tuple[Path, str]]) -> Markup | None:
-    """Names the runs that have no result; None where all have one."""
+    """Returns a table of the runs that have no result; None if all have one."""
+    if not missing:
+        return None
     rows = [[str(place), why] for place, why in missing]
     caption = "They failed, or have not been evaluated yet"
-    return (
-        section("Without a result", table(["run", "what became of it"], rows, caption=caption, class_="words"))
-        if rows
-        else None
-    )
+    return section("Without a result", table(["run", "what became of it"], rows, caption=caption, class_="words"))
 
 
 def charts(groups: Sequence[Group]) -> Iterator[Markup]:
-    """Draws a chart for each measure, with a line for each group that has the measure."""
+    """Yields a chart for each measure, with a line for each group that has values of it."""
     first = groups[0].runs[0]
-    score, counted = first.title_of(first.measure), first.scores.unit
+    score, unit = first.title_of(first.measure), first.scores.unit
     for title, part, key in (
         (f"{score} of the teacher", "teacher", first.measure),
         (f"{score} of the student", "student", first.measure),
         ("Confident pseudo labels, mean of classes", "pseudo_label", "share_mean"),
         ("Of these right, mean of classes", "pseudo_label", "accuracy_mean"),
         ("Loss on labelled images", "train", "loss_x"),
-        (f"Mask ratio: confident {counted}", "train", "mask_ratio"),
+        (f"Mask ratio: confident {unit}", "train", "mask_ratio"),
     ):
         lines = [
             line
@@ -125,7 +123,7 @@ def charts(groups: Sequence[Group]) -> Iterator[Markup]:
 
 
 def curve(run: RunFiles, part: str, key: str) -> list[Point]:
-    """Returns (step, value) of a run's evaluations, or, if the part is ``train``, of ``metrics.csv``."""
+    """Returns (step, value) of a run's evaluations, or of ``metrics.csv`` if ``part`` is ``train``; in percent."""
     if part != "train":
         return over_evaluations(run, part, key)
     factor = 100 if key == "mask_ratio" else 1
@@ -133,7 +131,7 @@ def curve(run: RunFiles, part: str, key: str) -> list[Point]:
 
 
 def mean_lines(name: str, curves: Sequence[Sequence[Point]], style: int) -> list[Line]:
-    """Returns the mean of the curves at their common steps, with a band; or each curve, if no steps are common.
+    """Returns the mean of curves at their common steps, with a band; or each curve, if they have no common step.
 
     >>> mean_lines("v2", [[(1, 10.0), (2, 20.0)], [(2, 30.0)]], 0)
     [Line(name='v2', points=[(2, 25.0)], style=0, band=[(2, 20.0, 30.0)])]
@@ -150,7 +148,7 @@ def mean_lines(name: str, curves: Sequence[Sequence[Point]], style: int) -> list
 
 
 def class_table(groups: Sequence[Group]) -> Markup:
-    """Returns the teacher's last score of each class, in a column for each group, with the best of a row in bold."""
+    """Returns a table of the teacher's last scores by class, with a column for each group and the best in bold."""
     first = groups[0].runs[0]
     kind = first.title_of(first.class_measure)
     names = list(dict.fromkeys(name for group in groups for run in group.runs for name in run.classes))
@@ -160,10 +158,14 @@ def class_table(groups: Sequence[Group]) -> Markup:
             [score for run in group.runs if (score := run.per_class("teacher").get(name)) is not None]
             for group in groups
         ]
-        best = max((statistics.fmean(values) for values in found if values), default=None)
-        shown = [spread(values) if values else "-" for values in found]
-        bold = [len(groups) > 1 and bool(values) and statistics.fmean(values) == best for values in found]
-        rows.append([name, *(tag("strong", text) if b else text for text, b in zip(shown, bold, strict=True))])
+        means = [statistics.fmean(values) if values else None for values in found]
+        best = max((mean for mean in means if mean is not None), default=None)
+        row: list[object] = [name]
+        for values, mean in zip(found, means, strict=True):
+            text = spread(values) if values else "-"
+            is_best = mean is not None and mean == best and len(groups) > 1
+            row.append(tag("strong", text) if is_best else text)
+        rows.append(row)
     caption = f"{kind} of the teacher on validation, %, mean ± standard deviation over seeds; the best in bold"
     if further := len(names[MOST_CLASSES:]):
         caption += f". {further} further classes are left out"
@@ -171,7 +173,7 @@ def class_table(groups: Sequence[Group]) -> Markup:
 
 
 def link(run: RunFiles, folder: Path) -> Markup | str:
-    """Returns a link to the run's own report, or the run's folder as text if it has none."""
+    """Returns a link to a run's own report, or the run's folder as text if it has no report."""
     report = run.place / "report.html"
     if not report.is_file():
         return str(run.place)

@@ -1,4 +1,4 @@
-"""Shows a confusion matrix: as a table of shaded cells, or as a picture if there are many classes."""
+"""Shows a confusion matrix, as a table of shaded cells or, for many classes, as a picture."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,26 @@ from markupsafe import Markup
 from unimatch.report.markup import drawing, section, table, tag
 
 LARGEST = 30
-"""How many classes a table may have; a matrix of more is drawn as a picture."""
+"""How many classes a table may have; the matrix of more classes is drawn as a picture."""
 MISTAKES = 10
 """How many of the commonest mistakes are listed beside the matrix."""
 SMALLEST = 0.05
-"""Percent: smaller shares would be shown as 0.0."""
+"""The smallest share of a mistake that is listed, in percent: smaller ones would be shown as 0.0."""
+EQUAL_CONTRAST = 0.179
+"""The relative luminance at which black and white text have the same contrast."""
 
 SHADES = (((255, 255, 255), (11, 74, 143)), ((20, 24, 29), (125, 184, 245)))
 """The colours of 0% and of 100%, on a light page and on a dark one."""
 
 
 def confusion_section(counts: Sequence[Sequence[int]], classes: Sequence[str], unit: str) -> Markup:
-    """Returns the section of the page: each row of the matrix as percentages of its true class, and the mistakes."""
+    """Returns the section of the page: the matrix, in percent of each true class, and the commonest mistakes.
+
+    Args:
+        counts: of each class (row) that are predicted as each class (column).
+        classes: their names.
+        unit: what is counted: ``pixels`` or ``images``.
+    """
     shares = [[100 * count / sum(row) if sum(row) else None for count in row] for row in counts]
     text = f"Each row holds the {unit} of one true class, in percent, by the class that the teacher predicts."
     content = matrix(shares, classes) if len(classes) <= LARGEST else heat_map(shares, classes)
@@ -32,13 +40,22 @@ def matrix(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> 
 
 
 def cell(share: float | None) -> Markup:
-    """Returns a percentage on a shade of blue, in black or white, whichever can be read better."""
+    """Returns a percentage on a shade of blue, in black or white, whichever has more contrast."""
     if share is None:
         return tag("td", "-")
-    grounds = [[round(low + (high - low) * share / 100) for low, high in zip(*ends, strict=True)] for ends in SHADES]
-    inks = ["#000" if luminance(ground) > 0.179 else "#fff" for ground in grounds]  # there both contrasts are the same
-    shade, ink = (f"light-dark({','.join(pair)})" for pair in (map(rgb, grounds), inks))
-    return tag("td", f"{share:.0f}", style=f"background:{shade};color:{ink}")
+    grounds = [blend(none, full, share) for none, full in SHADES]
+    inks = ["#000" if luminance(ground) > EQUAL_CONTRAST else "#fff" for ground in grounds]
+    style = f"background:light-dark({','.join(map(rgb, grounds))});color:light-dark({','.join(inks)})"
+    return tag("td", f"{share:.0f}", style=style)
+
+
+def blend(first: Sequence[int], second: Sequence[int], percent: float) -> list[int]:
+    """Returns a colour between two others, with ``percent`` of the second.
+
+    >>> blend((255, 255, 255), (0, 100, 255), 50)
+    [128, 178, 255]
+    """
+    return [round(low + (high - low) * percent / 100) for low, high in zip(first, second, strict=True)]
 
 
 def rgb(color: Sequence[int]) -> str:
@@ -57,7 +74,7 @@ def luminance(color: Sequence[int]) -> float:
 
 
 def heat_map(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup:
-    """Draws the matrix as a picture with a square for each cell; cells below half a percent stay empty."""
+    """Draws the matrix with a square for each cell; cells below half a percent stay empty."""
     count = len(classes)
     squares = [
         tag("rect", x=column, y=row, width=1, height=1, opacity=f"{share / 100:.2f}")
@@ -78,7 +95,7 @@ def heat_map(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -
 
 
 def mistakes(shares: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Markup | None:
-    """Returns a table of the largest entries off the diagonal; None where there is no mistake."""
+    """Returns a table of the largest entries off the diagonal; None if there are none."""
     found = [
         (share, truth, predicted)
         for truth, row in enumerate(shares)

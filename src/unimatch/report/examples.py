@@ -1,7 +1,7 @@
 """Writes the pictures of a report into the run directory's ``examples/``, and ``confusion.csv`` beside it.
 
-``examples.json`` names the classes' colours and three lists: validation images and unlabelled images, each with its
-photographs and the layers that can be laid over them, and rows of training views, each with its cells.
+``examples.json`` holds the classes with their colours and three lists: validation images and unlabelled images, each
+with its photographs and the layers that can be shown over them, and rows of training views, each with its cells.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -37,14 +37,25 @@ from unimatch.types import IGNORE_INDEX
 Item = TypeVar("Item")
 
 SMALLEST, LARGEST = 240, 640
-"""The longer side of a picture: smaller pictures are enlarged, larger ones are shrunk, to about this many pixels."""
+"""The range of a picture's longer side in pixels: smaller pictures are enlarged, larger ones are shrunk."""
 WORST = 6
-"""How many of the worst validation images are shown, and of the least certain unlabelled ones."""
-LOOKED_AT, ON_GPU = 12, 24
-"""Among how many unlabelled images the least certain ones are sought, on a processor and on a GPU: the teacher
-predicts each."""
+"""How many of the worst validation images, and of the least certain unlabelled ones, are shown."""
+SEARCHED_ON_CPU, SEARCHED_ON_GPU = 12, 24
+"""Among how many unlabelled images the least certain ones are sought; the teacher predicts each of them."""
 CLASSIFIED = 6
-"""How many images are shown that are classified wrong, and as many that are right."""
+"""How many images that are classified wrong are shown, and how many that are classified right."""
+
+
+class ViewCell(NamedTuple):
+    """A picture in a row of training views."""
+
+    caption: str
+    picture: ImageArray
+    """(H, W, 3) uint8."""
+    box: Sequence[int] = ()
+    """(top, left, bottom, right) of the CutMix box to outline; empty for none."""
+    mask: NDArray[np.integer] | None = None
+    """(H, W) class ids to show over the picture."""
 
 
 def write_confusion(path: Path, confusion: Tensor, classes: Sequence[str]) -> None:
@@ -61,7 +72,16 @@ def write_examples(
     views: list[dict[str, Any]],
     unlabeled: list[dict[str, Any]],
 ) -> None:
-    """Writes the pictures of what the functions below return, and ``examples.json``, into ``RUN/examples``."""
+    """Writes pictures and ``examples.json``.
+
+    Args:
+        folder: ``RUN/examples``.
+        info: classes and colours.
+        step: of the training.
+        validation: what :func:`validation_rows` or :func:`classified_rows` returns.
+        views: what :func:`unimatch.report.views.view_rows` returns.
+        unlabeled: what :func:`uncertain_rows` returns.
+    """
     for kind, shown in (("validation", validation), ("unlabeled", unlabeled)):
         for i, example in enumerate(shown):
             seen: Labelled = example.pop("seen")
@@ -73,19 +93,19 @@ def write_examples(
             layers = {name: write_layer(stem, name, layer) for name, layer in seen.layers(info.colors).items()}
             example |= {"photos": photos, "layers": layers}
     for i, row in enumerate(views):
-        for j, (caption, picture, *rest) in enumerate(row["cells"]):
-            box, mask = rest[0] if rest else (), rest[1] if len(rest) > 1 else None
-            cell = {"caption": caption, "file": write_picture(folder / f"view{i}_{j}", picture, box)}
-            if mask is not None:
-                cell["mask"] = write_layer(folder / f"view{i}_{j}", "mask", class_layer(mask, info.colors))
-            row["cells"][j] = cell
+        for j, cell in enumerate(row["cells"]):
+            stem = folder / f"view{i}_{j}"
+            written = {"caption": cell.caption, "file": write_picture(stem, cell.picture, cell.box)}
+            if cell.mask is not None:
+                written["mask"] = write_layer(stem, "mask", class_layer(cell.mask, info.colors))
+            row["cells"][j] = written
     content = {"step": step, "classes": info.classes, "palette": info.colors}
     content |= {"validation": validation, "unlabeled": unlabeled, "views": views}
     replace_text(folder / "examples.json", json.dumps(content, indent=1) + "\n")
 
 
 def shown_size(size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
-    """Returns by which factor a picture of this width and height is enlarged or shrunk, and to which size.
+    """Returns the factor by which a picture of this width and height is enlarged or shrunk, and its size then.
 
     >>> shown_size((60, 30)), shown_size((1280, 640)), shown_size((300, 100))
     ((4, (240, 120)), (0.5, (640, 320)), (1.0, (300, 100)))
@@ -96,12 +116,12 @@ def shown_size(size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
 
 
 def write_picture(stem: Path, picture: ImageArray, box: Sequence[int] = ()) -> str:
-    """Writes one picture, enlarged or shrunk to a size to look at, and returns the file's name.
+    """Writes a picture, enlarged or shrunk to a convenient size, and returns the file's name.
 
     Args:
-        stem: its path without the suffix: of a PNG where it is enlarged, else of a JPEG.
+        stem: the path without its suffix, which is ``.png`` if the picture is enlarged, else ``.jpg``.
         picture: (H, W, 3) uint8.
-        box: (top, left, bottom, right) of a box to outline; none where it is empty or has no pixel.
+        box: (top, left, bottom, right) of a box to outline; nothing is drawn if it is empty or has no pixel.
     """
     image = Image.fromarray(picture)
     factor, size = shown_size(image.size)
@@ -128,17 +148,17 @@ def write_layer(stem: Path, name: str, layer: Image.Image) -> str:
 
 @dataclass(frozen=True)
 class Labelled:
-    """An image with what is said of it."""
+    """An image with its truth and the predictions of models."""
 
     picture: ImageArray
-    """(H, W, 3), or (2, H, W, 3) of a pair, as it is shown."""
+    """The image as it is shown: (H, W, 3) uint8, or (2, H, W, 3) for a pair."""
     labels: dict[str, NDArray[np.integer]]
-    """Class ids (*S) by name: ``truth``, where it is known, and models' predictions."""
+    """Class ids (*S) by name: ``truth``, if it is known, and the models' predictions."""
     confidence: NDArray[np.floating]
-    """(*S) of the last model: the probability of its prediction."""
+    """(*S), 0-1: the probability of the last model's prediction."""
 
     def layers(self, colors: Sequence[tuple[int, int, int]]) -> dict[str, Image.Image]:
-        """Returns what can be laid over the picture, by name; nothing where the image has one class as a whole."""
+        """Returns the layers that can be shown over the picture, by name; none in classification."""
         if self.confidence.ndim == 0:
             return {}
         drawn = {name: class_layer(mask, colors) for name, mask in self.labels.items()}
@@ -148,7 +168,7 @@ class Labelled:
 
     @property
     def present(self) -> list[int]:
-        """The classes that are somewhere in the labels of pixels."""
+        """The ids of the classes that any pixel is labelled with."""
         masks = self.labels.values() if self.confidence.ndim else ()
         return sorted({int(i) for mask in masks for i in np.unique(mask)} - {IGNORE_INDEX})
 
@@ -156,18 +176,19 @@ class Labelled:
 def validation_rows(
     models: Mapping[str, Model], task: Task, source: Source, info: DatasetInfo, scores: Tensor
 ) -> list[dict[str, Any]]:
-    """Returns the worst images, the median and the best one, each with truth and predictions.
+    """Returns the worst images, the median and the best one, each with its truth and predictions.
 
     Args:
         models: in eval mode, by name, the teacher last.
-        task: how they predict.
-        source: images with masks, or pairs.
+        task: how the models predict.
+        source: images or pairs with masks.
         info: classes and colours.
-        scores: (N,) of each image, in percent; not a number for those that were not evaluated.
+        scores: (N,) of each image, in percent; NaN for images that were not evaluated.
     """
-    order = [i for i in scores.argsort(descending=True).tolist() if not scores[i].isnan()]
-    titles = {index: f"worst, place {place}" for place, index in enumerate(order[: -WORST - 1 : -1], 1)}
-    titles |= {order[len(order) // 2]: "median", order[-1]: "worst", order[0]: "best"}
+    best_first = [i for i in scores.argsort(descending=True).tolist() if not scores[i].isnan()]
+    worst_first = best_first[::-1]
+    titles = {index: f"worst, place {place}" for place, index in enumerate(worst_first[:WORST], start=1)}
+    titles |= {best_first[len(best_first) // 2]: "median", worst_first[0]: "worst", best_first[0]: "best"}
     rows = []
     for index, title in counted(titles.items(), "validation images"):
         seen = label_with(models, task, source, index, info.bands)
@@ -179,7 +200,7 @@ def validation_rows(
 def classified_rows(
     models: Mapping[str, Model], task: Task, source: Source, info: DatasetInfo, scores: Tensor
 ) -> list[dict[str, Any]]:
-    """Returns some images that are classified wrong (score 0) and some that are right, with their classes.
+    """Returns some images that are classified wrong (score 0) and some that are classified right.
 
     The arguments are those of :func:`validation_rows`.
     """
@@ -194,11 +215,12 @@ def classified_rows(
 
 
 def uncertain_rows(teacher: Model, task: Task, source: Source, info: DatasetInfo) -> list[dict[str, Any]]:
-    """Returns the images of which the teacher is least certain, by its mean confidence, among some spread evenly."""
+    """Returns the images of which the teacher is least certain, by mean confidence, in a sample of the source."""
     found = []
-    on_gpu = next(teacher.parameters()).device.type != "cpu"
-    for index in counted(spread_evenly(len(source), ON_GPU if on_gpu else LOOKED_AT), "least certain images"):
-        with suppress(DataError):  # of images that cannot be read: training has named them
+    on_cpu = next(teacher.parameters()).device.type == "cpu"
+    sample = spread_evenly(len(source), SEARCHED_ON_CPU if on_cpu else SEARCHED_ON_GPU)
+    for index in counted(sample, "least certain images"):
+        with suppress(DataError):  # the image cannot be read, which training has reported
             seen = label_with({"teacher": teacher}, task, source, index, info.bands)
             found.append((float(seen.confidence.mean()), index, seen))
     rows = []
@@ -210,7 +232,7 @@ def uncertain_rows(teacher: Model, task: Task, source: Source, info: DatasetInfo
 
 
 def counted(items: Collection[Item], title: str) -> Iterator[Item]:
-    """Yields items whose pictures are made, counted on a bar: a large encoder takes seconds for each."""
+    """Yields items, counted on a progress bar: with a large encoder, each picture takes seconds."""
     with progress_bar(len(items), title, "image", late=True) as bar:
         for item in items:
             yield item
@@ -219,7 +241,15 @@ def counted(items: Collection[Item], title: str) -> Iterator[Item]:
 
 @torch.no_grad()
 def label_with(models: Mapping[str, Model], task: Task, source: Source, index: int, bands: Bands) -> Labelled:
-    """Returns an image as it is shown, with the truth, where it is known, and what at least one model predicts."""
+    """Returns an image with its truth, if it is known, and the models' predictions.
+
+    Args:
+        models: at least one, in eval mode, by name; the confidence is that of the last.
+        task: how the models predict.
+        source: of the image.
+        index: of the image in the source.
+        bands: of the images, for their normalization.
+    """
     image, truth = source.image(index), source.mask(index)
     labels: dict[str, NDArray[np.integer]] = {} if truth is None else {"truth": truth}
     confidence: NDArray[np.floating] = np.zeros(() if truth is None else truth.shape, np.float32)
@@ -232,11 +262,11 @@ def label_with(models: Mapping[str, Model], task: Task, source: Source, index: i
 
 
 def probabilities(scores: Tensor) -> Tensor:
-    """Returns a task's scores (B, C, *S) as probabilities: they are logits, or, where they are means, probabilities.
+    """Returns a task's scores (B, C, *S) as probabilities. They may be already, as means are; else they are logits.
 
     >>> probabilities(torch.tensor([[0.25, 0.75]])), probabilities(torch.tensor([[2.0, 2.0]]))
     (tensor([[0.2500, 0.7500]]), tensor([[0.5000, 0.5000]]))
     """
     scores = scores.float()
-    are = bool((scores >= 0).all()) and torch.allclose(scores.sum(1), scores.new_ones(()), atol=1e-3)
-    return scores if are else scores.softmax(1)
+    sum_to_one = torch.allclose(scores.sum(1), scores.new_ones(()), atol=1e-3)
+    return scores if sum_to_one and bool((scores >= 0).all()) else scores.softmax(1)

@@ -1,7 +1,7 @@
-"""Shows images with what can be laid over them: truth, predictions, errors, confidence; and the classes' switches.
+"""Shows images with layers over them (truth, predictions, errors, confidence), and the switches of the classes.
 
-One picture at a time is seen, which CSS chooses, so that this works without script too. The script adds the switches,
-the enlarged view and the class under the pointer.
+CSS shows one layer at a time, so that the page works without its script. The script adds the switches, the enlarged
+view and the class under the pointer.
 """
 
 import base64
@@ -15,21 +15,21 @@ from unimatch.report.layers import level_colors
 from unimatch.report.markup import data, html, tag
 
 LAYERS = ("truth", "student", "teacher", "errors", "confidence")
-"""What can lie over a photograph, in the order of the buttons."""
-FIRST = ("teacher", "truth")
-"""What is seen first, where it is there."""
+"""The layers that a photograph may have, in the order of their buttons."""
+SHOWN_FIRST = ("teacher", "truth")
+"""The layers that are shown first: the first of these that an image has."""
 LARGEST_FILE = 2**20
-"""Bytes of a picture; larger ones, which unimatch does not write, are left out."""
+"""The most bytes of a picture; larger ones, which unimatch does not write, are left out."""
 LARGEST_PAGE = 5 * 2**20
-"""Bytes of all pictures of a page together; what comes after is left out."""
+"""The most bytes of all pictures of a page together; further ones are left out."""
 MOST = 64
-"""How many images or rows of one kind are shown, and pictures of one image."""
+"""How many images or rows of one kind are shown at most, and how many pictures of one image."""
 LONGEST_TITLE = 1000
-"""How many characters of a title are shown: each stands on a page several times."""
+"""How many characters of a title are shown: a page holds each several times."""
 
 
 class Pictures:
-    """Reads the pictures of a run directory, which somebody else may have written, as ``data:`` links.
+    """Reads the pictures of a run directory as ``data:`` links. The directory may come from somebody else.
 
     Args:
         place: the run directory.
@@ -39,7 +39,7 @@ class Pictures:
         self.place, self.left = place, LARGEST_PAGE
 
     def link(self, file: str) -> str | None:
-        """Returns a picture of ``examples/``; None where there is none, it is too large, or it leads elsewhere."""
+        """Returns a picture of ``examples/`` as a link; None if it does not exist, is too large, or leads elsewhere."""
         path = self.place / "examples" / Path(file).name
         if not path.is_file() or not path.resolve().is_relative_to(self.place.resolve()):
             return None
@@ -57,7 +57,7 @@ def gallery(pictures: Pictures, examples: Iterable[Mapping[str, Any]], kind: str
     Args:
         pictures: of the run.
         examples: from ``examples.json``.
-        kind: makes the names of the cards' switches unique.
+        kind: the beginning of the names of the cards' switches, which are unique on a page.
     """
     shown = list(examples)[:MOST]
     cards = (card(pictures, example, f"{kind}{i}") for i, example in enumerate(shown))
@@ -70,47 +70,47 @@ def card(pictures: Pictures, example: Mapping[str, Any], name: str) -> Markup:
     photos = [(clipped(shown), link) for shown, file in example["photos"][:MOST] if (link := pictures.link(file))]
     files = example.get("layers") or {}
     layers = [(layer, link) for layer in LAYERS if layer in files and (link := pictures.link(files[layer]))]
-    first = next((layer for layer in FIRST if layer in dict(layers)), None)
-    stack = [
-        tag("img", src=link, alt=f"{title}: {shown}", class_=f"photo at{i}") for i, (shown, link) in enumerate(photos)
+    stack, buttons = [], {}
+    for i, (shown, link) in enumerate(photos):
+        stack.append(tag("img", src=link, alt=f"{title}: {shown}", class_=f"photo at{i}"))
+        buttons[f"at{i}"] = shown
+    for layer, link in layers:
+        stack.append(tag("img", src=link, alt=f"{title}: {layer}", class_=f"layer {layer}"))
+        buttons[layer] = layer
+    first = next((layer for layer in (*SHOWN_FIRST, *buttons) if layer in buttons), None)
+    labels = [
+        tag("label", radio(name, value, checked=value == first), tag("span", shown)) for value, shown in buttons.items()
     ]
-    stack += [tag("img", src=link, alt=f"{title}: {layer}", class_=f"layer {layer}") for layer, link in layers]
-    values = [(f"at{i}", shown) for i, (shown, _) in enumerate(photos)] + [(layer, layer) for layer, _ in layers]
-    buttons = [
-        tag("label", radio(name, value, checked=value == (first or values[0][0])), tag("span", shown))
-        for value, shown in values
-    ]
-    switch = tag("fieldset", tag("legend", f"Show of {title}", class_="unseen"), buttons, class_="switch")
+    switch = tag("fieldset", tag("legend", f"Show of {title}", class_="unseen"), labels, class_="switch")
     return tag(
         "article",
         tag("div", stack, class_="stage"),
         tag("h3", title),
-        switch if len(values) > 1 else None,
+        switch if len(buttons) > 1 else None,
         tag("p", class_="pointed soft"),
         class_="example",
     )
 
 
 def clipped(title: object) -> str:
-    """Returns a title as it is shown."""
+    """Returns the beginning of a title, as far as it is shown."""
     return str(title)[:LONGEST_TITLE]
 
 
 def radio(name: str, value: str, *, checked: bool) -> Markup:
-    """Returns a round switch, one of those of a name."""
+    """Returns a radio button of the group ``name``."""
     return tag("input", type="radio", name=name, value=value, checked="" if checked else None)
 
 
 def row_of_pictures(pictures: Pictures, row: Mapping[str, Any]) -> Markup:
-    """Shows the pictures of one image side by side, those whose files exist, each with a mask over it if it has one."""
+    """Returns the pictures of an image side by side, if their files exist, each with its mask over it."""
     figures, title = [], clipped(row["title"])
     for cell in row["cells"][:MOST]:
         if link := pictures.link(cell["file"]):
             caption = clipped(cell["caption"])
-            said = f"{title}: {caption}"
             mask = pictures.link(cell["mask"]) if cell.get("mask") else None
             stack = [
-                tag("img", src=link, alt=said, class_="photo"),
+                tag("img", src=link, alt=f"{title}: {caption}", class_="photo"),
                 tag("img", src=mask, alt="", class_="layer mask") if mask else None,
             ]
             figures.append(tag("figure", tag("div", stack, class_="stage"), tag("figcaption", caption)))
@@ -118,14 +118,20 @@ def row_of_pictures(pictures: Pictures, row: Mapping[str, Any]) -> Markup:
 
 
 def color_of(palette: Sequence[Sequence[int]], index: int) -> str | None:
-    """Returns a class's colour as CSS writes it, if it is known."""
+    """Returns a class's colour as CSS writes it; None if it is not known."""
     if index >= len(palette):
         return None
     return f"rgb{tuple(palette[index])}"
 
 
 def class_switches(classes: Sequence[str], palette: Sequence[Sequence[int]], used: Sequence[int]) -> Markup:
-    """Returns the legend of all pictures, whose entries the script makes switches, and what the script must know."""
+    """Returns the legend of all pictures, with the data by which the script turns its entries into switches.
+
+    Args:
+        classes: the names of all classes.
+        palette: their colours.
+        used: the ids of the classes that the legend has.
+    """
     items = [
         tag(
             "label",
@@ -155,13 +161,13 @@ def class_switches(classes: Sequence[str], palette: Sequence[Sequence[int]], use
 
 
 def scale() -> Markup:
-    """Returns what the colours of confidence mean."""
+    """Returns the colours of confidence from 0 to 100%."""
     squares = (tag("i", style=f"background:rgb{color}") for color in level_colors())
     return html("0% ", tag("span", squares, class_="scale"), " 100%")
 
 
 def viewer() -> Markup:
-    """Returns the dialog in which the script shows an image large."""
+    """Returns the dialog in which the script shows an enlarged image."""
     buttons = (("previous", "←"), ("next", "→"), ("close", "close"))
     drawn = [tag("button", text, type="button", value=value, aria_label=value) for value, text in buttons]
     keys = "Keys: ← → other images, 1 to 7 what is shown, Esc closes."
@@ -175,6 +181,6 @@ def viewer() -> Markup:
 
 
 def used_classes(examples: Iterable[Mapping[str, Any]], count: int) -> list[int]:
-    """Returns the classes that are in any of the pictures."""
+    """Returns the ids of the classes, of ``count``, that are in any of the pictures."""
     found = {int(i) for example in examples for i in example.get("present") or []}
     return sorted(i for i in found if 0 <= i < count)

@@ -1,6 +1,7 @@
-"""Draws what lies over a photograph in the report: pictures of classes or of confidence, in a few colours each.
+"""Draws the layers that the report shows over a photograph: classes, errors and confidence.
 
-They are PNGs with a palette, transparent where nothing is drawn. The page's script finds a pixel's class by its colour.
+They are images with a palette, transparent where nothing is drawn. The page's script finds a pixel's class by its
+colour.
 """
 
 from collections.abc import Sequence
@@ -14,34 +15,40 @@ from unimatch.images.colors import BLACK, Color
 from unimatch.types import IGNORE_INDEX
 
 LEVELS = 16
-"""How many steps of confidence have a colour of their own."""
+"""How many levels of confidence have different colours."""
 SCALE: tuple[Color, ...] = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
-"""The colours from no confidence to full confidence, evenly spaced: those of Matplotlib's viridis."""
+"""The colours of confidence from 0 to 1, evenly spaced, from Matplotlib's viridis."""
 
 
 def class_layer(mask: NDArray[np.integer], colors: Sequence[Color], *, background: bool = False) -> Image.Image:
-    """Returns a mask (H, W) as a picture in the classes' colours, clear where there is no class.
+    """Returns a mask in the classes' colours, transparent where there is no class.
 
-    A black class is the background, which is clear too, so that the photograph is seen: its pixels have an opacity of
-    1 in 255, by which they are told from those without a class.
+    A black class is taken for the background, and is not drawn either, so that the photograph can be seen. Its pixels
+    have an opacity of 1 in 255, which tells them from pixels without a class.
 
     Args:
-        mask: class ids and 255.
+        mask: (H, W) class ids, and 255 for no class.
         colors: of the classes.
-        background: whether black is drawn.
+        background: whether to draw a black class too.
     """
     opacities = [1 if color == BLACK and not background else 255 for color in colors]
     return paletted(mask.astype(np.uint8), colors, opacities)
 
 
 def error_layer(truth: MaskArray, predicted: NDArray[np.integer], colors: Sequence[Color]) -> Image.Image:
-    """Returns the wrong pixels in the colours of the classes that were predicted there; black is drawn."""
+    """Returns the wrong pixels in the colours of the classes that are predicted there; a black class is drawn too.
+
+    Args:
+        truth: (H, W) class ids, and 255 for pixels that are left out.
+        predicted: (H, W) class ids.
+        colors: of the classes.
+    """
     wrong = (truth != IGNORE_INDEX) & (predicted != truth)
     return class_layer(np.where(wrong, predicted, IGNORE_INDEX), colors, background=True)
 
 
 def confidence_layer(confidence: NDArray[np.floating]) -> Image.Image:
-    """Returns confidences (H, W), 0-1, in the colours of a scale."""
+    """Returns confidences (H, W), 0-1, in the colours of :func:`level_colors`."""
     levels = np.clip(confidence * LEVELS, 0, LEVELS - 1).astype(np.uint8)
     return paletted(levels, level_colors(), [255] * LEVELS)
 
@@ -58,9 +65,14 @@ def level_colors() -> list[Color]:
 
 
 def paletted(ids: MaskArray, colors: Sequence[Color], opacities: Sequence[int]) -> Image.Image:
-    """Returns a picture of ids (H, W) in their colours, 0-255 opaque; ids without a colour are clear."""
-    picture = Image.fromarray(ids).convert("L")
-    picture = picture.copy()
+    """Returns ids (H, W) uint8 as a picture with a palette; ids without a colour are transparent.
+
+    Args:
+        ids: of the pixels.
+        colors: by id.
+        opacities: by id, 0-255.
+    """
+    picture = Image.fromarray(ids)
     picture.putpalette([channel for color in colors for channel in color] + [0] * (768 - 3 * len(colors)))
     picture.info["transparency"] = bytes(opacities) + bytes(256 - len(opacities))
     return picture

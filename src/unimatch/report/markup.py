@@ -1,4 +1,4 @@
-"""Makes HTML of Python values. Whatever is not markup already is escaped: class names and paths come from users."""
+"""Makes HTML from Python values. What is not markup already is escaped: class names and paths come from users."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 
 def html(*content: object) -> Markup:
-    """Returns all content in a row. What is not markup is escaped, None is left out, iterables give their items.
+    """Returns content joined together. What is not markup is escaped, None is left out, iterables give their items.
 
     >>> html("a < b ", Markup("<br>"), [1, None, 2])
     Markup('a &lt; b <br>12')
@@ -27,9 +27,9 @@ def tag(name: str, /, *content: object, **attributes: object) -> Markup:
     """Returns an element.
 
     Args:
-        name: of the element; those without an end tag are known.
+        name: of the element. ``img``, ``meta``, ``link`` and ``input`` have no content and no end tag.
         *content: see :func:`html`.
-        **attributes: None leaves one out; ``class_`` is ``class``, other underscores are hyphens.
+        **attributes: those of None are left out; ``class_`` is ``class``, other underscores become hyphens.
 
     >>> tag("p", "<script>", class_="note", title='"')
     Markup('<p class="note" title="&#34;">&lt;script&gt;</p>')
@@ -46,13 +46,13 @@ def tag(name: str, /, *content: object, **attributes: object) -> Markup:
 def table(
     header: Iterable[object], rows: Iterable[Iterable[object]], *, caption: str, class_: str | None = None
 ) -> Markup:
-    """Returns a table whose first column names its rows. If it is too wide, it scrolls, also with the keyboard.
+    """Returns a table whose first column holds the titles of its rows. If it is too wide, it scrolls.
 
     Args:
-        header: of the columns.
-        rows: their cells; one that is a ``td`` already stays as it is.
-        caption: what the table holds.
-        class_: of the table.
+        header: the titles of the columns.
+        rows: the cells of each row; a cell that is a ``td`` already stays as it is.
+        caption: of the table.
+        class_: the table's CSS class.
     """
     head = tag("tr", [tag("th", cell, scope="col") for cell in header])
     body = [
@@ -69,12 +69,12 @@ def is_cell(content: object) -> bool:
 
 
 def section(title: str, *content: object) -> Markup:
-    """Returns a part of the page under its heading, to which :func:`links` can lead."""
+    """Returns a part of the page with a heading, to which :func:`links` can lead."""
     return tag("section", tag("h2", title), *content, id=slug(title))
 
 
 def slug(title: str) -> str:
-    """Returns the name by which links lead to a part of the page.
+    """Returns the id of a part of the page with this title.
 
     >>> slug("Time and place")
     'time-and-place'
@@ -90,7 +90,7 @@ def links(sections: Iterable[Markup | None]) -> Markup:
 
 
 def data(value: object) -> Markup:
-    r"""Returns a value for the page's script, as JSON that browsers do not run and in which no element begins.
+    r"""Returns a value for the page's script, as JSON that browsers do not run and that cannot end its element.
 
     >>> data({"name": "</script>"})
     Markup('<script type="application/json">{"name":"\\u003c/script\\u003e"}</script>')
@@ -105,36 +105,37 @@ def drawing(
     width: int, height: int, *content: object, title: str = "", description: str = "", **attributes: object
 ) -> Markup:
     """Returns an SVG picture. Without a title it is decoration, which screen readers leave out."""
-    said = (tag("title", title), tag("desc", description)) if title else None
-    told = {"role": "img"} if title else {"aria_hidden": "true"}
-    return tag("svg", said, *content, viewBox=f"0 0 {width} {height}", **attributes, **told)
+    texts = (tag("title", title), tag("desc", description)) if title else None
+    role = {"role": "img"} if title else {"aria_hidden": "true"}
+    return tag("svg", texts, *content, viewBox=f"0 0 {width} {height}", **attributes, **role)
 
 
 def folded(summary: str, *content: object) -> Markup:
-    """Returns content that is hidden until its heading is opened."""
+    """Returns content that is hidden until its summary is clicked."""
     return tag("details", tag("summary", summary), *content)
 
 
-def packaged(name: str) -> str:
-    """Returns the text of a file beside this one."""
-    return (files("unimatch.report") / name).read_text(encoding="utf-8")
+def packaged(name: str, package: str = "unimatch.report") -> str:
+    """Returns the text of a file of a package, such as a style sheet or a script."""
+    return (files(package) / name).read_text(encoding="utf-8")
 
 
 def page(title: str, *body: object, style: str = "", script: str = "", connects: bool = True) -> Markup:
-    """Returns a whole page. Browsers let it load nothing and run nothing but ``script``, whatever its content.
+    """Returns a whole page. Its policy makes browsers load nothing and run nothing but ``script``, whatever it holds.
 
     Args:
         title: of the page.
         *body: see :func:`html`.
-        style: CSS beside that of all pages.
+        style: CSS in addition to that of all pages.
         script: JavaScript.
-        connects: whether the script may ask the page's own server.
+        connects: whether the script may send requests to the page's own server.
     """
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     if script:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        policy += f"; script-src 'sha256-{digest}'" + "; connect-src 'self'" * connects
-    common = packaged("style.css")
+        policy += f"; script-src 'sha256-{digest}'"
+        if connects:
+            policy += "; connect-src 'self'"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -142,7 +143,7 @@ def page(title: str, *body: object, style: str = "", script: str = "", connects:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("link", rel="icon", href="data:,"),
         tag("title", title),
-        tag("style", Markup(common + style)),
+        tag("style", Markup(packaged("style.css") + style)),
     )
     main = tag("body", tag("main", *body), tag("script", Markup(script)) if script else None)
     return html(Markup("<!doctype html>\n"), tag("html", head, main, lang="en"), "\n")

@@ -1,4 +1,4 @@
-"""Shows how far the pseudo labels can be trusted, class by class over training: that decides what a run can learn."""
+"""Shows how reliable the pseudo labels are, by class over training: that limits what a run can learn."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,19 +10,21 @@ from unimatch.report.class_tables import class_name
 from unimatch.report.gallery import scale
 from unimatch.report.layers import level_colors
 from unimatch.report.markup import drawing, section, table, tag
-from unimatch.report.run_files import RunFiles, finite, over_evaluations
+from unimatch.report.run_files import RunFiles, equally_spaced, finite, over_evaluations
 
 COLUMNS = 60
-"""How many evaluations a strip has at most."""
+"""How many evaluations a strip shows at most."""
 LEAST = 3
 """How many of the least reliable classes are named."""
+NONE_CONFIDENT = 8
+"""How many of the classes without a confident pseudo label are named."""
 RELIABLE = "right on held-out labels"
 KINDS = {"class_share": "confident", "class_accuracy": "of these right", "class_reliability": RELIABLE}
-"""What is measured of each class, and the strips' titles."""
+"""The measures of each class that strips show, with the strips' titles."""
 
 
 def pseudo_label_section(run: RunFiles) -> Markup | None:
-    """Returns the section; None for a run without pseudo labels, or where nothing is known to measure them against."""
+    """Returns the section; None for a run without pseudo labels, or without true labels to compare them with."""
     unit = run.scores.unit
     lines = [
         Line(f"{what}, {of}", points, i)
@@ -61,26 +63,27 @@ def least_reliable(run: RunFiles) -> str | None:
     right = known(last.get("class_accuracy")) | known(last.get("class_reliability"))  # held-out labels count first
     share = known(last.get("class_share")) | known(last.get("class_coverage"))
     named = {*run.classes}
-    ordered = sorted((value, name) for name, value in right.items() if name in named)[:-1]  # the best is none of them
-    worst = [(value, name) for value, name in ordered[:LEAST] if round(value) < 100]
-    said = ", ".join(f"{name} ({value:.0f}% right)" for value, name in worst)
+    but_the_best = sorted((value, name) for name, value in right.items() if name in named)[:-1]
+    worst = [f"{name} ({value:.0f}% right)" for value, name in but_the_best[:LEAST] if round(value) < 100]
     none = [name for name in run.classes if share.get(name) == 0]
-    parts = [f"Least reliable at the end: {said}."] if worst else []
+    text = ""
+    if worst:
+        text += f" Least reliable at the end: {', '.join(worst)}."
     if none:
-        parts.append(f"No confident one yet: {', '.join(none[:8])}{', …' * (len(none) > 8)}.")
-    return "".join(f" {part}" for part in parts) or None
+        further = ", …" if len(none) > NONE_CONFIDENT else ""
+        text += f" No confident one yet: {', '.join(none[:NONE_CONFIDENT])}{further}."
+    return text or None
 
 
 def known(values: Any) -> dict[str, float]:
-    """Returns the finite numbers of a mapping; none where it is no mapping."""
+    """Returns the finite numbers of a mapping; an empty one for anything else."""
     items = values.items() if isinstance(values, dict) else ()
     return {name: number for name, value in items if (number := finite(value)) is not None}
 
 
 def strips(run: RunFiles) -> Markup | None:
     """Returns a table with strips for each class: how much was confident, and how much of that was right."""
-    every = max(1, -(-len(run.evaluations) // COLUMNS))
-    shown = run.evaluations[::-1][::every][::-1]
+    shown = equally_spaced(run.evaluations, COLUMNS)
     series = [[known((one.get("pseudo_label") or {}).get(key)) for one in shown] for key in KINDS]
     kept = [(title, values) for title, values in zip(KINDS.values(), series, strict=True) if any(values)]
     if not kept:
@@ -105,7 +108,7 @@ def strips(run: RunFiles) -> Markup | None:
 
 
 def strip(values: Sequence[float | None], steps: Sequence[Any]) -> Markup:
-    """Draws percentages as a row of squares, each with its value for the pointer."""
+    """Draws percentages as a row of squares, each with its value as a tooltip."""
     colors = level_colors()
 
     def squares() -> Iterator[Markup]:

@@ -1,11 +1,11 @@
-"""Holds the published numbers, and finds the one that a run repeats.
+"""Reads the published scores, and finds the one that a run repeats.
 
 ``published.csv`` holds, for every run of UniMatch V2's tables and figures, the best score over epochs of the EMA
 teacher (which the paper reports) and of the student, in percent: mIoU, in change detection (table 14) the changed
 class's IoU, in classification (tables 15 to 17) top-1. Sources: arXiv 2410.10777 and the training logs its authors
-published with their code, https://github.com/LiheYoung/UniMatch-V2. Labelled-only and no-EMA runs have no teacher
-there. The teachers of the BEiT rows of table 9 are those of an EMA that averaged integer buffers. Of table 14 the paper
-reports the student, from which the pseudo labels come. Rows of classification are means of three seeds' best scores.
+published with their code, https://github.com/LiheYoung/UniMatch-V2. Labelled-only runs and those without EMA have no
+teacher there. In the BEiT rows of table 9, the teachers' EMA averaged integer buffers too. For table 14 the paper
+reports the student, which makes the pseudo labels there. Rows of classification are means of three seeds' best scores.
 """
 
 import csv
@@ -22,10 +22,10 @@ DEFAULTS = {
     "method.dropout_at": '"encoder"',
     "model.freeze": "false",
 }
-"""The paper's values of the settings that tell published runs of one data set, split, encoder and method apart."""
+"""The paper's default values of settings in which published runs of one data set, split, encoder and method differ."""
 
 NEEDS_EXPERIMENT = ("table11", "table13", "table14", "table15", "table16", "table17")
-"""Tables whose runs differ in more settings: only runs with ``+experiment=`` of that name are compared with them."""
+"""Tables whose runs differ in further settings: a run repeats one of them only with ``+experiment=`` of its name."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,17 @@ class Published:
     """``table01`` to ``table17``, ``figure05``, ``figure06``."""
     dataset: str
     split: str
-    """In classification the number of labelled images of each class."""
+    """The split's name; in classification the number of labelled images of each class."""
     encoder: str
     method: str
     setting: str
-    """What differs from the paper's settings: ``key=value``, or a description."""
+    """What differs from the paper's defaults: ``key=value``, or a description; empty for nothing."""
     teacher: float | None
     student: float | None
 
     @property
     def score(self) -> float:
-        """The value that the paper reports: the teacher's if there is one, in table 14 always the student's."""
+        """The score that the paper reports: the teacher's if there is one, but in table 14 the student's."""
         value = self.student if self.teacher is None or self.source == "table14" else self.teacher
         assert value is not None
         return value
@@ -70,21 +70,24 @@ def find_published(summary: Mapping[str, Any], settings: Mapping[str, str]) -> P
         settings: the run's configuration as ``{"method.tau": "0.95", ...}``, values in JSON.
     """
     split = summary.get("split") or settings.get("dataset.labeled_per_class")
-    defaults = {key: same(value) for key, value in DEFAULTS.items()}
+    defaults = {key: comparable(value) for key, value in DEFAULTS.items()}
     experiment = summary.get("experiment")
     for row in published():
         if row.split != split or any(getattr(row, key) != summary.get(key) for key in ("dataset", "encoder", "method")):
             continue
+        if row.source in NEEDS_EXPERIMENT or experiment in NEEDS_EXPERIMENT:
+            if row.source == experiment:
+                return row
+            continue
         key, _, value = row.setting.partition("=")
-        theirs = defaults | ({key: same(value)} if key else {})
-        mine = {name: same(settings.get(name, DEFAULTS.get(name, ""))) for name in theirs}
-        special = {row.source, experiment} & set(NEEDS_EXPERIMENT)
-        if row.source == experiment if special else mine == theirs:
+        theirs = defaults | ({key: comparable(value)} if key else {})
+        ours = {name: comparable(settings.get(name, DEFAULTS.get(name, ""))) for name in theirs}
+        if ours == theirs:
             return row
     return None
 
 
-def same(text: str) -> str | float:
+def comparable(text: str) -> str | float:
     """Returns a number if the text is one, else the text without quotes, so that ``0.95`` equals ``0.950``."""
     try:
         return float(text)

@@ -1,4 +1,4 @@
-"""Shows what was trained, how far it came, what it warned of, and how long it took."""
+"""Shows the facts of a run: what was trained, the scores, the warnings, and the time it took."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from unimatch.report.run_files import RunFiles
 
 
 def facts(summary: Mapping[str, Any]) -> str:
-    """Says in one line what was trained."""
+    """Returns in one line what was trained."""
     parts = (
         summary.get("encoder", "?"),
         f"{summary.get('labeled', '?')} labelled",
@@ -25,42 +25,45 @@ def facts(summary: Mapping[str, Any]) -> str:
 
 
 def warnings(run: RunFiles) -> Markup | None:
-    """Returns what readers must know before they trust the figures, a sentence each; None where there is nothing."""
+    """Returns a list of what readers must know before they trust the figures; None if there is nothing."""
     found = [text for text in (run.idle, run.collapsed) if text]
-    if not run.summary.get("finished", True):
+    finished = run.summary.get("finished", True)
+    if not finished:
         found.append(f"This training has not finished: the figures are those of step {run.summary.get('steps', '?')}.")
-    told = [
-        ("no pseudo label has been confident", run.idle),
-        ("at step", run.collapsed),
-        ("ended by", run.summary.get("finished", True)),  # and went on later
-    ]
-    kept = [text for text in run.logged if not any(known and text.startswith(start) for start, known in told)]
-    found += [sentence(text) for text in dict.fromkeys([*map(str, run.summary.get("findings") or []), *kept])]
+    settled = []  # beginnings of logged warnings that are said above already, or no longer hold
+    if run.idle:
+        settled.append("no pseudo label has been confident")
+    if run.collapsed:
+        settled.append("at step")
+    if finished:
+        settled.append("ended by")
+    logged = [text for text in run.logged if not text.startswith(tuple(settled))]
+    found += [sentence(text) for text in dict.fromkeys([*map(str, run.summary.get("findings") or []), *logged])]
     if unread := run.summary.get("bad_images"):
         found.append(f"{len(unread)} unlabelled images could not be read; Time and place below names them.")
     return tag("ul", (tag("li", text) for text in found), class_="warnings", aria_label="Warnings") if found else None
 
 
 def sentence(text: str) -> str:
-    """Returns a message as a sentence; a setting at its beginning stays as it is.
+    """Returns a message as a sentence, with a capital letter unless it begins with a setting, and a full stop.
 
     >>> sentence("the training is short"), sentence("method.tau=1: is never reached")
     ('The training is short.', 'method.tau=1: is never reached.')
     """
     first = text.split(" ", 1)[0]
-    begun = text if "." in first or "=" in first else text[:1].upper() + text[1:]
-    return begun + ("" if text.endswith((".", "!", "?")) else ".")
+    start = text if "." in first or "=" in first else text[:1].upper() + text[1:]
+    return start + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def tiles(run: RunFiles) -> Markup:
-    """Returns the figures that readers look for first."""
+    """Returns tiles with the figures that readers look for first."""
     summary, measure = run.summary, run.measure
     shown = []
     for model in ("teacher", "student"):
         value, best = summary.get(f"{model}/{measure}"), summary.get(f"{model}/{measure}_best")
         if value is not None:
-            reached = model == "teacher" and summary.get("best_step") is not None
-            at = f" at step {summary['best_step']}" if reached else ""
+            step_is_known = model == "teacher" and summary.get("best_step") is not None
+            at = f" at step {summary['best_step']}" if step_is_known else ""
             note = f"best {best:.1f}%{at}" if best is not None else None
             shown.append((f"{run.title_of(measure)} of the {model}", f"{value:.1f}%", note))
     shown.append(("steps", f"{summary.get('steps', 0):,}", counted(summary.get("epochs", "?"), "epoch")))
@@ -84,7 +87,7 @@ def counted(count: object, what: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Returns a duration as people say it.
+    """Returns a duration in hours and minutes, minutes and seconds, or seconds; ``?`` for None.
 
     >>> duration(12.34), duration(986), duration(40000)
     ('12.3 s', '16 min 26 s', '11 h 6 min')
@@ -98,7 +101,7 @@ def duration(seconds: float | None) -> str:
 
 
 def times(summary: Mapping[str, Any]) -> Markup:
-    """Returns a table of the times, the machine and the versions."""
+    """Returns a table of times, machine and versions."""
     seconds, evaluating = summary.get("seconds"), summary.get("seconds_evaluating") or 0.0
     rows: dict[str, object] = {}
     if seconds is not None:
@@ -108,8 +111,14 @@ def times(summary: Mapping[str, Any]) -> Markup:
             "steps per second, without evaluating": f"{summary.get('steps', 0) / max(seconds - evaluating, 1e-9):.3g}",
             "images per second, without evaluating": summary.get("images_per_second", "?"),
         }
-    kept = ("peak_memory_mb", "device", "processes", "precision", "git_revision")
-    rows |= {key.replace("_mb", ", MB").replace("_", " "): summary[key] for key in kept if summary.get(key) is not None}
+    titles = {
+        "peak_memory_mb": "peak memory, MB",
+        "device": "device",
+        "processes": "processes",
+        "precision": "precision",
+        "git_revision": "git revision",
+    }
+    rows |= {title: summary[key] for key, title in titles.items() if summary.get(key) is not None}
     rows |= summary.get("versions") or {}
     if summary.get("bad_images"):
         rows["unlabelled images that could not be read"] = ", ".join(map(str, summary["bad_images"]))

@@ -1,4 +1,4 @@
-"""Reads the files of a run directory as plain values; missing files give empty ones."""
+"""Reads the files of a run directory as plain values; missing files give empty values."""
 
 from __future__ import annotations
 
@@ -19,35 +19,37 @@ if TYPE_CHECKING:
 
 
 EXAMPLES = "examples/examples.json"
-LOG_BYTES, LONGEST, WARNINGS = 2**20, 500, 12
-"""How much of ``run.log`` is read, and how many warnings of how many characters are taken from it."""
-MEASURED = "pseudo labels on "
-"""With this begin warnings of each evaluation, of which the last one holds."""
+LOG_BYTES = 2**20
+"""How much of the end of ``run.log`` is read."""
+MOST_WARNINGS, LONGEST_WARNING = 12, 500
+"""How many warnings, of how many characters, are taken from ``run.log`` at most."""
+REPEATED = "pseudo labels on "
+"""The beginning of the warnings that each evaluation repeats with new numbers: only the last one counts."""
 
 MOST_CLASSES = 1000
-"""How many classes a page shows; ImageNet has as many."""
+"""How many classes a page shows at most; ImageNet has as many."""
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The content of one run directory."""
+    """The content of a run directory."""
 
     place: Path
     summary: dict[str, Any]
     config: dict[str, Any]
     evaluations: list[dict[str, Any]]
     curves: dict[str, list[tuple[float, float]]]
-    """``metrics.csv``: for each column its (step, value) pairs."""
+    """``metrics.csv``: the (step, value) pairs of each column."""
     confusion: list[list[int]]
-    """Pixels, or images, of each class (row) predicted as each class (column)."""
+    """The number of pixels, or images, of each class (row) that are predicted as each class (column)."""
     examples: dict[str, Any]
     """``examples/examples.json``: see :mod:`unimatch.report.examples`."""
     logged: tuple[str, ...] = ()
-    """What the run has warned of, from ``run.log``."""
+    """The run's warnings, from ``run.log``."""
 
     @property
     def idle(self) -> str | None:
-        """A sentence, if no pseudo label was confident in any logged step."""
+        """A warning, if no pseudo label was confident in any logged step."""
         ratios = self.curves.get("train/mask_ratio")
         if not ratios or any(value for _, value in ratios):
             return None
@@ -58,7 +60,7 @@ class RunFiles:
 
     @property
     def collapsed(self) -> str | None:
-        """A sentence, if the teacher predicts one class only where there are more."""
+        """A warning, if the teacher predicts a single class although there are several."""
         predicted = [i for i, column in enumerate(zip(*self.confusion, strict=True)) if any(column)]
         if len(predicted) != 1 or sum(map(any, self.confusion)) < 2:
             return None
@@ -70,27 +72,27 @@ class RunFiles:
 
     @property
     def palette(self) -> list[list[int]]:
-        """The classes' colours in the pictures, if they are known."""
+        """The classes' colours in the pictures; empty if they are not known."""
         colors = self.examples.get("palette") or []
         return [[min(max(int(channel), 0), 255) for channel in (*color, 0, 0, 0)[:3]] for color in colors][:256]
 
     @property
     def scores(self) -> type[Scores]:
-        """The measures of the run's task, their titles, and what is counted."""
-        from unimatch.tasks import TASKS, Segmentation  # only for pages: it imports PyTorch, which takes seconds
+        """The task's scores: their measures, the measures' titles, and the unit that is counted."""
+        from unimatch.tasks import TASKS, Segmentation  # imported late: it imports PyTorch, which takes seconds
 
         return TASKS.get(self.summary.get("task", ""), Segmentation).scores_type
 
     @property
     def measure(self) -> str:
-        """The measure that evaluations are compared by, such as ``miou``."""
+        """The measure by which evaluations are compared, such as ``miou``."""
         if self.summary.get("headline"):
             return str(self.summary["headline"])
         names = [key for key in self.summary if key.startswith("teacher/") and key.endswith("_best")]
         return names[0].removeprefix("teacher/").removesuffix("_best") if names else "miou"
 
     def title_of(self, measure: str) -> str:
-        """Returns what people call a measure: ``mIoU`` for ``miou``."""
+        """Returns the usual name of a measure: ``mIoU`` for ``miou``."""
         return self.scores.titles.get(measure, measure.replace("_", " "))
 
     @property
@@ -105,15 +107,15 @@ class RunFiles:
 
     @property
     def shown_classes(self) -> list[str]:
-        """Those that a page has room for, the first of them."""
+        """The classes that a page shows, the first :data:`MOST_CLASSES`."""
         return self.classes[:MOST_CLASSES]
 
     def summary_of(self, model: str) -> dict[str, Any]:
-        """Returns the last evaluation of ``teacher`` or ``student``."""
+        """Returns what the last evaluation says of ``teacher``, ``student`` or ``pseudo_label``."""
         return dict(self.evaluations[-1].get(model, {})) if self.evaluations else {}
 
     def per_class(self, model: str) -> dict[str, float | None]:
-        """Returns the score of each class in that evaluation."""
+        """Returns a model's score of each class in the last evaluation."""
         return next((value for value in self.summary_of(model).values() if isinstance(value, dict)), {})
 
 
@@ -121,7 +123,7 @@ def read_run(place: Path) -> RunFiles:
     """Reads a run directory.
 
     Raises:
-        DataError: it is none, it has not been evaluated yet, or a file in it cannot be read.
+        DataError: the folder is no run directory, has no evaluation yet, or holds a file that cannot be read.
     """
     try:
         if not (place / "summary.json").is_file():
@@ -170,9 +172,9 @@ def read_text(path: Path) -> str:
 
 
 def read_warnings(path: Path) -> tuple[str, ...]:
-    """Returns the first lines of what ``run.log`` has as warnings of unimatch, each once; of a long file, its end.
+    """Returns the first line of each of unimatch's warnings in ``run.log``, without repetitions.
 
-    Of the warnings that each evaluation measures anew, only the last is kept.
+    Only the end of a long file is read. Of the warnings that each evaluation repeats, the last one is kept.
     """
     if not path.is_file():
         return ()
@@ -180,8 +182,8 @@ def read_warnings(path: Path) -> tuple[str, ...]:
         file.seek(max(0, path.stat().st_size - LOG_BYTES))
         text = file.read().decode("utf-8", errors="replace")
     found = re.findall(r"^\[[^\]\n]*\]\[unimatch[^\]\n]*\]\[WARNING\] - (.*)$", text, re.MULTILINE)
-    kept = {MEASURED if line.startswith(MEASURED) else line: line[:LONGEST] for line in found}
-    return tuple(dict.fromkeys(kept.values()))[:WARNINGS]
+    kept = {REPEATED if line.startswith(REPEATED) else line: line[:LONGEST_WARNING] for line in found}
+    return tuple(dict.fromkeys(kept.values()))[:MOST_WARNINGS]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -194,7 +196,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def as_object(text: str, name: str) -> dict[str, Any]:
-    """Returns the JSON object in a text of the file of that name, or raises a ValueError."""
+    """Returns the JSON object in the text of the file ``name``; raises a ValueError for anything else."""
     try:
         content = parse_json(text)
     except ValueError as error:
@@ -205,7 +207,7 @@ def as_object(text: str, name: str) -> dict[str, Any]:
 
 
 def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """Returns the (step, value) pairs of each column of ``metrics.csv`` that has finite values."""
+    """Returns the (step, value) pairs of each column of ``metrics.csv``, without those that are not finite."""
     curves: dict[str, list[tuple[float, float]]] = {}
     for row in whole_rows(path)[1] if path.is_file() else []:
         step = finite(row.get("step"))
@@ -216,7 +218,7 @@ def read_curves(path: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 def finite(value: Any) -> float | None:
-    """Returns a number, or None for what is none, or infinite.
+    """Returns a value as a number; None if it is not finite, or no number.
 
     >>> finite("0.5"), finite("nan"), finite("1e999"), finite(""), finite([1])
     (0.5, None, None, None, None)
@@ -229,13 +231,13 @@ def finite(value: Any) -> float | None:
 
 
 def over_evaluations(run: RunFiles, part: str, key: str) -> list[tuple[float, float]]:
-    """Returns (step, value) of ``evaluation[part][key]``, where there is a value."""
+    """Returns (step, value) for each evaluation that has a finite value in ``evaluation[part][key]``."""
     found = [(evaluation["step"], (evaluation.get(part) or {}).get(key)) for evaluation in run.evaluations]
     return [(float(step), number) for step, value in found if (number := finite(value)) is not None]
 
 
 def classes_over_evaluations(run: RunFiles, part: str, key: str) -> dict[str, list[tuple[float, float]]]:
-    """Returns (step, value) of each class in ``evaluation[part][key]`` that has a value there."""
+    """Returns, by class, (step, value) for each evaluation with a finite ``evaluation[part][key][class]``."""
     curves: dict[str, list[tuple[float, float]]] = {}
     for evaluation in run.evaluations:
         step = float(evaluation["step"])
@@ -245,6 +247,16 @@ def classes_over_evaluations(run: RunFiles, part: str, key: str) -> dict[str, li
     return curves
 
 
+def equally_spaced(evaluations: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Returns at most ``most`` evaluations at equal distances, the last one among them.
+
+    >>> [evaluation["step"] for evaluation in equally_spaced([{"step": i} for i in range(10)], 4)]
+    [0, 3, 6, 9]
+    """
+    every = max(1, math.ceil(len(evaluations) / most))
+    return evaluations[(len(evaluations) - 1) % every :: every]
+
+
 def read_confusion(path: Path) -> list[list[int]]:
-    """Returns the counts of ``confusion.csv``, without the names."""
+    """Returns the counts in ``confusion.csv``, without the names."""
     return [[int(cell) for cell in row[1:]] for row in list(csv.reader(StringIO(read_text(path))))[1:]]

@@ -1,4 +1,4 @@
-"""Makes the report of one run."""
+"""Makes the report of a run."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from unimatch.disk import replace_text
 from unimatch.plain import written_by_others
-from unimatch.report.charts import PERCENTAGES, Line, line_chart
+from unimatch.report.charts import COLORS, PERCENTAGES, Line, line_chart
 from unimatch.report.class_tables import class_charts, class_table
 from unimatch.report.confusion import confusion_section
 from unimatch.report.gallery import MOST, Pictures, class_switches, gallery, row_of_pictures, used_classes, viewer
@@ -19,10 +19,10 @@ from unimatch.report.run_files import RunFiles, over_evaluations, read_run
 
 
 def write_report(place: Path) -> Path:
-    """Writes ``report.html`` into a run directory, from the files in it, and returns where it lies.
+    """Writes ``report.html`` into a run directory, from the files in it, and returns its path.
 
     Raises:
-        DataError: it is no run directory, or one that has not been evaluated yet.
+        DataError: the folder is no run directory, or has no evaluation yet.
         OSError: the page cannot be written.
     """
     path = place / "report.html"
@@ -64,7 +64,7 @@ def run_page(run: RunFiles) -> Markup:
 
 
 def training_charts(run: RunFiles) -> Iterator[Markup]:
-    """Draws the losses, the mask ratio, the scores of student and teacher, and the learning rates."""
+    """Yields charts of the scores of student and teacher, the losses, the mask ratio and the learning rates."""
     curves, measure, unit = run.curves, run.measure, run.scores.unit
     scores = {model: over_evaluations(run, model, measure) for model in ("teacher", "student")}
     names = {"train/loss": "total", "train/loss_x": "labelled", "train/loss_s": "unlabelled"}
@@ -72,18 +72,18 @@ def training_charts(run: RunFiles) -> Iterator[Markup]:
     losses = {name: curves.get(key, []) for key, name in names.items()}
     ratio = {"mask ratio": [(x, 100 * y) for x, y in curves.get("train/mask_ratio", [])]}
     rates = {key.removeprefix("lr/"): curves[key] for key in sorted(curves) if key.startswith("lr/")}
-    for title, named, look in (
+    for title, named, options in (
         (f"{run.title_of(measure)} on validation", scores, {"unit": "%"}),
         ("Losses", losses, {}),
         (f"Mask ratio: confident {unit}", ratio, PERCENTAGES),
-        ("Learning rates", dict(islice(rates.items(), 8)), {}),
+        ("Learning rates", dict(islice(rates.items(), COLORS)), {}),
     ):
         if any(named.values()):
-            yield line_chart(title, [Line(name, line, i) for i, (name, line) in enumerate(named.items())], **look)
+            yield line_chart(title, [Line(name, line, i) for i, (name, line) in enumerate(named.items())], **options)
 
 
 def picture_sections(run: RunFiles) -> Iterator[Markup]:
-    """Shows validation images, unlabelled images and training views; before the first, the classes' switches."""
+    """Yields sections of validation images, unlabelled images and training views; the first has the class switches."""
     pictures, examples = Pictures(run.place), run.examples
     validation, unlabeled, views = (examples.get(key) or [] for key in ("validation", "unlabeled", "views"))
     used = used_classes([*validation, *unlabeled], len(run.classes))
@@ -91,18 +91,9 @@ def picture_sections(run: RunFiles) -> Iterator[Markup]:
     switches = class_switches(run.classes, run.palette, used) if layered and used and run.palette else None
     one_class = run.scores.unit == "images"
     if validation:
-        text = f"The worst, the median and the best, by the teacher's mIoU on each image alone, {at(run)}."
-        if one_class and not run.confusion:
-            text = f"Some that the teacher gets wrong, and some that it gets right, {at(run)}."
-        elif one_class:
-            right = sum(row[i] for i, row in enumerate(run.confusion))
-            wrong = sum(map(sum, run.confusion)) - right
-            text = f"Some of the {wrong} that the teacher gets wrong, and of the {right} that it gets right, {at(run)}."
         shown = gallery(pictures, validation, "validation") if "photos" in validation[0] else None
-        rows = [
-            row_of_pictures(pictures, row) for row in validation if "cells" in row
-        ]  # of a run of an earlier version
-        yield section("Validation images", tag("p", text), switches, shown, rows)
+        rows = [row_of_pictures(pictures, row) for row in validation if "cells" in row]  # of an earlier version's run
+        yield section("Validation images", tag("p", validation_text(run)), switches, shown, rows)
         switches = None
     if unlabeled:
         text = f"In a sample of them, the teacher is least certain of these {at(run)}: its mean confidence is lowest."
@@ -116,6 +107,17 @@ def picture_sections(run: RunFiles) -> Iterator[Markup]:
         yield section("Training views", tag("p", text), html(row_of_pictures(pictures, row) for row in views[:MOST]))
 
 
+def validation_text(run: RunFiles) -> str:
+    """Returns which of the validation images are shown."""
+    if run.scores.unit != "images":
+        return f"The worst, the median and the best, by the teacher's mIoU on each image alone, {at(run)}."
+    if not run.confusion:
+        return f"Some that the teacher gets wrong, and some that it gets right, {at(run)}."
+    right = sum(row[i] for i, row in enumerate(run.confusion))
+    wrong = sum(map(sum, run.confusion)) - right
+    return f"Some of the {wrong} that the teacher gets wrong, and of the {right} that it gets right, {at(run)}."
+
+
 def at(run: RunFiles) -> str:
-    """Says when the pictures were made."""
+    """Returns the step at which the pictures were made, as in ``at step 100``."""
     return f"at step {run.examples.get('step', '?')}"
