@@ -1,7 +1,7 @@
 """The authors' own network in a plain training step, from a checkout of their repository (``step.py --authors``).
 
-The repository is https://github.com/LiheYoung/UniMatch-V2; none of it is part of this one. Its network is imported as
-it is, with the weights of ours; the step around it is that of ``plain_step.py``, which is written in the way of theirs.
+Their repository is https://github.com/LiheYoung/UniMatch-V2; this one contains none of it. The network is imported
+unchanged and gets our weights. The step around it is that of ``plain_step.py``, which follows their code.
 """
 
 import copy

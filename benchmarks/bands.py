@@ -1,9 +1,9 @@
-"""Trains the same pictures as photos, in 12 bits, in floats and as bands, and compares the teachers' mIoU.
+"""Trains on the same pictures as photos, with 12 bits, as floats and as bands, and compares the teachers' mIoU.
 
     python benchmarks/shrink.py CAMVID CAMVID160 --size 160 120
     nice -n 19 python benchmarks/bands.py CAMVID160 MADE --steps 300 --seeds 0 1 2
 
-The copies and the run directories are written below ``MADE``; runs that are finished there are not repeated.
+Copies of the pictures and run directories are written below ``MADE``. Runs that are already finished there are skipped.
 """
 
 import argparse

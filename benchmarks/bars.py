@@ -1,4 +1,4 @@
-"""Which bars for a GPU are met, from what ``benchmarks/gpu.sh`` has left in a folder: a table, and ``bars.json``.
+"""Lists which required speeds (bars) a GPU meets, from the results of ``benchmarks/gpu.sh``: a table and ``bars.json``.
 
 python benchmarks/bars.py gpu
 """

@@ -1,10 +1,10 @@
-"""How fast ``unimatch.check`` reads a data set, beside a bare decoding of the same files by as many processes.
+"""Speed of ``unimatch.check``, compared with only decoding the same files in as many processes.
 
     python benchmarks/check.py --images 10000 --repeats 3
 
-Images and masks are made in a temporary folder, which is removed afterwards. They are read in parts, each decoded and
-checked in turn, so that what else the machine does falls on both. The speed is that by the clock; the time of the
-processors, which other programs disturb less, is given beside it.
+Images and masks are made in a temporary folder, which is removed afterwards. They are read in parts. Each part is
+decoded and checked in turn, so that other programs on the machine slow both alike. The speed is measured by the clock;
+the processor time, which other programs disturb less, is printed too.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000, help="labelled images; a tenth as many for validation")
     parser.add_argument("--width", type=int, default=500)
     parser.add_argument("--height", type=int, default=375)
-    parser.add_argument("--parts", type=int, default=10, help="that are read in turn")
+    parser.add_argument("--parts", type=int, default=10, help="number of parts, each decoded and checked in turn")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=available_cores())
     options = parser.parse_args()

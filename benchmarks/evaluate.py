@@ -1,13 +1,13 @@
-"""Images a second of evaluating a segmentation model, against a plain loop, by turns in one process.
+"""Images per second when evaluating a segmentation model, compared with a plain loop, by turns in one process.
 
     OMP_NUM_THREADS=2 python benchmarks/evaluate.py photos --encoder vits
     python benchmarks/evaluate.py photos --encoder vitb --classes 19 --mode sliding --device cuda --precision bf16
 
 The plain loop is the published evaluation: open with Pillow, normalise, eager attention, the logits (in windows: the
 sum of softmaxes) of the whole image, argmax, histograms of intersection and union on the host. Ours is what
-``unimatch.evaluate`` does with batches of ``--batch`` samples (``evaluation_batch``), of which a GPU predicts those of
-one size together, reading included. Weights are random and masks are made; both sides see the
-same, and the share of pixels on which their counts agree is printed.
+``unimatch.evaluate`` does, reading included, with batches of ``--batch`` samples (``evaluation_batch``), of which a GPU
+predicts those of equal size together. Weights are random and masks are made up. Both sides see the same, and the share
+of pixels on which their counts agree is printed.
 """
 
 import argparse
@@ -131,12 +131,14 @@ def main() -> None:
     parser.add_argument("photos", help="a folder or pattern, as for unimatch.predict")
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=1, help="images of a batch of ours")
+    parser.add_argument("--batch", type=int, default=1, help="images per batch on our side")
     parser.add_argument("--encoder", default="vits")
     parser.add_argument("--classes", type=int, default=21)
     parser.add_argument("--mode", choices=("whole", "sliding"), default="whole")
     parser.add_argument("--window", type=int, default=798)
-    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of ours; the baseline is float32")
+    parser.add_argument(
+        "--precision", choices=("32", "bf16"), default="32", help="on our side; the baseline is float32"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -1,11 +1,11 @@
-"""The share of a training's time in which the device waits for images.
+"""Share of a training's time in which the device waits for images.
 
     OMP_NUM_THREADS=1 python benchmarks/feed.py --encoder tiny --crop 98 --block 20 --drain 10 --workers 1
     python benchmarks/feed.py --accelerator gpu --precision bf16-mixed --compile --workers 8 --json feed.json
 
-Trains UniMatch V2 with random weights on JPEGs of 500 x 375, by turns on what the loaders give and on one batch over
-and over; both are sent to the device. The share is by how much a step on the kept batch is faster. While that goes on,
-the loaders fill their queues; the first steps after it (``--drain``) empty them and are not counted.
+Trains UniMatch V2 with random weights on JPEGs of 500 x 375, by turns on batches from the loaders and on one batch
+repeated; both are sent to the device. The share is how much faster a step on the repeated batch is. Meanwhile the
+loaders fill their queues; the first steps afterwards (``--drain``) empty them and are not counted.
 """
 
 import argparse
@@ -93,9 +93,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=8, help="per loader; there are two")
     parser.add_argument("--augment", choices=("workers", "device"), default="workers")
     parser.add_argument("--images", type=int, default=200, help="labelled, and as many unlabelled")
-    parser.add_argument("--block", type=int, default=120, help="steps of a turn")
-    parser.add_argument("--drain", type=int, default=50, help="of these not counted")
-    parser.add_argument("--pairs", type=int, default=3, help="of turns")
+    parser.add_argument("--block", type=int, default=120, help="steps in a turn")
+    parser.add_argument("--drain", type=int, default=50, help="steps of a turn that are not counted")
+    parser.add_argument("--pairs", type=int, default=3, help="pairs of turns")
     parser.add_argument("--accelerator", default="cpu")
     parser.add_argument("--precision", default="32-true")
     parser.add_argument("--compile", action="store_true")

@@ -1,13 +1,13 @@
-"""Images per second of ``unimatch.predict`` on the CPU, against a plain loop, in one process and by turns.
+"""Images per second of ``unimatch.predict`` on the CPU, compared with a plain loop, by turns in one process.
 
-The plain loop is what one writes first: open with Pillow, one forward pass, argmax, save mask and overlay with Pillow.
-``predict`` runs with the checkpoint and with the ONNX file exported from it. All write the same masks, and overlays;
-those of ``predict`` have a legend besides.
+The plain loop is the obvious one: open with Pillow, one forward pass, argmax, save mask and overlay with Pillow.
+``predict`` runs with the checkpoint and with the ONNX file exported from it. All write the same masks and overlays;
+those of ``predict`` also have a legend.
 
     OMP_NUM_THREADS=2 python benchmarks/inference.py best.ckpt photos
 
-Where other programs run, threads that wait for each other wait long, above all the plain loop's: the fastest rounds
-say more there, and ``OMP_WAIT_POLICY=passive`` lets waiting threads sleep.
+If other programs run on the machine, threads that wait for each other wait long, above all those of the plain loop.
+Then the fastest rounds are more telling, and ``OMP_WAIT_POLICY=passive`` lets waiting threads sleep.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def pipeline(path: Path, photos: list[Photo]) -> Callable[[Path], None]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="Images per second of predict on the CPU against a plain loop.")
+    parser = argparse.ArgumentParser(description="Images per second of predict on the CPU, compared with a plain loop.")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("photos", help="a folder or pattern, as for unimatch.predict")
     parser.add_argument("--images", type=int, default=16)

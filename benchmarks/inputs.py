@@ -1,4 +1,4 @@
-"""What the benchmarks of a training step train on: a batch of noise, and a method with random weights."""
+"""Inputs for the benchmarks of a training step: a batch of noise, and a method with random weights."""
 
 import argparse
 from typing import Any

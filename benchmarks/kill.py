@@ -1,7 +1,7 @@
-"""Kills a training again and again at random moments, resumes it each time, and compares its end with another's.
+"""Kills a training repeatedly at random moments, resumes it each time, and compares it with an uninterrupted one.
 
-Weights, optimiser, evaluations and logged rows must be those of an uninterrupted training, bit for bit, and no kill may
-lose more steps than lie between two checkpoints (``checkpoint.every_n_steps``, here 1).
+Weights, optimiser state, evaluations and logged rows must equal those of the uninterrupted training, bit for bit. No
+kill may lose more steps than lie between two checkpoints (``checkpoint.every_n_steps``, here 1).
 
     python benchmarks/kill.py --kills 20
     python benchmarks/kill.py --kills 10 trainer=cpu trainer.devices=2
@@ -130,7 +130,9 @@ def main() -> int:
     """Run the campaign; 0 if everything was equal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--longest", type=float, default=2.0, help="seconds after the first checkpoint, at most")
+    parser.add_argument(
+        "--longest", type=float, default=2.0, help="longest time from the first checkpoint to a kill, seconds"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()

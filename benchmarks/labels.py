@@ -1,10 +1,10 @@
-"""Import a COCO file of made annotations and compare it with writing the same masks as PNG and nothing else.
+"""Imports a COCO file of made-up annotations, and compares the time with only writing the same masks as PNG.
 
     python benchmarks/labels.py --photos 10000
 
-The photos are one JPEG under many names (hard links). All sides write with the same number of processes. Masks are
-written alone twice: as Pillow does by itself (grey, its own compression), and as the import does (a palette, which is
-not filtered, and light compression).
+The photos are one JPEG under many names (hard links). All sides write with the same number of processes. The masks are
+written in two ways: with Pillow's defaults (grey, its own compression), and as the import writes them (a palette,
+without filter, and light compression).
 """
 
 import argparse
@@ -91,8 +91,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=10_000)
-    parser.add_argument("--objects", type=int, default=30, help="annotations of each photo")
-    parser.add_argument("--points", type=int, default=40, help="points of each annotation")
+    parser.add_argument("--objects", type=int, default=30, help="annotations per photo")
+    parser.add_argument("--points", type=int, default=40, help="points per annotation")
     parser.add_argument("--workers", type=int, default=None)
     arguments = parser.parse_args()
     root = Path(tempfile.mkdtemp())

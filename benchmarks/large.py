@@ -1,7 +1,7 @@
-"""Memory that ``unimatch.predict`` takes for an image of any size, and what its windows change.
+"""Memory that ``unimatch.predict`` needs for an image of any size, and how windows change the prediction.
 
-A picture of the wanted size is put together from photos and predicted by the command, in a process of its own whose
-peak of resident memory the kernel tells. Then a smaller picture is predicted whole and in windows.
+A picture of the given size is composed of photos and predicted by the command in a process of its own, whose peak
+resident memory the kernel reports. Then a smaller picture is predicted as a whole and in windows.
 
     OMP_NUM_THREADS=2 python benchmarks/large.py best.ckpt photos --json large.json
 """

@@ -1,4 +1,4 @@
-"""Layers on a CPU, PyTorch's and ours: GFLOP/s of forward and backward pass, milliseconds of a softmax.
+"""Layers on a CPU, PyTorch's and ours: GFLOP/s of the forward and backward pass, milliseconds of a softmax.
 
 OMP_NUM_THREADS=2 python benchmarks/layers.py
 OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/layers.py --json layers.json

@@ -1,9 +1,9 @@
-"""Two convolutions of the decoder, channels last, forward and backward: compiled against PyTorch's own, milliseconds.
+"""Milliseconds of two decoder convolutions, channels last, forward and backward: compiled, and PyTorch's own.
 
     python benchmarks/layout.py --device cuda
 
-PyTorch 2.13 and later may compile the backward pass of convolutions with other layouts (pytorch issue 189239): the
-compiled ones then take clearly longer than PyTorch's own, and compiled training should stay with 2.12 or older.
+PyTorch 2.13 and later may compile the backward pass of convolutions with other layouts (pytorch issue 189239). Then the
+compiled ones take clearly longer than PyTorch's own, and compiled training should use PyTorch 2.12 or older.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=128)
     parser.add_argument("--side", type=int, default=148)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--backend", default="inductor", help="of torch.compile; aot_eager makes graphs alone")
+    parser.add_argument("--backend", default="inductor", help="of torch.compile; aot_eager only makes graphs")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     device = torch.device(options.device)

@@ -1,9 +1,9 @@
-"""What long lists cost before training starts: reading them, and the check of some of their images.
+"""Cost of long lists before training starts: reading them, and checking some of their images.
 
     python benchmarks/lists.py --labeled 118287 --unlabeled 240000
 
-The lists name as many files, which are links to 200 images of 640 x 480 pixels in a temporary folder. Seconds are those
-on the wall and of all processor cores together; memory is what the process holds on top of its imports.
+The listed files are links to 200 images of 640 x 480 pixels in a temporary folder. Seconds are by the clock and of
+all processor cores together; memory is what the process holds beyond its imports.
 """
 
 import argparse

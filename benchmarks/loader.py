@@ -1,13 +1,13 @@
-"""Images per second that one core loads, against Pillow + torchvision: the unlabelled sample, stage by stage.
+"""Unlabelled samples per second that one core loads, compared with Pillow and torchvision, stage by stage.
 
     OMP_NUM_THREADS=1 python benchmarks/loader.py --json loader.json
 
-A sample is a weak and two strong views of one JPEG, as a training batch holds them. The baseline makes it as the
-published code does: Pillow resizes image and mask, torchvision jitters Pillow images, Pillow blurs, and each view
-becomes normalised floats. Ours is what the training loader runs (``UnlabeledDataset``); with
-``datamodule.augment=device`` the strong views are only drawn, and made later for the whole batch. All run by turns in
-one process, batch by batch of the same images; figures are medians over blocks of batches, of processor time. The
-images are two photographs of scikit-learn's, cut differently.
+A sample is the weak view and the two strong views of one JPEG, as in a training batch. The baseline works like the
+published code: Pillow resizes image and mask, torchvision jitters Pillow images, Pillow blurs, and each view becomes
+normalised floats. Ours is what the training loader runs (``UnlabeledDataset``); with ``datamodule.augment=device`` only
+the random numbers of the strong views are drawn, and the views are made later for the whole batch. All run by turns in
+one process, on batches of the same images. Figures are medians over blocks of batches, of processor time. The images
+are two photographs that scikit-learn ships, cut in different ways.
 """
 
 import argparse
@@ -182,7 +182,7 @@ def seconds(work: Callable[[], object]) -> float:
 def main() -> None:
     """Measure by turns and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=32, help="in a block")
+    parser.add_argument("--images", type=int, default=32, help="images in a block")
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--crop", type=int, default=518)
     parser.add_argument("--json", type=Path)

@@ -1,4 +1,4 @@
-"""What a measurement was made on and with: part of every benchmark's JSON."""
+"""The machine and software of a measurement: part of every benchmark's JSON."""
 
 import os
 import platform

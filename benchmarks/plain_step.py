@@ -1,9 +1,9 @@
-"""A training step of each method as one writes it first: the baseline of ``benchmarks/step.py``.
+"""A straightforward training step of each method: the baseline of ``benchmarks/step.py``.
 
-Eager float32 from the specification and in the way of the published code: labelled images and strong views pass
-through the student separately, attention is two matrix products with a softmax between, the decoder is applied as it
-is written down, logits of all classes are kept at full size, CutMix writes through boolean masks, the teacher is a
-loop over tensors, and four numbers a step are fetched from the device.
+It is eager float32, follows the specification and works like the published code: labelled images and strong views pass
+through the student separately, attention is two matrix products with a softmax between them, the decoder is applied as
+written, logits of all classes are kept at full size, CutMix writes through boolean masks, the teacher is a loop over
+tensors, and four numbers per step are fetched from the device.
 """
 
 import copy

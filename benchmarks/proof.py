@@ -1,17 +1,17 @@
-"""Trains the table of docs/few_labels.md on real photographs with a real DINOv2 encoder, run by run.
+"""Trains the runs in the tables of docs/few_labels.md, on real photographs with DINOv2, one after the other.
 
     nice -n 19 python benchmarks/proof.py DATA WEIGHTS --runs RUNS --results benchmarks/proof.jsonl --plan rate frozen
 
-``DATA`` holds ``camvid/`` and ``nuclei/``, ``WEIGHTS`` is a DINOv2 ViT-S/14. Runs follow each other on one thread. What
-is in the results file is left out, and a run that was interrupted goes on from its last checkpoint: start the same
-command again. ``--list`` only says what is to be done.
+``DATA`` holds ``camvid/`` and ``nuclei/``, ``WEIGHTS`` is a DINOv2 ViT-S/14. The runs follow each other on one thread.
+Runs that are already in the results file are skipped, and an interrupted run continues from its last checkpoint: just
+repeat the command. ``--list`` only prints the runs that remain.
 
     python benchmarks/proof.py DATA WEIGHTS --gpu --at-once 6 --plan trained labels methods
 
     python benchmarks/proof.py DATA WEIGHTS --gpu --at-once 6 --plan recipe --seeds 3 4 5
 
-``--gpu`` trains the encoder too, in bfloat16, with crops of 322, 4 + 4 images and 3,000 steps, some runs side by side.
-Whole validation images are evaluated three times in a training.
+With ``--gpu`` the encoder is trained too, in bfloat16, with crops of 322, 4 + 4 images and 3,000 steps, and
+``--at-once`` runs are trained side by side. Each training evaluates whole validation images three times.
 """
 
 import argparse

@@ -1,19 +1,19 @@
-"""What a trained model's pseudo labels are worth, where the truth of the unlabelled images is known.
+"""How good a trained model's pseudo labels are, measured where the truth of the unlabelled images is known.
 
     nice -n 19 python benchmarks/pseudo_labels.py RUN --steps 40
 
-``RUN`` is the directory of a UniMatch V2 run. Its last checkpoint labels further training batches; nothing is learned.
-Three tables follow:
+``RUN`` is the directory of a UniMatch V2 run. Its last checkpoint labels further training batches; nothing is trained.
+Three tables are printed:
 
-*Thresholds*: which share of the pixels has at least that confidence, and how much of that share is right; and the same
-for each class, as a share of the pixels of that class.
+*Thresholds*: the share of pixels with at least that confidence, and how much of that share is right; the same for each
+class, as a share of the pixels of that class.
 
-*Referee*: a second opinion of the encoder's last level. Each patch gets the class of the 20 labelled patches that are
-most like it, of patches at least three quarters of which are of one class. Of the pixels above a threshold on which
-teacher and referee differ: how often each is right.
+*Referee*: a second opinion from the encoder's last level. Each patch gets the class of the 20 labelled patches that are
+most like it; only labelled patches with at least three quarters of one class are used. For the pixels above a threshold
+on which teacher and referee differ, the table says how often each is right.
 
-*Gradients*: the cosine between the gradients of the labelled and of the unlabelled loss, by step: negative where the
-unlabelled images pull against the labelled ones.
+*Gradients*: the cosine between the gradients of the labelled and the unlabelled loss at each step; it is negative if
+the unlabelled images pull against the labelled ones.
 """
 
 import argparse

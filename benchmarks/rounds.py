@@ -1,12 +1,12 @@
-"""Label CamVid in rounds by a simulated annotator: six photos, then six more each round, up to thirty.
+"""Labels CamVid in rounds with a simulated annotator: six photos, then six more in each round, up to thirty.
 
     nice -n 19 python benchmarks/rounds.py DATA WEIGHTS --out runs/rounds --results rounds.jsonl
 
 ``DATA`` holds ``camvid/``, ``WEIGHTS`` is a DINOv2 ViT-S/14, which is not trained. The first six are chosen by
-``unimatch.select``, the others by ``unimatch.round`` with the model of the round before; beside it photos are drawn at
-random. The annotator gives each photo its true mask. Each round trains afresh, labelled-only, as
-``benchmarks/select_trained.py`` does, and is scored on the same images. What is in the results file is left out, and a
-training or a choice that was interrupted goes on: start the same command again. ``--table`` prints what there is.
+``unimatch.select``, the others by ``unimatch.round`` with the model of the round before; for comparison, photos are
+also drawn at random. The annotator gives each photo its true mask. Each round trains a new labelled-only model, as
+``benchmarks/select_trained.py`` does, and is scored on the same images. Trainings that are already in the results file
+are skipped, and what was interrupted is continued: just repeat the command. ``--table`` prints the results so far.
 """
 
 import json
@@ -74,7 +74,7 @@ def main() -> None:
     """Do what is not done yet, and print the table."""
     parser = arguments(__doc__, "runs/rounds", "benchmarks/rounds.jsonl")
     parser.add_argument("--draws", type=int, default=3)
-    parser.add_argument("--ways", nargs="+", help="select, random0, ...; all without it")
+    parser.add_argument("--ways", nargs="+", help="select, random0, ...; by default all")
     parser.add_argument("--stages", nargs="+", type=int, choices=STAGES, default=list(STAGES))
     options = parser.parse_args()
     options.results.parent.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,14 @@
-"""Steps per second with the number of processes, and with the length of the unlabelled list.
+"""Steps per second for several numbers of processes, and for several lengths of the unlabelled list.
 
     OMP_NUM_THREADS=1 python benchmarks/scale.py processes 1 2 --json processes.json
     OMP_NUM_THREADS=1 python benchmarks/scale.py lists 1000 1000000 --json lists.json
     python benchmarks/scale.py processes 1 2 4 8 --accelerator gpu --precision bf16-mixed --encoder vits --crop 518
         --batch 4 --workers 8 --steps 100   (the same line)
 
-Trains UniMatch V2 with random weights. ``processes`` starts a training of each number by itself, with DDP and as many
-images a process, and reports the speed of each step as a share of one process's. ``lists`` trains in one process, by
-turns with lists of each length that name the same 200 images of 640 x 480 over and over, and reports steps per second,
-memory and how long the first step takes to come. Speeds are medians of steps, without the first ones.
+Trains UniMatch V2 with random weights. ``processes`` starts one training for each number, with DDP and the same number
+of images per process, and reports the speed of a step as a share of the speed of one process. ``lists`` trains in one
+process, by turns with lists of each length, which repeat the same 200 images of 640 x 480, and reports steps a second,
+memory and the time until the first step. Speeds are medians over steps, without the first ones.
 """
 
 import argparse
@@ -139,8 +139,8 @@ def main() -> None:
     parser.add_argument("--encoder", default="tiny")
     parser.add_argument("--crop", type=int, default=96)
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=20, help="measured of each training")
-    parser.add_argument("--rounds", type=int, default=3, help="of turns, for lists")
+    parser.add_argument("--steps", type=int, default=20, help="steps of each training that are measured")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of turns, for lists")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--accelerator", default="cpu")
     parser.add_argument("--precision", default="32-true")

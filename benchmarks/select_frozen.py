@@ -1,19 +1,20 @@
-"""Train a decoder of a frozen encoder's features on the photos that ``unimatch.select`` chooses.
+"""Trains a decoder on a frozen encoder's features of the photos that ``unimatch.select`` chooses.
 
     nice -n 19 python benchmarks/select_frozen.py DATA WEIGHTS --data camvid nuclei
     nice -n 19 python benchmarks/select_frozen.py DATA WEIGHTS --data camvid --rounds
     nice -n 19 python benchmarks/select_frozen.py DATA WEIGHTS --data camvid --decoder dpt
 
-What ``select_trained.py`` asks of whole trainings, asked in less time: the encoder is frozen, so each image's features
-are computed once. ``DATA`` holds ``camvid/`` and ``nuclei/``, ``WEIGHTS`` is a DINOv2 ViT-S/14. The choice is compared
-with ten random draws, each trained with ``--seeds``: AdamW, 1e-3 falling to 0, a tenth of the channels dropped, images
-mirrored by chance. A *linear* classifier sees whole images, two a step, 400 steps: minutes for all draws. A *DPT*
-decoder sees four crops of 12 x 12 cells a step, 300 steps: an hour or two. The logits are upsampled to the image, and
-scored as any model's.
+A faster version of ``select_trained.py``: the encoder is frozen, so the features of each image are computed only once.
+``DATA`` holds ``camvid/`` and ``nuclei/``, ``WEIGHTS`` is a DINOv2 ViT-S/14. The choice is compared with ten random
+draws, each trained with ``--seeds``: AdamW, a rate falling from 1e-3 to 0, a tenth of the channels dropped, images
+mirrored at random. A *linear* classifier sees two whole images per step for 400 steps, which takes minutes for all
+draws. A *DPT* decoder sees four crops of 12 x 12 cells per step for 300 steps, which takes an hour or two. The logits
+are upsampled to the image and scored like those of any model.
 
-With ``--rounds`` a simulated annotator gives six photos their true masks, then six more, up to thirty: chosen by
-``unimatch.select``, from the second round on with how unsure the model of the round before is of each photo, the mean
-of 1 - confidence, as ``unimatch.round`` does; beside it chosen without that, and drawn at random.
+With ``--rounds`` a simulated annotator gives six photos their true masks, then six more, up to thirty. They are chosen
+by ``unimatch.select``, which from the second round on also uses how unsure the model of the round before is of each
+photo (the mean of 1 - confidence), as ``unimatch.round`` does. For comparison, photos are also chosen without this, and
+drawn at random.
 """
 
 import argparse
@@ -238,13 +239,15 @@ def main() -> None:
     parser.add_argument("root", type=Path, metavar="DATA")
     parser.add_argument("weights", type=Path)
     parser.add_argument("--data", nargs="+", choices=list(COUNTS), default=list(COUNTS))
-    parser.add_argument("--n", type=int, nargs="+", help="how many photos are labelled, where that is not 6, 12 or 8")
+    parser.add_argument(
+        "--n", type=int, nargs="+", help="numbers of labelled photos; by default 6 and 12, or 8 for nuclei"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--decoder", choices=("linear", "dpt"), default="linear")
-    parser.add_argument("--rounds", action="store_true", help="label in rounds, instead of once")
-    parser.add_argument("--features", type=Path, help="folder that keeps the photos' descriptions")
+    parser.add_argument("--rounds", action="store_true", help="label in rounds instead of once")
+    parser.add_argument("--features", type=Path, help="folder that keeps the photos' features")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
-    parser.add_argument("--figure", type=Path, help="picture of the rounds of one data set to write")
+    parser.add_argument("--figure", type=Path, help="file for a picture of the rounds of one data set")
     options = parser.parse_args()
     encoder = build_encoder("vits", str(options.weights)).eval()
     figures = []

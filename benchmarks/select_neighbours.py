@@ -1,11 +1,11 @@
-"""Score which images are labelled without any training: by nearest neighbours among a frozen encoder's patches.
+"""Scores choices of labelled images without any training, by nearest neighbours among a frozen encoder's patches.
 
     nice -n 19 python benchmarks/select_neighbours.py DATA WEIGHTS --data camvid --n 6 12
     nice -n 19 python benchmarks/select_neighbours.py DATA WEIGHTS --data nuclei --n 8
 
 ``DATA`` holds ``camvid/`` and ``nuclei/``, ``WEIGHTS`` is a DINOv2 ViT-S/14. Each patch of the validation and test
-images gets the class that most of the 20 patches have which are most like it in the labelled images; the score is the
-mIoU over patches, whose own class is that of most of their pixels. ``unimatch.select`` is compared with random draws.
+images gets the most frequent class of the 20 labelled patches that are most like it. The score is the mIoU over
+patches; the true class of a patch is that of most of its pixels. ``unimatch.select`` is compared with random draws.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--data", choices=list(STEPS), default="camvid")
     parser.add_argument("--n", type=int, nargs="+", default=[6, 12])
     parser.add_argument("--draws", type=int, default=10)
-    parser.add_argument("--features", type=Path, help="folder that keeps the photos' descriptions")
+    parser.add_argument("--features", type=Path, help="folder that keeps the photos' features")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     options = parser.parse_args()
     torch.set_num_threads(1)

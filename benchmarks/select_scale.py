@@ -1,10 +1,10 @@
-"""What ``unimatch.select`` takes of time and memory among many photos whose features are known.
+"""Time and memory that ``unimatch.select`` needs for many photos whose features are known.
 
     nice -n 19 python benchmarks/select_scale.py --photos 100000 --n 100
 
-The features are made, of the size of DINOv2 ViT-S's: no photo is decoded, and no encoder runs. The photos are files of
-a few bytes in a temporary folder, which are read to find their features, as photos would be. Seconds are those on the
-wall and of all processor cores together, on top of making the features; memory is the most that the process has held.
+The features are made up, with the size of those of DINOv2 ViT-S: no photo is decoded, and no encoder runs. The photos
+are files of a few bytes in a temporary folder, which are read to find their features, as real photos would be. Seconds
+are by the clock and of all processor cores together, without making the features; memory is the peak of the process.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=100_000)
     parser.add_argument("--n", type=int, default=100)
-    parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
+    parser.add_argument("--folder", type=Path, help="folder in which the temporary folder is made")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         files = make(Path(folder), options.photos)

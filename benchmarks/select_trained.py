@@ -1,13 +1,13 @@
-"""Train on the photos that ``unimatch.select`` chooses, and on random ones, and compare.
+"""Trains on the photos that ``unimatch.select`` chooses and on random ones, and compares the scores.
 
     nice -n 19 python benchmarks/select_trained.py DATA WEIGHTS --out runs/select --results select_trained.jsonl
 
 ``DATA`` holds ``camvid/`` and ``nuclei/``, ``WEIGHTS`` is a DINOv2 ViT-S/14, which is not trained. Six and twelve
-photos of CamVid are labelled, and eight of the nuclei; nothing else differs between trainings: labelled-only, 2 images
-a step, one seed. Every third validation and every sixth test image of CamVid is scored, of nuclei all. Trainings follow
-each other on one thread. What is in the results file is left out, and a training that was interrupted
-goes on from its last checkpoint: start the same command again. ``--list`` says what is to be done, ``--table`` prints
-what there is.
+photos of CamVid are labelled, and eight of the nuclei. Nothing else differs between the trainings: labelled-only, two
+images per step, one seed. Every third validation and every sixth test image of CamVid is scored, and all images of the
+nuclei. The trainings follow each other on one thread. Trainings that are already in the results file are skipped, and
+an interrupted one continues from its last checkpoint: just repeat the command. ``--list`` prints the trainings that
+remain, ``--table`` the results so far.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""An image predicted by student and teacher of one frozen encoder: encoded once, and once for each, by turns.
+"""Prediction of an image by a student and a teacher that share a frozen encoder: encoded once or twice, by turns.
 
     OMP_NUM_THREADS=1 python benchmarks/shared_encoder.py --encoder vits --size 360 480 --pairs 5
 
-Weights are random. Times are the processor's, so that other processes disturb them little.
+Weights are random. Times are processor times, which other processes disturb little.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""Copies a data set of images and masks at a smaller size: a small real problem for a small machine.
+"""Copies a data set of images and masks at a smaller size, as a real problem for a small machine.
 
-Images are averaged over areas; a mask's pixel is the one nearest to its centre. Lists and class names are copied.
+Images are averaged over areas; each pixel of a mask is the one nearest to its centre. Lists and class names are copied.
 
     python benchmarks/shrink.py CAMVID SMALL --size 160 120
     python benchmarks/shrink.py NUCLEI SMALL --factor 0.5

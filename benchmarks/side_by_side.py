@@ -1,4 +1,4 @@
-"""Draw validation images of CamVid, their truth and what several trained models see in them.
+"""Draws validation images of CamVid, their true masks, and the predictions of several trained models.
 
 python benchmarks/side_by_side.py CAMVID OUT.png "labelled-only=A.ckpt" "UniMatch V2=B.ckpt" --images 3
 """

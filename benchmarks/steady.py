@@ -1,4 +1,4 @@
-"""Trains the demo for many steps and watches memory, open files and processes: none may grow.
+"""Trains the demo for many steps and checks that memory, open files and processes do not grow.
 
 python benchmarks/steady.py --steps 5000
 python benchmarks/steady.py --steps 1000 datamodule.workers=2

@@ -1,4 +1,4 @@
-"""A training step against a plain one, by turns in one process: time, rate, share of the matrix-product peak, memory.
+"""A training step compared with a plain one, by turns in one process: time, rate, share of the peak rate, memory.
 
     OMP_NUM_THREADS=2 python benchmarks/step.py --encoder vits --batch 1 --crop 266 --pairs 15
     python benchmarks/step.py --encoder vits --batch 2 --crop 518 --classes 150 --pairs 0
@@ -7,13 +7,13 @@
     python benchmarks/step.py --device cuda --encoder vitb --precision bf16 --compile --parts 4 --no-baseline
     python benchmarks/step.py --device cuda --encoder vitb --precision bf16 --compile --compile-blocks --no-baseline
 
-The plain step (``benchmarks/plain_step.py``) is eager float32 on the same weights, images and random draws. Memory is
-the highest above the models' weights during two steps, gradients and the optimiser's state included, each side in a
-process of its own: what the allocator gave out on a GPU, resident memory on a CPU. Weights are random, and the
-threshold is set so that about half of the pseudo labels count. With ``--parts`` the step is of so many parts of
-``--batch`` images in one batch (``trainer.parts_at_once``). The first step's seconds are those of compiling; PyTorch
-keeps what it has compiled (``TORCHINDUCTOR_CACHE_DIR``), so that only an empty folder shows them all. With
-``--compile-mode reduce-overhead`` each compiled part is a CUDA graph. On a GPU one more step counts how often the host
+The plain step (``benchmarks/plain_step.py``) is eager float32 on the same weights, images and random draws. The peak
+rate is that of matrix products. Memory is the peak above the models' weights during two steps, gradients and optimiser
+state included, each side in a process of its own: on a GPU what the allocator gave out, on a CPU resident memory.
+Weights are random, and the threshold is set so that about half of the pseudo labels count. With ``--parts`` a step has
+that many parts of ``--batch`` images in one batch (``trainer.parts_at_once``). The first step includes compiling.
+PyTorch keeps compiled code (``TORCHINDUCTOR_CACHE_DIR``), so only an empty folder shows the whole time. With
+``--compile-mode reduce-overhead`` each compiled part is a CUDA graph. On a GPU, one more step counts how often the host
 waits for the device.
 """
 
@@ -208,24 +208,32 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="labelled images, and as many unlabelled ones")
     parser.add_argument("--crop", type=int, default=518)
     parser.add_argument("--classes", type=int, default=21)
-    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of ours; the baseline is float32")
-    parser.add_argument("--compile", action="store_true", help="ours, by torch.compile")
-    parser.add_argument("--compile-blocks", action="store_true", help="a transformer's blocks one by one")
+    parser.add_argument(
+        "--precision", choices=("32", "bf16"), default="32", help="on our side; the baseline is float32"
+    )
+    parser.add_argument("--compile", action="store_true", help="compile our side with torch.compile")
+    parser.add_argument("--compile-blocks", action="store_true", help="compile a transformer's blocks one by one")
     parser.add_argument(
         "--compile-mode",
         choices=("default", "max-autotune-no-cudagraphs", "reduce-overhead", "max-autotune"),
         default="default",
     )
-    parser.add_argument("--backend", default="inductor", help="of torch.compile; aot_eager makes graphs alone")
-    parser.add_argument("--plain-losses", action="store_true", help="compiles networks alone")
-    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing of both sides' encoder")
+    parser.add_argument("--backend", default="inductor", help="of torch.compile; aot_eager only makes graphs")
+    parser.add_argument("--plain-losses", action="store_true", help="compile only the networks, not the losses")
+    parser.add_argument(
+        "--checkpointing", action="store_true", help="gradient checkpointing in the encoders of both sides"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--pairs", type=int, default=10, help="of timed steps, by turns; 0: memory alone")
-    parser.add_argument("--turn", type=int, default=1, help="steps of a side in a row, before it waits for the device")
-    parser.add_argument("--profile", action="store_true", help="also the kernels of our step on which most time goes")
-    parser.add_argument("--limit-gib", type=float, help="of the GPU's memory that may be used, as on a smaller one")
-    parser.add_argument("--parts", type=int, default=1, help="of a step, in one batch; needs --no-baseline")
-    parser.add_argument("--authors", type=Path, metavar="CHECKOUT", help="their repository's network in the plain step")
+    parser.add_argument("--pairs", type=int, default=10, help="pairs of timed steps, by turns; 0: only memory")
+    parser.add_argument("--turn", type=int, default=1, help="steps of a side in a row before it waits for the device")
+    parser.add_argument(
+        "--profile", action="store_true", help="also list the kernels that take most of our step's time"
+    )
+    parser.add_argument("--limit-gib", type=float, help="GPU memory that may be used, to imitate a smaller GPU")
+    parser.add_argument("--parts", type=int, default=1, help="parts of a step in one batch; needs --no-baseline")
+    parser.add_argument(
+        "--authors", type=Path, metavar="CHECKOUT", help="use the network of the authors' repository in the plain step"
+    )
     parser.add_argument("--no-baseline", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--json", type=Path)

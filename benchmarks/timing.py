@@ -1,4 +1,4 @@
-"""A clock for the parts of a step."""
+"""A clock that times the parts of a step."""
 
 import time
 from collections import defaultdict

@@ -1,12 +1,12 @@
-"""The optimiser's and the teacher's step: as training takes them, and both in one compiled call, by turns.
+"""The updates of the optimiser and the teacher: as in training, and both in one compiled call, by turns.
 
     OMP_NUM_THREADS=2 python benchmarks/update.py --encoder tiny --rounds 3
     python benchmarks/update.py --device cuda --encoder vitb
 
-As training takes them, AdamW is PyTorch's fused kernel and the teacher one call for all tensors. Both together cannot
-do without 36 bytes a weight: it, its gradient, two moments and the teacher's are read, all but the gradient written.
-The rate at which these bytes are moved is printed, beside that of a copy. Compiled, each group's rate and the teacher's
-share are tensors, since numbers that change would be compiled anew.
+In training, AdamW is PyTorch's fused kernel, and the teacher is one call for all tensors. Together they must move at
+least 36 bytes per weight: the weight, its gradient, two moments and the teacher's weight are read, and all but the
+gradient are written. The rate at which these bytes are moved is printed beside that of a copy. In the compiled call,
+learning rates and the teacher's share are tensors, since changing numbers would be compiled anew.
 """
 
 import argparse
@@ -105,8 +105,8 @@ def main() -> None:
     parser.add_argument("--encoder", default="vitb")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--turn", type=int, default=5, help="steps in a row, before the device is waited for")
-    parser.add_argument("--backend", default="inductor", help="of torch.compile; aot_eager makes graphs alone")
+    parser.add_argument("--turn", type=int, default=5, help="steps in a row before waiting for the device")
+    parser.add_argument("--backend", default="inductor", help="of torch.compile; aot_eager only makes graphs")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.rounds < 1 or options.turn < 1:

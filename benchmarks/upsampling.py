@@ -1,11 +1,11 @@
-"""A compiled upsampling with PyTorch's gradient and with ours, which has no scatter: milliseconds forward and backward.
+"""Milliseconds of a compiled upsampling, forward and backward, with PyTorch's gradient and with ours without scatter.
 
     OMP_NUM_THREADS=1 python benchmarks/upsampling.py
     python benchmarks/upsampling.py --device cuda --images 12 --features 128 --side 148
 
-Also the bytes that our gradient cannot do without: the fine gradient is read, a tensor of half its rows or columns is
-written and read in float32, the coarse gradient is written. Where ours takes clearly longer than these bytes do, its
-two passes are worth one kernel of their own.
+It also prints the bytes that our gradient must move: the fine gradient is read, a tensor of half its rows or columns is
+written and read in float32, and the coarse gradient is written. If ours takes clearly longer than moving these bytes,
+merging its two passes into one kernel would pay.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--images", type=int, default=3)
     parser.add_argument("--features", type=int, default=64)
-    parser.add_argument("--side", type=int, default=76, help="before; twice as much after")
+    parser.add_argument("--side", type=int, default=76, help="side before upsampling; twice as long after")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     clock = Clock(torch.device(options.device))
