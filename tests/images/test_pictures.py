@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from unimatch.images import pictures
 from unimatch.data.catalog import CAMVID
+from unimatch.images import pictures
 from unimatch.images.pictures import (
     Cell,
     add_legend,
