@@ -1,7 +1,7 @@
 """Reads images and masks as arrays."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.errors import DataError, UnimatchError, worker_behind
-from unimatch.images.file_kinds import REPAIR, misread, not_read, open_image, other_name
+from unimatch.images.file_kinds import REPAIR, misread, not_read, open_image
 from unimatch.images.storage import Storage, divided, inverted, is_lossy, multiplied, storage, tiff_storage
 from unimatch.reading import read_file
 
@@ -61,66 +61,6 @@ def read_image(path: Path, *, exif: Exif = "turn") -> ImageArray:
     with opened(path, "an image") as image:
         require_picture(path, image)
         return rgb(turn(image, exif)[0])
-
-
-def read_pair(before: Path, after: Path, read: Callable[[Path], ImageArray] = read_image) -> ImageArray:
-    """Reads two dates of one place as (2, H, W, 3) uint8 RGB, or as ``read`` reads each.
-
-    Raises:
-        DataError: a date is missing or cannot be read (:func:`read_image`), or the two differ in size.
-    """
-    if before.is_file() and not after.is_file():
-        raise DataError(f"{after}: no such file{other_name(after)}; it is the second date of {before}")
-    dates = [read(before), read(after)]
-    first, second = (f"{date.shape[1]} x {date.shape[0]}" for date in dates)
-    if first != second:
-        raise DataError(
-            f"{after}: the second date is {second} pixels and the first, {before}, {first}; they must be equal"
-        )
-    return np.stack(dates)
-
-
-SECOND_DATES = {
-    "a": "b",
-    "before": "after",
-    "pre": "post",
-    **{f"{word}1": f"{word}2" for word in ("t", "time", "date", "im", "img", "image")},
-}
-"""What the folder of the second date is called, beside that of the first one; each in capitals or not."""
-
-
-def second_name(first: str) -> str | None:
-    """Returns what the folder of the second date is called beside a folder; None if that is of no first date.
-
-    >>> second_name("A"), second_name("Image1"), second_name("photos")
-    ('B', 'Image2', None)
-    """
-    second = SECOND_DATES.get(first.lower())
-    if second is None or first.islower():
-        return second
-    return second.upper() if first.isupper() else second.capitalize()
-
-
-def second_date(before: str, roots: Sequence[str | Path] = ()) -> str:
-    """Returns the file of the second date: below the folder ``B`` in place of ``A``, or what these are called.
-
-    Args:
-        before: the file of the first date.
-        roots: folders of data sets. What one of them itself is called, or those above it, says nothing. Of several
-            folders below it that could be of the first date, it is the first one that leads to a file.
-
-    >>> second_date("/data/A/train_1.png"), second_date("/data/A/t1/1.png", ["/data/A"])
-    ('/data/B/train_1.png', '/data/A/t2/1.png')
-    """
-    path = Path(before)
-    above = max((len(Path(root).parts) for root in roots if path.is_relative_to(root)), default=0)
-    files = [
-        Path(*path.parts[:place], second, *path.parts[place + 1 :])
-        for place in range(above, len(path.parts) - 1)
-        if (second := second_name(path.parts[place])) is not None
-    ]
-    there = files if len(files) == 1 else [file for file in files if file.is_file()]
-    return str((there or files or [path])[0])
 
 
 class StoredMask(NamedTuple):

@@ -1,7 +1,6 @@
 """Which image files are read, told by their content, and what other files are that lie in their place."""
 
 import re
-import unicodedata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
@@ -89,15 +88,3 @@ def not_read(content: bytes) -> tuple[str, str]:
         if re.match(begins, content[:200], re.IGNORECASE | re.DOTALL):
             return f"it is {what}", remedy
     return f"none of {', '.join(FORMATS)}", REPAIR
-
-
-def other_name(second: Path) -> str:
-    """Says that the second date of a pair, which is missing, is there with another ending, case or Unicode form."""
-    stem = normal(second.stem)
-    name = next((path.name for path in second.parent.glob("*") if normal(path.stem) == stem), None)
-    return f" (but {name!a} is there; both dates need one name)" if name else ""
-
-
-def normal(name: str) -> str:
-    """Returns a name without its case and Unicode form."""
-    return unicodedata.normalize("NFC", name).casefold()

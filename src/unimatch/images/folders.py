@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unimatch.errors import DataError
-from unimatch.images.arrays import second_name
 from unimatch.images.file_kinds import IMAGE_SUFFIXES
 
 log = logging.getLogger("unimatch")
@@ -160,10 +159,10 @@ def photos_among(files: list[str], directory: Path, *, classes: bool = False) ->
     suspects = {file: photos for file in files if (photos := photos_of(file))}
     if not suspects:
         return files
-    stems = {alike(os.path.splitext(file)[0]) for file in files}  # noqa: PTH122 - as in `suffix`
+    stems = {canonical(os.path.splitext(file)[0]) for file in files}  # noqa: PTH122 - as in `suffix`
     if classes:
         suspects = {
-            file: {photo for photo in photos if photo.partition("/")[0] == alike(file).partition("/")[0]}
+            file: {photo for photo in photos if photo.partition("/")[0] == canonical(file).partition("/")[0]}
             for file, photos in suspects.items()
         }
     masks = [file for file, photos in suspects.items() if not stems.isdisjoint(photos)]
@@ -183,20 +182,24 @@ def photos_of(file: str) -> set[str]:
     found, named = set[str](), MASK_NAME.fullmatch(stem)
     stems = [stem, named["photo"]] if named else [stem]
     if named:
-        found.add(alike("/".join([*folders, named["photo"]])))
+        found.add(canonical("/".join([*folders, named["photo"]])))
     for place, folder in enumerate(folders):
         if match := MASK_FOLDER.fullmatch(folder):
             part = match["part"]
             beside = [[part], [f"{part}_images"]] if part else [[], *([name] for name in PHOTO_FOLDERS)]
             for names in beside:
-                found |= {alike("/".join([*folders[:place], *names, *folders[place + 1 :], name])) for name in stems}
+                found |= {
+                    canonical("/".join([*folders[:place], *names, *folders[place + 1 :], name])) for name in stems
+                }
     return found
 
 
-def alike(name: str) -> str:
-    """Returns a name without its case and Unicode form, in which file systems differ, and with ``/``.
+def canonical(name: str) -> str:
+    """Returns a name in the form in which names are compared: without case, in one Unicode form, and with ``/``.
 
-    >>> alike("A/Mu\u0308ller") == alike("a/m\u00fcller")
+    File systems differ in both.
+
+    >>> canonical("A/Mu\u0308ller") == canonical("a/m\u00fcller")
     True
     """
     return unicodedata.normalize("NFC", name).casefold().replace(os.sep, "/")
@@ -267,12 +270,6 @@ def called_like(name: str, part: str) -> bool:
     return re.fullmatch(rf"(?:.*[_\-. ])?(?:{words})(?:[_\-. \d].*)?", name, re.IGNORECASE) is not None
 
 
-def date_folders(root: Path) -> tuple[str, str] | None:
-    """Names the folders of the first and the second date below a root, ``A`` and ``B`` before others; None without."""
-    there = subfolders(root)
-    return next(((name, second) for name in there if (second := second_name(name)) in there), None)
-
-
 def subfolders(root: Path) -> list[str]:
     """Names the folders in a root that are no system's own, sorted; none if there is no such root."""
     try:
@@ -293,7 +290,7 @@ def spelled(path: str) -> str:
     folder, name = os.path.split(path)
     with suppress(OSError):
         for other in os.listdir(folder):  # noqa: PTH208 - as in `suffix`
-            if alike(name) in (alike(other), alike(os.path.splitext(other)[0])):  # noqa: PTH122
+            if canonical(name) in (canonical(other), canonical(os.path.splitext(other)[0])):  # noqa: PTH122
                 return f" (but {other!a} is there; write it so)"
     return ""
 

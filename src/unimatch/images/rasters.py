@@ -21,9 +21,10 @@ from unimatch.errors import (
     lacks_open_files,
     worker_behind,
 )
-from unimatch.images.arrays import ORIENTATION, Exif, ImageArray, opened, read_image, read_pair, turn
+from unimatch.images.arrays import ORIENTATION, Exif, ImageArray, opened, read_image, turn
 from unimatch.images.bands import Bands
 from unimatch.images.file_kinds import open_image
+from unimatch.images.pairs import read_pair
 from unimatch.images.storage import divided, multiplied, storage
 from unimatch.images.tiff_pages import count_pages
 from unimatch.reading import read_file

@@ -12,7 +12,7 @@ from unimatch.data.check.what_masks_hold import look
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.own_folders import Part, Place, place_of, pools_of
 from unimatch.errors import DataError
-from unimatch.images.folders import MASK_NAME, alike, is_foreign, walk
+from unimatch.images.folders import MASK_NAME, canonical, is_foreign, walk
 from unimatch.labelling.records import LabelledImage
 from unimatch.types import IGNORE_INDEX
 
@@ -174,7 +174,7 @@ def files_below(folder: Path) -> Iterator[str]:
 
 def stem(name: str) -> str:
     """Returns a path without its ending, case and Unicode form."""
-    return alike(os.path.splitext(name)[0])  # noqa: PTH122 - a Path object for each of a million names takes seconds
+    return canonical(os.path.splitext(name)[0])  # noqa: PTH122 - a Path object for each of a million names takes seconds
 
 
 def pools_in(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.images.folders import alike, suffix
+from unimatch.images.folders import canonical, suffix
 from unimatch.labelling.source import decode_base64, read_json
 
 PARTS = {"val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test"}
@@ -76,7 +76,7 @@ class Photos:
             base = member.name.rpartition("/")[2]
             self.by_name[base].append(member)
             self.by_stem[base.rpartition(".")[0]].append(member)
-            for name in {alike(base), alike(base.rpartition(".")[0])}:
+            for name in {canonical(base), canonical(base.rpartition(".")[0])}:
                 self.by_likeness[name].append(member)
 
     def find(self, name: str, near: Member) -> Member:
@@ -129,7 +129,7 @@ class Photos:
 
     def _candidates(self, base: str) -> list[Member]:
         """Returns the photos that a name without folders may mean."""
-        found = self.by_name.get(base) or self.by_stem.get(base) or self.by_likeness.get(alike(base))
+        found = self.by_name.get(base) or self.by_stem.get(base) or self.by_likeness.get(canonical(base))
         return found or self.called_masks.get(base, [])
 
     def others(self, used: Iterable[Photo]) -> list[Member]:

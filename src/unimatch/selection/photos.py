@@ -10,7 +10,7 @@ from unimatch.data.sources.files import Tree, existing_root, images_alone
 from unimatch.data.splits.lists import read_lines, split_line
 from unimatch.errors import DataError
 from unimatch.images.arrays import read_mask
-from unimatch.images.folders import alike, holds_files
+from unimatch.images.folders import canonical, holds_files
 from unimatch.inference.inputs import name_photos
 
 
@@ -68,8 +68,8 @@ def named(photos: Photos, source: Path) -> list[Path]:
         DataError: there is no such list or folder, or it names none of the photos.
     """
     if source.is_dir():
-        stems = {alike(path.stem) for path in source.rglob("*") if path.is_file()}
-        found = [path for path in photos.files if alike(path.stem) in stems]
+        stems = {canonical(path.stem) for path in source.rglob("*") if path.is_file()}
+        found = [path for path in photos.files if canonical(path.stem) in stems]
     elif source.is_file():
         listed = {text for line in read_lines(source) if line.strip() for text in (line.strip(), split_line(line)[0])}
         found = [path for path in photos.files if {path.relative_to(photos.root).as_posix(), path.name} & listed]

@@ -13,8 +13,8 @@ from unimatch.data.sources.files import FilePairs, absolute, existing_root, imag
 from unimatch.data.splits.lists import SplitLists, find_split
 from unimatch.data.splits.selection import SelectionOptions, hold_out, names_files, read_files, select
 from unimatch.errors import ConfigError
-from unimatch.images.arrays import second_name
 from unimatch.images.folders import holds_files, part_folder
+from unimatch.images.pairs import second_folder
 from unimatch.options import with_options
 
 
@@ -68,7 +68,7 @@ class ChangeLayout:
             options["splits"] = path / "list"
         if not named:
             train, (first, label) = training_folder(path), first_and_label(path)
-            used = {train} if train else {first, second_name(first) or AFTER, label}
+            used = {train} if train else {first, second_folder(first) or AFTER, label}
             if (path / first).is_dir():
                 say_unused(path, used, path)
         info = replace(self.info, unknown_values=options["unknown_values"], exif=options["exif"])

@@ -21,7 +21,7 @@ from unimatch.errors import DataError
 from unimatch.images.folders import (
     OTHER_NAMES,
     PHOTO_FOLDERS,
-    alike,
+    canonical,
     find_images,
     holds_files,
     holds_images,
@@ -119,7 +119,11 @@ def image_folder(
     if len(classes) < 2:
         raise DataError(f"{path / train}: at least two folders, one for each class, are needed; found {list(classes)}")
     refuse_alike(path / train, classes)
-    if val and (path / test).is_dir() and not set(map(alike, subfolders(path / test))) & set(map(alike, classes)):
+    if (
+        val
+        and (path / test).is_dir()
+        and not set(map(canonical, subfolders(path / test))) & set(map(canonical, classes))
+    ):
         if holds_images(path / test):
             text = f"not used; no folder in it is called as a class ({', '.join(classes[:3])}, ...)"
             note("folder not used", f"{path / test}: {text}")
@@ -160,7 +164,7 @@ def refuse_alike(folder: Path, classes: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for name in classes:
         if unicodedata.normalize("NFC", name) == unicodedata.normalize(
-            "NFC", other := seen.setdefault(alike(name), name)
+            "NFC", other := seen.setdefault(canonical(name), name)
         ):
             if name != other:
                 raise DataError(f"{folder}: has two classes called {name}, in two Unicode forms; join their folders")

@@ -10,11 +10,8 @@ from unimatch.data.sets.own_folders import mask_folder
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree, WithoutMask
 from unimatch.errors import DataError
-from unimatch.images.arrays import second_date, second_name
-from unimatch.images.file_kinds import other_name
 from unimatch.images.folders import (
     MASK_WORD,
-    date_folders,
     find_images,
     holds_images,
     note,
@@ -22,6 +19,7 @@ from unimatch.images.folders import (
     subfolders,
     what_is_there,
 )
+from unimatch.images.pairs import date_folders, other_spelling, second_date, second_folder
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
 """The folders of the first date, the second date, and the changes."""
@@ -39,7 +37,7 @@ class PairSource(FileSource):
 
     Args:
         pairs: the first dates and the masks; the second date has the first one's name in the folder ``B`` beside ``A``
-            (:func:`unimatch.images.arrays.second_date`).
+            (:func:`unimatch.images.pairs.second_date`).
         info: see :class:`unimatch.data.sources.base.FileSource`, as for all arguments that follow.
     """
 
@@ -81,7 +79,7 @@ class PairTree(Tree):
         if missing and not allow_missing:
             absent = second_date(missing[0], [root])
             raise DataError(
-                f"{absent}: no such file{other_name(Path(absent))}; it is the second date of "
+                f"{absent}: no such file{other_spelling(Path(absent))}; it is the second date of "
                 f"{missing[0]} and has its name"
                 + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
             )
@@ -91,7 +89,7 @@ class PairTree(Tree):
 
 def point_out_later_dates(before: Path, pairs: FilePairs) -> None:
     """Says which images of the second date have no first one, so that they belong to no pair."""
-    after = before.with_name(second_name(before.name) or AFTER)
+    after = before.with_name(second_folder(before.name) or AFTER)
     paired = {second_date(name, [before.parent]) for name in pairs.images()}
     there = find_images(after) if after.is_dir() and holds_images(after) else []
     unused = [name for name in there if str(after / name) not in paired]

@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from unimatch.images.folders import MASK_WORD, alike, suffix
+from unimatch.images.folders import MASK_WORD, canonical, suffix
 
 IMAGE_WORDS = r"images?|img|sat|photo|rgb"
 MASK_WORDS = rf"{MASK_WORD}|target|l"
@@ -53,10 +53,10 @@ def pair_similar(images: dict[str, str], masks: dict[str, str]) -> dict[str, str
     """
     alike_images, alike_masks = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     for name, file in images.items():
-        for key in {alike(name), alike(file), without_word(alike(name), IMAGE_WORDS)}:
+        for key in {canonical(name), canonical(file), without_word(canonical(name), IMAGE_WORDS)}:
             alike_images[key].add(name)
     for name in masks:
-        for key in {alike(name), without_word(alike(name), MASK_WORDS)}:
+        for key in {canonical(name), without_word(canonical(name), MASK_WORDS)}:
             alike_masks[key].add(name)
     partners, claims = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     for key, names in alike_images.items():
