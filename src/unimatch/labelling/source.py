@@ -15,8 +15,10 @@ from PIL import Image, UnidentifiedImageError
 
 from unimatch.data.prepare.archives import LARGEST_TEXT, UNREADABLE, Member, folder_members, is_gzip, members, open_zip
 from unimatch.errors import DataError
-from unimatch.images.file_kinds import IMAGE_SUFFIXES, REPAIR, not_read, open_image
+from unimatch.images.arrays import ORIENTATION, SIDEWAYS
+from unimatch.images.file_kinds import IMAGE_SUFFIXES, REPAIR, open_image, why_unreadable
 from unimatch.images.folders import is_foreign
+from unimatch.images.storage import TIFF_HEADERS
 
 LARGEST_NOTE = 256 * 2**20
 """Bytes of an annotation file that is read as a whole; longer ones are read in pieces."""
@@ -181,15 +183,11 @@ def open_picture(content: bytes, where: str) -> Image.Image:
     try:
         return open_image(io.BytesIO(content))
     except Exception as error:  # a damaged file can raise nearly anything in Pillow
-        why, remedy = not_read(content) if isinstance(error, UnidentifiedImageError) else (error, REPAIR)
-        if isinstance(error, UnidentifiedImageError) and content[:4] in TIFFS:
+        why, remedy = why_unreadable(content) if isinstance(error, UnidentifiedImageError) else (error, REPAIR)
+        if isinstance(error, UnidentifiedImageError) and content[:4] in TIFF_HEADERS:
             why = "a TIFF of other bands or values than label tools show"
             remedy = "give 8-bit RGB copies of the same names (images=FOLDER); their masks fit the TIFFs too"
         raise DataError(f"{where}: cannot be read as an image ({why}); {remedy}") from error
-
-
-TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How TIFFs begin, large ones too."""
 
 
 def size_of(content: bytes, where: str) -> tuple[int, int]:
@@ -203,7 +201,7 @@ def size_of(content: bytes, where: str) -> tuple[int, int]:
         # Pillow decodes all of a PNG to look for EXIF behind the pixels.
         described = image.format != "PNG" or any(mark in content for mark in (b"xif", b"XIf", b"rientation"))
         try:
-            turned = described and image.getexif().get(274, 1) in (5, 6, 7, 8)
+            turned = described and image.getexif().get(ORIENTATION, 1) in SIDEWAYS
         except Exception as error:
             raise DataError(f"{where}: its EXIF cannot be read ({error}); repair or remove it") from error
     return (height, width) if turned else (width, height)

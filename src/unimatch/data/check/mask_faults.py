@@ -44,8 +44,8 @@ def faults_of_mask(
         yield "mask all ignored", f"{where}: every pixel is ignored"
     if mask.lossy:
         yield "lossy mask", f"{where}: compression changes values; save masks as PNG, from what they were drawn in"
-    if mask.clear is not None:
-        number = int(mask.clear.sum())
+    if mask.transparent is not None:
+        number = int(mask.transparent.sum())
         yield (
             "transparent",
             f"{where}: {number} pixels; for their colours to count, save it without transparency",

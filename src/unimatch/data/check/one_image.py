@@ -79,8 +79,8 @@ def read_label(
     elif source.info.exif == "turn":
         faults += turned_alone(source.image_paths(index), mask.orientation, size)
     clear = 0
-    if isinstance(reader, IndexMasks) and mask.clear is not None:
-        pixels, clear = pixels[~mask.clear][None], int(mask.clear.sum())
+    if isinstance(reader, IndexMasks) and mask.transparent is not None:
+        pixels, clear = pixels[~mask.transparent][None], int(mask.transparent.sum())
     if (stored := counts_of(pixels)) is None:
         return Label((*faults, ("ids out of range", f"{path}: {TOO_MANY}")))
     classes = Counter(stored)

@@ -6,11 +6,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from unimatch.images.arrays import ORIENTATION
+from unimatch.images.arrays import ORIENTATION, SIDEWAYS
 from unimatch.images.file_kinds import open_image
-
-SIDEWAYS = (5, 6, 7, 8)
-"""Orientations that exchange height and width."""
 
 
 def orientation(path: Path) -> int:

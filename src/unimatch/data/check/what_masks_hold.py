@@ -111,7 +111,9 @@ def read(_: None, path: Path) -> Mask:
             mask = colors_of(image, path) if colored else ids_of(image, path)
     except DataError as error:
         return Mask("unreadable", {}, why=str(error))
-    values = mask.values.reshape(-1, *mask.values.shape[2:]) if mask.clear is None else mask.values[~mask.clear]
+    values = (
+        mask.values.reshape(-1, *mask.values.shape[2:]) if mask.transparent is None else mask.values[~mask.transparent]
+    )
     stored = pack(values) if colored else values
     if not colored and count_ids(stored) is None:  # these are no classes, and some of them say as much as all
         stored = stored[:: -(-stored.size // SAMPLE)]

@@ -98,13 +98,13 @@ class IndexMasks:
         if mask.palette and (misplaced := self.misplaced(mask)):
             raise DataError(f"{path}: {misplaced}")
         ids = self.meaning(mask.values)
-        wrong = ids == UNKNOWN if mask.clear is None else (ids == UNKNOWN) & ~mask.clear
+        wrong = ids == UNKNOWN if mask.transparent is None else (ids == UNKNOWN) & ~mask.transparent
         if wrong.any():
-            shown = mask.values if mask.clear is None else mask.values[~mask.clear]
+            shown = mask.values if mask.transparent is None else mask.values[~mask.transparent]
             raise DataError(f"{path}: {self.out_of_range(count_ids(shown), lossy=mask.lossy)}")
         result = ids.astype(np.uint8)
-        if mask.clear is not None:
-            result[mask.clear] = IGNORE_INDEX
+        if mask.transparent is not None:
+            result[mask.transparent] = IGNORE_INDEX
         return result
 
     def meaning(self, stored: NDArray[np.integer]) -> NDArray[np.int16]:
@@ -123,7 +123,7 @@ class IndexMasks:
     def unknown(self, mask: StoredMask) -> int:
         """Counts the pixels of a mask that store no class and no ignored id."""
         wrong = self._look_up(self.table, mask.values) == UNKNOWN
-        return int((wrong if mask.clear is None else wrong & ~mask.clear).sum())
+        return int((wrong if mask.transparent is None else wrong & ~mask.transparent).sum())
 
     def _look_up(self, table: NDArray[np.int16], stored: NDArray[np.integer]) -> NDArray[np.int16]:
         if stored.dtype == np.uint8:
@@ -230,7 +230,7 @@ class ColorMasks:
         stored, slots, wrong = self._find(mask)
         result = self.ids[slots]
         if wrong.any():
-            shown = mask.values if mask.clear is None else mask.values[~mask.clear]
+            shown = mask.values if mask.transparent is None else mask.values[~mask.transparent]
             if self._holds_ids(shown) and (mask.values[wrong] < self.info.num_classes).any():  # white alone is no id
                 raise DataError(f"{path}: holds class ids where colours are read; save it in the classes' colours")
             if self.info.unknown_values == "error":
@@ -238,8 +238,8 @@ class ColorMasks:
             result[wrong] = IGNORE_INDEX
             if self.info.unknown_values == "nearest":
                 result[wrong] = self._nearest(stored[wrong])
-        if mask.clear is not None:
-            result[mask.clear] = IGNORE_INDEX
+        if mask.transparent is not None:
+            result[mask.transparent] = IGNORE_INDEX
         return result
 
     def unknown(self, mask: StoredMask) -> int:
@@ -251,7 +251,7 @@ class ColorMasks:
         stored = pack(mask.values)
         slots = np.searchsorted(self.codes, stored).clip(max=len(self.codes) - 1)
         wrong = self.codes[slots] != stored
-        return stored, slots, wrong if mask.clear is None else wrong & ~mask.clear
+        return stored, slots, wrong if mask.transparent is None else wrong & ~mask.transparent
 
     def _holds_ids(self, colors: NDArray[np.integer]) -> bool:
         """Tells whether all colours (..., 3) of a mask are greys as dark as class ids are, or white, as 255 is."""
