@@ -80,8 +80,13 @@ class Member:
     """Bytes that it takes in the archive, where it is compressed."""
 
     @property
+    def where(self) -> str:
+        """The path by which messages name the file: that in the archive follows that of the archive."""
+        return str(self.place / self.name)
+
+    @property
     def path(self) -> Path | None:
-        """The file on disk, None in an archive."""
+        """The file on disk; None in an archive."""
         return None if self.place.is_file() else self.place / self.name
 
     def read(self, largest: int = LARGEST_FILE) -> bytes:
