@@ -12,7 +12,7 @@ from unimatch.data.catalog import distinct_colors
 from unimatch.data.parallel import for_each
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.own_folders import Place
-from unimatch.disk import check_space, passing_folder, replace_file, sync_below, unwritable
+from unimatch.disk import check_space, replace_file, sync_below, temporary_folder, unwritable
 from unimatch.errors import DataError
 from unimatch.images.arrays import MaskArray
 from unimatch.labelling.records import IGNORE, LabelledImage, Labels
@@ -159,7 +159,7 @@ def write_all(
     check_names(images)
     check_space(target, sum(image.photo.size for image in images if isinstance(image.photo, Member)))
     try:
-        with passing_folder(target) as temporary:
+        with temporary_folder(target) as temporary:
             temporary_job = replace(job, folder=temporary)
             results = for_each(
                 write_one,
