@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
-from unimatch.data.sources.masks import SHOWN, listing, pack
+from unimatch.data.sources.mask_values import SHOWN, listing, pack
 from unimatch.errors import DataError
 from unimatch.images.arrays import MaskArray, colors_of, ids_of
 from unimatch.labelling.photos import Photo, Photos, clean

@@ -9,7 +9,8 @@ from PIL import Image
 
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.check.findings import Part
-from unimatch.data.sources.masks import UNKNOWN, IndexMasks, MaskReader, count_ids
+from unimatch.data.sources.mask_values import count_ids
+from unimatch.data.sources.masks import UNKNOWN, IndexMasks, MaskReader
 from unimatch.images.arrays import StoredMask
 from unimatch.images.file_kinds import open_image
 from unimatch.types import IGNORE_INDEX

@@ -13,7 +13,8 @@ from unimatch.data.check.orientation import size_mismatch, turned_alone
 from unimatch.data.check.pair_faults import date_faults, differ_in_size
 from unimatch.data.check.places import apart
 from unimatch.data.sources.base import FileSource, Source
-from unimatch.data.sources.masks import TOO_MANY, IndexMasks, MaskReader
+from unimatch.data.sources.mask_values import TOO_MANY
+from unimatch.data.sources.masks import IndexMasks, MaskReader
 from unimatch.data.sources.predicted_masks import reader_of
 from unimatch.errors import DataError
 from unimatch.images.folders import spelled

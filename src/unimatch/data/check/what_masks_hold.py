@@ -11,7 +11,7 @@ import numpy as np
 from unimatch.data.catalog import CAMVID, CITYSCAPES, PASCAL, Color
 from unimatch.data.parallel import for_each
 from unimatch.data.sets.own_folders import place_of, training_place
-from unimatch.data.sources.masks import count_ids, pack, unpack
+from unimatch.data.sources.mask_values import count_ids, pack, unpack
 from unimatch.errors import DataError
 from unimatch.images.arrays import colors_of, ids_of, opened
 from unimatch.images.folders import find_images
@@ -169,7 +169,10 @@ def of_colors(held: Held, lines: list[str]) -> Advice:
         return Advice(lines, "")
     if len(common) < 2:
         return Advice([*lines, ONE_CLASS], "")
-    colors = {code: color_of(code) for code in common}
+    colors: dict[int, Color] = {}
+    for code in common:
+        red, green, blue = code.to_bytes(3)
+        colors[code] = (red, green, blue)
     names, ignored = names_of(list(colors.values()))
     lines.append(f"{len(common)} colours, by their share of the pixels:")
     for code in common:
@@ -249,9 +252,3 @@ def of_ids(held: Held, lines: list[str]) -> Advice:
     setting = f"dataset.ids={{{','.join(f'{i}:{place}' for place, i in enumerate(named))}}}"
     lines.append(to_add([setting]))
     return Advice(lines, "".join(f"class_{i}\n" for i in named), (setting,))
-
-
-def color_of(code: int) -> Color:
-    """Returns a packed colour."""
-    red, green, blue = unpack(np.array([code]))[0].tolist()
-    return red, green, blue
