@@ -34,15 +34,15 @@ GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
 WIDTH, HEIGHT = 256, 257
 """TIFF's tags of the size."""
 NO_LEVELS = {
-    0: "black is the highest",
-    3: "places in a palette",
-    **dict.fromkeys((8, 9, 10), "colours of LAB, which are no red, green and blue"),
+    0: "0 is white",
+    3: "positions in a palette",
+    **dict.fromkeys((8, 9, 10), "colours in LAB, not red, green and blue"),
 }
 """Values of TIFF's tag PhotometricInterpretation with which pixels store no levels of brightness."""
 NO_DATA_TAG = 42113
 """GDAL's TIFF tag of the value that means no data."""
 TURNED_BY_TAG = (
-    "it is turned by its orientation tag; save it as it should lie, or train on it as it is stored: dataset.exif=stored"
+    "it is turned by its orientation tag; save it upright, or train on it as it is stored: dataset.exif=stored"
 )
 
 LARGEST = 2**32

@@ -52,7 +52,9 @@ def storage(image: Image.Image) -> Storage:
     if image.mode in ("I", "F"):
         return Storage(bands, 32, kind)
     deep = ";16" in raw_mode(image) or (largest_level(image) or 0) > 255
-    bits = jpeg_2000_bits(image) if image.format == "JPEG2000" else 16 if deep else 8
+    bits = 16 if deep else 8
+    if image.format == "JPEG2000":
+        bits = jpeg_2000_bits(image)
     return Storage(bands, bits, kind, pages=pages(image))
 
 

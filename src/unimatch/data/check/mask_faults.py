@@ -140,7 +140,7 @@ def sorted_palettes(colors: Mapping[tuple[int, bytes], str]) -> Iterator[tuple[s
         yield (
             "palette order",
             f"the colour {tuple(moved[0])} is id {one[0]} in {one[1]} and id {other[0]} in {other[1]}: these ids are "
-            "only places in each file's own palette; read the colours: dataset.colors",
+            "only positions in each file's own palette; read the colours: dataset.colors",
         )
 
 

@@ -22,7 +22,7 @@ TABLE_LENGTH = LARGEST_ID - SMALLEST_ID + 1
 LOSSY_REMEDY = "the file's lossy compression has changed values; save masks as PNG, from what they were drawn in"
 NEAREST_REMEDY = ", or read the nearest class: dataset.unknown_values=nearest"
 
-INDICES_ALONE = ": these ids are only places in the file's own palette"
+INDICES_ALONE = ": these ids are only positions in the file's own palette"
 
 UNKNOWN = -1
 """The class id, in the tables below, of what is neither a class nor ignored."""
