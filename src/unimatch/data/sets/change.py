@@ -25,7 +25,7 @@ class ChangeOptions(SelectionOptions, total=False):
     val_share: Annotated[
         float, 0.2, "the share of the training pairs to hold out where neither a list nor a folder says which."
     ]
-    val_seed: Annotated[int, 0, "which pairs those are."]
+    val_seed: Annotated[int, 0, "chooses these pairs."]
     choose_best_on: Annotated[
         Literal["val", "test"],
         "val",

@@ -318,7 +318,8 @@ def color_of(path: Path, entry: Entry) -> Color:
         match = re.fullmatch(r"#?([0-9a-fA-F]{6})", parts)
         parts = list(bytes.fromhex(match[1])) if match else [int(n) for n in re.findall(r"\d+", parts)]
     if not is_color(parts) or max(map(int, parts)) > 255:
-        found = entry.color if isinstance(entry.color, str) else parts if is_color(parts) else "something else"
+        shown = parts if is_color(parts) else "something else"
+        found = entry.color if isinstance(entry.color, str) else shown
         raise DataError(f"{path}, line {entry.line}: a colour is three numbers from 0 to 255; found {found}")
     red, green, blue = map(int, parts)
     return red, green, blue

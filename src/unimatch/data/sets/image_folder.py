@@ -55,7 +55,7 @@ class ClassFolderOptions(PerClassOptions, PixelOptions, total=False):
     val_list: Annotated[
         str | Path | None,
         None,
-        "of the training images that are held out for validation; instead of ``val_per_class``.",
+        "a file of the names of training images that are held out for validation; instead of ``val_per_class``.",
     ]
     allow_missing: Annotated[
         bool, False, "whether ``val/`` and ``test/`` may have classes of their own: the full check reports them."

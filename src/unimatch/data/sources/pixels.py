@@ -53,7 +53,9 @@ class PixelOptions(TypedDict, total=False):
         "of each band, values of the range taken as 0 to 1, for normalisation. None: ImageNet's of red, green and "
         "blue, else measured in the training images.",
     ]
-    std: Annotated[Sequence[float] | None, None, "each band's standard deviation, likewise."]
+    std: Annotated[
+        Sequence[float] | None, None, "each band's standard deviation, of the same values; None as for ``mean``."
+    ]
     picture_bands: Annotated[
         Sequence[int] | None, None, "three of the bands, shown as red, green and blue. None: the first three."
     ]
@@ -79,12 +81,15 @@ def with_bands(info: DatasetInfo, options: PixelOptions, source: FileSource) -> 
         raise ConfigError("mean and std go together: give both or neither")
     percentiles = percentiles_of(given) if isinstance(given, Mapping) else None
     no_data = options["no_data"]
+    # Other bands are measured below, and must have some values until then.
+    default_mean: Sequence[float] = IMAGENET_MEAN if chosen is None else (0.5,) * count
+    default_std: Sequence[float] = IMAGENET_STD if chosen is None else (0.5,) * count
     bands = Bands(
         chosen,
         None if given is None or isinstance(given, Mapping) else for_each_band(given, count),
         "nan" if no_data is not None and no_data != no_data else no_data,
-        (IMAGENET_MEAN if chosen is None else (0.5,) * count) if mean is None else mean,
-        (IMAGENET_STD if chosen is None else (0.5,) * count) if std is None else std,
+        default_mean if mean is None else mean,
+        default_std if std is None else std,
         numbers_of("picture_bands", options["picture_bands"]),
     )
     if percentiles is None and (bands.photos or mean is not None):

@@ -16,7 +16,7 @@ class PerClassOptions(TypedDict, total=False):
     """The settings of all classification data sets; in YAML ``conf/dataset/_classification.yaml``."""
 
     labeled_per_class: Annotated[int | None, None, "number of labelled images of each class, None for all."]
-    split_seed: Annotated[int, 0, "which images those are."]
+    split_seed: Annotated[int, 0, "chooses the labelled images."]
     val_per_class: Annotated[
         int | None,
         0,

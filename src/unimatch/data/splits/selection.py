@@ -29,14 +29,16 @@ class SelectionOptions(PixelOptions, total=False):
         "a folder of lists, as published: ``SPLITS/DATASET/SPLIT/{labeled,unlabeled}.txt`` and "
         "``SPLITS/DATASET/val.txt``.",
     ]
-    split: Annotated[str | int | None, None, "which of them, such as ``1_16`` or ``10%``."]
+    split: Annotated[str | int | None, None, "the split in that folder, such as ``1_16`` or ``10%``."]
     labeled: Annotated[int | None, None, "number of labelled images, None for all; instead of lists."]
-    split_seed: Annotated[int, 0, "which images those are."]
+    split_seed: Annotated[int, 0, "chooses the labelled images."]
     labeled_list: Annotated[str | Path | None, None, "a list file of the labelled images."]
     unlabeled_list: Annotated[
-        str | Path | None, None, "of the unlabelled ones; by default all training images that are not labelled."
+        str | Path | None,
+        None,
+        "a list file of the unlabelled images; by default all training images that are not labelled.",
     ]
-    val_list: Annotated[str | Path | None, None, "of the validation images."]
+    val_list: Annotated[str | Path | None, None, "a list file of the validation images."]
     unlabeled: Annotated[
         Pool | Sequence[Pool],
         "rest",
