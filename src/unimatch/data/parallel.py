@@ -1,10 +1,11 @@
-"""Calls one function on many files in several processes, with results in order and a progress bar."""
+"""Calls a function on many items in several processes, with results in order and a progress bar."""
 
 import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from math import ceil
 from typing import Any, TypeVar
 
 from unimatch.errors import ConfigError
@@ -15,15 +16,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK = 32
-"""The most items a process takes at a time, so that passing them costs little beside the work."""
+"""The most items that a process takes at a time: passing them should cost little compared to the work."""
 TURNS = 16
-"""How often each process takes some, if there are enough: with fewer turns the others wait long for the last one."""
+"""How often each process takes items, if there are enough: with fewer turns the others wait long for the last one."""
 
 START = "fork" if sys.platform == "linux" else "spawn"
-"""How processes are started: a forked one has everything imported already; elsewhere (Windows, macOS) it imports it."""
+"""How processes are started: a forked one need not import anything again, but only Linux forks safely."""
 
 _work: tuple[Callable[[Any, Any], Any], Any]
-"""The function and what all its calls share, in each worker process."""
+"""In each worker process, the function and its first argument."""
 
 
 def for_each(
@@ -38,12 +39,12 @@ def for_each(
     """Yields ``function(shared, item)`` for each item, in their order.
 
     Args:
-        function: importable, as worker processes call it.
-        shared: its first argument, handed to each process once.
+        function: must be importable, since worker processes call it.
+        shared: its first argument, passed to each process once.
         items: its second arguments.
         workers: processes; None for one per core, 0 for this process alone.
         title: of the progress bar.
-        unit: what one item is.
+        unit: what the progress bar calls an item.
 
     Raises:
         ConfigError: ``workers`` is below 0.
@@ -56,7 +57,7 @@ def for_each(
     if workers == 0 or len(items) <= 1:
         yield from _bar((function(shared, item) for item in items), len(items), title, unit)
         return
-    count = min(workers or available_cores(), -(-len(items) // CHUNK))
+    count = min(workers or available_cores(), ceil(len(items) / CHUNK))
     chunk = max(1, min(CHUNK, len(items) // (count * TURNS)))
     pool = ProcessPoolExecutor(count, multiprocessing.get_context(START), _start, (function, shared))
     try:
@@ -66,12 +67,12 @@ def for_each(
 
 
 def available_cores() -> int:
-    """Counts the cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _bar(results: Iterator[Result], total: int, title: str, unit: str) -> Iterator[Result]:
-    """Yields the results, and counts each on a bar as it is asked for."""
+    """Yields the results, and counts them on a progress bar."""
     bar = progress_bar(total, title, unit, disable=not title)
     for result in results:
         yield result
