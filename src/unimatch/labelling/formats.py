@@ -54,7 +54,7 @@ TOOLS = ("coco", "cvat", "labelme", "labelstudio")
 
 MASK_PATH = re.compile(r"(^|/)(Segmentation(Class|Object)\w*|masks?)/|(^|/)task-\d+-annotation-")
 """Paths of images that are masks."""
-MASK_NAME = re.compile(r"_mask\.\w+$")
+MASK_FILE = re.compile(r"_mask\.\w+$")
 """Names of images that are masks unless a label file names them: they may be photos of faces with masks."""
 
 UNREAD_FORMATS = (
@@ -139,8 +139,8 @@ def photos_of(pool: Source) -> Photos:
     """Returns the photos among the images of an export, or of another folder."""
     images = [member for member in pool.images() if not MASK_PATH.search(member.name)]
     return Photos(
-        (member for member in images if not MASK_NAME.search(member.name)),
-        called_masks=(member for member in images if MASK_NAME.search(member.name)),
+        (member for member in images if not MASK_FILE.search(member.name)),
+        called_masks=(member for member in images if MASK_FILE.search(member.name)),
     )
 
 

@@ -96,7 +96,9 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> bool:
             f"{where}: has {size[0]} x {size[1]} pixels and its second date {written.size[0]} x {written.size[1]}; "
             "bring both to one size, so that each pixel shows the same place"
         )
-    part = "unlabeled/" if image.labels is None else "" if image.part == "train" else f"{image.part}/"
+    part = "" if image.part == "train" else f"{image.part}/"
+    if image.labels is None:
+        part = "unlabeled/"
     written.save(f"{part}{BEFORE}/{image.name}", lambda file: file.write(content))
     written.save_photo(f"{part}{AFTER}/{image.name}")
     if image.labels is None:

@@ -47,7 +47,7 @@ class Coverage:
     """(K,), the sum of the chosen images' histograms."""
 
     def __post_init__(self) -> None:
-        step = -(-len(self.features) // SAMPLE)
+        step = math.ceil(len(self.features) / SAMPLE)
         self.represented = self.features[::step].astype(np.float32)
         self.nearest = np.zeros(len(self.represented), np.float32)
         self.shown = np.zeros(self.histogram.shape[1], np.float32)
