@@ -1,13 +1,15 @@
-"""Calls a function on many items in several processes, with results in order and a progress bar."""
+"""Calls a function on many items in several processes or threads, with results in order."""
 
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from math import ceil
 from typing import Any, TypeVar
 
+from unimatch.data.sources.base import FileSource, Source
 from unimatch.errors import ConfigError
 from unimatch.terminal import progress_bar
 
@@ -36,7 +38,7 @@ def for_each(
     title: str = "",
     unit: str = "image",
 ) -> Iterator[Result]:
-    """Yields ``function(shared, item)`` for each item, in their order.
+    """Yields ``function(shared, item)`` for each item, in their order, with a progress bar if there is a title.
 
     Args:
         function: must be importable, since worker processes call it.
@@ -64,6 +66,16 @@ def for_each(
         yield from _bar(pool.map(_call, items, chunksize=chunk), len(items), title, unit)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def sample_map(source: Source) -> Iterator[Callable[[Callable[[int], Any], Iterable[int]], Iterator[Any]]]:
+    """Provides a ``map`` for functions that read samples of a source by their indices: in threads, if it reads files.
+
+    Other sources may be the user's own, and not thread-safe.
+    """
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        yield pool.map if isinstance(source, FileSource) else map
 
 
 def available_cores() -> int:

@@ -1,9 +1,7 @@
 """Surveys labelled and validation masks before a training, and reports the faults of all of them together."""
 
-import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +10,7 @@ from unimatch.data.check.findings import FAULTS, WARNINGS, Finding, Part, collec
 from unimatch.data.check.mask_faults import faults_together
 from unimatch.data.check.one_image import read_label
 from unimatch.data.check.pair_faults import share_faults
+from unimatch.data.parallel import sample_map
 from unimatch.data.sources.base import FileSource, SegmentationData, Source
 from unimatch.data.sources.checked import CheckedSource
 from unimatch.data.sources.dates import PairSource
@@ -82,8 +81,7 @@ def some_of(source: Source, work: Callable[[int], Result], limit: int = SAMPLE_L
     order = np.random.default_rng(0).permutation(spread(source, limit)).tolist()
     results: dict[int, Result] = {}
     stop = time.monotonic() + SAMPLE_SECONDS
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        run = pool.map if isinstance(source, FileSource) else map  # the user's own source may not be thread-safe
+    with sample_map(source) as run:
         while len(results) < len(order) and (len(results) < SAMPLE_LEAST or time.monotonic() < stop):
             block = order[len(results) : len(results) + 20]
             results.update(zip(block, run(work, block), strict=True))

@@ -3,15 +3,14 @@
 Source: DAFormer (Hoyer et al., arXiv 2111.14887), section 3.3, rare class sampling.
 """
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unimatch.data.sources.base import FileSource, Source
+from unimatch.data.parallel import sample_map
+from unimatch.data.sources.base import Source
 from unimatch.errors import DataError
 
 
@@ -36,8 +35,7 @@ def count_classes(source: Source, num_classes: int) -> ClassCounts:
         return np.bincount(ids[(ids >= 0) & (ids < num_classes)], minlength=num_classes)
 
     pixels, images = np.zeros(num_classes, np.int64), [list[int]() for _ in range(num_classes)]
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        run = pool.map if isinstance(source, FileSource) else map  # the user's own source may not be thread-safe
+    with sample_map(source) as run:
         for index, counts in enumerate(run(read, range(len(source)))):
             pixels += counts
             for class_id in np.flatnonzero(counts):
