@@ -6,15 +6,15 @@ from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.errors import DataError
 
 MIN_STEPS, MIN_STEPS_ONE_CLASS = 1000, 400
-"""The optimizer steps that a training needs to teach much, for masks and for images of one class, which need fewer."""
+"""Fewer optimizer steps teach little; images of one class need fewer than masks."""
 MIN_VALIDATION = 10
-"""The validation images that are needed to measure a score."""
+"""Fewer validation images measure little."""
 MOST_LAG = 1 / 4
 """The largest share of a training's steps by which the teacher may lag behind the student."""
 MIN_SHOWN = 0.02
-"""The smallest share of an image that a training view may show."""
+"""The least share of an image that a training view should show."""
 MIN_FILLED = 0.1
-"""The smallest share of a training view that its image may fill at most."""
+"""The least share of a training view that an image should be able to fill."""
 SAMPLES = 5
 """How many labelled images are read for their sizes."""
 
