@@ -54,12 +54,12 @@ def test_a_name_that_somebody_has_taken_is_not_written_to(tmp_path, monkeypatch,
     monkeypatch.setattr(disk.secrets, "token_hex", lambda count: "0" * 2 * count)  # else nobody could foresee it
     victim, path = tmp_path / "victim", tmp_path / "file"
     victim.write_text("old")
-    disk.passing_name(path).symlink_to(victim)
+    disk.temporary_name(path).symlink_to(victim)
     with pytest.raises((FileExistsError, DataError), match="exists"):
         write(path)
     assert victim.read_text() == "old"
     assert not path.exists()
-    with pytest.raises(FileExistsError), disk.passing_folder(path):
+    with pytest.raises(FileExistsError), disk.temporary_folder(path):
         pass
 
 
@@ -109,11 +109,11 @@ def test_a_writer_of_torch_fails_with_what_the_system_says(tmp_path):
 
 
 def test_a_folder_gets_its_name_when_all_is_in_it(tmp_path):
-    with disk.passing_folder(tmp_path / "out") as passing:
+    with disk.temporary_folder(tmp_path / "out") as passing:
         disk.replace_text(passing / "a", "new")
         assert not (tmp_path / "out").exists()
         passing.rename(tmp_path / "out")
-    with pytest.raises(ZeroDivisionError), disk.passing_folder(tmp_path / "other"):
+    with pytest.raises(ZeroDivisionError), disk.temporary_folder(tmp_path / "other"):
         1 / 0  # noqa: B018
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["out", "out/a"]
 

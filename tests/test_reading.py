@@ -40,7 +40,7 @@ def test_a_failure_that_passes_is_tried_again_with_longer_waits(times, image, mo
     failing = Failing(monkeypatch, times, errno.EIO)
     assert (read_image(image) == 7).all()
     assert failing.tries == times + 1
-    assert failing.slept == list(reading.WAITS[:times])
+    assert failing.slept == list(reading.RETRY_WAITS[:times])
     assert "a.png: Input/output error; trying again in 0.2 s" in caplog.text
 
 
@@ -48,7 +48,7 @@ def test_a_failure_that_stays_is_an_error_of_the_data_after_a_limit(image, monke
     failing = Failing(monkeypatch, 99, errno.ESTALE)
     with pytest.raises(DataError, match=r"a\.png: cannot be read as an image.*[Ss]tale"):
         read_image(image)
-    assert failing.tries == len(reading.WAITS) + 1
+    assert failing.tries == len(reading.RETRY_WAITS) + 1
 
 
 @pytest.mark.parametrize("error", [errno.ENOENT, errno.EACCES])

@@ -1,4 +1,4 @@
-"""``python -m unimatch.check``: reads all of a data set and reports what would make training wrong."""
+"""``python -m unimatch.check``: reads a whole data set, and reports what would make training wrong."""
 
 import inspect
 import json
@@ -35,11 +35,11 @@ from unimatch.texts import one_line, to_type
 from unimatch.types import IGNORE_INDEX
 
 SHOWN = 5
-"""Files named for each fault; ``check.json`` names all."""
+"""The most files that are printed for each fault; ``check.json`` has all."""
 
 
 def check_dataset(config: DictConfig) -> None:
-    """Checks a data set as the configuration says, prints the report and ends the process with status 1 for faults.
+    """Checks a data set, prints the report, and ends the process with status 1 if there are faults.
 
     Args:
         config: ``conf/check.yaml``, composed.
@@ -50,14 +50,14 @@ def check_dataset(config: DictConfig) -> None:
 
 
 def check_into(out: Path, config: DictConfig) -> None:
-    """Checks as :func:`check_dataset` does; ``out`` is the folder of the report."""
+    """Checks a data set (:func:`check_dataset`), and writes the report into a folder."""
     if config.get("dataset") is None:
         raise ConfigError("dataset=NAME is needed: which data set is to be checked?")
     check_training(config)
     name_classes(config, out)
-    # A data set of files takes this argument, so that files that are not there are findings and no errors.
-    takes = inspect.signature(get_object(config.dataset._target_)).parameters
-    arguments = {"allow_missing": True} if "allow_missing" in takes else {}
+    # Data sets of files take this argument, with which missing files are findings instead of errors.
+    parameters = inspect.signature(get_object(config.dataset._target_)).parameters
+    arguments = {"allow_missing": True} if "allow_missing" in parameters else {}
     with notes_taken() as notes:
         data: SegmentationData = build(config.dataset, **arguments)
     report = full_check(data, workers=config.workers, notes=notes)
@@ -68,7 +68,7 @@ def check_into(out: Path, config: DictConfig) -> None:
         print(one_line(f"note: with the settings here, {text}"))
     if any(finding.kind in ("colours", "ids out of range") for finding in report.findings):
         advise_on_colors(config, out)
-    print(end="", flush=True)  # a large sheet takes some seconds
+    print(end="", flush=True)  # the report is shown before the contact sheet, which takes seconds
     with drawing(picture := out / "contact_sheet.png"):
         draw_contact_sheet(data, picture, {part.name: part.faulty for part in report.parts})
     drawn = "contact_sheet.png, and " if picture.is_file() else ""
@@ -78,22 +78,26 @@ def check_into(out: Path, config: DictConfig) -> None:
 
 
 def folder_root(config: DictConfig) -> Path | None:
-    """Returns the root of ``dataset=folder``; None for other data sets, or where there is no such folder."""
+    """Returns the root of ``dataset=folder``; None for other data sets, and for a root that does not exist."""
     root = OmegaConf.select(config, "dataset.root")
-    mine = config.dataset._target_ == "unimatch.data.folder" and root is not None
-    return Path(str(root)).expanduser() if mine and Path(str(root)).expanduser().is_dir() else None
+    if root is None or config.dataset._target_ != "unimatch.data.folder":
+        return None
+    path = Path(str(root)).expanduser()
+    return path if path.is_dir() else None
 
 
 def name_classes(config: DictConfig, out: Path) -> None:
-    """Says what the masks of a folder hold whose classes nobody has named yet, and ends the process."""
+    """Prints what the masks of a folder hold if its classes have no names yet, and then ends the process.
+
+    Raises:
+        DataError: there are no masks either.
+    """
     root, dataset = folder_root(config), config.dataset
     if root is None or dataset.classes is not None or dataset.colors not in (None, "palette") or class_file(root):
         return
     masks, folder = masks_below(root), root / training_place(root).masks
-    if not masks and exported(root):
-        return  # what to do is said when the data set is built
-    if not masks and data_set_within(root) is not None:
-        return  # likewise
+    if not masks and (exported(root) or data_set_within(root) is not None):
+        return  # building the data set raises an error that says what to do
     if not masks:
         raise DataError(
             f"{root}: no classes.txt, and no masks in {folder} that show the classes; put the masks there, or write "
@@ -122,7 +126,7 @@ def key_of(text: str) -> str:
 
 
 def advise_on_colors(config: DictConfig, out: Path) -> None:
-    """Says what to do about masks in colours that are read as ids, and about masks of two kinds."""
+    """Prints what to do about masks in colours that are read as ids, and about masks of two kinds."""
     root = folder_root(config)
     held = look(masks_below(root), workers=config.workers) if root is not None else Held()
     colored = config.dataset.get("colors") is not None
@@ -145,16 +149,20 @@ TRAINING = {
     "recipe.ema_decay": float | None,
     **dict.fromkeys(("trainer.max_epochs", "trainer.max_steps"), int | None),
 }
-"""Settings of a training that the check looks at, and of which kind they are."""
-SIZES = ("recipe.crop", "recipe.batch_size", "recipe.unlabeled_ratio")
+"""The settings of a training that the check uses, and their types."""
+POSITIVE = ("recipe.crop", "recipe.batch_size", "recipe.unlabeled_ratio")
 
 
 def check_training(config: DictConfig) -> None:
-    """Refuses, before anything is read, settings with which there is no training."""
+    """Checks the settings of a training before anything is read.
+
+    Raises:
+        ConfigError: no training is possible with one of them.
+    """
     for key, hint in TRAINING.items():
         check_kind(config, key, hint)
         value = OmegaConf.select(config, key)
-        if key in SIZES and value != "auto" and value < 1:
+        if key in POSITIVE and value != "auto" and value < 1:
             raise ConfigError(f"{key}={value}: must be at least 1")
     decay = config.recipe.ema_decay
     if decay is not None and not 0 <= decay < 1:
@@ -165,7 +173,7 @@ def check_training(config: DictConfig) -> None:
 
 
 def misfits_of(config: DictConfig, data: SegmentationData) -> list[str]:
-    """Returns what does not fit of a training of one process with the configuration's recipe and length."""
+    """Returns what does not fit the data in a training of one process with the configured recipe and length."""
     recipe, epochs, steps = config.recipe, config.trainer.max_epochs or 0, config.trainer.max_steps or 0
     in_epochs = len(data.unlabeled) // (recipe.batch_size * recipe.unlabeled_ratio) * epochs
     low, high = recipe.scale
@@ -179,7 +187,7 @@ def misfits_of(config: DictConfig, data: SegmentationData) -> list[str]:
 
 
 def table(report: Report) -> str:
-    """Writes the parts, the classes and the findings as text."""
+    """Returns the parts, the classes and the findings as text."""
     lines = [*part_lines(report), "", *class_lines(report), ""]
     for finding in report.findings:
         meaning = {**FAULTS, **WARNINGS}[finding.kind]
@@ -196,7 +204,7 @@ def table(report: Report) -> str:
 
 
 def part_lines(report: Report) -> list[str]:
-    """Writes a line for each part: how many images, and of which sizes."""
+    """Returns a line for each part: the number of its images and their sizes."""
     counted = ["labels"] if report.one_class else ["masks", "ignored"]
     rows = [["part", "images", *counted, "width x height"]]
     for part in report.parts:
@@ -208,7 +216,7 @@ def part_lines(report: Report) -> list[str]:
 
 
 def class_lines(report: Report) -> list[str]:
-    """Writes a line for each class: where it is shown, and how often."""
+    """Returns a line for each class: how many images of each part show it, and its share."""
     shown = "images, share" if report.one_class else "masks, pixels"
     labeled = [part for part in report.parts if part.masks and part.name != "unlabelled"]
     rows = [["class", *(f"{part.name} {shown}" for part in labeled)]]
@@ -218,12 +226,12 @@ def class_lines(report: Report) -> list[str]:
 
 
 def share(pixels: int, part: Part) -> str:
-    """Writes the share of the pixels of a part's masks, or of its images, in percent."""
+    """Returns the share of the pixels of a part's masks, or of its images, in percent."""
     return f"{100 * pixels / max(1, part.pixels.sum()):.2f} %"
 
 
 def facts(report: Report) -> dict[str, Any]:
-    """Returns all of the report, for ``check.json``."""
+    """Returns the whole report as plain values, for ``check.json``."""
     return {
         "unimatch": __version__,
         "dataset": report.info.name,
@@ -237,7 +245,7 @@ def facts(report: Report) -> dict[str, Any]:
 
 
 def part_facts(part: Part, report: Report) -> dict[str, Any]:
-    """Returns what was counted in one part."""
+    """Returns the counts of one part as plain values."""
     found: dict[str, Any] = {
         "images": part.images,
         "sizes": [[width, height, number] for (height, width), number in part.shapes.most_common()],

@@ -16,13 +16,13 @@ from unimatch.errors import ConfigError, DataError, UnimatchError, WriteError, i
 log = logging.getLogger("unimatch")
 
 BUFFER = 2**20
-"""How many bytes are given to the operating system at once."""
+"""How many bytes are handed to the operating system at a time."""
 
-PASSING_PREFIX = ".unimatch-"
-"""How the names of files and folders begin that are being written."""
+TEMPORARY_PREFIX = ".unimatch-"
+"""How the names of files and folders begin while they are being written."""
 
 LOCK = ".lock"
-"""A file of a run directory that is there while training runs."""
+"""A file that exists in a run directory while the training runs."""
 
 SPARE = 2**26
 """How many bytes must stay free on the disk where data sets are prepared."""
@@ -30,42 +30,42 @@ SPARE = 2**26
 
 @contextmanager
 def replacing(path: Path, *, previous: Path | None = None, sync: bool = True) -> Iterator[BinaryIO]:
-    """Opens a file under a random name in the same folder, syncs it, and only then gives it its name.
+    """Opens a file under a random name in the same folder, and renames it after it is written and synced.
 
-    At every moment either the old file or the new one is there, whole. A failed attempt leaves no half of a file. A
+    At every moment the complete old file or the complete new one exists, and a failed attempt leaves nothing behind. A
     link in the file's place is replaced, never written through.
 
     Args:
-        path: of the file; its folder is made where it is missing.
-        previous: what to call the old file from now on; None to do without it.
-        sync: whether to wait until the disk has the name too; without, :func:`sync_below` does so for many files.
+        path: the file; its folder is made if it is missing.
+        previous: the path that the old file is renamed to; None to drop it.
+        sync: whether to wait until the name is on the disk too; if not, :func:`sync_below` does so for many files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = passing_name(path)
-    file = open(temporary, "xb", buffering=BUFFER, opener=no_link)  # noqa: SIM115 - what cannot be opened is not removed
+    temporary = temporary_name(path)
+    file = open(temporary, "xb", buffering=BUFFER, opener=no_link)  # noqa: SIM115 - a file that cannot be opened must not be removed
     try:
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         if previous is not None and path.exists():
-            os.replace(path, previous)  # noqa: PTH105 - likewise
+            os.replace(path, previous)  # noqa: PTH105
         os.replace(temporary, path)  # noqa: PTH105
         if sync:
             sync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
-        cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch's writer makes one of another
+        cause = error.__context__ if isinstance(error, RuntimeError) else error  # torch's writer hides the OSError
         if not isinstance(cause, OSError):
             raise
-        raise named(cause, path) from None
+        raise with_filename(cause, path) from None
 
 
 def replace_file(
     path: Path, write: Callable[[BinaryIO], object], *, previous: Path | None = None, sync: bool = True
 ) -> None:
-    """Writes a file as :func:`replacing` does; ``write`` is given the open file."""
+    """Writes a file as :func:`replacing` does; ``write`` is called with the open file."""
     with replacing(path, previous=previous, sync=sync) as file:
         write(file)
 
@@ -76,16 +76,16 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def encoded(path: Path, text: str) -> bytes:
-    r"""Returns a file's text as UTF-8. Names that are no UTF-8 keep their bytes; in JSON and HTML they are escaped."""
+    r"""Encodes a text as UTF-8. File names that are not UTF-8 keep their bytes, or are escaped in JSON and HTML."""
     return text.encode(errors="backslashreplace" if path.suffix in (".json", ".html") else "surrogateescape")
 
 
 def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> None:
-    """Writes one of many files that can be made again; :func:`sync_below` waits for the names of all.
+    """Writes one of many files that can be made again; :func:`sync_below` syncs the names of all of them.
 
     Args:
-        path: of the file.
-        content: its text, or a function that is given the open file.
+        path: the file.
+        content: its text, or a function that is called with the open file.
 
     Raises:
         WriteError: the disk is full.
@@ -99,49 +99,55 @@ def write_output(path: Path, content: str | Callable[[BinaryIO], object]) -> Non
 
 
 @contextmanager
-def passing_folder(target: Path) -> Iterator[Path]:
-    """Makes a folder with a random name beside one that is to be written; what is left of it in the end is removed."""
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """Makes a folder with a random name beside ``target``; at the end of the block it is removed, if still there."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    passing = passing_name(target)
-    passing.mkdir()
+    temporary = temporary_name(target)
+    temporary.mkdir()
     try:
-        yield passing
+        yield temporary
     finally:
-        shutil.rmtree(passing, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a folder with all that is in it, or a link alone; nothing where there is none."""
+    """Removes a file, a folder with its content, or a link but not what it leads to; a missing path is no error."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def passing_name(path: Path) -> Path:
-    """Returns a name beside a path that nobody can foresee."""
-    return path.absolute().with_name(f"{PASSING_PREFIX}{secrets.token_hex(8)}.tmp")
+def temporary_name(path: Path) -> Path:
+    """Returns an unpredictable path in the folder of a path."""
+    return path.absolute().with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.tmp")
 
 
 def no_link(path: str, flags: int) -> int:
-    """Opens a file itself, never the one that a link in its place leads to; an ``opener``."""
+    """Opens a file, but follows no link in its place; an ``opener`` for :func:`open`."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)  # Windows has no such flag
 
 
-def named(error: OSError, path: Path) -> OSError:
-    """Gives an error of writing the file's name, which the system does not tell where the disk is full."""
+def with_filename(error: OSError, path: Path) -> OSError:
+    """Adds the file's name to an error of writing: the system leaves it out if the disk is full."""
     if error.errno is not None and error.filename is None:
         error.filename = str(path)
     return error
 
 
 def append(path: Path, text: str, *, sync: bool = True) -> None:
-    """Adds text to the end of a file, all of it or nothing; a link in the file's place is an ``OSError``.
+    """Appends text to a file, all of it or nothing.
 
-    ``sync``: whether to wait until the disk has it.
+    Args:
+        path: the file, which must exist.
+        text: what to append.
+        sync: whether to wait until it is on the disk.
+
+    Raises:
+        OSError: it cannot be written, or a link lies in its place.
     """
     whole = path.lstat().st_size
-    file = open(path, "ab", opener=no_link)  # noqa: SIM115 - of what cannot be opened nothing is to be taken back
+    file = open(path, "ab", opener=no_link)  # noqa: SIM115 - if it cannot be opened, there is nothing to undo
     try:
         with file:
             file.write(encoded(path, text))
@@ -151,15 +157,15 @@ def append(path: Path, text: str, *, sync: bool = True) -> None:
     except OSError as error:
         with open(path, "r+b", opener=no_link) as longer:
             longer.truncate(whole)
-        raise named(error, path) from None
+        raise with_filename(error, path) from None
 
 
 def sync_below(folder: Path) -> None:
-    """Writes the names in a folder and in all below it to disk.
+    """Syncs the names of the files in a folder and in all folders below it to the disk.
 
     Raises:
         WriteError: the disk is full.
-        DataError: it fails.
+        DataError: they cannot be written.
     """
     try:
         for place, _, _ in os.walk(folder):
@@ -169,35 +175,35 @@ def sync_below(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Writes the names in a folder to disk, where the system can."""
+    """Syncs the names of the files in a folder to the disk, if the system can."""
     if os.name != "nt":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOSYS):  # as file systems say that know no such thing
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):  # from file systems that do not support it
                 raise
         finally:
             os.close(descriptor)
 
 
 NO_ROOM = frozenset(getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS") if hasattr(errno, name))
-"""Errors of writing that are none of the program."""
+"""Errors of writing for which the program is not at fault."""
 
 
 def lacks_room(error: BaseException) -> bool:
-    """Tells whether an error of writing, or what it was made of, is a disk or quota that is full."""
+    """Tells whether an error, or its cause, is that of a full disk or quota."""
     full = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name)}
     return any(isinstance(one, OSError) and one.errno in full for one in (error, error.__cause__))
 
 
 def unwritable(message: str, error: OSError) -> UnimatchError:
-    """Makes an error of ours of one of writing, with a status of its own where the disk is full."""
+    """Converts an error of writing to a :class:`WriteError` if the disk is full, else to a :class:`DataError`."""
     return WriteError(f"{message}; make room") if lacks_room(error) else DataError(message)
 
 
 def exit_with(main: Callable[[], int]) -> NoReturn:
-    """Ends the process with the status that a command returns, or another if there is no room for what it prints."""
+    """Ends the process with the status that a command returns, or that of a full disk if it cannot print."""
     try:
         status = main()
         sys.stdout.flush()
@@ -207,26 +213,26 @@ def exit_with(main: Callable[[], int]) -> NoReturn:
         failed = unwritable(f"what this prints cannot be written ({error.strerror or error})", error)
         print(f"unimatch: {failed}", file=sys.stderr)  # noqa: T201 - it ends a command
         status = failed.status
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - Python writes what is left at its end
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - Python flushes it on exit
     sys.exit(status)
 
 
 unwritten: dict[Path, str] = {}
-"""The files of the training that could not be written, and have not been since, each with a line that says why."""
+"""Files of the training whose last attempt to be written failed, each with a line that says why."""
 
 
 @contextmanager
 def training_goes_on(
     path: Path, errors: type[Exception] | tuple[type[Exception], ...] = OSError, of: str = ""
 ) -> Iterator[None]:
-    """Warns of what cannot be written, notes it in :data:`unwritten`, and goes on.
+    """Lets a training go on if a file cannot be written: warns, and notes it in :data:`unwritten`.
 
     A full disk is no reason to lose what is in memory.
 
     Args:
-        path: of the file or folder.
-        errors: what may happen.
-        of: which state it is of, for the messages.
+        path: the file or folder.
+        errors: the errors that do not end the training.
+        of: which state of the training the file is of, for messages; appended to the path.
     """
     handled = sys.exception()
     try:
@@ -245,10 +251,13 @@ def training_goes_on(
 
 
 def check_written(remedy: str) -> None:
-    """Ends a training; ``remedy`` says what brings back what is missing.
+    """Checks at the end of a training that all its files were written.
+
+    Args:
+        remedy: how to get the missing files, for the message.
 
     Raises:
-        WriteError: some of its files could not be written.
+        WriteError: some could not be written.
     """
     if unwritten:
         raise WriteError(
@@ -259,8 +268,13 @@ def check_written(remedy: str) -> None:
 
 
 def check_writable(folder: Path, needed: int = 0) -> None:
-    """Refuses a folder, made if it is not there, that cannot be written to or has less than ``needed`` bytes free."""
-    probe = passing_name(folder / "probe")
+    """Makes a folder if it is missing, and checks that it can be written to.
+
+    Raises:
+        ConfigError: it cannot.
+        WriteError: fewer than ``needed`` bytes are free on its disk.
+    """
+    probe = temporary_name(folder / "probe")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(probe, lambda file: file.write(bytes(4096)))
@@ -278,16 +292,20 @@ def check_writable(folder: Path, needed: int = 0) -> None:
 
 
 def remove_half_files(folder: Path) -> None:
-    """Removes the files that a killed process was writing in a folder; no other one may be writing there."""
-    for left in folder.glob(f"{PASSING_PREFIX}*.tmp"):
+    """Removes the files that a killed process was writing in a folder; no other process may be writing there."""
+    for left in folder.glob(f"{TEMPORARY_PREFIX}*.tmp"):
         with suppress(OSError):
             left.unlink()
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Refuses a folder, which need not exist yet, whose disk has no room for that many bytes."""
-    place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
-    free = shutil.disk_usage(place).free
+    """Checks that there is room for a number of bytes on the disk of a folder, which need not exist yet.
+
+    Raises:
+        WriteError: there is not.
+    """
+    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(existing).free
     if needed + SPARE > free:
         raise WriteError(
             f"{folder}: about {needed / 1e9:.1f} GB are needed there and {free / 1e9:.1f} GB are free; make room or "

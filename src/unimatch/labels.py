@@ -1,4 +1,4 @@
-"""``python -m unimatch.labels``: what a label tool exports into a folder to train on, and masks back into the tool."""
+"""``python -m unimatch.labels``: converts a label tool's export to a folder to train on, and masks to its files."""
 
 from collections import Counter
 from dataclasses import replace
@@ -14,16 +14,19 @@ from unimatch.texts import one_line, to_type
 
 
 def convert_labels(config: DictConfig) -> None:
-    """Reads labels in one format, writes them in another and prints what there is.
+    """Reads labels in one format, writes them in another, and prints a summary.
 
     Args:
         config: ``conf/labels.yaml``, composed.
     """
-    for key, what in (("from", "FILE_OR_FOLDER"), ("to", "FOLDER")):
-        if config[key] is None:
-            raise ConfigError(f"{key}={what} is needed: {'where the labels are' if key == 'from' else 'where they go'}")
+    if config["from"] is None:
+        raise ConfigError("from=FILE_OR_FOLDER is needed: where the labels are")
+    if config.to is None:
+        raise ConfigError("to=FOLDER is needed: where they go")
     target = Path(config.to if config.out is None else config.out).expanduser()
-    tool = config.to if config.to in TOOLS else "folder" if config.first_dates is None else "pairs"
+    tool = "folder" if config.first_dates is None else "pairs"
+    if config.to in TOOLS:
+        tool = config.to
     if config.to in TOOLS and config.first_dates is not None:
         raise ConfigError(
             f"first_dates={config.first_dates}: makes pairs to train on, and to={config.to} is a label tool"
@@ -59,7 +62,7 @@ def convert_labels(config: DictConfig) -> None:
 
 
 def report(labels: Labels, target: Path, tool: str) -> str:
-    """Says how many photos there are of each kind, the classes, and what to do next."""
+    """Returns a summary: the number of photos of each part, the classes, and what to do next."""
     count = Counter("unlabelled" if image.labels is None else image.part for image in labels.images)
     if tool in TOOLS:
         del count["unlabelled"]

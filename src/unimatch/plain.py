@@ -1,4 +1,4 @@
-"""Plain values out of files that anybody may have written: counted and bounded before anything is made of them."""
+"""Reads plain values from untrusted files, and checks their number and size before anything is made of them."""
 
 import csv
 import json
@@ -11,19 +11,19 @@ from typing import Any
 
 from unimatch.errors import DataError, UnimatchError
 
-DEEPEST = 64
-"""How many lists and dictionaries may lie in one another."""
-MOST = 4 * 10**6
-"""How many values there may be, those that are shared counted wherever they stand."""
+MAX_DEPTH = 64
+"""How deeply lists and dictionaries may be nested."""
+MAX_VALUES = 4 * 10**6
+"""How many values there may be; a shared one counts once for every place it appears in."""
 LONGEST_NAME = 300
-"""How many characters of an entry's full name are kept, its end."""
+"""How many characters of an entry's full name are kept, from its end."""
 
 
 def parse_json(text: str) -> Any:
-    """Returns what a JSON text holds.
+    """Parses a JSON text.
 
     Raises:
-        ValueError: it is no JSON, or of more than :data:`DEEPEST` levels.
+        ValueError: it is no JSON, or has more than :data:`MAX_DEPTH` levels or :data:`MAX_VALUES` values.
     """
     try:
         content = json.loads(text)
@@ -33,13 +33,18 @@ def parse_json(text: str) -> Any:
     return content
 
 
-def count(value: Any, left: int = DEEPEST, known: dict[int, int] | None = None) -> int:
-    """Returns how many values nested lists and dictionaries hold.
+def count(value: Any, left: int = MAX_DEPTH, known: dict[int, int] | None = None) -> int:
+    """Counts the values in nested lists and dictionaries.
 
-    One list that stands in many places, and so on, may mean more values than any memory holds.
+    A list that appears in many places, in lists that do so too, may stand for more values than any memory holds.
+
+    Args:
+        value: the lists and dictionaries.
+        left: how many levels are still allowed.
+        known: the counts of lists and dictionaries seen so far, by their :func:`id`.
 
     Raises:
-        ValueError: they are more than :data:`MOST`, or of more than :data:`DEEPEST` levels.
+        ValueError: there are more than :data:`MAX_VALUES`, or they are nested deeper than ``left``.
     """
     known = {} if known is None else known
     if not isinstance(value, (dict, list, tuple)):
@@ -49,13 +54,13 @@ def count(value: Any, left: int = DEEPEST, known: dict[int, int] | None = None) 
             raise ValueError("nested too deeply")
         inner = [*value, *value.values()] if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(count(one, left - 1, known) for one in inner)
-        if known[id(value)] > MOST:
-            raise ValueError(f"more than {MOST:,} values")
+        if known[id(value)] > MAX_VALUES:
+            raise ValueError(f"more than {MAX_VALUES:,} values")
     return known[id(value)]
 
 
 def whole_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Reads a CSV file: the columns, and the rows that are whole, with a cell for each and the end of their line.
+    """Reads a CSV file: its columns, and its complete rows, which have a cell for each column and a line break.
 
     Raises:
         ValueError: it is no CSV.
@@ -63,7 +68,8 @@ def whole_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         text = file.read()
     try:
-        columns, *rows = [*csv.reader(StringIO(text[: text.rfind("\n") + 1], newline=""))] or [[]]
+        complete = text[: text.rfind("\n") + 1]
+        columns, *rows = list(csv.reader(StringIO(complete, newline=""))) or [[]]
     except csv.Error as error:
         raise ValueError(f"{path.name}: {error}") from error
     return columns, [dict(zip(columns, row, strict=True)) for row in rows if len(row) == len(columns)]
@@ -71,20 +77,20 @@ def whole_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 @contextmanager
 def written_by_others(where: object) -> Iterator[None]:
-    """Turns whatever is wrong with the content of files that anybody may have written into a DataError."""
+    """Turns any error that the content of an untrusted file causes into a DataError."""
     try:
         yield
     except (UnimatchError, OSError):
         raise
-    except Exception as error:  # such as a list where an object is meant, in any place
+    except Exception as error:  # such as that of a list in the place of an object
         why = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         raise DataError(f"{where}: holds what unimatch does not write there ({why})") from error
 
 
 def below(name: str, key: object) -> str:
-    """Returns what an entry is called whose object has a name; of a long one the end.
+    """Returns the full name of an entry in an object, or its end if it is long.
 
-    Otherwise a file with a long name around many entries would mean more text than any memory holds.
+    Otherwise a long name around many entries would need more memory than there is.
 
     >>> below("method", "tau"), below("", "seed")
     ('method.tau', 'seed')
@@ -94,7 +100,7 @@ def below(name: str, key: object) -> str:
 
 
 def numbers_in(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Yields all numbers in nested lists and dictionaries, with the names of their entries.
+    """Yields all numbers in nested lists and dictionaries, each with the full name of its entry.
 
     >>> list(numbers_in({"depth": 2, "img_size": [3, 4.5], "x": "a"}, "options"))
     [('options.depth', 2), ('options.img_size', 3), ('options.img_size', 4.5)]
@@ -110,13 +116,13 @@ def numbers_in(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def bound(value: Any, name: str, largest: float, least: float = -math.inf) -> None:
-    """Refuses numbers in nested lists and dictionaries that are not between two others.
+    """Refuses numbers in nested lists and dictionaries that are below ``least`` or above ``largest``.
 
     Raises:
-        ValueError: with the first such number and its name.
+        ValueError: naming the first such number.
     """
     for entry, number in numbers_in(value, name):
-        if not least <= number <= largest:  # also what is no number
+        if not least <= number <= largest:  # also NaN
             shown = f"{number}" if abs(number) < 1e30 or number != number else "beyond 10^30"
             between = f"at most {largest:,}" if math.isinf(least) else f"from {least:,} to {largest:,}"
             raise ValueError(f"{entry} is {shown}, and must be {between}")

@@ -1,4 +1,4 @@
-"""``python -m unimatch.prepare``: turns a benchmark's published archives into the folders its layout reads."""
+"""``python -m unimatch.prepare``: converts a benchmark's published archives to the folders that its data set reads."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from unimatch.texts import to_type
 
 
 def prepare_dataset(config: DictConfig) -> None:
-    """Prepares a data set as the configuration says and prints what was done.
+    """Prepares a data set, and prints how many files were written.
 
     Args:
         config: ``conf/prepare.yaml``, composed.
@@ -22,7 +22,7 @@ def prepare_dataset(config: DictConfig) -> None:
         raise ConfigError(f"dataset=NAME is needed; there are: {', '.join(RECIPES)}")
     if config.source is None:
         raise ConfigError("source=FOLDER is needed: where the archives are, or are to be downloaded to")
-    root = config.dataset.get("root", None) if config.root is None and "root" in config.dataset else config.root
+    root = config.root if config.root is not None else config.dataset.get("root", None)
     if root is None:
         raise ConfigError("root=FOLDER is needed: where the prepared data set is to lie")
     outcome = convert_archives(

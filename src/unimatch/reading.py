@@ -1,4 +1,4 @@
-"""Reads files: again where the file system fails for a moment, and none without an end."""
+"""Reads files: tries again if the file system fails for a moment, and refuses files without an end."""
 
 import errno
 import io
@@ -11,10 +11,10 @@ from unimatch.errors import OPEN_FILES, ProcessError, lacks_open_files
 
 log = logging.getLogger("unimatch")
 
-WAITS = (0.2, 1.0, 5.0)
-"""Seconds before each further attempt."""
+RETRY_WAITS = (0.2, 1.0, 5.0)
+"""Seconds before each new attempt."""
 
-PASSING = frozenset(
+TRANSIENT_ERRORS = frozenset(
     getattr(errno, name)
     for name in (
         *("EIO", "ESTALE", "ETIMEDOUT", "EAGAIN", "EBUSY", "EREMOTEIO"),
@@ -22,28 +22,28 @@ PASSING = frozenset(
     )
     if hasattr(errno, name)
 )
-"""Errors of a file system that may pass in a moment. A missing file is not among them."""
+"""Errors of a file system that may soon be over. A missing file is not among them."""
 
 LIMIT = 2**30
-"""The most bytes that an image or mask may have, and characters that a list may."""
+"""The most bytes that an image or mask, and the most characters that a list may have."""
 
 
 def read_file(path: Path) -> io.BytesIO:
-    """Reads a file; where the file system fails, it tries again.
+    """Reads a whole file into memory, in several attempts if the file system fails.
 
     Raises:
-        OSError: it cannot be read, after several attempts if the error may pass; or it is larger than :data:`LIMIT`.
+        OSError: the file cannot be read, or is larger than :data:`LIMIT`.
         ProcessError: this process has too many files open.
     """
-    for wait in (*WAITS, None):
+    for wait in (*RETRY_WAITS, None):
         try:
             with path.open("rb") as file:
-                # As many bytes as there are and one more: Python sets aside as many as are asked for.
+                # Python allocates as many bytes as are asked for: not more than the file has and one.
                 content = file.read(min(os.fstat(file.fileno()).st_size, LIMIT) + 1)
         except OSError as error:
-            if lacks_open_files(error):  # which is no fault of the file
+            if lacks_open_files(error):  # the file is not at fault
                 raise ProcessError(f"{path}: cannot be read, as {OPEN_FILES}") from error
-            if error.errno not in PASSING or wait is None:
+            if error.errno not in TRANSIENT_ERRORS or wait is None:
                 raise
             log.warning("%s: %s; trying again in %g s", path, error.strerror, wait)
             time.sleep(wait)
@@ -55,18 +55,18 @@ def read_file(path: Path) -> io.BytesIO:
 
 
 def read_text(path: Path, largest: int = LIMIT, errors: str = "strict") -> str:
-    """Reads a text file of UTF-8, without the mark that some begin with.
+    """Reads a text file in UTF-8, without a byte order mark.
 
-    A setting may come out of a stranger's file, and name a device without an end.
+    Settings in a stranger's file may name a device that never ends: nothing but regular files is read.
 
     Args:
-        path: of the file.
-        largest: how many characters it may have.
-        errors: what becomes of bytes that are no UTF-8, as for :func:`open`.
+        path: the file.
+        largest: the most characters it may have.
+        errors: what becomes of bytes that are not UTF-8, as in :func:`open`.
 
     Raises:
-        OSError: it cannot be read, is no file but a device or the like, or has more characters.
-        UnicodeDecodeError: it is no UTF-8.
+        OSError: it cannot be read, is no regular file, or has more characters.
+        UnicodeDecodeError: it is not UTF-8.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise OSError(errno.EINVAL, "is no regular file")

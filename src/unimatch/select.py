@@ -1,4 +1,4 @@
-"""``python -m unimatch.select``: which photos to label, as a list, a contact sheet and a folder to hand over."""
+"""``python -m unimatch.select``: selects photos to label, as a list, a contact sheet and a folder to hand over."""
 
 import functools
 import shutil
@@ -24,14 +24,18 @@ from unimatch.selection.photos import Photos, named, photos_below, unsureness
 from unimatch.texts import one_line
 
 COLUMNS = 6
-"""Of the contact sheet."""
+"""Columns of the contact sheet."""
 
 SHOWN = 60
-"""Photos in the contact sheet, at most."""
+"""The most photos in the contact sheet."""
 
 
 def select(config: DictConfig) -> None:
-    """Selects as ``conf/select.yaml``, composed, says; writes what there is to hand over and prints what to do next."""
+    """Selects photos, writes the list, the contact sheet and the photos, and prints what to do next.
+
+    Args:
+        config: ``conf/select.yaml``, composed.
+    """
     one_of("hand_over", config.hand_over, ("folder", "zip", "none"))
     out = Path(config.out).expanduser()
     if out.exists() and not (config.overwrite and (out / "selected.txt").is_file()):
@@ -59,7 +63,7 @@ def select(config: DictConfig) -> None:
 
 
 def describer_of(config: DictConfig) -> Describer | None:
-    """Returns what describes photos: the encoder that was chosen, or None for colour and texture."""
+    """Returns the chosen encoder as a describer of photos; None for colour and texture."""
     if config.get("encoder") is None or config.encoder.get("name") is None:
         return None
     import torch
@@ -84,7 +88,7 @@ def describer_of(config: DictConfig) -> Describer | None:
 def draw(
     path: Path, chosen: Sequence[Path], titles: Sequence[str], picture: Callable[[Path], ImageArray] = read_image
 ) -> None:
-    """Draws the chosen photos, the best first; ``picture`` gives what is shown of one."""
+    """Draws the chosen photos, the best first; ``picture`` reads the picture of a photo."""
     import cv2
 
     cells = []
@@ -98,10 +102,7 @@ def draw(
 
 
 def hand_over(out: Path, how: str, chosen: Sequence[Path], names: Sequence[str]) -> None:
-    """Copies the chosen photos into ``photos/``, or into ``photos.zip``, under the names that they have.
-
-    What an earlier choice has left there goes.
-    """
+    """Copies the chosen photos into ``photos/`` or ``photos.zip``; those of an earlier choice are removed."""
     for name in ("photos", "photos.zip"):
         remove(out / name)
     if how == "folder":
@@ -119,7 +120,7 @@ def hand_over(out: Path, how: str, chosen: Sequence[Path], names: Sequence[str])
 
 
 def report(found: Selection, photos: Photos, out: Path) -> str:
-    """Returns what was chosen and what to do next."""
+    """Returns a summary of the choice, and what to do next."""
     pool = len(photos.files) - len(found.given)
     given = f" without labels ({len(found.given)} have labels)" if found.given else ""
     lines = [f"{out}: {len(found.chosen)} of the {pool} photos{given}, described by {found.by}"]

@@ -24,7 +24,7 @@ from unimatch.texts import one_line
 
 
 def split(config: DictConfig) -> None:
-    """Chooses labelled images as the configuration says, writes the lists and prints what is in them.
+    """Chooses labelled images, writes the lists, and prints what they hold.
 
     Args:
         config: ``conf/split.yaml``, composed.
@@ -62,7 +62,7 @@ def split(config: DictConfig) -> None:
 
 
 def training_images(config: DictConfig) -> tuple[Path, Candidates, DatasetInfo, bool]:
-    """Finds the root, the training images, what is known of the data set, and whether each image has one class."""
+    """Returns the root, the training images, the facts of the data set, and whether each image has one class."""
     if config.get("dataset") is None:
         if config.root is None:
             raise ConfigError("root=FOLDER or dataset=NAME is needed: which images are to be split?")
@@ -93,12 +93,12 @@ def training_images(config: DictConfig) -> tuple[Path, Candidates, DatasetInfo, 
 
 
 def file_pairs(source: Source | None) -> Iterable[FilePair]:
-    """Returns the files of a part, none where there is no such part."""
+    """Returns the files of a part; none if there is no such part, or it is not made of files."""
     return source.pairs if isinstance(source, FileSource) else ()
 
 
 def report(facts: dict[str, Any], out: Path, label: str) -> str:
-    """Writes a line for each list, and the classes that are missing from it."""
+    """Returns a line for each list, with the classes that are missing from it."""
     lines = [f"{facts['images']} images with a {label}, {facts['images_without_mask']} without; lists below {out}:"]
     rows = []
     for name, about in facts["lists"].items():

@@ -1,4 +1,4 @@
-"""Text out of files, made harmless for terminals and spreadsheets."""
+"""Makes texts from files harmless for terminals and spreadsheets."""
 
 import csv
 import io
@@ -10,14 +10,14 @@ import subprocess
 from collections.abc import Iterable, Sequence
 
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that move the cursor, change colours, turn the direction of writing or cannot be written."""
+"""Characters that move the cursor, change colours, change the direction of writing, or cannot be encoded."""
 
 FORMULA = ("=", "+", "-", "@", "\t")
-"""How a cell begins that spreadsheets may run."""
+"""How a cell begins that spreadsheets may run as a formula."""
 
 
 def printable(text: str) -> str:
-    r"""Returns a text, of several lines maybe, with its control characters written as escapes.
+    r"""Returns a text with its control characters escaped; line breaks and tabs stay.
 
     >>> printable("red: \x1b[31m\nnext line")
     'red: \\x1b[31m\nnext line'
@@ -26,7 +26,7 @@ def printable(text: str) -> str:
 
 
 def one_line(value: object) -> str:
-    r"""Returns a value as one line of text, with control characters and ends of lines written as escapes.
+    r"""Returns a value as one line of text, with control characters, line breaks and tabs escaped.
 
     >>> one_line("a\nb")
     'a\\nb'
@@ -35,7 +35,7 @@ def one_line(value: object) -> str:
 
 
 def to_type(*arguments: object) -> str:
-    """Returns a command as one line to copy into a terminal, quoted as this system's wants it.
+    """Returns a command as one line to copy into a terminal, quoted for the shell of this system.
 
     >>> to_type("python", "-m", "unimatch.check", "dataset.root=my photos")
     "python -m unimatch.check 'dataset.root=my photos'"
@@ -45,7 +45,7 @@ def to_type(*arguments: object) -> str:
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Returns rows as CSV. A text that a spreadsheet might run as a formula gets an apostrophe before it.
+    """Returns rows as CSV, with an apostrophe before texts that a spreadsheet might run as a formula.
 
     >>> csv_text([["=1+1", -1]]).strip()
     "'=1+1,-1"
@@ -59,12 +59,12 @@ def to_cell(value: object) -> object:
     """Returns a value as :func:`csv_text` writes it."""
     if not isinstance(value, str):
         return value
-    text = value.replace("\r", "\\r")  # which Python's writer leaves unquoted and its reader does not take
+    text = value.replace("\r", "\\r")  # Python's writer does not quote it, and its reader refuses it
     return f"'{text}" if is_formula(text) else text
 
 
 def from_cell(cell: str) -> str:
-    """Returns what :func:`csv_text` was given for a cell of text.
+    """Returns the text that :func:`csv_text` wrote into a cell.
 
     >>> from_cell("'=1+1")
     '=1+1'
@@ -73,12 +73,12 @@ def from_cell(cell: str) -> str:
 
 
 def is_formula(cell: str) -> bool:
-    """Tells whether a cell's text begins like a formula, behind any apostrophes."""
+    """Tells whether a cell's text begins like a formula, after any apostrophes."""
     return cell.lstrip("'").startswith(FORMULA)
 
 
 def wrongly_separated(line: str) -> str:
-    """Says how a list separates paths, where a line of one looks as if that were done otherwise; else nothing.
+    """Says, for a message, how a list separates paths, if a line seems to do it in another way; empty if not.
 
     >>> wrongly_separated("a.jpg,a.png"), wrongly_separated("a.jpg")
     ('; write a blank between paths, or a tab where names hold blanks, and no commas, quotes or backslashes', '')
@@ -89,7 +89,7 @@ def wrongly_separated(line: str) -> str:
 
 
 def plain_record(record: logging.LogRecord) -> bool:
-    """Escapes the control characters of what is logged; a filter of the package's log, which drops nothing."""
+    """Escapes control characters in what is logged; a filter for the package's log that drops nothing."""
     record.msg, record.args = printable(record.getMessage()), None
     return True
 

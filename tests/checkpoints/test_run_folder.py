@@ -11,7 +11,7 @@ import pytest
 from unimatch import disk
 from unimatch.callbacks import EarlierRun
 from unimatch.checkpoints.run_folder import alone_in, bytes_held, files_of_run, refuse_other_run, removed_if_empty
-from unimatch.disk import passing_name
+from unimatch.disk import temporary_name
 from unimatch.errors import ConfigError
 
 
@@ -94,7 +94,7 @@ def test_a_second_process_is_told_who_trains_and_the_lock_ends_with_its_process(
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
 def test_half_files_are_removed_by_the_training_alone_and_not_while_another_one_trains(tmp_path):
     (tmp_path / "checkpoints").mkdir()
-    halves = [passing_name(tmp_path / "report.html"), passing_name(tmp_path / "checkpoints" / "last.ckpt")]
+    halves = [temporary_name(tmp_path / "report.html"), temporary_name(tmp_path / "checkpoints" / "last.ckpt")]
     whole = make(tmp_path, "checkpoints/last.ckpt") / "checkpoints" / "last.ckpt"
     for half in halves:
         half.write_text("half")

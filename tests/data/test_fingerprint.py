@@ -67,7 +67,7 @@ def test_another_order_is_noticed(root):
 def test_large_sets_are_looked_into_here_and_there(root, monkeypatch):
     seen = []
     monkeypatch.setattr(module, "SAMPLE", 2)
-    monkeypatch.setattr(module, "glimpse", lambda path: seen.append(path.name) or "")
+    monkeypatch.setattr(module, "summary", lambda path: seen.append(path.name) or "")
     fingerprint(read(root))
     assert seen == ["a0.png", "a0.png", "a3.png", "a3.png", "u0.png", "u2.png", "v0.png", "v0.png", "v1.png", "v1.png"]
 

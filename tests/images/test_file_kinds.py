@@ -6,7 +6,7 @@ import pytest
 
 from unimatch.errors import DataError
 from unimatch.images.arrays import read_colors, read_ids, read_image, read_mask
-from unimatch.images.file_kinds import FORMATS, not_read
+from unimatch.images.file_kinds import FORMATS, why_unreadable
 from unimatch.labelling.source import open_picture
 
 
@@ -33,7 +33,7 @@ def test_what_lies_in_the_place_of_an_image_is_called_by_its_name(tmp_path, cont
 
 
 def test_what_nobody_knows_is_compared_with_what_is_read():
-    why, remedy = not_read(b"of no kind")
+    why, remedy = why_unreadable(b"of no kind")
     assert why == f"none of {', '.join(FORMATS)}"
     assert remedy == "repair or remove it"
 

@@ -32,7 +32,7 @@ def test_colorize_gives_each_class_its_colour_and_ignored_pixels_white():
 @pytest.mark.parametrize("cover_ignored", [False, True])
 @pytest.mark.parametrize("opacity", [0.0, 0.5, 0.55, 1.0])
 def test_an_overlay_mixes_pixel_by_pixel(monkeypatch, opacity, cover_ignored):
-    monkeypatch.setattr("unimatch.images.arrays.STRIP", 20)  # several strips
+    monkeypatch.setattr("unimatch.images.arrays.STRIP_PIXELS", 20)  # several strips
     image = random_image(9, 7)
     mask = np.random.default_rng(1).choice([0, 1, 255], (9, 7))
     mixed = overlay(image, mask, PALETTE, opacity, cover_ignored=cover_ignored)

@@ -123,7 +123,7 @@ def test_a_page_of_transparency_is_no_second_picture(tmp_path):
 
 def test_pages_are_counted_up_to_a_limit(tmp_path, monkeypatch):
     flat(10).save(tmp_path / "pages.tif", save_all=True, append_images=[flat(200)] * 5)
-    monkeypatch.setattr("unimatch.images.storage.PAGES", 3)
+    monkeypatch.setattr("unimatch.images.storage.COUNTED_PAGES", 3)
     for read in (read_image, read_mask):
         with pytest.raises(DataError, match="holds 3 pages or frames"):
             read(tmp_path / "pages.tif")

@@ -1,11 +1,11 @@
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from helpers.cases import bits, deep, paged
+from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
 from unimatch.labelling.records import Painted
 
@@ -14,7 +14,7 @@ NAMES = dict(enumerate("abcd"))
 
 
 def draw(path, *, colored=False):
-    member = SimpleNamespace(place=path.parent, name=path.name, read=path.read_bytes)
+    member = Member(path.parent, path.name, path.stat().st_size)
     ids = {name: i for i, name in NAMES.items()}
     return Painted(member, NAMES, colored).draw("", (4, 3), ids, 0)
 

@@ -10,7 +10,17 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from unimatch.labelling.shapes import Picture, Polygon, Runs, check, ellipse, paint, rectangle, signed_area, turned
+from unimatch.labelling.shapes import (
+    Picture,
+    Polygon,
+    Runs,
+    check_polygon,
+    ellipse,
+    paint,
+    rectangle,
+    signed_area,
+    turned,
+)
 
 
 def painted(rings, width, height):
@@ -102,7 +112,7 @@ def test_pictures_are_set_where_not_black_or_not_transparent():
 )
 def test_what_cannot_be_drawn_says_why(shape, message):
     with pytest.raises(ValueError, match=message):
-        check(shape, 9, 8) if isinstance(shape, Polygon) else shape.window(9, 8)
+        check_polygon(shape, 9, 8) if isinstance(shape, Polygon) else shape.window(9, 8)
 
 
 def test_a_picture_that_claims_to_be_huge_takes_no_memory():

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from unimatch.images.bands import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.models import build_encoder
 from unimatch.selection import ColorDescriber, EncoderDescriber
-from unimatch.selection.features import MEAN, PATCHES, STD, resized
+from unimatch.selection.features import PATCHES, resized
 
 RNG = np.random.default_rng(0)
 
@@ -32,7 +33,7 @@ def test_the_encoders_levels_are_averaged_and_its_last_one_is_cut_into_patches()
     photo = RNG.integers(0, 256, (252, 336, 3), dtype=np.uint8)  # at the size that it is described at
     found = EncoderDescriber(encoder, "tiny")(photo)
     with torch.no_grad():
-        levels = encoder(torch.from_numpy((photo / 255 - MEAN) / STD).permute(2, 0, 1)[None].float())
+        levels = encoder(torch.from_numpy((photo / 255 - IMAGENET_MEAN) / IMAGENET_STD).permute(2, 0, 1)[None].float())
     parts = [(m := level.mean(dim=(2, 3))[0].numpy()) / np.linalg.norm(m) for level in levels]
     np.testing.assert_allclose(found.image.astype(float), np.concatenate(parts) / 2, atol=1e-3)
     _, _, height, width = levels[-1].shape

@@ -1,5 +1,10 @@
 """Images -> views."""
 
+import os
+
+# Otherwise importing albumentations asks the network whether there is a newer release.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
 from unimatch.augment.base import Cut, StrongView, WeakView
 from unimatch.augment.cutmix import cutmix, draw_box
 from unimatch.augment.geometry import Geometry, ScaledCrop, draw_geometry

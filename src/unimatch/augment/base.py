@@ -1,4 +1,4 @@
-"""What weak and strong views are; :mod:`unimatch.augment.views` makes samples of one of each."""
+"""Defines weak and strong views, of which :mod:`unimatch.augment.views` makes samples."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -14,15 +14,15 @@ Image = NDArray[np.uint8]
 """(H, W, 3), or as many bands as the data set has; or (2, H, W, 3), the two dates of a pair."""
 Label = NDArray[np.uint8]
 """(H, W) class ids."""
-Part = tuple[slice, slice]
-"""Rows and columns."""
+Region = tuple[slice, slice]
+"""Rows and columns of an image."""
 
-WHOLE: Part = (slice(None), slice(None))
+WHOLE: Region = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What a weak view shows of an image."""
+    """A weak view of an image: a square cut out of it, and of its label."""
 
     image: Image
     """(..., crop, crop, 3)."""
@@ -30,8 +30,8 @@ class Cut:
     """(crop, crop), 255 where the image is padded; None if no label was given."""
     valid: NDArray[np.bool_]
     """(crop, crop), False where the image is padded."""
-    shown: Part = WHOLE
-    """Rows and columns outside of which the image is black padding."""
+    shown: Region = WHOLE
+    """The rows and columns outside which the image is black padding."""
 
 
 class WeakView(ABC):
@@ -39,7 +39,7 @@ class WeakView(ABC):
 
     @abstractmethod
     def cut(self, rng: np.random.Generator, image: Image, label: Label | None, crop: int) -> Cut:
-        """Cuts a view of ``crop`` pixels a side out of an unchanged image; all randomness comes from ``rng``."""
+        """Cuts a view of ``crop x crop`` pixels out of an image, which stays as it is; all randomness is ``rng``'s."""
 
 
 class StrongView(ABC):
@@ -47,15 +47,15 @@ class StrongView(ABC):
 
     @property
     def moves(self) -> str:
-        """The names of changes that move pixels, so that their labels would stay behind; empty if there are none."""
+        """The names of the changes that move pixels away from their labels; empty if there are none."""
         return ""
 
     @abstractmethod
-    def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
-        """Returns a changed copy of the image (H, W, C), one date, or the image itself.
+    def __call__(self, rng: np.random.Generator, image: Image, shown: Region = WHOLE) -> Image:
+        """Returns a changed copy of an image (H, W, C), or the image itself.
 
-        All randomness comes from ``rng``. Outside of the ``shown`` rows and columns the image is black padding: labels
-        there do not count, so that its colours need not be right.
+        Of a pair one date is given at a time. All randomness comes from ``rng``. Outside the rows and columns ``shown``
+        the image is black padding, whose pixels do not count, so that their colours may be anything.
         """
 
     def for_bands(self) -> "StrongView":
@@ -64,11 +64,11 @@ class StrongView(ABC):
 
 
 class CalledView(StrongView):
-    """Makes a strong view by a function of your own.
+    """Makes a strong view with the user's own function.
 
     Args:
         change: ``(rng, image) -> image``: takes and returns (H, W, 3) uint8, or as many bands as the data set has, of
-            the same size, and moves no pixels; it takes all randomness from the generator.
+            the same size. It moves no pixels, and takes all randomness from the generator.
     """
 
     def __init__(self, change: Callable[[np.random.Generator, Image], Image]) -> None:
@@ -80,7 +80,7 @@ class CalledView(StrongView):
         self.change = change
 
     @override
-    def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
+    def __call__(self, rng: np.random.Generator, image: Image, shown: Region = WHOLE) -> Image:
         changed = self.change(rng, image.copy())
         if not isinstance(changed, np.ndarray) or (changed.dtype, changed.shape) != (image.dtype, image.shape):
             found = f"{getattr(changed, 'dtype', type(changed).__name__)} {getattr(changed, 'shape', '')}".strip()
@@ -89,12 +89,12 @@ class CalledView(StrongView):
 
 
 def each_date(change: Callable[[Image], Image], image: Image) -> Image:
-    """Changes an image (H, W, 3), or each date of a pair (2, H, W, 3) by itself."""
+    """Applies a change to an image (H, W, 3), or to each date of a pair (2, H, W, 3)."""
     return change(image) if image.ndim == 3 else np.stack([change(date) for date in image])
 
 
 def each_plane(change: Callable[[Image], Image], image: Image) -> Image:
-    """Changes an image (..., H, W, C) where bands do not mix: all three at once, or other numbers (H, W) by (H, W)."""
+    """Applies a change that mixes no bands to an image (..., H, W, C): to three bands at once, else band by band."""
     if image.shape[-1] == 3:
         return each_date(change, image)
     planes = (np.ascontiguousarray(plane) for plane in np.moveaxis(image, -1, 0))

@@ -1,7 +1,7 @@
-"""The paper's strong view for a whole batch, on the images' device, each image with its own draws.
+"""Applies the paper's strong view to a whole batch on its device, with each image's own random draws.
 
-What :class:`unimatch.augment.strong.StrongAugmentation` draws is carried out here in floats, without rounding between
-the changes and without the steps of two degrees that eight-bit hues have. No value leaves the device.
+What :class:`unimatch.augment.strong.StrongAugmentation` draws is computed here in floats, without rounding between the
+changes and without the steps of two degrees of eight-bit hues. No value leaves the device.
 """
 
 import torch
@@ -12,10 +12,10 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 
 def with_strong_views(part: dict[str, Tensor], largest_sigma: float) -> dict[str, Tensor]:
-    """Returns a part of a batch with the strong views whose changes :class:`unimatch.augment.views.Views` has drawn.
+    """Returns a part of a batch with the strong views whose changes :class:`unimatch.augment.views.Views` drew.
 
     Args:
-        part: labelled or unlabelled images, and fields ``change``, ``change1`` or ``change2``, which it will not have.
+        part: labelled or unlabelled images, and fields ``change``, ``change1`` or ``change2``, which are left out.
         largest_sigma: see :func:`augment`.
     """
     result = {name: value for name, value in part.items() if not name.startswith("change")}
@@ -30,12 +30,12 @@ def with_strong_views(part: dict[str, Tensor], largest_sigma: float) -> dict[str
 
 
 def augment(images: Tensor, changes: Tensor, largest_sigma: float) -> Tensor:
-    """Carries out colour jitter, grayscale and blur; gives float32 in 0-255, not rounded.
+    """Returns images after colour jitter, grayscale and blur, as float32 in 0-255, not rounded.
 
     Args:
         images: (B, 3, H, W) uint8, or (B, 2, 3, H, W), pairs.
         changes: (B, 10) or (B, 2, 10) float32, :meth:`unimatch.augment.strong.Change.packed` of each image.
-        largest_sigma: of the blurs that may have been drawn, pixels; sets the filter's size.
+        largest_sigma: the largest standard deviation of a blur that may be drawn, in pixels; sets the filter's size.
     """
     shape = images.shape
     images, changes = images.flatten(0, -4).float(), changes.flatten(0, -2)
@@ -47,12 +47,12 @@ def augment(images: Tensor, changes: Tensor, largest_sigma: float) -> Tensor:
 
 
 def change(images: Tensor, which: Tensor, amounts: Tensor) -> Tensor:
-    """Carries out one change of colour for each image (B, 3, H, W) in 0-255.
+    """Returns images after one change of colour, which may differ from image to image.
 
     Args:
-        images: are not changed.
-        which: (B,) int64, which of brightness, contrast, saturation and hue; -1 for none.
-        amounts: (B, 4), how much each of the four would change.
+        images: (B, 3, H, W) float32 in 0-255; not changed.
+        which: (B,) int64, which of brightness, contrast, saturation and hue to change; -1 for none.
+        amounts: (B, 4), the amounts of all four.
     """
     gray = luma(images)  # (B, 1, H, W)
     mean = gray.mean((2, 3), keepdim=True)  # (B, 1, 1, 1)
@@ -64,7 +64,7 @@ def change(images: Tensor, which: Tensor, amounts: Tensor) -> Tensor:
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turns each image's hues by so many turns, (B,), of HSV's colour circle; value and saturation stay."""
+    """Shifts each image's hues by ``turns`` (B,) of HSV's colour circle; value and saturation stay."""
     value, which = images.max(1, keepdim=True)
     chroma = value - images.amin(1, keepdim=True)
     red, green, blue = images.chunk(3, 1)
@@ -103,7 +103,7 @@ def blur_kernels(sigma: Tensor, box_reach: int) -> Tensor:
 
 
 def mirrored(length: int, reach: int, device: torch.device) -> Tensor:
-    """Returns the positions from ``-reach`` to ``length + reach``, those outside mirrored: the first and last twice."""
+    """Returns the positions from ``-reach`` to ``length + reach - 1``, mirrored at the ends, which are repeated."""
     positions = torch.arange(-reach, length + reach, device=device) % (2 * length)
     return torch.minimum(positions, 2 * length - 1 - positions)
 

@@ -1,4 +1,4 @@
-"""CutMix between images of one batch, or of two: boxes are drawn with the views, pasting happens on the device.
+"""CutMix between the images of one batch or of two: boxes are drawn with the views, and pasted on the device.
 
 Source: UniMatch V2, section 3.1 and its published settings. The partner of image ``i`` is image ``B - 1 - i`` of the
 same batch, or image ``i`` of a second one (UniMatch V1, arXiv 2208.09910).
@@ -22,10 +22,10 @@ def draw_box(
     area: tuple[float, float] = (0.02, 0.4),
     aspect: tuple[float, float] = (0.3, 1 / 0.3),
 ) -> Box:
-    """Draws a CutMix box inside a view of ``crop x crop`` pixels, or with 1 - ``probability`` an empty one.
+    """Draws a CutMix box inside a view of ``crop x crop`` pixels; with a chance of 1 - ``probability`` an empty one.
 
-    The area, a share of the view, is drawn once; aspect (height to width) and corner are drawn again until the box lies
-    inside. Ranges are lowest and highest, drawn uniformly.
+    The area, a share of the view, is drawn once; the aspect ratio (height to width) and the corner are drawn until the
+    box lies inside. Both ranges are lowest and highest, drawn uniformly.
     """
     if rng.random() >= probability:
         return 0, 0, 0, 0
@@ -49,14 +49,14 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
 def cutmix(
     boxes: Tensor | None, *tensors: Tensor, partner: Sequence[Tensor] | None = None, parts: int = 1
 ) -> tuple[Tensor, ...]:
-    """Pastes into each image's box the same pixels of its partner.
+    """Pastes the pixels of its partner into the box of each image.
 
     Args:
-        boxes: (B, 4) int64, one box per image; None for data without CutMix, whose labels may have no H and W.
-        *tensors: each (B, ..., H, W): images, pseudo labels, confidences, valid masks. All get the same boxes,
-            and all sources are the values before any pasting. They are not changed.
+        boxes: (B, 4) int64, one box per image; None for no CutMix, as where labels have no H and W.
+        *tensors: each (B, ..., H, W): images, pseudo labels, confidences, valid masks. All get the same boxes, and
+            pixels come from the tensors before any pasting. They are not changed.
         partner: tensors of the same shapes to paste from; None for the batch in reverse order.
-        parts: how many batches the tensors hold, one after the other; each is reversed by itself.
+        parts: how many batches the tensors hold, one after the other; each is reversed on its own.
 
     >>> a = torch.arange(2).repeat_interleave(4).view(2, 2, 2)
     >>> cutmix(torch.tensor([[0, 0, 1, 2], [0, 0, 0, 0]]), a)[0].tolist()
@@ -73,5 +73,5 @@ def cutmix(
 
 
 def backwards(tensor: Tensor, parts: int) -> Tensor:
-    """Returns a batch in reverse order, each of its parts by itself."""
+    """Returns a batch with each of its parts in reverse order."""
     return tensor.flip(0) if parts == 1 else torch.cat([part.flip(0) for part in tensor.chunk(parts)])

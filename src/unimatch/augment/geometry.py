@@ -1,4 +1,4 @@
-"""The paper's weak view: one random resize, crop and flip, applied alike to an image and its mask.
+"""The paper's weak view: one random resize, crop and flip, the same for an image and its mask.
 
 Source: UniMatch V2, section 4.1 (implementation details): long side scaled by U(0.5, 2.0), random crop, flip.
 """
@@ -12,14 +12,14 @@ import PIL.Image
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from unimatch.augment.base import WHOLE, Cut, Image, Label, Part, WeakView, each_plane
+from unimatch.augment.base import WHOLE, Cut, Image, Label, Region, WeakView, each_plane
 from unimatch.errors import ConfigError
 from unimatch.types import IGNORE_INDEX
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where a ``crop x crop`` view lies in its image: resize to ``height x width``, cut at (top, left), flip."""
+    """How a ``crop x crop`` view is cut out of an image: resized to ``height x width``, cut at (top, left), flipped."""
 
     height: int
     width: int
@@ -29,26 +29,27 @@ class Geometry:
     crop: int
 
     @property
-    def shown(self) -> Part:
-        """Rows and columns of the view that are not padded; padding is below, and right or, if flipped, left."""
-        return slice(self.height), slice(max(self.crop - self.width, 0), None) if self.flip else slice(self.width)
+    def shown(self) -> Region:
+        """Rows and columns of the view that are not padding, which lies below and on the right or, if flipped, left."""
+        columns = slice(max(self.crop - self.width, 0), None) if self.flip else slice(self.width)
+        return slice(self.height), columns
 
     def valid(self) -> NDArray[np.bool_]:
-        """Returns (crop, crop), False where the crop pads the image."""
+        """Returns (crop, crop) bool, False where the view is padding."""
         valid = np.zeros((self.crop, self.crop), np.bool_)
         valid[self.shown] = True
         return valid
 
     def apply_to_image(self, image: Image) -> Image:
-        """Cuts (crop, crop, 3) out of an image (H, W, 3), or one band (H, W), bilinear; padded with 0."""
+        """Returns the view (crop, crop, 3) of an image (H, W, 3), or that of one band; bilinear, padded with 0."""
         return self._padded(resized(image, self.height, self.width, self._window), padding=0)
 
     def apply_to_mask(self, mask: Label) -> Label:
-        """Cuts (crop, crop) out of a mask (H, W), nearest pixel; padded with :data:`IGNORE_INDEX`."""
+        """Returns the view (crop, crop) of a mask (H, W); nearest pixel, padded with :data:`IGNORE_INDEX`."""
         return self._padded(resized_mask(mask, self.height, self.width)[self._window], padding=IGNORE_INDEX)
 
     @property
-    def _window(self) -> Part:
+    def _window(self) -> Region:
         return slice(self.top, self.top + self.crop), slice(self.left, self.left + self.crop)
 
     def _padded(self, window: Image, padding: int) -> Image:
@@ -57,22 +58,23 @@ class Geometry:
         if below or right:
             bordered = cv2.copyMakeBorder(window, 0, below, 0, right, cv2.BORDER_CONSTANT, value=[padding] * 3)
             window = np.asarray(bordered, np.uint8)
-        # OpenCV mirrors thirty times faster than NumPy copies backwards.
+        # OpenCV flips thirty times as fast as NumPy copies in reverse.
         return np.asarray(cv2.flip(window, 1), np.uint8) if self.flip else window.copy()
 
 
-def resized(image: Image, height: int, width: int, part: Part = WHOLE) -> Image:
-    """Returns a part of an image (H, W, 3), or of one band (H, W), that is resized to ``height x width``, bilinear.
+def resized(image: Image, height: int, width: int, region: Region = WHOLE) -> Image:
+    """Returns a region of an image (H, W, 3), or of one band (H, W), after resizing it to ``height x width``, bilinear.
 
-    Shrinking is Pillow's, as in the reference: its triangle filter covers all pixels that become one, where plain
-    interpolation would alias. It computes the part alone.
+    Pillow shrinks images, as in the reference: its triangle filter covers all pixels that become one, where plain
+    interpolation would alias. It computes only the region.
     """
-    high, wide = image.shape[:2]
-    if height >= high and width >= wide:
-        return _scaled(image, height, width, cv2.INTER_LINEAR)[part]
-    (top, bottom, _), (left, right, _) = part[0].indices(height), part[1].indices(width)
-    down, across = high / height, wide / width
-    box = (left * across, top * down, min(right * across, wide), min(bottom * down, high))  # not beyond by rounding
+    old_height, old_width = image.shape[:2]
+    if height >= old_height and width >= old_width:
+        return _scaled(image, height, width, cv2.INTER_LINEAR)[region]
+    (top, bottom, _), (left, right, _) = region[0].indices(height), region[1].indices(width)
+    down, across = old_height / height, old_width / width
+    # Rounding must not make the box larger than the image.
+    box = (left * across, top * down, min(right * across, old_width), min(bottom * down, old_height))
     shrunk = PIL.Image.fromarray(image).resize((right - left, bottom - top), PIL.Image.Resampling.BILINEAR, box)
     return np.asarray(shrunk)
 
@@ -94,7 +96,7 @@ def _scaled(array: Image, height: int, width: int, interpolation: int) -> Image:
 
 @dataclass(frozen=True)
 class ScaledCrop(WeakView):
-    """Resizes an image by a random factor, crops it at random and flips it.
+    """Resizes an image by a random factor, crops it at a random place and flips it at random.
 
     Args:
         scale: lowest and highest factor of the image's long side.
@@ -120,9 +122,9 @@ class ScaledCrop(WeakView):
 def draw_geometry(
     rng: np.random.Generator, height: int, width: int, *, crop: int, scale: Sequence[float], flip: float
 ) -> Geometry:
-    """Draws the geometry of one view of an image of ``height x width`` pixels, as :class:`ScaledCrop` says.
+    """Draws the geometry of one view of an image of ``height x width`` pixels; see :class:`ScaledCrop`.
 
-    The long side is drawn uniformly over whole pixels.
+    The length of the long side is drawn uniformly from whole pixels.
 
     >>> draw_geometry(np.random.default_rng(0), 60, 80, crop=32, scale=(1.0, 1.0), flip=0.0)
     Geometry(height=60, width=80, top=24, left=31, flip=False, crop=32)

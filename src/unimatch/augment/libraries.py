@@ -1,32 +1,27 @@
-"""Transforms of albumentations and of torchvision as views, seeded like ours.
+"""Makes views of transforms from albumentations and torchvision.
 
-As a strong view a transform changes pixels; as a weak one it may also move them, and labels move along. Every random
-number follows from the generator that is passed in, so that a view is the same in any process and in any order.
+A strong view only changes pixels; a weak one may also move them, together with their labels. All random numbers follow
+from the generator that is passed in, so that a view does not depend on processes or order.
 """
 
-import os
 import random
 from abc import abstractmethod
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, ClassVar
 
+import albumentations
 import cv2
 import numpy as np
 import torch
+from albumentations.augmentations.dropout.transforms import BaseDropout
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from typing_extensions import override
 
-from unimatch.augment.base import WHOLE, Cut, Image, Label, Part, StrongView, WeakView
+from unimatch.augment.base import WHOLE, Cut, Image, Label, Region, StrongView, WeakView
 from unimatch.errors import ConfigError
 from unimatch.types import IGNORE_INDEX
-
-# Otherwise importing albumentations asks the network whether there is a newer release.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
-import albumentations
-from albumentations.augmentations.dropout.transforms import BaseDropout
 
 
 class LibraryView(WeakView, StrongView):
@@ -34,26 +29,26 @@ class LibraryView(WeakView, StrongView):
 
     Args:
         transform: one of the library's, or several composed.
-        first: as a weak view: cuts the crop out before the transform, which then keeps its size. None: the transform
-            cuts it out itself.
+        first: for a weak view, cuts the crop out before the transform, which must keep its size. None if the transform
+            cuts the crop out itself.
     """
 
     compositions: ClassVar[tuple[type, ...]]
-    """What holds further transforms as ``transforms``."""
+    """The library's classes that hold other transforms as ``transforms``."""
 
     def __init__(self, transform: Any, first: WeakView | None = None) -> None:
         self.transform, self.first = transform, first
 
     @abstractmethod
     def moves_pixels(self, part: Any) -> bool:
-        """Returns whether a transform that is no composition moves pixels."""
+        """Tells whether a single transform, not a composition, moves pixels."""
 
     @abstractmethod
     def apply(self, rng: np.random.Generator, images: list[Image], masks: list[Label]) -> tuple[list[Any], list[Label]]:
-        """Transforms images (H, W, 3) and masks (H, W) alike, masks by their nearest pixels."""
+        """Transforms images (H, W, 3) and masks (H, W) in the same way; masks take the nearest pixel."""
 
     def parts(self, transform: Any) -> Iterator[Any]:
-        """Yields the transforms of which one is composed."""
+        """Yields the single transforms of a composition."""
         if isinstance(transform, self.compositions):
             for part in transform.transforms:  # type: ignore[attr-defined]
                 yield from self.parts(part)
@@ -67,7 +62,7 @@ class LibraryView(WeakView, StrongView):
         return ", ".join([type(self.first).__name__, *moving] if self.first else moving)
 
     @override
-    def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
+    def __call__(self, rng: np.random.Generator, image: Image, shown: Region = WHOLE) -> Image:
         (changed,), _ = self.apply(rng, [image], [])
         return self._checked(changed, image.shape)
 
@@ -82,12 +77,16 @@ class LibraryView(WeakView, StrongView):
         labels = [] if before.label is None else [before.label]
         dates, (inside, outside, *labels) = self.apply(rng, dates, [inside, 1 - inside, *labels])
         dates = [self._checked(date, (crop, crop, image.shape[-1])) for date in dates]
-        valid = (inside == 1) & (outside == 0)  # whatever padding is filled with, it is the same in both
+        valid = (inside == 1) & (outside == 0)  # padding has the same value in both masks, whatever it is
         labels = [np.where(valid, label, np.uint8(IGNORE_INDEX)) for label in labels]
         return Cut(dates[0] if image.ndim == 3 else np.stack(dates), labels[0] if labels else None, valid)
 
     def _checked(self, image: Any, shape: tuple[int, ...]) -> Image:
-        """Returns the image that the transform gave, whose size and type must be a view's."""
+        """Returns the transform's image, contiguous.
+
+        Raises:
+            ConfigError: its size or type is not that of a view.
+        """
         found, kind = tuple(image.shape), str(image.dtype).removeprefix("torch.")
         if kind != "uint8":
             raise ConfigError(
@@ -104,7 +103,7 @@ class LibraryView(WeakView, StrongView):
 
 
 class Albumentations(LibraryView):
-    """Makes views by any transform of albumentations, such as an ``A.Compose``; a seed of its own has no effect.
+    """Makes views with any transform of albumentations, such as an ``A.Compose``; its own seed has no effect.
 
     >>> view = Albumentations(albumentations.HorizontalFlip(p=1.0))
     >>> view.cut(np.random.default_rng(0), np.arange(12, dtype=np.uint8).reshape(2, 2, 3), None, 2).image[0].tolist()
@@ -125,7 +124,7 @@ class Albumentations(LibraryView):
 
     @override
     def moves_pixels(self, part: Any) -> bool:
-        # Dropout paints holes, and leaves masks alone where it has no value for them.
+        # Dropout fills holes, and changes masks only if it has a value for them.
         harmless = isinstance(part, BaseDropout) and part.fill_mask is None
         return isinstance(part, albumentations.DualTransform) and not harmless
 
@@ -139,7 +138,7 @@ class Albumentations(LibraryView):
 
 
 class TorchvisionV2(LibraryView):
-    """Makes views by any transform of ``torchvision.transforms.v2``, whose random numbers must be torch's."""
+    """Makes views with any transform of ``torchvision.transforms.v2`` that takes its random numbers from torch."""
 
     compositions = (v2.Compose, v2.RandomApply, v2.RandomChoice, v2.RandomOrder)
 
@@ -151,9 +150,9 @@ class TorchvisionV2(LibraryView):
 
     @override
     def moves_pixels(self, part: Any) -> bool:
-        # torchvision has no class for these, but modules.
-        homes = {kind.__module__.rpartition(".")[2] for kind in type(part).__mro__}
-        return bool(homes & {"_geometry", "_auto_augment"})
+        # torchvision has no common class for such transforms, but defines them in two modules.
+        modules = {kind.__module__.rpartition(".")[2] for kind in type(part).__mro__}
+        return bool(modules & {"_geometry", "_auto_augment"})
 
     @override
     def apply(self, rng: np.random.Generator, images: list[Image], masks: list[Label]) -> tuple[list[Any], list[Label]]:

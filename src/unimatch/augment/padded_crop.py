@@ -1,4 +1,4 @@
-"""The weak view of small images that have one class each: a random shift and a flip.
+"""FixMatch's weak view for classification: a random shift and a flip.
 
 Source: FixMatch, arXiv 2001.07685, section 2.3: a flip, and a shift by up to an eighth of the image.
 """
@@ -16,11 +16,11 @@ from unimatch.errors import ConfigError
 
 @dataclass(frozen=True)
 class PaddedCrop(WeakView):
-    """Resizes an image, pads it with its mirror image, crops it at random and flips it.
+    """Resizes an image, pads it by reflection, crops it at a random place and flips it at random.
 
     Args:
-        resize: length of the image's short side before the crop; None: only those shorter than it are resized.
-        padding: pixels on each side.
+        resize: length of the image's short side before the crop; None to resize only images shorter than the crop.
+        padding: pixels added on each side.
         flip: probability of a horizontal flip.
     """
 

@@ -7,19 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from unimatch.augment.base import WHOLE, Image, Part, StrongView
+from unimatch.augment.base import WHOLE, Image, Region, StrongView
 from unimatch.augment.strong import blurred
 
 
 @dataclass(frozen=True)
 class BandAugmentation(StrongView):
-    """Changes brightness and contrast of each band by factors of its own, and blurs all bands alike.
+    """Changes brightness and contrast of each band by its own random factors, and blurs all bands alike.
 
     Args:
         brightness: each band's factor is drawn from U(1 - brightness, 1 + brightness).
-        contrast: in the same way; a band is blended with its own mean.
-        jitter_probability: of the two changes above, which come in random order.
-        blur_probability: of a Gaussian blur.
+        contrast: its factor is drawn in the same way; a band is blended with its mean.
+        jitter_probability: probability of the two changes above, which are made in random order.
+        blur_probability: probability of a Gaussian blur.
         blur_sigma: lowest and highest standard deviation of the blur, in pixels.
     """
 
@@ -30,7 +30,7 @@ class BandAugmentation(StrongView):
     blur_sigma: Sequence[float] = (0.1, 2.0)
 
     @override
-    def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
+    def __call__(self, rng: np.random.Generator, image: Image, shown: Region = WHOLE) -> Image:
         result, count = image, image.shape[-1]
         if rng.random() < self.jitter_probability:
             brightness = rng.uniform(1 - self.brightness, 1 + self.brightness, (count,))
@@ -53,7 +53,7 @@ class BandAugmentation(StrongView):
 def jitter_table(
     plane: NDArray[np.uint8], brightness: float, contrast: float, contrast_first: bool
 ) -> NDArray[np.uint8]:
-    """Returns what each of the 256 levels of one band (H, W) becomes; rounded and cut off after each change.
+    """Returns (256,), what each level of a band (H, W) becomes; values are rounded and clipped after each change.
 
     >>> jitter_table(np.array([[10, 30]], np.uint8), 2.0, 0.5, False)[[10, 30]].tolist()
     [30, 50]

@@ -1,6 +1,6 @@
 """Strong views for classification: random changes of colour and shape, then a grey square.
 
-The changes and their ranges are those of FixMatch, arXiv 2001.07685, appendix D, table 12, carried out by Pillow; all
+The changes and their ranges are those of FixMatch, arXiv 2001.07685, appendix D, table 12, applied with Pillow. All
 random numbers come from the generator that is passed in.
 """
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 from typing_extensions import override
 
-from unimatch.augment.base import WHOLE, Part, StrongView
+from unimatch.augment.base import WHOLE, Region, StrongView
 from unimatch.errors import ConfigError
 
 GREY = (127, 127, 127)
-"""What comes into view where an image is moved."""
+"""The colour of pixels that come into view when an image is moved, and of the square."""
 
 
 def moved(image: Image.Image, xx: float, xy: float, x0: float, yx: float, yy: float, y0: float) -> Image.Image:
@@ -27,7 +27,7 @@ def moved(image: Image.Image, xx: float, xy: float, x0: float, yx: float, yy: fl
 
 
 def grey(image: Image.Image) -> int | tuple[int, ...]:
-    """Returns grey as a colour of an image of three bands or one."""
+    """Returns grey as a colour for an image of three bands or of one."""
     return GREY if image.mode == "RGB" else GREY[0]
 
 
@@ -47,7 +47,7 @@ CHANGES: dict[str, tuple[float, float, Callable[[Image.Image, float], Image.Imag
     "translate_x": (-0.3, 0.3, lambda image, share: moved(image, 1, 0, share * image.width, 0, 1, 0)),
     "translate_y": (-0.3, 0.3, lambda image, share: moved(image, 1, 0, 0, 0, 1, share * image.height)),
 }
-"""By name: the lowest and the highest strength, drawn uniformly, and the change."""
+"""The changes by name: the lowest and the highest strength, drawn uniformly, and the function."""
 
 MOVING = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 """Changes that move pixels."""
@@ -55,13 +55,13 @@ MOVING = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 
 @dataclass(frozen=True)
 class RandAugment(StrongView):
-    """Makes ``count`` random changes, then a grey square at a random place.
+    """Makes ``count`` random changes, then paints a grey square at a random place.
 
     Args:
-        count: changes, drawn with repetition.
-        changes: some of :data:`CHANGES`, by name; None for all.
+        count: number of changes, which are drawn with repetition.
+        changes: names of the :data:`CHANGES` to draw from; None for all.
         cutout: the square's side is drawn from U(0, cutout), as a share of the image's short side; 0 for none.
-        by_band: whether each band is changed as a grey image, all alike.
+        by_band: whether each band is changed as a grey image, all of them alike.
 
     >>> image = np.zeros((8, 8, 3), np.uint8)
     >>> RandAugment()(np.random.default_rng(0), image).shape
@@ -90,7 +90,7 @@ class RandAugment(StrongView):
         return replace(self, by_band=True)
 
     @override
-    def __call__(self, rng: np.random.Generator, image: NDArray[np.uint8], shown: Part = WHOLE) -> NDArray[np.uint8]:
+    def __call__(self, rng: np.random.Generator, image: NDArray[np.uint8], shown: Region = WHOLE) -> NDArray[np.uint8]:
         names = tuple(self.changes or CHANGES)
         pictures = [Image.fromarray(plane) for plane in (np.moveaxis(image, -1, 0) if self.by_band else [image])]
         for which in rng.integers(len(names), size=self.count):
@@ -100,7 +100,7 @@ class RandAugment(StrongView):
         changed = (
             np.stack([np.asarray(picture) for picture in pictures], axis=-1) if self.by_band else np.array(pictures[0])
         )
-        # The grey square: its centre may lie anywhere in the image, whose border cuts it.
+        # The centre of the grey square may lie anywhere in the image, so that the border may cut the square.
         height, width = changed.shape[:2]
         side = int(rng.uniform(0, self.cutout) * min(height, width))
         top, left = int(rng.integers(height)) - side // 2, int(rng.integers(width)) - side // 2

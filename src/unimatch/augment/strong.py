@@ -1,44 +1,39 @@
-"""The paper's strong view: changes of colour and sharpness, carried out by OpenCV and, for hues, by albumentations.
+"""The paper's strong view: changes of colour and sharpness, made with OpenCV and, for hues, with albumentations.
 
-All random numbers come from the generator that is passed in: a view is a function of its seed.
+All random numbers come from the generator that is passed in, so that a view is a function of its seed.
 
 Source: UniMatch V2, section 4.1: ColorJitter(.5, .5, .5, .25) with p .8, grayscale p .2, Gaussian blur
 sigma U(0.1, 2.0) p .5.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from albumentations.augmentations.pixel import functional as pixel
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from unimatch.augment.base import WHOLE, Image, Part, StrongView
+from unimatch.augment.base import WHOLE, Image, Region, StrongView
 from unimatch.errors import ConfigError
 
-# Otherwise importing albumentations asks the network whether there is a newer release.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-
-from albumentations.augmentations.pixel import functional as pixel
-
 LUMA = np.array([0.299, 0.587, 0.114])
-"""What red, green and blue weigh in the gray value (ITU-R 601)."""
+"""The weights of red, green and blue in the gray value (ITU-R 601)."""
 
 
 @dataclass(frozen=True)
 class StrongAugmentation(StrongView):
-    """Changes colours at random, drops all colour and blurs.
+    """Changes colours, converts to gray and blurs, each at random.
 
     Args:
         brightness: the factor is drawn from U(1 - brightness, 1 + brightness).
-        contrast: in the same way.
-        saturation: in the same way.
+        contrast: its factor is drawn in the same way.
+        saturation: its factor is drawn in the same way.
         hue: the shift is drawn from U(-hue, hue), in turns of the colour circle.
-        jitter_probability: of the four changes above, which come in random order.
-        grayscale_probability: of dropping all colour.
-        blur_probability: of a Gaussian blur.
+        jitter_probability: probability of the four changes above, which are made in random order.
+        grayscale_probability: probability of a conversion to gray.
+        blur_probability: probability of a Gaussian blur.
         blur_sigma: lowest and highest standard deviation of the blur, in pixels.
     """
 
@@ -62,12 +57,12 @@ class StrongAugmentation(StrongView):
             raise ConfigError(f"blur_sigma={list(self.blur_sigma)}: must be above 0, lowest first")
 
     @override
-    def __call__(self, rng: np.random.Generator, image: Image, shown: Part = WHOLE) -> Image:
+    def __call__(self, rng: np.random.Generator, image: Image, shown: Region = WHOLE) -> Image:
         return self.draw(rng).apply(image, shown)
 
     @override
     def for_bands(self) -> StrongView:
-        from unimatch.augment.per_band import BandAugmentation  # which blurs as this does
+        from unimatch.augment.per_band import BandAugmentation  # it imports this module
 
         return BandAugmentation(
             self.brightness, self.contrast, self.jitter_probability, self.blur_probability, self.blur_sigma
@@ -89,23 +84,23 @@ class StrongAugmentation(StrongView):
 
 @dataclass(frozen=True)
 class Change:
-    """What was drawn for one image."""
+    """The random changes that were drawn for one image."""
 
     order: tuple[int, ...]
-    """The changes of colour, one after the other, as positions in :data:`CHANGES`; empty for none."""
+    """The changes of colour in their order, as positions in :data:`CHANGES`; empty for none."""
     amounts: tuple[float, ...]
-    """Factors of brightness, contrast and saturation, and the turn of the hue."""
+    """Factors of brightness, contrast and saturation, and the shift of the hue in turns of the colour circle."""
     grayscale: bool
-    """Whether all colour is dropped."""
+    """Whether the image is converted to gray."""
     sigma: float
     """Standard deviation of the blur, pixels; 0 for no blur."""
 
     def packed(self) -> list[float]:
-        """Returns ten numbers: amounts, order (-1 for no changes of colour), grayscale, sigma."""
+        """Returns this as ten numbers: amounts (4), order (4; -1 for no changes of colour), grayscale, sigma."""
         return [*self.amounts, *(self.order or (-1,) * 4), float(self.grayscale), self.sigma]
 
-    def apply(self, image: Image, shown: Part = WHOLE) -> Image:
-        """Returns a changed copy of the image, or the image itself where nothing is to be changed."""
+    def apply(self, image: Image, shown: Region = WHOLE) -> Image:
+        """Returns a changed copy of the image, or the image itself if there is nothing to change."""
         if self.order:
             image = self._jitter(image, shown)
         if self.grayscale:
@@ -115,7 +110,7 @@ class Change:
             image = blurred(image, self.sigma)
         return image
 
-    def _jitter(self, image: Image, shown: Part) -> Image:
+    def _jitter(self, image: Image, shown: Region) -> Image:
         part, padding = image[shown], np.zeros((1, 1, 3), np.uint8)
         padded = image.shape[0] * image.shape[1] - part.shape[0] * part.shape[1]
         for which in self.order:
@@ -129,20 +124,20 @@ class Change:
 
 
 def blurred(image: Image, sigma: float) -> Image:
-    """Returns an image blurred by a standard deviation in pixels.
+    """Returns an image after a Gaussian blur of a standard deviation in pixels.
 
-    Beyond its border the image goes on mirrored, its outermost pixels twice. At the border this is nearest to Pillow,
-    which repeats these pixels before each of its three boxes.
+    The image is mirrored at its border, with the outermost pixels repeated. This comes nearest to Pillow, which repeats
+    these pixels before each of its three box blurs.
     """
     kernel = blur_kernel(sigma)
     return np.asarray(cv2.sepFilter2D(image, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT), np.uint8)
 
 
 def blur_kernel(sigma: float) -> NDArray[np.float32]:
-    """Returns the weights of a blur by three boxes one after the other, as Pillow's and so the reference's: sum 1.
+    """Returns the weights, of sum 1, of three box blurs in a row, as in Pillow and so in the reference.
 
-    The boxes' outermost pixels count in part, so that the standard deviation is ``sigma`` exactly, also where that is
-    a fraction of a pixel; samples of a Gaussian spread less there. Source: Gwosdek et al., Theoretical Foundations of
+    The outermost pixels of a box count in part, so that the standard deviation is exactly ``sigma``, even for fractions
+    of a pixel, where a sampled Gaussian would spread less. Source: Gwosdek et al., Theoretical Foundations of
     Gaussian Convolution by Extended Box Filtering, 2011.
 
     >>> blur_kernel(0.5).round(3)
@@ -156,7 +151,7 @@ def blur_kernel(sigma: float) -> NDArray[np.float32]:
 
 
 def gray_mean(part: Image, padding: Image, padded: int) -> float:
-    """Returns an image's mean gray value from its shown part, a pixel of its padding, and the number of such pixels."""
+    """Returns the mean gray value of an image, given its shown part, a pixel of its padding, and their number."""
     pixels = part.shape[0] * part.shape[1]
     colors = (np.array(cv2.mean(part)[:3]) * pixels + padding[0, 0] * float(padded)) / (pixels + padded)
     return float(LUMA @ colors)
@@ -182,12 +177,12 @@ def saturation(image: Image, factor: float, mean: float) -> Image:
 
 
 def hue(image: Image, turn: float, mean: float) -> Image:
-    """Turns the colour circle, in steps of two degrees."""
+    """Shifts the hue of each pixel, in steps of two degrees."""
     return np.asarray(pixel.adjust_hue_torchvision(image, turn), np.uint8)
 
 
 def mapped(image: Image, matrix: NDArray[np.float64]) -> Image:
-    """Maps every colour by a (3, 4) matrix, whose last column is added; rounded and clipped to 0-255."""
+    """Maps every colour by a (3, 4) matrix, whose last column is an offset; rounds and clips to 0-255."""
     return np.asarray(cv2.transform(image, matrix), np.uint8)
 
 

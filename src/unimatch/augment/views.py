@@ -1,6 +1,6 @@
-"""From an image to the views a method trains on. A sample is a function of the image and one random generator.
+"""Makes the views on which a method trains. A sample is a function of the image and one random generator.
 
-Both dates of a pair have one geometry; each has changes of colour and sharpness of its own, as in the published code.
+Both dates of a pair share one geometry; colour and sharpness are changed independently, as in the published code.
 """
 
 import math
@@ -24,23 +24,23 @@ from unimatch.types import IGNORE_INDEX, NO_CLASS, UNKNOWN_TRUTH
 
 @dataclass(frozen=True)
 class Views:
-    """Makes the samples of training of a weak and a strong view.
+    """Makes training samples out of images with a weak and a strong view.
 
-    The strong views of an unlabelled image have the crop of its weak view, because its pixels' labels come from there.
-    Where an image has one class, each has a crop of its own, and there is no CutMix.
+    The strong views of an unlabelled image show the same crop as its weak view, which gives their pixels' labels. If an
+    image has one class, each view has its own crop, and there is no CutMix.
 
     Args:
-        crop: side of the views, pixels.
+        crop: side of the views, in pixels.
         weak: cuts a view out of an image.
-        strong: makes a strong view of a weak one; drawn anew for each.
+        strong: makes a strong view of a weak one.
         cutmix: probability of a CutMix box in a strong view.
-        strong_views: how many of each unlabelled image; the first is the same whatever the number.
-        labeled_strong: labelled images have the strong view's changes and box too.
-        on_device: changes are only drawn: a field ``change`` of ten numbers takes the place of each strong view and
-            says what to do with the whole batch (:func:`unimatch.augment.batched.augment`).
-        one_class: an image has one class, instead of one for each pixel.
-        bands: what the images' bands mean. Pixels without data count as padding does; where bands are not red, green
-            and blue, ``strong.for_bands()`` takes the place of ``strong``.
+        strong_views: number of strong views of each unlabelled image; the first does not depend on it.
+        labeled_strong: whether labelled images get the strong view's changes and box too.
+        on_device: whether changes are only drawn: a field ``change`` of ten numbers then replaces each strong view, and
+            tells :func:`unimatch.augment.batched.augment` how to change the image on the device.
+        one_class: whether an image has one class, instead of one for each pixel.
+        bands: what the images' bands mean. Pixels without data are ignored like padding; if bands are not red, green
+            and blue, ``strong.for_bands()`` is used instead of ``strong``.
     """
 
     crop: int
@@ -76,7 +76,7 @@ class Views:
             )
 
     def labeled(self, rng: np.random.Generator, image: Image, label: NDArray[np.integer]) -> dict[str, Tensor]:
-        """Returns one labelled sample: ``image`` (..., 3, crop, crop) uint8, ``label`` and, if strong, ``box`` (4,)."""
+        """Returns a labelled sample: ``image`` (..., C, crop, crop) uint8, ``label`` and, if strong, ``box`` (4,)."""
         cut, known = self._cut(rng, image, label)
         sample = {"image": to_tensor(cut.image), "label": known}
         return sample | self._strong(rng, cut, "image") if self.labeled_strong else sample
@@ -93,7 +93,7 @@ class Views:
         return sample
 
     def _cut(self, rng: np.random.Generator, image: Image, label: NDArray[np.integer] | None) -> tuple[Cut, Tensor]:
-        """Cuts a weak view; its label is (crop, crop) uint8, or () int64 where the image has one class."""
+        """Returns a weak view, and its label: (crop, crop) uint8, or () int64 if the image has one class."""
         if label is not None and (label.ndim == 0) != self.one_class:
             raise DataError(
                 f"a label of shape {label.shape}, but one_class={self.one_class} (SegmentationData.one_class)"
@@ -108,7 +108,10 @@ class Views:
         return cut, torch.from_numpy(unknown if cut.label is None else cut.label)
 
     def _strong(self, rng: np.random.Generator, cut: Cut, name: str, number: str = "") -> dict[str, Tensor]:
-        """Makes a strong view of a weak one, or draws its changes, and draws its box."""
+        """Returns the strong view of a weak one, or the changes drawn for it, and its CutMix box.
+
+        ``name`` is the field of the view, ``number`` what is added to the names of the fields ``change`` and ``box``.
+        """
         if self.on_device:
             assert isinstance(self.strong, StrongAugmentation)
             dates = cut.image.shape[:-3]  # (), or (2,) for a pair

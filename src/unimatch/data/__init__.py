@@ -88,5 +88,5 @@ __getattr__ = on_first_use(__name__, HOMES)
 
 
 def __dir__() -> list[str]:
-    """Lists the public names too, for completion."""
+    """Lists the public names too, for tab completion."""
     return [*globals(), *HOMES]

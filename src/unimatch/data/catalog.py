@@ -1,4 +1,4 @@
-"""Names, classes, colours, sources and licences of the data sets: one frozen record for each."""
+"""The facts of each data set: name, classes, colours, source and licence."""
 
 import colorsys
 import functools
@@ -14,35 +14,37 @@ from unimatch.types import IGNORE_INDEX
 Color = tuple[int, int, int]
 
 UnknownValues = Literal["error", "ignore", "nearest"]
-"""What becomes of ids and colours in masks that are no class and not ignored."""
+"""What becomes of unknown ids and colours in masks: those that are neither a class nor ignored."""
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """The facts of a data set that are known without reading it."""
+    """The facts of a data set that are known before it is read."""
 
     name: str
     classes: tuple[str, ...]
     """Names in the order of their ids."""
     palette: tuple[Color, ...]
-    """One RGB colour (0-255) per class, as masks are stored."""
+    """An RGB colour (0-255) for each class, as in published masks."""
     ignore_ids: frozenset[int] = field(default=frozenset({IGNORE_INDEX}))
-    """Stored mask values that mean "no class"; all become 255 when read, as 255 itself does."""
+    """Stored ids of ignored pixels, which are read as 255; 255 itself is one too."""
     reduce_zero_label: bool = False
-    """Masks store 0 for "no class" and classes from 1 on."""
+    """Whether masks store 0 for ignored pixels and classes from 1 on."""
     ids: Mapping[int, int] | None = None
-    """Stored mask value -> class id, where these differ; other values are errors."""
+    """Stored id -> class id, if they differ; other ids are errors."""
     color_masks: bool = False
-    """Masks are RGB images in the colours of :attr:`palette`."""
+    """Whether masks are RGB images in the colours of :attr:`palette`."""
     ignore_colors: frozenset[Color] = frozenset()
-    """Colours of such masks that mean "no class"."""
+    """Colours of ignored pixels in such masks."""
     unknown_values: UnknownValues = "error"
-    """What becomes of ids and colours that are none of these: an error, no class, or the nearest of these."""
+    """What becomes of all other ids and colours: ``error`` refuses the mask, ``ignore`` ignores their pixels, and
+    ``nearest`` reads them as the nearest of these."""
     exif: Exif = "turn"
     """Whether images and masks are turned as their EXIF orientation says, or left as they are stored."""
     bands: Bands = PHOTOS
     """What the bands of its images mean."""
     url: str = ""
+    """The data set's web page."""
     license: str = ""
     citation: str = ""
 
@@ -52,17 +54,17 @@ class DatasetInfo:
 
     @property
     def num_classes(self) -> int:
-        """The number of classes, without the ignored value."""
+        """The number of classes."""
         return len(self.classes)
 
     @functools.cached_property
     def colors(self) -> list[Color]:
-        """One colour per class for pictures to look at: the palette, with other colours where two look alike."""
+        """A colour for each class in pictures: that of the palette, or another one if two look alike."""
         return told_apart(self.palette)
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:
-    """Returns colours far apart in hue, for classes that have none of their own; class 0 is black.
+    """Returns colours of very different hues for classes without colours; that of class 0 is black.
 
     >>> distinct_colors(3)[0]
     (0, 0, 0)
@@ -71,16 +73,17 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
     """
     colors: list[Color] = [(0, 0, 0)]
     for i in range(count - 1):
-        # The golden ratio spreads hues evenly for any count; three brightness steps keep 150 apart.
+        # The golden ratio spreads hues evenly for any count; steps of brightness keep 150 colours distinct.
         red, green, blue = colorsys.hsv_to_rgb((i * 0.618034) % 1.0, 0.55 + 0.15 * (i % 4), 1.0 - 0.18 * (i % 3))
         colors.append((round(red * 255), round(green * 255), round(blue * 255)))
     return tuple(colors[:count])
 
 
 def voc_colors(count: int) -> tuple[Color, ...]:
-    """Returns Pascal VOC's colour map.
+    """Returns the first ``count`` colours of Pascal VOC's colour map.
 
-    The bits of a class id are taken in groups of three, one for each channel; the lowest group gives the highest bits.
+    The bits of a class id are split into groups of three, with one bit for each channel; the lowest group gives the
+    highest bits of the channels.
 
     >>> voc_colors(21)[15]
     (192, 128, 128)
@@ -102,7 +105,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def web_colors(text: str) -> tuple[Color, ...]:
-    """Reads colours written as on the web, with blanks between them.
+    """Parses hexadecimal colours as on the web, separated by blanks.
 
     >>> web_colors("ff8000 000001")
     ((255, 128, 0), (0, 0, 1))

@@ -1,17 +1,17 @@
 """Reads images and masks as arrays."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.errors import DataError, UnimatchError, worker_behind
-from unimatch.images.file_kinds import REPAIR, misread, not_read, open_image, other_name
+from unimatch.images.file_kinds import REPAIR, misread, open_image, why_unreadable
 from unimatch.images.storage import Storage, divided, inverted, is_lossy, multiplied, storage, tiff_storage
 from unimatch.reading import read_file
 
@@ -20,17 +20,19 @@ ImageArray = NDArray[np.uint8]
 MaskArray = NDArray[np.uint8]
 """(H, W) class ids, 255 where there is none."""
 Ids = NDArray[np.uint8] | NDArray[np.int32] | NDArray[np.int64]
-"""What masks store: int32 where more than 8 bits are, int64 where these are numbers that have no place there."""
+"""Values stored in masks: int32 for more than 8 bits, int64 for what int32 cannot hold."""
 LabelArray = NDArray[np.uint8] | NDArray[np.int64]
 """A mask (H, W), or the class of a whole image, an array of shape ()."""
 
 Exif = Literal["turn", "stored"]
-"""Images and masks are turned as their EXIF orientation says, or left as they are stored."""
+"""Whether images and masks are turned as their EXIF orientation says, or left as they are stored."""
 
 ORIENTATION = 274
-"""The tag of EXIF."""
+"""The EXIF tag of an image's orientation."""
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations that exchange height and width."""
 
-BACK = {
+UNDO_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -39,10 +41,10 @@ BACK = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""What undoes each EXIF orientation."""
+"""The transposition that undoes each EXIF orientation."""
 
-STRIP = 2**18
-"""How many pixels a strip of :func:`strips` has."""
+STRIP_PIXELS = 2**18
+"""Pixels in a strip of :func:`strips`, about."""
 
 
 def read_image(path: Path, *, exif: Exif = "turn") -> ImageArray:
@@ -63,83 +65,23 @@ def read_image(path: Path, *, exif: Exif = "turn") -> ImageArray:
         return rgb(turn(image, exif)[0])
 
 
-def read_pair(before: Path, after: Path, read: Callable[[Path], ImageArray] = read_image) -> ImageArray:
-    """Reads two dates of one place as (2, H, W, 3) uint8 RGB, or as ``read`` reads each.
-
-    Raises:
-        DataError: a date is missing or cannot be read (:func:`read_image`), or the two differ in size.
-    """
-    if before.is_file() and not after.is_file():
-        raise DataError(f"{after}: no such file{other_name(after)}; it is the second date of {before}")
-    dates = [read(before), read(after)]
-    first, second = (f"{date.shape[1]} x {date.shape[0]}" for date in dates)
-    if first != second:
-        raise DataError(
-            f"{after}: the second date is {second} pixels and the first, {before}, {first}; they must be equal"
-        )
-    return np.stack(dates)
-
-
-SECOND_DATES = {
-    "a": "b",
-    "before": "after",
-    "pre": "post",
-    **{f"{word}1": f"{word}2" for word in ("t", "time", "date", "im", "img", "image")},
-}
-"""What the folder of the second date is called, beside that of the first one; each in capitals or not."""
-
-
-def second_name(first: str) -> str | None:
-    """Returns what the folder of the second date is called beside a folder; None if that is of no first date.
-
-    >>> second_name("A"), second_name("Image1"), second_name("photos")
-    ('B', 'Image2', None)
-    """
-    second = SECOND_DATES.get(first.lower())
-    if second is None or first.islower():
-        return second
-    return second.upper() if first.isupper() else second.capitalize()
-
-
-def second_date(before: str, roots: Sequence[str | Path] = ()) -> str:
-    """Returns the file of the second date: below the folder ``B`` in place of ``A``, or what these are called.
-
-    Args:
-        before: the file of the first date.
-        roots: folders of data sets. What one of them itself is called, or those above it, says nothing. Of several
-            folders below it that could be of the first date, it is the first one that leads to a file.
-
-    >>> second_date("/data/A/train_1.png"), second_date("/data/A/t1/1.png", ["/data/A"])
-    ('/data/B/train_1.png', '/data/A/t2/1.png')
-    """
-    path = Path(before)
-    above = max((len(Path(root).parts) for root in roots if path.is_relative_to(root)), default=0)
-    files = [
-        Path(*path.parts[:place], second, *path.parts[place + 1 :])
-        for place in range(above, len(path.parts) - 1)
-        if (second := second_name(path.parts[place])) is not None
-    ]
-    there = files if len(files) == 1 else [file for file in files if file.is_file()]
-    return str((there or files or [path])[0])
-
-
 class StoredMask(NamedTuple):
     """What a mask's file holds."""
 
     values: Ids
     """(H, W) ids as stored; or (H, W, 3) uint8, colours."""
-    clear: NDArray[np.bool_] | None = None
-    """(H, W), the wholly transparent pixels; None where there are none."""
+    transparent: NDArray[np.bool_] | None = None
+    """(H, W), True where a pixel is wholly transparent; None where no pixel is."""
     palette: bytes = b""
     """The colours of a palette's entries, three bytes each."""
     lossy: bool = False
     """Whether the file's compression may change values."""
     orientation: int = 1
-    """Of EXIF, 1 to 8; 1 is upright."""
+    """The EXIF orientation, 1 to 8; 1 is upright."""
 
 
 def read_mask(path: Path) -> Ids:
-    """Reads the values of an index mask alone: see :func:`read_ids`."""
+    """Reads only the values of an index mask (:func:`read_ids`)."""
     return read_ids(path).values
 
 
@@ -158,9 +100,27 @@ def ids_of(mask: Image.Image, where: Path | str, exif: Exif = "turn") -> StoredM
     stored, times = require_one_page(where, mask), multiplied(mask)
     if stored.kind == "floats" or (stored.bits > 8 and stored.bands > 1) or stored.unnamed:
         raise DataError(unreadable(where, stored, "a mask"))
-    lossy, turned_round, (mask, orientation) = is_lossy(mask), inverted(mask), turn(mask, exif)
-    pixels, clear = np.asarray(mask), None
-    if turned_round:
+    lossy, is_inverted = is_lossy(mask), inverted(mask)
+    mask, orientation = turn(mask, exif)
+    pixels, transparent = whole_numbers(mask, stored, is_inverted=is_inverted), None
+    if mask.mode in ("L", "I", "I;16"):
+        pixels = divided(pixels, times)
+    elif mask.mode in ("LA", "RGB", "RGBA"):
+        if mask.mode != "LA" and not (pixels[..., :1] == pixels[..., 1:3]).all():
+            raise DataError(no_index_image(where, mask.mode))
+        transparent = transparent_pixels(mask)
+        pixels = np.ascontiguousarray(pixels[..., 0])
+    elif mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
+        raise DataError(no_index_image(where, mask.mode))
+    values = pixels if pixels.dtype in (np.int32, np.int64) else pixels.astype(np.uint8, copy=False)
+    palette = mask.palette.palette if mask.mode == "P" and mask.palette and mask.palette.mode == "RGB" else b""
+    return StoredMask(values, transparent, bytes(palette), lossy, orientation)
+
+
+def whole_numbers(mask: Image.Image, stored: Storage, *, is_inverted: bool) -> NDArray[Any]:
+    """Returns a mask's pixels as the integers in its file; Pillow inverts some, and mistakes the sign of others."""
+    pixels = np.asarray(mask)
+    if is_inverted:
         pixels = ~pixels
     if mask.mode.startswith("I"):
         pixels = pixels.astype(np.int32)
@@ -168,18 +128,7 @@ def ids_of(mask: Image.Image, where: Path | str, exif: Exif = "turn") -> StoredM
         pixels = pixels.view(np.int8).astype(np.int32)
     if stored.bits == 32 and stored.kind == "unsigned integers" and (pixels < 0).any():  # Pillow reads them as signed
         pixels = pixels.view(np.uint32).astype(np.int64)
-    if mask.mode in ("L", "I", "I;16"):
-        pixels = divided(pixels, times)
-    elif mask.mode in ("LA", "RGB", "RGBA"):
-        if mask.mode != "LA" and not (pixels[..., :1] == pixels[..., 1:3]).all():
-            raise DataError(no_index_image(where, mask.mode))
-        clear = transparent(mask)
-        pixels = np.ascontiguousarray(pixels[..., 0])
-    elif mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
-        raise DataError(no_index_image(where, mask.mode))
-    values = pixels if pixels.dtype in (np.int32, np.int64) else pixels.astype(np.uint8, copy=False)
-    palette = mask.palette.palette if mask.mode == "P" and mask.palette and mask.palette.mode == "RGB" else b""
-    return StoredMask(values, clear, bytes(palette), lossy, orientation)
+    return pixels
 
 
 def no_index_image(where: Path | str, mode: str) -> str:
@@ -207,13 +156,18 @@ def colors_of(mask: Image.Image, where: Path | str, exif: Exif = "turn") -> Stor
         raise DataError(f"{where}: a mask of {stored} has no colours; leave out dataset.colors to read ids")
     if stored.bits > 8:
         raise DataError(unreadable(where, stored, "a mask"))
-    lossy, (mask, orientation) = is_lossy(mask), turn(mask, exif)
-    clear = transparent(mask)
-    return StoredMask(rgb(mask), clear, lossy=lossy, orientation=orientation)
+    lossy = is_lossy(mask)
+    mask, orientation = turn(mask, exif)
+    transparent = transparent_pixels(mask)
+    return StoredMask(rgb(mask), transparent, lossy=lossy, orientation=orientation)
 
 
 def require_one_page(where: Path | str, mask: Image.Image) -> Storage:
-    """Refuses a mask of several pages, and returns what its file stores."""
+    """Returns what a mask's file stores.
+
+    Raises:
+        DataError: it holds several pages.
+    """
     stored = storage(mask)
     if stored.pages > 1:
         raise DataError(
@@ -222,17 +176,20 @@ def require_one_page(where: Path | str, mask: Image.Image) -> Storage:
     return stored
 
 
-def transparent(mask: Image.Image) -> NDArray[np.bool_] | None:
-    """Returns which pixels of an image are wholly transparent, (H, W); None where there are none."""
+def transparent_pixels(mask: Image.Image) -> NDArray[np.bool_] | None:
+    """Returns (H, W), True where a pixel of an image is wholly transparent; None where no pixel is."""
     if not mask.has_transparency_data:
         return None
-    clear = np.asarray(mask.convert("RGBA").getchannel("A")) == 0
-    return clear if clear.any() else None
+    transparent = np.asarray(mask.convert("RGBA").getchannel("A")) == 0
+    return transparent if transparent.any() else None
 
 
 @contextmanager
 def opened(path: Path, what: str) -> Iterator[Image.Image]:
-    """Opens a file as an image, not yet decoded; whatever goes wrong becomes a DataError that names the file."""
+    """Opens a file as an image, not yet decoded; whatever goes wrong, also in decoding, becomes a DataError.
+
+    ``what`` says in the message what the file should be, such as ``a mask``.
+    """
     content = io.BytesIO()
     try:
         content = read_file(path)
@@ -244,22 +201,22 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # a damaged file can raise nearly anything in Pillow's decoders
         if worker_behind(error):
-            raise  # which is no fault of the file
+            raise  # the file is not at fault
         unknown = isinstance(error, UnidentifiedImageError)
         stored = tiff_storage(content) if unknown else None
         if stored is not None and stored.bits == 8 and stored.bands in (1, 3, 4) and not stored.unnamed:
             raise DataError(f"{path}: a TIFF whose compression cannot be read; save it with LZW or Deflate") from error
         if stored is not None:
             raise DataError(unreadable(path, stored, what)) from error
-        why, remedy = not_read(content.getvalue()) if unknown else (error, REPAIR)
+        why, remedy = why_unreadable(content.getvalue()) if unknown else (error, REPAIR)
         raise DataError(f"{path}: cannot be read as {what} ({why}); {remedy}") from error
 
 
 def require_picture(path: Path, image: Image.Image) -> None:
-    """Refuses an opened image of which Pillow would give less than is stored: high bytes, three of its bands, a page.
+    """Refuses an opened image of which Pillow would return only a part: high bytes, three of its bands, one page.
 
     Raises:
-        DataError: the file, its bands, their type, and what to do.
+        DataError: it is such an image, or its colours are not RGB, grey or CMYK.
     """
     stored = storage(image)
     if stored.bits > 8 or stored.kind == "floats" or stored.unnamed:
@@ -274,7 +231,7 @@ def require_picture(path: Path, image: Image.Image) -> None:
 
 
 def unreadable(where: Path | str, stored: Storage, what: str) -> str:
-    """Writes the message for a file of bands that Pillow does not give as they are."""
+    """Writes the message for a file whose bands Pillow does not return as they are stored."""
     if what == "an image":
         remedy = "convert it to 8-bit RGB, or train on what it holds with dataset.bands and dataset.value_range"
     else:
@@ -291,20 +248,20 @@ def turn(image: Image.Image, exif: Exif) -> tuple[Image.Image, int]:
         ImageOps.exif_transpose(image, in_place=True)  # large images are not copied more often than needed
     elif image.format == "TIFF" and orientation != 1:
         image.load()  # Pillow turns these while it decodes them
-        image = image.transpose(BACK[orientation])
+        image = image.transpose(UNDO_ORIENTATION[orientation])
     return image, orientation
 
 
 def rgb(image: Image.Image) -> ImageArray:
     """Returns an image as an array (H, W, 3) uint8."""
-    image.info.pop("transparency", None)  # is left out in any case, and a palette's makes Pillow warn
+    image.info.pop("transparency", None)  # not used, and Pillow would warn of that of a palette
     if image.mode != "RGB":
         image = image.convert("RGB")
     width, height = image.size
-    if width * height <= STRIP:
+    if width * height <= STRIP_PIXELS:
         return np.array(image)
     array = np.empty((height, width, 3), np.uint8)
-    for rows in strips(height, width):  # all at once, Pillow would copy them twice
+    for rows in strips(height, width):  # Pillow copies what it converts twice
         array[rows] = np.asarray(image.crop((0, rows.start, width, min(rows.stop, height))))
     return array
 
@@ -334,7 +291,7 @@ def strips(height: int, width: int) -> Iterator[slice]:
     >>> list(strips(100, 1024))
     [slice(0, 256, None)]
     """
-    step = max(1, STRIP // width)
+    step = max(1, STRIP_PIXELS // width)
     return (slice(row, row + step) for row in range(0, height, step))
 
 

@@ -1,6 +1,6 @@
-"""What an image's bands mean: photos are RGB of 8 bits, and images of science have any bands, types and ranges.
+"""What an image's bands mean: photos are RGB of 8 bits; scientific images have any number, type and range of bands.
 
-Where a file is read, values of any type become levels of 0-255; everything after that sees uint8, as of photos.
+Values of any type become levels of 0-255 when a file is read, so that everything after that sees uint8, as for photos.
 """
 
 import math
@@ -17,29 +17,29 @@ from unimatch.images.arrays import ImageArray
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-MOST = 1024
-"""Bands at most: of hyperspectral cameras a few hundred."""
+MOST_BANDS = 1024
+"""The most bands an image may have; those of hyperspectral cameras have a few hundred."""
 
 
 @dataclass(frozen=True)
 class Bands:
     """Which bands of a file are used, which values become the levels 0 and 255, and how levels are normalised.
 
-    Without arguments it says what photos are.
+    The defaults describe photos.
 
     Args:
-        bands: their numbers in the file, from 1, in the order in which the model sees them; None for three of red,
-            green and blue, or grey shown as these.
-        value_range: the lowest and highest value of each band: they become 0 and 255, those between are rounded to
-            the nearest level and those beyond are cut off. None for images of 8 bits, which stay as they are.
-        no_data: the value that stands for no data, ``"nan"`` where only values that are not finite do; None where every
-            pixel has data. A pixel that lacks data in one band is 0 in all, and no other pixel is.
-        mean: of each band's levels in 0-1; subtracted from them.
-        std: what the difference is divided by.
+        bands: their numbers in the file, from 1, in the order in which the model sees them; None for red, green and
+            blue, or for grey repeated three times.
+        value_range: the lowest and highest value of each band, which become the levels 0 and 255; values between are
+            rounded to the nearest level, values beyond are clipped. None for images of 8 bits, which stay as they are.
+        no_data: the value that stands for no data; ``"nan"`` where only values that are not finite do; None where every
+            pixel has data. A pixel without data in one band becomes 0 in all bands, and no other pixel does.
+        mean: of each band's levels in 0-1; it is subtracted from them.
+        std: standard deviation of each band's levels in 0-1; the difference is divided by it.
         shown: the numbers of the bands that pictures show as red, green and blue; None for the first three.
 
     Raises:
-        ConfigError: numbers that cannot be.
+        ConfigError: an argument is out of range, or the lengths differ.
     """
 
     bands: Sequence[int] | None = None
@@ -51,8 +51,8 @@ class Bands:
 
     def __post_init__(self) -> None:
         count = 3 if self.bands is None else len(self.bands)
-        if not 1 <= count <= MOST or any(type(band) is not int or band < 1 for band in self.bands or ()):
-            raise ConfigError(f"bands={self.bands}: 1 to {MOST} numbers of bands are needed, counted from 1")
+        if not 1 <= count <= MOST_BANDS or any(type(band) is not int or band < 1 for band in self.bands or ()):
+            raise ConfigError(f"bands={self.bands}: 1 to {MOST_BANDS} numbers of bands are needed, counted from 1")
         if any(band not in (self.bands or (1, 2, 3)) for band in self.shown or ()) or len(self.shown or "rgb") != 3:
             raise ConfigError(f"picture_bands={self.shown}: three of the bands are needed, {self.bands or (1, 2, 3)}")
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -72,17 +72,17 @@ class Bands:
             )
         if self.no_data not in (None, "nan") and not isinstance(self.no_data, (int, float)):
             raise ConfigError(f"no_data={self.no_data}: must be a number, or nan")
-        for name in ("bands", "mean", "std", "shown"):  # tuples, so that this can be a key
+        for name in ("bands", "mean", "std", "shown"):  # tuples, so that the object is hashable
             object.__setattr__(self, name, None if getattr(self, name) is None else tuple(getattr(self, name)))
         if self.value_range is not None:
             object.__setattr__(self, "value_range", tuple((float(low), float(high)) for low, high in self.value_range))
 
     @classmethod
     def of(cls, plain: "Mapping[str, Any] | Bands | None") -> "Bands":
-        """Reads what :meth:`plain` returned; None stands for photos.
+        """Makes an object of what :meth:`plain` returned; None stands for photos.
 
         Raises:
-            ConfigError: it is no such thing.
+            ConfigError: it is something else.
         """
         if isinstance(plain, Bands):
             return plain
@@ -103,16 +103,20 @@ class Bands:
 
     @property
     def rgb(self) -> bool:
-        """Whether hue and grey mean something."""
+        """Whether the bands are red, green and blue, so that hue and grey mean something."""
         return self.bands is None
 
     @property
     def photos(self) -> bool:
-        """Whether files hold RGB of 8 bits and nothing has to be done with their values."""
+        """Whether files hold RGB of 8 bits, whose values are used as they are."""
         return self.bands is None and self.value_range is None and self.no_data is None
 
     def choose(self, stored: NDArray[Any], where: object) -> NDArray[Any]:
-        """Returns the bands in use, (H, W, C), of all bands of a file (H, W, N); errors name the file, ``where``."""
+        """Returns the bands in use (H, W, C) from all bands of a file (H, W, N).
+
+        Raises:
+            DataError: the file, named ``where``, has fewer bands, or a number that needs ``bands``.
+        """
         count = stored.shape[-1]
         if self.bands is None:
             if count not in (1, 3):
@@ -128,7 +132,11 @@ class Bands:
         return stored[..., [band - 1 for band in self.bands]]
 
     def levels(self, values: NDArray[Any], where: object) -> ImageArray:
-        """Returns values (H, W, C) of any type as levels of 0-255; errors name the file, ``where``."""
+        """Returns values (H, W, C) of any type as levels of 0-255.
+
+        Raises:
+            DataError: values of the file, named ``where``, are of another type or range than this says.
+        """
         if values.dtype.kind not in "uifb":
             raise DataError(f"{where}: stores {values.dtype}; only integers and floats can be read")
         if values.dtype.kind == "b":
@@ -159,27 +167,31 @@ class Bands:
         return result
 
     def missing(self, values: NDArray[Any], where: object) -> NDArray[np.bool_] | None:
-        """Returns where (H, W) one of the values (H, W, C) stands for no data; None where every pixel has data."""
-        odd = ~np.isfinite(values) if values.dtype.kind == "f" else None
+        """Returns (H, W), True where one of the values (H, W, C) stands for no data; None where every pixel has data.
+
+        Raises:
+            DataError: values of the file, named ``where``, are not finite, and ``no_data`` is None.
+        """
+        infinite = ~np.isfinite(values) if values.dtype.kind == "f" else None
         if self.no_data is None:
-            if odd is not None and odd.any():
+            if infinite is not None and infinite.any():
                 raise DataError(
-                    f"{where}: {odd.sum()} values are not finite; replace them, or name in training the value that "
-                    "means no data: dataset.no_data=nan, or a number"
+                    f"{where}: {infinite.sum()} values are not finite; replace them, or name in training the value "
+                    "that means no data: dataset.no_data=nan, or a number"
                 )
             return None
         found = np.zeros(values.shape, np.bool_) if self.no_data == "nan" else values == self.no_data
-        return np.any(found if odd is None else found | odd, axis=-1)
+        return np.any(found if infinite is None else found | infinite, axis=-1)
 
     def without_data(self, image: ImageArray) -> NDArray[np.bool_] | None:
-        """Returns where (H, W) an image of levels, or one of its dates, has no data; None where that cannot be."""
+        """Returns (H, W), True where an image of levels, or one of its dates, has no data; None where all have data."""
         if self.no_data is None:
             return None
         empty = np.all(image == 0, axis=-1)
         return empty if image.ndim == 3 else np.any(empty, axis=0)
 
     def picture(self, image: ImageArray) -> ImageArray:
-        """Returns an image (..., H, W, C) as it is shown, (..., H, W, 3); of RGB the image itself."""
+        """Returns an image (..., H, W, C) as a picture (..., H, W, 3); an RGB image is returned itself."""
         if self.bands is None:
             return image
         shown = (
@@ -203,7 +215,7 @@ class Bands:
         return "; ".join(parts if self.no_data is None else [*parts, f"no data: {self.no_data}"])
 
     def arguments(self) -> dict[str, Any]:
-        """Returns this as the settings of a data set, with what was measured; none for photos."""
+        """Returns the settings of a data set that give these bands without measuring anything; none for photos."""
         if self == PHOTOS:
             return {}
         plain = self.plain()

@@ -1,4 +1,4 @@
-"""Colours that can be told apart when they lie half transparent over a photograph."""
+"""Makes colours that can be told apart when they lie half transparent over a photograph."""
 
 from collections.abc import Sequence
 
@@ -9,23 +9,23 @@ Color = tuple[int, int, int]
 
 BLACK: Color = (0, 0, 0)
 """The colour of backgrounds, in data sets and in :func:`unimatch.data.catalog.distinct_colors`."""
-APART = 42.0
-"""How far apart two colours are at least, in CIELAB: about twenty differences that can just be seen."""
-ENOUGH = 70.0
-"""From here on, more distance is worth nothing."""
-LOYALTY = 0.15
-"""How much distance to other colours one unit of distance to a class's own colour is worth."""
+MIN_DISTANCE = 42.0
+"""The least distance of two colours in CIELAB: about twenty just noticeable differences."""
+ENOUGH_DISTANCE = 70.0
+"""More distance than this counts no more."""
+CHANGE_COST = 0.15
+"""How much distance from other colours a unit of distance from the class's own colour costs."""
 LIGHTNESS = (34.0, 92.0)
-"""Of colours, in CIELAB: darker ones hide the photograph, lighter ones look like fog."""
+"""The least and the greatest lightness in CIELAB: darker colours hide the photograph, lighter ones look like fog."""
 GRID = (0, 36, 73, 109, 146, 182, 219, 255)
-"""The channels of colours that take the place of others."""
+"""Values of the channels of the colours that may replace others."""
 
 
 def told_apart(palette: Sequence[Sequence[int]]) -> list[Color]:
     """Returns a palette in which no two colours look alike.
 
-    A colour stays if it is neither too dark, nor too light, nor too near one that stays before it; else one that is far
-    from all others and not too far from it takes its place. Black stays: it is the background.
+    A colour is kept if it is neither too dark nor too light, nor too near a colour that was kept before it. Otherwise
+    it is replaced by one that is far from all others and not too far from it. Black, the background, is kept.
 
     >>> told_apart([(0, 0, 0), (255, 0, 0), (250, 5, 5)])[:2]
     [(0, 0, 0), (255, 0, 0)]
@@ -39,22 +39,22 @@ def told_apart(palette: Sequence[Sequence[int]]) -> list[Color]:
     fit = (places[:, 0] >= LIGHTNESS[0]) & (places[:, 0] <= LIGHTNESS[1])
     grid, places = grid[fit], places[fit]
     found: dict[int, NDArray[np.uint8]] = {}
-    # How far the given colours and those of the grid are from the nearest of those found.
-    own_far, grid_far = np.full(len(own), np.inf), np.full(len(grid), np.inf)
+    # The distances of the given colours and of those of the grid from the nearest colour found so far.
+    own_distance, grid_distance = np.full(len(own), np.inf), np.full(len(grid), np.inf)
 
     def keep(index: int, color: NDArray[np.uint8], place: NDArray[np.float64]) -> None:
         found[index] = color
-        np.minimum(own_far, np.linalg.norm(own - place, axis=1), out=own_far)
-        np.minimum(grid_far, np.linalg.norm(places - place, axis=1), out=grid_far)
+        np.minimum(own_distance, np.linalg.norm(own - place, axis=1), out=own_distance)
+        np.minimum(grid_distance, np.linalg.norm(places - place, axis=1), out=grid_distance)
 
-    for i, color in enumerate(given):  # those that stay first: they are the colours people know
+    for i, color in enumerate(given):  # the colours that are kept come first: people know them
         black = not color.any() and not any(not given[j].any() for j in found)
-        if black or (LIGHTNESS[0] <= own[i, 0] <= LIGHTNESS[1] and own_far[i] >= APART):
+        if black or (LIGHTNESS[0] <= own[i, 0] <= LIGHTNESS[1] and own_distance[i] >= MIN_DISTANCE):
             keep(i, color, own[i])
     for i in range(len(given)):
         if i not in found:
             change = np.linalg.norm(places - own[i], axis=1)
-            best = int((np.minimum(grid_far, ENOUGH) - LOYALTY * change).argmax())
+            best = int((np.minimum(grid_distance, ENOUGH_DISTANCE) - CHANGE_COST * change).argmax())
             keep(i, grid[best], places[best])
     return [(int(red), int(green), int(blue)) for red, green, blue in (found[i] for i in range(len(given)))]
 

@@ -1,7 +1,6 @@
-"""Which image files are read, told by their content, and what other files are that lie in their place."""
+"""Which image files are read, and what a file is that cannot be read as one; both judged by content."""
 
 import re
-import unicodedata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
@@ -15,14 +14,14 @@ IMAGE_SUFFIXES = frozenset(
         *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
     }
 )
-"""Endings of image files; older versions of Pillow read no AVIF."""
+"""Extensions of image files; older versions of Pillow do not read AVIF."""
 
 FORMATS = (
     *("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "JPEG2000"),
     *(["AVIF"] if find_spec("PIL.AvifImagePlugin") else []),  # since Pillow 11.3
-    *("DIB", "TGA"),  # known by less at their beginning
+    *("DIB", "TGA"),  # last, as their first bytes say less
 )
-"""The kinds of images that are read, told by their content. Pillow knows more, and starts a program for some."""
+"""Pillow's names of the formats that are read. Pillow knows more, and starts other programs for some."""
 
 REPAIR = "repair or remove it"
 CONVERT = "convert it to JPEG, PNG or TIFF"
@@ -39,7 +38,7 @@ OTHER_FILES = (
     (rb"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive", "unpack it"),
     (rb"\x93NUMPY|\x89HDF|SIMPLE  =|.{128}DICM", "an array or a scan (NumPy, HDF5, FITS, DICOM)", CONVERT),
 )
-"""How files begin that are found in the place of images, what they are, and what to do."""
+"""Regular expressions for the beginning of files that are no images, what they are, and what to do."""
 
 
 def open_image(file: Path | BinaryIO) -> Image.Image:
@@ -51,9 +50,9 @@ def open_image(file: Path | BinaryIO) -> Image.Image:
 
 
 def mend_palette(image: TiffImageFile) -> None:
-    """Reads a TIFF's colours of 0-255 as they are meant: by the standard they go to 65535, and Pillow makes them black.
+    """Corrects the palette of a TIFF whose colours are 0-255, not 0-65535 as the standard says: Pillow shows it black.
 
-    libtiff tells them apart in the same way: no entry is above 255.
+    Such a palette has no entry above 255; libtiff tells it in the same way.
     """
     levels = image.tag_v2.get(COLORMAP) or (0,)
     if max(levels) < 256:
@@ -61,9 +60,10 @@ def mend_palette(image: TiffImageFile) -> None:
 
 
 def misread(image: Image.Image, content: bytes) -> str:
-    """Says what is wrong with an opened image that Pillow would read as something else; nothing for others.
+    """Says what is wrong with an opened image that Pillow would decode wrongly; empty for others.
 
-    It takes a BMP for one of 1 bit if its palette is black and white, and for one of 8 if that is a ramp of greys.
+    Pillow takes a BMP for one of 1 bit if its palette is black and white, and for one of 8 bits if the palette is a
+    ramp of greys, whatever its header says.
     """
     bits = int.from_bytes(content[28:30], "little")
     if (
@@ -76,10 +76,10 @@ def misread(image: Image.Image, content: bytes) -> str:
     return f"is a BMP of {bits} bits with a palette that Pillow misreads; save it as PNG"
 
 
-def not_read(content: bytes) -> tuple[str, str]:
-    """Says what a file is that is none of the :data:`FORMATS`, and what to do about it.
+def why_unreadable(content: bytes) -> tuple[str, str]:
+    """Returns why a file in none of the :data:`FORMATS` cannot be read, such as what it is instead, and what to do.
 
-    >>> not_read(b"")
+    >>> why_unreadable(b"")
     ('it is empty, as a copy that was cut short leaves it', 'copy it again')
     """
     if not content.strip(b"\0"):
@@ -89,15 +89,3 @@ def not_read(content: bytes) -> tuple[str, str]:
         if re.match(begins, content[:200], re.IGNORECASE | re.DOTALL):
             return f"it is {what}", remedy
     return f"none of {', '.join(FORMATS)}", REPAIR
-
-
-def other_name(second: Path) -> str:
-    """Says that the second date of a pair, which is missing, is there with another ending, case or Unicode form."""
-    stem = normal(second.stem)
-    name = next((path.name for path in second.parent.glob("*") if normal(path.stem) == stem), None)
-    return f" (but {name!a} is there; both dates need one name)" if name else ""
-
-
-def normal(name: str) -> str:
-    """Returns a name without its case and Unicode form."""
-    return unicodedata.normalize("NFC", name).casefold()

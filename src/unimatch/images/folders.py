@@ -1,4 +1,4 @@
-"""Walks folders: which files in them are photos, and which are masks, thumbnails or some system's own."""
+"""Walks folders and tells photos from masks, thumbnails and the files of operating systems."""
 
 import logging
 import os
@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unimatch.errors import DataError
-from unimatch.images.arrays import second_name
 from unimatch.images.file_kinds import IMAGE_SUFFIXES
 
 log = logging.getLogger("unimatch")
@@ -22,19 +21,19 @@ SYSTEM_FOLDERS = frozenset(
         "__pycache__",
     }
 )
-"""Folders, in lower case, that file servers, systems and viewers make: for thumbnails and for what was thrown away."""
+"""Folders, in lower case, that file servers, operating systems and viewers make for thumbnails and deleted files."""
 
 PREDICTED = "predict.json"
-"""A file that ``python -m unimatch.predict`` writes into its output folder; there are no photos in that."""
+"""A file that ``python -m unimatch.predict`` writes into its output folder; such a folder holds no photos."""
 
-NO_PICTURES = frozenset(
+NON_IMAGE_SUFFIXES = frozenset(
     {
         *(".cfg", ".csv", ".db", ".doc", ".docx", ".html", ".identifier", ".ini", ".json", ".log", ".md", ".pdf"),
         *(".py", ".rtf", ".tfw", ".toml", ".tsv", ".txt", ".url", ".xls", ".xlsx", ".xml", ".yaml", ".yml"),
     }
 )
-"""Endings of files that nobody takes for images; other files that are not read are counted."""
-HEIC = "; photos of a phone in HEIC have to be converted to JPEG"
+"""Extensions of files that are no images. Files with other unknown extensions are counted in a warning."""
+HEIC_REMEDY = "; photos of a phone in HEIC have to be converted to JPEG"
 
 MASK_WORD = r"masks?|labels?|gt|seg|segmentations?|annot|annotations?|ground[_-]?truth"
 MASK_NAME = re.compile(rf"(?P<photo>.*[^/\\])[_\-. ](?:{MASK_WORD})(?:[_-]\d+)?", re.IGNORECASE)
@@ -47,19 +46,19 @@ OTHER_NAMES = {
     "test": ("testing",),
     "unlabeled": ("unlabelled",),
 }
-"""What else people call the folder of a part."""
+"""Other common names of the folder of each part."""
 PARTS = tuple(name for part in ("val", "test") for name in (part, *OTHER_NAMES[part]))
-"""What people call folders of images that are not trained on."""
+"""Names of the folders of validation and test images."""
 PHOTO_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "photos", "photo", "pictures", "jpegimages")
-"""What people call a folder of photos."""
+"""Common names of a folder of photos."""
 
 
 def walk(folder: Path, skip: Iterable[Path] = (), *, inside: bool = False) -> Iterator[tuple[str, list[str]]]:
     """Yields each folder at or below a folder, as ``""`` or ``"a/b/"`` relative to it, with the names of its files.
 
-    Links are followed, but no folder is yielded twice. Hidden folders, :data:`SYSTEM_FOLDERS`, results of
-    ``unimatch.predict`` and the folders to ``skip`` are left out, with all below them; never the first folder itself.
-    With ``inside`` a link to a folder that lies elsewhere is left out too, with a warning.
+    Links are followed, but no folder is yielded twice. Hidden folders, :data:`SYSTEM_FOLDERS`, output folders of
+    ``unimatch.predict`` and the folders to ``skip`` are left out with everything below them; the first folder itself
+    never is. With ``inside``, links to folders elsewhere are left out too, with a warning.
 
     Raises:
         DataError: a folder cannot be read.
@@ -85,36 +84,36 @@ def walk(folder: Path, skip: Iterable[Path] = (), *, inside: bool = False) -> It
 
 
 def refuse_unread(error: OSError) -> None:
-    """Raises what says that a folder cannot be read; one that is not there has nothing in it."""
+    """Raises a DataError for a folder that cannot be read; one that does not exist counts as empty."""
     if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
         raise DataError(f"{error.filename}: the folder cannot be read ({error.strerror}); allow it, or move it away")
 
 
-OF_LABEL_TOOLS = (
+LABEL_TOOL_FILES = (
     *("_classes.csv", "labelmap.txt", "*/_classes.csv", "*/labelmap.txt", "*/ann/*.json"),
     *("labels/*.txt", "labels/*/*.txt", "*/labels/*.txt", "*.json", "*/*.json", "*.xml", "*/*.xml"),
 )
-"""What label tools leave beside photos, as patterns of paths below the root; a data set of masks has none of them."""
+"""Patterns of the files that label tools write beside photos; a data set of masks has none of them."""
 
 
 def is_foreign(name: str) -> bool:
-    """Tells whether a file or folder is some system's own, such as macOS's ``._photo.jpg``, by its name."""
+    """Tells by its name whether a file or folder was made by a system, such as macOS's ``._photo.jpg``."""
     return name[0] == "." or name.lower() in SYSTEM_FOLDERS or name.startswith(("SYNOPHOTO_THUMB", "SYNOFILE_THUMB"))
 
 
 def holds_files(folder: Path) -> bool:
-    """Tells whether a folder is there and has a file at any depth that is no system's own."""
+    """Tells whether a folder exists and has a file at any depth, those made by systems aside."""
     return folder.is_dir() and any(not is_foreign(name) for _, names in walk(folder) for name in names)
 
 
 def find_images(directory: Path, *, masks: bool = False, classes: bool = False, skip: Iterable[Path] = ()) -> list[str]:
-    """Finds the image files below a folder, at any depth, sorted, with their paths relative to it.
+    """Returns the image files below a folder at any depth, sorted, as paths relative to it.
 
-    What is passed over is counted in the log: masks of photos in the same folder, and files of kinds that are not read.
+    Masks of photos in the same folder, and files of kinds that are not read, are left out and counted in a warning.
 
     Args:
         directory: the folder.
-        masks: whether it is a folder of masks, all of which are found.
+        masks: whether it is a folder of masks, so that masks are not left out.
         classes: whether each folder in it is a class, so that none is taken for the masks of another.
         skip: folders in it that are left out.
 
@@ -135,11 +134,11 @@ def find_images(directory: Path, *, masks: bool = False, classes: bool = False, 
                 continue
             if end in IMAGE_SUFFIXES:
                 files.append(prefix + name)
-            elif end not in NO_PICTURES:
+            elif end not in NON_IMAGE_SUFFIXES:
                 inner = suffix(os.path.splitext(name)[0]).lower() if end == ".gz" else ""  # noqa: PTH122 - as in `suffix`
                 others[inner + end or "without ending"] += 1
     kinds = ", ".join(f"{end} ({number})" for end, number in others.most_common(8))
-    heic = "" if others.keys().isdisjoint((".heic", ".heif")) else HEIC
+    heic = "" if others.keys().isdisjoint((".heic", ".heif")) else HEIC_REMEDY
     if not files:
         known = ", ".join(sorted(IMAGE_SUFFIXES))
         held = f"; it holds {kinds}{heic or '; convert these to PNG or TIFF'}" if kinds else "; add some, or remove it"
@@ -150,20 +149,20 @@ def find_images(directory: Path, *, masks: bool = False, classes: bool = False, 
 
 
 def photos_among(files: list[str], directory: Path, *, classes: bool = False) -> list[str]:
-    """Returns those of some images that are photos; masks of photos that are among them are left out and counted.
+    """Returns the images without the masks of photos among them, which are counted in a warning.
 
-    With ``classes`` only photos of the same first folder are looked at.
+    With ``classes``, a mask and its photo have the same first folder.
     """
     text = "\n".join(files).lower()
     if not any(word in text for word in ("mask", "label", "gt", "seg", "annot", "truth", "ann_dir")):
-        return files  # nearly always; a million names should take no seconds
+        return files  # nearly always; the steps below would take seconds for a million names
     suspects = {file: photos for file in files if (photos := photos_of(file))}
     if not suspects:
         return files
-    stems = {alike(os.path.splitext(file)[0]) for file in files}  # noqa: PTH122 - as in `suffix`
+    stems = {canonical(os.path.splitext(file)[0]) for file in files}  # noqa: PTH122 - as in `suffix`
     if classes:
         suspects = {
-            file: {photo for photo in photos if photo.partition("/")[0] == alike(file).partition("/")[0]}
+            file: {photo for photo in photos if photo.partition("/")[0] == canonical(file).partition("/")[0]}
             for file, photos in suspects.items()
         }
     masks = [file for file, photos in suspects.items() if not stems.isdisjoint(photos)]
@@ -174,7 +173,7 @@ def photos_among(files: list[str], directory: Path, *, classes: bool = False) ->
 
 
 def photos_of(file: str) -> set[str]:
-    """Names the photos, without endings, whose mask a file may be by its name or its folder; none for most files.
+    """Returns the photos, without extensions, whose mask a file may be by its name or folder; empty for most files.
 
     >>> sorted(photos_of("a_mask.png")), sorted(photos_of("train/masks/b.png"))[:2], photos_of("c.jpg")
     (['a'], ['train/b', 'train/image/b'], set())
@@ -183,20 +182,24 @@ def photos_of(file: str) -> set[str]:
     found, named = set[str](), MASK_NAME.fullmatch(stem)
     stems = [stem, named["photo"]] if named else [stem]
     if named:
-        found.add(alike("/".join([*folders, named["photo"]])))
+        found.add(canonical("/".join([*folders, named["photo"]])))
     for place, folder in enumerate(folders):
         if match := MASK_FOLDER.fullmatch(folder):
             part = match["part"]
             beside = [[part], [f"{part}_images"]] if part else [[], *([name] for name in PHOTO_FOLDERS)]
             for names in beside:
-                found |= {alike("/".join([*folders[:place], *names, *folders[place + 1 :], name])) for name in stems}
+                found |= {
+                    canonical("/".join([*folders[:place], *names, *folders[place + 1 :], name])) for name in stems
+                }
     return found
 
 
-def alike(name: str) -> str:
-    """Returns a name without its case and Unicode form, in which file systems differ, and with ``/``.
+def canonical(name: str) -> str:
+    """Returns a name in the form in which names are compared: without case, in one Unicode form, and with ``/``.
 
-    >>> alike("A/Mu\u0308ller") == alike("a/m\u00fcller")
+    File systems differ in both.
+
+    >>> canonical("A/Mu\u0308ller") == canonical("a/m\u00fcller")
     True
     """
     return unicodedata.normalize("NFC", name).casefold().replace(os.sep, "/")
@@ -212,7 +215,7 @@ def suffix(name: str) -> str:
 
 
 def names_of(part: str) -> tuple[str, ...]:
-    """Returns what people call the folder of a part, in lower case.
+    """Returns the common names of the folder of a part, in lower case.
 
     >>> names_of("test")
     ('test', 'testing')
@@ -221,10 +224,10 @@ def names_of(part: str) -> tuple[str, ...]:
 
 
 def parts_named(folder: Path, part: str) -> list[str]:
-    """Returns the folders in a folder that are called as a part, the usual name first.
+    """Returns the folders in a folder that have one of the names of a part, the usual name first.
 
     Raises:
-        DataError: one is a link that leads nowhere, such as to a disk that is not there today.
+        DataError: one is a dead link, such as one to a disk that is not mounted.
     """
     names = names_of(part)
     for name in (part, *names):
@@ -234,15 +237,15 @@ def parts_named(folder: Path, part: str) -> list[str]:
 
 
 def refuse_dead_link(path: Path) -> None:
-    """Raises what says that a path is a link that leads nowhere, if it is."""
+    """Raises a DataError if a path is a link that leads nowhere."""
     if path.is_symlink() and not path.exists():
         raise DataError(f"{path}: is a link to {path.readlink()}, which is not there; correct or remove the link")
 
 
 def part_folder(root: Path, part: str) -> str:
-    """Returns what a root calls the folder of a part: ``valid`` and ``Val`` are also taken for ``val``, and the like.
+    """Returns the name of a part's folder below a root: ``valid`` or ``Val`` also count as ``val``, and so on.
 
-    Folders of images whose names have that word in them, such as ``val_images``, are pointed out and not used.
+    Folders of images that only have the word in their name, such as ``val_images``, are not used; a warning says so.
 
     >>> part_folder(Path("nowhere"), "val")
     'val'
@@ -258,7 +261,7 @@ def part_folder(root: Path, part: str) -> str:
 
 
 def called_like(name: str, part: str) -> bool:
-    """Tells whether what people call a part is a word in the name of a folder.
+    """Tells whether a folder has a name of a part as a word in its own.
 
     >>> called_like("val_images", "val"), called_like("interval", "val")
     (True, False)
@@ -267,16 +270,10 @@ def called_like(name: str, part: str) -> bool:
     return re.fullmatch(rf"(?:.*[_\-. ])?(?:{words})(?:[_\-. \d].*)?", name, re.IGNORECASE) is not None
 
 
-def date_folders(root: Path) -> tuple[str, str] | None:
-    """Names the folders of the first and the second date below a root, ``A`` and ``B`` before others; None without."""
-    there = subfolders(root)
-    return next(((name, second) for name in there if (second := second_name(name)) in there), None)
-
-
 def subfolders(root: Path) -> list[str]:
-    """Names the folders in a root that are no system's own, sorted; none if there is no such root."""
+    """Returns the names of the folders in a root, sorted, without those made by systems; empty if there is no root."""
     try:
-        with os.scandir(root) as entries:  # which knows the kind of each without looking at it: there may be a million
+        with os.scandir(root) as entries:  # needs no further call for each entry, of which there may be a million
             return sorted(entry.name for entry in entries if not is_foreign(entry.name) and entry.is_dir())
     except OSError as error:
         refuse_unread(error)
@@ -284,22 +281,22 @@ def subfolders(root: Path) -> list[str]:
 
 
 def holds_images(folder: Path) -> bool:
-    """Tells whether a folder has a file at any depth that is named as images are."""
+    """Tells whether a folder has a file with the extension of an image, at any depth."""
     return any(suffix(name).lower() in IMAGE_SUFFIXES for _, names in walk(folder) for name in names)
 
 
 def spelled(path: str) -> str:
-    """Says how a missing file is called in its folder, where case, Unicode form or ending is all that differs."""
+    """Says, for a message, that a missing file is there with another case, Unicode form or extension; empty if not."""
     folder, name = os.path.split(path)
     with suppress(OSError):
         for other in os.listdir(folder):  # noqa: PTH208 - as in `suffix`
-            if alike(name) in (alike(other), alike(os.path.splitext(other)[0])):  # noqa: PTH122
+            if canonical(name) in (canonical(other), canonical(os.path.splitext(other)[0])):  # noqa: PTH122
                 return f" (but {other!a} is there; write it so)"
     return ""
 
 
 def what_is_there(folder: Path) -> str:
-    """Names the first folders in a folder, or else its first files, for the message that another one is missing."""
+    """Lists the first folders in a folder, or else its first files, for the message that something in it is missing."""
     if not folder.is_dir():
         return ""
     names = subfolders(folder)
@@ -311,14 +308,14 @@ def what_is_there(folder: Path) -> str:
 
 
 def exported(folder: Path, whole: str | Path = "EXPORT") -> str:
-    """Says what to do with a folder without masks or classes that holds what label tools export; nothing for others.
+    """Says, for a message, how to convert a folder that holds a label tool's export; empty for other folders.
 
     Args:
-        folder: where such files are looked for.
-        whole: what the message calls the export, of which the folder may be a part.
+        folder: where the files of label tools are looked for.
+        whole: the export to name in the message, of which the folder may be a part.
     """
     file = next(
-        (file for form in OF_LABEL_TOOLS for file in sorted(folder.glob(form)) if not is_foreign(file.name)), None
+        (file for form in LABEL_TOOL_FILES for file in sorted(folder.glob(form)) if not is_foreign(file.name)), None
     )
     if file is None:
         return ""
@@ -329,13 +326,13 @@ def exported(folder: Path, whole: str | Path = "EXPORT") -> str:
 
 
 def note(kind: str, text: str) -> None:
-    """Warns of what was passed over, or understood other than by the letter; :func:`notes_taken` collects it."""
+    """Warns of what was left out or interpreted; :func:`notes_taken` collects such warnings by their kind."""
     log.warning("%s", text, extra={"finding": kind})
 
 
 @contextmanager
 def notes_taken() -> Iterator[list[tuple[str, str]]]:
-    """Collects the kinds and texts of what :func:`note` says in the meantime."""
+    """Collects the kinds and texts of the warnings that :func:`note` logs within the block."""
     notes: list[tuple[str, str]] = []
 
     def take(record: logging.LogRecord) -> bool:

@@ -1,6 +1,6 @@
 """Draws pictures: classes' colours over an image, pictures in rows, legends.
 
-Overlays and their legends need numpy and Pillow alone; figures need Matplotlib too.
+Overlays and their legends need only NumPy and Pillow; figures need Matplotlib too.
 """
 
 import functools
@@ -31,9 +31,9 @@ Legend = Sequence[tuple[str, Color]]
 
 @contextmanager
 def drawing(what: object) -> Iterator[None]:
-    """Warns of a picture that could not be drawn, and goes on: no plot, font or legend that fails ends a run.
+    """Warns of a picture that could not be drawn, and goes on: a failing plot, font or legend must not end a run.
 
-    A full disk is an error all the same.
+    A full disk remains an error.
     """
     handled = sys.exception()
     try:
@@ -108,28 +108,20 @@ def stack_rows(rows: Sequence[Sequence[ImageArray]], gap: int = 4) -> ImageArray
 
 FONTS = (
     *("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "wqy-zenhei.ttc", "wqy-microhei.ttc"),
-    *(
-        "msyh.ttc",
-        "simhei.ttf",
-        "PingFang.ttc",
-        "Hiragino Sans GB.ttc",
-        "Arial Unicode.ttf",
-        "malgun.ttf",
-        "YuGothM.ttc",
-    ),
+    *("msyh.ttc", "simhei.ttf", "PingFang.ttc", "Hiragino Sans GB.ttc", "Arial Unicode.ttf"),
+    *("malgun.ttf", "YuGothM.ttc"),
 )
-"""Files of fonts with more characters than Pillow's own, of which each system has some."""
+"""Files of fonts with more characters than Pillow's own; each system has some of them."""
 
 
 @functools.cache
 def fonts() -> dict[str, ImageFont.FreeTypeFont]:
-    """Loads the fonts that are there, by their files; Pillow's own is ``""``."""
+    """Returns the fonts that this system has, by their files; ``""`` is Pillow's own."""
     found = {"": font_of("", 16)}
-    plots = find_spec("matplotlib")
-    bundled = [
-        Path(place, "mpl-data/fonts/ttf/DejaVuSans.ttf") for place in (plots and plots.submodule_search_locations) or ()
-    ]
-    for file in (*map(str, bundled), *FONTS):
+    matplotlib = find_spec("matplotlib")
+    folders = (matplotlib and matplotlib.submodule_search_locations) or ()
+    bundled = [str(Path(folder, "mpl-data/fonts/ttf/DejaVuSans.ttf")) for folder in folders]
+    for file in (*bundled, *FONTS):
         with suppress(OSError):
             found[file] = font_of(file, 16)
     return found
@@ -144,7 +136,7 @@ def font_of(file: str, size: int) -> ImageFont.FreeTypeFont:
 
 @functools.lru_cache(maxsize=4096)
 def font_file(text: str) -> str | None:
-    """Returns the file of a font with all characters of a text: ``""`` for Pillow's own, None where there is none."""
+    """Returns the file of the first font that has all characters of a text, as in :func:`fonts`; None if none has."""
     for file, font in fonts().items():
         missing = bytes(font.getmask("\U0010fffe"))
         if all(char.isspace() or bytes(font.getmask(char)) != missing for char in set(legible(text))):
@@ -153,17 +145,17 @@ def font_file(text: str) -> str | None:
 
 
 def legible(text: str) -> str:
-    """Returns a text with what is no character, such as bytes of a file's name that is no UTF-8, written out."""
+    """Returns a text in which code points that cannot be encoded, as in file names that are not UTF-8, are escaped."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def legend_of(classes: Sequence[str], palette: Sequence[Color], ids: Iterable[int]) -> list[tuple[str, Color]]:
-    """Returns the legend of some classes: their names, or their ids where no font has all characters of a name."""
+    """Returns the legend of some classes: their names, or ``class ID`` where no font has all characters of a name."""
     return [(f"class {i}" if font_file(classes[i]) is None else legible(classes[i]), palette[i]) for i in ids]
 
 
 def add_legend(image: ImageArray, legend: Legend) -> Image.Image:
-    """Returns the image with a white strip below that has a box and a name for each entry of the legend."""
+    """Returns the image with a white strip below it that holds a box and a name for each entry of the legend."""
     height, width = image.shape[:2]
     size = max(11, width // 60)
     pad = size // 2
@@ -192,7 +184,7 @@ class Cell:
     picture: ImageArray
     title: str = ""
     color: str = "black"
-    """Of the title."""
+    """Colour of the title."""
 
 
 def save_figure(
@@ -214,7 +206,7 @@ def save_figure(
         legend: of the colours in the pictures.
         columns: places for pictures in a row.
         size: width and height, in inches of 110 pixels.
-        sizes: of the letters of titles and of the legend, in points.
+        sizes: font sizes of titles and of the legend, in points.
         legend_columns: entries of the legend that stand side by side.
         interpolation: how Matplotlib scales the pictures.
     """
@@ -224,7 +216,7 @@ def save_figure(
     from matplotlib.text import Text
 
     def write(text: Text, name: str, points: float) -> None:
-        """Sets a text as it is: `$` begins no formula, and a character that no font has becomes a question mark."""
+        """Sets a text literally: ``$`` begins no formula, and a character that no font has becomes a question mark."""
         file, name = font_file(name), legible(name)
         if file is None:
             name = "".join(char if font_file(char) is not None else "?" for char in name)
@@ -245,8 +237,7 @@ def save_figure(
         box = figure.legend(
             handles=handles, loc="outside lower center", ncols=legend_columns, fontsize=sizes[1], frameon=False
         )
-        for text, (name, _) in zip(
-            box.get_texts(), legend, strict=True
-        ):  # a label that begins with "_" would be left out
+        # Names are set afterwards, as Matplotlib leaves out labels that begin with "_".
+        for text, (name, _) in zip(box.get_texts(), legend, strict=True):
             write(text, name, sizes[1])
     replace_file(path, lambda file: figure.savefig(file, format="png"))

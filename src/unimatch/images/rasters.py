@@ -1,4 +1,4 @@
-"""Reads images of any bands and types, TIFF above all, and keeps where they lie on Earth."""
+"""Reads images of any bands and types, above all TIFF, and the georeference of GeoTIFFs."""
 
 import logging
 import math
@@ -21,44 +21,45 @@ from unimatch.errors import (
     lacks_open_files,
     worker_behind,
 )
-from unimatch.images.arrays import ORIENTATION, Exif, ImageArray, opened, read_image, read_pair, turn
+from unimatch.images.arrays import ORIENTATION, Exif, ImageArray, opened, read_image, turn
 from unimatch.images.bands import Bands
 from unimatch.images.file_kinds import open_image
-from unimatch.images.storage import divided, multiplied, storage
+from unimatch.images.pairs import read_pair
+from unimatch.images.storage import TIFF_HEADERS, divided, first_page_tags, multiplied, storage
 from unimatch.images.tiff_pages import count_pages
 from unimatch.reading import read_file
 
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How TIFF files begin; the last two are BigTIFF's."""
-
 GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
-"""TIFF's tags of scale, tie points, transformation, and the coordinate system in three parts."""
+"""GeoTIFF's tags of scale, tie points, transformation, and the three of the coordinate system."""
 WIDTH, HEIGHT = 256, 257
-"""The tags of the size."""
-PHOTOMETRICS = {
-    0: "black is the highest",
-    3: "places in a palette",
-    **dict.fromkeys((8, 9, 10), "colours of LAB, which are no red, green and blue"),
+"""TIFF's tags of the size."""
+NO_LEVELS = {
+    0: "0 is white",
+    3: "positions in a palette",
+    **dict.fromkeys((8, 9, 10), "colours in LAB, not red, green and blue"),
 }
-"""Values of TIFF's PhotometricInterpretation that are no levels."""
+"""Values of TIFF's tag PhotometricInterpretation with which pixels store no levels of brightness."""
 NO_DATA_TAG = 42113
-"""GDAL's tag of the value that means no data."""
+"""GDAL's TIFF tag of the value that means no data."""
 TURNED_BY_TAG = (
-    "it is turned by its orientation tag; save it as it should lie, or train on it as it is stored: dataset.exif=stored"
+    "it is turned by its orientation tag; save it upright, or train on it as it is stored: dataset.exif=stored"
 )
 
 LARGEST = 2**32
-"""Bytes of an image, unpacked, at most."""
+"""The most bytes that a decoded image may have."""
 
 
 def read_bands(path: Path, bands: Bands, *, exif: Exif = "turn") -> ImageArray:
     """Reads an image as levels, (H, W, C) uint8; photos as :func:`unimatch.images.arrays.read_image` does.
 
-    ``exif`` says what becomes of an EXIF orientation.
+    Args:
+        path: the file.
+        bands: which bands to take, and which of their values become 0 and 255.
+        exif: whether the image is turned as its EXIF orientation says.
 
     Raises:
-        DataError: the file cannot be read, or is not what ``bands`` says.
-        ConfigError: a TIFF, and the library that reads it is not installed.
+        DataError: the file cannot be read, or does not fit ``bands``.
+        ConfigError: the file is a TIFF, and tifffile, which reads it, is not installed.
     """
     if bands.photos:
         return read_image(path, exif=exif)
@@ -73,12 +74,12 @@ def read_dates(paths: Sequence[Path], bands: Bands, *, exif: Exif = "turn") -> I
 
 
 def read_stored(path: Path, *, exif: Exif = "turn") -> NDArray[Any]:
-    """Reads all values that a file stores, (H, W, N) of its own type; raises as :func:`read_bands` does."""
+    """Returns all values that a file stores, (H, W, N) of its own type; raises what :func:`read_bands` does."""
     try:
         with path.open("rb") as file:
-            is_tiff = file.read(4) in TIFF
+            is_tiff = file.read(4) in TIFF_HEADERS
     except OSError as error:
-        if lacks_open_files(error):  # which is no fault of the file
+        if lacks_open_files(error):  # the file is not at fault
             raise ProcessError(f"{path}: cannot be read, as {OPEN_FILES}") from error
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     values = read_tiff(path, exif) if is_tiff else read_other(path, exif)
@@ -100,45 +101,51 @@ def read_tiff(path: Path, exif: Exif) -> NDArray[Any]:
         count_pages(content)
         content.seek(0)
         with quiet("tifffile"), tifffile.TiffFile(content) as file:
-            series, first = file.series[0], file.series[0].keyframe
-            axes = {
-                name: size
-                for name, size in zip(series.get_axes(False), series.get_shape(False), strict=True)
-                if size > 1 or name in "YX"
-            }
-            # Smaller copies of the image and masks of its pixels are pages too.
-            pages = [more.keyframe for more in file.series[1:]]
-            others = [page for page in pages if not page.is_reduced and not page.is_mask]
-            fault = ""
-            if too_large(axes, series.nbytes):
-                fault = f"it has {axes['X']} x {axes['Y']} pixels in {series.nbytes >> 20} MiB; cut it up"
-            elif others or not set("YX") <= set(axes) <= set("YXSCQI") or len(axes) > 3:
-                sizes = ", ".join(f"{name} of {size}" for name, size in axes.items())
-                fault = f"it holds {1 + len(others)} images, the first with axes {sizes}; save them one by one"
-            elif exif == "turn" and first.tags.valueof(ORIENTATION, 1) != 1:
-                fault = TURNED_BY_TAG
-            elif first.photometric in PHOTOMETRICS:
-                fault = f"its values stand for others ({PHOTOMETRICS[first.photometric]}); save the values themselves"
-            missing = None if fault else absent(series.pages, file.filehandle.size)
-            if missing:
+            axes = axes_of(file.series[0])
+            if fault := unusable(file, axes, exif):
+                raise DataError(f"{path}: one image of rows Y, columns X and bands is needed, but {fault}")
+            series = file.series[0]
+            if missing := absent(series.pages, file.filehandle.size):
                 raise ValueError(missing)
-            values = None if fault else series.asarray(squeeze=False).reshape(list(axes.values()))
+            values = series.asarray(squeeze=False).reshape(list(axes.values()))
     except UnimatchError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything
         if worker_behind(error):
-            raise  # which is no fault of the file
+            raise  # the file is not at fault
         raise DataError(f"{path}: cannot be read as TIFF ({error}); repair or remove it") from error
-    if values is None:
-        raise DataError(f"{path}: one image of rows Y, columns X and bands is needed, but {fault}")
     if len(axes) == 2:
         return values[..., None]
     return np.moveaxis(values, 0, -1) if next(iter(axes)) not in "YX" else values
 
 
+def axes_of(series: Any) -> dict[str, int]:
+    """Returns the axes of a tifffile's series in their order, such as Y, X and S, with their lengths; no empty ones."""
+    named = zip(series.get_axes(False), series.get_shape(False), strict=True)
+    return {name: length for name, length in named if length > 1 or name in "YX"}
+
+
+def unusable(file: Any, axes: Mapping[str, int], exif: Exif) -> str:
+    """Says why an opened tifffile, whose first series has these axes, is not one image of levels; empty if it is."""
+    series, first = file.series[0], file.series[0].keyframe
+    # Smaller copies of the image and masks of its pixels are pages too.
+    pages = [more.keyframe for more in file.series[1:]]
+    others = [page for page in pages if not page.is_reduced and not page.is_mask]
+    if too_large(axes, series.nbytes):
+        return f"it has {axes['X']} x {axes['Y']} pixels in {series.nbytes >> 20} MiB; cut it up"
+    if others or not set("YX") <= set(axes) <= set("YXSCQI") or len(axes) > 3:
+        sizes = ", ".join(f"{name} of {size}" for name, size in axes.items())
+        return f"it holds {1 + len(others)} images, the first with axes {sizes}; save them one by one"
+    if exif == "turn" and first.tags.valueof(ORIENTATION, 1) != 1:
+        return TURNED_BY_TAG
+    if first.photometric in NO_LEVELS:
+        return f"its values stand for others ({NO_LEVELS[first.photometric]}); save the values themselves"
+    return ""
+
+
 @contextmanager
 def quiet(library: str) -> Iterator[None]:
-    """Drops what a library logs in the meantime: of one damaged file, dozens of lines beside our own message."""
+    """Drops what a library logs within the block: dozens of lines on one damaged file, of which our message tells."""
     logger = logging.getLogger(library)
 
     def drop(record: logging.LogRecord) -> bool:
@@ -152,9 +159,9 @@ def quiet(library: str) -> Iterator[None]:
 
 
 def absent(pages: Iterable[Any], size: int) -> str:
-    """Says what a TIFF of ``size`` bytes has not of its pages' strips or tiles; decoders of JPEG make it grey."""
+    """Says what of its pages' strips or tiles a TIFF of ``size`` bytes lacks: JPEG decoders would fill it with grey."""
     for page in pages:
-        if page is None:  # of a stack of ImageJ, which has tags for the first alone
+        if page is None:  # a stack of ImageJ has tags for its first page only
             continue
         parts, needed = len(page.dataoffsets), math.prod(page.chunked)
         if parts < needed:
@@ -166,24 +173,24 @@ def absent(pages: Iterable[Any], size: int) -> str:
 
 
 def too_large(axes: Mapping[str, int], size: int) -> bool:
-    """Tells whether an image has more pixels than Pillow allows of others, or more bytes than :data:`LARGEST`."""
+    """Tells whether an image has more pixels than Pillow would read, or more bytes than :data:`LARGEST`."""
     limit = Image.MAX_IMAGE_PIXELS
     pixels = axes.get("X", 0) * axes.get("Y", 0)
     return size > LARGEST or (limit is not None and pixels > 2 * limit)
 
 
 def read_other(path: Path, exif: Exif) -> NDArray[Any]:
-    """Reads what is no TIFF: grey of 8 or 16 bits, colours of 8 bits, and PNG in colours of 16 bits."""
+    """Reads other formats than TIFF: grey of 8 or 16 bits, colours of 8 bits, and PNG in colours of 16 bits."""
     with opened(path, "an image") as image:
         stored, times = storage(image), multiplied(image)
         if stored.pages > 1:
             raise DataError(f"{path}: holds {stored.pages} images, and one is needed; save them one by one")
-        if stored.bits > 8 and stored.bands > 1:  # of which Pillow would read the high bytes alone
+        if stored.bits > 8 and stored.bands > 1:  # of these Pillow would read only the high bytes
             if image.format != "PNG":
                 raise DataError(f"{path}: {stored} cannot be read whole from {image.format}; save it as TIFF or PNG")
             if exif == "turn" and image.getexif().get(ORIENTATION, 1) != 1:
                 raise DataError(f"{path}: {TURNED_BY_TAG}")
-            import cv2  # not above: exported models run without it
+            import cv2  # here, because exported models run without it
 
             whole = np.asarray(cv2.imdecode(np.frombuffer(read_file(path).getvalue(), np.uint8), cv2.IMREAD_UNCHANGED))
             return np.asarray(cv2.cvtColor(whole, cv2.COLOR_BGRA2RGBA if whole.shape[2] == 4 else cv2.COLOR_BGR2RGB))
@@ -199,23 +206,16 @@ def read_other(path: Path, exif: Exif) -> NDArray[Any]:
 
 
 def tiff_tags(path: Path) -> TiffImagePlugin.ImageFileDirectory_v2:
-    """Returns what a TIFF says of its first image, by the numbers of the tags; of other files nothing."""
-    found = TiffImagePlugin.ImageFileDirectory_v2()
+    """Returns the tags of a TIFF's first page; none of other files."""
     try:
         with path.open("rb") as file:
-            header = file.read(8)
-            if header[:4] in TIFF:
-                header += file.read(8) if header[:4] in TIFF[2:] else b""
-                found = TiffImagePlugin.ImageFileDirectory_v2(header)
-                file.seek(found.next)
-                found.load(file)
-    except Exception:  # whatever is wrong with it is said when it is read
+            return first_page_tags(file)
+    except Exception:  # reading the pixels says what is wrong with the file
         return TiffImagePlugin.ImageFileDirectory_v2()
-    return found
 
 
 def georeference(path: Path) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
-    """Returns the tags that say where a GeoTIFF lies, as Pillow writes them; None of other files."""
+    """Returns the tags that say where on Earth a GeoTIFF lies, as Pillow writes them; None of other files."""
     found, tags = tiff_tags(path), TiffImagePlugin.ImageFileDirectory_v2()
     for tag in GEOREFERENCE:
         if tag in found:
@@ -229,6 +229,6 @@ def pixel_count(path: Path) -> int:
     try:
         with open_image(path) as image:
             return image.width * image.height
-    except Exception:  # among these are TIFFs of bands that Pillow does not know
+    except Exception:  # such as for a TIFF of bands that Pillow does not know
         sides = [tiff_tags(path).get(side, 0) for side in (WIDTH, HEIGHT)]
         return math.prod(side if isinstance(side, int) else 0 for side in sides)

@@ -1,8 +1,8 @@
-"""Tells what an image file stores, by its header: how many bands of which type, and how many pages."""
+"""Tells from its header what an image file stores: how many bands of which type, and how many pages."""
 
 import io
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,16 @@ STRIP_SIZES, TILE_SIZES = 279, 325
 """Tags of TIFF."""
 
 KINDS = {2: "signed integers", 3: "floats", 5: "complex integers", 6: "complex numbers"}
-"""By the TIFF tag SampleFormat; anything else is unsigned integers."""
+"""Types of values by the TIFF tag SampleFormat; all other numbers mean unsigned integers."""
 
-PAGES = 1000
-"""How many pages of a TIFF are looked at: each takes a millisecond."""
+COUNTED_PAGES = 1000
+"""How many pages of a TIFF are counted at most: each takes a millisecond."""
+
+TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""The first bytes of TIFF files; the last two are those of BigTIFF."""
 
 COPY, TRANSPARENCY = 1, 4
-"""Bits of the TIFF tag SubfileType: a smaller copy of another page, and its transparency."""
+"""Bits of the TIFF tag SubfileType: a smaller copy of another page, and a mask of its transparency."""
 
 
 class Storage(NamedTuple):
@@ -29,13 +32,13 @@ class Storage(NamedTuple):
 
     bands: int
     bits: int
-    """Of one band."""
+    """Bits of a value."""
     kind: str
     """``unsigned integers``, ``signed integers`` or ``floats``."""
     unnamed: bool = False
-    """Whether there are bands beside the colours that are no transparency, such as infrared."""
+    """Whether there are bands besides colours and transparency, such as infrared."""
     pages: int = 1
-    """Pages or frames, without smaller copies of the same picture."""
+    """Number of pages or frames, without smaller copies of the same picture."""
 
     def __str__(self) -> str:
         return f"{self.bands} band{'s' * (self.bands > 1)} of {self.bits}-bit {self.kind}"
@@ -44,12 +47,14 @@ class Storage(NamedTuple):
 def storage(image: Image.Image) -> Storage:
     """Tells what an opened image, not yet decoded, stores in its file."""
     if image.format == "TIFF":
-        return tiff_tags(image.tag_v2)._replace(pages=pages(image))  # type: ignore[attr-defined]  # of TIFF alone
+        return storage_of_tags(image.tag_v2)._replace(pages=pages(image))  # type: ignore[attr-defined]  # of TIFF alone
     bands, kind = len(image.getbands()), "floats" if image.mode == "F" else "unsigned integers"
     if image.mode in ("I", "F"):
         return Storage(bands, 32, kind)
     deep = ";16" in raw_mode(image) or (largest_level(image) or 0) > 255
-    bits = jpeg_2000_bits(image) if image.format == "JPEG2000" else 16 if deep else 8
+    bits = 16 if deep else 8
+    if image.format == "JPEG2000":
+        bits = jpeg_2000_bits(image)
     return Storage(bands, bits, kind, pages=pages(image))
 
 
@@ -60,7 +65,7 @@ def raw_mode(image: Any) -> str:
 
 
 def largest_level(image: Any) -> int | None:
-    """Returns the largest value of an opened image's bands in its file, where Pillow spreads them over all levels."""
+    """Returns the largest possible value in an image's file if Pillow stretches values to all levels; else None."""
     raw = raw_mode(image)
     if raw[:3] in ("L;2", "L;4"):
         return 3 if raw[2] == "2" else 15
@@ -69,7 +74,7 @@ def largest_level(image: Any) -> int | None:
 
 
 def multiplied(image: Any) -> float:
-    """Returns by what Pillow multiplies the values of an opened grey image, so that the highest possible is white."""
+    """Returns the factor by which Pillow stretches the values of an opened grey image, so that the largest is white."""
     if image.format == "JPEG2000":
         bits = jpeg_2000_bits(image)
         return float(2 ** ((16 if bits > 8 else 8) - bits))
@@ -87,7 +92,7 @@ def divided(values: NDArray[Any], times: float) -> NDArray[Any]:
 
 
 def inverted(image: Any) -> bool:
-    """Tells whether Pillow turns the values of an opened grey image round, as a TIFF in which 0 is white is shown."""
+    """Tells whether Pillow inverts the values of an opened grey image: those of a TIFF in which 0 is white."""
     return image.format == "TIFF" and image.mode in ("1", "L") and image.tag_v2.get(PHOTOMETRIC) == 0
 
 
@@ -97,40 +102,51 @@ def is_lossy(image: Any) -> bool:
         return bool(image.info.get("compression") in ("jpeg", "webp"))
     if image.format == "WEBP":
         image.fp.seek(0)
-        return b"VP8 " in image.fp.read()  # the chunk of lossy pictures; that of lossless ones is VP8L
+        return b"VP8 " in image.fp.read()  # the chunk of lossy images; lossless ones have VP8L
     return image.format in ("JPEG", "MPO", "JPEG2000", "AVIF")
 
 
-def tiff_tags(tags: Any) -> Storage:
-    """Reads the tags of a TIFF's page; a ValueError or TypeError where they hold no numbers."""
+def storage_of_tags(tags: Any) -> Storage:
+    """Returns what a TIFF's page stores by its tags.
+
+    Raises:
+        ValueError or TypeError: the tags hold no numbers.
+    """
     bits, kind, extra = tags.get(BITS_PER_SAMPLE, (1,)), tags.get(SAMPLE_FORMAT, (1,)), tags.get(EXTRA_SAMPLES, ())
     bands = int(tags.get(SAMPLES_PER_PIXEL, 1))
     return Storage(bands, max(map(int, bits)), KINDS.get(kind[0], "unsigned integers"), 0 in extra)
 
 
 def tiff_storage(content: io.BytesIO) -> Storage | None:
-    """Tells what the first page of a TIFF stores that Pillow cannot read; None if the file is none."""
+    """Tells what the first page of a TIFF stores, even if Pillow cannot read it; None if the file is no whole TIFF."""
     try:
         content.seek(0)
-        header = content.read(8)
-        header += content.read(8) if header[2] == 43 else b""  # a BigTIFF's is longer
-        tags = ImageFileDirectory_v2(header)
-        content.seek(tags.next)
-        tags.load(content)
-        return tiff_tags(tags) if STRIP_SIZES in tags or TILE_SIZES in tags else None  # else it is cut short
+        tags = first_page_tags(content)
+        return storage_of_tags(tags) if STRIP_SIZES in tags or TILE_SIZES in tags else None
     except Exception:  # a damaged file can raise nearly anything
         return None
 
 
+def first_page_tags(file: BinaryIO) -> ImageFileDirectory_v2:
+    """Reads the tags of a TIFF's first page; raises nearly anything if the file is no whole TIFF."""
+    header = file.read(8)
+    if header[:4] in TIFF_HEADERS[2:]:  # that of a BigTIFF is longer
+        header += file.read(8)
+    tags = ImageFileDirectory_v2(header)
+    file.seek(tags.next)
+    tags.load(file)
+    return tags
+
+
 def pages(image: Image.Image) -> int:
-    """Counts the pages or frames of an opened image that are pictures of their own, of a TIFF's first :data:`PAGES`."""
+    """Counts the pages or frames of an opened image, without smaller copies; of a TIFF up to :data:`COUNTED_PAGES`."""
     if image.format == "MPO":
-        return 1  # a camera's JPEG with a preview behind the picture
+        return 1  # a camera's JPEG, followed by a preview
     if image.format != "TIFF":
         return int(getattr(image, "n_frames", 1))
     kinds = [image.tag_v2.get(SUBFILE_TYPE, 0)]  # type: ignore[attr-defined]
     with suppress(EOFError):
-        while len(kinds) < PAGES:
+        while len(kinds) < COUNTED_PAGES:
             image.seek(len(kinds))
             kinds.append(image.tag_v2.get(SUBFILE_TYPE, 0))  # type: ignore[attr-defined]
     if len(kinds) > 1:
@@ -141,10 +157,10 @@ def pages(image: Image.Image) -> int:
 
 
 def jpeg_2000_bits(image: Any) -> int:
-    """Returns the bits of a band of an opened JPEG 2000 file, from its codestream's header."""
-    place = image.fp.tell()
+    """Returns the bits of a value of an opened JPEG 2000 file, from the header of its codestream."""
+    position = image.fp.tell()
     image.fp.seek(0)
     start = image.fp.read(4096)
-    image.fp.seek(place)
+    image.fp.seek(position)
     depth = start[start.find(b"\xff\x4f\xff\x51") + 42 :][:1]
     return (depth[0] & 127) + 1 if depth else 8

@@ -1,4 +1,4 @@
-"""Turns images as arrays into the tensors that models see, and back."""
+"""Converts images from arrays to the tensors that models see, and back."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ from unimatch.images.bands import PHOTOS, Bands
 
 IMAGE_FIELDS = ("image", "weak", "strong1", "strong2")
 LABEL_FIELDS = ("label", "truth")
-"""What a sample of a batch may hold of images and of masks."""
+"""The fields of a sample that hold images, and those that hold masks."""
 
 
 def to_tensor(image: NDArray[np.uint8]) -> Tensor:
@@ -27,13 +27,13 @@ def to_tensor(image: NDArray[np.uint8]) -> Tensor:
 
 
 def normalize(images: Tensor, bands: Bands = PHOTOS) -> Tensor:
-    """Returns images in 0-255 as float32, less the bands' mean and divided by their std; channels third from last."""
+    """Returns images (..., C, H, W) in 0-255 as float32 in 0-1, less the bands' mean and divided by their std."""
     mean, std = mean_and_std(images.device, bands)
     return (images.float() / 255 - mean) / std
 
 
 def to_pixels(images: Tensor, bands: Bands = PHOTOS) -> NDArray[np.uint8]:
-    """Returns normalised images (..., C, H, W) as an array (..., H, W, C) of 0-255: undoes both functions above.
+    """Returns normalised images (..., C, H, W) as an array (..., H, W, C) uint8: the inverse of both functions above.
 
     >>> image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     >>> np.array_equal(to_pixels(normalize(to_tensor(image))), image)
@@ -46,13 +46,13 @@ def to_pixels(images: Tensor, bands: Bands = PHOTOS) -> NDArray[np.uint8]:
 
 @cache
 def mean_and_std(device: torch.device, bands: Bands) -> tuple[Tensor, Tensor]:
-    """Returns the bands' statistics as (C, 1, 1) tensors, copied to each device once: a copy would stall every step."""
+    """Returns the bands' mean and std, (C, 1, 1) each, kept on each device: a copy in every step would stall it."""
     mean, std = torch.tensor([bands.mean, bands.std], device=device).view(2, -1, 1, 1)
     return mean, std
 
 
 def prepare(sample: dict[str, Tensor], bands: Bands) -> dict[str, Tensor]:
-    """Normalises the images and widens the masks to int64; the other fields stay."""
+    """Returns a sample with its images normalised and its masks as int64; the other fields stay."""
     images = {name: normalize(sample[name], bands) for name in IMAGE_FIELDS if name in sample}
     labels = {name: sample[name].long() for name in LABEL_FIELDS if name in sample}
     return {**sample, **images, **labels}

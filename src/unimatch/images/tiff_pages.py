@@ -1,49 +1,50 @@
-"""Follows the chain of a TIFF's pages before a library does, which would not notice that it has no end."""
+"""Follows the chain of a TIFF's pages before a library does that would follow an endless one for ever."""
 
 import struct
 from typing import BinaryIO
 
 MOST_PAGES = 4096
-"""Pages that are read, smaller copies of them included: bands in pages are a few hundred."""
+"""The most pages that are read, smaller copies included; images with a page for each band have a few hundred."""
 
-COPIES = 330
-"""The tag that names smaller copies of a page."""
+SUB_IFDS = 330
+"""The tag SubIFDs, which lists smaller copies of a page."""
 
 
 def count_pages(file: BinaryIO) -> int:
     """Counts the pages of a TIFF, and the copies that they name.
 
     Args:
-        file: the TIFF, from its beginning; is left anywhere.
+        file: the TIFF, at any position, which changes.
 
     Raises:
         ValueError: pages lead back to one another, or are more than :data:`MOST_PAGES`.
     """
     file.seek(0)
     order = "<" if file.read(2) == b"II" else ">"
-    big = unpack(file, order + "H") == 43
-    if big:
+    is_big = read_number(file, order + "H") == 43
+    if is_big:  # BigTIFF
         file.seek(8)
-    number, entry = (order + "Q", 20) if big else (order + "I", 12)
-    seen, copies, offset = set[int](), 0, unpack(file, number)
+        count_form, entry_form, offset_form = order + "Q", order + "HHQ8x", order + "Q"
+    else:
+        count_form, entry_form, offset_form = order + "H", order + "HHI4x", order + "I"
+    entry_size = struct.calcsize(entry_form)
+    seen, copies, offset = set[int](), 0, read_number(file, offset_form)
     while offset:
         if offset in seen:
             raise ValueError("its pages lead back to one another")
         seen.add(offset)
         file.seek(offset)
-        entries = unpack(file, order + ("Q" if big else "H"))
-        table = file.read(min(entries, 2**16) * entry)
-        for tag, _, count in struct.iter_unpack(
-            order + ("HHQ8x" if big else "HHI4x"), table[: len(table) // entry * entry]
-        ):
-            copies += count if tag == COPIES else 0
+        entries = read_number(file, count_form)
+        table = file.read(min(entries, 2**16) * entry_size)
+        whole = table[: len(table) // entry_size * entry_size]
+        copies += sum(count for tag, _, count in struct.iter_unpack(entry_form, whole) if tag == SUB_IFDS)
         if len(seen) + copies > MOST_PAGES:
             raise ValueError(f"it has more than {MOST_PAGES} pages")
-        offset = unpack(file, number)
+        offset = read_number(file, offset_form)
     return len(seen) + copies
 
 
-def unpack(file: BinaryIO, form: str) -> int:
-    """Reads a number; 0, with which a chain ends, where the file ends before."""
+def read_number(file: BinaryIO, form: str) -> int:
+    """Reads a number in a format of :mod:`struct`; 0, which ends the chain, where the file is cut short."""
     content = file.read(struct.calcsize(form))
     return int(struct.unpack(form, content)[0]) if len(content) == struct.calcsize(form) else 0

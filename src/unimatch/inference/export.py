@@ -22,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unimatch.disk import passing_folder, replace_file, replace_text
+from unimatch.disk import replace_file, replace_text, temporary_folder
 from unimatch.engines.model_facts import ModelFacts, beside
 from unimatch.engines.onnx import GRAPH, METADATA
 from unimatch.engines.torch import TorchEngine
@@ -86,7 +86,7 @@ def export_onnx(
     if size >= ONNX_LIMIT:
         raise ConfigError(f"format=onnx: {size / 1e9:.1f} GB of weights exceed the 2 GB of one file; use safetensors")
     images = options.example(example(model), facts.size_multiple)
-    with passing_folder(path) as folder, traceable(), torch.no_grad():
+    with temporary_folder(path) as folder, traceable(), torch.no_grad():
         # The exporter that traces: the newer one takes minutes over convolutions that pad by the image's size.
         torch.onnx.export(
             Graph(Cast(model, precision), facts, options),

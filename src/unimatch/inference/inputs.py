@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from unimatch.errors import DataError
-from unimatch.images.arrays import ImageArray, second_date
+from unimatch.images.arrays import ImageArray
 from unimatch.images.bands import PHOTOS, Bands
 from unimatch.images.file_kinds import IMAGE_SUFFIXES
-from unimatch.images.folders import alike, date_folders, find_images, is_foreign, photos_among, suffix, what_is_there
+from unimatch.images.folders import canonical, find_images, is_foreign, photos_among, suffix, what_is_there
+from unimatch.images.pairs import date_folders, second_date
 from unimatch.images.rasters import pixel_count, read_bands, read_dates
 from unimatch.texts import wrongly_separated
 
@@ -134,8 +135,8 @@ def name_photos(paths: list[Path], root: Path, bands: Bands = PHOTOS) -> list[Ph
     whole = [PurePosixPath(p.absolute().relative_to(root.absolute()).as_posix()) for p in paths]
     names = [str(name.with_suffix("")) for name in whole]
     while True:  # "a.jpg" keeps its extension beside "a.png", and then "a.jpg.png" must keep it too
-        count = Counter(map(alike, names))
-        longer = [str(name) if count[alike(given)] > 1 else given for name, given in zip(whole, names, strict=True)]
+        count = Counter(map(canonical, names))
+        longer = [str(name) if count[canonical(given)] > 1 else given for name, given in zip(whole, names, strict=True)]
         if longer == names:
             break
         names = longer

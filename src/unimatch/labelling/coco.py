@@ -1,4 +1,4 @@
-"""COCO JSON: polygons and run lengths of objects."""
+"""Reads and writes COCO JSON: polygons and run lengths of objects."""
 
 import json
 from collections import defaultdict
@@ -13,27 +13,27 @@ from unimatch.data.prepare.archives import Member
 from unimatch.disk import replacing
 from unimatch.errors import DataError
 from unimatch.labelling.json_pieces import elements
-from unimatch.labelling.photos import Photos, clean, named_as, part_of_listed
-from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
+from unimatch.labelling.photos import Photos, named_as, part_of_listed
+from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out, unlabelled
 from unimatch.labelling.regions import Piece
 from unimatch.labelling.run_lengths import counts_of, read_coco_text
-from unimatch.labelling.shapes import SHARES, Polygon, Runs, Shape, are_shares
+from unimatch.labelling.shapes import NORMALIZED, Polygon, Runs, Shape, are_normalized
 from unimatch.labelling.source import Source
 from unimatch.labelling.writer import Job, Written
 
-ONE = {"categories": "category", "images": "image", "annotations": "annotation"}
-"""What one element of the lists of a file is called."""
+SINGULARS = {"categories": "category", "images": "image", "annotations": "annotation"}
+"""The names of one element of each list in a file."""
 
 
 def find(source: Source) -> list[Member]:
-    """Finds the files that are COCO's."""
+    """Returns the export's files in COCO's format."""
     return source.json_kinds["coco"]
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
     """Reads the photos of all files; smaller objects lie over larger ones, and crowds below all others.
 
-    Objects with a box alone are left out, and a line in the log says how many.
+    Objects that have only a box are left out and counted in a warning.
 
     Raises:
         DataError: a file is damaged, or names an image or category that it does not hold.
@@ -44,14 +44,12 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
         found, names = read_file(file, photos)
         images += found
         classes |= dict.fromkeys(names)
-    unused = photos.others(image.photo for image in images)
-    images += [LabelledImage(clean(member.name), member, None) for member in unused]
-    return Found(images, classes)
+    return Found(images + unlabelled(photos, images), classes)
 
 
 def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[str]]:
-    """Reads the photos of one file, and the names of its categories in the order of their ids."""
-    where = str(file.place / file.name)
+    """Returns the photos of one file, and the names of its categories in the order of their ids."""
+    where = file.where
     names: dict[Any, str] = {}
     headers: dict[Any, tuple[str, Any, Any]] = {}
     notes: dict[Any, list[tuple[Any, str, tuple[Shape, ...], bool]]] = defaultdict(list)
@@ -81,7 +79,7 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
         except DataError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            called = f"{ONE[key]} {item['id']}" if isinstance(item, dict) and "id" in item else "an entry"
+            called = f"{SINGULARS[key]} {item['id']}" if isinstance(item, dict) and "id" in item else "an entry"
             why = str(error) if type(error) is ValueError else repr(error)
             raise DataError(
                 f"{where}: {called}{of_image(item, headers)} of {key} is malformed ({why}); correct it"
@@ -89,8 +87,8 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
     if not headers:
         raise DataError(f"{where}: lists no photos under 'images', as COCO's files do; export in one of COCO's formats")
     log_left_out(boxes, f"{where} gives no segmentation for them")
-    if are_shares(shape for found in notes.values() for _, _, shapes, _ in found for shape in shapes):
-        raise DataError(f"{where}: {SHARES}")
+    if are_normalized(shape for found in notes.values() for _, _, shapes, _ in found for shape in shapes):
+        raise DataError(f"{where}: {NORMALIZED}")
     for image_id, found in notes.items():
         if image_id not in headers:
             text = f"{found[0][1]} is of image {image_id!r}, which the file does not list; remove it"
@@ -114,19 +112,23 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
 
 
 def refuse_second(before: str | None, name: str) -> None:
-    """Refuses an id that another image or category has: it could not be told which of them an annotation is of."""
+    """Refuses an id that another image or category has: annotations could belong to either.
+
+    Raises:
+        ValueError: ``before``, the name that had this id before, is another one.
+    """
     if before not in (None, name):
         raise ValueError(f"{before} and {name} have the same id")
 
 
 def written_otherwise(wanted: Any, ids: Iterable[Any]) -> str:
-    """Says how an id is listed that differs from the one wanted as a text does from a number."""
+    """Says, for a message, that an id is listed as a number instead of a text, or the other way round; empty if not."""
     other = next((other for other in ids if str(other) == str(wanted)), None)
     return "" if other is None else f", or write it as {other!r}"
 
 
 def of_image(item: Any, headers: dict[Any, tuple[str, Any, Any]]) -> str:
-    """Says which image an annotation is of: by its name, where the file has named it already."""
+    """Says, for a message, which image an annotation is of: by its name if the file has listed it already."""
     if not isinstance(item, dict) or "image_id" not in item:
         return ""
     image_id = item["image_id"]
@@ -135,7 +137,7 @@ def of_image(item: Any, headers: dict[Any, tuple[str, Any, Any]]) -> str:
 
 
 def shapes_of(segmentation: Any) -> tuple[Shape, ...]:
-    """Returns what an annotation covers.
+    """Returns the shapes of an annotation, given its COCO segmentation.
 
     Raises:
         TypeError, ValueError or KeyError: it is malformed.
@@ -149,9 +151,9 @@ def shapes_of(segmentation: Any) -> tuple[Shape, ...]:
         return (Runs(runs, (width, height)),)
     if segmentation and not isinstance(segmentation[0], list):
         segmentation = [segmentation]
-    odd = next((polygon for polygon in segmentation if len(polygon) % 2), None)
-    if odd is not None:
-        raise ValueError(f"its polygon has {len(odd)} numbers, which are no pairs")
+    for polygon in segmentation:
+        if len(polygon) % 2:
+            raise ValueError(f"its polygon has {len(polygon)} numbers, which are no pairs")
     return tuple(Polygon((np.array(polygon, np.float64).reshape(-1, 2),)) for polygon in segmentation)
 
 
@@ -164,7 +166,7 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> str:
 
 
 def annotations(job: Job, found: Iterable[Piece], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
-    """Returns the annotation of each region of a mask of this size, still without ids."""
+    """Yields the annotation, still without ids, of each region of a mask of this width and height."""
     categories = job.categories
     for piece in found:
         height, width = piece.inside.shape
@@ -178,20 +180,20 @@ def annotations(job: Job, found: Iterable[Piece], size: tuple[int, int]) -> Iter
 
 
 def categories_of(job: Job) -> list[dict[str, Any]]:
-    """Returns the categories of a file."""
+    """Returns the list ``categories`` of a file."""
     return [{"id": number, "name": name} for name, number in job.categories.items()]
 
 
 def segmentation(piece: Piece, size: tuple[int, int], job: Job) -> Any:
-    """Returns a polygon; or run lengths, which a region with holes needs."""
-    if job.shapes == "polygons" and len(rings := piece.rings(job.tolerance)) == 1:
-        return [rings[0].ravel().tolist()]
+    """Returns a region as COCO's polygon or run lengths, in an image of this width and height."""
+    if (ring := job.polygon(piece)) is not None:
+        return [ring.ravel().tolist()]
     width, height = size
     return {"size": [height, width], "counts": counts_of(piece.whole(width, height).ravel(order="F")).tolist()}
 
 
 def finish(job: Job, images: list[LabelledImage], results: Iterator[str]) -> None:
-    """Writes ``PART.json`` for each part of the data; their photos lie below ``PART/``."""
+    """Writes ``PART.json`` for each part of the data; its photos lie below ``PART/``."""
     parts = {image.part: [i for i in images if i.part == image.part] for image in images}
     ids = dict.fromkeys(parts, 0)
     headers: dict[str, list[dict[str, Any]]] = {part: [] for part in parts}

@@ -1,4 +1,4 @@
-"""The layout that training reads: ``images/ masks/ classes.txt``, and what ``unimatch.predict`` writes."""
+"""Reads and writes the layout of training data, ``images/ masks/ classes.txt``; also reads what predict writes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
@@ -21,13 +21,14 @@ from unimatch.types import IGNORE_INDEX
 
 
 def find(source: Source) -> list[Member]:
-    """Finds the masks of a folder that has class names too."""
-    named = ({*FILES, PREDICTED} - {"_classes.csv", "labelmap.txt", "labels.txt"}) & set(source.files)  # other tools'
-    return source.matching(r"masks/.*\.(png|gif|bmp|tiff?)") if named else []
+    """Returns the masks of a folder that names its classes."""
+    of_tools = {"_classes.csv", "labelmap.txt", "labels.txt"}
+    names_classes = any(name in source.files for name in {*FILES, PREDICTED} - of_tools)
+    return source.matching(r"masks/.*\.(png|gif|bmp|tiff?)") if names_classes else []
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """Reads the photos and masks; those of ``unlabeled/`` have none.
+    """Reads the photos and their masks; photos of ``unlabeled/`` have none.
 
     Raises:
         DataError: a mask has no photo, or the class names cannot be read.
@@ -47,7 +48,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
         name = name if PurePosixPath(name).suffix == ending else name + ending
         if divided and not before and (first := name.partition("/")[0].lower()) in PART_WORDS:
             part, name = PART_WORDS[first], name.partition("/")[2]
-        images.append(LabelledImage(name, photo, Painted(mask, stored), None, part, str(mask.place / mask.name)))
+        images.append(LabelledImage(name, photo, Painted(mask, stored), None, part, mask.where))
     for name, member in source.files.items():
         folder, _, rest = name.partition("/")
         if folder in ("unlabeled", "unlabelled") and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
@@ -57,7 +58,7 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 
 
 def by_part(names: Iterable[str]) -> bool:
-    """Tells whether masks lie in folders called as parts, one for training among them, and none beside these folders.
+    """Tells whether all masks lie in folders named after parts of the data, one of them for training.
 
     >>> by_part(["train/a.png", "val/b.png"]), by_part(["a.png", "val/b.png"]), by_part(["north/a.png"])
     (True, False, False)
@@ -81,7 +82,7 @@ def class_names(source: Source) -> Classes:
 
 
 def write_image(job: Job, image: LabelledImage, written: Written) -> None:
-    """Writes a photo and its mask, or a photo that nobody has labelled to ``unlabeled/``."""
+    """Writes a photo and its mask; a photo without labels goes to ``unlabeled/``."""
     part = "" if image.part == "train" else f"{image.part}/"
     if image.labels is None:
         written.save_photo(f"unlabeled/{part}{image.name}")
@@ -92,16 +93,16 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> None:
 
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[None]) -> None:
-    """Writes the class names, with their colours where there are any.
+    """Writes ``classes.txt`` with the class names and their colours, if they have any.
 
     Raises:
-        DataError: a name would be read as something else.
+        DataError: a name would be read as another one.
     """
-    colors = job.labels.colors
-    lines = [
-        name if colors is None else f"{' '.join(map(str, colors[i]))} {name}"
-        for i, name in enumerate(job.labels.classes)
-    ]
+    lines = list(job.labels.classes)
+    if job.labels.colors is not None:
+        lines = [
+            f"{red} {green} {blue} {name}" for (red, green, blue), name in zip(job.labels.colors, lines, strict=False)
+        ]
     replace_text(job.folder / "classes.txt", "\n".join(lines) + "\n")
     read_as_written(job.folder / "classes.txt", job.labels.classes)
     for _ in results:
@@ -109,10 +110,10 @@ def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[None]) -
 
 
 def read_as_written(path: Path, classes: Sequence[str]) -> None:
-    """Sees that a file of class names holds these, as training will read it.
+    """Checks that training will read these class names from a file.
 
     Raises:
-        DataError: it does not.
+        DataError: it would read others.
     """
     try:
         found = read_classes(path).names

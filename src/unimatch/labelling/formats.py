@@ -1,4 +1,4 @@
-"""Reading and writing labels: which formats there are, and how their classes get ids."""
+"""Reads and writes labels in any format, and gives their classes ids."""
 
 import logging
 import re
@@ -46,17 +46,18 @@ FORMATS: dict[str, ModuleType] = {
     "labelstudio": label_studio,
     "kaggle": kaggle,
 }
-"""What can be read. A module has ``find``, ``read`` and, if it can be written, ``write_image`` and ``finish``."""
+"""The formats that can be read. A module has ``find`` and ``read``; where its format can be written too, also
+``write_image`` and ``finish``."""
 
 TOOLS = ("coco", "cvat", "labelme", "labelstudio")
-"""What can be written besides ``folder`` and ``pairs``."""
+"""The formats that can be written besides ``folder`` and ``pairs``."""
 
-MASKS = re.compile(r"(^|/)(Segmentation(Class|Object)\w*|masks?)/|(^|/)task-\d+-annotation-")
-"""Images that are no photos."""
-CALLED_MASK = re.compile(r"_mask\.\w+$")
-"""Images that are no photos unless a label file names them: of faces with masks, say."""
+MASK_PATH = re.compile(r"(^|/)(Segmentation(Class|Object)\w*|masks?)/|(^|/)task-\d+-annotation-")
+"""Paths of images that are masks."""
+MASK_FILE = re.compile(r"_mask\.\w+$")
+"""Names of images that are masks unless a label file names them: they may be photos of faces with masks."""
 
-UNREAD = (
+UNREAD_FORMATS = (
     (
         r"\s*(<\?xml.*?>)?\s*<annotations>",
         "CVAT's XML; export it as 'Segmentation mask 1.1' in place of 'CVAT for images'",
@@ -69,10 +70,10 @@ UNREAD = (
         "GeoJSON, as of QuPath; export labelled images, masks of class ids, in its place",
     ),
 )
-"""How files of other tools begin, what they are and what to do."""
+"""Regular expressions for the beginning of other tools' files, what they are, and what to do."""
 
 MOST_CLASSES = 255
-"""As many as fit an 8-bit mask."""
+"""The most classes that fit an 8-bit mask, besides 255."""
 
 
 def read(
@@ -84,20 +85,20 @@ def read(
     background: str | None = "background",
     negatives: bool = False,
 ) -> Labels:
-    """Reads the labels that a tool has exported. Masks are drawn when they are asked for.
+    """Reads the labels that a tool has exported. Masks are drawn only when :meth:`Labels.mask` is called.
 
-    Ids are those of ``classes``. Otherwise ``background`` is class 0, where the format has pixels that nobody labelled
-    or names it; then come the classes that the export lists, in its order; then other names, sorted.
+    Ids are those of ``classes``, if given. Otherwise class 0 is ``background``, if the export names it or may have
+    pixels that nobody labelled; the classes that the export lists follow in its order, then all other names, sorted.
 
     Args:
         source: the export: a folder, a zip archive or one file.
         format: one of :data:`FORMATS`, or ``auto``.
-        images: the folder of photos, where the export has none.
+        images: the folder or archive of the photos, if the export does not hold them.
         classes: names in the order of their ids, or a file of them; a label of any other name is an error.
-        background: the class of pixels that nobody labelled; with None, or where ``classes`` does not name it, such
-            pixels are not counted (255).
-        negatives: photos that the export lists without any annotation are background from edge to edge;
-            otherwise they count as unlabelled.
+        background: the class of pixels that nobody labelled; with None, or if ``classes`` does not name it, they are
+            ignored (255).
+        negatives: whether photos that the export lists without annotations are background as a whole; otherwise they
+            are unlabelled.
 
     Returns:
         The photos in the order of their names.
@@ -113,37 +114,41 @@ def read(
     if not any(image.labels is not None for image in found.images):
         raise DataError(f"{source}: no photo in it is labelled; export the annotations, not the photos alone")
     names, colors = class_order(found, classes, background)
-    meant = (background, *BACKGROUNDS) if background in BACKGROUNDS else (background,)
-    kept = next((name for name in meant if name in names), None)
-    pictures = sorted(once_each(found.images), key=lambda image: (image.part, image.name))
-    if negatives and kept is not None:
-        pictures = [
-            replace(image, labels=Regions(())) if image.labels is None and image.where else image for image in pictures
-        ]
-    held = [image for image in pictures if image.labels is None and image.where and image.part != "train"]
-    if held:
+    synonyms = (background, *BACKGROUNDS) if background in BACKGROUNDS else (background,)
+    background = next((name for name in synonyms if name in names), None)
+    listed = sorted(once_each(found.images), key=lambda image: (image.part, image.name))
+    if negatives and background is not None:
+        listed = [replace(image, labels=Regions(())) if is_negative(image) else image for image in listed]
+    moved = [image for image in listed if is_negative(image) and image.part != "train"]
+    if moved:
         log.warning(
             "%d photos of val or test have no annotation, such as %s: they become unlabelled ones to train on; "
             "negatives=true makes them background and leaves them there",
-            *(len(held), held[0].name),
+            len(moved),
+            moved[0].name,
         )
-    return Labels(pictures, names, colors, kept)
+    return Labels(listed, names, colors, background)
+
+
+def is_negative(image: LabelledImage) -> bool:
+    """Tells whether a label file lists a photo without any annotation."""
+    return image.labels is None and bool(image.where)
 
 
 def photos_of(pool: Source) -> Photos:
     """Returns the photos among the images of an export, or of another folder."""
-    images = [member for member in pool.images() if not MASKS.search(member.name)]
+    images = [member for member in pool.images() if not MASK_PATH.search(member.name)]
     return Photos(
-        (member for member in images if not CALLED_MASK.search(member.name)),
-        called_masks=(member for member in images if CALLED_MASK.search(member.name)),
+        (member for member in images if not MASK_FILE.search(member.name)),
+        called_masks=(member for member in images if MASK_FILE.search(member.name)),
     )
 
 
 def once_each(images: Iterable[LabelledImage]) -> list[LabelledImage]:
-    """Returns the images, each photo once: labelled, where one of several label files labels it.
+    """Returns the images with each photo once: the labelled entry, if several label files list the photo.
 
     Raises:
-        DataError: a photo is labelled twice: it would be trained on and validated with, or become two.
+        DataError: a photo is labelled twice, so that it could be both trained on and validated with.
     """
     kept: dict[Photo, LabelledImage] = {}
     for image in images:
@@ -162,10 +167,10 @@ def once_each(images: Iterable[LabelledImage]) -> list[LabelledImage]:
 
 
 def format_of(export: Source, name: str) -> tuple[ModuleType, list[Member]]:
-    """Returns the module that reads an export, and the files to begin with.
+    """Returns the module that reads an export, and the files that its ``find`` returns.
 
     Raises:
-        DataError: nothing or too much fits.
+        DataError: no format, or several of them, fit.
         ConfigError: there is no such format.
     """
     if name != "auto":
@@ -185,10 +190,10 @@ def format_of(export: Source, name: str) -> tuple[ModuleType, list[Member]]:
 
 
 def not_known(export: Source) -> str:
-    """Says what an export is that is in none of the :data:`FORMATS`, and what to do about it."""
+    """Says, for a message, what an export in none of the :data:`FORMATS` is, and what to do."""
     for member in export.matching(r"[^/]+\.(xml|json|geojson)"):
         text = head(member)
-        for form, what in UNREAD:
+        for form, what in UNREAD_FORMATS:
             if re.match(form, text, re.DOTALL):
                 return f"{member.name} is {what}"
     return (
@@ -200,37 +205,37 @@ def not_known(export: Source) -> str:
 def class_order(
     found: Found, classes: str | Path | Sequence[str] | None, background: str | None
 ) -> tuple[tuple[str, ...], tuple[Color, ...] | None]:
-    """Returns the classes in the order of their ids, and their colours if the export has any.
+    """Returns the classes in the order of their ids, and their colours if the export gives any.
 
     Raises:
-        DataError: there are too many, or one has no name that can be written.
+        DataError: there are too many classes, or the name of one is empty or has control characters.
     """
-    stated = dict(found.classes)
-    used = {name for image in found.images for name in label_names(image.labels)} - stated.keys()
-    stated |= dict.fromkeys(sorted(used))
-    stated.pop(IGNORE, None)
-    for name in stated:
+    color_of = dict(found.classes)
+    used = {name for image in found.images for name in label_names(image.labels)} - color_of.keys()
+    color_of |= dict.fromkeys(sorted(used))
+    color_of.pop(IGNORE, None)
+    for name in color_of:
         if not name.strip() or one_line(name) != name:
             raise DataError(f"the class {name!r}: a name is needed, without control characters; rename it in the tool")
     if background is not None:
-        alike = [name for name in stated if name == background or name in BACKGROUNDS]
-        if alike or found.drawn:
-            color = next((stated.pop(name) for name in alike), None)
-            stated = {background: color, **{name: stated[name] for name in stated if name not in alike}}
+        synonyms = [name for name in color_of if name == background or name in BACKGROUNDS]
+        if synonyms or found.drawn:
+            color = color_of[synonyms[0]] if synonyms else None
+            color_of = {background: color, **{name: color_of[name] for name in color_of if name not in synonyms}}
     if classes is not None:
         given = read_classes(classes)
         return given.names, given.colors
-    if len(stated) > MOST_CLASSES:
-        raise DataError(f"{len(stated)} classes: at most {MOST_CLASSES} fit an 8-bit mask; join some in the tool")
-    if not any(stated.values()):
-        return tuple(stated), None
-    spare = iter(distinct_colors(len(stated) + MOST_CLASSES))
-    taken = set(stated.values())
-    return tuple(stated), tuple(color or next(c for c in spare if c not in taken) for color in stated.values())
+    if len(color_of) > MOST_CLASSES:
+        raise DataError(f"{len(color_of)} classes: at most {MOST_CLASSES} fit an 8-bit mask; join some in the tool")
+    taken = set(color_of.values())
+    if not any(taken):
+        return tuple(color_of), None
+    spare = (color for color in distinct_colors(len(color_of) + MOST_CLASSES) if color not in taken)
+    return tuple(color_of), tuple(color or next(spare) for color in color_of.values())
 
 
 def label_names(labels: Drawable | None) -> Iterable[str]:
-    """Returns the classes that the labels of a photo may have."""
+    """Returns the names of the classes that the labels of a photo may use."""
     if isinstance(labels, Regions):
         return {region.label for region in labels.items}
     return labels.names.values() if isinstance(labels, Painted) else ()
@@ -248,28 +253,30 @@ def write(
     overwrite: bool = False,
     workers: int | None = None,
 ) -> None:
-    """Writes labels: for training (``folder``), or as pre-annotations for a tool, where people correct them.
+    """Writes labels: for training (``folder`` or ``pairs``), or for a tool, as pre-annotations to correct.
 
-    All is written into a passing folder first: after an error nothing is there.
+    Everything is written into a temporary folder first: an error leaves nothing behind.
 
     Args:
-        labels: what :func:`read` gives. Photos that nobody has labelled go to ``unlabeled/``; tools do not get them.
+        labels: what :func:`read` returns. Photos without labels go to ``unlabeled/``; tools do not get them.
         to: the folder to write.
         format: ``folder``, ``pairs`` or one of :data:`TOOLS`. In pairs, for change detection, the photos are those of
             the second date, and every class but the background is written as changed.
-        tolerance: by how many pixels polygons may leave the edge of their region, to have fewer points; 0 for none.
-        shapes: ``polygons``, where only regions with holes are written as masks; or ``masks`` for all.
-        url: what comes before ``images/NAME`` where Label Studio is to fetch a photo.
-        first_dates: of ``pairs``, the folder of each photo's first date, which has the photo's name.
-        overwrite: whether files of the same names may be replaced in a folder that is there; the others stay. Without
-            it, labels are still added to a data set that has none of these photos labelled: its ``classes.txt`` has
-            the same classes, or the first of them. A photo that is now labelled leaves its ``unlabeled/``.
+        tolerance: how far polygons may be from the edge of their region, in pixels, to have fewer points; 0 for exact
+            ones.
+        shapes: ``polygons``, so that only regions with holes are written as masks; or ``masks`` for all regions.
+        url: what comes before ``images/NAME`` in the URL from which Label Studio fetches a photo.
+        first_dates: the folder of the first dates for ``pairs``; each has the name of its photo.
+        overwrite: whether files of the same names may be replaced in an existing folder; other files stay. Without it,
+            labels can still be added to a data set in which none of these photos is labelled, and whose
+            ``classes.txt`` has the same classes, or the first of them. Photos that are labelled now are removed from
+            its ``unlabeled/``.
         workers: processes; None for one per core.
 
     Raises:
-        DataError: labels cannot be drawn, the folder is there already and no data set, is of other classes, or has
-            masks of these photos.
-        ConfigError: an argument is none of those named.
+        DataError: labels cannot be drawn, or the folder exists and is no data set, has other classes, or has masks of
+            these photos.
+        ConfigError: an argument is not as described above.
     """
     if format not in ("folder", "pairs", *TOOLS):
         raise ConfigError(f"format={format}: must be folder, pairs or one of {', '.join(TOOLS)}")
@@ -284,23 +291,8 @@ def write(
     target, module = Path(to).expanduser(), FORMATS[format]
     images = [image for image in labels.images if image.labels is not None or format not in TOOLS]
     adds = format == "folder" and (overwrite or merging.can_be_added_to(target))
-    if format == "folder" and (target / "classes.txt").is_file():
-        there = read_classes(target / "classes.txt").names
-        if there != labels.classes[: len(there)]:
-            raise DataError(
-                f"{target / 'classes.txt'}: names the classes {', '.join(there)}, and the labels have "
-                f"{', '.join(labels.classes)}; give classes={target / 'classes.txt'}"
-            )
     if adds and target.is_dir():
-        images = merging.under_known_names(target, images)
-        known = merging.labelled_before(target, images)
-        if known and not overwrite:
-            raise DataError(
-                f"{target}: {len(known)} of these photos are labelled there already ({', '.join(known[:3])}"
-                f"{', ...' if len(known) > 3 else ''}); overwrite=true replaces their masks"
-            )
-        images = merging.without_known(target, images)
-        merging.check_ids(target, labels.classes, images)
+        images = merging.to_add(target, images, labels.classes, overwrite=overwrite)
     job = Job(replace(labels, images=()), target, tolerance, shapes, url)
     if format == "folder":
         job = replace(job, places={part: merging.place_in(target, part) for part in {image.part for image in images}})

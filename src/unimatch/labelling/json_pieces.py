@@ -1,4 +1,4 @@
-"""Reading a long JSON file element by element, so that it is never in memory as a whole."""
+"""Reads a long JSON file element by element, so that it is never in memory as a whole."""
 
 import json
 import re
@@ -13,9 +13,9 @@ PIECE = 2**22
 """Bytes read at once."""
 
 LARGEST_ELEMENT = 2**28
-"""Characters of one element."""
+"""The most characters that one element may have."""
 
-BLANK = re.compile(r"[\s,:]*")
+SEPARATORS = re.compile(r"[\s,:]*")
 
 
 def elements(member: Member) -> Iterator[tuple[str, Any]]:
@@ -24,10 +24,10 @@ def elements(member: Member) -> Iterator[tuple[str, Any]]:
     A list at the top has the key ``""``.
 
     Raises:
-        DataError: the file is cut short or no JSON.
+        DataError: the file is cut short, no JSON, or has an element that is too long.
     """
     with opened(member) as file:
-        reader = Reader(file, f"{member.place / member.name}")
+        reader = Reader(file, member.where)
         if reader.take("["):
             yield from reader.list_elements("")
         elif reader.take("{"):
@@ -42,11 +42,11 @@ def elements(member: Member) -> Iterator[tuple[str, Any]]:
 
 
 class Reader:
-    """A window on the text of a JSON file.
+    """Reads a JSON file through a window on its text.
 
     Args:
-        file: the open file.
-        where: its name for messages.
+        file: the file, opened in binary mode.
+        where: its name in messages.
     """
 
     def __init__(self, file: Any, where: str) -> None:
@@ -58,7 +58,10 @@ class Reader:
         self.text = self.text.removeprefix("\ufeff")
 
     def more(self) -> bool:
-        """Drops what was read and adds the next piece, as long again as what is left; tells whether there was any."""
+        """Drops the text before the current position and adds the next piece; tells whether there was one.
+
+        A piece is at least as long as the text that is left, so that long elements take few steps.
+        """
         piece = self.rest + self.file.read(max(PIECE, len(self.text) - self.place))
         self.ended = len(piece) == len(self.rest)
         try:
@@ -74,9 +77,9 @@ class Reader:
         return not self.ended
 
     def take(self, mark: str) -> bool:
-        """Passes over blanks, and over the mark if it comes next; tells whether it did."""
+        """Skips separators, and the mark if it comes next; tells whether it did."""
         while True:
-            found = BLANK.match(self.text, self.place)
+            found = SEPARATORS.match(self.text, self.place)
             self.place = found.end() if found else self.place
             if self.place < len(self.text):
                 break
@@ -88,7 +91,7 @@ class Reader:
         return True
 
     def value(self) -> Any:
-        """Returns the value that comes next."""
+        """Reads the value that comes next."""
         while True:
             try:
                 value, end = self.decode(self.text, self.place)
@@ -102,12 +105,12 @@ class Reader:
                     return value
 
     def list_elements(self, key: str) -> Iterator[tuple[str, Any]]:
-        """Returns the elements of a list whose bracket was passed over."""
+        """Yields the elements of a list whose opening bracket was read, with its key."""
         while not self.take("]"):
             yield key, self.value()
 
     def fail(self, what: str) -> NoReturn:
-        """Ends with the file's name.
+        """Raises an error with the file's name.
 
         Raises:
             DataError: always.

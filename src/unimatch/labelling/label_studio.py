@@ -1,4 +1,4 @@
-"""Label Studio's JSON: brush strokes, polygons, rectangles and ellipses; and the PNGs it exports of brush strokes."""
+"""Reads and writes Label Studio's JSON: brush strokes, polygons, rectangles and ellipses; also reads its PNGs."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from unimatch.errors import DataError
 from unimatch.images.file_kinds import IMAGE_SUFFIXES
 from unimatch.labelling.json_pieces import elements
 from unimatch.labelling.photos import Photos, clean, part_of
-from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
+from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out, unlabelled
 from unimatch.labelling.regions import Piece
 from unimatch.labelling.run_lengths import write_brush
 from unimatch.labelling.shapes import Brush, Picture, Polygon, Ring, Shape, ellipse, rectangle, turned
@@ -25,21 +25,22 @@ from unimatch.labelling.writer import Job, Written, palette
 
 KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")
 UPLOADED = re.compile(r"[0-9a-f]{8}-")
-"""What Label Studio puts before the name of an uploaded photo."""
+"""The prefix that Label Studio gives the name of an uploaded photo."""
 PNG = re.compile(r"(?:.*/)?task-(\d+)-annotation-(\d+)-by-[^-]*-[^-]+-(.+)-(\d+)\.png")
-"""Task, annotation, class and number of an exported PNG."""
+"""The path of an exported PNG, with the task, annotation, class and number in it."""
 
 
 def find(source: Source) -> list[Member]:
-    """Finds the files of tasks; without any, the PNGs."""
-    return source.json_kinds["labelstudio"] or [m for name, m in source.files.items() if PNG.fullmatch(name)]
+    """Returns the files of tasks; where there are none, the PNGs."""
+    pngs = [member for name, member in source.files.items() if PNG.fullmatch(name)]
+    return source.json_kinds["labelstudio"] or pngs
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
     """Reads the photos of all tasks, each with its last annotation that was not cancelled; later regions lie on top.
 
-    Tasks without an annotation are unlabelled, whatever was predicted for them. PNGs are read where the annotations
-    of a task hold none of the kinds above, as in Label Studio's shorter JSON.
+    Tasks without an annotation are unlabelled, whatever predictions they hold. Where the annotations of a task hold
+    none of :data:`KINDS`, as in Label Studio's shorter JSON, its PNGs are read.
 
     Raises:
         DataError: a file is damaged, a photo is missing, or PNGs come without the JSON that names their photos.
@@ -53,25 +54,22 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     images, left_out = [], list[str]()
     for file in files:
         for _, task in elements(file):
-            where = f"{file.place / file.name}"
             try:
                 images.append(read_task(task, file, photos, pictures, left_out))
             except (KeyError, TypeError, AttributeError, ValueError, OverflowError, IndexError) as error:
                 if isinstance(error, DataError):
                     raise
                 called = f"task {task['id']}" if isinstance(task, dict) and "id" in task else "a task"
-                raise DataError(f"{where}: {called} is malformed ({error!r}); export it again") from error
+                raise DataError(f"{file.where}: {called} is malformed ({error!r}); export it again") from error
     log_left_out(left_out, "they cover nothing or have no class")
-    for member in photos.others(image.photo for image in images):
-        images.append(LabelledImage(clean(member.name), member, None))
-    return Found(images, {})
+    return Found(images + unlabelled(photos, images), {})
 
 
 def read_task(
     task: dict[str, Any], file: Member, photos: Photos, pictures: dict[str, tuple[Region, ...]], left_out: list[str]
 ) -> LabelledImage:
-    """Reads the photo of one task; what is left out of it is added to a list."""
-    where, number = str(file.place / file.name), str(task.get("id", "?"))
+    """Reads the photo of one task; regions that are left out are added to ``left_out``."""
+    where, number = file.where, str(task.get("id", "?"))
     path = photo_path(task.get("data", task), number)
     base = path.rpartition("/")[2]
     name = clean(path)
@@ -110,7 +108,9 @@ def read_task(
 
 
 def photo_path(data: dict[str, Any], task: str) -> str:
-    """Finds a task's photo, without what a URL has around its path: the first value that ends like one or has a ``/``.
+    """Returns the path of a task's photo: the first value that ends like one, else the first that has a ``/``.
+
+    Of a URL only the path is returned, or the one in its query ``d=``.
 
     >>> photo_path({"image": "/data/local-files/?d=photos/a%20b.jpg"}, "1")
     'photos/a b.jpg'
@@ -128,7 +128,7 @@ def photo_path(data: dict[str, Any], task: str) -> str:
 
 
 def shape_of(kind: str, value: dict[str, Any], size: tuple[int, int]) -> Shape:
-    """Returns what a region covers; coordinates are percent of the image's size.
+    """Returns the shape of a region, whose coordinates are percent of the image's width and height.
 
     Raises:
         ValueError and others: it is malformed.
@@ -138,18 +138,15 @@ def shape_of(kind: str, value: dict[str, Any], size: tuple[int, int]) -> Shape:
     if kind == "polygonlabels":
         ring: Ring = np.array(value["points"], np.float64).reshape(-1, 2)
         return Polygon((ring * size / 100,))
-    x, y, wide, high = (
-        float(value[key]) * size[i % 2] / 100
-        for i, key in enumerate(
-            ("x", "y", "width", "height") if kind == "rectanglelabels" else ("x", "y", "radiusX", "radiusY")
-        )
-    )
-    ring = rectangle(x, y, x + wide, y + high) if kind == "rectanglelabels" else ellipse(x, y, wide, high)
+    is_rectangle = kind == "rectanglelabels"
+    keys = ("x", "y", "width", "height") if is_rectangle else ("x", "y", "radiusX", "radiusY")
+    x, y, wide, high = (float(value[key]) * side / 100 for key, side in zip(keys, size * 2, strict=True))
+    ring = rectangle(x, y, x + wide, y + high) if is_rectangle else ellipse(x, y, wide, high)
     return Polygon((turned(ring, float(value.get("rotation", 0)), (x, y)),))
 
 
 def png_regions(source: Source) -> dict[str, tuple[Region, ...]]:
-    """Reads the regions that exported PNGs show, by task: those of its last annotation, in the order of their names."""
+    """Returns the regions in exported PNGs by task: those of the task's last annotation, in the order of the files."""
     found: dict[str, dict[int, list[Region]]] = {}
     for name, member in source.files.items():
         if match := PNG.fullmatch(name):
@@ -161,29 +158,29 @@ def png_regions(source: Source) -> dict[str, tuple[Region, ...]]:
 def write_image(job: Job, image: LabelledImage, written: Written) -> str:
     """Writes a photo, and returns its task as JSON."""
     written.save_photo(f"images/{image.name}")
-    result = [
-        {
-            "id": f"r{i}",
-            "from_name": "polygon" if kind == "polygonlabels" else "brush",
-            "to_name": "image",
-            "type": kind,
-            "original_width": written.size[0],
-            "original_height": written.size[1],
-            "image_rotation": 0,
-            "value": {**value, kind: [piece.label]},
-        }
-        for i, piece in enumerate(written.pieces())
-        for kind, value in [value_of(piece, written.size, job)]
-    ]
+    result = [{"id": f"r{i}", **region_of(piece, written.size, job)} for i, piece in enumerate(written.pieces())]
     data = {"image": f"{job.url}images/{image.name}"}
     return json.dumps({"data": data, "predictions": [{"model_version": "unimatch", "result": result}]})
 
 
-def value_of(piece: Piece, size: tuple[int, int], job: Job) -> tuple[str, dict[str, Any]]:
-    """Returns a region's kind and place: a polygon, or brush strokes, which a region with holes needs."""
-    if job.shapes == "polygons" and len(rings := piece.rings(job.tolerance)) == 1:
-        return "polygonlabels", {"points": (rings[0] * 100 / size).tolist(), "closed": True}
-    return "brushlabels", {"format": "rle", "rle": write_brush(piece.whole(*size).ravel())}
+def region_of(piece: Piece, size: tuple[int, int], job: Job) -> dict[str, Any]:
+    """Returns a region, still without id, as a polygon or brush strokes in an image of this width and height."""
+    value: dict[str, Any]
+    if (ring := job.polygon(piece)) is not None:
+        name, kind = "polygon", "polygonlabels"
+        value = {"points": (ring * 100 / size).tolist(), "closed": True}
+    else:
+        name, kind = "brush", "brushlabels"
+        value = {"format": "rle", "rle": write_brush(piece.whole(*size).ravel())}
+    return {
+        "from_name": name,
+        "to_name": "image",
+        "type": kind,
+        "original_width": size[0],
+        "original_height": size[1],
+        "image_rotation": 0,
+        "value": {**value, kind: [piece.label]},
+    }
 
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[str]) -> None:
@@ -195,7 +192,7 @@ def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[str]) ->
         file.write(b"\n]\n")
     colors = palette(job.labels)
     labels = "".join(
-        f'    <Label value={quoteattr(name)} background="#{"".join(f"{channel:02x}" for channel in colors[i])}"/>\n'
+        f'    <Label value={quoteattr(name)} background="#{bytes(colors[i]).hex()}"/>\n'
         for i, name in job.names.items()
     )
     tools = "".join(

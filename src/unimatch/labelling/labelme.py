@@ -1,4 +1,4 @@
-"""LabelMe's JSON, a file for each photo: polygons, rectangles, circles and masks."""
+"""Reads and writes LabelMe's JSON, a file for each photo: polygons, rectangles, circles and masks."""
 
 import base64
 import io
@@ -15,42 +15,43 @@ from unimatch.data.prepare.archives import Member
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.labelling.photos import Embedded, Photo, Photos, name_of, part_of
-from unimatch.labelling.records import IGNORE, Found, LabelledImage, Region, Regions, log_left_out
+from unimatch.labelling.records import IGNORE, Found, LabelledImage, Region, Regions, log_left_out, unlabelled
 from unimatch.labelling.regions import Piece
-from unimatch.labelling.shapes import SHARES, Picture, Polygon, Shape, are_shares, ellipse, rectangle
+from unimatch.labelling.shapes import NORMALIZED, Picture, Polygon, Shape, are_normalized, ellipse, rectangle
 from unimatch.labelling.source import Source, decode_base64, read_json, read_text
 from unimatch.labelling.writer import Job, Written
 
 
 def find(source: Source) -> list[Member]:
-    """Finds the files that are LabelMe's."""
+    """Returns the export's files in LabelMe's format."""
     return source.json_kinds["labelme"]
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
     """Reads the photos of all files; each annotation lies over those before it.
 
-    The order of the classes is that of a ``labels.txt``, if there is one. Lines and points cover nothing and are left
-    out, as other kinds are, and the log says how many. A photo that the export lacks is taken from the JSON file.
+    The classes have the order of ``labels.txt``, if there is one. Lines, points and other shapes without an area are
+    left out and counted in a warning. A photo that the export lacks is taken from the JSON file.
 
     Raises:
         DataError: a file is damaged, or its photo is missing.
     """
     left_out: list[str] = []
     images = [read_file(file, photos, left_out) for file in files]
-    if are_shares(shape for image in images if isinstance(image.labels, Regions) for shape in image.labels.shapes()):
-        raise DataError(f"{images[0].where}: {SHARES}")
+    if are_normalized(
+        shape for image in images if isinstance(image.labels, Regions) for shape in image.labels.shapes()
+    ):
+        raise DataError(f"{images[0].where}: {NORMALIZED}")
     log_left_out(left_out, "they are no polygon, rectangle, circle or mask")
-    unused = photos.others(image.photo for image in images)
-    images += [LabelledImage(name_of(member.name), member, None) for member in unused]
+    images += unlabelled(photos, images, name_of)
     lists = source.matching(r"labels\.txt")
     classes = [line.strip() for line in read_text(lists[0]).splitlines() if line.strip()] if lists else []
     return Found(images, dict.fromkeys(classes))
 
 
 def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImage:
-    """Reads the photo of one file; what is left out of it is added to a list."""
-    where, content = str(file.place / file.name), read_json(file)
+    """Reads the photo of one file; shapes that are left out are added to ``left_out``."""
+    where, content = file.where, read_json(file)
     items = []
     try:
         path = str(content["imagePath"])
@@ -80,7 +81,9 @@ def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImag
 
 
 def shape_of(entry: dict[str, Any]) -> Shape | None:
-    """Returns what one annotation covers; None for lines, points and other kinds. X-AnyLabeling writes ``rotation``.
+    """Returns the shape of one annotation; None for lines, points and other kinds.
+
+    ``rotation`` is X-AnyLabeling's kind of turned rectangles.
 
     Raises:
         ValueError and others: it is malformed.
@@ -92,7 +95,8 @@ def shape_of(entry: dict[str, Any]) -> Shape | None:
     if not np.isfinite(points).all():
         raise ValueError("a coordinate is no number")
     if kind == "mask":
-        return Picture(decode_base64(entry["mask"], "mask"), *(math.floor(side + 0.5) for side in points[0].tolist()))
+        left, top = (math.floor(side + 0.5) for side in points[0].tolist())
+        return Picture(decode_base64(entry["mask"], "mask"), left, top)
     if kind == "circle":
         radius = math.dist(points[0], points[1])
         return Polygon((ellipse(points[0, 0], points[0, 1], radius, radius),))
@@ -102,7 +106,7 @@ def shape_of(entry: dict[str, Any]) -> Shape | None:
 
 
 def write_image(job: Job, image: LabelledImage, written: Written) -> None:
-    """Writes a photo, and beside it the JSON file."""
+    """Writes a photo, and its JSON file beside it."""
     width, height = written.size
     name = f"{image.part}/{image.name}"
     written.save_photo(name)
@@ -120,10 +124,10 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> None:
 
 
 def entry_of(piece: Piece, job: Job) -> dict[str, Any]:
-    """Returns an annotation: a polygon, or a mask, which a region with holes needs."""
+    """Returns a region as LabelMe's polygon or mask."""
     entry: dict[str, Any] = {"label": piece.label, "group_id": None, "description": "", "flags": {}, "mask": None}
-    if job.shapes == "polygons" and len(rings := piece.rings(job.tolerance)) == 1:
-        return {**entry, "shape_type": "polygon", "points": rings[0].tolist()}
+    if (ring := job.polygon(piece)) is not None:
+        return {**entry, "shape_type": "polygon", "points": ring.tolist()}
     height, width = piece.inside.shape
     file = io.BytesIO()
     Image.fromarray(piece.inside).save(file, "PNG")
@@ -132,7 +136,7 @@ def entry_of(piece: Piece, job: Job) -> dict[str, Any]:
 
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[None]) -> None:
-    """Writes ``labels.txt``, for LabelMe's ``--labels``."""
+    """Writes ``labels.txt``, which LabelMe takes as ``--labels``."""
     for _ in results:
         pass
     names = [IGNORE, *job.labels.classes]

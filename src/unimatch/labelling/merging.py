@@ -1,18 +1,20 @@
-"""Adding labels to a data set that is there: what is labelled in it stays, unless it may be replaced."""
+"""Adds labels to an existing data set: images that are labelled in it stay so, unless their masks may be replaced."""
 
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from pathlib import Path, PurePosixPath
 from typing import cast
 
 from unimatch.data.check.what_masks_hold import look
 from unimatch.data.prepare.archives import Member
+from unimatch.data.sets.class_names import read_classes
 from unimatch.data.sets.own_folders import Part, Place, place_of, pools_of
 from unimatch.errors import DataError
-from unimatch.images.folders import MASK_NAME, alike, is_foreign, walk
+from unimatch.images.folders import MASK_NAME, canonical, is_foreign, walk
 from unimatch.labelling.records import LabelledImage
 from unimatch.types import IGNORE_INDEX
 
@@ -20,10 +22,10 @@ log = logging.getLogger("unimatch")
 
 
 def can_be_added_to(folder: Path) -> bool:
-    """Tells whether a folder is a data set of known classes, or holds unlabelled photos alone.
+    """Tells whether a folder is a data set that names its classes, or holds only unlabelled photos.
 
     Raises:
-        DataError: it has masks, and nothing says of which classes.
+        DataError: it has masks and does not name their classes.
     """
     if (folder / "classes.txt").is_file():
         return True
@@ -34,9 +36,9 @@ def can_be_added_to(folder: Path) -> bool:
 
 
 def under_known_names(folder: Path, images: Sequence[LabelledImage]) -> list[LabelledImage]:
-    """Returns the images; each that a data set has under another name, byte for byte, is given that name.
+    """Returns the images; a photo whose bytes the data set has under another name is given that name.
 
-    Tools write photos under names of their own, such as ``1f0c7a2b-street.jpg``.
+    Tools rename photos, for example to ``1f0c7a2b-street.jpg``.
     """
     parts = {image.part: folder / place_in(folder, image.part).images for image in images}
     pools = pools_in(folder)
@@ -65,8 +67,39 @@ def under_known_names(folder: Path, images: Sequence[LabelledImage]) -> list[Lab
     return found
 
 
+def to_add(
+    folder: Path, images: Sequence[LabelledImage], classes: Sequence[str], *, overwrite: bool
+) -> list[LabelledImage]:
+    """Returns the images to write into an existing data set, under the names that it has for them.
+
+    Raises:
+        DataError: it has other classes, its masks store other ids, or it has masks of these photos, and they may not be
+            overwritten.
+    """
+    if (folder / "classes.txt").is_file():
+        there = read_classes(folder / "classes.txt").names
+        if there != classes[: len(there)]:
+            raise DataError(
+                f"{folder / 'classes.txt'}: names the classes {', '.join(there)}, and the labels have "
+                f"{', '.join(classes)}; give classes={folder / 'classes.txt'}"
+            )
+    images = under_known_names(folder, images)
+    known = labelled_before(folder, images)
+    if known and not overwrite:
+        raise DataError(
+            f"{folder}: {len(known)} of these photos are labelled there already ({', '.join(known[:3])}"
+            f"{', ...' if len(known) > 3 else ''}); overwrite=true replaces their masks"
+        )
+    images = without_known(folder, images)
+    check_ids(folder, classes, images)
+    return images
+
+
 def same_file(image: LabelledImage, of_size: Mapping[tuple[str, int], list[Path]]) -> Path | None:
-    """Takes the file of the same bytes as a photo's out of those of a part and a size; None where there is none."""
+    """Removes the file with a photo's bytes from ``of_size``, and returns it; None where there is none.
+
+    ``of_size`` has the files of each part and size.
+    """
     if isinstance(image.photo, Member) and (image.part, image.photo.size) not in of_size:
         return None
     content = image.photo.read()
@@ -74,30 +107,33 @@ def same_file(image: LabelledImage, of_size: Mapping[tuple[str, int], list[Path]
     same = [path for path in candidates if path.read_bytes() == content]
     if not same:
         return None
-    best = max(same, key=lambda path: stem(image.name).endswith(stem(path.name)))  # of copies, the one of its name
+    best = max(
+        same, key=lambda path: stem(image.name).endswith(stem(path.name))
+    )  # of several copies, the one of its name
     candidates.remove(best)
     return best
 
 
 def labelled_before(folder: Path, images: Sequence[LabelledImage]) -> list[str]:
-    """Returns the names of those labelled images that have a mask in a data set already."""
+    """Returns the names of the labelled images that already have a mask in a data set."""
     there = {part: set(masks_of(folder, part)) for part in {image.part for image in images}}
     return [image.name for image in images if image.labels is not None and stem(image.name) in there[image.part]]
 
 
 def check_ids(folder: Path, classes: Sequence[str], images: Sequence[LabelledImage]) -> None:
-    """Sees that the masks of a data set store ids from 0, as the ones to be added will: of 50 that are to stay.
+    """Checks that masks of a data set store class ids from 0, as the added ones will; up to 50 that stay are read.
 
     Raises:
-        DataError: naming one that stores another id.
+        DataError: one stores another id, or they store only 0 and 255.
     """
     replaced = {stem(image.name) for image in images if image.labels is not None and image.part == "train"}
     masks = [mask for name, files in masks_of(folder, "train").items() if name not in replaced for mask in files]
     seen = set[int]()
-    for mask in masks[:: -(-len(masks) // 50) or 1]:
-        held = look([mask], workers=0, progress=False)
-        seen |= held.masks.get("ids", {}).keys()
-        others = sorted(id for id in held.masks.get("ids", ()) if id >= len(classes) and id != IGNORE_INDEX)
+    step = max(1, ceil(len(masks) / 50))
+    for mask in masks[::step]:
+        ids = look([mask], workers=0, progress=False).masks.get("ids", Counter())
+        seen |= ids.keys()
+        others = sorted(stored for stored in ids if stored >= len(classes) and stored != IGNORE_INDEX)
         if others:
             raise DataError(
                 f"{mask}: stores {others[0]}, and masks that are added store 0 to {len(classes) - 1}, for "
@@ -113,7 +149,7 @@ def check_ids(folder: Path, classes: Sequence[str], images: Sequence[LabelledIma
 
 
 def masks_of(folder: Path, part: str) -> dict[str, list[Path]]:
-    """Returns the masks of a part by photo: ``a.png``, ``a.tif`` and ``a_mask.png`` are of ``a``."""
+    """Returns the masks of a part by the stem of their photo: ``a.png``, ``a.tif`` and ``a_mask.png`` are of ``a``."""
     place = place_in(folder, part)
     photos, found = by_stem(folder / place.images), defaultdict[str, list[Path]](list)
     for file in files_below(folder / place.masks):
@@ -125,7 +161,7 @@ def masks_of(folder: Path, part: str) -> dict[str, list[Path]]:
 
 
 def remove_replaced(folder: Path, images: Sequence[LabelledImage]) -> None:
-    """Removes what would be a second mask or photo beside those that were written: of one name, but for the ending."""
+    """Removes older masks and photos whose names differ from the written ones only in the extension."""
     for part in {image.part for image in images}:
         place = place_in(folder, part)
         masks, photos = masks_of(folder, part), defaultdict[str, list[Path]](list)
@@ -140,20 +176,20 @@ def remove_replaced(folder: Path, images: Sequence[LabelledImage]) -> None:
 
 
 def remove_others(files: Sequence[Path], kept: Path) -> None:
-    """Removes files, but for one of them."""
+    """Removes all of some files but one."""
     for file in files:
         if not file.samefile(kept):  # on some file systems A.png is a.png
             file.unlink()
 
 
 def without_known(folder: Path, images: Sequence[LabelledImage]) -> list[LabelledImage]:
-    """Returns the images without those that nobody has labelled and that a data set has already, labelled or not."""
+    """Returns the images without the unlabelled ones that a data set already has, labelled or not."""
     known = by_stem(folder / place_in(folder, "train").images, *pools_in(folder))
     return [image for image in images if image.labels is not None or stem(image.name) not in known]
 
 
 def leave_the_pool(folder: Path, images: Sequence[LabelledImage], below: str = "") -> None:
-    """Removes from a data set's ``unlabeled/``, or what is ``below`` it, the photos that are labelled now."""
+    """Removes photos that are labelled now from a data set's ``unlabeled/``, or from the folder ``below`` it."""
     pool = by_stem(*(place / below for place in pools_in(folder)))
     for image in images:
         if image.labels is not None and (photo := pool.get(stem(image.name))) is not None:
@@ -161,28 +197,28 @@ def leave_the_pool(folder: Path, images: Sequence[LabelledImage], below: str = "
 
 
 def by_stem(*folders: Path) -> dict[str, Path]:
-    """Returns the files below folders by their paths without endings; none where there is no such folder."""
+    """Returns the files below folders by their stems (:func:`stem`); none for a folder that does not exist."""
     return {stem(name): folder / name for folder in folders for name in files_below(folder)}
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Yields the files below a folder that are no system's own, relative to it; none where there is no such folder."""
+    """Yields the files below a folder, relative to it, without those made by systems; none if it does not exist."""
     if folder.is_dir():
         for prefix, names in walk(folder):
             yield from (prefix + name for name in names if not is_foreign(name))
 
 
 def stem(name: str) -> str:
-    """Returns a path without its ending, case and Unicode form."""
-    return alike(os.path.splitext(name)[0])  # noqa: PTH122 - a Path object for each of a million names takes seconds
+    """Returns a path without its extension, in the form in which names are compared."""
+    return canonical(os.path.splitext(name)[0])  # noqa: PTH122 - a Path object for each of a million names takes seconds
 
 
 def pools_in(folder: Path) -> list[Path]:
-    """Returns the folders of a data set's unlabelled photos, whether they are there or not."""
+    """Returns the folders of a data set's unlabelled photos, whether they exist or not."""
     return [folder / name for name in pools_of(folder, place_in(folder, "train"))]
 
 
 def place_in(folder: Path, part: str) -> Place:
-    """Returns where the images and masks of a part lie in a data set, or would lie."""
+    """Returns the folders of the images and masks of a part of a data set, whether they exist or not."""
     below = "" if part == "train" else f"{part}/"
     return place_of(folder, cast(Part, part)) or Place(f"{below}images", f"{below}masks")

@@ -1,4 +1,4 @@
-"""Polygons from pixels: the outlines of a region and of its holes, with no more points than a tolerance asks for."""
+"""Traces the outlines of a region and of its holes as polygons, with as few points as a tolerance allows."""
 
 import cv2
 import numpy as np
@@ -7,19 +7,19 @@ from numpy.typing import NDArray
 from unimatch.labelling.shapes import Polygon, Ring, paint, signed_area
 
 LEAST_IOU = 0.995
-"""A region's polygon covers the region at least so well; where the tolerance is too much for that, it is lowered."""
+"""The least intersection over union of a region and its polygon; the tolerance is lowered until it is reached."""
 
 
 def outline(region: NDArray[np.bool_], tolerance: float) -> list[Ring]:
-    """Returns the outline of a connected region, and those of its holes.
+    """Returns the outline of a connected region and those of its holes.
 
     Args:
         region: (H, W); the pixels are connected by their sides.
-        tolerance: by how many pixels a line may leave the region's edge; 0 for every step of the edge.
+        tolerance: how far lines may be from the region's edge, in pixels; 0 to follow every step of the edge.
 
     Returns:
-        Rings, the outer one first. Painted (:func:`unimatch.labelling.shapes.paint`), they give the region: exactly
-        with tolerance 0, else with an intersection over union of at least :data:`LEAST_IOU`.
+        Rings, the outer one first. Painted (:func:`unimatch.labelling.shapes.paint`), they cover the region: exactly
+        with tolerance 0, otherwise with an intersection over union of at least :data:`LEAST_IOU`.
     """
     exact = [cut_corners(ring) for ring in edges(region)]
     exact.sort(key=lambda ring: -abs(signed_area(ring)))
@@ -36,14 +36,14 @@ def outline(region: NDArray[np.bool_], tolerance: float) -> list[Ring]:
 
 
 def simplified(ring: Ring, tolerance: float) -> Ring:
-    """Returns some of a ring's points, so that the others are at most so far from the lines between them."""
+    """Returns some of a ring's points: all others lie within ``tolerance`` pixels of the lines between these."""
     return cv2.approxPolyDP(ring.astype(np.float32)[:, None], tolerance, closed=True)[:, 0].astype(np.float64)
 
 
 def cut_corners(ring: Ring) -> Ring:
-    """Returns a ring of right angles with each corner cut half a pixel before and after it.
+    """Returns a ring of right angles with each corner cut off half a pixel before and after it.
 
-    No pixel's centre lies in what is cut, and the steps of a slanted edge become nearly straight.
+    No pixel's centre is cut off, and the steps of a slanted edge become nearly straight.
     """
     ahead = np.sign(np.roll(ring, -1, axis=0) - ring) / 2
     points = np.stack([ring - np.roll(ahead, 1, axis=0), ring + ahead], axis=1).reshape(-1, 2)
@@ -51,11 +51,11 @@ def cut_corners(ring: Ring) -> Ring:
 
 
 def edges(region: NDArray[np.bool_]) -> list[Ring]:
-    """Returns the closed lines between pixels of a region and others, by their corners.
+    """Returns the closed lines between the pixels of a region and all others, by their corners.
 
-    A point of the grid between pixels is a corner where an odd number of the four around it is set; where two opposite
-    ones are, it is two corners, one for each. In every row of the grid, corners are joined in pairs by horizontal
-    lines, in every column by vertical ones: following both in turn leads around.
+    A point of the grid between pixels is a corner if an odd number of the four pixels around it is set; if two
+    opposite ones are, it is two corners, one for each. In every row of the grid, corners are joined in pairs by
+    horizontal lines, in every column by vertical ones: following both in turn leads around.
     """
     padded = np.pad(region, 1)
     upper_left, upper_right = padded[:-1, :-1], padded[:-1, 1:]
@@ -84,7 +84,7 @@ def edges(region: NDArray[np.bool_]) -> list[Ring]:
 
 
 def partners(order: NDArray[np.int64]) -> list[int]:
-    """Pairs numbers, the first with the second, the third with the fourth; returns each one's partner."""
+    """Pairs the first number with the second, the third with the fourth and so on; returns each number's partner."""
     result = np.empty_like(order)
     result[order[::2]], result[order[1::2]] = order[1::2], order[::2]
     return [int(partner) for partner in result]

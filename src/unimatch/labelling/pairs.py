@@ -1,4 +1,4 @@
-"""The layout that change detection reads: ``A/ B/ label/``, three files of one name for a place at two dates.
+"""Reads and writes the layout of change detection: ``A/ B/ label/``, three files of one name for each place.
 
 The photos that people label are those of the second date.
 """
@@ -22,33 +22,33 @@ from unimatch.types import IGNORE_INDEX
 log = logging.getLogger("unimatch")
 
 UNCHANGED = "unchanged"
-"""What models of changes, and so their masks, call what has not changed."""
+"""The name that change-detection models, and so the masks they predict, give the class of no change."""
 
-CHANGED, NOT_COUNTED = 255, 128
-"""What is stored of a pixel; 0 where nothing has changed."""
+CHANGED, IGNORED = 255, 128
+"""The values of changed and of ignored pixels in a label; unchanged ones are 0."""
 
 
 def find(source: Source) -> list[Member]:
-    """Finds the labels that lie beside folders of both dates."""
+    """Returns the labels that lie beside the folder of a date."""
     labels = source.matching(rf"{LABEL}/.*\.(png|gif|bmp|tiff?)")
-    folders = {name.rpartition(f"/{date}/")[0] for date in (BEFORE, AFTER) for name in map("/{}".format, source.files)}
+    folders = {f"/{name}".rpartition(f"/{date}/")[0] for date in (BEFORE, AFTER) for name in source.files}
     return [label for label in labels if f"/{label.name}".rpartition(f"/{LABEL}/")[0] in folders]
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """Reads the second dates and what has changed in them; ``unlabeled/B`` is what nobody has labelled.
+    """Reads the second dates and their labels; photos of ``unlabeled/B`` have none.
 
     Raises:
         DataError: a label has no photo.
     """
-    stored = {0: BACKGROUNDS[0], 1: "changed", CHANGED: "changed", NOT_COUNTED: IGNORE}
+    stored = {0: BACKGROUNDS[0], 1: "changed", CHANGED: "changed", IGNORED: IGNORE}
     images = []
     for label in files:
         before, _, name = f"/{label.name}".rpartition(f"/{LABEL}/")
         photo = photos.find(f"{before}/{AFTER}/{PurePosixPath(name).with_suffix('')}".lstrip("/"), label)
         name = str(PurePosixPath(name).with_suffix(PurePosixPath(photo.name).suffix))
         part = PARTS.get(before.strip("/"), "train")
-        images.append(LabelledImage(name, photo, Painted(label, stored), None, part, str(label.place / label.name)))
+        images.append(LabelledImage(name, photo, Painted(label, stored), None, part, label.where))
     for photo in source.images():
         pool, _, name = f"/{photo.name}".rpartition(f"/{AFTER}/")
         if pool.rpartition("/")[2] in ("unlabeled", "unlabelled"):
@@ -57,10 +57,10 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 
 
 def first_dates(images: Sequence[LabelledImage], folder: Path) -> dict[str, Member]:
-    """Finds the first date of each photo in a folder, by the photo's name.
+    """Returns the first date of each photo, by the photo's name; it has this name in a folder.
 
     Raises:
-        DataError: there is no such folder, or a first date is missing, or has another ending than the second.
+        DataError: there is no such folder, or a first date is missing or has another extension than the second.
     """
     there = Photos(Source(folder).images(), "first_dates")
     found, missing = dict[str, Member](), list[str]()
@@ -84,19 +84,21 @@ def first_dates(images: Sequence[LabelledImage], folder: Path) -> dict[str, Memb
 
 
 def write_image(job: Job, image: LabelledImage, written: Written) -> bool:
-    """Writes both dates of a photo and what has changed; tells whether there are pixels that are not counted.
+    """Writes both dates of a photo and the label; tells whether it has ignored pixels.
 
     Raises:
         DataError: the first date is damaged, or of another size than the second.
     """
     first = job.first_dates[image.name]
-    content, where = first.read(), str(first.place / first.name)
+    content, where = first.read(), first.where
     if (size := size_of(content, where)) != written.size:
         raise DataError(
             f"{where}: has {size[0]} x {size[1]} pixels and its second date {written.size[0]} x {written.size[1]}; "
             "bring both to one size, so that each pixel shows the same place"
         )
-    part = "unlabeled/" if image.labels is None else "" if image.part == "train" else f"{image.part}/"
+    part = "" if image.part == "train" else f"{image.part}/"
+    if image.labels is None:
+        part = "unlabeled/"
     written.save(f"{part}{BEFORE}/{image.name}", lambda file: file.write(content))
     written.save_photo(f"{part}{AFTER}/{image.name}")
     if image.labels is None:
@@ -104,27 +106,28 @@ def write_image(job: Job, image: LabelledImage, written: Written) -> bool:
     mask = written.mask()
     changed = np.full_like(mask, CHANGED)
     changed[mask == job.labels.fill] = 0
-    changed[mask == IGNORE_INDEX] = NOT_COUNTED
+    changed[mask == IGNORE_INDEX] = IGNORED
     name = PurePosixPath(image.name).with_suffix(".png")
     written.save(f"{part}{LABEL}/{name}", lambda file: Image.fromarray(changed).save(file, "PNG", compress_level=3))
     return bool((mask == IGNORE_INDEX).any())
 
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[bool]) -> None:
-    """Writes all pairs, and says how pixels that are not counted are read."""
+    """Waits until all pairs are written, and warns of ignored pixels, which need a setting to be read."""
     if count := sum(results):
         log.warning(
             "%d labels have pixels that are not counted, which are stored as %d: train with "
             "dataset.unknown_values=ignore",
-            *(count, NOT_COUNTED),
+            count,
+            IGNORED,
         )
 
 
 def check_classes(labels: Labels) -> None:
-    """Refuses labels that do not say what has not changed.
+    """Refuses labels whose classes do not tell changed pixels from unchanged ones.
 
     Raises:
-        ConfigError: there is no background, or no other class, or one that is called unchanged.
+        ConfigError: there is no background, or no other class, or another class is called unchanged.
     """
     if UNCHANGED in labels.classes and labels.background != UNCHANGED:
         raise ConfigError(

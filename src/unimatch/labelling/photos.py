@@ -1,4 +1,4 @@
-"""The photos of an export: found by the names that labels give them, and the names and parts they are written under."""
+"""Finds the photos that labels name, and tells under which names and in which parts of the data they are written."""
 
 import re
 from collections import defaultdict
@@ -10,19 +10,20 @@ from urllib.parse import unquote
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.images.folders import alike, suffix
+from unimatch.images.folders import canonical, names_of, suffix
 from unimatch.labelling.source import decode_base64, read_json
 
-PARTS = {"val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test"}
-"""Words in the path of a file that say to which part of the data its photos belong."""
+PARTS = {word: part for part in ("val", "test") for word in names_of(part)}
+"""Words in the path of a file by which its photos are for validation or for testing."""
 
-PART_WORDS = {**PARTS, **dict.fromkeys(("train", "training", "labeled", "labelled"), "train")}
+PART_WORDS = {**PARTS, **dict.fromkeys(names_of("train"), "train")}
+"""The same, with the words by which photos are for training."""
 
-OTHER_KINDS = (".arw", ".cr2", ".dcm", ".dng", ".heic", ".heif", ".jxl", ".nef", ".nii", ".svg")
-"""Endings of photos that are not read."""
+UNREAD_SUFFIXES = (".arw", ".cr2", ".dcm", ".dng", ".heic", ".heif", ".jxl", ".nef", ".nii", ".svg")
+"""Extensions of photos in formats that are not read."""
 
 FIRST_FOLDERS = (*PARTS, "train", "images", "img", "jpegimages")
-"""Folders that are no part of a photo's name."""
+"""Folders, in lower case, that are left out of the name a photo is written under."""
 
 
 class Photo(Protocol):
@@ -49,9 +50,9 @@ class Embedded:
         """Reads the photo's bytes.
 
         Raises:
-            DataError: they are no base64.
+            DataError: the text is not base64.
         """
-        return decode_base64(str(read_json(self.member).get("imageData", "")), str(self.member.name))
+        return decode_base64(str(read_json(self.member).get("imageData", "")), self.member.name)
 
 
 class Photos:
@@ -59,8 +60,8 @@ class Photos:
 
     Args:
         members: image files.
-        setting: what names their folder, for messages.
-        called_masks: image files that are photos only if a label file names them, with their endings.
+        setting: the setting that names their folder, for messages.
+        called_masks: image files with names of masks, which are photos only if a label file gives their full name.
     """
 
     def __init__(self, members: Iterable[Member], setting: str = "images", called_masks: Iterable[Member] = ()) -> None:
@@ -70,31 +71,31 @@ class Photos:
             self.called_masks[member.name.rpartition("/")[2]].append(member)
         self.by_name: dict[str, list[Member]] = defaultdict(list)
         self.by_stem: dict[str, list[Member]] = defaultdict(list)
-        self.by_likeness: dict[str, list[Member]] = defaultdict(list)
-        """By names without case and Unicode form, for those that are written otherwise."""
+        self.by_canonical_name: dict[str, list[Member]] = defaultdict(list)
+        """By names and stems without case and Unicode form, for labels that spell them differently."""
         for member in members:
             base = member.name.rpartition("/")[2]
             self.by_name[base].append(member)
             self.by_stem[base.rpartition(".")[0]].append(member)
-            for name in {alike(base), alike(base.rpartition(".")[0])}:
-                self.by_likeness[name].append(member)
+            for name in {canonical(base), canonical(base.rpartition(".")[0])}:
+                self.by_canonical_name[name].append(member)
 
     def find(self, name: str, near: Member) -> Member:
-        """Finds the photo that a label file calls ``name``; its ending may be left out, and it may be an address.
+        """Finds the photo that the label file ``near`` calls ``name``: a path, also without extension, or a URL.
 
-        Of several the one whose path agrees longest with ``name`` from its end is taken, then the one that lies in
-        the same folders as the label file, then the one whose folders and the label file's path name the same part of
-        the data, then the one whose whole path ``name`` is.
+        Of several candidates the best is taken, by these criteria in turn: how many folders its path and ``name`` share
+        at their ends; how many leading folders it shares with the label file; whether its folders and the label file's
+        path name the same part of the data; whether its whole path is ``name``.
 
         Raises:
-            DataError: there is none, or several are equally near.
+            DataError: there is none, or several are equally good.
         """
         wanted, candidates = self._found(name)
         if not candidates:
             end = suffix(wanted[-1]).lower()
-            kind = f" (photos {end} are not read; convert them, and their names here)" if end in OTHER_KINDS else ""
+            kind = f" (photos {end} are not read; convert them, and their names here)" if end in UNREAD_SUFFIXES else ""
             raise DataError(
-                f"{near.place / near.name}: {name}: no such photo in the export{kind}; add it, or name the folder of "
+                f"{near.where}: {name}: no such photo in the export{kind}; add it, or name the folder of "
                 f"photos with {self.setting}=FOLDER"
             )
 
@@ -110,7 +111,7 @@ class Photos:
         found = [member for member in candidates if nearness(member) == best]
         if len(found) > 1:
             raise DataError(
-                f"{near.place / near.name}: {name}: may be {found[0].name} or {found[1].name}; name the folder of "
+                f"{near.where}: {name}: may be {found[0].name} or {found[1].name}; name the folder of "
                 f"photos with {self.setting}=FOLDER"
             )
         return found[0]
@@ -120,7 +121,7 @@ class Photos:
         return bool(self._found(name)[1])
 
     def _found(self, name: str) -> tuple[list[str], list[Member]]:
-        """Returns the path that a name is, in pieces, and the photos that it may mean: as it stands, or as an URL."""
+        """Returns the parts of a name as a path, and the photos it may mean: taken literally or as a URL."""
         for path in (name, unquote(name.partition("?")[0])):
             wanted = path.replace("\\", "/").split("/")
             if candidates := self._candidates(wanted[-1]):
@@ -129,11 +130,11 @@ class Photos:
 
     def _candidates(self, base: str) -> list[Member]:
         """Returns the photos that a name without folders may mean."""
-        found = self.by_name.get(base) or self.by_stem.get(base) or self.by_likeness.get(alike(base))
+        found = self.by_name.get(base) or self.by_stem.get(base) or self.by_canonical_name.get(canonical(base))
         return found or self.called_masks.get(base, [])
 
     def others(self, used: Iterable[Photo]) -> list[Member]:
-        """Returns the photos that are not in use but lie in a folder with one that is."""
+        """Returns the photos that are not ``used`` but lie in a folder with one that is."""
         taken = {(photo.place, photo.name) for photo in used if isinstance(photo, Member)}
         folders = {(place, name.rpartition("/")[0]) for place, name in taken}
         return [
@@ -145,7 +146,7 @@ class Photos:
 
 
 def common(first: Iterable[str], second: Iterable[str]) -> int:
-    """Counts the names that two paths share from their beginning."""
+    """Counts the leading folders that two paths share."""
     count = 0
     for one, other in zip(first, second, strict=False):
         if one != other:
@@ -155,9 +156,9 @@ def common(first: Iterable[str], second: Iterable[str]) -> int:
 
 
 def clean(name: str) -> str:
-    r"""Returns a photo's name to write it under: a path that leads elsewhere is cut to its last part.
+    r"""Returns the name to write a photo under, without a first folder such as ``train`` or ``images``.
 
-    A first folder that only says what the photos are for is left out.
+    Of a path that leads out of the export only the last part is kept.
 
     >>> clean("a/./b.jpg"), clean("../../b.jpg"), clean("C:\\photos\\b.jpg"), clean("train/b.jpg")
     ('a/b.jpg', 'b.jpg', 'b.jpg', 'b.jpg')
@@ -169,7 +170,7 @@ def clean(name: str) -> str:
 
 
 def leads_out(name: str) -> bool:
-    r"""Tells whether a name is an absolute path or an address, or has ``..`` in it.
+    r"""Tells whether a name is an absolute path or a URL, or has ``..`` in it.
 
     >>> leads_out("a/b.jpg"), leads_out("../b.jpg"), leads_out("C:\\b.jpg")
     (False, True, True)
@@ -179,7 +180,7 @@ def leads_out(name: str) -> bool:
 
 
 def named_as(name: str, photo: Photo) -> str:
-    """Returns the name to write a photo under that a list names, its last part as that of its file.
+    """Returns the name to write a photo under that a label file lists as ``name``; its last part is the file's own.
 
     >>> from pathlib import Path
     >>> named_as("s1/my%20photo", Embedded(Member(Path(), "", 0), "images/my photo.jpg"))
@@ -189,7 +190,7 @@ def named_as(name: str, photo: Photo) -> str:
 
 
 def name_of(path: str) -> str:
-    """Returns a photo's name without the folders that say what the photos are for.
+    """Returns the name to write a photo under, without any folder such as ``train`` or ``images`` in its path.
 
     >>> name_of("train/images/a.jpg"), name_of("images/val2017/drive1/a.jpg")
     ('a.jpg', 'drive1/a.jpg')
@@ -200,7 +201,7 @@ def name_of(path: str) -> str:
 
 
 def parts_in(path: str) -> set[str]:
-    """Returns the parts of the data that words in a path name.
+    """Returns the parts of the data that the words in a path name.
 
     >>> sorted(parts_in("train2017/valid/a")), parts_in("images/a")
     (['train', 'val'], set())
@@ -209,9 +210,9 @@ def parts_in(path: str) -> set[str]:
 
 
 def part_of_listed(file: str, name: str) -> str:
-    """Returns the part of a photo: the one that the label file's path names, else the folders in the photo's name.
+    """Returns the part of a photo, by the path of its label file or else by the folders in the photo's name.
 
-    Folders of an absolute path or an address say nothing: they may be those of anybody's computer.
+    Folders of an absolute path or a URL do not count: they may be those of any computer.
 
     >>> part_of_listed("train.json", "val/a.jpg"), part_of_listed("all.json", "val/a.jpg")
     ('train', 'val')
@@ -223,7 +224,7 @@ def part_of_listed(file: str, name: str) -> str:
 
 
 def part_of(path: str) -> str:
-    """Returns the part of the data that a path speaks of: ``val``, ``test``, else ``train``.
+    """Returns the part of the data that the words in a path name: ``val``, ``test``, else ``train``.
 
     >>> part_of("annotations/instances_val2017.json"), part_of("valid/a.jpg"), part_of("interval/a.jpg")
     ('val', 'val', 'train')

@@ -1,4 +1,4 @@
-"""A model's masks as labels, so that a tool gets them as pre-annotations."""
+"""Makes labels of a model's masks, to be written for a tool as pre-annotations."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +18,10 @@ def predicted_labels(
     """Returns masks as labels, for :func:`unimatch.labelling.write`.
 
     Args:
-        files: of each photo the name that it has in the data set, its file, and the mask's, an image of class ids.
+        files: for each photo its name in the data set, its file, and the file of its mask, which stores class ids.
         classes: names in the order of the ids.
         colors: of the classes.
-        background: the class that is not written, since it is what people leave unlabelled; where it is not among the
+        background: the class that is not written, as users of a tool leave it unlabelled; if it is not among the
             classes, all of them are written.
     """
     names = {**dict(enumerate(classes)), IGNORE_INDEX: IGNORE}
@@ -33,5 +33,5 @@ def predicted_labels(
 
 
 def member(path: Path) -> Member:
-    """Returns one file of a folder."""
+    """Returns a file on disk as a member of its folder."""
     return Member(path.parent, path.name, path.stat().st_size)

@@ -1,7 +1,7 @@
-"""Labelled photos in memory, between any two formats: what each pixel is called, not yet drawn."""
+"""Labelled photos in memory, as all formats are read and written: annotations and masks that are not yet drawn."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
-from unimatch.data.sources.masks import SHOWN, listing, pack
+from unimatch.data.sources.mask_values import SHOWN, listing, pack
 from unimatch.errors import DataError
 from unimatch.images.arrays import MaskArray, colors_of, ids_of
-from unimatch.labelling.photos import Photo
-from unimatch.labelling.shapes import Polygon, Shape, check, paint
+from unimatch.labelling.photos import Photo, Photos, clean
+from unimatch.labelling.shapes import Polygon, Shape, check_polygon, paint
 from unimatch.labelling.source import opened_mask
 from unimatch.types import IGNORE_INDEX
 
 log = logging.getLogger("unimatch")
 
 IGNORE = "__ignore__"
-"""The class of pixels that are not to be counted, as LabelMe calls it; 255 in masks."""
+"""LabelMe's name of the class of ignored pixels, which are 255 in masks."""
 
 BACKGROUNDS = ("background", "_background_", "__background__", "Background", "BACKGROUND")
-"""What formats and people call the class of pixels that nobody labelled."""
+"""Common names of the class of pixels that nobody labelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Region:
     label: str
     shapes: tuple[Shape, ...]
     note: str
-    """What a message calls it, such as ``annotation 17``."""
+    """Its name in messages, such as ``annotation 17``."""
     below: bool = False
     """Whether it lies below all others, as COCO's crowds do."""
 
@@ -51,7 +51,7 @@ class Drawable(Protocol):
         """Returns the labels as a mask.
 
         Args:
-            where: what messages call the photo's labels.
+            where: the name of the photo's labels in messages.
             size: the photo's width and height.
             ids: of the classes, by name.
             fill: the id of pixels that nobody labelled.
@@ -67,7 +67,7 @@ class Drawable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Regions:
-    """Annotations, each over those before it; with ``larger_first`` smaller ones over larger ones."""
+    """Annotations that are drawn one over the other: in their order or, with ``larger_first``, smaller over larger."""
 
     items: tuple[Region, ...]
     larger_first: bool = False
@@ -91,7 +91,7 @@ class Regions:
             for shape in region.shapes:
                 try:
                     if isinstance(shape, Polygon):
-                        check(shape, width, height)
+                        check_polygon(shape, width, height)
                         polygons.append(shape)
                         values.append(ids[region.label])
                         continue
@@ -115,16 +115,16 @@ class Painted:
     """The class of each value, or of each colour packed into a number."""
     colored: bool = False
     remedy: str = "name it in the export's list of classes"
-    """What to do about a value that is of no class."""
+    """What messages say to do about a value that is of no class."""
 
     def draw(self, where: str, size: tuple[int, int], ids: Mapping[str, int], fill: int) -> MaskArray:
         """Draws the labels; see :class:`Drawable`."""
-        file = str(self.member.place / self.member.name)
+        file = self.member.where
         names = self.names
         stored: NDArray[np.integer]
         with opened_mask(self.member.read(), file, size) as image:
             colored = self.colored and image.mode not in ("1", "L")
-            if self.colored and not colored:  # values in the order of the classes
+            if self.colored and not colored:  # grey values then number the classes in their order
                 listed = [name for name in names.values() if name != IGNORE]
                 names = {**dict(enumerate(listed)), IGNORE_INDEX: IGNORE}
                 stored = ids_of(image, file).values
@@ -155,13 +155,13 @@ class Painted:
 
 
 def unknown_class(name: str, ids: Mapping[str, int]) -> str:
-    """Returns what to say of a class that is not among those there are."""
+    """Writes the message for a label whose class is not among those of the data set."""
     known = ", ".join([known for known in ids if known not in (IGNORE, *BACKGROUNDS[1:])][:20])
     return f"the class {name!r} is none of {known}; correct the label, or name the class in classes=FILE"
 
 
 def log_left_out(notes: Sequence[str], why: str) -> None:
-    """Says in the log how many annotations are left out, and which is the first."""
+    """Warns of annotations that are left out: how many, why, and which is the first."""
     if notes:
         log.warning("%d annotations are left out: %s; the first is %s", len(notes), why, notes[0])
 
@@ -176,11 +176,25 @@ class LabelledImage:
     labels: Drawable | None
     """None where nobody has labelled it."""
     size: tuple[int, int] | None = None
-    """Width and height as the labels have it, where they say."""
+    """Width and height that the labels give; None where they give none."""
     part: str = "train"
     """``train``, ``val`` or ``test``."""
     where: str = ""
     """The file of its labels, for messages."""
+
+
+def unlabelled(
+    photos: Photos, images: Iterable[LabelledImage], name_of: Callable[[str], str] = clean
+) -> list[LabelledImage]:
+    """Returns the photos without labels that lie in one folder with labelled ones, as unlabelled images.
+
+    Args:
+        photos: all photos of an export.
+        images: the images that its labels name.
+        name_of: makes the name to write a photo under of its path in the export.
+    """
+    others = photos.others(image.photo for image in images)
+    return [LabelledImage(name_of(member.name), member, None) for member in others]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +206,11 @@ class Labels:
     """In the order of their ids."""
     colors: tuple[Color, ...] | None = None
     background: str | None = None
-    """The class of pixels that nobody labelled; None: they are not counted."""
+    """The class of pixels that nobody labelled; None where these are ignored."""
 
     @property
     def ids(self) -> dict[str, int]:
-        """The id of each class, and what stands for the background and for what is not to be counted."""
+        """The id of each class, of every name of the background, and of :data:`IGNORE`."""
         ids = {name: i for i, name in enumerate(self.classes)}
         others = dict.fromkeys(BACKGROUNDS, ids[self.background]) if self.background is not None else {}
         return {**others, **ids, IGNORE: IGNORE_INDEX}
@@ -214,7 +228,7 @@ class Labels:
             size: its width and height.
 
         Returns:
-            (H, W) uint8 class ids, 255 where a pixel is not to be counted.
+            (H, W) uint8 class ids, 255 for ignored pixels.
 
         Raises:
             DataError: the labels cannot be drawn, or are for an image of another size.
@@ -232,10 +246,10 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one format's reader finds in an export; :func:`unimatch.labelling.read` makes it :class:`Labels`."""
+    """What the reader of a format finds in an export; :func:`unimatch.labelling.read` makes :class:`Labels` of it."""
 
     images: list[LabelledImage]
     classes: dict[str, Color | None]
     """The classes that the export names, in its order, and their colours where it has any."""
     drawn: bool = True
-    """Whether annotations are drawn on a background that nobody labelled; else masks name every pixel's class."""
+    """Whether annotations leave pixels that nobody labelled; else masks give every pixel a class."""

@@ -1,4 +1,4 @@
-"""The connected regions of a mask, each a piece that a label tool can show and correct."""
+"""Cuts a mask into connected regions, which label tools can show and correct one by one."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,10 +20,13 @@ class Piece:
     top: int
     left: int
     inside: NDArray[np.bool_]
-    """(H, W) of the smallest window around it."""
+    """(H, W) of its bounding box, whose upper left pixel is (``top``, ``left``)."""
 
     def rings(self, tolerance: float) -> list[Ring]:
-        """Returns its outline and those of its holes, in the image (:func:`unimatch.labelling.outlines.outline`)."""
+        """Returns its outline and those of its holes, in the image's coordinates.
+
+        See :func:`unimatch.labelling.outlines.outline`.
+        """
         return [ring + np.array([self.left, self.top]) for ring in outline(self.inside, tolerance)]
 
     def whole(self, width: int, height: int) -> NDArray[np.bool_]:
@@ -35,22 +38,24 @@ class Piece:
 
 
 def pieces(
-    mask: MaskArray, names: dict[int, str], told: Callable[[int], object] = lambda count: None
+    mask: MaskArray, names: dict[int, str], check_count: Callable[[int], object] = lambda count: None
 ) -> Iterator[Piece]:
-    """Returns the regions of a mask, connected by the sides of pixels, larger ones first.
+    """Yields the regions of a mask, connected by the sides of pixels, larger ones first.
 
     Args:
         mask: (H, W) ids.
         names: the classes to look for, by their ids.
-        told: is called with the number of regions so far after each class, before
-            memory is spent on each; it may raise an error to end the search.
+        check_count: called for each class with the number of regions up to it, before memory is spent on them; it may
+            raise an error to end the search.
     """
-    numbers = np.zeros(mask.shape, np.int32)  # of all regions, from 1: no region needs a picture before its turn
+    numbers = np.zeros(
+        mask.shape, np.int32
+    )  # of the region of each pixel, from 1: no region needs an array before its turn
     found: list[tuple[int, int, int, tuple[int, int, int, int]]] = []
     for label in np.unique(mask).tolist():
         if label in names:
             inside = mask == label
-            told(len(found) + cv2.connectedComponents(inside.view(np.uint8), connectivity=4)[0] - 1)
+            check_count(len(found) + cv2.connectedComponents(inside.view(np.uint8), connectivity=4)[0] - 1)
             _, regions, facts, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
             np.add(regions, len(found), out=numbers, where=inside)
             for left, top, width, height, area in facts[1:].tolist():

@@ -1,4 +1,4 @@
-"""Roboflow's "Semantic Segmentation Masks": ``NAME_mask.png`` beside ``NAME.jpg``, and ``_classes.csv``."""
+"""Reads Roboflow's "Semantic Segmentation Masks": ``NAME_mask.png`` beside ``NAME.jpg``, and ``_classes.csv``."""
 
 import csv
 import io
@@ -8,20 +8,20 @@ from pathlib import PurePosixPath
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
 from unimatch.labelling.photos import Photos, clean, part_of
-from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
+from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted, unlabelled
 from unimatch.labelling.source import Source, head, opened_mask, read_text, size_of
 from unimatch.types import IGNORE_INDEX
 
 
 def find(source: Source) -> list[Member]:
-    """Finds the lists of classes."""
+    """Returns the lists of classes."""
     return [member for member in source.matching(r"_classes\.csv") if "pixel value" in head(member)[:100].lower()]
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
     """Reads the photos of the folders that have a list of classes: ``train/``, ``valid/``, ``test/``.
 
-    Where nobody has annotated a photo, its mask is 0 everywhere, and of the size that the photo had when it came in.
+    The mask of a photo without annotations is 0 everywhere, and may have the size that the photo had when uploaded.
 
     Raises:
         DataError: a photo is missing, or a list is malformed.
@@ -31,20 +31,18 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     for file in files:
         folder = file.name.rpartition("/")[0]
         names = values(file)
-        remedy = f"name it in {file.place / file.name}"
+        remedy = f"name it in {file.where}"
         classes |= dict.fromkeys(names[value] for value in sorted(names) if value != IGNORE_INDEX)
         for mask in source.matching(re.escape(folder) + r"/?[^/]+_mask\.png"):
             if mask.name.rpartition("/")[0] == folder:
                 photo = photos.find(mask.name[: -len("_mask.png")], mask)
                 if photo.place == mask.place and photo.name.rpartition("/")[0] != folder:
-                    raise DataError(f"{mask.place / mask.name}: no photo of its name lies beside it; add the photo")
+                    raise DataError(f"{mask.where}: no photo of its name lies beside it; add the photo")
                 name = clean(PurePosixPath(photo.name).name)
-                where = str(mask.place / mask.name)
+                where = mask.where
                 labels = None if is_empty(mask) else Painted(mask, names, remedy=remedy)
                 images.append(LabelledImage(name, photo, labels, None, part_of(folder), where))
-    for member in photos.others(image.photo for image in images):
-        images.append(LabelledImage(clean(member.name), member, None))
-    return Found(images, dict(classes), drawn=False)
+    return Found(images + unlabelled(photos, images), dict(classes), drawn=False)
 
 
 def is_empty(mask: Member) -> bool:
@@ -53,13 +51,13 @@ def is_empty(mask: Member) -> bool:
     Raises:
         DataError: it cannot be read.
     """
-    where, content = str(mask.place / mask.name), mask.read()
+    where, content = mask.where, mask.read()
     with opened_mask(content, where, size_of(content, where)) as image:
         return image.getextrema() == (0, 0)
 
 
 def values(file: Member) -> dict[int, str]:
-    """Returns the class of each value.
+    """Returns the class of each value of a mask, by a list of classes.
 
     Raises:
         DataError: a line is malformed.
@@ -74,6 +72,6 @@ def values(file: Member) -> dict[int, str]:
         if isinstance(error, DataError):
             raise
         raise DataError(
-            f"{file.place / file.name}, line {number}: expected a pixel value and a class ({error}); correct it"
+            f"{file.where}, line {number}: expected a pixel value and a class ({error}); correct it"
         ) from error
     return names

@@ -1,6 +1,6 @@
-"""Run-length encodings: COCO's text, Label Studio's bits, Kaggle's pairs of starts and lengths.
+"""Reads and writes run-length encodings: COCO's text, Label Studio's bits, Kaggle's pairs of starts and lengths.
 
-Run lengths are arrays of how many pixels are 0, then 1, then 0 again, and so on.
+Run lengths are arrays of how many pixels are 0, then how many are 1, then 0 again, and so on.
 """
 
 import numpy as np
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
 
-SIZES = (3, 4, 8, 16)
-"""Bits for a run's length, of which Label Studio's encoder chooses one for each run."""
+LENGTH_WIDTHS = (3, 4, 8, 16)
+"""Bits for the length of a run; Label Studio's encoder chooses one of these for each run."""
 
 
 def counts_of(flat: NDArray[np.bool_]) -> Counts:
@@ -37,7 +37,7 @@ def pixels_of(counts: Counts, total: int) -> NDArray[np.bool_]:
 
 
 def check_total(counts: Counts, total: int) -> None:
-    """Sees that run lengths are those of an image of ``total`` pixels.
+    """Checks that run lengths are those of an image of ``total`` pixels.
 
     Raises:
         ValueError: a length is negative, or they do not add up to the total.
@@ -47,9 +47,9 @@ def check_total(counts: Counts, total: int) -> None:
 
 
 def columns_of(counts: Counts, width: int, height: int) -> tuple[int, NDArray[np.bool_]]:
-    """Returns the columns from the first to the last set pixel of run lengths that go down the columns of an image.
+    """Returns the columns between the first and the last set pixel of run lengths that go down an image's columns.
 
-    Thousands of small objects in one image take time for what they cover, and not for the whole image each.
+    An object takes time for the columns it covers only: an image may have thousands of small ones.
 
     Returns:
         The number of the first column, and (height, columns) pixels.
@@ -74,11 +74,11 @@ def columns_of(counts: Counts, width: int, height: int) -> tuple[int, NDArray[np
 def read_coco_text(text: str) -> Counts:
     """Reads run lengths from COCO's compressed form.
 
-    Each character holds five bits of a number, the lowest first, and a sixth that says whether more follow; the last
-    five bits have a sign. From the third number on, what is stored is the difference from the last but one.
+    Each character holds five bits of a number, the lowest first, and a sixth bit that says whether more follow; the
+    last five are signed. From the fourth number on, the difference from the last but one is stored.
 
     Raises:
-        ValueError: a character is none of these, or the last number is cut short.
+        ValueError: a character is not of this code, or the last number is cut short.
 
     >>> read_coco_text("52203").tolist()
     [5, 2, 2, 2, 5]
@@ -102,13 +102,14 @@ def read_coco_text(text: str) -> Counts:
 def read_brush(code: NDArray[np.uint8], pixels: int) -> NDArray[np.bool_]:
     """Reads Label Studio's brush strokes, in the order of the rows.
 
-    The bits are: 32 for how many values follow, 5 for their width less one, four times 4 for the widths of run lengths
-    less one; then runs, each of a bit that says whether one value is repeated, 2 bits that choose the width of the
-    length, the length less one, and the value or values. The values are red, green, blue and alpha of each pixel.
+    The bits are: 32 for the number of values, 5 for their width less one, four times 4 for the possible widths of run
+    lengths less one; then the runs. A run has 1 bit that says whether one value is repeated, 2 bits that choose the
+    width of its length, the length less one, and the value or values. Values are red, green, blue and alpha of each
+    pixel.
 
     Args:
         code: the bytes.
-        pixels: how many there must be.
+        pixels: how many pixels the image has.
 
     Raises:
         ValueError: the bits are cut short, or of another image.
@@ -141,7 +142,7 @@ def read_brush(code: NDArray[np.uint8], pixels: int) -> NDArray[np.bool_]:
 
 
 def write_brush(flat: NDArray[np.bool_]) -> list[int]:
-    """Writes a row of pixels as Label Studio's brush strokes: all four channels are 255 where it is set."""
+    """Encodes a row of pixels as Label Studio's brush strokes: all four channels of a set pixel are 255."""
     counts = 4 * counts_of(flat)
     values = np.arange(counts.size) % 2 * 255
     pieces = -(-counts // 2**16)  # a run's length has at most 16 bits
@@ -151,7 +152,7 @@ def write_brush(flat: NDArray[np.bool_]) -> list[int]:
         [
             to_bits(np.array([4 * flat.size]), 32),
             to_bits(np.array([7]), 5),
-            to_bits(np.array(SIZES) - 1, 4),
+            to_bits(np.array(LENGTH_WIDTHS) - 1, 4),
             np.concatenate(
                 [
                     np.ones((lengths.size, 3), np.uint8).reshape(-1, 3),  # repeated; the fourth width
@@ -166,7 +167,7 @@ def write_brush(flat: NDArray[np.bool_]) -> list[int]:
 
 
 def to_bits(numbers: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
-    """Returns the bits of each number, the highest first, one number after the other."""
+    """Returns the bits of the numbers one after the other, the highest bit of each first."""
     return ((numbers[:, None] >> np.arange(width - 1, -1, -1)) & 1).astype(np.uint8).ravel()
 
 
@@ -174,7 +175,7 @@ def read_pairs(text: str, total: int) -> Counts:
     """Reads run lengths from Kaggle's form, ``START LENGTH START LENGTH ...`` with starts from 1 up.
 
     Raises:
-        ValueError: it is none, its runs overlap or go back, or lead beyond the image.
+        ValueError: the text is malformed, or its runs overlap, are not ascending, or lead beyond the image.
 
     >>> read_pairs("1 2 4 1", 4).tolist()
     [0, 2, 1, 1, 0]

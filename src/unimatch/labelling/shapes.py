@@ -1,4 +1,4 @@
-"""What an annotation covers: polygons, run lengths, pictures; and painting polygons.
+"""The shapes of annotations: polygons, run lengths, brush strokes and pictures; and the painting of polygons.
 
 A coordinate counts from the upper left corner of the upper left pixel, so that this pixel reaches from 0 to 1. A pixel
 belongs to a polygon if its centre does.
@@ -23,34 +23,34 @@ Ring = NDArray[np.float64]
 """(N, 2) x and y of a closed line's points."""
 
 OUTSIDE = 1.0
-"""Pixels that a point may lie beyond the image: tools round and let the hand slip."""
+"""Pixels by which a point may lie outside the image: tools round, and let users draw past the edge."""
 
 TIE = 1e-9
-"""Pixels by which a centre may miss an edge and still lies on it, so that rounding does not decide."""
+"""Pixels within which a centre counts as lying on an edge, so that rounding does not decide."""
 
 CROSSINGS = 2**21
-"""Crossings of edges and rows that are worked on together, to bound the memory."""
+"""Crossings of edges with rows that are computed together, to bound the memory."""
 
 
 class Window(NamedTuple):
-    """Some pixels of an image."""
+    """A rectangle of an image, and which of its pixels an annotation covers."""
 
     top: int
     left: int
     inside: NDArray[np.bool_]
-    """(H, W) of the window."""
+    """(H, W), the size of the window."""
 
 
 class Pixels(Protocol):
-    """What an annotation covers, known by pixels."""
+    """A shape that is given by its pixels."""
 
     @property
     def area(self) -> float:
-        """About how many pixels; larger shapes lie below smaller ones where a format has no other order."""
+        """About how many pixels it covers; smaller shapes lie over larger ones where a format has no other order."""
         ...
 
     def window(self, width: int, height: int) -> Window:
-        """Returns the pixels in an image of this size.
+        """Returns the pixels it covers in an image of this size.
 
         Raises:
             ValueError: the shape cannot be drawn; the text says why.
@@ -66,27 +66,28 @@ class Polygon:
 
     @property
     def area(self) -> float:
-        """That of the first ring less the others."""
+        """The area of the first ring less those of the others, in pixels."""
         first, *holes = (abs(signed_area(ring)) for ring in self.rings)
         return first - sum(holes)
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Run lengths of an image's pixels."""
+    """The pixels of an image by their run lengths."""
 
     counts: Counts | str
-    """Or Kaggle's text of starts and lengths."""
+    """Run lengths, or Kaggle's text of starts and lengths."""
     size: tuple[int, int] | None = None
-    """Width and height they were made for, where that is known."""
+    """Width and height of the image they were made for; None where the format does not give it."""
     along_rows: bool = False
-    """Whether they go along the rows; else down the columns."""
+    """Whether runs go along the rows; else they go down the columns."""
 
     @property
     def area(self) -> float:
-        """The pixels that are set."""
-        return float(np.array(self.counts.split()[1::2], float).sum() if isinstance(self.counts, str)
-                     else self.counts[1::2].sum())  # fmt: skip
+        """The number of set pixels."""
+        if isinstance(self.counts, str):
+            return float(np.array(self.counts.split()[1::2], float).sum())
+        return float(self.counts[1::2].sum())
 
     def window(self, width: int, height: int) -> Window:
         """Returns the pixels; see :class:`Pixels`."""
@@ -108,7 +109,7 @@ class Brush:
 
     @property
     def area(self) -> float:
-        """Not known before they are decoded; nothing asks."""
+        """That of the whole image: the strokes' own is not known before they are decoded, and no caller needs it."""
         return float(self.size[0] * self.size[1])
 
     def window(self, width: int, height: int) -> Window:
@@ -119,21 +120,21 @@ class Brush:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image file of some pixels and where its upper left corner lies."""
+    """An image file that shows the pixels of an annotation, and where its upper left corner lies."""
 
     content: bytes
     left: int = 0
     top: int = 0
     packed: bool = False
-    """Whether the file may be compressed by zlib, as Supervisely's are."""
+    """Whether the file may be compressed with zlib, as Supervisely's are."""
 
     @property
     def area(self) -> float:
-        """Not known before it is decoded; nothing asks."""
+        """Infinite: it is not known before the file is decoded, and no caller needs it."""
         return math.inf
 
     def window(self, width: int, height: int) -> Window:
-        """Returns what is not black, or where there is transparency not transparent; see :class:`Pixels`."""
+        """Returns the pixels that are not black or, in a picture with transparency, not transparent."""
         content = self.content
         if self.packed and not content.startswith(b"\x89PNG"):
             unpack = zlib.decompressobj()
@@ -157,21 +158,21 @@ class Picture:
 
 
 Shape = Polygon | Pixels
-"""What an annotation, or a part of one, covers."""
+"""What an annotation, or a part of it, covers."""
 
 
 def check_size(size: tuple[int, int] | None, width: int, height: int) -> None:
-    """Compares the size that a shape was made for with the image's.
+    """Checks that a shape was made for an image of this size.
 
     Raises:
-        ValueError: they differ.
+        ValueError: it was not.
     """
     if size not in (None, (width, height)):
         raise ValueError(f"it was made for {size[0]} x {size[1]} pixels and the photo has {width} x {height}")
 
 
-def check(polygon: Polygon, width: int, height: int) -> None:
-    """Sees that a polygon's rings are some, and lie in the image.
+def check_polygon(polygon: Polygon, width: int, height: int) -> None:
+    """Checks that a polygon's rings have enough points and lie in the image.
 
     Raises:
         ValueError: a ring has fewer than three points, or a point lies outside.
@@ -179,47 +180,49 @@ def check(polygon: Polygon, width: int, height: int) -> None:
     for ring in polygon.rings:
         if len(ring) < 3:
             raise ValueError(f"its polygon has {len(ring)} points; three are needed")
-        # A coordinate that is no number makes the comparisons false too.
+        # For NaN the comparisons are false too.
         wrong = ~((ring >= -OUTSIDE) & (ring <= (width + OUTSIDE, height + OUTSIDE))).all(axis=1)
         if wrong.any():
             x, y = ring[wrong.argmax()]
             raise ValueError(f"its point ({x:g}, {y:g}) lies outside the image of {width} x {height} pixels")
 
 
-def are_shares(shapes: Iterable[Shape]) -> bool:
-    """Tells whether all points of three or more polygons lie between 0 and 1, as shares of an image's sides do.
+def are_normalized(shapes: Iterable[Shape]) -> bool:
+    """Tells whether there are three or more polygons, all with points between 0 and 1: shares of the image's sides.
 
-    Fewer may be of the first pixel.
+    Fewer polygons may really lie in the first pixel.
     """
     rings = [ring for shape in shapes if isinstance(shape, Polygon) for ring in shape.rings if ring.size]
     return len(rings) > 2 and all(0 <= ring.min() <= ring.max() <= 1 and (ring % 1).any() for ring in rings)
 
 
-SHARES = "all points lie between 0 and 1, as shares of the photos' sides do, and they must count pixels; export them so"
-"""What to say of a file of such polygons."""
+NORMALIZED = (
+    "all points lie between 0 and 1, as shares of the photos' sides do, and they must count pixels; export them so"
+)
+"""The message for a file of such polygons."""
 
 
 def signed_area(ring: Ring) -> float:
-    """Returns the area within a ring; negative where it runs the other way."""
+    """Returns the area within a ring in pixels; its sign tells in which direction the ring runs."""
     (x0, y0), (x1, y1) = ring.T, following(ring).T
     return float(x0.dot(y1) - x1.dot(y0)) / 2
 
 
 def following(ring: Ring) -> Ring:
-    """Returns for each point of a ring the next one."""
+    """Returns the next point of a ring for each of its points."""
     return np.concatenate((ring[1:], ring[:1]))
 
 
 def paint(mask: NDArray[np.generic], polygons: Sequence[Polygon], values: Sequence[int]) -> None:
-    """Gives the pixels of each polygon its value, over those before it.
+    """Paints polygons into a mask, each with its value and over those before it.
 
-    Every row of pixels' centres is cut by a polygon's edges into what lies outside, inside, outside and so on. A centre
-    on an edge belongs to what lies right of it.
+    A polygon's edges cut every row of pixel centres into pieces that lie outside, inside, outside and so on. A centre
+    on an edge belongs to the piece on its right.
 
     Args:
-        mask: (H, W), in the memory's order.
-        polygons: those to paint; all at once take a fraction of the time.
-        values: one for each.
+        mask: (H, W), contiguous in memory; it is changed.
+        polygons: the polygons; to paint all in one call takes a fraction of the time.
+        values: the value of each polygon.
     """
     if not polygons:
         return
@@ -235,7 +238,7 @@ def paint(mask: NDArray[np.generic], polygons: Sequence[Polygon], values: Sequen
     slope = (x1 - x0) / np.where(y1 == y0, 1, y1 - y0)
     start = x0 - slope * (y0 - 0.5) - 0.5 - TIE  # where an edge's line meets the first row of centres
     changes = np.bincount(first, minlength=height + 1) - np.bincount(last, minlength=height + 1)
-    for rows in pieces(changes[:-1].cumsum()):
+    for rows in row_blocks(changes[:-1].cumsum()):
         begin = first.clip(rows.start, rows.stop)
         count = last.clip(rows.start, rows.stop) - begin
         ends = count.cumsum()
@@ -251,20 +254,20 @@ def paint(mask: NDArray[np.generic], polygons: Sequence[Polygon], values: Sequen
             flat[begin_at:stop_at] = values[value]
 
 
-def pieces(count: NDArray[np.int64]) -> Iterator[slice]:
-    """Cuts rows into slices that are crossed about :data:`CROSSINGS` times together."""
-    block = count.cumsum() // CROSSINGS
-    bounds = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(count)] if block[-1] else [0, len(count)]
+def row_blocks(crossings: NDArray[np.int64]) -> Iterator[slice]:
+    """Cuts rows into slices of about :data:`CROSSINGS` crossings each, by the crossings (H,) of every row."""
+    block = crossings.cumsum() // CROSSINGS
+    bounds = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(crossings)] if block[-1] else [0, len(crossings)]
     return (slice(start, stop) for start, stop in pairwise(bounds))
 
 
 def rectangle(x0: float, y0: float, x1: float, y1: float) -> Ring:
-    """Returns a rectangle's corners, from two that are opposite each other."""
+    """Returns the four corners of a rectangle, given two opposite ones."""
     return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float)
 
 
 def ellipse(x: float, y: float, wide: float, high: float) -> Ring:
-    """Returns points on an ellipse of two radii, within a twentieth of a pixel of it."""
+    """Returns an ellipse with the centre (x, y) and two radii as a polygon that is exact to a twentieth of a pixel."""
     radius = max(abs(wide), abs(high), 1.0)
     if not radius < 1e6:
         raise ValueError(f"its radius is {radius:g}")

@@ -1,4 +1,4 @@
-"""The files of an export: a folder, a zip archive or a single file, read without unpacking and without leaving it."""
+"""Lists and reads the files of an export: a folder, a zip archive, which is not unpacked, or a single file."""
 
 import base64
 import binascii
@@ -15,17 +15,22 @@ from PIL import Image, UnidentifiedImageError
 
 from unimatch.data.prepare.archives import LARGEST_TEXT, UNREADABLE, Member, folder_members, is_gzip, members, open_zip
 from unimatch.errors import DataError
-from unimatch.images.file_kinds import IMAGE_SUFFIXES, REPAIR, not_read, open_image
+from unimatch.images.arrays import ORIENTATION, SIDEWAYS
+from unimatch.images.file_kinds import IMAGE_SUFFIXES, REPAIR, open_image, why_unreadable
 from unimatch.images.folders import is_foreign
+from unimatch.images.storage import TIFF_HEADERS
 
 LARGEST_NOTE = 256 * 2**20
-"""Bytes of an annotation file that is read as a whole; longer ones are read in pieces."""
+"""The most bytes of an annotation file that is read as a whole."""
 
-UNPACKED, DENSEST = 2**24, 30
-"""Bytes of a file from which on it may be at most that many times as large as in its zip archive.
+ALWAYS_ALLOWED = 2**24
+"""Bytes of text up to which any compression is accepted."""
 
-What Python makes of three bytes of JSON, ``{},``, takes 72: a small archive could fill the memory. Real annotations are
-five to fifteen times as large as in an archive.
+MOST_COMPRESSED = 30
+"""How many times as large as in its zip archive a longer text may be.
+
+Python needs 72 bytes for three bytes of JSON, ``{},``: a small archive could fill the memory. Real annotations are five
+to fifteen times as large as in an archive.
 """
 
 JSON_KINDS = {
@@ -34,7 +39,7 @@ JSON_KINDS = {
     "labelstudio": r'\s*\[\s*\{.*"(annotations|predictions|completions)"\s*:',
     "supervisely": r'\s*\{.*"(classes|objects)"\s*:\s*\[',
 }
-"""What the first 64 kB of JSON files of these formats look like; the first that fits counts."""
+"""Regular expressions for the first 64 kB of JSON files of each format; the first one that matches counts."""
 
 
 class Source:
@@ -59,8 +64,8 @@ class Source:
             found = members(path, path.parent)
         else:
             found = iter([Member(path.parent, path.name, path.stat().st_size)])
-        self.files = {member.name: member for member in sorted(found, key=lambda member: member.name)
-                      if not any(map(is_foreign, filter(None, member.name.split("/"))))}  # fmt: skip
+        own = [member for member in found if not any(is_foreign(part) for part in member.name.split("/") if part)]
+        self.files = {member.name: member for member in sorted(own, key=lambda member: member.name)}
         if name := next((name for name in self.files if "\\" in name and not path.is_dir()), None):
             raise DataError(
                 f"{path}: {name} has its folder in its name, as Windows' archives do; unpack the archive with unzip or "
@@ -68,7 +73,7 @@ class Source:
             )
 
     def matching(self, pattern: str) -> list[Member]:
-        """Returns the files whose whole path fits a regular expression, with any folders before it, sorted."""
+        """Returns the files whose path, below any folders, matches a regular expression as a whole, sorted."""
         expression = re.compile(rf"(?:.*/)?(?:{pattern})", re.IGNORECASE)
         return [member for name, member in self.files.items() if expression.fullmatch(name) and not member.link]
 
@@ -84,20 +89,20 @@ class Source:
         return kinds
 
     def images(self) -> list[Member]:
-        """Returns the files that are images by their endings, sorted."""
+        """Returns the files that have the extension of an image, sorted."""
         return [member for name, member in self.files.items() if Path(name).suffix.lower() in IMAGE_SUFFIXES]
 
 
 def refuse_bomb(member: Member) -> None:
-    """Refuses a text that is compressed as no real one is.
+    """Refuses a text that is compressed more strongly than real ones can be.
 
     Raises:
-        DataError: it is; see :data:`DENSEST`.
+        DataError: it is; see :data:`MOST_COMPRESSED`.
     """
-    if member.packed is not None and member.size > max(UNPACKED, DENSEST * member.packed):
+    if member.packed is not None and member.size > max(ALWAYS_ALLOWED, MOST_COMPRESSED * member.packed):
         raise DataError(
-            f"{member.place / member.name}: {member.size:,} bytes of text in {member.packed:,}, and no more than "
-            f"{DENSEST} times as many are expected; unpack the archive and give the folder if you trust it"
+            f"{member.where}: {member.size:,} bytes of text in {member.packed:,}, and no more than "
+            f"{MOST_COMPRESSED} times as many are expected; unpack the archive and give the folder if you trust it"
         )
 
 
@@ -105,17 +110,17 @@ def read_text(member: Member) -> str:
     """Reads a file's text.
 
     Raises:
-        DataError: it cannot be read, or is no UTF-8.
+        DataError: it cannot be read, or is not UTF-8.
     """
     refuse_bomb(member)
     try:
         return member.read(LARGEST_NOTE).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{member.place / member.name}: is no UTF-8 text ({error}); export it again") from error
+        raise DataError(f"{member.where}: is no UTF-8 text ({error}); export it again") from error
 
 
 def read_json(member: Member) -> dict[str, Any]:
-    """Reads what a small JSON file holds, an object.
+    """Reads a small JSON file that holds an object.
 
     Raises:
         DataError: it is cut short or holds something else.
@@ -123,27 +128,27 @@ def read_json(member: Member) -> dict[str, Any]:
     try:
         content = json.loads(read_text(member))
     except (ValueError, RecursionError) as error:  # a number of too many digits is a ValueError
-        raise DataError(f"{member.place / member.name}: is no whole JSON ({error}); export it again") from error
+        raise DataError(f"{member.where}: is no whole JSON ({error}); export it again") from error
     if not isinstance(content, dict):
-        raise DataError(f"{member.place / member.name}: expected a JSON object; export it again")
+        raise DataError(f"{member.where}: expected a JSON object; export it again")
     return content
 
 
 def head(member: Member) -> str:
-    """Reads the first 64 kB of a file as text, to tell what it is."""
+    """Reads the first 64 kB of a file as text, to recognise its format."""
     with opened(member) as file:
         return file.read(2**16).decode("utf-8", "replace").removeprefix("\ufeff")
 
 
 @contextmanager
 def opened(member: Member) -> Iterator[BinaryIO]:
-    """Opens a file, to be read in pieces.
+    """Opens a file to be read piece by piece.
 
     Raises:
-        DataError: it is a link, too large, or damaged, which may be found while it is read.
+        DataError: it is a link, too large or damaged; damage may be found only while it is read.
     """
     if member.link or member.size > LARGEST_TEXT:
-        raise DataError(f"{member.place / member.name}: is a link, or larger than {LARGEST_TEXT / 1e9:.0f} GB")
+        raise DataError(f"{member.where}: is a link, or larger than {LARGEST_TEXT / 1e9:.0f} GB")
     refuse_bomb(member)
     try:
         if member.path is not None:
@@ -157,14 +162,14 @@ def opened(member: Member) -> Iterator[BinaryIO]:
     except DataError:
         raise
     except UNREADABLE as error:
-        raise DataError(f"{member.place / member.name}: cannot be read ({error}); export it again") from error
+        raise DataError(f"{member.where}: cannot be read ({error}); export it again") from error
 
 
 def decode_base64(text: str, where: str) -> bytes:
-    """Decodes bytes written as base64.
+    """Decodes base64; ``where`` names the file in messages.
 
     Raises:
-        DataError: it is none.
+        DataError: the text is not base64.
     """
     try:
         return base64.b64decode(text, validate=True)
@@ -176,34 +181,30 @@ def open_picture(content: bytes, where: str) -> Image.Image:
     """Opens an image, not yet decoded, from a file's bytes.
 
     Raises:
-        DataError: it is none, or of more pixels than Pillow allows.
+        DataError: it is no image, or has more pixels than Pillow allows.
     """
     try:
         return open_image(io.BytesIO(content))
     except Exception as error:  # a damaged file can raise nearly anything in Pillow
-        why, remedy = not_read(content) if isinstance(error, UnidentifiedImageError) else (error, REPAIR)
-        if isinstance(error, UnidentifiedImageError) and content[:4] in TIFFS:
+        why, remedy = why_unreadable(content) if isinstance(error, UnidentifiedImageError) else (error, REPAIR)
+        if isinstance(error, UnidentifiedImageError) and content[:4] in TIFF_HEADERS:
             why = "a TIFF of other bands or values than label tools show"
             remedy = "give 8-bit RGB copies of the same names (images=FOLDER); their masks fit the TIFFs too"
         raise DataError(f"{where}: cannot be read as an image ({why}); {remedy}") from error
 
 
-TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How TIFFs begin, large ones too."""
-
-
 def size_of(content: bytes, where: str) -> tuple[int, int]:
-    """Reads width and height of a photo, upright as its EXIF orientation says, from its header.
+    """Returns width and height of a photo after it is turned as its EXIF orientation says, by its header.
 
     Raises:
-        DataError: it is no image, or of more pixels than Pillow allows.
+        DataError: it is no image, or has more pixels than Pillow allows.
     """
     with open_picture(content, where) as image:
         width, height = image.size
-        # Pillow decodes all of a PNG to look for EXIF behind the pixels.
-        described = image.format != "PNG" or any(mark in content for mark in (b"xif", b"XIf", b"rientation"))
+        # Pillow decodes a whole PNG to find EXIF after its pixels, so that it is asked only where there may be some.
+        has_exif = image.format != "PNG" or any(mark in content for mark in (b"xif", b"XIf", b"rientation"))
         try:
-            turned = described and image.getexif().get(274, 1) in (5, 6, 7, 8)
+            turned = has_exif and image.getexif().get(ORIENTATION, 1) in SIDEWAYS
         except Exception as error:
             raise DataError(f"{where}: its EXIF cannot be read ({error}); repair or remove it") from error
     return (height, width) if turned else (width, height)
@@ -211,12 +212,12 @@ def size_of(content: bytes, where: str) -> tuple[int, int]:
 
 @contextmanager
 def opened_mask(content: bytes, where: str, size: tuple[int, int]) -> Iterator[Image.Image]:
-    """Opens a mask image, which is not yet decoded; whatever goes wrong with it becomes a DataError.
+    """Opens a mask image, not yet decoded; whatever goes wrong, also in decoding, becomes a DataError.
 
     Args:
         content: the file's bytes.
-        where: for messages.
-        size: width and height that it must have, upright; compared before memory for it is taken.
+        where: its name in messages.
+        size: the width and height that it must have; compared before memory is taken for its pixels.
 
     Raises:
         DataError: it cannot be read, or has another size.

@@ -1,4 +1,4 @@
-"""Supervisely's JSON: ``meta.json`` and, for each data set, ``img/`` and ``ann/`` with bitmaps and polygons."""
+"""Reads Supervisely's JSON: ``meta.json`` and, for each data set, ``img/`` and ``ann/`` with bitmaps and polygons."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
 from unimatch.labelling.photos import Photos, clean, part_of
-from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out
-from unimatch.labelling.shapes import Picture, Polygon, Shape, rectangle
+from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out, unlabelled
+from unimatch.labelling.shapes import Picture, Polygon, Ring, Shape, rectangle
 from unimatch.labelling.source import Source, decode_base64, read_json
 
 
 def find(source: Source) -> list[Member]:
-    """Finds the annotation files."""
+    """Returns the annotation files."""
     return [member for member in source.json_kinds["supervisely"] if "ann" in member.name.split("/")[:-1]]
 
 
@@ -27,16 +27,15 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     left_out: list[str] = []
     images = [read_file(file, photos, left_out) for file in files]
     log_left_out(left_out, "they are no bitmap, polygon or rectangle")
-    for member in photos.others(image.photo for image in images):
-        images.append(LabelledImage(clean(member.name.replace("/img/", "/")), member, None))
+    images += unlabelled(photos, images, lambda name: clean(name.replace("/img/", "/")))
     return Found(images, classes_of(source))
 
 
 def classes_of(source: Source) -> dict[str, Color | None]:
-    """Returns the classes of every project's ``meta.json`` and their colours.
+    """Returns the classes and their colours from the ``meta.json`` of every project.
 
     Raises:
-        DataError: one is malformed, or there is none.
+        DataError: there is no such file, or one is malformed.
     """
     metas = source.matching(r"meta\.json")
     if not metas:
@@ -50,13 +49,13 @@ def classes_of(source: Source) -> dict[str, Color | None]:
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{meta.place / meta.name}: malformed ({error!r}); export it again") from error
+            raise DataError(f"{meta.where}: malformed ({error!r}); export it again") from error
     return classes
 
 
 def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImage:
-    """Reads the photo of one file; what is left out of it is added to a list."""
-    where, content = str(file.place / file.name), read_json(file)
+    """Reads the photo of one file; objects that are left out are added to ``left_out``."""
+    where, content = file.where, read_json(file)
     before, _, base = f"/{file.name}".rpartition("/ann/")
     dataset, name = before.strip("/"), base.removesuffix(".json")
     items = []
@@ -82,10 +81,10 @@ def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImag
 
 
 def shapes_of(entry: dict[str, Any]) -> tuple[Shape, ...]:
-    """Returns what one annotation covers; nothing for lines, points and other kinds.
+    """Returns the shapes of one annotation; none for lines, points and other kinds.
 
-    Where all points are whole numbers, they are pixels: a polygon runs through their centres, and a rectangle includes
-    its last row and column. Other points count from the corner of the first pixel.
+    If all coordinates are whole numbers, they name pixels: a polygon runs through their centres, and a rectangle
+    includes its last row and column. Otherwise they are measured from the corner of the first pixel.
 
     Raises:
         ValueError and others: it is malformed.
@@ -96,12 +95,14 @@ def shapes_of(entry: dict[str, Any]) -> tuple[Shape, ...]:
         return (Picture(decode_base64(entry["bitmap"]["data"], "bitmap"), left, top, packed=True),)
     if kind not in ("polygon", "multipolygon", "rectangle"):
         return ()
-    parts = [
-        [np.array(ring, np.float64).reshape(-1, 2) for ring in (part["exterior"], *(part.get("interior") or ()))]
-        for part in (entry["parts"] if kind == "multipolygon" else [entry["points"]])
-    ]
+    parts = [rings_of(part) for part in (entry["parts"] if kind == "multipolygon" else [entry["points"]])]
     whole = all((ring == np.round(ring)).all() for rings in parts for ring in rings)
     if kind == "rectangle":
         (left, top), (right, bottom) = parts[0][0].min(axis=0), parts[0][0].max(axis=0) + whole
         return (Polygon((rectangle(left, top, right, bottom),)),)
     return tuple(Polygon(tuple(ring + whole / 2 for ring in rings)) for rings in parts)
+
+
+def rings_of(part: dict[str, Any]) -> list[Ring]:
+    """Returns the outline of a polygon and those of its holes."""
+    return [np.array(ring, np.float64).reshape(-1, 2) for ring in (part["exterior"], *(part.get("interior") or ()))]

@@ -1,4 +1,4 @@
-"""Masks in colours, as in Pascal VOC and in CVAT's "Segmentation mask 1.1"."""
+"""Reads and writes masks in colours, as in Pascal VOC and in CVAT's "Segmentation mask 1.1"."""
 
 import posixpath
 import re
@@ -11,22 +11,22 @@ from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.images.file_kinds import IMAGE_SUFFIXES
 from unimatch.labelling.photos import Photos, clean, part_of
-from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
+from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted, unlabelled
 from unimatch.labelling.source import Source, read_text
 from unimatch.labelling.writer import VOID, Job, Written, palette
 from unimatch.types import IGNORE_INDEX
 
 
 def find(source: Source) -> list[Member]:
-    """Finds the masks of classes."""
+    """Returns the masks of classes."""
     return source.matching(r"SegmentationClass/.*\.png")
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """Reads the photos that have a mask, and those in a folder with them.
+    """Reads the photos that have a mask, and unlabelled ones that lie in a folder with them.
 
-    There may be several exports, each in a folder of its own, which then is a part of its photos' names. Lists below
-    ``ImageSets/Segmentation/``, else the path of an export, say which photos are for validation and test.
+    There may be several exports, each in a folder of its own, which then becomes a part of its photos' names. Lists
+    below ``ImageSets/Segmentation/``, or else the path of an export, say which photos are for validation and test.
 
     Raises:
         DataError: a photo is missing, or the classes cannot be read.
@@ -37,7 +37,9 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     for member in source.matching(r"ImageSets/Segmentation/[^/]+\.txt"):
         root, part = root_of(member.name, "ImageSets"), part_of(PurePosixPath(member.name).stem)
         for line in read_text(member).splitlines() if part != "train" else ():
-            parts[root, next((name for name in listed_names(line) if (root, name) in known), "")] = part
+            stem = next((name for name in listed_names(line) if (root, name) in known), None)
+            if stem is not None:
+                parts[root, stem] = part
     roots = dict.fromkeys(root_of(mask.name, "SegmentationClass") for mask in files)
     shared = posixpath.join(posixpath.commonpath(roots), "")
     listed = {root: class_colors(source, root) for root in roots}
@@ -45,31 +47,34 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     def name_of(root: str, below: str) -> str:
         return below if root == shared else clean(root.removeprefix(shared) + below)
 
-    images = []
+    def name_of_photo(path: str) -> str:
+        root = root_of(path, "JPEGImages")
+        return name_of(root, path[len(root) :].removeprefix("JPEGImages/"))
+
+    images: list[LabelledImage] = []
     for mask in files:
         root, stem = stems[mask.name]
         classes, remedy = listed[root]
         photo = photos.find(stem, mask)
         name = name_of(root, stem + PurePosixPath(photo.name).suffix)
-        names = {pack_one(VOID): IGNORE, **{pack_one(color): name for name, color in classes.items()}}
+        names = {int.from_bytes(VOID): IGNORE, **{int.from_bytes(color): name for name, color in classes.items()}}
         labels = Painted(mask, names, colored=True, remedy=remedy)
         part = parts.get((root, stem), part_of(root))
-        images.append(LabelledImage(name, photo, labels, None, part, str(mask.place / mask.name)))
-    for member in photos.others(image.photo for image in images):
-        root = root_of(member.name, "JPEGImages")
-        below = member.name[len(root) :].removeprefix("JPEGImages/")
-        images.append(LabelledImage(name_of(root, below), member, None))
+        images.append(LabelledImage(name, photo, labels, None, part, mask.where))
+    images += unlabelled(photos, images, name_of_photo)
     return Found(images, joined([classes for classes, _ in listed.values()]), drawn=False)
 
 
 def stem_of(mask: Member) -> tuple[str, str]:
-    """Returns the path of the export that a mask is of, and its name below the folder of masks, without ending."""
+    """Returns the path of the export that a mask is of, and the mask's path in its folder, without extension."""
     root = root_of(mask.name, "SegmentationClass")
     return root, mask.name[len(root) + len("SegmentationClass/") :].removesuffix(PurePosixPath(mask.name).suffix)
 
 
 def listed_names(line: str) -> list[str]:
-    """Returns what a line of a list may mean, the likeliest first: a name may hold blanks, or have more behind it.
+    """Returns the names that a line of a list may mean, the likeliest first.
+
+    A name may hold blanks, or be followed by more columns.
 
     >>> listed_names("a 1"), listed_names('"my photo.jpg"')
     (['a 1', 'a'], ['my photo.jpg', 'my photo', 'my'])
@@ -81,7 +86,7 @@ def listed_names(line: str) -> list[str]:
 
 
 def root_of(name: str, folder: str) -> str:
-    """Returns the path, with a ``/`` at its end, of the export that a file below ``folder`` is of; else nothing.
+    """Returns the path of the export that has a file below its ``folder``, ending in ``/``; empty for other files.
 
     >>> root_of("task/SegmentationClass/a/b.png", "SegmentationClass"), root_of("SegmentationClass/b.png", "JPEGImages")
     ('task/', '')
@@ -91,7 +96,7 @@ def root_of(name: str, folder: str) -> str:
 
 
 def joined(lists: Sequence[dict[str, Color]]) -> dict[str, Color | None]:
-    """Returns the classes of several exports; one whose colour another class has already gets none."""
+    """Joins the classes of several exports; a class whose colour another class has already gets no colour."""
     classes: dict[str, Color | None] = {}
     for name, color in (item for colors in lists for item in colors.items()):
         classes.setdefault(name, None if color in classes.values() else color)
@@ -99,15 +104,15 @@ def joined(lists: Sequence[dict[str, Color]]) -> dict[str, Color | None]:
 
 
 def nearest(members: Sequence[Member], root: str) -> Member | None:
-    """Returns the file in an export's folder or the nearest one around it; or the only one there is."""
+    """Returns the file that lies in an export's folder or the nearest folder above; otherwise the only one there is."""
     around = [member for member in members if root.startswith(member.name[: member.name.rfind("/") + 1])]
     return max(around, key=lambda member: member.name.count("/"), default=members[0] if len(members) == 1 else None)
 
 
 def class_colors(source: Source, root: str) -> tuple[dict[str, Color], str]:
-    """Returns the colour of each class of an export, and what to do about a colour that is none of these.
+    """Returns the colour of each class of an export, and what a message says to do about any other colour.
 
-    They are those of ``labelmap.txt``, else the names of ``class_names.txt`` in VOC's colours, else VOC's own.
+    Classes are those of ``labelmap.txt``, or else the names of ``class_names.txt`` in VOC's colours, or else VOC's own.
 
     Raises:
         DataError: a line of ``labelmap.txt`` is malformed.
@@ -119,7 +124,7 @@ def class_colors(source: Source, root: str) -> tuple[dict[str, Color], str]:
         names = [name.strip() for name in names if name.strip()]
         remedy = "no labelmap.txt lies beside SegmentationClass/, so VOC's colours are expected; add the export's"
         return dict(zip(names, voc_colors(len(names)), strict=True)), remedy
-    where = labelmap.place / labelmap.name
+    where = labelmap.where
     classes: dict[str, Color] = {}
     for number, line in enumerate(read_text(labelmap).splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
@@ -137,20 +142,15 @@ def class_colors(source: Source, root: str) -> tuple[dict[str, Color], str]:
     return classes, f"name it in {where}"
 
 
-def pack_one(color: Color) -> int:
-    """Returns a colour as one number (:func:`unimatch.data.sources.masks.pack`)."""
-    return color[0] << 16 | color[1] << 8 | color[2]
-
-
 def write_image(job: Job, image: LabelledImage, written: Written) -> bool:
-    """Writes a photo and its mask in colours; tells whether some of its pixels are not to be counted."""
+    """Writes a photo and its mask in colours; tells whether the mask has ignored pixels."""
     written.save_photo(f"JPEGImages/{image.name}")
     mask = written.save_mask(f"SegmentationClass/{PurePosixPath(image.name).with_suffix('.png')}", colored=True)
     return bool((mask == IGNORE_INDEX).any())
 
 
 def finish(job: Job, images: Sequence[LabelledImage], results: Iterator[bool]) -> None:
-    """Writes ``labelmap.txt`` and the lists of names."""
+    """Writes ``labelmap.txt`` and the lists of the photos of each part."""
     ignored = [(IGNORE, VOID)] if any(list(results)) else []  # CVAT refuses labels that its task lacks
     rows = [*zip(job.labels.classes, palette(job.labels), strict=False), *ignored]
     lines = [f"{name}:{','.join(map(str, color))}::" for name, color in rows]

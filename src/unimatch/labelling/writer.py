@@ -1,4 +1,4 @@
-"""Writing labels in any format: photo by photo into a passing folder, which gets its name when all is there."""
+"""Writes labels in any format: photo by photo into a temporary folder, which gets its name when all is written."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,16 +12,17 @@ from unimatch.data.catalog import distinct_colors
 from unimatch.data.parallel import for_each
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.own_folders import Place
-from unimatch.disk import check_space, passing_folder, replace_file, sync_below, unwritable
+from unimatch.disk import check_space, replace_file, sync_below, temporary_folder, unwritable
 from unimatch.errors import DataError
 from unimatch.images.arrays import MaskArray
 from unimatch.labelling.records import IGNORE, LabelledImage, Labels
 from unimatch.labelling.regions import Piece, pieces
+from unimatch.labelling.shapes import Ring
 from unimatch.labelling.source import size_of
 from unimatch.types import IGNORE_INDEX
 
 VOID = (224, 224, 192)
-"""VOC's colour of pixels that are not to be counted."""
+"""VOC's colour of ignored pixels."""
 
 
 @dataclass(frozen=True)
@@ -29,31 +30,39 @@ class Job:
     """What all photos of one output share."""
 
     labels: Labels
-    """The classes; without photos."""
+    """The classes and their colours; without photos."""
     folder: Path
     """Where to write."""
     tolerance: float = 0.5
-    """Pixels by which polygons may leave the edge of what they outline."""
+    """How far polygons may be from the edge of their region, in pixels."""
     shapes: str = "polygons"
     """``polygons`` or ``masks``, for tools that take both."""
     url: str = ""
-    """What comes before a photo's path where a tool is to fetch it."""
+    """What comes before a photo's path in the URL from which a tool fetches it."""
     places: Mapping[str, Place] = field(default_factory=dict)
-    """Of each part of a data set that is added to, where its images and masks lie."""
+    """The folders of images and masks of each part of a data set that is added to."""
     first_dates: Mapping[str, Member] = field(default_factory=dict)
-    """Of pairs for change detection, each photo's first date."""
+    """The first date of each photo, by the photo's name, for pairs of change detection."""
 
     @property
     def names(self) -> dict[int, str]:
-        """What is written as annotations: every class, and what is not to be counted, but for what nobody labelled."""
+        """The ids that are written as annotations, and their names: all but that of pixels that nobody labelled."""
         names = {**dict(enumerate(self.labels.classes)), IGNORE_INDEX: IGNORE}
         del names[self.labels.fill]
         return names
 
     @property
     def categories(self) -> dict[str, int]:
-        """Numbers from 1 for them, for formats that number classes so."""
+        """Numbers from 1 for these names, for formats that number classes from 1."""
         return {name: i for i, name in enumerate(self.names.values(), start=1)}
+
+    def polygon(self, piece: Piece) -> Ring | None:
+        """Returns the outline of a region that is written as a polygon; None for one that is written as a mask.
+
+        A region with holes needs a mask.
+        """
+        rings = piece.rings(self.tolerance) if self.shapes == "polygons" else []
+        return rings[0] if len(rings) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -63,23 +72,24 @@ class Written:
     job: Job
     image: LabelledImage
     content: bytes = field(repr=False)
-    """The photo's file."""
+    """The bytes of the photo's file."""
     size: tuple[int, int]
+    """Width and height of the photo."""
 
     def mask(self) -> MaskArray:
         """Returns the photo's mask."""
         return self.job.labels.mask(self.image, self.size)
 
     def pieces(self) -> Iterator[Piece]:
-        """Returns the connected regions of the mask, larger ones first."""
+        """Yields the connected regions of the mask, larger ones first."""
         return pieces(self.mask(), self.job.names)
 
     def save_photo(self, name: str) -> None:
-        """Writes the photo's file as it is."""
+        """Writes an unchanged copy of the photo's file."""
         self.save(name, lambda file: file.write(self.content))
 
     def save_mask(self, name: str, *, colored: bool = False) -> MaskArray:
-        """Writes the mask as PNG, ids with a palette or colours, and returns it."""
+        """Writes the mask as PNG, as ids with a palette or as colours, and returns its ids."""
         mask = self.mask()
         image = Image.fromarray(mask)
         image.putpalette([channel for color in palette(self.job.labels) for channel in color])
@@ -93,13 +103,13 @@ class Written:
 
 
 def palette(labels: Labels) -> list[tuple[int, int, int]]:
-    """Returns 256 colours for ids: those of the classes, and VOC's of what is not to be counted for the others."""
+    """Returns 256 colours for ids: those of the classes, then :data:`VOID`."""
     colors = labels.colors or distinct_colors(len(labels.classes))
     return [*colors, *[VOID] * (256 - len(colors))]
 
 
 WriteImage = Callable[[Job, LabelledImage, Written], Any]
-"""Writes one photo, in a process of its own; what it returns reaches the format's ``finish``."""
+"""Writes one photo in a worker process; its results are handed to the format's ``finish``."""
 
 
 def write_one(shared: tuple[Job, WriteImage], image: LabelledImage) -> Any:
@@ -133,7 +143,7 @@ def write_all(
         job: what they share.
         images: the photos.
         write_image: writes one.
-        finish: is given what that returns for each photo, in their order, and writes what is about all of them.
+        finish: writes the files about all photos; is given the results of ``write_image`` in the order of the photos.
         overwrite: whether files of the same names may be replaced in a folder that is there.
         workers: processes; None for one per core.
 
@@ -149,40 +159,40 @@ def write_all(
     check_names(images)
     check_space(target, sum(image.photo.size for image in images if isinstance(image.photo, Member)))
     try:
-        with passing_folder(target) as passing:
-            passing_job = replace(job, folder=passing)
+        with temporary_folder(target) as temporary:
+            temporary_job = replace(job, folder=temporary)
             results = for_each(
                 write_one,
-                (passing_job, write_image),
+                (temporary_job, write_image),
                 images,
                 workers=workers,
                 title=f"writing {target.name}",
                 unit="photo",
             )
-            finish(passing_job, images, results)
-            move(passing, target)
+            finish(temporary_job, images, results)
+            move(temporary, target)
             sync_below(target)
     except OSError as error:
         raise unwritable(f"{target}: cannot be written ({error.strerror or error})", error) from error
 
 
-def move(passing: Path, target: Path) -> None:
-    """Gives the files of a passing folder their places; each file is replaced at once."""
+def move(temporary: Path, target: Path) -> None:
+    """Moves the files of a temporary folder below ``target``; each replaces a file of its name at once."""
     if not target.exists():
-        passing.rename(target)
+        temporary.rename(target)
         return
-    for folder, _, names in os.walk(passing):
-        place = target / Path(folder).relative_to(passing)
+    for folder, _, names in os.walk(temporary):
+        place = target / Path(folder).relative_to(temporary)
         place.mkdir(parents=True, exist_ok=True)
         for name in names:
             Path(folder, name).replace(place / name)
 
 
 def check_names(images: Sequence[LabelledImage]) -> None:
-    """Sees that no two photos of a part have one name but for the ending.
+    """Checks that the names of photos of a part differ by more than case and extension.
 
     Raises:
-        DataError: two have.
+        DataError: two do not.
     """
     seen: dict[tuple[bool, str, str], LabelledImage] = {}
     for image in images:

@@ -1,4 +1,4 @@
-"""Which photos to label: chosen from the photos alone, by what they show."""
+"""Selects which photos to label, by what the photos show."""
 
 from unimatch.selection.features import ColorDescriber, Describer, Description, EncoderDescriber
 from unimatch.selection.select import Selection, check_choice, select

@@ -1,4 +1,4 @@
-"""Finds the photos that can be labelled, which of them are labelled already, and how unsure a model is of them."""
+"""Finds the photos to choose from, which of them are labelled, and how unsure a model is of them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from unimatch.data.sources.files import Tree, existing_root, images_alone
 from unimatch.data.splits.lists import read_lines, split_line
 from unimatch.errors import DataError
 from unimatch.images.arrays import read_mask
-from unimatch.images.folders import alike, holds_files
+from unimatch.images.folders import canonical, holds_files
 from unimatch.inference.inputs import name_photos
 
 
@@ -23,10 +23,11 @@ class Photos:
     labelled: list[Path]
     """Those of ``files`` that have a mask."""
     predicted_as: dict[Path, list[Path]]
-    """Of each file what ``unimatch.predict`` may have called it, without an ending, after the folder it was given."""
+    """The names, without extension, that ``unimatch.predict`` may have given to the result of each file: they depend on
+    the folder on which it was run."""
 
     def name_of(self, file: Path) -> str:
-        """Returns a photo's path below that of training images, ``unlabeled/`` or, where there are none, the folder."""
+        """Returns a photo's path below the folder of training images or ``unlabeled/``, or else below the root."""
         within, *whole = self.predicted_as[file]
         folders = len(whole[0].parts) - len(within.parts) if whole else 0
         return Path(*file.relative_to(self.root).parts[folders:]).as_posix()
@@ -35,9 +36,9 @@ class Photos:
 def photos_below(root: str | Path) -> Photos:
     """Finds the photos of a folder, as training does.
 
-    Where it is laid out for training, those are what lies in ``images/`` and ``unlabeled/``, and ``masks/`` says which
-    are labelled (or what these are called: :mod:`unimatch.data.sets.own_folders`); of any other folder all photos, none
-    of them labelled.
+    In a folder that is laid out for training these are the photos in ``images/``, which are labelled if they have a
+    file in ``masks/``, and those in ``unlabeled/``; the folders may have other common names
+    (:mod:`unimatch.data.sets.own_folders`). In any other folder these are all photos, none of which is labelled.
 
     Raises:
         DataError: there is no such folder, or no photo in it, or one with a line break in its name.
@@ -62,16 +63,17 @@ def photos_below(root: str | Path) -> Photos:
 
 
 def named(photos: Photos, source: Path) -> list[Path]:
-    """Returns the photos that a list names, or that have a file of the same name in a folder, such as a mask.
+    """Returns the photos that are named in a list, or by files of the same stem in a folder, such as masks.
 
     Raises:
         DataError: there is no such list or folder, or it names none of the photos.
     """
     if source.is_dir():
-        stems = {alike(path.stem) for path in source.rglob("*") if path.is_file()}
-        found = [path for path in photos.files if alike(path.stem) in stems]
+        stems = {canonical(path.stem) for path in source.rglob("*") if path.is_file()}
+        found = [path for path in photos.files if canonical(path.stem) in stems]
     elif source.is_file():
-        listed = {text for line in read_lines(source) if line.strip() for text in (line.strip(), split_line(line)[0])}
+        lines = [line for line in read_lines(source) if line.strip()]
+        listed = {line.strip() for line in lines} | {split_line(line)[0] for line in lines}
         found = [path for path in photos.files if {path.relative_to(photos.root).as_posix(), path.name} & listed]
     else:
         raise DataError(f"given={source}: no such list or folder")
@@ -81,19 +83,19 @@ def named(photos: Photos, source: Path) -> list[Path]:
 
 
 def unsureness(folder: Path, photos: Photos) -> dict[Path, float]:
-    """Returns how unsure ``unimatch.predict`` was of each photo, in the mean over its pixels.
+    """Returns how unsure ``unimatch.predict`` was of each photo, as a mean over its pixels.
 
-    Of one model that is 1 - confidence (``save=[confidence]``); of several, where there are no confidences, the share
-    of them that disagrees with the mask (``save=[disagreement]``).
+    For one model this is 1 - confidence (``save=[confidence]``); for several, which give no confidence, it is the share
+    of models that disagree with the mask (``save=[disagreement]``).
 
     Args:
-        folder: predict's output.
-        photos: of the folder that was its input, or of the one above.
+        folder: the output of predict.
+        photos: the photos of the folder on which predict was run, or of the folder above it.
 
     Raises:
-        DataError: there is neither, or of none of these photos.
+        DataError: there are neither confidences nor disagreements, or none of these photos.
     """
-    below = next((place for kind in ("confidence", "disagreement") if (place := folder / kind).is_dir()), None)
+    below = next((folder / kind for kind in ("confidence", "disagreement") if (folder / kind).is_dir()), None)
     if below is None:
         raise DataError(f"scores={folder}: no confidence/ there; predict the photos with save=[confidence]")
     found = {}

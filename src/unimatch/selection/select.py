@@ -1,9 +1,10 @@
-"""Selects which photos to label, from the photos alone."""
+"""Selects which photos to label by what all photos show."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -18,30 +19,30 @@ from unimatch.selection.store import Store, default_folder, key_of, open_store
 from unimatch.terminal import progress_bar
 
 PARTITIONS = 4
-"""How often patches are sorted into kinds, each time from another start: one sorting alone is a matter of luck."""
+"""How often patches are clustered, each time from another seed: a single clustering is a matter of luck."""
 
 PATCH_SAMPLE = 50_000
-"""Patches that the kinds are found among, at most; spread evenly over the photos."""
+"""About the most patches that are clustered, spread evenly over the photos."""
 
 READ_AHEAD = 16
-"""Photos that are read before they are described."""
+"""How many photos are read before they are described."""
 
 THREADS = 2
-"""That read photos."""
+"""Threads that read photos."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which photos to label."""
+    """The photos to label."""
 
     chosen: list[Path]
     """The best first: the first five of ten are a good choice of five."""
     given: list[Path]
-    """Those that counted as labelled."""
+    """The photos that counted as labelled."""
     left_out: dict[Path, str]
-    """Photos that cannot be read, and why."""
+    """The photos that cannot be read, and why."""
     by: str
-    """What the photos were described by."""
+    """The name of the describer."""
 
 
 def select(
@@ -57,24 +58,25 @@ def select(
     features: Path | None = None,
     progress: bool = True,
 ) -> Selection:
-    """Selects photos that together show most of what all of them show.
+    """Selects photos that together show most of what all photos show.
 
     Args:
-        photos: files of those that can be chosen, and of those that are labelled already.
+        photos: the files to choose from, including those that are labelled already.
         n: how many to choose.
-        describer: how photos are described; None for colour and texture, which needs no weights and knows less.
-        given: files among ``photos`` that count as chosen, because they are labelled already.
-        group: a regular expression; photos in whose paths it finds the same belong together, such as the frames of a
+        describer: computes the photos' features; None for colour and texture, which need no weights and tell less.
+        given: the files among ``photos`` that are labelled already, and so count as chosen.
+        group: a regular expression; photos in whose paths it finds the same text form a group, such as the frames of a
             drive (:func:`unimatch.data.splits.generate.group_of`), and no group gets more than its share.
-        unsure: of photos in later rounds, the mean of 1 - confidence of a model on them, 0 to 1; what a photo adds is
-            multiplied by it. Photos that are not named count as the mean of the others.
-        likeness: weight of how like the chosen photos all others are, beside how many kinds of patches they show.
-        kinds: how many kinds patches are sorted into.
-        features: folder in which descriptions are kept, by the photos' content; None for the user's cache.
-        progress: whether to show a bar.
+        unsure: how unsure a model is of each photo, in later rounds: the mean of 1 - confidence, 0 to 1. What a photo
+            adds is multiplied by it. A photo without a value gets the mean of the others.
+        likeness: weight of how well the chosen photos represent all others, relative to how many kinds of patches they
+            show.
+        kinds: how many clusters of patches to find.
+        features: the folder in which descriptions are stored, by the photos' content; None for the user's cache.
+        progress: whether to show a progress bar.
 
     Raises:
-        ConfigError: ``n``, ``group``, ``likeness`` or ``kinds`` cannot be.
+        ConfigError: ``n``, ``group``, ``likeness`` or ``kinds`` is out of range or does not fit the photos.
         DataError: no photo can be read.
     """
     groups = check_choice(photos, n, given, group, likeness, kinds)
@@ -105,10 +107,10 @@ def select(
 def check_choice(
     photos: Sequence[Path], n: int, given: Sequence[Path], group: str | None, likeness: float, kinds: int
 ) -> dict[Path, str]:
-    """Refuses what :func:`select` cannot do, before any work; returns the group of each photo.
+    """Checks the arguments of :func:`select` before any work is done; returns the group of each photo.
 
     Raises:
-        ConfigError: ``n``, ``group``, ``likeness`` or ``kinds`` cannot be.
+        ConfigError: ``n``, ``group``, ``likeness`` or ``kinds`` is out of range or does not fit the photos.
     """
     check_count(n, len(photos), len(set(given) & set(photos)))
     if likeness < 0 or kinds < 1:
@@ -119,14 +121,14 @@ def check_choice(
 def describe_all(
     photos: Sequence[Path], describer: Describer, store: Store, progress: bool
 ) -> Iterator[tuple[Path, bytes | DataError]]:
-    """Describes the photos that the store does not have; yields each with its key, or with what is wrong with it."""
+    """Describes the photos that are not stored yet; yields each photo with its key, or with its error."""
     bar = progress_bar(len(photos), "describing", "photo", late=True, disable=not progress)
     waiting = iter(photos)
     with ThreadPoolExecutor(THREADS) as readers:
         while block := list(islice(waiting, READ_AHEAD)):
             keys = dict(zip(block, readers.map(lambda path: key_of(path, describer.identity), block), strict=True))
             missing = [path for path, key in keys.items() if isinstance(key, bytes) and key not in store]
-            for path, image in zip(missing, readers.map(read_or_fault, missing), strict=True):
+            for path, image in zip(missing, readers.map(read_or_error, missing), strict=True):
                 if isinstance(image, DataError):
                     keys[path] = image
                 elif isinstance(key := keys[path], bytes):
@@ -136,8 +138,8 @@ def describe_all(
     bar.close()
 
 
-def read_or_fault(path: Path) -> ImageArray | DataError:
-    """Returns a photo, or what is wrong with it."""
+def read_or_error(path: Path) -> ImageArray | DataError:
+    """Returns a photo, or the error that says why it cannot be read."""
     try:
         return read_image(path)
     except DataError as error:
@@ -145,9 +147,9 @@ def read_or_fault(path: Path) -> ImageArray | DataError:
 
 
 def coverage_of(keys: Sequence[bytes], store: Store, likeness: float, kinds: int) -> Coverage:
-    """Returns what choosing among the photos with these keys is judged by."""
-    sample = PATCH_SAMPLE // len(keys) + 1  # patches of each photo
-    every = -(-len(keys) // PATCH_SAMPLE)  # of so many photos one's patches are taken
+    """Returns the value of choices among the photos with these keys."""
+    sample = PATCH_SAMPLE // len(keys) + 1  # patches of each sampled photo
+    every = ceil(len(keys) / PATCH_SAMPLE)  # one photo of so many is sampled
     images, some = [], []
     for number, key in enumerate(keys):
         description = store[key]
@@ -157,15 +159,15 @@ def coverage_of(keys: Sequence[bytes], store: Store, likeness: float, kinds: int
             some.append(description.patches[::step][:sample].copy())  # a view would keep all patches of the photo
     patches = np.concatenate(some).astype(np.float32)
     partitions = [find_kinds(patches, kinds, seed) for seed in range(PARTITIONS)]
-    histogram = np.stack([
-        np.concatenate([shares(store[key].patches.astype(np.float32), centres) for centres in partitions])
-        for key in keys
-    ])  # fmt: skip
-    return Coverage(np.stack(images), (histogram / PARTITIONS).astype(np.float32), likeness)
+    rows = []
+    for key in keys:
+        own = store[key].patches.astype(np.float32)
+        rows.append(np.concatenate([shares(own, centres) for centres in partitions]))
+    return Coverage(np.stack(images), (np.stack(rows) / PARTITIONS).astype(np.float32), likeness)
 
 
 def weights_of(files: Sequence[Path], unsure: Mapping[Path, float]) -> Floats:
-    """Returns each file's uncertainty; the mean of the others where it is not known."""
+    """Returns (N,), the uncertainty of each file, or the mean of the others if it is not known."""
     known = [unsure[path] for path in files if path in unsure]
     mean = float(np.mean(known)) if known else 1.0
     return np.array([unsure.get(path, mean) for path in files], np.float32)

@@ -1,4 +1,4 @@
-"""Keeps descriptions of photos on disk, by the photos' content: a photo is described once, wherever it lies."""
+"""Stores descriptions of photos on disk by the photos' content: a photo is described once, wherever its file lies."""
 
 import hashlib
 import os
@@ -16,28 +16,36 @@ from unimatch.selection.features import Description
 
 TABLE = "CREATE TABLE photos (key BLOB PRIMARY KEY, image BLOB, patches BLOB, size INTEGER) WITHOUT ROWID"
 
+OVERHEAD = 2**20
+"""Bytes that SQLite needs besides the descriptions."""
 
-ANOTHER = "choose another folder with features=FOLDER"
+ELSEWHERE = "choose another folder with features=FOLDER"
+"""The remedy in messages about the file of descriptions."""
 
 
 def default_folder() -> Path:
-    """Returns the folder for what can be made again: ``$XDG_CACHE_HOME/unimatch``, or ``~/.cache/unimatch``."""
+    """Returns the user's cache: ``$XDG_CACHE_HOME/unimatch``, or else ``~/.cache/unimatch``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unimatch"
 
 
 class Store:
-    """Descriptions by key, in one SQLite file; what is added is there for good as soon as :meth:`add` returns."""
+    """Descriptions by key, in one SQLite file; each is on disk as soon as :meth:`add` returns."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
         self.sizes: set[tuple[int, int]] = set()
-        """Of the features of images and patches that were read: all of one encoder are of one."""
+        """The lengths of the features of images and of patches that were read; those of one describer are all equal."""
 
     def __contains__(self, key: bytes) -> bool:
         return self.connection.execute("SELECT 1 FROM photos WHERE key = ?", (key,)).fetchone() is not None
 
     def __getitem__(self, key: bytes) -> Description:
-        """Returns the description of a key that is there; an error of SQLite's where that is damaged."""
+        """Returns the description of a key.
+
+        Raises:
+            KeyError: there is none.
+            sqlite3.DatabaseError: it is damaged.
+        """
         row = self.connection.execute("SELECT image, patches, size FROM photos WHERE key = ?", (key,)).fetchone()
         if row is None:
             raise KeyError(key)
@@ -55,19 +63,15 @@ class Store:
         return found
 
     def add(self, key: bytes, found: Description) -> None:
-        """Keeps a description."""
+        """Stores a description."""
         row = (key, found.image.tobytes(), found.patches.tobytes(), found.patches.shape[1])
         with self.connection:
             self.connection.execute("INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?)", row)
 
 
-LITTLE = 2**20
-"""Bytes that SQLite needs for more than the descriptions."""
-
-
 @contextmanager
 def open_store(folder: Path) -> Iterator[Store]:
-    """Opens ``features.sqlite`` in a folder, which is made if it is not there.
+    """Opens ``features.sqlite`` in a folder, which is made if it is missing.
 
     Raises:
         DataError: it cannot be opened or written, holds something else, or is damaged.
@@ -85,21 +89,26 @@ def open_store(folder: Path) -> Iterator[Store]:
             yield Store(connection)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise DataError(f"{path}: another process holds it; wait for that, or {ANOTHER}") from error
-        fails = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR  # so does the file beside it that is mapped
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL or (fails and shutil.disk_usage(folder).free < LITTLE):
-            raise WriteError(f"{path}: {error}; make room, or {ANOTHER}") from error
-        raise DataError(f"{path}: {error}; remove it, or {ANOTHER}") from error
+            raise DataError(f"{path}: another process holds it; wait for that, or {ELSEWHERE}") from error
+        # On a full disk the memory-mapped file beside this one causes a general error.
+        io_error = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL or (io_error and shutil.disk_usage(folder).free < OVERHEAD):
+            raise WriteError(f"{path}: {error}; make room, or {ELSEWHERE}") from error
+        raise DataError(f"{path}: {error}; remove it, or {ELSEWHERE}") from error
     except sqlite3.Error as error:
-        raise DataError(f"{path}: {error}; remove it, or {ANOTHER}") from error
+        raise DataError(f"{path}: {error}; remove it, or {ELSEWHERE}") from error
     except OSError as error:  # such as a home that cannot be written to
-        raise unwritable(f"{path}: cannot be written ({error.strerror}); {ANOTHER}", error) from error
+        raise unwritable(f"{path}: cannot be written ({error.strerror}); {ELSEWHERE}", error) from error
 
 
 def check_schema(connection: sqlite3.Connection) -> None:
-    """Makes the table in an empty file; an error where there is another, such as a view that has no end."""
+    """Makes the table in an empty file.
+
+    Raises:
+        sqlite3.DatabaseError: the file holds another table, or anything else, such as an endless view.
+    """
     with connection:
-        connection.execute("BEGIN IMMEDIATE")  # of two that begin, the second sees the first one's table
+        connection.execute("BEGIN IMMEDIATE")  # of two processes that begin, the second one sees the table of the first
         made = connection.execute("SELECT type, sql FROM sqlite_master").fetchall()
         if not made:
             connection.execute(TABLE)
@@ -108,7 +117,7 @@ def check_schema(connection: sqlite3.Connection) -> None:
 
 
 def key_of(path: Path, describer: str) -> bytes | DataError:
-    """Returns the key of a photo's content and of what describes it, or why the file cannot be read."""
+    """Returns the key for a photo's content and a describer's identity, or the error of a file that cannot be read."""
     try:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "blake2b").digest()

@@ -2,7 +2,7 @@ import pytest
 
 import unimatch.data
 from unimatch import ConfigError, SemiSupervisedDataModule
-from unimatch.data.splits.held_out import held_out_of, hold_out_labels
+from unimatch.data.splits.held_out import automatic_count, hold_out_labels
 
 
 def data(labeled):
@@ -15,7 +15,7 @@ def names(source):
 
 def test_auto_is_eight_or_a_twentieth_and_at_most_a_quarter():
     for labeled in range(4, 2000, 7):
-        count = held_out_of(labeled)
+        count = automatic_count(labeled)
         assert count == min(int(labeled / 4), max(8, round(labeled / 20)))
         assert 1 <= count <= labeled / 4
 

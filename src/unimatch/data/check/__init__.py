@@ -1,4 +1,4 @@
-"""Checks of a data set: the cheap one before each training (``before_training``), and the full one of every file."""
+"""Checks data sets: a quick check before each training (``before_training``), and a full check of every file."""
 
 from unimatch.data.check.findings import FAULTS, WARNINGS, Finding, Part, Report
 from unimatch.data.check.full import full_check

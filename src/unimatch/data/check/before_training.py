@@ -1,4 +1,4 @@
-"""Checks a data set before training: some images of each part are read, so that faults end the run at once."""
+"""Checks a data set before training by some images of each part, so that faults end the run at once."""
 
 import logging
 from pathlib import Path
@@ -17,17 +17,17 @@ log = logging.getLogger("unimatch")
 
 
 def verify(data: SegmentationData, *, needs_unlabeled: bool) -> list[str]:
-    """Reads some labelled, validation and unlabelled images, all where they are few, and refuses bad ones.
-
-    Returns what is worth knowing of the masks, a line for each kind (:func:`unimatch.data.check.survey.survey`); the
-    lines are also warnings in the log.
+    """Reads some labelled, validation and unlabelled images, or all of them if they are few, and refuses bad ones.
 
     Args:
         data: the data set.
         needs_unlabeled: whether the method trains on unlabelled images.
 
+    Returns:
+        Warnings about the masks, a line for each kind (:func:`unimatch.data.check.survey.survey`); they are logged too.
+
     Raises:
-        DataError: naming the file, what is wrong with it and what to do; all faults of a part are counted.
+        DataError: images or masks are faulty; the message names the first ones, what is wrong and what to do.
     """
     if needs_unlabeled and len(data.unlabeled) == 0:
         raise DataError(
@@ -54,7 +54,7 @@ def verify(data: SegmentationData, *, needs_unlabeled: bool) -> list[str]:
 
 
 def look(part: str, source: Source, *, labeled: bool = True) -> tuple[list[str], int]:
-    """Looks for faults in some images of a part; returns them in the images' order, and how many images were read."""
+    """Returns the faults found in some images of a part, in the images' order, and the number of images read."""
     results = some_of(source, lambda i: fault_of(source, i, labeled=labeled))
     looked_at = len(results)
     if isinstance(source, FileSource) and 0 < looked_at < len(source):
@@ -63,7 +63,11 @@ def look(part: str, source: Source, *, labeled: bool = True) -> tuple[list[str],
 
 
 def refuse(part: str, source: Source, faults: list[str]) -> None:
-    """Raises the first faults, if any, with the number of the others."""
+    """Raises an error with the first faults and the number of the others, if there are any.
+
+    Raises:
+        DataError: there are faults.
+    """
     if faults:
         all_of_them = "; python -m unimatch.check names all" if isinstance(source, FileSource) else ""
         more = f"\n(and {len(faults) - 5} more like these{all_of_them})" if len(faults) > 5 else ""
@@ -72,9 +76,12 @@ def refuse(part: str, source: Source, faults: list[str]) -> None:
 
 
 def look_at_ids(data: SegmentationData) -> None:
-    """Refuses masks of a source of your own that are black and white, where 255 means a class; warns if there are more.
+    """Refuses black-and-white masks of a user's own source, whose 255 may stand for a class.
 
-    (Files' masks are judged together by :mod:`unimatch.data.check.mask_faults`.)
+    If not all masks were read, there is only a warning. (:mod:`unimatch.data.check.mask_faults` judges those of files.)
+
+    Raises:
+        DataError: all masks hold only 0 and 255.
     """
     source = data.labeled
     if not isinstance(source, CheckedSource) or data.one_class:
@@ -92,7 +99,11 @@ def look_at_ids(data: SegmentationData) -> None:
 
 
 def refuse_shared(data: SegmentationData) -> None:
-    """Refuses labelled images that are held out too; warns where unlabelled ones are."""
+    """Refuses labelled images that are also validation or test images; warns of such unlabelled images.
+
+    Raises:
+        DataError: there are such labelled images.
+    """
     if not (isinstance(data.labeled, FileSource) and isinstance(data.val, FileSource)):
         return
     val = set(data.val.pairs.images())
@@ -112,7 +123,7 @@ def refuse_shared(data: SegmentationData) -> None:
 
 
 def fault_of(source: Source, index: int, *, labeled: bool) -> str | None:
-    """Says what is wrong with one image and, where it is labelled, with its mask."""
+    """Says what is wrong with one image and, if it is labelled, with its mask; None if nothing is."""
     try:
         image, mask = source.image(index), source.mask(index) if labeled else None
     except DataError as error:
@@ -125,7 +136,7 @@ def fault_of(source: Source, index: int, *, labeled: bool) -> str | None:
 
 
 def size_fault(source: Source, index: int, image: ImageArray, mask: LabelArray) -> str | None:
-    """Says that a mask is of another size than its image, if it is."""
+    """Says that a mask has another size than its image; None if it has not."""
     if mask.shape in (image.shape[-3:-1], ()):  # a class for each pixel, or for the image
         return None
     name, paths = source.name(index), list[Path]()

@@ -21,13 +21,16 @@ SIDE = 320
 """The longer side of each picture, in pixels."""
 
 LEGEND = 64
-"""How many classes are named below the pictures, at most."""
+"""The most classes in the legend."""
 
 
 def draw_contact_sheet(data: SegmentationData, path: Path, faulty: Mapping[str, Sequence[int]]) -> None:
-    """Draws a PNG of some images of each part, those with faults first, the others spread evenly over the part.
+    """Draws some images of each part as a PNG: first some with faults, then others spread evenly over the part.
 
-    ``faulty`` has the indices of each part's images with faults; their names are red.
+    Args:
+        data: the data set.
+        path: the file to write.
+        faulty: indices of the faulty images of each part; their titles are red.
     """
     sources = {"labelled": data.labeled, "unlabelled": data.unlabeled, "validation": data.val}
     cells, seen = [], set[int]()
@@ -48,7 +51,7 @@ def draw_contact_sheet(data: SegmentationData, path: Path, faulty: Mapping[str, 
 
 
 def choose_images(total: int, count: int, faulty: Sequence[int]) -> list[int]:
-    """Returns up to ``count`` indices: at most half of them of faulty images, the rest spread evenly.
+    """Returns up to ``count`` indices, of which at most half are of faulty images; the rest is spread evenly.
 
     >>> choose_images(100, 4, faulty=[7, 8, 9])
     [7, 8, 25, 75]
@@ -58,7 +61,7 @@ def choose_images(total: int, count: int, faulty: Sequence[int]) -> list[int]:
 
 
 def class_name(source: Source, index: int, info: DatasetInfo) -> str:
-    """Returns the class of a whole image with a colon, or an empty text if images have no class."""
+    """Returns the class of a whole image followed by a colon; empty if it has none."""
     try:
         label = source.mask(index)
     except DataError:
@@ -67,9 +70,9 @@ def class_name(source: Source, index: int, info: DatasetInfo) -> str:
 
 
 def draw_image(source: Source, index: int, info: DatasetInfo) -> tuple[ImageArray, set[int]]:
-    """Returns one image under its mask, made small, and the ids in the mask; a grey square if it cannot be read.
+    """Returns a small picture of an image under its mask, and the ids in the mask; a grey square if it cannot be read.
 
-    Of a pair of dates the first stands left of the second, which is under the mask.
+    Of a pair, the second date is under the mask, to the right of the first one.
     """
     try:
         image = source.image(index)
@@ -83,7 +86,7 @@ def draw_image(source: Source, index: int, info: DatasetInfo) -> tuple[ImageArra
     ids = set[int]()
     if mask is not None and mask.ndim == 2:
         height, width = dates[-1].shape[:2]
-        # A mask of another size is stretched over its image, so that the fault can be seen.
+        # A mask of another size is stretched over its image, to make the fault visible.
         stretched = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
         dates[-1] = overlay(dates[-1], stretched, info.colors, cover_ignored=True)
         ids = set(np.unique(stretched).tolist()) - {IGNORE_INDEX}
@@ -91,7 +94,7 @@ def draw_image(source: Source, index: int, info: DatasetInfo) -> tuple[ImageArra
 
 
 def shrink(image: ImageArray) -> ImageArray:
-    """Returns the image, resized to a longer side of :data:`SIDE`."""
+    """Returns an image resized to a longer side of :data:`SIDE` pixels."""
     factor = SIDE / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST

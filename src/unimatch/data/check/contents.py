@@ -1,4 +1,4 @@
-"""Finds images that are there more than once: the same file, or the same pixels under another name."""
+"""Finds images that appear more than once: by the same file, or by the same pixels in another file."""
 
 import hashlib
 import os
@@ -11,14 +11,14 @@ from unimatch.data.sources.base import FileSource, Source
 from unimatch.images.arrays import ImageArray
 
 ROWS = 24
-"""About so many rows of an image make its fingerprint; images of one fingerprint are then compared whole."""
+"""About how many rows of an image make its fingerprint; images of equal fingerprints are then compared completely."""
 
 Fingerprints = Sequence[bytes | None]
-"""Of a part's images; None where one could not be read."""
+"""The fingerprints of a part's images; None for images that cannot be read."""
 
 
 def fingerprint(image: ImageArray) -> bytes:
-    """Computes a short value that images of the same pixels share."""
+    """Returns 16 bytes that are the same for images of the same pixels."""
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     step = max(1, image.shape[-3] // ROWS)
     digest.update(np.ascontiguousarray(image[..., ::step, :, :]).data)
@@ -26,7 +26,7 @@ def fingerprint(image: ImageArray) -> bytes:
 
 
 def by_fingerprint(fingerprints: Fingerprints) -> dict[bytes, list[int]]:
-    """Collects the images of each fingerprint."""
+    """Returns the indices of the images of each fingerprint."""
     result: dict[bytes, list[int]] = {}
     for i, value in enumerate(fingerprints):
         if value is not None:
@@ -35,12 +35,12 @@ def by_fingerprint(fingerprints: Fingerprints) -> dict[bytes, list[int]]:
 
 
 def first_same(image: ImageArray, source: Source, indices: Sequence[int]) -> int | None:
-    """Finds the first of these images of a source that has the same pixels."""
+    """Returns the first of some images of a source that has the pixels of an image; None if none has."""
     return next((i for i in indices if np.array_equal(source.image(i), image)), None)
 
 
 def repeated(source: Source) -> Iterator[tuple[str, str]]:
-    """Finds images that a part lists more than once."""
+    """Yields images that a part lists more than once."""
     times = Counter(source.pairs.images() if isinstance(source, FileSource) else ())
     return (("listed twice", f"{name}: {number} times") for name, number in times.items() if number > 1)
 
@@ -48,7 +48,7 @@ def repeated(source: Source) -> Iterator[tuple[str, str]]:
 def shared(
     source: Source, held: Source, fingerprints: Fingerprints, held_fingerprints: Fingerprints, part: str
 ) -> Iterator[tuple[str, str]]:
-    """Finds ``held``-out images (of ``part``) that are training images too, by their file or by their pixels."""
+    """Yields images of ``held``, the part called ``part``, that are also images of ``source``, by file or by pixels."""
     files = {os.path.realpath(name) for name in source.pairs.images()} if isinstance(source, FileSource) else set()
     alike = by_fingerprint(fingerprints)
     for j, value in enumerate(held_fingerprints):
@@ -63,7 +63,7 @@ def shared(
 def copies(
     labeled: Source, unlabeled: Source, fingerprints: Fingerprints, unlabeled_fingerprints: Fingerprints
 ) -> Iterator[tuple[str, str]]:
-    """Finds unlabelled images that have the pixels of a labelled one and another name."""
+    """Yields unlabelled images that have the pixels of a labelled image with another name."""
     alike = by_fingerprint(fingerprints)
     names = {labeled.name(i) for i in range(len(labeled))}
     for j, value in enumerate(unlabeled_fingerprints):

@@ -1,4 +1,4 @@
-"""What a check reports: kinds of faults, the counts of each part, and the findings."""
+"""The report of a check: kinds of faults, the counts of each part, and the findings."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ FAULTS = {
     "in two parts": "a validation or test image is also a training image",
     "same content": "a validation or test image has the pixels of a training image",
 }
-"""What makes training, or the scores on validation, wrong."""
+"""Kinds of findings that make training or validation scores wrong."""
 
 WARNINGS = {
     "masks without image": "masks have the name of no image, so that they are not used",
@@ -63,56 +63,57 @@ WARNINGS = {
     "listed twice": "an image is in the same part more than once",
     "labelled copy": "an unlabelled image has the pixels of a labelled one of another name",
 }
-"""What may be meant, and is worth knowing."""
+"""Kinds of findings that may be intended, and that the user should know."""
 
 
 class Label(NamedTuple):
-    """What is kept of a mask, or of the class of an image."""
+    """What a check keeps of a mask, or of the class of an image."""
 
     faults: tuple[tuple[str, str], ...] = ()
-    """Kind, and the file with what is wrong."""
+    """The kind of each fault, and a text that names the file and what is wrong."""
     stored: dict[int, int] | None = None
-    """Pixels of each id that the mask's file holds, or the one class with 1; None where there is neither."""
+    """The pixels of each id in the mask's file, or 1 for the one class; None if there is neither."""
     classes: Mapping[int, int] | None = None
-    """Pixels of each class that these are read as, 255 for those that do not count, -1 for unknown ones."""
+    """The pixels of each class that these ids are read as, 255 for ignored and -1 for unknown ones."""
     palette: Mapping[int, bytes] | None = None
-    """The colour that a palette mask gives each id in it, where it gives it to no other."""
+    """The colour of each id in a mask with a palette, if no other of its ids has that colour."""
     drawn: str | None = None
-    """The mask's file, where its ids are those that were drawn: not colours, and not changed by compression."""
+    """The mask's file if it stores ids as they were drawn: not as colours, and without lossy compression."""
 
 
 @dataclass
 class Part:
-    """What was counted in one part of a data set."""
+    """The counts of one part of a data set."""
 
     name: str
     """``labelled``, ``unlabelled``, ``validation`` or ``test``."""
     pixels: NDArray[np.int64]
-    """Pixels of each class id, 255 for the ignored ones; where images have one class each, images of each class."""
+    """Pixels of each class id, 255 for ignored ones; if images have one class each, the images of each class."""
     showing: NDArray[np.int64]
-    """Masks that show each class id, or images of each class."""
+    """The number of masks that show each class id, or of images of each class."""
     images: int = 0
+    """The number of images."""
     masks: int = 0
-    """Or images that have a class."""
+    """The number of masks, or of images that have a class."""
     stored: Counter[int] = field(default_factory=Counter)
-    """Masks whose file holds each id, before it is read as a class."""
+    """The number of masks whose file holds each id."""
     shapes: Counter[tuple[int, int]] = field(default_factory=Counter)
-    """Images of each height and width."""
+    """The number of images of each height and width."""
     ids: list[tuple[str, frozenset[int]]] = field(default_factory=list)
-    """The file of each mask that holds ids just as they were drawn, and these."""
+    """The file and the ids of each mask that stores ids as they were drawn."""
     palette: dict[tuple[int, bytes], str] = field(default_factory=dict)
-    """Ids with their colours in masks' palettes, and the first file of each."""
+    """For each id and its colour in a mask's palette, the first file with these."""
     faulty: list[int] = field(default_factory=list)
-    """Indices of the images with findings."""
+    """The indices of the images with findings."""
 
     @classmethod
     def named(cls, name: str, num_classes: int) -> "Part":
-        """Makes a part that has counted nothing yet."""
+        """Returns a part without any counts."""
         length = max(256, num_classes)
         return cls(name, np.zeros(length, np.int64), np.zeros(length, np.int64))
 
     def count(self, label: Label) -> None:
-        """Adds one image by its label."""
+        """Counts one image and its label."""
         self.images += 1
         if label.stored is None or label.classes is None:
             return
@@ -131,30 +132,30 @@ class Part:
 
 @dataclass(frozen=True)
 class Finding:
-    """Everything of one kind that was found in one part."""
+    """All findings of one kind in one part."""
 
     kind: str
     """A key of :data:`FAULTS` or :data:`WARNINGS`."""
     part: str
     texts: tuple[str, ...]
-    """One for each file or class."""
+    """A text for each file or class."""
 
     @property
     def wrong(self) -> bool:
-        """Whether it makes training or its scores wrong; else it is worth knowing."""
+        """Whether it makes training or its scores wrong; otherwise it is a warning."""
         return self.kind in FAULTS
 
 
 @dataclass(frozen=True)
 class Report:
-    """What :func:`unimatch.data.check.full_check` has found."""
+    """The result of :func:`unimatch.data.check.full_check`."""
 
     info: DatasetInfo
     parts: tuple[Part, ...]
     findings: tuple[Finding, ...]
     """Faults first, in the order of :data:`FAULTS`, then warnings."""
     one_class: bool = False
-    """Whether each image has one class, and not a mask."""
+    """Whether each image has one class instead of a mask."""
 
     @property
     def wrong(self) -> bool:
@@ -163,7 +164,7 @@ class Report:
 
 
 def collect(found: Sequence[tuple[str, str, str]]) -> tuple[Finding, ...]:
-    """Collects (kind, part, text) triples by kind and part, in the order of the lists of kinds."""
+    """Groups (kind, part, text) triples by kind and part, in the order of :data:`FAULTS` and :data:`WARNINGS`."""
     texts: dict[tuple[str, str], list[str]] = {}
     for kind, part, text in found:
         texts.setdefault((kind, part), []).append(text)

@@ -1,4 +1,4 @@
-"""Checks a data set in full: reads every image and label and names what would make training wrong."""
+"""Checks a data set completely: reads every image and label, and reports what would make training wrong."""
 
 from collections.abc import Iterable
 
@@ -21,13 +21,13 @@ def full_check(
     progress: bool = True,
     notes: Iterable[tuple[str, str]] = (),
 ) -> Report:
-    """Reads every image and label and reports what is wrong with them, alone and together.
+    """Reads every image and label, and reports what is wrong with each of them and with all together.
 
     Args:
         data: the data set.
-        workers: processes; None for one per core, 0 for this one.
+        workers: processes; None for one per core, 0 for this process alone.
         progress: whether to show progress bars.
-        notes: kinds and texts of what was found when the files were looked for
+        notes: kinds and texts of the warnings given while the files were looked for
             (:func:`unimatch.images.folders.notes_taken`).
     """
     sources = {"labelled": data.labeled, "unlabelled": data.unlabeled, "validation": data.val}
@@ -42,7 +42,7 @@ def full_check(
         found.extend((kind, part, text) for kind, text in faults)
 
     add("files", notes)
-    prints: dict[str, list[bytes | None]] = {name: [] for name in sources}
+    fingerprints: dict[str, list[bytes | None]] = {name: [] for name in sources}
     for name, source in sources.items():
         title = f"{name} images" if progress else ""
         for reading in for_each(read, (source, reader), range(len(source)), workers=workers, title=title):
@@ -58,14 +58,14 @@ def full_check(
             if reading.shape is not None:
                 part.shapes[reading.shape] += 1
             part.count(reading.label)
-            prints[name].append(reading.fingerprint)
+            fingerprints[name].append(reading.fingerprint)
             add(name, faults)
     masked = [parts["labelled"], parts["validation"]]
     for part in masked:
         if isinstance(sources[part.name], PairSource):
             add(part.name, share_faults(part))
         if one_class:
-            add(part.name, two_classes(sources[part.name], prints[part.name], data.info))
+            add(part.name, two_classes(sources[part.name], fingerprints[part.name], data.info))
     if one_class:
         add("training", empty_classes([parts["labelled"], parts["unlabelled"]], data.info))
     found.extend((kind, part, text) for part, kind, text in faults_together(masked, data.info))
@@ -73,14 +73,14 @@ def full_check(
         add(name, repeated(sources[name]))
         for held in ("validation", "test"):
             if held in sources:
-                add(name, shared(sources[name], sources[held], prints[name], prints[held], held))
-    add("unlabelled", copies(data.labeled, data.unlabeled, prints["labelled"], prints["unlabelled"]))
+                add(name, shared(sources[name], sources[held], fingerprints[name], fingerprints[held], held))
+    add("unlabelled", copies(data.labeled, data.unlabeled, fingerprints["labelled"], fingerprints["unlabelled"]))
     return Report(data.info, tuple(parts.values()), collect(found), one_class)
 
 
 def unlabeled_faults(reading: Reading, data: SegmentationData) -> list[tuple[str, str]]:
     """Returns the faults of an unlabelled image, which needs no label and may be skipped."""
     skipped = data.on_bad_image == "skip"
-    return [("image skipped" if skipped and kind in FAULTS else kind, text) for kind, text in reading.image_faults] + [
-        (kind if kind in WARNINGS else "truth unusable", text) for kind, text in reading.label.faults
-    ]
+    faults = [("image skipped" if skipped and kind in FAULTS else kind, text) for kind, text in reading.image_faults]
+    faults += [(kind if kind in WARNINGS else "truth unusable", text) for kind, text in reading.label.faults]
+    return faults

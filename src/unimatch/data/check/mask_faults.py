@@ -1,5 +1,6 @@
-"""Finds what is wrong with masks, one by one and together."""
+"""Finds faults of masks, of each one and of all together."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,29 +10,30 @@ from PIL import Image
 
 from unimatch.data.catalog import DatasetInfo
 from unimatch.data.check.findings import Part
-from unimatch.data.sources.masks import UNKNOWN, IndexMasks, MaskReader, count_ids
+from unimatch.data.sources.mask_values import count_ids
+from unimatch.data.sources.masks import UNKNOWN, IndexMasks, MaskReader
 from unimatch.images.arrays import StoredMask
 from unimatch.images.file_kinds import open_image
 from unimatch.types import IGNORE_INDEX
 
 LINES = 24
-"""Rows and columns of a mask that are looked at for smooth edges."""
+"""About how many rows, and columns, of a mask are searched for smooth edges."""
 
 MIN_BETWEEN = 8
-"""Pixels that must lie between others before a mask is held to be resized smoothly."""
+"""The least number of ids between their neighbours in a mask that counts as smoothly resized."""
 
 
 def faults_of_mask(
     where: Path, mask: StoredMask, stored: dict[int, int], classes: dict[int, int], reader: MaskReader
 ) -> Iterator[tuple[str, str]]:
-    """Finds what is wrong with one mask file.
+    """Yields the faults of one mask file, as kinds and texts.
 
     Args:
         where: the file.
-        mask: what it holds.
+        mask: its content.
         stored: the pixels of each id in it.
-        classes: the pixels of each class that these are read as.
-        reader: what reads it.
+        classes: the pixels of each class that these ids are read as.
+        reader: the reader of masks.
     """
     if isinstance(reader, IndexMasks):
         if UNKNOWN in classes:
@@ -44,8 +46,8 @@ def faults_of_mask(
         yield "mask all ignored", f"{where}: every pixel is ignored"
     if mask.lossy:
         yield "lossy mask", f"{where}: compression changes values; save masks as PNG, from what they were drawn in"
-    if mask.clear is not None:
-        number = int(mask.clear.sum())
+    if mask.transparent is not None:
+        number = int(mask.transparent.sum())
         yield (
             "transparent",
             f"{where}: {number} pixels; for their colours to count, save it without transparency",
@@ -56,31 +58,31 @@ def faults_of_mask(
 
 
 def between(ids: NDArray[np.integer]) -> int:
-    """Counts single pixels whose id lies between those beside them in some lines, if most edges look so; else 0.
+    """Counts single pixels in some lines whose id lies between those of their neighbours; 0 if few edges are like that.
 
-    Ids are names: next to a 3, a 1 is as likely as a 2. Only where masks were resized smoothly do edges from 1 to 3
-    pass through 2.
+    Ids are mere names, so that 1 is as likely as 2 to lie next to 3. Only in masks that were resized smoothly do edges
+    from 1 to 3 pass through 2.
 
     >>> between(np.repeat([[0, 0, 2, 2, 4, 4]], 9, axis=0)), between(np.repeat([[0, 0, 1, 2, 3, 4]], 9, axis=0))
     (0, 27)
     """
     # Some rows and columns tell as much as all.
-    lines = [np.ascontiguousarray(all_lines[:: max(1, len(all_lines) // LINES)]) for all_lines in (ids, ids.T)]
+    samples = [np.ascontiguousarray(lines[:: max(1, len(lines) // LINES)]) for lines in (ids, ids.T)]
     passing = 0
-    for line in lines:
-        up, down = line[:, :-1] < line[:, 1:], line[:, :-1] > line[:, 1:]
+    for lines in samples:
+        up, down = lines[:, :-1] < lines[:, 1:], lines[:, :-1] > lines[:, 1:]
         passing += int(np.count_nonzero((up[:, :-1] & up[:, 1:]) | (down[:, :-1] & down[:, 1:])))
     if passing < MIN_BETWEEN:
         return 0
     jumps = 0
-    for line in lines:
-        left, middle = line[:, :-2], line[:, 1:-1]
+    for lines in samples:
+        left, middle = lines[:, :-2], lines[:, 1:-1]
         jumps += int(np.count_nonzero(np.maximum(left, middle) - np.minimum(left, middle) > 1))
     return passing if passing > jumps else 0
 
 
 def classes_not_shown(part: Part, info: DatasetInfo) -> Iterator[tuple[str, str]]:
-    """Finds classes that no mask of a part shows."""
+    """Yields the classes that no mask of a part shows."""
     absent = [name for name, number in zip(info.classes, part.showing.tolist(), strict=False) if not number]
     if part.masks and len(absent) == info.num_classes:
         yield "all ignored", f"none of the {part.masks} masks shows a class"
@@ -98,12 +100,12 @@ def classes_not_shown(part: Part, info: DatasetInfo) -> Iterator[tuple[str, str]
 def black_and_white(
     masks: Sequence[tuple[str, frozenset[int]]], everything: Sequence[frozenset[int]], info: DatasetInfo
 ) -> Iterator[tuple[str, str]]:
-    """Finds masks of two classes that store the second one as 255, which is ignored.
+    """Yields masks of two classes that store the second one as 255, which is ignored.
 
-    Where some mask holds 1 and 255, 255 means what it should.
+    If some mask holds both 1 and 255, 255 really means ignored.
 
     Args:
-        masks: the name of each mask and the ids in it.
+        masks: the file of each mask, and the ids in it.
         everything: the ids in each mask of the data set.
         info: the data set.
     """
@@ -120,34 +122,34 @@ def black_and_white(
 
 
 def sorted_palettes(colors: Mapping[tuple[int, bytes], str]) -> Iterator[tuple[str, str]]:
-    """Finds palettes that were sorted file by file: several colours stand at one id here and at another id there.
+    """Finds palettes that were sorted file by file, so that the ids mean nothing.
 
-    Or one does, at an id that has another colour elsewhere.
+    That is so if several colours, or one at an id with another colour elsewhere, have different ids in different masks.
 
     Args:
-        colors: each id with its colour, as they stand together in some mask, and the file of that mask.
+        colors: for each id and its colour in some mask, the file of that mask.
     """
-    ids: dict[bytes, set[int]] = {}
-    at: dict[int, set[bytes]] = {}
+    ids_of = defaultdict[bytes, set[int]](set)
+    colors_at = defaultdict[int, set[bytes]](set)
     for number, color in colors:
-        ids.setdefault(color, set()).add(number)
-        at.setdefault(number, set()).add(color)
-    moved = [color for color, numbers in ids.items() if color and len(numbers) > 1]
-    if len(moved) > 1 or any(len(at[number]) > 1 for color in moved for number in ids[color]):
+        ids_of[color].add(number)
+        colors_at[number].add(color)
+    moved = [color for color, numbers in ids_of.items() if color and len(numbers) > 1]
+    if len(moved) > 1 or any(len(colors_at[number]) > 1 for color in moved for number in ids_of[color]):
         one, other, *_ = ((i, file) for (i, color), file in colors.items() if color == moved[0])
         yield (
             "palette order",
             f"the colour {tuple(moved[0])} is id {one[0]} in {one[1]} and id {other[0]} in {other[1]}: these ids are "
-            "only places in each file's own palette; read the colours: dataset.colors",
+            "only positions in each file's own palette; read the colours: dataset.colors",
         )
 
 
 def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, str]]:
-    """Judges by the ids in all masks together whether they are stored in another way than the settings say."""
+    """Tells by the ids in all masks together whether masks are stored in another way than the settings say."""
     last = info.num_classes
     named = stored - info.ignore_ids - {IGNORE_INDEX}
     if info.ids is not None or not named or max(named) > last:
-        return  # the ids are the user's own affair, or of another kind altogether
+        return  # the user maps the ids, or they have other faults
     if info.reduce_zero_label:
         if 0 in named and last not in named and IGNORE_INDEX in stored:
             yield (
@@ -156,7 +158,7 @@ def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, 
                 "dataset.reduce_zero_label must be false",
             )
     elif stored == {0, IGNORE_INDEX}:
-        if info.num_classes > 2:  # else it is said of each mask
+        if info.num_classes > 2:  # of two classes, it is a fault of each mask
             yield "only 0 and 255", f"no mask holds any other id, and there are {info.num_classes} classes"
     elif last in named and 0 not in named:
         yield (
@@ -175,7 +177,7 @@ def encoding_faults(stored: set[int], info: DatasetInfo) -> Iterator[tuple[str, 
 
 
 def faults_together(parts: Sequence[Part], info: DatasetInfo) -> Iterator[tuple[str, str, str]]:
-    """Finds what the masks of the labelled and the validation images have wrong together: (part, kind, text)."""
+    """Yields the faults of the labelled and validation masks together, as (part, kind, text)."""
     everything = [ids for part in parts for _, ids in part.ids]
     for part in parts:
         for kind, text in classes_not_shown(part, info):
@@ -191,7 +193,7 @@ def faults_together(parts: Sequence[Part], info: DatasetInfo) -> Iterator[tuple[
 
 
 def kind_of_error(path: Path | None, what: str) -> str:
-    """Returns the kind of fault that made a ``mask`` or ``colour mask`` (``what``) unusable."""
+    """Returns the kind of the fault that makes a mask unusable; ``what`` is ``mask`` or ``colour mask``."""
     if path is None:
         return "unreadable"
     try:
@@ -205,13 +207,13 @@ def kind_of_error(path: Path | None, what: str) -> str:
 
 
 def counts_of(mask: NDArray[np.integer]) -> dict[int, int] | None:
-    """Counts the pixels of each value; None where there are too many, as :func:`count_ids` does.
+    """Returns the pixels of each value, by value; None if there are too many values (:func:`count_ids`).
 
     >>> counts_of(np.array([[7, 7, 0], [0, 7, 255]], np.uint8))
     {0: 2, 7: 3, 255: 1}
     """
     if mask.dtype == np.uint8:
-        # Pillow counts bytes in half the time of NumPy, and faster still as four bands, each by itself.
+        # Pillow counts bytes twice as fast as NumPy, and even faster in four separate bands.
         pixels = mask.reshape(-1)
         whole = pixels.size // 4 * 4
         bands = Image.fromarray(pixels[:whole].reshape(1, -1, 4)).histogram() if whole else [0] * 1024

@@ -1,4 +1,4 @@
-"""Reads one image with its label, and finds what is wrong with the two."""
+"""Reads one image with its label, and finds faults of both."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,7 +13,8 @@ from unimatch.data.check.orientation import size_mismatch, turned_alone
 from unimatch.data.check.pair_faults import date_faults, differ_in_size
 from unimatch.data.check.places import apart
 from unimatch.data.sources.base import FileSource, Source
-from unimatch.data.sources.masks import TOO_MANY, IndexMasks, MaskReader
+from unimatch.data.sources.mask_values import TOO_MANY
+from unimatch.data.sources.masks import IndexMasks, MaskReader
 from unimatch.data.sources.predicted_masks import reader_of
 from unimatch.errors import DataError
 from unimatch.images.folders import spelled
@@ -21,22 +22,22 @@ from unimatch.types import IGNORE_INDEX
 
 
 class Reading(NamedTuple):
-    """What is kept of one image and its label."""
+    """What a check keeps of one image and its label."""
 
     image_faults: tuple[tuple[str, str], ...]
-    """Kind, and the file with what is wrong."""
+    """The kind of each fault, and a text that names the file and what is wrong."""
     label: Label
     shape: tuple[int, int] | None
-    """Height and width of the image."""
+    """Height and width of the image; None if it cannot be read."""
     fingerprint: bytes | None
 
 
 def read(context: tuple[Source, MaskReader | None], index: int) -> Reading:
-    """Reads one image and its label; what is wrong with them is part of the result.
+    """Reads one image and its label; errors become part of the result.
 
     Args:
-        context: where they come from, and what reads the masks; None where there are none.
-        index: which.
+        context: the source, and the reader of masks, or None if images have one class each.
+        index: of the image.
     """
     source, _ = context
     image_faults, image = list[tuple[str, str]](), None
@@ -53,7 +54,7 @@ def read(context: tuple[Source, MaskReader | None], index: int) -> Reading:
 def read_label(
     context: tuple[Source, MaskReader | None], index: int, image_size: tuple[int, int] | None = None
 ) -> Label:
-    """Reads the label of one image alone; ``image_size`` is the image's height and width, where they are known."""
+    """Reads only the label of an image; ``image_size`` is the image's height and width, if they are known."""
     source, reader = context
     if reader is None or not isinstance(source, FileSource):
         return label_of_source(source, index, image_size)
@@ -79,8 +80,8 @@ def read_label(
     elif source.info.exif == "turn":
         faults += turned_alone(source.image_paths(index), mask.orientation, size)
     clear = 0
-    if isinstance(reader, IndexMasks) and mask.clear is not None:
-        pixels, clear = pixels[~mask.clear][None], int(mask.clear.sum())
+    if isinstance(reader, IndexMasks) and mask.transparent is not None:
+        pixels, clear = pixels[~mask.transparent][None], int(mask.transparent.sum())
     if (stored := counts_of(pixels)) is None:
         return Label((*faults, ("ids out of range", f"{path}: {TOO_MANY}")))
     classes = Counter(stored)
@@ -97,7 +98,7 @@ def read_label(
 
 
 def label_of_source(source: Source, index: int, image_size: tuple[int, int] | None) -> Label:
-    """Reads a label that is in no mask file."""
+    """Reads a label that is not stored in a mask file."""
     try:
         mask = source.mask(index)
     except DataError as error:
@@ -115,7 +116,7 @@ def label_of_source(source: Source, index: int, image_size: tuple[int, int] | No
 
 
 def kind_of_image_error(source: Source, index: int) -> str:
-    """Returns the kind of fault that made an image, or a pair of them, unusable."""
+    """Returns the kind of the fault that makes an image or a pair unusable."""
     if not isinstance(source, FileSource):
         return "unreadable"
     paths = source.image_paths(index)

@@ -1,4 +1,4 @@
-"""Finds images and masks that EXIF orientations turn against each other."""
+"""Finds images and masks whose EXIF orientations turn them differently."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,42 +6,39 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from unimatch.images.arrays import ORIENTATION
+from unimatch.images.arrays import ORIENTATION, SIDEWAYS
 from unimatch.images.file_kinds import open_image
-
-SIDEWAYS = (5, 6, 7, 8)
-"""Orientations that exchange height and width."""
 
 
 def orientation(path: Path) -> int:
-    """Reads the EXIF orientation from a file's header; 1, upright, where there is none."""
+    """Returns the EXIF orientation in a file's header; 1, upright, if there is none."""
     try:
         with path.open("rb") as file:
             if file.read(2) == b"\xff\xd8" and not has_exif(file):
-                return 1  # most photos that somebody has worked on: no need to open them
+                return 1  # as of most edited photos, which need not be opened
         with open_image(path) as image:
-            # Not the PNG's own method, which decodes the file to look for EXIF behind the pixels.
+            # The method of the PNG class would decode the file to look for EXIF after the pixels.
             return int(Image.Image.getexif(image).get(ORIENTATION, 1))
-    except Exception:  # whatever is wrong with it is said when it is read
+    except Exception:  # reading the pixels says what is wrong with the file
         return 1
 
 
 def has_exif(file: BinaryIO) -> bool:
-    """Tells whether a JPEG, read up to its first segment, has EXIF: one of the segments before its pixels."""
+    """Tells whether a JPEG, positioned at its first segment, has a segment of EXIF before its pixels."""
     while len(head := file.read(10)) == 10 and head[0] == 0xFF and head[1] not in (0xDA, 0xFF):
         if head[1] == 0xE1 and head[4:] == b"Exif\0\0":
             return True
         file.seek(int.from_bytes(head[2:4]) - 8, 1)
-    return head[:2] != b"\xff\xda"  # the pixels; anything else is left to Pillow
+    return head[:2] != b"\xff\xda"  # the pixels begin; anything else is left to Pillow
 
 
 def turned_alone(paths: Sequence[Path], mask: int, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
-    """Finds images of which EXIF turns them or their mask alone, where their sizes do not show that this is right.
+    """Yields images of which EXIF turns only the image or only the mask, unless their sizes show that this is right.
 
     Args:
         paths: the image's files.
-        mask: the mask's orientation.
-        size: height and width of both, after they were turned.
+        mask: the EXIF orientation of the mask.
+        size: height and width of both after turning.
     """
     for path in paths:
         own = orientation(path)
@@ -55,12 +52,12 @@ def turned_alone(paths: Sequence[Path], mask: int, size: tuple[int, int]) -> Ite
 
 
 def size_mismatch(mask: str, size: Sequence[int], image_size: Sequence[int], paths: Sequence[Path]) -> str:
-    """Writes the message for a mask (height, width) whose image has another size, with what EXIF has to do with it.
+    """Writes the message for a mask whose image has another size, and says if EXIF may be the reason.
 
     Args:
         mask: the mask's name.
-        size: its height and width.
-        image_size: those of the image.
+        size: height and width of the mask.
+        image_size: height and width of the image.
         paths: the image's files.
     """
     sizes = [f"{width} x {height}" for height, width in (size, image_size)]

@@ -1,4 +1,4 @@
-"""Finds what is wrong with pairs of two dates."""
+"""Finds faults of pairs of dates."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from unimatch.images.rasters import read_bands
 
 
 def differ_in_size(paths: Sequence[Path], bands: Bands, exif: Exif) -> bool:
-    """Tells whether the files of an image can each be read, and have different sizes."""
+    """Tells whether all files of an image can be read, and have different sizes."""
     try:
         return len({read_bands(path, bands, exif=exif).shape for path in paths}) > 1
     except DataError:
@@ -21,13 +21,13 @@ def differ_in_size(paths: Sequence[Path], bands: Bands, exif: Exif) -> bool:
 
 
 def date_faults(name: str, image: ImageArray) -> Iterator[tuple[str, str]]:
-    """Finds pairs whose two dates have the same pixels."""
+    """Yields a fault if both dates of a pair have the same pixels."""
     if image.ndim == 4 and np.array_equal(image[0], image[1]):
         yield "same dates", f"{name}: both dates have the same pixels"
 
 
 def share_faults(part: Part) -> Iterator[tuple[str, str]]:
-    """Finds parts whose labels call most pixels changed."""
+    """Yields a fault if the labels of a part call most pixels changed."""
     unchanged, changed = part.pixels[:2].tolist()
     if changed > unchanged:
         yield "mostly changed", f"{100 * changed / (unchanged + changed):.1f} % of the pixels"

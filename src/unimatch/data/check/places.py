@@ -1,4 +1,4 @@
-"""Finds GeoTIFFs that belong together and lie at different places on Earth, so that one does not cover the other."""
+"""Finds GeoTIFFs of one sample that lie at different places on Earth."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,9 @@ from unimatch.images.folders import suffix
 from unimatch.images.rasters import georeference
 
 SCALE, TIE_POINT, MATRIX = 33550, 33922, 34264
-"""Tags of a GeoTIFF that say where its pixels lie."""
-APART = 0.5
-"""Pixels by which corners may differ: writers round."""
+"""GeoTIFF's tags of the pixel scale, the tie point and the transformation."""
+TOLERANCE = 0.5
+"""Pixels by which corners may differ, as programs round coordinates."""
 
 
 class Corner(NamedTuple):
@@ -23,19 +23,19 @@ class Corner(NamedTuple):
 
 
 def apart(paths: Sequence[Path]) -> Iterator[tuple[str, str]]:
-    """Finds files that lie elsewhere than the first of those that say where they lie, or in other coordinates."""
+    """Yields GeoTIFFs that lie at another place than the first georeferenced one, or have other coordinates."""
     tiffs = [path for path in paths if suffix(path.name).lower() in (".tif", ".tiff")]
     placed = [(path, corner) for path in tiffs if (corner := corner_of(path)) is not None] if len(tiffs) > 1 else []
     for path, corner in placed[1:]:
         first, other = placed[0]
-        if max(abs(corner.x - other.x), abs(corner.y - other.y)) > APART * other.pixel:
+        if max(abs(corner.x - other.x), abs(corner.y - other.y)) > TOLERANCE * other.pixel:
             here, there = (f"{place.x:.10g}, {place.y:.10g}" for place in (corner, other))
             text = f"{path}: begins at {here} and {first} at {there}; cut both to one extent, in one coordinate system"
             yield "places apart", text
 
 
 def corner_of(path: Path) -> Corner | None:
-    """Returns the corner of a GeoTIFF; None of a file that does not say where it lies, or not in numbers."""
+    """Returns the corner of a GeoTIFF; None for a file without a valid georeference."""
     tags: Any = georeference(path) or {}
     try:
         if MATRIX in tags:

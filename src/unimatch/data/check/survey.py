@@ -1,9 +1,7 @@
-"""Looks before a training at what the labelled and the validation masks show together."""
+"""Surveys labelled and validation masks before a training, and reports the faults of all of them together."""
 
-import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +10,7 @@ from unimatch.data.check.findings import FAULTS, WARNINGS, Finding, Part, collec
 from unimatch.data.check.mask_faults import faults_together
 from unimatch.data.check.one_image import read_label
 from unimatch.data.check.pair_faults import share_faults
+from unimatch.data.parallel import sample_map
 from unimatch.data.sources.base import FileSource, SegmentationData, Source
 from unimatch.data.sources.checked import CheckedSource
 from unimatch.data.sources.dates import PairSource
@@ -21,32 +20,32 @@ from unimatch.errors import DataError
 Result = TypeVar("Result")
 
 SAMPLE_LIMIT = 1000
-"""Images read per part at most, spread evenly."""
+"""The most images that are read of a part, spread evenly."""
 
 SAMPLE_SECONDS = 1.0
-"""Time after which no more are read of a part, if there were :data:`SAMPLE_LEAST`."""
+"""Seconds after which no more images of a part are read, once :data:`SAMPLE_LEAST` have been."""
 
 SAMPLE_LEAST = 100
-"""Images read per part at least."""
+"""The least number of images that are read of a part, however long it takes."""
 
 SAMPLE_OWN = 8
-"""The same of a source of your own, whose every sample is checked when it is read."""
+"""The most images that are read of a user's own source, whose samples are checked again whenever they are read."""
 
 MASK_LIMIT = 10_000
-"""Masks read per part at most, in the same time."""
+"""The most masks that are read of a part, within the same time."""
 
-HOPELESS = ("one class", "all ignored")
-"""Kinds of findings in all labelled masks with which nothing can be learned."""
+FATAL = ("one class", "all ignored")
+"""Kinds of findings that end the training if all labelled masks were read: nothing can be learned."""
 
-OF_ALL = ("class never labelled", "class not validated")
-"""Kinds of findings that say nothing where some masks of a part were not looked at."""
+NEEDS_ALL = ("class never labelled", "class not validated")
+"""Kinds of findings that mean nothing unless all masks of a part were read."""
 
 NAMED = 3
-"""Files or classes that a line names."""
+"""The most files or classes that a line names."""
 
 
 def survey(data: SegmentationData) -> list[str]:
-    """Reads the masks of labelled and validation images that are in files, and says what is worth knowing of them all.
+    """Reads masks of labelled and validation images from files; returns a line for each kind of finding.
 
     Raises:
         DataError: all labelled masks show one class or none.
@@ -63,35 +62,34 @@ def survey(data: SegmentationData) -> list[str]:
             found += [(kind, name, text) for kind, text in share_faults(part)]
         seen[name] = f" ({part.images} of {len(source)} masks looked at)" if part.images < len(source) else ""
     found += [(kind, name, text) for name, kind, text in faults_together(parts, data.info)]
-    findings = [one for one in collect(found) if not (one.kind in OF_ALL and seen[one.part])]
-    if not seen["labelled"] and any(finding.kind in HOPELESS and finding.part == "labelled" for finding in findings):
+    findings = [one for one in collect(found) if not (one.kind in NEEDS_ALL and seen[one.part])]
+    if not seen["labelled"] and any(finding.kind in FATAL and finding.part == "labelled" for finding in findings):
         raise DataError("\n".join(line(finding) for finding in findings if finding.part != "validation"))
     return [line(finding, seen.get(finding.part, "")) for finding in findings]
 
 
 def line(finding: Finding, seen: str = "") -> str:
-    """Writes a finding on one line; ``seen`` says how many masks it is about, where these are not all."""
+    """Writes a finding as one line; ``seen`` says how many masks were read, if these are not all."""
     meaning = {**FAULTS, **WARNINGS}[finding.kind]
     more = f" and {len(finding.texts) - NAMED} more" if len(finding.texts) > NAMED else ""
     return f"{finding.part}{seen}: {finding.kind} ({meaning}): {'; '.join(finding.texts[:NAMED])}{more}"
 
 
 def some_of(source: Source, work: Callable[[int], Result], limit: int = SAMPLE_LIMIT) -> list[Result]:
-    """Does some work for as many images of a part as time allows, and returns the results in the images' order."""
-    # In any order, so that those read before the time is up are spread too.
+    """Calls ``work`` with the indices of as many images as time allows; returns the results in the images' order."""
+    # In random order, so that the images read before the time is up are spread evenly too.
     order = np.random.default_rng(0).permutation(spread(source, limit)).tolist()
     results: dict[int, Result] = {}
     stop = time.monotonic() + SAMPLE_SECONDS
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        run = pool.map if isinstance(source, FileSource) else map  # a source of your own may not bear several threads
+    with sample_map(source) as run:
         while len(results) < len(order) and (len(results) < SAMPLE_LEAST or time.monotonic() < stop):
-            some = order[len(results) : len(results) + 20]
-            results.update(zip(some, run(work, some), strict=True))
+            block = order[len(results) : len(results) + 20]
+            results.update(zip(block, run(work, block), strict=True))
     return [results[i] for i in sorted(results)]
 
 
 def spread(source: Source, limit: int = SAMPLE_LIMIT) -> list[int]:
-    """Returns some indices, evenly spread: of files, fewer of a source of your own, none of what we make in memory."""
+    """Returns evenly spread indices of images to read: fewer of a user's own source, none of our sources in memory."""
     if not isinstance(source, FileSource):
         limit = SAMPLE_OWN if isinstance(source, CheckedSource) else 0
     count = min(len(source), limit)

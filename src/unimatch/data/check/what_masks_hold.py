@@ -1,8 +1,9 @@
-"""Looks at masks whose classes nobody has named yet: what they store, and the ``classes.txt`` that fits."""
+"""Tells what masks store whose classes have no names yet, and suggests a ``classes.txt`` for them."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from unimatch.data.catalog import CAMVID, CITYSCAPES, PASCAL, Color
 from unimatch.data.parallel import for_each
 from unimatch.data.sets.own_folders import place_of, training_place
-from unimatch.data.sources.masks import count_ids, pack, unpack
+from unimatch.data.sources.mask_values import count_ids, pack, unpack
 from unimatch.errors import DataError
 from unimatch.images.arrays import colors_of, ids_of, opened
 from unimatch.images.folders import find_images
@@ -19,22 +20,24 @@ from unimatch.texts import to_type
 from unimatch.types import IGNORE_INDEX
 
 MOST_COLORS = 512
-"""Colours of a mask that are counted, the commonest ones."""
+"""The most colours of a mask that are counted: the most frequent ones."""
 SAMPLE = 2**18
-"""How many pixels are looked at of a mask that holds too many ids for any classes."""
-FEW = 24
-"""Where masks have more colours than this, some are of blurred edges or of JPEG, and not of a class: those of a smaller
-share than :data:`RARE`, and those that differ from a commoner one by less than :data:`NEAR` in each channel."""
+"""About how many pixels are counted of a mask that holds too many ids to be classes."""
+MOST_CLASS_COLORS = 24
+"""If masks have more colours than this, the rare ones, and those near a more frequent one, come from blurred edges or
+JPEG and not from classes."""
 RARE = 0.0005
+"""The share of all pixels below which a colour is rare."""
 NEAR = 48
+"""The difference in each channel below which two colours are near each other."""
 ONE_CLASS = (
     "All masks show one class alone, or none (255 and what is transparent are no class), so nothing can be learned: "
     "are they the right ones?"
 )
-BINARY = "dataset.ids={0:0,255:1}"
+BINARY_SETTING = "dataset.ids={0:0,255:1}"
 """The setting that reads masks of 0 and 255."""
-NO_CLASS: frozenset[Color] = frozenset({(0, 0, 0), (224, 224, 192), (255, 255, 255)})
-"""Colours in which published data sets leave pixels without a class."""
+IGNORED_COLORS: frozenset[Color] = frozenset({(0, 0, 0), (224, 224, 192), (255, 255, 255)})
+"""Colours of pixels without a class in published data sets."""
 
 Kind = Literal["ids", "colours", "unreadable"]
 KINDS: dict[Kind, str] = {
@@ -45,36 +48,37 @@ KINDS: dict[Kind, str] = {
 
 
 class Mask(NamedTuple):
-    """What one mask stores."""
+    """The content of one mask."""
 
     kind: Kind
     pixels: dict[int, int]
-    """Of each number, or of each packed colour."""
+    """The pixels of each id, or of each packed colour."""
     grey: bool = False
-    """Whether it is stored as colours that are all grey, which may be either."""
+    """Whether it is stored as colours that are all grey, which may be ids or colours."""
     why: str = ""
-    """Why it cannot be read."""
+    """Why it cannot be read, if it cannot."""
 
 
 @dataclass
 class Held:
-    """What all masks store."""
+    """The content of all masks, by its kind."""
 
     files: dict[Kind, list[str]] = field(default_factory=dict)
     pixels: dict[Kind, Counter[int]] = field(default_factory=dict)
+    """The pixels of each id or packed colour."""
     masks: dict[Kind, Counter[int]] = field(default_factory=dict)
-    """How many masks show each number or colour."""
+    """The number of masks that show each id or packed colour."""
     why: str = ""
-    """Why the first one that cannot be read cannot be."""
+    """Why the first unreadable mask cannot be read."""
 
     @property
     def mixed(self) -> bool:
-        """Whether some masks store numbers and others colours."""
+        """Whether some masks store ids and others colours."""
         return {"ids", "colours"} <= self.files.keys()
 
 
 def masks_below(root: Path) -> list[Path]:
-    """Finds the masks of training and validation images in folders as ``dataset=folder`` has them."""
+    """Returns the masks of training and validation images in the folders of ``dataset=folder``."""
     folders = [root / training_place(root).masks]
     if (val := place_of(root, "val")) is not None:
         folders.append(root / val.masks)
@@ -88,7 +92,7 @@ def masks_below(root: Path) -> list[Path]:
 
 
 def look(paths: Sequence[Path], *, workers: int | None = None, progress: bool = True) -> Held:
-    """Reads masks and counts what they store."""
+    """Reads masks, and counts what they store."""
     masks = list(for_each(read, None, paths, workers=workers, title="masks" if progress else "", unit="mask"))
     colored = any(mask.kind == "colours" and not mask.grey for mask in masks)
     held = Held()
@@ -111,10 +115,12 @@ def read(_: None, path: Path) -> Mask:
             mask = colors_of(image, path) if colored else ids_of(image, path)
     except DataError as error:
         return Mask("unreadable", {}, why=str(error))
-    values = mask.values.reshape(-1, *mask.values.shape[2:]) if mask.clear is None else mask.values[~mask.clear]
+    values = (
+        mask.values.reshape(-1, *mask.values.shape[2:]) if mask.transparent is None else mask.values[~mask.transparent]
+    )
     stored = pack(values) if colored else values
-    if not colored and count_ids(stored) is None:  # these are no classes, and some of them say as much as all
-        stored = stored[:: -(-stored.size // SAMPLE)]
+    if not colored and count_ids(stored) is None:  # they are no classes, and a sample tells enough
+        stored = stored[:: ceil(stored.size / SAMPLE)]
     found, counts = np.unique(stored, return_counts=True)
     order = np.argsort(-counts)[:MOST_COLORS]
     grey = colored and bool((values == values[..., :1]).all())
@@ -122,42 +128,45 @@ def read(_: None, path: Path) -> Mask:
 
 
 class Advice(NamedTuple):
-    """What to write and to set."""
+    """What to tell the user about masks."""
 
     lines: list[str]
-    """What to say."""
+    """The text to print."""
     classes: str
-    """The content of ``classes.txt``; empty where none can be told."""
+    """The content of a fitting ``classes.txt``; empty if it cannot be told."""
     settings: tuple[str, ...] = ()
-    """With which such masks are read."""
+    """The settings with which the masks can be read."""
 
 
 def advise(held: Held, where: str) -> Advice:
-    """Says what the masks store, with a ``classes.txt`` of it.
+    """Returns what the masks store, and a ``classes.txt`` for them.
 
     Args:
-        held: what was counted.
-        where: the folder of the masks, for messages.
+        held: what was counted in them.
+        where: their folder, for messages.
     """
     first = {kind: held.why if kind == "unreadable" else files[0] for kind, files in held.files.items()}
-    lines = [f"{where}: {number} masks {KINDS[kind]}; the first is {first[kind]}"
-             for kind in KINDS if (number := len(held.files.get(kind, ())))]  # fmt: skip
+    lines = [
+        f"{where}: {len(held.files[kind])} masks {meaning}; the first is {first[kind]}"
+        for kind, meaning in KINDS.items()
+        if kind in held.files
+    ]
     if held.mixed:
-        few: Kind = "ids" if len(held.files["ids"]) < len(held.files["colours"]) else "colours"
-        lines.append(f"All masks must be of one kind. Save these {len(held.files[few])} as the others are:")
-        lines += [f"    {name}" for name in held.files[few][:5]]
-        if len(held.files[few]) > 5:
-            lines.append(f"    and {len(held.files[few]) - 5} more")
+        fewer = min(held.files["colours"], held.files["ids"], key=len)
+        lines.append(f"All masks must be of one kind. Save these {len(fewer)} as the others are:")
+        lines += [f"    {name}" for name in fewer[:5]]
+        if len(fewer) > 5:
+            lines.append(f"    and {len(fewer) - 5} more")
     if "colours" in held.files and len(held.files["colours"]) >= len(held.files.get("ids", ())):
         return of_colors(held, lines)
     return of_ids(held, lines) if "ids" in held.files else Advice(lines, "")
 
 
 def of_colors(held: Held, lines: list[str]) -> Advice:
-    """Advises on masks in colours."""
+    """Returns the advice for masks in colours."""
     pixels, masks = held.pixels["colours"], held.masks["colours"]
     total, common = pixels.total(), [code for code, _ in pixels.most_common()]
-    if len(common) > FEW:
+    if len(common) > MOST_CLASS_COLORS:
         common = apart([code for code in common if pixels[code] >= RARE * total])
     rest = total - sum(pixels[code] for code in common)
     if rest > total / 2:
@@ -167,7 +176,10 @@ def of_colors(held: Held, lines: list[str]) -> Advice:
         return Advice(lines, "")
     if len(common) < 2:
         return Advice([*lines, ONE_CLASS], "")
-    colors = {code: color_of(code) for code in common}
+    colors: dict[int, Color] = {}
+    for code in common:
+        red, green, blue = code.to_bytes(3)
+        colors[code] = (red, green, blue)
     names, ignored = names_of(list(colors.values()))
     lines.append(f"{len(common)} colours, by their share of the pixels:")
     for code in common:
@@ -192,12 +204,12 @@ def of_colors(held: Held, lines: list[str]) -> Advice:
 
 
 def to_add(settings: Sequence[str]) -> str:
-    """Says which settings a user's commands need."""
+    """Writes the line that tells which settings to add to commands."""
     return f"Add to your commands: {to_type(*settings)}"
 
 
 def apart(codes: Sequence[int]) -> list[int]:
-    """Returns the packed colours that differ enough from all before them."""
+    """Returns the packed colours that are not near any colour kept before them."""
     kept: list[int] = []
     for code in codes:
         if not kept or (abs(unpack(np.array(kept)) - unpack(np.array([code]))).max(axis=1) >= NEAR).all():
@@ -206,17 +218,18 @@ def apart(codes: Sequence[int]) -> list[int]:
 
 
 def names_of(colors: Sequence[Color]) -> tuple[dict[Color, str], list[Color]]:
-    """Names colours: as a published data set does that has most of them, else by numbers; black is the background.
+    """Names colours after the classes of a published data set that has most of them; else by numbers.
 
-    A colour that is of no class of that data set gets a number, and then only classes that the masks show are named.
+    Other colours get numbers too, and then only those classes of the data set are named that the masks show. Without
+    such a data set, black is the background.
 
     Returns:
-        The names in the order of the classes, and the colours in which that data set leaves pixels without a class.
+        The names in the order of the classes, and those of the data set's colours that mean no class.
     """
     for info in (CAMVID, CITYSCAPES, PASCAL):
         known = dict(zip(info.palette, info.classes, strict=True))
-        ignored = [color for color in colors if color not in known and color in NO_CLASS]
-        others = [color for color in colors if color not in known and color not in NO_CLASS]
+        ignored = [color for color in colors if color not in known and color in IGNORED_COLORS]
+        others = [color for color in colors if color not in known and color not in IGNORED_COLORS]
         shared = len(colors) - len(ignored) - len(others)
         if shared >= max(4, 4 * len(others)):
             named = {color: name for color, name in known.items() if not others or color in colors}
@@ -226,7 +239,7 @@ def names_of(colors: Sequence[Color]) -> tuple[dict[Color, str], list[Color]]:
 
 
 def of_ids(held: Held, lines: list[str]) -> Advice:
-    """Advises on masks of numbers."""
+    """Returns the advice for masks of ids."""
     pixels, masks = held.pixels["ids"], held.masks["ids"]
     stored, total = sorted(pixels), pixels.total()
     lines.append(f"{len(stored)} numbers: the number, its share of the pixels, and the masks that show it:")
@@ -238,8 +251,8 @@ def of_ids(held: Held, lines: list[str]) -> Advice:
     if len(named) < 2 and stored != [0, IGNORE_INDEX]:
         return Advice([*lines, ONE_CLASS], "")
     if stored == [0, IGNORE_INDEX]:
-        lines.append(f"{to_add([BINARY])} (without it, 255 counts as no class)")
-        return Advice(lines, "background\nclass_1\n", (BINARY,))
+        lines.append(f"{to_add([BINARY_SETTING])} (without it, 255 counts as no class)")
+        return Advice(lines, "background\nclass_1\n", (BINARY_SETTING,))
     if IGNORE_INDEX in stored:
         lines.append("255 stands for pixels that do not count, unless dataset.ids says otherwise.")
     if named and named[-1] < max(2 * len(named), 16):
@@ -247,9 +260,3 @@ def of_ids(held: Held, lines: list[str]) -> Advice:
     setting = f"dataset.ids={{{','.join(f'{i}:{place}' for place, i in enumerate(named))}}}"
     lines.append(to_add([setting]))
     return Advice(lines, "".join(f"class_{i}\n" for i in named), (setting,))
-
-
-def color_of(code: int) -> Color:
-    """Returns a packed colour."""
-    red, green, blue = unpack(np.array([code]))[0].tolist()
-    return red, green, blue

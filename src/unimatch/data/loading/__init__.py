@@ -1,1 +1,1 @@
-"""Samples -> batches: views, order, labelled and unlabelled images side by side."""
+"""Makes batches of samples: views, their order, labelled and unlabelled images side by side."""

@@ -1,4 +1,4 @@
-"""How large the training views are where nothing says so: ``crop=auto``."""
+"""Chooses the size of training views by the size of the images (``crop=auto``)."""
 
 from statistics import median_low
 
@@ -9,17 +9,17 @@ from unimatch.errors import ConfigError
 LARGEST = 518
 """The paper's crop for Pascal VOC, ADE20K and COCO, pixels: larger views cost memory and time."""
 IMAGES = 20
-"""How many labelled and how many unlabelled images are looked at."""
+"""The most labelled, and the most unlabelled images that are read."""
 
 
 def fitting_side(data: SegmentationData) -> int:
     """Returns the side of the largest square that half of the training images hold, at most :data:`LARGEST` pixels.
 
-    This is the middle one of their shorter sides. Up to 20 labelled and 20 unlabelled images are read, spread evenly;
-    those that cannot be read are left out here, and refused by the check before training.
+    This is the median of their shorter sides. Up to :data:`IMAGES` labelled and unlabelled images each are read, spread
+    evenly; those that cannot be read are left out, and refused by the check before training.
 
     Raises:
-        ConfigError: from :func:`refuse_one_class`.
+        ConfigError: the data set has one class for each image.
     """
     refuse_one_class(data)
     sizes = [size for source in (data.labeled, data.unlabeled) for size in sizes_of_some(source, IMAGES)]
@@ -27,10 +27,10 @@ def fitting_side(data: SegmentationData) -> int:
 
 
 def refuse_one_class(data: SegmentationData) -> None:
-    """Refuses a data set of one class an image: an image is shrunk to its view, so that its own size says nothing.
+    """Refuses a data set with one class for each image: images are shrunk to their views, whatever their size.
 
     Raises:
-        ConfigError: with what to give instead.
+        ConfigError: it is one; the message says what to set instead.
     """
     if data.one_class:
         raise ConfigError(
@@ -40,7 +40,7 @@ def refuse_one_class(data: SegmentationData) -> None:
 
 
 def rounded_down(side: int, multiple: int) -> int:
-    """Returns the largest multiple that is no longer than a side, but at least ``multiple``.
+    """Returns the largest multiple of a number that is not longer than a side, but at least the number.
 
     >>> rounded_down(360, 14), rounded_down(5, 14)
     (350, 14)

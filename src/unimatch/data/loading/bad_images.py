@@ -12,11 +12,11 @@ from unimatch.errors import DataError
 log = logging.getLogger("unimatch")
 
 NAMED = 10
-"""How many images the log names, each when it is first met; further ones are counted."""
+"""How many images the log names when they are first met; further ones are only counted."""
 
 
 class BadImages:
-    """Counts unreadable images in the training process, whose workers send their indices with the batches.
+    """Counts unreadable images in the training process; workers send their indices with the batches.
 
     Args:
         source: the unlabelled images.
@@ -25,10 +25,10 @@ class BadImages:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.counts: Counter[int] = Counter()
-        """How often each image, by its index, was met."""
+        """How often each image was met, by its index."""
 
     def add(self, indices: Tensor) -> None:
-        """Counts the indices of a batch, on the CPU; negative ones stand for no image."""
+        """Counts the images of a batch by their indices, a tensor on the CPU; negative ones stand for no image."""
         for index in indices[indices >= 0].tolist():
             self.counts[index] += 1
             if self.counts[index] == 1 and len(self.counts) <= NAMED:
@@ -44,16 +44,16 @@ class BadImages:
         return f"{self.source.name(index)}: could not be read a moment ago, now it can"
 
     def names(self) -> list[str]:
-        """Returns the names of images that any process has met, sorted. All processes must call this together."""
+        """Returns the names of the images that any process has met, sorted; all processes must call this together."""
         met = set(self.counts)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            of_all: list[set[int]] = [set()] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(of_all, met)
-            met = set().union(*of_all)
+            gathered: list[set[int]] = [set()] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(gathered, met)
+            met = set().union(*gathered)
         return sorted(self.source.name(index) for index in met)
 
     def report(self) -> str | None:
-        """Returns one line for the end of the training, or None if there is nothing to say."""
+        """Returns a summary line for the end of the training; None if no image was replaced."""
         if not self.counts:
             return None
         share = 100 * len(self.counts) / len(self.source)

@@ -1,4 +1,4 @@
-"""The data module of every task: labelled and unlabelled loaders side by side."""
+"""The data module of all tasks: loads labelled and unlabelled images side by side."""
 
 import logging
 from collections import Counter
@@ -40,49 +40,49 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     A training batch is ``{"labeled": ..., "unlabeled": ...}`` (:class:`unimatch.types.TrainBatch`), with ``batch_size``
     labelled images and ``unlabeled_ratio`` times as many unlabelled ones per process. An epoch is one pass over the
-    unlabelled list; the labelled list is repeated, whole and then cut, to the length of the unlabelled one, or to that
-    divided by the ratio. (Where there are more labelled than unlabelled images, each epoch
-    draws others of them, so that none is left out for good.)
+    unlabelled list. The labelled list is repeated, and then cut, to the length of the unlabelled one divided by the
+    ratio. If it is longer than that, each epoch draws other images from it, so that none is left out for good.
 
-    The attached method says what it needs (:class:`unimatch.types.Needs`). One without unlabelled images gets labelled
-    batches only: the same ones in the same order, as long as the unlabelled list is the longer one. One with a partner
-    gets a second unlabelled batch, ``"partner"``: the same list in an order of its own.
+    The attached method says what it needs (:class:`unimatch.types.Needs`). A method without unlabelled images gets only
+    labelled batches: the same ones in the same order, unless the labelled list is longer than the unlabelled one. A
+    method with a partner gets a second unlabelled batch, ``"partner"``: the same list in another order.
 
     Args:
-        data: which images, from :func:`unimatch.data.camvid` and its like.
-        crop: side of the training views, pixels. Once a method is attached, it is rounded to the nearest multiple of
-            its model's patch size. ``auto`` for as large as the images
+        data: the data set, such as :func:`unimatch.data.camvid` returns it.
+        crop: side of the training views, in pixels. Once a method is attached, it is rounded to the nearest multiple of
+            the model's patch size. ``auto`` chooses it by the size of the images
             (:func:`unimatch.data.loading.auto_crop.fitting_side`), rounded down.
-        weak: cuts the views out of the images; None for the paper's :class:`unimatch.augment.ScaledCrop` or, where an
-            image has one class, FixMatch's :class:`unimatch.augment.PaddedCrop`.
-        strong: makes strong views of weak ones, or a function ``(rng, image) -> image`` that does
+        weak: cuts views out of images; None for the paper's :class:`unimatch.augment.ScaledCrop` or, if an image has
+            one class, FixMatch's :class:`unimatch.augment.PaddedCrop`.
+        strong: makes strong views of weak ones; may be a function ``(rng, image) -> image``
             (:class:`unimatch.augment.base.CalledView`). None for the paper's
-            :class:`unimatch.augment.StrongAugmentation` or, where an image has one class, FixMatch's
-            :class:`unimatch.augment.RandAugment`. Those two of the paper are for segmentation; its change detection has
-            ``ScaledCrop((0.8, 1.2))`` and ``StrongAugmentation(grayscale_probability=0.0)``, as ``task=change`` has.
+            :class:`unimatch.augment.StrongAugmentation` or, if an image has one class, FixMatch's
+            :class:`unimatch.augment.RandAugment`. The defaults of the paper's views are for segmentation; its change
+            detection uses ``ScaledCrop((0.8, 1.2))`` and ``StrongAugmentation(grayscale_probability=0.0)``, as
+            ``task=change`` does.
         batch_size: labelled images per process and step.
-        unlabeled_ratio: unlabelled images for each labelled one of a step; FixMatch has 7 for classification.
-        labeled_length: length the labelled list is repeated to, if it is shorter, when no unlabelled images are
-            used; None for that of the longer one of the two lists.
-        labeled_strong: also augments labelled images strongly (for a labelled-only baseline).
-        held_out: labelled images that are not trained on, and on which the pseudo labels are measured at each
-            evaluation (:mod:`unimatch.methods.reliability`): a number, or ``auto`` for 8, or 5% if that is more, but at
-            most a quarter.
-        split_seed: which of them are held out.
-        rare_class_temperature: draws labelled images by their rarest classes
-            (:class:`unimatch.data.loading.rare_classes.RareClasses`, with this ``T``) instead of taking each in turn;
-            None for in turn. An epoch has as many images as before.
-        rare_class_crops: crops that are drawn of such an image until one shows the class.
-        cutmix: probability of a CutMix box in a strong view; None for 0.5 or, where an image has one class, for none.
-        augment: where colour jitter, grayscale and blur are carried out: by the ``workers``, image by image, or on the
-            ``device``, for the whole batch, in floats. The draws are the same.
-        evaluation_batch: images of a batch in evaluation. On a GPU those of one size that follow each other are
-            predicted together; elsewhere it changes nothing.
-        workers: processes per loader; 0 loads in the training process. The batches do not depend on it.
-        seed: of order and views.
+        unlabeled_ratio: unlabelled images for each labelled one of a step; FixMatch uses 7 for classification.
+        labeled_length: the length to which a shorter labelled list is repeated if no unlabelled images are used; None
+            for the length of the longer list.
+        labeled_strong: whether labelled images are augmented strongly too (for a labelled-only baseline).
+        held_out: the number of labelled images that are not trained on, and on which pseudo labels are measured at each
+            evaluation (:mod:`unimatch.methods.reliability`). ``auto`` is 8, or 5% if that is more, but at most a
+            quarter.
+        split_seed: chooses the held-out images.
+        rare_class_temperature: draws labelled images by their rarest classes, with this ``T``
+            (:class:`unimatch.data.loading.rare_classes.RareClasses`); None takes them in turn. The length of an epoch
+            stays the same.
+        rare_class_crops: the most crops that are drawn of such an image until one shows the class.
+        cutmix: probability of a CutMix box in a strong view; None for 0.5 or, if an image has one class, for none.
+        augment: where colour jitter, grayscale and blur are computed: by the ``workers`` for each image, or on the
+            ``device`` for the whole batch, in floats. The random draws are the same.
+        evaluation_batch: images in a batch of evaluation. On a GPU, consecutive images of one size are predicted
+            together; elsewhere it changes nothing.
+        workers: processes per loader; 0 loads in the training process. Batches do not depend on it.
+        seed: of the order and the views.
 
     Raises:
-        ConfigError: a number that cannot be, or views that do not fit the data or each other.
+        ConfigError: a number is out of range, or views do not fit the data or each other.
         DataError: from :meth:`setup`, if the data set has faults (:func:`unimatch.data.check.before_training.verify`).
     """
 
@@ -130,15 +130,15 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         self.asked_crop = crop
         self.weak, self.cutmix, self.augment = weak, cutmix, augment
         self.strong = strong if strong is None or isinstance(strong, StrongView) else CalledView(strong)
-        # Numbers of Python's: PyTorch's loaders refuse NumPy's.
+        # PyTorch's loaders refuse NumPy's integers.
         self.batch_size, self.workers, self.seed = int(batch_size), int(workers), int(seed)
         self.unlabeled_ratio, self.evaluation_batch = int(unlabeled_ratio), int(evaluation_batch)
         self.labeled_length, self.labeled_strong = labeled_length, labeled_strong
         self.rare_class_temperature, self.rare_class_crops = rare_class_temperature, rare_class_crops
         self.bad_images = BadImages(data.unlabeled)
         self.findings = list[str]()
-        self._verified = set[Needs]()  # for which methods
-        self._views(1 if crop == "auto" else self.crop)  # refuses what does not go together
+        self._verified = set[Needs]()  # the needs of methods for which the data set was checked
+        self._views(1 if crop == "auto" else self.crop)  # raises an error for views that do not go together
 
     @property
     def needs(self) -> Needs:
@@ -148,7 +148,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     @property
     def crop(self) -> int:
-        """Side of the views: as asked for, rounded to a multiple of the attached model's patch size."""
+        """Side of the views in pixels, rounded to a multiple of the attached model's patch size."""
         multiple = self.needs.size_multiple
         if self.asked_crop == "auto":
             return rounded_down(self.fitting_side, multiple)
@@ -156,12 +156,12 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     @cached_property
     def fitting_side(self) -> int:
-        """What ``crop=auto`` stands for before it is rounded; some images are read once."""
+        """The value of ``crop=auto`` before it is rounded; some images are read for it once."""
         return fitting_side(self.data)
 
     @property
     def views(self) -> Views:
-        """Makes samples of images, as the attached method needs them."""
+        """What makes samples of images, as the attached method needs them."""
         return self._views(self.crop)
 
     def _views(self, crop: int) -> Views:
@@ -186,12 +186,12 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     @property
     def labeled_pixels(self) -> list[int]:
-        """The number of labelled pixels of each class, or of labelled images where an image has one class."""
+        """The number of labelled pixels of each class; of labelled images, if an image has one class."""
         return [int(count) for count in self.class_counts.pixels]
 
     @property
     def epoch_length(self) -> int:
-        """Labelled images in one epoch, all processes together, before the last partial batch is dropped."""
+        """Labelled images in one epoch of all processes together, before the last partial batch is dropped."""
         as_unlabeled = ceil(len(self.data.unlabeled) / self.unlabeled_ratio)
         if self.needs.unlabeled:
             return as_unlabeled
@@ -201,11 +201,11 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     def setup(self, stage: str) -> None:
         if stage != "fit":
             return
-        self.bad_images.counts.clear()  # of an earlier fit; a checkpoint's are read later
+        self.bad_images.counts.clear()  # those of an earlier fit; those of a checkpoint are loaded later
         check_open_files(self.workers)
         check_sent(self.workers, (self.data, self.views))
         needs, (world, _) = self.needs, self._world()
-        if needs not in self._verified:  # once for what a method needs, before the long work starts
+        if needs not in self._verified:  # once for the needs of a method, before any long work starts
             self.findings = verify(self.given, needs_unlabeled=needs.unlabeled)
             if self.asked_crop == "auto":
                 log.info("crop=auto: %d, for images whose shorter side has %d pixels", self.crop, self.fitting_side)
@@ -219,11 +219,11 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     @override
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves out the trainer, which another process, or a copy, cannot have."""
+        """Leaves out the trainer, which cannot be pickled or copied."""
         return {**self.__dict__, "trainer": None}
 
     def _check_batch(self) -> None:
-        """Refuses a batch that an epoch does not fill: Lightning would train on nothing, without a word."""
+        """Refuses a batch larger than an epoch: Lightning would silently train on nothing."""
         needs, (world, _), parts = self.needs, self._world(), parts_of(self.trainer)
         ratio = self.unlabeled_ratio if needs.unlabeled else 1
         images = len(self.data.unlabeled) if needs.unlabeled else self.epoch_length
@@ -267,17 +267,17 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         return self._evaluation_loader(self.data.test)
 
     def held_out_dataloader(self) -> DataLoader | None:
-        """Loads this process's held-out images; None where none are held out.
+        """Returns a loader of this process's held-out images; None if none are held out.
 
-        Process ``r`` of ``W`` sees ``r``, ``r + W`` and so on, as in an evaluation, but every process as many, since
-        a model that is divided among the processes predicts in all of them at once: after the last image the first
-        ones come again.
+        Process ``r`` of ``W`` gets images ``r``, ``r + W`` and so on, as in an evaluation, but all processes get
+        equally many, since a model that is divided among the processes predicts in all of them at once: the first
+        images follow the last one again.
         """
         return None if self.data.held_out is None else self._evaluation_loader(self.data.held_out, padded=True)
 
     @override
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        if isinstance(batch, dict):  # counts replaced images while the batch is on the CPU
+        if isinstance(batch, dict):  # a training batch; its replaced images are counted while it is on the CPU
             for part in batch.values():
                 if "bad" in part:
                     self.bad_images.add(part.pop("bad"))
@@ -295,7 +295,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.bad_images.counts = Counter(state_dict["bad_images"])  # and nothing of a probe before
+        self.bad_images.counts = Counter(state_dict["bad_images"])  # drops those of a probe before
 
     @override
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

@@ -1,28 +1,27 @@
-"""Which classes the labelled images show, and the drawing of labelled images by rare classes.
+"""Counts the classes of labelled images, and draws labelled images by their rare classes.
 
 Source: DAFormer (Hoyer et al., arXiv 2111.14887), section 3.3, rare class sampling.
 """
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unimatch.data.sources.base import FileSource, Source
+from unimatch.data.parallel import sample_map
+from unimatch.data.sources.base import Source
 from unimatch.errors import DataError
 
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """How often labelled images show each class. Ignored pixels count nowhere."""
+    """How often labelled images show each class, without ignored pixels."""
 
     pixels: NDArray[np.int64]
-    """(C,) pixels of each class; images of it, where an image has one class."""
+    """(C,) pixels of each class; its images, if an image has one class."""
     images: Sequence[NDArray[np.int64]]
-    """For each class the indices of the images that show it, in order."""
+    """For each class, the ascending indices of the images that show it."""
 
 
 def count_classes(source: Source, num_classes: int) -> ClassCounts:
@@ -36,8 +35,7 @@ def count_classes(source: Source, num_classes: int) -> ClassCounts:
         return np.bincount(ids[(ids >= 0) & (ids < num_classes)], minlength=num_classes)
 
     pixels, images = np.zeros(num_classes, np.int64), [list[int]() for _ in range(num_classes)]
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        run = pool.map if isinstance(source, FileSource) else map  # a source of your own may not bear several threads
+    with sample_map(source) as run:
         for index, counts in enumerate(run(read, range(len(source)))):
             pixels += counts
             for class_id in np.flatnonzero(counts):
@@ -46,16 +44,15 @@ def count_classes(source: Source, num_classes: int) -> ClassCounts:
 
 
 class RareClasses:
-    """Draws a class, the rarer the likelier, and a labelled image that shows it.
+    """Draws a class, rare ones more often, and a labelled image that shows it.
 
     ``P(c) = exp((1 - f_c) / T) / sum_k exp((1 - f_k) / T)``, with ``f_c`` the class's share of the labelled pixels,
-    over the classes that a labelled image shows. All images that show the class are equally likely.
+    over the classes that labelled images show. All images that show the class are equally likely.
 
     Args:
         counts: of the labelled images.
-        temperature: ``T``: the smaller, the more often rare classes are drawn; DAFormer has 0.01.
-        crops: how many crops of the image are drawn at most until one shows the class; the last one is taken in any
-            case.
+        temperature: ``T``; the smaller, the more often rare classes are drawn. DAFormer uses 0.01.
+        crops: the most crops of the image that are drawn until one shows the class; else the last one is taken.
 
     Raises:
         DataError: the labelled images show no class.
@@ -68,7 +65,7 @@ class RareClasses:
         shown = np.flatnonzero(counts.pixels)
         frequency = counts.pixels[shown] / counts.pixels.sum()
         self.probability = np.zeros(len(counts.pixels))
-        # The largest exponent is taken off, so that none overflows.
+        # The largest exponent is subtracted, so that none overflows.
         self.probability[shown] = np.exp((frequency.min() - frequency) / temperature)
         self.probability /= self.probability.sum()
 

@@ -1,8 +1,8 @@
-"""The order of samples: a function of the seed, so that a run does not depend on its workers.
+"""Samplers: the order of samples is a function of the seed, so that a run does not depend on its workers.
 
-A sampler hands out :data:`SampleKey` values, not plain indices: the epoch travels with the index, so a data
-set needs no state, and each sample's views are drawn from (seed, stream, epoch, position). The labelled and the
-unlabelled loader have streams of their own: methods that differ in one see the same of the other.
+A sampler yields :data:`SampleKey` values instead of indices: they carry the epoch, so that a dataset needs no state,
+and each sample's views are drawn from (seed, stream, epoch, position). The labelled and the unlabelled loader have
+separate streams: methods that differ in one see the same samples in the other.
 """
 
 from collections.abc import Iterator
@@ -17,31 +17,31 @@ SampleKey = tuple[int, int]
 """(epoch, position in the epoch's list)."""
 
 STREAMS = {"labeled": 1, "unlabeled": 2, "partner": 3}
-"""The number that stands for each random stream in seeds."""
+"""The number of each random stream in seeds."""
 
 Stream = Literal["labeled", "unlabeled", "partner"]
 
 
 class TrainSampler(DistributedSampler):
-    """Hands out each position of an epoch's list at most once, in an order drawn from (seed, stream, epoch).
+    """Yields each position of an epoch's list at most once, in an order drawn from (seed, stream, epoch).
 
     Each step is split into ``P`` parts of ``batch_size`` images; part ``p`` gets the step's keys ``p``, ``p + P``,
-    ``p + 2P`` and so on. Process ``r`` of ``W`` takes parts ``r``, ``r + W`` and so on, one after the other: a part
-    holds the same samples at any number of processes. Positions that do not fill a step are left out; only if fewer
-    than ``P`` are missing, the first of the order are taken again, which gives the published number of steps. (It is a
-    ``DistributedSampler`` because Lightning replaces other samplers.)
+    ``p + 2P`` and so on. Process ``r`` of ``W`` takes parts ``r``, ``r + W`` and so on, one after the other, so that a
+    part holds the same samples for any number of processes. Positions that do not fill a step are left out, unless
+    fewer than ``P`` are missing: the first positions are then taken again, which gives the published number of steps.
+    (It is a ``DistributedSampler`` because Lightning replaces other samplers.)
 
     Args:
         length: of the epoch, all processes together.
-        population: length of the whole list, if it is longer than an epoch; each epoch then draws others of it.
+        population: length of the whole list, if it is longer than an epoch; each epoch then draws other positions.
         batch_size: images of a part.
         seed: of the run.
         stream: the random stream from which the order is drawn.
         parts: how many parts of a step each process takes, ``P / W``.
         num_replicas: number of processes ``W``.
         rank: of this process, ``r``.
-        start: (epoch, how many of its batches are done): the first epoch to draw, without the batches that are done.
-            The length counts these nevertheless, as Lightning does when it resumes inside an epoch.
+        start: (epoch, number of its batches that are done): the epoch to begin with, without these batches. The length
+            includes them nevertheless, as Lightning expects when it resumes inside an epoch.
     """
 
     def __init__(
@@ -71,18 +71,18 @@ class TrainSampler(DistributedSampler):
     @override
     def __iter__(self) -> Iterator[SampleKey]:
         order = np.random.default_rng((self.seed, STREAMS[self.stream], self.epoch)).permutation(self.population)
-        # np.resize cuts the order, or starts it again.
+        # np.resize cuts the order, or repeats its beginning.
         shared = np.resize(order, (self.steps, self.batch_size, self.parts, self.num_replicas))
         mine = shared[..., self.rank].transpose(0, 2, 1).ravel()
         done = self.start[1] * self.batch_size if self.epoch == self.start[0] else 0
-        epoch = self.epoch  # may be set while the keys are handed out
+        epoch = self.epoch  # may be set while the keys are yielded
         return ((epoch, int(position)) for position in mine[done:])  # a list of a million would take 100 MB
 
 
 class EvaluationSampler(DistributedSampler):
-    """Gives process ``r`` of ``W`` the images ``r``, ``r + W`` and so on: over all processes each exactly once.
+    """Yields the images ``r``, ``r + W`` and so on in process ``r`` of ``W``: each image in exactly one process.
 
-    ``padded`` gives each process as many: after the last image the first ones come again.
+    With ``padded``, all processes get equally many: the first images follow the last one again.
     """
 
     def __init__(self, length: int, *, num_replicas: int = 1, rank: int = 0, padded: bool = False) -> None:
@@ -104,5 +104,5 @@ class EvaluationSampler(DistributedSampler):
 
 def sample_rng(seed: int, stream: Stream, key: SampleKey) -> np.random.Generator:
     """Returns the generator from which all of one sample's views are drawn."""
-    # The 1 keeps this apart from the sampler's own generator, whose entropy has three words.
+    # The 1 keeps this generator apart from that of the sampler, whose seed has three words.
     return np.random.default_rng((seed, STREAMS[stream], *key, 1))

@@ -1,4 +1,4 @@
-"""What a process that loads images does about threads, signals and its end."""
+"""Prepares the processes that load images: checks their limits, and sets their threads and signals."""
 
 import multiprocessing
 import pickle
@@ -12,22 +12,25 @@ from torch.multiprocessing import get_sharing_strategy
 
 from unimatch.errors import ConfigError, first_line
 
-OWN_FILES, FILES_OF_A_WORKER = 64, 16
-"""Open files of a process that trains, and for each worker, which prepares two batches of some ten tensors."""
+OWN_FILES = 64
+"""Files that a training process has open without workers, about."""
+
+FILES_OF_A_WORKER = 16
+"""Open files for each worker, which prepares two batches of some ten tensors."""
 
 
 def check_open_files(workers: int) -> None:
-    """Refuses more loading processes than the limit of open files bears: they hand each tensor over by one.
+    """Refuses more workers than the limit of open files allows: they pass every tensor through a file.
 
-    Beyond the limit PyTorch's processes print their errors without end.
+    Beyond the limit PyTorch's processes print errors without end.
 
     Raises:
-        ConfigError: with the limit, and what to do.
+        ConfigError: the limit is too low.
     """
     strategy = get_sharing_strategy()  # type: ignore[no-untyped-call]
-    if not workers or strategy != "file_descriptor":  # of Linux; others hand tensors over by names
+    if not workers or strategy != "file_descriptor":  # other systems than Linux pass tensors by names
         return
-    import resource  # which Windows has not
+    import resource  # Windows does not have it
 
     allowed, needed = resource.getrlimit(resource.RLIMIT_NOFILE)[0], OWN_FILES + FILES_OF_A_WORKER * workers
     if allowed != resource.RLIM_INFINITY and allowed < needed:
@@ -38,12 +41,12 @@ def check_open_files(workers: int) -> None:
 
 
 def check_sent(workers: int, objects: Any) -> None:
-    """Refuses objects that no loading process could get, where processes begin empty instead of as copies of this one.
+    """Refuses objects that cannot be pickled, if workers are not forked from this process.
 
-    They do so on Windows and macOS, and anywhere from Python 3.14 on.
+    That is so on Windows and macOS, and everywhere from Python 3.14 on.
 
     Raises:
-        ConfigError: naming what cannot be sent, such as a lambda.
+        ConfigError: an object, such as a lambda, cannot be pickled.
     """
     if not workers or (method := multiprocessing.get_start_method()) == "fork":
         return
@@ -58,12 +61,12 @@ def check_sent(workers: int, objects: Any) -> None:
 
 
 def prepare_worker(worker: int) -> None:
-    """Keeps a worker to one thread, and alive when a signal goes to all processes of the run.
+    """Limits a worker to one thread, and keeps it alive when a signal reaches all processes of the run.
 
-    The main process finishes its step after such a signal, and needs batches for that; it ends its workers itself. A
-    worker that it does not end dies 30 seconds after the signal to terminate.
+    After such a signal the main process finishes its step, needs batches for that, and then ends its workers. A worker
+    that it does not end dies 30 seconds after SIGTERM.
     """
-    cv2.setNumThreads(0)  # no threads of OpenCV's below a worker
+    cv2.setNumThreads(0)  # OpenCV starts no threads
     for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):  # Windows has fewer
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -73,9 +76,9 @@ def prepare_worker(worker: int) -> None:
 
 
 def report_unless_left(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Prints a worker's error, except that the main process has gone while the worker was handing a batch over.
+    """Prints a worker's error, unless the main process ended while the worker was passing it a batch.
 
-    A run that ends early, whose reason its main process states, ends its workers in the middle of their work.
+    A run that ends early interrupts its workers; its main process says why.
     """
     if not issubclass(kind, (EOFError, ConnectionError)):
         sys.__excepthook__(kind, error, trace)

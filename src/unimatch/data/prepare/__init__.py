@@ -1,4 +1,4 @@
-"""Turns the published archives of a benchmark into the folders that its data set reads."""
+"""Converts the published archives of benchmarks into the folders that their data sets read."""
 
 from unimatch.data.prepare.convert import RECIPES, Recipe, convert_archives
 from unimatch.data.prepare.jobs import Outcome

@@ -1,8 +1,6 @@
 """Prepares ADE20K, the 150 classes of the scene parsing challenge."""
 
-import functools
-
-import numpy as np
+from functools import partial
 
 from unimatch.data.prepare.archives import Archive, Published
 from unimatch.data.prepare.jobs import Job, copy_of
@@ -22,14 +20,15 @@ ARCHIVES = (
 )
 """The checksum is TensorFlow Datasets' (``url_checksums/ade20k.txt``)."""
 
-SHIFT = ((np.arange(256) - 1) % 256).astype(np.uint8).tobytes()
-"""Published: 0 is "other", 1-150 the classes. Prepared: 255 is "other", 0-149 the classes."""
+SHIFT = bytes((i - 1) % 256 for i in range(256))
+"""Published id -> prepared id: "other" changes from 0 to 255, the classes from 1-150 to 0-149."""
 
 
 def jobs(published: Published) -> list[Job]:
-    """Copies ``images/`` and writes ``annotations/`` with every id one less."""
+    """Returns the jobs that copy ``images/``, and write ``annotations/`` with every id reduced by one."""
     images = published.require(NAME, r"(images/(?:training|validation)/[^/]+\.jpg)")
     masks = published.require(NAME, r"(annotations/(?:training|validation)/[^/]+\.png)")
-    return [copy_of(member, match[1]) for match, member in images] + [
-        Job(match[1], functools.partial(relabel, member, SHIFT), member.size, member.path) for match, member in masks
+    return [
+        *(copy_of(member, match[1]) for match, member in images),
+        *(Job(match[1], partial(relabel, member, SHIFT), member.size, member.path) for match, member in masks),
     ]

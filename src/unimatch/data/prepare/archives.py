@@ -26,62 +26,67 @@ from unimatch.texts import one_line
 log = logging.getLogger("unimatch")
 
 LARGEST_FILE = 128 * 2**20
-"""Bytes of a single image or mask; the largest of the published ones have 4 MB."""
+"""The most bytes of an image or mask; the largest published ones have 4 MB."""
 
 LARGEST_TEXT = 2 * 2**30
-"""Bytes of an annotation file; COCO's have 470 MB."""
+"""The most bytes of an annotation file; COCO's have 470 MB."""
 
 LARGEST_TAR = 16 * 2**30
-"""Bytes of a tar archive whose compression is taken off; SBD's has about 1.5 GB."""
-
+"""The most bytes of a decompressed tar archive; SBD's has about 1.5 GB."""
 
 UNREADABLE = (
-    *(OSError, EOFError),  # what cannot be read, bzip2 that is damaged, what is cut short
-    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),  # of each format its own
-    *(struct.error, ValueError),  # a header that is cut short, a number or name in it that cannot be
-    RuntimeError,  # a zip file that is encrypted, or packed in a way that Python does not know
+    *(OSError, EOFError),  # unreadable or truncated files, damaged bzip2
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),  # those of each format
+    *(struct.error, ValueError),  # truncated headers, impossible numbers or names
+    RuntimeError,  # encrypted zip files, unknown compression methods
 )
-"""What Python's readers of archives raise of files that are damaged, or that they cannot unpack."""
+"""Errors that Python's readers of archives raise for files that are damaged or that they cannot unpack."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file as the data set's authors publish it."""
+    """An archive that a data set's authors publish."""
 
     name: str
     contents: str
-    """What is in it, for messages."""
+    """A description of its contents for messages."""
     page: str
-    """Where people get it."""
+    """The web page where it is published."""
     url: str | None = None
-    """Where it can be fetched without an account."""
+    """Where it can be downloaded without an account; None if it cannot."""
     size: int | None = None
-    """Bytes."""
+    """Its bytes; None if not known."""
     checksum: str | None = None
-    """``sha256:...``, ``sha1:...`` or ``md5:...``; None where none is known."""
+    """``sha256:...``, ``sha1:...`` or ``md5:...``; None if not known."""
     required: bool = True
+    """Whether the data set cannot be prepared without it."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive, or of a folder."""
+    """A file in an archive or a folder."""
 
     place: Path
     """The archive or the folder."""
     name: str
     """The path in it, with ``/``."""
     size: int
-    """Bytes of the file itself, as the archive declares it."""
+    """Bytes of the uncompressed file, as the archive declares them."""
     offset: int | None = None
-    """Where the file begins in a tar archive."""
+    """The position of the file in a tar archive."""
     link: bool = False
-    """A link or a device in an archive, or a link that leads out of a folder, which is never read."""
+    """Whether it is a link or device in an archive, or a link out of a folder; such files are never read."""
     packed: int | None = None
-    """Bytes that it takes in the archive, where it is compressed."""
+    """Bytes that it takes in a zip archive."""
+
+    @property
+    def where(self) -> str:
+        """The path by which messages name the file: that in the archive follows that of the archive."""
+        return str(self.place / self.name)
 
     @property
     def path(self) -> Path | None:
-        """The file on disk, None in an archive."""
+        """The file on disk; None in an archive."""
         return None if self.place.is_file() else self.place / self.name
 
     def read(self, largest: int = LARGEST_FILE) -> bytes:
@@ -118,17 +123,16 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 class Published:
-    """The files of all archives of a data set that were found, as archives or unpacked.
+    """The files in the archives of a data set, or the files that were unpacked from them.
 
     Args:
-        source: the folder that holds archives, or what was unpacked from them.
-        archives: those of the data set.
-        root: the folder that is prepared, which is not searched unless it is the source itself.
-        scratch: folder for compressed tar archives, which have to be decompressed once to be read at any place.
+        source: the folder of the archives or of the unpacked files.
+        archives: the archives of the data set.
+        root: the folder to prepare, which is not searched unless it is the source itself.
+        scratch: a folder for decompressed tar archives, in which files can be read at any position.
 
     Raises:
-        DataError: an archive is damaged or names a file outside its folder, or a required one is neither there nor
-            are files unpacked from it.
+        DataError: an archive is damaged, or names a file outside its folder.
     """
 
     def __init__(self, source: Path, archives: Sequence[Archive], root: Path, scratch: Path) -> None:
@@ -140,11 +144,11 @@ class Published:
         self._unpacked: list[Member] | None = None
 
     def match(self, archive: str, pattern: str) -> list[tuple[re.Match[str], Member]]:
-        """Finds the files of one archive whose path matches, below whatever leading folders, sorted by path.
+        """Returns the files of an archive whose path matches, below any folders, sorted by path.
 
         Args:
-            archive: its published name.
-            pattern: regular expression for the end of the path.
+            archive: the archive's published name.
+            pattern: a regular expression for the path below these folders.
         """
         expression = re.compile(rf"(?:.*/)?(?:{pattern})")
         if archive not in self.found and self._unpacked is None:
@@ -159,7 +163,11 @@ class Published:
         return sorted(matches, key=lambda pair: pair[1].name)
 
     def require(self, archive: str, pattern: str) -> list[tuple[re.Match[str], Member]]:
-        """Finds the files as :meth:`match` does; no match is an error."""
+        """Returns the files as :meth:`match` does.
+
+        Raises:
+            DataError: there are none; the message says where the missing archives are published.
+        """
         matches = self.match(archive, pattern)
         if not matches:
             absent = [name for name, about in self.archives.items() if about.required and name not in self.found]
@@ -167,7 +175,7 @@ class Published:
         return matches
 
     def where_to_get(self, name: str) -> str:
-        """Says what is missing and where it is published."""
+        """Says what is missing of an archive, and where it is published."""
         archive = self.archives[name]
         state = "holds nothing of the kind" if name in self.found else "is not there, nor what it unpacks to"
         how = f"it is at {archive.page}, behind an account"
@@ -177,7 +185,11 @@ class Published:
 
 
 def members(archive: Path, scratch: Path) -> Iterator[Member]:
-    """Lists the files of a zip or tar archive."""
+    """Yields the files of a zip or tar archive.
+
+    Raises:
+        DataError: it is damaged, or names a file outside its folder.
+    """
     try:
         if zipfile.is_zipfile(archive):
             yield from zip_members(archive)
@@ -185,7 +197,7 @@ def members(archive: Path, scratch: Path) -> Iterator[Member]:
             tar = decompressed(archive, scratch)
             try:
                 yield from tar_members(tar, archive)
-            except UNREADABLE:  # the errors of ours are ValueErrors too
+            except UNREADABLE:  # includes our own errors, which are ValueErrors
                 if tar != archive:
                     tar.unlink()
                 raise
@@ -196,7 +208,7 @@ def members(archive: Path, scratch: Path) -> Iterator[Member]:
 
 
 def zip_members(archive: Path) -> Iterator[Member]:
-    """Lists the files of a zip archive."""
+    """Yields the files of a zip archive."""
     for info in open_zip(archive).infolist():
         check_name(archive, info.filename)
         mode = info.external_attr >> 16
@@ -206,20 +218,20 @@ def zip_members(archive: Path) -> Iterator[Member]:
 
 
 def tar_members(archive: Path, published: Path) -> Iterator[Member]:
-    """Lists the files of an uncompressed tar archive; ``published`` is what messages call it."""
+    """Yields the files of an uncompressed tar archive; ``published`` is its name in messages."""
     with tarfile.open(archive, "r:") as file:
         for info in file:
             check_name(published, info.name)
-            if info.size < 0:  # Python would go back and read the same again, for ever
+            if info.size < 0:  # Python would go back, and read the same again for ever
                 raise DataError(f"{published}: {info.name} has {info.size} bytes; get the archive anew")
             if not info.isdir():
                 yield Member(archive, info.name, info.size, offset=info.offset_data, link=not info.isreg())
 
 
 def decompressed(archive: Path, scratch: Path) -> Path:
-    """Returns an uncompressed copy of a gzipped tar archive, kept in ``scratch``; others as they are.
+    """Returns an uncompressed copy, kept in ``scratch``, of a gzipped tar archive; other archives as they are.
 
-    A copy that is older than the archive is of another one, which was got anew.
+    A copy that is older than the archive is made anew.
     """
     if not is_gzip(archive):
         return archive
@@ -227,7 +239,7 @@ def decompressed(archive: Path, scratch: Path) -> Path:
     if not target.is_file() or target.stat().st_mtime_ns < archive.stat().st_mtime_ns:
         with archive.open("rb") as file:
             file.seek(-4, os.SEEK_END)
-            check_space(scratch, int.from_bytes(file.read(4), "little"))  # the length, if it is below 4 GB
+            check_space(scratch, int.from_bytes(file.read(4), "little"))  # the length modulo 4 GB
         write_output(target, partial(decompress, archive))
     return target
 
@@ -239,7 +251,7 @@ def is_gzip(path: Path) -> bool:
 
 
 def decompress(archive: Path, file: BinaryIO) -> None:
-    """Writes what a gzip file holds into another one, whatever length it declares, while the disk has room.
+    """Decompresses a gzip file into an open file as long as the disk has room, whatever length it declares.
 
     Raises:
         DataError: it is damaged, or holds more than :data:`LARGEST_TAR` bytes or than the disk has room for.
@@ -257,7 +269,7 @@ def decompress(archive: Path, file: BinaryIO) -> None:
 
 
 def pieces(archive: Path) -> Iterator[bytes]:
-    """Yields what a gzip file holds, a megabyte at a time."""
+    """Yields the content of a gzip file in pieces of a megabyte."""
     try:
         with gzip.open(archive) as packed:
             while piece := packed.read(2**20):
@@ -267,9 +279,9 @@ def pieces(archive: Path) -> Iterator[bytes]:
 
 
 def folder_members(folder: Path, skipped: Path | None = None) -> Iterator[Member]:
-    """Lists the files below a folder, without those below another one in it that is ``skipped``.
+    """Yields the files below a folder, without those below a ``skipped`` folder in it.
 
-    Links that lead out of the folder are not followed: a folder is named, a file is marked as a link.
+    Links out of the folder are not followed: those to folders cause a warning, those to files are marked as links.
     """
     roots = (str(folder),)
     for prefix, names in walk(folder, () if skipped is None else (skipped,), inside=True):
@@ -281,7 +293,11 @@ def folder_members(folder: Path, skipped: Path | None = None) -> Iterator[Member
 
 
 def check_name(archive: Path, name: str) -> None:
-    """Refuses a name that leads out of the folder an archive is unpacked to, or would disturb a terminal."""
+    """Checks the name of a file in an archive.
+
+    Raises:
+        DataError: it leads out of the folder in which the archive is unpacked, or has control characters.
+    """
     if one_line(name) != name:
         raise DataError(f"{archive}: {name!r} has control characters; get the archive anew")
     plain = name.replace("\\", "/")

@@ -1,4 +1,4 @@
-"""Prepares COCO 2017: masks of its 80 kinds of things, drawn from the instance annotations."""
+"""Prepares COCO 2017: draws masks of its 80 classes of things from the instance annotations."""
 
 import functools
 import json
@@ -63,14 +63,15 @@ class Thing(NamedTuple):
     """Its class in the mask, 1-80."""
     crowd: bool
     segmentation: Any
-    """Polygons, [[x, y, x, y, ...], ...], or a run-length encoding, {"size": [h, w], "counts": ...}."""
+    """Polygons, ``[[x, y, x, y, ...], ...]``, or run lengths, ``{"size": [h, w], "counts": ...}``."""
 
 
 def jobs(published: Published) -> list[Job]:
-    """Copies the images, and draws a mask for each of the training and validation images.
+    """Returns the jobs that copy images, and draw the masks of training and validation images.
 
     Raises:
         ConfigError: pycocotools is not installed.
+        DataError: annotations are malformed or do not list an image.
     """
     if find_spec("pycocotools") is None:
         raise ConfigError("dataset=coco: pycocotools draws the masks; install it: pip install 'unimatch[coco]'")
@@ -91,10 +92,10 @@ def jobs(published: Published) -> list[Job]:
 
 
 def read_annotations(member: Member) -> dict[str, tuple[int, int, list[Thing]]]:
-    """Reads height, width and things of every image, by the stem of its file name.
+    """Returns height, width and things of every image, by the stem of its file name.
 
     Raises:
-        DataError: the file is no such one, or an annotation has no segmentation or one of another size.
+        DataError: the file is malformed, or an annotation has no segmentation or one of another size.
     """
     where = f"{member.place}: {member.name}"
     try:
@@ -111,8 +112,7 @@ def read_annotations(member: Member) -> dict[str, tuple[int, int, list[Thing]]]:
                 raise DataError(f"{where}: {names[note['image_id']]}: annotation {note.get('id')} {wrong}")
             things.append(Thing(labels[note["category_id"]], bool(note.get("iscrowd", 0)), note["segmentation"]))
         # Some tools write the folder of an image too.
-        stems = {i: re.split(r"[/\\]", name)[-1].rpartition(".")[0] for i, name in names.items()}
-        return {stem: images[i] for i, stem in stems.items()}
+        return {re.split(r"[/\\]", name)[-1].rpartition(".")[0]: images[i] for i, name in names.items()}
     except DataError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -120,7 +120,7 @@ def read_annotations(member: Member) -> dict[str, tuple[int, int, list[Thing]]]:
 
 
 def fault_of(segmentation: Any, height: int, width: int) -> str | None:
-    """Says what is wrong with a segmentation of an image of that size, if anything."""
+    """Says what is wrong with a segmentation of an image of this size; None if nothing is."""
     if not isinstance(segmentation, dict):
         whole = isinstance(segmentation, list) and all(isinstance(p, list) and len(p) % 2 == 0 for p in segmentation)
         return None if whole else "has no segmentation, or one that is no list of polygons; correct or remove it"
@@ -139,10 +139,10 @@ def draw(height: int, width: int, things: Sequence[Thing]) -> bytes:
 
 
 def draw_mask(height: int, width: int, things: Sequence[Thing]) -> MaskArray:
-    """Draws the mask of one image, (height, width) uint8: 0 where there is no thing, else the thing's class.
+    """Returns the mask of one image, (height, width) uint8: the class of the thing at each pixel, 0 for none.
 
-    Where things overlap the smaller one is seen: crowds lie below all others, then larger things below smaller ones,
-    and of two equally large ones the later is above. (Which rule the published masks follow is not known.)
+    Smaller things lie over larger ones, later over earlier ones of equal size, and all of them over crowds. (Which rule
+    the published masks follow is not known.)
     """
     mask = np.zeros((height, width), np.uint8)
     drawn = [(thing, area_of(thing.segmentation, height, width)) for thing in things]
@@ -152,14 +152,14 @@ def draw_mask(height: int, width: int, things: Sequence[Thing]) -> MaskArray:
 
 
 def area_of(segmentation: Any, height: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """Marks the pixels of one thing, (height, width) bool."""
+    """Returns the pixels of one thing, (height, width) bool."""
     from pycocotools import mask as rle
 
     if isinstance(segmentation, dict):
         if isinstance(segmentation["counts"], list):
             segmentation = rle.frPyObjects(segmentation, height, width)
     else:
-        # pycocotools would take four numbers for a box.
+        # pycocotools takes four numbers for a box.
         polygons = [polygon for polygon in segmentation if len(polygon) >= 6]
         if not polygons:
             return np.zeros((height, width), bool)

@@ -15,15 +15,16 @@ from unimatch.errors import ConfigError, DataError
 log = logging.getLogger("unimatch")
 
 SCRATCH = ".prepare"
-"""Folder below the root for what is only needed while preparing."""
+"""A folder below the root for files that are only needed during preparation."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one data set is prepared."""
+    """How a data set is prepared."""
 
     archives: tuple[Archive, ...]
     jobs: Callable[[Published], list[Job]]
+    """Returns the files to write."""
 
 
 RECIPES = {
@@ -44,17 +45,17 @@ def convert_archives(
     overwrite: bool = False,
     workers: int | None = None,
 ) -> Outcome:
-    """Turns a data set's published archives, or what was unpacked from them, into the folders of its layout.
+    """Converts a data set's published archives, or the files unpacked from them, into the folders of its layout.
 
-    It goes on where an earlier call was interrupted.
+    After an interruption, the same call continues the work.
 
     Args:
         dataset: a key of :data:`RECIPES`.
         source: the folder of the archives.
-        root: the folder to write; it may be the source where images need not be moved.
-        download: fetch archives that are not there and free to download.
-        extra: also those that are used where they are there, but not required.
-        overwrite: write files that are there anew.
+        root: the folder to write; may be the source, if images lie in their places already.
+        download: whether to download missing archives that need no account.
+        extra: whether to download optional archives too.
+        overwrite: whether to write existing files anew.
         workers: processes; None for one per core.
 
     Raises:

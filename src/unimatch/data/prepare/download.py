@@ -1,4 +1,4 @@
-"""Downloads published archives: a download that was interrupted goes on, and a complete one is checked."""
+"""Downloads published archives: continues interrupted downloads, and checks complete ones."""
 
 import hashlib
 import http.client
@@ -20,30 +20,30 @@ CHUNK = 2**20
 """Bytes read at a time."""
 
 ATTEMPTS = 5
-"""Times that a connection may break without a byte having come, before it is given up."""
+"""How often a connection may break in a row before a byte has arrived."""
 
 PAUSE = 2.0
-"""Seconds before the first new attempt; each further one waits twice as long."""
+"""Seconds before the first new attempt; doubled before each further one."""
 
 TIMEOUT = 60.0
 """Seconds without a byte after which a connection counts as broken."""
 
 
 def fetch(archive: Archive, folder: Path) -> Path:
-    """Downloads an archive unless it is there, and checks its size and, where one is known, its checksum.
+    """Downloads an archive unless it exists, and checks its size and its checksum, if one is known.
 
-    What has come so far lies in ``NAME.part``; a later call continues there.
+    The bytes received so far lie in ``NAME.part``, where a later call continues.
 
     Args:
-        archive: with a ``url``.
-        folder: where to.
+        archive: an archive with a ``url``.
+        folder: where to write it.
 
     Returns:
         The file.
 
     Raises:
-        DataError: the server does not give the file, gives one of another size or content, or the disk has too
-            little room.
+        DataError: the server refuses the file or sends one of another size or content.
+        WriteError: the disk has too little room.
     """
     assert archive.url is not None
     target = folder / archive.name
@@ -77,10 +77,13 @@ def fetch(archive: Archive, folder: Path) -> Path:
 
 
 def receive(archive: Archive, part: Path) -> int | None:
-    """Appends what is missing of the file, as far as the connection holds.
+    """Appends the missing rest of a file to ``part``, until the connection ends.
 
     Returns:
-        The bytes the whole file has, None where the server does not say.
+        The bytes of the whole file; None if the server does not say.
+
+    Raises:
+        ConnectionError: bytes are still missing.
     """
     have = size_of(part)
     if archive.size is not None and have == archive.size:
@@ -92,11 +95,11 @@ def receive(archive: Archive, part: Path) -> int | None:
         if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         error.close()
-        part.unlink()  # more has come than the file has: it is another one now
+        part.unlink()  # it is longer than the file on the server, which must be another one now
         raise ConnectionError("the file on the server has changed; starting again") from error
     with response:
         if have and response.status != http.client.PARTIAL_CONTENT:
-            have = 0  # this server always sends the whole
+            have = 0  # this server always sends the whole file
         length = response.headers.get("Content-Length")
         total = None if length is None else have + int(length)
         if archive.size is not None and total not in (None, archive.size):
@@ -115,7 +118,11 @@ def receive(archive: Archive, part: Path) -> int | None:
 
 
 def verify(archive: Archive, part: Path, total: int | None) -> None:
-    """Compares a complete file with what is known of the published one; a wrong one is removed."""
+    """Compares a complete file with the known size and checksum of the published one, and removes a wrong one.
+
+    Raises:
+        DataError: it is wrong.
+    """
     expected = archive.size if archive.size is not None else total
     if expected is not None and size_of(part) != expected:
         found = size_of(part)
@@ -135,5 +142,5 @@ def verify(archive: Archive, part: Path, total: int | None) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Returns the bytes of a file, 0 where there is none."""
+    """Returns the bytes of a file; 0 if it does not exist."""
     return path.stat().st_size if path.is_file() else 0

@@ -1,4 +1,4 @@
-"""Writes a data set's files in parallel. Each write is atomic; existing files are never overwritten silently."""
+"""Writes a data set's files in parallel, each atomically; existing files are not overwritten unasked."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from unimatch.disk import check_space, replace_text, sync_below, write_output
 from unimatch.errors import DataError
 
 MARK = "prepared.json"
-"""Lies in a prepared root and says what it was made from, and whether that was finished."""
+"""A file in a prepared root that says what it was made from, and whether that was finished."""
 
 
 @dataclass(frozen=True)
@@ -23,23 +23,23 @@ class Job:
     target: str
     """Its path below the root, with ``/``."""
     make: Callable[[], bytes]
-    """Its bytes; importable or a partial of what is, because other processes call it."""
+    """Returns its bytes; worker processes call it, so that it must be importable, or a partial of such a function."""
     size: int
-    """About how many bytes those are."""
+    """About how many bytes these are."""
     original: Path | None = None
-    """The file on disk that it is made from, None for one in an archive."""
+    """The file on disk from which it is made; None for one in an archive."""
     copied: bool = False
-    """Whether its bytes are those of the original."""
+    """Whether it is a copy of the original."""
 
 
 def copy_of(member: Member, target: str) -> Job:
-    """Makes the job that copies a file."""
+    """Returns the job that copies a file."""
     return Job(target, member.read, member.size, member.path, copied=True)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many files were written, and how many were there before."""
+    """How many files were written, and how many existed already."""
 
     written: int
     kept: int
@@ -48,19 +48,20 @@ class Outcome:
 def run(
     jobs: Sequence[Job], root: Path, facts: dict[str, Any], *, overwrite: bool = False, workers: int | None = None
 ) -> Outcome:
-    """Writes the files that are not there yet.
+    """Writes the files that do not exist yet.
 
     Files of an earlier, unfinished preparation of the same data set are kept; other files are in the way.
 
     Args:
         jobs: the files.
-        root: the folder they are written below.
-        facts: what the data set is and was made from, for the mark in the root; ``facts["dataset"]`` is its name.
-        overwrite: whether to write files that are there anew.
+        root: the folder below which they are written.
+        facts: what the root is made from, to be noted in it; ``facts["dataset"]`` is the name of the data set.
+        overwrite: whether to write existing files anew.
         workers: processes; None for one per core.
 
     Raises:
-        DataError: a file is in the way, the disk has too little room, or an original is damaged.
+        DataError: a file is in the way, or an original is damaged.
+        WriteError: the disk has too little room.
     """
     marked = read_mark(root).get("dataset")
     if marked not in (None, facts["dataset"]):
@@ -77,7 +78,11 @@ def run(
 
 
 def is_needed(job: Job, root: Path, *, started: bool, overwrite: bool) -> bool:
-    """Tells whether a job's file is still to be written; ``started``: an earlier call began with this data set here."""
+    """Tells whether a job's file must be written; ``started`` says that an earlier call began to prepare this root.
+
+    Raises:
+        DataError: another file is in the way.
+    """
     target = root / job.target
     if not target.exists():
         return True
@@ -95,12 +100,16 @@ def is_needed(job: Job, root: Path, *, started: bool, overwrite: bool) -> bool:
 
 
 def write(root: Path, job: Job) -> None:
-    """Writes a job's file, whole or not at all."""
+    """Writes a job's file, completely or not at all."""
     write_output(root / job.target, lambda file: file.write(job.make()))
 
 
 def read_mark(root: Path) -> dict[str, Any]:
-    """Reads from a root's mark what it was made from; nothing where there is no mark."""
+    """Returns what the mark in a root says; empty if there is no mark.
+
+    Raises:
+        DataError: the mark cannot be read.
+    """
     path = root / MARK
     if not path.is_file():
         return {}
@@ -112,5 +121,5 @@ def read_mark(root: Path) -> dict[str, Any]:
 
 
 def write_mark(root: Path, facts: dict[str, Any]) -> None:
-    """Writes into the root's mark what it was made from."""
+    """Writes the mark of a root, which says what it was made from."""
     replace_text(root / MARK, json.dumps({"unimatch": __version__, **facts}, indent=1) + "\n")

@@ -12,7 +12,11 @@ from unimatch.images.file_kinds import open_image
 
 
 def decode_mask(member: Member) -> MaskArray:
-    """Reads the (H, W) uint8 ids of an 8-bit mask."""
+    """Returns the (H, W) uint8 ids of an 8-bit mask.
+
+    Raises:
+        DataError: it cannot be read, or is no 8-bit index image.
+    """
     try:
         with open_image(io.BytesIO(member.read())) as image:
             if image.mode not in ("L", "P"):
@@ -25,12 +29,12 @@ def decode_mask(member: Member) -> MaskArray:
 
 
 def encode_mask(mask: MaskArray) -> bytes:
-    """Encodes an (H, W) uint8 array of ids as a grey PNG."""
+    """Returns (H, W) uint8 ids as the bytes of a grey PNG."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(mask)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def relabel(member: Member, table: bytes) -> bytes:
-    """Replaces each id ``i`` of a mask by ``table[i]`` and encodes the mask as PNG."""
+    """Returns a mask as the bytes of a PNG, with each id ``i`` replaced by ``table[i]``."""
     return encode_mask(np.frombuffer(table, np.uint8)[decode_mask(member)])

@@ -36,13 +36,13 @@ ARCHIVES = (
 CLASSES = 21
 
 LARGEST_MAT = 2**20
-"""Bytes of one of SBD's files, which have some 10 KB; they are compressed, and what they expand to is bounded so."""
+"""The most bytes of one of SBD's files, which have some 10 KB: it bounds what they decompress to."""
 
 
 def jobs(published: Published) -> list[Job]:
-    """Copies images, lists and VOC's own masks, and converts SBD's masks where VOC has none.
+    """Returns the jobs that copy images, lists and VOC's masks, and convert SBD's masks of images without a VOC mask.
 
-    Both have ids 0 (background) to 20. VOC's mark the objects' borders with 255, SBD's have no border.
+    Both have ids 0 (background) to 20. VOC's masks mark borders of objects with 255, SBD's do not.
     """
     images = published.require(VOC, r"JPEGImages/([^/]+)\.jpg")
     own = published.require(VOC, r"SegmentationClass/([^/]+)\.png")
@@ -62,13 +62,17 @@ def jobs(published: Published) -> list[Job]:
 
 
 def sbd_mask(member: Member) -> bytes:
-    """Converts the class mask of one of SBD's MATLAB files to PNG."""
+    """Returns the class mask in one of SBD's MATLAB files as the bytes of a PNG.
+
+    Raises:
+        DataError: it cannot be read, or holds other ids.
+    """
     try:
         content = scipy.io.loadmat(io.BytesIO(member.read(LARGEST_MAT)), variable_names=["GTcls"])
         mask = np.asarray(content["GTcls"]["Segmentation"][0, 0])
     except DataError:
         raise
-    except Exception as error:  # scipy raises whatever a damaged file leads it to
+    except Exception as error:  # scipy raises many kinds of errors for damaged files
         raise DataError(f"{member.place}: {member.name} has no GTcls.Segmentation ({error})") from error
     if mask.ndim != 2 or not 0 <= mask.min() <= mask.max() < CLASSES:
         raise DataError(f"{member.place}: {member.name} is no mask of classes 0-{CLASSES - 1}")

@@ -1,1 +1,1 @@
-"""The data sets: one file per layout or format, each with a function that gives a SegmentationData."""
+"""The data sets: one file for each layout or format, with a function that returns a SegmentationData."""

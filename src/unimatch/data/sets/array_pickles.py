@@ -1,6 +1,6 @@
-"""Reads pickles of plain arrays, as CIFAR's batches are, and refuses all others.
+"""Reads pickles of plain arrays, such as CIFAR's batches, and refuses all others.
 
-Unpickling can run any code. This calls nothing but numpy's array and its type, whatever the file says.
+Unpickling can run any code. Here it can construct nothing but NumPy's arrays and dtypes, whatever the file says.
 """
 
 import pickle
@@ -19,11 +19,11 @@ ALLOWED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
 }
-"""What numpy's pickles of arrays name."""
+"""The names in NumPy's pickles of arrays, and what they stand for."""
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Finds what :data:`ALLOWED` lists, and nothing else."""
+    """Unpickles only what :data:`ALLOWED` lists."""
 
     @override
     def find_class(self, module: str, name: str) -> Any:
@@ -33,7 +33,7 @@ class ArrayUnpickler(pickle.Unpickler):
 
 
 def read_array_pickle(path: Path) -> Any:
-    """Reads a pickle of arrays, lists, dicts, numbers and texts; texts of Python 2 become ``str``.
+    """Reads a pickle of arrays, lists, dicts, numbers and strings; strings of Python 2 become ``str``.
 
     Raises:
         DataError: the file cannot be read, or holds anything else.
@@ -43,5 +43,5 @@ def read_array_pickle(path: Path) -> Any:
             return ArrayUnpickler(file, encoding="latin1").load()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except Exception as error:  # pickle raises many kinds for what is no pickle
+    except Exception as error:  # pickle raises many kinds of errors for other files
         raise DataError(f"{path}: cannot be read as a pickle of arrays ({error})") from error

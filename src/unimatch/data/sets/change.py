@@ -1,4 +1,4 @@
-"""Finds pairs of two dates and what changed between them: ``A/ B/ label/`` with one file name for the three."""
+"""Finds pairs of dates and the labels of what has changed: ``A/ B/ label/``, with one name for the three files."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,19 +13,19 @@ from unimatch.data.sources.files import FilePairs, absolute, existing_root, imag
 from unimatch.data.splits.lists import SplitLists, find_split
 from unimatch.data.splits.selection import SelectionOptions, hold_out, names_files, read_files, select
 from unimatch.errors import ConfigError
-from unimatch.images.arrays import second_name
 from unimatch.images.folders import holds_files, part_folder
+from unimatch.images.pairs import second_folder
 from unimatch.options import with_options
 
 
 class ChangeOptions(SelectionOptions, total=False):
-    """What all data sets of change detection take; in YAML ``conf/dataset/_change.yaml``."""
+    """The settings of all change-detection data sets; in YAML ``conf/dataset/_change.yaml``."""
 
     test_list: Annotated[str | Path | None, None, "a list file of the test pairs."]
     val_share: Annotated[
         float, 0.2, "the share of the training pairs to hold out where neither a list nor a folder says which."
     ]
-    val_seed: Annotated[int, 0, "which pairs those are."]
+    val_seed: Annotated[int, 0, "chooses these pairs."]
     choose_best_on: Annotated[
         Literal["val", "test"],
         "val",
@@ -36,11 +36,12 @@ class ChangeOptions(SelectionOptions, total=False):
 
 @dataclass(frozen=True)
 class ChangeLayout:
-    """A change-detection data set. Called with its root, it gives the pairs: ``unimatch.data.levir("LEVIR-CD")``.
+    """A change-detection data set; called with its root, it returns the pairs: ``unimatch.data.levir("LEVIR-CD")``.
 
-    The pairs lie in ``A/ B/ label/`` below the root, with lists that say which are for what, or in such folders below
-    ``train/ val/ test/``. A pair's three files have one name. A label stores 255 (or 1) where the pixel has changed
-    and 0 where it has not. Pairs of ``unlabeled/A`` and ``unlabeled/B`` join the unlabelled ones.
+    The pairs lie in ``A/ B/ label/`` below the root, with lists that say which are for training, validation and
+    testing, or in such folders below ``train/ val/ test/``. The three files of a pair have one name. A label stores 255
+    (or 1) for changed pixels and 0 for others. Pairs of ``unlabeled/A`` and ``unlabeled/B`` are added to the unlabelled
+    ones.
     """
 
     info: DatasetInfo
@@ -49,9 +50,9 @@ class ChangeLayout:
     def __call__(self, root: str | Path, **options: Unpack[ChangeOptions]) -> SegmentationData:
         """Finds the pairs below a root.
 
-        Lists hold one file name a line, of a pair in ``train/`` where there is ``train/A``. Besides those of
-        ``splits``, ``{train,val,test}.txt`` in its folder and ``list/{train,val,test}.txt`` below the root are used,
-        if there are any. A pool of another root has ``A/`` and ``B/`` below it.
+        A line of a list is the file name of a pair, in ``train/`` if there is ``train/A``. Besides the lists of
+        ``splits``, ``{train,val,test}.txt`` in its folder and ``list/{train,val,test}.txt`` below the root are used if
+        they exist. A pool of another root has ``A/`` and ``B/`` below it.
 
         Args:
             root: the data set's folder.
@@ -68,7 +69,7 @@ class ChangeLayout:
             options["splits"] = path / "list"
         if not named:
             train, (first, label) = training_folder(path), first_and_label(path)
-            used = {train} if train else {first, second_name(first) or AFTER, label}
+            used = {train} if train else {first, second_folder(first) or AFTER, label}
             if (path / first).is_dir():
                 say_unused(path, used, path)
         info = replace(self.info, unknown_values=options["unknown_values"], exif=options["exif"])
@@ -81,7 +82,7 @@ class ChangeLayout:
 
 
 class FoundPairs:
-    """The pairs below a root, for :func:`unimatch.data.splits.selection.select`, and its test pairs."""
+    """The pairs below a root, as :func:`unimatch.data.splits.selection.select` needs them."""
 
     source: type[FileSource] = PairSource
     folders: tuple[str, str] | None
@@ -94,14 +95,14 @@ class FoundPairs:
         self.lists = SplitLists() if splits is None else find_split(absolute(splits), info.name, options["split"])
 
     def pool_folder(self, root: Path) -> str:
-        """Names the folder of first dates of a pool of another root."""
+        """Returns the folder of first dates below another root."""
         return PairTree.of(root).images
 
     def _listed(self, file: Path) -> FilePairs:
         return read_files(file, self.root, self.folders, self.options)
 
     def _part(self, part: str) -> FilePairs | None:
-        """Finds the pairs of ``val/`` or ``test/``; None where there is no such folder."""
+        """Finds the pairs of ``val/`` or ``test/``; None if there is no such folder."""
         folder = self.root / part_folder(self.root, part)
         tree = PairTree.of(folder)
         if not (folder / tree.images).is_dir():
@@ -110,7 +111,7 @@ class FoundPairs:
 
     @cached_property
     def test(self) -> FilePairs | None:
-        """The test pairs, of a list or a folder; None where there are none."""
+        """The test pairs of a list or a folder; None if there are none."""
         given = self.options["test_list"]
         file = absolute(given) if given is not None else self.lists.test or self.own.test
         if file:
@@ -121,7 +122,7 @@ class FoundPairs:
 
     @cached_property
     def train(self) -> FilePairs:
-        """The training pairs: never a test pair."""
+        """The training pairs, without the test pairs."""
         file = self.lists.train or self.own.train
         if file:
             pairs = self._listed(file)
@@ -133,14 +134,14 @@ class FoundPairs:
 
     @cached_property
     def val(self) -> FilePairs:
-        """The validation pairs of the root's own list or folder, or a share of the training pairs."""
+        """The validation pairs of the list or folder below the root, or a share of the training pairs."""
         if self.own.val:
             return self._listed(self.own.val)
         return self._part("val") or hold_out(self.train, self.options["val_share"], self.options["val_seed"])
 
     @cached_property
     def extra(self) -> FilePairs:
-        """The pairs below ``unlabeled/``, also of the training folder, and training pairs that are unlabelled ones."""
+        """The unlabelled pairs: those below ``unlabeled/`` of the root or the training folder, and without labels."""
         train = self.root / training_folder(self.root)
         tree, found = PairTree.of(train), FilePairs()
         if (train / tree.images).is_dir():

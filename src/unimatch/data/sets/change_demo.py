@@ -1,8 +1,7 @@
-"""The embedded change-detection data: tiles of two real photographs with changes pasted in, in LEVIR's layout.
+"""The change-detection demo: tiles of two real photographs with changes pasted in, in LEVIR's layout.
 
-Nothing is downloaded: the photographs, ``china.jpg`` and ``flower.jpg`` (CC BY 2.0), are part of the installed
-scikit-learn. The tiles are a function of their number alone; training and held-out tiles come from different parts of
-the photographs.
+Nothing is downloaded: the photographs, ``china.jpg`` and ``flower.jpg`` (CC BY 2.0), come with scikit-learn. Each tile
+is a function of its part and number; training and held-out tiles come from different parts of the photographs.
 """
 
 import os
@@ -20,18 +19,18 @@ from unimatch.data.sets.change import ChangeLayout
 from unimatch.data.sources.base import SegmentationData
 from unimatch.data.sources.dates import AFTER, BEFORE, LABEL
 from unimatch.data.sources.files import absolute
-from unimatch.disk import passing_folder, replace_file, replace_text, sync_below
+from unimatch.disk import replace_file, replace_text, sync_below, temporary_folder
 from unimatch.errors import DataError
 from unimatch.images.arrays import ImageArray, MaskArray
 
 COUNTS = {"train": 200, "val": 60, "test": 60}
-"""Tiles of each list."""
+"""Tiles of each part."""
 
 SIDE = 48
-"""Of the tiles, pixels."""
+"""Side of the tiles, in pixels."""
 
 TRAIN_SHARE = 0.65
-"""The left part of the photographs, from which training tiles come; the right part is held out."""
+"""The share of the photographs' width, on the left, from which training tiles come; the rest is held out."""
 
 
 def change_demo(
@@ -40,12 +39,12 @@ def change_demo(
     """Returns the demo's data: ``labeled`` of 200 training pairs with their labels, the others as the unlabelled pool.
 
     Args:
-        root: the folder; written where it is missing.
+        root: the folder; it is written if it is missing.
         labeled: number of labelled pairs, None for all.
         split_seed: which training pairs are labelled.
 
     Raises:
-        ConfigError: a number that cannot be.
+        ConfigError: ``labeled`` is out of range.
         DataError: the folder cannot be written, or holds something else.
     """
     path = absolute(root)
@@ -57,28 +56,28 @@ def change_demo(
 def write_change_demo(root: Path) -> None:
     """Writes ``A/ B/ label/ list/`` below a new folder, all of it or nothing."""
     try:
-        with passing_folder(root) as passing:
+        with temporary_folder(root) as folder:
             for part, count in COUNTS.items():
                 names = [f"{part}_{i:03d}.png" for i in range(count)]
                 for i, name in enumerate(names):
                     before, after, changed = compose_pair(part, i)
-                    for folder, array in ((BEFORE, before), (AFTER, after), (LABEL, changed)):
+                    for kind, array in ((BEFORE, before), (AFTER, after), (LABEL, changed)):
                         picture = Image.fromarray(array)
-                        replace_file(passing / folder / name, partial(picture.save, format="PNG"), sync=False)
-                replace_text(passing / "list" / f"{part}.txt", "\n".join(names) + "\n")
-            sync_below(passing)
-            os.rename(passing, root)  # noqa: PTH104 - fails where another process was faster
+                        replace_file(folder / kind / name, partial(picture.save, format="PNG"), sync=False)
+                replace_text(folder / "list" / f"{part}.txt", "\n".join(names) + "\n")
+            sync_below(folder)
+            os.rename(folder, root)  # noqa: PTH104 - fails if another process was faster
     except OSError as error:
         if not root.is_dir():
             raise DataError(f"root={root}: the demo's tiles cannot be written there ({error})") from error
 
 
 def compose_pair(part: str, index: int) -> tuple[ImageArray, ImageArray, MaskArray]:
-    """Composes a pair: a piece of a photograph at two dates, which differ in light, shadows, noise and what is pasted.
+    """Composes a pair: a piece of a photograph at two dates, with different light, shadows, noise and pasted objects.
 
     Args:
         part: ``train``, ``val`` or ``test``.
-        index: of the tile.
+        index: number of the tile.
 
     Returns:
         Two (SIDE, SIDE, 3) uint8 RGB images, and the (SIDE, SIDE) uint8 label: 255 where they differ in content.
@@ -88,14 +87,14 @@ def compose_pair(part: str, index: int) -> tuple[ImageArray, ImageArray, MaskArr
     dates, changed = [scene, scene.copy()], np.zeros((SIDE, SIDE), np.uint8)
     for _ in range(rng.integers(1, 4)):
         shape = blob(rng)
-        # Of some pieces the one that differs most in colour: sky on sky is no change that can be seen.
+        # Sky pasted on sky would not be visible: of several pieces, the one that differs most in colour is taken.
         candidates = [piece(rng, part, SIDE) for _ in range(4)]
         texture = max(candidates, key=lambda other: float(np.abs(other[shape].mean(0) - scene[shape].mean(0)).max()))
         which = rng.choice(["both", "first", "second"], p=[0.3, 0.35, 0.35])
         for date, name in zip(dates, ("first", "second"), strict=True):
             if which in ("both", name):
                 date[shape] = texture[shape]
-        # What covers an earlier change at both dates leaves no change there.
+        # An object at both dates covers earlier changes.
         changed[shape] = 0 if which == "both" else 255
     return seen(rng, dates[0]), seen(rng, dates[1]), changed
 
@@ -126,7 +125,7 @@ def blob(rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def seen(rng: np.random.Generator, scene: NDArray[np.float32]) -> ImageArray:
-    """Puts a scene into the light of its date: brightness, tint, a soft shadow and noise."""
+    """Returns a scene as it looks at one date: with random brightness, tint, a soft shadow and noise."""
     light = rng.uniform(0.6, 1.3) * rng.uniform(0.9, 1.1, size=3)
     shadow = cv2.resize(rng.uniform(0.55, 1.0, size=(3, 3)), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     image = scene * light * np.clip(shadow, 0.4, 1)[..., None] + rng.normal(0, 6, size=scene.shape)

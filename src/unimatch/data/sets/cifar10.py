@@ -28,15 +28,13 @@ def cifar10(root: str | Path, **options: Unpack[PerClassOptions]) -> Segmentatio
         ConfigError: see :func:`unimatch.data.splits.per_class.choose_images`.
     """
     folder = folder_of(root, "cifar-10-batches-py", "CIFAR10")
-    train, test = (
-        cifar_part(f"cifar10/{part}", [folder / name for name in names])
-        for part, names in (("train", [f"data_batch_{i}" for i in range(1, 6)]), ("test", ["test_batch"]))
-    )
+    train = cifar_part("cifar10/train", [folder / f"data_batch_{i}" for i in range(1, 6)])
+    test = cifar_part("cifar10/test", [folder / "test_batch"])
     return choose_images(CIFAR10, train, test, options)
 
 
 def cifar_part(name: str, files: Sequence[Path]) -> ClassArrays:
-    """Reads batches of ``data``, (N, 3072) uint8 with channels first, and ``labels``."""
+    """Reads the images and labels of batches: ``data`` is (N, 3072) uint8 with channels first, ``labels`` (N,)."""
     images, labels = [], []
     for file in files:
         batch = read_array_pickle(file)

@@ -1,4 +1,4 @@
-"""Understands the files of class names that people and label tools write."""
+"""Parses the files of class names that people and label tools write."""
 
 import csv
 import json
@@ -14,16 +14,16 @@ from unimatch.errors import DataError
 from unimatch.reading import read_text
 
 LARGEST = 2**16
-"""How many characters a file of class names may have: reading YAML takes a second for every 10,000 at worst."""
+"""The most characters of a file of class names: YAML may take a second for every 10,000."""
 
 LARGEST_JSON = 2**22
-"""Or one in JSON, which is fast, and in which tools write more than names."""
+"""The most characters of a JSON file, which is parsed fast, and into which tools write more than names."""
 
-LONGEST = 1000
-"""How many characters a line may have: to tell forms of lines apart takes the square of that."""
+LONGEST_LINE = 1000
+"""The most characters of a line: matching :data:`FORMS` may take quadratic time."""
 
 IGNORED = "__ignore__"
-"""What LabelMe calls pixels that are not to be counted; no class."""
+"""LabelMe's name for ignored pixels; it is no class."""
 
 COLUMNS = {
     "id": (
@@ -39,68 +39,72 @@ COLUMNS = {
     "b": ("b", "blue"),
     "color": ("color", "colour", "rgb", "hex", "color_rgb", "class_color"),
 }
-"""What the first line of a table calls its columns, in lower case."""
+"""The names of columns in the first line of a table, in lower case."""
 COLUMN_OF = {word: column for column, words in COLUMNS.items() for word in words}
 
-NUMBERS = r"(?:(?:rgb)?[(\[]\s*)?(\d+)[\s,;]+(\d+)[\s,;]+(\d+)(?:\s*[)\]])?"
-HEX = r"#([0-9a-fA-F]{6})\b"
-NOT_SO = "write colours as 'R G B name' in whole numbers or '#RRGGBB name', and names that look so in JSON"
+COLOR_NUMBERS = r"(?:(?:rgb)?[(\[]\s*)?(\d+)[\s,;]+(\d+)[\s,;]+(\d+)(?:\s*[)\]])?"
+HEX_COLOR = r"#([0-9a-fA-F]{6})\b"
+COLOR_REMEDY = "write colours as 'R G B name' in whole numbers or '#RRGGBB name', and names that look so in JSON"
 FORMS = tuple(
     re.compile(form)
     for form in (
-        rf"(?P<id>\d+)[\s,;:=]+{NUMBERS}[\s,;:]+(?P<name>\S.*)",  # the number, the colour, the name
-        rf"(?P<id>\d+)[\s,;:=]+(?P<name>\S.*?)[\s,;:]+{NUMBERS}",
-        rf"{NUMBERS}[\s,;:]+(?P<name>\S.*)",
-        rf"(?P<name>\S.*?)[\s,;:]+{NUMBERS}",
-        rf"{HEX}[\s,;:]+(?P<name>\S.*)",
-        rf"(?P<name>\S.*?)[\s,;:]+{HEX}",
+        rf"(?P<id>\d+)[\s,;:=]+{COLOR_NUMBERS}[\s,;:]+(?P<name>\S.*)",  # the number, the colour, the name
+        rf"(?P<id>\d+)[\s,;:=]+(?P<name>\S.*?)[\s,;:]+{COLOR_NUMBERS}",
+        rf"{COLOR_NUMBERS}[\s,;:]+(?P<name>\S.*)",
+        rf"(?P<name>\S.*?)[\s,;:]+{COLOR_NUMBERS}",
+        rf"{HEX_COLOR}[\s,;:]+(?P<name>\S.*)",
+        rf"(?P<name>\S.*?)[\s,;:]+{HEX_COLOR}",
         r"(?P<id>\d+)\s*(?:[,;:=)|]|\.(?!\d)|[-=]>|-(?=\s)|\s)\s*(?P<name>\S.*)",
         r"(?P<name>\S.*?)\s*[,;:=\t]\s*(?P<id>\d+)",
         r"(?P<name>\S.*)",
     )
 )
-"""Of a line in a text file; the first that fits every line counts."""
+"""Forms of the lines of a text file: a file has the first form that matches all of its lines."""
 
 COMMENT = re.compile(r"(?<=\S)\s+(?:#|//)\s.*")
-"""What stands behind a name."""
+"""A comment after a name."""
 
 COMMENT_LINE = re.compile(r"#(?!(?:[0-9a-fA-F]{3,4}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})[\s,;:])|//")
-"""Of a file with colours ``#RRGGBB``, where ``#888 grey`` is no comment but a colour that is written otherwise."""
+"""The start of a comment in a file with colours ``#RRGGBB``, where ``#888 grey`` is a colour of another form."""
 COMMENT_LINE_WITHOUT_COLORS = re.compile(r"#(?!(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{8})\b)|//")
-"""Of another file, where ``#add more here`` is one."""
+"""The start of a comment in other files, where ``#add more here`` is one."""
 
 NO_NAME = re.compile(
     r"""(?:[=>|,;:]|-\s).*|.*[,;:=|]|[-=_*#]{2,}|[\[{]\s*["'].*|\w+\s*[:=]\s*[\[{].*|255\W+\w.*|.*\t.*"""
 )
-"""What a line leaves as a name that is in another form than those above: a piece of a dictionary, JSON or a table."""
+"""A text that is no name but comes from a line in none of these forms, such as a piece of JSON or of a table."""
 
 OTHER_COLOR = re.compile(
     r"#(?:[0-9a-fA-F]{3,4}|[0-9a-fA-F]{8})[\s,;:]+\S.*|.*\S[\s,;:]+#(?:[0-9a-fA-F]{3,4}|[0-9a-fA-F]{8})"
     r"|(?:.*[\s,;:])?0x[0-9a-fA-F]{6,8}\b.*|(?:.*[^\w.])?\d+(?:\.\d+)?(?:[\s,;]+\d+(?:\.\d+)?){2}\b.*"
 )
-"""A line with a colour in another form than those above: of 3, 4 or 8 hexadecimal digits, or of fractions."""
+"""A line with a colour in none of these forms: with 3, 4 or 8 hexadecimal digits, or with fractions."""
 
 
 class Classes(NamedTuple):
-    """Class names in the order of their ids, and the colour of each or None."""
+    """Class names in the order of their ids, and their colours, if the file gives any."""
 
     names: tuple[str, ...]
     colors: tuple[Color, ...] | None = None
 
 
 class Entry(NamedTuple):
-    """One class as a file has it."""
+    """One class as it is written in a file."""
 
     line: int
-    """From 1; of a JSON or YAML file the place in its list."""
+    """The number of its line, from 1; in a JSON or YAML file its position in the list."""
     name: Any
     number: Any = None
-    """Its id, where the file gives one."""
+    """Its id, if the file gives one."""
     color: Any = None
 
 
 def parse(path: Path) -> Classes:
-    """Reads the names and colours of a file."""
+    """Reads the names and colours in a file, whose extension tells its format.
+
+    Raises:
+        DataError: it cannot be read or is malformed.
+    """
     kind = path.suffix.lower()
     try:
         text = read_text(path, LARGEST_JSON if kind == ".json" else LARGEST)
@@ -108,7 +112,7 @@ def parse(path: Path) -> Classes:
             raise DataError(f"{path}: the class names cannot be read (zero bytes; it is no text file)")
         if kind == ".json":
             return in_order(path, from_object(path, json.loads(text)))
-        if kind in (".yaml", ".yml"):  # this loader makes only text: others would read a class "no" as false
+        if kind in (".yaml", ".yml"):  # this loader makes only strings: others would read a class "no" as false
             return in_order(path, from_object(path, yaml.load(text, yaml.BaseLoader)))
     except DataError:
         raise
@@ -119,9 +123,9 @@ def parse(path: Path) -> Classes:
         raise DataError(f"{path}: the class names cannot be read ({why})") from error
     lines = [(number, COMMENT.sub("", line).strip()) for number, line in enumerate(text.splitlines(), start=1)]
     header = next((line for _, line in lines if line), "")
-    if long := next((number for number, line in lines if len(line) > LONGEST), None):
-        raise DataError(f"{path}, line {long}: has more than {LONGEST} characters, and is no class's")
-    comment = COMMENT_LINE if any(re.match(HEX, line) for _, line in lines) else COMMENT_LINE_WITHOUT_COLORS
+    if long := next((number for number, line in lines if len(line) > LONGEST_LINE), None):
+        raise DataError(f"{path}, line {long}: has more than {LONGEST_LINE} characters, and is no class's")
+    comment = COMMENT_LINE if any(re.match(HEX_COLOR, line) for _, line in lines) else COMMENT_LINE_WITHOUT_COLORS
     lines = [(number, line) for number, line in lines if line.strip(",;") and not comment.match(line)]
     if header.replace(" ", "").startswith("#label:color_rgb"):  # CVAT's
         return in_order(path, [cvat_entry(path, number, line) for number, line in lines])
@@ -136,19 +140,23 @@ def parse(path: Path) -> Classes:
 
 
 def require_names(path: Path, entries: Sequence[Entry]) -> None:
-    """Refuses lines without a heading of which more is left than names."""
+    """Checks that lines of a file without a heading are names and nothing else.
+
+    Raises:
+        DataError: they are not.
+    """
     if odd := next((entry for entry in entries if NO_NAME.fullmatch(str(entry.name))), None):
         raise DataError(
             f"{path}, line {odd.line}: {odd.name!r} is no class name; write one name a line, in the order of the ids; "
             "if a class is called that, write the names as a JSON list"
         )
     if odd := next((entry for entry in entries if OTHER_COLOR.fullmatch(str(entry.name))), None):
-        raise DataError(f"{path}, line {odd.line}: {odd.name!r} is no class name; {NOT_SO}")
+        raise DataError(f"{path}, line {odd.line}: {odd.name!r} is no class name; {COLOR_REMEDY}")
     found = [re.findall(r"(?<!\w)\d{1,9}(?!\w)", str(entry.name)) for entry in entries]
     if found and all(len(numbers) == 1 for numbers in found):
         left = [int(numbers[0]) for numbers in found]
         if entries[0].color is not None and left != [*range(left[0], left[0] + len(left))]:
-            raise DataError(f"{path}, line {entries[0].line}: is {entries[0].name!r} a name? {NOT_SO}")
+            raise DataError(f"{path}, line {entries[0].line}: is {entries[0].name!r} a name? {COLOR_REMEDY}")
         if entries[0].number is None and left != sorted(left) == [*range(len(left))]:
             raise DataError(
                 f"{path}: the names have numbers in them, in another order than the lines: are these the ids? Write "
@@ -161,7 +169,7 @@ def require_names(path: Path, entries: Sequence[Entry]) -> None:
 
 
 def unwrapped(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """Takes off what every line has around it: the dash of a list, or quotes and a comma.
+    """Removes what every line has around its text: the dash of a list, or quotes and a comma.
 
     >>> unwrapped([(1, "- sky"), (2, "- tree")]), unwrapped([(1, "'sky',"), (2, "'tree'")])
     ([(1, 'sky'), (2, 'tree')], [(1, 'sky'), (2, 'tree')])
@@ -186,7 +194,7 @@ def cvat_entry(path: Path, number: int, line: str) -> Entry:
 
 
 def from_table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Entry] | None:
-    """Reads a table whose first line names its columns; None if it does not."""
+    """Reads a table whose first line names its columns; returns None if it does not."""
     if not lines:
         return None
     delimiter = next((mark for mark in "\t;," if mark in lines[0][1]), None)
@@ -215,7 +223,7 @@ def from_table(path: Path, lines: Sequence[tuple[int, str]]) -> list[Entry] | No
 
 
 def from_lines(path: Path, lines: Sequence[tuple[int, str]]) -> list[Entry]:
-    """Reads lines that are all of one of :data:`FORMS`."""
+    """Reads lines that all have one of :data:`FORMS`."""
     for form in FORMS:
         matches = [form.fullmatch(line) for _, line in lines]
         fitting = [match for match in matches if match]
@@ -241,22 +249,16 @@ def from_lines(path: Path, lines: Sequence[tuple[int, str]]) -> list[Entry]:
 
 
 def from_object(path: Path, content: Any) -> list[Entry]:
-    """Reads what a JSON or YAML file holds."""
+    """Reads the classes in the content of a JSON or YAML file."""
     wrong = DataError(
         f"{path}: expected a list of class names, or an object of names and colours, of ids and names, or of names and "
         "ids"
     )
     if isinstance(content, dict):
-        inner = next(
-            (
-                content[key]
-                for key in ("names", "classes", "categories", "labels", "id2label")
-                if is_group(content, key)
-            ),
-            None,
-        )
-        if inner is not None:
-            entries = from_object(path, inner)
+        keys = ("names", "classes", "categories", "labels", "id2label")
+        group = next((key for key in keys if is_group(content, key)), None)
+        if group is not None:
+            entries = from_object(path, content[group])
             count = content.get("nc", len(entries))
             if not is_number(count) or int(count) != len(entries):
                 raise DataError(f"{path}: nc does not say that there are {len(entries)} names; correct one of the two")
@@ -285,7 +287,7 @@ def from_object(path: Path, content: Any) -> list[Entry]:
 
 
 def in_order(path: Path, entries: Iterable[Entry]) -> Classes:
-    """Puts classes into the order of their ids, which must run from 0 up, and reads their colours."""
+    """Returns classes in the order of their ids, which must run from 0 up, with their colours."""
     entries = [entry for entry in entries if entry.name != IGNORED and entry.number not in (255, "255")]
     if any(entry.number is not None for entry in entries):
         for entry in entries:
@@ -316,25 +318,26 @@ def color_of(path: Path, entry: Entry) -> Color:
         match = re.fullmatch(r"#?([0-9a-fA-F]{6})", parts)
         parts = list(bytes.fromhex(match[1])) if match else [int(n) for n in re.findall(r"\d+", parts)]
     if not is_color(parts) or max(map(int, parts)) > 255:
-        found = entry.color if isinstance(entry.color, str) else parts if is_color(parts) else "something else"
+        shown = parts if is_color(parts) else "something else"
+        found = entry.color if isinstance(entry.color, str) else shown
         raise DataError(f"{path}, line {entry.line}: a colour is three numbers from 0 to 255; found {found}")
     red, green, blue = map(int, parts)
     return red, green, blue
 
 
 def is_group(content: dict[Any, Any], key: str) -> bool:
-    """Tells whether an object holds more than a colour or an id under a key."""
+    """Tells whether an object holds an object or a list under a key, and not a colour."""
     value = content.get(key)
     return isinstance(value, dict) or (isinstance(value, list) and not (is_color(value) and type(value[0]) is int))
 
 
 def is_number(value: Any) -> bool:
-    """Tells whether this is a whole number from 0 up, or text of one."""
+    """Tells whether a value is a whole number from 0 up, or a string of one."""
     return (type(value) is int and value >= 0) or (
         isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) is not None
     )
 
 
 def is_color(value: Any) -> bool:
-    """Tells whether this is a list of three whole numbers from 0 up."""
+    """Tells whether a value is a list of three whole numbers from 0 up."""
     return isinstance(value, list) and len(value) == 3 and all(map(is_number, value))

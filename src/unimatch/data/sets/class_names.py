@@ -1,4 +1,4 @@
-"""Reads class names, and their colours where there are any, from the files that people and label tools write."""
+"""Finds and reads class names, and their colours if there are any, in the files that people and label tools write."""
 
 import os
 import re
@@ -17,13 +17,17 @@ FILES = (
     *("classes.names", "obj.names", "data.yaml", "dataset.yaml", "classes.yaml"),
     *("class_names.txt", "class.txt", "codes.txt"),
 )
-"""Where class names are looked for below a root, the first first, in capitals or not."""
-LOOKED_INTO = 50
-"""Folders in which a misplaced one is looked for at most."""
+"""Files in which class names are looked for below a root, in this order and in any case."""
+MOST_FOLDERS = 50
+"""The most folders in which a misplaced file is looked for."""
 
 
 def find_classes(root: Path) -> Path:
-    """Finds the file of class names below a root."""
+    """Returns the file of class names below a root.
+
+    Raises:
+        DataError: there is none; the message says what is there instead.
+    """
     if (file := class_file(root)) is not None:
         return file
     laid_out = place_of(root, "train") is not None or (root / "masks").is_dir()
@@ -39,7 +43,7 @@ def find_classes(root: Path) -> Path:
 
 
 def class_file(root: Path) -> Path | None:
-    """Returns the file of class names below a root, if there is one."""
+    """Returns the file of class names below a root; None if there is none."""
     if not root.is_dir():
         return None
     with os.scandir(root) as entries:
@@ -48,14 +52,14 @@ def class_file(root: Path) -> Path | None:
 
 
 def data_set_within(root: Path) -> Path | None:
-    """Returns the only folder in a folder that holds images and masks, as where an archive was unpacked into one more.
+    """Returns the only folder in a folder that holds images and masks, such as the one of an unpacked archive.
 
     Raises:
         DataError: there are several, such as one for each scene.
     """
     found = list[Path]()
-    for name in subfolders(root)[:LOOKED_INTO]:
-        with suppress(DataError):  # of a folder that may not be meant
+    for name in subfolders(root)[:MOST_FOLDERS]:
+        with suppress(DataError):  # of a folder that may be of no concern
             if place_of(root / name, "train") is not None:
                 found.append(root / name)
     if len(found) > 1:
@@ -68,10 +72,10 @@ def data_set_within(root: Path) -> Path | None:
 
 
 def misplaced(root: Path) -> str:
-    """Says which file may be meant as that of class names, where it lies or is called otherwise; nothing without."""
+    """Says, for a message, which file of another name or place may hold the class names; empty if there is none."""
     named = re.compile(r".*(?:class|label|category|categories|name).*\.(?:txt|csv|json|ya?ml|names)", re.IGNORECASE)
     found = [path for path in sorted(root.iterdir()) if named.fullmatch(path.name) and path.is_file()]
-    found += [root / folder / name for folder in subfolders(root)[:LOOKED_INTO] for name in FILES]
+    found += [root / folder / name for folder in subfolders(root)[:MOST_FOLDERS] for name in FILES]
     file = next((path for path in found if path.is_file()), None)
     return f"; {file} is there: if it names the classes, move or rename it to classes.txt" if file else ""
 

@@ -1,8 +1,8 @@
-"""The embedded data set: scenes composed from scikit-learn's 1,797 real handwritten digits.
+"""The segmentation demo: scenes composed of scikit-learn's 1,797 real handwritten digits.
 
-Nothing is downloaded: the digits are part of the installed scikit-learn. A scene is a textured, coloured,
-cluttered background with a few digits of random size, colour and place, and a mask that names each digit's
-pixels. Scenes are a function of (seed, index) alone; training and validation scenes use different digits.
+Nothing is downloaded: the digits come with scikit-learn. A scene is a textured, coloured and cluttered background with
+a few digits of random size, colour and place; its mask gives each digit's pixels their class. A scene is a function of
+its seed, part and number; training and validation scenes use different digits.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ from unimatch.images.arrays import ImageArray, MaskArray
 VALIDATION_SHARE = 0.25
 """The share of the 1,797 digits that only validation scenes use."""
 
-HIDDEN = 0.0
-"""A digit is left out where earlier digits have more pixels in its window than this share of its own."""
+MOST_OVERLAP = 0.0
+"""A digit is left out if earlier digits have more pixels in its window than this share of its own."""
 
 INK = 0.45
-"""Pixels of a digit darker than this, of 1, belong to it in the mask."""
+"""Pixels of a digit with more ink than this, of 1, belong to it in the mask."""
 
 
 def digits(
@@ -45,12 +45,12 @@ def digits(
         labeled: number of labelled scenes, None for all.
         train: number of training scenes.
         val: number of validation scenes.
-        size: their height and width in pixels, at least 32.
+        size: height and width of the scenes in pixels, at least 32.
         split_seed: which training scenes are labelled.
-        scene_seed: of the scenes themselves.
+        scene_seed: from which the scenes are composed.
 
     Raises:
-        ConfigError: a number that cannot be.
+        ConfigError: a number is out of range.
     """
     if size < 32 or train < 1 or val < 1:
         raise ConfigError(f"size={size}, train={train}, val={val}: at least 32, 1 and 1 are needed")
@@ -64,7 +64,7 @@ def digits(
 
 
 class DigitScenes(Source):
-    """The scenes of these numbers, composed once and kept (a scene of 48 x 48 pixels takes 9 KB)."""
+    """Scenes by their numbers, each composed once and kept in memory (9 KB for 48 x 48 pixels)."""
 
     def __init__(self, numbers: Sequence[int], size: int, seed: int, *, validation: bool) -> None:
         self.numbers, self.size, self.seed, self.validation = numbers, size, seed, validation
@@ -105,13 +105,13 @@ def digit_part(validation: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]
 def compose_scene(
     rng: np.random.Generator, size: int, strokes: NDArray[np.float32], values: NDArray[np.int64]
 ) -> tuple[ImageArray, MaskArray]:
-    """Draws a scene: background, clutter, then up to four digits, as far as there is room, brighter than both.
+    """Draws a scene: background, clutter, then up to four brighter digits, as far as there is room.
 
     Args:
         rng: the only source of randomness.
         size: height and width in pixels.
         strokes: (N, 8, 8) digits to choose from, ink 1 and paper 0.
-        values: (N,) what they are.
+        values: (N,) the values of the digits, 0-9.
 
     Returns:
         (size, size, 3) uint8 RGB and the (size, size) uint8 mask.
@@ -123,8 +123,8 @@ def compose_scene(
         side = int(size * rng.uniform(0.42, 0.5))
         digit = cv2.resize(strokes[which], (side, side), interpolation=cv2.INTER_LINEAR)
         window = place(rng, mask, side)
-        if np.count_nonzero(mask[window]) > HIDDEN * np.count_nonzero(digit > INK):
-            continue  # no room left
+        if np.count_nonzero(mask[window]) > MOST_OVERLAP * np.count_nonzero(digit > INK):
+            continue
         color = rng.uniform(200, 255) * rng.uniform(0.9, 1, size=3)
         ink = np.clip((digit - 0.2) * 2.5, 0, 1)[..., None]
         image[window] = image[window] * (1 - ink) + color * ink
@@ -134,7 +134,7 @@ def compose_scene(
 
 
 def place(rng: np.random.Generator, mask: MaskArray, side: int) -> tuple[slice, slice]:
-    """Chooses a window for a digit: of twenty random ones, that with the fewest pixels of digits drawn before."""
+    """Returns the one of twenty random windows that has the fewest pixels of digits drawn before."""
     candidates = []
     for _ in range(20):
         top, left = rng.integers(0, mask.shape[0] - side, size=2, endpoint=True)
@@ -144,7 +144,7 @@ def place(rng: np.random.Generator, mask: MaskArray, side: int) -> tuple[slice, 
 
 
 def background(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """Draws a dark textured (size, size, 3) background in 0-110: smooth noise of two scales and strokes as clutter."""
+    """Draws a dark (size, size, 3) background in 0-110: smooth noise of two scales, and strokes as clutter."""
     image = np.zeros((size, size, 3))
     for cells, amplitude in ((4, 30), (12, 15)):
         noise = rng.uniform(-1, 1, size=(cells, cells, 3))

@@ -1,4 +1,4 @@
-"""The embedded data set of classification: scikit-learn's 1,797 real handwritten digits, nothing downloaded."""
+"""The classification demo: scikit-learn's 1,797 real handwritten digits; nothing is downloaded."""
 
 from typing import Unpack
 
@@ -22,7 +22,7 @@ def digits_classification(*, size: int = 16, **options: Unpack[PerClassOptions])
         size: height and width in pixels, at least 8.
 
     Raises:
-        ConfigError: a number that cannot be.
+        ConfigError: a number is out of range.
     """
     if size < 8:
         raise ConfigError(f"size={size}: must be at least 8")
@@ -31,7 +31,7 @@ def digits_classification(*, size: int = 16, **options: Unpack[PerClassOptions])
 
 
 def digit_arrays(part: str, size: int) -> ClassArrays:
-    """Returns the digits of one part, bright on dark."""
+    """Returns the digits of one part as (size, size, 3) images, bright on dark."""
     strokes, values = digit_part(part == "test")
     images = [cv2.resize(stroke * 255, (size, size), interpolation=cv2.INTER_LINEAR) for stroke in strokes]
     grey = np.stack(images).round().astype(np.uint8)

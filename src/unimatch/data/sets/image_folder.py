@@ -1,4 +1,4 @@
-"""Finds your own images in a folder per class, and ImageNet, which is published in that form."""
+"""Finds images in a folder per class: your own, and ImageNet."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from unimatch.errors import DataError
 from unimatch.images.folders import (
     OTHER_NAMES,
     PHOTO_FOLDERS,
-    alike,
+    canonical,
     find_images,
     holds_files,
     holds_images,
@@ -35,16 +35,16 @@ from unimatch.images.folders import (
 from unimatch.options import with_options
 from unimatch.types import NO_CLASS
 
-NO_CLASSES = {
+PART_WORDS = {
     *(name for part, names in OTHER_NAMES.items() for name in (part, *names)),
     *PHOTO_FOLDERS,
     *("masks", "label", "labels", "annotations"),
 }
-"""Words in the names of folders that are parts of a data set, not classes."""
+"""Words in the names of folders that are parts of a data set and not classes."""
 
 
 class ClassFolderOptions(PerClassOptions, PixelOptions, total=False):
-    """What data sets of a folder per class take besides; in YAML ``conf/dataset/_class_folders.yaml``."""
+    """Further settings of data sets of a folder per class; in YAML ``conf/dataset/_class_folders.yaml``."""
 
     labeled_list: Annotated[
         str | Path | None,
@@ -55,7 +55,7 @@ class ClassFolderOptions(PerClassOptions, PixelOptions, total=False):
     val_list: Annotated[
         str | Path | None,
         None,
-        "of the training images that are held out for validation; instead of ``val_per_class``.",
+        "a file of the names of training images that are held out for validation; instead of ``val_per_class``.",
     ]
     allow_missing: Annotated[
         bool, False, "whether ``val/`` and ``test/`` may have classes of their own: the full check reports them."
@@ -90,20 +90,20 @@ def image_folder(
 ) -> SegmentationData:
     """Finds your own images, a folder per class: ``train/CLASS/``, ``val/CLASS/``, ``test/CLASS/`` and ``unlabeled/``.
 
-    Images without a class may also lie in ``train/unlabeled/``, which is no class. All but ``train/`` may be missing,
-    and so may ``train/`` where there is no ``val/`` and no ``test/``: the folders below the root are the classes then.
-    The classes are in the order of their names.
+    Images without a class may also lie in ``train/unlabeled/``, which is no class. All folders but ``train/`` may be
+    missing. ``train/`` may be missing too, if there is neither ``val/`` nor ``test/``: the folders below the root are
+    then the classes. Classes are ordered by name.
 
     Args:
         root: the folder.
-        name: of the data set.
+        name: the name of the data set.
         train: the folder of training images.
-        val: of validation images.
-        test: of test images.
-        unlabeled_folder: of images without a class, in folders or not.
+        val: the folder of validation images.
+        test: the folder of test images.
+        unlabeled_folder: the folder of images without a class, with or without subfolders.
 
     Raises:
-        DataError: a folder or a listed image is missing, or a class is in ``val/`` or ``test/`` alone.
+        DataError: a folder or a listed image is missing, or a class has images only in ``val/`` or ``test/``.
         ConfigError: see :func:`unimatch.data.splits.per_class.choose_images`.
     """
     path = existing_root(root)
@@ -119,7 +119,11 @@ def image_folder(
     if len(classes) < 2:
         raise DataError(f"{path / train}: at least two folders, one for each class, are needed; found {list(classes)}")
     refuse_alike(path / train, classes)
-    if val and (path / test).is_dir() and not set(map(alike, subfolders(path / test))) & set(map(alike, classes)):
+    if (
+        val
+        and (path / test).is_dir()
+        and not set(map(canonical, subfolders(path / test))) & set(map(canonical, classes))
+    ):
         if holds_images(path / test):
             text = f"not used; no folder in it is called as a class ({', '.join(classes[:3])}, ...)"
             note("folder not used", f"{path / test}: {text}")
@@ -152,16 +156,15 @@ def image_folder(
 
 
 def refuse_alike(folder: Path, classes: Sequence[str]) -> None:
-    """Refuses classes whose names look the same; where only their case differs, that is said.
+    """Refuses classes whose names look the same; warns of names that differ only in case.
 
     Raises:
-        DataError: two names differ in their Unicode form alone.
+        DataError: two names differ only in their Unicode form.
     """
     seen: dict[str, str] = {}
     for name in classes:
-        if unicodedata.normalize("NFC", name) == unicodedata.normalize(
-            "NFC", other := seen.setdefault(alike(name), name)
-        ):
+        other = seen.setdefault(canonical(name), name)
+        if unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other):
             if name != other:
                 raise DataError(f"{folder}: has two classes called {name}, in two Unicode forms; join their folders")
         elif len(name) > 1:
@@ -169,7 +172,7 @@ def refuse_alike(folder: Path, classes: Sequence[str]) -> None:
 
 
 def training_folder(root: Path, train: str, unlabeled_folder: str) -> str:
-    """Names the folder of training images, which holds one for each class; "" where that is the root itself.
+    """Returns the name of the folder of training images, with a folder for each class; "" if it is the root itself.
 
     Raises:
         DataError: there is none, and the folders below the root are no classes.
@@ -178,7 +181,7 @@ def training_folder(root: Path, train: str, unlabeled_folder: str) -> str:
     if (root / there).is_dir():
         return there
     classes = [name for name in subfolders(root) if is_class(root, name, unlabeled_folder)]
-    others = any(NO_CLASSES & set(re.split(r"[\W_]+", name.lower())) for name in classes)
+    others = any(PART_WORDS & set(re.split(r"[\W_]+", name.lower())) for name in classes)
     if train != "train" or len(classes) < 2 or others:
         there = what_is_there(root)
         raise DataError(f"{root / train}: no such folder{there}; it holds a folder of images for each class")
@@ -186,14 +189,18 @@ def training_folder(root: Path, train: str, unlabeled_folder: str) -> str:
 
 
 def is_class(root: Path, name: str, unlabeled_folder: str) -> bool:
-    """Tells whether a folder below a root without ``train/`` holds images, and not those without a class."""
+    """Tells whether a folder below a root without ``train/`` holds the images of a class."""
     return name != unlabeled_folder and holds_images(root / name)
 
 
 def class_folder(
     root: Path, part: str, info: DatasetInfo, allow_missing: bool, train: str, skip: Sequence[Path] = ()
 ) -> ClassFiles:
-    """Finds the images of one part, with the classes of the folders they lie in, which ``train`` has too."""
+    """Finds the images of one part, and their classes by their folders.
+
+    Raises:
+        DataError: an image lies in no folder, or in one that the training images do not have.
+    """
     ids = {name: number for number, name in enumerate(info.classes)}
     files = find_images(root / part, classes=True, skip=skip)
     labels = np.empty(len(files), np.int64)
@@ -212,7 +219,11 @@ def class_folder(
 
 
 def listed_images(path: Path, source: ClassFiles, folder: Path) -> list[int]:
-    """Returns the indices of the images that a list names."""
+    """Returns the indices of the images that a list names.
+
+    Raises:
+        DataError: a line names no image, one of several images, or an image of another line.
+    """
     places: dict[str, int] = {}
     ambiguous = set[str]()
     for i, name in enumerate(source.pairs.images()):

@@ -1,4 +1,4 @@
-"""Finds where the images and masks of people's own data sets lie: the common arrangements of folders below a root."""
+"""Finds the images and masks of users' own data sets in the common arrangements of folders below a root."""
 
 import logging
 import os
@@ -29,28 +29,26 @@ log = logging.getLogger("unimatch")
 
 Part = Literal["train", "val", "test"]
 
+VISUALIZATION = re.compile("visual", re.IGNORECASE)
+"""In the name of a folder of masks drawn over photos, such as LabelMe's SegmentationClassVisualization."""
 
-DRAWN = re.compile("visual", re.IGNORECASE)
-"""In the name of a folder of masks drawn over photos, to be looked at: LabelMe's SegmentationClassVisualization."""
-
-
-OF_RUNS = ("runs", "outputs", "multirun")
-"""Folders that our own commands write into."""
+RUN_FOLDERS = ("runs", "outputs", "multirun")
+"""Folders into which the commands of this package write."""
 
 
 class Place(NamedTuple):
-    """The two folders of a part, relative to the root."""
+    """The folders of the images and masks of a part, relative to the root."""
 
     images: str
     masks: str
 
 
 USUAL = Place("images", "masks")
-"""Where training images lie that are laid out as our own data sets are."""
+"""The usual place of training images."""
 
 
 class Places(NamedTuple):
-    """Where the parts of a data set lie; None for a part that is not there."""
+    """The places of the parts of a data set; None for a part that does not exist."""
 
     train: Place
     val: Place | None
@@ -58,7 +56,7 @@ class Places(NamedTuple):
 
 
 def places_of(root: Path) -> Places:
-    """Finds where the parts of a data set lie, and says what is understood and what is not used.
+    """Finds the places of the parts of a data set, and warns of folders that are not used.
 
     Raises:
         DataError: several folders could be meant.
@@ -66,32 +64,34 @@ def places_of(root: Path) -> Places:
     found = {part: list(arrangements(root, part)) for part in get_args(Part)}
     for part, places in found.items():
         folders = [place.images for place in places]
-        begin = {folder.partition("/")[0] for folder in folders}
-        folders += [name for name in parts_named(root, part) if name not in begin and holds_images(root / name)]
+        tops = {folder.partition("/")[0] for folder in folders}
+        folders += [name for name in parts_named(root, part) if name not in tops and holds_images(root / name)]
         if places and len(folders) > 1:
             text = f"of {' and '.join(folders)} only {folders[0]} is used for {part}; join them"
             note("folder not used", f"{root}: {text}")
     train = found["train"][0] if found["train"] else USUAL
-    val, test = found["val"][0] if found["val"] else begun(root, "val"), found["test"][0] if found["test"] else None
-    if test is None and (missed := begun(root, "test")) is not None:
-        within = root / missed.images if (root / missed.images).is_dir() else (root / missed.images).parent
+    val = found["val"][0] if found["val"] else without_masks(root, "val")
+    test = found["test"][0] if found["test"] else None
+    if test is None and (incomplete := without_masks(root, "test")) is not None:
+        within = root / incomplete.images
+        within = within if within.is_dir() else within.parent
         if holds_images(within):
-            note("folder not used", f"{within}: not used; it needs the folders {' and '.join(missed)}")
+            note("folder not used", f"{within}: not used; it needs the folders {' and '.join(incomplete)}")
     say_unused_within(root, train)
     if train != USUAL:
-        log.info("training images lie in %s, their masks in %s", *(root / folder for folder in train))
+        log.info("training images lie in %s, their masks in %s", root / train.images, root / train.masks)
     return Places(train, val, test)
 
 
 def training_place(root: Path) -> Place:
-    """Returns where the training images and their masks lie, or would."""
+    """Returns the place of the training images, whether it exists or not."""
     return place_of(root, "train") or USUAL
 
 
 def pools_of(root: Path, train: Place) -> tuple[str, ...]:
-    """Names the folders that hold the unlabelled images, whether they are there or not, relative to the root.
+    """Returns the folders of unlabelled images relative to the root, whether they exist or not.
 
-    Those are ``unlabeled/`` below the root and, where training images lie in a folder of a folder, beside them:
+    These are ``unlabeled/`` below the root and, if training images lie in a subfolder, ``unlabeled/`` beside it:
     ``train/unlabeled`` beside ``train/images``, ``images/unlabeled`` beside ``images/train``.
     """
     above = train.images.rpartition("/")[0]
@@ -99,8 +99,8 @@ def pools_of(root: Path, train: Place) -> tuple[str, ...]:
     return (part_folder(root, "unlabeled"), *beside)
 
 
-def begun(root: Path, part: Part) -> Place | None:
-    """Returns where a part lies of which only a folder of images is there, so that its masks are missed."""
+def without_masks(root: Path, part: Part) -> Place | None:
+    """Returns the place of a part whose folder exists and whose masks are missing; None if there is no such folder."""
     images = photo_folder(root)
     if images is not None and is_by_part(root / images) and (names := parts_named(root / images, part)):
         return Place(f"{images}/{names[0]}", f"{mask_folder(root) or 'masks'}/{names[0]}")
@@ -109,7 +109,7 @@ def begun(root: Path, part: Part) -> Place | None:
 
 
 def say_unused_within(root: Path, train: Place) -> None:
-    """Says which folders of the folder of training images look like another part, and are not used as one."""
+    """Warns of folders in that of the training images that are named like another part, but not used as one."""
     inner = subfolders(root / train.images)
     if parts := [name for name in inner if name.lower() in PARTS]:
         note(
@@ -120,17 +120,15 @@ def say_unused_within(root: Path, train: Place) -> None:
 
 
 def say_unused_beside(root: Path, places: Places, pools: Sequence[str]) -> None:
-    """Says which folders below the root, or beside that of the training images, hold images that are not used.
-
-    Folders that are called like a part have been spoken of before.
+    """Warns of folders below the root, or beside that of the training images, with images that are not used.
 
     Args:
         root: the data set's folder.
-        places: of its parts.
-        pools: what :func:`pools_of` gives.
+        places: the places of its parts.
+        pools: the folders of unlabelled images (:func:`pools_of`).
     """
     if not (root / places.train.images).is_dir():
-        return  # which is an error
+        return  # an error will say so
     used = [*(folder for place in places if place for folder in place), *pools]
     for above in dict.fromkeys(("", places.train.images.rpartition("/")[0])):
         inner = [f"{folder}/".removeprefix(f"{above}/" if above else "") for folder in used]
@@ -138,24 +136,26 @@ def say_unused_beside(root: Path, places: Places, pools: Sequence[str]) -> None:
 
 
 def say_unused(folder: Path, used: Collection[str], root: Path, *, at_root: bool = True) -> None:
-    """Says which folders in a folder hold images and are not used.
+    """Warns of folders in a folder that hold images and are not used.
+
+    Folders named after a part are left out: :func:`places_of` warns of them.
 
     Args:
         folder: where they lie.
-        used: names of those that are used, or hold what is.
+        used: names of folders that are used, or hold folders that are.
         root: the data set's folder.
-        at_root: whether it is the root, where :func:`unimatch.images.folders.part_folder` has spoken of what is called
-            like a part.
+        at_root: whether ``folder`` is the root, where :func:`unimatch.images.folders.part_folder` has warned of folders
+            with a part in their name.
     """
-    spoken_of = [part for part in ("val", "test", "unlabeled") if at_root and not parts_named(folder, part)]
+    warned_of = [part for part in ("val", "test", "unlabeled") if at_root and not parts_named(folder, part)]
     parts = (*names_of("train"), *names_of("unlabeled"), *PARTS)
     others = [
         name
         for name in subfolders(folder)
         if name not in used
-        and name.lower() not in (*parts, *OF_RUNS)
-        and not any(called_like(name, part) for part in spoken_of)
-        and not DRAWN.search(name)
+        and name.lower() not in (*parts, *RUN_FOLDERS)
+        and not any(called_like(name, part) for part in warned_of)
+        and not VISUALIZATION.search(name)
         and not (folder / name / PREDICTED).is_file()
         and holds_images(folder / name)
     ]
@@ -165,7 +165,7 @@ def say_unused(folder: Path, used: Collection[str], root: Path, *, at_root: bool
 
 
 def say_unused_lists(root: Path) -> None:
-    """Says that a list of validation images lies in a data set where others are held out."""
+    """Warns of a list of validation images in a data set whose validation images are chosen at random."""
     names = [f"{folder}{name}.txt" for folder in ("", "ImageSets/Segmentation/", "splits/") for name in names_of("val")]
     if name := next((name for name in names if (root / name).is_file()), None):
         text = "is not used, and images are held out by chance; if it names those for validation, set dataset.val_list"
@@ -173,12 +173,13 @@ def say_unused_lists(root: Path) -> None:
 
 
 def place_of(root: Path, part: Part) -> Place | None:
-    """Finds the folders of a part's images and masks; None where there are no two.
+    """Finds the folders of a part's images and masks; None if either is missing.
 
-    They are looked for, the first first, as ``images/ masks/`` (for training alone) or ``images/train/ masks/train/``,
-    ``train/images/ train/masks/``, and ``train/ train_masks/``. ``images`` may be called as in
-    :data:`unimatch.images.folders.PHOTO_FOLDERS`, masks as :data:`unimatch.images.folders.MASK_FOLDER` says, parts as
-    :data:`unimatch.images.folders.OTHER_NAMES` does, each in capitals or not.
+    These are, in this order, ``images/ masks/`` (for training only) or ``images/train/ masks/train/``,
+    ``train/images/ train/masks/``, or ``train/ train_masks/``. Folders of images may have any name in
+    :data:`unimatch.images.folders.PHOTO_FOLDERS`, those of masks any that
+    :data:`unimatch.images.folders.MASK_FOLDER` matches, and parts any in
+    :data:`unimatch.images.folders.OTHER_NAMES`, all of them in any case.
 
     Raises:
         DataError: several folders could be meant.
@@ -187,7 +188,7 @@ def place_of(root: Path, part: Part) -> Place | None:
 
 
 def arrangements(root: Path, part: Part) -> Iterator[Place]:
-    """Yields all places of a part that are there, in the order in which they are looked for."""
+    """Yields all places of a part that exist, in the order of :func:`place_of`."""
     images, masks = photo_folder(root), mask_folder(root)
     if images and masks and is_by_part(root / images):
         for name, other in zip(parts_named(root / images, part), parts_named(root / masks, part), strict=False):
@@ -205,12 +206,16 @@ def arrangements(root: Path, part: Part) -> Iterator[Place]:
 
 
 def is_by_part(images: Path) -> bool:
-    """Tells whether a folder has one for training in it, and no images beside that."""
+    """Tells whether a folder holds a folder of training images, and no images itself."""
     return bool(parts_named(images, "train")) and not holds_images_itself(images)
 
 
 def photo_folder(folder: Path) -> str | None:
-    """Returns which folder in a folder holds the photos; None where none is called so."""
+    """Returns the name of the folder of photos in a folder; None if there is none.
+
+    Raises:
+        DataError: several folders could be meant.
+    """
     there = [name for name in subfolders(folder) if name.lower() in PHOTO_FOLDERS]
     if "images" in there:
         return "images"
@@ -219,16 +224,24 @@ def photo_folder(folder: Path) -> str | None:
 
 
 def mask_folder(folder: Path) -> str | None:
-    """Returns which folder in a folder holds the masks; None where none is called so and has images."""
+    """Returns the name of the folder of masks in a folder; None if there is none.
+
+    Raises:
+        DataError: several folders could be meant.
+    """
     there = subfolders(folder)
     if "masks" in there:
         return "masks"
-    there = [name for name in there if mask_part(name) == "" and not DRAWN.search(name) and holds_images(folder / name)]
+    there = [
+        name
+        for name in there
+        if mask_part(name) == "" and not VISUALIZATION.search(name) and holds_images(folder / name)
+    ]
     return the_one(folder, there) if there else None
 
 
 def mask_part(name: str) -> str | None:
-    """Returns of which part a folder of masks is by its name, in lower case; None if it is not named as masks are.
+    """Returns the part in the name of a folder of masks, in lower case; None if it is not named like one.
 
     >>> mask_part("train_labels"), mask_part("ValAnnot"), mask_part("Masks"), mask_part("photos")
     ('train', 'val', '', None)
@@ -238,14 +251,14 @@ def mask_part(name: str) -> str | None:
 
 
 def is_photos_of(name: str, part: Part) -> bool:
-    """Tells whether a folder is named as that of a part's photos: ``train``, ``train_images``, ``TrainImgs``."""
+    """Tells whether a folder is named like that of a part's photos: ``train``, ``train_images``, ``TrainImgs``."""
     name = name.lower()
     ends = ("", *(f"{mark}{word}" for word in PHOTO_FOLDERS for mark in ("_", "-", "")))
     return any(name == f"{own}{end}" for own in names_of(part) for end in ends)
 
 
 def holds_images_itself(folder: Path) -> bool:
-    """Tells whether there are images in a folder itself, besides what is in its folders."""
+    """Tells whether a folder holds images directly, not in subfolders."""
     if not folder.is_dir():
         return False
     with os.scandir(folder) as entries:

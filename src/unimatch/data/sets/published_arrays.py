@@ -1,8 +1,8 @@
-"""What CIFAR-10, STL-10 and SVHN have in common, whose images are published as arrays.
+"""What the readers of CIFAR-10, STL-10 and SVHN, which are published as arrays, have in common.
 
-torchvision downloads them, ``torchvision.datasets.CIFAR10(ROOT, download=True)``, but does not read them here: it
-computes the checksum of every file at each start, unpickles CIFAR-10, reads STL-10's 2.7 GB into memory, where it can
-be left in its file, and says of any file that it does not know no more than that it is "corrupted".
+torchvision can download them, ``torchvision.datasets.CIFAR10(ROOT, download=True)``, but does not read them here: it
+computes the checksum of every file at each start, unpickles CIFAR-10, reads STL-10's 2.7 GB into memory instead of
+mapping them, and calls any unexpected file "corrupted".
 """
 
 from pathlib import Path
@@ -15,7 +15,11 @@ from unimatch.errors import DataError
 
 
 def folder_of(root: str | Path, name: str, dataset: str) -> Path:
-    """Finds the folder of that name: below the root, or the root itself."""
+    """Returns the folder of a name: below the root, or the root itself.
+
+    Raises:
+        DataError: there is none; the message says how torchvision downloads the data set.
+    """
     path = Path(root).expanduser()
     for folder in (path / name, path):
         if folder.is_dir() and (folder.name == name or not name):
@@ -27,7 +31,11 @@ def folder_of(root: str | Path, name: str, dataset: str) -> Path:
 
 
 def class_ids(file: Path, labels: Any, count: int, classes: int) -> NDArray[np.int64]:
-    """Checks labels and returns them as (count,) int64."""
+    """Checks the labels read from a file, and returns them as (count,) int64.
+
+    Raises:
+        DataError: they are no numbers, as many as ``count``, from 0 to ``classes`` - 1.
+    """
     try:
         ids = np.asarray(labels, np.int64)
     except (TypeError, ValueError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""Finds the images of published layouts, one record for each, and of your own folders."""
+"""Finds the images and masks of published layouts, a record for each, and of users' own folders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from unimatch.types import IGNORE_INDEX
 
 
 class MaskOptions(SelectionOptions, total=False):
-    """What all data sets of segmentation take; in YAML ``conf/dataset/_segmentation.yaml``."""
+    """The settings of all segmentation data sets; in YAML ``conf/dataset/_segmentation.yaml``."""
 
     colors: Annotated[
         str | Path | None,
@@ -33,29 +33,29 @@ class MaskOptions(SelectionOptions, total=False):
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders of a published data set. Called with a root, it gives the images: ``pascal("VOC2012")``."""
+    """The folders of a published data set; called with its root, it returns the images: ``pascal("VOC2012")``."""
 
     info: DatasetInfo
     train: Tree
     val: Tree | None = None
-    """None where the folders do not tell validation images apart."""
+    """The validation images; None if they have no folder of their own."""
     test: Tree | None = None
-    """Used where there is such a folder."""
+    """The test images, used if their folder exists."""
     val_names: str | None = None
-    """A file of validation images' names, used where no list of them is given."""
+    """A file of validation images' names, used if no list of them is given."""
     unlabeled: tuple[str, ...] = ()
-    """Folders of images without masks, used where there are any."""
+    """Folders of images without masks, used if they exist."""
     val_share: float = 0.0
     """The share of the training images to hold out for validation instead."""
     val_seed: int = 0
-    """Which images those are."""
+    """Chooses these images."""
 
     @with_options()
     def __call__(self, root: str | Path, **options: Unpack[MaskOptions]) -> SegmentationData:
         """Finds the images below a root.
 
-        Lists are in the published format: ``image_path mask_path`` a line, relative to the root. Where no list
-        says which images are labelled, unlabelled or held out, the folders do.
+        Lists are in the published format: ``image_path mask_path`` a line, relative to the root. If no list says which
+        images are labelled, unlabelled or held out, the folders do.
 
         Args:
             root: the data set's folder.
@@ -71,7 +71,7 @@ class Layout:
 
 
 class FoundImages:
-    """The images that a layout has below a root, for :func:`unimatch.data.splits.selection.select`."""
+    """The images of a layout below a root, as :func:`unimatch.data.splits.selection.select` needs them."""
 
     source: type[FileSource] = FileSource
     folders: tuple[str, str] | None = None
@@ -81,18 +81,18 @@ class FoundImages:
         self.allow_missing, self.without_mask = options["allow_missing"], options["without_mask"]
 
     def pool_folder(self, root: Path) -> str:
-        """Names no folder: the images of a pool lie anywhere below its root."""
+        """Returns no folder: the images of a pool lie anywhere below its root."""
         return ""
 
     @cached_property
     def train(self) -> FilePairs:
-        """The images with masks; those for validation may be among them."""
+        """The images with masks; validation images may be among them."""
         tree, without_mask = self.layout.train, self.without_mask
         return tree.pairs(self.root, allow_missing=self.allow_missing, without_mask=without_mask)
 
     @cached_property
     def val(self) -> FilePairs:
-        """The validation images: of a folder, or those that a file names, or a share of the training images."""
+        """The validation images: those of a folder, those that a file names, or a share of the training images."""
         layout = self.layout
         if layout.val_share:
             return hold_out(self.train, layout.val_share, layout.val_seed)
@@ -108,20 +108,19 @@ class FoundImages:
 
     @cached_property
     def test(self) -> FilePairs | None:
-        """The images of the test folder, where there is one."""
+        """The images of the test folder; None if there is none."""
         tree = self.layout.test
-        return (
-            tree.pairs(self.root, allow_missing=self.allow_missing)
-            if tree and (self.root / tree.images).is_dir()
-            else None
-        )
+        if tree is None or not (self.root / tree.images).is_dir():
+            return None
+        return tree.pairs(self.root, allow_missing=self.allow_missing)
 
     @cached_property
     def extra(self) -> FilePairs:
-        """The images of the folders of unlabelled ones, where there are any, and training images that are such."""
+        """The unlabelled images: those of the folders of unlabelled ones, and training images without masks."""
         found = self.layout.train.unlabeled(self.root, self.without_mask)
         for folder in (self.root / name for name in self.layout.unlabeled):
-            found += images_alone(folder) if holds_files(folder) else FilePairs()
+            if holds_files(folder):
+                found += images_alone(folder)
         return found
 
 
@@ -169,25 +168,25 @@ def folder(
 ) -> SegmentationData:
     """Finds your own images below a root: ``images/ masks/``, optionally ``unlabeled/ val/images/ val/masks/ test/``.
 
-    Other arrangements are understood too (:func:`unimatch.data.sets.own_folders.place_of`). A mask has its image's
-    stem and stores class ids from 0 (or what the arguments below say), with 255 where a pixel is not to be counted: a
-    PNG of 8 or 16 bits, of a palette, or of colours. An image below ``images/`` without a mask is an error, so that a
-    forgotten one is noticed, unless ``without_mask`` says that it is unlabelled. Lists hold ``image_path mask_path`` a
-    line, relative to the root.
+    Other arrangements are found too (:func:`unimatch.data.sets.own_folders.place_of`). A mask has its image's stem,
+    and stores class ids from 0 (or what the arguments below say) with 255 for ignored pixels: a PNG of 8 or 16 bits,
+    with a palette, or in colours. An image below ``images/`` without a mask is an error, in case the mask was
+    forgotten, unless ``without_mask`` says that it is unlabelled. Lists hold ``image_path mask_path`` a line, relative
+    to the root.
 
     Args:
         root: the folder.
-        classes: names in the order of their ids, or a file of them, with colours or without
-            (:func:`unimatch.data.sets.class_names.read_classes`). By default ``colors``, if that is a file, or
-            ``classes.txt``, or that of a label tool (:data:`unimatch.data.sets.class_names.FILES`), below the root.
-        ignore_colors: colours of masks in colours that are no class.
-        ids: stored id -> class id, where they differ, such as ``{0: 0, 255: 1}``; no others may occur.
-        ignore_ids: stored ids that are no class; 255 is one in any case, unless ``ids`` names it.
-        val_share: the share of the images with masks that is held out for validation where there is no ``val/``.
-        val_seed: which images those are.
-        mask_suffix: what stands between the image's name and the extension of its mask, such as ``_mask``. Usual ones
-            are found without.
-        name: what to call the data set.
+        classes: names in the order of their ids, or a file of them, with or without colours
+            (:func:`unimatch.data.sets.class_names.read_classes`). By default ``colors``, if that is a file, or else the
+            first of :data:`unimatch.data.sets.class_names.FILES` below the root, such as ``classes.txt``.
+        ignore_colors: the colours of ignored pixels in masks in colours.
+        ids: stored id -> class id, if they differ, such as ``{0: 0, 255: 1}``; other ids are errors.
+        ignore_ids: stored ids of ignored pixels; 255 always is one, unless ``ids`` names it.
+        val_share: the share of the images with masks that is held out for validation if there is no ``val/``.
+        val_seed: chooses these images.
+        mask_suffix: what comes between the image's name and the extension of its mask, such as ``_mask``; common
+            suffixes are found without it.
+        name: the name of the data set.
 
     Raises:
         DataError: a folder, a partner file or the class names are missing.
@@ -229,7 +228,11 @@ def folder(
 
 
 def with_colors(info: DatasetInfo, colors: str | Path | None) -> DatasetInfo:
-    """Says that masks store colours: those of the data set's palette, or of a file that names its classes."""
+    """Returns a data set's facts with its masks in colours: those of its palette, or of a file that names its classes.
+
+    Raises:
+        DataError: the file gives no colours, or has other classes.
+    """
     if colors is None:
         return info
     if colors == "palette":

@@ -39,7 +39,7 @@ def stl10(root: str | Path, *, fold: int | None = None, **options: Unpack[PerCla
 
 
 def stl_part(folder: Path, part: str) -> ClassArrays:
-    """Maps ``X``, N images of 3 x 96 x 96 bytes, each channel column by column, and reads ``y``, classes from 1."""
+    """Maps ``X`` into memory, (N, 3, 96, 96) uint8, channels stored by columns, and reads ``y``, classes from 1."""
     file = folder / f"{part}_X.bin"
     try:
         data = np.memmap(file, np.uint8, mode="r")

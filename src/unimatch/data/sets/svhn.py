@@ -20,7 +20,7 @@ def svhn(root: str | Path, *, extra: bool = True, **options: Unpack[PerClassOpti
 
     Args:
         root: the folder.
-        extra: whether the 531,131 extra images are unlabelled ones too.
+        extra: whether to add the 531,131 extra images to the unlabelled ones.
 
     Raises:
         DataError: a file is missing, or not of that format.
@@ -44,7 +44,7 @@ def svhn_part(folder: Path, part: str) -> ClassArrays:
         raise DataError(
             f"{file}: no such file; torchvision.datasets.SVHN({str(folder)!r}, ...) downloads it"
         ) from error
-    except Exception as error:  # scipy raises many kinds for what is no MATLAB file
+    except Exception as error:  # scipy raises many kinds of errors for other files
         raise DataError(f"{file}: cannot be read as SVHN's MATLAB file ({error})") from error
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):
         raise DataError(f"{file}: X is {images.shape} of {images.dtype}, not (32, 32, 3, N) of uint8")

@@ -1,1 +1,1 @@
-"""One sample: an image, two dates or an image of one class, with its label, out of files or arrays."""
+"""Reads one sample from files or arrays: an image or the two dates of a pair, with a mask or a class."""

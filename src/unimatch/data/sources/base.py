@@ -1,4 +1,4 @@
-"""What images and masks are read from: files on disk, or anything else with the same four methods."""
+"""Sources of images and masks: files on disk, or any other object with the same four methods."""
 
 import copy
 import os
@@ -37,14 +37,14 @@ class Source(Protocol):
     def image(self, index: int) -> ImageArray:
         """Returns (H, W, 3) uint8 RGB, or (2, H, W, 3), the two dates of a pair.
 
-        Where the data set's ``info.bands`` are others, (H, W, C) uint8: their values as levels.
+        With other bands (``info.bands`` of the data set) there are C instead of 3: their values as levels of 0-255.
         """
         ...
 
     def mask(self, index: int) -> LabelArray | None:
-        """Returns (H, W) uint8 class ids with 255 for ignored pixels; None where the image has no mask.
+        """Returns (H, W) uint8 class ids with 255 for ignored pixels; None if the image has no mask.
 
-        Where the image as a whole has a class, an int64 array of shape () with that.
+        If the image as a whole has a class, it is returned as an int64 array of shape ().
         """
         ...
 
@@ -63,8 +63,8 @@ class FileSource(Source):
     Args:
         pairs: the files.
         info: the data set's classes and ignored ids.
-        roots: folders outside of which no file is read, followed links included; none to read any.
-        optional_masks: a mask that is named but not there counts as none.
+        roots: folders outside which no file is read, not even by links; empty to allow all files.
+        optional_masks: whether an image whose mask does not exist counts as one without a mask.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class FileSource(Source):
         return read_dates(paths, self.info.bands, exif=self.info.exif)
 
     def stored(self, index: int) -> list[NDArray[Any]]:
-        """Returns all values that the files of an image store, (H, W, N) of their own type for each."""
+        """Returns all values that the files of an image store, (H, W, N) of its own type for each file."""
         return [read_stored(self._allowed(str(path)), exif=self.info.exif) for path in self.image_paths(index)]
 
     def image_paths(self, index: int) -> list[Path]:
-        """Returns the files of an image: one, or as many as there are dates."""
+        """Returns the files of an image: one, or one for each date."""
         return [Path(self.pairs.image(index))]
 
     @override
@@ -102,7 +102,7 @@ class FileSource(Source):
         return None if path is None else reader_of(self._read_mask, path)(path)
 
     def mask_path(self, index: int) -> Path | None:
-        """Returns the mask's file; None where the image has no mask."""
+        """Returns the mask's file; None if the image has no mask."""
         name = self.pairs.mask(index)
         if name is None or (self.optional_masks and not Path(name).is_file()):
             return None
@@ -115,7 +115,11 @@ class FileSource(Source):
         return chosen
 
     def _allowed(self, name: str) -> Path:
-        """Returns the path of a file that lies in one of the roots."""
+        """Returns the path of a file.
+
+        Raises:
+            DataError: it lies outside the roots.
+        """
         if self.roots and not lies_within(name, self.roots):
             refuse_dead_link(Path(name))
             raise DataError(outside(name, os.path.realpath(name), " and ".join(self.roots)))
@@ -124,24 +128,25 @@ class FileSource(Source):
 
 @dataclass(frozen=True)
 class SegmentationData:
-    """A data set as the methods need it: which images are labelled, which are not, which are held out.
+    """A data set as methods need it: its labelled, unlabelled, validation and test images.
 
-    Sources of your own are checked as files are (:class:`unimatch.data.sources.checked.CheckedSource`).
+    The user's own sources are checked as files are (:class:`unimatch.data.sources.checked.CheckedSource`).
     """
 
     info: DatasetInfo
     labeled: Source
     unlabeled: Source
-    """Masks found here are only ever compared with, never trained on."""
+    """Masks of these images are only compared with pseudo labels, never trained on."""
     val: Source
     test: Source | None = None
     on_bad_image: OnBadImage = "error"
-    """What to do with an unlabelled image that cannot be read: end the run, or take another one and count it.
-    Labelled and validation images are never skipped."""
+    """What to do with an unlabelled image that cannot be read: end the run, or replace it by another one and count it.
+    Other images are never skipped."""
     one_class: bool = False
-    """Whether an image has one class, instead of one for each pixel: masks then have the shape ()."""
+    """Whether an image has one class, instead of one for each pixel; masks then have the shape ()."""
     held_out: Source | None = None
-    """With masks: not trained on, but to measure pseudo labels on (:mod:`unimatch.data.splits.held_out`)."""
+    """Images with masks that are not trained on: pseudo labels are measured on them
+    (:mod:`unimatch.data.splits.held_out`)."""
 
     def __post_init__(self) -> None:
         if self.on_bad_image not in ("error", "skip"):
@@ -168,28 +173,28 @@ class SegmentationData:
         on_bad_image: OnBadImage = "error",
         bands: Bands = PHOTOS,
     ) -> "SegmentationData":
-        """Takes PyTorch's ``Dataset``s: their samples are an image, ``(image, mask)``, or a dictionary of these.
+        """Makes a data set of PyTorch ``Dataset``s, whose samples are an image, ``(image, mask)``, or a dictionary.
 
         An image is a tensor (3, H, W) or (H, W), an array (H, W, 3) or (H, W), uint8 or floats in 0-1, or a PIL image;
-        for change detection (2, 3, H, W) or (2, H, W, 3). A mask has the ids of the classes and 255 for none, as an
-        integer tensor or array (H, W) or (1, H, W), or a PIL image. Where the labelled samples have a class each, as in
-        ``torchvision.datasets.CIFAR10``, this is classification. Leave random transforms and ``Normalize`` out of the
-        datasets: views are made by the data module.
+        for change detection (2, 3, H, W) or (2, H, W, 3). A mask holds class ids, and 255 for ignored pixels, as an
+        integer tensor or array (H, W) or (1, H, W), or a PIL image. If labelled samples have a class instead, as in
+        ``torchvision.datasets.CIFAR10``, the task is classification. Leave random transforms and ``Normalize`` out of
+        the datasets: the data module makes the views.
 
         Args:
             labeled: with masks.
-            unlabeled: masks found here are only ever compared with; may be an empty list.
+            unlabeled: their masks, if they have any, are only compared with pseudo labels; may be an empty list.
             val: with masks.
             test: with masks, if there is one.
             classes: names in the order of the ids.
-            palette: an RGB colour (0-255) for each class; None for colours that differ well.
-            name: what to call the data set.
+            palette: an RGB colour (0-255) for each class; None for colours that are easy to tell apart.
+            name: the name of the data set.
             on_bad_image: see :class:`SegmentationData`.
-            bands: what the images' bands mean, where these are not red, green and blue of 8 bits: they then have all N
-                bands of their own type, as a tensor (N, H, W) or an array (H, W, N).
+            bands: what the images' bands mean, if they are not red, green and blue of 8 bits. Images are then tensors
+                (N, H, W) or arrays (H, W, N) of any type, with all N bands.
 
         Raises:
-            DataError: the first labelled sample is none.
+            DataError: the first labelled sample is malformed, or a dataset has no length or no indexing.
 
         >>> import torch
         >>> pairs = [(torch.rand(3, 48, 64), torch.zeros(48, 64, dtype=torch.int64))] * 4

@@ -1,4 +1,4 @@
-"""Images and masks that do not come from files are checked as files are, each time that they are read."""
+"""Checks images and masks of the user's own sources each time that they are read, as those of files are."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from unimatch.types import IGNORE_INDEX, NO_CLASS
 
 
 class CheckedSource:
-    """A source of your own whose images and masks are what the methods take them for.
+    """Wraps a source of the user's own, and checks that its images and masks are what methods expect.
 
-    It has whatever other attributes the source has.
+    All other attributes are those of the source.
 
     Args:
         source: with the four methods of :class:`unimatch.data.Source`.
@@ -25,7 +25,7 @@ class CheckedSource:
         self.source, self.info, self.one_class = source, info, one_class
 
     def __getattr__(self, name: str) -> Any:
-        if name == "source":  # not there yet, while a worker unpickles this
+        if name == "source":  # not set yet while this is unpickled
             raise AttributeError(name)
         return getattr(self.source, name)
 
@@ -37,7 +37,7 @@ class CheckedSource:
         return str(self.source.name(index))
 
     def image(self, index: int) -> ImageArray:
-        """Returns (H, W, 3) uint8 RGB, or (2, H, W, 3), the two dates of a pair; or as many bands as ``info`` says.
+        """Returns (H, W, 3) uint8 RGB, or (2, H, W, 3), the two dates of a pair; with as many bands as ``info`` says.
 
         Raises:
             DataError: the source returns something else.
@@ -49,7 +49,7 @@ class CheckedSource:
         return image
 
     def mask(self, index: int) -> LabelArray | None:
-        """Returns (H, W) uint8 class ids with 255 for ignored pixels, or () int64; None where there is none.
+        """Returns (H, W) uint8 class ids with 255 for ignored pixels, or () int64; None if there is no label.
 
         Raises:
             DataError: the source returns something else, or ids of no class.
@@ -68,7 +68,7 @@ class CheckedSource:
 
 
 def image_fault(image: Any, bands: int = 3) -> str | None:
-    """Says what is wrong with an image that should be (H, W, bands) or (2, H, W, bands) uint8."""
+    """Says what is wrong with an image that should be (H, W, bands) or (2, H, W, bands) uint8; None if nothing is."""
     if not isinstance(image, np.ndarray):
         return f"is no NumPy array but {kind(image)}; SegmentationData.from_datasets takes tensors and PIL images"
     if image.dtype.kind == "f":
@@ -84,14 +84,17 @@ def image_fault(image: Any, bands: int = 3) -> str | None:
         or (image.ndim == 4 and len(image) != 2)
         or 0 in image.shape
     ):
-        hint = "" if image.ndim != 3 or image.shape[0] != bands else "; channels are last: image.transpose(1, 2, 0)"
-        hint = "; of a grey one np.repeat(image[..., None], 3, 2)" if image.ndim == 2 else hint
+        hint = ""
+        if image.ndim == 2:
+            hint = "; of a grey one np.repeat(image[..., None], 3, 2)"
+        elif image.ndim == 3 and image.shape[0] == bands:
+            hint = "; channels are last: image.transpose(1, 2, 0)"
         return f"has the shape {image.shape}, and must be (H, W, {bands}), or (2, H, W, {bands}) for two dates{hint}"
     return None
 
 
 def label_fault(label: Any, classes: int, *, one_class: bool) -> str | None:
-    """Says what is wrong with a mask (H, W) of ids, or with a class () where an image has one."""
+    """Says what is wrong with a mask (H, W) of ids, or with a class (); None if nothing is."""
     if not isinstance(label, (np.ndarray, np.integer)):
         return f"is no NumPy array but {kind(label)}"
     if label.dtype.kind not in "biu":
@@ -105,13 +108,16 @@ def label_fault(label: Any, classes: int, *, one_class: bool) -> str | None:
         return None if known else f"is {lowest}, and the classes are 0-{classes - 1}"
     limit = classes or IGNORE_INDEX
     if lowest >= 0 and highest < limit:
-        return None  # what nearly every mask is: no pixel is looked at twice
+        return None  # as for nearly all masks, which need no second pass
     values, counts = np.unique(label, return_counts=True)
-    wrong = [(v, n) for v, n in zip(values.tolist(), counts.tolist(), strict=True) if v != IGNORE_INDEX]
-    wrong = [(v, n) for v, n in wrong if not 0 <= v < limit]
+    wrong = [
+        f"id {value} ({number} pixels)"
+        for value, number in zip(values.tolist(), counts.tolist(), strict=True)
+        if value != IGNORE_INDEX and not 0 <= value < limit
+    ]
     if not wrong:
         return None
-    listed = ", ".join(f"id {value} ({number} pixels)" for value, number in wrong[:5]) + ", ..." * (len(wrong) > 5)
+    listed = ", ".join(wrong[:5]) + (", ..." if len(wrong) > 5 else "")
     return f"holds {listed}, and the classes are 0-{limit - 1}; {IGNORE_INDEX} stands for none"
 
 

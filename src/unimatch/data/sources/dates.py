@@ -1,4 +1,4 @@
-"""Two dates of one place: pairs of image files, and the folders that hold them."""
+"""Reads pairs of dates from files, and finds the folders that hold them."""
 
 import re
 from dataclasses import dataclass
@@ -10,11 +10,8 @@ from unimatch.data.sets.own_folders import mask_folder
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree, WithoutMask
 from unimatch.errors import DataError
-from unimatch.images.arrays import second_date, second_name
-from unimatch.images.file_kinds import other_name
 from unimatch.images.folders import (
     MASK_WORD,
-    date_folders,
     find_images,
     holds_images,
     note,
@@ -22,25 +19,28 @@ from unimatch.images.folders import (
     subfolders,
     what_is_there,
 )
+from unimatch.images.pairs import date_folders, other_spelling, second_date, second_folder
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
-"""The folders of the first date, the second date, and the changes."""
+"""The folders of the first date, the second date, and the labels of change."""
 
-OF_A_DATE = re.compile(rf"(?:{MASK_WORD})[_-]?(?:t|im|time|date)?[12AB]", re.IGNORECASE).fullmatch
-"""Matches the name of a folder of masks of one date, such as ``label1`` beside ``label2`` in SECOND."""
+USUAL_FOLDERS = f"pairs lie in {BEFORE}/ {AFTER}/ {LABEL}/ below the root, or below its train/ val/ test/"
+"""The remedy in messages about missing folders."""
 
+is_of_one_date = re.compile(rf"(?:{MASK_WORD})[_-]?(?:t|im|time|date)?[12AB]", re.IGNORECASE).fullmatch
+"""Matches the name of a folder with the masks of one date, such as ``label1`` beside ``label2`` in SECOND."""
 
-OF_CHANGES = re.compile(r"out|cm|changes?|change[_-]?maps?", re.IGNORECASE).fullmatch
-"""Matches what some data sets call their folder of changes, such as CDD, beside the words for other masks."""
+is_of_changes = re.compile(r"out|cm|changes?|change[_-]?maps?", re.IGNORECASE).fullmatch
+"""Matches names of the folder of labels in some data sets, such as CDD, besides the words for masks."""
 
 
 class PairSource(FileSource):
-    """Two images of one place, each pair with the mask of what changed. The pairs' images are those of the first date.
+    """Pairs of images of one place, each with a mask of what has changed.
 
     Args:
-        pairs: the first dates and the masks; the second date has the first one's name in the folder ``B`` beside ``A``
-            (:func:`unimatch.images.arrays.second_date`).
-        info: see :class:`unimatch.data.sources.base.FileSource`, as for all arguments that follow.
+        pairs: the images of the first date, and the masks. The second date has the name of the first one in the folder
+            ``B`` beside ``A`` (:func:`unimatch.images.pairs.second_date`).
+        info: as all following arguments, see :class:`unimatch.data.sources.base.FileSource`.
     """
 
     @override
@@ -59,29 +59,23 @@ class PairTree(Tree):
 
     @classmethod
     def of(cls, root: Path) -> "PairTree":
-        """Finds what a root calls them: ``A/ B/ label/`` or, say, ``t1/ t2/ mask/``."""
+        """Finds these folders below a root: ``A/ B/ label/`` or, for example, ``t1/ t2/ mask/``."""
         first, _ = date_folders(root) or (BEFORE, AFTER)
-        named = [LABEL] if (root / LABEL).is_dir() else [name for name in subfolders(root) if OF_CHANGES(name)]
+        named = [LABEL] if (root / LABEL).is_dir() else [name for name in subfolders(root) if is_of_changes(name)]
         return cls(first, named[0] if len(named) == 1 else mask_folder(root) or LABEL)
 
     @override
     def pairs(self, root: Path, *, allow_missing: bool = False, without_mask: WithoutMask | None = None) -> FilePairs:
-        for folder in (self.images, self.masks):
-            if not (root / folder).is_dir():
-                remedy = f"pairs lie in {BEFORE}/ {AFTER}/ {LABEL}/ below the root, or below its train/ val/ test/"
-                if folder == self.masks and len(labels := [name for name in subfolders(root) if OF_A_DATE(name)]) > 1:
-                    remedy = (
-                        f"{' and '.join(labels)} seem to hold the classes at each date, and what has changed is "
-                        f"needed: write {LABEL}/ of them, of 255 where a pixel has changed and 0 elsewhere (in SECOND "
-                        "all but white has changed; of maps of the whole image what differs)"
-                    )
-                raise DataError(f"{root / folder}: no such folder{what_is_there(root)}; {remedy}")
+        if not (root / self.images).is_dir():
+            raise DataError(f"{root / self.images}: no such folder{what_is_there(root)}; {USUAL_FOLDERS}")
+        if not (root / self.masks).is_dir():
+            raise DataError(f"{root / self.masks}: no such folder{what_is_there(root)}; {labels_remedy(root)}")
         pairs = super().pairs(root, allow_missing=allow_missing, without_mask=without_mask)
         missing = [name for name in pairs.images() if not Path(second_date(name, [root])).is_file()]
         if missing and not allow_missing:
             absent = second_date(missing[0], [root])
             raise DataError(
-                f"{absent}: no such file{other_name(Path(absent))}; it is the second date of "
+                f"{absent}: no such file{other_spelling(Path(absent))}; it is the second date of "
                 f"{missing[0]} and has its name"
                 + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
             )
@@ -89,9 +83,21 @@ class PairTree(Tree):
         return pairs
 
 
+def labels_remedy(root: Path) -> str:
+    """Says, for a message, how to get the missing folder of labels."""
+    of_dates = [name for name in subfolders(root) if is_of_one_date(name)]
+    if len(of_dates) > 1:
+        return (
+            f"{' and '.join(of_dates)} seem to hold the classes at each date, and what has changed is needed: write "
+            f"{LABEL}/ of them, of 255 where a pixel has changed and 0 elsewhere (in SECOND all but white has changed; "
+            "of maps of the whole image what differs)"
+        )
+    return USUAL_FOLDERS
+
+
 def point_out_later_dates(before: Path, pairs: FilePairs) -> None:
-    """Says which images of the second date have no first one, so that they belong to no pair."""
-    after = before.with_name(second_name(before.name) or AFTER)
+    """Warns of images of the second date that have no first date, so that they belong to no pair."""
+    after = before.with_name(second_folder(before.name) or AFTER)
     paired = {second_date(name, [before.parent]) for name in pairs.images()}
     there = find_images(after) if after.is_dir() and holds_images(after) else []
     unused = [name for name in there if str(after / name) not in paired]
@@ -103,20 +109,20 @@ def point_out_later_dates(before: Path, pairs: FilePairs) -> None:
 
 
 def training_folder(root: Path) -> str:
-    """Names the folder of training pairs below a root: ``train``, or "" where the root holds them itself."""
+    """Returns the name of the folder of training pairs below a root, such as ``train``; "" if it is the root itself."""
     there = parts_named(root, "train")
     return next((name for name in there if (root / name / PairTree.of(root / name).images).is_dir()), "")
 
 
 def first_and_label(root: Path) -> tuple[str, str]:
-    """Names the folders below a root that hold the first dates and the labels of training pairs."""
+    """Returns the folders below a root that hold the first dates and the labels of training pairs."""
     train = training_folder(root)
     tree, part = PairTree.of(root / train), f"{train}/" if train else ""
     return f"{part}{tree.images}", f"{part}{tree.masks}"
 
 
 def all_there(root: Path, *folders: str) -> bool:
-    """Tells whether a part has all its folders; where images lie in it otherwise, that is pointed out."""
+    """Tells whether a part has all its folders; warns if it holds images but not in these folders."""
     part = root / folders[0].partition("/")[0]
     there = all((root / folder).is_dir() for folder in folders)
     if not there and part.is_dir() and holds_images(part):

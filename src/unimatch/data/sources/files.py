@@ -1,4 +1,4 @@
-"""Holds pairs of image and mask files compactly, and searches folders for them."""
+"""Stores pairs of image and mask files compactly, and finds them in folders."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,13 +22,13 @@ class FilePair:
 
 
 class FilePairs(Sequence[FilePair]):
-    """Pairs of image and mask files, held as one block of text.
+    """Pairs of image and mask files, stored as one block of text.
 
-    As objects a million paths take a gigabyte, and as much again in every worker that touches their reference
-    counts. The block is shared by all processes and quickly sent to new ones.
+    As objects a million paths take a gigabyte, and as much again in every worker that touches their reference counts.
+    The block is shared by all processes, and is quickly sent to new ones.
 
     Args:
-        names: of each image, and of its mask or None.
+        names: the paths of each image and of its mask, or None.
 
     >>> pairs = FilePairs([("a.jpg", "a.png"), ("b.jpg", None)])
     >>> pairs[1], pairs.image(0), len(pairs + pairs)
@@ -44,7 +44,7 @@ class FilePairs(Sequence[FilePair]):
 
     @classmethod
     def of(cls, pairs: Iterable[FilePair]) -> "FilePairs":
-        """Packs single pairs."""
+        """Makes them from single pairs."""
         return cls((str(pair.image), None if pair.mask is None else str(pair.mask)) for pair in pairs)
 
     def __len__(self) -> int:
@@ -65,15 +65,15 @@ class FilePairs(Sequence[FilePair]):
         return self._name(2 * self._checked(index))
 
     def mask(self, index: int) -> str | None:
-        """Returns the mask's path, None where there is none."""
+        """Returns the mask's path; None if there is none."""
         return self._name(2 * self._checked(index) + 1) or None
 
     def images(self) -> Iterator[str]:
-        """Yields every image's path."""
+        """Yields the path of every image."""
         return (self._name(2 * index) for index in range(len(self)))
 
     def names(self) -> Iterator[tuple[str, str | None]]:
-        """Yields every pair as it was given."""
+        """Yields the paths of every pair."""
         return ((self.image(index), self.mask(index)) for index in range(len(self)))
 
     def select(self, indices: Iterable[int]) -> "FilePairs":
@@ -81,7 +81,7 @@ class FilePairs(Sequence[FilePair]):
         return FilePairs((self.image(index), self.mask(index)) for index in indices)
 
     def without(self, images: Iterable[str]) -> "FilePairs":
-        """Returns the pairs whose image is none of these."""
+        """Returns the pairs whose images are not among these."""
         unwanted = set(images)
         return FilePairs(pair for pair in self.names() if pair[0] not in unwanted) if unwanted else self
 
@@ -101,7 +101,7 @@ def images_alone(folder: Path) -> FilePairs:
 
 
 def lies_within(file: str, roots: tuple[str, ...]) -> bool:
-    """Tells whether a file lies in one of the folders when links are followed."""
+    """Tells whether a file lies in one of the folders after links are followed."""
     real = os.path.realpath(file)
     return any(real.startswith(os.path.join(os.path.realpath(root), "")) for root in roots)  # noqa: PTH118
 
@@ -115,57 +115,61 @@ def outside(where: str, name: str, root: str) -> str:
 
 
 WithoutMask = Literal["error", "unlabeled"]
-"""What training images without a mask are: see :class:`unimatch.data.splits.selection.SelectionOptions`."""
+"""How training images without a mask are treated: see :class:`unimatch.data.splits.selection.SelectionOptions`."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """Two folders below a root in which an image and its mask have one name, but for the ending.
+    """Two folders below a root, of images and of masks, in which an image and its mask have the same name and path.
 
-    Training images without a mask in a folder ``unlabeled`` of the folder of images are no pairs: they are unlabelled.
+    Images without a mask in a subfolder ``unlabeled`` of the folder of images are unlabelled.
     """
 
     images: str
     masks: str
     image_ending: str | None = None
-    """What follows the common name; None for any image extension."""
+    """The end of an image's name after the common part; None for any image extension."""
     mask_ending: str | None = None
+    """The same for a mask."""
     every_image_has_mask: bool = True
-    """If not, images without a mask are passed over."""
+    """If not, images without a mask are left out."""
     mask_suffix: str = ""
-    """What stands between the common name and the extension of a mask, such as ``_mask``."""
+    """What comes between the common name and the extension of a mask, such as ``_mask``."""
     own_masks: bool = True
-    """Whether no other images have their masks in the same folder."""
+    """Whether the folder of masks holds only those of these images."""
     suffix_remedy: str = "if a suffix is why: dataset=folder takes dataset.mask_suffix"
-    """What to do where names of masks have more than those of images."""
+    """What a message says to do if names of masks have more than those of images."""
 
     def pairs(self, root: Path, *, allow_missing: bool = False, without_mask: WithoutMask | None = None) -> FilePairs:
         """Finds the pairs below a root, sorted by the image's name.
 
         Args:
             root: the folder that holds the two.
-            allow_missing: whether an image is named with a mask that is not there, for the full check to report.
-            without_mask: of training images, the setting of this name: ``unlabeled`` passes images without a mask over.
+            allow_missing: whether an image without a mask is returned with the path that the mask should have, for the
+                full check to report.
+            without_mask: the setting of this name, for training images; with ``unlabeled``, images without a mask are
+                left out.
 
         Raises:
-            DataError: a folder is missing or empty, two files have one name but for the ending, or an image has
-                no mask.
+            DataError: a folder is missing or empty, two files differ only in their extension, or an image has no mask.
         """
         found, unused = self._found(root)
-        pool = () if without_mask is None else self._pool(root)
-        found = FilePairs(pair for pair in found.names() if pair[1] or not pair[0].startswith(pool)) if pool else found
-        alone = next((image for image, mask in found.names() if mask is None), None)
+        if without_mask is not None and (pool := self._pool(root)):
+            found = FilePairs(pair for pair in found.names() if pair[1] or not pair[0].startswith(pool))
         images, masks = root / self.images, root / self.masks
-        name = (alone or "").removeprefix(f"{images}{os.sep}")
-        several = name and (several_masks(name, unused) or in_other_folder(name, unused))
+        without = [image for image, mask in found.names() if mask is None]
+        hint = ""
+        if without:
+            name = without[0].removeprefix(f"{images}{os.sep}")
+            hint = several_masks(name, unused) or in_other_folder(name, unused)
         if self.own_masks and unused:
-            suffixed = f"; {self.suffix_remedy}"
+            remedy = (hint or f"; {self.suffix_remedy}") if without else ""
             note(
                 "masks without image",
                 f"{masks}: {len(unused)} masks have the name of no image in {images}, such as {unused[0]}; they are "
-                "not used" + ("" if alone is None else several or suffixed),
+                f"not used{remedy}",
             )
-        if alone is None:
+        if not without:
             return found
         if not self.every_image_has_mask or without_mask == "unlabeled":
             pairs = FilePairs(pair for pair in found.names() if pair[1] is not None)
@@ -174,39 +178,37 @@ class Tree:
             return pairs
         if allow_missing:
             return FilePairs((image, mask or self._mask_of(root, image)) for image, mask in found.names())
-        count = sum(mask is None for _, mask in found.names())
-        there = (
-            f" ({len(unused)} masks there have the name of no image, such as {unused[0]}{several})" if unused else ""
-        )
-        more = f", and {count - 1} more image{'s have' if count > 2 else ' has'} none" if count > 1 else ""
-        remedy = "; or dataset.without_mask=unlabeled, which takes all that have none for unlabelled ones"
+        there = f" ({len(unused)} masks there have the name of no image, such as {unused[0]}{hint})" if unused else ""
+        others = len(without) - 1
+        more = f", and {others} more image{'s have' if others > 1 else ' has'} none" if others else ""
+        setting = "; or dataset.without_mask=unlabeled, which takes all that have none for unlabelled ones"
         raise DataError(
-            f"{alone}: no mask {self._mask_of(root, alone)}{there}{more}; add it, or move the image to the "
-            f"unlabelled images{remedy if without_mask else ''}"
+            f"{without[0]}: no mask {self._mask_of(root, without[0])}{there}{more}; add it, or move the image to the "
+            f"unlabelled images{setting if without_mask else ''}"
         )
 
     def unlabeled(self, root: Path, without_mask: WithoutMask) -> FilePairs:
-        """Finds the images below a root that have no mask and are unlabelled ones, sorted by name.
+        """Finds the unlabelled images below a root, sorted by name.
 
-        Those are all without a mask, if ``without_mask`` says so, else those in a folder ``unlabeled``.
+        With ``without_mask="unlabeled"`` these are all images without a mask, else those of them in ``unlabeled``.
         """
         where = (f"{root / self.images}{os.sep}",) if without_mask == "unlabeled" else self._pool(root)
         found = self._found(root)[0].names() if where else ()
         return FilePairs((image, None) for image, mask in found if mask is None and image.startswith(where))
 
     def _pool(self, root: Path) -> tuple[str, ...]:
-        """Returns how the paths of images begin that are unlabelled where they have no mask."""
+        """Returns the beginning of the paths of images in ``unlabeled``."""
         images = root / self.images
         return tuple(f"{images / name}{os.sep}" for name in parts_named(images, "unlabeled"))
 
     def images_and_masks(self, root: Path) -> FilePairs:
-        """Finds all images below a root, sorted by name, each with its mask or without one."""
+        """Finds all images below a root, sorted by name, each with its mask if it has one."""
         return self._found(root)[0]
 
     def _found(self, root: Path) -> tuple[FilePairs, list[str]]:
-        """Finds the images with their masks, and the masks that are of none of them.
+        """Finds the images with their masks, and the masks of no image.
 
-        What no name pairs is paired by the likeness of names, where that leaves no choice.
+        Files whose names differ are paired if they are similar and only one pairing is possible.
         """
         images, masks = root / self.images, root / self.masks
         image_of = by_common_name(images, self.image_ending, "rename one of the two, or move a mask to the masks")
@@ -239,7 +241,11 @@ class Tree:
 def by_common_name(
     directory: Path, ending: str | None, remedy: str, name_suffix: str = "", *, masks: bool = False
 ) -> dict[str, str]:
-    """Finds the image files below a folder, by their names without suffix and ending; others are left out."""
+    """Finds the image files below a folder that end in a suffix and ending, by their names without these.
+
+    Raises:
+        DataError: two files have one name, or there is no such file.
+    """
     result: dict[str, str] = {}
     for file in find_images(directory, masks=masks):
         end = name_suffix + (suffix(file) if ending is None else ending)
@@ -250,19 +256,18 @@ def by_common_name(
             raise DataError(f"{directory / file}: {result[name]} has the same stem; {remedy}")
         result[name] = file
     if not result:
-        there = f"; {file} is there"
         prepared = "; python -m unimatch.prepare makes such masks" if ending and masks else ""
-        raise DataError(f"{directory}: no files ending in {name_suffix}{ending or ''}{there}{prepared}")
+        raise DataError(f"{directory}: no files ending in {name_suffix}{ending or ''}; {file} is there{prepared}")
     return result
 
 
 def absolute(path: str | Path) -> Path:
-    """Makes a path absolute, without ``..``, and with ``~`` replaced by the home folder: one name for one file."""
+    """Returns a path as absolute, without ``..`` and ``~``, so that one file has one path."""
     return Path(os.path.normpath(Path(path).expanduser().absolute()))
 
 
 def existing_root(root: str | Path) -> Path:
-    """Makes a data set's root an absolute path.
+    """Returns a data set's root as an absolute path.
 
     Raises:
         DataError: there is no such folder.

@@ -1,4 +1,4 @@
-"""Images that have one class each: in memory, or in files below folders of the classes' names."""
+"""Sources of images that have one class each: in memory, or in files below folders named after the classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ from unimatch.types import NO_CLASS
 
 
 class ClassArrays(Source):
-    """Some images of an array, with their classes.
+    """Images of an array, or some of them, with their classes.
 
     Args:
-        name: of the data set's part, for messages.
-        images: (N, H, W, 3) uint8; what lies in a file may be mapped into memory.
-        labels: (N,) class ids, :data:`NO_CLASS` where there is none.
-        indices: which of them, in this order; None for all.
+        name: the name of the data set's part in messages.
+        images: (N, H, W, 3) uint8; may be a memory-mapped file.
+        labels: (N,) int64 class ids, :data:`NO_CLASS` for none.
+        indices: the images to use, in this order; None for all.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class ClassFiles(FileSource):
 
     Args:
         names: their paths.
-        labels: (N,) class ids, :data:`NO_CLASS` where there is none.
+        labels: (N,) int64 class ids, :data:`NO_CLASS` for none.
         info: the data set's classes.
-        roots: folders outside of which no file is read.
+        roots: folders outside which no file is read.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class ClassFiles(FileSource):
 
 
 class Joined(Source):
-    """Several collections of images as one."""
+    """Several sources as one."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = list(sources)
@@ -116,26 +116,26 @@ class Joined(Source):
 
 
 def class_array(label: np.int64) -> NDArray[np.int64] | None:
-    """Returns a class id as an array of shape (), None for :data:`NO_CLASS`."""
+    """Returns a class id as an array of shape (); None for :data:`NO_CLASS`."""
     return None if label == NO_CLASS else np.asarray(label)
 
 
 def choose_per_class(
     labels: NDArray[np.int64], count: int | None, seed: int, *, key: str, classes: Sequence[str]
 ) -> tuple[list[int], list[int]]:
-    """Splits the images into ``count`` of each class and the others, both ascending.
+    """Chooses ``count`` images of each class; returns the indices of these and of the others, both ascending.
 
-    One seeded order serves every count, so that the 4 images of a class are among its 25.
+    All counts share one random order, so that the 4 images chosen of a class are among its 25.
 
     Args:
         labels: (N,) class ids.
         count: images of each class; None for all.
-        seed: of the order.
-        key: the setting's name, for the message.
+        seed: of the random order.
+        key: the name of the setting, for messages.
         classes: names in the order of the ids.
 
     Raises:
-        ConfigError: a class has fewer images.
+        ConfigError: ``count`` is below 1, or a class has fewer images.
 
     >>> choose_per_class(np.array([0, 1, 0, 1, 1]), 1, seed=0, key="labeled_per_class", classes=("a", "b"))
     ([2, 4], [0, 1, 3])

@@ -1,26 +1,26 @@
-"""Which image and which mask belong together by their names, where these differ by more than the extension."""
+"""Tells which image and mask belong together if their names differ by more than the extension."""
 
 import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from unimatch.images.folders import MASK_WORD, alike, suffix
+from unimatch.images.folders import MASK_WORD, canonical, suffix
 
 IMAGE_WORDS = r"images?|img|sat|photo|rgb"
 MASK_WORDS = rf"{MASK_WORD}|target|l"
-"""What labelling tools and published data sets put before or behind the name that a photo and its mask share."""
+"""Words that label tools and published data sets put before or after the common name of a photo and its mask."""
 
 
 def several_masks(image: str, masks: Sequence[str]) -> str:
-    """Says that some masks seem to show a class or an object of an image each, by their names; nothing if not.
+    """Says, for a message, that an image seems to have several masks, each of one class or object; empty if not.
 
     >>> several_masks("day/7.jpg", ["road/7.png", "car/7.png", "8_car.png"])
     '; car/7.png and road/7.png seem to be masks of one image: join them into one that stores the ids of classes'
     """
     name = os.path.splitext(os.path.basename(image))[0]  # noqa: PTH119, PTH122 - as in `suffix`
-    part = re.compile(rf"(?:.*/)?{re.escape(name)}(?:[/_\-. ].*)?", re.IGNORECASE)
-    own = sorted(mask for mask in masks if part.fullmatch(mask.removesuffix(suffix(mask)).replace(os.sep, "/")))
+    belongs = re.compile(rf"(?:.*/)?{re.escape(name)}(?:[/_\-. ].*)?", re.IGNORECASE)
+    own = sorted(mask for mask in masks if belongs.fullmatch(mask.removesuffix(suffix(mask)).replace(os.sep, "/")))
     if len(own) < 2:
         return ""
     text = f"; {own[0]} and {own[1]} seem to be masks of one image: join them into one that stores the ids of classes"
@@ -28,7 +28,7 @@ def several_masks(image: str, masks: Sequence[str]) -> str:
 
 
 def in_other_folder(image: str, masks: Sequence[str]) -> str:
-    """Says that a mask of the image's name lies in another folder; nothing if none does.
+    """Says, for a message, that a mask of the image's name lies in another folder; empty if none does.
 
     >>> in_other_folder("a.jpg", ["trimaps/a.png", "b.png"])
     '; trimaps/a.png has its name, but not its folder: arrange masks and images alike'
@@ -39,24 +39,24 @@ def in_other_folder(image: str, masks: Sequence[str]) -> str:
 
 
 def pair_similar(images: dict[str, str], masks: dict[str, str]) -> dict[str, str]:
-    """Pairs names of images and of masks that differ in case, Unicode form, or by what tools add to them.
+    """Pairs names of images and masks that differ in case, Unicode form, or by the words that tools add.
 
     Args:
-        images: files by their names without ending.
-        masks: likewise.
+        images: image files by their names without extension.
+        masks: mask files by their names without extension.
 
     Returns:
-        A mask's name for an image's, where each is like no other.
+        For an image's name the name of its mask, if neither is similar to any other.
 
     >>> pair_similar({"A": "A.jpg", "b": "b.jpg"}, {"a_mask": "a_mask.png", "b.jpg": "b.jpg.png"})
     {'A': 'a_mask', 'b': 'b.jpg'}
     """
     alike_images, alike_masks = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     for name, file in images.items():
-        for key in {alike(name), alike(file), without_word(alike(name), IMAGE_WORDS)}:
+        for key in {canonical(name), canonical(file), without_word(canonical(name), IMAGE_WORDS)}:
             alike_images[key].add(name)
     for name in masks:
-        for key in {alike(name), without_word(alike(name), MASK_WORDS)}:
+        for key in {canonical(name), without_word(canonical(name), MASK_WORDS)}:
             alike_masks[key].add(name)
     partners, claims = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     for key, names in alike_images.items():
@@ -64,18 +64,16 @@ def pair_similar(images: dict[str, str], masks: dict[str, str]) -> dict[str, str
             partners[name] |= alike_masks.get(key, set())
             for mask in alike_masks.get(key, ()):
                 claims[mask].add(name)
-    return {
-        name: mask for name in images if len(partners[name]) == 1 for mask in partners[name] if len(claims[mask]) == 1
-    }
+    pairs = {name: next(iter(found)) for name, found in partners.items() if len(found) == 1}
+    return {name: pairs[name] for name in images if name in pairs and len(claims[pairs[name]]) == 1}
 
 
 def without_word(path: str, words: str) -> str:
-    """Takes such a word off the start or the end of a path's last part.
+    """Removes one of some words, given as a regular expression, from the start or end of a path's last part.
 
     >>> without_word("a/mask_7", MASK_WORDS), without_word("a/7_image", IMAGE_WORDS), without_word("mask7", MASK_WORDS)
     ('a/7', 'a/7', '7')
     """
     folder, slash, name = path.rpartition("/")
-    return (
-        folder + slash + re.sub(rf"^(?:{words})(?:[_\-. ]+(?=.)|(?=\d))|(?<=.)[_\-. ]+(?:{words})$", "", name, count=1)
-    )
+    at_start, at_end = rf"^(?:{words})(?:[_\-. ]+(?=.)|(?=\d))", rf"(?<=.)[_\-. ]+(?:{words})$"
+    return folder + slash + re.sub(f"{at_start}|{at_end}", "", name, count=1)

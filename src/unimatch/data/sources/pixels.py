@@ -1,4 +1,4 @@
-"""The settings of images that are no 8-bit photos, and what is measured where the settings leave it open."""
+"""The settings of images that are no 8-bit photos, and the measurement of what the settings leave open."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,18 +15,18 @@ from unimatch.images.bands import IMAGENET_MEAN, IMAGENET_STD, Bands
 from unimatch.images.folders import note
 from unimatch.images.pictures import spread_evenly
 
-SAMPLED = 128
-"""Training images, labelled or not, from which ranges, means and deviations are measured, evenly spread."""
+SAMPLED_IMAGES = 128
+"""The most training images, evenly spread, from which ranges, means and deviations are measured."""
 SAMPLED_PIXELS = 2**14
-"""Pixels of each."""
-MANY = 0.1
-"""A share of values outside the range that is worth a warning."""
-FEW = 0.1
-"""A share of the range in which all values lie, and with it the levels that are used, that is worth one too."""
+"""The most pixels of each of them."""
+MOST_OUTSIDE = 0.1
+"""There is a warning if a larger share of values lies outside the range."""
+LEAST_USED = 0.1
+"""There is a warning if all values lie in a smaller share of the range."""
 
 
 class PixelOptions(TypedDict, total=False):
-    """What data sets of files take of the images' bands; in YAML ``conf/dataset/_pixels.yaml``."""
+    """The settings of data sets of files that describe the images' bands; in YAML ``conf/dataset/_pixels.yaml``."""
 
     bands: Annotated[
         int | Sequence[int] | None,
@@ -53,23 +53,25 @@ class PixelOptions(TypedDict, total=False):
         "of each band, values of the range taken as 0 to 1, for normalisation. None: ImageNet's of red, green and "
         "blue, else measured in the training images.",
     ]
-    std: Annotated[Sequence[float] | None, None, "each band's standard deviation, likewise."]
+    std: Annotated[
+        Sequence[float] | None, None, "each band's standard deviation, of the same values; None as for ``mean``."
+    ]
     picture_bands: Annotated[
         Sequence[int] | None, None, "three of the bands, shown as red, green and blue. None: the first three."
     ]
 
 
 def with_bands(info: DatasetInfo, options: PixelOptions, source: FileSource) -> DatasetInfo:
-    """Returns the facts of a data set with what its images' bands mean: as the options say, else as measured.
+    """Returns the facts of a data set with the meaning of its images' bands, given by the options or measured.
 
     Args:
-        info: the facts.
-        options: of the images.
+        info: the facts without it.
+        options: the settings of the bands.
         source: the training images, labelled or not.
 
     Raises:
-        ConfigError: options that cannot be.
-        DataError: no image from which something must be measured can be read.
+        ConfigError: options are invalid.
+        DataError: something must be measured, and no image can be read.
     """
     number, given = options["bands"], options["value_range"]
     chosen = tuple(range(1, number + 1)) if type(number) is int else numbers_of("bands", number)
@@ -79,12 +81,15 @@ def with_bands(info: DatasetInfo, options: PixelOptions, source: FileSource) -> 
         raise ConfigError("mean and std go together: give both or neither")
     percentiles = percentiles_of(given) if isinstance(given, Mapping) else None
     no_data = options["no_data"]
+    # Other bands are measured below, and must have some values until then.
+    default_mean: Sequence[float] = IMAGENET_MEAN if chosen is None else (0.5,) * count
+    default_std: Sequence[float] = IMAGENET_STD if chosen is None else (0.5,) * count
     bands = Bands(
         chosen,
         None if given is None or isinstance(given, Mapping) else for_each_band(given, count),
         "nan" if no_data is not None and no_data != no_data else no_data,
-        (IMAGENET_MEAN if chosen is None else (0.5,) * count) if mean is None else mean,
-        (IMAGENET_STD if chosen is None else (0.5,) * count) if std is None else std,
+        default_mean if mean is None else mean,
+        default_std if std is None else std,
         numbers_of("picture_bands", options["picture_bands"]),
     )
     if percentiles is None and (bands.photos or mean is not None):
@@ -111,7 +116,7 @@ def with_bands(info: DatasetInfo, options: PixelOptions, source: FileSource) -> 
 
 
 def numbers_of(key: str, given: Any) -> tuple[Any, ...] | None:
-    """Returns the numbers of a setting as a tuple; None where it is not given.
+    """Returns the numbers of a setting as a tuple; None if it is not given.
 
     Raises:
         ConfigError: it is no list of numbers.
@@ -124,7 +129,7 @@ def numbers_of(key: str, given: Any) -> tuple[Any, ...] | None:
 
 
 def for_each_band(given: Any, count: int) -> list[Any]:
-    """Returns a range for each band, of one for all or of as many as there are."""
+    """Returns a range for each of ``count`` bands, given one range for all bands or a list of ranges."""
     one_for_all = is_numbers(given) and len(given) == 2
     pairs = [given] * count if one_for_all else given
     if isinstance(pairs, str) or not isinstance(pairs, Sequence) or not all(map(is_numbers, pairs)):
@@ -133,12 +138,12 @@ def for_each_band(given: Any, count: int) -> list[Any]:
 
 
 def is_numbers(given: Any) -> bool:
-    """Tells whether this is a list of numbers."""
+    """Tells whether a value is a list of numbers."""
     return isinstance(given, Sequence) and not isinstance(given, str) and all(isinstance(n, Real) for n in given)
 
 
 def percentiles_of(given: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Reads ``{percentiles: [1, 99]}``."""
+    """Returns the two percentiles of a setting ``{percentiles: [1, 99]}``."""
     found = numbers_of("value_range.percentiles", given.get("percentiles")) or ()
     if set(given) != {"percentiles"} or len(found) != 2 or not 0 <= found[0] < found[1] <= 100:
         raise ConfigError(
@@ -150,11 +155,11 @@ def percentiles_of(given: Mapping[str, Any]) -> tuple[Any, ...]:
 def sample(bands: Bands, source: FileSource, *, needs_range: bool) -> list[tuple[str, NDArray[Any]]]:
     """Returns values (n, C) of some images, each with its file's name; images that cannot be read are left out.
 
-    With ``needs_range``, so are those that cannot be made levels.
+    With ``needs_range``, images whose values cannot be converted to levels are left out too.
     """
     rng = np.random.default_rng(0)
-    found, refused = list[tuple[str, NDArray[Any]]](), None
-    for index in spread_evenly(len(source), SAMPLED):
+    found, last_error = list[tuple[str, NDArray[Any]]](), None
+    for index in spread_evenly(len(source), SAMPLED_IMAGES):
         try:
             for path, stored in zip(source.image_paths(index), source.stored(index), strict=True):
                 values = bands.choose(stored, path)
@@ -167,32 +172,32 @@ def sample(bands: Bands, source: FileSource, *, needs_range: bool) -> list[tuple
                     bands.missing(values[None], path)
                 found.append((str(path), values))
         except DataError as error:
-            refused = error
+            last_error = error
     if not found:
-        raise refused or DataError("there are no training images to measure ranges, means and deviations in")
+        raise last_error or DataError("there are no training images to measure ranges, means and deviations in")
     return found
 
 
 def known(bands: Bands, values: NDArray[Any], name: str) -> NDArray[Any]:
-    """Returns those of the values (n, C) that are no missing ones."""
+    """Returns the rows of the values (n, C) that are not missing in any band."""
     missing = bands.missing(values[None], name)
     return values if missing is None else values[~missing[0]]
 
 
 def note_values_outside(bands: Bands, values: NDArray[Any]) -> None:
-    """Notes bands of which many values (n, C) lie outside the range, or all in a small part of it."""
+    """Warns of bands of which many values (n, C) lie outside the range, or all of them in a small part of it."""
     for i, (low, high) in enumerate(bands.value_range or ()):
         share = float(np.mean((values[:, i] < low) | (values[:, i] > high)))
         band = i + 1 if bands.bands is None else bands.bands[i]
         least, most = float(values[:, i].min()), float(values[:, i].max())
         extremes = f"{least:g} to {most:g}"
-        if share <= MANY and least < most and (most - least) < FEW * (high - low):
+        if share <= MOST_OUTSIDE and least < most and (most - least) < LEAST_USED * (high - low):
             note(
                 "range hardly used",
                 f"the values of band {band} are {extremes}, in a small part of value_range, {low:g} to {high:g}, so "
                 "that most of their detail is lost: give their own range",
             )
-        if share > MANY:
+        if share > MOST_OUTSIDE:
             note(
                 "values cut off",
                 f"{share:.0%} of the values of band {band} lie outside value_range, {low:g} to {high:g}, and are cut "

@@ -1,4 +1,4 @@
-"""Reads the masks of ``unimatch.predict``, which store class ids, beside those of a data set that stores others."""
+"""Reads the masks of ``unimatch.predict``, which store class ids, in data sets whose own masks store other values."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +8,13 @@ from unimatch.images.folders import PREDICTED
 
 
 def reader_of(reader: MaskReader, path: Path) -> MaskReader:
-    """Returns what reads a mask: ``reader``, or for one that ``unimatch.predict`` has written, one of plain class ids.
+    """Returns the reader of a mask: ``reader``, or a reader of plain class ids for a mask that predict has written.
 
-    So pseudo labels can be listed with masks of colours or other ids: their 255 is no class, whatever it is elsewhere.
+    Pseudo labels can thus be listed together with masks of colours or other ids; their 255 always means ignored.
 
     Args:
-        reader: of the data set's own masks.
-        path: the mask's file; a predicted one lies where it was written, in ``masks/`` beside ``predict.json``.
+        reader: reads the data set's own masks.
+        path: the mask's file. A predicted one is recognised by ``predict.json`` beside its folder ``masks/``.
     """
     info = reader.info
     plain = isinstance(reader, IndexMasks) and info.ids is None and not info.reduce_zero_label

@@ -1,4 +1,4 @@
-"""Samples of a PyTorch ``Dataset`` as images and masks: tensors, arrays or PIL images, alone or with a label."""
+"""Converts the samples of a PyTorch ``Dataset``, of tensors, arrays or PIL images, to images and labels."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,17 +14,17 @@ from unimatch.errors import DataError
 from unimatch.images.bands import PHOTOS, Bands
 
 IMAGE_KEYS = ("image", "pixel_values")
-"""The names of an image in a sample that is a dictionary."""
+"""Possible keys of the image in a sample that is a dictionary."""
 LABEL_KEYS = ("mask", "label", "labels")
-"""The names of its mask or class."""
+"""Possible keys of its mask or class."""
 
 
 class DatasetSource:
-    """Images, and masks or classes where there are some, of a PyTorch ``Dataset``; its other part is left out.
+    """Images of a PyTorch ``Dataset`` and their masks or classes; other parts of its samples are left out.
 
     Args:
-        dataset: its samples are an image, a tuple of an image and a mask or class, or a dictionary of them.
-        part: what messages call it.
+        dataset: its samples are an image, a tuple of an image and a mask or class, or a dictionary of these.
+        part: its name in messages.
         bands: what the bands of its images mean.
 
     >>> import torch
@@ -50,7 +50,7 @@ class DatasetSource:
         return to_image(image, name) if self.bands.photos else to_levels(image, name, self.bands)
 
     def mask(self, index: int) -> Any:
-        """Returns the mask or class as an array; None where there is none."""
+        """Returns the mask or class as an array; None if there is none."""
         label = self._sample(index)[1]
         if label is None:
             return None
@@ -65,11 +65,10 @@ class DatasetSource:
         return array[0] if array.ndim == 3 and len(array) == 1 else array
 
     def _sample(self, index: int) -> tuple[Any, Any]:
-        """Returns image and label; of one index in a row they are one sample, also where that has random parts."""
-        last = self._last
-        if last is None or last[0] != index:
-            last = self._last = (index, *self._split(self.dataset[index], index))
-        return last[1], last[2]
+        """Returns image and label; successive calls for one index return the same sample, even of a random dataset."""
+        if self._last is None or self._last[0] != index:
+            self._last = (index, *self._split(self.dataset[index], index))
+        return self._last[1:]
 
     def _split(self, sample: Any, index: int) -> tuple[Any, Any]:
         if isinstance(sample, (tuple, list)) and sample:
@@ -83,7 +82,7 @@ class DatasetSource:
 
 
 def to_array(value: Any) -> NDArray[Any]:
-    """Returns any tensor, also a sparse one or of a type that NumPy lacks, or a PIL image as an array."""
+    """Returns a PIL image or any tensor, also a sparse one or one of a type that NumPy lacks, as an array."""
     if not isinstance(value, torch.Tensor):
         return np.asarray(value)
     dense = value.detach().cpu().to_dense()
@@ -91,10 +90,10 @@ def to_array(value: Any) -> NDArray[Any]:
 
 
 def to_image(image: Any, name: str) -> NDArray[Any]:
-    """Returns a tensor, an array or a PIL image as an array (..., H, W, 3), uint8 where it was that or floats in 0-1.
+    """Returns a tensor, an array or a PIL image as an array (..., H, W, 3), uint8 if it was uint8 or floats in 0-1.
 
     Raises:
-        DataError: floats outside of 0-1, no pixels, or no image at all.
+        DataError: it is no image, has no pixels, or holds floats outside 0-1.
     """
     if isinstance(image, Image.Image):
         if image.mode.startswith(("I", "F")):
@@ -130,7 +129,7 @@ def to_levels(image: Any, name: str, bands: Bands) -> NDArray[np.uint8]:
     """Returns a tensor (..., N, H, W), an array (..., H, W, N) or a PIL image, of any type, as levels (..., H, W, C).
 
     Raises:
-        DataError: it is no image, or not of what ``bands`` says.
+        DataError: it is no image, or does not fit ``bands``.
     """
     if not isinstance(image, (torch.Tensor, np.ndarray, Image.Image)):
         raise DataError(f"{name}: the image is no tensor, array or PIL image but {kind(image)}")

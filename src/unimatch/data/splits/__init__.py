@@ -1,1 +1,1 @@
-"""Which images are labelled, which are not, and which are held out."""
+"""Chooses which images are labelled, which are not, and which are held out."""

@@ -1,4 +1,4 @@
-"""Collects the training images that ``python -m unimatch.split`` chooses from, as lists name them."""
+"""Collects the training images from which ``python -m unimatch.split`` chooses, with their lines in lists."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,30 +16,28 @@ from unimatch.types import NO_CLASS
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a split chooses from."""
+    """The training images of a data set."""
 
     images: list[Candidate]
-    """Images with a mask or a class."""
+    """The images with a mask or a class."""
     others: list[str]
-    """Lines of the images without one, which join every unlabelled list."""
+    """The lines of the images without one, which are added to every unlabelled list."""
     left_out: int = 0
-    """Images without a label that a list cannot name."""
+    """The number of images that lists cannot name."""
 
 
 def with_masks(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: str | None, workers: int) -> Candidates:
-    """Collects images with masks; lists give the paths of both, relative to the root."""
+    """Collects images and masks; lists name both by their paths relative to the root."""
     lines = {pair: line_of(pair, root) for pair in pairs}
     masked = [pair for pair in pairs if pair.mask is not None]
     groups = [group_of(relative(pair.image, root), group) for pair in masked]
     classes = read_classes_of(FileSource(masked, info), range(len(masked)), workers)
-    return Candidates(
-        [Candidate(lines[pair], seen, name) for pair, seen, name in zip(masked, classes, groups, strict=True)],
-        [lines[pair] for pair in pairs if pair.mask is None],
-    )
+    images = [Candidate(lines[pair], seen, name) for pair, seen, name in zip(masked, classes, groups, strict=True)]
+    return Candidates(images, [lines[pair] for pair in pairs if pair.mask is None])
 
 
 def with_dates(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: str | None, workers: int) -> Candidates:
-    """Collects pairs of dates; lists give their name below ``A/`` or ``train/A/``."""
+    """Collects pairs of dates; lists name them by their path below ``A/`` or ``train/A/``."""
     folder = root / first_and_label(root)[0]
     named = [pair for pair in pairs if pair.image.is_relative_to(folder)]
     masked = [pair for pair in named if pair.mask is not None]
@@ -51,9 +49,9 @@ def with_dates(pairs: Sequence[FilePair], root: Path, info: DatasetInfo, group: 
 
 
 def with_classes(data: SegmentationData, folder: Path, group: str | None) -> Candidates:
-    """Collects images with one class each; lists give their names below the folder of training images.
+    """Collects images with one class each; lists name them by their path below the folder of training images.
 
-    All images of a known class below the folder are candidates, also those that the data set holds out.
+    All images of a known class below this folder are candidates, including those that the data set holds out.
     """
     found: dict[str, int] = {}
     for source in (data.labeled, data.unlabeled, data.val):
@@ -61,13 +59,12 @@ def with_classes(data: SegmentationData, folder: Path, group: str | None) -> Can
         for i, label in enumerate(source.labels.tolist()):
             if label != NO_CLASS and Path(source.name(i)).is_relative_to(folder):
                 found[relative(Path(source.name(i)), folder)] = label
-    return Candidates(
-        [Candidate(name, frozenset([label]), group_of(name, group)) for name, label in sorted(found.items())], []
-    )
+    images = [Candidate(name, frozenset([label]), group_of(name, group)) for name, label in sorted(found.items())]
+    return Candidates(images, [])
 
 
 def line_of(pair: FilePair, root: Path) -> str:
-    """Writes ``image_path mask_path`` relative to the root, as lists have it; with a tab where a name has blanks."""
+    """Returns the line of a list: ``image_path mask_path`` relative to the root, with a tab if a path has blanks."""
     parts = [relative(path, root) for path in (pair.image, pair.mask) if path is not None]
     if all(len(part.split()) == 1 for part in parts):
         return " ".join(parts)
@@ -75,7 +72,11 @@ def line_of(pair: FilePair, root: Path) -> str:
 
 
 def relative(path: Path, root: Path) -> str:
-    """Returns a file's path relative to the root, with ``/``."""
+    """Returns a file's path relative to the root, with ``/``.
+
+    Raises:
+        DataError: it lies outside the root, or a list cannot hold its name.
+    """
     if not path.is_relative_to(root):
         raise DataError(f"{path}: not below {root}, which the lists' paths are relative to")
     part = path.relative_to(root).as_posix()

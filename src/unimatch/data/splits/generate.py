@@ -1,7 +1,8 @@
-"""Makes lists of labelled and unlabelled images: nested sizes, every class where possible, groups kept together."""
+"""Chooses labelled images of several nested sizes, with every class if possible and groups kept together."""
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from unimatch.errors import ConfigError, DataError
 from unimatch.types import IGNORE_INDEX
 
 FACTS = "split.json"
-"""How the lists beside it were made."""
+"""A file that says how the lists beside it were made."""
 
 
 @dataclass(frozen=True)
@@ -25,39 +26,39 @@ class Candidate:
     """A training image that may be labelled."""
 
     line: str
-    """As in a list file: ``image_path mask_path``, or a name."""
+    """Its line in a list: ``image_path mask_path``, or a name."""
     classes: frozenset[int]
-    """Ids that occur in its mask, without the ignored ones; or the one class of the image."""
+    """The class ids in its mask, or its one class."""
     group: str
-    """Images of one group, such as the frames of one video, go into the same part; by default each is its own."""
+    """Images of one group, such as the frames of one video, stay in one part; by default each image is a group."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of candidates, ascending; what is neither in ``labeled[size]`` nor in ``val`` is unlabelled."""
+    """Indices of candidates, ascending; images neither in ``labeled[size]`` nor in ``val`` are unlabelled."""
 
     labeled: dict[int, list[int]]
-    """For each size asked for; a smaller size's images are among a larger one's."""
+    """The labelled images for each size; those of a smaller size are among those of a larger one."""
     val: list[int] = field(default_factory=list)
 
 
 def choose(candidates: Sequence[Candidate], sizes: Iterable[int], seed: int | Sequence[int], val: int = 0) -> Split:
-    """Chooses labelled images of several sizes, and validation images where asked.
+    """Chooses labelled images of several sizes, and validation images if any are wanted.
 
-    One order of all groups serves every part. It begins with images that show every class: for each class not yet
-    seen, from the rarest on, the first image of a random order that has it. Where the smallest size has no room for
-    those, the order begins with the images that add most classes instead. The others follow at random. Labelled
-    images are taken from the start of the order, validation images from its end. A group that would exceed a part's
-    number is passed over, so that with groups a part may hold fewer images than asked for.
+    All parts are taken from one order of the groups. It begins with groups that together show every class: for each
+    class not yet shown, from the rarest on, the first group of a random order that shows it. If the smallest size has
+    no room for these, the order begins with the groups that add most classes instead. The others follow at random.
+    Labelled images are taken from the start of the order, validation images from its end. A group that would exceed a
+    part's number is left out, so that a part may have fewer images than its number.
 
     Args:
-        candidates: the images with masks.
+        candidates: the images to choose from.
         sizes: numbers of labelled images.
-        seed: of the order.
+        seed: of the random order.
         val: number of validation images to hold out.
 
     Raises:
-        ConfigError: a number is below what is needed or above what there is, or no group fits.
+        ConfigError: a number is too small or too large, or no group fits.
 
     >>> images = [Candidate(f"{i}.jpg {i}.png", frozenset({0, 1} if i == 7 else {0}), str(i)) for i in range(9)]
     >>> split = choose(images, [1, 3], seed=0)
@@ -89,17 +90,17 @@ def choose(candidates: Sequence[Candidate], sizes: Iterable[int], seed: int | Se
 def choose_of_each_class(
     candidates: Sequence[Candidate], sizes: Iterable[int], seed: int, val: int, names: Sequence[str]
 ) -> Split:
-    """Chooses as many images of each class, where each image has one.
+    """Chooses the same number of images of each class, for images that have one class each.
 
     Args:
-        candidates: all training images.
+        candidates: the images to choose from.
         sizes: numbers of labelled images of each class.
-        seed: of the order.
+        seed: of the random order.
         val: number of validation images of each class to hold out.
-        names: of the classes.
+        names: the names of the classes.
 
     Raises:
-        ConfigError: a class has fewer images, or a group has several classes; see :func:`choose`.
+        ConfigError: a class has too few images, or a group has several classes; see :func:`choose`.
     """
     sizes = list(sizes)
     class_of_group: dict[str, int] = {}
@@ -125,7 +126,7 @@ def choose_of_each_class(
 
 
 def collect_groups(candidates: Sequence[Candidate]) -> list[list[int]]:
-    """Returns the indices of the candidates of each group, groups in the order of their first image."""
+    """Returns the indices of the candidates of each group, with the groups in the order of their first images."""
     groups: dict[str, list[int]] = {}
     for index, candidate in enumerate(candidates):
         groups.setdefault(candidate.group, []).append(index)
@@ -135,7 +136,7 @@ def collect_groups(candidates: Sequence[Candidate]) -> list[list[int]]:
 def order_groups(
     groups: list[list[int]], classes: list[frozenset[int]], smallest: int, seed: int | Sequence[int]
 ) -> list[int]:
-    """Puts the groups into the order described in :func:`choose`."""
+    """Returns the order of the groups that :func:`choose` describes."""
     order: list[int] = np.random.default_rng(seed).permutation(len(groups)).tolist()
     first = rarest_first(order, classes)
     if sum(len(groups[i]) for i in first) > smallest:
@@ -145,21 +146,22 @@ def order_groups(
 
 
 def rarest_first(order: list[int], classes: list[frozenset[int]]) -> list[int]:
-    """Goes through the classes from the rarest on, and takes the first group that shows one not yet shown."""
-    owners: dict[int, list[int]] = {}
-    for i in order:
-        for c in classes[i]:
-            owners.setdefault(c, []).append(i)
-    chosen, seen = [], set[int]()
-    for c in sorted(owners, key=lambda c: (len(owners[c]), c)):
-        if c not in seen:
-            chosen.append(owners[c][0])
-            seen |= classes[owners[c][0]]
+    """Returns, for each class that no group before shows, from the rarest on, the first group that shows it."""
+    showing: dict[int, list[int]] = {}
+    for group in order:
+        for class_id in classes[group]:
+            showing.setdefault(class_id, []).append(group)
+    chosen, shown = [], set[int]()
+    for class_id in sorted(showing, key=lambda class_id: (len(showing[class_id]), class_id)):
+        if class_id not in shown:
+            first = showing[class_id][0]
+            chosen.append(first)
+            shown |= classes[first]
     return chosen
 
 
 def most_classes_first(order: list[int], classes: list[frozenset[int]]) -> list[int]:
-    """Takes the group that adds most classes, again and again, until none adds any."""
+    """Returns groups of which each adds most classes to those before it, until all classes are shown."""
     chosen, missing = [], set().union(*classes)
     while missing:
         best = max(order, key=lambda i: len(classes[i] & missing))
@@ -169,7 +171,18 @@ def most_classes_first(order: list[int], classes: list[frozenset[int]]) -> list[
 
 
 def take(groups: list[list[int]], order: list[int], room: int, key: str, already: int = 0) -> list[int]:
-    """Takes groups in their order, passing over those that no longer fit."""
+    """Takes groups in their order, without those that no longer fit.
+
+    Args:
+        groups: the images of each group.
+        order: of the groups.
+        room: the most images to take.
+        key: the setting, for messages.
+        already: how many groups this part has.
+
+    Raises:
+        ConfigError: not one group fits, and the part has none yet.
+    """
     taken, left = [], room
     for i in order:
         if len(groups[i]) <= left:
@@ -182,7 +195,7 @@ def take(groups: list[list[int]], order: list[int], room: int, key: str, already
 
 
 def ids_in_mask(source: Source, index: int) -> frozenset[int]:
-    """Reads the class ids that occur in one mask, without ignored pixels."""
+    """Returns the class ids in one mask, without that of ignored pixels."""
     mask = source.mask(index)
     if mask is None:
         raise DataError(f"{source.name(index)}: has no mask")
@@ -190,15 +203,15 @@ def ids_in_mask(source: Source, index: int) -> frozenset[int]:
 
 
 def read_classes_of(source: Source, indices: Sequence[int], workers: int | None) -> list[frozenset[int]]:
-    """Reads the ids in each of the masks, in parallel."""
+    """Returns the class ids in each of some masks, which are read in parallel."""
     return list(for_each(ids_in_mask, source, indices, workers=workers, title="reading masks", unit="mask"))
 
 
 def group_of(image: str, pattern: str | None) -> str:
-    r"""Names an image's group: what ``pattern`` finds in its path, or the path itself without a pattern.
+    r"""Returns an image's group: what a regular expression finds in its path or, without one, the path itself.
 
     Raises:
-        ConfigError: it is no regular expression, or finds nothing.
+        ConfigError: ``pattern`` is no regular expression, or finds nothing.
 
     >>> group_of("train/seq1_0042.png", r"(seq\d+)_")
     'seq1'
@@ -225,13 +238,20 @@ def write_split(
     overwrite: bool,
     unlabeled_lists: bool = True,
 ) -> dict[str, Any]:
-    """Writes ``SIZE/labeled.txt``, ``SIZE/unlabeled.txt``, ``val.txt`` where there is one, and ``split.json``.
+    """Writes ``SIZE/labeled.txt``, ``SIZE/unlabeled.txt``, ``val.txt`` if images are held out, and ``split.json``.
 
-    The lines of ``others``, images without masks, join every unlabelled list; without ``unlabeled_lists`` there are
-    none. ``names`` are those of the classes, by id; ``settings`` stand in the JSON file.
+    Args:
+        folder: where to write them.
+        candidates: the images that were chosen from.
+        others: lines of images without masks, which are added to every unlabelled list.
+        split: which candidates were chosen.
+        names: the names of the classes by their ids.
+        settings: further entries of the JSON file.
+        overwrite: whether existing files may be replaced.
+        unlabeled_lists: whether to write lists of unlabelled images.
 
     Returns:
-        What was written to the JSON file: counts, images per class of each list, classes missing from it.
+        The content of the JSON file: counts, images of each class in each list, classes missing from it.
 
     Raises:
         ConfigError: a file exists and ``overwrite`` is False.
@@ -271,9 +291,8 @@ def write_split(
 
 
 def count_classes(candidates: Sequence[Candidate], indices: Iterable[int], names: dict[int, str]) -> dict[str, int]:
-    """Counts the images that show each class."""
-    counts = dict.fromkeys(sorted(names), 0)
-    for i in indices:
-        for c in candidates[i].classes:
-            counts[c] = counts.get(c, 0) + 1
-    return {names.get(c, f"id {c}"): count for c, count in counts.items()}
+    """Returns how many images show each class, by its name."""
+    counts = Counter(dict.fromkeys(sorted(names), 0))
+    for index in indices:
+        counts.update(candidates[index].classes)
+    return {names.get(class_id, f"id {class_id}"): count for class_id, count in counts.items()}

@@ -1,39 +1,39 @@
-"""Holds out some of the labelled images: on their labels the pseudo labels are measured while the others train."""
+"""Holds out some labelled images, on which pseudo labels are measured while the others are trained on."""
 
 from dataclasses import replace
 from typing import Literal
 
 from unimatch.data.sources.base import SegmentationData
-from unimatch.data.sources.part import part_of
+from unimatch.data.sources.subset import subset_of
 from unimatch.data.splits.lists import choose_labeled
 from unimatch.errors import ConfigError
 
 HeldOut = int | Literal["auto"] | None
-"""How many labelled images are held out: a number, ``auto`` for :func:`held_out_of`, or None for none."""
+"""How many labelled images are held out: a number, ``auto`` for :func:`automatic_count`, or None for none."""
 
 
-def held_out_of(labeled: int) -> int:
-    """Returns how many labelled images ``auto`` holds out: 8, or 5% where that is more, but at most a quarter.
+def automatic_count(labeled: int) -> int:
+    """Returns how many labelled images ``auto`` holds out: 8, or 5% if that is more, but at most a quarter.
 
-    >>> [held_out_of(labeled) for labeled in (3, 4, 12, 32, 160, 1000)]
+    >>> [automatic_count(labeled) for labeled in (3, 4, 12, 32, 160, 1000)]
     [0, 1, 3, 8, 8, 50]
     """
     return min(labeled // 4, max(8, round(0.05 * labeled)))
 
 
 def hold_out_labels(data: SegmentationData, held_out: HeldOut, seed: int) -> SegmentationData:
-    """Takes some labelled images out of the training, a function of their number and the seed.
+    """Moves some labelled images to ``held_out``; which ones depends only on their number and the seed.
 
-    They are not among the unlabelled images afterwards, unless they were before.
+    They are not added to the unlabelled images.
 
     Raises:
-        ConfigError: there are too few labelled images.
+        ConfigError: ``held_out`` is invalid, or there are too few labelled images.
     """
     if held_out is None:
         return data
     total = len(data.labeled)
     if held_out == "auto":
-        count = held_out_of(total)
+        count = automatic_count(total)
         if count == 0:
             raise ConfigError(
                 f"held_out=auto: at most a quarter of the labelled images is held out, and there are {total}; label "
@@ -49,4 +49,4 @@ def hold_out_labels(data: SegmentationData, held_out: HeldOut, seed: int) -> Seg
                 "on; auto holds out up to a quarter"
             )
     chosen, others = choose_labeled(total, count, seed)
-    return replace(data, labeled=part_of(data.labeled, others), held_out=part_of(data.labeled, chosen))
+    return replace(data, labeled=subset_of(data.labeled, others), held_out=subset_of(data.labeled, chosen))

@@ -1,8 +1,8 @@
 """Chooses labelled images by number and seed, and reads list files."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +14,21 @@ from unimatch.reading import read_text
 from unimatch.texts import wrongly_separated
 
 CHECKED_LINES = 1000
-"""Lines of a list whose files are looked for when it is read; longer lists are sampled evenly."""
+"""The most lines of a list whose files are looked for when it is read; longer lists are sampled evenly."""
 
 LABELED = ("labeled.txt", "train.txt")
+"""Names of the list of labelled images in a split's folder."""
 
 
 def choose_labeled(total: int, labeled: int | None, seed: int) -> tuple[list[int], list[int]]:
     """Splits ``range(total)`` into labelled and remaining indices, both ascending.
 
-    One seeded order serves every size, so that the 12 labelled images of a seed are among its 24.
+    All sizes share one random order, so that the 12 labelled images of a seed are among its 24.
 
     Args:
         total: number of images that have a mask.
         labeled: how many of them to use as labelled; None for all.
-        seed: of the order.
+        seed: of the random order.
 
     Raises:
         ConfigError: ``labeled`` is below 1 or above ``total``.
@@ -58,22 +59,22 @@ def read_list(
 ) -> FilePairs:
     """Reads a list in the published format: ``image_path mask_path`` a line, relative to ``root``.
 
-    The two are separated by blanks, or by a tab where names hold blanks. Files are looked for in
-    :data:`CHECKED_LINES` lines; the others when they are read.
+    The two are separated by blanks, or by a tab if names hold blanks. The files of up to :data:`CHECKED_LINES` lines
+    are looked for.
 
     Args:
         path: the list file.
         root: the folder its paths are relative to.
-        masks: whether each line must name a mask; if False a mask may be named and need not exist.
+        masks: whether each line must name a mask; if not, a mask may be named and need not exist.
         allow_outside: whether lines may name files outside ``root``, by an absolute path, ``..`` or a link.
-        allow_missing: whether lines may name files that are not there, which the full check then reports; but not all
-            of them.
-        folders: a line is one name instead: of the image in the first of these folders, of its mask in the second, if
-            there is one.
+        allow_missing: whether lines may name missing files, which the full check then reports; at least one image
+            must exist.
+        folders: if given, a line is one name instead: that of the image in the first of these folders and of its mask
+            in the second one, if there is one.
 
     Raises:
-        DataError: the list cannot be read, is empty, or a line is not of that form, names a file outside ``root``
-            or a missing one.
+        DataError: the list cannot be read or is empty, or a line is malformed or names a missing file or one outside
+            ``root``.
     """
     lines = read_lines(path)
     base = os.path.normpath(root.absolute())
@@ -93,7 +94,7 @@ def read_list(
             if not (allow_outside or file.startswith(below)):
                 refuse_elsewhere(f"{path}, line {number}", part, file, base)
                 raise DataError(outside(f"{path}, line {number}", part, base))
-        # "None" is what published lists of images without masks put in their place.
+        # Published lists write "None" in the place of a mask that does not exist.
         pairs.append((files[0], files[1] if len(parts) == 2 and parts[1] != "None" else None))
     if not pairs:
         raise DataError(f"{path}: the list is empty")
@@ -117,19 +118,27 @@ def read_list(
 
 
 def refuse_elsewhere(where: str, name: str, file: str, base: str) -> None:
-    """Raises what says that a name leads out of the root to no file, if it does, as in the list of another computer."""
-    if os.path.exists(file):  # noqa: PTH110 - a link that leads nowhere is none
+    """Refuses a name that leads out of the root to a missing file, as in a list from another computer.
+
+    Raises:
+        DataError: the file does not exist.
+    """
+    if os.path.exists(file):  # noqa: PTH110
         return
-    begin = "; without its first / it is there" if os.path.exists(f"{base}/{name}") else ""  # noqa: PTH110
+    hint = "; without its first / it is there" if os.path.exists(f"{base}/{name}") else ""  # noqa: PTH110
     raise DataError(
-        f"{where}: no such file: {name}; is the list from another computer? Paths are relative to {base}{begin}"
+        f"{where}: no such file: {name}; is the list from another computer? Paths are relative to {base}{hint}"
     )
 
 
 def read_lines(path: Path) -> list[str]:
-    """Reads the lines of a text file."""
+    """Reads the lines of a list.
+
+    Raises:
+        DataError: it cannot be read, or is no text file.
+    """
     try:
-        text = read_text(path, errors="surrogateescape")  # names of files may be any bytes
+        text = read_text(path, errors="surrogateescape")  # file names may be any bytes
     except OSError as error:
         raise DataError(f"{path}: the list cannot be read ({error})") from error
     if "\0" in text or text.startswith(("\udcff\udcfe", "\udcfe\udcff")):  # as UTF-16 begins
@@ -149,49 +158,49 @@ def split_line(line: str) -> list[str]:
 
 
 def locate(base: str, name: str) -> str:
-    """Makes a list's path absolute, without detours.
+    """Returns a path in a list as an absolute path, without ``.`` and ``..``.
 
     >>> locate("/data", "a/../b.jpg"), locate("/data", "../b.jpg"), locate("/data", "/b.jpg")
     ('/data/b.jpg', '/b.jpg', '/b.jpg')
     """
     if not ("/." in name or "//" in name or name[0] in "./"):
-        return f"{base}{os.sep}{name}"  # nearly always; a million names should take no seconds
+        return f"{base}{os.sep}{name}"  # nearly always, and much faster for a million names
     return os.path.normpath(os.path.join(base, name))  # noqa: PTH118
 
 
 def line_number(lines: list[str], index: int) -> int:
     """Returns the number, from 1, of the line that holds entry ``index``."""
-    numbers: Iterator[int] = (number for number, line in enumerate(lines, start=1) if line.strip())
-    return next(number for i, number in enumerate(numbers) if i == index)
+    numbers = (number for number, line in enumerate(lines, start=1) if line.strip())
+    return next(islice(numbers, index, None))
 
 
 @dataclass(frozen=True)
 class SplitLists:
-    """The list files of a split; None for those there are not."""
+    """The list files of a split; None for a list that does not exist."""
 
     labeled: Path | None = None
     unlabeled: Path | None = None
     val: Path | None = None
     train: Path | None = None
-    """Of all training images, labelled or not."""
+    """The list of all training images, labelled or not."""
     test: Path | None = None
 
 
 def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitLists:
     """Finds a split below a folder of list files.
 
-    The published layout is ``SPLITS/DATASET/SPLIT/{labeled,unlabeled}.txt`` with ``SPLITS/DATASET/val.txt``; the
-    folder of the data set may be left out, ``val.txt`` may lie with the other two, and ``labeled.txt`` may be
-    called ``train.txt``.
+    The published layout is ``SPLITS/DATASET/SPLIT/{labeled,unlabeled}.txt`` with ``SPLITS/DATASET/val.txt``. The folder
+    of the data set may be left out, ``val.txt`` may lie beside the other two, and ``labeled.txt`` may be called
+    ``train.txt``.
 
     Args:
         splits: the folder.
         dataset: name of the data set.
-        split: name of the split; None for lists that lie in the folder itself. A number also stands for a name
-            that reads as this number, because Hydra reads ``1_16`` as 116.
+        split: name of the split; None if the lists lie in the folder itself. A number also stands for a name that Hydra
+            reads as this number, such as 116 for ``1_16``.
 
     Raises:
-        ConfigError: no such folder or split, naming those there are.
+        ConfigError: there is no such folder or split.
     """
     if not splits.is_dir():
         raise ConfigError(f"splits={splits}: no such folder (looked at {splits.resolve()})")
@@ -214,12 +223,12 @@ def find_split(splits: Path, dataset: str, split: str | int | None) -> SplitList
 
 
 def first_file(folder: Path, names: tuple[str, ...]) -> Path | None:
-    """Returns the first of these files that the folder has."""
+    """Returns the first of some files that exists in a folder; None if none does."""
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def reads_as(name: str) -> int | None:
-    """Returns the number that Hydra and YAML read a name as.
+    """Returns the number as which Hydra and YAML read a name; None if it is none.
 
     >>> reads_as("1_16"), reads_as("all")
     (116, None)

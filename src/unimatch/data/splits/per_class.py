@@ -13,10 +13,10 @@ from unimatch.errors import ConfigError
 
 
 class PerClassOptions(TypedDict, total=False):
-    """What all data sets of classification take; in YAML ``conf/dataset/_classification.yaml``."""
+    """The settings of all classification data sets; in YAML ``conf/dataset/_classification.yaml``."""
 
     labeled_per_class: Annotated[int | None, None, "number of labelled images of each class, None for all."]
-    split_seed: Annotated[int, 0, "which images those are."]
+    split_seed: Annotated[int, 0, "chooses the labelled images."]
     val_per_class: Annotated[
         int | None,
         0,
@@ -46,12 +46,19 @@ def choose_images(
 ) -> SegmentationData:
     """Chooses which of the training images are labelled, held out and unlabelled.
 
-    ``listed`` and ``held`` are the indices of the labelled and the held-out training images, instead of a number of
-    each. ``val`` are the validation images, where they are apart; ``extra`` those without a class, for the unlabelled
-    pool.
+    Args:
+        info: the data set's facts.
+        train: the training images.
+        test: the test images, if there are any.
+        options: how to choose.
+        val: the validation images, if they are not among the training images.
+        extra: images without a class, which are added to the unlabelled ones.
+        listed: indices of the labelled training images, instead of a number of images of each class.
+        held: indices of the held-out training images, instead of a number of images of each class.
+        on_bad_image: see :class:`unimatch.data.sources.base.SegmentationData`.
 
     Raises:
-        ConfigError: a class has fewer images, or there is nothing to validate on.
+        ConfigError: a class has too few images, options contradict each other, or there are no images to validate on.
     """
     labeled_per_class, val_per_class = options["labeled_per_class"], options["val_per_class"] or 0
     unlabeled = options["unlabeled"]
@@ -76,8 +83,10 @@ def choose_images(
             raise ConfigError(f"{key}={val_per_class}: leaves no image of the class {name} to train on; hold fewer out")
     else:
         pool = list(range(len(train)))
-    held_out = train.select(held) if held is not None else val if val is not None else test
-    if held_out is None:
+    validation = train.select(held) if held is not None else val
+    if validation is None:
+        validation = test
+    if validation is None:
         raise ConfigError(
             "val_per_class=0: there are neither validation nor test images; hold some out, or name them in val_list"
         )
@@ -90,12 +99,12 @@ def choose_images(
         labels = train.labels[np.asarray(pool, np.int64)]
         places, _ = choose_per_class(labels, labeled_per_class, options["split_seed"], key=key, classes=info.classes)
         chosen = [pool[place] for place in places]
-    own = train.select(pool if unlabeled == "train" else without(pool, chosen))
+    rest = train.select(pool if unlabeled == "train" else without(pool, chosen))
     return SegmentationData(
         info,
         labeled=train.select(chosen),
-        unlabeled=own if extra is None else extra if len(own) == 0 else joined(own, extra),
-        val=held_out,
+        unlabeled=rest if extra is None else joined(rest, extra),
+        val=validation,
         test=test,
         one_class=True,
         on_bad_image=on_bad_image,
@@ -103,13 +112,15 @@ def choose_images(
 
 
 def without(indices: Sequence[int], unwanted: Sequence[int]) -> list[int]:
-    """Leaves out some of the indices."""
+    """Returns the indices without the unwanted ones."""
     left_out = set(unwanted)
     return [index for index in indices if index not in left_out]
 
 
 def joined(first: ClassArrays | ClassFiles, second: ClassArrays | ClassFiles) -> Source:
-    """Joins two collections; two of files become one list of files."""
+    """Joins two sources; two sources of files become one."""
+    if len(first) == 0:
+        return second
     if isinstance(first, ClassFiles) and isinstance(second, ClassFiles):
         names = [*first.pairs.images(), *second.pairs.images()]
         return ClassFiles(

@@ -1,4 +1,4 @@
-"""Chooses which images are labelled, which are not, and which are held out: the same way for all data sets of files."""
+"""Chooses which images are labelled, unlabelled and held out, in the same way for all data sets of files."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ Pool = str | Mapping[str, Any]
 
 
 class SelectionOptions(PixelOptions, total=False):
-    """What all data sets of files take. A further option is an entry here and a key in ``conf/dataset/_files.yaml``."""
+    """The settings of all data sets of files; in YAML ``conf/dataset/_files.yaml``."""
 
     splits: Annotated[
         str | Path | None,
@@ -29,14 +29,16 @@ class SelectionOptions(PixelOptions, total=False):
         "a folder of lists, as published: ``SPLITS/DATASET/SPLIT/{labeled,unlabeled}.txt`` and "
         "``SPLITS/DATASET/val.txt``.",
     ]
-    split: Annotated[str | int | None, None, "which of them, such as ``1_16`` or ``10%``."]
+    split: Annotated[str | int | None, None, "the split in that folder, such as ``1_16`` or ``10%``."]
     labeled: Annotated[int | None, None, "number of labelled images, None for all; instead of lists."]
-    split_seed: Annotated[int, 0, "which images those are."]
+    split_seed: Annotated[int, 0, "chooses the labelled images."]
     labeled_list: Annotated[str | Path | None, None, "a list file of the labelled images."]
     unlabeled_list: Annotated[
-        str | Path | None, None, "of the unlabelled ones; by default all training images that are not labelled."
+        str | Path | None,
+        None,
+        "a list file of the unlabelled images; by default all training images that are not labelled.",
     ]
-    val_list: Annotated[str | Path | None, None, "of the validation images."]
+    val_list: Annotated[str | Path | None, None, "a list file of the validation images."]
     unlabeled: Annotated[
         Pool | Sequence[Pool],
         "rest",
@@ -77,17 +79,17 @@ class SelectionOptions(PixelOptions, total=False):
 
 
 class Available(Protocol):
-    """The images of a data set before any is chosen. Each kind is searched for when it is first asked for."""
+    """All images of a data set, of which some are chosen. Each kind is looked for when it is first needed."""
 
     info: DatasetInfo
     root: Path
     source: type[FileSource]
-    """What reads the files."""
+    """The class that reads the files."""
     folders: tuple[str, str] | None
-    """The folders of an image and its mask, where lists hold bare names; None where they hold paths."""
+    """The folders of images and masks, if lists hold names only; None if they hold paths."""
 
     def pool_folder(self, root: Path) -> str:
-        """Names where the images of a pool of another root lie below that root."""
+        """Returns the folder of images below another root, for a pool of unlabelled images."""
 
     @property
     def train(self) -> FilePairs:
@@ -95,26 +97,26 @@ class Available(Protocol):
 
     @property
     def val(self) -> FilePairs:
-        """The validation images, where no list names them."""
+        """The validation images, if no list names them."""
 
     @property
     def extra(self) -> FilePairs:
-        """The images without masks, which join ``rest`` and ``train``."""
+        """The images without masks, which are added to ``rest`` and ``train``."""
 
     @property
     def test(self) -> FilePairs | None:
-        """The test images; None where there are none."""
+        """The test images; None if there are none."""
 
 
 def select(available: Available, options: SelectionOptions) -> SegmentationData:
     """Chooses labelled, unlabelled and validation images.
 
-    Where lists name all images that are needed, no folder is searched. What folders hold to train on is without the
-    validation images.
+    If lists name all images that are needed, no folder is searched. Validation images are left out of the training
+    images found in folders.
 
     Args:
         available: the data set's images.
-        options: which of them.
+        options: how to choose among them.
 
     Raises:
         DataError: a folder or a list is missing or malformed.
@@ -146,8 +148,8 @@ def select(available: Available, options: SelectionOptions) -> SegmentationData:
         elif pool == "rest" and lists.unlabeled:
             unlabeled += read(lists.unlabeled, masks=False)
         else:
-            elsewhere = val + labeled if pool == "rest" else val  # with masks in another folder
-            extra = available.extra.without(elsewhere.images())
+            used = val + labeled if pool == "rest" else val  # lists may name images of ``extra``
+            extra = available.extra.without(used.images())
             unlabeled += (train if pool == "train" else rest) + extra
 
     allowed = () if options["allow_outside"] else roots
@@ -167,7 +169,7 @@ def select(available: Available, options: SelectionOptions) -> SegmentationData:
 
 
 def names_files(options: SelectionOptions) -> bool:
-    """Tells whether settings name images of any folder: lists, or pools of another root."""
+    """Tells whether the options name images in any folder, by lists or by pools of another root."""
     lists = (options["splits"], options["labeled_list"], options["unlabeled_list"], options["val_list"])
     given = options["unlabeled"]
     pools = [given] if isinstance(given, (str, Mapping)) else given
@@ -177,13 +179,17 @@ def names_files(options: SelectionOptions) -> bool:
 def read_files(
     path: Path, root: Path, folders: tuple[str, ...] | None, options: SelectionOptions, *, masks: bool = True
 ) -> FilePairs:
-    """Reads a list (:func:`unimatch.data.splits.lists.read_list`) as the options say."""
+    """Reads a list (:func:`unimatch.data.splits.lists.read_list`) with the arguments that the options give."""
     outside, missing = options["allow_outside"], options["allow_missing"]
     return read_list(path, root, masks=masks, allow_outside=outside, allow_missing=missing, folders=folders)
 
 
 def read_pools(options: SelectionOptions) -> dict[str, Pool]:
-    """Names each unlabelled pool by its argument, such as ``unlabeled[1]``."""
+    """Returns the unlabelled pools by the names of their settings, such as ``unlabeled[1]``.
+
+    Raises:
+        ConfigError: one is malformed, or there is none.
+    """
     given = options["unlabeled"]
     if isinstance(given, (str, Mapping)):
         pools: dict[str, Pool] = {"unlabeled": given}
@@ -195,10 +201,10 @@ def read_pools(options: SelectionOptions) -> dict[str, Pool]:
             raise ConfigError("unlabeled_list: says what 'rest' is, which unlabeled does not name")
     for key, pool in pools.items():
         if isinstance(pool, Mapping):
-            right = pool.get("root") is not None and set(pool) <= {"root", "list"}
+            valid = pool.get("root") is not None and set(pool) <= {"root", "list"}
         else:
-            right = pool in ("rest", "train")
-        if not right:
+            valid = pool in ("rest", "train")
+        if not valid:
             raise ConfigError(
                 f"{key}={pool}: must be 'rest', 'train', {{root: FOLDER}} or {{root: FOLDER, list: FILE}}"
             )
@@ -210,7 +216,11 @@ def read_pools(options: SelectionOptions) -> dict[str, Pool]:
 
 
 def chosen_lists(dataset: str, options: SelectionOptions) -> SplitLists:
-    """Finds the list files: those given, else those of the split."""
+    """Returns the list files: those that the options give, else those of the split.
+
+    Raises:
+        ConfigError: options contradict each other.
+    """
     labeled, labeled_list, split = options["labeled"], options["labeled_list"], options["split"]
     choosing = {"labeled": labeled, "labeled_list": labeled_list, "split": split}
     given = [key for key, value in choosing.items() if value is not None]
@@ -231,7 +241,7 @@ def chosen_lists(dataset: str, options: SelectionOptions) -> SplitLists:
 
 
 def pool_of_folder(key: str, pool: Mapping[str, Any], available: Available, options: SelectionOptions) -> FilePairs:
-    """Finds the images of a pool of another root; their masks, if there are any, are of other classes and no truth."""
+    """Returns the images of a pool of another root, without masks, which may be of other classes."""
     root = absolute(pool["root"])
     if not root.is_dir():
         raise DataError(f"{key}.root={pool['root']}: no such folder (looked at {root.resolve()})")
@@ -244,7 +254,11 @@ def pool_of_folder(key: str, pool: Mapping[str, Any], available: Available, opti
 
 
 def hold_out(train: FilePairs, share: float, seed: int) -> FilePairs:
-    """Chooses some of the training images for validation."""
+    """Returns a share of the training images, chosen at random, for validation.
+
+    Raises:
+        ConfigError: no image would be left to train on.
+    """
     count = max(1, round(share * len(train)))
     if count >= len(train):
         raise ConfigError(f"val_share={share}: of {len(train)} images with masks none is left to train on")

@@ -1,4 +1,4 @@
-"""Some of a source's images, as a source of their own."""
+"""Makes a source of some of the images of another one."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from unimatch.data.sources.base import FileSource, Source
 from unimatch.images.arrays import ImageArray, LabelArray
 
 
-class Part(Source):
+class Subset(Source):
     """Some images of a source.
 
     Args:
-        source: the whole.
-        indices: of the images, in their order here.
+        source: all images.
+        indices: which of them, in their new order.
     """
 
     def __init__(self, source: Source, indices: Sequence[int]) -> None:
@@ -35,6 +35,6 @@ class Part(Source):
         return self.source.mask(self.indices[index])
 
 
-def part_of(source: Source, indices: Sequence[int]) -> Source:
-    """Returns some images of a source; files stay files."""
-    return source.select(indices) if isinstance(source, FileSource) else Part(source, indices)
+def subset_of(source: Source, indices: Sequence[int]) -> Source:
+    """Returns some images of a source; those of a :class:`FileSource` are one too."""
+    return source.select(indices) if isinstance(source, FileSource) else Subset(source, indices)
