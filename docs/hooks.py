@@ -30,6 +30,7 @@ COMMANDS = (
     "check",
     "split",
     "select",
+    "round",
     "prepare",
     "labels",
 )

@@ -5,9 +5,9 @@ import pytest
 
 from unimatch.augment import PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, Views
 from unimatch.augment import per_band as module
+from unimatch.augment.blur import blur_kernel
 from unimatch.augment.per_band import BandAugmentation, jitter_table
 from unimatch.augment.randaugment import CHANGES
-from unimatch.augment.strong import blur_kernel
 from unimatch.images.bands import Bands
 
 FIVE = Bands((1, 2, 3, 4, 5), mean=(0.5,) * 5, std=(0.2,) * 5)

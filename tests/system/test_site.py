@@ -44,10 +44,13 @@ def test_keys_of_a_configuration(tmp_path):
     assert hooks.first_comment(file) == "What it is."
 
 
-def test_the_configuration_page_has_every_key_of_run():
+def test_the_configuration_page_has_every_command_and_every_key_of_run():
     from unimatch.cli.overrides import config_groups, known_keys
 
     page = hooks.configuration()
+    commands = {file.stem for file in hooks.CONF.glob("[!_]*.yaml")}
+    assert commands == set(hooks.COMMANDS)
+    assert all(f"## `{command}`" in page for command in commands)
     for group, options in config_groups().items():
         assert f"### `{group}=`" in page
         for option in options:

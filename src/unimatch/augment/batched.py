@@ -76,7 +76,7 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def blur(images: Tensor, sigma: Tensor, largest_sigma: float) -> Tensor:
-    """Blurs each image by its sigma, (B,) in pixels, 0 for none, as :func:`unimatch.augment.strong.blurred` does."""
+    """Blurs each image by its sigma, (B,) in pixels, 0 for none, as :func:`unimatch.augment.blur.blurred` does."""
     box_reach = 1 + int(((4 * largest_sigma**2 + 1) ** 0.5 - 1) / 2)
     kernels = blur_kernels(sigma, box_reach).repeat_interleave(3, 0)  # (3B, K)
     reach = 3 * box_reach
@@ -89,7 +89,7 @@ def blur(images: Tensor, sigma: Tensor, largest_sigma: float) -> Tensor:
 
 
 def blur_kernels(sigma: Tensor, box_reach: int) -> Tensor:
-    """Returns :func:`unimatch.augment.strong.blur_kernel` of each sigma, (B,) -> (B, 6 ``box_reach`` + 1)."""
+    """Returns :func:`unimatch.augment.blur.blur_kernel` of each sigma, (B,) -> (B, 6 ``box_reach`` + 1)."""
     variance = sigma[:, None] ** 2 / 3  # (B, 1)
     inner = (((12 * variance + 1).sqrt() - 1) / 2).floor()
     outer = (2 * inner + 1) * (inner * (inner + 1) - 3 * variance) / (6 * (variance - (inner + 1) ** 2))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from unimatch.augment.base import WHOLE, Image, Region, StrongView
-from unimatch.augment.strong import blurred
+from unimatch.augment.blur import blurred
 
 
 @dataclass(frozen=True)

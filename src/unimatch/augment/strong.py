@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from unimatch.augment.base import WHOLE, Image, Region, StrongView
+from unimatch.augment.blur import blurred
+from unimatch.augment.per_band import BandAugmentation
 from unimatch.errors import ConfigError
 
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -62,8 +64,6 @@ class StrongAugmentation(StrongView):
 
     @override
     def for_bands(self) -> StrongView:
-        from unimatch.augment.per_band import BandAugmentation  # it imports this module
-
         return BandAugmentation(
             self.brightness, self.contrast, self.jitter_probability, self.blur_probability, self.blur_sigma
         )
@@ -121,33 +121,6 @@ class Change:
         (top, bottom, _), (left, right, _) = shown[0].indices(height), shown[1].indices(width)
         borders, color = (top, height - bottom, left, width - right), padding[0, 0].tolist()
         return np.asarray(cv2.copyMakeBorder(part, *borders, cv2.BORDER_CONSTANT, value=color), np.uint8)
-
-
-def blurred(image: Image, sigma: float) -> Image:
-    """Returns an image after a Gaussian blur of a standard deviation in pixels.
-
-    The image is mirrored at its border, with the outermost pixels repeated. This comes nearest to Pillow, which repeats
-    these pixels before each of its three box blurs.
-    """
-    kernel = blur_kernel(sigma)
-    return np.asarray(cv2.sepFilter2D(image, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT), np.uint8)
-
-
-def blur_kernel(sigma: float) -> NDArray[np.float32]:
-    """Returns the weights, of sum 1, of three box blurs in a row, as in Pillow and so in the reference.
-
-    The outermost pixels of a box count in part, so that the standard deviation is exactly ``sigma``, even for fractions
-    of a pixel, where a sampled Gaussian would spread less. Source: Gwosdek et al., Theoretical Foundations of
-    Gaussian Convolution by Extended Box Filtering, 2011.
-
-    >>> blur_kernel(0.5).round(3)
-    array([0.   , 0.005, 0.105, 0.78 , 0.105, 0.005, 0.   ], dtype=float32)
-    """
-    variance = sigma**2 / 3  # of each box
-    inner = int((np.sqrt(12 * variance + 1) - 1) / 2)  # pixels on either side that count in full
-    outer = (2 * inner + 1) * (inner * (inner + 1) - 3 * variance) / (6 * (variance - (inner + 1) ** 2))
-    box = np.array([outer, *[1.0] * (2 * inner + 1), outer]) / (2 * inner + 1 + 2 * outer)
-    return np.convolve(np.convolve(box, box), box).astype(np.float32)
 
 
 def gray_mean(part: Image, padding: Image, padded: int) -> float:
