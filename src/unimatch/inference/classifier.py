@@ -18,7 +18,7 @@ from unimatch.inference.load import Trained, choose_device, trained_model
 from unimatch.inference.predictor import ImageLike
 from unimatch.models.networks import ClassificationModel
 from unimatch.speed.apply import speed_up
-from unimatch.tasks.classification import middle
+from unimatch.tasks.classification import center_crop
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Classifier:
             return []
         size, resize = self.model.image_size, self.model.resize
         views = [
-            middle(normalize(to_tensor(image)[None].to(self.device), self.bands), size, resize) for image in images
+            center_crop(normalize(to_tensor(image)[None].to(self.device), self.bands), size, resize) for image in images
         ]
         probability = self.model(torch.cat(views)).softmax(1).cpu().numpy()  # (B, C)
         best = probability.argmax(1).tolist()
