@@ -11,7 +11,7 @@ from unimatch.engines.model_facts import beside
 from unimatch.errors import UnimatchError, WeightsError, first_line
 from unimatch.inference.export import export_safetensors
 from unimatch.inference.load import Trained, load_safetensors, load_with_facts
-from unimatch.models.hub import within_reach
+from unimatch.models.hub import offline_if_unreachable
 
 WEIGHTS = "model.safetensors"
 FACTS = beside(Path(WEIGHTS)).name
@@ -46,7 +46,7 @@ class HubModel(ModelHubMixin, library_name="unimatch", tags=["image-segmentation
             WeightsError: they cannot be had, or hold no model of ours.
         """
         name = pretrained_model_name_or_path
-        with nullcontext() if Path(name).is_dir() else within_reach():
+        with nullcontext() if Path(name).is_dir() else offline_if_unreachable():
             try:
                 return super().from_pretrained(name, **options)
             except UnimatchError:  # which says what is wrong with the files
