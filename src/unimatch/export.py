@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from unimatch.cli.command import command
-from unimatch.engines.model_facts import ModelFacts, beside
+from unimatch.engines.model_facts import ModelFacts, facts_path
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.arrays import ImageArray
@@ -47,7 +47,7 @@ def export(config: DictConfig) -> Agreement | None:
     images = sample_images(config.images, facts) if config.verify else []
     more = [options] if format_name == "onnx" else []
     EXPORTERS[format_name](path, model, facts, config.precision, *more)
-    print(f"{path}: {format_name}, {config.precision}, {path.stat().st_size / 1e6:.1f} MB; {beside(path)}")
+    print(f"{path}: {format_name}, {config.precision}, {path.stat().st_size / 1e6:.1f} MB; {facts_path(path)}")
     if not config.verify:
         return None
     agreement = compare(TorchEngine(model), open_exported(path), images)

@@ -95,5 +95,5 @@ def test_a_repository_that_cannot_be_had_is_one_line(monkeypatch):
     monkeypatch.setattr(hub, "offline_if_unreachable", nullcontext)
     monkeypatch.setattr(hub_mixin, "hf_hub_download", download)
     monkeypatch.setattr(hub, "hf_hub_download", download)
-    with pytest.raises(WeightsError, match=r"^me/model: is no folder.*OSError: Name or service not known\). A folder"):
+    with pytest.raises(WeightsError, match=r"^me/model: is not a folder.*OSError: Name or service not known\)"):
         HubModel.from_pretrained("me/model")
