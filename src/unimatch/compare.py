@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unimatch import starting
-from unimatch.checkpoints.earlier import SINCE, migrated
+from unimatch.checkpoints.earlier import IMPLIED_SETTINGS, migrated
 from unimatch.disk import exit_with, lacks_room, replace_text
 from unimatch.errors import DataError, WriteError
 from unimatch.plain import below, written_by_others
@@ -92,7 +92,7 @@ def fill_in(runs: Sequence[dict[str, Any]]) -> None:
     for run in runs:
         names.setdefault(identity(run), set()).update(run["settings"])
     for run in runs:
-        earlier = {name: json.dumps(SINCE.get(name)) for name in names[identity(run)]}
+        earlier = {name: json.dumps(IMPLIED_SETTINGS.get(name)) for name in names[identity(run)]}
         run["settings"] = earlier | run["settings"]
 
 
