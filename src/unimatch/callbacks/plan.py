@@ -22,7 +22,7 @@ from typing_extensions import override
 from unimatch.images.pictures import spread_evenly
 from unimatch.methods.base import Method
 from unimatch.tasks.shared_encoder import share_encoder
-from unimatch.trainer import at_once
+from unimatch.trainer import parts_in_batch
 
 log = logging.getLogger("unimatch")
 
@@ -63,7 +63,7 @@ class Plan(Callback):
         batch = datamodule.on_before_batch_transfer(batch, 0)
         batch = trainer.strategy.batch_to_device(batch)  # which calls the hook after the transfer too
         pl_module.parts_at_once = 1  # the training ends after it
-        own = datamodule.batch_size * at_once(trainer)
+        own = datamodule.batch_size * parts_in_batch(trainer)
         least = min(own, 2)  # batch normalisation may need two images
         small, large = (measure(trainer, pl_module, part_of(batch, count)) for count in (least, least + 1))
         costs = Costs(least, small, large)
@@ -128,7 +128,7 @@ class Plan(Callback):
             )
         if capacity is not None:
             fits = int((HEADROOM * capacity - (costs.at(costs.least).memory - costs.least * per_image)) // per_image)
-            fits //= at_once(trainer)
+            fits //= parts_in_batch(trainer)
             size = f"datamodule.batch_size={fits} fits" if fits >= 1 else "Not even datamodule.batch_size=1 fits"
             lines.append(f"{size} into {HEADROOM:.0%} of {capacity / GB:.0f} GB.")
         else:

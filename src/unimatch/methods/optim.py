@@ -14,10 +14,10 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from unimatch.errors import ConfigError, told
+from unimatch.errors import ConfigError, describe_error
 from unimatch.models.encoders import Encoder
 from unimatch.options import one_of
-from unimatch.trainer import at_once
+from unimatch.trainer import parts_in_batch
 
 log = logging.getLogger("unimatch")
 
@@ -153,7 +153,7 @@ def custom_optimizer(make: MakeOptimizer, groups: list[dict[str, Any]]) -> Optim
     try:
         optimizer = make(groups)
     except Exception as error:  # the user's own code may raise anything
-        raise ConfigError(f"optimizer: cannot be made: {told(error)}") from error
+        raise ConfigError(f"optimizer: cannot be made: {describe_error(error)}") from error
     if not isinstance(optimizer, Optimizer):
         raise ConfigError(f"optimizer: must make a torch.optim.Optimizer, this one makes a {type(optimizer).__name__}")
     return optimizer
@@ -204,7 +204,7 @@ def learning_rate_factor(trainer: lightning.Trainer, reference: int | None) -> f
     if batch_size is None:
         return 1.0
     processes, batches = trainer.world_size, trainer.accumulate_grad_batches
-    batch = batch_size * at_once(trainer)
+    batch = batch_size * parts_in_batch(trainer)
     images = batch * processes * batches
     factor = 1.0 if reference is None else images / reference
     if trainer.is_global_zero:
