@@ -184,7 +184,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
 
     @property
     def needs(self) -> Needs:
-        """What this method asks of the data module."""
+        """What this method needs from the data module."""
         return Needs(self.uses_unlabeled, self.uses_partner, self.strong_views, self.student.size_multiple, self.start)
 
     @override

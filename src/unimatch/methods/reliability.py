@@ -47,10 +47,10 @@ def candidate_thresholds(tau: float) -> Tensor:
 
 
 def class_thresholds(right: Tensor, wrong: Tensor, tau: float) -> Tensor:
-    """Returns each class's threshold (C,) float32: the lowest candidate above which a share of ``tau`` is right.
+    """Returns each class's threshold (C,) float32: the lowest candidate with which a share of ``tau`` is right.
 
-    It is ``tau`` if ``tau`` suffices, and also if the class has no confident label. It is :data:`NEVER` if no candidate
-    suffices.
+    That is ``tau`` itself if it suffices, and also if the class has no confident label, and :data:`NEVER` if no
+    candidate suffices.
 
     Args:
         right: (C, n) int64, how many right labels of each class have a confidence between a candidate and the next one.

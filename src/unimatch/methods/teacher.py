@@ -77,7 +77,7 @@ class Teacher(nn.Module, Generic[M]):
 
     @override
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        # The student's weights are loaded first: where the checkpoint's teacher differs from them, it shared nothing.
+        # The student's weights are loaded first: where the checkpoint's teacher differs from them, it had a copy.
         for name in sorted(self.shared):
             loaded, ours = state_dict.get(f"{prefix}model.{name}"), self.model.get_parameter(name)
             if loaded is not None and not torch.equal(loaded.to(ours), ours):
