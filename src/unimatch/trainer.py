@@ -38,7 +38,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     """
     for name, instead in REFUSED.items():
         if settings.get(name):
-            raise ConfigError(f"{name}={settings[name]}: no setting of a run; {instead}")
+            raise ConfigError(f"{name}={settings[name]}: is not a setting of a run; {instead}")
     for name in ("limit_train_batches", "limit_val_batches", "val_check_interval"):
         if settings.get(name) == 0:
             raise ConfigError(f"{name}={settings[name]}: must be above 0; a training is evaluated, at its end at least")

@@ -94,7 +94,7 @@ class Writer:
             image: the image, (H, W, C) uint8, or pairs of dates.
             prediction: its prediction.
             file: the path of the image's file for ``areas.csv``, by which a later call recognises the image.
-            source: the image's file, if its mask should be a GeoTIFF of the same place when it is one itself.
+            source: the image's file; if it is georeferenced, the mask is a GeoTIFF of the same place.
 
         Returns:
             The line, for :meth:`finish`.
@@ -141,7 +141,7 @@ class Writer:
         )
 
     def write_mask(self, name: str, mask: MaskArray, source: Path | None) -> None:
-        """Writes a mask with the classes' palette: as a GeoTIFF if the source is one, else as a PNG."""
+        """Writes a mask with the classes' palette: as a GeoTIFF if the source is georeferenced, else as a PNG."""
         picture = Image.fromarray(mask)
         colors = [channel for color in self.facts.palette for channel in color]
         picture.putpalette(colors + [255] * (768 - len(colors)))  # ids that are not a class are white

@@ -271,7 +271,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         """Divides student and teacher among the processes in the same way, if the strategy is FSDP2."""
         mesh = self.device_mesh
         if mesh is not None and self.student.unlock_after:
-            raise ConfigError("unlock_after: FSDP2 divides what is trained before the first step; use 0")
+            raise ConfigError("unlock_after: FSDP2 divides the trained parameters before the first step; use 0")
         if mesh is not None:
             for model in (self.student, self.teacher.model):
                 shard(model, mesh["data_parallel"])

@@ -131,7 +131,7 @@ class Model(nn.Module, NamedOptions, ABC):
         if levels and len(set(encoder.strides)) == 1:
             blocks = f"blocks {', '.join(map(str, levels))}"
         side = self.size_multiple
-        sizes = f"images of {side} x {side} alone" if encoder.fixed_size else f"image sides in multiples of {side}"
+        sizes = f"images of {side} x {side} only" if encoder.fixed_size else f"image sides in multiples of {side}"
         return (
             f"encoder {self.name}: {blocks}, widths {list(encoder.widths)}, strides {list(encoder.strides)}"
             + (f", {sizes}" if side > 1 else "")
@@ -211,7 +211,7 @@ class Model(nn.Module, NamedOptions, ABC):
         if self.encoder.fixed_size and not height == width == self.size_multiple:
             side = self.size_multiple
             raise ConfigError(
-                f"encoder={self.name}: takes images of {side} x {side} pixels alone, and these are {height} x {width}: "
+                f"encoder={self.name}: only takes images of {side} x {side} pixels, and these are {height} x {width}: "
                 f"datamodule.crop={side} inference.mode=sliding inference.window={side}, or another encoder"
             )
         if height % self.size_multiple or width % self.size_multiple:

@@ -113,7 +113,7 @@ def build_encoder(
             raise ConfigError(f"encoder={name}: takes neither options nor position_embedding")
         if name != "tiny" and channels != 3:
             raise ConfigError(
-                f"encoder={name}: takes images of 3 bands alone, and these have {channels}; choose another"
+                f"encoder={name}: only takes images of 3 bands, and these have {channels}; choose another"
             )
         encoder = TinyEncoder(channels) if name == "tiny" else MiTEncoder(pretrained=published)
     else:
