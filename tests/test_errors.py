@@ -76,20 +76,20 @@ def test_full_shared_memory_is_told_from_other_errors(error, expected):
     ],
 )
 def test_what_own_code_raises_is_told_with_its_place(raised, kind, told):
-    with pytest.raises(kind) as caught, errors.own_code_told(lambda: "photo 3"):
+    with pytest.raises(kind) as caught, errors.own_errors_explained(lambda: "photo 3"):
         raise raised
     assert str(caught.value).startswith(told)
     assert str(caught.value).endswith("; HYDRA_FULL_ERROR=1 before the command shows the traceback")
 
 
 def test_what_a_library_raises_is_told_where_that_is_asked_for():
-    library_alone = errors.own_code_told(lambda: "photo 3")(json.loads)  # no frame of this file lies between
+    library_alone = errors.own_errors_explained(lambda: "photo 3")(json.loads)  # no frame of this file lies between
     with pytest.raises(json.JSONDecodeError, match="Expecting value"):
         library_alone("")
     assert errors.own_place(json_error()) is None
     with (
         pytest.raises(errors.ConfigError, match="photo 3: JSON"),
-        errors.own_code_told(lambda: "photo 3", foreign=True),
+        errors.own_errors_explained(lambda: "photo 3", foreign=True),
     ):
         raise json_error()
 
@@ -97,10 +97,10 @@ def test_what_a_library_raises_is_told_where_that_is_asked_for():
 def test_a_dead_loading_process_is_no_fault_of_own_code():
     dead = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
     for foreign in (False, True):
-        with pytest.raises(RuntimeError) as caught, errors.own_code_told(lambda: "photo 3", foreign=foreign):
+        with pytest.raises(RuntimeError) as caught, errors.own_errors_explained(lambda: "photo 3", foreign=foreign):
             raise dead
         assert caught.value is dead
-        with pytest.raises(TypeError), errors.own_code_told(lambda: "photo 3", foreign=foreign):
+        with pytest.raises(TypeError), errors.own_errors_explained(lambda: "photo 3", foreign=foreign):
             raise TypeError("unsupported callable") from dead
 
 

@@ -55,7 +55,7 @@ def test_images_that_cannot_be_read_are_counted_and_left_out(export, tmp_path):
         (["output=model.onnx", "format=torch"], "format=torch with a file *.pt2"),
         (["output=model.onnx", "precision=int8"], "precision=int8"),
         (["output=model.onnx", "verify=true", "images=nowhere"], "no images there"),
-        (["output=model.pt2", "opset=18"], "opset, size, batch, normalize and labels are of ONNX files alone"),
+        (["output=model.pt2", "opset=18"], "opset, size, batch, normalize and labels are options of ONNX files only"),
         (["output=model.onnx", "labels=true", "verify=true"], "labels=true: verify compares logits"),
         (["output=model.onnx", "size=[64]"], "must be a height and a width"),
     ],

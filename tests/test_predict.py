@@ -186,7 +186,7 @@ def test_small_images_go_side_by_side_through_a_cpu_and_large_ones_alone(predict
     engine, used, found = pipeline.Predictor(run[0], device="cpu").engine, [], pipeline.Pipeline.predict_images
 
     def spy(self, images):
-        used.append((torch.get_num_threads(), self.beside))
+        used.append((torch.get_num_threads(), self.parallel))
         return found(self, images)
 
     monkeypatch.setattr(pipeline.Pipeline, "predict_images", spy)
@@ -194,7 +194,7 @@ def test_small_images_go_side_by_side_through_a_cpu_and_large_ones_alone(predict
     try:
         torch.set_num_threads(4)
         expected = predict("save=[confidence]", "batch_size=2", name="batches")[0]
-        assert {beside for _, beside in used} == {1}
+        assert {parallel for _, parallel in used} == {1}
         for limit, at_once in ((4, 4), (2, 2), (1, 1)):
             used.clear()
             monkeypatch.setattr(pipeline, "LARGE", limit * 48 * 60)

@@ -312,8 +312,8 @@ def test_fsdp2_trains_as_one_process_does_and_is_resumed(tmp_path, monkeypatch):
             ({"precision": name}, f"precision={name}: must be one of 32-true, bf16-mixed")
             for name in ("bf16-true", "64")
         ),
-        ({"overfit_batches": 0.5}, "overfit_batches=0.5: no setting of a run; dataset.labeled=N"),
-        ({"fast_dev_run": True}, "fast_dev_run=True: no setting of a run; trainer=debug"),
+        ({"overfit_batches": 0.5}, "overfit_batches=0.5: is not a setting of a run; dataset.labeled=N"),
+        ({"fast_dev_run": True}, "fast_dev_run=True: is not a setting of a run; trainer=debug"),
         ({"limit_val_batches": 0}, "limit_val_batches=0: must be above 0"),
         ({"limit_train_batches": 0.0}, "limit_train_batches=0.0: must be above 0"),
         ({"max_epochs": 0}, "max_epochs=0: must be at least 1, or -1"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unimatch import starting
-from unimatch.checkpoints.earlier import SINCE, migrated
+from unimatch.checkpoints.earlier import IMPLIED_SETTINGS, migrated
 from unimatch.disk import exit_with, lacks_room, replace_text
 from unimatch.errors import DataError, WriteError
 from unimatch.plain import written_by_others
@@ -108,7 +108,7 @@ def add_defaults(runs: Sequence[dict[str, Any]]) -> None:
     for run in runs:
         names.setdefault(identity(run), set()).update(run["settings"])
     for run in runs:
-        earlier = {name: json.dumps(SINCE.get(name)) for name in names[identity(run)]}
+        earlier = {name: json.dumps(IMPLIED_SETTINGS.get(name)) for name in names[identity(run)]}
         run["settings"] = earlier | run["settings"]
 
 

@@ -19,7 +19,7 @@ class UnimatchError(ValueError):
     """Something in the user's input is wrong. Commands print it without a traceback and exit with :attr:`status`."""
 
     status = 2
-    """The same command would fail again."""
+    """The exit status of commands. 2: the same command would fail again."""
 
     @override
     def __str__(self) -> str:
@@ -31,7 +31,7 @@ class ConfigError(UnimatchError):
 
 
 class TakenError(ConfigError):
-    """A run directory is another training's."""
+    """A run directory belongs to another training."""
 
 
 class DataError(UnimatchError):
@@ -46,14 +46,14 @@ class ProcessError(UnimatchError):
     """A process of the run has died, or has reached a limit of the system."""
 
     status = 75
-    """``EX_TEMPFAIL`` of sysexits.h: resuming may well succeed."""
+    """``EX_TEMPFAIL`` of sysexits.h: resuming may succeed."""
 
 
 class WriteError(UnimatchError):
-    """A disk has no room, or files of a training could not be written; the training itself went on to its end."""
+    """A disk is full, or files of a training could not be written; the training itself went on to its end."""
 
     status = 74
-    """``EX_IOERR`` of sysexits.h: it may succeed when there is room."""
+    """``EX_IOERR`` of sysexits.h: the command may succeed when there is room."""
 
 
 class NumericalError(UnimatchError):
@@ -61,14 +61,14 @@ class NumericalError(UnimatchError):
 
 
 def chain_of(error: BaseException | None, handled: BaseException | None = None) -> Iterator[BaseException]:
-    """Yields an error and those that it came after, up to one that was being handled already."""
+    """Yields an error and the earlier errors that led to it, up to one that had been ``handled`` before."""
     while error is not None and error is not handled:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def lacks_shared_memory(error: BaseException) -> bool:
-    """Tells whether shared memory was full, for an error or one that came before it."""
+    """Tells whether an error, or an earlier one that led to it, means that shared memory is full."""
     return any(
         (isinstance(one, OSError) and one.errno == errno.ENOSPC and one.filename is None)
         or "shared memory" in str(one)
@@ -78,7 +78,7 @@ def lacks_shared_memory(error: BaseException) -> bool:
 
 
 def lacks_open_files(error: BaseException) -> bool:
-    """Tells whether a process had as many files open as it may, for an error or one that came before it."""
+    """Tells whether an error, or an earlier one that led to it, means that a process has too many files open."""
     return any(
         (isinstance(one, OSError) and one.errno in (errno.EMFILE, errno.ENFILE)) or "Too many open files" in str(one)
         for one in chain_of(error)
@@ -93,40 +93,41 @@ OPEN_FILES = (
 
 
 def is_of_a_worker(error: BaseException) -> bool:
-    """Tells whether PyTorch raised this because a process that loads images has died."""
+    """Tells whether PyTorch raised an error because a process that loads images has died."""
     return isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)
 
 
 def worker_behind(error: BaseException) -> BaseException | None:
-    """Returns the error of :func:`is_of_a_worker` that an error is or comes from; None where there is none."""
+    """Returns the error of :func:`is_of_a_worker` that an error is or that led to it; None if there is none."""
     return next(filter(is_of_a_worker, chain_of(error)), None)
 
 
 def interruption(error: BaseException, handled: BaseException | None = None) -> BaseException | None:
-    """Finds what must end a run behind an error: Ctrl-C, an exit, or a process that loads images and has died.
+    """Finds an interruption behind an error: Ctrl-C, an exit, or the death of a process that loads images.
 
-    Each comes by a signal, wherever the main process is just then: also within a ``try`` that is about files. What is
-    open there may raise an error of its own when it is closed, such as torch's writer of an archive that is half done.
+    Interruptions come as signals, wherever the main process is at that moment, which may be within a ``try`` that
+    handles errors of files. An open file may then raise another error when it is closed, such as torch's writer of an
+    unfinished archive.
 
     Args:
         error: what was raised.
-        handled: what was being handled before, and is known.
+        handled: an error that was being handled before, which is left out.
 
     Returns:
-        The error that tells of it; None where there is none.
+        The error of the interruption; None if there is none.
     """
     ends = (one for one in chain_of(error, handled) if is_of_a_worker(one) or not isinstance(one, Exception))
     return next(ends, None)
 
 
-def told(error: BaseException) -> str:
-    """Says in a line what an error is, and where own code has raised it: ``KeyError: 'a' (own.py, line 8)``."""
+def describe_error(error: BaseException) -> str:
+    """Describes an error in a line, and where the user's own code raised it: ``KeyError: 'a' (own.py, line 8)``."""
     kind, message, place = type(error).__name__, first_line(error), own_place(error)
     return (kind if message == kind else f"{kind}: {message}") + (f" ({place})" if place else "")
 
 
 def own_place(error: BaseException) -> str | None:
-    """Returns where the user's own code was when an error was raised, ``own.py, line 8``; None if it was not there."""
+    """Returns where in the user's own code an error was raised, such as ``own.py, line 8``; None if not there."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = pathlib.Path(frame.filename)
         if path.is_file() and is_own(path):
@@ -135,30 +136,30 @@ def own_place(error: BaseException) -> str | None:
 
 
 def is_own(path: pathlib.Path) -> bool:
-    """Tells whether a file of code is neither Python's, nor an installed library's, nor this package's.
+    """Tells whether a file of code is the user's own: not Python's, an installed library's or this package's.
 
     >>> is_own(pathlib.Path("/home/me/mine.py")), is_own(pathlib.Path("/home/me/.local/lib/site-packages/torch/nn.py"))
     (True, False)
     """
     installed = (sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib"))
     others = [*map(pathlib.Path, installed), pathlib.Path(__file__).parent]
-    named = {"site-packages", "dist-packages"} & set(path.parts)  # also where they are the user's, or another system's
-    return not named and not any(path.is_relative_to(folder) for folder in others)
+    in_packages = {"site-packages", "dist-packages"} & set(path.parts)  # also the user's, or another environment's
+    return not in_packages and not any(path.is_relative_to(folder) for folder in others)
 
 
 @contextmanager
-def own_code_told(name: Callable[[], str], *, foreign: bool = False) -> Iterator[None]:
-    """Turns what the user's own code raises into an error of ours that says where; other errors pass.
+def own_errors_explained(name: Callable[[], str], *, foreign: bool = False) -> Iterator[None]:
+    """Turns an error that the user's own code raises into one of ours that says where; other errors pass unchanged.
 
-    A process that loads images hands over no more of an error than its text, so that this is done there.
+    A process that loads images must do this itself, because it hands over only the text of an error.
 
     Args:
-        name: says what it was about, such as an image; asked once there is an error.
-        foreign: whether an error is also told where an installed library has raised it.
+        name: returns what the code was working on, such as an image's name; called only if there is an error.
+        foreign: whether to explain errors of installed libraries too.
 
     Raises:
-        DataError: own code could not read a file.
-        ConfigError: it has failed otherwise.
+        DataError: the code could not read a file.
+        ConfigError: it failed in another way.
     """
     try:
         yield
@@ -168,9 +169,10 @@ def own_code_told(name: Callable[[], str], *, foreign: bool = False) -> Iterator
         if worker_behind(error) or (not foreign and own_place(error) is None):
             raise
         kind = DataError if isinstance(error, OSError) else ConfigError
-        raise kind(f"{name()}: {told(error)}; {TRACEBACKS}=1 before the command shows the traceback") from error
+        what = describe_error(error)
+        raise kind(f"{name()}: {what}; {TRACEBACKS}=1 before the command shows the traceback") from error
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of an error's message, or its kind where it has none."""
+    """Returns the first line of an error's message, or the name of its class if it has none."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,7 +1,7 @@
-"""``python -m unimatch.evaluate``: score a checkpoint's student and teacher on a data set."""
+"""``python -m unimatch.evaluate``: scores a checkpoint's student and teacher on a data set."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from unimatch.inference.load import checkpoint_facts, models_in
 from unimatch.options import one_of
 from unimatch.plain import bound
 from unimatch.speed.fold_batch_norms import fold_batch_norms
-from unimatch.tasks import task_of
+from unimatch.tasks import Task, task_of
 from unimatch.tasks.classification import refuse_inference
-from unimatch.tasks.evaluator import Evaluator
+from unimatch.tasks.evaluator import Counts, Evaluator
 from unimatch.tasks.scores import Absent, Scores, scores_table
 from unimatch.terminal import progress_bar
 from unimatch.texts import one_line
@@ -38,14 +38,21 @@ LIMITS = ("limit_val_batches", "limit_test_batches", "fast_dev_run", "overfit_ba
 """Arguments of Lightning's trainer that would leave images out."""
 
 GIVE = "give dataset=NAME dataset.root=FOLDER"
-MADE_UP = {"train": 4096, "val": 4096, "size": 128}
-"""How many scenes a checkpoint may ask for, and pixels a side; they are kept in memory."""
-LARGEST_SETTING, LARGEST_SEED = 2**22, 2**63
-"""How large its other numbers may be, such as that of the labelled images."""
+"""What to do if the checkpoint's data set cannot be used."""
+LARGEST_DEMO = {"train": 4096, "val": 4096, "size": 128}
+"""How many generated scenes, and pixels a side, a checkpoint may ask for: they are kept in memory."""
+LARGEST_SETTING = 2**22
+"""The largest of a checkpoint's other numbers, such as that of the labelled images."""
+LARGEST_SEED = 2**63
+"""The largest seed in a checkpoint."""
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
-    """Evaluates as ``conf/evaluate.yaml``, composed, says; prints the table, returns what the JSON file holds."""
+    """Evaluates as the composed ``conf/evaluate.yaml`` says, and prints the table.
+
+    Returns:
+        The content of the JSON file that it writes.
+    """
     quiet_libraries()
     for name in LIMITS:
         if config.trainer.get(name):
@@ -102,12 +109,8 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         "ignored": config.ignored,
         "precision": str(config.trainer.precision),
         "processes": trainer.world_size,
+        **{name: as_json(task, counts, data.info.classes) for name, counts in evaluator.counts.items()},
     }
-    classes = data.info.classes
-    for name, counts in evaluator.counts.items():
-        found = task.scores(counts)
-        per_class = {key: dict(zip(classes, values, strict=True)) for key, values in found.per_class().items()}
-        result[name] = found.overall() | per_class | {key: count.tolist() for key, count in counts.items()}
     if trainer.is_global_zero:
         output = Path(config.output or path.with_name(f"{path.stem}.{data.info.name}.{config.split}.json")).expanduser()
         replace_text(output, json.dumps(result, indent=2) + "\n")
@@ -116,11 +119,21 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     return result
 
 
+def as_json(task: Task, counts: Counts, classes: Sequence[str]) -> dict[str, Any]:
+    """Returns the scores and the counts of one model as the JSON file holds them, with values per class by name."""
+    found = task.scores(counts)
+    per_class = {key: dict(zip(classes, values, strict=True)) for key, values in found.per_class().items()}
+    return found.overall() | per_class | {key: count.tolist() for key, count in counts.items()}
+
+
 def choose_data(config: DictConfig, checkpoint: Mapping[str, Any], bands: Bands) -> SegmentationData:
-    """Returns the data set of the command line, or else that of the checkpoint's run, read as ``bands`` say.
+    """Returns the data set of the command line, or else that of the checkpoint's run, read with these ``bands``.
 
     A checkpoint may come from anywhere, so it can only name our own data sets: nothing else is called, nothing is
-    written, and what is made up has few images.
+    written, and generated data sets are small.
+
+    Raises:
+        ConfigError: neither names a data set that can be used.
     """
     if config.get("dataset") is not None:
         return build(config.dataset, **bands.arguments())
@@ -134,12 +147,15 @@ def choose_data(config: DictConfig, checkpoint: Mapping[str, Any], bands: Bands)
     try:
         if root is not None and not Path(str(root)).expanduser().is_dir():
             raise ConfigError(f"the checkpoint was trained on {name} in {str(root)!r}, which is not here: {GIVE}")
-        measured = bands.arguments()
+        of_bands = bands.arguments()
         for key, value in settings.items():
-            is_seed = str(key).endswith("seed")
-            if key not in measured:
-                bound(value, key, LARGEST_SEED if is_seed else MADE_UP.get(key, LARGEST_SETTING), -1 + is_seed)
-        return function(**{**settings, **measured})
+            if key in of_bands:
+                continue
+            if str(key).endswith("seed"):
+                bound(value, key, LARGEST_SEED, 0)
+            else:
+                bound(value, key, LARGEST_DEMO.get(key, LARGEST_SETTING), -1)
+        return function(**{**settings, **of_bands})
     except UnimatchError:
         raise
     except Exception as error:  # a stranger's file may say anything
@@ -151,9 +167,12 @@ def check_classes(facts: ModelFacts, classes: tuple[str, ...], *, by_name: bool,
 
     Args:
         facts: of the model.
-        classes: the data set's.
-        by_name: whether names must agree, and not only their number.
+        classes: names of the data set's classes.
+        by_name: whether the names must agree, and not only their number.
         known: whether the checkpoint names its classes.
+
+    Raises:
+        ConfigError: naming the first difference.
     """
     pairs = list(zip(facts.classes, classes, strict=False))
     different = next((i for i, (ours, theirs) in enumerate(pairs) if ours != theirs), len(pairs))
@@ -175,7 +194,11 @@ def check_classes(facts: ModelFacts, classes: tuple[str, ...], *, by_name: bool,
 
 
 def choose_split(data: SegmentationData, split: str) -> Source:
-    """Returns the images of a split."""
+    """Returns the images of a split, ``val`` or ``test``.
+
+    Raises:
+        ConfigError: the data set has none.
+    """
     one_of("split", split, ("val", "test"))
     source = data.val if split == "val" else data.test
     if source is None:
@@ -184,7 +207,7 @@ def choose_split(data: SegmentationData, split: str) -> Source:
 
 
 def table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores], absent: Absent) -> str:
-    """Returns the scores as text: by class and model, then overall, then which classes are absent.
+    """Returns the scores as text: by class and model, then overall, then the classes that are absent.
 
     >>> from unimatch.tasks.segmentation import SegmentationScores
     >>> teacher = {"miou": 50.0, "pixel_accuracy": 75.0, "iou": {"sky": 50.0, "sea": None}}
@@ -210,7 +233,7 @@ def table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores], absent
 
 
 class Bar(lightning.Callback):
-    """Shows a progress bar over the main process's images."""
+    """Shows a progress bar over the images of the main process."""
 
     @override
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""``python -m unimatch.export``: write a trained model for use elsewhere."""
+"""``python -m unimatch.export``: writes a trained model for use elsewhere."""
 
 import logging
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from unimatch.cli.command import command
-from unimatch.engines.model_facts import ModelFacts, beside
+from unimatch.engines.model_facts import ModelFacts, facts_path
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.arrays import ImageArray
@@ -22,32 +22,32 @@ from unimatch.options import one_of
 log = logging.getLogger("unimatch")
 
 NOISE_SIZES = ((64, 96), (101, 77), (150, 200))
+"""Heights and widths, in pixels, of the noise on which models are compared if there are no images."""
 
 
 def export(config: DictConfig) -> Agreement | None:
-    """Exports as ``conf/export.yaml``, composed, says.
+    """Exports as the composed ``conf/export.yaml`` says.
 
-    Returns how far the result agrees with the original, if ``verify`` asks for it.
+    Returns:
+        How well the result agrees with the original, if ``verify`` asks for a comparison.
     """
     path = Path(config.output).expanduser()
-    by_suffix = {suffix: name for name, suffix in SUFFIXES.items()}
-    format_name = config.format or by_suffix.get(path.suffix)
-    if format_name not in EXPORTERS or SUFFIXES[format_name] != path.suffix:
-        expected = ", ".join(f"format={name} with a file *{suffix}" for name, suffix in SUFFIXES.items())
-        raise ConfigError(f"format={config.format} output={path}: choose {expected}")
+    format_name = choose_format(config.format, path)
     one_of("precision", config.precision, PRECISIONS)
     model, facts = load_with_facts(Path(config.checkpoint).expanduser(), config.model)
     if model.task == "classification":
         raise ConfigError(f"checkpoint={config.checkpoint}: only models that give masks can be exported")
     options = OnnxOptions(**{key: config[key] for key in ("opset", "size", "batch", "normalize", "labels")})
     if format_name != "onnx" and options != OnnxOptions():
-        raise ConfigError(f"format={format_name}: opset, size, batch, normalize and labels are of ONNX files alone")
+        raise ConfigError(
+            f"format={format_name}: opset, size, batch, normalize and labels are options of ONNX files only"
+        )
     if config.verify and options.labels:
         raise ConfigError("labels=true: verify compares logits, which such a file does not give; leave out one of them")
     images = sample_images(config.images, facts) if config.verify else []
     more = [options] if format_name == "onnx" else []
     EXPORTERS[format_name](path, model, facts, config.precision, *more)
-    print(f"{path}: {format_name}, {config.precision}, {path.stat().st_size / 1e6:.1f} MB; {beside(path)}")
+    print(f"{path}: {format_name}, {config.precision}, {path.stat().st_size / 1e6:.1f} MB; {facts_path(path)}")
     if not config.verify:
         return None
     agreement = compare(TorchEngine(model), open_exported(path), images)
@@ -55,33 +55,49 @@ def export(config: DictConfig) -> Agreement | None:
     return agreement
 
 
+def choose_format(name: str | None, path: Path) -> str:
+    """Returns the name of the export's format: the one given, or else that of the file's suffix.
+
+    Raises:
+        ConfigError: there is no such format, or the file has another suffix.
+    """
+    by_suffix = {suffix: known for known, suffix in SUFFIXES.items()}
+    chosen = name or by_suffix.get(path.suffix)
+    if chosen not in EXPORTERS or SUFFIXES[chosen] != path.suffix:
+        expected = ", ".join(f"format={known} with a file *{suffix}" for known, suffix in SUFFIXES.items())
+        raise ConfigError(f"format={name} output={path}: choose {expected}")
+    return chosen
+
+
 def sample_images(source: str | None, facts: ModelFacts) -> list[ImageArray]:
-    """Reads or makes the images, or pairs of dates, to compare on; those that cannot be read are counted.
+    """Returns images, or pairs of dates, to compare models on: those of a source, or noise if there is none.
+
+    Images that cannot be read are left out with a warning.
 
     Raises:
         DataError: there are no images, or none can be read.
     """
-    if source is not None:
-        images: list[ImageArray] = []
-        faults: list[DataError] = []
-        for photo in find_photos(source, facts.dates, bands=facts.bands)[1]:
-            try:
-                images.append(photo.load())
-            except DataError as error:
-                faults.append(error)
-        if not images:
-            raise faults[0]
-        if faults:
-            log.warning("%d of %d images could not be read and are left out", len(faults), len(faults) + len(images))
-            log.warning("the first: %s", faults[0])
-        return images
-    rng = np.random.default_rng(0)
-    before = (facts.dates,) if facts.dates > 1 else ()
-    return [rng.integers(0, 256, (*before, *size, facts.bands.count), dtype=np.uint8) for size in NOISE_SIZES]
+    if source is None:
+        rng = np.random.default_rng(0)
+        dates = (facts.dates,) if facts.dates > 1 else ()
+        return [rng.integers(0, 256, (*dates, *size, facts.bands.count), dtype=np.uint8) for size in NOISE_SIZES]
+    images: list[ImageArray] = []
+    faults: list[DataError] = []
+    for photo in find_photos(source, facts.dates, bands=facts.bands)[1]:
+        try:
+            images.append(photo.load())
+        except DataError as error:
+            faults.append(error)
+    if not images:
+        raise faults[0]
+    if faults:
+        log.warning("%d of %d images could not be read and are left out", len(faults), len(faults) + len(images))
+        log.warning("the first: %s", faults[0])
+    return images
 
 
 def open_exported(path: Path) -> Any:
-    """Returns an engine that runs what has just been written."""
+    """Returns an engine that runs an exported file, which must be the user's own."""
     return Predictor(path, device="cpu", trusted=True).engine
 
 

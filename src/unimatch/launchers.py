@@ -1,4 +1,4 @@
-"""What SLURM and torchrun start: whether these are the processes that a trainer expects, and a job's next start."""
+"""SLURM and torchrun: checks that they start the processes that a trainer expects, and requeues a SLURM job."""
 
 import logging
 import os
@@ -15,33 +15,41 @@ from unimatch.texts import one_line
 
 log = logging.getLogger("unimatch")
 
-BY_HAND = ("bash", "interactive")
-"""Names of SLURM's jobs in which Lightning takes commands for typed ones, and starts the processes itself."""
+INTERACTIVE_JOBS = ("bash", "interactive")
+"""Names of SLURM jobs in which Lightning assumes that commands are typed by hand, and starts the processes itself."""
 
 ALL_GPUS = "each task must see all GPUs of its machine (--gpus-per-node, not --gpus-per-task)"
+"""What to do if a task sees too few GPUs."""
 
-
-OF_SLURM = (
-    *("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_NNODES", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"),
+SLURM_VARIABLES = (
+    "SLURM_NTASKS",
+    "SLURM_NTASKS_PER_NODE",
+    "SLURM_NNODES",
+    "SLURM_PROCID",
+    "SLURM_LOCALID",
+    "SLURM_NODEID",
     "SLURM_STEP_NUM_TASKS",
 )
-OF_TORCHRUN = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "GROUP_RANK", "MASTER_PORT")
-"""Variables that are read as whole numbers."""
+"""Environment variables of SLURM that Lightning reads as whole numbers."""
+TORCHRUN_VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "GROUP_RANK", "MASTER_PORT")
+"""The same of torchrun."""
 
 
 def check_slurm() -> None:
-    """Refuses variables with which Lightning would fail, or train in each of SLURM's tasks as if it were alone.
+    """Refuses environment variables with which Lightning would fail, or each of SLURM's tasks would train by itself.
 
     Raises:
-        ConfigError: a number of theirs is none, tasks are counted by ``--ntasks`` alone, or the job has one of the
-            names of :data:`BY_HAND`.
+        ConfigError: a variable is not a whole number, tasks are only counted by ``--ntasks``, or several tasks run in a
+            job with one of the names :data:`INTERACTIVE_JOBS`.
     """
-    for variable in OF_TORCHRUN if TorchElasticEnvironment.detect() else OF_SLURM:
-        number_of(variable)
     if TorchElasticEnvironment.detect():
+        for variable in TORCHRUN_VARIABLES:
+            number_of(variable)
         return
+    for variable in SLURM_VARIABLES:
+        number_of(variable)
     tasks, name = number_of("SLURM_STEP_NUM_TASKS", 1), os.environ.get("SLURM_JOB_NAME")
-    if name in BY_HAND:
+    if name in INTERACTIVE_JOBS:
         if tasks > 1:
             raise ConfigError(
                 f"srun has started {tasks} tasks, in a job that is called {name}: Lightning would take each for the "
@@ -55,7 +63,7 @@ def check_slurm() -> None:
 
 
 def check_processes(trainer: lightning.Trainer) -> None:
-    """Refuses a trainer that has other processes than its launcher has started.
+    """Refuses a trainer that needs another number of processes than its launcher has started.
 
     Raises:
         ConfigError: beginning with ``devices``.
@@ -70,7 +78,7 @@ def check_processes(trainer: lightning.Trainer) -> None:
             )
     elif "SLURM_STEP_ID" in os.environ:  # set by srun alone
         count = number_of("SLURM_STEP_NUM_TASKS", 1)
-        if count != wanted and os.environ.get("SLURM_JOB_NAME") not in BY_HAND:
+        if count != wanted and os.environ.get("SLURM_JOB_NAME") not in INTERACTIVE_JOBS:
             raise ConfigError(
                 f"{begin} and srun has started {count}; trainer=slurm trainer.devices=N gives each of a machine's N "
                 f"tasks a device, trainer.num_nodes counts machines; {ALL_GPUS}"
@@ -83,10 +91,10 @@ def check_processes(trainer: lightning.Trainer) -> None:
 
 
 def requeue(trainer: lightning.Trainer, signum: int) -> None:
-    """Has SLURM start the job again, if the signal is its warning that the job's time is nearly up.
+    """Makes SLURM start the job again, if the signal is its warning that the job's time is nearly up.
 
-    Which signal that is says the job's ``--signal``: Lightning expects SIGUSR1, submitit asks for SIGUSR2. Lightning's
-    own way writes a further whole checkpoint each time, which it would prefer to later ones.
+    The job's ``--signal`` chooses the signal: Lightning expects SIGUSR1, submitit asks for SIGUSR2. Lightning's own
+    requeueing is not used, because it writes an extra checkpoint each time, and prefers this to later ones.
     """
     slurm = slurm_of(trainer)
     if slurm is None or not slurm.auto_requeue or signum not in (signal.SIGUSR1, signal.SIGUSR2):

@@ -1,8 +1,8 @@
-"""Keyword options that several functions or classes share: each is written once, and every signature lists it.
+"""Keyword options that several functions or classes share: each is defined once and listed in every signature.
 
-They are taken by ``**options: Unpack[SomeTypedDict]``, which tells type checkers and editors what there is.
-:func:`with_options` tells ``help`` and ``inspect`` the same of a function, :class:`NamedOptions` of classes, and both
-refuse any other name at once.
+A function or constructor takes them by ``**options: Unpack[SomeTypedDict]``, from which type checkers and editors know
+them. :func:`with_options` shows them to ``help`` and ``inspect`` too, for functions, and :class:`NamedOptions` for
+classes; both refuse any other name at once.
 """
 
 import difflib
@@ -23,13 +23,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def with_options(**defaults: Any) -> Callable[[Function], Function]:
-    """Makes a function's ``**options: Unpack[...]`` complete: within it, ``options`` holds every entry.
+    """Fills in the defaults of a function's ``**options: Unpack[...]``: within it, ``options`` holds every entry.
 
-    The entries of the ``TypedDict`` are ``name: Annotated[type, default, "description"]``; they stand in the function's
-    signature and in the ``Args:`` of its docstring.
+    The entries of the ``TypedDict`` are ``name: Annotated[type, default, "description"]``; they are listed in the
+    function's signature and in the ``Args:`` of its docstring.
 
     Args:
-        defaults: of this function, where they differ from those of the entries.
+        defaults: defaults of this function that differ from those of the entries.
 
     >>> from typing import Annotated, TypedDict, Unpack
     >>> class Size(TypedDict, total=False):
@@ -72,35 +72,34 @@ def with_options(**defaults: Any) -> Callable[[Function], Function]:
 class NamedOptions:
     """Lists, in its subclasses' signatures, the base class's keyword arguments in place of ``**options``.
 
-    ``**options: Unpack[SomeOptions]`` takes those of the base that ``SomeOptions`` has, any other ``**options`` all. An
-    argument is explained in the class whose constructor lists it.
+    ``**options: Unpack[SomeOptions]`` stands for those of the base that ``SomeOptions`` has, any other ``**options``
+    for all of them. An argument is explained in the class whose constructor lists it.
     """
 
     given: Mapping[str, Any]
-    """The arguments that the object was made with, by name."""
+    """The arguments with which the object was made, by name."""
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        """Refuses a keyword argument that the class does not take, and keeps what is given."""
+        """Refuses a keyword argument that the class does not take, and keeps the arguments in :attr:`given`."""
         signature = inspect.signature(cls)
         refuse_others(cls, options, signature)
         self = super().__new__(cls)
-        with suppress(TypeError):  # that the constructor raises too
+        with suppress(TypeError):  # the constructor will raise it
             vars(self)["given"] = dict(signature.bind_partial(*arguments, **options).arguments)
         return self
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "__init__" not in vars(cls):  # the signature is inherited too
+        if "__init__" not in vars(cls):  # the signature is inherited with it
             return
         own = list(inspect.signature(vars(cls)["__init__"]).parameters.values())[1:]  # without self
         if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
-            accepted = get_args(own.pop().annotation)  # of Unpack
+            unpacked = get_args(own.pop().annotation)  # the TypedDict in Unpack, if there is one
             base = next(base for base in cls.__mro__[1:] if "__init__" in vars(base))
-            own += [
-                parameter.replace(kind=max(parameter.kind, parameter.KEYWORD_ONLY))
-                for name, parameter in inspect.signature(base).parameters.items()
-                if name not in {mine.name for mine in own} and (not accepted or name in accepted[0].__annotations__)
-            ]
+            overridden = {parameter.name for parameter in own}
+            for name, parameter in inspect.signature(base).parameters.items():
+                if name not in overridden and (not unpacked or name in unpacked[0].__annotations__):
+                    own.append(parameter.replace(kind=max(parameter.kind, parameter.KEYWORD_ONLY)))
         cls.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
 
 
@@ -108,7 +107,7 @@ def refuse_others(owner: Callable[..., Any], given: Mapping[str, Any], signature
     """Refuses keyword arguments that a signature does not have.
 
     Raises:
-        ConfigError: naming the closest argument, or all where none is close.
+        ConfigError: naming the closest argument, or all arguments if none is close.
     """
     known = signature.parameters
     for name, value in given.items():
@@ -146,7 +145,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
 
 def one_of(name: str, value: object, choices: Collection[object]) -> None:
-    """Refuses a setting that is none of its choices.
+    """Refuses a setting that is not one of its choices.
 
     Raises:
         ConfigError: naming the argument and the choices.
@@ -156,7 +155,7 @@ def one_of(name: str, value: object, choices: Collection[object]) -> None:
 
 
 def not_negative(**numbers: float) -> None:
-    """Refuses numbers below 0, infinite ones and what is none.
+    """Refuses numbers that are negative, infinite or NaN.
 
     Raises:
         ConfigError: naming the argument.
@@ -167,10 +166,10 @@ def not_negative(**numbers: float) -> None:
 
 
 def number_of(variable: str, default: int = 0) -> int:
-    """Returns the whole number, at least 0, of an environment variable; a default where it is not set.
+    """Returns the value of an environment variable, a whole number of at least 0; the default if it is not set.
 
     Raises:
-        ConfigError: it is another text, which ``unset`` removes.
+        ConfigError: the value is another text.
     """
     text = os.environ.get(variable)
     if text is None:

@@ -1,4 +1,4 @@
-"""``python -m unimatch.predict``: masks, overlays and more of any images; classes, if the model is a classifier."""
+"""``python -m unimatch.predict``: predicts masks, overlays and more of any images, or classes with a classifier."""
 
 import json
 import logging
@@ -36,27 +36,22 @@ PIXEL_LIMIT = 2**30
 
 
 def predict(config: DictConfig) -> int:
-    """Predicts as ``conf/predict.yaml``, composed, says; returns the number of images that failed."""
-    unknown = [kind for kind in config.save if kind not in KINDS]
-    if unknown:
-        raise ConfigError(f"save={list(config.save)}: {unknown[0]} is none of {', '.join(KINDS)}")
-    if config.threshold is not None and not 0 <= config.threshold <= 1:
-        raise ConfigError(f"threshold={config.threshold}: must be a probability, 0 to 1")
-    for key in ("batch_size", "threads"):
-        if config[key] is not None and config[key] < 1:
-            raise ConfigError(f"{key}={config[key]}: must be at least 1")
-    Image.MAX_IMAGE_PIXELS = PIXEL_LIMIT // 2  # it refuses twice this
-    files = files_of(config)
-    trained: Any = files if len(files) > 1 else files[0]
-    if len(files) == 1 and Path(trained).suffix != ".onnx":
-        from unimatch.inference.load import load_with_facts  # not above: exported models run without PyTorch
+    """Predicts as the composed ``conf/predict.yaml`` says; returns the number of images that failed."""
+    check_settings(config)
+    Image.MAX_IMAGE_PIXELS = PIXEL_LIMIT // 2  # Pillow refuses images of twice this number
+    files = checkpoint_files(config)
+    source: Any = files if len(files) > 1 else files[0]
+    if len(files) == 1 and Path(files[0]).suffix != ".onnx":
+        from unimatch.inference.load import load_with_facts  # only here: exported models run without PyTorch
 
-        trained = load_with_facts(Path(trained).expanduser(), config.model)
-        if trained.model.task == "classification":
+        source = load_with_facts(Path(files[0]).expanduser(), config.model)
+        if source.model.task == "classification":
             if config.votes is not None:
-                raise ConfigError(f"votes={config.votes}: is of masks, and this model gives classes of images")
-            return predict_classes(config, trained)
-    predictor = Predictor(trained, model=config.model, device=config.device, precision=config.precision)
+                raise ConfigError(
+                    f"votes={config.votes}: counts votes on masks, and this model predicts classes of images"
+                )
+            return predict_classes(config, source)
+    predictor = Predictor(source, model=config.model, device=config.device, precision=config.precision)
     predictor.check_votes(config.votes, disagreement="disagreement" in config.save)
     if config.threshold is not None and predictor.facts.dates > 1:
         raise ConfigError(f"threshold={config.threshold}: 255 means changed in labels, so no pixel can be left open")
@@ -66,17 +61,17 @@ def predict(config: DictConfig) -> int:
 
 
 def predict_photos(config: DictConfig, predictor: Predictor, output: Path, count: int, photos: Iterator[Photo]) -> int:
-    """Predicts photos, of which there are ``count``, into a folder; returns the number of those that failed."""
+    """Predicts ``count`` photos into the folder ``output``; returns the number of those that failed."""
     predictor.inference = inference_with(predictor.inference, plain(config.inference))
-    remember(output, config, predictor)
+    write_settings(output, config, predictor)
     writer = Writer(output, predictor.facts, config.save)
     if config.overwrite:
         writer.done.clear()
         writer.files.clear()
-    before = set(writer.done)
+    done_before = set(writer.done)
 
     bar = progress_bar(count or None, "images", "image", late=True)
-    predicted: list[Photo] = []
+    found: list[Photo] = []
 
     def progress(name: str, reason: str | None) -> None:
         bar.update()
@@ -93,14 +88,14 @@ def predict_photos(config: DictConfig, predictor: Predictor, output: Path, count
         votes=config.votes,
     )
 
-    def remaining() -> Any:
+    def remaining() -> Iterator[Photo]:
         for photo in photos:
             if writer.files.get(photo.name) not in (None, "", photo.file):
                 raise ConfigError(
                     f"output={output}: holds the result of {writer.files[photo.name]} under the name of {photo.file}; "
                     "name another folder, or overwrite=true"
                 )
-            predicted.append(photo)
+            found.append(photo)
             if photo.name in writer.done:
                 bar.update()
             else:
@@ -110,16 +105,36 @@ def predict_photos(config: DictConfig, predictor: Predictor, output: Path, count
     writer.sync()
     bar.close()
     failed = len(pipeline.failures)
-    done = sum(photo.name in writer.done for photo in predicted)
-    earlier = min(done, sum(photo.name in before for photo in predicted))
-    print(f"{done} of {len(predicted)} images predicted ({earlier} of them earlier), {failed} failed: {output}")
+    done = sum(photo.name in writer.done for photo in found)
+    earlier = min(done, sum(photo.name in done_before for photo in found))
+    print(f"{done} of {len(found)} images predicted ({earlier} of them earlier), {failed} failed: {output}")
     if config.threshold is not None or config.votes is not None:
-        print(write_list(output, writer, predicted))
+        print(write_list(output, writer, found))
     return failed
 
 
-def files_of(config: DictConfig) -> list[str]:
-    """Returns the file of the model, or those of several."""
+def check_settings(config: DictConfig) -> None:
+    """Refuses invalid settings, before anything is read.
+
+    Raises:
+        ConfigError: naming the setting.
+    """
+    unknown = [kind for kind in config.save if kind not in KINDS]
+    if unknown:
+        raise ConfigError(f"save={list(config.save)}: {unknown[0]} is none of {', '.join(KINDS)}")
+    if config.threshold is not None and not 0 <= config.threshold <= 1:
+        raise ConfigError(f"threshold={config.threshold}: must be a probability, 0 to 1")
+    for key in ("batch_size", "threads"):
+        if config[key] is not None and config[key] < 1:
+            raise ConfigError(f"{key}={config[key]}: must be at least 1")
+
+
+def checkpoint_files(config: DictConfig) -> list[str]:
+    """Returns the files in ``checkpoint``, of which there may be one or several.
+
+    Raises:
+        ConfigError: there is none, or the list holds something else.
+    """
     several = isinstance(config.checkpoint, ListConfig)
     files = [str(file) for file in (config.checkpoint if several else [config.checkpoint])]
     if not files:
@@ -132,8 +147,13 @@ def files_of(config: DictConfig) -> list[str]:
 def predict_classes(config: DictConfig, trained: Any) -> int:
     """Writes ``classes.csv``: each image's file, its class and the confidence, in the order of the files' names.
 
-    Where the confidence is below ``threshold``, the class is left empty. Settings of masks and windows are refused.
-    Returns the number of images that failed.
+    If the confidence is below ``threshold``, the class is left empty.
+
+    Returns:
+        The number of images that failed.
+
+    Raises:
+        ConfigError: a setting of masks or windows is given.
     """
     from unimatch.inference.classifier import Classifier
     from unimatch.tasks.classification import refuse_inference
@@ -141,7 +161,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
     refuse_inference(plain(config.inference))
     if set(config.save) - {"overlay"}:  # the default
         raise ConfigError(
-            f"save={list(config.save)}: is of masks, and this model gives classes of images; leave it out"
+            f"save={list(config.save)}: lists outputs of masks, and this model predicts classes of images; leave it out"
         )
     if config.precision != "float32":
         raise ConfigError(f"precision={config.precision}: classes of images are predicted in float32; leave it out")
@@ -182,11 +202,15 @@ def load(photo: Photo) -> ImageArray | DataError:
         return error
 
 
-def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
-    """Writes ``predict.json``, the settings of the output folder; refuses to mix results of different settings."""
-    path = output / "predict.json"
-    facts = {
-        "checkpoint": files if len(files := files_of(config)) > 1 else files[0],
+def write_settings(output: Path, config: DictConfig, predictor: Predictor) -> None:
+    """Writes ``predict.json``, the settings of the results in an output folder.
+
+    Raises:
+        ConfigError: the folder holds results of other settings, which must not be mixed.
+    """
+    path, files = output / "predict.json", checkpoint_files(config)
+    settings = {
+        "checkpoint": files if len(files) > 1 else files[0],
         "model": config.model,
         "save": list(config.save),
         "threshold": config.threshold,
@@ -196,7 +220,7 @@ def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
         "classes": list(predictor.facts.classes),
         "palette": [list(color) for color in predictor.facts.palette],
     }
-    text = json.dumps(facts, indent=2)
+    text = json.dumps(settings, indent=2)
     if path.is_file() and not config.overwrite:
         with written_by_others(path):
             before = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -211,11 +235,12 @@ def remember(output: Path, config: DictConfig, predictor: Predictor) -> None:
 
 
 def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:
-    """Writes ``pseudo_labels.txt``: images and masks that have a sure pixel, as ``dataset.labeled_list`` reads them.
+    """Writes ``pseudo_labels.txt``, which ``dataset.labeled_list`` reads: images, and masks that are not all 255.
 
     A list cannot hold a name with a tab or a line break: such images are left out with a warning.
 
-    Returns one line for the user: the file and how many images it lists.
+    Returns:
+        A line for the user: the file, and how many images it lists.
     """
     lines, empty = [], 0
     for photo in photos:

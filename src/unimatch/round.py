@@ -23,7 +23,7 @@ from unimatch.inference.outputs import Writer
 from unimatch.inference.predictor import Predictor
 from unimatch.labelling import TOOLS, predicted_labels, write
 from unimatch.options import one_of
-from unimatch.predict import files_of, predict_photos
+from unimatch.predict import checkpoint_files, predict_photos
 from unimatch.select import describer_of, draw
 from unimatch.selection import Describer, EncoderDescriber, Selection, check_choice
 from unimatch.selection import select as select_photos
@@ -114,7 +114,7 @@ def load(config: DictConfig) -> tuple[Predictor, Describer | None]:
     Raises:
         ConfigError: the model does not predict masks of photos.
     """
-    files: list[Any] = [Path(file).expanduser() for file in files_of(config)]
+    files: list[Any] = [Path(file).expanduser() for file in checkpoint_files(config)]
     if files[0].suffix != ".onnx":
         from unimatch.inference.load import choose_device, load_with_facts
 

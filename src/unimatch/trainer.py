@@ -15,7 +15,7 @@ from unimatch.options import NamedOptions, not_negative, one_of
 from unimatch.speed.compile import Compile, Mode
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
-"""With weights in float32, as the models and their images are."""
+"""The precisions in which weights are float32, as those of the models are."""
 
 REFUSED = {
     "fast_dev_run": "trainer=debug trains four steps and evaluates two images",
@@ -24,11 +24,11 @@ REFUSED = {
     "limit_test_batches": "a training tests nothing; unimatch.evaluate split=test does",
     "limit_predict_batches": "a training predicts nothing; unimatch.predict does",
 }
-"""Arguments of Lightning's trainer with which a run would not be one, and what to do instead."""
+"""Arguments of Lightning's trainer that make no sense for a run, with what to do instead."""
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuses, before anything is loaded, what a training with a result and a record cannot be told.
+    """Refuses, before anything is loaded, settings with which a run would have no result or no record.
 
     Args:
         settings: arguments of :class:`Trainer`.
@@ -38,7 +38,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     """
     for name, instead in REFUSED.items():
         if settings.get(name):
-            raise ConfigError(f"{name}={settings[name]}: no setting of a run; {instead}")
+            raise ConfigError(f"{name}={settings[name]}: is not a setting of a run; {instead}")
     for name in ("limit_train_batches", "limit_val_batches", "val_check_interval"):
         if settings.get(name) == 0:
             raise ConfigError(f"{name}={settings[name]}: must be above 0; a training is evaluated, at its end at least")
@@ -56,7 +56,11 @@ def check_settings(settings: Mapping[str, Any]) -> None:
 
 
 def check_device(settings: Mapping[str, Any]) -> None:
-    """Refuses a precision that the models do not have, a GPU where PyTorch finds none, and more than there are."""
+    """Refuses a precision in which weights are not float32, and more GPUs than PyTorch finds.
+
+    Raises:
+        ConfigError: beginning with the argument.
+    """
     one_of("precision", str(settings.get("precision") or 32), PRECISIONS)
     accelerator, devices = settings.get("accelerator"), settings.get("devices")
     if accelerator not in ("gpu", "cuda") or (accelerator == "gpu" and MPSAccelerator.is_available()):
@@ -75,25 +79,26 @@ def check_device(settings: Mapping[str, Any]) -> None:
 
 
 class Trainer(lightning.Trainer, NamedOptions):
-    """Lightning's trainer that also takes ``global_batch`` and ``compile``.
+    """Lightning's trainer, with steps of ``global_batch`` images, and ``compile``.
 
     The published step is the mean of ``P`` *parts*, one for each process: 16 images are four parts of four. CutMix
     pastes within a part, each part's losses are divided by its own pixels, and the gradients of the parts are averaged.
     Here a part is ``datamodule.batch_size`` labelled images, and a step has ``P = global_batch / batch_size`` parts
     at any number of processes: each process computes ``P / processes`` of them, one after the other, or
-    ``parts_at_once`` together. Which samples a part holds and what is drawn for it depends on the step and the part
-    alone. The gradients of a step are therefore the same, to rounding, on 1, 2 or ``P`` processes, and so is the number
-    of steps in an epoch. Only BatchNorm in training mode still sees the images alone that its process holds at once.
+    ``parts_at_once`` together. The samples of a part, and the random numbers drawn for it, depend only on the step and
+    the part. Therefore the gradients of a step are the same, to rounding, on 1, 2 or ``P`` processes, and so is the
+    number of steps in an epoch. The one exception is BatchNorm in training mode, which sees the images that its process
+    holds at once.
 
     Args:
-        global_batch: labelled images of an optimizer step, all processes together; None for as many as the processes
-            hold at once, times ``accumulate_grad_batches``. If given, a whole-number ``val_check_interval`` counts
-            optimizer steps (without it, Lightning counts batches).
-        parts_at_once: how many parts of a step of ``global_batch`` images a process computes in one batch: 4 of 4 + 4
-            images as one of 16 + 16. The gradients are those of the parts one after the other, to rounding, and a GPU
-            with the memory for it is used better. ``auto`` for the most that fit into a GPU's memory
-            (:mod:`unimatch.methods.parts_that_fit`). BatchNorm in training mode and distribution alignment refuse it;
-            dropout of the encoder's own (drop path) draws other numbers than in the parts alone.
+        global_batch: labelled images of an optimizer step, over all processes; None for as many as the processes hold
+            at once, times ``accumulate_grad_batches``. If given, a whole-number ``val_check_interval`` counts optimizer
+            steps (without it, Lightning counts batches).
+        parts_at_once: how many parts of a step of ``global_batch`` images a process computes in one batch, such as four
+            parts of 4 + 4 images in one batch of 16 + 16. The gradients are the same as with one part after the other,
+            to rounding, and a GPU with enough memory is used better. ``auto`` for the most that fit into a GPU's memory
+            (:mod:`unimatch.methods.parts_that_fit`). Not possible with BatchNorm in training mode or distribution
+            alignment. The encoder's own dropout (drop path) draws other numbers than with one part at a time.
             ``limit_train_batches`` counts batches, whatever they hold.
         compile: whether ``torch.compile`` compiles student and teacher (:class:`unimatch.speed.compile.Compile`).
         compile_blocks: with ``compile``: a transformer's blocks one by one, for a shorter first step.
@@ -129,20 +134,16 @@ class Trainer(lightning.Trainer, NamedOptions):
             raise ConfigError(f"parts_at_once={parts_at_once}: needs global_batch, the labelled images of a step")
         if compile:
             given = options.get("callbacks") or []
-            others = [given] if isinstance(given, lightning.Callback) else given  # one needs no list
+            others = [given] if isinstance(given, lightning.Callback) else given  # a single one may come without a list
             options["callbacks"] = [*others, Compile(compile_blocks, compile_losses, compile_mode)]
-        elif unread := [
-            f"{name}={value}"
-            for name, value, unset in (
-                ("compile_blocks", compile_blocks, False),
-                ("compile_losses", compile_losses, False),
-                ("compile_mode", compile_mode, "default"),
-            )
-            if value != unset
-        ]:
-            raise ConfigError(
-                f"{unread[0]}: says how to compile, and nothing is compiled; set compile=true, or leave it out"
-            )
+        else:
+            how = {"compile_blocks": compile_blocks, "compile_losses": compile_losses, "compile_mode": compile_mode}
+            for name, value in how.items():
+                if value not in (False, "default"):
+                    raise ConfigError(
+                        f"{name}={value}: says how to compile, and nothing is compiled; set compile=true, or leave it "
+                        "out"
+                    )
         check_slurm()
         try:
             super().__init__(**options)
@@ -150,7 +151,8 @@ class Trainer(lightning.Trainer, NamedOptions):
             raise ConfigError(f"the trainer cannot be made: {first_line(error)}") from error
         check_processes(self)
         self.global_batch, self.parts_at_once = global_batch, parts_at_once
-        self.together = 1  # how many parts of a step a batch holds
+        self.parts_in_batch = 1
+        """How many parts of a step a batch holds; set when the method is set up."""
 
     @override
     def fit(
@@ -162,7 +164,11 @@ class Trainer(lightning.Trainer, NamedOptions):
         ckpt_path: Any = None,
         weights_only: bool | None = None,
     ) -> None:
-        """Trains as Lightning's trainer does; how many images a part has is read from the data module."""
+        """Trains as Lightning's trainer does; the number of images in a part is the data module's ``batch_size``.
+
+        Raises:
+            ConfigError: the settings do not fit the data, or Lightning refuses them.
+        """
         if self.global_batch is not None:
             batch_size = getattr(datamodule or train_dataloaders, "batch_size", None)
             if batch_size is None:
@@ -177,7 +183,7 @@ class Trainer(lightning.Trainer, NamedOptions):
         except MisconfigurationException as error:
             raise ConfigError(f"this cannot be trained: {first_line(error)}") from error
         except RuntimeError as error:
-            if "conditioned on metric" not in str(error):  # of Lightning's EarlyStopping
+            if "conditioned on metric" not in str(error):  # raised by Lightning's EarlyStopping
                 raise
             raise ConfigError(f"this cannot be trained: {first_line(error)}") from error
         except ValueError as error:
@@ -190,26 +196,26 @@ class Trainer(lightning.Trainer, NamedOptions):
 
     def _accumulate(self, global_batch: int, batch_size: int) -> None:
         """Sets how many parts of a step each process computes; refuses parts that cannot be shared evenly."""
-        together = batch_size * self.world_size
-        if global_batch < 1 or global_batch % together:
+        images_at_once = batch_size * self.world_size
+        if global_batch < 1 or global_batch % images_at_once:
             raise ConfigError(
-                f"global_batch={global_batch}: must be a multiple of {together}, what {self.world_size} "
+                f"global_batch={global_batch}: must be a multiple of {images_at_once}, what {self.world_size} "
                 f"process(es) hold at batch_size={batch_size}; change one of the three"
             )
-        before, self.accumulate_grad_batches = self.accumulate_grad_batches, global_batch // together
-        self.together = 1  # until the method is set up
+        before, self.accumulate_grad_batches = self.accumulate_grad_batches, global_batch // images_at_once
+        self.parts_in_batch = 1
         if type(self.val_check_interval) is int:
             self.val_check_interval = self.val_check_interval // before * self.accumulate_grad_batches
 
     def check_parts(self, batch_size: int) -> None:
-        """Refuses a step that its processes and batches cannot share, before anything is trained."""
+        """Refuses a step that its processes and batches cannot share evenly, before anything is trained."""
         if self.global_batch is not None:
             self._accumulate(self.global_batch, batch_size)
             if self.parts_at_once != "auto":
-                self.check_together(self.parts_at_once)
+                self.check_divides(self.parts_at_once)
 
-    def check_together(self, count: int) -> None:
-        """Refuses a number of parts for a batch that leaves a remainder."""
+    def check_divides(self, count: int) -> None:
+        """Refuses to put ``count`` parts into a batch if that leaves a remainder."""
         if self.accumulate_grad_batches % count:
             raise ConfigError(
                 f"parts_at_once={count}: must divide {self.accumulate_grad_batches}, the parts of a step that each "
@@ -217,25 +223,25 @@ class Trainer(lightning.Trainer, NamedOptions):
             )
 
     def put_together(self, count: int) -> None:
-        """Lets a batch hold so many of the parts of a step that a process computes; refuses a remainder."""
-        self.check_together(count)
-        self.together, self.accumulate_grad_batches = count, self.accumulate_grad_batches // count
+        """Makes a batch hold ``count`` of the parts of a step that a process computes; refuses a remainder."""
+        self.check_divides(count)
+        self.parts_in_batch, self.accumulate_grad_batches = count, self.accumulate_grad_batches // count
         if count > 1 and type(self.val_check_interval) is int:
             self.val_check_interval //= count
 
 
 def evaluates_training(trainer: lightning.Trainer) -> bool:
-    """Returns whether an evaluation is part of training: no sanity check, ``trainer.validate`` or ``trainer.test``."""
+    """Returns whether an evaluation is part of a training, not a sanity check, ``validate`` or ``test``."""
     return trainer.state.fn not in ("validate", "test") and not trainer.sanity_checking
 
 
 def parts_of(trainer: Any) -> int:
-    """Returns how many parts of a step of ``global_batch`` images each process computes; 1 without it."""
+    """Returns how many parts of a step of ``global_batch`` images each process computes; 1 without ``global_batch``."""
     if getattr(trainer, "global_batch", None) is None:
         return 1
-    return int(trainer.accumulate_grad_batches) * at_once(trainer)
+    return int(trainer.accumulate_grad_batches) * parts_in_batch(trainer)
 
 
-def at_once(trainer: Any) -> int:
-    """Returns how many parts of a step one batch holds."""
-    return int(getattr(trainer, "together", 1))
+def parts_in_batch(trainer: Any) -> int:
+    """Returns how many parts of a step one batch holds; 1 for another trainer than :class:`Trainer`."""
+    return int(getattr(trainer, "parts_in_batch", 1))

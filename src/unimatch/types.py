@@ -1,8 +1,8 @@
-"""The batches that pass between data and methods, and the letters their shapes are written with.
+"""The batches that pass between data and methods, and the letters in which their shapes are written.
 
-``B`` images in a batch, ``C`` classes, ``H W`` height and width in pixels, ``D`` an encoder level's width, ``*S`` the
-shape of a label: ``H W`` where each pixel has a class, nothing where each image has one.
-An image is (3, H, W), or (2, 3, H, W) where it is a pair of two dates; ``...`` stands for what comes before ``H W``.
+``B`` images in a batch, ``C`` classes, ``H W`` height and width in pixels, ``D`` channels of an encoder's level, ``*S``
+the shape of a label: ``H W`` if each pixel has a class, nothing if each image has one.
+An image is (3, H, W), or (2, 3, H, W) if it is a pair of dates; ``...`` stands for the axes before ``H W``.
 Images come from the data loaders as ``uint8`` and are normalised on the device
 (:meth:`unimatch.SemiSupervisedDataModule.on_after_batch_transfer`); methods see floats.
 """
@@ -23,7 +23,7 @@ UNKNOWN_TRUTH = IGNORE_INDEX
 """The value of ``UnlabeledBatch["truth"]`` where an unlabelled image has no mask."""
 
 NO_CLASS = -1
-"""What stands for the class of an image that has none, in classification: every id from 0 up may be a class there."""
+"""The label of an image without a class, in classification, where every id from 0 up may be a class."""
 
 
 class LabeledBatch(TypedDict):
@@ -36,7 +36,7 @@ class LabeledBatch(TypedDict):
     index: Tensor
     """(B,) int64, position of each image in the labelled list."""
     box: NotRequired[Tensor]
-    """(B, 4) int64 CutMix boxes, only where the labelled images are strongly augmented."""
+    """(B, 4) int64 CutMix boxes as in :class:`UnlabeledBatch`, only if the labelled images are strongly augmented."""
 
 
 class UnlabeledBatch(TypedDict):
@@ -56,18 +56,18 @@ class UnlabeledBatch(TypedDict):
     box2: NotRequired[Tensor]
     """(B, 4) int64, the same for ``s2``."""
     truth: Tensor
-    """(B, *S) int64, the label where it is known, else :data:`UNKNOWN_TRUTH`. Only ever measured against."""
+    """(B, *S) int64, the label where it is known, else :data:`UNKNOWN_TRUTH`: for measurements, never for training."""
     index: Tensor
     """(B,) int64, position of each image in the unlabelled list."""
 
 
 class TrainBatch(TypedDict):
-    """What a method's ``losses`` receives. Methods that use no unlabelled images get no ``unlabeled``."""
+    """The batch that a method's ``losses`` receives. For methods without unlabelled images it has no ``unlabeled``."""
 
     labeled: LabeledBatch
     unlabeled: NotRequired[UnlabeledBatch]
     partner: NotRequired[UnlabeledBatch]
-    """A second unlabelled batch to paste from, for methods whose CutMix asks for one."""
+    """A second unlabelled batch to paste from, for methods whose CutMix needs one."""
 
 
 class EvaluationSample(TypedDict):
@@ -83,33 +83,33 @@ class EvaluationSample(TypedDict):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a method asks of the data module that feeds it."""
+    """What a method needs from the data module that feeds it."""
 
     unlabeled: bool = True
     """Whether a batch holds unlabelled images."""
     partner: bool = False
-    """Whether it holds a second unlabelled batch to paste from."""
+    """Whether a batch holds a second unlabelled batch to paste from."""
     strong_views: int = 2
-    """How many strong views of each unlabelled image it holds, 1 or 2."""
+    """How many strong views of each unlabelled image a batch holds, 1 or 2."""
     size_multiple: int = 1
-    """Sides of the crops are multiples of this, an encoder's patch size."""
+    """The sides of the crops are multiples of this number, an encoder's patch size."""
     start: tuple[int, int] = (0, 0)
-    """(epoch, batch) at which the data begin; later than that only when resumed."""
+    """(epoch, batch) at which the data begin; later only when a training is resumed."""
 
 
 @runtime_checkable
 class HasNeeds(Protocol):
-    """A LightningModule that says what it needs of the data."""
+    """A LightningModule that says what it needs from the data module."""
 
     @property
     def needs(self) -> Needs:
-        """What this module asks of the data module."""
+        """What this module needs from the data module."""
         ...
 
 
 @runtime_checkable
 class CountsClasses(Protocol):
-    """A data module that knows how often its labelled images show each class."""
+    """A data module that counts how often its labelled images show each class."""
 
     @property
     def labeled_pixels(self) -> Sequence[int]:

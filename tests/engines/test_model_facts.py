@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from unimatch import Inference, WeightsError
-from unimatch.engines.model_facts import ModelFacts, beside, inference_with
+from unimatch.engines.model_facts import ModelFacts, facts_path, inference_with
 
 FACTS = ModelFacts(
     classes=("sky", 'a "b" <c>'),
@@ -53,4 +53,4 @@ def test_what_is_not_that_is_refused_with_the_file(key, value):
 def test_settings_that_are_given_replace_those_of_the_run():
     changed = inference_with(FACTS.inference, {"window": 70, "stride": None, "flip": False})
     assert changed == replace(FACTS.inference, window=70, flip=False)
-    assert beside(Path("a/model.onnx")) == Path("a/model.onnx.json")
+    assert facts_path(Path("a/model.onnx")) == Path("a/model.onnx.json")

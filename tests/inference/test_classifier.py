@@ -10,7 +10,7 @@ from unimatch.images.bands import IMAGENET_MEAN, IMAGENET_STD
 from unimatch.images.tensors import normalize, to_tensor
 from unimatch.inference.load import Trained
 from unimatch.models.networks import ClassificationModel
-from unimatch.tasks.classification import middle
+from unimatch.tasks.classification import center_crop
 
 NAMES = ("ant", "bee", "fly")
 
@@ -36,7 +36,7 @@ def images():
 def test_the_most_probable_class_and_its_probability(classifier, model, images):
     for image, found in zip(images, classifier(images), strict=True):
         with torch.no_grad():
-            expected = model(middle(normalize(to_tensor(image)[None]), 8, 10)).softmax(1)[0]
+            expected = model(center_crop(normalize(to_tensor(image)[None]), 8, 10)).softmax(1)[0]
         torch.testing.assert_close(torch.from_numpy(found.scores), expected)
         assert found.label == int(expected.argmax())
         assert found.name == NAMES[found.label]

@@ -11,7 +11,7 @@ import torch
 
 from helpers.support import at_night, rest_nightly, save_run
 from unimatch import ConfigError, DataError, Inference, Predictor, SegmentationModel, WeightsError
-from unimatch.engines.model_facts import beside
+from unimatch.engines.model_facts import facts_path
 from unimatch.engines.torch import TorchEngine
 from unimatch.export import open_exported
 from unimatch.images.tensors import normalize
@@ -134,7 +134,7 @@ def test_safetensors_hold_the_model(checkpoint, tmp_path, precision):
     agreement = compare(TorchEngine(model), TorchEngine(again), images(*SIZES))
     limit = {"float32": 0, "float16": 1e-2, "bfloat16": 5e-2}[precision]
     assert agreement.largest_difference <= limit * agreement.deviation
-    assert json.loads(beside(tmp_path / "model.safetensors").read_text())["precision"] == precision
+    assert json.loads(facts_path(tmp_path / "model.safetensors").read_text())["precision"] == precision
 
 
 def test_compare_counts_by_hand(checkpoint):
@@ -206,12 +206,12 @@ def test_foreign_and_broken_files_are_refused(checkpoint, onnx_file, tmp_path):
     with pytest.raises(WeightsError, match="does not hold unimatch's facts"):
         Predictor(tmp_path / "foreign.onnx")
     export_safetensors(tmp_path / "m.safetensors", *load_with_facts(checkpoint), "float32")
-    description = json.loads(beside(tmp_path / "m.safetensors").read_text())
+    description = json.loads(facts_path(tmp_path / "m.safetensors").read_text())
     description["model"]["weights"] = "/etc/passwd"
-    beside(tmp_path / "m.safetensors").write_text(json.dumps(description))
+    facts_path(tmp_path / "m.safetensors").write_text(json.dumps(description))
     with pytest.raises(WeightsError):
         Predictor(tmp_path / "m.safetensors")
-    beside(tmp_path / "m.safetensors").unlink()
+    facts_path(tmp_path / "m.safetensors").unlink()
     with pytest.raises(WeightsError, match=r"m\.safetensors\.json: must describe the model"):
         Predictor(tmp_path / "m.safetensors")
 
@@ -244,7 +244,7 @@ def test_a_graph_normalises_and_gives_ids(checkpoint, tmp_path):
     assert (found[0] == original(image).mask).mean() > 0.999
     assert axes(session.get_inputs()) == [("image", "tensor(float)", ["batch", 3, "height", "width"])]
     assert axes(session.get_outputs()) == [("labels", "tensor(int64)", ["batch", "height", "width"])]
-    written = json.loads(beside(tmp_path / "a.onnx").read_text())
+    written = json.loads(facts_path(tmp_path / "a.onnx").read_text())
     assert (written["input"], written["output"]) == (
         "float32 (B, ..., 3, H, W), RGB in 0-255", "int64 (B, H, W) class ids",
     )  # fmt: skip
@@ -315,7 +315,7 @@ def test_a_program_is_read_only_where_it_is_trusted(checkpoint, program_file, tm
     for broken in ("program", "facts"):
         path = tmp_path / "model.pt2"
         path.write_bytes(b"nothing")
-        beside(path).write_text(beside(program_file).read_text() if broken == "program" else "nothing")
+        facts_path(path).write_text(facts_path(program_file).read_text() if broken == "program" else "nothing")
         with pytest.raises(WeightsError, match=r"model\.pt2"):
             Predictor(path, trusted=True)
 

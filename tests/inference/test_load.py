@@ -8,7 +8,7 @@ from helpers.support import save_run
 from unimatch import ConfigError, Inference, WeightsError, load_model
 from unimatch.data.catalog import CAMVID
 from unimatch.images.bands import PHOTOS, Bands
-from unimatch.inference.load import checkpoint_facts, choose_device, load_with_facts, models_in, of_model
+from unimatch.inference.load import checkpoint_facts, choose_device, load_with_facts, models_in, with_facts_of_model
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_what_a_run_says_is_taken_where_it_can_be():
 def test_the_model_itself_decides_what_images_it_sees():
     said = checkpoint_facts({"unimatch_run": SAID}, LIKE_OURS)
     bands = Bands(bands=(2,), mean=(0.3,), std=(0.1,))
-    facts = of_model(said, SimpleNamespace(num_classes=3, size_multiple=8, dates=2, bands=bands), "here")
+    facts = with_facts_of_model(said, SimpleNamespace(num_classes=3, size_multiple=8, dates=2, bands=bands), "here")
     assert (facts.bands, facts.mean, facts.std) == (bands, (0.3,), (0.1,))
     assert (facts.size_multiple, facts.dates) == (8, 2)
 

@@ -136,7 +136,7 @@ def test_a_trainer_can_be_used_again():
     for _ in range(2):
         trainer._accumulate(16, 2)
         trainer.put_together(4)
-        assert (trainer.accumulate_grad_batches, trainer.together, trainer.val_check_interval) == (2, 4, 6)
+        assert (trainer.accumulate_grad_batches, trainer.parts_in_batch, trainer.val_check_interval) == (2, 4, 6)
 
 
 def test_evaluations_still_count_steps():

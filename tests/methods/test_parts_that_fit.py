@@ -11,7 +11,7 @@ import unimatch
 from helpers.fits import QUIET
 from unimatch import SegmentationModel, SemiSupervisedDataModule, Trainer, UniMatchV2
 from unimatch.methods import parts_that_fit
-from unimatch.methods.parts_that_fit import divisors, fits, most_that_fit, step
+from unimatch.methods.parts_that_fit import divisors, fits, most_that_fit, take_two_steps
 
 DATA = unimatch.data.digits(labeled=6, train=38, val=2, size=32)
 
@@ -78,12 +78,12 @@ def test_whole_steps_of_a_copy_are_tried(held, fitting, monkeypatch):
     def watched(copied, *arguments):
         tried.append(weakref.ref(copied))
         copied.student.encoder.register_forward_pre_hook(lambda module, inputs: shapes.append(len(inputs[0])))
-        step(copied, *arguments)
+        take_two_steps(copied, *arguments)
         learnt.append(any(not torch.equal(value, before[key]) for key, value in copied.state_dict().items()))
         if held is None:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(parts_that_fit, "step", watched)
+    monkeypatch.setattr(parts_that_fit, "take_two_steps", watched)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(tried[0]() is None))
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: held)

@@ -18,7 +18,14 @@ from helpers.support import rest_nightly
 from unimatch import ConfigError, FixMatch, SegmentationModel, SemiSupervisedDataModule, UniMatchV1, UniMatchV2
 from unimatch.images.tensors import normalize, to_tensor
 from unimatch.methods.losses import consistency_loss
-from unimatch.methods.reliability import BINS, NEVER, Reliability, candidate_thresholds, class_thresholds, faults
+from unimatch.methods.reliability import (
+    CANDIDATES,
+    NEVER,
+    Reliability,
+    candidate_thresholds,
+    class_thresholds,
+    poor_classes,
+)
 
 CLASSES, TAU = 3, 0.6
 
@@ -80,12 +87,12 @@ def test_reliability_and_thresholds_equal_a_loop_at_any_partition(pixels, size):
                 assert found[key] == pytest.approx(value, abs=1e-9), key
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=BINS), st.floats(0, 1))
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=CANDIDATES), st.floats(0, 1))
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_a_threshold_is_the_smallest_with_which_enough_are_right(counts, tau):
-    right, wrong = np.zeros((2, BINS), int)
+    right, wrong = np.zeros((2, CANDIDATES), int)
     for place, (r, w) in enumerate(counts):
-        right[place * BINS // len(counts)], wrong[place * BINS // len(counts)] = r, w
+        right[place * CANDIDATES // len(counts)], wrong[place * CANDIDATES // len(counts)] = r, w
     found = float(class_thresholds(torch.tensor(right)[None], torch.tensor(wrong)[None], tau)[0])
     candidates = candidate_thresholds(tau).tolist()
     enough = [
@@ -108,7 +115,7 @@ def test_nineteen_of_twenty_are_enough_for_095():
     metric.update(torch.ones(1, 20).long(), torch.full((1, 20), 0.97), torch.arange(20)[None].clamp(max=1))
     found = metric.compute()
     assert found["class_reliability"] == [None, 95]
-    assert faults(found, 0.95)[0] == []
+    assert poor_classes(found, 0.95)[0] == []
     assert found["class_threshold"] == [float(f"{np.float32(0.95):.9g}")] * 2
 
 

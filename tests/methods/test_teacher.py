@@ -9,7 +9,7 @@ from torch import nn
 
 from helpers.fits import make_method
 from unimatch import SegmentationModel, UniMatchV2
-from unimatch.methods.teacher import PLACES, Teacher, forget, tensors
+from unimatch.methods.teacher import PLACES, Teacher, forget_places, tensors
 
 
 class Student(nn.Module):
@@ -218,7 +218,7 @@ def test_tensors_that_are_replaced_are_followed_and_modules_after_forget():
 
     for model in (student, teacher.model):
         model.layer = nn.Conv2d(3, 4, 1)
-        forget(model)
+        forget_places(model)
     teacher.update(student, iteration=0)
     assert torch.equal(teacher.model.layer.weight, student.layer.weight)
 

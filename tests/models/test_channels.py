@@ -44,7 +44,7 @@ def test_pooled_encoders_take_any_number_of_channels(name):
 
 
 def test_an_encoder_of_three_channels_alone_says_so():
-    with pytest.raises(ConfigError, match="encoder=mitb5: takes images of 3 bands alone, and these have 4"):
+    with pytest.raises(ConfigError, match="encoder=mitb5: only takes images of 3 bands, and these have 4"):
         build_encoder("mitb5", None, channels=4)
 
 

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from unimatch.models.dpt import DPTDecoder, size_of
-from unimatch.speed.upsampling import upsample
+from unimatch.models.dpt import DPTDecoder
+from unimatch.speed.upsampling import size_of, upsample
 
 CLASSES, FEATURES, OUT_CHANNELS = 5, 8, (6, 7, 8, 9)
 TOKENS = {"widths": (10,) * 4, "strides": (14,) * 4}

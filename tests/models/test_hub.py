@@ -2,7 +2,7 @@ import pytest
 from huggingface_hub import constants
 
 from unimatch.models import hub
-from unimatch.models.hub import no_download, within_reach
+from unimatch.models.hub import download_error, offline_if_unreachable
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def asked(monkeypatch):
 @pytest.mark.parametrize(("answers", "offline"), [([1], False), ([0, 0, 1], False), ([0, 0, 0], True)])
 def test_a_hub_that_does_not_answer_is_left_alone_from_then_on(asked, answers, offline):
     questions = asked(answers)
-    with within_reach():
+    with offline_if_unreachable():
         assert constants.HF_HUB_OFFLINE is offline
     assert constants.HF_HUB_OFFLINE is False
     assert questions == [(constants.ENDPOINT, hub.PATIENCE)] * len(answers)
@@ -38,14 +38,14 @@ def test_a_hub_that_does_not_answer_is_left_alone_from_then_on(asked, answers, o
 def test_who_has_set_the_client_offline_is_asked_nothing(asked, monkeypatch):
     questions = asked([])
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with within_reach():
+    with offline_if_unreachable():
         pass
     assert constants.HF_HUB_OFFLINE is True
     assert not questions
 
 
 def test_a_failed_download_is_told_in_one_line():
-    text = str(no_download("vits", "a file", OSError("no such host\nTraceback: much more")))
+    text = str(download_error("vits", "a file", OSError("no such host\nTraceback: much more")))
     assert "(OSError: no such host). Download a file" in text
     assert "encoder.weights=FILE" in text
     assert "\n" not in text

@@ -52,10 +52,10 @@ def test_the_multiple_of_an_encoder_is_found_and_its_features_cover_the_image(na
 @pytest.mark.parametrize("name", rest_nightly(FIXED, FIXED[:1]))
 def test_an_encoder_of_one_size_says_so_at_any_other(name):
     model = SegmentationModel(name, 2, weights=None).eval()
-    assert "images of 224 x 224 alone" in model.summary()
+    assert "images of 224 x 224 only" in model.summary()
     assert model(torch.zeros(1, 3, 224, 224)).shape == (1, 2, 224, 224)
     for size in ((224, 448), (448, 448), (112, 112), (96, 100)):
-        with pytest.raises(ConfigError, match=r"takes images of 224 x 224 pixels alone.*inference.mode=sliding"):
+        with pytest.raises(ConfigError, match=r"only takes images of 224 x 224 pixels.*inference.mode=sliding"):
             model(torch.zeros(1, 3, *size))
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch._inductor.utils import run_and_get_code
 
-from unimatch.speed.upsampling import Upsample, gathered, upsample
+from unimatch.speed.upsampling import Upsample, interpolation_gradient, upsample
 
 
 def plain_gradient(gradient, coarse):
@@ -25,7 +25,7 @@ def plain_gradient(gradient, coarse):
 def test_the_gradient_is_that_of_a_plain_loop(coarse, full, seed):
     gradient = torch.randn(full, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     expected = np.stack([plain_gradient(column, coarse) for column in gradient.numpy().T], axis=1)
-    np.testing.assert_allclose(gathered(gradient, 0, coarse).numpy(), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(interpolation_gradient(gradient, 0, coarse).numpy(), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("sizes", [((5, 7), (10, 14)), ((37, 37), (74, 74)), ((4, 9), (11, 9)), ((1, 3), (4, 1))])

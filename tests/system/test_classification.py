@@ -180,7 +180,7 @@ def test_a_classifier_and_a_predictor_refuse_one_anothers_models(run, tmp_path, 
     assert command(*predict, f"checkpoint=[{checkpoint},{checkpoint}]") == 2
     assert f"{checkpoint}: gives classes of images and no masks" in capsys.readouterr().err
     assert command(*predict, f"checkpoint={checkpoint}", "votes=1") == 2
-    assert "votes=1: is of masks" in capsys.readouterr().err
+    assert "votes=1: counts votes on masks" in capsys.readouterr().err
     rounds = (
         "round",
         monkeypatch,

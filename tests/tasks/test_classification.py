@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from unimatch.models.networks import ClassificationModel
 from unimatch.tasks import task_of
-from unimatch.tasks.classification import Classification, middle
+from unimatch.tasks.classification import Classification, center_crop
 
 
 @given(st.integers(2, 8), st.integers(1, 40), st.integers(0, 10**6))
@@ -29,17 +29,17 @@ def test_scores_are_shares_of_images(classes, count, seed):
 
 def test_an_image_is_cut_in_the_middle_after_resizing():
     image = torch.arange(12.0).repeat(3, 8, 1)[None]  # columns say where they were
-    assert torch.equal(middle(image, 8, None)[0, 0, 0], torch.arange(2.0, 10.0))
-    assert middle(image, 8, 16).shape == (1, 3, 8, 8)
-    assert middle(image, 20, None).shape == (1, 3, 20, 20)
-    shrunk = middle(image, 4, 4)[0, 0, 0]  # to 4 x 6, then four of six columns
+    assert torch.equal(center_crop(image, 8, None)[0, 0, 0], torch.arange(2.0, 10.0))
+    assert center_crop(image, 8, 16).shape == (1, 3, 8, 8)
+    assert center_crop(image, 20, None).shape == (1, 3, 20, 20)
+    shrunk = center_crop(image, 4, 4)[0, 0, 0]  # to 4 x 6, then four of six columns
     torch.testing.assert_close(shrunk, torch.tensor([2.5, 4.5, 6.5, 8.5]), atol=0.02, rtol=0)
 
 
 def test_shrinking_averages():
     image = torch.zeros(1, 3, 16, 16)
     image[..., ::4, ::4] = 1.0  # one pixel of sixteen, which plain interpolation of the four in the middle never sees
-    assert (middle(image, 4, 4) - 1 / 16).abs().max() < 0.04
+    assert (center_crop(image, 4, 4) - 1 / 16).abs().max() < 0.04
 
 
 def test_a_model_is_predicted_at_the_size_it_says():
@@ -47,4 +47,4 @@ def test_a_model_is_predicted_at_the_size_it_says():
     images = torch.rand(2, 3, 13, 17)
     task = task_of(model)
     assert isinstance(task, Classification)
-    torch.testing.assert_close(task.predict(model, images), model(middle(images, 8, 10)))
+    torch.testing.assert_close(task.predict(model, images), model(center_crop(images, 8, 10)))

@@ -5,7 +5,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from helpers.fits import make_method, make_trainer
 from unimatch import ConfigError, DataError
 from unimatch.images.tensors import normalize
-from unimatch.tasks.plain_batches import images_of, label_told, warn_unless_normalized
+from unimatch.tasks.plain_batches import images_of, label_errors_explained, warn_unless_normalized
 
 IMAGES, LABELS = torch.randn(2, 3, 32, 32), torch.zeros(2, 32, 32, dtype=torch.int64)
 
@@ -37,13 +37,13 @@ def test_ids_as_floats_are_read():
 def test_an_image_with_one_class_needs_one_id():
     with (
         pytest.raises(DataError, match=r"has the shape \(1,\), and an image has one class"),
-        label_told(torch.zeros(4), torch.zeros(1, dtype=torch.int64), 255),
+        label_errors_explained(torch.zeros(4), torch.zeros(1, dtype=torch.int64), 255),
     ):
         pass
 
 
 def test_another_error_than_of_the_label_stays():
-    with pytest.raises(RuntimeError, match="elsewhere"), label_told(torch.zeros(4), torch.tensor(3), 255):
+    with pytest.raises(RuntimeError, match="elsewhere"), label_errors_explained(torch.zeros(4), torch.tensor(3), 255):
         raise RuntimeError("elsewhere")
 
 

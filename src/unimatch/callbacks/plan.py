@@ -18,7 +18,7 @@ from unimatch.callbacks.step_cost import TIMED, Costs, measure, now
 from unimatch.images.pictures import spread_evenly
 from unimatch.methods.base import Method
 from unimatch.tasks.shared_encoder import share_encoder
-from unimatch.trainer import at_once
+from unimatch.trainer import parts_in_batch
 
 log = logging.getLogger("unimatch")
 
@@ -57,8 +57,8 @@ class Plan(Callback):
         batch = datamodule.on_before_batch_transfer(batch, 0)
         batch = trainer.strategy.batch_to_device(batch)  # calls the hook after the transfer too
         pl_module.parts_at_once = 1  # never set back: the training ends here
-        own = datamodule.batch_size * at_once(trainer)
-        least = min(own, 2)  # batch normalization may need two images
+        own = datamodule.batch_size * parts_in_batch(trainer)
+        least = min(own, 2)  # batch normalisation may need two images
         small = measure(trainer, pl_module, part_of(batch, least))
         large = measure(trainer, pl_module, part_of(batch, least + 1))
         costs = Costs(least, small, large)
@@ -123,7 +123,7 @@ class Plan(Callback):
         capacity = self.memory * GB if self.memory is not None else device_memory(method.device)
         if capacity is not None:
             without_images = costs.at(costs.least).memory - costs.least * per_image
-            fits = int((HEADROOM * capacity - without_images) // per_image) // at_once(trainer)
+            fits = int((HEADROOM * capacity - without_images) // per_image) // parts_in_batch(trainer)
             size = f"datamodule.batch_size={fits} fits" if fits >= 1 else "Not even datamodule.batch_size=1 fits"
             lines.append(f"{size} into {HEADROOM:.0%} of {capacity / GB:.0f} GB.")
         else:

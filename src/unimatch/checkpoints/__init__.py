@@ -1,4 +1,4 @@
-"""Everything a checkpoint means: what it holds, how it is read, and how a training continues from it."""
+"""Checkpoints: what they hold, how they are read, and how a training continues from one."""
 
 from typing import TYPE_CHECKING
 

@@ -1,8 +1,8 @@
-"""What a checkpoint of ours holds beside Lightning's entries: the one place that writes, reads and checks it.
+"""Writes, reads and checks what our checkpoints hold beside Lightning's entries.
 
-``unimatch_model`` says how to build the model, ``unimatch_method`` the method's settings, ``unimatch_run`` what the run
-was, ``unimatch_training`` where training stands. All are plain values and tensors, so that a file loads without
-unpickling code. What older versions wrote otherwise is brought up to date when it is read.
+``unimatch_model`` says how to build the model; ``unimatch_method`` holds the method's settings, ``unimatch_run`` facts
+about the run, and ``unimatch_training`` the progress of the training. All are plain values and tensors, so that a file
+loads without unpickling code. What older versions wrote in another form is converted when it is read.
 """
 
 import re
@@ -22,29 +22,29 @@ MODEL, METHOD, RUN, TRAINING = "unimatch_model", "unimatch_method", "unimatch_ru
 
 @dataclass(frozen=True)
 class Place:
-    """Between two batches of each process."""
+    """A place in a training, between two batches of each process."""
 
     epoch: int
-    """Epochs that are done."""
+    """Number of epochs that are done."""
     batch: int
-    """Batches of the present epoch that are done; all of them only while the evaluation after them is still due."""
+    """Number of batches of the current epoch that are done; all of them only while their evaluation is still due."""
     evaluated: bool
     """Whether the evaluation that may be due here is done."""
     accumulating: bool
-    """Whether gradients are held that no optimizer step has used yet: they are not in a checkpoint."""
+    """Whether there are gradients that no optimizer step has used yet, which are not in a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a checkpoint says of the run that wrote it; converted published checkpoints name classes alone, or nothing.
+    """The facts about the run that wrote a checkpoint; in converted published checkpoints the classes only, or nothing.
 
     Attributes:
-        config: the resolved configuration as plain values, without what concerns the start alone.
+        config: the resolved configuration as plain values, without settings that only concern the start.
         classes: names of the classes, in the order of their ids.
-        palette: a colour for each class.
-        processes: how many trained together.
-        metrics_rows: rows that ``metrics.csv`` had.
-        data: what :func:`unimatch.data.fingerprint.fingerprint` says of its data set; empty in older checkpoints.
+        palette: an RGB colour (0-255) for each class.
+        processes: number of processes that trained together.
+        metrics_rows: number of rows that ``metrics.csv`` had.
+        data: the :func:`unimatch.data.fingerprint.fingerprint` of the data set; empty in older checkpoints.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
@@ -57,14 +57,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Training:
-    """Where training stands, beside the weights, the optimizer's state and Lightning's counters.
+    """The progress of a training, beside the weights, the optimizer's state and Lightning's counters.
 
     Attributes:
-        place: between which two batches.
-        evaluated_after: batches, over all epochs, after which the last evaluation was finished.
-        evaluations: all so far, as plain values.
-        pseudo_label_counts: what the pseudo labels' quality was counted from since the last evaluation.
-        parts_at_once: parts of a step that a batch held (``trainer.parts_at_once``).
+        place: where the training stands.
+        evaluated_after: number of batches, over all epochs, after which the last evaluation was finished.
+        evaluations: all evaluations so far, as plain values.
+        pseudo_label_counts: the counts since the last evaluation from which the pseudo labels' quality follows.
+        parts_at_once: number of parts of a step in a batch (``trainer.parts_at_once``).
     """
 
     place: Place
@@ -76,13 +76,13 @@ class Training:
 
 @dataclass(frozen=True)
 class MethodSettings:
-    """What builds a method again, beside its model.
+    """The arguments that build a method again, except its model.
 
     Attributes:
-        name: of its class.
-        settings: arguments that are plain values.
-        objects: names of arguments that are not, and so are not here.
-        training: arguments of the model that concern training alone.
+        name: of the method's class.
+        settings: the arguments that are plain values, by name.
+        objects: names of the arguments that are not plain values, and so are missing here.
+        training: arguments of the model that only concern training, by name.
     """
 
     name: str
@@ -91,15 +91,15 @@ class MethodSettings:
     training: dict[str, Any]
 
 
-PARTS: dict[type, str] = {MethodSettings: METHOD, Run: RUN, Training: TRAINING}
+ENTRIES: dict[type, str] = {MethodSettings: METHOD, Run: RUN, Training: TRAINING}
 
 
-def write(checkpoint: dict[str, Any], part: dict[str, Any] | MethodSettings | Run | Training) -> None:
-    """Adds a part to a checkpoint: how to build the model (a dict), the method, the run, or where training stands."""
-    if isinstance(part, dict):
-        checkpoint[MODEL] = part
+def write(checkpoint: dict[str, Any], content: dict[str, Any] | MethodSettings | Run | Training) -> None:
+    """Adds an entry to a checkpoint: the model's description (a dict), method settings, the run or the progress."""
+    if isinstance(content, dict):
+        checkpoint[MODEL] = content
     else:
-        checkpoint[PARTS[type(part)]] = asdict(part)
+        checkpoint[ENTRIES[type(content)]] = asdict(content)
 
 
 def is_ours(checkpoint: Any) -> bool:
@@ -109,26 +109,29 @@ def is_ours(checkpoint: Any) -> bool:
 
 
 def model_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads how to build the model; raises as :func:`checked` does."""
-    return checked(checkpoint[MODEL])
+    """Reads the model's description; raises the errors of :func:`checked_description`."""
+    return checked_description(checkpoint[MODEL])
 
 
 def run_of(checkpoint: Mapping[str, Any]) -> Run:
-    """Reads what is known of the run, its configuration as today's code would have written it.
+    """Reads the facts about the run, with its configuration as today's code would have written it.
 
     Raises:
         WeightsError: the entry is not what this package writes.
     """
     try:
-        as_plain(given := checkpoint.get(RUN))  # a tensor is neither true nor false
+        given = checkpoint.get(RUN)
+        as_plain(given)  # refuses tensors, which have no truth value
         run = Run(**given or {})
         numbers = [run.processes, run.metrics_rows, *(part for color in run.palette for part in color)]
         sound = (
             isinstance(run.config, dict)
             and isinstance(run.data, dict)
             and all(isinstance(name, str) for name in run.classes)
+            and all(len(color) == 3 for color in run.palette)
+            and all(type(number) is int for number in numbers)
         )
-        if not sound or any(len(color) != 3 for color in run.palette) or any(type(n) is not int for n in numbers):
+        if not sound:
             raise TypeError("an entry is of another kind")
     except (TypeError, AttributeError) as error:
         raise WeightsError(f"the checkpoint's {RUN} cannot be understood ({error})") from error
@@ -136,7 +139,7 @@ def run_of(checkpoint: Mapping[str, Any]) -> Run:
 
 
 def training_of(checkpoint: Mapping[str, Any]) -> Training | None:
-    """Reads where training stands; None where the checkpoint is of no training, as a converted one.
+    """Reads the progress of the training; None if the checkpoint holds only a model, as converted ones do.
 
     Raises:
         WeightsError: the entry is not what this package writes.
@@ -149,7 +152,7 @@ def training_of(checkpoint: Mapping[str, Any]) -> Training | None:
 
 
 def method_settings_of(checkpoint: Mapping[str, Any]) -> MethodSettings | None:
-    """Reads the method's settings; None where the checkpoint, an older one, holds none.
+    """Reads the method's settings; None if the checkpoint is an older one, which does not hold them.
 
     Raises:
         WeightsError: the entry is not what this package writes.
@@ -165,23 +168,23 @@ def method_settings_of(checkpoint: Mapping[str, Any]) -> MethodSettings | None:
     return found
 
 
-LARGEST = 2**16
-"""No model of ours has more classes or a wider layer."""
+LARGEST_WIDTH = 2**16
+"""The largest number of classes, or of channels of a layer, that a file may state."""
 LARGEST_OPTION = 2**12
-"""Nor more blocks, heads or an image of more pixels a side: building it would take forever."""
-BOUNDS = {"num_classes": LARGEST, "features": LARGEST, "out_channels": LARGEST, "bands": 1e15}
-"""Of what may be larger; values of bands cost nothing."""
+"""The largest value of other arguments, such as blocks, heads or an image's side: building would take forever."""
+BOUNDS = {"num_classes": LARGEST_WIDTH, "features": LARGEST_WIDTH, "out_channels": LARGEST_WIDTH, "bands": 1e15}
+"""The largest values of arguments that may exceed :data:`LARGEST_OPTION`; those of bands cost nothing."""
 
 
-def checked(description: Any) -> dict[str, Any]:
-    """Returns a file's description of its model, if building it reads no other file and its numbers are within reason.
+def checked_description(description: Any) -> dict[str, Any]:
+    """Returns a file's description of its model, if building it reads no other file and its numbers are within bounds.
 
-    How much memory they mean together is only known once it is built (:func:`unimatch.checkpoints.files.build_with`).
+    How much memory the model takes is checked later, when it is built (:func:`unimatch.checkpoints.files.build_with`).
 
     Raises:
-        WeightsError: it is no description, or names a file or a number beyond those.
+        WeightsError: it is not a description, or it names a file or states a number out of bounds.
     """
-    if not isinstance(description, dict) or not is_name(description.get("encoder")):
+    if not isinstance(description, dict) or not is_encoder_name(description.get("encoder")):
         raise WeightsError("the file does not describe a model of ours")
     try:
         count(description)
@@ -194,13 +197,17 @@ def checked(description: Any) -> dict[str, Any]:
     return description
 
 
-def is_name(encoder: Any) -> bool:
-    """Tells whether this is the name of an encoder: no path, and no place that timm would download from."""
+def is_encoder_name(encoder: Any) -> bool:
+    """Tells whether a value can be an encoder's name: not a path, and not an address that timm would download from."""
     return isinstance(encoder, str) and re.fullmatch(r"[\w.-]{1,200}", encoder) is not None
 
 
 def check_arguments(arguments: Mapping[str, Any]) -> None:
-    """Refuses arguments of a model that a file may not give; raises errors of Python's."""
+    """Refuses arguments of a model that a file may not state.
+
+    Raises:
+        ValueError: with the reason.
+    """
     for key, value in arguments.items():
         bound(value, key, BOUNDS.get(key, LARGEST_OPTION))
     options = arguments.get("options") or {}
@@ -208,5 +215,6 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
         raise ValueError("options are no object")
     if arguments.get("weights") is not None or "checkpoint_path" in options:  # timm would read that file
         raise ValueError("it names a file of weights")
-    if isinstance(encoder := arguments.get("encoder"), str) and not is_name(encoder):
+    encoder = arguments.get("encoder")
+    if isinstance(encoder, str) and not is_encoder_name(encoder):
         raise ValueError(f"its encoder {encoder!r:.80} is no name")

@@ -1,9 +1,9 @@
-"""The place in training that a checkpoint continues from, and Lightning's own counters brought into line with it.
+"""Finds the place in a training that a checkpoint continues from, and makes Lightning's counters agree with it.
 
-Lightning restarts exactly from some of the moments at which it can save, and not from others: a checkpoint written
-after a training batch loses the evaluation that was due next, one written at the end of an epoch counts it twice when
-resumed again. So the counters of every checkpoint are rewritten to one of the states that Lightning does restart from
-exactly: between two epochs, or between two batches with the evaluation that may be due there done or still to come.
+Lightning resumes exactly from some of the moments at which it can save, but not from others: a checkpoint written after
+a training batch loses the evaluation that was due next; one written at the end of an epoch counts this twice when it is
+resumed again. Therefore the counters of every checkpoint are rewritten to one of the states from which Lightning does
+resume exactly: between two epochs, or between two batches, with the evaluation that may be due there done or to come.
 """
 
 from typing import Any
@@ -40,10 +40,10 @@ def rewrite_counters(loops: dict[str, Any], place: Place, *, step: int, last: bo
         loops: of a checkpoint, changed in place.
         place: where to continue.
         step: optimizer steps done.
-        last: whether the epoch's last batch is done, and only its evaluation is not.
+        last: whether the epoch's last batch is done, but not its evaluation.
     """
     fit = loops["fit_loop"]
-    epochs = _counters(place.epoch + (place.batch > 0), place.epoch)
+    epochs = _counters(place.epoch + 1 if place.batch > 0 else place.epoch, place.epoch)
     fit["epoch_progress"] = {"total": epochs, "current": dict(epochs)}
     total = fit["epoch_loop.batch_progress"]["total"]["processed"]
     fit["epoch_loop.batch_progress"] = {
@@ -51,17 +51,17 @@ def rewrite_counters(loops: dict[str, Any], place: Place, *, step: int, last: bo
         "current": _counters(place.batch, place.batch),
         "is_last_batch": last,
     }
-    # An evaluation that was begun and not finished is the one thing that makes Lightning evaluate before it trains;
-    # where none is due it goes on training.
+    # Lightning evaluates before it trains only if an evaluation was begun and not finished, and if one is due here.
     open_evaluation = _counters(0 if place.evaluated else 1, 0)
     fit["epoch_loop.val_loop.batch_progress"] = {
         "total": open_evaluation,
         "current": dict(open_evaluation),
         "is_last_batch": False,
     }
-    # The logs' step. An evaluation is logged with its last batch's; Method.on_train_batch_start corrects it after.
+    # The step under which the next evaluation is logged; Method.on_train_batch_start corrects it afterwards.
     fit["epoch_loop.state_dict"][LOG_STEP] = max(step - 1, 0)
 
 
 def _counters(begun: int, done: int) -> dict[str, int]:
+    """Returns Lightning's counters of what has been begun and what is done."""
     return {"ready": begun, "started": begun, "processed": done, "completed": done}

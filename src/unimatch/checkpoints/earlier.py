@@ -1,9 +1,9 @@
-"""What earlier versions wrote otherwise: settings that they did not have, or called by other names."""
+"""Converts what earlier versions wrote: settings that they did not have, or that had other names."""
 
 import re
 from typing import Any
 
-SINCE = {
+IMPLIED_SETTINGS = {
     "dataset.unknown_values": "error",
     "dataset.exif": "turn",
     "dataset.mask_suffix": "",
@@ -19,13 +19,13 @@ SINCE = {
     "trainer.compile_losses": False,
     "trainer.compile_mode": "default",
 }
-"""Settings that older checkpoints do not have, and what was done before there were any."""
+"""Settings that older checkpoints do not have, with the values by which today's code does what they did."""
 
 RENAMED = {"unimatch.ClassificationDataModule": "unimatch.SemiSupervisedDataModule"}
-"""Names in a ``_target_`` that have changed, old to new."""
+"""Names in a ``_target_`` that have changed, from old to new."""
 
 WEAK_VIEWS = {"ScaledCrop": ("scale", "flip"), "PaddedCrop": ("resize", "padding", "flip")}
-"""Arguments of the weak views; the data modules of the three tasks once had them themselves."""
+"""Arguments of the weak views, which were once arguments of the data modules."""
 
 
 def migrated(config: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def with_new_names(value: Any) -> Any:
         return value
     result = {key: with_new_names(inner) for key, inner in value.items()}
     if isinstance(target := result.get("_target_"), str):
-        # Functions of the package itself, with lower-case names, were its data sets.
+        # Functions of the package itself, which have lower-case names, were data sets.
         target = re.sub(r"^unimatch\.([a-z0-9_]+)$", r"unimatch.data.\1", target)
         result["_target_"] = RENAMED.get(target, target)
     return result

@@ -1,4 +1,4 @@
-"""Trained models out of our own checkpoints, without unpickling code and without the run's configuration."""
+"""Loads trained models from our checkpoints, without unpickling code and without the run's configuration."""
 
 import logging
 import zipfile
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from unimatch.checkpoints.content import checked, is_ours, model_of, run_of
+from unimatch.checkpoints.content import checked_description, is_ours, model_of, run_of
 from unimatch.checkpoints.run_folder import LAST, PREVIOUS
 from unimatch.errors import UnimatchError, WeightsError, first_line
 from unimatch.models.base import Model
@@ -22,10 +22,10 @@ PREFIXES = {"student": "student.", "teacher": "teacher.model."}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Reads one of our checkpoints: tensors and plain values, nothing else.
+    """Reads one of our checkpoints, which hold only tensors and plain values.
 
     Raises:
-        WeightsError: no such file, cut short or altered, holding more than that, or not one of ours.
+        WeightsError: the file is missing, cut short, altered or not one of ours, or holds anything else.
     """
     path = Path(path).expanduser()
     if path.suffix == ".pt2":
@@ -42,13 +42,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def damage_of(path: Path) -> str | None:
-    """Returns what is wrong with a checkpoint file by its checksums, a CRC-32 of each part; None for a whole one."""
+    """Returns what is wrong with a checkpoint file, whose parts have CRC-32 checksums; None if nothing is."""
     try:
         with zipfile.ZipFile(path) as archive:
             check_parts(archive)
             part = archive.testzip()
             return None if part is None else f"the checksum of {part} is wrong"
-    except Exception as error:  # zipfile raises many kinds for what is no archive
+    except Exception as error:  # zipfile raises many kinds for a file that is not an archive
         return first_line(error)
 
 
@@ -60,11 +60,12 @@ def load_model(
     Args:
         path: such as ``RUN/checkpoints/best.ckpt``.
         which: the teacher, which the paper reports, or the student.
-        model: of the same layers, which gets the weights; None to build what the checkpoint describes. Needed for a
-            model of your own that is not registered (:func:`unimatch.register_model`).
+        model: a model with the same layers, into which the weights are loaded; None to build the one that the
+            checkpoint describes. Needed for a model of your own that is not registered
+            (:func:`unimatch.register_model`).
 
     Raises:
-        WeightsError: see :func:`read_checkpoint`; or the model cannot be built, or its layers are others.
+        WeightsError: as for :func:`read_checkpoint`; or the model cannot be built, or has other layers.
     """
     return build_model(read_checkpoint(path), which, model)
 
@@ -77,73 +78,102 @@ def start_from(
     *,
     classes: Sequence[str] = (),
 ) -> str:
-    """Gives a model the trained weights of a checkpoint, encoder and decoder, to train it further on other data.
+    """Loads the trained weights of a checkpoint, encoder and decoder, into a model, to train it further on other data.
 
-    Of the classifier's last layer, it gives the classes of the same name theirs; the others' stay as they are. Where
-    names are not known on both sides, the layer is taken over if it has as many classes.
+    In the last layer of the classifier, only the weights of classes with the same name are loaded. If the names on
+    either side are not known, the layer is loaded if it has as many classes.
 
     Args:
         model: changed in place.
-        path: one of our checkpoints, a converted published one for example.
-        which: of its models.
+        path: one of our checkpoints, such as a converted published one.
+        which: of the checkpoint's models.
         classes: names of the model's classes, in the order of their ids.
 
     Returns:
-        What was taken, and which classes were not.
+        A line for the log: which weights were loaded, and which classes begin anew.
 
     Raises:
         WeightsError: the checkpoint cannot be read, or holds another model.
     """
     checkpoint = read_checkpoint(path)
     trained = build_model(checkpoint, which)
+    check_alike(path, trained, model)
+    known = run_of(checkpoint).classes
+    by_name = len(known) == trained.num_classes and len(classes) == model.num_classes
+    taken = ids_of_same_names(classes, known) if by_name else {}
+    given, untouched = trained.state_dict(), []
+    for key, value in model.state_dict().items():
+        source = given.get(key.replace(".base_layer.", "."))  # the part that LoRA adds to a layer's name
+        if source is not None and by_name and key.rpartition(".")[0] == model.classifier_name:
+            value[list(taken)] = source[list(taken.values())]
+        elif source is not None and source.shape == value.shape:
+            value.copy_(source)
+        elif ".lora_" not in key:
+            untouched.append(key)
+    report = f"starting from the {which} of {path}"
+    fresh = [name for i, name in enumerate(classes) if i not in taken]
+    if by_name and not fresh:
+        report += "; the classifier knows all classes"
+    elif by_name:
+        old = ", ".join(classes[i] for i in taken) or "no class"
+        report += f"; the classifier knows {old} and begins anew with {', '.join(fresh)}"
+    if untouched:
+        report += f"; {', '.join(untouched)} anew"
+    return report
+
+
+def check_alike(path: str | Path, trained: Model, model: Model) -> None:
+    """Refuses to continue with a ``model`` that has other layers than the ``trained`` one of a checkpoint.
+
+    Raises:
+        WeightsError: naming the first difference.
+    """
     theirs, ours = describe_model(trained), describe_model(model)
-    for key in [key for key in {**ours, **theirs} if key not in ("num_classes", "lora", "bands")]:
-        if theirs.get(key) != ours.get(key):
+    for key in {**ours, **theirs}:
+        if key not in ("num_classes", "lora", "bands") and theirs.get(key) != ours.get(key):
             raise WeightsError(f"{path}: its model has {key} {theirs.get(key)}, and the one to train {ours.get(key)}")
     if trained.bands.count != model.bands.count:
         raise WeightsError(
             f"{path}: its model sees {trained.bands.count} bands, and the one to train {model.bands.count}"
         )
-    given, left, known = trained.state_dict(), [], run_of(checkpoint).classes
-    named = len(known) == trained.num_classes and len(classes) == model.num_classes
-    their_ids = {name.strip().casefold(): i for i, name in reversed([*enumerate(known)])}  # the first of one name
-    ids = {i: their_ids.get(name.strip().casefold()) for i, name in enumerate(classes)}
-    taken = {ours: theirs for ours, theirs in ids.items() if theirs is not None}
-    for key, value in model.state_dict().items():
-        source = given.get(key.replace(".base_layer.", "."))  # where LoRA stands beside the layer
-        if source is not None and named and key.rpartition(".")[0] == model.classifier_name:
-            value[list(taken)] = source[list(taken.values())]
-        elif source is not None and source.shape == value.shape:
-            value.copy_(source)
-        elif ".lora_" not in key:
-            left.append(key)
-    fresh = [name for i, name in enumerate(classes) if i not in taken] if named else []
-    old = ", ".join(classes[i] for i in taken) if fresh else "all classes"
-    return (
-        f"starting from the {which} of {path}"
-        + (f"; the classifier knows {old or 'no class'}" if named else "")
-        + (f" and begins anew with {', '.join(fresh)}" if fresh else "")
-        + (f"; {', '.join(left)} anew" if left else "")
-    )
+
+
+def ids_of_same_names(ours: Sequence[str], theirs: Sequence[str]) -> dict[int, int]:
+    """Returns the ids of our classes whose name is also among theirs, with the id that it has there.
+
+    >>> ids_of_same_names(["sea", "Sky ", "car"], ["sky", "road", "sea"])
+    {0: 2, 1: 0}
+    """
+    their_ids: dict[str, int] = {}
+    for i, name in enumerate(theirs):
+        their_ids.setdefault(name.strip().casefold(), i)
+    names = {i: name.strip().casefold() for i, name in enumerate(ours)}
+    return {i: their_ids[name] for i, name in names.items() if name in their_ids}
 
 
 def build_model(checkpoint: dict[str, Any], which: str, model: Model | None = None) -> Model:
-    """Builds the student or the teacher of what :func:`read_checkpoint` has read, in eval mode, or says why not.
+    """Builds the student or the teacher of a checkpoint that has been read, in eval mode, with LoRA merged.
 
-    Its weights may go into a ``model`` that is there already.
+    Args:
+        checkpoint: from :func:`read_checkpoint`.
+        which: ``student`` or ``teacher``.
+        model: into which to load the weights, instead of building a model.
+
+    Raises:
+        WeightsError: the model cannot be built, or the weights do not fit.
     """
-    title, state = MISFIT, state_of(checkpoint, which)
+    state = state_of(checkpoint, which)
     if model is None:
-        return build_with(state, model_of(checkpoint), title)
+        return build_with(state, model_of(checkpoint), MISFIT)
     try:
         model.load_state_dict(state)
     except Exception as error:
-        raise WeightsError(f"{title} ({first_line(error)})") from error
+        raise WeightsError(f"{MISFIT} ({first_line(error)})") from error
     return model.merge_lora().eval()
 
 
 def state_of(checkpoint: dict[str, Any], which: str) -> dict[str, torch.Tensor]:
-    """Returns the weights of the student or the teacher under the names that they have in the model."""
+    """Returns the weights of the student or the teacher, under their names in the model."""
     prefix = PREFIXES[which]
     return {
         key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
@@ -152,16 +182,15 @@ def state_of(checkpoint: dict[str, Any], which: str) -> dict[str, torch.Tensor]:
 
 MISFIT = "the checkpoint does not hold the model it describes"
 SPARE_PARAMETERS = 1000
-"""How many a model may have that are cut off while it is built, beside twice those that are kept."""
+"""How many parameters building a model may create beyond twice those in the file: some are removed again."""
 SPARE_BYTES = 2**28
-"""How much a model may hold that is in no file, such as tables of positions."""
+"""How many bytes a model may hold that are not in the file, such as tables of positions."""
 
 
 def build_with(state: Mapping[str, torch.Tensor], description: Any, title: str) -> Model:
-    """Builds the model that a file describes with the file's weights, LoRA's merged, in eval mode.
+    """Builds the model that a file describes, with the file's weights, in eval mode, with LoRA merged.
 
-    Raises:
-        WeightsError: as :func:`build_fitting` says.
+    Arguments and errors are those of :func:`build_fitting`.
     """
     model = build_fitting(state, description, title)
     try:
@@ -175,20 +204,20 @@ def build_with(state: Mapping[str, torch.Tensor], description: Any, title: str) 
 
 
 def build_fitting(state: Mapping[str, torch.Tensor], description: Any, title: str) -> Model:
-    """Builds the model that a file describes, with random weights, if it is one for the file's weights.
+    """Builds the model that a file describes, with random weights, if the file's weights fit it.
 
-    No memory is asked for before its shapes are known to be those of the weights, which are there already. What code of
-    the user's own builds is the user's: it is built as it is.
+    Memory is allocated only after the model's shapes are known to be those of the weights, which are in memory already.
+    A model that the user's own code builds is not checked.
 
     Args:
         state: the weights, by name.
-        description: of the model, see :func:`unimatch.checkpoints.content.checked`.
-        title: what to say first where they do not fit one another.
+        description: of the model, see :func:`unimatch.checkpoints.content.checked_description`.
+        title: the beginning of the message if they do not fit each other.
 
     Raises:
-        WeightsError: they do not, or the model is none that a file may describe.
+        WeightsError: they do not fit each other, or a file may not describe such a model.
     """
-    description = checked(description)
+    description = checked_description(description)
     left = 2 * len(state) + SPARE_PARAMETERS
 
     def count_down(*_: Any) -> None:
@@ -202,15 +231,18 @@ def build_fitting(state: Mapping[str, torch.Tensor], description: Any, title: st
             return build_described(description)
         counting = register_module_parameter_registration_hook(count_down)
         try:
-            with torch.device("meta"):  # without memory
+            with torch.device("meta"):  # takes no memory
                 model = build_described(description)
         finally:
             counting.remove()
-        check_fit(state, wanted := model.state_dict(), title)
-        if (needed := bytes_of(wanted)) > 2 * (held := bytes_of(state)):  # half precision becomes float32
+        wanted = model.state_dict()
+        check_fit(state, wanted, title)
+        needed, held = bytes_of(wanted), bytes_of(state)
+        if needed > 2 * held:  # twice: half precision becomes float32
             raise WeightsError(f"{title}: that has {needed:,} bytes, and the file holds weights of {held:,}")
-        beside = {name: tensor for name, tensor in model.named_buffers() if name not in wanted}
-        if (more := sum(tensor.numel() * tensor.element_size() for tensor in beside.values())) > SPARE_BYTES:
+        unsaved = [tensor for name, tensor in model.named_buffers() if name not in wanted]
+        more = sum(tensor.numel() * tensor.element_size() for tensor in unsaved)
+        if more > SPARE_BYTES:
             raise WeightsError(f"{title}: it would take {more:,} bytes beside those of the file")
         return build_described(description)
     except UnimatchError:
@@ -220,27 +252,32 @@ def build_fitting(state: Mapping[str, torch.Tensor], description: Any, title: st
 
 
 def bytes_of(state: Mapping[str, torch.Tensor]) -> int:
-    """Counts the bytes of tensors; memory that several share, such as one number expanded to a tensor, counts once."""
+    """Counts the bytes of tensors, or the memory that they would take; memory that several tensors share counts once.
+
+    On the meta device, where nothing is shared, each counts in full.
+    """
     if any(tensor.is_meta for tensor in state.values()):
         return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-    storages = {storage.data_ptr(): storage.nbytes() for storage in (t.untyped_storage() for t in state.values())}
-    return sum(storages.values())
+    storages = [tensor.untyped_storage() for tensor in state.values()]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """Returns the checkpoint to continue from: ``last.ckpt``, or ``previous.ckpt`` if it is damaged; None without any.
 
     Raises:
-        WeightsError: there are checkpoints, and all are damaged.
+        WeightsError: there are checkpoints, but all are damaged.
     """
     damages: list[str] = []
-    for name in (LAST, PREVIOUS):
-        if (path := folder / name).exists():
-            if (damage := damage_of(path)) is None:
-                for found in damages:
-                    log.warning("%s; continuing from %s", found, path.name)
-                return path
-            damages.append(f"{path}: is damaged ({damage})")
+    for path in (folder / LAST, folder / PREVIOUS):
+        if not path.exists():
+            continue
+        damage = damage_of(path)
+        if damage is None:
+            for found in damages:
+                log.warning("%s; continuing from %s", found, path.name)
+            return path
+        damages.append(f"{path}: is damaged ({damage})")
     if damages:
         raise WeightsError("\n".join(damages) + f"\nno checkpoint in {folder} can be continued from; start anew")
     return None

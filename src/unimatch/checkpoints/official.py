@@ -1,10 +1,10 @@
 """Reads the authors' published UniMatch V2 checkpoints as our models.
 
-A file is read with ``weights_only=True``; nothing in it is run. Their names and ours are matched by
-:func:`official_key`, one by one; what is missing, left over or of another shape is refused with its name.
+A file is read with ``weights_only=True``; no code in it is run. :func:`official_key` maps each of our names to theirs;
+tensors that are missing, left over or of another shape are refused by name.
 
-Two things of the published models are left out on purpose, because nothing passes through them: the first residual
-unit of the coarsest fusion block, and the mask token of DINOv2's own pretraining.
+Two parts of the published models are left out on purpose, because they have no effect on the output: the first residual
+unit of the coarsest fusion block, and the mask token of DINOv2's pretraining.
 """
 
 import logging
@@ -26,25 +26,26 @@ from unimatch.models.weights import listed, read_plain
 log = logging.getLogger("unimatch")
 
 ENTRIES = {"teacher": "model_ema", "student": "model"}
-"""The entries of a checkpoint in which the two models are."""
+"""The entries of a published checkpoint that hold the two models."""
 
 ENCODERS = {384: "vits", 768: "vitb", 1024: "vitl", 1536: "vitg"}
-"""Our names of DINOv2's sizes, by the width of their tokens."""
+"""Our names for DINOv2's sizes, by the width of their tokens."""
 
 UNUSED = (
     "backbone.mask_token",
     *(f"head.scratch.refinenet4.resConfUnit1.conv{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")),
 )
-"""What the published models hold and never use."""
+"""Tensors that the published models hold but never use."""
 
 PATCH = 14
+"""Side of DINOv2's patches in pixels."""
 
 
 class WholePatches(Model):
-    """What published models do with images of any size, at least 14 pixels a side: they cut them to whole patches.
+    """Crops images to whole patches, as the published models do.
 
-    ``forward`` takes (B, ..., H, W) normalised floats and gives (B, C, 14 * (H // 14), 14 * (W // 14)) logits; it
-    ignores what exceeds the last whole patch at the bottom and at the right.
+    ``forward`` takes (B, ..., H, W) normalised floats, at least 14 pixels a side, and returns logits (B, C, 14 * (H //
+    14), 14 * (W // 14)); it ignores the pixels beyond the last whole patch at the bottom and on the right.
     """
 
     @override
@@ -62,37 +63,39 @@ class OfficialChangeModel(WholePatches, ChangeModel):
 
 
 OFFICIAL: dict[object, type[Model]] = {"segmentation": OfficialModel, "change": OfficialChangeModel}
+"""The model class of each task, by the task's name."""
 
 CHANGE_ENTRY = "previous_best_acc"
-"""An entry of the published checkpoints of change detection alone: their accuracy. The weights' names are the same."""
+"""An entry, the accuracy, that only published checkpoints of change detection have: the weights' names are the same."""
 
 
 @dataclass(frozen=True)
 class OfficialWeights:
-    """What a published checkpoint holds of one of its two models."""
+    """The description and the weights of one of the two models in a published checkpoint."""
 
     description: dict[str, Any]
     """The task, and the arguments of its model (:func:`unimatch.models.descriptions.describe_model`)."""
     state: dict[str, Tensor]
-    """Its weights, by our names."""
+    """The weights, by our names."""
     report: str
-    """What matched and what was left out."""
+    """A line for the log: what matched and what was left out."""
 
 
 def load_official(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> Model:
     """Loads a model of one of the authors' published checkpoints, in eval mode on the CPU.
 
-    Its size and its number of classes are read from the file. Off the 37 x 37 patches of DINOv2's position embedding
-    the published rule resizes it (:func:`unimatch.models.position_embedding.resize_positions`). What matched is logged.
+    The model's size and number of classes are read from the file. The position embedding, which DINOv2 has for 37 x 37
+    patches, is resized by the published rule (:func:`unimatch.models.position_embedding.resize_positions`). What
+    matched is logged.
 
     Args:
         path: such as ``ade20k_vitb.pth``.
         which: the teacher, whose results the paper reports, or the student.
 
     Returns:
-        (B, 3, H, W) floats, normalised with ImageNet's mean and deviation -> (B, C, 14 * (H // 14), 14 * (W // 14))
-        logits. H and W need not be multiples of 14: what exceeds the last whole patch is cut off. One of change
-        detection takes (B, 2, 3, H, W).
+        A model that turns (B, 3, H, W) floats, normalised with ImageNet's mean and deviation, into logits (B, C, 14 *
+        (H // 14), 14 * (W // 14)); in change detection it takes (B, 2, 3, H, W). H and W need not be multiples of 14:
+        pixels beyond the last whole patch are cropped.
 
     Raises:
         WeightsError: not such a checkpoint, with the reason.
@@ -106,7 +109,11 @@ def load_official(path: str | Path, which: Literal["teacher", "student"] = "teac
 
 
 def read_official(path: str | Path, which: Literal["teacher", "student"]) -> OfficialWeights:
-    """Reads the weights of one of the two models of a published checkpoint, under our names."""
+    """Reads the weights of one of the two models of a published checkpoint, under our names.
+
+    Raises:
+        WeightsError: not such a checkpoint, with the reason.
+    """
     path = Path(path).expanduser()
     checkpoint = read_plain(path, "checkpoint", NUMPY_SCALAR)
     if not isinstance(checkpoint, dict):
@@ -154,7 +161,11 @@ def read_official(path: str | Path, which: Literal["teacher", "student"]) -> Off
 
 
 def describe(path: Path, given: dict[str, Tensor]) -> dict[str, Any]:
-    """Reads the arguments of the model from the shapes of its weights; refuses those of another kind of model."""
+    """Returns the arguments of the model that has weights of these shapes.
+
+    Raises:
+        WeightsError: they are the weights of another kind of model.
+    """
     if "backbone.cls_token" not in given:
         what = "UniMatch V1's (a ResNet with DeepLabV3+)" if any(".layer4." in key for key in given) else "another's"
         raise WeightsError(
@@ -191,7 +202,7 @@ def official_key(ours: str, *, swiglu: bool = False) -> str:
 
     Args:
         ours: in the state dict of a :class:`SegmentationModel` with a DINOv2 encoder.
-        swiglu: whether the encoder is ViT-g, whose feed-forward layers have names of their own.
+        swiglu: whether the encoder is ViT-g, whose feed-forward layers have other names.
 
     >>> official_key("encoder.body.blocks.3.attn.qkv.weight")
     'backbone.blocks.3.attn.qkv.weight'
@@ -223,7 +234,7 @@ def official_key(ours: str, *, swiglu: bool = False) -> str:
 
 
 class Ignored:
-    """Stands in for what a file may hold beside tensors and plain values: takes its content and does nothing."""
+    """Replaces an object that a file may hold beside tensors and plain values: accepts its content and ignores it."""
 
     def __init__(self, *content: object) -> None:
         pass
@@ -236,5 +247,5 @@ NUMPY_SCALAR: list[Any] = [
     type(name, (Ignored,), {"__module__": f"numpy{module}"})
     for module, name in (("", "dtype"), (".core.multiarray", "scalar"), ("._core.multiarray", "scalar"))
 ]
-"""The published files hold their best mIoU as a NumPy scalar. torch's reader finds these classes by the names that
-NumPy 1 and 2 give its parts, and makes them instead of calling NumPy."""
+"""Classes that torch's reader creates in place of NumPy's, because they have the names that NumPy 1 and 2 write: the
+published files hold their best mIoU as a NumPy scalar."""

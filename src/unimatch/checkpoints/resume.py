@@ -1,4 +1,4 @@
-"""Continuing a training: from which checkpoint, and whether that is still the same training."""
+"""Continues a training: chooses the checkpoint, and checks that the training is still the same."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ import torch
 from lightning import Trainer
 from torch.optim import AdamW, Optimizer
 
-from unimatch.checkpoints.earlier import SINCE
+from unimatch.checkpoints.earlier import IMPLIED_SETTINGS
 from unimatch.checkpoints.files import newest_checkpoint
 from unimatch.errors import ConfigError, UnimatchError, WeightsError, first_line
 from unimatch.options import number_of
@@ -38,18 +38,18 @@ HARMLESS = (
     "guard.idle_steps",
     "logger.",
 )
-"""Settings that do not change what is trained: where things lie, what is looked at and when, how fast it goes.
+"""Settings that do not change what is trained: paths, logs, evaluations and speed.
 
-``trainer.accelerator`` and the two after it that concern the arithmetic may change the last bits.
+``trainer.accelerator``, ``trainer.benchmark`` and ``trainer.deterministic`` may change the last bits of results.
 """
 
 DERIVED = ("recipe.", "callbacks")
-"""Settings that act only through others, which are compared themselves, or beside the training."""
+"""Settings that are not compared: they have no effect on the training but through other settings."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One setting that is not as it was."""
+    """A setting that differs from the checkpoint's."""
 
     key: str
     old: Any
@@ -57,25 +57,29 @@ class Change:
 
     @property
     def matters(self) -> bool:
-        """Whether the change is one of what is trained."""
+        """Whether the setting changes what is trained."""
         return not self.key.startswith(HARMLESS)
 
     def __str__(self) -> str:
         text = one_line(f"{self.key}: {self.old} -> {self.new}")
-        return f"  {text}" + " (changes nothing that is trained)" * (not self.matters)
+        return f"  {text}" if self.matters else f"  {text} (changes nothing that is trained)"
 
 
 def requeued() -> bool:
-    """Returns whether SLURM has started this job again: the same command then means to continue."""
+    """Returns whether SLURM has started this job again, which means that the same command should continue."""
     return bool(os.environ.get("SLURM_RESTART_COUNT")) and number_of("SLURM_RESTART_COUNT") > 0
 
 
 def choose_checkpoint(resume: str | None, run_dir: Path) -> Path | None:
-    """Returns the checkpoint that ``resume=`` means; None to begin.
+    """Returns the checkpoint that ``resume=`` asks for; None to begin a new training.
 
     Args:
-        resume: None; ``"auto"`` for the newest whole one of the run directory, if there is any; or a file.
+        resume: None; ``"auto"`` for the run directory's newest undamaged checkpoint, if there is any; or a file.
         run_dir: the run directory.
+
+    Raises:
+        ConfigError: the file does not exist.
+        WeightsError: all checkpoints of the run directory are damaged.
     """
     if resume is None:
         return None
@@ -91,7 +95,11 @@ def choose_checkpoint(resume: str | None, run_dir: Path) -> Path | None:
 
 
 def check_unchanged(old: dict[str, Any], new: dict[str, Any], *, allowed: bool) -> None:
-    """Shows how the configuration differs from the checkpoint's, and refuses to train something else unless allowed."""
+    """Logs how the configuration differs from the checkpoint's.
+
+    Raises:
+        ConfigError: a difference changes what is trained, and is not ``allowed``.
+    """
     found = list(changes(old, new))
     if not found:
         return
@@ -105,45 +113,55 @@ def check_unchanged(old: dict[str, Any], new: dict[str, Any], *, allowed: bool) 
 
 
 def changes(old: Any, new: Any, key: str = "") -> Iterator[Change]:
-    """Yields every setting that differs, by its full name."""
+    """Yields every setting that differs between two configurations; ``key`` is the name of the nested ones."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *(name for name in new if name not in old)]:
+        for name in {**old, **new}:
             yield from changes(old.get(name), new.get(name), f"{key}.{name}" if key else name)
-    elif old != new and not (old is None and new == SINCE.get(key)) and not key.startswith(DERIVED):
+        return
+    same = old == new or (old is None and new == IMPLIED_SETTINGS.get(key))
+    if not same and not key.startswith(DERIVED):
         yield Change(key, old, new)
 
 
 KINDS = {"state_dict": dict, "loops": dict, "optimizer_states": list, "lr_schedulers": list, "global_step": int}
-"""What a checkpoint holds beside the model where training can be continued from it, and of what kind."""
+"""The entries that a checkpoint needs for its training to be continued, with their types."""
 MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
-"""What AdamW and SGD keep of each weight, in its shape."""
+"""The entries of the state of AdamW and SGD that have the shape of the parameter."""
 
 
 def check_continuable(path: Path, checkpoint: Mapping[str, Any]) -> None:
-    """Refuses a checkpoint that holds a model and no training, as a converted one, or damaged counters of it."""
+    """Refuses a checkpoint that holds only a model, as converted ones do, or damaged counters of its training.
+
+    Raises:
+        WeightsError: naming what is missing or damaged.
+    """
     for key, kind in KINDS.items():
         if not isinstance(checkpoint.get(key), kind) or (key == "optimizer_states" and not checkpoint[key]):
             raise WeightsError(
                 f"{path}: training cannot be continued from it, its {key} is missing or damaged (it may be a model "
                 "alone, as converted ones are)"
             )
-    for key, value in with_progress(checkpoint["loops"]):
+    for key, value in progress_counters(checkpoint["loops"]):
         if type(value) not in (int, bool) or not 0 <= value < 2**53:
             raise WeightsError(f"{path}: training cannot be continued from it, its loops.{key} is {value!r:.80}")
 
 
-def with_progress(loops: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the counters of Lightning's loops, by their full names."""
+def progress_counters(loops: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the progress counters of Lightning's loops, with their full names."""
     if isinstance(loops, dict):
         for key, value in loops.items():
-            yield from with_progress(value, f"{name}.{key}" if name else str(key))
+            yield from progress_counters(value, f"{name}.{key}" if name else str(key))
     elif "progress." in name:
         yield name, loops
 
 
 @contextmanager
 def restored_from(path: Path, trainer: Trainer) -> Iterator[None]:
-    """Explains what goes wrong while Lightning restores a training, and looks at what it has restored."""
+    """Explains errors while Lightning restores a training from a checkpoint, and checks the restored optimizers.
+
+    Raises:
+        WeightsError: with the reason.
+    """
     try:
         yield
         steps, student = trainer.global_step, getattr(trainer.lightning_module, "student", None)
@@ -151,7 +169,7 @@ def restored_from(path: Path, trainer: Trainer) -> Iterator[None]:
             check_optimizer(optimizer, steps, locked=steps <= getattr(student, "unlock_after", 0))
     except (UnimatchError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # of Lightning and torch, which take a file's content for their own
+    except Exception as error:  # Lightning and torch trust a file's content, so anything may fail
         raise WeightsError(
             f"{path}: training cannot be continued from it ({type(error).__name__}: {first_line(error)}); is it "
             "damaged, or of another version of Lightning?"
@@ -159,16 +177,20 @@ def restored_from(path: Path, trainer: Trainer) -> Iterator[None]:
 
 
 MAY_BE_SKIPPED = 100
-"""Steps at the beginning that may all have been left out, as not finite: the optimiser has kept nothing of them."""
+"""So many first steps may all have been skipped, because their gradients were not finite, and have left no state."""
 
 
 def check_optimizer(optimizer: Optimizer, steps: int, *, locked: bool) -> None:
-    """Refuses a restored state that would fail only in the next step, or begin anew; raises errors of Python's.
+    """Refuses a restored state with which the next step would fail, or the optimizer would begin anew.
 
     Args:
-        optimizer: with the state.
-        steps: that it has made.
-        locked: whether weights that require no gradient now had none in these steps either.
+        optimizer: with the restored state.
+        steps: number of optimizer steps done.
+        locked: whether parameters that require no gradient now required none in these steps either.
+
+    Raises:
+        TypeError: a setting is not a number.
+        ValueError: a parameter's state has another shape, or is missing.
     """
     for group in optimizer.param_groups:
         for key, value in optimizer.defaults.items():
@@ -178,13 +200,13 @@ def check_optimizer(optimizer: Optimizer, steps: int, *, locked: bool) -> None:
         for key in MOMENTS:
             if state and key in state and (state[key] is not None) and state[key].shape != parameter.shape:
                 raise ValueError(f"the optimizer's {key} of {tuple(parameter.shape)} is {tuple(state[key].shape)}")
-    fills = isinstance(optimizer, AdamW) or bool(optimizer.defaults.get("momentum"))  # others may keep nothing
+    has_state = isinstance(optimizer, AdamW) or bool(optimizer.defaults.get("momentum"))  # others may keep nothing
     kept = {
         frozenset(state)
         for parameter, state in optimizer.state.items()
-        if state or (fills and (parameter.requires_grad or not locked))
+        if state or (has_state and (parameter.requires_grad or not locked))
     }
-    if len(kept) > 1:
+    if len(kept) > 1:  # all parameters must have the same entries
         raise ValueError(f"the optimizer keeps {' or '.join(str(sorted(map(str, keys))) for keys in kept)}")
-    if fills and not any(kept) and steps > MAY_BE_SKIPPED:
+    if has_state and not any(kept) and steps > MAY_BE_SKIPPED:
         raise ValueError(f"the optimizer has kept nothing of {steps} steps")

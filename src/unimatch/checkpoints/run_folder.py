@@ -1,4 +1,4 @@
-"""A run directory belongs to one training: no other one replaces what is there, or writes beside it."""
+"""Protects run directories: no other training replaces what is in one, or writes to it at the same time."""
 
 import errno
 import json
@@ -18,34 +18,42 @@ log = logging.getLogger("unimatch")
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 CHECKPOINTS = tuple(f"checkpoints/{name}" for name in (LAST, PREVIOUS, BEST))
+"""The checkpoints of a run, below its directory."""
 RESULTS = (
-    *("summary.json", "evaluations.jsonl", "report.html", "confusion.csv", "validation.png", "curves.png"),
+    "summary.json",
+    "evaluations.jsonl",
+    "report.html",
+    "confusion.csv",
+    "validation.png",
+    "curves.png",
     "held_out.txt",
 )
+"""The results of a run, below its directory."""
 
 
 def refuse_other_run(run_dir: Path, checkpoint: Path | None, *, overwrite: bool) -> None:
     """Refuses to train where another training has left its checkpoints or its result.
 
     Args:
-        run_dir: the run directory, which need not be there.
-        checkpoint: that training continues from; None to begin. One of this run directory is no other training's.
+        run_dir: the run directory, which need not exist.
+        checkpoint: from which the training continues; None to begin. If it lies in this run directory, the training
+            there is the same one.
         overwrite: whether the other training may be replaced.
 
     Raises:
         TakenError: naming the directory.
     """
-    finished = is_finished(run_dir)
-    if (
-        (checkpoint is not None and is_of(checkpoint, run_dir))
-        or overwrite
-        or not (finished or any((run_dir / name).exists() for name in CHECKPOINTS))
-    ):
+    continues = checkpoint is not None and is_of(checkpoint, run_dir)
+    if overwrite or continues:
         return
-    goes_on = "resume=auto continues it from its last checkpoint, " if can_go_on(run_dir) else ""
+    finished = is_finished(run_dir)
+    begun = any((run_dir / name).exists() for name in CHECKPOINTS)
+    if not finished and not begun:
+        return
+    how_to_continue = "resume=auto continues it from its last checkpoint, " if can_go_on(run_dir) else ""
     raise TakenError(
-        f"{run_dir} holds a {'finished run' if finished else 'run that was not finished'}: {goes_on}overwrite=true "
-        "replaces it, another hydra.run.dir keeps it"
+        f"{run_dir} holds a {'finished run' if finished else 'run that was not finished'}: {how_to_continue}"
+        "overwrite=true replaces it, another hydra.run.dir keeps it"
     )
 
 
@@ -55,13 +63,13 @@ def can_go_on(run_dir: Path) -> bool:
 
 
 def bytes_held(run_dir: Path) -> int:
-    """Returns the size of the checkpoints in a run directory, which a training there will replace."""
+    """Returns the size in bytes of the checkpoints in a run directory, which a training there will replace."""
     paths = (run_dir / name for name in CHECKPOINTS)
     return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def is_of(checkpoint: Path, run_dir: Path) -> bool:
-    """Returns whether a checkpoint lies in a run directory."""
+    """Returns whether a checkpoint belongs to a run directory."""
     return checkpoint.resolve().parent.parent == run_dir.resolve()
 
 
@@ -75,20 +83,20 @@ def is_finished(run_dir: Path) -> bool:
 
 
 def files_of_run(run_dir: Path) -> list[Path]:
-    """Returns what another training has left: its checkpoints, its results and its event files."""
+    """Returns the files that a training has left: its checkpoints, results and event files."""
     named = (run_dir / name for name in (*CHECKPOINTS, *RESULTS))
     return [*(path for path in named if path.exists()), *run_dir.glob("tensorboard/events.out.tfevents.*")]
 
 
 @contextmanager
 def alone_in(run_dir: Path) -> Iterator[None]:
-    """Keeps every other process out of a run directory, which must be there. The lock ends with this process.
+    """Keeps every other training out of a run directory, which must exist. The lock ends with this process.
 
     Raises:
-        TakenError: another process has the lock, naming it and its machine.
+        TakenError: another process has the lock; the message names it and its machine.
     """
     if sys.platform == "win32":
-        yield  # there are no such locks
+        yield  # Windows has no such locks
         return
     import fcntl
 
@@ -97,7 +105,7 @@ def alone_in(run_dir: Path) -> Iterator[None]:
     while True:
         with path.open("a+") as file:
             try:
-                # A lock of the process: its children, such as those that load images, do not keep it.
+                # This lock belongs to the process alone: children, such as those that load images, do not inherit it.
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
@@ -110,7 +118,7 @@ def alone_in(run_dir: Path) -> Iterator[None]:
                     "another hydra.run.dir"
                 ) from error
             if not is_at(file.fileno(), path):
-                continue  # another process had the lock and has just removed this file
+                continue  # another process had the lock and has just removed the file
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},")
             file.flush()
@@ -132,9 +140,9 @@ def is_at(descriptor: int, path: Path) -> bool:
 
 @contextmanager
 def removed_if_empty(run_dir: Path) -> Iterator[None]:
-    """Removes a run directory in the end where a call that failed, or only planned, has left nothing but its log.
+    """Removes a run directory at the end of a call that failed, or only planned, if it holds nothing but a log.
 
-    Of a training whose files a full disk did not take, the log is all that is left, and is kept.
+    The log is kept if files could not be written to a full disk: then it is all that is left of the training.
     """
     try:
         yield
@@ -144,7 +152,7 @@ def removed_if_empty(run_dir: Path) -> Iterator[None]:
 
 
 def remove_if_empty(run_dir: Path) -> None:
-    """Removes a run directory that holds at most a log, and the folders that it leaves empty, up to the present one."""
+    """Removes a run directory that holds at most a log, and the empty folders above it, up to the current folder."""
     run_dir = run_dir.absolute()
     with suppress(OSError):
         if {path.name for path in run_dir.iterdir()} <= {"run.log", "checkpoints"}:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from unimatch.cli.arguments import check_arguments
 from unimatch.cli.overrides import flat_keys
 from unimatch.disk import NO_ROOM, lacks_room
-from unimatch.errors import TRACEBACKS, ConfigError, UnimatchError, WriteError, own_place, told
+from unimatch.errors import TRACEBACKS, ConfigError, UnimatchError, WriteError, describe_error, own_place
 
 NODES = ("dataset", "datamodule", "method", "model", "inference", "trainer", "checkpoint", "guard", "logger")
 """The nodes of a configuration whose keys are arguments of Python objects."""
@@ -100,8 +100,8 @@ def raise_as_config_error(error: Exception, node: DictConfig) -> None:
     made = OmegaConf.select(node._get_root(), key)
     if not is_ours(made):
         raise ConfigError(
-            f"{key}: {made._target_} cannot be made: {told(error)}; {TRACEBACKS}=1 before the command shows the "
-            "traceback"
+            f"{key}: {made._target_} cannot be made: {describe_error(error)}; {TRACEBACKS}=1 before the command shows "
+            "the traceback"
         ) from error
 
 
@@ -231,7 +231,7 @@ def error_to_tell(error: BaseException) -> UnimatchError | None:
     cause = user_error_in(error)
     if cause is not None or not isinstance(error, Exception) or own_place(error) is None:
         return cause
-    return ConfigError(f"{told(error)}; {TRACEBACKS}=1 before the command shows the traceback")
+    return ConfigError(f"{describe_error(error)}; {TRACEBACKS}=1 before the command shows the traceback")
 
 
 def message_of(error: UnimatchError) -> str:

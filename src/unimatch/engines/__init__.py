@@ -1,1 +1,1 @@
-"""How an image becomes scores: whole or in windows, at several scales, by PyTorch or by an exported file."""
+"""Turns images into scores: whole or in windows, at several scales, by PyTorch or by an exported file."""

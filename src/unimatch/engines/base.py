@@ -1,4 +1,4 @@
-"""What predicting needs of a model, whether PyTorch or an exported file runs it."""
+"""The interface through which predicting uses a model, whether PyTorch or an exported file runs it."""
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -11,27 +11,27 @@ if TYPE_CHECKING:  # exported models run where PyTorch is not installed
     from torch import Tensor
 
 Array = TypeVar("Array", "Tensor", "NDArray[Any]")
-"""What an engine computes with: code that is written for both kinds uses indexing and arithmetic alone."""
+"""The arrays of an engine. Code for both kinds uses only indexing and arithmetic."""
 
 
 class Engine(Protocol[Array]):
-    """A model and the few array operations around it."""
+    """A model, and the few array operations that predicting needs."""
 
     num_classes: int
     batch_size: int
-    """Images at once that suit the device."""
+    """How many images at once suit the device."""
     threads: int
-    """Processor threads to divide among images that are predicted at once, as one image does not occupy them all; 1
-    where the engine divides them itself."""
+    """How many processor threads can be divided among images that are predicted at the same time, since one image does
+    not occupy them all; 1 if the engine divides its threads itself."""
 
     def use_threads(self, count: int) -> None:
         """Lets the calling thread compute with this many processor threads from now on."""
 
     def logits(self, images: Array | NDArray[np.uint8], scale: float = 1.0, *, flipped: bool = False) -> Array:
-        """Returns (B, C, H, W) float32 logits of (B, ..., 3, H, W) images, normalised or uint8 RGB of numpy.
+        """Returns (B, C, H, W) float32 logits of (B, ..., 3, H, W) images: normalised arrays, or uint8 RGB in NumPy's.
 
-        The model sees the images at the size nearest to ``scale`` times H x W that it takes, and mirrored left to right
-        if ``flipped``; the logits are always as the images lie.
+        The model sees the images at the size it takes that is nearest to ``scale`` times H x W, and mirrored left to
+        right if ``flipped``; the logits are mirrored back.
         """
 
     def softmax(self, logits: Array) -> Array:
@@ -41,7 +41,7 @@ class Engine(Protocol[Array]):
         """Returns a float32 array on the model's device."""
 
     def array(self, values: NDArray[np.float32]) -> Array:
-        """Returns a numpy array as one on the model's device."""
+        """Copies a NumPy array to the model's device."""
 
     def labels(self, scores: Array) -> MaskArray:
         """Returns the ids of the highest scores, (B, C, H, W) -> (B, H, W) uint8, in the host's memory."""
@@ -50,4 +50,4 @@ class Engine(Protocol[Array]):
         """Returns the highest probabilities, (B, C, H, W) -> (B, H, W), in the host's memory."""
 
     def numpy(self, array: Array) -> NDArray[np.float32]:
-        """Returns an array in the host's memory."""
+        """Copies an array to the host's memory."""

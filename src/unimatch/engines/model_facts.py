@@ -1,9 +1,9 @@
-"""What must be known of a trained model beside its weights, as plain values."""
+"""The facts about a trained model that are needed beside its weights, as plain values."""
 
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,23 @@ class ModelFacts:
 
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
-    """One RGB colour (0-255) per class, the data set's: masks are written with it."""
+    """The data set's RGB colour (0-255) of each class, with which masks are written."""
     mean: tuple[float, ...]
-    """Subtracted from RGB, or the levels of other bands, in 0-1."""
+    """The mean of each band, which is subtracted from its values in 0-1."""
     std: tuple[float, ...]
-    """What the difference is divided by."""
+    """The standard deviation of each band, by which the difference is divided."""
     size_multiple: int
     """The sides of the model's input are multiples of this."""
     inference: Inference
-    """The rule by which the model was evaluated."""
+    """How images are predicted, as in the evaluation during training."""
     dates: int = 1
-    """Images that are one sample: 2 for change detection."""
+    """How many images make one sample: 2 for change detection."""
     bands: Bands = PHOTOS
-    """What the images' bands mean, and how their values become the 0-1 that ``mean`` and ``std`` are of."""
+    """What the images' bands mean, and how their values become those in 0-1 that ``mean`` and ``std`` apply to."""
 
     @functools.cached_property
     def colors(self) -> list[Color]:
-        """One colour per class for pictures to look at: the palette, with other colours where two look alike."""
+        """One colour per class for pictures to look at: the palette, changed where two colours look alike."""
         return told_apart(self.palette)
 
     def to_json(self) -> str:
@@ -45,7 +45,11 @@ class ModelFacts:
 
     @staticmethod
     def from_json(text: str, where: str) -> "ModelFacts":
-        """Reads the facts from what :meth:`to_json` made; errors name the file, ``where``."""
+        """Reads the facts from the text of :meth:`to_json`.
+
+        Raises:
+            WeightsError: the text does not hold them; the message begins with the file, ``where``.
+        """
         try:
             values = parse_json(text)
         except ValueError as error:
@@ -54,22 +58,26 @@ class ModelFacts:
 
 
 BOUNDS = {"palette": (0, 255), "mean": (-1e9, 1e9), "std": (1e-9, 1e9), "size_multiple": (1, 1024), "dates": (1, 2)}
-"""Between which numbers those of a file must be."""
+"""The least and the largest numbers that a file may state."""
 INFERENCE_BOUNDS = {"window": (16, 2**13), "stride": (1, 2**13), "scales": (1 / 16, 4), "large": (1, 10**8)}
-MOST_SCALES, MOST_OVERLAP = 16, 32
+"""The same for the settings of :class:`Inference`."""
+MOST_SCALES = 16
+"""How many scales a file may state."""
+MOST_OVERLAP = 32
+"""How many times smaller than the window its stride may be."""
 LARGEST_SEEN = 10**8
-"""How many pixels a model may be made to see at once by a file."""
+"""How many pixels a file may make a model see at once."""
 
 
 def facts_from(values: Any, where: str) -> ModelFacts:
-    """Makes the facts of what a file says.
+    """Makes the facts from values that a file states.
 
     Args:
-        values: the attributes by their names, of any kinds.
+        values: unchecked values of the attributes, by name.
         where: the file, for messages.
 
     Raises:
-        WeightsError: one is missing, or is not what or not within what it must be.
+        WeightsError: a value is missing, of the wrong kind, or out of bounds.
     """
     try:
         return checked_facts(values)
@@ -80,7 +88,7 @@ def facts_from(values: Any, where: str) -> ModelFacts:
 
 
 def checked_facts(values: Any) -> ModelFacts:
-    """Does as :func:`facts_from` says, but raises errors of Python's."""
+    """Implements :func:`facts_from`, but raises Python's KeyError, TypeError, ValueError and OverflowError."""
     if not isinstance(values, dict) or not isinstance(values["classes"], (list, tuple)):
         raise TypeError("classes must be a list")
     facts = ModelFacts(
@@ -103,7 +111,13 @@ def checked_facts(values: Any) -> ModelFacts:
 
 
 def inference_from(settings: Any) -> Inference:
-    """Makes a rule of what a file says of it; raises errors of Python's, and ConfigErrors."""
+    """Makes an :class:`Inference` from settings that a file states.
+
+    Raises:
+        ConfigError: a setting is invalid.
+        TypeError: a setting is of the wrong kind.
+        ValueError: a setting is out of bounds.
+    """
     settings = {key: value for key, value in dict(settings).items() if key != "_target_"}
     for name, (least, largest) in INFERENCE_BOUNDS.items():
         bound(settings.get(name), f"inference.{name}", largest, least)
@@ -123,11 +137,12 @@ def inference_from(settings: Any) -> Inference:
     return rule
 
 
-def beside(path: Path) -> Path:
-    """Returns where the facts of an exported file lie: ``model.onnx.json`` for ``model.onnx``."""
+def facts_path(path: Path) -> Path:
+    """Returns the path of the facts of an exported file: ``model.onnx.json`` for ``model.onnx``."""
     return path.with_name(f"{path.name}.json")
 
 
 def inference_with(inference: Inference, settings: Mapping[str, Any]) -> Inference:
-    """Returns ``inference`` with some settings changed; those that are None stay."""
-    return Inference(**{**asdict(inference), **{key: value for key, value in settings.items() if value is not None}})
+    """Returns ``inference`` with the ``settings`` that are not None in place of its own."""
+    changed = {key: value for key, value in settings.items() if value is not None}
+    return replace(inference, **changed)

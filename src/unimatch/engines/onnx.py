@@ -1,4 +1,4 @@
-"""An exported ONNX file as an engine: numpy and onnxruntime, nothing else."""
+"""Runs an exported ONNX file as an engine, with only NumPy and onnxruntime."""
 
 import os
 from pathlib import Path
@@ -14,9 +14,9 @@ from unimatch.images.arrays import MaskArray, nearest_multiple
 from unimatch.plain import bound, parse_json
 
 METADATA = "unimatch"
-"""The key of the facts in the file's metadata."""
+"""The key in the file's metadata of the facts about the model."""
 GRAPH = "unimatch_graph"
-"""The key of what the graph takes and gives (:class:`unimatch.inference.onnx_graph.OnnxOptions`)."""
+"""The key in the file's metadata of the graph's options (:class:`unimatch.inference.onnx_graph.OnnxOptions`)."""
 
 
 class OnnxEngine:
@@ -32,26 +32,7 @@ class OnnxEngine:
     """
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ConfigError(f"{path}: needs onnxruntime: pip install onnxruntime") from error
-        providers = ["CPUExecutionProvider"]
-        if device != "cpu":
-            providers.insert(0, "CUDAExecutionProvider")
-            if providers[0] not in onnxruntime.get_available_providers():
-                raise ConfigError(f"device={device}: this onnxruntime has no CUDA; install onnxruntime-gpu")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what ends the process: errors are raised too
-        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as PyTorch; 0: all cores
-        try:
-            check_file(path)
-            # A small file may mean constants of any size, or hours of work on them: they are computed when it is run.
-            self.session = onnxruntime.InferenceSession(
-                str(path), options, providers=providers, disabled_optimizers=["ConstantFolding"]
-            )
-        except Exception as error:  # onnxruntime raises kinds of its own
-            raise WeightsError(f"{path}: cannot be read as an ONNX model ({error})") from error
+        self.session = open_session(path, device)
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.facts = ModelFacts.from_json(metadata.get(METADATA, ""), str(path))
         try:
@@ -63,10 +44,11 @@ class OnnxEngine:
         if len(inputs := self.session.get_inputs()) != 1:
             raise WeightsError(f"{path}: takes {len(inputs)} inputs, and must take one, the image")
         self.size, self.batch, self.normalizes = graph.get("size"), graph.get("batch"), bool(graph.get("normalize"))
-        self.made_with = (path.absolute(), device)
+        self.path, self.device = path.absolute(), device
         self.num_classes = len(self.facts.classes)
         mean, std = (np.array(value, np.float32)[:, None] for value in (self.facts.mean, self.facts.std))
-        self.tables = (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std  # by channel and pixel value
+        # Normalised values, by channel and pixel value.
+        self.tables = (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std
         self.batch_size = self.batch or (1 if device == "cpu" else 8)
         self.threads = 1
         self.input = inputs[0].name
@@ -75,7 +57,7 @@ class OnnxEngine:
         """Does nothing: onnxruntime divides its threads itself."""
 
     def logits(self, images: NDArray[Any], scale: float = 1.0, *, flipped: bool = False) -> NDArray[np.float32]:
-        """Returns logits at the images' size; the model sees them at the nearest size that it takes."""
+        """Returns logits at the images' size; the model sees the images at the nearest size that it takes."""
         if flipped:
             return self.logits(images[..., ::-1], scale)[..., ::-1]
         images = self.floats(images)
@@ -85,8 +67,10 @@ class OnnxEngine:
         images = np.ascontiguousarray(resize(images, self.size or fitting))
         if self.batch is None:
             return resize(self.run(images), (height, width))
+        # The graph takes batches of one size: the last one is filled up with copies of the last image.
         count = len(images)
-        images = np.concatenate([images, *[images[-1:]] * (-count % self.batch)])
+        missing = -count % self.batch
+        images = np.concatenate([images, *[images[-1:]] * missing])
         parts = (images[i : i + self.batch] for i in range(0, len(images), self.batch))
         logits = np.concatenate([self.run(part) for part in parts])[:count]
         return resize(logits, (height, width))
@@ -95,20 +79,20 @@ class OnnxEngine:
         """Returns the graph's logits (B, C, H, W) of a batch (B, ..., H, W) at a size that it takes.
 
         Raises:
-            WeightsError: it fails, such as for want of memory, or returns something else.
+            WeightsError: the graph fails, for lack of memory for example, or returns something else.
         """
-        path, _ = self.made_with
         try:
             logits = np.asarray(self.session.run(None, {self.input: images})[0])
-        except Exception as error:  # onnxruntime raises kinds of its own
+        except Exception as error:  # onnxruntime has its own kinds of errors
             size = " x ".join(map(str, images.shape))
-            raise WeightsError(f"{path}: the graph fails on images of {size} ({error})") from error
-        if logits.shape != (expected := (len(images), self.num_classes, *images.shape[-2:])):
-            raise WeightsError(f"{path}: the graph returns {logits.shape} in place of logits {expected}")
+            raise WeightsError(f"{self.path}: the graph fails on images of {size} ({error})") from error
+        expected = (len(images), self.num_classes, *images.shape[-2:])
+        if logits.shape != expected:
+            raise WeightsError(f"{self.path}: the graph returns {logits.shape} in place of logits {expected}")
         return logits
 
     def floats(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Returns images, normalised or uint8, as the graph takes them: normalised, or in 0-255."""
+        """Converts normalised or uint8 images to what the graph takes: normalised, or in 0-255 if it normalises."""
         if images.dtype != np.uint8:
             mean, std = (np.array(value, np.float32)[:, None, None] for value in (self.facts.mean, self.facts.std))
             return (images * std + mean) * np.float32(255) if self.normalizes else images
@@ -120,8 +104,8 @@ class OnnxEngine:
         return result
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles as the file's path: onnxruntime's session cannot be pickled."""
-        return type(self), self.made_with
+        """Pickles the path and the device: onnxruntime's session cannot be pickled."""
+        return type(self), (self.path, self.device)
 
     def softmax(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns probabilities over the classes."""
@@ -141,7 +125,7 @@ class OnnxEngine:
         """Returns the ids of the highest scores."""
         best = scores[:, 0].copy()
         labels = np.zeros(best.shape, np.uint8)
-        for i in range(1, scores.shape[1]):  # class by class: argmax would jump through memory
+        for i in range(1, scores.shape[1]):  # class by class, in the order of memory, which is faster than argmax
             np.copyto(labels, np.uint8(i), where=scores[:, i] > best)
             np.maximum(best, scores[:, i], out=best)
         return labels
@@ -155,12 +139,41 @@ class OnnxEngine:
         return array
 
 
+def open_session(path: Path, device: str) -> Any:
+    """Opens an ONNX file with onnxruntime, on a device; raises the errors of :class:`OnnxEngine`."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(f"{path}: needs onnxruntime: pip install onnxruntime") from error
+    providers = ["CPUExecutionProvider"]
+    if device != "cpu":
+        providers.insert(0, "CUDAExecutionProvider")
+        if providers[0] not in onnxruntime.get_available_providers():
+            raise ConfigError(f"device={device}: this onnxruntime has no CUDA; install onnxruntime-gpu")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # only what ends the process: errors are raised too
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as PyTorch does; 0 for all cores
+    try:
+        check_file(path)
+        # A small file can describe huge constants, or hours of work on them: do not compute them when it is opened.
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=providers, disabled_optimizers=["ConstantFolding"]
+        )
+    except Exception as error:  # onnxruntime has its own kinds of errors
+        raise WeightsError(f"{path}: cannot be read as an ONNX model ({error})") from error
+
+
 MOST_IMAGES = 1024
-"""How many images a file may have all its batches hold."""
+"""The largest fixed batch size that a file may state."""
 
 
 def checked_graph(graph: dict[str, Any]) -> dict[str, Any]:
-    """Returns what a file says of its graph, if its numbers are within reason; raises errors of Python's."""
+    """Returns a graph's options from a file, if their numbers are within bounds.
+
+    Raises:
+        TypeError: a number is of the wrong kind.
+        ValueError: a number is out of bounds.
+    """
     size, batch = graph.get("size"), graph.get("batch")
     if size is not None and [type(side) for side in size] != [int, int]:
         raise TypeError(f"size is {size!r:.80}, and must be a height and a width")

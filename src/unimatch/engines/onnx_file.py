@@ -1,6 +1,6 @@
-"""Looks at what an ONNX file holds, before onnxruntime reads it: the parts that can mean more than they are.
+"""Checks an ONNX file before onnxruntime reads it: a small file can stand for endless work.
 
-The file is a Protocol Buffers message: fields, each of a number and a length, one after the other.
+The file is a Protocol Buffers message: a sequence of fields, each with a number and a length.
 """
 
 import mmap
@@ -8,21 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MOST_NODES = 30_000
-"""Operations of a graph at most: the largest that unimatch writes have half as many; time grows with the square."""
+"""The most operations that a graph may have: the largest that unimatch writes has half as many. Opening a graph takes
+time that grows with their square."""
 
-GRAPH, FUNCTIONS, NODES = 7, 25, 1
-"""Numbers of fields: of the model the graph and the functions, of the graph the operations."""
+GRAPH, FUNCTIONS = 7, 25
+"""Field numbers of a model's graph and functions."""
+NODES = 1
+"""Field number of a graph's operations."""
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-"""Kinds of fields."""
+"""Kinds of fields, by the three lowest bits of their key."""
 
 
 def check_file(path: Path) -> None:
-    """Refuses a file that holds functions, which may call one another 10 ** 9 times, or too many operations.
+    """Refuses a file with too many operations, or with functions, a few of which can call each other 10 ** 9 times.
 
     Raises:
-        ValueError: with the reason; or it is no such message.
-        OSError: it cannot be read.
+        ValueError: with the reason, or because it is not an ONNX file.
+        OSError: the file cannot be read.
     """
     if not path.stat().st_size:
         raise ValueError("it is empty")
@@ -38,7 +41,10 @@ def check_file(path: Path) -> None:
 
 
 def fields(content: bytes | mmap.mmap, start: int, stop: int) -> Iterator[tuple[int, tuple[int, int]]]:
-    r"""Yields the fields of a message between two places: number, and where what it holds begins and ends.
+    r"""Yields each field of the message at ``content[start:stop]``: its number, and where its value begins and ends.
+
+    Raises:
+        ValueError: it is not such a message.
 
     >>> list(fields(b"\x08\x96\x01\x12\x02ab", 0, 7))
     [(1, (1, 3)), (2, (5, 7))]
@@ -62,7 +68,7 @@ def fields(content: bytes | mmap.mmap, start: int, stop: int) -> Iterator[tuple[
 
 
 def varint(content: bytes | mmap.mmap, start: int, stop: int) -> tuple[int, int]:
-    """Returns the number that is written at a place, seven bits a byte, the lowest first, and where it ends."""
+    """Reads a number at ``start``, seven bits a byte, the lowest first; returns it and where it ends."""
     value = 0
     for place in range(start, min(stop, start + 10)):
         value |= (content[place] & 127) << 7 * (place - start)

@@ -1,7 +1,8 @@
-"""Prediction in overlapping windows, block by block, so that memory does not grow with an image's height.
+"""Predicts in overlapping windows, block by block, so that memory does not grow with an image's height.
 
-The windows lie as in the published evaluation: every ``stride`` pixels from the top left corner, the last of each row
-and column moved back to end with the image. The published code sums their probabilities; here they are averaged.
+The windows are placed as in the published evaluation: every ``stride`` pixels from the top left corner; the last of
+each row and column is moved back to end with the image. The published code sums their probabilities; here they are
+averaged.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,8 +34,8 @@ def sliding_blocks(
 
     Yields:
         The block's first row and column, and its (B, C, rows, columns) probabilities. The blocks cover the image once.
-        Between blocks, sums are held only for rows that two rows of windows share: ``B * C * rows * W`` numbers, with
-        ``window - stride`` rows, or as many as the last row of windows shares, always fewer than ``window``.
+        Between blocks, sums are held only for the rows that two rows of windows share: ``B * C * rows * W`` numbers,
+        with ``window - stride`` rows, or more for the last row of windows, but always fewer than ``window``.
     """
     height, width = images.shape[-2:]
     tops: list[int] = window_starts(height, window, stride)
@@ -43,17 +44,17 @@ def sliding_blocks(
     ends = [min(top + window, height) for top in tops]
     overlap = max((end - following for end, following in zip(ends, tops[1:], strict=False)), default=0)
     below = engine.zeros(images.shape[0], engine.num_classes, overlap, width)  # sums for the next row of windows
-    kept = 0  # rows of them
+    kept = 0  # how many rows of `below` hold sums
     for top, bottom, following in zip(tops, ends, [*tops[1:], height], strict=True):
-        done = following - top  # rows that no further window sees
-        aside: Array | None = None  # sums for the next window of the row
+        done = following - top  # rows that no later row of windows covers
+        beside: Array | None = None  # sums for the next window of this row
         for left, next_left in zip(lefts, [*lefts[1:], width], strict=True):
             right = min(left + window, width)
             total = predict(images[..., top:bottom, left:right])
-            if aside is not None:
-                total[..., : aside.shape[-1]] += aside
-            columns = next_left - left
-            aside, total = total[..., columns:], total[..., :columns]
+            if beside is not None:
+                total[..., : beside.shape[-1]] += beside
+            columns = next_left - left  # columns that no later window of this row covers
+            beside, total = total[..., columns:], total[..., :columns]
             total[..., :kept, :] += below[..., :kept, left:next_left]
             below[..., : bottom - following, left:next_left] = total[..., done:, :]
             block = total[..., :done, :]
@@ -73,7 +74,7 @@ def coverage(side: int, window: int, starts: list[int]) -> NDArray[np.float32]:
 def window_starts(side: int, window: int, stride: int) -> list[int]:
     """Returns where windows begin along one side: every ``stride`` pixels, the last moved back to end with the image.
 
-    An image that is not longer than the window has one window, the image.
+    An image that is no longer than the window has one window: the whole image.
 
     >>> window_starts(2048, 798, 532), window_starts(500, 798, 532)
     ([0, 532, 1064, 1250], [0])

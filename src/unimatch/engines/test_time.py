@@ -1,4 +1,4 @@
-"""How an image becomes scores at test time: whole or in windows, at one scale or several, also flipped or not."""
+"""Predicts images at test time: whole or in windows, at one scale or several, with or without their mirror images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from unimatch.errors import ConfigError
 
 @dataclass(frozen=True)
 class Inference:
-    """Holds how images are predicted: the same in training's evaluation, ``evaluate`` and ``predict``.
+    """Says how images are predicted; the rule is the same in evaluations during training, ``evaluate`` and ``predict``.
 
     ``whole`` resizes an image to the nearest size that the model takes, and the logits back; ``sliding`` does the same
-    with windows and averages their probabilities. What the model sees, image or window, is also flipped and scaled, and
-    the probabilities are averaged.
+    with windows and averages their probabilities. With several ``scales``, or with ``flip``, each image or window is
+    predicted several times, and the probabilities are averaged.
 
     Args:
         mode: ``whole`` or ``sliding``.
@@ -29,7 +29,10 @@ class Inference:
         stride: pixels from one window to the next; None for two thirds of the window, rounded down.
         scales: factors by which images (or windows) are resized.
         flip: also predict the mirror image.
-        large: images of more pixels than this are predicted in windows in any case; None for no limit.
+        large: images of more pixels than this are predicted in windows even in mode ``whole``; None for no limit.
+
+    Raises:
+        ConfigError: a setting is invalid.
     """
 
     mode: Literal["whole", "sliding"] = "whole"
@@ -57,17 +60,17 @@ class Inference:
         return self.mode == "sliding" or (self.large is not None and height * width > self.large)
 
     def averages(self, height: int, width: int) -> bool:
-        """Tells whether several predictions of such an image are averaged: :meth:`scores` are then probabilities."""
+        """Tells whether several predictions of such an image are averaged, so that :meth:`scores` are probabilities."""
         return self.slides(height, width) or self.flip or len(self.scales) > 1
 
     def scores(self, engine: Engine[Array], images: Array | NDArray[np.uint8]) -> Array:
-        """Returns (B, C, H, W) scores, whose highest class is the prediction, of images as :meth:`Engine.logits` takes.
+        """Returns (B, C, H, W) scores, whose highest class is the prediction; images are as for :meth:`Engine.logits`.
 
-        They are logits where the model sees the images once and whole, else probabilities.
+        They are logits if the model sees the images once and whole, else probabilities.
         """
         height, width = images.shape[-2:]
         if not self.slides(height, width):
-            return self.seen(engine, images, probabilities=False)
+            return self.predict_whole(engine, images, probabilities=False)
         result = engine.zeros(images.shape[0], engine.num_classes, height, width)
         for top, left, block in self.blocks(engine, images):
             result[..., top : top + block.shape[-2], left : left + block.shape[-1]] = block
@@ -79,18 +82,19 @@ class Inference:
         A block is (B, C, rows, columns). An image predicted whole is one block.
         """
         if not self.slides(*images.shape[-2:]):
-            yield 0, 0, self.seen(engine, images, probabilities=True)
+            yield 0, 0, self.predict_whole(engine, images, probabilities=True)
             return
         stride = self.stride or max(1, int(self.window * 2 / 3))
-        predict = partial(self.seen, engine, probabilities=True)
+        predict = partial(self.predict_whole, engine, probabilities=True)
         yield from sliding_blocks(engine, images, predict, window=self.window, stride=stride)
 
-    def seen(self, engine: Engine[Array], images: Array | NDArray[np.uint8], *, probabilities: bool) -> Array:
-        """Returns what the model predicts for images or windows that it sees whole, at every scale and flip."""
-        first, *others = product(self.scales, (False, True) if self.flip else (False,))
+    def predict_whole(self, engine: Engine[Array], images: Array | NDArray[np.uint8], *, probabilities: bool) -> Array:
+        """Returns scores of images or windows that the model sees whole, averaged over scales and mirror images."""
+        (scale, _), *others = product(self.scales, (False, True) if self.flip else (False,))
+        logits = engine.logits(images, scale)
         if not others and not probabilities:
-            return engine.logits(images, first[0])
-        total = engine.softmax(engine.logits(images, first[0]))
+            return logits
+        total = engine.softmax(logits)
         for scale, flipped in others:
             total = total + engine.softmax(engine.logits(images, scale, flipped=flipped))
         return total / (1 + len(others)) if others else total

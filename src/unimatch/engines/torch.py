@@ -1,4 +1,4 @@
-"""A PyTorch model as an engine, on any device."""
+"""Runs a PyTorch model as an engine, on any device."""
 
 from typing import Any
 
@@ -36,14 +36,14 @@ class TorchEngine:
         torch.set_num_threads(count)
 
     def logits(self, images: Tensor | NDArray[np.uint8], scale: float = 1.0, *, flipped: bool = False) -> Tensor:
-        """Returns :func:`whole_image_logits`; channels of uint8 stay last in memory."""
+        """Returns :func:`whole_image_logits`; uint8 images keep their channels last in memory."""
         if flipped:
             mirrored = images[..., ::-1] if isinstance(images, np.ndarray) else images.flip(-1)
             return self.logits(mirrored, scale).flip(-1)
         if isinstance(images, np.ndarray):
             pixels = torch.from_numpy(np.array(np.moveaxis(images, -3, -1), order="C"))  # (B, ..., H, W, 3), a copy
             images = normalize(pixels.to(self.device).movedim(-1, -3), self.model.bands)
-        if self.dtype == torch.float32:  # or whatever precision the caller has set
+        if self.dtype == torch.float32:  # without autocast, unless the caller has turned it on
             return whole_image_logits(self.model, images, scale)
         with torch.autocast(self.device.type, self.dtype):
             return whole_image_logits(self.model, images, scale)
@@ -57,11 +57,11 @@ class TorchEngine:
         return torch.zeros(shape, device=self.device)
 
     def array(self, values: NDArray[np.float32]) -> Tensor:
-        """Returns numpy values on the model's device."""
+        """Copies a NumPy array to the model's device."""
         return torch.from_numpy(values).to(self.device)
 
     def numpy(self, array: Tensor) -> NDArray[Any]:
-        """Returns a tensor's values in the host's memory."""
+        """Copies a tensor to the host's memory."""
         return array.cpu().numpy()
 
     def labels(self, scores: Tensor) -> MaskArray:

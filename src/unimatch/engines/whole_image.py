@@ -1,4 +1,4 @@
-"""Whole-image prediction by the published rule."""
+"""Predicts whole images by the published rule."""
 
 import torch
 import torch.nn.functional as F

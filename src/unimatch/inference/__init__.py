@@ -1,4 +1,4 @@
-"""Trained weights -> masks, or classes. Nothing imported here needs PyTorch until a checkpoint is opened."""
+"""Trained weights -> masks, or classes. PyTorch is imported only when a checkpoint is opened."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ __all__ = ["Classifier", "Inference", "ModelFacts", "Prediction", "Predictor"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what needs PyTorch on first use."""
+    """Imports ``Classifier``, which needs PyTorch, on first use."""
     if name == "Classifier":
         from unimatch.inference.classifier import Classifier
 

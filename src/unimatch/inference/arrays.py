@@ -1,4 +1,4 @@
-"""Images of any accepted kind as arrays, without PyTorch."""
+"""Converts images of any accepted kind to arrays, without PyTorch."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from unimatch.images.bands import PHOTOS, Bands
 from unimatch.images.rasters import read_bands
 
 FEW_BANDS = 32
-"""An array of fewer rows and more bands than this has probably its bands first."""
+"""An array (H, W, N) with at most this many rows and more than this many bands is probably (N, H, W)."""
 
 
 def is_tensor(image: Any) -> bool:
@@ -21,7 +21,11 @@ def is_tensor(image: Any) -> bool:
 
 
 def to_arrays(image: Any, dates: int, bands: Bands = PHOTOS) -> ImageArray:
-    """Returns one image as :func:`to_array` makes it, or one image for each date, stacked."""
+    """Converts one image by :func:`to_array`, or one image for each date, stacked along a new first axis.
+
+    Raises:
+        DataError: not an image, or not ``dates`` images of one size.
+    """
     if dates == 1:
         return to_array(image, bands)
     found = [] if isinstance(image, (str, Path, Image.Image)) else [to_array(date, bands) for date in image]
@@ -31,7 +35,7 @@ def to_arrays(image: Any, dates: int, bands: Bands = PHOTOS) -> ImageArray:
 
 
 def to_array(image: Any, bands: Bands = PHOTOS) -> ImageArray:
-    """Returns an image of any accepted kind as (H, W, 3) uint8 RGB, or as levels of the bands, (H, W, C).
+    """Converts an image of any accepted kind to (H, W, 3) uint8 RGB, or to levels of the bands, (H, W, C) uint8.
 
     Raises:
         DataError: not an image.

@@ -1,4 +1,4 @@
-"""Classes of images, in Python: ``Classifier("best.ckpt")(image).name``."""
+"""Predicts classes of images in Python: ``Classifier("best.ckpt")(image).name``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from unimatch.inference.load import Trained, choose_device, trained_model
 from unimatch.inference.predictor import ImageLike
 from unimatch.models.networks import ClassificationModel
 from unimatch.speed.apply import speed_up
-from unimatch.tasks.classification import middle
+from unimatch.tasks.classification import center_crop
 
 
 @dataclass(frozen=True)
 class ClassPrediction:
-    """Holds what is predicted for one image."""
+    """Holds the prediction for one image."""
 
     label: int
     """The most probable class's id."""
@@ -39,12 +39,12 @@ class Classifier:
     """Predicts classes of images with a trained model.
 
     Args:
-        path: a checkpoint, or what :func:`unimatch.inference.load.load_with_facts` has read.
+        path: a checkpoint, or a result of :func:`unimatch.inference.load.load_with_facts`.
         model: the teacher, or the student.
-        device: ``auto`` (the GPU where there is one), ``cpu``, ``cuda``, ...
+        device: ``auto`` (the GPU if there is one), ``cpu``, ``cuda``, ...
 
     Raises:
-        ConfigError: a setting that cannot be, or a model that gives masks.
+        ConfigError: a setting is invalid, or the model gives masks.
         WeightsError: the file cannot be read, or is not one of ours.
     """
 
@@ -69,11 +69,11 @@ class Classifier:
     def __call__(self, images: Sequence[ImageLike | Tensor]) -> list[ClassPrediction]: ...
 
     def __call__(self, images: Any) -> Any:
-        """Predicts one image or several, as they are: images of different sizes may come together.
+        """Predicts one image or several, which may have different sizes.
 
         Args:
             images: an (H, W, 3) RGB or (H, W) grey uint8 array, a PIL image, a (3, H, W) uint8 tensor, or a path; or a
-                sequence of these. If the model is of other bands, arrays hold what a file would, of its type.
+                sequence of these. If the model is for other bands, arrays hold the unscaled values of a file.
 
         Returns:
             A :class:`ClassPrediction`, or a list of them for several images.
@@ -88,12 +88,12 @@ class Classifier:
 
     @torch.no_grad()
     def predict_batch(self, images: Sequence[ImageArray]) -> list[ClassPrediction]:
-        """Predicts (H, W, C) uint8 images all at once."""
+        """Predicts (H, W, C) uint8 images, which may have different sizes, in one batch."""
         if not images:
             return []
         size, resize = self.model.image_size, self.model.resize
         views = [
-            middle(normalize(to_tensor(image)[None].to(self.device), self.bands), size, resize) for image in images
+            center_crop(normalize(to_tensor(image)[None].to(self.device), self.bands), size, resize) for image in images
         ]
         probability = self.model(torch.cat(views)).softmax(1).cpu().numpy()  # (B, C)
         best = probability.argmax(1).tolist()

@@ -1,8 +1,8 @@
 """Writes trained models for use elsewhere, and compares the written model with its original.
 
 Every format takes (B, 3, H, W) normalised float32 and returns (B, C, H, W) logits of the same size, for any batch and
-any H and W that are multiples of the model's ``size_multiple``, unless :class:`OnnxOptions` say otherwise; the JSON
-file beside it says the rest.
+any H and W that are multiples of the model's ``size_multiple``, unless :class:`OnnxOptions` say otherwise. A JSON file
+beside the exported one holds all other facts.
 """
 
 import copy
@@ -12,7 +12,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unimatch.disk import replace_file, replace_text, temporary_folder
-from unimatch.engines.model_facts import ModelFacts, beside
+from unimatch.engines.model_facts import ModelFacts, facts_path
 from unimatch.engines.onnx import GRAPH, METADATA
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError
@@ -43,7 +43,7 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 
 
 def write_facts(path: Path, model: Model, facts: ModelFacts, precision: str, **more: Any) -> None:
-    """Writes the facts about a model as JSON, beside ``path``, which gets the same permissions."""
+    """Writes the facts about a model, and ``more``, as JSON beside ``path``; gives both files the same permissions."""
     content = {
         **json.loads(facts.to_json()),
         "model": {**describe_model(model), "lora": None},
@@ -56,12 +56,13 @@ def write_facts(path: Path, model: Model, facts: ModelFacts, precision: str, **m
         "the logits back in the same way",
         **more,
     }
-    replace_text(beside(path), json.dumps(content, indent=2) + "\n")
-    shutil.copymode(beside(path), path)  # safetensors lets its owner alone read a file
+    replace_text(facts_path(path), json.dumps(content, indent=2) + "\n")
+    shutil.copymode(facts_path(path), path)  # safetensors writes files that only their owner can read
 
 
 def export_safetensors(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
     """Writes weights by name, in the given precision, and the facts as JSON beside them."""
+    # Cloned, because safetensors refuses tensors that share memory.
     dtype = getattr(torch, precision)
     state = {
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous().clone()
@@ -74,7 +75,11 @@ def export_safetensors(path: Path, model: Model, facts: ModelFacts, precision: s
 def export_onnx(
     path: Path, model: Model, facts: ModelFacts, precision: str, options: OnnxOptions | None = None
 ) -> None:
-    """Writes one ONNX file with the facts in its metadata."""
+    """Writes one ONNX file with the facts in its metadata, and as JSON beside it.
+
+    Raises:
+        ConfigError: onnx is missing, the precision cannot be run, or the weights exceed the size of one file.
+    """
     options = options or OnnxOptions()
     try:
         import onnx
@@ -85,13 +90,14 @@ def export_onnx(
     size = sum(tensor.numel() for tensor in model.parameters()) * (2 if precision == "float16" else 4)
     if size >= ONNX_LIMIT:
         raise ConfigError(f"format=onnx: {size / 1e9:.1f} GB of weights exceed the 2 GB of one file; use safetensors")
-    images = options.example(example(model), facts.size_multiple)
+    images = options.example(example_batch(model), facts.size_multiple)
     with temporary_folder(path) as folder, traceable(), torch.no_grad():
-        # The exporter that traces: the newer one takes minutes over convolutions that pad by the image's size.
+        traced = folder / path.name
+        # dynamo=False, the tracing exporter: the newer one needs minutes for convolutions that pad by the image's size.
         torch.onnx.export(
             Graph(Cast(model, precision), facts, options),
             (images,),
-            str(traced := folder / path.name),
+            str(traced),
             dynamo=False,
             input_names=["image"],
             output_names=[options.output],
@@ -99,12 +105,11 @@ def export_onnx(
             dynamic_axes=options.axes(images.ndim),
         )
         graph = onnx.load(str(traced))
-    axes = graph.graph.output[0].type.tensor_type.shape.dim  # the tracer invents names for some
-    for axis, side in zip(axes, options.output_shape(len(facts.classes)), strict=True):
-        setattr(axis, "dim_param" if isinstance(side, str) else "dim_value", side)
-    for key, value in ((METADATA, facts.to_json()), (GRAPH, json.dumps(options.facts()))):
-        entry = graph.metadata_props.add()
-        entry.key, entry.value = key, value
+    # The tracer invents names for some of the output's sides.
+    sides = graph.graph.output[0].type.tensor_type.shape.dim
+    for side, name_or_number in zip(sides, options.output_shape(len(facts.classes)), strict=True):
+        setattr(side, "dim_param" if isinstance(name_or_number, str) else "dim_value", name_or_number)
+    onnx.helper.set_model_props(graph, {METADATA: facts.to_json(), GRAPH: json.dumps(options.facts())})
     onnx.checker.check_model(graph)
     replace_file(path, lambda file: onnx.save(graph, file))
     more: dict[str, Any] = {"graph": options.facts(), "opset": options.opset}
@@ -116,21 +121,20 @@ def export_onnx(
 
 
 def export_torch(path: Path, model: Model, facts: ModelFacts, precision: str) -> None:
-    """Writes a ``torch.export`` program (``.pt2``)."""
-    multiple = facts.size_multiple
+    """Writes a ``torch.export`` program (``.pt2``), and the facts as JSON beside it."""
+    multiple, images = facts.size_multiple, example_batch(model)
     least = smallest(multiple) // multiple
-    sides = [torch.export.Dim(name, min=least, max=2**14 // multiple) for name in ("height", "width")]
-    last = example(model).ndim - 1
-    shapes = {0: torch.export.Dim("batch"), last - 1: multiple * sides[0], last: multiple * sides[1]}
+    height, width = (torch.export.Dim(name, min=least, max=2**14 // multiple) for name in ("height", "width"))
+    shapes = {0: torch.export.Dim("batch"), images.ndim - 2: multiple * height, images.ndim - 1: multiple * width}
     with traceable(), torch.no_grad():
         program = torch.export.export(
             Cast(model, precision),
-            (example(model),),
+            (images,),
             dynamic_shapes=(shapes,),
             strict=False,
             prefer_deferred_runtime_asserts_over_guards=True,
         )
-    content = io.BytesIO()  # on a full disk torch's writer would end the process
+    content = io.BytesIO()  # in memory first: on a full disk, torch's writer ends the process
     torch.export.save(program, content)
     replace_file(path, lambda file: file.write(content.getbuffer()))
     write_facts(path, model, facts, precision, torch=torch.__version__)
@@ -149,8 +153,8 @@ class Cast(nn.Module):
         return self.model(images.to(self.dtype)).float()
 
 
-def example(model: Model) -> Tensor:
-    """Returns a batch to trace with, whose height and width differ."""
+def example_batch(model: Model) -> Tensor:
+    """Returns a batch of zeros to trace with, whose height and width differ."""
     multiple = model.size_multiple
     sides = (max(1, round(64 / multiple)) * multiple, max(2, round(96 / multiple)) * multiple)
     return torch.zeros(2, *model.sample_shape, *sides)
@@ -170,10 +174,11 @@ def traceable() -> Iterator[None]:
 
 
 def resize_by_matrices(table: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Does what :func:`unimatch.models.position_embedding.resize_positions` does, as two matrix products.
+    """Computes :func:`unimatch.models.position_embedding.resize_positions` by two matrix products.
 
-    The operator that the original uses takes its scale factor as a constant; a trace would fix that of its own grid.
-    While ``torch.jit`` traces, the grid's sides are tensors already; of a number ``torch.export`` would fix the value.
+    The original's operator takes the scale factor as a constant, so that a traced model would always use the factor of
+    the example's grid. While ``torch.jit`` traces, the grid's sides are tensors already; ``torch.export`` would treat
+    a number as a constant, so numbers are converted to tensors.
 
     >>> table = torch.rand(1, 37, 37, 8)
     >>> bool((resize_by_matrices(table, (19, 25)) - positions.resize_positions(table, (19, 25))).abs().max() < 1e-4)
@@ -181,9 +186,9 @@ def resize_by_matrices(table: Tensor, grid: tuple[int, int]) -> Tensor:
     """
     height, width = table.shape[1:3]
     rows, columns = (side if isinstance(side, Tensor) else torch.scalar_tensor(side) for side in grid)
-    own = (rows == height) & (columns == width)
-    down = bicubic(grid[0], height, torch.where(own, 1.0, (rows + positions.OFFSET) / height))
-    across = bicubic(grid[1], width, torch.where(own, 1.0, (columns + positions.OFFSET) / width))
+    same_grid = (rows == height) & (columns == width)
+    down = bicubic(grid[0], height, torch.where(same_grid, 1.0, (rows + positions.OFFSET) / height))
+    across = bicubic(grid[1], width, torch.where(same_grid, 1.0, (columns + positions.OFFSET) / width))
     resized = down @ table.float().permute(0, 3, 1, 2) @ across.T  # (1, D, rows, columns)
     return resized.permute(0, 2, 3, 1).to(table.dtype)
 
@@ -209,17 +214,18 @@ SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
 
 @dataclass(frozen=True)
 class Agreement:
-    """Holds how far an exported model agrees with its original on some images."""
+    """Holds how well an exported model agrees with its original on some images."""
 
     images: int
+    """Number of images."""
     largest_difference: float
-    """Of a logit."""
+    """The largest difference between two logits."""
     deviation: float
-    """The logits' standard deviation, to compare with."""
+    """The standard deviation of the original's logits, for comparison."""
     pixels: float
-    """Percent of pixels with the same class."""
+    """Percentage of pixels with the same class."""
     miou: float
-    """Percent, of the exported model's masks against the original's."""
+    """mIoU of the exported model's masks against the original's, in percent."""
 
 
 def compare(original: TorchEngine, exported: Any, images: Sequence[ImageArray]) -> Agreement:
@@ -240,6 +246,7 @@ def compare(original: TorchEngine, exported: Any, images: Sequence[ImageArray]) 
 def describe(agreement: Agreement) -> str:
     """Describes an agreement in one line."""
     return (
-        "{images} images: largest difference of a logit {largest_difference:.2g} (their standard deviation is "
-        "{deviation:.2g}), {pixels:.4f}% of the pixels and {miou:.4f}% mIoU agree".format(**asdict(agreement))
+        f"{agreement.images} images: largest difference of a logit {agreement.largest_difference:.2g} (their standard "
+        f"deviation is {agreement.deviation:.2g}), {agreement.pixels:.4f}% of the pixels and {agreement.miou:.4f}% "
+        "mIoU agree"
     )

@@ -1,4 +1,4 @@
-"""A trained model as a repository of the Hugging Face hub, or a folder of the same files."""
+"""Keeps a trained model in a repository of the Hugging Face hub, or in a folder with the same files."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -7,26 +7,25 @@ from typing import Any, Literal, Self
 from huggingface_hub import ModelHubMixin, hf_hub_download
 from typing_extensions import override
 
-from unimatch.engines.model_facts import beside
+from unimatch.engines.model_facts import facts_path
 from unimatch.errors import UnimatchError, WeightsError, first_line
 from unimatch.inference.export import export_safetensors
 from unimatch.inference.load import Trained, load_safetensors, load_with_facts
-from unimatch.models.hub import within_reach
+from unimatch.models.hub import offline_if_unreachable
 
 WEIGHTS = "model.safetensors"
-FACTS = beside(Path(WEIGHTS)).name
+FACTS = facts_path(Path(WEIGHTS)).name
 
 
 class HubModel(ModelHubMixin, library_name="unimatch", tags=["image-segmentation", "semi-supervised"]):
     """A trained model with the names of its classes, to be kept in a folder or on the Hugging Face hub.
 
-    The files are those that ``unimatch.export`` writes as safetensors: nothing in them is run when they are read.
+    huggingface_hub provides ``save_pretrained(FOLDER)``, ``push_to_hub("NAME/MODEL")`` and ``from_pretrained`` for
+    both. The files are those that ``unimatch.export`` writes as safetensors: no code in them is run when they are read.
+    ``unimatch.Predictor(HubModel.from_pretrained(...).trained)`` predicts with the model.
 
     Args:
-        trained: what :func:`unimatch.inference.load.load_with_facts` has read; :meth:`from_checkpoint` makes the whole.
-
-    ``save_pretrained(FOLDER)``, ``push_to_hub("NAME/MODEL")`` and ``from_pretrained`` of either are huggingface_hub's.
-    ``unimatch.Predictor(HubModel.from_pretrained(...).trained)`` predicts.
+        trained: a result of :func:`unimatch.inference.load.load_with_facts`; :meth:`from_checkpoint` is a shortcut.
     """
 
     def __init__(self, trained: Trained) -> None:
@@ -43,18 +42,18 @@ class HubModel(ModelHubMixin, library_name="unimatch", tags=["image-segmentation
         """Reads a folder, or the files of a repository of the hub.
 
         Raises:
-            WeightsError: they cannot be had, or hold no model of ours.
+            WeightsError: they cannot be read or downloaded, or do not hold a model of ours.
         """
         name = pretrained_model_name_or_path
-        with nullcontext() if Path(name).is_dir() else within_reach():
+        with nullcontext() if Path(name).is_dir() else offline_if_unreachable():
             try:
                 return super().from_pretrained(name, **options)
-            except UnimatchError:  # which says what is wrong with the files
+            except UnimatchError:  # it says already what is wrong with the files
                 raise
             except (OSError, ValueError) as error:
                 raise WeightsError(
-                    f"{name}: is no folder, and could not be had from the Hugging Face hub ({type(error).__name__}: "
-                    f"{first_line(error)}). A folder with its {WEIGHTS} and {FACTS} is read too"
+                    f"{name}: is not a folder, and could not be downloaded from the Hugging Face hub "
+                    f"({type(error).__name__}: {first_line(error)}); a folder must hold {WEIGHTS} and {FACTS}"
                 ) from error
 
     @override
@@ -75,4 +74,4 @@ class HubModel(ModelHubMixin, library_name="unimatch", tags=["image-segmentation
 
 
 HUB_OPTIONS = ("revision", "cache_dir", "force_download", "token", "local_files_only")
-"""Of the download."""
+"""Options of ``from_pretrained`` that are passed on to ``hf_hub_download``."""

@@ -1,4 +1,4 @@
-"""Finds the images to predict: a file, a folder, a pattern, a list or a video; each with a name for its outputs."""
+"""Finds the images to predict, in a file, a folder, a pattern, a list or a video, and names their outputs."""
 
 import glob
 import itertools
@@ -19,7 +19,7 @@ from unimatch.images.rasters import pixel_count, read_bands, read_dates
 from unimatch.texts import wrongly_separated
 
 KIND_FOLDERS = ("masks", "overlays", "confidence", "scores", "rle", "disagreement")
-"""The folders of results in an output folder."""
+"""The folders of an output folder that hold results."""
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm"})
 
@@ -31,9 +31,9 @@ class Photo:
     name: str
     """The name of its outputs, without a suffix: a relative path with ``/``."""
     path: Path
-    """The image's file, or the video's whose frame it is."""
+    """The image's file; for a frame of a video, the video's."""
     load: Callable[[], ImageArray]
-    """Reads it; raises :class:`DataError`."""
+    """Reads the image; raises :class:`DataError`."""
     is_file: bool = True
     """False for a frame of a video."""
 
@@ -43,26 +43,27 @@ class Photo:
         return str(self.path.absolute())
 
     def pixels(self) -> int:
-        """Returns how many pixels it has, from its header alone; 0 where that cannot be read."""
-        if not self.is_file:
-            return self.load().shape[0] * self.load().shape[1]
-        return pixel_count(self.path)
+        """Returns the number of pixels, from the file's header only; 0 if that cannot be read."""
+        if self.is_file:
+            return pixel_count(self.path)
+        height, width = self.load().shape[:2]
+        return height * width
 
 
 def find_photos(
     source: str, dates: int = 1, output: Path | None = None, *, bands: Bands = PHOTOS
 ) -> tuple[int, Iterator[Photo]]:
-    """Finds the images; in a folder, and by a pattern, those that training would find (:mod:`unimatch.images.folders`).
+    """Finds images; in a folder and by a pattern, those that training would find (:mod:`unimatch.images.folders`).
 
     Args:
         source: an image; a folder, searched recursively; a pattern such as ``photos/**/*.jpg``; a ``.txt`` file of
             paths, one a line, relative to it; a video.
         dates: 2 for pairs: the source is a folder with ``A/`` and ``B/``, which hold files of the same names.
-        output: the folder of results, which are no photos where it lies in the source.
+        output: the folder of results; if it lies in the source, the results are not taken for photos.
         bands: what the bands of the images mean.
 
     Returns:
-        The number of images (of a video, what its header says), and the images in order.
+        The number of images (for a video, the number in its header), and the images in order.
 
     Raises:
         DataError: there are none, or a video cannot be read.
@@ -91,14 +92,14 @@ def find_photos(
         raise DataError(
             f"input={source}: no images there; give an image, a folder, a pattern in quotes, a .txt list or a video"
         )
-    # Names are relative to the folder, or else to the deepest one that holds all images.
+    # Names are relative to the source folder, or else to the deepest folder that holds all images.
     root = path if path.is_dir() else Path(os.path.commonpath([p.absolute().parent for p in paths]))
     photos = name_photos(sorted(set(paths)), root, bands)
     return len(photos), iter(photos)
 
 
 def matching(pattern: str, results: list[Path]) -> list[Path]:
-    """Finds the photos that a pattern names, without those below the folders of results."""
+    """Finds the photos that a pattern matches, except those below the folders of results."""
     names = sorted(
         os.path.abspath(name)  # noqa: PTH100 - keeps links
         for name in glob.glob(pattern, recursive=True)  # noqa: PTH207 - a pattern may be absolute
@@ -108,11 +109,16 @@ def matching(pattern: str, results: list[Path]) -> list[Path]:
     names = [name for name in names if not name.startswith(inside)]
     root = Path(os.path.commonpath([os.path.dirname(name) for name in names]) if names else "")  # noqa: PTH120
     below = [os.path.relpath(name, root) for name in names]
-    return [root / name for name in photos_among([n for n in below if not any(map(is_foreign, Path(n).parts))], root)]
+    own = [name for name in below if not any(is_foreign(part) for part in Path(name).parts)]
+    return [root / name for name in photos_among(own, root)]
 
 
 def find_pairs(folder: Path, bands: Bands, output: Path | None = None) -> list[Photo]:
-    """Finds pairs of dates, named as the files in ``A/``, or what the folder of first dates is called."""
+    """Finds pairs of dates, which are named by the files in ``A/``, or in the first date's folder of another name.
+
+    Raises:
+        DataError: the folder does not have two folders of dates.
+    """
     names = date_folders(folder)
     if names is None:
         raise DataError(
@@ -134,12 +140,12 @@ def name_photos(paths: list[Path], root: Path, bands: Bands = PHOTOS) -> list[Ph
     """Names images by their paths below ``root``; with the extension where another image would have the same name."""
     whole = [PurePosixPath(p.absolute().relative_to(root.absolute()).as_posix()) for p in paths]
     names = [str(name.with_suffix("")) for name in whole]
-    while True:  # "a.jpg" keeps its extension beside "a.png", and then "a.jpg.png" must keep it too
+    while True:  # "a.jpg" and "a.png" keep their extensions, and then "a.jpg.png" must keep its own too
         count = Counter(map(canonical, names))
-        longer = [str(name) if count[canonical(given)] > 1 else given for name, given in zip(whole, names, strict=True)]
-        if longer == names:
+        unique = [str(full) if count[canonical(name)] > 1 else name for full, name in zip(whole, names, strict=True)]
+        if unique == names:
             break
-        names = longer
+        names = unique
     return [
         Photo(name, path, lambda path=path: read_bands(path, bands))  # type: ignore[misc]
         for path, name in zip(paths, names, strict=True)
@@ -147,14 +153,19 @@ def name_photos(paths: list[Path], root: Path, bands: Bands = PHOTOS) -> list[Ph
 
 
 def read_paths(path: Path) -> list[Path]:
-    """Reads the images of a list file: a whole line, or what stands before a tab or a blank, if that is a file.
+    """Reads the images of a list file: a whole line, or its part before a tab or a blank, whichever is a file.
 
-    Paths are relative to the list's folder, to one above it, or to what a ``split.json`` of ``unimatch.split`` says.
+    Paths are relative to the list's folder, to one above it, or to the folder in a ``split.json`` of
+    ``unimatch.split``.
+
+    Raises:
+        DataError: naming the first line whose image does not exist.
     """
     lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
-    bases, found = places_of(path), []
+    bases, found = base_folders(path), []
     for number, line in enumerate(lines, start=1):
-        parts = dict.fromkeys(part.strip() for part in (line, line.partition("\t")[0], *line.split()[:1]))
+        before_tab, first_word = line.partition("\t")[0], next(iter(line.split()), "")
+        parts = dict.fromkeys(part.strip() for part in (line, before_tab, first_word))
         candidates = [base / part for base in bases for part in parts if part]
         existing = next((candidate for candidate in candidates if candidate.is_file()), None)
         if existing is not None:
@@ -167,7 +178,7 @@ def read_paths(path: Path) -> list[Path]:
     return found
 
 
-def places_of(path: Path) -> list[Path]:
+def base_folders(path: Path) -> list[Path]:
     """Returns the folders that the paths of a list may be relative to."""
     folders = list(path.absolute().parents)
     for folder in folders[:2]:
@@ -180,7 +191,11 @@ def places_of(path: Path) -> list[Path]:
 
 
 def open_video(path: Path) -> tuple[int, Iterator[Photo]]:
-    """Opens a video, whose frames are named by number."""
+    """Opens a video: returns the number of frames in its header, and its frames, which are named by number.
+
+    Raises:
+        DataError: OpenCV is missing, or cannot read the video.
+    """
     try:
         import cv2
     except ImportError as error:

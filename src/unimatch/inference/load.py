@@ -1,4 +1,4 @@
-"""Reads trained models, with the facts about them, from checkpoints and exported safetensors files."""
+"""Reads trained models and the facts about them from checkpoints and exported safetensors files."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import torch
 
 from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import PREFIXES, build_model, build_with, read_checkpoint
-from unimatch.engines.model_facts import ModelFacts, beside, facts_from
+from unimatch.engines.model_facts import ModelFacts, facts_from, facts_path
 from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.models.base import Model
@@ -29,8 +29,8 @@ def load_with_facts(path: Path, which: str = "teacher") -> Trained:
     """Reads a trained model and the facts about it from a file.
 
     Args:
-        path: a checkpoint, or what ``unimatch.export`` wrote as ``.safetensors``, with its JSON file beside it.
-        which: ``teacher`` or ``student`` of a checkpoint.
+        path: a checkpoint, or a ``.safetensors`` file of ``unimatch.export`` with its JSON file beside it.
+        which: ``teacher`` or ``student``, for a checkpoint.
 
     Raises:
         ConfigError: the checkpoint has no such model.
@@ -42,7 +42,11 @@ def load_with_facts(path: Path, which: str = "teacher") -> Trained:
 
 
 def from_checkpoint(checkpoint: dict[str, Any], path: Path, which: str) -> Trained:
-    """Does as :func:`load_with_facts` says, with a checkpoint that was read already from ``path``."""
+    """Returns a trained model of a checkpoint that has been read from ``path``.
+
+    Raises:
+        ConfigError: the checkpoint has no such model.
+    """
     if which not in models_in(checkpoint):
         raise ConfigError(f"model={which}: {path} holds {' and '.join(models_in(checkpoint)) or 'no model'}")
     model = build_model(checkpoint, which)
@@ -50,12 +54,16 @@ def from_checkpoint(checkpoint: dict[str, Any], path: Path, which: str) -> Train
 
 
 def trained_model(source: Any, which: str, classes: Sequence[str] | None = None) -> Trained:
-    """Returns what has been read already, a copy of a model or of a method's, or else reads a file.
+    """Returns a trained model and its facts from any source: reads a file, and copies a model that is given itself.
 
     Args:
-        source: a :class:`Trained`, a model, a method, or a path as for :func:`load_with_facts`.
-        which: ``teacher`` or ``student``.
-        classes: names in the order of the ids, for a model or a method.
+        source: a path as for :func:`load_with_facts`, its result, a model, or a method.
+        which: ``teacher`` or ``student``, for a file or a method.
+        classes: names in the order of the ids, for a model or a method; None for the ids.
+
+    Raises:
+        ConfigError: the source is something else, or ``classes`` do not fit it.
+        WeightsError: the file cannot be read, or is not one of ours.
     """
     if isinstance(source, (str, Path)):
         source = load_with_facts(Path(source).expanduser(), which)
@@ -63,42 +71,44 @@ def trained_model(source: Any, which: str, classes: Sequence[str] | None = None)
         if classes is not None:
             raise ConfigError("classes: a file names its own; they are for a model or a method")
         return source
-    model, rule = source, Inference()
-    if not isinstance(source, Model):
-        from unimatch.methods import Method  # here, since it imports Lightning
+    if isinstance(source, Model):
+        model, inference = source, Inference()
+    else:
+        from unimatch.methods import Method  # only here: it imports Lightning
 
         if not isinstance(source, Method):
             raise ConfigError(f"path: must be a file, a model or a method, not a {type(source).__name__}")
-        model, rule = source.teacher.model if which == "teacher" else source.student, source.task.inference
+        model = source.teacher.model if which == "teacher" else source.student
+        inference = source.task.inference
     names = tuple(map(str, range(model.num_classes) if classes is None else classes))
     if len(names) != model.num_classes:
         raise ConfigError(f"classes: {len(names)} names, but the model has {model.num_classes} classes")
-    facts = replace(facts_from(facts_values(model, names, ()) | {"inference": {}}, "the model"), inference=rule)
-    return Trained(copy.deepcopy(model).merge_lora().eval(), facts)
+    facts = facts_from(facts_values(model, names, ()) | {"inference": {}}, "the model")
+    return Trained(copy.deepcopy(model).merge_lora().eval(), replace(facts, inference=inference))
 
 
 def models_in(checkpoint: Mapping[str, Any]) -> list[str]:
-    """Returns which of student and teacher a checkpoint holds."""
+    """Returns which of ``student`` and ``teacher`` a checkpoint holds."""
     keys = checkpoint["state_dict"]
     return [which for which, prefix in PREFIXES.items() if any(key.startswith(prefix) for key in keys)]
 
 
 def checkpoint_facts(checkpoint: Mapping[str, Any], model: Model) -> ModelFacts:
-    """Returns what a checkpoint says of its model; classes that it does not name are called by their numbers.
+    """Returns the facts about a checkpoint's model; without names in the checkpoint, classes are named by their ids.
 
     Raises:
-        WeightsError: it says something that cannot be, or of other classes than the model has.
+        WeightsError: the facts are invalid, or name other classes than the model has.
     """
     run = run_of(checkpoint)
     classes = run.classes or list(map(str, range(model.num_classes)))
     values = facts_values(model, classes, run.palette) | {"inference": run.config.get("inference") or {}}
-    return of_model(facts_from(values, "the checkpoint"), model, "the checkpoint")
+    return with_facts_of_model(facts_from(values, "the checkpoint"), model, "the checkpoint")
 
 
 def facts_values(model: Model, classes: Sequence[str], palette: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Returns the facts about a model as values; an empty palette becomes colours that differ well."""
+    """Returns the facts about a model as values; colours that are easy to tell apart replace an empty palette."""
     if not palette:
-        from unimatch.data.catalog import distinct_colors  # here, since predicting needs nothing else of unimatch.data
+        from unimatch.data.catalog import distinct_colors  # only here: predicting needs nothing else of unimatch.data
 
         palette = distinct_colors(model.num_classes)
     return {
@@ -112,8 +122,12 @@ def facts_values(model: Model, classes: Sequence[str], palette: Sequence[Sequenc
     }
 
 
-def of_model(facts: ModelFacts, model: Model, where: str) -> ModelFacts:
-    """Returns the facts with what the model itself knows, if they are of its classes."""
+def with_facts_of_model(facts: ModelFacts, model: Model, where: str) -> ModelFacts:
+    """Returns the facts with those that the model itself knows in place of a file's.
+
+    Raises:
+        WeightsError: they name more or fewer classes than the model has; the message begins with ``where``.
+    """
     if len(facts.classes) != model.num_classes:
         raise WeightsError(f"{where}: names {len(facts.classes)} classes, and the model has {model.num_classes}")
     bands = model.bands
@@ -128,8 +142,12 @@ def of_model(facts: ModelFacts, model: Model, where: str) -> ModelFacts:
 
 
 def load_safetensors(path: Path) -> Trained:
-    """Reads a model that was exported as safetensors; half precision becomes float32."""
-    description_file = beside(path)
+    """Reads a model that was exported as safetensors; half precision becomes float32.
+
+    Raises:
+        WeightsError: the file, or the JSON file beside it, cannot be read, or they do not fit each other.
+    """
+    description_file = facts_path(path)
     try:
         text = description_file.read_text(encoding="utf-8")
         description = parse_json(text)["model"]
@@ -139,11 +157,15 @@ def load_safetensors(path: Path) -> Trained:
         read_state_dict(path), description, f"{path}: does not hold the model of {description_file.name}"
     )
     where = str(description_file)
-    return Trained(model, of_model(ModelFacts.from_json(text, where), model, where))
+    return Trained(model, with_facts_of_model(ModelFacts.from_json(text, where), model, where))
 
 
 def choose_device(device: str) -> torch.device:
-    """Returns the device of this name, or refuses it; ``auto`` is the GPU where there is one."""
+    """Returns the device of this name; ``auto`` is the GPU if there is one.
+
+    Raises:
+        ConfigError: the device cannot be used.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

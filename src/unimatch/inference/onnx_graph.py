@@ -1,4 +1,4 @@
-"""What an ONNX file takes and gives, beside the model: fixed sizes, the normalisation, class ids in place of logits."""
+"""The inputs and outputs of an ONNX file: fixed sizes, normalisation inside the graph, class ids instead of logits."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,17 +14,17 @@ from unimatch.errors import ConfigError
 
 @dataclass(frozen=True)
 class OnnxOptions:
-    """Holds how a model becomes an ONNX graph. Axes that are not fixed are named ``batch``, ``height`` and ``width``.
+    """Says how a model becomes an ONNX graph. Axes that are not fixed are named ``batch``, ``height`` and ``width``.
 
     Args:
         opset: the operator set; 17 is read by onnxruntime 1.13 and newer.
-        size: (H, W) that all images have; None for any.
-        batch: how many images all batches have; None for any number.
-        normalize: the graph takes RGB in 0-255 as float32 and normalises it, instead of what is normalised already.
-        labels: the graph gives class ids (B, H, W) int64, instead of logits.
+        size: (H, W) of all images; None for any size.
+        batch: number of images in all batches; None for any number.
+        normalize: the graph takes float32 RGB in 0-255 and normalises it; else it takes normalised images.
+        labels: the graph returns class ids (B, H, W) int64; else it returns logits.
 
     Raises:
-        ConfigError: a number that cannot be.
+        ConfigError: a number is invalid.
     """
 
     opset: int = 17
@@ -43,45 +43,49 @@ class OnnxOptions:
             raise ConfigError(f"batch={self.batch}: must be at least 1")
 
     def example(self, images: Tensor, multiple: int) -> Tensor:
-        """Returns a batch to trace with: ``images``, which are of any size, or zeros of the fixed one."""
+        """Returns a batch of zeros to trace with, of the fixed size, or else of the size of ``images``.
+
+        Raises:
+            ConfigError: height or width is not a multiple of ``multiple``.
+        """
         height, width = self.size or images.shape[-2:]
         if height % multiple or width % multiple:
             raise ConfigError(f"size=[{height}, {width}]: both must be multiples of {multiple} for this model")
         return torch.zeros(self.batch or len(images), *images.shape[1:-2], height, width)
 
     def axes(self, dimensions: int) -> dict[str, dict[int, str]]:
-        """Returns the names of the axes that are not fixed, of an input of so many dimensions and of the output."""
-        free = {"batch": self.batch, "height": self.size, "width": self.size}
-        result = {}
-        for name, places in (
-            ("image", (0, dimensions - 2, dimensions - 1)),
-            (self.output, (0, 1, 2) if self.labels else (0, 2, 3)),
-        ):
-            result[name] = {place: axis for place, axis in zip(places, free, strict=True) if free[axis] is None}
-        return result
+        """Returns the names of the axes that are not fixed, of an input with ``dimensions`` axes and of the output."""
+        fixed = {"batch": self.batch, "height": self.size, "width": self.size}
+
+        def free(positions: Sequence[int]) -> dict[int, str]:
+            return {position: axis for position, axis in zip(positions, fixed, strict=True) if fixed[axis] is None}
+
+        of_output = (0, 1, 2) if self.labels else (0, 2, 3)
+        return {"image": free((0, dimensions - 2, dimensions - 1)), self.output: free(of_output)}
 
     def output_shape(self, classes: int) -> list[int | str]:
-        """Returns the output's sides, or the names of those that are not fixed."""
+        """Returns the sizes of the output's axes, or the names of those that are not fixed."""
+        batch = self.batch or "batch"
         height, width = self.size or ("height", "width")
-        return [self.batch or "batch", *([] if self.labels else [classes]), height, width]
+        return [batch, height, width] if self.labels else [batch, classes, height, width]
 
     @property
     def output(self) -> str:
-        """What the graph's output is called."""
+        """The name of the graph's output."""
         return "labels" if self.labels else "logits"
 
     def facts(self) -> dict[str, Any]:
-        """Returns what must be known to run the graph, for the file's metadata."""
+        """Returns the options as plain values, which are needed to run the graph, for the file's metadata."""
         return {**asdict(self), "size": None if self.size is None else list(self.size)}
 
 
 class Graph(nn.Module):
-    """A model with what the options put before and after it.
+    """A model, with the normalisation before it and the choice of the class after it, as the options ask.
 
     Args:
         model: (B, ..., 3, H, W) normalised floats -> (B, C, H, W) logits.
-        facts: whose mean and deviation normalise.
-        options: what the graph takes and gives.
+        facts: with the mean and standard deviation of the normalisation.
+        options: what the graph takes and returns.
     """
 
     mean: Tensor

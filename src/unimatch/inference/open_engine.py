@@ -1,4 +1,4 @@
-"""Opens a trained model of any kind as an engine; PyTorch is imported only where it is needed."""
+"""Opens a trained model of any kind as an engine; PyTorch is imported only if it is needed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,10 @@ def open_engine(
     precision: str,
     trusted: bool,
 ) -> tuple[Engine[Any], ModelFacts]:
-    """Returns what runs a model, and the facts about it; the arguments are those of :class:`unimatch.Predictor`."""
+    """Returns an engine that runs a model, and the facts about it.
+
+    Arguments and errors are those of :class:`unimatch.Predictor`.
+    """
     if isinstance(source, (str, Path)) and Path(source).suffix == ".onnx":
         from unimatch.engines.onnx import OnnxEngine
 
@@ -50,7 +53,11 @@ def open_engine(
 
 
 def check_alike(sources: Sequence[Any], facts: Sequence[ModelFacts]) -> None:
-    """Refuses models that cannot vote because their classes, or what they read of an image, differ."""
+    """Refuses models that cannot vote because they have different classes, or see different bands or dates.
+
+    Raises:
+        ConfigError: naming two models and the difference.
+    """
     first = in_common(facts[0])
     for number, other in enumerate(facts[1:], 1):
         for what, theirs in in_common(other).items():
@@ -64,7 +71,7 @@ def check_alike(sources: Sequence[Any], facts: Sequence[ModelFacts]) -> None:
 def in_common(facts: ModelFacts) -> dict[str, str]:
     """Returns what models that vote must have in common, as text.
 
-    Means and deviations of bands are no part of it: each model normalises the image by its own.
+    The mean and standard deviation of bands may differ: each model normalises images by its own.
     """
     bands = facts.bands
     return {
@@ -75,5 +82,5 @@ def in_common(facts: ModelFacts) -> dict[str, str]:
 
 
 def named(source: Any, number: int) -> str:
-    """Names one of several models: its file, where it has one."""
+    """Returns a name for one of several models: its file, or else its number."""
     return str(source) if isinstance(source, (str, Path)) else f"model {number + 1}"

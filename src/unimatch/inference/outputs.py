@@ -1,6 +1,6 @@
 """Writes predictions as files: masks, overlays, confidences, scores, run lengths, disagreements and areas.
 
-Every file that exists is whole: it is written under another name and then renamed.
+No file is ever incomplete: each is written under another name and then renamed.
 """
 
 import csv
@@ -31,36 +31,41 @@ Row = list[str | int]
 """A line of ``areas.csv``."""
 
 OVERLAY_SIDE = 4096
-"""The longer side of an overlay at most, in pixels; overlays of larger images are shrunk."""
+"""The largest side of an overlay, in pixels; overlays of larger images are shrunk."""
 
 
 class Writer:
-    """Writes predictions below a folder, with a subfolder for each kind; ``areas.csv`` records what is done.
+    """Writes predictions into a folder, with a subfolder for each kind; ``areas.csv`` records which images are done.
 
-    The folder, ``output``, is made where it is missing; ``kinds`` are some of :data:`KINDS`.
+    Args:
+        output: the folder, which is made if it is missing.
+        facts: of the model.
+        kinds: some of :data:`KINDS`.
     """
 
     def __init__(self, output: Path, facts: ModelFacts, kinds: Sequence[str]) -> None:
         self.output, self.facts, self.kinds = output, facts, tuple(kinds)
         self.areas = output / "areas.csv"
-        further = ["disagreement"] if "disagreement" in kinds else []
-        self.columns = ["image", "width", "height", *facts.classes, "unsure", *further, "file"]
+        optional = ["disagreement"] if "disagreement" in kinds else []
+        self.columns = ["image", "width", "height", *facts.classes, "unsure", *optional, "file"]
         output.mkdir(parents=True, exist_ok=True)
         self.files: dict[str, str] = {}
-        """The file of each image that is done, by its name; results written before this was recorded have none."""
+        """The file of each image that is done, by the image's name; unknown in tables of older versions."""
         self.done = self.read_done()
 
+    def path(self, folder: str, name: str, suffix: str) -> Path:
+        """Returns the path of one output of an image; the name may hold dots and folders."""
+        return self.output / folder / f"{name}{suffix}"
+
     def mask_path(self, name: str) -> Path:
-        """Returns the file of an image's mask: a GeoTIFF where there is one, else a PNG."""
-        stem = self.output / "masks" / name
-        return (
-            geotiff if (geotiff := stem.with_name(f"{stem.name}.tif")).is_file() else stem.with_name(f"{stem.name}.png")
-        )
+        """Returns the file of an image's mask: a GeoTIFF if there is one, else a PNG."""
+        geotiff = self.path("masks", name, ".tif")
+        return geotiff if geotiff.is_file() else self.path("masks", name, ".png")
 
     def read_done(self) -> set[str]:
-        """Returns the names in ``areas.csv`` whose masks exist, and removes a last line that was cut short.
+        """Returns the names in ``areas.csv`` whose masks exist, and removes an incomplete last line.
 
-        A table of other columns is of other settings, and is begun anew.
+        A table with other columns comes from other settings, and is replaced by an empty one.
         """
         if not self.areas.is_file():
             write_output(self.areas, csv_text([self.columns]))
@@ -69,7 +74,7 @@ class Writer:
         whole = text[: text.rfind("\n") + 1]
         table = [[from_cell(cell) for cell in row] for row in csv.reader(io.StringIO(whole))]
         header, *rows = table or [[]]
-        if header == self.columns[:-1]:
+        if header == self.columns[:-1]:  # of a version without the column "file"
             whole = csv_text([self.columns, *([*row, ""] for row in rows)])
         elif header != self.columns:
             whole, rows = csv_text([self.columns]), []
@@ -86,48 +91,70 @@ class Writer:
 
         Args:
             name: of the outputs.
-            image: what was predicted.
-            prediction: of it.
-            file: the image's file, to know it again.
-            source: the image's file, to read where it lies: the mask of a GeoTIFF is a GeoTIFF of the same place.
+            image: the image, (H, W, C) uint8, or pairs of dates.
+            prediction: its prediction.
+            file: the path of the image's file for ``areas.csv``, by which a later call recognises the image.
+            source: the image's file; if it is georeferenced, the mask is a GeoTIFF of the same place.
 
         Returns:
             The line, for :meth:`finish`.
         """
-        mask, out = prediction.mask, self.output
         if "overlay" in self.kinds:
-            drawn = list[Image.Image]()
-            with drawing(path := out / "overlays" / f"{name}.jpg"):
-                drawn = [draw_overlay(latest(self.facts.bands.picture(image)), prediction)]
-            for overlaid in drawn:  # at this quality JPEG shows no blocks
-                write_output(path, functools.partial(overlaid.save, format="JPEG", quality=90))
+            self.write_overlay(name, image, prediction)
         if "confidence" in self.kinds and prediction.confidence is not None:
-            levels = as_levels(prediction.confidence)
-            write_output(out / "confidence" / f"{name}.png", lambda file: save_png(file, levels))
-        further: Row = [""] if "disagreement" in self.kinds else []  # empty of one model
-        if further and (dissent := prediction.disagreement) is not None:
-            map_of_levels = as_levels(dissent)
-            write_output(out / "disagreement" / f"{name}.png", lambda file: save_png(file, map_of_levels))
-            further = [f"{np.asarray(map_of_levels).mean() / 255:.6f}"]
-        if "scores" in self.kinds and (scores := prediction.scores) is not None:
-            half, names = scores.astype(np.float16), np.array(self.facts.classes)  # (C, H, W), (C,)
-            file_name = out / "scores" / f"{name}.npz"
-            write_output(file_name, lambda file: np.savez_compressed(file, scores=half, classes=names))
+            self.write_grey("confidence", name, as_levels(prediction.confidence))
+        optional: Row = []
+        if "disagreement" in self.kinds:
+            optional = [""]  # a single model has none
+            if prediction.disagreement is not None:
+                levels = as_levels(prediction.disagreement)
+                self.write_grey("disagreement", name, levels)
+                optional = [f"{levels.mean() / 255:.6f}"]
+        if "scores" in self.kinds and prediction.scores is not None:
+            self.write_scores(name, prediction.scores)
         if "rle" in self.kinds:
-            write_output(out / "rle" / f"{name}.json", json.dumps(run_lengths(mask, self.facts.classes)))
-        index = Image.fromarray(mask)
+            entries = run_lengths(prediction.mask, self.facts.classes)
+            write_output(self.path("rle", name, ".json"), json.dumps(entries))
+        self.write_mask(name, prediction.mask, source)
+        height, width = prediction.mask.shape
+        return [name, width, height, *prediction.areas().values(), *optional, file]
+
+    def write_overlay(self, name: str, image: ImageArray, prediction: Prediction) -> None:
+        """Writes an overlay; if it cannot be drawn, only warns."""
+        path = self.path("overlays", name, ".jpg")
+        drawn: Image.Image | None = None
+        with drawing(path):
+            drawn = draw_overlay(latest(self.facts.bands.picture(image)), prediction)
+        if drawn is not None:  # at this quality JPEG shows no blocks
+            write_output(path, functools.partial(drawn.save, format="JPEG", quality=90))
+
+    def write_grey(self, folder: str, name: str, levels: NDArray[np.uint8]) -> None:
+        """Writes levels (H, W) as a grey picture."""
+        picture = Image.fromarray(levels)
+        write_output(self.path(folder, name, ".png"), lambda file: save_png(file, picture))
+
+    def write_scores(self, name: str, scores: NDArray[np.float32]) -> None:
+        """Writes the probabilities (C, H, W) as float16, with the names of the classes."""
+        half, names = scores.astype(np.float16), np.array(self.facts.classes)
+        write_output(
+            self.path("scores", name, ".npz"), lambda file: np.savez_compressed(file, scores=half, classes=names)
+        )
+
+    def write_mask(self, name: str, mask: MaskArray, source: Path | None) -> None:
+        """Writes a mask with the classes' palette: as a GeoTIFF if the source is georeferenced, else as a PNG."""
+        picture = Image.fromarray(mask)
         colors = [channel for color in self.facts.palette for channel in color]
-        index.putpalette(colors + [255] * (768 - len(colors)))  # ids that are no class are white
-        png, geotiff = (out / "masks" / f"{name}{suffix}" for suffix in (".png", ".tif"))
-        if (place := None if source is None else georeference(source)) is None:
-            write_output(png, lambda file: save_png(file, index))
-            geotiff.unlink(missing_ok=True)  # of another file of this name, whose results are written over
+        picture.putpalette(colors + [255] * (768 - len(colors)))  # ids that are not a class are white
+        png, geotiff = self.path("masks", name, ".png"), self.path("masks", name, ".tif")
+        place = None if source is None else georeference(source)
+        if place is None:
+            write_output(png, lambda file: save_png(file, picture))
+            geotiff.unlink(missing_ok=True)  # an earlier mask, of another image of this name
         else:
             place[NO_DATA_TAG] = str(IGNORE_INDEX)
             options = {"tiffinfo": place, "compression": "tiff_adobe_deflate"}
-            write_output(geotiff, lambda file: index.save(file, "TIFF", **options))
+            write_output(geotiff, lambda file: picture.save(file, "TIFF", **options))
             png.unlink(missing_ok=True)
-        return [name, mask.shape[1], mask.shape[0], *prediction.areas().values(), *further, file]
 
     def finish(self, row: Row) -> None:
         """Records in ``areas.csv`` that an image is done. Only one thread may call it."""
@@ -136,23 +163,23 @@ class Writer:
         self.files[str(row[0])] = str(row[-1])
 
     def sync(self) -> None:
-        """Waits until the disk has all that was written."""
+        """Waits until everything written has reached the disk."""
         append(self.areas, "")
         sync_below(self.output)
 
 
-def as_levels(shares: NDArray[Any]) -> Image.Image:
-    """Returns shares of 0-1, or levels that stand for them already, as a grey picture."""
-    return Image.fromarray(shares if shares.dtype == np.uint8 else to_levels(shares))
+def as_levels(shares: NDArray[Any]) -> NDArray[np.uint8]:
+    """Returns shares in 0-1 as levels in 0-255, uint8; levels unchanged."""
+    return shares if shares.dtype == np.uint8 else to_levels(shares)
 
 
 def save_png(file: BinaryIO, image: Image.Image) -> None:
-    """Writes a PNG, compressed lightly: the last percent of its size would take most of the time."""
+    """Writes a PNG with light compression: saving the last percent of its size would take most of the time."""
     image.save(file, "PNG", compress_level=3)
 
 
 def draw_overlay(image: ImageArray, prediction: Prediction) -> Image.Image:
-    """Returns the image under the colours of its classes, with a legend of the classes in it below."""
+    """Returns the image with its classes' colours over it, and below it a legend of these classes."""
     mask, facts = prediction.mask, prediction.facts
     step = -(-max(mask.shape) // OVERLAY_SIDE)
     if step > 1:
@@ -162,21 +189,21 @@ def draw_overlay(image: ImageArray, prediction: Prediction) -> Image.Image:
 
 
 def run_lengths(mask: MaskArray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Returns COCO's uncompressed run-length encoding, with one entry for each class in the mask.
+    """Returns COCO's uncompressed run-length encoding, with one entry for each class in the mask (H, W).
 
-    ``counts`` are lengths of runs down the columns, of zeros and ones in turn, zeros first.
+    ``counts`` are the lengths of alternating runs of zeros and ones down the columns, zeros first.
 
     >>> run_lengths(np.array([[0, 1], [1, 1]], np.uint8), ["sky", "sea"])[1]["segmentation"]
     {'size': [2, 2], 'counts': [1, 3]}
     """
     height, width = mask.shape
     flat = mask.ravel(order="F")
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(flat)) + 1, [flat.size]))  # of runs of one id
-    ids, lengths = flat[starts[:-1]], np.diff(starts)
+    bounds = np.concatenate(([0], np.flatnonzero(np.diff(flat)) + 1, [flat.size]))  # of the runs of one id
+    ids = flat[bounds[:-1]]
     entries = []
     for i in np.setdiff1d(ids, IGNORE_INDEX):
-        mine = np.flatnonzero(ids == i)
-        begin, end = starts[mine], starts[mine + 1]
+        runs = np.flatnonzero(ids == i)
+        begin, end = bounds[runs], bounds[runs + 1]
         gaps = begin - np.concatenate(([0], end[:-1]))
         counts = np.stack([gaps, end - begin], axis=1).ravel().tolist()
         if end[-1] < flat.size:
@@ -185,7 +212,7 @@ def run_lengths(mask: MaskArray, classes: Sequence[str]) -> list[dict[str, Any]]
             {
                 "category_id": int(i),
                 "category": classes[i],
-                "area": int(lengths[mine].sum()),
+                "area": int((end - begin).sum()),
                 "segmentation": {"size": [height, width], "counts": counts},
             }
         )

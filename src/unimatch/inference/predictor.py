@@ -1,7 +1,8 @@
-"""Masks of images, in Python: ``Predictor("best.ckpt")(image).mask``."""
+"""Predicts masks of images in Python: ``Predictor("best.ckpt")(image).mask``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
@@ -28,32 +29,32 @@ if TYPE_CHECKING:  # exported models run where PyTorch is not installed
     from unimatch.models import Model
 
 ImageLike = str | Path | Image.Image | NDArray[Any]
-"""One image: a path, a PIL image, or an (H, W, 3) RGB or (H, W) grey array; for models of other bands an array
-(H, W, N) of all that a file would hold."""
+"""One image: a path, a PIL image, or an (H, W, 3) RGB or (H, W) grey array; for models of other bands, an array
+(H, W, N) of all bands of a file."""
 
 LARGE = 4_000_000
-"""Images of more pixels than this are predicted in windows, unless the rule says otherwise."""
+"""Images of more pixels than this are predicted in windows, unless :attr:`Inference.large` says otherwise."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Holds what is predicted for one image, at its own size."""
+    """Holds the prediction for one image, at the image's size."""
 
     mask: MaskArray
     """(H, W) uint8 class ids; 255 where the confidence is below a threshold or the image has no data. In change
-    detection, where there is no data nothing has changed."""
+    detection, pixels without data count as unchanged."""
     confidence: NDArray[np.float32] | None
-    """(H, W) probability of the most probable class, if asked for; if asked for as levels, 0-255 uint8."""
+    """(H, W) probability of the most probable class, if requested; levels of 0-255 uint8, if requested so."""
     scores: NDArray[np.float32] | None
-    """(C, H, W) probabilities, if asked for."""
+    """(C, H, W) probabilities, if requested."""
     facts: ModelFacts
     """Classes and colours."""
     disagreement: NDArray[np.float32] | None = None
-    """(H, W) share of several models, 0-1, that predict another class than their mean does, if asked for; if asked for
-    as levels, 0-255 uint8. Where the image has no data it is 0."""
+    """(H, W) share of the models, 0-1, that predict another class than their mean, if requested; levels of 0-255 uint8,
+    if requested so. It is 0 where the image has no data."""
 
     def overlay(self, image: ImageArray, opacity: float = 0.5) -> ImageArray:
-        """Returns the image (H, W, 3), or levels (H, W, C), with the classes' colours, told apart, over it."""
+        """Returns the image (H, W, 3), or levels (H, W, C), with distinguishable colours of the classes over it."""
         return overlay(self.facts.bands.picture(image), self.mask, self.facts.colors, opacity)
 
     def areas(self) -> dict[int, int]:
@@ -64,7 +65,7 @@ class Prediction:
 
 
 class PredictionOptions(TypedDict, total=False):
-    """What can be asked of a prediction, as for :class:`Predictor`."""
+    """The options of :meth:`Predictor.__call__`, which explains them."""
 
     confidence: bool
     scores: bool
@@ -78,21 +79,21 @@ class Predictor:
     """Predicts masks with a trained model.
 
     Args:
-        path: a checkpoint, or a file that ``python -m unimatch.export`` wrote, or a model or method (which is copied),
-            or what :func:`unimatch.inference.load.load_with_facts` has read. ONNX needs numpy, Pillow and onnxruntime
-            alone. Or a list of several of these, whose classes and bands are the same: the prediction is then that of
-            the mean of their probabilities, by the first one's rule.
-        model: the teacher, which the paper reports, or the student; of checkpoints and methods only.
-        classes: names in the order of the ids, for a model or method, which knows none; None for its ids.
-        inference: how images are predicted; None for how the model was evaluated in training, but images of more than
-            4 megapixels in windows.
-        device: ``auto`` (the GPU where there is one), ``cpu``, ``cuda``, ...
+        path: a checkpoint, a file of ``python -m unimatch.export``, a model or method (which is copied), or a result of
+            :func:`unimatch.inference.load.load_with_facts`. An ONNX file needs only NumPy, Pillow and onnxruntime. Or a
+            list of several of these with the same classes and bands: the mean of their probabilities decides, and the
+            first one says how images are predicted.
+        model: the teacher, which the paper reports, or the student; for checkpoints and methods.
+        classes: names in the order of the ids, for a model or method, which do not have them; None for the ids.
+        inference: how images are predicted; None for the rule by which the model was evaluated in training, but images
+            of more than 4 megapixels in windows.
+        device: ``auto`` (the GPU if there is one), ``cpu``, ``cuda``, ...
         precision: of the computation, ``float32``, ``bfloat16`` or ``float16``; ONNX and ``.pt2`` files have their own.
-        trusted: must be True for a ``.pt2`` file, because reading one may run code: say so of your own files alone.
+        trusted: must be True for a ``.pt2`` file, because reading one may run code: set it only for your own files.
 
     Raises:
-        ConfigError: a setting that cannot be.
-        WeightsError: the file cannot be read, or is not one of ours.
+        ConfigError: a setting is invalid.
+        WeightsError: a file cannot be read, or is not one of ours.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Predictor:
         if precision not in ("float32", "bfloat16", "float16"):
             raise ConfigError(f"precision={precision}: must be float32, bfloat16 or float16")
         given: Any = path
-        sources = given if type(given) in (list, tuple) else [given]  # what has been read is a kind of tuple too
+        sources = given if type(given) in (list, tuple) else [given]  # Trained, one source, is a subclass of tuple
         if not sources:
             raise ConfigError("path: no model is named")
         opened = [
@@ -119,7 +120,7 @@ class Predictor:
         check_alike(sources, [facts for _, facts in opened])
         self.engine: Engine[Any] = opened[0][0]
         self.others: list[Engine[Any]] = [engine for engine, _ in opened[1:]]
-        """Further models that vote."""
+        """The other models, if there are several."""
         self.facts: ModelFacts = opened[0][1]
         rule = self.facts.inference
         self.inference = inference or (rule if rule.large is not None else replace(rule, large=LARGE))
@@ -128,7 +129,7 @@ class Predictor:
 
     @property
     def engines(self) -> list[Engine[Any]]:
-        """All models: one, or those that vote."""
+        """All models, of which there may be one."""
         return [self.engine, *self.others]
 
     @property
@@ -166,38 +167,40 @@ class Predictor:
             images: an (H, W, 3) RGB or (H, W) grey uint8 array, a PIL image, a (3, H, W) uint8 tensor, or a path; a
                 sequence of these, or a (B, 3, H, W) tensor, for several. Models of change detection take a pair of
                 dates as one image: a (2, H, W, 3) array, or a sequence of pairs, each of two images. Models of other
-                bands (:attr:`ModelFacts.bands`) take what a file would hold: all its bands, of its type.
+                bands (:attr:`ModelFacts.bands`) take all bands of a file, with the file's values and type.
             confidence: also return each pixel's confidence.
             scores: also return the probabilities of all classes.
             threshold: pixels of lower confidence become 255.
-            votes: of several models: pixels on whose class fewer of them agree become 255.
-            disagreement: also return which share of several models predicts another class.
+            votes: for several models: pixels on whose class fewer models agree become 255.
+            disagreement: for several models: also return the share of them that predicts another class.
             batch_size: images of one size that the model sees at once; None for :attr:`batch_size`.
 
         Returns:
             A :class:`Prediction`, or a list of them for several images.
 
         Raises:
+            ConfigError: votes are asked of one model.
             DataError: not an image.
         """
         several = isinstance(images, (list, tuple)) or (is_tensor(images) and images.ndim == 3 + self.facts.dates)
         arrays = [to_arrays(image, self.facts.dates, self.facts.bands) for image in (images if several else [images])]
         at_once = batch_size or self.batch_size
-        groups: dict[tuple[int, ...], list[int]] = {}
+        by_shape: dict[tuple[int, ...], list[int]] = {}
         for i, array in enumerate(arrays):
-            groups.setdefault(array.shape, []).append(i)
+            by_shape.setdefault(array.shape, []).append(i)
         predictions: dict[int, Prediction] = {}
-        for chosen in [group[i : i + at_once] for group in groups.values() for i in range(0, len(group), at_once)]:
-            batch = [arrays[i] for i in chosen]
-            found = self.predict_batch(
-                batch,
-                confidence=confidence,
-                scores=scores,
-                threshold=threshold,
-                votes=votes,
-                disagreement=disagreement,
-            )
-            predictions.update(zip(chosen, found, strict=True))
+        for group in by_shape.values():
+            for first in range(0, len(group), at_once):
+                chosen = group[first : first + at_once]
+                found = self.predict_batch(
+                    [arrays[i] for i in chosen],
+                    confidence=confidence,
+                    scores=scores,
+                    threshold=threshold,
+                    votes=votes,
+                    disagreement=disagreement,
+                )
+                predictions.update(zip(chosen, found, strict=True))
         ordered = [predictions[i] for i in range(len(arrays))]
         return ordered if several else ordered[0]
 
@@ -212,40 +215,44 @@ class Predictor:
         disagreement: bool = False,
         levels: bool = False,
     ) -> list[Prediction]:
-        """Predicts (H, W, C) uint8 images of one size, all at once, or one by one where they are seen in windows.
+        """Predicts (H, W, C) uint8 images of one size: all at once, or one by one if they are predicted in windows.
 
-        With ``levels``, confidences and disagreements are :func:`unimatch.images.arrays.to_levels`, which takes a
-        quarter of the memory.
+        With ``levels``, confidences and disagreements are :func:`unimatch.images.arrays.to_levels`, which take a
+        quarter of the memory. The other options are those of :meth:`__call__`.
         """
         self.check_votes(votes, disagreement=disagreement)
         height, width = images[0].shape[-3:-1]
-        if self.inference.slides(height, width) and len(images) > 1:
-            asked: Any = {
-                "confidence": confidence,
-                "scores": scores,
-                "threshold": threshold,
-                "votes": votes,
-                "disagreement": disagreement,
-                "levels": levels,
-            }
-            return [self.predict_batch([image], **asked)[0] for image in images]
-        # One image is not copied: it may be large.
+        slides = self.inference.slides(height, width)
+        if slides and len(images) > 1:
+            predict = partial(
+                self.predict_batch,
+                confidence=confidence,
+                scores=scores,
+                threshold=threshold,
+                votes=votes,
+                disagreement=disagreement,
+                levels=levels,
+            )
+            return [predict([image])[0] for image in images]
+        # A single image is not copied, because it may be large.
         batch = np.moveaxis(images[0][None] if len(images) == 1 else np.stack(images), -1, -3)  # (B, ..., 3, H, W)
         engine, engines = self.engine, self.engines
-        if not (self.others or confidence or scores or threshold is not None or self.inference.slides(height, width)):
-            masks = self._with_gaps(engine.labels(self.inference.scores(engine, batch)), images)
+        if not (self.others or confidence or scores or threshold is not None or slides):
+            masks = engine.labels(self.inference.scores(engine, batch))  # without probabilities
+            for mask, image in zip(masks, images, strict=True):
+                self.fill_gaps(image, mask)
             return [Prediction(mask, None, None, self.facts) for mask in masks]
-        count = len(images)
-        masks = np.empty((count, height, width), np.uint8)
-        confidences: Any = np.empty((count, height, width), np.uint8 if levels else np.float32) if confidence else None
-        probabilities = np.empty((count, engine.num_classes, height, width), np.float32) if scores else None
-        dissents: Any = np.empty((count, height, width), np.uint8 if levels else np.float32) if disagreement else None
-        for top, left, each in blocks_of_each(engines, self.inference, batch):
-            block = mean_of(engines, each)
+        shape, share_type = (len(images), height, width), np.uint8 if levels else np.float32
+        masks = np.empty(shape, np.uint8)
+        confidences: Any = np.empty(shape, share_type) if confidence else None
+        probabilities = np.empty((len(images), engine.num_classes, height, width), np.float32) if scores else None
+        dissents: Any = np.empty(shape, share_type) if disagreement else None
+        for top, left, of_engines in blocks_of_each(engines, self.inference, batch):
+            block = mean_of(engines, of_engines)
             rows, columns = slice(top, top + block.shape[-2]), slice(left, left + block.shape[-1])
             labels = engine.labels(block)
             if votes is not None or disagreement:
-                agreeing = count_votes(engines, each, labels)
+                agreeing = count_votes(engines, of_engines, labels)
                 if votes is not None:
                     labels[agreeing < votes] = IGNORE_INDEX
                 if dissents is not None:
@@ -260,16 +267,25 @@ class Predictor:
             masks[:, rows, columns] = labels
             if probabilities is not None:
                 probabilities[:, :, rows, columns] = engine.numpy(block)
-        masks = self._with_gaps(masks, images)
-        nothing = [None] * count
-        optional = [nothing if found is None else found for found in (confidences, probabilities, dissents)]
-        return [
-            Prediction(mask, sure, score, self.facts, self._without_gaps(dissent, image))
-            for mask, sure, score, dissent, image in zip(masks, *optional, images, strict=True)
-        ]
+        predictions = []
+        for i, image in enumerate(images):
+            prediction = Prediction(
+                masks[i],
+                None if confidences is None else confidences[i],
+                None if probabilities is None else probabilities[i],
+                self.facts,
+                None if dissents is None else dissents[i],
+            )
+            self.fill_gaps(image, prediction.mask, prediction.disagreement)
+            predictions.append(prediction)
+        return predictions
 
     def check_votes(self, votes: int | None, *, disagreement: bool = False) -> None:
-        """Refuses to count votes of one model, or more of them than there are models."""
+        """Refuses to count the votes of one model, or more votes than there are models.
+
+        Raises:
+            ConfigError: with the reason.
+        """
         count = len(self.engines)
         if count == 1 and (votes is not None or disagreement):
             key = f"votes={votes}" if votes is not None else "disagreement"
@@ -281,15 +297,10 @@ class Predictor:
         if votes is not None and self.facts.dates > 1:
             raise ConfigError(f"votes={votes}: 255 means changed in labels, so no pixel can be left open")
 
-    def _without_gaps(self, dissent: Any, image: ImageArray) -> Any:
-        """Returns a disagreement that is 0 where the image has no data."""
-        if dissent is not None and (empty := self.facts.bands.without_data(image)) is not None:
-            dissent[empty] = 0
-        return dissent
-
-    def _with_gaps(self, masks: MaskArray, images: Sequence[ImageArray]) -> MaskArray:
-        """Returns masks (B, H, W) that say where the images have no data."""
-        for mask, image in zip(masks, images, strict=True):
-            if (empty := self.facts.bands.without_data(image)) is not None:
-                mask[empty] = IGNORE_INDEX if self.facts.dates == 1 else 0
-        return masks
+    def fill_gaps(self, image: ImageArray, mask: MaskArray, disagreement: NDArray[Any] | None = None) -> None:
+        """Sets the pixels (H, W) where the image has no data, in place, as :class:`Prediction` explains."""
+        empty = self.facts.bands.without_data(image)
+        if empty is not None:
+            mask[empty] = IGNORE_INDEX if self.facts.dates == 1 else 0
+            if disagreement is not None:
+                disagreement[empty] = 0

@@ -1,4 +1,4 @@
-"""A model that ``unimatch.export`` wrote as a ``torch.export`` program (``.pt2``)."""
+"""Runs a model that ``unimatch.export`` wrote as a ``torch.export`` program (``.pt2``)."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unimatch.engines.model_facts import ModelFacts, beside
+from unimatch.engines.model_facts import ModelFacts, facts_path
 from unimatch.errors import DataError, WeightsError
 
 SMALLEST = 48
@@ -14,7 +14,7 @@ SMALLEST = 48
 
 
 def smallest(multiple: int) -> int:
-    """Returns the least height and width that a program sees, of a model whose sides are multiples of this.
+    """Returns the least height and width of a program's images, for a model whose sides are multiples of this number.
 
     >>> smallest(1), smallest(14)
     (48, 42)
@@ -23,9 +23,9 @@ def smallest(multiple: int) -> int:
 
 
 class Program(nn.Module):
-    """Runs a program; it has what :class:`unimatch.engines.torch.TorchEngine` asks of a model.
+    """Runs a program; it has the attributes of a model that :class:`unimatch.engines.torch.TorchEngine` uses.
 
-    Reading it may run code, so it must be your own file.
+    Reading a program may run code, so the file must be your own.
 
     Args:
         path: of the program, with its JSON file beside it.
@@ -38,7 +38,7 @@ class Program(nn.Module):
     def __init__(self, path: Path, device: torch.device) -> None:
         super().__init__()
         try:
-            self.facts = ModelFacts.from_json(beside(path).read_text(encoding="utf-8"), str(beside(path)))
+            self.facts = ModelFacts.from_json(facts_path(path).read_text(encoding="utf-8"), str(facts_path(path)))
             program = torch.export.load(path)
             if device.type != "cpu":
                 from torch.export.passes import move_to_device_pass
@@ -47,7 +47,7 @@ class Program(nn.Module):
             self.program = program.module()
         except WeightsError:
             raise
-        except Exception as error:  # torch raises many kinds
+        except Exception as error:  # torch raises many kinds of errors
             raise WeightsError(f"{path}: cannot be read as a torch.export program ({error})") from error
         self.num_classes, self.size_multiple = len(self.facts.classes), self.facts.size_multiple
         self.dates, self.task, self.bands = self.facts.dates, "segmentation", self.facts.bands

@@ -34,25 +34,26 @@ class AfterTraining(EvaluationLoop):
     ) -> Self:
         """Returns the method of a checkpoint: student, teacher and settings.
 
-        It stands at its beginning: a new ``fit`` trains from these weights and knows nothing of the old run's position.
-        (To continue a run, build the method as before and give ``trainer.fit`` the ``ckpt_path``.)
+        A new ``fit`` of it starts at step 0 from these weights. (To continue the run instead, build the method as
+        before and give ``trainer.fit`` the ``ckpt_path``.)
 
         Args:
-            checkpoint_path: one of our checkpoints.
+            checkpoint_path: a checkpoint that unimatch wrote.
             map_location: the device; None for the CPU.
-            hparams_file: of Lightning's method, of no effect here.
-            strict: False to leave out weights that this method has not, or has besides.
-            weights_only: of no effect: code is never unpickled.
-            model: in place of the model that the checkpoint describes, for models of your own.
-            settings: arguments of the method that shall be others than before, and those that are no plain values.
+            hparams_file: an argument of Lightning's method, without effect here.
+            strict: False to ignore weights that only the file or only the method has.
+            weights_only: without effect: code is never unpickled.
+            model: used instead of building the model that the checkpoint describes; for models of your own.
+            settings: arguments of the method that differ from the checkpoint's, and those that it could not store
+                because they are not plain values.
 
         Raises:
-            WeightsError: the file is damaged or none of ours, or its model cannot be built.
-            ConfigError: another method wrote it, or a setting is missing that is no plain value.
+            WeightsError: the file is damaged or not one of unimatch's, or its model cannot be built.
+            ConfigError: another method wrote the file, or an argument that it could not store is missing.
         """
         if model is not None:
             settings["model"] = model
-        method: Any = cls  # a subclass, of unimatch.Method
+        method: Any = cls  # always a subclass of unimatch.Method, which mypy cannot know here
         return restore(method, checkpoint_path, settings, strict=strict is not False).to(map_location or "cpu")
 
     @override
@@ -60,7 +61,7 @@ class AfterTraining(EvaluationLoop):
     def forward(self, images: Tensor) -> Tensor:
         """Returns the teacher's scores (B, C, *S), whose highest class is the prediction, as in an evaluation.
 
-        They are logits, or probabilities where the task's rule averages several windows or scales.
+        They are logits, or probabilities where the task averages the predictions of several windows or scales.
 
         Args:
             images: (B, ..., H, W) of any height and width: normalised floats, or uint8 RGB.
@@ -75,7 +76,7 @@ class AfterTraining(EvaluationLoop):
         Args:
             batch: images as for :meth:`forward`; or a dictionary with ``image``, a tuple or list that begins with
                 images, or a list of such dictionaries of single images.
-            batch_idx: images of the first batch that are not normalised are warned of.
+            batch_idx: 0 for the first batch, which is checked: a warning is logged if it does not look normalised.
         """
         images = images_of(batch)
         if batch_idx == 0:

@@ -12,12 +12,12 @@ from typing_extensions import override
 class DistributionAlignment(nn.Module):
     """Aligns probabilities: ``p <- normalize(p * target / average)``, with ``average`` the running mean of ``p``.
 
-    :meth:`observe` alone changes the state, which a checkpoint holds and which is the same in all processes.
+    Only :meth:`observe` changes the state. The state is the same in all processes, and checkpoints hold it.
 
     Args:
         num_classes: ``C``.
-        labeled: take the labelled images' classes as the target distribution, else the uniform one.
-        decay: of the running mean.
+        labeled: whether the target is the distribution of the labelled images' classes; else it is uniform.
+        decay: how much of the running mean each step keeps, 0-1.
     """
 
     average: Tensor
@@ -34,32 +34,32 @@ class DistributionAlignment(nn.Module):
 
     @torch.no_grad()
     def observe(self, target: Tensor, probability: Tensor) -> None:
-        """Takes in one training step.
+        """Updates the distributions with the batch of one training step.
 
         Args:
-            target: (B, *) int64 labels of the labelled images; ids that are no class do not count.
+            target: (B, *) int64 labels of the labelled images; ids that are not a class do not count.
             probability: (B, C, *) predictions for the unlabelled images, which enter the running mean.
         """
         if self.labeled:
             classes = torch.arange(len(self.counts), device=target.device)
-            self.counts += over_processes((target.flatten()[:, None] == classes).sum(0).to(self.counts))
-        mean = over_processes(probability.transpose(0, 1).flatten(1).mean(1))  # (C,)
-        mean = mean / mean.sum()  # of the processes' sum
-        decay = torch.where(self.batches == 0, 0.0, self.decay)  # the first batch replaces what there is
+            self.counts += sum_over_processes((target.flatten()[:, None] == classes).sum(0).to(self.counts))
+        mean = sum_over_processes(probability.transpose(0, 1).flatten(1).mean(1))  # (C,)
+        mean = mean / mean.sum()  # from the sum over processes to their mean
+        decay = torch.where(self.batches == 0, 0.0, self.decay)  # the first batch replaces the initial average
         self.average.copy_(decay * self.average + (1 - decay) * mean)
         self.batches += 1
 
     @override
     @torch.no_grad()
     def forward(self, probability: Tensor) -> Tensor:
-        """Returns probabilities (B, C, *) aligned by what has been observed; changes nothing."""
+        """Returns probabilities (B, C, *) aligned by the steps observed so far."""
         ratio = self.counts / self.counts.sum() / self.average.clamp(min=1e-6)  # (C,)
         aligned = probability * ratio.view(-1, *(1,) * (probability.dim() - 2))
         return aligned / aligned.sum(dim=1, keepdim=True)
 
 
-def over_processes(values: Tensor) -> Tensor:
-    """Sums values over all processes, in place."""
+def sum_over_processes(values: Tensor) -> Tensor:
+    """Sums values over all processes in place, and returns them."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(values)
     return values

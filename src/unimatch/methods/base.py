@@ -21,9 +21,9 @@ from unimatch.checkpoints.content import write
 from unimatch.errors import ConfigError
 from unimatch.lightning_internals import set_log_step
 from unimatch.methods import optim
-from unimatch.methods.criteria import ClassWeights, labeled_criterion, weighted_within
+from unimatch.methods.criteria import ClassWeights, criterion_to_balance, labeled_criterion
 from unimatch.methods.fit_checks import (
-    batch_told,
+    batch_errors_explained,
     check_classes,
     check_data,
     check_groups,
@@ -43,7 +43,7 @@ from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.resuming import continue_from, write_progress
 from unimatch.methods.settings import drop_objects, settings_of
 from unimatch.methods.sharding import shard
-from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay, forget
+from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay, forget_places
 from unimatch.models.base import Model
 from unimatch.models.descriptions import check_logits, describe_model
 from unimatch.options import NamedOptions, not_negative
@@ -62,16 +62,17 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         learning_rate: of the encoder.
         decoder_multiplier: the rest learns at ``learning_rate`` times this.
         optimizer: ``adamw``, the paper's, or ``sgd`` with Nesterov momentum 0.9, FixMatch's for classification; or
-            what makes one of a list of parameter groups, each with its learning rate, such as ``torch.optim.RAdam``.
+            a callable that makes one from a list of parameter groups, each with its learning rate, such as
+            ``torch.optim.RAdam``.
         schedule: of the learning rates over the whole run: ``poly``, the paper's, or ``cosine``, FixMatch's; or a
-            function ``(step, steps in all) -> factor``.
-        weight_decay: on every parameter; an optimiser of your own has its own.
+            function ``(step, total steps) -> factor``.
+        weight_decay: of every parameter, with ``adamw`` and ``sgd``.
         decay_norms: False for no weight decay on norms and biases.
         layer_decay: layer-wise learning-rate decay: below 1, the encoder's earlier layers get smaller rates
             (:func:`unimatch.methods.optim.parameter_groups`).
         ema_decay: the teacher's largest decay. Short runs need less than the published 0.996, because the teacher lags
-            about ``1 / (1 - ema_decay)`` steps behind. None for one that fits the training's steps
-            (:func:`unimatch.methods.teacher.fitting_decay`), which the log names.
+            about ``1 / (1 - ema_decay)`` steps behind. None to choose it by the number of steps
+            (:func:`unimatch.methods.teacher.fitting_decay`) and log it.
         criterion: of the labelled images: ``ce``, cross-entropy, or ``ohem``, online hard example mining; or a
             function or module of logits and labels that returns a scalar. It sees logits (B, C, H, W) float32 at the
             labels' size, upsampled from the decoder's, and labels (B, H, W) int64 with 255 for pixels that do not
@@ -79,23 +80,23 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         ohem_threshold: ``threshold`` of :func:`unimatch.methods.losses.ohem_cross_entropy`.
         ohem_min_kept: its ``min_kept``.
         class_weights: of the classes in ``ce`` and ``ohem``: a number for each, or ``balanced``, which counts the
-            labelled pixels before training (:func:`unimatch.methods.criteria.balanced_weights`). Pseudo labels are not
-            weighed.
+            labelled pixels before training (:func:`unimatch.methods.criteria.balanced_weights`). The losses of pseudo
+            labels have no class weights.
         dice: weight of :func:`unimatch.methods.losses.dice_loss`, which is added to the criterion.
-        freeze_batch_statistics: keep BatchNorm's running statistics as they are and train with them. With few
-            images a step, batch statistics are noisy and those of strong views differ from the weak ones'.
+        freeze_batch_statistics: train with BatchNorm's running statistics, and do not update them. With few images a
+            step, batch statistics are noisy, and those of strong views differ from those of weak views.
         reference_batch: the number of labelled images in an optimizer step that ``learning_rate`` is meant for. A step
-            with twice as many doubles the rate. None for the rate as it is.
-        seed: of the random choices inside the step.
+            with twice as many doubles the rate. None to use ``learning_rate`` unchanged.
+        seed: of the random choices inside a step.
         task: how the model is evaluated; None for the model's own task, on whole images.
     """
 
     uses_unlabeled: ClassVar[bool] = True
     """Whether ``losses`` needs ``batch["unlabeled"]``."""
     uses_partner: bool = False
-    """Whether it needs a second unlabelled batch, ``batch["partner"]``."""
+    """Whether ``losses`` needs a second unlabelled batch, ``batch["partner"]``."""
     strong_views: int = 2
-    """How many strong views of each unlabelled image it needs."""
+    """How many strong views of each unlabelled image ``losses`` needs, 1 or 2."""
 
     def __init__(
         self,
@@ -134,7 +135,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         self.student: Model = model
         self.teacher: Teacher[Model] = Teacher(model, PUBLISHED_DECAY if ema_decay is None else ema_decay)
         self.ema_decay = ema_decay
-        # Numbers of Python's, since the optimiser's state holds them and no checkpoint is read that holds NumPy's.
+        # Python's floats: the optimiser's state holds them, and a checkpoint with NumPy's would not be read.
         self.learning_rate, self.decoder_multiplier = float(learning_rate), float(decoder_multiplier)
         self.optimizer, self.schedule = optimizer, schedule
         self.weight_decay, self.decay_norms, self.layer_decay = float(weight_decay), decay_norms, float(layer_decay)
@@ -154,7 +155,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         )
         self.build_metrics(("student", "teacher"), model.num_classes)
         self.pseudo_quality = PseudoLabelQuality(model.num_classes)
-        self.described: dict[str, object] | None = None  # before layers are changed for speed
+        self.model_description: dict[str, object] | None = None  # of before layers are replaced for speed
         self.begin_anew()
         self.train()
 
@@ -163,12 +164,12 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         check_hooks(cls, Method)
 
     def begin_anew(self) -> None:
-        """Forgets where a training stood; a checkpoint that one continues from is read later."""
+        """Discards the progress of an earlier fit; that of a checkpoint to continue from is read later."""
         if self.student.unlock_after:
             self.student.lock()
         for model in (self.student, self.teacher.model):
-            forget(model)  # whose modules may be others than in an earlier fit
-        self.start = (0, 0)  # (epoch, batch) at which the data begin; later than that only when resumed
+            forget_places(model)  # its modules may have been replaced since an earlier fit
+        self.start = (0, 0)  # (epoch, batch) at which the data begin; later only when a training is resumed
         self.forget_evaluations()
 
     @abstractmethod
@@ -177,28 +178,28 @@ class Method(PartsOfSteps, NamedOptions, ABC):
 
         Args:
             batch: normalised images on the module's device.
-            generator: for every random choice of the step, on the same device. Where the batch holds several parts of
-                a step (``trainer.parts_at_once``), it has one of each (:mod:`unimatch.methods.parts`).
+            generator: for every random choice of the step, on the same device. If the batch holds several parts of a
+                step (``trainer.parts_at_once``), it has a generator for each (:mod:`unimatch.methods.parts`).
         """
 
     @property
     def needs(self) -> Needs:
-        """What this method asks of the data module."""
+        """What this method needs from the data module."""
         return Needs(self.uses_unlabeled, self.uses_partner, self.strong_views, self.student.size_multiple, self.start)
 
     @override
     def training_step(self, batch: TrainBatch, batch_idx: int) -> Tensor:
         generator = self.step_generator(batch_idx)
-        torch.manual_seed(generator.initial_seed())  # for models with dropout of their own: no state to lose either
-        with batch_told(batch, unlabeled=self.uses_unlabeled):
+        torch.manual_seed(generator.initial_seed())  # for the model's own dropout: resuming restores no state of it
+        with batch_errors_explained(batch, unlabeled=self.uses_unlabeled):
             losses = self.losses(batch, generator)
         check_losses(losses)
         self.log("train/loss", losses.total.detach())
         for name, value in losses.parts.items():
             self.log(f"train/{name}", value.detach())
         for number, group in enumerate(self.trainer.optimizers[0].param_groups):
-            name = group.get("name", number)  # a subclass's optimiser may name none
-            # As a tensor on the host: a number would be copied to the device, which waits for it.
+            name = group.get("name", number)  # the groups of a subclass's optimiser may have no names
+            # As a tensor on the host: Lightning would copy a number to the device, and wait for it.
             self.log(f"lr/{name}", torch.tensor(group["lr"]))
         if losses.pseudo is not None and self.global_step % self.log_interval == 0:
             pseudo = losses.pseudo
@@ -213,43 +214,43 @@ class Method(PartsOfSteps, NamedOptions, ABC):
 
     @override
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
-        """Steps the optimiser, then updates the teacher: once a step, not once an accumulated batch."""
+        """Steps the optimiser, then updates the teacher: once for each step, not for each accumulated batch."""
         iteration = self.global_step
         self.teacher.keep_apart()
         super().optimizer_step(*arguments, **options)
-        if any(parameter.grad is not None for parameter in self.student.parameters()):  # none: a step that was skipped
+        if any(parameter.grad is not None for parameter in self.student.parameters()):  # the step was not skipped
             self.teacher.update(self.student, iteration)
 
     @override
     def setup(self, stage: str) -> None:
         if stage == "fit":
-            if not self.automatic_optimization:
-                raise ConfigError(
-                    "automatic_optimization=False: the optimiser and the teacher would never step; leave the steps to "
-                    "Lightning, and override configure_optimizers or optimizer_step"
-                )
-            check_method(self)
-            check_model(self.student)
-            self.begin_anew()
-            check_weights(self.student)
-            self.described = describe_model(self.student)
-            if "own" in self.described:
-                check_logits(self.student)
-            datamodule = getattr(self.trainer, "datamodule", None)
-            check_classes(self.student, datamodule)
-            check_data(self.task, datamodule)
-            self.train()  # Lightning leaves a model in the mode that it finds
-            self.check_datamodule(datamodule)
-            self.put_parts_together()
-            if (weighted := weighted_within(self.criterion)) is not None and isinstance(datamodule, CountsClasses):
-                weighted.balance(datamodule.labeled_pixels)  # a checkpoint's weights are read later
+            self.prepare_fit()
         super().setup(stage)
         speed_up(self, self.trainer.strategy.root_device)
 
+    def prepare_fit(self) -> None:
+        """Checks method, model and data, and returns to the state before the first step."""
+        check_method(self)
+        check_model(self.student)
+        self.begin_anew()
+        check_weights(self.student)
+        self.model_description = describe_model(self.student)
+        if "own" in self.model_description:
+            check_logits(self.student)
+        datamodule = getattr(self.trainer, "datamodule", None)
+        check_classes(self.student, datamodule)
+        check_data(self.task, datamodule)
+        self.train()  # Lightning keeps the mode that it finds
+        self.check_datamodule(datamodule)
+        self.put_parts_together()
+        weighted = criterion_to_balance(self.criterion)
+        if weighted is not None and isinstance(datamodule, CountsClasses):
+            weighted.balance(datamodule.labeled_pixels)  # a checkpoint's weights are read later
+
     def check_datamodule(self, datamodule: object) -> None:
-        """Refuses a data module that lacks what the settings need, before anything is read; None for other loaders."""
-        counts = inspect.getattr_static(datamodule, "labeled_pixels", None) is not None  # without counting
-        if weighted_within(self.criterion) is not None and not counts:
+        """Refuses a data module that lacks what the settings need, before it reads any data; None for plain loaders."""
+        counts = inspect.getattr_static(datamodule, "labeled_pixels", None) is not None  # the property would count now
+        if criterion_to_balance(self.criterion) is not None and not counts:
             raise ConfigError(
                 "class_weights=balanced: only a data module with labeled_pixels counts the labelled pixels, such as "
                 "SemiSupervisedDataModule; with other loaders give a number for each class"
@@ -261,29 +262,29 @@ class Method(PartsOfSteps, NamedOptions, ABC):
 
     @override
     def on_train_start(self) -> None:
-        """Does nothing more where a run that ``trainer.max_time`` has ended is continued."""
+        """Ends a resumed training at once if it has used up ``trainer.max_time`` already."""
         if self.evaluations and time_is_over(self.trainer):
             self.trainer.should_stop = True
 
     @override
     def configure_model(self) -> None:
-        """Divides student and teacher among the processes in the same way, where the strategy is FSDP2."""
+        """Divides student and teacher among the processes in the same way, if the strategy is FSDP2."""
         mesh = self.device_mesh
         if mesh is not None and self.student.unlock_after:
-            raise ConfigError("unlock_after: FSDP2 divides what is trained before the first step; use 0")
+            raise ConfigError("unlock_after: FSDP2 divides the trained parameters before the first step; use 0")
         if mesh is not None:
             for model in (self.student, self.teacher.model):
                 shard(model, mesh["data_parallel"])
 
     @override
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Returns the optimiser and the schedule of its learning rates over the whole run, whose length it needs."""
+        """Returns the optimiser and its learning-rate schedule over the whole run, whose length must be known."""
         total = total_steps(self.trainer)
         if self.ema_decay is None:
             self.teacher.decay = fitting_decay(total)
             log.info("the teacher's decay is %.4g, which fits a training of %d steps", self.teacher.decay, total)
-        # Under AMP, Lightning clips no gradients of a fused optimiser, which may have yet to unscale them. FSDP2 has no
-        # fused SGD.
+        # Under AMP, Lightning refuses to clip gradients with a fused optimiser, because that may unscale them itself.
+        # FSDP2 has no fused SGD.
         amp = isinstance(self.trainer.precision_plugin, MixedPrecision)
         clipped_under_amp = amp and self.trainer.gradient_clip_val is not None
         optimizer = self.build_optimizer(
@@ -294,7 +295,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def build_optimizer(self, *, factor: float = 1.0, fused: bool = True) -> Optimizer:
-        """Builds the student's optimiser: rates times ``factor``; ``fused`` in one kernel, where the device has one."""
+        """Builds the student's optimiser, its rates times ``factor``; ``fused``: in one kernel where there is one."""
         groups = optim.parameter_groups(
             self.student,
             learning_rate=self.learning_rate * factor,
@@ -303,7 +304,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
             decay_norms=self.decay_norms,
         )
         if not isinstance(self.optimizer, str):
-            return optim.made_by(self.optimizer, groups)
+            return optim.custom_optimizer(self.optimizer, groups)
         return optim.build_optimizer(self.optimizer, groups, weight_decay=self.weight_decay, fused=fused)
 
     @override
@@ -318,31 +319,31 @@ class Method(PartsOfSteps, NamedOptions, ABC):
 
     @override
     def on_train_batch_start(self, *arguments: Any, **options: Any) -> None:
-        """Makes the step of the logs the optimizer's, also after resuming; unlocks the encoder at its step."""
+        """Makes logs count the optimizer's steps, also after resuming; unlocks the encoder when its step has come."""
         set_log_step(self.trainer, self.global_step)
         check_groups(self.trainer)
         if self.student.locked and 0 < self.student.unlock_after <= self.global_step:
             self.unlock_encoder()
 
     def unlock_encoder(self) -> None:
-        """Trains the student's encoder from now on; the teacher gets one of its own."""
+        """Trains the student's encoder from now on; the teacher no longer shares it."""
         self.student.unlock()
         self.train(self.training)  # BatchNorm with frozen statistics stays in eval mode
         self.teacher.keep_apart()
         strategy = self.trainer.strategy
-        if isinstance(strategy, DDPStrategy):  # it exchanges the gradients that it was told of when it was set up
+        if isinstance(strategy, DDPStrategy):  # DDP exchanges gradients of what was trainable when it was configured
             strategy.model = self
             strategy.configure_ddp()
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds how to build model and method, so that a checkpoint can be used alone, and what continuing needs."""
-        write(checkpoint, self.described or describe_model(self.student))
+        """Adds how to build model and method, so that the file suffices to use them, and where the training stands."""
+        write(checkpoint, self.model_description or describe_model(self.student))
         write(checkpoint, settings_of(self))
         drop_objects(checkpoint)
         write_progress(checkpoint, self)
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continues where :meth:`on_save_checkpoint` was, unless that was in the middle of an optimizer step."""
+        """Continues where the checkpoint was saved; refuses one from the middle of an optimizer step."""
         continue_from(checkpoint, self)

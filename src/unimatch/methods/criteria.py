@@ -1,4 +1,4 @@
-"""The loss of the labelled images as settings ask for it: a criterion, weights of the classes, Dice beside it."""
+"""The loss of the labelled images: a criterion, with class weights and a Dice term if the settings ask for them."""
 
 import logging
 import math
@@ -32,12 +32,12 @@ def labeled_criterion(
     dice: float,
     areas: bool,
 ) -> Criterion:
-    """Returns the loss of the labelled images.
+    """Returns the loss of the labelled images, a scalar.
 
-    Its arguments are those of :class:`unimatch.Method`; ``areas`` is the task's.
+    The arguments are explained in :class:`unimatch.Method`; ``areas`` is an attribute of :class:`unimatch.tasks.Task`.
 
     Raises:
-        ConfigError: an argument that cannot be.
+        ConfigError: an argument is invalid.
     """
     not_negative(dice=dice)
     if dice and not areas:
@@ -58,11 +58,11 @@ def labeled_criterion(
 
 
 class Weighted(nn.Module):
-    """A criterion in which classes count by their weights, which its state keeps.
+    """A criterion with a weight for each class, which its ``state_dict`` holds.
 
     Args:
-        criterion: of logits, labels and ``weight``, (C,).
-        weights: one for each class, at least 0; or ``balanced``, then they are 1 until :meth:`balance`.
+        criterion: a function of logits, labels and the keyword ``weight``, (C,) float32.
+        weights: one for each class, at least 0; or ``balanced``: all are 1 until :meth:`balance` is called.
         num_classes: ``C``.
     """
 
@@ -109,11 +109,12 @@ class WithDice(nn.Module):
 
 
 def balanced_weights(pixels: ArrayLike) -> NDArray[np.float64]:
-    """Returns a weight for each class: ``w_c = sqrt(median(f) / f_c)``, with ``f_c`` its share of the pixels.
+    """Returns (C,) weights ``w_c = sqrt(median(f) / f_c)``, with ``f_c`` the share of class ``c`` in the pixels.
 
     The median is over the classes that have pixels, so the class in the middle has the weight 1. A class without
-    pixels has the weight 1 too, which no labelled pixel uses. The square root of median-frequency balancing (Eigen and
-    Fergus, arXiv 1411.4734), because a class of a thousandth of the pixels would otherwise outweigh all others.
+    pixels has the weight 1 too, which no labelled pixel uses. This is the square root of median-frequency balancing
+    (Eigen and Fergus, arXiv 1411.4734): without the root, a class with a thousandth of the pixels would outweigh all
+    others.
 
     >>> balanced_weights([900, 100, 0, 25])
     array([0.33333333, 1.        , 1.        , 2.        ])
@@ -126,7 +127,7 @@ def balanced_weights(pixels: ArrayLike) -> NDArray[np.float64]:
     return weights
 
 
-def weighted_within(criterion: Criterion) -> Weighted | None:
-    """Returns the part of a criterion that :func:`labeled_criterion` made whose weights are to be balanced, if any."""
+def criterion_to_balance(criterion: Criterion) -> Weighted | None:
+    """Returns the part of a criterion of :func:`labeled_criterion` that has balanced weights; None if there is none."""
     inner = criterion.criterion if isinstance(criterion, WithDice) else criterion
     return inner if isinstance(inner, Weighted) and inner.balanced else None

@@ -1,4 +1,4 @@
-"""The evaluations of a training: student and teacher on the same images, what they found, and the one at the end."""
+"""The evaluations during a training: student and teacher are scored on the same images, the last time at its end."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,23 +25,23 @@ class Evaluation:
     teacher: Scores
     pseudo: dict[str, Any] = field(default_factory=dict)
     """:meth:`unimatch.methods.pseudo_quality.PseudoLabelQuality.compute` since the evaluation before, and
-    :meth:`Method.measured`."""
+    :meth:`EvaluatedTraining.measure_pseudo_labels`."""
 
 
 class EvaluatedTraining(AfterTraining):
-    """The part of :class:`unimatch.Method` that is evaluated while it trains, always at the end too."""
+    """The part of :class:`unimatch.Method` that evaluates student and teacher during a training and at its end."""
 
     student: Model
     pseudo_quality: PseudoLabelQuality
     evaluations: list[Evaluation]
-    """Of this training, in order."""
+    """The evaluations of this training, in order."""
     evaluated_after: int
     """How many batches, over all epochs, had been trained on at the last of them."""
     scores: Mapping[str, Scores] = {}
-    """Of the last evaluation, of training or not, by the model's name."""
+    """The scores of the last evaluation, in a training or outside one, by the model's name."""
 
     def forget_evaluations(self) -> None:
-        """Begins without any."""
+        """Discards the evaluations of an earlier fit."""
         self.evaluations, self.evaluated_after = [], 0
         self.pseudo_quality.reset()
 
@@ -52,7 +52,7 @@ class EvaluatedTraining(AfterTraining):
 
     @override
     def on_train_batch_end(self, *arguments: Any, **options: Any) -> None:
-        """Ends the run with an evaluation, wherever its last step falls: Lightning evaluates before it stops early."""
+        """Makes the run end with an evaluation, whatever its last step: Lightning evaluates before it stops early."""
         if self.has_ended and (self.global_step == self.trainer.max_steps or not evaluation_is_due(self.trainer)):
             stop_after_evaluating(self.trainer)
 
@@ -82,7 +82,7 @@ class EvaluatedTraining(AfterTraining):
     def on_validation_epoch_end(self) -> None:
         """Logs the scores, and keeps those of training in :attr:`evaluations`.
 
-        ``trainer.validate`` and ``trainer.test`` log under names of their own, such as ``test/teacher/miou``.
+        ``trainer.validate`` and ``trainer.test`` log under other names, such as ``test/teacher/miou``.
         """
         super().on_validation_epoch_end()
         if self.trainer.sanity_checking:
@@ -95,14 +95,14 @@ class EvaluatedTraining(AfterTraining):
         if not of_training:
             return
         pseudo = self.pseudo_quality.compute() if self.pseudo_quality.update_called else {}
-        pseudo |= self.measured()
+        pseudo |= self.measure_pseudo_labels()
         self.pseudo_quality.reset()
         self.evaluated_after = self.batches_done
         self.evaluations.append(Evaluation(self.global_step, self.current_epoch, **self.scores, pseudo=pseudo))
         self.log_dict({f"pseudo_label/{key}": value for key, value in pseudo.items() if isinstance(value, float)})
 
-    def measured(self) -> dict[str, Any]:
-        """Returns what else a method measures of its pseudo labels at each evaluation of its training."""
+    def measure_pseudo_labels(self) -> dict[str, Any]:
+        """Returns what else the method measures of its pseudo labels at an evaluation of its training, by name."""
         return {}
 
     @property

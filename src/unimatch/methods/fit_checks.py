@@ -19,15 +19,27 @@ from unimatch.tasks import Task
 from unimatch.trainer import PRECISIONS
 
 HOOKS = (
-    *("setup", "configure_model", "train", "on_fit_start", "on_train_batch_start"),
-    *("optimizer_step", "on_train_batch_end"),
-    *("on_validation_epoch_start", "validation_step", "on_validation_epoch_end", "on_validation_end"),
-    *("on_test_epoch_start", "test_step", "on_test_epoch_end", "on_test_end"),
-    *("on_save_checkpoint", "on_load_checkpoint"),
+    "setup",
+    "configure_model",
+    "train",
+    "on_fit_start",
+    "on_train_batch_start",
+    "optimizer_step",
+    "on_train_batch_end",
+    "on_validation_epoch_start",
+    "validation_step",
+    "on_validation_epoch_end",
+    "on_validation_end",
+    "on_test_epoch_start",
+    "test_step",
+    "on_test_epoch_end",
+    "on_test_end",
+    "on_save_checkpoint",
+    "on_load_checkpoint",
 )
-"""What Lightning calls, and what a method does there must not be left out."""
+"""Lightning's hooks in which a method does work that an override must not leave out."""
 
-CALLBACKS = {
+REFUSED_CALLBACKS = {
     StochasticWeightAveraging: "would set the teacher's batch statistics to zero, and evaluate it so; the teacher is "
     "an average of the student's weights already: leave the callback out",
     ModelPruning: "would rename the student's weights, in which the teacher follows it; leave the callback out, and "
@@ -35,13 +47,17 @@ CALLBACKS = {
     GradientAccumulationScheduler: "would change how many steps the training has, from which the learning rates "
     "follow; give trainer.accumulate_grad_batches in its place",
 }
-"""Callbacks of Lightning that break a method, why, and what to do."""
+"""Lightning's callbacks that would break a method, with the reason and what to do instead."""
 
 
 def check_hooks(kind: type, base: type) -> None:
-    """Refuses a subclass that overrides one of a method's hooks and leaves out what the method does there.
+    """Refuses a subclass that overrides one of a method's hooks without calling ``super()``.
 
-    Without :meth:`unimatch.Method.optimizer_step` the teacher would stand still, and nothing would say so.
+    Without :meth:`unimatch.Method.optimizer_step`, for example, the teacher would silently stand still.
+
+    Args:
+        kind: the subclass.
+        base: :class:`unimatch.Method`.
 
     Raises:
         ConfigError: naming the hook.
@@ -50,7 +66,7 @@ def check_hooks(kind: type, base: type) -> None:
         hook = inspect.unwrap(getattr(kind, name))
         code = getattr(hook, "__code__", None)
         if hook is inspect.unwrap(getattr(base, name)) or code is None or code.co_name != name:
-            continue  # what a decorator has made does not tell
+            continue  # the code of a decorator's wrapper does not show what the hook calls
         if not {"super", "__class__", name} & {*code.co_names, *code.co_freevars}:
             raise ConfigError(
                 f"{kind.__name__}.{name}: leaves out what a method does there; call super().{name}(...) in it, with "
@@ -59,23 +75,23 @@ def check_hooks(kind: type, base: type) -> None:
 
 
 def check_trainer(trainer: lightning.Trainer) -> None:
-    """Refuses a trainer that would train in another precision, train nothing, or end without an evaluation.
+    """Refuses a trainer that has an unsuitable precision or callback, has nothing to train, or ends unevaluated.
 
     Raises:
-        ConfigError: naming the setting.
+        ConfigError: naming the setting or the callback.
     """
     one_of("precision", trainer.precision, PRECISIONS)
-    trainer.should_stop = False  # a probe before, such as Lightning's BatchSizeFinder, leaves it set
+    trainer.should_stop = False  # trial runs before the fit, such as Lightning's BatchSizeFinder's, leave it set
     if trainer.overfit_batches:  # type: ignore[attr-defined]
         raise ConfigError(
             f"trainer.overfit_batches={trainer.overfit_batches}: Lightning would put its own order of samples in the "  # type: ignore[attr-defined]
             "place of ours, from which the views are drawn; give data of a few labelled images, or limit_train_batches"
         )
-    for kind, why in CALLBACKS.items():
+    for kind, why in REFUSED_CALLBACKS.items():
         if any(isinstance(callback, kind) for callback in trainer.callbacks):  # type: ignore[attr-defined]
             raise ConfigError(f"{kind.__name__}: {why}")
     steps, epochs = trainer.max_steps, trainer.max_epochs or -1
-    # Of an earlier fit: a checkpoint's counters are read later.
+    # These counters are an earlier fit's: those of a checkpoint are restored later.
     if 0 < steps <= trainer.global_step or 0 < epochs <= trainer.current_epoch:
         raise ConfigError(
             f"this trainer has trained {trainer.global_step} steps already, all that it was made for, and would train "
@@ -93,7 +109,7 @@ def check_trainer(trainer: lightning.Trainer) -> None:
 
 
 def time_is_over(trainer: lightning.Trainer) -> bool:
-    """Returns whether the training, with what it took before it was resumed, has had its ``max_time``."""
+    """Returns whether the training has used up its ``max_time``, counting the time before it was resumed."""
     left = [timer.time_remaining() for timer in trainer.callbacks if isinstance(timer, Timer)]  # type: ignore[attr-defined]
     return any(seconds is not None and seconds <= 0 for seconds in left)
 
@@ -102,7 +118,7 @@ def total_steps(trainer: lightning.Trainer) -> int:
     """Returns how many optimizer steps the training has.
 
     Raises:
-        ConfigError: it has no end, or no step.
+        ConfigError: the trainer sets no end, or has no step to take.
     """
     for name in ("max_epochs", "max_steps", "limit_train_batches"):
         if getattr(trainer, name) == 0:
@@ -117,10 +133,10 @@ def total_steps(trainer: lightning.Trainer) -> int:
 
 
 def check_groups(trainer: lightning.Trainer) -> None:
-    """Refuses parameter groups that a callback has added to the optimiser, whose rates the schedule does not know.
+    """Refuses parameter groups that a callback has added to the optimiser: the schedule does not know their rates.
 
     Raises:
-        ConfigError: saying how an encoder can stand still at first.
+        ConfigError: naming the options that freeze an encoder, for a while or for good.
     """
     for scheduler in (config.scheduler for config in trainer.lr_scheduler_configs):
         optimizer, rates = getattr(scheduler, "optimizer", None), getattr(scheduler, "base_lrs", None)
@@ -134,10 +150,10 @@ def check_groups(trainer: lightning.Trainer) -> None:
 
 
 def check_losses(losses: object) -> None:
-    """Refuses what a method's ``losses`` returns, if nothing can be learnt from it.
+    """Refuses a result of a method's ``losses`` that the student cannot be trained with.
 
     Raises:
-        ConfigError: saying what it must return.
+        ConfigError: saying what ``losses`` must return.
     """
     if not isinstance(losses, Losses) or not isinstance(losses.total, torch.Tensor):
         found = f"total={losses.total!r:.40}" if isinstance(losses, Losses) else type(losses).__name__
@@ -152,12 +168,12 @@ def check_losses(losses: object) -> None:
 
 
 def check_model(model: object) -> None:
-    """Refuses a network that is no model, without what a method needs of one.
+    """Refuses a network that is not a :class:`unimatch.models.Model`, or is compiled.
 
     Raises:
-        ConfigError: saying how to make it one.
+        ConfigError: saying what to give instead.
     """
-    if hasattr(model, "_orig_mod"):  # what torch.compile makes; its class would have to be imported, for seconds
+    if hasattr(model, "_orig_mod"):  # the mark of torch.compile; importing its class for isinstance takes seconds
         raise ConfigError("model: is compiled by torch.compile; give it as it is, and unimatch.Trainer(compile=True)")
     if not isinstance(model, Model):
         raise ConfigError(
@@ -168,11 +184,18 @@ def check_model(model: object) -> None:
 
 
 def check_method(method: lightning.LightningModule) -> None:
-    """Refuses a method that ``torch.compile`` compiles as a whole: views, random choices and logs take it many minutes.
+    """Refuses a method whose steps Lightning does not take, or which ``torch.compile`` compiles as a whole.
+
+    Compiling its views, random choices and logs takes many minutes.
 
     Raises:
-        ConfigError: saying how its networks are compiled.
+        ConfigError: saying what to do instead.
     """
+    if not method.automatic_optimization:
+        raise ConfigError(
+            "automatic_optimization=False: the optimiser and the teacher would never step; leave the steps to "
+            "Lightning, and override configure_optimizers or optimizer_step"
+        )
     if is_compiled(method):
         raise ConfigError(
             "torch.compile: cannot compile a method as a whole; give fit the method itself, and compile its networks "
@@ -181,10 +204,10 @@ def check_method(method: lightning.LightningModule) -> None:
 
 
 def check_weights(model: Model) -> None:
-    """Refuses weights that cannot be trained as they are.
+    """Refuses weights that cannot be trained: those of inference mode, and those that are not float32.
 
     Raises:
-        ConfigError: saying how to make others.
+        ConfigError: saying how to make weights that can.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if torch.is_inference_mode_enabled() or any(parameter.is_inference() for parameter in trained):
@@ -192,28 +215,29 @@ def check_weights(model: Model) -> None:
             "torch.inference_mode: nothing can be trained within it, nor a model that was built within it; make the "
             "model, and call fit, outside of it"
         )
-    if other := next((parameter.dtype for parameter in trained if parameter.dtype != torch.float32), None):
-        raise ConfigError(
-            f"the model's weights are {str(other).removeprefix('torch.')}, and its images float32: call model.float() "
-            "before the method is made (torch.set_default_dtype decides what a new model is)"
-        )
+    for parameter in trained:
+        if parameter.dtype != torch.float32:
+            raise ConfigError(
+                f"the model's weights are {str(parameter.dtype).removeprefix('torch.')}, and its images float32: call "
+                "model.float() before the method is made (torch.set_default_dtype decides what a new model is)"
+            )
 
 
 @contextmanager
-def batch_told(batch: Any, *, unlabeled: bool) -> Iterator[None]:
-    """Explains an error of the losses by their batch, where that is no :class:`unimatch.types.TrainBatch`.
+def batch_errors_explained(batch: Any, *, unlabeled: bool) -> Iterator[None]:
+    """Explains an error of the losses if it comes from a batch that is not a :class:`unimatch.types.TrainBatch`.
 
     Args:
-        batch: what a loader gave.
+        batch: what the data loader returned.
         unlabeled: whether the method needs unlabelled images.
 
     Raises:
-        ConfigError: saying what there must be.
+        ConfigError: saying what a batch must hold.
     """
     try:
         yield
     except (LookupError, TypeError, RuntimeError) as error:
-        parts = ["labeled", *(["unlabeled"] if unlabeled else [])]
+        parts = ["labeled", "unlabeled"] if unlabeled else ["labeled"]
         if not isinstance(batch, Mapping) or not all(isinstance(batch.get(part), Mapping) for part in parts):
             held = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else type(batch).__name__
             raise ConfigError(
@@ -232,7 +256,7 @@ def check_data(task: Task, datamodule: object) -> None:
     """Refuses data of another task, such as single images where pairs of dates are needed.
 
     Raises:
-        ConfigError: naming both.
+        ConfigError: saying what the task needs and what the data set has.
     """
     data = getattr(datamodule, "data", None)
     if isinstance(data, SegmentationData) and len(data.labeled):
@@ -240,7 +264,7 @@ def check_data(task: Task, datamodule: object) -> None:
 
 
 def check_classes(model: Model, datamodule: object) -> None:
-    """Refuses data with more classes than the model has; data that do not say how many have to fit.
+    """Refuses data with more classes than the model has; data that do not state their number are not checked.
 
     Raises:
         ConfigError: naming both numbers.

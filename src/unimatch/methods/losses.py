@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unimatch.errors import ConfigError
-from unimatch.models.dpt import size_of
 from unimatch.speed.cross_entropy_by_rows import cross_entropy_per_pixel
-from unimatch.speed.upsampling import upsample
+from unimatch.speed.upsampling import size_of, upsample
 from unimatch.types import IGNORE_INDEX
 
 
@@ -26,7 +25,7 @@ class PseudoLabels:
     confidence: Tensor
     valid: Tensor
     tau: float | Tensor
-    """The threshold of all, or of each."""
+    """The threshold: one for all pseudo labels, or one for each."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +37,23 @@ class Losses:
     parts: dict[str, Tensor]
     """Scalars to log, such as ``loss_x``, ``loss_s`` and ``mask_ratio``."""
     pseudo: PseudoLabels | None = None
-    """What the pseudo labels' quality is measured on, where the method makes any."""
+    """The pseudo labels whose quality is measured; None if the method makes none."""
 
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
-"""The loss of the labelled images, a scalar, of logits and labels."""
+"""Returns the loss of the labelled images, a scalar, from logits and labels."""
 
 
 class OwnCriterion(nn.Module):
-    """Calls a criterion of the user's with logits at the labels' size.
+    """Calls the user's own criterion with logits at the labels' size.
 
     Args:
         criterion: a function or module of logits (B, C, *S) float32 and labels (B, *S) int64.
-        ignore_index: the label that it must not count, which it may say as its attribute ``ignore_index``.
+        ignore_index: the label that does not count. If the criterion has an attribute ``ignore_index``, as PyTorch's
+            have, it must be the same.
 
     Raises:
-        ConfigError: it cannot be called, or says that it leaves out another label.
+        ConfigError: the criterion cannot be called, or ignores another label.
     """
 
     def __init__(self, criterion: Criterion, ignore_index: int) -> None:
@@ -80,13 +80,13 @@ class OwnCriterion(nn.Module):
 def cross_entropy(
     logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDEX, weight: Tensor | None = None
 ) -> Tensor:
-    """Returns the mean cross-entropy over the pixels that are not ignored; 0, not NaN, where all are.
+    """Returns the mean cross-entropy over the pixels that are not ignored; 0, not NaN, if all are.
 
     Args:
         logits: (B, C, *) of any float type; computed in float32.
         target: (B, *) int64 class ids and ``ignore_index``.
-        ignore_index: does not count.
-        weight: (C,) of the classes, for the weighted mean ``sum(w_y CE) / sum(w_y)``; None for equal ones.
+        ignore_index: the label that does not count.
+        weight: (C,) of the classes, for the weighted mean ``sum(w_y CE) / sum(w_y)``; None for equal weights.
     """
     loss = cross_entropy_per_pixel(logits, target, ignore_index)  # (B, *)
     if weight is not None:
@@ -95,8 +95,8 @@ def cross_entropy(
 
 
 def weighted_mean(loss: Tensor, target: Tensor, counted: Tensor, weight: Tensor) -> Tensor:
-    """Returns the mean of the counted pixels' losses (B, *), each with its class's weight; 0 where all weights are."""
-    share = weight[target * counted] * counted
+    """Returns the mean of losses (B, *) over the counted pixels, weighted by class; 0 if all these weights are 0."""
+    share = weight[target * counted] * counted  # pixels that do not count look up class 0, which has no effect
     return (loss * share).sum() / share.sum().clamp(min=torch.finfo(share.dtype).tiny)
 
 
@@ -111,10 +111,10 @@ def ohem_cross_entropy(
 ) -> Tensor:
     """Returns the mean cross-entropy over the hard pixels: online hard example mining.
 
-    A pixel is hard if its true class has at most the probability ``threshold``. Where fewer than ``min_kept`` pixels
-    are hard, the ``min_kept`` with the least probable true class count instead (and all that tie with the last of
-    them). Where the batch has fewer than ``min_kept`` pixels, or ``min_kept`` is 0, this is :func:`cross_entropy`,
-    which explains the other arguments. Weights of the classes do not change which pixels are hard.
+    A pixel is hard if its true class has at most the probability ``threshold``. If fewer than ``min_kept`` pixels are
+    hard, the ``min_kept`` pixels whose true class is least probable count instead (and all that tie with the last of
+    them). If the batch has fewer than ``min_kept`` pixels, or ``min_kept`` is 0, this is :func:`cross_entropy`,
+    which explains the other arguments. Class weights do not change which pixels are hard.
 
     Source: the published Cityscapes settings (threshold 0.7, 200,000 pixels kept of a process's batch).
     """
@@ -122,7 +122,7 @@ def ohem_cross_entropy(
     if min_kept == 0 or target.numel() < min_kept:
         return cross_entropy(logits, target, ignore_index=ignore_index, weight=weight)
     loss = cross_entropy_per_pixel(logits, target, ignore_index)  # (B, *)
-    # An ignored pixel has loss 0 and so probability 1: the easiest.
+    # An ignored pixel has loss 0 and is given probability 1: it is the easiest.
     probability = torch.where(valid, (-loss.detach()).exp(), 1.0)
     limit = probability.flatten().kthvalue(min_kept).values.clamp(min=threshold)
     kept = valid & ((probability <= limit) | (valid.sum() < min_kept))
@@ -135,17 +135,17 @@ def dice_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDE
     """Returns 1 minus the mean soft Dice of the classes that the labels show.
 
     ``L = 1 - 1/|K| sum_k 2 sum_i p_ik y_ik / (sum_i p_ik + sum_i y_ik)``, with ``p`` the softmax, ``y`` the one-hot
-    label, ``i`` over all counted pixels of the whole batch (of one process), and ``K`` the classes that occur among
-    these labels: a class that no label of the batch shows is left out, because its Dice would be 0 whatever is
-    predicted there. Ignored pixels are in no sum. In change detection both classes, unchanged and changed, are in
-    ``K``. It is 0, not NaN, where all pixels are ignored. All probabilities are held at full size at once.
+    label, ``i`` over all pixels of the batch (of one process) that are not ignored, and ``K`` the classes that occur
+    among their labels. A class without a label in the batch is left out, because its Dice would be 0 whatever is
+    predicted. In change detection both classes, unchanged and changed, count. The loss is 0, not NaN, if all pixels are
+    ignored. The probabilities of the whole batch are in memory at full size.
 
     Source: nnU-Net (Isensee et al., arXiv 1809.10486, equation 2), over the batch.
 
     Args:
         logits: (B, C, h, w), upsampled to the target's size; computed in float32.
         target: (B, H, W) int64 class ids and ``ignore_index``.
-        ignore_index: does not count.
+        ignore_index: the label that does not count.
     """
     counted = (target != ignore_index).unsqueeze(1)  # (B, 1, H, W)
     probability = upsample(logits.float(), size_of(target)).softmax(dim=1) * counted  # (B, C, H, W)
@@ -162,9 +162,9 @@ def dice_loss(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE_INDE
 def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: Tensor, tau: float | Tensor) -> Tensor:
     """Returns the cross-entropy against confident pseudo labels: ``sum(CE(f(s), q) [c >= tau] v) / sum(v)``.
 
-    The denominator counts valid pixels, not confident ones. Source: UniMatch V2, equation (3).
+    The denominator counts valid pixels, not confident ones. The loss is 0, not NaN, if no pixel is valid.
 
-    It is 0, not NaN, where no pixel is valid.
+    Source: UniMatch V2, equation (3).
 
     Args:
         logits: (B, C, *) of a strong view, ``f(s)``.
@@ -179,5 +179,5 @@ def consistency_loss(logits: Tensor, label: Tensor, confidence: Tensor, valid: T
 
 
 def mask_ratio(confidence: Tensor, valid: Tensor, tau: float | Tensor) -> Tensor:
-    """Returns the share of valid pixels whose pseudo label is confident, 0-1; arguments as above."""
+    """Returns the share (0-1) of valid pixels with a confident pseudo label; arguments as :func:`consistency_loss`."""
     return ((confidence >= tau) & valid).sum() / valid.sum().clamp(min=1)

@@ -14,17 +14,17 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from unimatch.errors import ConfigError, told
+from unimatch.errors import ConfigError, describe_error
 from unimatch.models.encoders import Encoder
 from unimatch.options import one_of
-from unimatch.trainer import at_once
+from unimatch.trainer import parts_in_batch
 
 log = logging.getLogger("unimatch")
 
 MakeOptimizer = Callable[[list[dict[str, Any]]], Optimizer]
-"""Makes an optimiser of parameter groups, each with ``params``, ``lr`` and ``name``."""
+"""Makes an optimiser from parameter groups, each with ``params``, ``lr`` and ``name``."""
 Factor = Callable[[int, int], float]
-"""Returns by what the learning rates are multiplied, of the step (0 for the first) and the steps in all."""
+"""Returns the factor of the learning rates, given the step (0 for the first) and the total number of steps."""
 
 
 def parameter_groups(
@@ -35,24 +35,24 @@ def parameter_groups(
     layer_decay: float = 1.0,
     decay_norms: bool = True,
 ) -> list[dict[str, Any]]:
-    """Returns one learning rate for ``model.encoder`` and a multiple of it for the rest.
+    """Returns the optimiser's parameter groups: the encoder at one learning rate, the rest at a multiple of it.
 
-    Parameters that do not require gradients (a frozen encoder's) are left out, those of an encoder that will be
-    unlocked are not.
+    Parameters that do not require gradients, such as a frozen encoder's, are left out; those of an encoder that will
+    be unlocked later are not. A group has ``name``, ``params``, ``lr`` and, if it must be 0, ``weight_decay``.
 
     Args:
         model: with an ``encoder``.
         learning_rate: of the encoder.
         decoder_multiplier: the rest learns at ``learning_rate`` times this.
         layer_decay: below 1, the encoder's layer ``l`` of ``n`` (0 is the stem) learns at ``learning_rate *
-            layer_decay ** (n - 1 - l)``: the deepest layer at the full rate, the stem slowest. Each layer is a group of
-            its own then, ``encoder_00`` and so on.
-        decay_norms: if False, what has at most one dimension (norms and biases) is in groups of its own, without weight
-            decay, ``encoder_undecayed`` and so on.
+            layer_decay ** (n - 1 - l)``: the deepest layer at the full rate, the stem slowest. Each layer is then a
+            separate group, ``encoder_00`` and so on.
+        decay_norms: if False, parameters of at most one dimension (norms and biases) are in separate groups without
+            weight decay, ``encoder_undecayed`` and so on.
     """
     encoder: Encoder = model.encoder  # type: ignore[assignment]
-    later = getattr(model, "unlock_after", 0) > 0
-    parameters = {name: value for name, value in encoder.named_parameters() if value.requires_grad or later}
+    unlocked_later = getattr(model, "unlock_after", 0) > 0
+    parameters = {name: value for name, value in encoder.named_parameters() if value.requires_grad or unlocked_later}
     in_encoder = set(encoder.parameters())
     rest = [parameter for parameter in model.parameters() if parameter.requires_grad and parameter not in in_encoder]
     groups: list[dict[str, Any]] = []
@@ -72,32 +72,34 @@ def parameter_groups(
 
 
 def split_by_dimensions(group: dict[str, Any]) -> list[dict[str, Any]]:
-    """Splits a group in two: weights of several dimensions, and the others without weight decay."""
+    """Splits a group in two: parameters of several dimensions, and the others, without weight decay."""
     weights = [parameter for parameter in group["params"] if parameter.dim() > 1]
     others = [parameter for parameter in group["params"] if parameter.dim() <= 1]
     undecayed = {**group, "name": f"{group['name']}_undecayed", "params": others, "weight_decay": 0.0}
     return [{**group, "params": weights}, undecayed]
 
 
-def build_optimizer(name: str, groups: list[dict[str, Any]], *, weight_decay: float, fused: bool = True) -> Optimizer:
-    """Builds ``adamw``, or ``sgd`` with Nesterov momentum 0.9.
-
-    Weight decay applies to all parameters, LayerNorms and biases included, as in the paper's runs, except in groups
-    that have a weight decay of their own. The settings of SGD are FixMatch's (arXiv 2001.07685, section 4 and table 4).
-    ``fused``: all parameters in one kernel, on devices that have it.
-    """
-    devices = {parameter.device.type for group in groups for parameter in group["params"]}
-    return OPTIMIZERS[name](groups, weight_decay=weight_decay, fused=True if fused and devices <= FUSED else None)
-
-
-FUSED = {"cpu", "cuda"}
-"""Devices whose optimisers can be fused."""
-
-
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": partial(AdamW, betas=(0.9, 0.999)),
     "sgd": partial(SGD, momentum=0.9, nesterov=True),
 }
+
+FUSED_ON = {"cpu", "cuda"}
+"""Kinds of devices for which PyTorch has fused optimisers."""
+
+
+def build_optimizer(name: str, groups: list[dict[str, Any]], *, weight_decay: float, fused: bool = True) -> Optimizer:
+    """Builds ``adamw``, or ``sgd`` with Nesterov momentum 0.9.
+
+    Weight decay applies to all parameters, LayerNorms and biases included, as in the paper's runs, except in groups
+    that state their own. The settings of SGD are FixMatch's (arXiv 2001.07685, section 4 and table 4).
+    ``fused``: step all parameters in one kernel, on devices that have it.
+    """
+    devices = {parameter.device.type for group in groups for parameter in group["params"]}
+    can_fuse = fused and devices <= FUSED_ON
+    return OPTIMIZERS[name](
+        groups, weight_decay=weight_decay, fused=True if can_fuse else None
+    )  # None: PyTorch's choice
 
 
 def poly_factor(step: int, total_steps: int, power: float = 0.9) -> float:
@@ -127,7 +129,7 @@ FACTORS: dict[str, Factor] = {"poly": poly_factor, "cosine": cosine_factor}
 
 
 def check_choices(optimizer: str | MakeOptimizer, schedule: str | Factor) -> None:
-    """Refuses an optimiser or a schedule that is none of ours and cannot be called.
+    """Refuses an optimiser or a schedule that is neither the name of one of ours nor a callable.
 
     Raises:
         ConfigError: naming the argument and what it may be.
@@ -142,22 +144,26 @@ def check_choices(optimizer: str | MakeOptimizer, schedule: str | Factor) -> Non
         one_of("schedule", schedule, FACTORS)
 
 
-def made_by(make: MakeOptimizer, groups: list[dict[str, Any]]) -> Optimizer:
-    """Returns the optimiser that a function of the user's makes."""
+def custom_optimizer(make: MakeOptimizer, groups: list[dict[str, Any]]) -> Optimizer:
+    """Returns the optimiser that the user's function makes.
+
+    Raises:
+        ConfigError: the function fails, or returns something else.
+    """
     try:
         optimizer = make(groups)
     except Exception as error:  # the user's own code may raise anything
-        raise ConfigError(f"optimizer: cannot be made: {told(error)}") from error
+        raise ConfigError(f"optimizer: cannot be made: {describe_error(error)}") from error
     if not isinstance(optimizer, Optimizer):
         raise ConfigError(f"optimizer: must make a torch.optim.Optimizer, this one makes a {type(optimizer).__name__}")
     return optimizer
 
 
 def build_schedule(schedule: str | Factor, optimizer: Optimizer, total_steps: int) -> LambdaLR:
-    """Builds a scheduler, stepped once an optimizer step, that multiplies every group's rate by one of the factors.
+    """Builds a scheduler, to be stepped after each optimizer step, that multiplies every group's rate by a factor.
 
     Raises:
-        ConfigError: at the step for which the user's function returns no number that rates can be multiplied by.
+        ConfigError: the user's ``schedule`` returns an invalid factor; raised at that step.
     """
     if isinstance(schedule, str):
         factor = FACTORS[schedule]
@@ -166,7 +172,7 @@ def build_schedule(schedule: str | Factor, optimizer: Optimizer, total_steps: in
 
 
 def checked_factor(schedule: Factor, step: int, total_steps: int) -> float:
-    """Returns what a function of the user's says of a step, if it is a number of at least 0: NaN would train on."""
+    """Returns the factor that the user's schedule gives a step; refuses NaN, with which training would go on."""
     value: Any = schedule(step, total_steps)
     try:
         number = float(value)
@@ -180,11 +186,14 @@ def checked_factor(schedule: Factor, step: int, total_steps: int) -> float:
 
 
 def learning_rate_factor(trainer: lightning.Trainer, reference: int | None) -> float:
-    """Returns by how much a step's number of labelled images multiplies the learning rates, and says so in the log.
+    """Returns the factor by which the number of labelled images in a step scales the learning rates, and logs both.
 
     Args:
-        trainer: whose data module's ``batch_size`` is one process's part of a step.
-        reference: labelled images of a step at which the rates are as given; None for those rates in any case.
+        trainer: with a data module, whose ``batch_size`` is the labelled images of one part of a step.
+        reference: labelled images of a step for which the rates are meant; None for a factor of 1 in any case.
+
+    Raises:
+        ConfigError: ``reference`` is below 1, or there is no ``batch_size`` to compare it with.
     """
     batch_size = getattr(getattr(trainer, "datamodule", None), "batch_size", None)
     if reference is not None and (batch_size is None or reference < 1):
@@ -194,16 +203,22 @@ def learning_rate_factor(trainer: lightning.Trainer, reference: int | None) -> f
         )
     if batch_size is None:
         return 1.0
-    world, turns, together = trainer.world_size, trainer.accumulate_grad_batches, at_once(trainer)
-    images = batch_size * world * turns * together
+    processes, batches = trainer.world_size, trainer.accumulate_grad_batches
+    batch = batch_size * parts_in_batch(trainer)
+    images = batch * processes * batches
     factor = 1.0 if reference is None else images / reference
     if trainer.is_global_zero:
-        parts = [f"{batch_size * together} at once"]
-        parts += [f"in each of {world} processes"] * (world > 1) + [f"{turns} times before the step"] * (turns > 1)
-        text = f"an optimizer step has {images} labelled images" + f" ({', '.join(parts)})" * (len(parts) > 1)
-        if reference is None:
-            text += "; the learning rate is the same for any number of them, see method.reference_batch"
-        else:
-            text += f"; the learning rate is multiplied by {images} / {reference} = {factor:.4g}"
-        log.info("%s", text)
+        product = [f"{batch} at once"]
+        if processes > 1:
+            product.append(f"in each of {processes} processes")
+        if batches > 1:
+            product.append(f"{batches} times before the step")
+        log.info(
+            "an optimizer step has %d labelled images%s; the learning rate is %s",
+            images,
+            f" ({', '.join(product)})" if len(product) > 1 else "",
+            "the same for any number of them, see method.reference_batch"
+            if reference is None
+            else f"multiplied by {images} / {reference} = {factor:.4g}",
+        )
     return factor

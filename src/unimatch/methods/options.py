@@ -36,7 +36,7 @@ class MethodOptions(TypedDict, total=False):
 
 
 class PseudoLabelOptions(MethodOptions, total=False):
-    """And of every method with pseudo labels."""
+    """The arguments of every method with pseudo labels."""
 
     tau: float
     thresholds: Thresholds
@@ -46,7 +46,7 @@ class PseudoLabelOptions(MethodOptions, total=False):
 
 
 class CutMixOptions(PseudoLabelOptions, total=False):
-    """And where CutMix pastes from the same batch unless told otherwise."""
+    """The same, for methods whose CutMix pastes from the same batch by default."""
 
     cutmix_partner: CutMixPartner
 

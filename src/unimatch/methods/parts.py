@@ -1,7 +1,8 @@
-"""The parts of a step that a process computes in one batch (:class:`unimatch.Trainer`): what stays apart in it.
+"""Keeps apart the parts of a step (:class:`unimatch.Trainer`) that a process computes in one batch.
 
-Each image goes through student and teacher by itself, so that all parts can go together. What concerns several images
-does not: a part's CutMix partners, its dropout masks and the mean of its losses are those of a batch of its own.
+Student and teacher treat each image independently, so all parts can go through them together. What involves several
+images is done for each part separately, as if it were a batch: choosing CutMix partners, drawing dropout masks and
+averaging losses.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,21 +13,21 @@ from torch import Tensor
 
 
 class DrawMasks(Protocol):
-    """Draws the channel masks of so many images."""
+    """Draws the channel masks of a number of images."""
 
     def __call__(self, images: int, /, *, generator: torch.Generator) -> Sequence[Tensor]:
-        """Returns them per level."""
+        """Returns the masks of each feature level."""
         ...
 
 
 class StepGenerator(torch.Generator):
-    """Draws what a batch needs: it is the generator of the batch's first part, and has that of each in ``parts``."""
+    """The random generators of a batch: itself for the batch's first part, and in ``parts`` one for each part."""
 
     parts: Sequence[torch.Generator]
 
     @classmethod
     def seeded(cls, seeds: Sequence[int], device: torch.device) -> "StepGenerator":
-        """Returns the generator of parts with these seeds."""
+        """Returns a generator with a part for each of these seeds."""
         first = cls(device)
         first.manual_seed(seeds[0])
         first.parts = [first, *(torch.Generator(device).manual_seed(seed) for seed in seeds[1:])]
@@ -34,7 +35,7 @@ class StepGenerator(torch.Generator):
 
 
 def generators_of(generator: torch.Generator) -> Sequence[torch.Generator]:
-    """Returns the generator of each part of a batch; any other generator is that of its only part."""
+    """Returns the generator of each part of a batch; a plain generator is that of the only part."""
     return generator.parts if isinstance(generator, StepGenerator) else (generator,)
 
 
@@ -42,8 +43,8 @@ def mean_over_parts(loss: Callable[..., Tensor], *values: Any, parts: int) -> Te
     """Returns the mean of each part's loss.
 
     Args:
-        loss: of the values of one part.
-        *values: tensors (P B, ...), which hold the parts one after the other; what is no tensor is the same for all.
+        loss: a function of the values of one part.
+        *values: tensors (P B, ...), which hold the parts one after the other; other values are the same for all parts.
         parts: ``P``.
 
     >>> largest = lambda values, factor: values.max() * factor
@@ -60,16 +61,19 @@ def masks_of_parts(draw: DrawMasks, images: int, generator: torch.Generator, *, 
     """Returns the channel masks of a batch, each part's drawn from its own generator.
 
     Args:
-        draw: draws those of a part, of its number of images ``B`` and its generator: per level (views B, D, 1, 1), the
-            first views' before the second views'.
-        images: of all parts, ``P B``.
+        draw: draws the masks of one part from its number of images ``B`` and its generator: per level (views B, D, 1,
+            1), those of the first views before those of the second views.
+        images: number of images in all parts, ``P B``.
         generator: of the batch.
-        views: of each image.
+        views: number of views of each image.
 
     Returns:
-        Per level (views P B, D, 1, 1): all parts' first views before all parts' second views.
+        Per level (views P B, D, 1, 1): the first views of all parts before the second views of all parts.
     """
     generators = generators_of(generator)
-    masks = [draw(images // len(generators), generator=part) for part in generators]
-    return [torch.cat([mask.unflatten(0, (views, -1)) for mask in level], dim=1).flatten(0, 1)
-            for level in zip(*masks, strict=True)]  # fmt: skip
+    of_parts = [draw(images // len(generators), generator=part) for part in generators]
+    joined = []
+    for level in zip(*of_parts, strict=True):  # a mask (views B, D, 1, 1) of each part
+        by_view = [mask.unflatten(0, (views, -1)) for mask in level]  # of (views, B, D, 1, 1)
+        joined.append(torch.cat(by_view, dim=1).flatten(0, 1))
+    return joined

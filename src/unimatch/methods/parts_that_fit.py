@@ -1,4 +1,4 @@
-"""``trainer.parts_at_once=auto``: as many parts of a step in one batch as the GPU's memory holds."""
+"""``trainer.parts_at_once=auto``: finds how many parts of a step fit into the GPU's memory in one batch."""
 
 import copy
 import gc
@@ -21,14 +21,14 @@ HEADROOM = 0.9
 
 
 def most_that_fit(method: "Method", trainer: Trainer) -> int:
-    """Finds how many parts of a step the memory of the device holds at once, by taking a step with a copy of the model.
+    """Finds how many parts of a step fit into the device's memory at once, by trying steps with copies of the method.
 
     Args:
         method: set up, and not yet on its device.
         trainer: with ``parts_at_once=auto``.
 
     Returns:
-        The largest divisor of the parts of a step that fits, in every process; 1 where the device is no GPU.
+        The largest divisor of the number of parts that fits in every process; 1 if the device is not a GPU.
     """
     device, parts = trainer.strategy.root_device, parts_of(trainer)
     if parts == 1 or device.type != "cuda":
@@ -41,7 +41,7 @@ def most_that_fit(method: "Method", trainer: Trainer) -> int:
 
 
 def divisors(number: int) -> list[int]:
-    """Returns the numbers that divide another, the largest first.
+    """Returns the divisors of a number, the largest first.
 
     >>> divisors(12)
     [12, 6, 4, 3, 2, 1]
@@ -50,34 +50,37 @@ def divisors(number: int) -> list[int]:
 
 
 def fits(method: "Method", trainer: Trainer, datamodule: Any, part: dict[str, dict[str, Tensor]], count: int) -> bool:
-    """Tells whether a whole step of so many parts fits, and leaves the method as it is."""
+    """Tells whether a whole step with ``count`` parts at once fits; the method itself is not changed."""
     device = trainer.strategy.root_device
-    peak = peak_of(method, trainer, datamodule, part, count)
+    peak = peak_memory(method, trainer, datamodule, part, count)
     gc.collect()  # the copy's modules refer to each other
-    torch.cuda.empty_cache()  # or the next try would find this one's memory reserved
+    torch.cuda.empty_cache()  # or the next trial would find this one's memory reserved
     capacity = torch.cuda.get_device_properties(device).total_memory
     held = "out of memory" if peak is None else f"{peak / 1e9:.1f} GB"
     log.info("trainer.parts_at_once=auto: a step with %d parts at once: %s of %.1f GB", count, held, capacity / 1e9)
     return peak is not None and peak <= HEADROOM * capacity
 
 
-def peak_of(
+def peak_memory(
     method: "Method", trainer: Trainer, datamodule: Any, part: dict[str, dict[str, Tensor]], count: int
 ) -> int | None:
-    """Returns the most bytes that a copy of the method reserves in a step of so many parts; None without the room."""
+    """Returns the peak of GPU memory in bytes while a copy trains with ``count`` parts at once; None if it runs out."""
     device = trainer.strategy.root_device
     torch.cuda.reset_peak_memory_stats(device)
     try:
-        tried = copy.deepcopy(method).to(device)
-        tried.trainer = trainer  # Lightning's copies have none
-        step(tried, datamodule, part, count)
+        trial = copy.deepcopy(method).to(device)
+        trial.trainer = trainer  # which Lightning leaves out of copies
+        take_two_steps(trial, datamodule, part, count)
     except torch.OutOfMemoryError:
         return None
     return int(torch.cuda.max_memory_reserved(device))
 
 
-def step(method: "Method", datamodule: Any, part: dict[str, dict[str, Tensor]], count: int) -> None:
-    """Takes two steps of so many parts, the second with the optimiser's state in memory, the encoder unlocked."""
+def take_two_steps(method: "Method", datamodule: Any, part: dict[str, dict[str, Tensor]], count: int) -> None:
+    """Takes two steps with ``count`` parts at once and the encoder unlocked.
+
+    The second one has the optimiser's state in memory too.
+    """
     method.parts_at_once = count
     if method.student.unlock_after:
         method.student.unlock()
@@ -88,7 +91,7 @@ def step(method: "Method", datamodule: Any, part: dict[str, dict[str, Tensor]], 
     batch: Any = {
         name: {key: torch.cat([value] * count).to(method.device) for key, value in fields.items()}
         for name, fields in part.items()
-    }  # with what says which images were replaced, which nothing here counts
+    }
     batch = datamodule.on_after_batch_transfer(batch, 0)
     for _ in range(2):
         with method.trainer.precision_plugin.forward_context():

@@ -19,25 +19,25 @@ class PseudoLabelQuality(Metric):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
-        # Row: true class. Column: pseudo label, or the last one where the teacher is not confident.
+        # Rows: true classes. Columns: pseudo labels, and a last one for pixels without a confident pseudo label.
         zeros = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
         self.add_state("counts", zeros, dist_reduce_fx="sum")
 
     @override
     def update(self, label: Tensor, confident: Tensor, valid: Tensor, truth: Tensor) -> None:
-        """Counts one batch; all four are (B, *S). Nothing leaves the device."""
+        """Counts one batch; all four are (B, *S). Nothing leaves the device, so that a GPU need not be waited for."""
         columns = self.num_classes + 1
-        known = valid & (truth >= 0) & (truth < self.num_classes)  # what stands for an unknown truth is no class id
+        known = valid & (truth >= 0) & (truth < self.num_classes)  # an unknown truth is not the id of a class
         cell = truth * columns + torch.where(confident, label, self.num_classes)
-        cell = torch.where(known, cell, self.num_classes * columns)  # one cell more for all that does not count
+        cell = torch.where(known, cell, self.num_classes * columns)  # one more cell, for pixels that do not count
         flat = torch.zeros(self.num_classes * columns + 1, dtype=torch.int64, device=label.device)
         flat.scatter_add_(0, cell.flatten(), torch.ones_like(cell).flatten())
         self.counts += flat[:-1].view(self.num_classes, columns)
 
     def restore(self, counts: Tensor) -> None:
-        """Continues from the counts of a checkpoint, this process's share of them."""
+        """Continues from this process's share of a checkpoint's counts."""
         self.counts = counts.to(self.counts.device)
-        self._update_count = 1  # counts as updated
+        self._update_count = 1  # makes update_called true
 
     @override
     def compute(self) -> dict[str, list[float | None] | float | None]:

@@ -1,6 +1,7 @@
-"""How far a training had come, in a checkpoint: where the data stood, what was evaluated, what was counted."""
+"""The progress of a training in a checkpoint: the position in the data, the evaluations, and pseudo-label counts."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from unimatch.checkpoints.counters import place_of, rewrite_counters
 from unimatch.errors import ConfigError
 from unimatch.lightning_internals import is_attached
 from unimatch.methods.evaluations import Evaluation
+from unimatch.tasks.scores import Scores
 
 if TYPE_CHECKING:
     from unimatch.methods.base import Method
@@ -19,23 +21,24 @@ log = logging.getLogger("unimatch")
 
 
 def write_progress(checkpoint: dict[str, Any], method: "Method") -> None:
-    """Writes into a checkpoint what its training needs to go on."""
+    """Writes into a checkpoint what is needed to resume the training, beside what Lightning writes."""
     place = place_of(method.trainer, method.evaluated_after)
     last = place.batch == method.trainer.num_training_batches
     rewrite_counters(checkpoint["loops"], place, step=method.global_step, last=last)
     counts = method.trainer.strategy.reduce(method.pseudo_quality.counts.clone(), reduce_op="sum")
     kept = counts if method.pseudo_quality.update_called else None
-    evaluations = [asdict(found) for found in method.evaluations]
+    evaluations = [asdict(evaluation) for evaluation in method.evaluations]
     write(checkpoint, Training(place, method.evaluated_after, evaluations, kept, method.parts_at_once))
 
 
 def continue_from(checkpoint: dict[str, Any], method: "Method") -> None:
-    """Goes on where a checkpoint's training was; does nothing for a method that no trainer trains.
+    """Resumes a checkpoint's training; does nothing for a method without a trainer.
 
-    A training of another method is continued with a warning: weights and optimiser are alike.
+    The training of another method is continued with a warning: weights and optimiser state are of the same kind.
 
     Raises:
-        ConfigError: that was in the middle of an optimizer step, or a batch had another number of parts.
+        ConfigError: the checkpoint is from the middle of an optimizer step, or its batches have another number of
+            parts.
     """
     training = training_of(checkpoint)
     if training is None or not is_attached(method):  # load_from_checkpoint continues nothing
@@ -56,11 +59,13 @@ def continue_from(checkpoint: dict[str, Any], method: "Method") -> None:
         log.warning("this checkpoint is of %s, and its training is continued by %s", saved.name, type(method).__name__)
     method.start = (training.place.epoch, training.place.batch)
     method.evaluated_after = training.evaluated_after
-    read = method.task.scores_type
-    method.evaluations = [
-        Evaluation(**{**evaluation, **{name: read(**evaluation[name]) for name in ("student", "teacher")}})
-        for evaluation in training.evaluations
-    ]
+    method.evaluations = [read_evaluation(stored, method.task.scores_type) for stored in training.evaluations]
     counts = training.pseudo_label_counts
-    if counts is not None:  # of all processes together: the first one keeps them
+    if counts is not None:  # they are the sum over all processes: only the first process takes them
         method.pseudo_quality.restore(counts if method.trainer.is_global_zero else torch.zeros_like(counts))
+
+
+def read_evaluation(stored: Mapping[str, Any], scores: type[Scores]) -> Evaluation:
+    """Returns an evaluation that a checkpoint holds as plain values; ``scores`` is the type of its task's scores."""
+    student, teacher = scores(**stored["student"]), scores(**stored["teacher"])
+    return Evaluation(**{**stored, "student": student, "teacher": teacher})

@@ -1,4 +1,4 @@
-"""What the methods with pseudo labels share: where the labels come from, which count, and CutMix of the strong views.
+"""What all methods with pseudo labels share: making the labels, choosing those to train on, and CutMix.
 
 Source: UniMatch V2, section 3.1; FixMatch (arXiv 2001.07685) and UniMatch V1 (arXiv 2208.09910) have the same parts.
 """
@@ -19,12 +19,11 @@ from unimatch.methods.alignment import DistributionAlignment
 from unimatch.methods.base import Method
 from unimatch.methods.losses import consistency_loss
 from unimatch.methods.options import Alignment, CutMixPartner, MethodOptions, PseudoLabelsFrom, Thresholds
-from unimatch.methods.reliability import NEVER, Reliability, faults, measure, warning_of
+from unimatch.methods.reliability import NEVER, Reliability, measure, poor_classes, warning_of
 from unimatch.models.base import Model
-from unimatch.models.dpt import size_of
 from unimatch.options import not_negative, one_of
 from unimatch.speed.cross_entropy_by_rows import label_and_confidence
-from unimatch.speed.upsampling import upsample
+from unimatch.speed.upsampling import size_of, upsample
 from unimatch.types import TrainBatch, UnlabeledBatch
 
 log = logging.getLogger("unimatch")
@@ -32,7 +31,7 @@ log = logging.getLogger("unimatch")
 
 @dataclass(frozen=True)
 class StrongView:
-    """One strong view of the unlabelled batch after CutMix, with what moved along."""
+    """One strong view of the unlabelled batch after CutMix, with the pseudo labels that were pasted along."""
 
     image: Tensor
     """(B, ..., H, W), ``s``."""
@@ -50,17 +49,17 @@ class SemiSupervised(Method):
     Args:
         model: the student.
         tau: the threshold: pseudo labels below this confidence are not trained on.
-        thresholds: ``fixed``: ``tau`` for every class. ``reliable``: of a class whose labels with that confidence are
-            right in a smaller share than ``tau``, on labelled images that the data module holds out, the lowest
-            threshold above with which they are not; none of its labels if there is no such threshold
-            (:mod:`unimatch.methods.reliability`). Each evaluation finds them anew.
+        thresholds: ``fixed``: ``tau`` for every class. ``reliable``: for each class the lowest threshold, from ``tau``
+            up, at which a share of at least ``tau`` of its pseudo labels is right; a class without such a threshold
+            gives no pseudo labels. Each evaluation measures the thresholds on labelled images that the data module
+            holds out (:mod:`unimatch.methods.reliability`).
         loss_weight: lambda, the weight of the unlabelled loss.
         strong_views: number of strong views of each unlabelled image, 1 or 2.
         pseudo_labels_from: the teacher, or the student itself (the paper's "no EMA", table 10).
         cutmix_partner: ``reversed`` pastes from the same batch in reverse order, ``second_batch`` from a second
-            unlabelled batch (UniMatch V1), which the data module then loads. Images with one class are not pasted.
-        distribution_alignment: of the pseudo labels' classes (:mod:`unimatch.methods.alignment`), for classification:
-            with the ``uniform`` distribution, with that of the ``labeled`` images, or ``none``.
+            unlabelled batch (UniMatch V1), which the data module then loads. In classification nothing is pasted.
+        distribution_alignment: aligns the class distribution of pseudo labels (:mod:`unimatch.methods.alignment`), for
+            classification: to the ``uniform`` one, to that of the ``labeled`` images, or not at all (``none``).
         **options: of :class:`unimatch.Method`, explained there.
     """
 
@@ -97,46 +96,49 @@ class SemiSupervised(Method):
         self.register_buffer("thresholds", torch.full((model.num_classes,), tau) if thresholds == "reliable" else None)
 
     def threshold(self, q: Tensor) -> float | Tensor:
-        """Returns what the confidence of labels ``q`` (B, *S) must reach: ``tau``, or (B, *S) of each one's class."""
+        """Returns the confidence that labels ``q`` (B, *S) must reach: ``tau``, or (B, *S) thresholds by class."""
         return self.tau if self.thresholds is None else self.thresholds[q]
 
     @override
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if stage == "fit" and self.thresholds is not None:
-            self.thresholds.fill_(self.tau)  # a checkpoint that one continues from is read later
+            self.thresholds.fill_(self.tau)  # those of a checkpoint to continue from are read later
 
     @override
-    def parts_stay_alone_because(self) -> str | None:
+    def reason_for_one_part(self) -> str | None:
         if self.alignment is not None:
             return "distribution alignment takes in the parts one after the other"
-        return super().parts_stay_alone_because()
+        return super().reason_for_one_part()
 
     @override
     def check_datamodule(self, datamodule: object) -> None:
         super().check_datamodule(datamodule)
-        if self.thresholds is not None and holding_out(datamodule) is None:
+        if self.thresholds is not None and with_held_out(datamodule) is None:
             raise ConfigError(
                 "method.thresholds=reliable: follows from labelled images that are held out; set "
                 "datamodule.held_out=auto, or method.thresholds=fixed"
             )
 
     @override
-    def measured(self) -> dict[str, Any]:
-        """Measures the pseudo labels' reliability on held-out images, warns where it is low, and sets the thresholds.
+    def measure_pseudo_labels(self) -> dict[str, Any]:
+        """Measures the pseudo labels' reliability on held-out images, warns if it is low, and sets the thresholds.
 
         Returns:
-            What :meth:`unimatch.methods.reliability.Reliability.compute` does.
+            The result of :meth:`unimatch.methods.reliability.Reliability.compute`; empty without held-out images.
         """
-        datamodule = holding_out(getattr(self.trainer, "datamodule", None))
+        datamodule = with_held_out(getattr(self.trainer, "datamodule", None))
         if datamodule is None:
             return {}
         measure(self, datamodule, self.reliability)
         found: dict[str, Any] = self.reliability.compute()
         before = self.evaluations[-1].pseudo if self.evaluations else {}
-        if any(set(a) != set(b) for a, b in zip(faults(found, self.tau), faults(before, self.tau), strict=True)):
+        (low, silent), (low_before, silent_before) = poor_classes(found, self.tau), poor_classes(before, self.tau)
+        news = set(low) != set(low_before) or set(silent) != set(silent_before)
+        if news and self.trainer.is_global_zero:
             classes, images = datamodule.data.info.classes, len(datamodule.data.held_out or ())
-            if self.trainer.is_global_zero and (warning := warning_of(found, self.tau, classes, images)):
+            warning = warning_of(found, self.tau, classes, images)
+            if warning is not None:
                 log.warning("%s", warning)
         if self.thresholds is not None:
             values = [NEVER if value is None else value for value in found["class_threshold"]]
@@ -150,23 +152,23 @@ class SemiSupervised(Method):
 
     @torch.no_grad()
     def training_labels(self, w: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the pseudo labels to train on: alignment first observes the step's labels ``y`` and views ``w``."""
+        """Returns the same pseudo labels to train on: alignment first observes the labels ``y`` and the views ``w``."""
         return self.labels_of(self.labelling_logits(w), size_of(w), observed=y)
 
     def partner_labels(self, batch: TrainBatch) -> tuple[Tensor, Tensor] | None:
-        """Returns the pseudo labels of the second unlabelled batch, where CutMix pastes from one."""
+        """Returns the pseudo labels of the second unlabelled batch; None if CutMix pastes from the same batch."""
         return self.pseudo_labels(batch["partner"]["weak"]) if self.uses_partner else None
 
     def labelling_logits(self, w: Tensor) -> Tensor:
-        """Returns the logits of the model that labels, in eval mode, at the decoder's size."""
+        """Returns the logits of the model that gives the pseudo labels, in eval mode, at the decoder's size."""
         if self.pseudo_labels_from == "teacher":
             return self.teacher.coarse(w)
         self.student.eval()
         try:
             return self.student.coarse(w)
         finally:
-            self.train()  # and not student.train(): frozen statistics stay frozen
-            # In older PyTorch (2.6; not 2.11) autocast uses the casts of these weights, which have no gradient, again.
+            self.train()  # not student.train(), which would unfreeze frozen BatchNorm statistics
+            # PyTorch 2.6 (not 2.11) would reuse autocast's casts of these weights, which have no gradient, in training.
             torch.clear_autocast_cache()
 
     def labels_of(
@@ -175,15 +177,15 @@ class SemiSupervised(Method):
         """Returns the most probable classes and their probabilities, aligned where the method aligns them.
 
         Args:
-            logits: (B, C, *s) of the weak views, whose height and width is ``size``.
-            size: in pixels.
-            observed: (B, *S) labels of the step's labelled images, in training: alignment first takes in these and the
+            logits: (B, C, *s) of the weak views.
+            size: height and width of the weak views, in pixels.
+            observed: in training, (B, *S) labels of the step's labelled images: alignment first observes these and the
                 logits.
         """
         if self.alignment is None:
             return label_and_confidence(logits, size)
         if logits.dim() == 4:
-            logits = upsample(logits, size)  # alignment needs the whole batch at once
+            logits = upsample(logits, size)  # not row by row: alignment needs the whole batch
         probability = logits.detach().float().softmax(dim=1)
         if observed is not None:
             self.alignment.observe(observed, probability)
@@ -220,8 +222,8 @@ class SemiSupervised(Method):
         return torch.stack(losses).mean()
 
 
-def holding_out(datamodule: object) -> SemiSupervisedDataModule | None:
-    """Returns a data module, if it holds labelled images out."""
+def with_held_out(datamodule: object) -> SemiSupervisedDataModule | None:
+    """Returns a data module if it holds out labelled images, else None."""
     if isinstance(datamodule, SemiSupervisedDataModule) and datamodule.data.held_out is not None:
         return datamodule
     return None

@@ -1,4 +1,4 @@
-"""A method's settings in a checkpoint, and the method out of a checkpoint again."""
+"""Stores a method's settings in a checkpoint, and restores the method from one."""
 
 import inspect
 from collections.abc import Mapping
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound="Method")
 
-STATE = {
+STATE_PREFIXES = {
     "criterion": "criterion.",
     "class_weights": "criterion.",
     "dice": "criterion.",
     "thresholds": "thresholds",
     "distribution_alignment": "alignment.",
 }
-"""Settings of which a method's state keeps something, with how its names there begin."""
+"""Settings that have entries in a method's ``state_dict``, with the prefix of the entries' names."""
 
 
 def settings_of(method: "Method") -> MethodSettings:
-    """Returns the arguments that build a method again, beside its model."""
+    """Returns the arguments that build a method again, except its model."""
     plain, objects = dict[str, Any](), list[str]()
     for name, value in method.given.items():
         if isinstance(value, Model):
@@ -45,9 +45,9 @@ def settings_of(method: "Method") -> MethodSettings:
 
 
 def restore(kind: type[M], path: str | Path, given: Mapping[str, Any], *, strict: bool = True) -> M:
-    """Does what :meth:`Method.load_from_checkpoint` says, with the settings ``given`` in place of the file's."""
+    """Implements :meth:`unimatch.Method.load_from_checkpoint`; the settings ``given`` replace the checkpoint's."""
     checkpoint = read_checkpoint(path)
-    saved = method_settings_of(checkpoint) or of_run(checkpoint, kind)
+    saved = method_settings_of(checkpoint) or settings_of_run(checkpoint, kind)
     if saved.name not in [base.__name__ for base in kind.__mro__]:
         raise ConfigError(f"{path}: was written by {saved.name}; call {saved.name}.load_from_checkpoint")
     missing = [name for name in saved.objects if name not in given]
@@ -68,42 +68,44 @@ def restore(kind: type[M], path: str | Path, given: Mapping[str, Any], *, strict
     except RuntimeError as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines()[1:3]) or first_line(error)
         raise WeightsError(f"{path}: does not hold the weights of this model ({reason:.300})") from error
-    method.on_load_checkpoint(checkpoint)  # for what a subclass keeps there
+    method.on_load_checkpoint(checkpoint)  # for what a subclass stores in checkpoints
     return method
 
 
 def load_state(method: "Method", state: Mapping[str, Tensor], given: Mapping[str, Any], *, strict: bool) -> None:
-    """Reads a method's state; what follows from the settings ``given``, such as the classes' weights, is theirs.
+    """Loads a checkpoint's state into a method; buffers of settings that are ``given``, such as class weights, stay.
 
     Raises:
-        RuntimeError: of PyTorch, naming what does not fit.
+        RuntimeError: PyTorch's, naming what does not fit.
     """
-    anew = tuple(prefix for setting, prefix in STATE.items() if setting in given)
-    learnt = {name for name, _ in method.named_parameters()}
-    mine = {name: value for name, value in method.state_dict().items() if name.startswith(anew) and name not in learnt}
-    theirs = {name: value for name, value in state.items() if name in learnt or not name.startswith(anew)}
-    method.load_state_dict({**theirs, **mine}, strict=strict)
+    prefixes = tuple(prefix for setting, prefix in STATE_PREFIXES.items() if setting in given)
+    parameters = {name for name, _ in method.named_parameters()}
+
+    def follows_from_given(name: str) -> bool:
+        return name.startswith(prefixes) and name not in parameters
+
+    kept = {name: value for name, value in method.state_dict().items() if follows_from_given(name)}
+    loaded = {name: value for name, value in state.items() if not follows_from_given(name)}
+    method.load_state_dict({**loaded, **kept}, strict=strict)
 
 
-def of_run(checkpoint: Mapping[str, Any], kind: type["Method"]) -> MethodSettings:
-    """Reads the settings of a checkpoint that holds none itself from the configuration of its run."""
+def settings_of_run(checkpoint: Mapping[str, Any], kind: type["Method"]) -> MethodSettings:
+    """Reads a method's settings from its run's configuration, for older checkpoints that do not hold them."""
     run = run_of(checkpoint).config
     config = run.get("method") or {}
     known = inspect.signature(kind).parameters
     settings = {key: config[key] for key in config if key in known and not isinstance(config[key], dict)}
-    if rule := run.get("inference"):
-        inference = {key: value for key, value in rule.items() if key != "_target_"}
-        absent = (run.get("task") or {}).get("absent", "exclude")
+    if inference := run.get("inference"):
         settings["task"] = {
             "name": model_of(checkpoint).get("task", "segmentation"),
-            "inference": inference,
-            "absent": absent,
+            "inference": {key: value for key, value in inference.items() if key != "_target_"},
+            "absent": (run.get("task") or {}).get("absent", "exclude"),
         }
     return MethodSettings(str(config.get("_target_", kind.__name__)).rpartition(".")[2], settings, [], {})
 
 
 def drop_objects(checkpoint: dict[str, Any]) -> None:
-    """Leaves out what ``save_hyperparameters`` of a subclass has added, unless it is plain: files hold no modules."""
+    """Removes objects that a subclass's ``save_hyperparameters`` has added: checkpoints hold plain values only."""
     for key in [key for key in checkpoint if "hyper_parameters" in key or key.endswith("hparams_type")]:
         try:
             checkpoint[key] = as_plain(checkpoint[key])

@@ -8,13 +8,13 @@ from torch.distributed.tensor import DTensor
 
 
 def shard(model: nn.Module, mesh: Any) -> None:
-    """Divides a model's parameters; each transformer block of its encoder is gathered by itself when it is used.
+    """Divides a model's parameters among processes; each transformer block of the encoder is gathered when it is used.
 
-    Gathered parameters are freed after each pass, also after the last one: the teacher has no backward pass, and the
-    optimizer steps on the parts. ``mesh`` has one dimension, the processes.
+    Gathered parameters are freed after each pass, also after the last block's: the teacher has no backward pass, and
+    the optimizer steps on the parts. ``mesh`` has one dimension, the processes.
     """
     if any(isinstance(parameter, DTensor) for parameter in model.parameters()):
-        return  # Lightning asks again before every stage
+        return  # it is done: Lightning calls configure_model before every stage
     for parameter in model.parameters():
         parameter.data = parameter.data.contiguous()  # FSDP2 takes no other layout
     blocks = getattr(getattr(model.encoder, "body", None), "blocks", ())
@@ -23,9 +23,9 @@ def shard(model: nn.Module, mesh: Any) -> None:
 
 
 def gather(model: nn.Module) -> None:
-    """Gathers all parameters of a divided model, and keeps them until :func:`free`: its passes wait for no process.
+    """Gathers all parameters of a divided model until :func:`free`, so that its passes wait for no other process.
 
-    Processes evaluate other numbers of images, and images of other numbers of windows.
+    An evaluation needs this, because processes predict different numbers of images and windows.
     """
     for module in model.modules():
         if isinstance(module, FSDPModule):
@@ -34,7 +34,7 @@ def gather(model: nn.Module) -> None:
 
 
 def free(model: nn.Module) -> None:
-    """Keeps this process's part alone of what :func:`gather` has gathered."""
+    """Frees what :func:`gather` has gathered, except this process's part."""
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.set_reshard_after_forward(True, recurse=False)
@@ -42,10 +42,10 @@ def free(model: nn.Module) -> None:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """Returns this process's part of a divided tensor; any other tensor itself."""
+    """Returns this process's part of a divided tensor; any other tensor unchanged."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Returns a divided tensor gathered; any other tensor itself."""
+    """Returns a divided tensor gathered; any other tensor unchanged."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

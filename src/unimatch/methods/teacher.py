@@ -17,7 +17,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 PUBLISHED_DECAY = 0.996
-"""The paper's, for tens of thousands of steps."""
+"""The paper's decay, for tens of thousands of steps."""
 
 
 def fitting_decay(steps: int) -> float:
@@ -38,11 +38,11 @@ class Teacher(nn.Module, Generic[M]):
 
     It is always in eval mode and never requires gradients, whatever is done to the module around it.
 
-    Parameters that the student does not train, such as a frozen encoder's, are one set of weights for both: no average
-    would change them. :meth:`keep_apart` gives the teacher its own once the student trains them.
+    It shares the parameters that the student does not train, such as a frozen encoder's: averaging would not change
+    them. :meth:`keep_apart` gives the teacher its own copies once the student trains them.
 
     Args:
-        student: the model to copy; the copy shares no storage with it but for what the student does not train.
+        student: the model to copy; only parameters that the student does not train share storage with the copy.
         decay: the largest ``a``.
     """
 
@@ -61,14 +61,15 @@ class Teacher(nn.Module, Generic[M]):
         return super().train(False)
 
     def keep_apart(self) -> None:
-        """Copies, before an optimizer step, the weights that were one and that the student has begun to train."""
+        """Copies, before an optimizer step, the shared parameters that the student has begun to train."""
         if not self.shared:
             return
+        # Of the teacher's parameters, only one that is the student's too can require a gradient.
         for name in [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]:
-            self.take_apart(name)
+            self.unshare(name)
 
-    def take_apart(self, name: str) -> None:
-        """Gives the teacher a parameter of its own in the place of one that it shares with the student."""
+    def unshare(self, name: str) -> None:
+        """Replaces a parameter that the teacher shares with the student by a copy."""
         parent, _, child = name.rpartition(".")
         value = self.model.get_parameter(name).detach().clone()
         setattr(self.model.get_submodule(parent), child, nn.Parameter(value, requires_grad=False))
@@ -76,11 +77,11 @@ class Teacher(nn.Module, Generic[M]):
 
     @override
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
-        # The student's weights have been loaded; where the teacher's differ from them, they were apart.
+        # The student's weights are loaded first: where the checkpoint's teacher differs from them, it had a copy.
         for name in sorted(self.shared):
             loaded, ours = state_dict.get(f"{prefix}model.{name}"), self.model.get_parameter(name)
             if loaded is not None and not torch.equal(loaded.to(ours), ours):
-                self.take_apart(name)
+                self.unshare(name)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @override
@@ -101,7 +102,7 @@ class Teacher(nn.Module, Generic[M]):
 
     @torch.no_grad()
     def update(self, student: nn.Module, iteration: int) -> None:
-        """Follows the student after optimizer step ``iteration`` (0 for the first)."""
+        """Moves the average towards the student, after optimizer step ``iteration`` (0 for the first)."""
         decay = min(1 - 1 / (iteration + 1), self.decay)
         if self.model not in PLACES:
             self.lay_out_as(student)
@@ -119,37 +120,37 @@ class Teacher(nn.Module, Generic[M]):
         torch._foreach_lerp_(averages, values, 1 - decay)
 
     def lay_out_as(self, student: nn.Module) -> None:
-        """Gives each tensor the strides of the student's: a single odd pair makes a GPU average them one by one."""
+        """Gives each tensor the strides of the student's: one differing pair makes a GPU average all one by one."""
         for average, value in zip(tensors(self.model), tensors(student), strict=True):
             if average.stride() != value.stride():
                 average.data = torch.empty_like(value).copy_(average)
 
 
 Place = tuple[dict[str, Tensor | None], str]
-"""Where a module keeps a tensor: a dictionary of its own, and the key in it."""
+"""Where a module keeps a tensor: the module's dictionary of parameters or buffers, and the key in it."""
 
 PLACES: "WeakKeyDictionary[nn.Module, list[Place]]" = WeakKeyDictionary()
-"""Of the models whose tensors were asked for: to walk all modules at every step takes the host milliseconds."""
+"""A cache for :func:`tensors`, by model: walking all modules at every step would take the host milliseconds."""
 
 
 def tensors(model: nn.Module) -> list[Tensor]:
-    """Returns a model's parameters, then its buffers; of a divided tensor this process's part.
+    """Returns a model's parameters, then its buffers; of a tensor divided by FSDP2, this process's part.
 
-    The modules are walked the first time only, and after :func:`forget`. Tensors that are replaced later are found,
-    modules that are replaced are not.
+    The modules are only walked the first time, and after :func:`forget_places`. A tensor that has been replaced since
+    is returned; one of a module that has been replaced is not.
     """
     if model not in PLACES:
         PLACES[model] = places(model)
     return [local(tensor) for values, name in PLACES[model] if (tensor := values[name]) is not None]
 
 
-def forget(model: nn.Module) -> None:
-    """Makes :func:`tensors` walk a model's modules anew."""
+def forget_places(model: nn.Module) -> None:
+    """Makes :func:`tensors` walk a model's modules again."""
     PLACES.pop(model, None)
 
 
 def places(model: nn.Module) -> list[Place]:
-    """Returns where a model keeps its parameters, then its buffers; a tensor that is in two places once."""
+    """Returns where a model keeps its parameters, then its buffers; a tensor that is in two places occurs once."""
     found: dict[int, Place] = {}
     kept: list[dict[str, Any]] = [module._parameters for module in model.modules()]
     kept += [module._buffers for module in model.modules()]

@@ -15,8 +15,8 @@ from unimatch.methods.options import CutMixPartner, PseudoLabelOptions
 from unimatch.methods.parts import masks_of_parts
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.models.base import Model
-from unimatch.models.dpt import size_of
 from unimatch.models.dropout import drop_channels, feature_masks
+from unimatch.speed.upsampling import size_of
 from unimatch.types import TrainBatch
 
 

@@ -1,4 +1,4 @@
-"""What the models of all tasks have in common: an encoder, which bands it sees, and when it is trained."""
+"""What the models of all tasks have in common: an encoder, the bands that it sees, and when it is trained."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -10,17 +10,16 @@ from typing_extensions import override
 
 from unimatch.errors import ConfigError
 from unimatch.images.bands import PHOTOS, Bands
-from unimatch.models.dpt import size_of
 from unimatch.models.encoders import Encoder, Weights, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
 from unimatch.models.own_encoder import as_encoder
 from unimatch.models.presets import PositionRule
 from unimatch.options import NamedOptions
-from unimatch.speed.upsampling import upsample
+from unimatch.speed.upsampling import size_of, upsample
 
 
 class ModelOptions(TypedDict, total=False):
-    """What the models of all tasks take as keyword arguments; :class:`Model` explains them."""
+    """The keyword arguments of the models of all tasks; :class:`Model` explains them."""
 
     weights: Weights
     position_embedding: PositionRule | None
@@ -42,18 +41,18 @@ class Model(nn.Module, NamedOptions, ABC):
         encoder: a preset's name (:data:`unimatch.models.PRESETS`) or a timm model's; or a module of your own: an
             :class:`unimatch.models.Encoder`, or anything that :class:`unimatch.models.ModuleEncoder` takes.
         num_classes: number of classes C.
-        weights: of the encoder: ``"pretrained"``, a file, or None for random ones; must be given for encoders that have
-            published weights (:func:`unimatch.models.build_encoder`).
+        weights: of the encoder: ``"pretrained"``, a file, or None for random weights; must be given for encoders that
+            have published weights (:func:`unimatch.models.build_encoder`).
         position_embedding: how the encoder's position embedding is resized, ``"dinov2"`` or ``"timm"``; None for the
             preset's rule.
         options: further arguments of the timm model, such as ``{"drop_path_rate": 0.1}``.
-        freeze: train the decoder alone; the encoder stays in eval mode. Source: UniMatch V2, table 7.
-        unlock_after: optimizer steps during which the encoder stays as it is, in eval mode, without gradient; then it
-            trains at the schedule's rate. With few labels an encoder that moves before the decoder knows anything can
-            merge classes that look alike. 0 to train it from the first step.
+        freeze: train only the decoder; the encoder stays in eval mode. Source: UniMatch V2, table 7.
+        unlock_after: number of optimizer steps for which the encoder is frozen, in eval mode; after that it trains at
+            the schedule's rate. With few labels, an encoder that changes while the decoder is still random can merge
+            classes that look alike. 0 to train it from the first step.
         gradient_checkpointing: recompute the encoder's activations in the backward pass: less memory, more time.
-        lora: rank of trainable matrices beside the encoder's attention layers, which are frozen with the rest of the
-            encoder; None to train the encoder itself.
+        lora: rank of trainable matrices beside the encoder's attention layers, while the encoder itself is frozen;
+            None to train the encoder itself.
         bands: what the images' bands mean, and so how many the encoder sees and how they are normalised; None for RGB
             of 8 bits.
 
@@ -63,18 +62,18 @@ class Model(nn.Module, NamedOptions, ABC):
     task: ClassVar[str]
     """The name of the model's task in :data:`unimatch.tasks.TASKS`."""
     dates: ClassVar[int] = 1
-    """How many images make one sample; where there are several, batches are (B, dates, 3, H, W)."""
+    """How many images make one sample; if there are several, batches are (B, dates, 3, H, W)."""
     build_encoder: ClassVar[Callable[..., Encoder]] = staticmethod(build_encoder)
     """Builds the encoder; takes the arguments of :func:`unimatch.models.build_encoder`."""
     adapt_encoder: ClassVar[Callable[..., Encoder]] = staticmethod(as_encoder)
-    """Makes an encoder of a module."""
+    """Turns a module into an encoder."""
     encoder: Encoder
     classifier_name: ClassVar[str] = ""
-    """Of the last layer, whose outputs are the classes."""
+    """The name of the last layer, whose outputs are the classes."""
     features: int
-    """How many channels go into it; 0 where a decoder of your own does not say."""
+    """The number of input channels of the last layer; 0 if a decoder of your own does not state it."""
     made_by: dict[str, object] | None = None
-    """What :func:`unimatch.register_model` keeps of the function that made it."""
+    """Which registered function made the model, and with which arguments (:func:`unimatch.register_model`)."""
 
     def __init__(
         self,
@@ -102,7 +101,7 @@ class Model(nn.Module, NamedOptions, ABC):
             )
         if lora is not None and lora < 1:
             raise ConfigError(f"lora={lora}: the rank must be at least 1; leave it out for none")
-        self.num_classes = int(num_classes)  # which a checkpoint holds: none of NumPy's
+        self.num_classes = int(num_classes)  # checkpoints hold it, and no NumPy numbers
         self.options = dict(options or {})
         self.freeze, self.lora, self.unlock_after = freeze, lora, unlock_after
         self.gradient_checkpointing = gradient_checkpointing
@@ -132,7 +131,7 @@ class Model(nn.Module, NamedOptions, ABC):
         if levels and len(set(encoder.strides)) == 1:
             blocks = f"blocks {', '.join(map(str, levels))}"
         side = self.size_multiple
-        sizes = f"images of {side} x {side} alone" if encoder.fixed_size else f"image sides in multiples of {side}"
+        sizes = f"images of {side} x {side} only" if encoder.fixed_size else f"image sides in multiples of {side}"
         return (
             f"encoder {self.name}: {blocks}, widths {list(encoder.widths)}, strides {list(encoder.strides)}"
             + (f", {sizes}" if side > 1 else "")
@@ -154,8 +153,8 @@ class Model(nn.Module, NamedOptions, ABC):
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """What of a batch's shape lies between the number of samples and H, W: (3,), or (2, 3) for pairs."""
-        return (*([self.dates] if self.dates > 1 else []), self.bands.count)
+        """The part of a batch's shape between B and H, W: (3,), or (2, 3) for pairs."""
+        return (self.dates, self.bands.count) if self.dates > 1 else (self.bands.count,)
 
     @property
     def size_multiple(self) -> int:
@@ -165,12 +164,12 @@ class Model(nn.Module, NamedOptions, ABC):
     @override
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        if self.locked:  # it stays in eval mode
+        if self.locked:
             self.encoder.eval()
         return self
 
     def lock(self) -> Self:
-        """Holds the encoder still from now on, if it is frozen, or as long as :attr:`unlock_after` says."""
+        """Freezes the encoder from now on, if :attr:`freeze` or :attr:`unlock_after` asks for it."""
         self.locked = self.freeze or self.unlock_after > 0
         if self.locked:
             self.encoder.requires_grad_(False).eval()
@@ -185,7 +184,7 @@ class Model(nn.Module, NamedOptions, ABC):
         return self
 
     def merge_lora(self) -> Self:
-        """Adds LoRA's matrices to the encoder's weights, in place: a plain model that gives the same results."""
+        """Adds LoRA's matrices to the encoder's weights, in place: a plain model remains, which predicts the same."""
         if self.lora is not None:
             merge_lora(self.encoder.body)
             self.lora = None
@@ -194,16 +193,25 @@ class Model(nn.Module, NamedOptions, ABC):
     def encode(self, images: Tensor) -> list[Tensor]:
         """Turns images (B, 3, H, W) into four feature levels (B, D_l, h_l, w_l); in classification, one (B, D, 1, 1).
 
+        Raises the errors of :meth:`check_images`.
+        """
+        self.check_images(images)
+        last = self.encoder.channels_last
+        return self.encoder(images.contiguous(memory_format=torch.channels_last) if last else images.contiguous())
+
+    def check_images(self, images: Tensor) -> None:
+        """Refuses images (B, 3, H, W) of a size that the encoder does not take.
+
         Raises:
-            ConfigError: the encoder takes images of one size alone, and these are of another; or one image, in
-                training, is too small for batch normalisation.
+            ConfigError: the encoder takes images of one size only, and these are of another; or a batch of one image,
+                in training, is too small for batch normalisation.
             ValueError: H or W is not a multiple of :attr:`size_multiple`.
         """
         height, width = images.shape[-2:]
         if self.encoder.fixed_size and not height == width == self.size_multiple:
             side = self.size_multiple
             raise ConfigError(
-                f"encoder={self.name}: takes images of {side} x {side} pixels alone, and these are {height} x {width}: "
+                f"encoder={self.name}: only takes images of {side} x {side} pixels, and these are {height} x {width}: "
                 f"datamodule.crop={side} inference.mode=sliding inference.window={side}, or another encoder"
             )
         if height % self.size_multiple or width % self.size_multiple:
@@ -218,11 +226,9 @@ class Model(nn.Module, NamedOptions, ABC):
                 f"a batch of one image of {height} x {width} pixels: the encoder makes one pixel of it, and batch "
                 "normalisation has nothing to average; choose a larger datamodule.crop"
             )
-        last = self.encoder.channels_last
-        return self.encoder(images.contiguous(memory_format=torch.channels_last) if last else images.contiguous())
 
     def use_channels_last(self) -> None:
-        """Stores weights in the layout that convolutions are fastest in, on CPUs and GPUs; values are the same."""
+        """Stores weights in the memory layout in which convolutions are fastest, on CPUs and GPUs."""
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if not self.encoder.channels_last:
             self.encoder.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -233,15 +239,15 @@ class Model(nn.Module, NamedOptions, ABC):
 
         Args:
             levels: from :meth:`encode`, each (B, D_l, h_l, w_l).
-            classifier_mask: (B, features, 1, 1) multiplies the input of the last layer, the classifier.
+            classifier_mask: (B, features, 1, 1), by which the input of the last layer, the classifier, is multiplied.
         """
 
     def coarse(self, images: Tensor) -> Tensor:
-        """Turns (B, ..., H, W) into logits as :meth:`decode` gives them: maps are smaller than the images."""
+        """Turns images (B, ..., H, W) into the logits of :meth:`decode`, whose maps are smaller than the images."""
         return self.decode(self.encode(images))
 
     @override
     def forward(self, images: Tensor) -> Tensor:
-        """Turns (B, ..., H, W) into (B, C, *S) logits; maps have the images' size."""
+        """Turns images (B, ..., H, W) into logits (B, C, *S); maps have the images' size."""
         logits = self.coarse(images)
         return upsample(logits, size_of(images)) if logits.dim() == 4 else logits

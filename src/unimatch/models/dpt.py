@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from typing_extensions import override
 
-from unimatch.speed.upsampling import upsample
+from unimatch.speed.upsampling import size_of, upsample
 
 
 class DPTDecoder(nn.Module):
-    """Brings four levels to widths and sizes of its own, fuses them from coarse to fine, and classifies every cell.
+    """Projects and resizes four feature levels, fuses them from coarse to fine, and classifies every cell.
 
     Args:
-        widths: channels of the four feature maps.
-        strides: pixels per cell of the four feature maps.
-        features: width of the fusion blocks.
-        out_channels: widths of the four levels after their projection.
+        widths: channels of the four feature levels.
+        strides: pixels per cell of the four feature levels.
+        features: channels of the fusion blocks.
+        out_channels: channels of the four levels after their projection.
         num_classes: channels of the result.
     """
 
@@ -34,8 +34,8 @@ class DPTDecoder(nn.Module):
         num_classes: int,
     ) -> None:
         super().__init__()
-        # A transformer's levels share one stride p and become 4/p, 8/p, 16/p, 32/p ... of a pyramid: 4 x, 2 x, 1 x,
-        # 1/2 x the cells. A pyramid's levels are so spaced already.
+        # A transformer's levels have one stride. They are resized to 4, 2, 1 and 1/2 times as many cells a side, which
+        # makes a pyramid of them. The levels of other encoders are a pyramid already.
         isotropic = len(set(strides)) == 1
         self.project = nn.ModuleList(nn.Conv2d(w, c, 1) for w, c in zip(widths, out_channels, strict=True))
         self.resize = nn.ModuleList(
@@ -89,8 +89,8 @@ class FusionBlock(nn.Module):
         """Fuses two (B, features, h, w) into one (B, features, *size)."""
         if self.refine_skip is not None and skip is not None:
             path = path + self.refine_skip(skip)
-        # The published code projects after the upsampling, at four times the cost. The order makes no difference,
-        # because the weights of an interpolation add up to one.
+        # The published code projects after the upsampling, at four times the cost. The result is the same, because the
+        # weights of an interpolation add up to one.
         return upsample(self.project(self.refine(path)), size)
 
 
@@ -109,8 +109,3 @@ class ResidualUnit(nn.Module):
     @override
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
-
-
-def size_of(x: Tensor) -> tuple[int, int]:
-    """Returns the height and width of a batch of images or maps."""
-    return x.shape[-2], x.shape[-1]

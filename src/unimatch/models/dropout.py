@@ -1,4 +1,4 @@
-"""Channel dropout: whole feature channels are dropped, complementarily in the two strong views.
+"""Channel dropout: drops whole feature channels; in the two strong views, complementary ones.
 
 Source: UniMatch V2, section 3.3 and figures 3d and 4; UniMatch V1, section 3.2 (feature perturbation).
 """
@@ -21,14 +21,15 @@ def channel_masks(
     """Draws the channel masks of the strong views of ``pairs`` images.
 
     For image ``i`` a mask ``m_i ~ Bernoulli(0.5)^D`` is drawn; the first view is multiplied by ``2 m_i``, the second
-    by ``2 (1 - m_i)`` if complementary, else by a mask of its own. A random ``floor(keep_ratio * pairs)`` of the
-    images keeps all its channels. Where all levels are equally wide, one mask serves them all; a pyramid gets one each.
+    by ``2 (1 - m_i)`` if complementary, else by another random mask. ``floor(keep_ratio * pairs)`` of the images,
+    chosen at random, keep all channels. If all levels are equally wide, they share one mask; in a pyramid each level
+    gets its own.
 
     Args:
         pairs: number of images, ``B``.
         widths: channels ``D_l`` of each feature level.
         views: strong views of each image, 1 or 2; complementary masks need 2.
-        complementary: whether the second view keeps what the first one loses (Complementary Dropout).
+        complementary: whether the second view keeps the channels that the first one loses (Complementary Dropout).
         keep_ratio: share of the images that keep all their channels.
         generator: on the device of the features.
 
@@ -43,19 +44,19 @@ def channel_masks(
         raise ValueError(f"views={views}: complementary masks are those of two views")
     device = generator.device
     order = torch.rand(pairs, generator=generator, device=device).argsort()
-    # The small addition undoes the rounding of products such as 0.29 * 100.
+    # 1e-6 makes up for the rounding of products such as 0.29 * 100, which is just below 29.
     kept = (order < int(keep_ratio * pairs + 1e-6)).view(pairs, 1)  # (B, 1)
     shared = len(set(widths)) == 1
     masks = []
     for width in widths[:1] if shared else widths:
         coins = torch.randint(0, 2, (1 if complementary else views, pairs, width), generator=generator, device=device)
-        both = 2.0 * (torch.cat([coins, 1 - coins]) if complementary else coins)  # (views, B, D)
-        masks.append(torch.where(kept, torch.ones_like(both), both).view(views * pairs, width, 1, 1))
+        dropped = 2.0 * (torch.cat([coins, 1 - coins]) if complementary else coins)  # (views, B, D)
+        masks.append(torch.where(kept, torch.ones_like(dropped), dropped).view(views * pairs, width, 1, 1))
     return masks * len(widths) if shared else masks
 
 
 def feature_masks(images: int, widths: Sequence[int], drop: float, *, generator: torch.Generator) -> list[Tensor]:
-    """Draws plain channel dropout, each level's mask by itself: UniMatch V1's feature perturbation.
+    """Draws the masks of plain channel dropout, independently for each level: UniMatch V1's feature perturbation.
 
     Args:
         images: ``B``.

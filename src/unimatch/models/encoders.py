@@ -1,4 +1,4 @@
-"""Encoders: they turn images into four feature maps, fine to coarse; a transformer's are all of one size.
+"""Encoders turn images into four feature maps, fine to coarse; those of a transformer all have one size.
 
 Every encoder states what a decoder needs to know: ``widths``, ``strides`` (pixels per feature cell) and
 ``size_multiple`` (image sides must be multiples of it). All but ``tiny`` and ``mitb5`` are models of timm.
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unimatch.errors import ConfigError
-from unimatch.models.hub import no_download, within_reach
+from unimatch.models.hub import download_error, offline_if_unreachable
 from unimatch.models.image_sizes import find_image_sizes
 from unimatch.models.position_embedding import DINOv2ViT, any_grid
 from unimatch.models.presets import PRESETS, License, PositionRule, Preset, token_blocks
@@ -37,32 +37,32 @@ log = logging.getLogger("unimatch")
 PRETRAINED = "pretrained"
 """The value of ``weights`` that asks for the published weights."""
 Weights = str | Path | None | EllipsisType
-"""Where an encoder's weights come from: ``"pretrained"``, a file, or None for random ones; ``...``: not said yet."""
-FREE = {"apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit"}
-"""Licences, as timm calls them, that allow any use."""
+"""Where an encoder's weights come from: ``"pretrained"``, a file, or None for random ones; ``...`` if not given."""
+FREE_LICENSES = {"apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit"}
+"""Licences that allow any use, by timm's names."""
 
 
 class Encoder(nn.Module):
     """The base class of all encoders.
 
-    ``forward`` takes (B, 3, H, W) normalised floats, or as many channels as it was built for, and returns four maps
-    (B, widths[l], H / strides[l], W / ...).
+    ``forward`` takes (B, 3, H, W) normalised floats, or with as many channels as it was built for, and returns four
+    maps (B, widths[l], H / strides[l], W / strides[l]).
     """
 
     widths: tuple[int, ...]
     strides: tuple[int, ...]
     size_multiple: int
     fixed_size: bool = False
-    """Whether ``size_multiple`` is the side of the only images that it takes."""
+    """Whether the encoder only takes images of ``size_multiple`` pixels a side."""
     channels_last: bool = True
-    """Whether it is computed with channels last in memory, which is faster."""
+    """Whether images and weights are stored with channels last in memory, which is faster."""
     position_embedding: PositionRule | None = None
-    """How the position embedding is resized; None where there is none, or the rule is neither of the two."""
+    """How the position embedding is resized; None if there is none, or if it follows another rule."""
     body: Any
-    """The library's model, whose key names are those of a weights file; the encoder itself where we define it."""
+    """The library's model, whose key names are those of a weights file; the encoder itself if we define it."""
 
     def layer_numbers(self) -> dict[str, int]:
-        """Returns the depth of each parameter by its name in this module; the stem's is 0."""
+        """Returns the depth of each parameter, by its name in this module; the stem has depth 0."""
         raise ConfigError(f"layer_decay: {type(self).__name__} does not say how deep its layers are; use 1.0")
 
     def checkpoint_gradients(self) -> None:
@@ -83,20 +83,20 @@ def build_encoder(
 
     Args:
         name: a key of :data:`unimatch.models.PRESETS`, or any timm model that gives intermediate features.
-        weights: ``"pretrained"`` for the published ones (downloaded once), None for random ones, or a file in the
-            library's key names or, for DINOv2, the authors': safetensors or a PyTorch state dict. Must be given for
-            encoders that have published ones, which are all but ``tiny``.
-        position_embedding: for vision transformers of timm with a position embedding: how it is resized off its own
-            grid, ``"dinov2"`` (bicubic, offset 0.1, as in the published models) or ``"timm"`` (antialiased); None for
-            the preset's.
+        weights: ``"pretrained"`` for the published ones (downloaded once), None for random ones, or a file (safetensors
+            or a PyTorch state dict) with the library's key names or, for DINOv2, the authors'. Must be given for
+            encoders that have published weights, which are all but ``tiny``.
+        position_embedding: for vision transformers of timm with a position embedding: how it is resized to another
+            grid than its own, ``"dinov2"`` (bicubic, offset 0.1, as in the published models) or ``"timm"``
+            (antialiased); None for the preset's rule.
         options: further arguments of the timm model, such as ``{"drop_path_rate": 0.1}``.
-        timm_encoder: what a timm model becomes; None for :class:`TimmEncoder`.
-        channels: of the images. For other than 3 the first layer's weights become timm's: for one channel the sum over
-            red, green and blue; for C channels these repeated in turn, times 3 / C.
+        timm_encoder: the class of the encoder of a timm model; None for :class:`TimmEncoder`.
+        channels: of the images. For other than 3, the first layer's weights are converted by timm's rule: for one
+            channel they are summed over red, green and blue; for C channels they are repeated in turn, times 3 / C.
 
     Raises:
-        ConfigError: an unknown name or option, a model without four feature levels or that works at no size that is
-            tried, published weights that do not exist, or ``weights`` is left out though there are some.
+        ConfigError: a name or option is unknown, the model lacks four feature levels or works at no size that is tried,
+            there are no published weights, or ``weights`` is left out though there are some.
         WeightsError: the file does not fit, or the download failed.
 
     >>> import torch
@@ -113,7 +113,7 @@ def build_encoder(
             raise ConfigError(f"encoder={name}: takes neither options nor position_embedding")
         if name != "tiny" and channels != 3:
             raise ConfigError(
-                f"encoder={name}: takes images of 3 bands alone, and these have {channels}; choose another"
+                f"encoder={name}: only takes images of 3 bands, and these have {channels}; choose another"
             )
         encoder = TinyEncoder(channels) if name == "tiny" else MiTEncoder(pretrained=published)
     else:
@@ -121,16 +121,17 @@ def build_encoder(
         options = {**(options or {}), **({"in_chans": channels} if channels != 3 else {})}
         body = create_body(preset.timm_name, pretrained=published, position_embedding=rule, options=options)
         encoder = (timm_encoder or TimmEncoder)(body)
-        encoder.channels_last = not isinstance(body, FastVit)  # PyTorch's backward pass on a CPU damages memory
+        # With channels last, PyTorch's backward pass of FastViT damages memory on a CPU.
+        encoder.channels_last = not isinstance(body, FastVit)
     if weights is not None and not published:
         load_weights_file(encoder.body, Path(weights))
-    if name not in PRESETS:  # whose sizes are known
+    if name not in PRESETS:  # the sizes of presets are known
         find_image_sizes(encoder, name, channels=(options or {}).get("in_chans", 3))
     return encoder
 
 
 def find_preset(name: str) -> Preset:
-    """Returns the preset of that name, or one made for the timm model of that name."""
+    """Returns the preset of that name, or a new one for the timm model of that name."""
     if name in PRESETS:
         return PRESETS[name]
     if not name or not timm.is_model(name):
@@ -141,14 +142,18 @@ def find_preset(name: str) -> Preset:
         )
     try:
         stated = getattr(timm.get_pretrained_cfg(name), "license", None) or "licence that timm does not name"
-    except RuntimeError as error:  # a tag after the dot that does not exist
+    except RuntimeError as error:  # the weights' tag, after the dot, does not exist
         raise ConfigError(f"encoder={name}: {error}") from error
-    license = License(stated, "" if stated in FREE else "not a licence that allows any use; read it first")
+    license = License(stated, "" if stated in FREE_LICENSES else "not a licence that allows any use; read it first")
     return Preset(name, license if is_model_pretrained(name) else None)
 
 
 def check_weights(name: str, weights: Weights, license: License | None) -> str | Path | None:
-    """Checks the ``weights`` given for an encoder whose published ones have this licence; warns of its terms."""
+    """Returns the ``weights`` given for an encoder whose published ones have this licence; warns of its terms.
+
+    Raises:
+        ConfigError: published weights do not exist, or they do and ``weights`` was not given.
+    """
     if license is None:
         if weights == PRETRAINED:
             raise ConfigError(f"weights={weights}: {name} has no published weights; use None (null in a configuration)")
@@ -164,7 +169,7 @@ def check_weights(name: str, weights: Weights, license: License | None) -> str |
 
 
 class TimmBody(Encoder):
-    """A model of timm, made by :func:`create_body`; what is taken of its results is up to the subclass."""
+    """A model of timm, made by :func:`create_body`. Subclasses choose which of its features to return."""
 
     def __init__(self, body: Any) -> None:
         super().__init__()
@@ -174,13 +179,13 @@ class TimmBody(Encoder):
 
     @property
     def patch_multiple(self) -> int:
-        """The coarsest stride where the model cuts images into patches; convolutions with padding take any size."""
-        cuts = isinstance(self.body, ConvNeXt) or hasattr(self.body, "patch_embed")
-        return self.strides[-1] if cuts else 1
+        """The coarsest stride if the model cuts images into patches, else 1: padded convolutions take any size."""
+        cuts_patches = isinstance(self.body, ConvNeXt) or hasattr(self.body, "patch_embed")
+        return self.strides[-1] if cuts_patches else 1
 
     @override
     def layer_numbers(self) -> dict[str, int]:
-        # By timm's own grouping: the stem, then block by block; the last norm counts with the last block.
+        # timm's grouping: the stem, then block by block; the last norm belongs to the last block.
         groups = group_parameters(self.body, self.body.group_matcher(coarse=False), reverse=True)
         return {f"body.{name}": number for name, number in groups.items()}
 
@@ -193,11 +198,11 @@ class TimmBody(Encoder):
 
 
 class TimmEncoder(TimmBody):
-    """Four levels of a timm model's features.
+    """Returns four levels of a timm model's features.
 
-    Of a transformer, whose blocks are all of one size: the tokens after four blocks, through the final LayerNorm where
-    the model has one for tokens (SAM and BEiT have none), as maps. Of a pyramid: its last four stages.
-    What comes after them (classifier, pooling, necks) is cut off.
+    Those of a transformer, whose blocks all have one size, are the tokens after four blocks, as maps, normalised by the
+    model's final LayerNorm if it has one for tokens (SAM and BEiT have none). Those of a pyramid are its last four
+    stages. The layers after them (classifier, pooling, necks) are removed.
     """
 
     def __init__(self, body: Any) -> None:
@@ -216,7 +221,7 @@ class TimmEncoder(TimmBody):
 
     @override
     def forward(self, images: Tensor) -> list[Tensor]:
-        # norm: the authors normalise every level, timm by default none.
+        # norm: DINOv2's authors normalise every level; timm by default normalises none.
         return self.body.forward_intermediates(
             images, indices=self.levels, norm=self.norm, output_fmt="NCHW", intermediates_only=True
         )
@@ -234,8 +239,8 @@ def create_body(
     position_embedding: PositionRule | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Builds a timm model, for images of any size where it can be; :func:`build_encoder` explains the arguments."""
-    with within_reach() if pretrained else nullcontext():
+    """Builds a timm model, for images of any size if possible; :func:`build_encoder` explains arguments and errors."""
+    with offline_if_unreachable() if pretrained else nullcontext():
         body = create_timm_model(timm_name, pretrained=pretrained, options=options or {})
     if isinstance(body, Beit):
         any_grid(body)
@@ -250,21 +255,27 @@ def create_body(
 
 
 def create_timm_model(timm_name: str, *, pretrained: bool, options: Mapping[str, Any]) -> Any:
-    """Does the first part of :func:`create_body`; raises its errors."""
+    """Builds a timm model, with the architecture's option for images of any size if it has one.
+
+    Raises:
+        ConfigError: the model does not take the ``options``.
+        WeightsError: the download failed.
+    """
+    any_size: list[dict[str, Any]] = [{"dynamic_img_size": True}, {"strict_img_size": False}, {}]
     try:
-        attempts: list[dict[str, Any]] = [{"dynamic_img_size": True}, {"strict_img_size": False}, {}]
-        for flexible in attempts:
+        for flexible in any_size:
             try:
                 return timm.create_model(timm_name, pretrained=pretrained, num_classes=0, **flexible, **options)
             except TypeError as error:
-                if not any(option in str(error) for option in flexible):
+                refuses_flexible = any(option in str(error) for option in flexible)
+                if not refuses_flexible:
                     raise
     except TypeError as error:
         raise ConfigError(f"options: {timm_name} does not take them ({error})") from error
     except Exception as error:
         if not pretrained:
             raise
-        raise no_download(timm_name, f"model.safetensors of timm/{timm_name}", error) from error
+        raise download_error(timm_name, f"model.safetensors of timm/{timm_name}", error) from error
     raise AssertionError("unreachable: the last attempt has no flexible option")
 
 
@@ -282,15 +293,13 @@ class MiTEncoder(Encoder):
         except ModuleNotFoundError as error:
             raise ConfigError("encoder=mitb5: needs another library: pip install 'unimatch[mit]'") from error
         try:
-            with (
-                within_reach() if pretrained else nullcontext(),
-                torch.device("cpu"),
-            ):  # it reads numbers from tensors, which those of the meta device have none of
+            # On the CPU in any case: the constructor reads values from tensors, which the meta device does not hold.
+            with offline_if_unreachable() if pretrained else nullcontext(), torch.device("cpu"):
                 self.body = get_encoder("mit_b5", weights="imagenet" if pretrained else None)
         except Exception as error:
             if not pretrained:
                 raise
-            raise no_download("mit_b5", "smp-hub/mit_b5.imagenet", error) from error
+            raise download_error("mit_b5", "smp-hub/mit_b5.imagenet", error) from error
 
     @override
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -298,13 +307,13 @@ class MiTEncoder(Encoder):
 
     @override
     def layer_numbers(self) -> dict[str, int]:
-        # The stage: patch embedding, blocks and norm of stage 1 are 0, and so on.
+        # The stage, whose number is the first digit: patch embedding, blocks and norm of stage 1 have depth 0.
         names = [name for name, _ in self.named_parameters()]
         return {name: next(int(c) - 1 for c in name.partition(".")[2] if c.isdigit()) for name in names}
 
 
 class TinyEncoder(Encoder):
-    """Four stages of convolutions with BatchNorm, 0.7M parameters, trained from scratch: for the demo and for tests."""
+    """Four stages of convolutions with BatchNorm (0.7M parameters), trained from scratch: for demo and tests."""
 
     widths = (48, 96, 128, 128)
     strides = (4, 8, 16, 32)

@@ -1,4 +1,4 @@
-"""The Hugging Face hub, from which encoders' weights come: a machine without a network is not kept waiting for it."""
+"""Access to the Hugging Face hub, from which encoders' weights come: without a network, nothing waits for it."""
 
 import logging
 import time
@@ -11,18 +11,22 @@ from unimatch.errors import WeightsError, first_line
 
 log = logging.getLogger("unimatch")
 
-ATTEMPTS, PAUSE, PATIENCE = 3, 1.0, 5.0
-"""How often the hub is asked for an answer, seconds between, and seconds for each answer."""
+ATTEMPTS = 3
+"""How many times the hub is asked for an answer."""
+PAUSE = 1.0
+"""Seconds between two attempts."""
+PATIENCE = 5.0
+"""Seconds to wait for each answer."""
 
 
-def answers() -> bool:
-    """Returns whether the hub answers anything at all, also that it is overloaded."""
+def hub_answers() -> bool:
+    """Returns whether the hub answers anything at all, be it that it is overloaded."""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE)
         try:
             get_session().head(constants.ENDPOINT, timeout=PATIENCE)
-        except Exception as error:  # its client has been two libraries, with errors of their own
+        except Exception as error:  # huggingface_hub has used two HTTP libraries, with different errors
             log.debug("%s does not answer: %s", constants.ENDPOINT, error)
         else:
             return True
@@ -30,12 +34,12 @@ def answers() -> bool:
 
 
 @contextmanager
-def within_reach() -> Iterator[None]:
-    """Makes the hub's client go by what it has stored, at once, where the hub does not answer.
+def offline_if_unreachable() -> Iterator[None]:
+    """Makes the hub's client use the files that it has stored, without asking the hub, if the hub does not answer.
 
-    By itself the client asks for each file again and again, about a minute for one encoder.
+    Otherwise the client would ask for each file again and again, for about a minute per encoder.
     """
-    if constants.HF_HUB_OFFLINE or answers():
+    if constants.HF_HUB_OFFLINE or hub_answers():
         yield
         return
     log.warning("%s does not answer; taking what was downloaded before", constants.ENDPOINT)
@@ -46,8 +50,14 @@ def within_reach() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = False
 
 
-def no_download(name: str, source: str, error: Exception) -> WeightsError:
-    """Returns what to say of weights that the hub's client could not get, for which it raises many kinds of error."""
+def download_error(name: str, source: str, error: Exception) -> WeightsError:
+    """Returns the error to raise when weights cannot be downloaded: the hub's client itself raises many kinds.
+
+    Args:
+        name: of the encoder.
+        source: which file of the hub to download by hand.
+        error: what the client raised.
+    """
     return WeightsError(
         f"the weights of {name} could not be downloaded ({type(error).__name__}: {first_line(error)}). Download "
         f"{source} from the Hugging Face hub on a machine with network access and give the file, "

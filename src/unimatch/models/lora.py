@@ -1,6 +1,6 @@
-"""LoRA on an encoder: its weights stay as they are, and small matrices beside its attention layers are trained.
+"""LoRA: freezes an encoder's weights, and trains small matrices beside its attention layers instead.
 
-Source: Hu et al., LoRA, arXiv 2106.09685; the layers are those of the library peft.
+Source: Hu et al., LoRA, arXiv 2106.09685; implemented by the library peft.
 """
 
 from typing import Any
@@ -16,8 +16,11 @@ LAYERS = ("qkv", "q_proj", "k_proj", "v_proj", "q", "kv", "proj")
 def add_lora(body: nn.Module, rank: int) -> None:
     """Freezes a transformer and puts trainable matrices beside the linear layers of its attention, in place.
 
-    Their product starts at zero, so that at first the model computes what it did. The product is multiplied by 2
-    (``alpha`` is twice the rank, such as 8).
+    The matrices' product starts at zero, so that at first the model predicts what it did before. The product is
+    multiplied by 2 (``alpha`` is twice the rank).
+
+    Raises:
+        ConfigError: peft is missing, or the transformer has no such layers.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model

@@ -1,4 +1,4 @@
-"""The models: an encoder and what turns its features into logits. One class for each task."""
+"""The models, one class for each task: an encoder, and a decoder or classifier that turns its features into logits."""
 
 from collections.abc import Sequence
 from typing import Unpack
@@ -20,12 +20,12 @@ class SegmentationModel(Model):
     Args:
         encoder: see :class:`unimatch.models.base.Model`.
         num_classes: number of classes C.
-        features: width of the decoder's fusion blocks; None for what suits the encoder
+        features: channels of the decoder's fusion blocks; None to choose them by the encoder
             (:func:`unimatch.models.presets.decoder_widths`).
-        out_channels: widths of the decoder's four levels; None as for ``features``.
-        decoder: a module of your own in place of the DPT decoder: it turns the list of the encoder's four levels, each
-            (B, D_l, h_l, w_l), into logits (B, C, h, w) of any size. For ``dropout_at=classifier`` it has an attribute
-            ``features`` and takes ``classifier_mask=`` as :class:`unimatch.models.DPTDecoder` does.
+        out_channels: channels of the decoder's four levels; None as for ``features``.
+        decoder: a module of your own that replaces the DPT decoder: it turns the list of the encoder's four levels,
+            each (B, D_l, h_l, w_l), into logits (B, C, h, w) of any size. For ``dropout_at=classifier`` it needs an
+            attribute ``features`` and an argument ``classifier_mask`` as :class:`unimatch.models.DPTDecoder` has.
         **options: see :class:`unimatch.models.base.Model`.
 
     >>> import torch
@@ -115,8 +115,8 @@ class ClassificationModel(Model):
             (:func:`unimatch.models.pooled_encoders.build_pooled_encoder`).
         num_classes: number of classes C.
         image_size: side in pixels of the images that the model sees, rounded to the nearest multiple that the encoder
-            takes. Of larger images it sees the middle.
-        resize: length in pixels to which an image's short side is resized before; None to leave images as they are.
+            takes. Larger images are cropped to their centre.
+        resize: length in pixels to which an image's short side is resized before; None not to resize images.
         **options: see :class:`unimatch.models.base.Model`.
 
     >>> import torch

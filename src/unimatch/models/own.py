@@ -1,7 +1,7 @@
 """Models of your own in checkpoints.
 
-A checkpoint names the class or function that makes such a model, and its arguments. It is called only where it was
-registered, or where its package is allowed: a checkpoint is a stranger's file.
+A checkpoint names the class or function that makes such a model, and the arguments. It is called only if you have
+registered it or allowed its package, because a checkpoint may be a stranger's file.
 """
 
 import functools
@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from unimatch.errors import WeightsError
 from unimatch.images.bands import Bands
@@ -22,24 +21,26 @@ if TYPE_CHECKING:
     from unimatch.models.base import Model
 
 REGISTERED: dict[str, Callable[..., Any]] = {}
-"""Models of your own, by the name that checkpoints give them."""
+"""Registered classes and functions, by their names in checkpoints."""
 
 ALLOWED = "UNIMATCH_ALLOW_IMPORT"
-"""The environment variable that names, with commas between, packages out of which a checkpoint's model may be made."""
+"""The environment variable that lists, separated by commas, the packages that checkpoints may import models from."""
 
 Build = TypeVar("Build", bound=Callable[..., Any])
 
 
 def register_model(build: Build, *, name: str | None = None) -> Build:
-    """Makes checkpoints of a model of your own loadable: use it as a decorator, also where they are loaded.
+    """Registers a model of your own, so that its checkpoints can be loaded; a decorator.
+
+    The program that loads a checkpoint must register the model too.
 
     Args:
         build: a subclass of one of our models, or a function that returns a model, with an encoder of your own for
-            example. A checkpoint keeps the arguments that it was called with, which must be plain values.
-        name: what checkpoints call it; None for its import path, such as ``mypackage.nets.StreetNet``.
+            example. A checkpoint keeps the arguments of the call, which must be plain values.
+        name: the name in checkpoints; None for the import path, such as ``mypackage.nets.StreetNet``.
 
     Returns:
-        The class, or the function, which from now on marks the models that it makes.
+        The class, or a function that does the same and marks the models that it returns.
 
     >>> from unimatch import SegmentationModel, register_model
     >>> from unimatch.models.descriptions import build_described, describe_model
@@ -59,7 +60,7 @@ def register_model(build: Build, *, name: str | None = None) -> Build:
     @functools.wraps(build)
     def made(*arguments: Any, **options: Any) -> Any:
         model = build(*arguments, **options)
-        model.made_by = maker(name, inspect.signature(build).bind(*arguments, **options).arguments)
+        model.made_by = describe_maker(name, inspect.signature(build).bind(*arguments, **options).arguments)
         return model
 
     REGISTERED[name] = made
@@ -67,10 +68,10 @@ def register_model(build: Build, *, name: str | None = None) -> Build:
 
 
 def build_own(name: str | None, arguments: Mapping[str, Any] | None) -> "Model":
-    """Builds a model of your own by its name.
+    """Builds a model of your own from the name and the arguments in a checkpoint.
 
     Raises:
-        WeightsError: it is not registered, or its arguments are no plain values.
+        WeightsError: the checkpoint does not hold them, or the name is neither registered nor allowed.
     """
     by_hand = "build it yourself and give it as model=, as in load_model(path, model=...)"
     if name is None:
@@ -87,7 +88,11 @@ def build_own(name: str | None, arguments: Mapping[str, Any] | None) -> "Model":
 
 
 def allowed_import(name: str) -> Callable[..., Any] | None:
-    """Imports a model's class, or a function that registers itself, if it lies in a package that the user allows."""
+    """Imports a model's class, or a function that registers itself, if the user has allowed its package.
+
+    Raises:
+        WeightsError: the import fails.
+    """
     packages = [package.strip() for package in os.environ.get(ALLOWED, "").split(",")]
     if not any(package and name.startswith(f"{package}.") for package in packages):
         return None
@@ -100,17 +105,17 @@ def allowed_import(name: str) -> Callable[..., Any] | None:
 
 
 def own_name(kind: type) -> str:
-    """Returns what checkpoints call a class."""
+    """Returns the name of a class in checkpoints."""
     return str(vars(kind).get("registered_as") or import_path(kind))
 
 
 def import_path(build: Callable[..., Any]) -> str:
-    """Returns where a class or function is imported from."""
+    """Returns where a class or function is imported from, such as ``mypackage.nets.StreetNet``."""
     return f"{build.__module__}.{build.__qualname__}"
 
 
-def maker(name: str, arguments: Mapping[str, Any]) -> dict[str, object]:
-    """Describes what made a model: its name and its arguments, None where these are no plain values."""
+def describe_maker(name: str, arguments: Mapping[str, Any]) -> dict[str, object]:
+    """Describes the class or function that made a model: its name, and its arguments, None if not all are plain."""
     try:
         values = {key: None if key == "weights" else plain_value(value) for key, value in arguments.items()}
     except TypeError:
@@ -121,20 +126,3 @@ def maker(name: str, arguments: Mapping[str, Any]) -> dict[str, object]:
 def plain_value(value: Any) -> Any:
     """Returns an argument as a checkpoint keeps it; raises as :func:`unimatch.options.as_plain` does."""
     return value.plain() if isinstance(value, Bands) else as_plain(value)
-
-
-def layers(model: nn.Module) -> list[tuple[object, ...]]:
-    """Lists the kind and the settings of every layer, and the shape of every tensor."""
-    kinds = [(name, kind_of(module), module.extra_repr()) for name, module in model.named_modules()]
-    return [*kinds, *((name, tuple(tensor.shape)) for name, tensor in model.state_dict().items())]
-
-
-def kind_of(module: nn.Module) -> type:
-    """Returns a layer's class, whatever has been done to it for speed or for several processes."""
-    if isinstance(module, _BatchNorm):
-        return _BatchNorm
-    return next(kind for kind in type(module).__mro__ if not kind.__module__.startswith(MADE_FASTER))
-
-
-MADE_FASTER = ("unimatch.speed", "torch.distributed")
-"""Where the classes are defined that layers get during training."""

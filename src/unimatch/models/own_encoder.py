@@ -1,5 +1,6 @@
-"""Any module that gives feature maps as an encoder: segmentation-models-pytorch's, a Hugging Face backbone, yours."""
+"""Makes an encoder of any module that returns feature maps: yours, a Hugging Face backbone, or another library's."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,11 +12,11 @@ from unimatch.errors import ConfigError, first_line
 from unimatch.models.encoders import Encoder
 
 SIDE = 224
-"""Side in pixels of the image that shows what a module gives: a multiple of all usual patch sizes."""
+"""Side in pixels of the image on which a module is tried: a multiple of all usual patch sizes."""
 
 
 class ModuleEncoder(Encoder):
-    """The last four of the feature maps that a module gives, with widths and strides as they are found.
+    """Returns the last four of the feature maps that a module gives; widths and strides are found by trying it.
 
     The module turns (B, channels, H, W) into a list of maps from fine to coarse, a dictionary of them, or an object
     that has them as ``feature_maps``. Further maps before the last four are left out.
@@ -26,7 +27,7 @@ class ModuleEncoder(Encoder):
         channels: of the images.
 
     Raises:
-        ConfigError: it gives no four such maps.
+        ConfigError: the module fails, or does not give four such maps.
 
     >>> encoder = ModuleEncoder(nn.Identity())
     Traceback (most recent call last):
@@ -55,9 +56,9 @@ class ModuleEncoder(Encoder):
         shapes = shapes[-4:]
         self.widths = tuple(shape[1] for shape in shapes)
         self.strides = tuple(round(SIDE / shape[2]) for shape in shapes)
-        if list(self.strides) != sorted(self.strides) or any(
-            shape[2:] != (-(-SIDE // stride),) * 2 for shape, stride in zip(shapes, self.strides, strict=True)
-        ):
+        sides = [math.ceil(SIDE / stride) for stride in self.strides]
+        covers = all(shape[2:] == (side, side) for shape, side in zip(shapes, sides, strict=True))
+        if list(self.strides) != sorted(self.strides) or not covers:
             raise ConfigError(f"{name}: its maps do not cover the image, fine to coarse: {shapes} of {SIDE} x {SIDE}")
         self.size_multiple = size_multiple or self.strides[-1]
 
@@ -73,13 +74,13 @@ class ModuleEncoder(Encoder):
 
 
 def as_encoder(module: nn.Module, channels: int = 3) -> Encoder:
-    """Returns the module itself if it is an encoder, else as one of images with so many channels."""
+    """Returns the module itself if it is an encoder, else a :class:`ModuleEncoder` of it."""
     return module if isinstance(module, Encoder) else ModuleEncoder(module, channels=channels)
 
 
 @torch.no_grad()
 def found_levels(body: nn.Module, channels: int) -> list[Tensor]:
-    """Returns the feature maps of an image of zeros; the module stays as it is."""
+    """Returns a module's feature maps of an image of zeros; its modes are restored."""
     modes = {module: module.training for module in body.modules()}
     device = next((parameter.device for parameter in body.parameters()), None)
     try:
@@ -90,7 +91,11 @@ def found_levels(body: nn.Module, channels: int) -> list[Tensor]:
 
 
 def maps_of(result: Any) -> list[Tensor]:
-    """Returns the feature maps in what a module has returned."""
+    """Returns the feature maps in a module's result.
+
+    Raises:
+        ConfigError: there are none.
+    """
     result = getattr(result, "feature_maps", result)
     if isinstance(result, Mapping):
         result = list(result.values())

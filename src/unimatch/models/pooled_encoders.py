@@ -26,8 +26,8 @@ def build_pooled_encoder(
     """Builds an encoder whose one level is the pooled feature of the image.
 
     Takes the arguments of :func:`unimatch.models.build_encoder` and raises its errors. ``name`` may also be a Wide
-    ResNet (:data:`unimatch.models.wide_resnet.WIDE_RESNETS`), which has no published weights and whose ``options`` are
-    such as ``{"bn_momentum": 0.1}``.
+    ResNet's (:data:`unimatch.models.wide_resnet.WIDE_RESNETS`): these have no published weights, and their ``options``
+    are arguments of :class:`unimatch.models.wide_resnet.WideResNet`, such as ``{"bn_momentum": 0.1}``.
 
     >>> import torch
     >>> [tuple(level.shape) for level in build_pooled_encoder("wrn_28_2")(torch.zeros(2, 3, 32, 32))]
@@ -53,13 +53,13 @@ def build_pooled_encoder(
 
 
 def as_pooled_encoder(module: nn.Module, channels: int = 3) -> Encoder:
-    """Returns a module as an encoder of one pooled level: an encoder of four levels, or what can be one, averaged."""
+    """Returns a module as an encoder of one pooled level; of a module with four levels, the last one is averaged."""
     encoder = as_encoder(module, channels)
     return encoder if len(encoder.widths) == 1 else PooledEncoder(encoder)
 
 
 class PooledTimmEncoder(TimmBody):
-    """A model of timm without its classifier; it pools its features in its own way."""
+    """A model of timm without its classifier, pooled by the model's own method."""
 
     def __init__(self, body: Any) -> None:
         super().__init__(body)

@@ -1,7 +1,7 @@
-"""Position embeddings for images of any size, where timm has no way or another way than the published models.
+"""Position embeddings for images of any size, for models that timm resizes differently than published, or not at all.
 
-The classes are timm's with one method replaced. A model that timm has built becomes one by setting its ``__class__``,
-because timm's functions that build models take no class.
+Each class is one of timm's with one method replaced. A model built by timm is converted by setting its ``__class__``,
+because timm's functions that build models do not take a class.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 from typing_extensions import override
 
 OFFSET = 0.1
-"""What DINOv2 adds to the number of patches before it divides by the table's, against rounding to one too few."""
+"""What DINOv2 adds to the number of patches when it computes a scale factor, lest rounding give one patch too few."""
 
 
 def resize_positions(table: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -23,7 +23,7 @@ def resize_positions(table: Tensor, grid: tuple[int, int]) -> Tensor:
 
     Bicubic, without antialiasing, by the scale factor ``(patches + 0.1) / patches of the table`` in each direction: the
     sampling points differ from those of a resize to the same size without the offset. A table that has the wanted grid
-    is returned as it is. timm's rule is antialiased and has no offset.
+    is returned unchanged. timm's rule is antialiased and has no offset.
 
     Source: https://github.com/facebookresearch/dinov2, ``interpolate_pos_encoding``.
 
@@ -56,7 +56,7 @@ class DINOv2ViT(VisionTransformer):
         grid = (x.shape[1], x.shape[2])
         prefix = [token for token in (self.cls_token, self.reg_token) if token is not None]
         tokens = [token.expand(x.shape[0], -1, -1) for token in prefix]
-        before = 0 if self.no_embed_class else self.num_prefix_tokens  # entries of the table that are no patch's
+        before = 0 if self.no_embed_class else self.num_prefix_tokens  # entries of the table for the prefix tokens
         table = self.pos_embed[:, before:].unflatten(1, self.patch_embed.grid_size)
         patches = x.flatten(1, 2) + resize_positions(table, grid).flatten(1, 2)
         if before:
@@ -67,7 +67,7 @@ class DINOv2ViT(VisionTransformer):
 class AnyGridBeit(Beit):
     """timm's BEiT for images of any size: its tables of relative positions are resized (bicubic) to the image's grid.
 
-    timm's own takes images of the one size that it was built for.
+    timm's class takes images of only the size that it was built for.
     """
 
     @override
@@ -99,10 +99,10 @@ class AnyGridAttention(Attention):
 
 
 def any_grid(body: Any) -> None:
-    """Makes a BEiT of timm take images of any size, in place."""
+    """Makes timm's BEiT take images of any size, in place."""
     body.__class__ = AnyGridBeit
     body.patch_embed.strict_img_size = False
     for block in body.blocks:
         block.attn.__class__ = AnyGridAttention
-        # Call the layer itself instead of using its weight: LoRA wraps the layer and would be left out.
+        # Makes timm call the layer instead of using its weight, so that LoRA, which wraps the layer, has its effect.
         block.attn.qkv_bias_separate = True

@@ -1,4 +1,4 @@
-"""The encoders by short name, with the licences of their weights, and how wide the decoder on an encoder is.
+"""The encoders by short name, the licences of their weights, and the widths of the decoder that suits an encoder.
 
 Source: UniMatch V2, section 4.1 (DINOv2 with DPT) and table 9 (other encoders); widths and blocks are those of the
 published models.
@@ -14,7 +14,7 @@ PositionRule = Literal["dinov2", "timm"]
 
 @dataclass(frozen=True)
 class License:
-    """What may be done with published weights."""
+    """The licence of published weights."""
 
     name: str
     terms: str = ""
@@ -39,11 +39,11 @@ class Preset:
     license: License | None
     """Of the published weights; None where there are none."""
     position_embedding: PositionRule | None = None
-    """The rule its weights were made with; None: timm's, or no such embedding."""
+    """The rule that its weights were trained with; None for timm's, or if it has no such embedding."""
     features: int | None = None
-    """Width of the decoder's fusion blocks; None: :func:`decoder_widths`."""
+    """Channels of the decoder's fusion blocks; None for :func:`decoder_widths`."""
     out_channels: tuple[int, int, int, int] | None = None
-    """Widths of the decoder's four levels; None: :func:`decoder_widths`."""
+    """Channels of the decoder's four levels; None for :func:`decoder_widths`."""
 
 
 PRESETS: dict[str, Preset] = {
@@ -92,7 +92,7 @@ def token_blocks(depth: int) -> list[int]:
 
 
 def decoder_widths(widths: Sequence[int]) -> tuple[int, tuple[int, ...]]:
-    """Returns how wide a decoder is, its fusion blocks and its four levels, from the channels of the encoder's levels.
+    """Returns the channels of a decoder's fusion blocks and of its four levels, from the channels of the encoder's.
 
     Transformers, whose levels are equally wide, get the decoder of the published model of their width, or of the next
     larger one. Pyramids keep their own widths, at most 1024; their fusion blocks are those of the published model as

@@ -1,4 +1,4 @@
-"""Reads weights files without running anything in them, and says what did not match."""
+"""Reads weights files without running any code in them, and says what does not match a model."""
 
 import re
 import zipfile
@@ -17,10 +17,10 @@ from unimatch.plain import count
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Reads a file of tensors: ``.safetensors``, or a PyTorch file with ``weights_only=True``.
+    """Reads tensors by name from a ``.safetensors`` file or, with ``weights_only=True``, a PyTorch file.
 
     Raises:
-        WeightsError: no such file, not readable, or not a plain dict of tensors.
+        WeightsError: the file is missing or unreadable, or not a plain dictionary of tensors.
     """
     content = read_plain(path, "weights file")
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -29,10 +29,15 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def read_plain(path: Path, kind: str, allowed: Sequence[Any] = ()) -> Any:
-    """Reads tensors and plain values from a file; nothing in it is run, but for ``allowed`` classes.
+    """Reads tensors and plain values from a file; no code in it is run.
+
+    Args:
+        path: of the file.
+        kind: of the file, for messages, such as "checkpoint".
+        allowed: classes whose objects the file may hold too.
 
     Raises:
-        WeightsError: there is no such ``kind`` of file, or it is not readable or holds more than that.
+        WeightsError: the file is missing or unreadable, or holds anything else.
     """
     file = path.expanduser()
     if not file.is_file():
@@ -49,16 +54,20 @@ def read_plain(path: Path, kind: str, allowed: Sequence[Any] = ()) -> Any:
             content = torch.load(file, map_location="cpu", weights_only=True)
         check_content(content, file.stat().st_size)
         return content
-    except Exception as error:  # torch raises its reader's many kinds of error
+    except Exception as error:  # torch's readers raise many kinds
         raise WeightsError(f"{path}: {why_unreadable(error)}") from error
 
 
 SPARE = 8 * 10**8
-"""How many bytes a file's tensors may claim beside four times its own: that much memory can be had."""
+"""Bytes that a file's tensors may claim beyond four times the file's own: a machine has that much memory."""
 
 
 def check_parts(archive: zipfile.ZipFile) -> None:
-    """Refuses an archive whose parts take more than its bytes: torch neither packs them nor lets them share any."""
+    """Refuses an archive whose parts take more bytes than it has: torch neither compresses parts nor overlaps them.
+
+    Raises:
+        ValueError: with the reason.
+    """
     parts = archive.infolist()
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
         raise ValueError("its parts are compressed, which torch never does")
@@ -67,10 +76,14 @@ def check_parts(archive: zipfile.ZipFile) -> None:
 
 
 def check_content(content: Any, size: int) -> None:
-    """Refuses values without end, and tensors that claim much more than the file's ``size`` in bytes."""
+    """Refuses far too many values, and tensors that claim much more memory than the file's ``size`` in bytes.
+
+    Raises:
+        ValueError: with the reason.
+    """
     count(content)
     claimed = sum(tensor.numel() * tensor.element_size() for tensor in tensors_in(content))
-    if claimed > 4 * size + SPARE:  # some tensors share their numbers
+    if claimed > 4 * size + SPARE:  # more than the file's size may be right: tensors can share storage
         raise ValueError(f"its tensors would take {claimed:,} bytes, and the file has {size:,}")
 
 
@@ -78,7 +91,7 @@ def tensors_in(content: Any) -> Iterator[Tensor]:
     """Yields the tensors in nested lists and dictionaries.
 
     Raises:
-        ValueError: one has not got its numbers in the file.
+        ValueError: a tensor is sparse, or its values are not in the file.
     """
     if isinstance(content, Tensor):
         if content.is_meta or content.layout != torch.strided:
@@ -105,12 +118,14 @@ def why_unreadable(error: Exception) -> str:
 
 
 def load_weights_file(module: nn.Module, path: Path) -> None:
-    """Loads a weights file into a module; every tensor of the module must be in the file, of the same shape.
+    """Loads a weights file into a module; every tensor of the module must be in the file, with the same shape.
 
-    The file may hold more, such as a classifier that the module does not have. Step counters of BatchNorm may
-    be missing. DINOv2 files may have the authors' names (:func:`timm_names`); where the module sees other than three
-    channels, the file's weights of red, green and blue become those of its channels by timm's rule. Errors name the
-    keys that do not fit.
+    The file may hold more, such as a classifier that the module does not have. Step counters of BatchNorm may be
+    missing. DINOv2 files may have the authors' names (:func:`timm_names`). If the module sees other than three
+    channels, the first layer's weights for red, green and blue are converted by timm's rule.
+
+    Raises:
+        WeightsError: the file cannot be read, or keys do not fit, which are named.
     """
     wanted = module.state_dict()
     given = for_channels(timm_names(read_state_dict(path)), wanted)
@@ -119,12 +134,12 @@ def load_weights_file(module: nn.Module, path: Path) -> None:
 
 
 def check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], title: str) -> None:
-    """Refuses weights that are not all that a module needs, or have other shapes; :func:`load_weights_file` says more.
+    """Refuses weights of which some that a module needs are missing or have another shape.
 
     Args:
-        given: by name.
-        wanted: the module's, perhaps on the meta device.
-        title: what to say first.
+        given: the weights by name; those that the module does not have are ignored.
+        wanted: the module's own, perhaps on the meta device; step counters of BatchNorm may be missing.
+        title: the beginning of the message.
 
     Raises:
         WeightsError: with the keys that do not fit.
@@ -146,17 +161,16 @@ def check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], title: 
 
 
 def for_channels(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Returns weights with those of a first layer that sees three channels made fit for as many as are wanted."""
-    return {
-        key: adapt_input_conv(wanted[key].shape[1], value)
-        if value.dim() == 4 and value.shape[1] == 3 and key in wanted and wanted[key].shape[1:2] != (3,)
-        else value
-        for key, value in given.items()
-    }
+    """Returns weights in which a first layer for three channels is converted to the number of channels wanted."""
+    converted = dict(given)
+    for key, value in given.items():
+        if key in wanted and value.dim() == 4 and value.shape[1] == 3 and wanted[key].shape[1:2] != (3,):
+            converted[key] = adapt_input_conv(wanted[key].shape[1], value)
+    return converted
 
 
 def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Gives the weights of DINOv2 timm's names, whether they had those or the authors'; leaves others as they are.
+    """Returns DINOv2's weights under timm's names, if they have the authors'; other weights unchanged.
 
     ViT-g's feed-forward layers are called ``w12`` and ``w3`` by the authors, ``fc1`` and ``fc2`` by timm. With
     registers, the authors add the class token's position at run time, and timm has added it in the file.
@@ -176,8 +190,10 @@ def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def listed(title: str, keys: list[str], limit: int = 8) -> str:
-    """Returns the title and the first keys, one a line; nothing if there are none."""
+    """Returns the title and the first ``limit`` keys, one a line; an empty text if there are none."""
     if not keys:
         return ""
-    more = [f"  ... and {len(keys) - limit} more"] if len(keys) > limit else []
-    return "\n".join([f"\n{title}:", *(f"  {key}" for key in keys[:limit]), *more])
+    lines = [f"\n{title}:", *(f"  {key}" for key in keys[:limit])]
+    if len(keys) > limit:
+        lines.append(f"  ... and {len(keys) - limit} more")
+    return "\n".join(lines)

@@ -6,6 +6,7 @@ and the public repositories google-research/fixmatch and TorchSSL/TorchSSL on gi
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,9 +17,9 @@ from unimatch.models.encoders import Encoder
 
 
 class WideBlock(nn.Module):
-    """BatchNorm, leaky ReLU and 3 x 3 convolution, twice; the sum with the input, or with a 1 x 1 convolution of it.
+    """BatchNorm, leaky ReLU and 3 x 3 convolution, twice, plus a shortcut: the input, or a 1 x 1 convolution of it.
 
-    With ``activate_input``, what is added is the input after the first BatchNorm and ReLU.
+    With ``activate_input``, the shortcut takes the input after the first BatchNorm and ReLU.
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int, momentum: float, activate_input: bool) -> None:
@@ -39,19 +40,19 @@ class WideBlock(nn.Module):
 
 
 class WideResNet(Encoder):
-    """One feature level: the last group's, averaged over the image. (B, 3, H, W) -> [(B, D, 1, 1)].
+    """Returns one feature level, the last group's, averaged over the image: (B, 3, H, W) -> [(B, D, 1, 1)].
 
     ``wrn_28_2`` (1.5M parameters) has three groups of four blocks. ``wrn_37_2`` (5.9M), STL-10's, has a fourth group,
-    twice as wide, and halves the image at the first. Where a group widens, its shortcut takes the activated input; in
-    ``wrn_28_2`` at the first group alone.
+    twice as wide, and halves the image in the first group. The shortcut of a group's first block takes the activated
+    input: in ``wrn_37_2`` in every group, in ``wrn_28_2`` only in the first.
 
     Args:
-        groups: of blocks, each of twice the channels of the one before and half its size.
+        groups: number of groups of blocks; each has twice the channels of the one before and half its size.
         width: ``k``: the first group has ``16 k`` channels.
-        blocks: of each group.
-        first_stride: of the first group.
-        bn_momentum: of BatchNorm's running statistics. The published 0.001 is for hundreds of thousands of steps; short
-            runs want 0.1.
+        blocks: number of blocks in each group.
+        first_stride: stride of the first group.
+        bn_momentum: momentum of BatchNorm's running statistics. The published 0.001 is for hundreds of thousands of
+            steps; short runs want 0.1.
         channels: of the images.
     """
 
@@ -71,18 +72,19 @@ class WideResNet(Encoder):
         widths = [16, *(16 * width * 2**group for group in range(groups))]
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
         self.groups = nn.ModuleList()
-        for group in range(groups):
-            members = [
-                WideBlock(
-                    widths[group] if block == 0 else widths[group + 1],
-                    widths[group + 1],
-                    stride=1 if block > 0 else first_stride if group == 0 else 2,
-                    momentum=bn_momentum,
-                    activate_input=block == 0 and (group == 0 or groups > 3),
-                )
-                for block in range(blocks)
+        for group, (inputs, outputs) in enumerate(pairwise(widths)):
+            first = WideBlock(
+                inputs,
+                outputs,
+                stride=first_stride if group == 0 else 2,
+                momentum=bn_momentum,
+                activate_input=group == 0 or groups > 3,
+            )
+            others = [
+                WideBlock(outputs, outputs, stride=1, momentum=bn_momentum, activate_input=False)
+                for _ in range(blocks - 1)
             ]
-            self.groups.append(nn.Sequential(*members))
+            self.groups.append(nn.Sequential(first, *others))
         self.norm = batch_norm(widths[-1], bn_momentum)
         self.activate = nn.LeakyReLU(0.1)
         self.widths = (widths[-1],)
@@ -106,10 +108,12 @@ class WideResNet(Encoder):
 
     @override
     def layer_numbers(self) -> dict[str, int]:
-        numbers = {name: 0 if name.startswith("stem.") else len(self.groups) for name, _ in self.named_parameters()}
-        return {
-            name: int(name.split(".")[1]) + 1 if name.startswith("groups.") else last for name, last in numbers.items()
-        }
+        depths = {"stem": 0, "norm": len(self.groups)}  # the last norm belongs to the last group
+        numbers = {}
+        for name, _ in self.named_parameters():
+            part, index, *_ = name.split(".")
+            numbers[name] = int(index) + 1 if part == "groups" else depths[part]
+        return numbers
 
 
 WIDE_RESNETS: dict[str, dict[str, int]] = {
@@ -118,11 +122,15 @@ WIDE_RESNETS: dict[str, dict[str, int]] = {
     "wrn_28_8": {"width": 8},
     "wrn_37_2": {"groups": 4, "first_stride": 2},
 }
-"""By name: the published ones and a small one, with what differs from :class:`WideResNet`'s own settings."""
+"""The published networks and a small one, by name, with the arguments of :class:`WideResNet` that are not defaults."""
 
 
 def wide_resnet(name: str, options: Mapping[str, Any] | None = None, channels: int = 3) -> WideResNet:
-    """Builds a Wide ResNet by its name, and refuses ``options`` that there are not."""
+    """Builds a Wide ResNet by its name.
+
+    Raises:
+        ConfigError: :class:`WideResNet` does not take the ``options``.
+    """
     try:
         return WideResNet(**{**WIDE_RESNETS[name], **(options or {}), "channels": channels})
     except TypeError as error:

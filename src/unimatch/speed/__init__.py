@@ -1,1 +1,1 @@
-"""The same numbers, cheaper: without these modules only the clock would change."""
+"""Computes the same numbers with less time or memory: without these modules nothing else would change."""

@@ -1,4 +1,4 @@
-"""Makes a model faster once its device is known: until then its layers are PyTorch's and timm's own."""
+"""Makes a model faster once its device is known: until then its layers are those of PyTorch and timm."""
 
 import torch
 from torch import nn

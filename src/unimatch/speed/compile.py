@@ -17,7 +17,7 @@ Mode = Literal["default", "max-autotune-no-cudagraphs"]
 """A mode of ``torch.compile`` that a training can choose."""
 
 LOSSES_ON: set[str] = set()
-"""Kinds of devices on which losses and pseudo labels are compiled at the moment (``cuda``, or none)."""
+"""Kinds of devices on which losses and pseudo labels run compiled code at the moment: ``cuda``, or none."""
 
 LAYOUT_LOST = (2, 13)
 """The first PyTorch whose compiled convolutions lose the channels-last layout in their backward pass."""
@@ -26,15 +26,15 @@ LAYOUT_LOST = (2, 13)
 class Compile(lightning.Callback):
     """Compiles encoder and decoder of student and teacher for training; on request, on a GPU, losses and pseudo labels.
 
-    Calls of the modules run compiled code; the modules themselves, and with them the names in checkpoints, stay as they
-    are. Evaluation, whose images have many sizes, is not compiled. Where compiling fails, the log says why, and
-    training goes on without.
+    Calls of the modules run compiled code, but the modules themselves, and so the names in checkpoints, do not change.
+    Evaluation, whose images have many sizes, is not compiled. If compiling fails, a warning says why, and training
+    continues uncompiled.
 
     Args:
-        blocks: compile a transformer's blocks one by one instead of the whole encoder. Their code is the same, so that
-            it is compiled once and used for all of them: the first step is shorter.
-        losses: compile the losses and pseudo labels too, on a GPU.
-        mode: of ``torch.compile``, for student and teacher.
+        blocks: compile a transformer's blocks one by one instead of the whole encoder. As their code is the same, it is
+            compiled once and used for all blocks, which makes the first step shorter.
+        losses: on a GPU, compile the losses and pseudo labels too.
+        mode: the mode of ``torch.compile`` for student and teacher.
     """
 
     def __init__(self, blocks: bool = False, losses: bool = False, mode: Mode = "default") -> None:
@@ -81,13 +81,13 @@ class Compile(lightning.Callback):
         LOSSES_ON.clear()
 
     def compile_losses(self) -> None:
-        """Lets losses and pseudo labels run compiled code from now on, if that is wanted."""
+        """Lets losses and pseudo labels run compiled code from now on, if the argument ``losses`` asks for it."""
         if self.losses:
             LOSSES_ON.add("cuda")
 
 
 def torch_version() -> tuple[int, int]:
-    """Returns PyTorch's version without the last number."""
+    """Returns PyTorch's major and minor version."""
     major, minor = torch.__version__.split(".")[:2]
     return int(major), int(minor)
 
@@ -97,8 +97,8 @@ def compile_model(model: nn.Module, who: str, *, blocks: bool = False, **options
 
     Args:
         model: a :class:`unimatch.models.base.Model`.
-        who: what the log calls it.
-        blocks: as above.
+        who: the model's name in the log.
+        blocks: as for :class:`Compile`.
         **options: of ``torch.compile``.
     """
     encoder, decoder = model.get_submodule("encoder"), model.get_submodule("decoder")
@@ -111,14 +111,14 @@ def compile_model(model: nn.Module, who: str, *, blocks: bool = False, **options
 
 
 def blocks_of(encoder: nn.Module) -> list[nn.Module]:
-    """Returns a transformer's blocks, which are all of one class; none for other encoders."""
+    """Returns a transformer's blocks, which are all of one class; an empty list for other encoders."""
     blocks = list(getattr(getattr(encoder, "body", None), "blocks", ()))
     kinds = {type(block) for block in blocks}
     return blocks if len(kinds) == 1 and kinds != {nn.Sequential} else []
 
 
 def compile_in_place(module: nn.Module, name: str, **options: Any) -> None:
-    """Makes calls of a module run compiled code; where compiling fails, warns and lets them run as before."""
+    """Makes calls of a module run compiled code; if compiling fails, warns and runs them uncompiled."""
     module.compile(**options)
     compiled: Callable[..., Any] = module._compiled_call_impl  # type: ignore[assignment]
 
@@ -134,7 +134,7 @@ def compile_in_place(module: nn.Module, name: str, **options: Any) -> None:
 
 
 def compiled_function(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Returns a function as compiled code for the shapes it gets; where compiling fails, warns and runs as before."""
+    """Returns a function compiled for each shape of its arguments; if compiling fails, it warns and runs uncompiled."""
     run = torch.compile(function, dynamic=False)
 
     def call(*arguments: Any) -> Any:
@@ -150,6 +150,6 @@ def compiled_function(function: Callable[..., Any], name: str) -> Callable[..., 
 
 
 def warn(name: str, error: Exception) -> None:
-    """Logs what is not compiled, and the first line of why."""
+    """Logs what could not be compiled, and the first line of the reason."""
     reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     log.warning("trainer.compile: %s is not compiled (%s); training goes on without", name, reason)

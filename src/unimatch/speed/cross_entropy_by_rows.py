@@ -1,8 +1,9 @@
 """Computes cross-entropy and pseudo labels at full size from coarse logits, a few rows at a time.
 
-Decoders give logits of a fraction of the image's size, which are upsampled. With many classes, upsampled logits take
-most of the memory of a step. So they are computed, used and dropped piece by piece, and computed again in the backward
-pass. Values and gradients are those of the whole. :mod:`unimatch.speed.compiled_losses` does the same by compiled code.
+Decoders give logits at a fraction of the image's size, which are upsampled. With many classes, the upsampled logits
+would take most of the memory of a step. Here they are computed, used and dropped piece by piece, and computed again in
+the backward pass. Values and gradients are the same as with the whole upsampled logits.
+:mod:`unimatch.speed.compiled_losses` does the same by compiled code.
 
 ``B`` images, ``C`` classes, ``h w`` the decoder's size, ``H W`` the target's.
 """
@@ -17,6 +18,7 @@ from typing_extensions import override
 
 from unimatch.speed import compiled_losses
 from unimatch.speed.compile import LOSSES_ON
+from unimatch.speed.upsampling import size_of
 
 PIECE = {"cpu": 2**21, "cuda": 2**24}
 """How many upsampled logits a piece has: few enough for a CPU's cache, or enough to keep a GPU busy."""
@@ -25,7 +27,7 @@ VECTOR = 16
 """How many floats the widest vectors of a CPU hold."""
 
 NOTHING = -100
-"""A target value that no pixel has."""
+"""An ``ignore_index`` for targets in which no pixel is ignored."""
 
 
 def cross_entropy_per_pixel(logits: Tensor, target: Tensor, ignore_index: int = NOTHING) -> Tensor:
@@ -84,7 +86,7 @@ class CrossEntropyPerPixel(torch.autograd.Function):
         ctx.save_for_backward(logits, target)
         ctx.ignore_index = ignore_index
         ctx.compiled = logits.device.type in LOSSES_ON
-        size = (target.shape[1], target.shape[2])
+        size = size_of(target)
         if ctx.compiled:
             return compiled_losses.piecewise(compiled_losses.losses, size, (logits, target), ignore_index)
         loss = logits.new_empty(target.shape, dtype=torch.float32)
@@ -100,7 +102,7 @@ class CrossEntropyPerPixel(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         # (softmax - one hot) * gradient, through the upsampling.
         logits, target = ctx.saved_tensors
-        size = (target.shape[1], target.shape[2])
+        size = size_of(target)
         if ctx.compiled:
             images = (logits, target, gradients[0])
             found = compiled_losses.piecewise(compiled_losses.logits_gradient, size, images, ctx.ignore_index)
@@ -121,7 +123,7 @@ class CrossEntropyPerPixel(torch.autograd.Function):
 
 
 def pieces(logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[tuple[slice, slice], range]]:
-    """Yields the index of each piece, its images and full-size rows, and the rows once more."""
+    """Yields for each piece its index into images and full-size rows, and the rows again as a range."""
     height, width = size
     limit = PIECE.get(logits.device.type, PIECE["cuda"]) // (logits.shape[1] * width)  # rows of an image
     images, rows = max(1, limit // height), min(height, max(1, limit))
@@ -132,7 +134,13 @@ def pieces(logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[tuple[slice,
 
 
 def source_rows(rows: range, coarse: int, full: int) -> range:
-    """Returns the rows of the coarse map around these rows of the full-size map, and one more on either side."""
+    """Returns the coarse map's rows that these full-size rows are interpolated from, and one more on either side.
+
+    Args:
+        rows: of the full-size map.
+        coarse: number of rows of the coarse map.
+        full: number of rows of the full-size map.
+    """
     steps = max(full - 1, 1)
     return range(max(rows[0] * (coarse - 1) // steps - 1, 0), min(rows[-1] * (coarse - 1) // steps + 3, coarse))
 
@@ -173,8 +181,9 @@ def upsample_rows(part: Tensor, rows: range, coarse: int, size: tuple[int, int])
 def over_classes(function: Callable[[Tensor, int], Tensor], logits: Tensor) -> Tensor:
     """Computes ``function(logits, -1)`` for a softmax and contiguous (..., C), as fast for few classes as for many.
 
-    A CPU computes a vector of classes at a time or, along the first axis, a vector of pixels. Too few classes for a
-    vector are computed one by one: for 11 of them, moving the classes to the front is 12 times as fast, copy included.
+    Along the last axis a CPU computes a vector of classes at a time, along the first axis a vector of pixels. Too few
+    classes for a vector are computed one by one: for 11 classes, moving them to the front is 12 times as fast, with the
+    copy included.
     """
     if logits.shape[-1] >= VECTOR:
         return function(logits, -1)

@@ -1,4 +1,4 @@
-"""Folds BatchNorms into the convolutions before them: the same results from fewer passes over memory."""
+"""Folds BatchNorms into the convolutions before them: the results are the same, with fewer passes over memory."""
 
 import copy
 from contextlib import ExitStack
@@ -25,15 +25,15 @@ TOLERANCE = 1e-4
 def fold_batch_norms(model: "Model") -> "Model":
     """Returns a model with fewer layers that gives the same logits, but for rounding.
 
-    A BatchNorm is folded only if its sole input is the output of one convolution. The result is compared with the
-    original on noise. Where they differ, because the network uses that output twice, the original is returned.
+    A BatchNorm is folded only if its sole input is the output of one convolution. The folded model is compared with the
+    original on noise. If they differ, because the network uses a convolution's output twice, the original is returned.
 
     Args:
         model: in eval mode. It is not changed.
 
     Returns:
-        A copy for prediction alone, because its weights have other names and values; the model itself where nothing is
-        folded.
+        A copy that is for prediction only, because its weights have other names and values; the model itself if nothing
+        is folded.
     """
     device = next(model.parameters()).device
     side = nearest_multiple(SIDE, model.size_multiple)
@@ -56,25 +56,25 @@ def fold_batch_norms(model: "Model") -> "Model":
 
 
 def convolutions_before(model: "Model", images: Tensor) -> dict[str, nn.Conv2d]:
-    """Finds BatchNorms whose sole input, on these images, is one convolution's output; returns it by their names."""
-    made: list[tuple[Tensor, nn.Conv2d]] = []  # kept, so that no later tensor gets the memory of one
-    found: dict[str, list[nn.Conv2d | None]] = {}
+    """Returns, by BatchNorm's name, the convolution before it, where its sole input on these images is its output."""
+    outputs: list[tuple[Tensor, nn.Conv2d]] = []  # holding them keeps a later tensor from being mistaken for one
+    sources: dict[str, list[nn.Conv2d | None]] = {}  # of each call of a BatchNorm; None if it is not a convolution
     names = {module: name for name, module in model.named_modules()}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if isinstance(module, nn.Conv2d):
-            made.append((output, module))
+            outputs.append((output, module))
         elif type(module) in (nn.BatchNorm2d, BatchNormAct2d) and not module.training:
-            source = next((convolution for output, convolution in made if output is inputs[0]), None)
-            found.setdefault(names[module], []).append(source)
+            source = next((convolution for made, convolution in outputs if made is inputs[0]), None)
+            sources.setdefault(names[module], []).append(source)
 
     with ExitStack() as hooks:
         for module in names:
             hooks.enter_context(module.register_forward_hook(note))
         model.coarse(images)
-    seen = [convolution for _, convolution in made]
+    calls = [convolution for _, convolution in outputs]
     return {
         name: convolutions[0]
-        for name, convolutions in found.items()
-        if len(convolutions) == 1 and convolutions[0] is not None and seen.count(convolutions[0]) == 1
+        for name, convolutions in sources.items()
+        if len(convolutions) == 1 and convolutions[0] is not None and calls.count(convolutions[0]) == 1
     }

@@ -1,9 +1,9 @@
-"""Lets oneDNN compute linear layers and convolutions of one pixel, in float32 on a CPU.
+"""Lets oneDNN compute linear layers and 1 x 1 convolutions, in float32 on a CPU.
 
-PyTorch hands matrix products in float32 to MKL, and so, on one thread, convolutions of one pixel. On AMD's processors
-MKL uses vectors of 256 bits where the processor has 512; oneDNN, which carries out all other convolutions, uses what
-there is: twice as fast on such a processor, a little faster on others (``docs/performance.md``). In bfloat16 both go to
-oneDNN anyway, and on a GPU neither does.
+PyTorch gives matrix products in float32 to MKL, and on one thread 1 x 1 convolutions too. On AMD's processors MKL uses
+vectors of 256 bits even if the processor has 512; oneDNN, which computes all other convolutions, uses all of them: this
+is twice as fast on such a processor, and a little faster on others (``docs/performance.md``). In bfloat16 oneDNN
+computes both anyway, and on a GPU neither.
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 TO_ONEDNN = 2
-"""A dilation. It changes nothing about a kernel of one pixel, but PyTorch never gives dilated convolutions to MKL."""
+"""A dilation. It does not change a 1 x 1 convolution, but PyTorch never gives dilated convolutions to MKL."""
 
 
 class OneDNNLinear(nn.Linear):
@@ -28,18 +28,19 @@ class OneDNNLinear(nn.Linear):
 
 
 class OneDNNPointwise(nn.Conv2d):
-    """``nn.Conv2d`` of one pixel with the same parameters; values and gradients are equal up to the order of sums."""
+    """A 1 x 1 ``nn.Conv2d`` with the same parameters; values and gradients are equal up to the order of sums."""
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        own = runs_in_onednn(x)
-        return F.conv2d(x, self.weight, self.bias, dilation=TO_ONEDNN) if own else super().forward(x)
+        if not runs_in_onednn(x):
+            return super().forward(x)
+        return F.conv2d(x, self.weight, self.bias, dilation=TO_ONEDNN)
 
 
 def runs_in_onednn(x: Tensor) -> bool:
     """Tells whether PyTorch gives convolutions of ``x``, but not matrix products, to oneDNN.
 
-    False while a graph is traced or exported, so that it has plain layers: these are what compilers and runtimes know.
+    False while a graph is traced or exported: compilers and runtimes should see plain layers.
     """
     return (
         not torch.compiler.is_compiling()
@@ -53,7 +54,7 @@ def runs_in_onednn(x: Tensor) -> bool:
 
 
 def use_onednn(model: nn.Module) -> None:
-    """Turns each linear layer and each convolution of one pixel into the classes above, in place.
+    """Turns each linear layer and each 1 x 1 convolution into the classes above, in place.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(8, 2))
     >>> use_onednn(model)

@@ -1,8 +1,8 @@
 """Recomputes the activations inside a transformer's MLP in the backward pass, so that they need not be kept.
 
-They are the largest tensors that a block keeps (four times its tokens) and the cheapest to compute: one pass over the
+They are the largest tensors that a block would keep (four times its tokens), and cheap to compute: one pass over the
 first layer's output, which is kept anyway. :mod:`torch.utils.checkpoint` stops as soon as it has what the backward pass
-needs, so that the second layer's matrix product is not computed again.
+needs, so the second layer's matrix product is not computed again.
 """
 
 import torch
@@ -18,11 +18,11 @@ class RecomputingMlp(Mlp):
     @override
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.fc1(x)
-        # torch.compile decides by itself what it recomputes.
+        # torch.compile decides for itself what to recompute.
         if not hidden.requires_grad or torch.compiler.is_compiling():
             return self.project(hidden)
-        random = self.training and self.drop1.p > 0
-        return checkpoint(self.project, hidden, use_reentrant=False, preserve_rng_state=random)
+        is_random = self.training and self.drop1.p > 0
+        return checkpoint(self.project, hidden, use_reentrant=False, preserve_rng_state=is_random)
 
     def project(self, hidden: Tensor) -> Tensor:
         """Computes all that comes after the first layer."""

@@ -1,9 +1,9 @@
-"""Upsamples bilinearly; compiled for a GPU, with a gradient that needs no atomic additions.
+"""Upsamples bilinearly. In code compiled for a GPU, the gradient needs no atomic additions.
 
 ``torch.compile`` turns an interpolation into gathers, whose gradient is a scatter with atomic additions: the largest
 part of a compiled step of ViT-B on a GPU (docs/performance.md). The gradient can be written as a gather too: a coarse
-cell sums the few full-size cells that lie less than one coarse cell away, weighted by their distance. That needs no
-atomic additions and gives the same sum every time. On a CPU, where additions need not be atomic, nothing is gained.
+cell sums the few full-size cells that lie less than one coarse cell away, weighted by their distance. This needs no
+atomic additions and gives the same sum every time. A CPU, whose additions need not be atomic, would gain nothing.
 """
 
 import math
@@ -13,6 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
+
+
+def size_of(x: Tensor) -> tuple[int, int]:
+    """Returns the height and width of a batch of images, maps or labels."""
+    return x.shape[-2], x.shape[-1]
 
 
 def upsample(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -28,7 +33,7 @@ class Upsample(torch.autograd.Function):
     @staticmethod
     @override
     def forward(ctx: Any, x: Tensor, size: tuple[int, int]) -> Tensor:
-        ctx.coarse = x.shape[2], x.shape[3]
+        ctx.coarse = size_of(x)
         return F.interpolate(x, size, mode="bilinear", align_corners=True)
 
     @staticmethod
@@ -40,13 +45,11 @@ class Upsample(torch.autograd.Function):
 
 
 def upsampling_gradient(gradient: Tensor, coarse: tuple[int, int]) -> Tensor:
-    """Computes the gradient (B, C, *coarse) of what was upsampled from that of the result (B, C, H, W)."""
-    for dim, cells in ((3, coarse[1]), (2, coarse[0])):
-        gradient = gathered(gradient, dim, cells)
-    return gradient
+    """Computes the gradient (B, C, *coarse) of an upsampled map from that of the result (B, C, H, W)."""
+    return interpolation_gradient(interpolation_gradient(gradient, 3, coarse[1]), 2, coarse[0])
 
 
-def gathered(gradient: Tensor, dim: int, coarse: int) -> Tensor:
+def interpolation_gradient(gradient: Tensor, dim: int, coarse: int) -> Tensor:
     """Computes the gradient of a linear interpolation along one dimension.
 
     Full-size cell ``r`` of ``n`` lies at ``p(r) = r (coarse - 1) / (n - 1)`` and takes ``1 - |p(r) - j|`` of coarse
@@ -57,7 +60,7 @@ def gathered(gradient: Tensor, dim: int, coarse: int) -> Tensor:
         dim: the dimension that was interpolated, with ``n`` cells.
         coarse: how many cells that dimension had before.
 
-    >>> gathered(torch.ones(5), 0, 3)  # the middle cell gave all of one full-size cell and half of two
+    >>> interpolation_gradient(torch.ones(5), 0, 3)  # the middle cell gave all of one full-size cell and half of two
     tensor([1.5000, 2.0000, 1.5000])
     """
     full = gradient.shape[dim]
@@ -68,11 +71,12 @@ def gathered(gradient: Tensor, dim: int, coarse: int) -> Tensor:
     step = (coarse - 1) / (full - 1) if full > 1 else 0.0
     shape = [-1 if axis == dim % gradient.dim() else 1 for axis in range(gradient.dim())]
     cell = torch.arange(coarse, device=gradient.device)
-    # The first full-size cell that may be near enough, and how many; at step 0, the only one.
+    # The full-size cells that may be near enough to a coarse one begin at `first`. At step 0 there is only one.
     first = torch.floor((cell - 1) / step).long() if step else torch.zeros_like(cell)
+    candidates = math.ceil(2 / step) + 1 if step else 1
     total = gradient.new_zeros(())
-    for tap in range(math.ceil(2 / step) + 1 if step else 1):
-        row = first + tap
+    for candidate in range(candidates):
+        row = first + candidate
         near = (1 - (row.to(gradient.dtype) * step - cell).abs()).clamp(min=0)
         weight = near * ((row >= 0) & (row < full))
         total = total + gradient.index_select(dim, row.clamp(0, full - 1)) * weight.view(shape)

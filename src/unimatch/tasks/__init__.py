@@ -1,4 +1,4 @@
-"""One file per task: what a model predicts and how it is scored. Methods do not know which one they train."""
+"""One file per task: what a model predicts and how it is scored. Methods do not know which task they train."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,11 +21,11 @@ TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation, Chang
 def task_of(
     model: Model, inference: Inference | None = None, *, absent: Absent = "exclude", ignored: Ignored = "exclude"
 ) -> Task:
-    """Returns the task that a model is for, with these settings.
+    """Returns a model's task, with these settings.
 
     Raises:
-        ConfigError: ``ignored`` is given, which :class:`ChangeDetection` alone reads, or ``absent``, which it and
-            :class:`Classification` do not.
+        ConfigError: ``ignored`` is given for another task than :class:`ChangeDetection`, or ``absent`` for this one or
+            :class:`Classification`, which do not use it.
     """
     if absent != "exclude" and model.task in (ChangeDetection.name, Classification.name):
         raise ConfigError(f"absent={absent}: no score of this model is a mean over classes; leave it out")
@@ -44,8 +44,10 @@ def describe_task(task: Task) -> dict[str, Any]:
     """
     if type(task) not in TASKS.values():
         raise TypeError(f"{type(task).__name__} is none of the tasks in TASKS")
-    described = {"name": task.name, "inference": as_plain(asdict(task.inference)), "absent": task.absent}
-    return described | ({"ignored": task.ignored} if isinstance(task, ChangeDetection) else {})
+    description = {"name": task.name, "inference": as_plain(asdict(task.inference)), "absent": task.absent}
+    if isinstance(task, ChangeDetection):
+        description["ignored"] = task.ignored
+    return description
 
 
 def describes_task(value: object) -> bool:
@@ -53,15 +55,15 @@ def describes_task(value: object) -> bool:
     return isinstance(value, dict) and value.keys() >= {"name", "inference", "absent"}
 
 
-def build_task(described: Mapping[str, Any]) -> Task:
+def build_task(description: Mapping[str, Any]) -> Task:
     """Returns the task that :func:`describe_task` has described.
 
     Raises:
-        WeightsError: these values describe none.
+        WeightsError: the values do not describe a task.
     """
     try:
-        settings = {key: value for key, value in described.items() if key not in ("name", "inference")}
-        return TASKS[described["name"]](Inference(**described["inference"]), **settings)
+        settings = {key: value for key, value in description.items() if key not in ("name", "inference")}
+        return TASKS[description["name"]](Inference(**description["inference"]), **settings)
     except (KeyError, TypeError) as error:
         raise WeightsError(f"the checkpoint's task cannot be understood ({error!r})") from error
 

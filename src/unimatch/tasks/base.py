@@ -18,7 +18,7 @@ from unimatch.types import IGNORE_INDEX
 
 
 class Task(ABC):
-    """Holds all that is particular to evaluating one kind of model. ``*S`` is the shape of a label.
+    """Says how one kind of model is evaluated. ``*S`` is the shape of a label.
 
     Args:
         inference: how samples are predicted; None for whole images.
@@ -33,9 +33,9 @@ class Task(ABC):
     ignore_index: ClassVar[int] = IGNORE_INDEX
     """The label that no loss counts."""
     cutmix: ClassVar[bool] = True
-    """Whether a box of one image can be pasted into another, its labels along."""
+    """Whether CutMix can paste a box of one image into another, together with its labels."""
     areas: ClassVar[bool] = True
-    """Whether classes have areas in an image, which Dice compares; else an image has one class."""
+    """Whether classes cover areas of an image, which Dice compares; False if an image has one class."""
     dates: ClassVar[int] = 1
     """How many images a sample has: 2 for the dates of a pair."""
 
@@ -43,13 +43,14 @@ class Task(ABC):
         self.inference, self.absent = inference or Inference(), absent
 
     def check_data(self, data: SegmentationData) -> None:
-        """Refuses data of other samples or labels; one labelled image is read.
+        """Refuses a data set with another kind of samples or labels, after reading its first labelled image.
 
         Raises:
-            ConfigError: naming what is needed, and what there is.
+            ConfigError: saying what the task needs and what the data set has.
         """
         dates = 2 if data.labeled.image(0).ndim == 4 else 1
-        needed, found = samples_of(self.dates, self.areas), samples_of(dates, not data.one_class)
+        needed = describe_samples(self.dates, self.areas)
+        found = describe_samples(dates, not data.one_class)
         if needed != found:
             raise ConfigError(
                 f"the model is for {self.name}, {needed}, and the data set {data.info.name} has {found}; leave task "
@@ -66,34 +67,33 @@ class Task(ABC):
         """
 
     def probabilities(self, model: Model, images: Tensor) -> Tensor:
-        """Returns the probabilities (B, C, *S) that :meth:`predict` decides by, float32; arguments as there."""
+        """Returns the probabilities (B, C, *S) float32 of the scores of :meth:`predict`; the arguments are the same."""
         return self.predict(model, images).float().softmax(1)
 
     @abstractmethod
     def metric(self, num_classes: int) -> MetricCollection:
-        """Builds what counts predictions (1, C, *S) and labels (1, *S), of all processes together.
+        """Builds the metrics that count scores (1, C, *S) against labels (1, *S), over all processes.
 
-        ``confusion`` among them gives (C, C) counts with truth along the rows.
+        One of them, ``confusion``, gives (C, C) counts with truth along the rows.
         """
 
     @abstractmethod
     def scores(self, counts: Mapping[str, Tensor]) -> Scores:
-        """Returns what :meth:`metric` has counted as scores."""
+        """Returns the scores that follow from what :meth:`metric` has counted."""
 
     def image_score(self, counts: Mapping[str, Tensor]) -> Tensor:
-        """Returns one sample's score in percent from its own counts: a scalar that stays on the device."""
+        """Returns the score of one sample, in percent, from the counts of this sample: a scalar on their device."""
         return mean_iou(counts["confusion"])
 
 
-def samples_of(dates: int, areas: bool) -> str:
-    """Says what samples and labels are."""
-    return (
-        f"{'pairs of dates' if dates == 2 else 'single images'} with a class for each {'pixel' if areas else 'image'}"
-    )
+def describe_samples(dates: int, areas: bool) -> str:
+    """Describes samples and labels in words, for a message."""
+    samples = "pairs of dates" if dates == 2 else "single images"
+    return f"{samples} with a class for each {'pixel' if areas else 'image'}"
 
 
 class PixelTask(Task):
-    """Predicts a class for each pixel: ``*S`` is H, W. A subclass says how that is scored."""
+    """Predicts a class for each pixel: ``*S`` is H, W. Subclasses say how the predictions are scored."""
 
     @override
     def predict(self, model: Model, images: Tensor) -> Tensor:

@@ -40,19 +40,21 @@ class ChangeScores(Scores):
     recall: float
     """The share of the changed pixels that are predicted as changed."""
     overall_accuracy: float
-    """The share of all pixels that are predicted right; ignored ones are left out, or count as wrong on request."""
+    """The share of all pixels that are predicted right; ignored pixels are left out, or count as wrong on request."""
     iou: tuple[float | None, ...]
-    """Of both classes; None where a class has no pixel in truth or prediction."""
+    """Intersection over union of each class; None where a class has no pixel in truth or prediction."""
 
 
 class ChangeDetection(PixelTask):
-    """Tells for each pixel of a pair of dates (2, 3, H, W), resized, cut and flipped alike, whether it changed.
+    """Predicts for each pixel of a pair of dates (2, 3, H, W) whether it has changed.
+
+    Both dates are resized, cropped and flipped in the same way.
 
     Args:
         inference: see :class:`Task`.
         absent: see :class:`Task`.
         ignored: whether pixels with an ignored label are left out of the overall accuracy (``"exclude"``) or count as
-            ``"wrong"``, as in the published code. No other score knows them.
+            ``"wrong"``, as in the published code. They are left out of all other scores.
     """
 
     name = "change"
@@ -81,7 +83,7 @@ class ChangeDetection(PixelTask):
 def change_scores(confusion: Tensor, *, ignored: int = 0) -> ChangeScores:
     """Returns scores from a (2, 2) int64 matrix with truth along the rows; 0, not NaN, where nothing was counted.
 
-    ``ignored`` pixels more, whose truth is not known, count as wrong in the overall accuracy.
+    The number of ``ignored`` pixels, whose truth is unknown, counts as wrong in the overall accuracy.
 
     >>> import torch
     >>> scores = change_scores(torch.tensor([[5, 1], [1, 3]]))
@@ -90,13 +92,12 @@ def change_scores(confusion: Tensor, *, ignored: int = 0) -> ChangeScores:
     """
     counts = confusion.double().cpu()
     right, truth, predicted = counts.diag(), counts.sum(1), counts.sum(0)
-    union, mean = truth + predicted - right, (truth + predicted) / 2
-    iou, f1, precision, recall = (ratios(right, whole) for whole in (union, mean, predicted, truth))
+    iou = ratios(right, truth + predicted - right)
     return ChangeScores(
         changed_iou=iou[CHANGED] or 0.0,
-        f1=f1[CHANGED] or 0.0,
-        precision=precision[CHANGED] or 0.0,
-        recall=recall[CHANGED] or 0.0,
+        f1=ratios(right, (truth + predicted) / 2)[CHANGED] or 0.0,
+        precision=ratios(right, predicted)[CHANGED] or 0.0,
+        recall=ratios(right, truth)[CHANGED] or 0.0,
         overall_accuracy=float(100 * right.sum() / (counts.sum() + ignored).clamp(min=1)),
         iou=tuple(iou),
     )

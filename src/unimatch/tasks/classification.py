@@ -28,19 +28,19 @@ class ClassificationScores(Scores):
     unit: ClassVar[str] = "images"
 
     top1: float
-    """Images whose most probable class is the true one."""
+    """The share of images whose most probable class is the true one."""
     top5: float
-    """Images whose true class is among the five most probable ones."""
+    """The share of images whose true class is among the five most probable ones."""
     recall: tuple[float | None, ...]
-    """Top-1 of the images of each class; None where there are none."""
+    """``top1`` of the images of each class; None for a class without images."""
 
 
 class Classification(Task):
-    """Predicts one class for each image (3, H, W), which the model sees as its ``resize`` and ``image_size`` say.
+    """Predicts one class for each image (3, H, W), resized and cropped by the model's ``resize`` and ``image_size``.
 
     Args:
-        inference: of no effect: an image is seen once and whole.
-        absent: of no effect.
+        inference: without effect: an image is predicted once, whole.
+        absent: without effect.
     """
 
     name = "classification"
@@ -53,7 +53,7 @@ class Classification(Task):
     def predict(self, model: Model, images: Tensor) -> Tensor:
         assert isinstance(model, ClassificationModel)
         speed_up(model, images.device)
-        return model(middle(images, model.image_size, model.resize))
+        return model(center_crop(images, model.image_size, model.resize))
 
     @override
     def metric(self, num_classes: int) -> MetricCollection:
@@ -77,7 +77,7 @@ def refuse_inference(settings: Mapping[str, Any]) -> None:
     """Refuses settings of windows, scales and mirror images (``inference.*``) that are not None.
 
     Raises:
-        ConfigError: names the first of them.
+        ConfigError: naming the first of them.
     """
     for name, value in settings.items():
         if value is not None:
@@ -85,10 +85,11 @@ def refuse_inference(settings: Mapping[str, Any]) -> None:
             raise ConfigError(f"inference.{name}={value}: {why}")
 
 
-def middle(images: Tensor, size: int, resize: int | None) -> Tensor:
-    """Cuts the middle out of images, (B, 3, H, W) -> (B, 3, size, size), resized before to a short side of ``resize``.
+def center_crop(images: Tensor, size: int, resize: int | None) -> Tensor:
+    """Resizes images to a short side of ``resize`` and crops the centre: (B, 3, H, W) -> (B, 3, size, size).
 
-    With ``resize=None`` only images smaller than the cut are resized, to its size. Shrinking averages.
+    With ``resize=None`` only images smaller than the crop are resized, to a short side of ``size``. Shrinking is
+    antialiased.
     """
     height, width = images.shape[-2:]
     short = min(height, width)

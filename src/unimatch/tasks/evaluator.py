@@ -17,35 +17,35 @@ from unimatch.errors import ConfigError
 from unimatch.models.base import Model
 from unimatch.speed.half_precision import warn_of_slow_half
 from unimatch.tasks import Task
-from unimatch.tasks.plain_batches import for_model, label_told, samples_of, warn_unless_normalized
+from unimatch.tasks.plain_batches import for_model, label_errors_explained, samples_of, warn_unless_normalized
 from unimatch.tasks.shared_encoder import encoded_once, share_encoder
 
 Counts = dict[str, Tensor]
-"""What :meth:`unimatch.tasks.Task.metric` counted, by the name of each of its metrics."""
+"""What :meth:`unimatch.tasks.Task.metric` has counted, by the names of its metrics."""
 
 TOGETHER_ON = {"cuda"}
-"""Kinds of devices on which samples of one size are predicted together. Alone they are the same, to rounding."""
+"""Kinds of devices on which samples of one size are predicted together; the results are the same, to rounding."""
 
 
 class EvaluationLoop(lightning.LightningModule):
-    """Predicts each sample with each model at its own size, and counts the predictions against the labels.
+    """Predicts each sample with each model, at the sample's own size, and counts the predictions against the labels.
 
-    On a GPU, a batch's samples are predicted together where they follow each other and are of one size, else one by
-    one. Validation and testing are the same. Batches are lists of :class:`unimatch.types.EvaluationSample`, or what
-    else :func:`unimatch.tasks.plain_batches.samples_of` takes. A step returns what it counted, by the model's name a
-    list over its samples.
+    On a GPU, consecutive samples of one size are predicted together; all others are predicted one by one. Validation
+    and testing are the same. Batches are lists of :class:`unimatch.types.EvaluationSample`, or anything else that
+    :func:`unimatch.tasks.plain_batches.samples_of` takes. A step returns, by the model's name, the list of its samples'
+    counts.
     """
 
     task: Task
 
     def build_metrics(self, names: Iterable[str], num_classes: int) -> None:
-        """Prepares to count for the models of these names."""
+        """Prepares metrics for the models of these names."""
         self.metrics: Mapping[str, MetricCollection]
         self.metrics = ModuleDict({name: self.task.metric(num_classes) for name in names})  # type: ignore[assignment]
         self.counts: dict[str, Counts] = {}
-        """Of the last evaluation, by the model's name; of all processes together."""
+        """The counts of the last evaluation over all processes, by the model's name."""
         self.encode_once = False
-        """Whether the models have one encoder, which a frozen one is."""
+        """Whether the models share an encoder, as student and teacher do while it is frozen."""
 
     @override
     def setup(self, stage: str) -> None:
@@ -81,7 +81,7 @@ class EvaluationLoop(lightning.LightningModule):
                 for name, model in models.items():
                     predictions = self.task.predict(model, for_model(stacked, model))
                     for sample, prediction in zip(alike, predictions, strict=True):
-                        with label_told(prediction, sample["label"], self.task.ignore_index):
+                        with label_errors_explained(prediction, sample["label"], self.task.ignore_index):
                             found[name].append(self.metrics[name](prediction[None], sample["label"][None]))
         return found
 
@@ -100,14 +100,15 @@ class EvaluationLoop(lightning.LightningModule):
 
 
 def of_one_size(samples: Sequence[dict[str, Tensor]]) -> Iterator[list[dict[str, Tensor]]]:
-    """Yields the samples in their order, those together that may be predicted together."""
+    """Yields the samples in order, in groups that are predicted together."""
 
-    def key(place: tuple[int, dict[str, Tensor]]) -> object:
-        number, image = place[0], place[1]["image"]
+    def group_of(numbered: tuple[int, dict[str, Tensor]]) -> object:
+        number, sample = numbered
+        image = sample["image"]
         return image.shape if image.device.type in TOGETHER_ON else number
 
-    for _, places in groupby(enumerate(samples), key):
-        yield [sample for _, sample in places]
+    for _, group in groupby(enumerate(samples), group_of):
+        yield [sample for _, sample in group]
 
 
 class Evaluator(EvaluationLoop):

@@ -1,4 +1,4 @@
-"""Batches of any data loader: stacked tensors, alone, in a tuple or a dictionary, or lists of single samples."""
+"""Reads the batches of any data loader: stacked tensors, in a tuple or a dictionary or alone, or lists of samples."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -14,21 +14,21 @@ from unimatch.images.tensors import normalize
 log = logging.getLogger("unimatch")
 
 HIGHEST = 10
-"""Above the values of any normalised image of which none is below 0: white is 2.6 with ImageNet's numbers."""
+"""More than any value of a normalised image that has none below 0: white is 2.6 with ImageNet's mean and deviation."""
 
 
 def samples_of(batch: Any) -> list[dict[str, Tensor]]:
     """Returns a batch's samples: each an image (..., H, W) of normalised floats and a label (*S) int64.
 
     Args:
-        batch: a list of samples, as our data module has it; or stacked: ``{"image": ..., "label": ...}`` (or ``mask``)
-            or ``(images, labels)``. Images that are uint8 are normalised, floats are taken to be so.
+        batch: a list of samples, as our data module gives it; or stacked tensors, as ``{"image": ..., "label": ...}``
+            (or ``mask``) or ``(images, labels)``. uint8 images are normalised here, floats must be normalised already.
 
     Raises:
-        DataError: there are no images or no labels, or labels that are no ids.
+        DataError: images or labels are missing, or labels are not whole numbers.
     """
     if not isinstance(batch, Mapping) and len(batch) and isinstance(batch[0], Mapping):
-        return [prepared(sample["image"], sample["label"], sample) for sample in batch]
+        return [prepare_sample(sample["image"], sample["label"], sample) for sample in batch]
     images, labels = images_of(batch), None
     if isinstance(batch, Mapping):
         labels = batch.get("label", batch.get("mask"))
@@ -36,11 +36,11 @@ def samples_of(batch: Any) -> list[dict[str, Tensor]]:
         labels = batch[1]
     if labels is None:
         raise DataError("an evaluation batch has no labels: give {'image': ..., 'label': ...} or (images, labels)")
-    return [prepared(image, label, {}) for image, label in zip(images, labels, strict=True)]
+    return [prepare_sample(image, label, {}) for image, label in zip(images, labels, strict=True)]
 
 
-def prepared(image: Tensor, label: Tensor, others: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a sample with its image normalised, unless it is so, and its label int64."""
+def prepare_sample(image: Tensor, label: Tensor, others: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a sample with a normalised image, an int64 label, and the ``others`` of its entries unchanged."""
     ids = label.long()
     if label.is_floating_point() and not torch.equal(ids.to(label.dtype), label):
         raise DataError("the labels of an evaluation batch hold fractions: they must be ids of classes, whole numbers")
@@ -48,10 +48,10 @@ def prepared(image: Tensor, label: Tensor, others: Mapping[str, Any]) -> dict[st
 
 
 def images_of(batch: Any) -> Any:
-    """Returns the images of a batch as they are: a tensor (B, ..., H, W), or a list of single ones (..., H, W).
+    """Returns the images of a batch unchanged: a tensor (B, ..., H, W), or a list of single images (..., H, W).
 
     Raises:
-        DataError: there are none.
+        DataError: the batch holds no images, or they are not tensors.
     """
     images = batch
     if isinstance(batch, Mapping):
@@ -69,19 +69,19 @@ def images_of(batch: Any) -> Any:
 
 
 def as_floats(images: Tensor) -> Tensor:
-    """Returns images normalised: uint8 in 0-255 as our data module does it, floats as they are."""
+    """Returns uint8 images (0-255) normalised as our data module does it, and floats unchanged."""
     return normalize(images) if images.dtype == torch.uint8 else images
 
 
 def for_model(images: Tensor, model: nn.Module) -> Tensor:
-    """Returns images in the type of the model's weights, such as bfloat16 of ``precision=bf16-true``."""
+    """Returns images in the type of the model's weights, such as bfloat16 with ``precision=bf16-true``."""
     return images.to(next(model.parameters()).dtype)
 
 
 def warn_unless_normalized(images: Any) -> None:
-    """Warns of floats in 0-1, as ``ToTensor`` makes them, or in 0-255: scores would be of no use.
+    """Warns if the first image holds floats in 0-1, as ``ToTensor`` makes them, or in 0-255: scores would be useless.
 
-    A bright image that is normalised has no value below 0 either, but some above 1.
+    A normalised image that is bright everywhere has no value below 0 either, but it has values above 1.
     """
     first = images[0]
     if not first.is_floating_point():
@@ -98,23 +98,25 @@ def warn_unless_normalized(images: Any) -> None:
 
 
 @contextmanager
-def label_told(scores: Tensor, label: Tensor, ignore_index: int) -> Iterator[None]:
-    """Explains an error of counting by the label, where that does not fit the scores.
+def label_errors_explained(scores: Tensor, label: Tensor, ignore_index: int) -> Iterator[None]:
+    """Refuses a label of another shape than the scores, and explains an error of counting if it is the label's fault.
 
     Args:
         scores: (C, *S).
-        label: its ids, which should be (*S).
+        label: (*S) class ids.
         ignore_index: the id that does not count.
 
     Raises:
-        DataError: saying what the label holds.
+        DataError: saying what is wrong with the label.
     """
     if label.shape != scores.shape[1:]:
+        if scores.ndim == 1:
+            raise DataError(
+                f"a label has the shape {tuple(label.shape)}, and an image has one class: give one id for each"
+            )
         raise DataError(
             f"a label has the shape {tuple(label.shape)}, and its image needs {tuple(scores.shape[1:])}: an id for "
             "each pixel, as many rows and columns as the image, without a dimension for channels"
-            if scores.ndim > 1
-            else f"a label has the shape {tuple(label.shape)}, and an image has one class: give one id for each"
         )
     try:
         yield

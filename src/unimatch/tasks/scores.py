@@ -1,4 +1,4 @@
-"""What an evaluation finds: scores from counts over the whole set, and pseudo labels' quality."""
+"""The scores of an evaluation, which are computed from counts over a whole data set, and how they are shown."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -19,7 +19,7 @@ Ignored = Literal["exclude", "wrong"]
 
 @dataclass(frozen=True)
 class Scores:
-    """Holds what one evaluation of one model found, in percent; a subclass for each task.
+    """Holds the scores of one model in one evaluation, in percent. Each task has a subclass.
 
     Fields are floats, or tuples with a value per class, None where the class did not occur.
     """
@@ -27,21 +27,21 @@ class Scores:
     headline: ClassVar[str]
     """The field that the best checkpoint is chosen by, and that is shown first."""
     titles: ClassVar[Mapping[str, str]]
-    """What people call each field: the headings of tables, charts and reports."""
+    """The heading of each field in tables, charts and reports."""
     unit: ClassVar[str] = "pixels"
-    """What is counted: ``pixels``, or ``images`` where each has one class."""
+    """What is counted: ``pixels``, or ``images`` if each image has one class."""
 
     @property
     def main(self) -> float:
-        """Returns the headline's value."""
+        """The value of the headline's field."""
         return float(getattr(self, self.headline))
 
     def overall(self) -> dict[str, float]:
-        """Returns the fields of one value, by name."""
+        """Returns the fields that have one value, by name."""
         return {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), float)}
 
     def per_class(self) -> dict[str, tuple[float | None, ...]]:
-        """Returns the fields of a value per class, by name."""
+        """Returns the fields that have a value per class, by name."""
         return {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), tuple)}
 
 
@@ -51,7 +51,7 @@ def confusion_metric(num_classes: int) -> MulticlassConfusionMatrix:
 
 
 class IgnoredPixels(Metric):
-    """Counts the labels that say nothing, of all processes together."""
+    """Counts the pixels whose label is ignored, over all processes."""
 
     full_state_update = False
     count: Tensor
@@ -70,9 +70,9 @@ class IgnoredPixels(Metric):
 
 
 def mean_iou(confusion: Tensor) -> Tensor:
-    """Returns one image's mIoU in percent, over the classes in its truth or prediction; nothing leaves the device.
+    """Returns one image's mIoU in percent, over the classes in its truth or prediction, as a scalar on the device.
 
-    Where the image has one class, that is 100 if the class is found and 0 if not.
+    In classification it is 100 if the image's class is predicted and 0 if not.
     """
     right = confusion.diag().float()
     union = (confusion.sum(0) + confusion.sum(1)).float() - right
@@ -80,12 +80,12 @@ def mean_iou(confusion: Tensor) -> Tensor:
 
 
 def scores_table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores]) -> str:
-    """Draws a table of a column per model: its scores per class, then overall.
+    """Returns a table with a column per model: the scores per class, then the overall scores.
 
     Args:
-        results: by the model's name, what ``evaluations.jsonl`` holds of it: each field's value, those per class by
-            the class's name.
-        scores: whose fields those are.
+        results: by the model's name, its scores as in ``evaluations.jsonl``: each field's value, or a dictionary of
+            values by the class's name.
+        scores: the task's type of scores.
     """
     rows: list[list[str]] = []
 
@@ -106,5 +106,5 @@ def scores_table(results: Mapping[str, Mapping[str, Any]], scores: type[Scores])
 
 
 def ratios(part: Tensor, whole: Tensor) -> list[float | None]:
-    """Returns percentages, None where the whole is zero."""
+    """Returns ``part / whole`` in percent, entry by entry; None where ``whole`` is zero."""
     return [float(100 * p / w) if w > 0 else None for p, w in zip(part, whole, strict=True)]

@@ -22,8 +22,9 @@ class SegmentationScores(Scores):
     miou: float
     """The mean over classes of (sum of intersections) / (sum of unions) over the whole set."""
     iou: tuple[float | None, ...]
-    """Per class; None where the class has no pixel in truth or prediction."""
+    """Intersection over union of each class; None where a class has no pixel in truth or prediction."""
     pixel_accuracy: float
+    """The share of all pixels that are predicted right."""
 
 
 class Segmentation(PixelTask):

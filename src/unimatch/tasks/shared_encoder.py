@@ -1,4 +1,4 @@
-"""Encodes an image once for all models that share a frozen encoder, where they are evaluated side by side."""
+"""Encodes images once for all models that share an encoder, when these are evaluated on the same images."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,27 +11,30 @@ from unimatch.models.base import Model
 
 
 def share_encoder(models: Sequence[nn.Module]) -> bool:
-    """Tells whether two or more models have encoders of equal values, as student and teacher do where it is frozen."""
+    """Tells whether two or more models have equal encoders, as student and teacher do while the encoder is frozen."""
     ours = [model for model in models if isinstance(model, Model)]
     return len(ours) == len(models) > 1 and all(equal_encoders(ours[0], other) for other in ours[1:])
 
 
 def equal_encoders(one: Model, other: Model) -> bool:
-    """Tells whether the features of two models are the same; not of weights that FSDP has divided, nor with hooks."""
-    pair = (one.encoder, other.encoder)
-    if type(one) is not type(other) or type(pair[0]) is not type(pair[1]):
+    """Tells whether two models compute the same features; False if in doubt.
+
+    That is in training mode, with forward hooks, and for weights that FSDP has divided.
+    """
+    encoders = (one.encoder, other.encoder)
+    if type(one) is not type(other) or type(encoders[0]) is not type(encoders[1]):
         return False
-    if any(module.training or module._forward_hooks for module in chain(*(encoder.modules() for encoder in pair))):
+    if any(module.training or module._forward_hooks for encoder in encoders for module in encoder.modules()):
         return False
-    first, second = (dict(chain(encoder.named_parameters(), encoder.named_buffers())) for encoder in pair)
+    first, second = (dict(chain(encoder.named_parameters(), encoder.named_buffers())) for encoder in encoders)
     if not first or first.keys() != second.keys() or any(hasattr(tensor, "device_mesh") for tensor in first.values()):
         return False
-    # Trained ones differ in the first of their tensors.
+    # This is quick: encoders that have been trained differ in the first tensor already.
     return all(same(tensor, second[name]) for name, tensor in first.items())
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Tells whether two tensors have the same values; those of one memory are not looked at."""
+    """Tells whether two tensors have the same values; tensors that share memory are not compared value by value."""
     if (one.shape, one.dtype, one.device) != (other.shape, other.dtype, other.device):
         return False
     return (one.data_ptr(), one.stride()) == (other.data_ptr(), other.stride()) or torch.equal(one, other)
@@ -39,11 +42,12 @@ def same(one: Tensor, other: Tensor) -> bool:
 
 @contextmanager
 def encoded_once(models: Sequence[Model]) -> Iterator[None]:
-    """Lets models that share an encoder take the features of images that one of them has just encoded.
+    """Lets models that share an encoder reuse the features of the images that one of them has just encoded.
+
+    Only the last images and their features are kept. Each model gets a copy, since its decoder may change it in place.
 
     Args:
-        models: of which :func:`share_encoder` is true. Only the last images and their features are kept. What each
-            model gets is a copy, since a decoder may change it in place.
+        models: those for which :func:`share_encoder` is true.
     """
     encode = models[0].encode
     kept = list[tuple[Tensor, list[Tensor]]]()

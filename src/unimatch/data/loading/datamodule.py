@@ -29,7 +29,7 @@ from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
 from unimatch.images.arrays import ImageArray, nearest_multiple
 from unimatch.images.tensors import prepare
-from unimatch.trainer import at_once, parts_of
+from unimatch.trainer import parts_in_batch, parts_of
 from unimatch.types import HasNeeds, Needs
 
 log = logging.getLogger("unimatch")
@@ -313,7 +313,7 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         world, rank = self._world()
         labeled = stream == "labeled"
         batch_size = self.batch_size if labeled else self.batch_size * self.unlabeled_ratio
-        together, (epoch, batches) = at_once(self.trainer), self.needs.start
+        together, (epoch, batches) = parts_in_batch(self.trainer), self.needs.start
         sampler = TrainSampler(
             self.epoch_length if labeled else len(dataset.source),
             batch_size,

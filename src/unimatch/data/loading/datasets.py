@@ -14,7 +14,7 @@ from unimatch.data.check.before_training import size_fault
 from unimatch.data.loading.rare_classes import RareClasses
 from unimatch.data.loading.samplers import STREAMS, SampleKey, Stream, sample_rng
 from unimatch.data.sources.base import Source
-from unimatch.errors import DataError, own_code_told
+from unimatch.errors import DataError, own_errors_explained
 from unimatch.images.arrays import ImageArray, LabelArray
 from unimatch.images.bands import PHOTOS, Bands
 from unimatch.images.tensors import to_tensor
@@ -47,7 +47,7 @@ class LabeledDataset(Dataset[dict[str, Tensor]]):
             # The 3 keeps this generator apart from that of the sample's views.
             shown, index = self.rare.draw(np.random.default_rng((self.seed, STREAMS["labeled"], *key, 3)))
             crops = self.rare.crops
-        with own_code_told(partial(self.source.name, index)):
+        with own_errors_explained(partial(self.source.name, index)):
             return self._sample(key, index, shown, crops)
 
     def _sample(self, key: SampleKey, index: int, shown: int | None, crops: int) -> dict[str, Tensor]:
@@ -89,7 +89,7 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
         index, image, bad = self._read(key)
         rng = sample_rng(self.seed, self.stream, key)
-        with own_code_told(partial(self.source.name, index)):
+        with own_errors_explained(partial(self.source.name, index)):
             sample = {**self.make_sample(rng, image, self._truth(index, image)), "index": torch.tensor(index)}
         if self.skip_bad:
             sample["bad"] = torch.tensor(bad + [-1] * (REPLACEMENTS - len(bad)))
@@ -100,7 +100,7 @@ class UnlabeledDataset(Dataset[dict[str, Tensor]]):
         index, bad = key[1] % len(self.source), list[int]()
         while True:
             try:
-                with own_code_told(partial(self.source.name, index)):
+                with own_errors_explained(partial(self.source.name, index)):
                     return index, self.source.image(index), bad
             except DataError as error:
                 if not self.skip_bad:
@@ -132,7 +132,7 @@ class EvaluationDataset(Dataset[dict[str, Tensor]]):
 
     @override
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        with own_code_told(partial(self.source.name, index)):
+        with own_errors_explained(partial(self.source.name, index)):
             return self._sample(index)
 
     def _sample(self, index: int) -> dict[str, Tensor]:

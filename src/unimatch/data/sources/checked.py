@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from unimatch.data.catalog import DatasetInfo
-from unimatch.errors import DataError, own_code_told
+from unimatch.errors import DataError, own_errors_explained
 from unimatch.images.arrays import ImageArray, LabelArray
 from unimatch.types import IGNORE_INDEX, NO_CLASS
 
@@ -42,7 +42,7 @@ class CheckedSource:
         Raises:
             DataError: the source returns something else.
         """
-        with own_code_told(lambda: self.name(index), foreign=True):
+        with own_errors_explained(lambda: self.name(index), foreign=True):
             image = self.source.image(index)
         if fault := image_fault(image, self.info.bands.count):
             raise DataError(f"{self.name(index)}: the image {fault}")
@@ -54,7 +54,7 @@ class CheckedSource:
         Raises:
             DataError: the source returns something else, or ids of no class.
         """
-        with own_code_told(lambda: self.name(index), foreign=True):
+        with own_errors_explained(lambda: self.name(index), foreign=True):
             label = self.source.mask(index)
         if label is None:
             return None
