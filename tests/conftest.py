@@ -29,10 +29,15 @@ def compositions() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def no_waiting_for_disks() -> Iterator[None]:
-    """Leaves out the wait for a disk at each file: no test cuts the power."""
+def no_waiting() -> Iterator[None]:
+    """Leaves out the wait for a disk at each file, and shortens those for processes that do not end and for the hub.
+
+    No test cuts the power, what PyTorch waits for is a process that a test has left behind, and no test has a network.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
+        patch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.5)
+        patch.setattr("unimatch.models.hub.PAUSE", 0.01)
         yield
 
 

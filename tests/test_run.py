@@ -294,6 +294,7 @@ def test_methods_see_the_same_labelled_batches_and_start_from_the_same_weights(f
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_baseline_says_that_what_is_held_out_is_not_trained_on(run_command):
     log = (run_command(*SMALL, *SHORT, "method=supervised", "datamodule.held_out=2") / "run.log").read_text()
     assert "datamodule.held_out keeps 2 labelled images from being trained on, and supervised makes no pseudo" in log

@@ -128,6 +128,7 @@ def features(view):
     return gray.mean(), gray.std(), np.ptp(view.astype(float), axis=2).mean(), edges
 
 
+@pytest.mark.nightly
 def test_the_papers_changes_by_albumentations_have_our_distribution():
     """Means within 4 standard errors (and 1% for other rounding and kernels), spreads within 10%."""
     rows, columns = np.mgrid[:24, :24]

@@ -23,7 +23,7 @@ def test_a_long_evaluation_is_told_on_the_way():
     progress.on_validation_start(trainer, None)
     progress.on_validation_batch_end(trainer, None, None, None, 0)
     assert said == []
-    progress.told -= 3600
+    progress.shown_at -= 3600
     progress.on_validation_batch_end(trainer, None, None, None, 3)
     progress.on_validation_batch_end(trainer, None, None, None, 4)
     assert said == ["evaluating 4/7"]

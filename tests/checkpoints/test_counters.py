@@ -133,6 +133,7 @@ def test_training_ends_the_same_from_a_checkpoint_of_any_moment(length, tmp_path
     assert resumed >= 12
 
 
+@pytest.mark.nightly
 def test_a_checkpoint_between_two_batches_of_a_step_is_refused(tmp_path):
     *_, saved = train(tmp_path, **LENGTHS["accumulation"])
     between = [path for path, _ in saved if torch.load(path)["unimatch_training"]["place"]["accumulating"]]

@@ -60,6 +60,7 @@ def test_logits_are_those_of_the_specification(official, height, width):
     assert (logits - expected).abs().max() < 5e-5 * expected.std()
 
 
+@pytest.mark.nightly
 def test_a_checkpoint_of_change_detection_takes_pairs(tmp_path):
     teacher = random_state(3, classes=2)
     path = save(tmp_path / "best.pth", hollow("small", classes=2), teacher)

@@ -115,6 +115,7 @@ def test_folders_carry_what_is_swept(sweep, jobs_of):
     assert [path.name for path in jobs] == [f"{i}_{start}_method.tau={tau}" for i, tau in enumerate((0.5, 0.9))]
 
 
+@pytest.mark.nightly
 def test_a_plan_gives_the_sum_and_leaves_nothing(sweep, capsys, monkeypatch, tmp_path):
     def note(given):
         hours.append(given)

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from helpers.places import ROOT
-from helpers.support import SMALL, read_summary, rest_nightly
+from helpers.support import NIGHTLY, SMALL, read_summary, rest_nightly
 from unimatch import ConfigError
 from unimatch.augment import Albumentations, RandAugment, StrongAugmentation
 from unimatch.cli.overrides import check_overrides, config_groups
@@ -42,7 +43,17 @@ ALONE = [
     if group not in TOGETHER
     for option in options
 ]
-EACH = ALONE + [
+KEPT = (
+    "encoder=vits", "encoder=dinov3_s", "encoder=resnet50", "encoder=mitb5", "encoder=tiny", "encoder=timm",
+    "encoder=wrn_28_2", "+experiment=table01", "+experiment=table14",
+)  # fmt: skip
+"""Of the many encoders and experiments, the suite composes these; of the other groups, every option."""
+EACH = [
+    pytest.param(choice, marks=NIGHTLY)
+    if re.match(r"\+?(encoder|experiment)=", *choice) and choice[0] not in KEPT
+    else choice
+    for choice in ALONE
+] + [
     [f"{group}={option}" for group, option in zip(TOGETHER, options, strict=True) if option is not None]
     for options in zip_longest(*(GROUPS[group] for group in TOGETHER))
 ]

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.pages import PAGES, ROOT, SHOWN, TAKE_FILES, Block, blocks, follow, lines, unimatch_command
 
-KEPT = ("README.md", "docs/library.md", "docs/labelling.md")
+KEPT = ("README.md", "docs/library.md")
 """Pages whose code the suite runs; the other pages' at night."""
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]

@@ -26,7 +26,7 @@ QUICK = [
 ]
 
 
-KINDS = ("table01", "table14")
+KINDS = ("table01",)
 """Of segmentation and of change detection."""
 CLASSES = {"cifar10": (make_cifar10, 60), "stl10": (make_stl10, 260), "svhn": (make_svhn, 40)}
 

@@ -44,7 +44,7 @@ def channel_masks(
         raise ValueError(f"views={views}: complementary masks are those of two views")
     device = generator.device
     order = torch.rand(pairs, generator=generator, device=device).argsort()
-    # 1e-6 makes up for the rounding of products such as 0.29 * 100, which is just below 29.
+    # 1e-6 makes up for rounding: 0.29 * 100 is just below 29.
     kept = (order < int(keep_ratio * pairs + 1e-6)).view(pairs, 1)  # (B, 1)
     shared = len(set(widths)) == 1
     masks = []

@@ -22,7 +22,7 @@ from unimatch.data.splits.generate import (
 )
 from unimatch.errors import ConfigError, DataError
 
-property_test = settings(max_examples=200, deadline=None, derandomize=True)
+property_test = settings(max_examples=100, deadline=None, derandomize=True)
 
 
 @st.composite
