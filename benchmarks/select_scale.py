@@ -18,8 +18,8 @@ import numpy as np
 
 import unimatch
 from unimatch.selection import ColorDescriber, Description
+from unimatch.selection.feature_cache import key_of, open_store
 from unimatch.selection.features import PATCHES
-from unimatch.selection.store import key_of, open_store
 
 IMAGE, PATCH = 4 * 384, 384
 """Numbers of a photo, and of a patch: of DINOv2 ViT-S."""

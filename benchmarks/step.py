@@ -38,7 +38,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from unimatch.methods import Method, semi_supervised
-from unimatch.methods.parts import StepGenerator
+from unimatch.methods.parts_in_batch import StepGenerator
 from unimatch.speed import cross_entropy_by_rows
 from unimatch.speed.apply import speed_up
 from unimatch.speed.compile import LOSSES_ON, compile_model

@@ -122,7 +122,7 @@ ALLOWED = {
     "disk.py": "the one place",
     "app/files.py": "into a folder of its own",
     "data/prepare/download.py": "adds to NAME.part, by no_link",
-    "starting.py": "the null device",
+    "startup.py": "the null device",
 }
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from unimatch import starting
+from unimatch import startup
 from unimatch.terminal import print_any_name, progress_bar, text_table
 
 
@@ -79,7 +79,7 @@ def test_a_stream_that_a_command_has_wrapped_shows_any_name_too(monkeypatch):
     content = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, "utf-8"))
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), "utf-8"))
-    starting.open_streams()
+    startup.open_streams()
     print_any_name()
     sys.stdout.write("n\udce4me\n")
     sys.stdout.flush()

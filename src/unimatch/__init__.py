@@ -9,13 +9,13 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from unimatch import starting
+from unimatch import startup
 from unimatch._version import __version__
-from unimatch.on_first_use import on_first_use
+from unimatch.lazy_imports import on_first_use
 
-if _command := starting.command_of(sys.orig_argv):  # its imports come next
-    starting.watch()
-    import_module("unimatch.cli.first_look").first_look(_command)
+if _command := startup.command_of(sys.orig_argv):  # its imports come next
+    startup.watch()
+    import_module("unimatch.cli.early_checks").check_early(_command)
 
 if TYPE_CHECKING:  # each name twice, so that type checkers see it as public
     from unimatch.augment import StrongAugmentation as StrongAugmentation

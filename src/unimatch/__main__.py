@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from unimatch import starting
+from unimatch import startup
 from unimatch.options import did_you_mean
 
 COMMANDS = {
@@ -46,8 +46,8 @@ def main() -> int:
         )
         return 2
     sys.argv[1:] = arguments
-    starting.watch()
-    import_module("unimatch.cli.first_look").first_look(name)  # imported late, since Hydra takes a while to import
+    startup.watch()
+    import_module("unimatch.cli.early_checks").check_early(name)  # imported late, since Hydra takes a while to import
     # Runs it as `python -m` does: the further processes that Lightning starts find the module by its name.
     runpy.run_module(f"unimatch.{name}", run_name="__main__", alter_sys=True)
     return 0

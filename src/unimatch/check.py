@@ -17,7 +17,7 @@ from unimatch.cli.arguments import fits
 from unimatch.cli.building import build
 from unimatch.cli.command import command
 from unimatch.cli.overrides import config_folder
-from unimatch.cli.settings import check_kind
+from unimatch.cli.setting_kinds import check_kind
 from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
@@ -30,8 +30,8 @@ from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.folders import exported, notes_taken
 from unimatch.images.pictures import drawing
+from unimatch.safe_text import one_line, to_type
 from unimatch.terminal import text_table
-from unimatch.texts import one_line, to_type
 from unimatch.types import IGNORE_INDEX
 
 SHOWN = 5

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unimatch import starting
-from unimatch.checkpoints.earlier import IMPLIED_SETTINGS, migrated
+from unimatch import startup
+from unimatch.checkpoints.earlier_versions import IMPLIED_SETTINGS, migrated
 from unimatch.disk import exit_with, lacks_room, replace_text
 from unimatch.errors import DataError, WriteError
-from unimatch.plain import written_by_others
 from unimatch.report.compare_page import Group, compare_page
 from unimatch.report.compare_rows import IDENTITY, Comparison, compare_groups, group_runs, pairs_of
 from unimatch.report.run_facts import flat
 from unimatch.report.run_files import read_json, read_run
+from unimatch.safe_text import one_line
 from unimatch.terminal import text_table
-from unimatch.texts import one_line
+from unimatch.untrusted import written_by_others
 
 IGNORED = (
     *("seed", "datamodule.workers", "checkpoint.", "guard.idle_steps", "logger.", "callbacks", "resume", "plan"),
@@ -230,7 +230,7 @@ def write_page(comparison: Comparison, missing: Sequence[tuple[Path, str]], path
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table, the runs without a result and the paths of pictures; returns the exit status."""
-    starting.done()
+    startup.done()
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.compare",
         description="One table of several runs: the task's first score on validation, such as mIoU, in percent; "

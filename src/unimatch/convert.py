@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unimatch import starting
+from unimatch import startup
 from unimatch.data.catalog import ADE20K, CITYSCAPES, COCO, PASCAL, DatasetInfo
 from unimatch.disk import exit_with, replace_file
 from unimatch.errors import UnimatchError, WeightsError, WriteError
-from unimatch.texts import one_line
+from unimatch.safe_text import one_line
 
 if TYPE_CHECKING:
     from unimatch.checkpoints.official import OfficialWeights
@@ -44,7 +44,7 @@ def convert(official: Path, output: Path, info: DatasetInfo | None = None) -> "l
     from unimatch.checkpoints.files import PREFIXES
     from unimatch.checkpoints.official import read_official
 
-    starting.done()
+    startup.done()
     if output.exists():
         raise WeightsError(f"{output}: exists already; remove it or name another")
     if not output.parent.is_dir():

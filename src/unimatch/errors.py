@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from typing_extensions import override
 
-from unimatch.texts import printable
+from unimatch.safe_text import printable
 
 TRACEBACKS = "HYDRA_FULL_ERROR"
 """The environment variable that asks, with the value 1, for the traceback of each error."""

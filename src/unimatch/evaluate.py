@@ -15,24 +15,24 @@ from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import build_model, read_checkpoint
 from unimatch.cli.building import build, plain
 from unimatch.cli.command import command, quiet_libraries
-from unimatch.cli.lost_workers import lost_workers_explained
 from unimatch.data import SegmentationData, SemiSupervisedDataModule, Source
 from unimatch.data.check.before_training import look, refuse
+from unimatch.data.loading.lost_workers import lost_workers_explained
 from unimatch.disk import replace_text
 from unimatch.engines.model_facts import ModelFacts, inference_with
 from unimatch.errors import ConfigError, UnimatchError, first_line
 from unimatch.images.bands import Bands
 from unimatch.inference.load import checkpoint_facts, models_in
 from unimatch.options import one_of
-from unimatch.plain import bound
+from unimatch.safe_text import one_line
 from unimatch.speed.fold_batch_norms import fold_batch_norms
 from unimatch.tasks import Task, task_of
 from unimatch.tasks.classification import refuse_inference
 from unimatch.tasks.evaluator import Counts, Evaluator
 from unimatch.tasks.scores import Absent, Scores, scores_table
 from unimatch.terminal import progress_bar
-from unimatch.texts import one_line
 from unimatch.trainer import check_device
+from unimatch.untrusted import bound
 
 LIMITS = ("limit_val_batches", "limit_test_batches", "fast_dev_run", "overfit_batches", "barebones")
 """Arguments of Lightning's trainer that would leave images out."""

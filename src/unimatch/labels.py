@@ -10,7 +10,7 @@ from unimatch.cli.command import command
 from unimatch.errors import ConfigError
 from unimatch.labelling import TOOLS, Labels, read, write
 from unimatch.labelling.merging import labelled_before, under_known_names
-from unimatch.texts import one_line, to_type
+from unimatch.safe_text import one_line, to_type
 
 
 def convert_labels(config: DictConfig) -> None:

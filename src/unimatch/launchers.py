@@ -11,7 +11,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from unimatch.errors import ConfigError
 from unimatch.lightning_internals import slurm_of
 from unimatch.options import number_of
-from unimatch.texts import one_line
+from unimatch.safe_text import one_line
 
 log = logging.getLogger("unimatch")
 

@@ -24,10 +24,10 @@ from unimatch.inference.inputs import Photo, find_photos
 from unimatch.inference.outputs import KINDS, Writer
 from unimatch.inference.pipeline import Pipeline
 from unimatch.inference.predictor import Predictor
-from unimatch.plain import written_by_others
+from unimatch.safe_text import csv_text, one_line, printable
 from unimatch.terminal import progress_bar
-from unimatch.texts import csv_text, one_line, printable
 from unimatch.types import IGNORE_INDEX
+from unimatch.untrusted import written_by_others
 
 log = logging.getLogger("unimatch")
 

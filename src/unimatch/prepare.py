@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from unimatch.cli.command import command
 from unimatch.data.prepare import RECIPES, convert_archives
 from unimatch.errors import ConfigError
-from unimatch.texts import to_type
+from unimatch.safe_text import to_type
 
 
 def prepare_dataset(config: DictConfig) -> None:

@@ -24,11 +24,11 @@ from unimatch.inference.predictor import Predictor
 from unimatch.labelling import TOOLS, predicted_labels, write
 from unimatch.options import one_of
 from unimatch.predict import checkpoint_files, predict_photos
+from unimatch.safe_text import one_line, to_type
 from unimatch.select import describer_of, draw
 from unimatch.selection import Describer, EncoderDescriber, Selection, check_choice
 from unimatch.selection import select as select_photos
 from unimatch.selection.photos import Photos, named, photos_below, unsureness
-from unimatch.texts import one_line, to_type
 
 DONE = "selected.txt"
 """The file that a round writes last: a round that has it is complete."""

@@ -38,12 +38,12 @@ from unimatch.checkpoints.run_folder import (
 )
 from unimatch.cli.building import build, made_as, plain, target_of
 from unimatch.cli.command import command, quiet_libraries
-from unimatch.cli.lost_workers import lost_workers_explained
 from unimatch.cli.sweeps import failures_reported, goes_on, note_hours
-from unimatch.cli.unread import refuse_idle
+from unimatch.cli.unused_settings import refuse_idle
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.data.fingerprint import fingerprint
 from unimatch.data.loading.auto_crop import refuse_one_class
+from unimatch.data.loading.lost_workers import lost_workers_explained
 from unimatch.disk import check_writable, check_written, unwritten
 from unimatch.errors import ConfigError
 from unimatch.lightning_internals import restore_within

@@ -18,10 +18,10 @@ from unimatch.errors import ConfigError
 from unimatch.images.arrays import ImageArray, read_image
 from unimatch.images.pictures import Cell, drawing, save_figure
 from unimatch.options import one_of
+from unimatch.safe_text import one_line
 from unimatch.selection import Describer, Selection
 from unimatch.selection import select as select_photos
 from unimatch.selection.photos import Photos, named, photos_below, unsureness
-from unimatch.texts import one_line
 
 COLUMNS = 6
 """Columns of the contact sheet."""

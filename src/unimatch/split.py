@@ -19,8 +19,8 @@ from unimatch.data.splits.candidates import Candidates, with_classes, with_dates
 from unimatch.data.splits.generate import choose, choose_of_each_class, write_split
 from unimatch.errors import ConfigError
 from unimatch.images.folders import part_folder
+from unimatch.safe_text import one_line
 from unimatch.terminal import text_table
-from unimatch.texts import one_line
 
 
 def split(config: DictConfig) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 from tqdm import tqdm
 from typing_extensions import override
 
-from unimatch.starting import PipeSafeStream
-from unimatch.texts import one_line
+from unimatch.safe_text import one_line
+from unimatch.startup import PipeSafeStream
 
 
 def text_table(rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), gap: str = "  ") -> list[str]:

@@ -97,7 +97,7 @@ class Trainer(lightning.Trainer, NamedOptions):
         parts_at_once: how many parts of a step of ``global_batch`` images a process computes in one batch, such as four
             parts of 4 + 4 images in one batch of 16 + 16. The gradients are the same as with one part after the other,
             to rounding, and a GPU with enough memory is used better. ``auto`` for the most that fit into a GPU's memory
-            (:mod:`unimatch.methods.parts_that_fit`). Not possible with BatchNorm in training mode or distribution
+            (:mod:`unimatch.methods.parts_at_once_auto`). Not possible with BatchNorm in training mode or distribution
             alignment. The encoder's own dropout (drop path) draws other numbers than with one part at a time.
             ``limit_train_batches`` counts batches, whatever they hold.
         compile: whether ``torch.compile`` compiles student and teacher (:class:`unimatch.speed.compile.Compile`).

@@ -333,7 +333,7 @@ def test_a_folder_that_is_gone_is_one_message(tmp_path, monkeypatch, capsys):
 
 def test_a_command_asks_for_open_files_before_it_begins(monkeypatch):
     done = []
-    monkeypatch.setattr("unimatch.cli.command.starting.allow_open_files", lambda: done.append("asked"))
+    monkeypatch.setattr("unimatch.cli.command.startup.allow_open_files", lambda: done.append("asked"))
     monkeypatch.setattr(sys, "argv", ["split", "dataset=digits", "hydra.run.dir=."])
     command("split")(lambda config: done.append("begun"))()
     assert done == ["asked", "begun"]

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from unimatch.labelling import Labels
-from unimatch.labelling.source import size_of
+from unimatch.labelling.export_files import size_of
 
 WIDTH, HEIGHT = 12, 8
 

@@ -7,7 +7,7 @@ import pytest
 from unimatch.errors import DataError
 from unimatch.images.arrays import read_colors, read_ids, read_image, read_mask
 from unimatch.images.file_kinds import FORMATS, why_unreadable
-from unimatch.labelling.source import open_picture
+from unimatch.labelling.export_files import open_picture
 
 
 @pytest.mark.parametrize(

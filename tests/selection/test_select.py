@@ -11,9 +11,9 @@ import unimatch
 from helpers.places import ROOT
 from unimatch.errors import ConfigError, DataError
 from unimatch.selection import ColorDescriber, Description, select
-from unimatch.selection.kinds import find_kinds
+from unimatch.selection.feature_cache import key_of, open_store
+from unimatch.selection.patch_clusters import find_kinds
 from unimatch.selection.select import PARTITIONS, coverage_of, weights_of
-from unimatch.selection.store import key_of, open_store
 
 KINDS = {"sea": (30, 60, 200), "forest": (20, 120, 30), "brick": (160, 60, 40)}
 

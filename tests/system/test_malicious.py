@@ -28,8 +28,8 @@ from unimatch.data.prepare.archives import Member
 from unimatch.data.prepare.mask_bytes import decode_mask
 from unimatch.images.arrays import read_colors, read_image, read_mask
 from unimatch.inference.inputs import Photo
+from unimatch.labelling.export_files import open_picture
 from unimatch.labelling.shapes import Picture
-from unimatch.labelling.source import open_picture
 from unimatch.models.weights import read_state_dict
 
 

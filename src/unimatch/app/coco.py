@@ -15,7 +15,7 @@ from unimatch.labelling import coco
 from unimatch.labelling.records import Labels
 from unimatch.labelling.regions import pieces
 from unimatch.labelling.writer import Job
-from unimatch.texts import one_line
+from unimatch.safe_text import one_line
 
 MOST_REGIONS = 20_000
 """The most connected regions that are outlined."""

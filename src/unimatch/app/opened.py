@@ -10,7 +10,7 @@ from unimatch.checkpoints.files import read_checkpoint
 from unimatch.inference.classifier import Classifier
 from unimatch.inference.load import Trained, from_checkpoint, load_with_facts
 from unimatch.inference.predictor import Predictor
-from unimatch.texts import one_line
+from unimatch.safe_text import one_line
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from unimatch.callbacks.earlier_run import EarlierRun
 from unimatch.callbacks.early_stopping import EarlyStopping
 from unimatch.callbacks.end_together import EndTogether
 from unimatch.callbacks.fitness import Fitness
-from unimatch.callbacks.nan_guard import Guard
+from unimatch.callbacks.guard import Guard
 from unimatch.callbacks.pictures import Pictures
 from unimatch.callbacks.plan import Plan
 from unimatch.callbacks.progress import Progress

@@ -16,7 +16,7 @@ from typing_extensions import override
 from unimatch.callbacks.signals import is_launched
 from unimatch.errors import ProcessError, UnimatchError, first_line
 from unimatch.lightning_internals import stop_watching_processes
-from unimatch.texts import one_line
+from unimatch.safe_text import one_line
 
 log = logging.getLogger("unimatch")
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from unimatch.on_first_use import on_first_use
+from unimatch.lazy_imports import on_first_use
 
 if TYPE_CHECKING:
     from unimatch.checkpoints.files import load_model as load_model

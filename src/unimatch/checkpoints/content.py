@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from unimatch.checkpoints.earlier import migrated
+from unimatch.checkpoints.earlier_versions import migrated
 from unimatch.errors import WeightsError
 from unimatch.options import as_plain
-from unimatch.plain import bound, count
+from unimatch.untrusted import bound, count
 
 MODEL, METHOD, RUN, TRAINING = "unimatch_model", "unimatch_method", "unimatch_run", "unimatch_training"
 

@@ -12,11 +12,11 @@ import torch
 from lightning import Trainer
 from torch.optim import AdamW, Optimizer
 
-from unimatch.checkpoints.earlier import IMPLIED_SETTINGS
+from unimatch.checkpoints.earlier_versions import IMPLIED_SETTINGS
 from unimatch.checkpoints.files import newest_checkpoint
 from unimatch.errors import ConfigError, UnimatchError, WeightsError, first_line
 from unimatch.options import number_of
-from unimatch.texts import one_line
+from unimatch.safe_text import one_line
 
 log = logging.getLogger("unimatch")
 

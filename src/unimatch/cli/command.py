@@ -23,16 +23,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, InterpolationToMissingValueError, MissingMandatoryValue
 from yaml import YAMLError
 
-from unimatch import starting
-from unimatch.cli.as_typed import flags_first, is_sweep, quote_names, quote_numbers, refuse_empty, refuse_several
+from unimatch import startup
 from unimatch.cli.building import error_to_tell, message_of, with_key
 from unimatch.cli.overrides import CONFIG_MODULE, check_overrides, config_folder
-from unimatch.cli.settings import check_settings
-from unimatch.cli.unread import refuse_of_training, refuse_unread
+from unimatch.cli.quoting import flags_first, is_sweep, quote_names, quote_numbers, refuse_empty, refuse_several
+from unimatch.cli.setting_kinds import check_settings
+from unimatch.cli.unused_settings import refuse_of_training, refuse_unread
 from unimatch.disk import unwritable
 from unimatch.errors import TRACEBACKS, ConfigError
+from unimatch.safe_text import printable
 from unimatch.terminal import print_any_name
-from unimatch.texts import printable
 
 LONGEST_MESSAGE = 20_000
 """The most characters of a message: it may quote the content of a file."""
@@ -62,9 +62,9 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                     check_config(config, config_name, HydraConfig.get().overrides.task)
                     return task(config)
 
-            starting.done()
-            starting.open_streams()
-            starting.allow_open_files()
+            startup.done()
+            startup.open_streams()
+            startup.allow_open_files()
             hide_bases()
             sys.argv[1:] = as_hydra_reads(sys.argv[1:])
             with exit_on_user_error():

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
-from unimatch.cli.as_typed import is_sweep, parse_failure
+from unimatch.cli.quoting import is_sweep, parse_failure
 from unimatch.errors import ConfigError, first_line
 from unimatch.options import did_you_mean
 

@@ -27,14 +27,14 @@ from unimatch.checkpoints.run_folder import remove_if_empty
 from unimatch.cli.building import build, error_to_tell, message_of, with_key
 from unimatch.cli.command import exit_on_user_error, tracebacks_wanted
 from unimatch.cli.overrides import of_a_sweep, values
-from unimatch.cli.settings import check_settings
-from unimatch.cli.unread import refuse_unread
+from unimatch.cli.setting_kinds import check_settings
+from unimatch.cli.unused_settings import refuse_unread
 from unimatch.data import SegmentationData
 from unimatch.data.catalog import DIGITS
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError, TakenError
 from unimatch.methods import Method
-from unimatch.texts import printable
+from unimatch.safe_text import printable
 
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 """Hydra's own sweeper, which runs all combinations; other sweepers choose values by earlier jobs' results."""

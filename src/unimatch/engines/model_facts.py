@@ -11,7 +11,7 @@ from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.images.bands import PHOTOS, Bands
 from unimatch.images.colors import Color, told_apart
-from unimatch.plain import bound, parse_json
+from unimatch.untrusted import bound, parse_json
 
 
 @dataclass(frozen=True)

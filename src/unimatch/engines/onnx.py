@@ -11,7 +11,7 @@ from unimatch.engines.model_facts import LARGEST_SEEN, ModelFacts
 from unimatch.engines.onnx_file import check_file
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.images.arrays import MaskArray, nearest_multiple
-from unimatch.plain import bound, parse_json
+from unimatch.untrusted import bound, parse_json
 
 METADATA = "unimatch"
 """The key in the file's metadata of the facts about the model."""

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from unimatch.errors import DataError, UnimatchError, worker_behind
 from unimatch.images.file_kinds import REPAIR, misread, open_image, why_unreadable
 from unimatch.images.storage import Storage, divided, inverted, is_lossy, multiplied, storage, tiff_storage
-from unimatch.reading import read_file
+from unimatch.read_file import read_file
 
 ImageArray = NDArray[np.uint8]
 """(H, W, 3) RGB, or as many bands as the data set has; (2, H, W, 3) for the two dates of a pair."""

@@ -27,7 +27,7 @@ from unimatch.images.file_kinds import open_image
 from unimatch.images.pairs import read_pair
 from unimatch.images.storage import TIFF_HEADERS, divided, first_page_tags, multiplied, storage
 from unimatch.images.tiff_pages import count_pages
-from unimatch.reading import read_file
+from unimatch.read_file import read_file
 
 GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
 """GeoTIFF's tags of scale, tie points, transformation, and the three of the coordinate system."""

@@ -16,7 +16,7 @@ from unimatch.images.file_kinds import IMAGE_SUFFIXES
 from unimatch.images.folders import canonical, find_images, is_foreign, photos_among, suffix, what_is_there
 from unimatch.images.pairs import date_folders, second_date
 from unimatch.images.rasters import pixel_count, read_bands, read_dates
-from unimatch.texts import wrongly_separated
+from unimatch.safe_text import wrongly_separated
 
 KIND_FOLDERS = ("masks", "overlays", "confidence", "scores", "rle", "disagreement")
 """The folders of an output folder that hold results."""

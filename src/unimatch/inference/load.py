@@ -15,7 +15,7 @@ from unimatch.engines.test_time import Inference
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.models.base import Model
 from unimatch.models.weights import read_state_dict
-from unimatch.plain import parse_json
+from unimatch.untrusted import parse_json
 
 
 class Trained(NamedTuple):

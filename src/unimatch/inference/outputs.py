@@ -21,7 +21,7 @@ from unimatch.images.arrays import ImageArray, MaskArray, latest, to_levels
 from unimatch.images.pictures import add_legend, drawing, legend_of, overlay
 from unimatch.images.rasters import NO_DATA_TAG, georeference
 from unimatch.inference.predictor import Prediction
-from unimatch.texts import csv_text, from_cell
+from unimatch.safe_text import csv_text, from_cell
 from unimatch.types import IGNORE_INDEX
 
 KINDS = ("overlay", "confidence", "scores", "rle", "disagreement")

@@ -12,13 +12,13 @@ from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
 from unimatch.disk import replacing
 from unimatch.errors import DataError
-from unimatch.labelling.json_pieces import elements
+from unimatch.labelling.export_files import Source
+from unimatch.labelling.json_stream import elements
 from unimatch.labelling.photos import Photos, named_as, part_of_listed
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out, unlabelled
 from unimatch.labelling.regions import Piece
 from unimatch.labelling.run_lengths import counts_of, read_coco_text
 from unimatch.labelling.shapes import NORMALIZED, Polygon, Runs, Shape, are_normalized
-from unimatch.labelling.source import Source
 from unimatch.labelling.writer import Job, Written
 
 SINGULARS = {"categories": "category", "images": "image", "annotations": "annotation"}

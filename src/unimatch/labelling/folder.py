@@ -13,9 +13,9 @@ from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.images.file_kinds import IMAGE_SUFFIXES
 from unimatch.images.folders import MASK_NAME, PREDICTED, names_of
+from unimatch.labelling.export_files import Source, read_json
 from unimatch.labelling.photos import PART_WORDS, PARTS, Photos
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted
-from unimatch.labelling.source import Source, read_json
 from unimatch.labelling.writer import Job, Written
 from unimatch.types import IGNORE_INDEX
 

@@ -25,11 +25,11 @@ from unimatch.labelling import (
     voc,
     yolo,
 )
+from unimatch.labelling.export_files import Source, head
 from unimatch.labelling.photos import Photo, Photos
 from unimatch.labelling.records import BACKGROUNDS, IGNORE, Drawable, Found, LabelledImage, Labels, Painted, Regions
-from unimatch.labelling.source import Source, head
 from unimatch.labelling.writer import Job, write_all
-from unimatch.texts import one_line
+from unimatch.safe_text import one_line
 
 log = logging.getLogger("unimatch")
 

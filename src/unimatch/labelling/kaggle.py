@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
+from unimatch.labelling.export_files import Source, head, opened
 from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, unlabelled
 from unimatch.labelling.shapes import Runs
-from unimatch.labelling.source import Source, head, opened
 
 IMAGE_COLUMNS = (
     *("imageid", "image_id", "image", "img", "img_id", "imageid_classid", "image_label"),

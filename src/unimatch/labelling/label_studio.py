@@ -14,13 +14,13 @@ from unimatch.data.prepare.archives import Member
 from unimatch.disk import replace_text, replacing
 from unimatch.errors import DataError
 from unimatch.images.file_kinds import IMAGE_SUFFIXES
-from unimatch.labelling.json_pieces import elements
+from unimatch.labelling.export_files import Source
+from unimatch.labelling.json_stream import elements
 from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out, unlabelled
 from unimatch.labelling.regions import Piece
 from unimatch.labelling.run_lengths import write_brush
 from unimatch.labelling.shapes import Brush, Picture, Polygon, Ring, Shape, ellipse, rectangle, turned
-from unimatch.labelling.source import Source
 from unimatch.labelling.writer import Job, Written, palette
 
 KINDS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels")

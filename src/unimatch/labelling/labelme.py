@@ -14,11 +14,11 @@ from PIL import Image
 from unimatch.data.prepare.archives import Member
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
+from unimatch.labelling.export_files import Source, decode_base64, read_json, read_text
 from unimatch.labelling.photos import Embedded, Photo, Photos, name_of, part_of
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Region, Regions, log_left_out, unlabelled
 from unimatch.labelling.regions import Piece
 from unimatch.labelling.shapes import NORMALIZED, Picture, Polygon, Shape, are_normalized, ellipse, rectangle
-from unimatch.labelling.source import Source, decode_base64, read_json, read_text
 from unimatch.labelling.writer import Job, Written
 
 

@@ -13,9 +13,9 @@ from PIL import Image
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sources.dates import AFTER, BEFORE, LABEL
 from unimatch.errors import ConfigError, DataError
+from unimatch.labelling.export_files import Source, size_of
 from unimatch.labelling.photos import PARTS, Photos
 from unimatch.labelling.records import BACKGROUNDS, IGNORE, Found, LabelledImage, Labels, Painted
-from unimatch.labelling.source import Source, size_of
 from unimatch.labelling.writer import Job, Written
 from unimatch.types import IGNORE_INDEX
 

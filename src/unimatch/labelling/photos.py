@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
 from unimatch.images.folders import canonical, names_of, suffix
-from unimatch.labelling.source import decode_base64, read_json
+from unimatch.labelling.export_files import decode_base64, read_json
 
 PARTS = {word: part for part in ("val", "test") for word in names_of(part)}
 """Words in the path of a file by which its photos are for validation or for testing."""

@@ -13,9 +13,9 @@ from unimatch.data.prepare.archives import Member
 from unimatch.data.sources.mask_values import SHOWN, listing, pack
 from unimatch.errors import DataError
 from unimatch.images.arrays import MaskArray, colors_of, ids_of
+from unimatch.labelling.export_files import opened_mask
 from unimatch.labelling.photos import Photo, Photos, clean
 from unimatch.labelling.shapes import Polygon, Shape, check_polygon, paint
-from unimatch.labelling.source import opened_mask
 from unimatch.types import IGNORE_INDEX
 
 log = logging.getLogger("unimatch")

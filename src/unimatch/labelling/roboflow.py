@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
+from unimatch.labelling.export_files import Source, head, opened_mask, read_text, size_of
 from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted, unlabelled
-from unimatch.labelling.source import Source, head, opened_mask, read_text, size_of
 from unimatch.types import IGNORE_INDEX
 
 

@@ -7,10 +7,10 @@ import numpy as np
 from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
+from unimatch.labelling.export_files import Source, decode_base64, read_json
 from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out, unlabelled
 from unimatch.labelling.shapes import Picture, Polygon, Ring, Shape, rectangle
-from unimatch.labelling.source import Source, decode_base64, read_json
 
 
 def find(source: Source) -> list[Member]:

@@ -10,9 +10,9 @@ from unimatch.data.prepare.archives import Member
 from unimatch.disk import replace_text
 from unimatch.errors import DataError
 from unimatch.images.file_kinds import IMAGE_SUFFIXES
+from unimatch.labelling.export_files import Source, read_text
 from unimatch.labelling.photos import Photos, clean, part_of
 from unimatch.labelling.records import IGNORE, Found, LabelledImage, Painted, unlabelled
-from unimatch.labelling.source import Source, read_text
 from unimatch.labelling.writer import VOID, Job, Written, palette
 from unimatch.types import IGNORE_INDEX
 

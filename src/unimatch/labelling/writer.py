@@ -15,10 +15,10 @@ from unimatch.data.sets.own_folders import Place
 from unimatch.disk import check_space, replace_file, sync_below, temporary_folder, unwritable
 from unimatch.errors import DataError
 from unimatch.images.arrays import MaskArray
+from unimatch.labelling.export_files import size_of
 from unimatch.labelling.records import IGNORE, LabelledImage, Labels
 from unimatch.labelling.regions import Piece, pieces
 from unimatch.labelling.shapes import Ring
-from unimatch.labelling.source import size_of
 from unimatch.types import IGNORE_INDEX
 
 VOID = (224, 224, 192)

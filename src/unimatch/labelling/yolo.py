@@ -18,10 +18,10 @@ from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.class_files import LARGEST, from_object, in_order
 from unimatch.errors import DataError
 from unimatch.images.arrays import MaskArray
+from unimatch.labelling.export_files import Source, head, read_text
 from unimatch.labelling.photos import Photos, name_of, part_of
 from unimatch.labelling.records import Found, LabelledImage, Region, Regions, log_left_out, unlabelled
 from unimatch.labelling.shapes import Polygon, Ring
-from unimatch.labelling.source import Source, head, read_text
 
 log = logging.getLogger("unimatch")
 

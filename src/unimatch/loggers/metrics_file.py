@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from unimatch.disk import append, replace_text, training_goes_on
-from unimatch.plain import whole_rows
+from unimatch.untrusted import whole_rows
 
 log = logging.getLogger("unimatch")
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from unimatch.methods.settings import restore
+from unimatch.methods.saved_settings import restore
 from unimatch.methods.teacher import Teacher
 from unimatch.models.base import Model
 from unimatch.tasks.evaluator import EvaluationLoop

@@ -38,10 +38,10 @@ from unimatch.methods.fit_checks import (
 )
 from unimatch.methods.losses import Criterion, Losses
 from unimatch.methods.optim import Factor, MakeOptimizer
-from unimatch.methods.parts_of_steps import BATCH_NORMS, PartsOfSteps
+from unimatch.methods.parts_at_once import BATCH_NORMS, PartsOfSteps
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
 from unimatch.methods.resuming import continue_from, write_progress
-from unimatch.methods.settings import drop_objects, settings_of
+from unimatch.methods.saved_settings import drop_objects, settings_of
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay, forget_places
 from unimatch.models.base import Model
@@ -179,7 +179,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         Args:
             batch: normalised images on the module's device.
             generator: for every random choice of the step, on the same device. If the batch holds several parts of a
-                step (``trainer.parts_at_once``), it has a generator for each (:mod:`unimatch.methods.parts`).
+                step (``trainer.parts_at_once``), it has a generator for each (:mod:`unimatch.methods.parts_in_batch`).
         """
 
     @property

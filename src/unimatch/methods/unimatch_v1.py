@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from unimatch.methods.losses import Losses, PseudoLabels, consistency_loss, mask_ratio
 from unimatch.methods.options import CutMixPartner, PseudoLabelOptions
-from unimatch.methods.parts import masks_of_parts
+from unimatch.methods.parts_in_batch import masks_of_parts
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.models.base import Model
 from unimatch.models.dropout import drop_channels, feature_masks

@@ -15,7 +15,7 @@ from typing_extensions import override
 from unimatch.errors import ConfigError
 from unimatch.methods.losses import Losses, PseudoLabels, mask_ratio
 from unimatch.methods.options import SemiSupervisedOptions
-from unimatch.methods.parts import masks_of_parts
+from unimatch.methods.parts_in_batch import masks_of_parts
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.models.base import Model
 from unimatch.models.dropout import channel_masks, drop_channels

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.serialization import safe_globals
 
 from unimatch.errors import WeightsError
-from unimatch.plain import count
+from unimatch.untrusted import count
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -5,16 +5,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from unimatch import starting
+from unimatch import startup
 from unimatch.disk import LOCK, exit_with, lacks_room, remove_half_files
 from unimatch.errors import DataError, WriteError
 from unimatch.report import write_report
-from unimatch.texts import one_line
+from unimatch.safe_text import one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the pages, prints their paths and returns the exit status: that of the last page that failed, or 0."""
-    starting.done()
+    startup.done()
     parser = argparse.ArgumentParser(
         prog="python -m unimatch.report",
         description="Write report.html into run directories, from the files in them. A run writes its own at its end.",

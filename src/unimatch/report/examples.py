@@ -29,9 +29,9 @@ from unimatch.images.pictures import spread_evenly
 from unimatch.images.tensors import normalize, to_tensor
 from unimatch.models.base import Model
 from unimatch.report.layers import class_layer, confidence_layer, error_layer
+from unimatch.safe_text import csv_text
 from unimatch.tasks import Task
 from unimatch.terminal import progress_bar
-from unimatch.texts import csv_text
 from unimatch.types import IGNORE_INDEX
 
 Item = TypeVar("Item")

@@ -6,9 +6,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from unimatch.plain import below
 from unimatch.report.markup import table, tag
 from unimatch.report.run_files import RunFiles
+from unimatch.untrusted import below
 
 
 def facts(summary: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unimatch.errors import DataError
-from unimatch.plain import parse_json, whole_rows, written_by_others
+from unimatch.untrusted import parse_json, whole_rows, written_by_others
 
 if TYPE_CHECKING:
     from unimatch.tasks.scores import Scores

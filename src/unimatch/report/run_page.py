@@ -7,7 +7,6 @@ from pathlib import Path
 from markupsafe import Markup
 
 from unimatch.disk import replace_text
-from unimatch.plain import written_by_others
 from unimatch.report.charts import COLORS, PERCENTAGES, Line, line_chart
 from unimatch.report.class_tables import class_charts, class_table
 from unimatch.report.confusion import confusion_section
@@ -16,6 +15,7 @@ from unimatch.report.markup import folded, html, links, packaged, page, section,
 from unimatch.report.pseudo_labels import pseudo_label_section
 from unimatch.report.run_facts import facts, flat, tiles, times, warnings
 from unimatch.report.run_files import RunFiles, over_evaluations, read_run
+from unimatch.untrusted import written_by_others
 
 
 def write_report(place: Path) -> Path:

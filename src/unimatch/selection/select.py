@@ -12,10 +12,10 @@ import numpy as np
 from unimatch.data.splits.generate import group_of
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.arrays import ImageArray, read_image
+from unimatch.selection.feature_cache import Store, default_folder, key_of, open_store
 from unimatch.selection.features import ColorDescriber, Describer
 from unimatch.selection.greedy import Coverage, Floats, check_count, choose
-from unimatch.selection.kinds import find_kinds, shares
-from unimatch.selection.store import Store, default_folder, key_of, open_store
+from unimatch.selection.patch_clusters import find_kinds, shares
 from unimatch.terminal import progress_bar
 
 PARTITIONS = 4

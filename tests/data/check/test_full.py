@@ -10,7 +10,7 @@ from helpers.places import SHARED
 from helpers.support import rest_nightly
 from unimatch.data import camvid, digits, folder, parallel
 from unimatch.data.check import FAULTS, full_check
-from unimatch.data.check.contents import fingerprint
+from unimatch.data.check.duplicates import fingerprint
 from unimatch.data.check.findings import Label
 from unimatch.data.check.full import unlabeled_faults
 from unimatch.data.check.one_image import Reading

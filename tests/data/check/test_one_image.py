@@ -5,7 +5,7 @@ import numpy as np
 from PIL import Image
 
 from unimatch.data import digits, digits_classification, folder
-from unimatch.data.check.contents import fingerprint
+from unimatch.data.check.duplicates import fingerprint
 from unimatch.data.check.one_image import kind_of_image_error, read, read_label
 from unimatch.data.sources.masks import IndexMasks
 

@@ -15,7 +15,7 @@ from unimatch import disk
 from unimatch.data.prepare import convert_archives
 from unimatch.data.prepare.archives import Archive, Member, Published, members
 from unimatch.errors import DataError, WriteError
-from unimatch.texts import one_line
+from unimatch.safe_text import one_line
 
 
 def stored(path):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from unimatch.data.catalog import DatasetInfo
-from unimatch.data.check.contents import Fingerprints, by_fingerprint, first_same
+from unimatch.data.check.duplicates import Fingerprints, by_fingerprint, first_same
 from unimatch.data.check.findings import Part
 from unimatch.data.sources.base import Source
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from unimatch.data.check.class_faults import empty_classes, has_one_class, two_classes
-from unimatch.data.check.contents import copies, repeated, shared
+from unimatch.data.check.duplicates import copies, repeated, shared
 from unimatch.data.check.findings import FAULTS, WARNINGS, Part, Report, collect
 from unimatch.data.check.mask_faults import faults_together
 from unimatch.data.check.one_image import Reading, read

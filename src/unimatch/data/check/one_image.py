@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unimatch.data.check.contents import fingerprint
+from unimatch.data.check.duplicates import fingerprint
 from unimatch.data.check.findings import Label
+from unimatch.data.check.geolocation import apart
 from unimatch.data.check.mask_faults import counts_of, faults_of_mask, kind_of_error
 from unimatch.data.check.orientation import size_mismatch, turned_alone
 from unimatch.data.check.pair_faults import date_faults, differ_in_size
-from unimatch.data.check.places import apart
 from unimatch.data.sources.base import FileSource, Source
 from unimatch.data.sources.mask_values import TOO_MANY
 from unimatch.data.sources.masks import IndexMasks, MaskReader

@@ -16,7 +16,7 @@ from unimatch.data.sources.mask_values import count_ids, pack, unpack
 from unimatch.errors import DataError
 from unimatch.images.arrays import colors_of, ids_of, opened
 from unimatch.images.folders import find_images
-from unimatch.texts import to_type
+from unimatch.safe_text import to_type
 from unimatch.types import IGNORE_INDEX
 
 MOST_COLORS = 512

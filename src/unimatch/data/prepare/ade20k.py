@@ -3,8 +3,8 @@
 from functools import partial
 
 from unimatch.data.prepare.archives import Archive, Published
-from unimatch.data.prepare.jobs import Job, copy_of
 from unimatch.data.prepare.mask_bytes import relabel
+from unimatch.data.prepare.parallel_writes import Job, copy_of
 
 NAME = "ADEChallengeData2016.zip"
 

@@ -21,7 +21,7 @@ from unimatch.data.sources.files import lies_within
 from unimatch.disk import SPARE, check_space, write_output
 from unimatch.errors import DataError, UnimatchError
 from unimatch.images.folders import walk
-from unimatch.texts import one_line
+from unimatch.safe_text import one_line
 
 log = logging.getLogger("unimatch")
 

@@ -3,8 +3,8 @@
 import functools
 
 from unimatch.data.prepare.archives import Archive, Published
-from unimatch.data.prepare.jobs import Job, copy_of
 from unimatch.data.prepare.mask_bytes import relabel
+from unimatch.data.prepare.parallel_writes import Job, copy_of
 from unimatch.types import IGNORE_INDEX
 
 IMAGES, MASKS, COARSE = "leftImg8bit_trainvaltest.zip", "gtFine_trainvaltest.zip", "leftImg8bit_trainextra.zip"

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unimatch.data.prepare.archives import LARGEST_TEXT, Archive, Member, Published
-from unimatch.data.prepare.jobs import Job, copy_of
 from unimatch.data.prepare.mask_bytes import encode_mask
+from unimatch.data.prepare.parallel_writes import Job, copy_of
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.arrays import MaskArray
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from unimatch.data.prepare import ade20k, cityscapes, coco, pascal
 from unimatch.data.prepare.archives import Archive, Published
 from unimatch.data.prepare.download import fetch, size_of
-from unimatch.data.prepare.jobs import Job, Outcome, run
+from unimatch.data.prepare.parallel_writes import Job, Outcome, run
 from unimatch.errors import ConfigError, DataError
 
 log = logging.getLogger("unimatch")

@@ -7,8 +7,8 @@ import numpy as np
 import scipy.io
 
 from unimatch.data.prepare.archives import Archive, Member, Published
-from unimatch.data.prepare.jobs import Job, copy_of
 from unimatch.data.prepare.mask_bytes import encode_mask
+from unimatch.data.prepare.parallel_writes import Job, copy_of
 from unimatch.errors import DataError
 
 VOC, SBD = "VOCtrainval_11-May-2012.tar", "benchmark.tgz"

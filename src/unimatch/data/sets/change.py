@@ -10,8 +10,8 @@ from unimatch.data.sets.own_folders import say_unused
 from unimatch.data.sources.base import FileSource, SegmentationData
 from unimatch.data.sources.dates import AFTER, PairSource, PairTree, all_there, first_and_label, training_folder
 from unimatch.data.sources.files import FilePairs, absolute, existing_root, images_alone
+from unimatch.data.splits.labeled import SelectionOptions, hold_out, names_files, read_files, select
 from unimatch.data.splits.lists import SplitLists, find_split
-from unimatch.data.splits.selection import SelectionOptions, hold_out, names_files, read_files, select
 from unimatch.errors import ConfigError
 from unimatch.images.folders import holds_files, part_folder
 from unimatch.images.pairs import second_folder
@@ -82,7 +82,7 @@ class ChangeLayout:
 
 
 class FoundPairs:
-    """The pairs below a root, as :func:`unimatch.data.splits.selection.select` needs them."""
+    """The pairs below a root, as :func:`unimatch.data.splits.labeled.select` needs them."""
 
     source: type[FileSource] = PairSource
     folders: tuple[str, str] | None

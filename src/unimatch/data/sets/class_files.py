@@ -11,7 +11,7 @@ import yaml
 
 from unimatch.data.catalog import Color
 from unimatch.errors import DataError
-from unimatch.reading import read_text
+from unimatch.read_file import read_text
 
 LARGEST = 2**16
 """The most characters of a file of class names: YAML may take a second for every 10,000."""

@@ -11,10 +11,10 @@ import numpy as np
 
 from unimatch.data.catalog import DatasetInfo, distinct_colors
 from unimatch.data.sets.own_folders import say_unused
+from unimatch.data.sources.band_settings import PixelOptions, with_bands
 from unimatch.data.sources.base import OnBadImage, SegmentationData
 from unimatch.data.sources.files import existing_root
 from unimatch.data.sources.one_class import ClassFiles
-from unimatch.data.sources.pixels import PixelOptions, with_bands
 from unimatch.data.splits.lists import read_lines
 from unimatch.data.splits.per_class import PerClassOptions, choose_images
 from unimatch.errors import DataError

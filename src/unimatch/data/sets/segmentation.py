@@ -11,8 +11,8 @@ from unimatch.data.sets.class_names import find_classes, read_classes
 from unimatch.data.sets.own_folders import places_of, pools_of, say_unused_beside, say_unused_lists
 from unimatch.data.sources.base import FileSource, SegmentationData
 from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_alone
+from unimatch.data.splits.labeled import SelectionOptions, hold_out, names_files, select
 from unimatch.data.splits.lists import read_lines
-from unimatch.data.splits.selection import SelectionOptions, hold_out, names_files, select
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.folders import holds_files
 from unimatch.options import with_options
@@ -71,7 +71,7 @@ class Layout:
 
 
 class FoundImages:
-    """The images of a layout below a root, as :func:`unimatch.data.splits.selection.select` needs them."""
+    """The images of a layout below a root, as :func:`unimatch.data.splits.labeled.select` needs them."""
 
     source: type[FileSource] = FileSource
     folders: tuple[str, str] | None = None

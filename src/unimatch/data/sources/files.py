@@ -115,7 +115,7 @@ def outside(where: str, name: str, root: str) -> str:
 
 
 WithoutMask = Literal["error", "unlabeled"]
-"""How training images without a mask are treated: see :class:`unimatch.data.splits.selection.SelectionOptions`."""
+"""How training images without a mask are treated: see :class:`unimatch.data.splits.labeled.SelectionOptions`."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 from unimatch.data.sources.files import FilePairs, lies_within, outside
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.folders import spelled
-from unimatch.reading import read_text
-from unimatch.texts import wrongly_separated
+from unimatch.read_file import read_text
+from unimatch.safe_text import wrongly_separated
 
 CHECKED_LINES = 1000
 """The most lines of a list whose files are looked for when it is read; longer lists are sampled evenly."""

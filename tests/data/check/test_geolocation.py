@@ -6,7 +6,7 @@ from PIL import Image, TiffImagePlugin
 
 from unimatch.data import change_folder, folder
 from unimatch.data.check import full_check
-from unimatch.data.check.places import Corner, apart, corner_of
+from unimatch.data.check.geolocation import Corner, apart, corner_of
 
 
 def save(path, array, x=500_000.0, y=4_000_000.0, pixel=0.5, column=0.0, *, matrix=False):

@@ -3,7 +3,7 @@ import re
 import pytest
 from hydra import compose, initialize_config_module
 
-from unimatch.cli.unread import refuse_idle, refuse_of_training, refuse_unread
+from unimatch.cli.unused_settings import refuse_idle, refuse_of_training, refuse_unread
 from unimatch.errors import ConfigError
 
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.labelling.source import opened
+from unimatch.labelling.export_files import opened
 
 PIECE = 2**22
 """Bytes read at once."""

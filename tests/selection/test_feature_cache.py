@@ -8,8 +8,8 @@ import pytest
 
 from unimatch import DataError
 from unimatch.errors import WriteError
+from unimatch.selection.feature_cache import open_store
 from unimatch.selection.features import Description
-from unimatch.selection.store import open_store
 
 FOUND = Description(np.ones(6, np.float16), np.ones((4, 3), np.float16))
 
@@ -117,7 +117,7 @@ def test_a_disk_without_room_for_what_is_beside_it_is_full(folder, monkeypatch):
         error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
         raise error
 
-    monkeypatch.setattr("unimatch.selection.store.check_schema", fail)
+    monkeypatch.setattr("unimatch.selection.feature_cache.check_schema", fail)
     with pytest.raises(DataError, match="disk I/O error; remove it"):
         read(folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=30_000))

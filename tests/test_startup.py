@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from unimatch import starting
+from unimatch import startup
 
 
 def test_a_slow_start_is_told_until_it_is_over(monkeypatch, capsys):
-    monkeypatch.setattr(starting, "FIRST", 0.01)
-    monkeypatch.setattr(starting, "NEXT", 0.01)
-    monkeypatch.setattr(starting, "_started", threading.Event())
-    starting.watch()
+    monkeypatch.setattr(startup, "FIRST", 0.01)
+    monkeypatch.setattr(startup, "NEXT", 0.01)
+    monkeypatch.setattr(startup, "_started", threading.Event())
+    startup.watch()
     until = time.monotonic() + 10
     while not (said := capsys.readouterr().err) and time.monotonic() < until:
         time.sleep(0.01)
-    starting.done()
+    startup.done()
     assert said.startswith("unimatch: loading PyTorch and other libraries, 0 s so far\n")
 
 
@@ -29,33 +29,33 @@ def test_a_slow_start_is_told_until_it_is_over(monkeypatch, capsys):
 def test_of_several_processes_the_first_one_speaks(monkeypatch, name):
     monkeypatch.setenv(name, "1")
     monkeypatch.setattr(threading.Thread, "start", lambda _: 1 / 0)
-    starting.watch()
-    starting.done()
+    startup.watch()
+    startup.done()
 
 
 def test_no_garbage_is_collected_while_a_command_imports(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", lambda _: None)
-    monkeypatch.setattr(starting, "_started", threading.Event())
+    monkeypatch.setattr(startup, "_started", threading.Event())
     before = gc.get_freeze_count()
     made = [[i] for i in range(10_000)]
-    starting.watch()
+    startup.watch()
     assert not gc.isenabled()
-    starting.watch()  # `unimatch run` and `python -m unimatch.run` both begin
-    starting.done()
+    startup.watch()  # `unimatch run` and `python -m unimatch.run` both begin
+    startup.done()
     assert gc.isenabled()
     assert gc.get_freeze_count() >= before + len(made)
     gc.unfreeze()
-    starting.done()
+    startup.done()
     assert gc.get_freeze_count() == 0  # what a command makes itself is looked at
 
 
 def test_who_has_turned_collection_off_keeps_it_off(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", lambda _: None)
-    monkeypatch.setattr(starting, "_started", threading.Event())
+    monkeypatch.setattr(startup, "_started", threading.Event())
     gc.disable()
     try:
-        starting.watch()
-        starting.done()
+        startup.watch()
+        startup.done()
         assert not gc.isenabled()
     finally:
         gc.enable()
@@ -64,7 +64,7 @@ def test_who_has_turned_collection_off_keeps_it_off(monkeypatch):
 def test_a_process_without_streams_gets_some(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
-    starting.open_streams()
+    startup.open_streams()
     assert sys.stdout.write("forgotten") == sys.stderr.write("forgotten") == 9
     for stream in (sys.stdout, sys.stderr):
         stream.close()
@@ -85,7 +85,7 @@ def test_a_command_may_open_as_many_files_as_the_system_lets_it(limits, expected
     given = []
     monkeypatch.setattr(resource, "getrlimit", lambda kind: limits)
     monkeypatch.setattr(resource, "setrlimit", lambda kind, wanted: given.append(wanted))
-    starting.allow_open_files()
+    startup.allow_open_files()
     assert given == ([] if expected is None else [expected])
 
 
@@ -95,7 +95,7 @@ def test_a_system_that_refuses_more_open_files_ends_no_command(monkeypatch):
 
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (1024, 4096))
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    starting.allow_open_files()
+    startup.allow_open_files()
 
 
 def a_pipe_that_nobody_reads():
@@ -105,7 +105,7 @@ def a_pipe_that_nobody_reads():
 
 
 def test_what_is_written_to_a_reader_that_has_left_is_forgotten():
-    stream = starting.PipeSafeStream(a_pipe_that_nobody_reads())
+    stream = startup.PipeSafeStream(a_pipe_that_nobody_reads())
     assert stream.write("a line\n") == 7
     stream.flush()
     print("more", file=stream, flush=True)
@@ -118,13 +118,13 @@ def test_a_stream_that_is_no_file_may_lose_its_reader_too():
         def write(self, text):
             raise BrokenPipeError
 
-    stream = starting.PipeSafeStream(Notebook())
+    stream = startup.PipeSafeStream(Notebook())
     assert stream.write("a line") == 6
 
 
 def test_a_full_disk_is_not_forgotten():
     with Path("/dev/full").open("w") as full:
-        stream = starting.PipeSafeStream(full)
+        stream = startup.PipeSafeStream(full)
         with pytest.raises(OSError, match="No space left"):
             print("a line", file=stream, flush=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # for what is left in the buffer
@@ -134,8 +134,8 @@ def test_streams_are_wrapped_once(monkeypatch):
     kept = io.StringIO()
     monkeypatch.setattr(sys, "stdout", kept)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    starting.open_streams()
-    starting.open_streams()
+    startup.open_streams()
+    startup.open_streams()
     assert sys.stdout.stream is kept
     sys.stdout.write("a line\n")
     assert kept.getvalue() == "a line\n"

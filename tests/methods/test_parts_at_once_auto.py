@@ -10,8 +10,8 @@ import torch
 import unimatch
 from helpers.fits import QUIET
 from unimatch import SegmentationModel, SemiSupervisedDataModule, Trainer, UniMatchV2
-from unimatch.methods import parts_that_fit
-from unimatch.methods.parts_that_fit import divisors, fits, most_that_fit, take_two_steps
+from unimatch.methods import parts_at_once_auto
+from unimatch.methods.parts_at_once_auto import divisors, fits, most_that_fit, take_two_steps
 
 DATA = unimatch.data.digits(labeled=6, train=38, val=2, size=32)
 
@@ -60,8 +60,8 @@ def test_the_most_that_fit_are_taken(monkeypatch, fitting, most):
             monkeypatch.undo()
             assert trainer.strategy.root_device == device
 
-    monkeypatch.setattr(parts_that_fit, "fits", fits)
-    monkeypatch.setattr("unimatch.methods.parts_of_steps.most_that_fit", found)
+    monkeypatch.setattr(parts_at_once_auto, "fits", fits)
+    monkeypatch.setattr("unimatch.methods.parts_at_once.most_that_fit", found)
     method, trainer = fit()
     assert (method.parts_at_once, trainer.accumulate_grad_batches) == (most, 4 // most)
     assert tried == [count for count in (4, 2) if count >= max(most, 2)]
@@ -83,7 +83,7 @@ def test_whole_steps_of_a_copy_are_tried(held, fitting, monkeypatch):
         if held is None:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(parts_that_fit, "take_two_steps", watched)
+    monkeypatch.setattr(parts_at_once_auto, "take_two_steps", watched)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(tried[0]() is None))
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: held)

@@ -10,7 +10,7 @@ import unimatch
 from helpers.fits import assert_same, snapshot
 from unimatch import ConfigError, FixMatch, SegmentationModel, SemiSupervisedDataModule, UniMatchV2, WeightsError
 from unimatch.checkpoints.content import METHOD, Run, write
-from unimatch.methods.settings import settings_of
+from unimatch.methods.saved_settings import settings_of
 from unimatch.models.descriptions import describe_model
 
 

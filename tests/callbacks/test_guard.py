@@ -9,7 +9,7 @@ import torch
 
 import unimatch
 from unimatch.callbacks import CheckpointFiles, Checkpoints, Guard
-from unimatch.callbacks import nan_guard as guard_module
+from unimatch.callbacks import guard as guard_module
 from unimatch.checkpoints.files import read_checkpoint
 from unimatch.errors import ConfigError, NumericalError
 

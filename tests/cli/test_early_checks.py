@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from unimatch.cli.first_look import first_look
+from unimatch.cli.early_checks import check_early
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def look(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["-m", *arguments])
         status = None
         try:
-            first_look(name)
+            check_early(name)
         except SystemExit as ended:
             status = ended.code or 0
         printed = capsys.readouterr()
@@ -148,5 +148,5 @@ def test_what_is_shown_is_what_the_command_itself_shows(look, arguments, monkeyp
 
 @pytest.mark.parametrize("flag", ["-h", "--hydra-help", "--cfg=job", "-c=all", "--info", "-i=searchpath", "-sc"])
 def test_every_flag_that_shows_something_shows_it_at_once(look, monkeypatch, flag):
-    monkeypatch.setattr("unimatch.cli.first_look.show", lambda name: sys.exit(7))
+    monkeypatch.setattr("unimatch.cli.early_checks.show", lambda name: sys.exit(7))
     assert look("run", "seed=1", flag) == (7, "")

@@ -3,7 +3,7 @@ from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from unimatch.cli.settings import check_settings, own_settings
+from unimatch.cli.setting_kinds import check_settings, own_settings
 from unimatch.errors import ConfigError
 
 

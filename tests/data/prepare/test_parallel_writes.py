@@ -3,7 +3,7 @@ import os
 import pytest
 
 from unimatch._version import __version__
-from unimatch.data.prepare.jobs import MARK, Job, Outcome, is_needed, read_mark, run
+from unimatch.data.prepare.parallel_writes import MARK, Job, Outcome, is_needed, read_mark, run
 from unimatch.errors import DataError
 
 

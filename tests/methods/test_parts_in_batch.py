@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unimatch.augment.cutmix import cutmix
-from unimatch.methods.parts import StepGenerator, generators_of, masks_of_parts, mean_over_parts
+from unimatch.methods.parts_in_batch import StepGenerator, generators_of, masks_of_parts, mean_over_parts
 from unimatch.models.dropout import channel_masks
 
 CPU = torch.device("cpu")

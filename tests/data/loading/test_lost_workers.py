@@ -3,7 +3,7 @@ import inspect
 
 import pytest
 
-from unimatch.cli.lost_workers import lost_workers_explained
+from unimatch.data.loading.lost_workers import lost_workers_explained
 from unimatch.errors import ConfigError, ProcessError
 
 DEAD = "DataLoader worker (pid 7) is killed by signal: Killed. "

@@ -12,7 +12,7 @@ from helpers import exports
 from helpers.exports import masks
 from unimatch.errors import DataError
 from unimatch.labelling import read
-from unimatch.labelling.source import Source, size_of
+from unimatch.labelling.export_files import Source, size_of
 
 NAME = "annotations/instances.json"
 

@@ -19,7 +19,7 @@ RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 """Environment variables that Lightning reads as numbers while it is imported."""
 
 
-def first_look(name: str) -> None:
+def check_early(name: str) -> None:
     """Shows the help or the configuration if asked to, and ends the process; else refuses what Hydra would refuse.
 
     The command checks everything again later, so that what cannot be decided here may pass.

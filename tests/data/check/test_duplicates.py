@@ -2,7 +2,7 @@ import numpy as np
 from PIL import Image
 
 from unimatch.data.catalog import DIGITS
-from unimatch.data.check.contents import by_fingerprint, copies, fingerprint, repeated, shared
+from unimatch.data.check.duplicates import by_fingerprint, copies, fingerprint, repeated, shared
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
 

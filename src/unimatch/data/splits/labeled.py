@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol, get_args
 
 from unimatch.data.catalog import DatasetInfo, UnknownValues
+from unimatch.data.sources.band_settings import PixelOptions, with_bands
 from unimatch.data.sources.base import FileSource, OnBadImage, SegmentationData
 from unimatch.data.sources.files import FilePairs, WithoutMask, absolute, images_alone
-from unimatch.data.sources.pixels import PixelOptions, with_bands
 from unimatch.data.splits.lists import SplitLists, choose_labeled, find_split, read_list
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.arrays import Exif

@@ -9,8 +9,8 @@ import pytest
 
 from unimatch.checkpoints.resume import Change
 from unimatch.errors import DataError
+from unimatch.safe_text import csv_text, from_cell, one_line, printable
 from unimatch.terminal import progress_bar, text_table
-from unimatch.texts import csv_text, from_cell, one_line, printable
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\r\x9b31m\u202eevil"
 

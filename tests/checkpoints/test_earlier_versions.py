@@ -1,4 +1,4 @@
-from unimatch.checkpoints.earlier import migrated
+from unimatch.checkpoints.earlier_versions import migrated
 
 
 def test_names_that_have_changed_are_found_at_any_depth():

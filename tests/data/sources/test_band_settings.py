@@ -55,7 +55,7 @@ def test_percentiles_are_measured_in_the_training_images(photos):
 
 def test_measured_numbers_given_again_measure_nothing(photos, monkeypatch):
     data = folder(photos[1], bands=3, value_range={"percentiles": [2, 98]}, picture_bands=[3, 2, 1])
-    monkeypatch.setattr("unimatch.data.sources.pixels.sample", None)
+    monkeypatch.setattr("unimatch.data.sources.band_settings.sample", None)
     again = folder(photos[1], **data.info.bands.arguments())
     assert again.info.bands == data.info.bands
     assert PHOTOS.arguments() == {}

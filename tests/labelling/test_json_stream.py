@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
-from unimatch.labelling import json_pieces
-from unimatch.labelling.json_pieces import elements
+from unimatch.labelling import json_stream
+from unimatch.labelling.json_stream import elements
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
@@ -20,7 +20,7 @@ def read(folder, text, piece=None):
     (folder / "a.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.MonkeyPatch.context() as patch:
         if piece:
-            patch.setattr(json_pieces, "PIECE", piece)
+            patch.setattr(json_stream, "PIECE", piece)
         return list(elements(Member(folder, "a.json", (folder / "a.json").stat().st_size)))
 
 
@@ -58,6 +58,6 @@ def test_broken_files_are_named(tmp_path, text, message):
 
 
 def test_an_element_without_end_does_not_fill_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_pieces, "LARGEST_ELEMENT", 1000)
+    monkeypatch.setattr(json_stream, "LARGEST_ELEMENT", 1000)
     with pytest.raises(DataError, match="more than 1000 characters"):
         read(tmp_path, "[" + '"' + "x" * 9000, 100)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from unimatch.errors import ConfigError
 from unimatch.methods.evaluations import EvaluatedTraining
-from unimatch.methods.parts import StepGenerator, mean_over_parts
-from unimatch.methods.parts_that_fit import most_that_fit
+from unimatch.methods.parts_at_once_auto import most_that_fit
+from unimatch.methods.parts_in_batch import StepGenerator, mean_over_parts
 from unimatch.trainer import Trainer, parts_of
 
 if TYPE_CHECKING:
@@ -28,8 +28,11 @@ class PartsOfSteps(EvaluatedTraining):
     seed: int
     freeze_batch_statistics: bool
     keeps_parts_apart: ClassVar[bool] = False
-    """Whether the ``losses`` of the same class can compute several parts of a step at once: they draw from each part's
-    generator (:func:`unimatch.methods.parts.generators_of`), paste within parts, and average by :meth:`part_mean`."""
+    """Whether the ``losses`` of the same class can compute several parts of a step at once.
+
+    They must draw from each part's generator (:func:`unimatch.methods.parts_in_batch.generators_of`), paste within
+    parts, and average by :meth:`part_mean`.
+    """
     parts_at_once: int = 1
     """How many parts of a step a batch holds."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from unimatch.cli.overrides import CONFIG_MODULE, SYNONYMS, config_groups, meant_key
-from unimatch.cli.settings import own_settings
+from unimatch.cli.setting_kinds import own_settings
 from unimatch.errors import ConfigError
 from unimatch.options import did_you_mean
 

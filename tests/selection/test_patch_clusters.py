@@ -1,6 +1,6 @@
 import numpy as np
 
-from unimatch.selection.kinds import find_kinds, nearest_of, shares
+from unimatch.selection.patch_clusters import find_kinds, nearest_of, shares
 
 
 def unit(values):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unimatch import DataError, reading
+from unimatch import DataError, read_file
 from unimatch.errors import ProcessError
 from unimatch.images.arrays import read_image, read_mask
 from unimatch.images.rasters import read_stored
@@ -22,7 +22,7 @@ class Failing:
 
     def __init__(self, monkeypatch, times, error):
         self.times, self.error, self.tries, self.slept = times, error, 0, []
-        opened = reading.Path.open
+        opened = read_file.Path.open
         failing = self
 
         def open_or_fail(path, *arguments, **options):
@@ -31,8 +31,8 @@ class Failing:
                 raise OSError(failing.error, os.strerror(failing.error))
             return opened(path, *arguments, **options)
 
-        monkeypatch.setattr(reading.Path, "open", open_or_fail)
-        monkeypatch.setattr(reading.time, "sleep", self.slept.append)
+        monkeypatch.setattr(read_file.Path, "open", open_or_fail)
+        monkeypatch.setattr(read_file.time, "sleep", self.slept.append)
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -40,7 +40,7 @@ def test_a_failure_that_passes_is_tried_again_with_longer_waits(times, image, mo
     failing = Failing(monkeypatch, times, errno.EIO)
     assert (read_image(image) == 7).all()
     assert failing.tries == times + 1
-    assert failing.slept == list(reading.RETRY_WAITS[:times])
+    assert failing.slept == list(read_file.RETRY_WAITS[:times])
     assert "a.png: Input/output error; trying again in 0.2 s" in caplog.text
 
 
@@ -48,7 +48,7 @@ def test_a_failure_that_stays_is_an_error_of_the_data_after_a_limit(image, monke
     failing = Failing(monkeypatch, 99, errno.ESTALE)
     with pytest.raises(DataError, match=r"a\.png: cannot be read as an image.*[Ss]tale"):
         read_image(image)
-    assert failing.tries == len(reading.RETRY_WAITS) + 1
+    assert failing.tries == len(read_file.RETRY_WAITS) + 1
 
 
 @pytest.mark.parametrize("error", [errno.ENOENT, errno.EACCES])
@@ -60,7 +60,7 @@ def test_what_will_not_pass_is_not_tried_again(error, image, monkeypatch):
 
 
 def test_a_file_that_no_image_has_the_size_of_is_not_read_whole(image, monkeypatch):
-    monkeypatch.setattr(reading, "LIMIT", 50)
+    monkeypatch.setattr(read_file, "LIMIT", 50)
     with pytest.raises(DataError, match="larger than"):
         read_image(image)
 
@@ -76,15 +76,15 @@ def test_too_many_open_files_are_no_fault_of_the_image(error, read, image, monke
 
 def test_a_text_without_end_is_not_read(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntw\xf6")
-    assert reading.read_text(tmp_path / "a.txt", errors="surrogateescape") == "one\ntw\udcf6"
+    assert read_file.read_text(tmp_path / "a.txt", errors="surrogateescape") == "one\ntw\udcf6"
     with pytest.raises(UnicodeDecodeError):
-        reading.read_text(tmp_path / "a.txt")
+        read_file.read_text(tmp_path / "a.txt")
     with pytest.raises(OSError, match="more than 5 characters"):
-        reading.read_text(tmp_path / "a.txt", 5, errors="replace")
+        read_file.read_text(tmp_path / "a.txt", 5, errors="replace")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
     for name in ("pipe", "link"):
         with pytest.raises(OSError, match="no regular file"):
-            reading.read_text(tmp_path / name)
+            read_file.read_text(tmp_path / name)
     with pytest.raises(FileNotFoundError):
-        reading.read_text(tmp_path / "none")
+        read_file.read_text(tmp_path / "none")

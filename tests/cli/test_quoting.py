@@ -3,7 +3,7 @@ import re
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from unimatch.cli.as_typed import quote_names, quote_numbers, refuse_empty, refuse_several
+from unimatch.cli.quoting import quote_names, quote_numbers, refuse_empty, refuse_several
 from unimatch.errors import ConfigError
 
 

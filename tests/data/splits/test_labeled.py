@@ -11,8 +11,8 @@ import unimatch.data
 from unimatch.data.sets.change import ChangeOptions
 from unimatch.data.sets.image_folder import ClassFolderOptions
 from unimatch.data.sets.segmentation import MaskOptions
+from unimatch.data.splits.labeled import SelectionOptions
 from unimatch.data.splits.per_class import PerClassOptions
-from unimatch.data.splits.selection import SelectionOptions
 
 FILES = {
     "_files": (SelectionOptions, "ade20k camvid change_folder cityscapes coco folder levir pascal whu"),
