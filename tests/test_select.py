@@ -65,6 +65,11 @@ def test_an_archive_can_be_handed_over(select, tmp_path):
     assert not (tmp_path / "out" / "photos").exists()
 
 
+@pytest.mark.parametrize("weight", ["0", "0.5"])
+def test_the_weight_of_likeness_may_be_a_fraction(select, weight):
+    assert len(select("n=2", f"likeness={weight}")) == 2
+
+
 def test_a_pattern_shares_the_choice_between_folders(select):
     names = select("n=4", "'group=\"([^/]+)/[^/]+$\"'".strip("'"))
     assert sorted(name.split("/")[0] for name in names) == ["drive0", "drive0", "drive1", "drive1"]
@@ -115,6 +120,7 @@ BAD = {
     "no list": (["n=2", "given=nowhere.txt"], "given=nowhere.txt: no such list or folder"),
     "no predictions": (["n=2", "scores=nowhere"], "save=[confidence]"),
     "no expression": (["n=2", "group='(['"], "group=([: not a regular expression"),
+    "no weight": (["n=2", "likeness=nan"], "likeness=nan: must be a finite number of at least 0"),
     "mistyped": (["n=2", "groups=x"], "did you mean group?"),
 }
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +113,10 @@ def check_choice(
         ConfigError: ``n``, ``group``, ``likeness`` or ``kinds`` is out of range or does not fit the photos.
     """
     check_count(n, len(photos), len(set(given) & set(photos)))
-    if likeness < 0 or kinds < 1:
-        raise ConfigError(f"likeness={likeness}, kinds={kinds}: must be at least 0 and 1")
+    if not 0 <= likeness < inf:
+        raise ConfigError(f"likeness={likeness}: must be a finite number of at least 0")
+    if kinds < 1:
+        raise ConfigError(f"kinds={kinds}: must be at least 1")
     return {path: group_of(path.as_posix(), group) for path in photos}
 
 
