@@ -122,7 +122,7 @@ def test_scenes_stay_whole(tmp_path, monkeypatch):
     ("overrides", "message"),
     [
         (["labeled=2"], "root=FOLDER or dataset=NAME is needed"),
-        (["root={root}"], "labeled=None: numbers of labelled images are needed"),
+        (["root={root}"], "unimatch: labeled=N or labeled=[N,M] is needed"),
         (["root={root}", "labeled=[1,many]"], "labeled="),
         (["root={root}", "labeled=99"], "only 12 images"),
         (["root={root}", "labeled=2", "masks=annotations"], "annotations: no such folder"),

@@ -29,6 +29,8 @@ def split(config: DictConfig) -> None:
     Args:
         config: ``conf/split.yaml``, composed.
     """
+    if config.labeled is None:
+        raise ConfigError("labeled=N or labeled=[N,M] is needed: how many images are labelled")
     sizes = OmegaConf.to_container(config.labeled) if OmegaConf.is_list(config.labeled) else [config.labeled]
     if not isinstance(sizes, list) or not all(type(size) is int for size in sizes):
         raise ConfigError(f"labeled={config.labeled}: numbers of labelled images are needed, such as labeled=[50,100]")
