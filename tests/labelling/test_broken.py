@@ -83,6 +83,18 @@ BROKEN = {
         r"category 9 of categories is malformed \(leaf and stone have the same id\); correct it",
     ),
     "no image": (lambda root: exports.coco(root, images=[{"id": 7}]), "image 7 of images is malformed"),
+    "a category without a name": (
+        lambda root: exports.coco(root, categories=[{"id": 9, "name": None}]),
+        r"category 9 of categories is malformed \(its name is null\); correct it",
+    ),
+    "an image without a name": (
+        lambda root: exports.coco(root, images=[{"id": 7, "file_name": None}]),
+        r"image 7 of images is malformed \(its file_name is null\); correct it",
+    ),
+    "labelme no label": (
+        labelme_with(label=None, points=[[1, 1], [3, 1], [3, 3]]),
+        r"a\.png: shape 0 \(None\) is malformed \(its label is null\); correct or remove it",
+    ),
     "a missing photo": (then(exports.coco, lambda root: (root / "images/a.png").unlink()), r"a\.png: no such photo"),
     "a photo of another size": (
         then(exports.coco, resize("images/a.png", (9, 9))),

@@ -57,9 +57,13 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
     for key, item in elements(file):
         try:
             if key == "categories":
+                if item["name"] is None:
+                    raise ValueError("its name is null")
                 refuse_second(names.get(item["id"]), str(item["name"]))
                 names[item["id"]] = str(item["name"])
             elif key == "images":
+                if item["file_name"] is None:
+                    raise ValueError("its file_name is null")
                 refuse_second(headers.get(item["id"], (None,))[0], str(item["file_name"]))
                 headers[item["id"]] = (str(item["file_name"]), item.get("width"), item.get("height"))
             elif key == "annotations":

@@ -58,6 +58,8 @@ def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImag
         for number, entry in enumerate(content["shapes"]):
             note = f"shape {number} ({entry['label']!r})"
             try:
+                if entry["label"] is None:
+                    raise ValueError("its label is null")
                 shape = shape_of(entry)
             except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
                 raise DataError(f"{where}: {path}: {note} is malformed ({error}); correct or remove it") from error
