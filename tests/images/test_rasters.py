@@ -195,6 +195,13 @@ def test_what_a_tag_turns_is_refused_or_left_as_stored(tmp_path, suffix):
     assert np.array_equal(read_stored(path, exif="stored"), values)
 
 
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path, orientation):
+    values = VALUES[..., :3].astype(np.uint16)
+    five(tmp_path / "a.tif", data=values, extratags=[(274, "H", 1, orientation)])
+    assert np.array_equal(read_stored(tmp_path / "a.tif"), values)
+
+
 def test_a_preview_behind_a_camera_s_picture_is_no_second_image(tmp_path):
     photo = Image.fromarray(VALUES[..., :3].astype(np.uint8))
     photo.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[photo.rotate(90)])

@@ -136,7 +136,7 @@ def unusable(file: Any, axes: Mapping[str, int], exif: Exif) -> str:
     if others or not set("YX") <= set(axes) <= set("YXSCQI") or len(axes) > 3:
         sizes = ", ".join(f"{name} of {size}" for name, size in axes.items())
         return f"it holds {1 + len(others)} images, the first with axes {sizes}; save them one by one"
-    if exif == "turn" and first.tags.valueof(ORIENTATION, 1) != 1:
+    if exif == "turn" and first.tags.valueof(ORIENTATION, 1) in range(2, 9):
         return TURNED_BY_TAG
     if first.photometric in NO_LEVELS:
         return f"its values stand for others ({NO_LEVELS[first.photometric]}); save the values themselves"
