@@ -305,3 +305,9 @@ def test_several_checkpoints_vote(run, predict, tmp_path, capsys):
     capsys.readouterr()
     assert predict(several, name="others")[1] == 2
     assert "other, too.ckpt: has other classes than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["[null]", "[a.ckpt,null]"])
+def test_what_is_no_name_of_a_checkpoint_is_refused(given, predict, capsys):
+    assert predict(f"checkpoint={given}")[1] == 2
+    assert f"checkpoint={given}: must be the names of files" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import numpy as np
 from omegaconf import DictConfig, ListConfig
 from PIL import Image
 
+from unimatch.cli.arguments import written
 from unimatch.cli.building import plain
 from unimatch.cli.command import command
 from unimatch.disk import sync_below, write_output
@@ -140,7 +141,8 @@ def checkpoint_files(config: DictConfig) -> list[str]:
     if not files:
         raise ConfigError("checkpoint=[]: no model is named")
     if several and not all(isinstance(file, str) for file in config.checkpoint):
-        raise ConfigError(f"checkpoint={plain(config.checkpoint)}: must be the names of files, as in [a.ckpt,b.ckpt]")
+        given = ",".join(str(written(file)) for file in config.checkpoint)
+        raise ConfigError(f"checkpoint=[{given}]: must be the names of files, as in [a.ckpt,b.ckpt]")
     return files
 
 

@@ -178,6 +178,17 @@ def test_a_start_composes_the_configuration_once_and_only_a_failed_one_is_looked
     assert len(composed) > 2
 
 
+@pytest.mark.parametrize("argument", ["logger=null", "callbacks=3"])
+def test_a_group_is_no_null_or_number(argument, monkeypatch, capsys):
+    from unimatch.run import main
+
+    group = argument.partition("=")[0]
+    monkeypatch.setattr(sys, "argv", ["unimatch.run", argument])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert capsys.readouterr().err.startswith(f"unimatch: {argument}: no such {group}. There are: ")
+
+
 def test_what_neither_hydra_nor_the_check_can_explain_is_hydras_message(monkeypatch, capsys):
     from unimatch.run import main
 

@@ -89,6 +89,9 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
                     message = f"{error.filename}: cannot be made ({error.strerror}); choose another folder"
                     raise unwritable(message, error) from error
             except ValueError as error:
+                if str(error).startswith("Config group override must be"):  # GROUP=null, or a number
+                    with exit_on_user_error():
+                        check_overrides(config_name, sys.argv[1:])
                 if not str(error).startswith("Only one of --"):  # flags of Hydra that exclude one another: -m, --cfg
                     raise
                 print(f"unimatch: {error}", file=sys.stderr)

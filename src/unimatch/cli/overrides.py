@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
+from unimatch.cli.arguments import written
 from unimatch.cli.quoting import is_sweep, parse_failure
 from unimatch.errors import ConfigError, first_line
 from unimatch.options import did_you_mean
@@ -230,4 +231,4 @@ def values(override: Override) -> list[str]:
         return pattern.filter(config_groups().get(override.key_or_group, []))
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()]
-    return [str(override.value())]
+    return [str(written(override.value()))]
