@@ -39,7 +39,7 @@ def test_seeds_below_0_are_refused(key):
         ("check", "workers=two", "workers=two: must be a whole number or null"),
         ("predict", "batch_size=1.5", "batch_size=1.5: must be a whole number or null"),
         ("export", "opset=null", "opset=null: must be a whole number"),
-        ("app", "seconds=long", "seconds=long: must be a whole number"),
+        ("app", "seconds=long", "seconds=long: must be a number"),
         ("labels", "tolerance=much", "tolerance=much: must be a number"),
         ("select", "n=1.5", "n=1.5: must be a whole number"),
     ],
@@ -58,3 +58,16 @@ def test_a_commands_own_settings_come_from_its_file():
     assert own_settings("predict")["save"] == OmegaConf.create(["overlay"])
     assert "hydra" in own_settings("run")
     assert own_settings("no_such_command") == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "needed"),
+    [
+        ("app", "seconds", ["checkpoint=a.ckpt"]),
+        ("select", "likeness", ["n=1"]),
+        ("round", "likeness", ["n=1", "to=coco", "checkpoint=a.ckpt"]),
+    ],
+)
+def test_amounts_may_be_fractions(command, key, needed):
+    for value in ("0.5", "3"):
+        check_settings(composed(command, f"{key}={value}", *needed), command)

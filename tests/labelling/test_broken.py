@@ -53,6 +53,13 @@ def supervisely_with(data):
     return lambda root: exports.supervisely(root, objects=[entry])
 
 
+NAMELESS = {
+    "id": "x",
+    "type": "polygonlabels",
+    "value": {"points": [[10, 10], [60, 10], [60, 60]], "polygonlabels": [None]},
+    "original_width": WIDTH,
+    "original_height": HEIGHT,
+}
 BROKEN = {
     "cut short": (then(exports.coco, cut("annotations/instances.json")), r"instances\.json: is cut short"),
     "two points": (coco_with([[1, 1, 3, 3]]), r"instances\.json: a\.png: annotation 5: .* 2 points; three are needed"),
@@ -90,6 +97,21 @@ BROKEN = {
     "an image without a name": (
         lambda root: exports.coco(root, images=[{"id": 7, "file_name": None}]),
         r"image 7 of images is malformed \(its file_name is null\); correct it",
+    ),
+    "supervisely no class": (
+        lambda root: exports.supervisely(
+            root,
+            objects=[{"id": 4, "classTitle": None, "geometryType": "polygon", "points": {"exterior": box(1, 1, 4, 4)}}],
+        ),
+        r"a\.png: object 4 \(None\) is malformed \(its classTitle is null\); correct or remove it",
+    ),
+    "supervisely no title": (
+        then(exports.supervisely, lambda root: save(root / "meta.json", {"classes": [{"title": None}]})),
+        r"meta\.json: malformed \(ValueError\('the title of a class is null'\)\); export it again",
+    ),
+    "label studio no label": (
+        lambda root: exports.label_studio(root, annotations=[{"id": 2, "result": [NAMELESS]}]),
+        r"a\.png: task 1, region x is malformed \(its label is null\); correct or remove it",
     ),
     "labelme no label": (
         labelme_with(label=None, points=[[1, 1], [3, 1], [3, 3]]),

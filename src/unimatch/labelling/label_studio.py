@@ -97,6 +97,8 @@ def read_task(
             )
         size = (width, height)
         try:
+            if labels[0] is None:
+                raise ValueError("its label is null")
             shape = shape_of(entry["type"], entry["value"], size)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{where}: {path}: {note} is malformed ({error}); correct or remove it") from error

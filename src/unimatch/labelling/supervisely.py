@@ -44,6 +44,8 @@ def classes_of(source: Source) -> dict[str, Color | None]:
     for meta in metas:
         try:
             for entry in read_json(meta)["classes"]:
+                if entry["title"] is None:
+                    raise ValueError("the title of a class is null")
                 color = bytes.fromhex(str(entry["color"]).removeprefix("#")) if entry.get("color") else None
                 classes.setdefault(str(entry["title"]), (color[0], color[1], color[2]) if color else None)
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
@@ -64,6 +66,8 @@ def read_file(file: Member, photos: Photos, left_out: list[str]) -> LabelledImag
         for entry in content["objects"]:
             note = f"object {entry.get('id')} ({entry['classTitle']!r})"
             try:
+                if entry["classTitle"] is None:
+                    raise ValueError("its classTitle is null")
                 shapes = shapes_of(entry)
             except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise DataError(f"{where}: {name}: {note} is malformed ({error}); correct or remove it") from error
