@@ -15,6 +15,7 @@ def official(tmp_path_factory):
     return path, {name.removeprefix("module."): tensor for name, tensor in random_state(1).items()}
 
 
+@pytest.mark.nightly
 def test_a_converted_checkpoint_gives_the_same_models(official, tmp_path, capsys):
     path, output = official[0], tmp_path / "ours.ckpt"
     assert convert.main([str(path), str(output), "--dataset", "pascal"]) == 0

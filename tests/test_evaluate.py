@@ -13,7 +13,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from helpers.support import make_camvid, make_folder, rest_nightly, save_run
+from helpers.support import at_night, make_camvid, make_folder, rest_nightly, save_run
 from unimatch import ConfigError, Inference, SegmentationData, load_model
 from unimatch.data import camvid
 from unimatch.data.loading.datasets import EvaluationDataset
@@ -71,7 +71,7 @@ def slow_scores(checkpoint: Path, data: SegmentationData, which: str, rule: Infe
     [
         ([], Inference()),
         (["inference.mode=sliding", "inference.window=32"], Inference("sliding", window=32)),
-        (["inference.scales=[0.5,1.0]", "inference.flip=true"], Inference(scales=(0.5, 1.0), flip=True)),
+        at_night(["inference.scales=[0.5,1.0]", "inference.flip=true"], Inference(scales=(0.5, 1.0), flip=True)),
     ],
 )
 def test_student_and_teacher_score_as_a_slow_loop_says(run, evaluate, overrides, rule):

@@ -17,7 +17,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from helpers.support import SHORT, SMALL, make_camvid, make_folder, read_summary, rest_nightly
+from helpers.support import SHORT, SMALL, at_night, make_camvid, make_folder, read_summary, rest_nightly
 from unimatch import disk
 from unimatch.callbacks import Record
 from unimatch.checkpoints.files import read_checkpoint
@@ -92,6 +92,7 @@ def test_a_run_whose_best_checkpoint_could_not_be_written_says_so_with_its_statu
     assert "best.ckpt" not in closing
 
 
+@pytest.mark.nightly
 def test_a_disk_that_fills_ends_no_training_and_room_brings_back_what_can_be(
     run_command, monkeypatch, capsys, tmp_path, finished_run
 ):
@@ -350,7 +351,7 @@ def test_camvid_trains_from_its_layout(run_command, tmp_path):
     assert math.isfinite(summary["teacher/miou"])
 
 
-@pytest.mark.parametrize("method", ["unimatch_v2", "supervised"])
+@pytest.mark.parametrize("method", ["unimatch_v2", at_night("supervised")])
 def test_the_recipe_for_few_labels_trains_with_views_as_large_as_the_images(method, run_command, tmp_path):
     root = make_camvid(tmp_path / "camvid")  # of 48 x 36 pixels
     run_dir = run_command(
@@ -553,6 +554,7 @@ def broken(key: str) -> list[str]:
     return [f"~{key}", f"+{key}={{_target_: helpers.broken.fails, _partial_: true}}"]
 
 
+@pytest.mark.nightly
 def test_a_finished_run_is_replaced_only_if_asked_for(finished_run, run_command, tmp_path, capsys):
     run_dir = tmp_path / "run"
     shutil.copytree(finished_run, run_dir)
@@ -585,7 +587,9 @@ def test_a_finished_run_that_is_resumed_elsewhere_says_that_nothing_is_left_to_d
     assert not (finished_run.parent / "elsewhere").exists()
 
 
-@pytest.mark.parametrize("key", ["callbacks", "logger", "default_root_dir", "enable_progress_bar", "plugins"])
+@pytest.mark.parametrize(
+    "key", rest_nightly(["callbacks", "logger", "default_root_dir", "enable_progress_bar", "plugins"], ["callbacks"])
+)
 def test_what_the_command_sets_itself_is_refused_by_name(key, run_command, capsys):
     with pytest.raises(SystemExit) as stopped:
         run_command(*SMALL, "trainer=debug", f"+trainer.{key}=null")

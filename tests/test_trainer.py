@@ -113,6 +113,7 @@ class Save(lightning.Callback):
             trainer.save_checkpoint(self.path)
 
 
+@pytest.mark.nightly
 def test_a_run_is_resumed_exactly(tmp_path):
     whole, _ = train(max_steps=5, callbacks=[Save(tmp_path / "step2.ckpt")])
     resumed, _ = train(max_steps=5, resume=tmp_path / "step2.ckpt")
@@ -201,6 +202,7 @@ for world in map(int, sys.argv[1:]):
 """
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="starts its processes by fork")
 @pytest.mark.parametrize("several", rest_nightly([2, 4], [2]))

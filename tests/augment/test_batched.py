@@ -123,6 +123,7 @@ def test_the_device_makes_the_views_that_the_workers_would():
                     assert torch.equal(one[part][name], value), name
 
 
+@pytest.mark.nightly
 def test_the_devices_views_do_not_depend_on_the_workers():
     for one, other in zip(batches("device")[1], batches("device", workers=2)[1], strict=True):
         assert torch.equal(one["unlabeled"]["strong1"], other["unlabeled"]["strong1"])

@@ -2,6 +2,7 @@ import lightning
 import pytest
 
 import unimatch
+from helpers.support import at_night
 from unimatch import SegmentationModel, SemiSupervisedDataModule, Supervised, UniMatchV2
 from unimatch.callbacks import Fitness
 
@@ -10,8 +11,8 @@ from unimatch.callbacks import Fitness
     ("kind", "ema_decay", "length", "named"),
     [
         (UniMatchV2, 0.996, {"max_steps": 2}, ["has 2 steps", "method.ema_decay=0.996", "4 validation images"]),
-        (UniMatchV2, None, {"max_steps": 2}, ["has 2 steps", "4 validation images"]),
-        (Supervised, 0.996, {"max_steps": 2}, ["has 2 steps", "4 validation images"]),
+        at_night(UniMatchV2, None, {"max_steps": 2}, ["has 2 steps", "4 validation images"]),
+        at_night(Supervised, 0.996, {"max_steps": 2}, ["has 2 steps", "4 validation images"]),
         (UniMatchV2, 0.5, {"max_epochs": 1}, ["has 4 steps", "method.ema_decay=0.5", "4 validation images"]),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import unimatch
+from helpers.support import at_night
 from unimatch.callbacks import CheckpointFiles, Checkpoints, Guard
 from unimatch.callbacks import guard as guard_module
 from unimatch.checkpoints.files import read_checkpoint
@@ -117,6 +118,7 @@ def test_skipping_many_in_a_row_is_no_help(tmp_path, monkeypatch):
     assert guard.skipped == 4
 
 
+@pytest.mark.nightly
 def test_the_guard_changes_no_bit(tmp_path):
     looks = [Look() for _ in range(3)]
     for look, guard in zip(looks, (lightning.Callback(), Guard(tmp_path), Guard(tmp_path, on_nan="skip")), strict=True):
@@ -125,14 +127,14 @@ def test_the_guard_changes_no_bit(tmp_path):
     assert same(looks[0].seen[-1], looks[2].seen[-1])
 
 
-@pytest.mark.parametrize(("tau", "warned"), [(1.0, True), (0.0, False)])
+@pytest.mark.parametrize(("tau", "warned"), [(1.0, True), at_night(0.0, False)])
 def test_pseudo_labels_that_are_never_confident_are_warned_of_once(tau, warned, tmp_path, caplog):
     fit(tmp_path, Guard(tmp_path, idle_steps=3), tau=tau, max_steps=8)
     assert caplog.text.count("no pseudo label has been confident since step 1") == int(warned)
     assert ("method.tau too high" in caplog.text) is warned
 
 
-@pytest.mark.parametrize("collapsed", [True, False])
+@pytest.mark.parametrize("collapsed", [True, at_night(False)])
 def test_a_teacher_that_predicts_one_class_is_warned_of_at_its_second_evaluation(collapsed, tmp_path, caplog):
     torch.manual_seed(0)
     model = unimatch.SegmentationModel("tiny", 11, features=8, out_channels=(8, 8, 8, 8))

@@ -69,6 +69,7 @@ def test_an_evaluation_takes_the_time_of_its_images(batches, images, monkeypatch
     assert method.encode_once is True  # as in the training
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("augment", ["workers", at_night("device")])
 def test_the_plan_measures_the_batches_of_training(augment, tmp_path, monkeypatch):
     seen, trained = [], []

@@ -8,7 +8,7 @@ import torch
 from helpers.official import CLASSES, SIZES, hollow, random_state, save
 from helpers.places import SHARED
 from helpers.slow_models import official_shapes, slow_dinov2, slow_official_head
-from helpers.support import at_night
+from helpers.support import at_night, rest_nightly
 from unimatch import convert, load_model, load_official
 from unimatch.checkpoints.official import UNUSED, official_key
 from unimatch.errors import WeightsError
@@ -30,7 +30,7 @@ def test_the_names_and_shapes_of_these_tests_are_the_published_ones(size):
     assert official_shapes(*SIZES[size][1], CLASSES) == published
 
 
-@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize("size", rest_nightly(SIZES, ["small"]))
 def test_every_tensor_of_ours_has_its_published_one_and_the_others_are_named(size):
     name = SIZES[size][0]
     with torch.device("meta"):

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import pytest
 
+from helpers.support import at_night
 from unimatch.cli.early_checks import check_early
 
 
@@ -133,7 +134,7 @@ def test_a_file_of_ones_own_is_read_and_what_is_wrong_with_it_is_one_line(look, 
             assert printed.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "hydra"], ["--cfg", "job", "method.tau=0.5"]])
+@pytest.mark.parametrize("arguments", [["--help"], at_night(["--cfg", "hydra"]), ["--cfg", "job", "method.tau=0.5"]])
 def test_what_is_shown_is_what_the_command_itself_shows(look, arguments, monkeypatch, capsys):
     from unimatch.run import main
 

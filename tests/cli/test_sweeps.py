@@ -129,6 +129,7 @@ def test_a_plan_gives_the_sum_and_leaves_nothing(sweep, capsys, monkeypatch, tmp
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.nightly
 def test_a_plan_that_fails_says_why_and_leaves_an_earlier_sweep_as_it_was(sweep, capsys, monkeypatch, tmp_path):
     def print_plan(config, *parts):
         if config.method.tau == 0.5:
@@ -178,6 +179,7 @@ def test_a_sweeper_that_chooses_values_cannot_resume(sweep, capsys):
     assert "resume=auto: this sweeper chooses other values" in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("values", "more", "tried", "end"),
     [

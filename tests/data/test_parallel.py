@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from helpers.support import at_night
 from unimatch.data.parallel import CHUNK, for_each
 from unimatch.errors import ConfigError, DataError
 
@@ -22,8 +23,8 @@ def refuse_seven(shared, item):
     return item
 
 
-@pytest.mark.parametrize("workers", [0, 1, 3, None])
-@pytest.mark.parametrize("count", [0, 1, 5, 3 * CHUNK + 1])
+@pytest.mark.parametrize("workers", [0, 3, at_night(1), at_night(None)])
+@pytest.mark.parametrize("count", [0, 5, 3 * CHUNK + 1, at_night(1)])
 def test_results_come_in_order_whatever_the_processes(workers, count):
     assert list(for_each(double, 100, range(count), workers=workers)) == [100 + 2 * i for i in range(count)]
 

@@ -9,6 +9,8 @@ from hydra._internal import config_loader_impl
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository, IConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
+from hydra._internal.hydra import Hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
@@ -20,11 +22,13 @@ def compose_once(patch: pytest.MonkeyPatch) -> None:
 
     A composition has three stages: the files to read follow from the chosen options, these are merged, and then single
     keys are set. Tests choose the same few options with ever other keys, so that the first two stages are kept. What
-    comes from a test's own folders is not kept, since these may change.
+    comes from a test's own folders is not kept, since these may change. Before it composes for a command, Hydra does so
+    to know whether ``hydra.mode`` asks for a sweep, which follows from the options and the keys of ``hydra``.
     """
     read, lists, merged = dict[Hashable, bytes](), dict[Hashable, bytes](), dict[Hashable, bytes]()
+    modes = dict[Hashable, Any]()
     load, list_defaults = ConfigRepository.load_config, config_loader_impl.create_defaults_list
-    merge = ConfigLoaderImpl._compose_config_from_defaults_list
+    merge, get_mode = ConfigLoaderImpl._compose_config_from_defaults_list, Hydra.get_mode
 
     def read_once(self: ConfigRepository, config_path: str) -> ConfigResult | None:
         places = places_of(self)
@@ -64,6 +68,18 @@ def compose_once(patch: pytest.MonkeyPatch) -> None:
         config: DictConfig = pickle.loads(merged[key])
         return config
 
+    def mode_once(self: Hydra, config_name: str, overrides: list[str]) -> Any:
+        places = places_of(self.config_loader.repository)
+        chosen = [key for key, _, _ in map(lambda word: word.partition("="), overrides)]
+        if not of_packages(places) or any("hydra" in word for word in chosen):
+            return get_mode(self, config_name, overrides)
+        key = (*places, config_name, *(word for word, key in zip(overrides, chosen, strict=True) if "." not in key))
+        if key not in modes:
+            modes[key] = get_mode(self, config_name, overrides)
+        return modes[key]
+
+    patch.setattr(ConfigStore, "__deepcopy__", lambda self, memo: self, raising=False)  # nothing is written into it
+    patch.setattr(Hydra, "get_mode", mode_once)
     patch.setattr(ConfigRepository, "load_config", read_once)
     patch.setattr(config_loader_impl, "create_defaults_list", list_once)
     patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", merge_once)

@@ -107,6 +107,7 @@ def test_dinov2_exports_for_every_grid_of_patches(form, tmp_path, monkeypatch):
     assert agreement.pixels > 99.9
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_torch_export_program_agrees_at_every_size(checkpoint, program_file):
     model = load_with_facts(checkpoint).model
@@ -252,6 +253,7 @@ def test_a_graph_normalises_and_gives_ids(checkpoint, tmp_path):
         Predictor(tmp_path / "a.onnx")
 
 
+@pytest.mark.nightly
 def test_a_graph_of_fixed_sizes(checkpoint, tmp_path):
     session, original = export_with(tmp_path / "a.onnx", checkpoint, size=(48, 64), batch=2, opset=18, normalize=True)
     assert axes(session.get_inputs()) == [("image", "tensor(float)", [2, 3, 48, 64])]

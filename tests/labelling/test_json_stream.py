@@ -24,6 +24,7 @@ def read(folder, text, piece=None):
         return list(elements(Member(folder, "a.json", (folder / "a.json").stat().st_size)))
 
 
+@pytest.mark.nightly
 @settings(deadline=None, max_examples=40)
 @given(st.dictionaries(st.text(max_size=4), values, max_size=4) | st.lists(values, max_size=5), st.integers(1, 20))
 def test_pieces_of_any_length_hold_what_the_file_does(tmp_path_factory, content, piece):

@@ -47,7 +47,7 @@ def regions(mask, ignored):
 
 
 @pytest.mark.parametrize("data", ["camvid", at_night("nuclei")], indirect=True)
-@pytest.mark.parametrize("shapes", ["polygons", "masks"])
+@pytest.mark.parametrize("shapes", ["polygons", at_night("masks")])
 @pytest.mark.parametrize("tool", TOOLS)
 def test_real_masks_come_back(data, tool, shapes, tmp_path):
     write(read(data), tmp_path / "out", format=tool, shapes=shapes, workers=0)

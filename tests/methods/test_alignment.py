@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from helpers.slow_methods import make_batch, make_semi_supervised
+from helpers.support import at_night
 from unimatch import ConfigError, FixMatch, UniMatchV1, UniMatchV2
 from unimatch.methods.alignment import DistributionAlignment
 
@@ -69,7 +70,7 @@ def test_ignored_labels_do_not_count():
 
 
 @pytest.mark.parametrize("kind", [FixMatch, UniMatchV1, UniMatchV2])
-@pytest.mark.parametrize("labels_from", ["teacher", "student"])
+@pytest.mark.parametrize("labels_from", ["teacher", at_night("student")])
 def test_pseudo_labels_of_every_method_are_aligned(kind, labels_from):
     options = {"pseudo_labels_from": labels_from, "cutmix_partner": "reversed", "tau": 0.0}
     results = {}
@@ -87,7 +88,7 @@ def test_pseudo_labels_of_every_method_are_aligned(kind, labels_from):
 
 
 @pytest.mark.parametrize("kind", [FixMatch, UniMatchV1, UniMatchV2])
-@pytest.mark.parametrize("partner", ["reversed", "second_batch"])
+@pytest.mark.parametrize("partner", ["reversed", at_night("second_batch")])
 def test_only_losses_move_the_state_once_a_step(kind, partner):
     """A picture of the pseudo labels, drawn between two steps, must not change the training."""
     method = make_semi_supervised(kind, distribution_alignment="labeled", cutmix_partner=partner, tau=0.0)

@@ -45,7 +45,7 @@ def slow_evaluation(model, source):
     ("max_steps", "interval", "expected"),
     [
         at_night(5, 2, [(2, 0), (4, 0), (5, 0)]),
-        (4, 2, [(2, 0), (4, 0)]),  # no second evaluation of the same step
+        at_night(4, 2, [(2, 0), (4, 0)]),  # no second evaluation of the same step
         (STEPS_PER_EPOCH + 3, 3, [(3, 0), (6, 0), (9, 1), (11, 1)]),
         at_night(STEPS_PER_EPOCH, 5, [(5, 0), (8, 0)]),
     ],
@@ -64,6 +64,7 @@ def test_with_accumulation_too_a_run_ends_with_an_evaluation_at_its_last_step():
     assert [evaluation.step for evaluation in method.evaluations] == [2, 3]
 
 
+@pytest.mark.nightly
 def test_a_run_of_max_epochs_is_evaluated_after_each():
     method = make_method()
     fit(method, max_epochs=2)
@@ -73,7 +74,7 @@ def test_a_run_of_max_epochs_is_evaluated_after_each():
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"val_check_interval": 5, "check_val_every_n_epoch": None}, [5, 10, 15, 16]),
+        at_night({"val_check_interval": 5, "check_val_every_n_epoch": None}, [5, 10, 15, 16]),
         at_night({"val_check_interval": 50, "check_val_every_n_epoch": None}, [16]),
         at_night({"val_check_interval": 16, "check_val_every_n_epoch": None}, [16]),  # once
         ({"val_check_interval": 3, "check_val_every_n_epoch": 1}, [3, 6, 11, 14, 16]),  # counted within the epoch
@@ -134,6 +135,7 @@ def test_evaluation_changes_no_weight_and_no_statistic():
     assert_same(snapshot(method), before)
 
 
+@pytest.mark.nightly
 def test_evaluation_does_not_depend_on_the_workers():
     method, data, found = make_method(), data_of_many_sizes(), []
     for workers in (0, 1, 2):

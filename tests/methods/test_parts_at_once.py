@@ -68,7 +68,7 @@ METHODS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", rest_nightly(METHODS, ["V2", "V1"]))
+@pytest.mark.parametrize("name", rest_nightly(METHODS, ["V2"]))
 def test_gradients_and_training_are_those_of_the_parts_one_after_the_other(name):
     make, options = METHODS[name]
     alone, _ = train(make, **options)
@@ -161,6 +161,7 @@ def test_evaluations_still_count_steps():
     assert steps == [2, 4, 6]
 
 
+@pytest.mark.nightly
 def test_a_run_is_resumed_exactly(tmp_path):
     def fit(resume=None, parts_at_once=2, **options):
         torch.manual_seed(0)

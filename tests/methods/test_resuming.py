@@ -5,6 +5,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 import unimatch
 from helpers.fits import EachBatch, assert_same, fit, make_method, same, snapshot
+from helpers.support import at_night
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def checkpoints(tmp_path_factory):
     return directory, at_evaluation, method
 
 
-@pytest.mark.parametrize("step", [4, 8])
+@pytest.mark.parametrize("step", [4, at_night(8)])
 def test_a_resumed_run_starts_from_the_student_and_teacher_of_the_checkpoint(checkpoints, step):
     directory, at_evaluation, _ = checkpoints
     method = make_method()

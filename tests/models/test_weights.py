@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from helpers.support import rest_nightly
 from unimatch.errors import WeightsError
 from unimatch.models import build_encoder
 from unimatch.models.weights import load_weights_file, read_state_dict
@@ -185,7 +186,10 @@ def authors_names(name, body):
     return {**given, "mask_token": torch.zeros(1, 12)}, state
 
 
-@pytest.mark.parametrize("name", ["vits", "vitb", "vitl", "vitg", "vits_reg", "vitb_reg", "vitl_reg", "vitg_reg"])
+SIZES = ("vits", "vitb", "vitl", "vitg", "vits_reg", "vitb_reg", "vitl_reg", "vitg_reg")
+
+
+@pytest.mark.parametrize("name", rest_nightly(SIZES, ["vits", "vitg_reg"]))
 @pytest.mark.parametrize("file", FORMATS)
 def test_dinov2_weights_load_under_the_authors_names_and_timms(name, file, tmp_path):
     body = build_encoder(name, None, options=VIT).body

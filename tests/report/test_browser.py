@@ -109,7 +109,8 @@ def test_tables_that_are_folded_open_with_the_keyboard(browser, report):
     assert first.find_element("xpath", "..").find_element("tag name", "table").is_displayed()
 
 
-@pytest.mark.parametrize("size", [DESKTOP, pytest.param(PHONE, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
 def test_every_control_of_a_report_does_what_it_says(browser, plain_report, size):
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import Select

@@ -29,6 +29,7 @@ def call(monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.nightly
 def test_files_of_any_name_are_checked_and_listed(call, tmp_path, capsys):
     root = tmp_path / "data"
     settings = ["dataset=folder", f"dataset.root={root}", "workers=0"]

@@ -124,6 +124,7 @@ def test_auto_begins_where_there_is_nothing_and_ends_where_all_is_done(whole, ru
     assert_same_run(run_dir, whole)
 
 
+@pytest.mark.nightly
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(whole, run_command):
     run_dir = run_command(*TINY, "checkpoint.every_n_steps=1")
     last = run_dir / "checkpoints" / "last.ckpt"
@@ -224,6 +225,7 @@ def test_another_training_is_refused_with_the_difference_and_done_if_told(whole,
     assert json.loads((whole / "config.json").read_text())["method"]["tau"] == 0.7
 
 
+@pytest.mark.nightly
 def test_data_that_changed_is_refused_before_the_first_step_and_a_moved_run_goes_on(run_command, tmp_path, capsys):
     root = make_folder(tmp_path / "photos", labeled=4, unlabeled=4, val=2)
     settings = ["dataset=folder", "method=supervised", "datamodule.crop=16", "datamodule.batch_size=2"]

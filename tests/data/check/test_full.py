@@ -304,6 +304,7 @@ def test_data_made_in_memory_are_checked():
     assert [part.images for part in report.parts] == [4, 8, 3]
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not (SHARED / "camvid").is_dir(), reason="CamVid is not here")
 def test_no_false_alarm_on_camvid():
     report = full_check(camvid(SHARED / "camvid", unlabeled="train"), progress=False)

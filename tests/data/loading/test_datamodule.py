@@ -358,6 +358,7 @@ def test_bad_unlabeled_images_are_skipped_and_counted_where_that_is_asked_for(fo
     assert "2 of 8 unlabelled images (25%) could not be read; others took their places" in caplog.text
 
 
+@pytest.mark.nightly
 def test_skipping_does_not_depend_on_the_workers(folder_root):
     data = bad_pool(folder_root)
     without = training_batches(make_module(data, batch_size=2, workers=0), epochs=3)
@@ -530,6 +531,7 @@ LIBRARIES = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("library", rest_nightly(LIBRARIES, ["albumentations"]))
 def test_views_of_a_library_do_not_depend_on_the_workers(scenes, library):
     modules = [make_module(scenes, workers=workers, **LIBRARIES[library]) for workers in (0, 1, 2)]

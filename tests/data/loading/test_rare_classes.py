@@ -111,6 +111,7 @@ def scenes():
     return digits(labeled=5, train=25, val=3, size=32)
 
 
+@pytest.mark.nightly
 def test_batches_do_not_depend_on_workers_processes_or_a_resume(scenes):
     rare = {"rare_class_temperature": 0.05}
     whole = module_of(scenes, **rare)

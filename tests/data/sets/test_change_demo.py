@@ -34,6 +34,7 @@ def test_a_pair_is_a_function_of_its_number():
     assert set(np.unique(first[2])) <= {0, 255}
 
 
+@pytest.mark.nightly
 def test_what_is_there_is_not_written_again_and_a_file_in_its_place_is_refused(tmp_path):
     write_change_demo(tmp_path / "demo")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo" / "A").iterdir()}

@@ -215,6 +215,7 @@ def test_missing_class_names_are_explained(folder_root):
     assert str(folder_root) in str(caught.value)
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not (SHARED / "camvid").is_dir(), reason="CamVid is not here")
 def test_camvid_itself_is_complete():
     data = camvid(SHARED / "camvid", unlabeled="train")
