@@ -137,6 +137,7 @@ def test_a_step_larger_than_an_epoch_is_refused():
         train(max_steps=1, global_batch=26)
 
 
+@pytest.mark.nightly
 def test_the_learning_rate_is_scaled_only_when_asked_and_that_is_said(caplog):
     for reference, factor, said in (
         (None, 1, "the learning rate is the same for any number of them, see method.reference_batch"),

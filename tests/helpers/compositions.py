@@ -70,10 +70,9 @@ def compose_once(patch: pytest.MonkeyPatch) -> None:
 
     def mode_once(self: Hydra, config_name: str, overrides: list[str]) -> Any:
         places = places_of(self.config_loader.repository)
-        chosen = [key for key, _, _ in map(lambda word: word.partition("="), overrides)]
-        if not of_packages(places) or any("hydra" in word for word in chosen):
+        if not of_packages(places) or any("hydra" in word.partition("=")[0] for word in overrides):
             return get_mode(self, config_name, overrides)
-        key = (*places, config_name, *(word for word, key in zip(overrides, chosen, strict=True) if "." not in key))
+        key = (*places, config_name, *(word for word in overrides if "." not in word.partition("=")[0]))
         if key not in modes:
             modes[key] = get_mode(self, config_name, overrides)
         return modes[key]

@@ -304,22 +304,27 @@ def test_a_predictor_of_onnx_goes_to_other_processes(onnx_file):
 
 
 @pytest.mark.slow
-def test_a_program_is_read_only_where_it_is_trusted(checkpoint, program_file, tmp_path):
-    path = program_file
+def test_a_program_is_read_only_where_it_is_trusted(checkpoint, tmp_path):
+    path = tmp_path / "model.pt2"
+    path.write_bytes(b"nothing")
     with pytest.raises(ConfigError, match=r"may run code\. Give trusted=True"):
         Predictor(path)
+    for facts in (load_with_facts(checkpoint)[1].to_json(), "nothing"):
+        facts_path(path).write_text(facts)
+        with pytest.raises(WeightsError, match=r"model\.pt2"):
+            Predictor(path, trusted=True)
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_a_trusted_program_predicts_as_its_model(checkpoint, program_file):
+    path = program_file
     program, original = Predictor(path, trusted=True, device="cpu"), Predictor(checkpoint, device="cpu")
     for image in images((48, 80), (61, 49)):
         assert (program(image).mask == original(image).mask).mean() > 0.999
     assert program.facts == original.facts
     with pytest.raises(DataError, match=r"20 x 30 pixels: this \.pt2 file takes 48 pixels and more"):
         program(images((20, 30))[0])
-    for broken in ("program", "facts"):
-        path = tmp_path / "model.pt2"
-        path.write_bytes(b"nothing")
-        facts_path(path).write_text(facts_path(program_file).read_text() if broken == "program" else "nothing")
-        with pytest.raises(WeightsError, match=r"model\.pt2"):
-            Predictor(path, trusted=True)
 
 
 def test_files_have_ordinary_permissions(checkpoint, tmp_path):

@@ -124,6 +124,7 @@ def test_confidences_as_levels_are_what_is_stored(predictor):
         assert np.abs(level.confidence - 255 * plain.confidence).max() <= 0.501
 
 
+@pytest.mark.nightly
 def test_a_predictor_needs_nothing_of_what_trains(checkpoint):
     """It starts faster, and takes 150 MB less."""
     code = (

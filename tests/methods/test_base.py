@@ -53,6 +53,7 @@ def test_the_optimizer_holds_the_student_and_not_the_teacher():
     assert all(parameter.grad is None for parameter in method.teacher.parameters())
 
 
+@pytest.mark.nightly
 def test_the_same_seed_gives_bit_identical_weights():
     first, again, other = make_method(), make_method(), make_method(seed=1)
     for method in (first, again, other):
@@ -177,6 +178,7 @@ def test_rates_follow_optimizer_steps_not_batches():
     assert look.seen == pytest.approx([rate for rate in expected for _ in range(2)], rel=1e-5)
 
 
+@pytest.mark.nightly
 def test_random_choices_differ_by_step_and_epoch_but_not_by_run():
     class Seeds(Supervised):
         def losses(self, batch, generator):

@@ -33,6 +33,7 @@ def test_evaluations_every_0_epochs_are_refused():
         make_trainer(max_epochs=1, check_val_every_n_epoch=0).fit(make_method(), make_data())
 
 
+@pytest.mark.nightly
 def test_a_divisor_of_the_epochs_is_no_reason_to_refuse():
     method = make_method()
     make_trainer(max_epochs=2, check_val_every_n_epoch=2).fit(method, make_data())

@@ -9,6 +9,7 @@ import torch
 
 import unimatch
 from helpers.fits import QUIET
+from helpers.support import at_night
 from unimatch import SegmentationModel, SemiSupervisedDataModule, Trainer, UniMatchV2
 from unimatch.methods import parts_at_once_auto
 from unimatch.methods.parts_at_once_auto import divisors, fits, most_that_fit, take_two_steps
@@ -67,7 +68,7 @@ def test_the_most_that_fit_are_taken(monkeypatch, fitting, most):
     assert tried == [count for count in (4, 2) if count >= max(most, 2)]
 
 
-@pytest.mark.parametrize(("held", "fitting"), [(80, True), (95, False), (None, False)])
+@pytest.mark.parametrize(("held", "fitting"), [(80, True), (95, False), at_night(None, False)])
 def test_whole_steps_of_a_copy_are_tried(held, fitting, monkeypatch):
     method, trainer = fit(1)
     method.train()  # as setup leaves it

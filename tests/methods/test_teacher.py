@@ -8,6 +8,7 @@ from timm.utils import ModelEmaV3
 from torch import nn
 
 from helpers.fits import make_method
+from helpers.support import at_night
 from unimatch import SegmentationModel, UniMatchV2
 from unimatch.methods.teacher import PLACES, Teacher, forget_places, tensors
 
@@ -272,7 +273,7 @@ def test_it_has_the_layout_of_the_student():
     assert [a.stride() for a in tensors(teacher.model)] == [value.stride() for value in tensors(student)]
 
 
-@pytest.mark.parametrize("name", ["vits", "efficientnet_lite0"])
+@pytest.mark.parametrize("name", ["vits", at_night("efficientnet_lite0")])
 def test_every_pair_of_a_model_has_equal_strides(name):
     """Also after moves, and the gradients those of their weights."""
     method = UniMatchV2(SegmentationModel(name, 3, weights=None))

@@ -87,6 +87,7 @@ class Graphs:
         return graph
 
 
+@pytest.mark.nightly
 def test_blocks_are_compiled_once_for_all_and_give_the_same_numbers():
     options = {"img_size": 28, "embed_dim": 12, "num_heads": 2}  # twelve blocks
     model = unimatch.SegmentationModel("vits", 3, weights=None, features=8, out_channels=(8, 8, 8, 8), options=options)
