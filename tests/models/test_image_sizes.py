@@ -6,7 +6,7 @@ from helpers.support import rest_nightly
 from unimatch import ClassificationModel, SegmentationModel
 from unimatch.errors import ConfigError
 from unimatch.models import build_encoder
-from unimatch.models.encoders import Encoder
+from unimatch.models.encoder_base import Encoder
 from unimatch.models.image_sizes import find_image_sizes
 
 MULTIPLES = {

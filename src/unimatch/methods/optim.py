@@ -15,7 +15,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from unimatch.errors import ConfigError, describe_error
-from unimatch.models.encoders import Encoder
+from unimatch.models.encoder_base import Encoder
 from unimatch.options import one_of
 from unimatch.trainer import parts_in_batch
 

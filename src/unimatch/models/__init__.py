@@ -2,7 +2,8 @@
 
 from unimatch.models.base import Model
 from unimatch.models.dpt import DPTDecoder
-from unimatch.models.encoders import Encoder, build_encoder
+from unimatch.models.encoder_base import Encoder
+from unimatch.models.encoders import build_encoder
 from unimatch.models.networks import ChangeModel, ClassificationModel, SegmentationModel
 from unimatch.models.own import register_model
 from unimatch.models.own_encoder import ModuleEncoder

@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from unimatch.errors import ConfigError
 from unimatch.images.bands import PHOTOS, Bands
-from unimatch.models.encoders import Encoder, Weights, build_encoder
+from unimatch.models.encoder_base import Encoder
+from unimatch.models.encoders import Weights, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
 from unimatch.models.own_encoder import as_encoder
 from unimatch.models.presets import PositionRule

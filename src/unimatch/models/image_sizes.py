@@ -1,16 +1,12 @@
 """Finds out which image sizes an encoder takes by trying them: libraries do not document it."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from unimatch.errors import ConfigError
-
-if TYPE_CHECKING:
-    from unimatch.models.encoders import Encoder
+from unimatch.models.encoder_base import Encoder
 
 LEAST = 64
 """The least side, in pixels, of the images that are tried."""

@@ -9,16 +9,14 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
 from unimatch.errors import WeightsError
 from unimatch.images.bands import Bands
+from unimatch.models.base import Model
 from unimatch.options import as_plain
-
-if TYPE_CHECKING:
-    from unimatch.models.base import Model
 
 REGISTERED: dict[str, Callable[..., Any]] = {}
 """Registered classes and functions, by their names in checkpoints."""
@@ -67,7 +65,7 @@ def register_model(build: Build, *, name: str | None = None) -> Build:
     return made  # type: ignore[return-value]
 
 
-def build_own(name: str | None, arguments: Mapping[str, Any] | None) -> "Model":
+def build_own(name: str | None, arguments: Mapping[str, Any] | None) -> Model:
     """Builds a model of your own from the name and the arguments in a checkpoint.
 
     Raises:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unimatch.errors import ConfigError, first_line
-from unimatch.models.encoders import Encoder
+from unimatch.models.encoder_base import Encoder
 
 SIDE = 224
 """Side in pixels of the image on which a module is tried: a multiple of all usual patch sizes."""

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unimatch.errors import ConfigError
-from unimatch.models.encoders import Encoder, TimmBody, Weights, build_encoder, check_weights
+from unimatch.models.encoder_base import Encoder
+from unimatch.models.encoders import Weights, build_encoder, check_weights
 from unimatch.models.own_encoder import as_encoder
 from unimatch.models.presets import PositionRule
+from unimatch.models.timm_encoders import TimmBody
 from unimatch.models.weights import load_weights_file
 from unimatch.models.wide_resnet import WIDE_RESNETS, wide_resnet
 

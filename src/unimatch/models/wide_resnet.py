@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from unimatch.errors import ConfigError
-from unimatch.models.encoders import Encoder
+from unimatch.models.encoder_base import Encoder
 
 
 class WideBlock(nn.Module):

@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from unimatch.images.arrays import ImageArray
 from unimatch.images.bands import IMAGENET_MEAN, IMAGENET_STD
-from unimatch.models.encoders import Encoder
+from unimatch.models.encoder_base import Encoder
 
 SHORT_SIDE = 252
 """Pixels to which the shorter side of a photo is resized, unless the longer one would have more than three times as
