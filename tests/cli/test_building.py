@@ -7,7 +7,7 @@ from lightning import Callback
 from omegaconf import OmegaConf
 
 from unimatch.cli.building import build, made_as, user_error_in
-from unimatch.cli.command import exit_on_user_error
+from unimatch.cli.user_errors import exit_on_user_error
 from unimatch.errors import ConfigError
 
 OWN = """

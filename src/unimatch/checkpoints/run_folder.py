@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from unimatch.disk import LOCK, check_writable, remove_half_files, unwritten
 from unimatch.errors import TakenError
@@ -98,37 +99,50 @@ def alone_in(run_dir: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield  # Windows has no such locks
         return
+    check_writable(run_dir)
+    lock = lock_of(run_dir)
+    if lock is None:
+        yield
+        return
+    with lock:
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},")
+        lock.flush()
+        for folder in (run_dir, run_dir / "checkpoints"):
+            remove_half_files(folder)
+        try:
+            yield
+        finally:
+            (run_dir / LOCK).unlink(missing_ok=True)
+
+
+def lock_of(run_dir: Path) -> TextIO | None:
+    """Locks a run directory: returns the open lock file, or None, with a warning, where files cannot be locked.
+
+    Raises:
+        TakenError: another process has the lock.
+    """
     import fcntl
 
-    check_writable(run_dir)
     path = run_dir / LOCK
     while True:
-        with path.open("a+") as file:
-            try:
-                # This lock belongs to the process alone: children, such as those that load images, do not inherit it.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+        file = path.open("a+")
+        try:
+            # This lock belongs to the process alone: children, such as those that load images, do not inherit it.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            with file:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     log.warning("%s cannot be locked (%s): let no second run write to it", run_dir, error.strerror)
-                    yield
-                    return
+                    return None
                 file.seek(0)
                 raise TakenError(
                     f"{run_dir}: {file.read() or 'another process'} trains there; wait until it has ended, or choose "
                     "another hydra.run.dir"
                 ) from error
-            if not is_at(file.fileno(), path):
-                continue  # another process had the lock and has just removed the file
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},")
-            file.flush()
-            for folder in (run_dir, run_dir / "checkpoints"):
-                remove_half_files(folder)
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
+        if is_at(file.fileno(), path):
+            return file
+        file.close()  # of a process that had the lock and has just removed the file: try again
 
 
 def is_at(descriptor: int, path: Path) -> bool:

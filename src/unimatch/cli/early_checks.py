@@ -11,8 +11,10 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from yaml import YAMLError
 
-from unimatch.cli.command import as_hydra_reads, check_arguments, check_config, command, exit_on_user_error
+from unimatch.cli.command import check_config, command
+from unimatch.cli.command_line import as_hydra_reads, check_command_line
 from unimatch.cli.overrides import CONFIG_MODULE, check_overrides, config_folder, search_path
+from unimatch.cli.user_errors import exit_on_user_error
 from unimatch.options import number_of
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
@@ -42,7 +44,7 @@ def check_early(name: str) -> None:
     with exit_on_user_error():
         for variable in RANKS:
             number_of(variable)
-        check_arguments(name, arguments)
+        check_command_line(name, arguments)
         check_composed(name, arguments, asked.overrides)
 
 

@@ -25,10 +25,10 @@ from typing_extensions import override
 
 from unimatch.checkpoints.run_folder import remove_if_empty
 from unimatch.cli.building import build, error_to_tell, message_of, with_key
-from unimatch.cli.command import exit_on_user_error, tracebacks_wanted
 from unimatch.cli.overrides import of_a_sweep, values
 from unimatch.cli.setting_kinds import check_settings
 from unimatch.cli.unused_settings import refuse_unread
+from unimatch.cli.user_errors import exit_on_user_error, tracebacks_wanted
 from unimatch.data import SegmentationData
 from unimatch.data.catalog import DIGITS
 from unimatch.disk import replace_text
