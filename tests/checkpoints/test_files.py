@@ -149,6 +149,22 @@ def test_a_training_can_start_from_a_checkpoint(run, which):
     assert_same_weights(model, load_model(run[0], which))
 
 
+@pytest.mark.parametrize(
+    ("bands", "told"),
+    [
+        ({"value_range": [[0, 3000]] * 3}, "value_range None, now [[0.0, 3000.0], [0.0, 3000.0], [0.0, 3000.0]]"),
+        ({"bands": [4, 3, 2]}, "bands None, now [4, 3, 2]"),
+        ({"no_data": 0}, "no_data None, now 0"),
+        ({"mean": [0.1] * 3}, ""),  # measured on each data set
+    ],
+)
+def test_images_that_are_read_in_another_way_are_warned_of(run, bands, told, caplog):
+    start_from(own(bands=bands), run[0])
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == bool(told)
+    assert all(f"were read in another way than these: {told}; its weights" in warning for warning in warnings)
+
+
 def test_other_classes_get_a_last_layer_of_their_own(run):
     model = own(3)
     before = copy.deepcopy(model.state_dict())

@@ -18,6 +18,9 @@ from unimatch.models.weights import check_fit, check_parts, read_plain
 
 log = logging.getLogger("unimatch")
 
+READING = ("bands", "value_range", "no_data")
+"""What of :class:`unimatch.images.bands.Bands` says how files are read; the rest is measured on each data set."""
+
 PREFIXES = {"student": "student.", "teacher": "teacher.model."}
 
 
@@ -81,7 +84,8 @@ def start_from(
     """Loads the trained weights of a checkpoint, encoder and decoder, into a model, to train it further on other data.
 
     In the last layer of the classifier, only the weights of classes with the same name are loaded. If the names on
-    either side are not known, the layer is loaded if it has as many classes.
+    either side are not known, the layer is loaded if it has as many classes. A warning says if the two models take
+    other bands of a file, or other values of them for black and white.
 
     Args:
         model: changed in place.
@@ -98,6 +102,7 @@ def start_from(
     checkpoint = read_checkpoint(path)
     trained = build_model(checkpoint, which)
     check_alike(path, trained, model)
+    warn_of_other_bands(path, trained, model)
     known = run_of(checkpoint).classes
     by_name = len(known) == trained.num_classes and len(classes) == model.num_classes
     taken = ids_of_same_names(classes, known) if by_name else {}
@@ -135,6 +140,18 @@ def check_alike(path: str | Path, trained: Model, model: Model) -> None:
     if trained.bands.count != model.bands.count:
         raise WeightsError(
             f"{path}: its model sees {trained.bands.count} bands, and the one to train {model.bands.count}"
+        )
+
+
+def warn_of_other_bands(path: str | Path, trained: Model, model: Model) -> None:
+    """Warns if the images on which a ``model`` is trained further are read in another way than the earlier ones."""
+    theirs, ours = trained.bands.plain(), model.bands.plain()
+    other = [f"{key} {theirs[key]}, now {ours[key]}" for key in READING if theirs[key] != ours[key]]
+    if other:
+        log.warning(
+            "the images of %s were read in another way than these: %s; its weights expect what they were trained on",
+            path,
+            "; ".join(other),
         )
 
 
