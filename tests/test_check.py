@@ -93,7 +93,7 @@ def test_what_was_passed_over_is_listed(tmp_path, monkeypatch, capsys):
     assert run_check(monkeypatch, "dataset=folder", f"dataset.root={root}", "workers=0", f"out={tmp_path}/out") == 0
     assert "note: files: masks without image" in capsys.readouterr().out
     (finding,) = json.loads((tmp_path / "out" / "check.json").read_text())["findings"]
-    assert "1 masks have the name of no image" in finding["texts"][0]
+    assert "1 mask with the name of no image" in finding["texts"][0]
 
 
 def test_a_range_that_is_hardly_used_is_in_the_report(tmp_path, monkeypatch, capsys):
@@ -223,7 +223,7 @@ def test_a_folder_without_class_names_gets_them_in_one_call(tmp_path, monkeypatc
     (tmp_path / "own").mkdir()
     assert run_check(monkeypatch, "--config-dir", f"{tmp_path}/own", *settings) == 1
     shown = capsys.readouterr().out
-    assert f"{root / 'masks'}: 4 masks hold colours (RGB)" in shown
+    assert f"{root / 'masks'}: 4 masks in colours (RGB)" in shown
     text = (tmp_path / "out" / "classes.txt").read_text()
     assert text in shown
     copied, again = shown.splitlines()[-2:]

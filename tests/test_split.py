@@ -210,7 +210,7 @@ def test_lists_of_pairs_are_those_that_the_data_set_reads(tmp_path, monkeypatch,
     arguments = [] if held else ["dataset.val_share=0.1", "val=2"]
     run_split(monkeypatch, "dataset=change_folder", f"root={root}", "labeled=[2,5]", "workers=0", *arguments)
     shown = capsys.readouterr().out
-    assert ("1 pairs of" in shown) == (layout == "folders")
+    assert ("1 pair of" in shown) == (layout == "folders")
     pools = ["rest", {"root": str(root / "unlabeled")}] if layout == "folders" else "rest"
     few, more = (parts(change_folder(root, splits=root / "splits", split=size, unlabeled=pools)) for size in (2, 5))
     assert len(few[0]) == 2

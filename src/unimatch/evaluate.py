@@ -33,6 +33,7 @@ from unimatch.tasks.scores import Absent, Scores, scores_table
 from unimatch.terminal import progress_bar
 from unimatch.trainer import check_device
 from unimatch.untrusted import bound
+from unimatch.wording import counted
 
 LIMITS = ("limit_val_batches", "limit_test_batches", "fast_dev_run", "overfit_batches", "barebones")
 """Arguments of Lightning's trainer that would leave images out."""
@@ -115,7 +116,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         output = Path(config.output or path.with_name(f"{path.stem}.{data.info.name}.{config.split}.json")).expanduser()
         replace_text(output, json.dumps(result, indent=2) + "\n")
         print(table({name: result[name] for name in names}, task.scores_type, config.absent))
-        print(one_line(f"{len(source)} {config.split} images of {data.info.name}; written to {output}"))
+        print(one_line(f"{counted(len(source), f'{config.split} image')} of {data.info.name}; written to {output}"))
     return result
 
 

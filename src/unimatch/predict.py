@@ -29,6 +29,7 @@ from unimatch.safe_text import csv_text, one_line, printable
 from unimatch.terminal import progress_bar
 from unimatch.types import IGNORE_INDEX
 from unimatch.untrusted import written_by_others
+from unimatch.wording import counted
 
 log = logging.getLogger("unimatch")
 
@@ -192,7 +193,7 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
     output.mkdir(parents=True, exist_ok=True)
     write_output(output / "classes.csv", csv_text(rows))
     sync_below(output)
-    print(f"{len(rows) - 1} images classified, {failed} failed: {output / 'classes.csv'}")
+    print(f"{counted(len(rows) - 1, 'image')} classified, {failed} failed: {output / 'classes.csv'}")
     return failed
 
 

@@ -9,6 +9,7 @@ from unimatch.cli.command import command
 from unimatch.data.prepare import RECIPES, convert_archives
 from unimatch.errors import ConfigError
 from unimatch.safe_text import to_type
+from unimatch.wording import counted
 
 
 def prepare_dataset(config: DictConfig) -> None:
@@ -34,7 +35,7 @@ def prepare_dataset(config: DictConfig) -> None:
         overwrite=config.overwrite,
         workers=config.workers,
     )
-    print(f"{root}: {outcome.written} files written, {outcome.kept} were there")
+    print(f"{root}: {counted(outcome.written, 'file')} written, {outcome.kept} were there")
     check = to_type("python", "-m", "unimatch.check", f"dataset={dataset}", f"dataset.root={root}")
     print(f"next: {check}")
 

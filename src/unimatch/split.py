@@ -21,6 +21,7 @@ from unimatch.errors import ConfigError
 from unimatch.images.folders import part_folder
 from unimatch.safe_text import one_line
 from unimatch.terminal import text_table
+from unimatch.wording import counted
 
 
 def split(config: DictConfig) -> None:
@@ -60,7 +61,8 @@ def split(config: DictConfig) -> None:
     print(report(facts, out, "class" if one_class else "mask"))
     if found.left_out:
         pool = root / "unlabeled"
-        print(f"{found.left_out} pairs of {pool} are in no list; add them: 'dataset.unlabeled=[rest,{{root: {pool}}}]'")
+        setting = f"'dataset.unlabeled=[rest,{{root: {pool}}}]'"
+        print(f"{counted(found.left_out, 'pair')} of {pool} in no list; to add: {setting}")
 
 
 def training_images(config: DictConfig) -> tuple[Path, Candidates, DatasetInfo, bool]:
@@ -101,11 +103,12 @@ def file_pairs(source: Source | None) -> Iterable[FilePair]:
 
 def report(facts: dict[str, Any], out: Path, label: str) -> str:
     """Returns a line for each list, with the classes that are missing from it."""
-    lines = [f"{facts['images']} images with a {label}, {facts['images_without_mask']} without; lists below {out}:"]
+    images = counted(facts["images"], "image")
+    lines = [f"{images} with a {label}, {facts['images_without_mask']} without; lists below {out}:"]
     rows = []
     for name, about in facts["lists"].items():
         missing = ", ".join(about["missing"][:10]) + (" ..." if len(about["missing"]) > 10 else "")
-        shown = f"; {len(about['missing'])} classes missing: {missing}" if missing else ""
+        shown = f"; {counted(len(about['missing']), 'class')} missing: {missing}" if missing else ""
         rows.append([f"  {name}", str(about["images"]), f"images{shown}"])
     lines += text_table(rows, left=(0, 2))
     nowhere = [name for name, count in facts["classes"].items() if not count]

@@ -104,7 +104,7 @@ def test_a_first_date_that_is_missing_or_does_not_fit_is_named(export, earlier, 
     (place / "b.png").rename(place / "b.jpg")
     refused(r"b\.jpg: is the first date of b\.png and must have its ending")
     (place / "b.jpg").unlink()
-    refused(r"earlier: 1 photos have no first date of their name here: b\.png")
+    refused(r"earlier: 1 photo without a first date of the same name here: b\.png")
     photo(earlier / "2018" / "b.png")
     photo(place / "b.png")
     refused(r"may be 2018/b\.png or 2019/b\.png; name the folder of photos with first_dates=FOLDER")

@@ -66,7 +66,7 @@ def test_masks_without_image_are_counted(tmp_path):
         assert len(folder(root).labeled) == 2
     ((kind, text),) = notes
     assert kind == "masks without image"
-    assert "2 masks have the name of no image" in text
+    assert "2 masks with the name of no image" in text
     assert "such as a0.png" in text
 
 

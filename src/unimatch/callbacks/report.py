@@ -20,9 +20,9 @@ from unimatch.methods.sharding import gather
 from unimatch.report import write_report
 from unimatch.report.examples import (
     classified_rows,
-    counted,
     uncertain_rows,
     validation_rows,
+    with_bar,
     write_confusion,
     write_examples,
 )
@@ -103,7 +103,7 @@ class Report(Callback):
         """Evaluates the teacher once more, for a run that is resumed at its end and has lost its files."""
         samples, metric = EvaluationDataset(self.data.val, self.data.info.bands), method.metrics["teacher"]
         found = []
-        for i in counted(range(len(samples)), "validation images"):
+        for i in with_bar(range(len(samples)), "validation images"):
             sample = samples[i]
             image, label = sample["image"][None].to(method.device), sample["label"][None].to(method.device)
             with trainer.precision_plugin.val_step_context():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from unimatch.errors import DataError
 from unimatch.images.file_kinds import IMAGE_SUFFIXES
+from unimatch.wording import counted
 
 log = logging.getLogger("unimatch")
 
@@ -167,7 +168,8 @@ def photos_among(files: list[str], directory: Path, *, classes: bool = False) ->
         }
     masks = [file for file, photos in suspects.items() if not stems.isdisjoint(photos)]
     if masks:
-        text = f"{len(masks)} masks of photos in the same folder are no photos: {masks[0]} and the like are left out"
+        left_out = f"{counted(len(masks), 'mask')} of photos in the same folder left out, which would be no photos"
+        text = f"{left_out}, such as {masks[0]}"
         note("masks among photos", f"{directory}: {text}")
     return [file for file in files if file not in set(masks)] if masks else files
 

@@ -18,6 +18,7 @@ from unimatch.labelling.photos import PARTS, Photos
 from unimatch.labelling.records import BACKGROUNDS, IGNORE, Found, LabelledImage, Labels, Painted
 from unimatch.labelling.writer import Job, Written
 from unimatch.types import IGNORE_INDEX
+from unimatch.wording import counted
 
 log = logging.getLogger("unimatch")
 
@@ -77,8 +78,8 @@ def first_dates(images: Sequence[LabelledImage], folder: Path) -> dict[str, Memb
             )
     if missing:
         raise DataError(
-            f"{folder}: {len(missing)} photos have no first date of their name here: {', '.join(missing[:3])}"
-            f"{', ...' if len(missing) > 3 else ''}"
+            f"{folder}: {counted(len(missing), 'photo')} without a first date of the same name here: "
+            f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}"
         )
     return found
 

@@ -190,7 +190,7 @@ def validation_rows(
     titles = {index: f"worst, place {place}" for place, index in enumerate(worst_first[:WORST], start=1)}
     titles |= {best_first[len(best_first) // 2]: "median", worst_first[0]: "worst", best_first[0]: "best"}
     rows = []
-    for index, title in counted(titles.items(), "validation images"):
+    for index, title in with_bar(titles.items(), "validation images"):
         seen = label_with(models, task, source, index, info.bands)
         title = f"{title}, {float(scores[index]):.1f}%: {Path(source.name(index)).name}"
         rows.append({"title": title, "present": seen.present, "seen": seen})
@@ -219,7 +219,7 @@ def uncertain_rows(teacher: Model, task: Task, source: Source, info: DatasetInfo
     found = []
     on_cpu = next(teacher.parameters()).device.type == "cpu"
     sample = spread_evenly(len(source), SEARCHED_ON_CPU if on_cpu else SEARCHED_ON_GPU)
-    for index in counted(sample, "least certain images"):
+    for index in with_bar(sample, "least certain images"):
         with suppress(DataError):  # the image cannot be read, which training has reported
             seen = label_with({"teacher": teacher}, task, source, index, info.bands)
             found.append((float(seen.confidence.mean()), index, seen))
@@ -231,7 +231,7 @@ def uncertain_rows(teacher: Model, task: Task, source: Source, info: DatasetInfo
     return rows
 
 
-def counted(items: Collection[Item], title: str) -> Iterator[Item]:
+def with_bar(items: Collection[Item], title: str) -> Iterator[Item]:
     """Yields items, counted on a progress bar: with a large encoder, each picture takes seconds."""
     with progress_bar(len(items), title, "image", late=True) as bar:
         for item in items:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from unimatch.report.markup import table, tag
 from unimatch.report.run_files import RunFiles
 from unimatch.untrusted import below
+from unimatch.wording import counted
 
 
 def facts(summary: Mapping[str, Any]) -> str:
@@ -75,15 +76,6 @@ def tiles(run: RunFiles) -> Markup:
         for name, value, note in shown
     )
     return tag("dl", drawn, class_="tiles")
-
-
-def counted(count: object, what: str) -> str:
-    """Returns a number with its noun.
-
-    >>> counted(1, "epoch"), counted(9, "epoch")
-    ('1 epoch', '9 epochs')
-    """
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:

@@ -118,7 +118,7 @@ def test_image_that_is_labeled_and_validation_image_is_refused(folder_root):
     (folder_root / "val.txt").write_text("images/a2.png masks/a2.png\nimages/a3.png masks/a3.png\n")
     (folder_root / "labeled.txt").write_text("images/a1.png masks/a1.png\nimages/a2.png masks/a2.png\n")
     data = folder(folder_root, labeled_list=folder_root / "labeled.txt", val_list=folder_root / "val.txt")
-    assert message_of(data).startswith("1 images are both labelled and validation images, such as ")
+    assert message_of(data).startswith("1 image in the labelled and in the validation list, such as ")
     assert "python -m unimatch.split writes lists that go together" in message_of(data)
     assert "a2.png" in message_of(data)
 
@@ -126,7 +126,7 @@ def test_image_that_is_labeled_and_validation_image_is_refused(folder_root):
 def test_image_that_is_labeled_and_test_image_is_refused(folder_root):
     data = folder(folder_root)
     data.test.pairs = data.labeled.pairs.select([1])
-    assert message_of(data).startswith("1 images are both labelled and test images, such as ")
+    assert message_of(data).startswith("1 image in the labelled and in the test list, such as ")
     assert data.labeled.pairs.image(1) in message_of(data)
 
 

@@ -144,7 +144,7 @@ CASES = {
         masks(save(lambda a: a * 255, quality=80), ".jpg"),
         {"ids": {0: 0, 255: 1}, "unknown_values": "nearest"},
         {"lossy mask", "unknown values"},
-        "are of the nearest class",
+        "taken for the nearest class",
         True,
     ),
     "antialias": (2, masks(blurred, names=TWO), COLORED, {"ids out of range"}, "blurred edges, set dataset.unk", False),
@@ -157,7 +157,7 @@ CASES = {
             outcome,
             True,
         )
-        for choice, outcome in (("ignore", "are no class"), ("nearest", "are of the nearest class"))
+        for choice, outcome in (("ignore", "of no class"), ("nearest", "taken for the nearest class"))
     },
     "bilinear_ids": (4, masks(smooth), {}, {"ids between"}, "resize masks to the nearest pixel", True),
     "multipage": (2, images(paged, ".tif"), {}, {"unreadable"}, "holds 3 pages .*dataset.bands", False),

@@ -37,7 +37,7 @@ def test_colours_are_counted_as_a_slow_loop_counts_them_and_can_be_pasted(tmp_pa
         share = sum(int(value) == i for value in ids.ravel()) / ids.size
         line = next(line for line in advice.lines if line.split()[:3] == list(map(str, color)))
         assert f"{100 * share:.2f} %" in line
-        assert f"in {1 if i == 2 else 2} masks" in line
+        assert f"in {'1 mask' if i == 2 else '2 masks'}  " in line
     found = read_back(tmp_path, advice.classes)
     assert found.names[0] == "background"
     assert {*found.colors} == {*map(tuple, colors.tolist())}
@@ -79,8 +79,8 @@ def test_two_kinds_of_masks_are_named_with_their_counts(tmp_path):
     grey = save(tmp_path / "grey", *np.zeros((3, 4, 4)))
     colored = save(tmp_path / "colour", *np.array([(9, 8, 7), (1, 2, 3)], np.uint8)[np.eye(4, dtype=int)][None])
     advice = told([*grey, *colored])
-    assert advice.lines[0].startswith("masks: 3 masks hold one number a pixel")
-    assert advice.lines[1].startswith("masks: 1 masks hold colours (RGB)")
+    assert advice.lines[0].startswith("masks: 3 masks of one number a pixel")
+    assert advice.lines[1].startswith("masks: 1 mask in colours (RGB)")
     assert advice.lines[2:4] == ["All masks must be of one kind. Save these 1 as the others are:", f"    {colored[0]}"]
 
 
@@ -110,7 +110,7 @@ def test_masks_of_training_and_validation_are_found(tmp_path):
     assert masks_below(tmp_path) == [paths[0], tmp_path / "masks" / "1.png", paths[1]]
     unreadable = told(masks_below(tmp_path)).lines[1]
     assert unreadable.startswith(
-        f"masks: 1 masks cannot be read; the first is {tmp_path / 'masks' / '1.png'}: cannot be"
+        f"masks: 1 mask that cannot be read; the first is {tmp_path / 'masks' / '1.png'}: cannot be"
     )
     for kind in ("images", "labels"):
         other = save(tmp_path / "other" / "train" / kind, [[0]])

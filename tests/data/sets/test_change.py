@@ -196,7 +196,7 @@ def test_a_whole_data_set_has_no_faults(root):
 def test_a_pair_that_is_labelled_and_tested_is_refused(root):
     (root.parent / "labeled.txt").write_text(f"{NAMES[0]}\n{NAMES[9]}\n")
     data = levir(root, splits=root.parent / "lists", labeled_list=root.parent / "labeled.txt")
-    with pytest.raises(DataError, match="1 images are both labelled and test images"):
+    with pytest.raises(DataError, match="1 image in the labelled and in the test list"):
         verify(data, needs_unlabeled=False)
 
 
@@ -264,7 +264,7 @@ def test_a_second_date_that_is_missed_is_named_in_its_folder(tmp_path):
     with notes_taken() as notes:
         change_folder(root)
     assert [kind for kind, _ in notes] == ["second dates alone"]
-    assert f"{root / 't2'}: 1 images have the name of none in {root / 't1'}, such as other.png" in notes[0][1]
+    assert f"{root / 't2'}: 1 image with the name of none in {root / 't1'}, such as other.png" in notes[0][1]
     (root / "t2").rename(root / "t3")
     with pytest.raises(DataError, match=r"A: no such folder \(.* has mask, t1, t3\); pairs lie in A/ B/ label/"):
         change_folder(root)

@@ -67,7 +67,7 @@ def test_second_dates_without_a_first_one_are_pointed_out(root, caplog):
         assert len(PairTree().pairs(root)) == 3
     ((kind, text),) = notes
     assert kind == "second dates alone"
-    assert text == f"{root / 'B'}: 1 images have the name of none in {root / 'A'}, such as later.png; they are not used"
+    assert text == f"{root / 'B'}: 1 image with the name of none in {root / 'A'}, such as later.png, not used"
 
 
 def test_a_folder_without_second_dates_is_for_the_full_check_to_report(root):

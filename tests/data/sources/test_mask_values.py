@@ -15,7 +15,7 @@ def test_ids_are_counted_unless_they_are_too_many():
 def test_the_first_names_are_listed_and_the_others_counted():
     names = [f"id {i}" for i in range(SHOWN + 2)]
     text = listing(names, [*range(SHOWN + 2)])
-    assert text.startswith("id 0 (0 pixels), id 1 (1 pixels)")
+    assert text.startswith("id 0 (0 pixels), id 1 (1 pixel)")
     assert text.endswith(f"id {SHOWN - 1} ({SHOWN - 1} pixels) and 2 more")
     assert listing(names[:SHOWN], [*range(SHOWN)], 100).endswith(f"and {100 - SHOWN} more")
 

@@ -9,6 +9,7 @@ from PIL import Image
 from unimatch.data.catalog import CHANGE, DatasetInfo, distinct_colors
 from unimatch.data.sources.masks import mask_reader
 from unimatch.errors import ConfigError, DataError
+from unimatch.wording import counted
 
 THREE = DatasetInfo("some", ("a", "b", "c"), ((0, 0, 0), (200, 10, 0), (0, 10, 200)))
 DTYPES = {"png": [np.uint8, np.uint16], "tif": [np.uint8, np.uint16, np.int32]}
@@ -53,7 +54,7 @@ def test_stored_ids_become_classes_or_an_error(tmp_path, encoding, data):
         with pytest.raises(DataError) as caught:
             mask_reader(info)(path)
         for value in unknown[:5]:
-            assert f"id {value} ({values.count(value)} pixels)" in str(caught.value)
+            assert f"id {value} ({counted(values.count(value), 'pixel')})" in str(caught.value)
         assert str(caught.value).startswith(f"{path}: ")
     else:
         mask = mask_reader(info)(path)
@@ -63,7 +64,7 @@ def test_stored_ids_become_classes_or_an_error(tmp_path, encoding, data):
 
 def test_ids_that_no_16_bit_mask_has_are_refused(tmp_path):
     Image.fromarray(np.array([[0, 1, 70000, -3]], np.int32)).save(tmp_path / "mask.tif")
-    with pytest.raises(DataError, match=r"id -3 \(1 pixels\), id 70000 \(1 pixels\) outside the 3 classes 0-2"):
+    with pytest.raises(DataError, match=r"id -3 \(1 pixel\), id 70000 \(1 pixel\) outside the 3 classes 0-2"):
         mask_reader(THREE)(tmp_path / "mask.tif")
 
 
@@ -92,7 +93,7 @@ def test_two_values_of_two_classes_are_read_by_naming_them(tmp_path, stored, cou
 def test_large_ids_without_a_sign_are_named_as_they_are_stored(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "mask.tif", np.array([[0, 1, 2**31 + 5, 2**32 - 1]], np.uint32))
-    with pytest.raises(DataError, match=r"id 2147483653 \(1 pixels\), id 4294967295 \(1 pixels\) outside"):
+    with pytest.raises(DataError, match=r"id 2147483653 \(1 pixel\), id 4294967295 \(1 pixel\) outside"):
         mask_reader(THREE)(tmp_path / "mask.tif")
     ignored = mask_reader(replace(THREE, unknown_values="ignore"))
     assert ignored(tmp_path / "mask.tif").tolist() == [[0, 1, 255, 255]]
@@ -121,7 +122,7 @@ def test_colors_become_classes(tmp_path):
     Image.fromarray(image).save(tmp_path / "mask.png")
     with pytest.raises(DataError, match=r"mask\.png: .* of no class; .*dataset\.ignore_colors") as caught:
         mask_reader(info)(tmp_path / "mask.png")
-    assert "colour (255, 255, 255) (2 pixels), colour (1, 0, 0) (1 pixels)" in str(caught.value)
+    assert "colour (255, 255, 255) (2 pixels), colour (1, 0, 0) (1 pixel)" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_unknown_ids_are_ignored_or_of_the_nearest_class(tmp_path, arguments, st
 def test_values_far_from_all_ids_are_never_rounded(tmp_path):
     Image.fromarray(np.array([[0, 1, -9999]], np.int32)).save(tmp_path / "mask.tif")
     nearest = replace(THREE, unknown_values="nearest")
-    with pytest.raises(DataError, match=r"id -9999 \(1 pixels\).*dataset\.ignore_ids"):
+    with pytest.raises(DataError, match=r"id -9999 \(1 pixel\).*dataset\.ignore_ids"):
         mask_reader(nearest)(tmp_path / "mask.tif")
     named = replace(nearest, ignore_ids=frozenset({-9999}))
     assert mask_reader(named)(tmp_path / "mask.tif").tolist() == [[0, 1, 255]]
@@ -193,7 +194,7 @@ def test_what_is_transparent_may_store_anything(tmp_path):
     assert reader(tmp_path / "a.png").tolist() == [[0, 1, 255]]
     assert reader.unknown(reader.read(tmp_path / "a.png")) == 0
     Image.merge("LA", [ids, Image.new("L", ids.size, 9)]).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"id 77 \(1 pixels\)"):
+    with pytest.raises(DataError, match=r"id 77 \(1 pixel\)"):
         reader(tmp_path / "a.png")
 
 
@@ -202,7 +203,7 @@ def test_a_message_names_the_first_few_of_many_unknown_values(tmp_path, colors):
     values = np.arange(100, 200, dtype=np.uint8).reshape(10, 10)
     stored = np.stack([values, values, np.zeros_like(values)], -1) if colors else values
     Image.fromarray(stored).save(tmp_path / "mask.png")
-    with pytest.raises(DataError, match=r"\(1 pixels\) and 95 more (of|outside)"):
+    with pytest.raises(DataError, match=r"\(1 pixel\) and 95 more (of|outside)"):
         mask_reader(replace(THREE, color_masks=colors))(tmp_path / "mask.png")
 
 

@@ -12,6 +12,7 @@ from unimatch.data.sources.checked import CheckedSource
 from unimatch.errors import DataError
 from unimatch.images.arrays import ImageArray, LabelArray
 from unimatch.types import IGNORE_INDEX
+from unimatch.wording import counted
 
 log = logging.getLogger("unimatch")
 
@@ -112,9 +113,9 @@ def refuse_shared(data: SegmentationData) -> None:
         shared = [name for name in data.labeled.pairs.images() if name in held_out]
         if shared:
             raise DataError(
-                f"{len(shared)} images are both labelled and {part} images, such as {shared[0]}; take them out of "
-                "one of the two lists, or where one list alone was given, give the other too: python -m unimatch.split "
-                "writes lists that go together"
+                f"{counted(len(shared), 'image')} in the labelled and in the {part} list, such as {shared[0]}; name "
+                "each in one of the two, or where one list alone was given, give the other too: python -m "
+                "unimatch.split writes lists that go together"
             )
     if isinstance(data.unlabeled, FileSource):
         count = sum(name in val for name in data.unlabeled.pairs.images())

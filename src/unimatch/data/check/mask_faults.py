@@ -15,6 +15,7 @@ from unimatch.data.sources.masks import UNKNOWN, IndexMasks, MaskReader
 from unimatch.images.arrays import StoredMask
 from unimatch.images.file_kinds import open_image
 from unimatch.types import IGNORE_INDEX
+from unimatch.wording import counted
 
 LINES = 24
 """About how many rows, and columns, of a mask are searched for smooth edges."""
@@ -41,7 +42,7 @@ def faults_of_mask(
         if mask.palette and (misplaced := reader.misplaced(mask)):
             yield "palette order", f"{where}: {misplaced}"
         if reader.info.ids is None and len(stored) > 2 and not mask.lossy and (number := between(mask.values)):
-            yield "ids between", f"{where}: {number} pixels in some lines; resize masks to the nearest pixel"
+            yield "ids between", f"{where}: {counted(number, 'pixel')} in some lines; resize masks to the nearest pixel"
     if set(classes) == {IGNORE_INDEX}:
         yield "mask all ignored", f"{where}: every pixel is ignored"
     if mask.lossy:
@@ -50,11 +51,11 @@ def faults_of_mask(
         number = int(mask.transparent.sum())
         yield (
             "transparent",
-            f"{where}: {number} pixels; for their colours to count, save it without transparency",
+            f"{where}: {counted(number, 'pixel')}; for their colours to count, save it without transparency",
         )
     if reader.info.unknown_values != "error" and (number := reader.unknown(mask)):
-        outcome = "are no class" if reader.info.unknown_values == "ignore" else "are of the nearest class"
-        yield "unknown values", f"{where}: {number} pixels of unknown ids or colours {outcome}"
+        outcome = "of no class" if reader.info.unknown_values == "ignore" else "taken for the nearest class"
+        yield "unknown values", f"{where}: {counted(number, 'pixel')} of unknown ids or colours {outcome}"
 
 
 def between(ids: NDArray[np.integer]) -> int:

@@ -18,6 +18,7 @@ from unimatch.images.arrays import colors_of, ids_of, opened
 from unimatch.images.folders import find_images
 from unimatch.safe_text import to_type
 from unimatch.types import IGNORE_INDEX
+from unimatch.wording import counted
 
 MOST_COLORS = 512
 """The most colours of a mask that are counted: the most frequent ones."""
@@ -41,9 +42,9 @@ IGNORED_COLORS: frozenset[Color] = frozenset({(0, 0, 0), (224, 224, 192), (255, 
 
 Kind = Literal["ids", "colours", "unreadable"]
 KINDS: dict[Kind, str] = {
-    "ids": "hold one number a pixel (grey or palette)",
-    "colours": "hold colours (RGB)",
-    "unreadable": "cannot be read",
+    "ids": "of one number a pixel (grey or palette)",
+    "colours": "in colours (RGB)",
+    "unreadable": "that cannot be read",
 }
 
 
@@ -147,7 +148,7 @@ def advise(held: Held, where: str) -> Advice:
     """
     first = {kind: held.why if kind == "unreadable" else files[0] for kind, files in held.files.items()}
     lines = [
-        f"{where}: {len(held.files[kind])} masks {meaning}; the first is {first[kind]}"
+        f"{where}: {counted(len(held.files[kind]), 'mask')} {meaning}; the first is {first[kind]}"
         for kind, meaning in KINDS.items()
         if kind in held.files
     ]
@@ -184,10 +185,8 @@ def of_colors(held: Held, lines: list[str]) -> Advice:
     lines.append(f"{len(common)} colours, by their share of the pixels:")
     for code in common:
         color = colors[code]
-        name = names.get(color, "no class")
-        lines.append(
-            f"    {' '.join(map(str, color)):<12}{100 * pixels[code] / total:6.2f} %  in {masks[code]} masks  {name}"
-        )
+        share, where = f"{100 * pixels[code] / total:6.2f} %", counted(masks[code], "mask")
+        lines.append(f"    {' '.join(map(str, color)):<12}{share}  in {where}  {names.get(color, 'no class')}")
     settings = ["dataset.colors=palette"]
     if ignored:
         listed = ",".join(f"[{','.join(map(str, color))}]" for color in ignored)
@@ -243,7 +242,7 @@ def of_ids(held: Held, lines: list[str]) -> Advice:
     pixels, masks = held.pixels["ids"], held.masks["ids"]
     stored, total = sorted(pixels), pixels.total()
     lines.append(f"{len(stored)} numbers: the number, its share of the pixels, and the masks that show it:")
-    lines += [f"    {i:<6}{100 * pixels[i] / total:6.2f} %  in {masks[i]} masks" for i in stored[:40]]
+    lines += [f"    {i:<6}{100 * pixels[i] / total:6.2f} %  in {counted(masks[i], 'mask')}" for i in stored[:40]]
     if len(stored) > 40:
         lines.append(f"    and {len(stored) - 40} more: are these masks, or photos?")
         return Advice(lines, "")

@@ -8,6 +8,7 @@ from unimatch.data.catalog import DatasetInfo
 from unimatch.errors import DataError, own_errors_explained
 from unimatch.images.arrays import ImageArray, LabelArray
 from unimatch.types import IGNORE_INDEX, NO_CLASS
+from unimatch.wording import counted
 
 
 class CheckedSource:
@@ -111,7 +112,7 @@ def label_fault(label: Any, classes: int, *, one_class: bool) -> str | None:
         return None  # as for nearly all masks, which need no second pass
     values, counts = np.unique(label, return_counts=True)
     wrong = [
-        f"id {value} ({number} pixels)"
+        f"id {value} ({counted(number, 'pixel')})"
         for value, number in zip(values.tolist(), counts.tolist(), strict=True)
         if value != IGNORE_INDEX and not 0 <= value < limit
     ]

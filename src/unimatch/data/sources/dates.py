@@ -20,6 +20,7 @@ from unimatch.images.folders import (
     what_is_there,
 )
 from unimatch.images.pairs import date_folders, other_spelling, second_date, second_folder
+from unimatch.wording import counted
 
 BEFORE, AFTER, LABEL = "A", "B", "label"
 """The folders of the first date, the second date, and the labels of change."""
@@ -104,7 +105,8 @@ def point_out_later_dates(before: Path, pairs: FilePairs) -> None:
     if unused:
         note(
             "second dates alone",
-            f"{after}: {len(unused)} images have the name of none in {before}, such as {unused[0]}; they are not used",
+            f"{after}: {counted(len(unused), 'image')} with the name of none in {before}, such as {unused[0]}, "
+            "not used",
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from unimatch.data.sources.pair_names import in_other_folder, pair_similar, several_masks
 from unimatch.errors import DataError
 from unimatch.images.folders import find_images, note, parts_named, suffix
+from unimatch.wording import counted
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ class Tree:
             remedy = (hint or f"; {self.suffix_remedy}") if without else ""
             note(
                 "masks without image",
-                f"{masks}: {len(unused)} masks have the name of no image in {images}, such as {unused[0]}; they are "
+                f"{masks}: {counted(len(unused), 'mask')} with the name of no image in {images}, such as {unused[0]}, "
                 f"not used{remedy}",
             )
         if not without:
@@ -178,7 +179,11 @@ class Tree:
             return pairs
         if allow_missing:
             return FilePairs((image, mask or self._mask_of(root, image)) for image, mask in found.names())
-        there = f" ({len(unused)} masks there have the name of no image, such as {unused[0]}{hint})" if unused else ""
+        there = (
+            f" ({counted(len(unused), 'mask')} there with the name of no image, such as {unused[0]}{hint})"
+            if unused
+            else ""
+        )
         others = len(without) - 1
         more = f", and {others} more image{'s have' if others > 1 else ' has'} none" if others else ""
         setting = "; or dataset.without_mask=unlabeled, which takes all that have none for unlabelled ones"
@@ -223,8 +228,8 @@ class Tree:
                 name, mask_name = next(iter(similar.items()))
                 note(
                     "paired by likeness",
-                    f"{masks}: {len(similar)} masks are paired with images whose names differ by more than the "
-                    f"extension, such as {mask_of[name]} with {image_of[name]}",
+                    f"{masks}: {counted(len(similar), 'mask')} paired by likeness, as the names of masks and images "
+                    f"differ by more than the extension: {mask_of[name]} with {image_of[name]}",
                 )
         pairs = FilePairs(
             (f"{images}{os.sep}{image}", f"{masks}{os.sep}{mask_of[name]}" if name in mask_of else None)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unimatch.images.arrays import strips
+from unimatch.wording import counted
 
 MOST_IDS = 4096
 """The most different ids of a mask that are counted; a file with more holds no classes."""
@@ -46,9 +47,9 @@ def listing(names: Sequence[str], counts: Sequence[int], number: int | None = No
         number: how many names there are altogether; None if ``names`` has all of them.
 
     >>> listing(["id 7", "id 9"], [12, 1])
-    'id 7 (12 pixels), id 9 (1 pixels)'
+    'id 7 (12 pixels), id 9 (1 pixel)'
     """
-    parts = [f"{name} ({count} pixels)" for name, count in zip(names[:SHOWN], counts[:SHOWN], strict=True)]
+    parts = [f"{name} ({counted(count, 'pixel')})" for name, count in zip(names[:SHOWN], counts[:SHOWN], strict=True)]
     others = (len(names) if number is None else number) - len(parts)
     return ", ".join(parts) + (f" and {others} more" if others else "")
 

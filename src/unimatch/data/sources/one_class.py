@@ -14,6 +14,7 @@ from unimatch.data.sources.files import FilePairs
 from unimatch.errors import ConfigError
 from unimatch.images.arrays import ImageArray, LabelArray
 from unimatch.types import NO_CLASS
+from unimatch.wording import counted
 
 
 class ClassArrays(Source):
@@ -150,7 +151,8 @@ def choose_per_class(
             raise ConfigError(f"{key}={count}: the class {name} has no images; add some, or remove its folder")
         if not 1 <= count <= len(members):
             raise ConfigError(
-                f"{key}={count}: must be at least 1, and the class {name} has {len(members)} images; choose fewer"
+                f"{key}={count}: must be at least 1, and the class {name} has {counted(len(members), 'image')}; "
+                "choose fewer"
             )
         chosen += members[:count].tolist()
     return sorted(chosen), sorted(set(range(len(labels))) - set(chosen))

@@ -16,6 +16,7 @@ from unimatch.data.sources.base import Source
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
 from unimatch.types import IGNORE_INDEX
+from unimatch.wording import counted
 
 FACTS = "split.json"
 """A file that says how the lists beside it were made."""
@@ -72,7 +73,8 @@ def choose(candidates: Sequence[Candidate], sizes: Iterable[int], seed: int | Se
         raise ConfigError(f"val={val}: must be at least 0")
     if sizes[-1] + val > len(candidates):
         raise ConfigError(
-            f"labeled={sizes[-1]} and val={val}: there are only {len(candidates)} images to choose from; choose fewer"
+            f"labeled={sizes[-1]} and val={val}: there are only {counted(len(candidates), 'image')} to choose from; "
+            "choose fewer"
         )
     groups = collect_groups(candidates)
     classes = [frozenset[int]().union(*(candidates[i].classes for i in group)) for group in groups]
@@ -190,7 +192,7 @@ def take(groups: list[list[int]], order: list[int], room: int, key: str, already
             left -= len(groups[i])
     if room and not taken and not already:
         smallest = min((len(groups[i]) for i in order), default=0)
-        raise ConfigError(f"{key}={room}: no group is that small; the smallest left has {smallest} images")
+        raise ConfigError(f"{key}={room}: no group is that small; the smallest left has {counted(smallest, 'image')}")
     return taken
 
 

@@ -12,6 +12,7 @@ from unimatch.errors import ConfigError, DataError
 from unimatch.images.folders import spelled
 from unimatch.read_file import read_text
 from unimatch.safe_text import wrongly_separated
+from unimatch.wording import counted
 
 CHECKED_LINES = 1000
 """The most lines of a list whose files are looked for when it is read; longer lists are sampled evenly."""
@@ -42,7 +43,8 @@ def choose_labeled(total: int, labeled: int | None, seed: int) -> tuple[list[int
         raise ConfigError(f"labeled={labeled}: at least one labelled image is needed")
     if labeled > total:
         raise ConfigError(
-            f"labeled={labeled}: the data set has only {total} images with a mask to train on, without those held out"
+            f"labeled={labeled}: the data set has only {counted(total, 'image')} with a mask to train on, without "
+            "those held out"
         )
     order = np.random.default_rng(seed).permutation(total).tolist()
     return sorted(order[:labeled]), sorted(order[labeled:])
