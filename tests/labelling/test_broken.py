@@ -79,6 +79,7 @@ BROKEN = {
     ),
     "runs too long": (coco_with({"size": [HEIGHT, WIDTH], "counts": [9, 999]}), "annotation 5: .*give 1008 pixels"),
     "runs of no text": (coco_with({"size": [HEIGHT, WIDTH], "counts": "\x7f"}), r"annotation 5 of image a\.png"),
+    "no id": (coco_with([[1, 1, 3, 3]], id=None), r"a\.png: annotation number 1: .* 2 points; three are needed"),
     "unknown category": (coco_with([flat(box(1, 1, 4, 4))], category_id=77), r"a\.png: annotation 5 is of category 77"),
     "unknown image": (coco_with([flat(box(1, 1, 4, 4))], image_id=77), "annotation 5 is of image 77"),
     "two images of one id": (

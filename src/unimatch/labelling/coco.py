@@ -54,6 +54,7 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
     headers: dict[Any, tuple[str, Any, Any]] = {}
     notes: dict[Any, list[tuple[Any, str, tuple[Shape, ...], bool]]] = defaultdict(list)
     boxes: list[str] = []
+    number = 0
     for key, item in elements(file):
         try:
             if key == "categories":
@@ -67,7 +68,8 @@ def read_file(file: Member, photos: Photos) -> tuple[list[LabelledImage], list[s
                 refuse_second(headers.get(item["id"], (None,))[0], str(item["file_name"]))
                 headers[item["id"]] = (str(item["file_name"]), item.get("width"), item.get("height"))
             elif key == "annotations":
-                note = f"annotation {item.get('id')}"
+                number += 1
+                note = f"annotation {item['id']}" if item.get("id") is not None else f"annotation number {number}"
                 crowd = bool(item.get("iscrowd", 0))
                 if "segments_info" in item:
                     raise DataError(

@@ -43,6 +43,12 @@ def test_a_segmentation_that_cannot_be_drawn_names_its_image(tmp_path, segmentat
         read_annotations(write_notes(tmp_path, [note]))
 
 
+def test_an_annotation_without_an_id_is_named_by_its_place(tmp_path):
+    whole = {"image_id": 3, "category_id": 1, "segmentation": {"size": [4, 6], "counts": [0, 24]}}
+    with pytest.raises(DataError, match=r"some/x\.jpg: annotation number 2 .*has no segmentation"):
+        read_annotations(write_notes(tmp_path, [whole, {**whole, "segmentation": None}]))
+
+
 def write_notes(folder, annotations):
     content = {"categories": [{"id": 1}], "annotations": annotations}
     content["images"] = [{"id": 3, "file_name": "some/x.jpg", "height": 4, "width": 6}]

@@ -106,10 +106,11 @@ def read_annotations(member: Member) -> dict[str, tuple[int, int, list[Thing]]]:
         images = {
             image["id"]: (int(image["height"]), int(image["width"]), list[Thing]()) for image in content["images"]
         }
-        for note in content["annotations"]:
+        for number, note in enumerate(content["annotations"], start=1):
             height, width, things = images[note["image_id"]]
             if wrong := fault_of(note.get("segmentation"), height, width):
-                raise DataError(f"{where}: {names[note['image_id']]}: annotation {note.get('id')} {wrong}")
+                name = note["id"] if note.get("id") is not None else f"number {number}"
+                raise DataError(f"{where}: {names[note['image_id']]}: annotation {name} {wrong}")
             things.append(Thing(labels[note["category_id"]], bool(note.get("iscrowd", 0)), note["segmentation"]))
         # Some tools write the folder of an image too.
         return {re.split(r"[/\\]", name)[-1].rpartition(".")[0]: images[i] for i, name in names.items()}
