@@ -176,3 +176,12 @@ def own_errors_explained(name: Callable[[], str], *, foreign: bool = False) -> I
 def first_line(error: BaseException) -> str:
     """Returns the first line of an error's message, or the name of its class if it has none."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def in_one_line(error: BaseException) -> str:
+    """Returns an error's message in one line; of a fault in YAML, where it is and what is wrong there."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return " ".join(str(error).split())
+    place = f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+    return place if mark.name.startswith("<") else f"{mark.name}, {place}"

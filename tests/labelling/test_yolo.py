@@ -117,7 +117,10 @@ def test_names_are_needed_and_agree(tmp_path):
         read(export)
     (tmp_path / "valid" / "data.yaml").unlink()
     for content, told in (
-        ("names: [leaf, stone\n", "is no YAML"),
+        (
+            "names: [leaf, stone\n",
+            r"is no YAML \(line 2, column 1: expected ',' or '\]', but got '<stream end>'\); export",
+        ),
         ("names: [leaf, stone]\nnc: 3\n", "nc does not say that there are 2 names"),
         ("names: {0: leaf, 2: stone}\n", "data.yaml"),
         ("names: [" + "a, " * 30_000 + "b]\n", "more than 65,536 characters"),

@@ -24,7 +24,7 @@ from unimatch.cli.setting_kinds import check_settings
 from unimatch.cli.unused_settings import refuse_of_training, refuse_unread
 from unimatch.cli.user_errors import exit_on_user_error, tracebacks_wanted
 from unimatch.disk import unwritable
-from unimatch.errors import TRACEBACKS, ConfigError
+from unimatch.errors import TRACEBACKS, ConfigError, in_one_line
 from unimatch.terminal import print_any_name
 
 
@@ -80,7 +80,7 @@ def hydra_errors_told(config_name: str, has_begun: Callable[[], bool]) -> Iterat
         yield
     except YAMLError as error:
         with exit_on_user_error():
-            raise ConfigError(" ".join(str(error).split())) from error
+            raise ConfigError(in_one_line(error)) from error
     except CompactHydraException as error:
         with exit_on_user_error(), suppress(HydraException):
             check_overrides(config_name, sys.argv[1:])

@@ -16,7 +16,7 @@ from yaml import YAMLError
 
 from unimatch.cli.arguments import written
 from unimatch.cli.quoting import is_sweep, parse_failure
-from unimatch.errors import ConfigError, first_line
+from unimatch.errors import ConfigError, first_line, in_one_line
 from unimatch.options import did_you_mean
 
 CONFIG_MODULE = "unimatch.conf"
@@ -205,7 +205,7 @@ def known_keys(config_name: str, choices: list[Override], search: list[str]) -> 
             try:
                 config = hydra.compose(config_name, [*search, *overrides])
             except YAMLError as error:  # in a file that the user has written
-                raise ConfigError(" ".join(str(error).split())) from error
+                raise ConfigError(in_one_line(error)) from error
             except HydraException as error:
                 raise ConfigError(f"{first_line(error)} (composing {' '.join(overrides)})") from error
             keys.update(dict.fromkeys(flat_keys(config)))

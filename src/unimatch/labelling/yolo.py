@@ -16,7 +16,7 @@ import yaml
 
 from unimatch.data.prepare.archives import Member
 from unimatch.data.sets.class_files import LARGEST, from_object, in_order
-from unimatch.errors import DataError
+from unimatch.errors import DataError, in_one_line
 from unimatch.images.arrays import MaskArray
 from unimatch.labelling.export_files import Source, head, read_text
 from unimatch.labelling.photos import Photos, name_of, part_of
@@ -102,7 +102,7 @@ def names_in_yaml(where: Path, text: str) -> Sequence[str]:
     try:
         content: Any = yaml.load(text, yaml.BaseLoader)  # it makes only text: others would read a class "no" as false
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise DataError(f"{where}: is no YAML ({error}); export it again") from error
+        raise DataError(f"{where}: is no YAML ({in_one_line(error)}); export it again") from error
     if isinstance(content, dict) and "kpt_shape" in content:
         raise DataError(f"{where}: the labels are points of poses (kpt_shape), and no outlines")
     names = in_order(where, from_object(where, content)).names

@@ -133,6 +133,12 @@ def test_bad_class_files_are_named(tmp_path, name, text, message):
     assert str(path) in str(caught.value)
 
 
+def test_a_fault_in_yaml_is_told_in_one_line(tmp_path):
+    (tmp_path / "classes.yaml").write_text("names: [a, b\n  c: {\n")
+    with pytest.raises(DataError, match=r"read \(line 2, column 4: expected ',' or '\]', but got ':'\)$"):
+        read_classes(tmp_path / "classes.yaml")
+
+
 def test_absent_or_binary_class_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"absent\.txt: the class names cannot be read"):
         read_classes(tmp_path / "absent.txt")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from unimatch.data.catalog import Color
-from unimatch.errors import DataError
+from unimatch.errors import DataError, in_one_line
 from unimatch.read_file import read_text
 
 LARGEST = 2**16
@@ -117,7 +117,7 @@ def parse(path: Path) -> Classes:
     except DataError:
         raise
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        why = getattr(error, "strerror", None) or error
+        why = getattr(error, "strerror", None) or in_one_line(error)
         if isinstance(error, UnicodeDecodeError):
             why = f"{error}; save it as UTF-8"
         raise DataError(f"{path}: the class names cannot be read ({why})") from error
