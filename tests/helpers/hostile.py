@@ -287,41 +287,52 @@ def counting(side: int) -> bytes:
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
+def written(name: str, content: Callable[[], bytes]) -> Callable[[Path], object]:
+    """What makes a file; its content, which takes up to a second to compress, is made only then."""
+    return lambda folder: (folder / name).write_bytes(content())
+
+
 def images() -> Iterator[tuple[str, Hostile]]:
     """Images that claim sizes, or hold texts, that no memory has room for."""
-    flat = bytes(30_001) * 3000
-    text = zlib.compress(bytes(10**8), 9)
-    contents = {
-        "png of 3.6 gigapixels": png(60_000, 60_000, flat), "png of the largest sides": png(2**31 - 1, 2**31 - 1),
-        "png of one bit": png(14_000, 14_000, bytes(1751) * 14_000, bits=1, kind=0), "png of 0": png(0, 0),
-        "png with text": png(1, 1, bytes(4), chunk(b"zTXt", b"a\0\0" + text)),
-        "png with a profile": png(1, 1, bytes(4), chunk(b"iCCP", b"a\0\0" + text)),
-        "bmp": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 60, 0, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0),
-        "gif": b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0)
+
+    def with_text(kind: bytes) -> bytes:
+        return png(1, 1, bytes(4), chunk(kind, b"a\0\0" + zlib.compress(bytes(10**8), 9)))
+
+    contents: dict[str, Callable[[], bytes]] = {
+        "png of 3.6 gigapixels": lambda: png(60_000, 60_000, bytes(30_001) * 3000),
+        "png of the largest sides": lambda: png(2**31 - 1, 2**31 - 1),
+        "png of one bit": lambda: png(14_000, 14_000, bytes(1751) * 14_000, bits=1, kind=0),
+        "png of 0": lambda: png(0, 0),
+        "png with text": lambda: with_text(b"zTXt"), "png with a profile": lambda: with_text(b"iCCP"),
+        "bmp": lambda: b"BM"
+        + struct.pack("<IHHIIiiHHIIiiII", 60, 0, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0),
+        "gif": lambda: b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0)
         + b",\0\0\0\0\xff\xff\xff\xff\0\x02\x01\x01\0;",
-        "ppm": b"P6 60000 60000 255\n" + bytes(100), "pgm of 0": b"P5 0 0 255\n",
-        "tiff": b"II*\0\x08\0\0\0\x04\0" + b"".join(
+        "ppm": lambda: b"P6 60000 60000 255\n" + bytes(100), "pgm of 0": lambda: b"P5 0 0 255\n",
+        "tiff": lambda: b"II*\0\x08\0\0\0\x04\0" + b"".join(
             struct.pack("<HHII", tag, 4, 1, value) for tag, value in ((256, 60_000), (257, 60_000), (259, 1), (273, 8))
         ) + bytes(4),
-        "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n",
+        "eps": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n",
     }  # fmt: skip
     for name, content in contents.items():
-        make = partial(lambda content, folder: (folder / "image.png").write_bytes(content), content)
         for reader in (read_image, read_mask, read_colors):
             read = partial(lambda reader, folder: reader(folder / "image.png"), reader)
-            yield f"{name}, {reader.__name__}", Hostile(make, read)
+            yield f"{name}, {reader.__name__}", Hostile(written("image.png", content), read)
     reader = mask_reader(DatasetInfo("it", ("a", "b"), distinct_colors(2)))
     for side in (2000, 5000):
-        make = partial(lambda content, folder: (folder / "mask.tif").write_bytes(content), counting(side))
+        make = written("mask.tif", partial(counting, side))
         yield f"mask of {side**2} ids", Hostile(make, lambda folder: reader(folder / "mask.tif"))
-    page = partial(lambda content, folder: (folder / "image.png").write_bytes(content))
     for side in (5001, 13_000):
-        row = bytes(1 + -(-side // 8))
-        make = partial(page, png(side, side, row * side, bits=1, kind=0))
+        make = written("image.png", partial(page, side))
         yield (
             f"page, {side} x {side}",
             Hostile(make, lambda folder: app_answer((folder / "image.png").read_bytes())),
         )
+
+
+def page(side: int) -> bytes:
+    """A white page of one bit a pixel."""
+    return png(side, side, bytes(1 + -(-side // 8)) * side, bits=1, kind=0)
 
 
 @cache
