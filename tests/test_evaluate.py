@@ -50,6 +50,24 @@ def evaluate(run, monkeypatch, tmp_path):
     return call
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_an_evaluation_with_its_status(number, status, evaluate, tmp_path, monkeypatch, capfd):
+    def step(*arguments):
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("unimatch.tasks.evaluator.Evaluator.validation_step", step)
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            evaluate("split=val")
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+    assert stopped.value.code == status
+    assert f"unimatch: {number.name}: ended, and nothing was written" in capfd.readouterr().err
+    assert not (tmp_path / "result.json").exists()
+
+
 def slow_scores(checkpoint: Path, data: SegmentationData, which: str, rule: Inference) -> tuple[list, float]:
     """IoU per class in percent (None without a pixel) and pixel accuracy, by loops over images and classes."""
     engine = TorchEngine(load_model(checkpoint, which))

@@ -115,6 +115,7 @@ def test_photos_that_a_model_is_unsure_of_come_first(select, photos, tmp_path):
 
 BAD = {
     "no encoder without weights": (["n=2", "encoder=vits", "encoder.weights=null"], "encoder.weights=null"),
+    "weights of no encoder": (["n=2", "encoder.weights=gone"], "encoder.weights=gone: nothing reads this without"),
     "too many": (["n=13"], "n=13: must be 1 to 12"),
     "no way to hand over": (["n=2", "hand_over=mail"], "hand_over=mail"),
     "no list": (["n=2", "given=nowhere.txt"], "given=nowhere.txt: no such list or folder"),

@@ -334,6 +334,7 @@ def test_settings_with_which_no_run_could_be_are_refused_before_anything_is_load
     monkeypatch.setattr("unimatch.trainer.CUDAAccelerator.auto_device_count", lambda: 0)
     monkeypatch.setattr("unimatch.trainer.MPSAccelerator.is_available", lambda: False)
     check_settings({"precision": 32, "accelerator": "cpu", "overfit_batches": 0.0, "limit_val_batches": None})
+    check_settings({"max_steps": "x", "num_nodes": "x", "log_every_n_steps": "x"})  # kinds are checked elsewhere
     with pytest.raises(ConfigError, match=f"^{told}"):
         check_settings(options)
 

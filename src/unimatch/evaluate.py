@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from typing_extensions import override
 
 import unimatch.data
+from unimatch.callbacks.signals import status_of_signals
 from unimatch.checkpoints.content import run_of
 from unimatch.checkpoints.files import build_model, read_checkpoint
 from unimatch.cli.building import build, plain
@@ -98,7 +99,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         data, crop=1, evaluation_batch=config.evaluation_batch, workers=config.workers
     )
     score = trainer.test if config.split == "test" else trainer.validate
-    with lost_workers_explained():
+    with status_of_signals(), lost_workers_explained():
         score(evaluator, datamodule=datamodule, verbose=False)
     result: dict[str, Any] = {
         "checkpoint": str(path),

@@ -15,9 +15,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from unimatch.callbacks import CheckpointFiles, EarlierRun, Plan, RunFacts
+from unimatch.callbacks.signals import status_of_signals
 from unimatch.checkpoints.content import run_of, training_of
 from unimatch.checkpoints.files import read_checkpoint, start_from
 from unimatch.checkpoints.resume import (
@@ -229,9 +230,15 @@ def build_callbacks(entries: DictConfig, **objects: Any) -> list[lightning.Callb
     for name, node in entries.items():
         if node is None:
             continue
+        if not OmegaConf.is_dict(node):
+            raise ConfigError(f"callbacks.{name!s}={node}: must be settings with a _target_, or null to leave it out")
         if "_target_" not in node:
             raise ConfigError(f"callbacks.{name!s}._target_: missing; it names the class")
-        parameters = inspect.signature(target_of(node)).parameters
+        target = target_of(node)
+        try:
+            parameters = inspect.signature(target).parameters
+        except ValueError as error:  # of classes of Python itself
+            raise ConfigError(f"callbacks.{name!s}._target_={node._target_}: is no callback") from error
         given = {key: value for key, value in objects.items() if key in parameters and key not in node}
         callbacks.append(made_as(lightning.Callback, build(node, **given), node))
     return callbacks
@@ -244,7 +251,7 @@ def print_plan(config: DictConfig, method: Method, datamodule: SemiSupervisedDat
     trainer: lightning.Trainer = build(
         config.trainer, logger=False, callbacks=[plan], enable_checkpointing=False, **options
     )
-    with lost_workers_explained("datamodule.workers"):
+    with status_of_signals(), lost_workers_explained("datamodule.workers"):
         trainer.fit(method, datamodule)
     if trainer.is_global_zero:
         print(plan.report)

@@ -64,7 +64,10 @@ def select(config: DictConfig) -> None:
 
 def describer_of(config: DictConfig) -> Describer | None:
     """Returns the chosen encoder as a describer of photos; None for colour and texture."""
-    if config.get("encoder") is None or config.encoder.get("name") is None:
+    chosen = config.get("encoder") or {}
+    if chosen.get("name") is None:
+        if idle := [f"encoder.{key}={value}" for key, value in chosen.items() if value]:
+            raise ConfigError(f"{idle[0]}: nothing reads this without encoder=NAME; choose one, or leave it out")
         return None
     import torch
 

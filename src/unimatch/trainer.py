@@ -43,16 +43,21 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         if settings.get(name) == 0:
             raise ConfigError(f"{name}={settings[name]}: must be above 0; a training is evaluated, at its end at least")
     for name in ("max_epochs", "max_steps"):
-        if settings.get(name) is not None and settings[name] < 1 and settings[name] != -1:
+        if is_below(settings.get(name), 1) and settings[name] != -1:
             raise ConfigError(f"{name}={settings[name]}: must be at least 1, or -1 where the other one ends training")
     for name in ("accumulate_grad_batches", "num_nodes", "check_val_every_n_epoch"):
-        if settings.get(name) is not None and settings[name] < 1:
+        if is_below(settings.get(name), 1):
             raise ConfigError(f"{name}={settings[name]}: must be at least 1")
     if settings.get("gradient_clip_val") is not None:
         not_negative(gradient_clip_val=settings["gradient_clip_val"])
-    if (settings.get("log_every_n_steps") or 0) < 0:
+    if is_below(settings.get("log_every_n_steps"), 0):
         raise ConfigError(f"log_every_n_steps={settings['log_every_n_steps']}: must be at least 0")
     check_device(settings)
+
+
+def is_below(value: object, least: float) -> bool:
+    """Tells whether a setting is a number below the least; those of another kind are refused later."""
+    return isinstance(value, (int, float)) and value < least
 
 
 def check_device(settings: Mapping[str, Any]) -> None:

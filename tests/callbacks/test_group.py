@@ -68,3 +68,16 @@ def test_an_error_names_the_entrys_key(tmp_path):
 def test_a_class_that_is_not_there_is_named(target, tmp_path):
     with pytest.raises(ConfigError, match=rf"callbacks\.mine\._target_={target}: cannot be imported"):
         callbacks(tmp_path, f"+callbacks.mine._target_={target}")
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("callbacks.pictures=1", "callbacks.pictures=1: must be settings with a _target_, or null to leave it out"),
+        ("+callbacks.mine.number=3", r"callbacks\.mine\._target_: missing"),
+        ("+callbacks.mine._target_=builtins.dict", r"callbacks\.mine\._target_=builtins\.dict: is no callback"),
+    ],
+)
+def test_what_is_no_callback_is_refused(override, told, tmp_path):
+    with pytest.raises(ConfigError, match=told):
+        callbacks(tmp_path, override)

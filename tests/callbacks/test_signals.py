@@ -1,9 +1,11 @@
 import os
 import signal
+import sys
 
 import pytest
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from unimatch.callbacks.signals import NAMES, Signals, Stopped
+from unimatch.callbacks.signals import NAMES, Signals, Stopped, status_of_signals
 
 
 @pytest.fixture
@@ -51,6 +53,26 @@ def test_what_has_a_submitit_job_run_again_is_kept(monkeypatch):
             signal.signal(getattr(signal, name), old)
     assert taken.received == signal.SIGUSR2
     assert taken.submitit_handlers == {signal.SIGUSR2: handler}
+
+
+def test_what_lightning_ends_after_a_signal_has_the_signals_status(capfd):
+    def interrupted():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(1)  # as Lightning does
+
+    def terminated():
+        raise SIGTERMException
+
+    for act, status, name in ((interrupted, 130, "SIGINT"), (terminated, 143, "SIGTERM")):
+        with pytest.raises(Stopped) as stopped, status_of_signals():
+            act()
+        assert stopped.value.code == status
+        assert capfd.readouterr().err == f"\nunimatch: {name}: ended, and nothing was written\n"
+    for code in (0, 2):
+        with pytest.raises(SystemExit, match=str(code)), status_of_signals():
+            sys.exit(code)
 
 
 def test_the_status_is_what_a_shell_reports():

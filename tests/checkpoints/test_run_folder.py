@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -88,6 +89,28 @@ def test_a_second_process_is_told_who_trains_and_the_lock_ends_with_its_process(
                 assert third.wait() == 1
                 assert "BlockingIOError" in third.stderr.read()
             assert f"process {os.getpid()} on " in (tmp_path / ".lock").read_text()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
+def test_a_lock_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "notes.txt")
+    with pytest.raises(OSError, match=r"\.lock") as refused, alone_in(tmp_path / "run"):
+        raise AssertionError
+    assert refused.value.errno == errno.ELOOP
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
+def test_where_files_cannot_be_locked_a_training_goes_on_and_leaves_no_lock(tmp_path, monkeypatch, caplog):
+    def refuse(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    with alone_in(tmp_path):
+        assert "cannot be locked (No locks available): let no second run write to it" in caplog.text
     assert list(tmp_path.iterdir()) == []
 
 

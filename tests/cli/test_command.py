@@ -78,10 +78,30 @@ def test_what_neither_hydra_nor_the_check_can_explain_is_hydras_message(monkeypa
 
     monkeypatch.setattr(sys, "argv", ["unimatch.run", "~method.no_such_key"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(SystemExit, match="2"):
         main()
     assert os.environ["HYDRA_FULL_ERROR"] == "0"
-    assert "no_such_key" in str(stopped.value.code)
+    assert "no_such_key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["best.ckpt"], "best.ckpt: is not KEY=VALUE; did you mean checkpoint=best.ckpt?"),
+        (["seed"], "seed: is not KEY=VALUE"),
+        (["+method.tau=0.5"], "Could not append to config. An item is already at 'method.tau'."),
+        (["~callbacks"], "~callbacks: this group is needed; callbacks=none leaves all callbacks out"),
+        (["method=[fixmatch]"], "method=[fixmatch]: choose one option of method"),
+        (["hydra.run.dir=${gone}"], "hydra.run.dir: Interpolation key 'gone' not found; correct what it refers to"),
+        (["--resolve"], "The --resolve flag can only be used in conjunction with --cfg or --help"),
+        (["--shell-completion"], "Expecting one subcommand from"),
+    ],
+)
+def test_what_hydra_refuses_has_status_2(arguments, told, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["unimatch.run", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        command("run")(lambda config: None)()
+    assert capsys.readouterr().err.startswith(f"unimatch: {told}")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +109,7 @@ def test_what_neither_hydra_nor_the_check_can_explain_is_hydras_message(monkeypa
     [
         ("a: b: c", r"mine\.yaml, line 1, column 5: mapping values are not allowed here"),
         ("[1, 2]", "In 'method/mine'"),
+        ("a: \udcff", "a configuration file is not UTF-8 .*; save it as UTF-8"),
         ("defaults: [unimatch_v9]", "Could not load 'method/unimatch_v9'"),
         ("defaults: [unimatch_v2]\ntau: ${recipe.nothing}", r"method.tau: .*'recipe.nothing' not found; correct what"),
     ],
@@ -98,7 +119,7 @@ def test_a_file_of_ones_own_that_cannot_be_read_is_told_without_a_traceback(text
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my/method").mkdir(parents=True)
-    (tmp_path / "my/method/mine.yaml").write_text(text)
+    (tmp_path / "my/method/mine.yaml").write_bytes(text.encode(errors="surrogateescape"))
     monkeypatch.setattr(sys, "argv", ["unimatch.run", "--config-dir", "my", "method=mine", "plan=true"])
     with pytest.raises(SystemExit) as stopped:
         main()

@@ -73,6 +73,8 @@ def test_commands_import_no_pytorch_before_they_need_it():
         (["+mine=3"], "mine: nothing reads this key"),
         (["--config-dir", "nowhere"], "--config-dir nowhere: no such folder"),
         (["dataset.root="], "dataset.root"),
+        (["method=null"], "method=null: no such method. There are: "),
+        (["callbacks=3"], "callbacks=3: no such callbacks. There are: "),
     ],
 )
 def test_what_no_configuration_has_is_refused(look, arguments, expected):
@@ -122,7 +124,7 @@ def test_a_file_of_ones_own_is_read_and_what_is_wrong_with_it_is_one_line(look, 
     assert status == 2
     assert "recipe.crp: no such key; did you mean recipe.crop?" in printed
     wrong = {
-        "crop: [70\n": "while parsing a flow sequence in",
+        "crop: [70\n": f"{own}, line 2, column 1: expected ',' or ']', but got",
         "defaults: [nothing_such]\n": "In 'recipe/mine': Could not load 'recipe/nothing_such'. (composing recipe=mine)",
     }
     for text, expected in wrong.items():

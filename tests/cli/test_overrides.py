@@ -6,6 +6,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from unimatch.cli.overrides import (
     check_overrides,
+    config_folder,
     config_groups,
     flat_keys,
     values,
@@ -42,6 +43,16 @@ def test_a_mistyped_name_is_an_error_with_the_closest_real_one(override, named):
         check_overrides("run", [override])
     assert named in str(error.value)
     assert override.partition("=")[0] in str(error.value)
+
+
+def test_the_place_of_results_is_a_key_of_the_command_where_it_has_one():
+    for name, key in (("run", "hydra.run.dir"), ("predict", "output"), ("select", "out")):
+        with pytest.raises(ConfigError, match=rf"output_dir: no such key; did you mean {key}\?"):
+            check_overrides(name, ["output_dir=x"])
+
+
+def test_a_short_flag_of_hydra_is_no_folder():
+    assert config_folder(["-c", "job", "--cfg", "job"]) is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from unimatch import Inference, WeightsError
 from unimatch.engines.model_facts import ModelFacts, facts_path, inference_with
+from unimatch.errors import ConfigError
 
 FACTS = ModelFacts(
     classes=("sky", 'a "b" <c>'),
@@ -54,3 +55,8 @@ def test_settings_that_are_given_replace_those_of_the_run():
     changed = inference_with(FACTS.inference, {"window": 70, "stride": None, "flip": False})
     assert changed == replace(FACTS.inference, window=70, flip=False)
     assert facts_path(Path("a/model.onnx")) == Path("a/model.onnx.json")
+
+
+def test_a_setting_of_inference_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match=r"^inference\.foo: no such setting"):
+        inference_with(FACTS.inference, {"foo": 1})

@@ -3,12 +3,15 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 NAMES = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGINT")
 """Sent by schedulers (SIGTERM), by SLURM before a job's time limit (the next two, one for submitit), by Ctrl-C."""
@@ -46,6 +49,26 @@ class Signals:
         self.received = self.received or signum
         text = f"\nunimatch: {signal.Signals(signum).name}: ending after this step\n"
         os.write(2, text.encode())  # print is not reentrant, so not safe in a handler
+
+
+@contextmanager
+def status_of_signals() -> Iterator[None]:
+    """Ends a call of Lightning's trainer that a signal interrupts with the signal's status, and says so.
+
+    By itself Lightning ends the process with status 0 after SIGTERM, as if all were done, and with 1 after Ctrl-C. For
+    calls that save no checkpoints, and so have no :class:`Signals`.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error, SIGTERMException):
+            received = signal.SIGTERM
+        elif isinstance(error.__context__, KeyboardInterrupt):
+            received = signal.SIGINT
+        else:
+            raise
+        os.write(2, f"\nunimatch: {received.name}: ended, and nothing was written\n".encode())
+        raise Stopped(received) from error
 
 
 def agreed(trainer: Trainer, number: int) -> int:

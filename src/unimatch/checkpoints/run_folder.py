@@ -126,7 +126,7 @@ def lock_of(run_dir: Path) -> TextIO | None:
 
     path = run_dir / LOCK
     while True:
-        file = path.open("a+")
+        file = open(path, "a+", opener=without_links)  # noqa: SIM115 - the caller closes it
         try:
             # This lock belongs to the process alone: children, such as those that load images, do not inherit it.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,6 +134,7 @@ def lock_of(run_dir: Path) -> TextIO | None:
             with file:
                 if error.errno not in (errno.EACCES, errno.EAGAIN):
                     log.warning("%s cannot be locked (%s): let no second run write to it", run_dir, error.strerror)
+                    path.unlink(missing_ok=True)
                     return None
                 file.seek(0)
                 raise TakenError(
@@ -143,6 +144,11 @@ def lock_of(run_dir: Path) -> TextIO | None:
         if is_at(file.fileno(), path):
             return file
         file.close()  # of a process that had the lock and has just removed the file: try again
+
+
+def without_links(path: str, flags: int) -> int:
+    """Opens a file for :func:`open`, but not through a link, whose target would be written to."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def is_at(descriptor: int, path: Path) -> bool:

@@ -13,19 +13,23 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from unimatch import startup
-from unimatch.cli.command_line import as_hydra_reads, check_command_line
+from unimatch.cli.command_line import as_hydra_reads, check_command_line, refuse_words
 from unimatch.cli.help import hide_bases
-from unimatch.cli.overrides import CONFIG_MODULE, check_overrides
+from unimatch.cli.overrides import CONFIG_MODULE, check_overrides, fault_in_file
 from unimatch.cli.quoting import refuse_several
 from unimatch.cli.setting_kinds import check_settings
 from unimatch.cli.unused_settings import refuse_of_training, refuse_unread
-from unimatch.cli.user_errors import exit_on_user_error, tracebacks_wanted
+from unimatch.cli.user_errors import exit_on_user_error, raised_by_hydra, tracebacks_wanted, variable
 from unimatch.disk import unwritable
-from unimatch.errors import TRACEBACKS, ConfigError, in_one_line
+from unimatch.errors import TRACEBACKS, ConfigError
 from unimatch.terminal import print_any_name
+
+FLAGS = ("Only one of --", "The --resolve flag", "Expecting one subcommand")
+"""How Hydra's messages begin about its flags that exclude or need one another, which are plain ValueErrors."""
 
 
 def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -59,8 +63,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             sys.argv[1:] = as_hydra_reads(sys.argv[1:])
             with exit_on_user_error():
                 check_command_line(config_name, sys.argv[1:])
-            # Without the variable Hydra prints errors itself and exits.
-            with hydra_errors_told(config_name, lambda: has_begun), variable(TRACEBACKS, "1"):
+            with hydra_errors_told(config_name, lambda: has_begun), raised_by_hydra():
                 hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
 
         return main
@@ -78,16 +81,23 @@ def hydra_errors_told(config_name: str, has_begun: Callable[[], bool]) -> Iterat
     """
     try:
         yield
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        if has_begun():
+            raise
         with exit_on_user_error():
-            raise ConfigError(in_one_line(error)) from error
+            if isinstance(error, OmegaConfBaseException):
+                raise
+            raise fault_in_file(error) from error
     except CompactHydraException as error:
         with exit_on_user_error(), suppress(HydraException):
+            refuse_words(sys.argv[1:])
             check_overrides(config_name, sys.argv[1:])
             refuse_several(sys.argv[1:])
         if tracebacks_wanted():
             raise
-        sys.exit(f"{error}\n{error.__cause__ or ''}\n{TRACEBACKS}=1 shows where in the code")
+        cause = f"\n{error.__cause__}" if error.__cause__ else ""
+        print(f"unimatch: {error}{cause}\n{TRACEBACKS}=1 shows where in the code", file=sys.stderr)
+        sys.exit(ConfigError.status)
     except OSError as error:
         if has_begun() or error.filename is None:
             raise
@@ -98,31 +108,28 @@ def hydra_errors_told(config_name: str, has_begun: Callable[[], bool]) -> Iterat
         if str(error).startswith("Config group override must be"):  # GROUP=null, or a number
             with exit_on_user_error():
                 check_overrides(config_name, sys.argv[1:])
-        if not str(error).startswith("Only one of --"):  # flags of Hydra that exclude one another: -m, --cfg
+        if not str(error).startswith(FLAGS):
             raise
         print(f"unimatch: {error}", file=sys.stderr)
         sys.exit(ConfigError.status)
 
 
-@contextmanager
-def variable(name: str, value: str | None) -> Iterator[None]:
-    """Sets an environment variable, or removes it for None, and restores its former value at the end."""
-    former = os.environ.pop(name, None)
-    try:
-        if value is not None:
-            os.environ[name] = value
-        yield
-    finally:
-        os.environ.pop(name, None)
-        if former is not None:
-            os.environ[name] = former
-
-
 def check_config(config: DictConfig, config_name: str, overrides: Collection[str]) -> None:
     """Refuses settings of the wrong kind, and those that the command does not read."""
+    refuse_wrong_choices(overrides)
     check_settings(config, config_name)
     refuse_unread(config, config_name)
     refuse_of_training(overrides, config_name)
+
+
+def refuse_wrong_choices(overrides: Collection[str]) -> None:
+    """Refuses several options of a group of which one is needed, and to leave out the group of callbacks."""
+    for text in overrides:
+        group, _, value = text.partition("=")
+        if group in ("dataset", "encoder", "method", "recipe", "task", "trainer") and value.startswith("["):
+            raise ConfigError(f"{text}: choose one option of {group}")
+        if text == "~callbacks":
+            raise ConfigError("~callbacks: this group is needed; callbacks=none leaves all callbacks out")
 
 
 def quiet_libraries() -> None:

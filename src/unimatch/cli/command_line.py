@@ -4,6 +4,8 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+from hydra._internal.utils import get_args_parser
+
 from unimatch.cli.overrides import CONFIG_MODULE, check_overrides, config_folder
 from unimatch.cli.quoting import flags_first, is_sweep, quote_names, quote_numbers, refuse_empty
 from unimatch.errors import ConfigError
@@ -41,6 +43,14 @@ def refuse_pickles(arguments: list[str]) -> None:
         flag = text.partition("=")[0]
         if len(flag) > 3 and "--experimental-rerun".startswith(flag):
             raise ConfigError(f"{flag}: would run code out of a pickle file; give the settings themselves")
+
+
+def refuse_words(arguments: list[str]) -> None:
+    """Refuses words that are no ``KEY=VALUE``, such as the name of a file alone."""
+    for text in get_args_parser().parse_known_args(arguments)[0].overrides:
+        if "=" not in text and not text.startswith("~"):
+            hint = f"; did you mean checkpoint={text}?" if text.endswith(".ckpt") else ""
+            raise ConfigError(f"{text}: is not KEY=VALUE{hint}")
 
 
 def check_installed() -> None:

@@ -131,6 +131,8 @@ def meant_key(key: str, known: Collection[str]) -> str:
     name = key.rpartition(".")[2]
     same = [other for other in known if other.rpartition(".")[2] == name and not other.startswith("recipe.")]
     synonym = SYNONYMS.get(name)
+    if synonym == "hydra.run.dir":  # commands that write results have a key of their own for the place
+        synonym = next((own for own in ("output", "out") if own in known), synonym)
     meant = [synonym] if synonym in (*known, "hydra.run.dir") else same
     return f"; did you mean {meant[0]}?" if meant else ""
 
@@ -153,8 +155,9 @@ def config_folder(arguments: list[str]) -> Path | None:
     Raises:
         ConfigError: there is no such folder.
     """
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--cfg", "-c", nargs="?")  # else its short form would be taken for the beginning of -cd
     given = parser.parse_known_args(arguments)[0].config_dir
     if given is None:
         return None
@@ -204,8 +207,8 @@ def known_keys(config_name: str, choices: list[Override], search: list[str]) -> 
         for overrides in (first, *([*first, variant] for variant in variants)):
             try:
                 config = hydra.compose(config_name, [*search, *overrides])
-            except YAMLError as error:  # in a file that the user has written
-                raise ConfigError(in_one_line(error)) from error
+            except (YAMLError, UnicodeDecodeError) as error:
+                raise fault_in_file(error) from error
             except HydraException as error:
                 raise ConfigError(f"{first_line(error)} (composing {' '.join(overrides)})") from error
             keys.update(dict.fromkeys(flat_keys(config)))
@@ -232,3 +235,10 @@ def values(override: Override) -> list[str]:
     if override.is_sweep_override():
         return [str(value) for value in override.sweep_string_iterator()]
     return [str(written(override.value()))]
+
+
+def fault_in_file(error: YAMLError | UnicodeDecodeError) -> ConfigError:
+    """Returns the error to tell of a configuration file of the user's that cannot be read."""
+    if isinstance(error, UnicodeDecodeError):  # which does not name the file
+        return ConfigError(f"a configuration file is not UTF-8 ({error}); save it as UTF-8")
+    return ConfigError(in_one_line(error))

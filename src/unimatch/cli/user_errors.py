@@ -52,6 +52,35 @@ def exit_on_user_error(config: DictConfig | None = None) -> Iterator[None]:
         sys.exit(cause.status)
 
 
+asked: list[bool] = []
+"""Whether the user asks for tracebacks, while :func:`raised_by_hydra` tells Hydra that somebody does."""
+
+
 def tracebacks_wanted() -> bool:
     """Returns whether the user asks for the traceback of each error."""
-    return os.environ.get(TRACEBACKS) == "1"
+    return asked[-1] if asked else os.environ.get(TRACEBACKS) == "1"
+
+
+@contextmanager
+def raised_by_hydra() -> Iterator[None]:
+    """Makes Hydra raise errors, which it would print itself before it exits."""
+    asked.append(tracebacks_wanted())
+    try:
+        with variable(TRACEBACKS, "1"):
+            yield
+    finally:
+        asked.pop()
+
+
+@contextmanager
+def variable(name: str, value: str | None) -> Iterator[None]:
+    """Sets an environment variable, or removes it for None, and restores its former value at the end."""
+    former = os.environ.pop(name, None)
+    try:
+        if value is not None:
+            os.environ[name] = value
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if former is not None:
+            os.environ[name] = former

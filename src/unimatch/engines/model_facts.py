@@ -3,7 +3,7 @@
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,4 +145,6 @@ def facts_path(path: Path) -> Path:
 def inference_with(inference: Inference, settings: Mapping[str, Any]) -> Inference:
     """Returns ``inference`` with the ``settings`` that are not None in place of its own."""
     changed = {key: value for key, value in settings.items() if value is not None}
+    if unknown := [key for key in changed if key not in {field.name for field in fields(Inference)}]:
+        raise ConfigError(f"inference.{unknown[0]}: no such setting")
     return replace(inference, **changed)

@@ -289,3 +289,10 @@ def test_ids_as_many_as_classes_may_stand_for_them_in_their_order():
     text = reader.out_of_range({0: 5, 127: 3, 254: 1}, lossy=False)
     assert text.endswith("or if these are all classes in their order, set 'dataset.ids={0: 0, 127: 1, 254: 2}'")
     assert "dataset.ids" not in reader.out_of_range({0: 5, 127: 3}, lossy=False)
+
+
+@pytest.mark.parametrize("ids", [{"a": 0}, {0: 0, "1": 1}])
+def test_stored_ids_that_are_no_numbers_are_refused(ids):
+    info = DatasetInfo("some", ("a", "b"), ((0, 0, 0), (9, 9, 9)), ids=ids)
+    with pytest.raises(ConfigError, match="ids: stored ids are whole numbers, found "):
+        mask_reader(info)

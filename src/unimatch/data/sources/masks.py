@@ -56,6 +56,8 @@ class IndexMasks:
         if info.ids is not None and info.reduce_zero_label:
             raise ConfigError("ids and reduce_zero_label both say what ids mean: give one")
         for key, values in (("ids", info.ids or ()), ("ignore_ids", info.ignore_ids)):
+            if not all(isinstance(value, int) for value in values):
+                raise ConfigError(f"{key}: stored ids are whole numbers, found {list(values)}")
             if not all(SMALLEST_ID <= value <= LARGEST_ID for value in values):
                 raise ConfigError(
                     f"{key}: stored ids lie between {SMALLEST_ID} and {LARGEST_ID}, found {sorted(values)}"
