@@ -15,6 +15,11 @@ from helpers.support import SHORT, SMALL
 gc.disable()  # until all modules are imported: what they make stays, and is not to be looked through again and again
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the longest tests, so that no worker waits for one of them at the end."""
+    items.sort(key=lambda item: "system" not in item.path.parts)
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()

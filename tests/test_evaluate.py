@@ -57,6 +57,7 @@ def test_a_signal_ends_an_evaluation_with_its_status(number, status, evaluate, t
 
     monkeypatch.setattr("unimatch.tasks.evaluator.Evaluator.validation_step", step)
     handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of pytest ignore it
     try:
         with pytest.raises(SystemExit) as stopped:
             evaluate("split=val")

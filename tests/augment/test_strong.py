@@ -208,6 +208,7 @@ def test_saturation_factors_are_uniform():
     assert_uniform([(int(result[0, 0, 0]) - int(result[0, 0, 2])) / 120 for result in drawn], 0.5, 1.5)
 
 
+@pytest.mark.nightly
 def test_hue_shifts_are_uniform():
     image = np.array([[[250, 10, 10]]], np.uint8)
     drawn = results(only(jitter_probability=1.0, hue=0.25), image, 4000)

@@ -10,6 +10,7 @@ def names(source):
     return [source.pairs[i].image.name for i in range(len(source))]
 
 
+@pytest.mark.nightly
 def test_the_demo_writes_pairs_that_differ_where_it_says(tmp_path):
     data = change_demo(tmp_path / "demo")
     assert [len(part) for part in (data.labeled, data.unlabeled, data.val, data.test)] == [20, 180, 60, 60]

@@ -68,7 +68,7 @@ def load(tmp_path, monkeypatch):
     return load
 
 
-KEPT = [(name, next(iter(LABELED[name]))) for name in LABELED]
+KEPT = [(name, next(iter(LABELED[name]))) for name in LABELED if name != "coco"]  # its lists are long
 
 
 @pytest.mark.parametrize(
