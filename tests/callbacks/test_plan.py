@@ -1,4 +1,6 @@
+import os
 import re
+import signal
 from contextlib import nullcontext
 from itertools import count
 from types import SimpleNamespace
@@ -91,6 +93,22 @@ def test_the_plan_measures_the_batches_of_training(augment, tmp_path, monkeypatc
     planned, real = seen[-1], trained[0]
     assert {name: part.keys() for name, part in planned.items()} == {name: part.keys() for name, part in real.items()}
     assert torch.equal(planned["labeled"]["image"], real["labeled"]["image"])  # normalised once
+
+
+def test_a_signal_ends_a_plan_with_its_status(tmp_path, monkeypatch, capfd):
+    def measure(trainer, method, batch):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("unimatch.callbacks.plan.measure", measure)
+    monkeypatch.setattr("sys.argv", ["run", *SMALL, "plan=true", "trainer=debug", f"hydra.run.dir={tmp_path}/run"])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of pytest ignore it
+    try:
+        with pytest.raises(SystemExit, match="130"):
+            main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "unimatch: SIGINT: ended, and nothing was written" in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.nightly
