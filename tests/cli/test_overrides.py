@@ -51,8 +51,10 @@ def test_the_place_of_results_is_a_key_of_the_command_where_it_has_one():
             check_overrides(name, ["output_dir=x"])
 
 
-def test_a_short_flag_of_hydra_is_no_folder():
+def test_a_short_flag_of_hydra_is_no_folder_and_a_shortened_one_is(tmp_path):
     assert config_folder(["-c", "job", "--cfg", "job"]) is None
+    for flag in ("-cd", "--config-dir", "--config-d"):  # Hydra takes the beginning of a long flag too
+        assert config_folder(["-c", "job", flag, str(tmp_path)]) == tmp_path
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def config_folder(arguments: list[str]) -> Path | None:
     Raises:
         ConfigError: there is no such folder.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--config-dir", "-cd")
     parser.add_argument("--cfg", "-c", nargs="?")  # else its short form would be taken for the beginning of -cd
     given = parser.parse_known_args(arguments)[0].config_dir
