@@ -165,6 +165,28 @@ def not_negative(**numbers: float) -> None:
             raise ConfigError(f"{name}={number}: must be a number, at least 0")
 
 
+def ascending(**ranges: Sequence[float]) -> None:
+    """Refuses what is not a lowest and a highest number, both above 0 and finite.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
+    for name, values in ranges.items():
+        if len(values) != 2 or not 0 < values[0] <= values[1] < math.inf:
+            raise ConfigError(f"{name}={list(values)}: must be the lowest and the highest number, both above 0")
+
+
+def probability(**numbers: float) -> None:
+    """Refuses numbers that are no probability.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
+    for name, number in numbers.items():
+        if not 0 <= number <= 1:
+            raise ConfigError(f"{name}={number}: must be a probability, 0 to 1")
+
+
 def number_of(variable: str, default: int = 0) -> int:
     """Returns the value of an environment variable, a whole number of at least 0; the default if it is not set.
 

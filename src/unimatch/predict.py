@@ -25,6 +25,7 @@ from unimatch.inference.inputs import Photo, find_photos
 from unimatch.inference.outputs import KINDS, Writer
 from unimatch.inference.pipeline import Pipeline
 from unimatch.inference.predictor import Predictor
+from unimatch.options import probability
 from unimatch.safe_text import csv_text, one_line, printable
 from unimatch.terminal import progress_bar
 from unimatch.types import IGNORE_INDEX
@@ -124,8 +125,8 @@ def check_settings(config: DictConfig) -> None:
     unknown = [kind for kind in config.save if kind not in KINDS]
     if unknown:
         raise ConfigError(f"save={list(config.save)}: {unknown[0]} is none of {', '.join(KINDS)}")
-    if config.threshold is not None and not 0 <= config.threshold <= 1:
-        raise ConfigError(f"threshold={config.threshold}: must be a probability, 0 to 1")
+    if config.threshold is not None:
+        probability(threshold=config.threshold)
     for key in ("batch_size", "threads"):
         if config[key] is not None and config[key] < 1:
             raise ConfigError(f"{key}={config[key]}: must be at least 1")

@@ -277,9 +277,10 @@ def test_a_crop_of_one_pixel_can_be_flipped_and_made_a_tensor():
     ("options", "message"),
     [
         ({"flip": 1.5}, r"^flip=1\.5: must be a probability"),
-        ({"scale": (0.0, 1.0)}, r"^scale=\[0\.0, 1\.0\]: lowest and highest factor, both above 0"),
+        ({"scale": (0.0, 1.0)}, r"^scale=\[0\.0, 1\.0\]: must be the lowest and the highest"),
         ({"scale": (2.0, 0.5)}, r"^scale=\[2\.0, 0\.5\]"),
         ({"scale": (1.0,)}, r"^scale=\[1\.0\]"),
+        ({"scale": (0.5, float("inf"))}, r"^scale=\[0\.5, inf\]"),
     ],
 )
 def test_impossible_numbers_are_refused(options, message):

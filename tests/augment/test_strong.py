@@ -294,10 +294,14 @@ def test_colours_change_first_then_they_are_dropped_then_comes_the_blur():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hue": 0.6}, "hue=.*0.6"),
-        ({"brightness": -0.1}, "^brightness, .*-0.1"),
-        ({"blur_probability": 2.0}, "blur_probability=.*2.0"),
-        ({"blur_sigma": (0, 0)}, r"^blur_sigma=\[0, 0\]"),
+        ({"hue": 0.6}, r"^hue=0.6: must be 0 to 0.5$"),
+        ({"brightness": -0.1}, r"^brightness=-0.1: must be 0 to 1$"),
+        ({"saturation": float("nan")}, r"^saturation=nan: must be 0 to 1$"),
+        ({"blur_probability": 2.0}, r"^blur_probability=2.0: must be a probability"),
+        ({"blur_sigma": (0, 0)}, r"^blur_sigma=\[0, 0\]: must be the lowest and the highest"),
+        ({"blur_sigma": (1,)}, r"^blur_sigma=\[1\]: must be the lowest and the highest"),
+        ({"blur_sigma": (1, 2, 3)}, r"^blur_sigma=\[1, 2, 3\]: must be the lowest and the highest"),
+        ({"blur_sigma": (1, float("inf"))}, r"^blur_sigma=\[1, inf\]: must be the lowest and the highest"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(options, message):

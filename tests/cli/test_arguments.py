@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +25,9 @@ from unimatch.errors import ConfigError
         (Sequence[str | Mapping[str, str]], [["a", {"b": "c"}], [1]], ["a"]),  # not plain: what is called says more
         (Mapping[str, int], [{"a": 1}], [[1], "a", 1]),
         (Any, [1, None, "a"], []),
-        (Exception, [Exception()], [None]),
+        (Exception, [Exception(), {"_target_": "builtins.Exception"}], [None, 3, "a", [1], {"a": 1}]),
+        (str | Exception, ["a", Exception()], [None, 3, [1], {"a": 1}]),
+        (Callable[[int], int] | Literal["a"], ["a", abs, {"_target_": "builtins.abs"}], [None, 3, "b", []]),
     ],
 )
 def test_a_value_fits_its_hint(hint, good, bad):

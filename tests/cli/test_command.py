@@ -111,7 +111,7 @@ def test_what_hydra_refuses_has_status_2(arguments, told, monkeypatch, capsys):
         ("[1, 2]", "In 'method/mine'"),
         ("a: \udcff", "a configuration file is not UTF-8 .*; save it as UTF-8"),
         ("defaults: [unimatch_v9]", "Could not load 'method/unimatch_v9'"),
-        ("defaults: [unimatch_v2]\ntau: ${recipe.nothing}", r"method.tau: .*'recipe.nothing' not found; correct what"),
+        ("defaults: [unimatch_v2]\ntau: ${recipe.nothing}", r"method.tau=.*: there is no key recipe.nothing; did"),
     ],
 )
 def test_a_file_of_ones_own_that_cannot_be_read_is_told_without_a_traceback(text, told, tmp_path, monkeypatch, capsys):
@@ -181,3 +181,12 @@ def test_a_command_asks_for_open_files_before_it_begins(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["split", "dataset=digits", "hydra.run.dir=."])
     command("split")(lambda config: done.append("begun"))()
     assert done == ["asked", "begun"]
+
+
+@pytest.mark.parametrize("text", ["model=null", "datamodule=3", "method=[1]", "encoder=[1]", "guard=null", "trainer=1"])
+def test_a_value_in_place_of_settings_or_of_an_option_is_refused_by_name(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["unimatch.run", text])
+    with pytest.raises(SystemExit, match="2"):
+        command("run")(lambda config: None)()
+    assert capsys.readouterr().err.startswith(f"unimatch: {text}: ")

@@ -27,7 +27,7 @@ def test_seeds_below_0_are_refused(key):
         ("run", "seed=one", "seed=one: must be a whole number"),
         ("run", "plan_memory=much", "plan_memory=much: must be a number or null"),
         ("predict", "checkpoint={a: b}", "must be text or a list"),
-        ("predict", "input=[a,b]", r"input=\['a', 'b'\]: must be text; give one alone"),
+        ("predict", "input=[a,b]", r"input=\[a, b\]: must be text; give one alone"),
         ("evaluate", "checkpoint=[a,b]", "must be text; give one alone"),
         ("export", "checkpoint=[a,b]", "must be text; give one alone"),
         ("round", "given=[a,b]", "must be text or null; give one alone"),

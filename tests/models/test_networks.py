@@ -156,3 +156,9 @@ def test_one_image_that_is_too_small_for_batch_normalisation_is_refused_in_train
         model.train().coarse(image)
     assert model.coarse(image.repeat(2, 1, 1, 1)).shape[0] == 2
     assert model.eval().coarse(image).shape[0] == 1
+
+
+@pytest.mark.parametrize("widths", [{"features": 0}, {"out_channels": (5, 6, 7)}, {"out_channels": (5, 6, 7, 0)}])
+def test_widths_of_a_decoder_that_cannot_be_are_refused(widths):
+    with pytest.raises(ConfigError, match=rf"^{next(iter(widths))}=.*: must be "):
+        SegmentationModel("tiny", 4, **widths)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from unimatch.augment.base import WHOLE, Cut, Image, Label, Region, WeakView, each_plane
-from unimatch.errors import ConfigError
+from unimatch.options import ascending, probability
 from unimatch.types import IGNORE_INDEX
 
 
@@ -107,10 +107,8 @@ class ScaledCrop(WeakView):
     flip: float = 0.5
 
     def __post_init__(self) -> None:
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
-            raise ConfigError(f"scale={list(self.scale)}: lowest and highest factor, both above 0, are needed")
-        if not 0 <= self.flip <= 1:
-            raise ConfigError(f"flip={self.flip}: must be a probability, 0 to 1")
+        ascending(scale=self.scale)
+        probability(flip=self.flip)
 
     @override
     def cut(self, rng: np.random.Generator, image: Image, label: Label | None, crop: int) -> Cut:

@@ -12,6 +12,7 @@ from typing_extensions import override
 from unimatch.augment.base import Cut, Image, Label, WeakView, each_plane
 from unimatch.augment.geometry import resized, resized_mask
 from unimatch.errors import ConfigError
+from unimatch.options import not_negative, probability
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class PaddedCrop(WeakView):
     flip: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.padding < 0 or (self.resize is not None and self.resize < 1):
-            raise ConfigError(f"padding={self.padding}, resize={self.resize}: must be at least 0 and 1")
-        if not 0 <= self.flip <= 1:
-            raise ConfigError(f"flip={self.flip}: must be a probability, 0 to 1")
+        not_negative(padding=self.padding)
+        if self.resize is not None and self.resize < 1:
+            raise ConfigError(f"resize={self.resize}: must be at least 1, or null")
+        probability(flip=self.flip)
 
     @override
     def cut(self, rng: np.random.Generator, image: Image, label: Label | None, crop: int) -> Cut:

@@ -19,6 +19,7 @@ from unimatch.augment.base import WHOLE, Image, Region, StrongView
 from unimatch.augment.blur import blurred
 from unimatch.augment.per_band import BandAugmentation
 from unimatch.errors import ConfigError
+from unimatch.options import ascending, probability
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """The weights of red, green and blue in the gray value (ITU-R 601)."""
@@ -49,14 +50,16 @@ class StrongAugmentation(StrongView):
     blur_sigma: Sequence[float] = (0.1, 2.0)
 
     def __post_init__(self) -> None:
-        strengths = (self.brightness, self.contrast, self.saturation, self.hue)
-        if min(strengths) < 0 or max(strengths[:3]) > 1 or self.hue > 0.5:
-            raise ConfigError(f"brightness, contrast, saturation, hue={strengths}: must be 0 to 1, the hue 0 to 0.5")
-        probabilities = (self.jitter_probability, self.grayscale_probability, self.blur_probability)
-        if min(probabilities) < 0 or max(probabilities) > 1:
-            raise ConfigError(f"jitter, grayscale and blur_probability={probabilities}: must be 0 to 1")
-        if not 0 < self.blur_sigma[0] <= self.blur_sigma[1]:
-            raise ConfigError(f"blur_sigma={list(self.blur_sigma)}: must be above 0, lowest first")
+        for name in ("brightness", "contrast", "saturation", "hue"):
+            strength, most = getattr(self, name), 0.5 if name == "hue" else 1
+            if not 0 <= strength <= most:
+                raise ConfigError(f"{name}={strength}: must be 0 to {most}")
+        probability(
+            jitter_probability=self.jitter_probability,
+            grayscale_probability=self.grayscale_probability,
+            blur_probability=self.blur_probability,
+        )
+        ascending(blur_sigma=self.blur_sigma)
 
     @override
     def __call__(self, rng: np.random.Generator, image: Image, shown: Region = WHOLE) -> Image:

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from types import NoneType, UnionType
+from types import EllipsisType, NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from unimatch.errors import ConfigError
@@ -42,9 +42,12 @@ def check_arguments(
     except ValueError:  # a built-in without a signature
         return
     refuse_others(function, values, signature)
+    ours = str(getattr(function, "__module__", "")).startswith("unimatch.")
     for name, value in values.items():
         parameter = signature.parameters.get(name)
-        if parameter is None or (value is None and parameter.default is None) or fits(value, parameter.annotation):
+        if parameter is None or (value is None and parameter.default is None):
+            continue
+        if fits(value, parameter.annotation, lenient=not ours):
             continue
         kind, remedy = accepted(parameter.annotation), ""
         if type(value) in (int, float) and "text" in kind:
@@ -62,19 +65,27 @@ def check_arguments(
             raise ConfigError(f"{name}: missing; {function.__qualname__} needs it")
 
 
-def fits(value: Any, hint: Any) -> bool:
-    """Returns whether a plain value fits a type hint; also where the hint is a type that no plain value has.
+def fits(value: Any, hint: Any, *, lenient: bool = False) -> bool:
+    """Returns whether a value fits a type hint.
+
+    Args:
+        value: plain, or a node with a ``_target_``, which fits every hint: what it makes is not known yet.
+        hint: a type, or several.
+        lenient: whether any value but None fits a type that no plain value has: other people's functions may accept
+            more than their hints say.
 
     >>> fits(3, float), fits(True, int), fits("a", str | None), fits(2024, Path | str), fits([1], int | list[int])
     (True, False, True, False, True)
     >>> fits([0.5, "high"], list[float])
     False
     """
+    if isinstance(value, Mapping) and "_target_" in value:
+        return True
     origin = get_origin(hint)
     if origin in (Union, UnionType):
-        return any(fits(value, choice) for choice in get_args(hint))
+        return any(fits(value, choice, lenient=lenient) for choice in get_args(hint))
     if origin is Annotated:
-        return fits(value, get_args(hint)[0])
+        return fits(value, get_args(hint)[0], lenient=lenient)
     if origin is Literal:
         return value in get_args(hint)
     if hint in (int, bool, str):
@@ -93,7 +104,8 @@ def fits(value: Any, hint: Any) -> bool:
         each = elements(hint)
         listed = isinstance(value, Sequence) and not isinstance(value, str)
         return listed and (not each or all(any(fits(item, kind) for kind in each) for item in value))
-    return value is not None
+    plain = (bool, int, float, str, Sequence, Mapping)
+    return value is not None and (lenient or not isinstance(value, plain))
 
 
 def elements(hint: Any) -> list[Any]:
@@ -112,11 +124,15 @@ def elements(hint: Any) -> list[Any]:
 def written(value: Any) -> Any:
     """Returns a value as it is written in a configuration.
 
-    >>> written(None), written(True), written("text")
-    ('null', 'true', 'text')
+    >>> written(None), written(True), written("text"), written([None, "a", 1])
+    ('null', 'true', 'text', '[null, a, 1]')
     """
     if value is None:
         return "null"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {written(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(str(written(inner)) for inner in value)}]"
     return str(value).lower() if isinstance(value, bool) else value
 
 
@@ -141,6 +157,10 @@ def kinds(hint: Any) -> list[str]:
     origin = get_origin(hint)
     if origin in (Union, UnionType):
         return [word for choice in get_args(hint) for word in kinds(choice)]
+    if hint is EllipsisType:  # the mark of an argument that is not given
+        return []
+    if (origin or hint) is Callable:
+        return ["a function"]
     if origin is Annotated:
         return kinds(get_args(hint)[0])
     if origin is Literal:
@@ -150,7 +170,7 @@ def kinds(hint: Any) -> list[str]:
     if inspect.isclass(origin or hint) and issubclass(origin or hint, Collection) and hint is not str:
         several = " or ".join(plural(word) for kind in elements(hint) for word in kinds(kind))
         return [f"a list of {several}" if several else "a list"]
-    return [KINDS.get(hint, getattr(hint, "__name__", str(hint)))]
+    return [KINDS.get(hint, f"an object of the class {hint.__name__}" if inspect.isclass(hint) else str(hint))]
 
 
 def plural(word: str) -> str:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unimatch.cli.arguments import check_arguments
 from unimatch.cli.overrides import flat_keys
+from unimatch.cli.references import place_of_value
 from unimatch.disk import NO_ROOM, lacks_room
 from unimatch.errors import TRACEBACKS, ConfigError, UnimatchError, WriteError, describe_error, own_place
 
@@ -132,9 +133,14 @@ def check_node(node: DictConfig, given: Collection[str] = ()) -> None:
     try:
         check_arguments(target_of(node), values, given, partial=bool(node.get("_partial_")))
     except ConfigError as error:
-        prefix = "" if str(error).startswith(f"{key}.") else f"{key}."
-        remedy = "" if is_ours(node) else remedy_for(str(error), key, node._target_)
-        raise ConfigError(f"{prefix}{error}{remedy}") from None
+        message = str(error)
+        remedy = "" if is_ours(node) else remedy_for(message, key, node._target_)
+        if not message.startswith(f"{key}."):
+            name = "".join(re.findall(r"^\w+", message))
+            used = f"{key}.{name}"
+            place = used if " has no such argument" in message else place_of_value(node._get_root(), used)
+            message = place + message.removeprefix(name)
+        raise ConfigError(f"{message}{remedy}") from None
 
 
 def remedy_for(message: str, key: str, target: str) -> str:
@@ -170,7 +176,8 @@ def target_of(node: DictConfig) -> Callable[..., Any]:
 def with_key(message: str, node: DictConfig, prefix: str = "") -> str:
     """Puts the full name of the key in place of the argument's name with which a message begins.
 
-    The message stays as it is if no key of the configuration has that name, or several.
+    If that key refers to another one, as ``method.tau`` to ``recipe.tau``, the message names the other one, where the
+    value stands. It stays as it is if no key of the configuration has the argument's name, or several.
 
     Args:
         message: such as ``tau=2: must be a probability``.
@@ -191,7 +198,9 @@ def with_key(message: str, node: DictConfig, prefix: str = "") -> str:
     keys = [key for key in flat_keys(node, prefix) if key.rpartition(".")[2] == name[1]]
     keys = [key for key in keys if prefix or key.startswith(NODES)]
     nearest = [key for key in keys if key.count(".") == min(key.count(".") for key in keys)]
-    return nearest[0].removesuffix(name[1]) + message if len(nearest) == 1 else message
+    if len(nearest) != 1:
+        return message
+    return place_of_value(node._get_root(), nearest[0]) + message.removeprefix(name[1])
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -12,16 +12,18 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from unimatch import startup
+from unimatch.cli.arguments import written
 from unimatch.cli.command_line import as_hydra_reads, check_command_line, refuse_words
 from unimatch.cli.help import hide_bases
 from unimatch.cli.overrides import CONFIG_MODULE, check_overrides, fault_in_file
 from unimatch.cli.quoting import refuse_several
-from unimatch.cli.setting_kinds import check_settings
+from unimatch.cli.references import refuse_unknown_references
+from unimatch.cli.setting_kinds import check_settings, own_settings
 from unimatch.cli.unused_settings import refuse_of_training, refuse_unread
 from unimatch.cli.user_errors import exit_on_user_error, raised_by_hydra, tracebacks_wanted, variable
 from unimatch.disk import unwritable
@@ -104,8 +106,8 @@ def hydra_errors_told(config_name: str, has_begun: Callable[[], bool]) -> Iterat
         with exit_on_user_error():  # Hydra could not make the run's folder, or its own files there
             message = f"{error.filename}: cannot be made ({error.strerror}); choose another folder"
             raise unwritable(message, error) from error
-    except ValueError as error:
-        if str(error).startswith("Config group override must be"):  # GROUP=null, or a number
+    except (TypeError, ValueError) as error:
+        if not has_begun():  # GROUP=null, or GROUP=[1]
             with exit_on_user_error():
                 check_overrides(config_name, sys.argv[1:])
         if not str(error).startswith(FLAGS):
@@ -115,8 +117,11 @@ def hydra_errors_told(config_name: str, has_begun: Callable[[], bool]) -> Iterat
 
 
 def check_config(config: DictConfig, config_name: str, overrides: Collection[str]) -> None:
-    """Refuses settings of the wrong kind, and those that the command does not read."""
+    """Refuses settings of the wrong kind, those that the command does not read, and references to unknown keys."""
     refuse_wrong_choices(overrides)
+    refuse_no_nodes(config, config_name)
+    if config_name == "run":  # data sets fill in nodes of a training, of which other commands have only some
+        refuse_unknown_references(config)
     check_settings(config, config_name)
     refuse_unread(config, config_name)
     refuse_of_training(overrides, config_name)
@@ -130,6 +135,13 @@ def refuse_wrong_choices(overrides: Collection[str]) -> None:
             raise ConfigError(f"{text}: choose one option of {group}")
         if text == "~callbacks":
             raise ConfigError("~callbacks: this group is needed; callbacks=none leaves all callbacks out")
+
+
+def refuse_no_nodes(config: DictConfig, config_name: str) -> None:
+    """Refuses one value, or none, in place of settings, such as ``model=null``."""
+    for key, default in own_settings(config_name).items():
+        if isinstance(default, dict) and key != "hydra" and not OmegaConf.is_dict(config[key]):
+            raise ConfigError(f"{key}={written(config[key])}: is no value; change its settings, {key}.KEY=VALUE")
 
 
 def quiet_libraries() -> None:

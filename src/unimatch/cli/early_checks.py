@@ -64,7 +64,7 @@ def check_composed(name: str, arguments: list[str], overrides: list[str]) -> Non
     try:
         with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
             config = hydra.compose(name, [*search, *overrides])
-    except (HydraException, YAMLError, ValueError):  # ValueError: GROUP=null, or a number
+    except (HydraException, YAMLError, TypeError, ValueError):  # the last two: GROUP=null, or GROUP=[1]
         check_overrides(name, arguments)
         return
     with exit_on_user_error(config):

@@ -46,7 +46,7 @@ from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay, forget_places
 from unimatch.models.base import Model
 from unimatch.models.descriptions import check_logits, describe_model
-from unimatch.options import NamedOptions, not_negative
+from unimatch.options import NamedOptions, not_negative, probability
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
 from unimatch.types import CountsClasses, Needs, TrainBatch
@@ -130,8 +130,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
             raise ConfigError(f"layer_decay={layer_decay}: must be above 0 and at most 1")
         if ema_decay is not None and not 0 <= ema_decay < 1:
             raise ConfigError(f"ema_decay={ema_decay}: must be at least 0 and below 1")
-        if not 0 <= ohem_threshold <= 1:
-            raise ConfigError(f"ohem_threshold={ohem_threshold}: must be a probability, 0 to 1")
+        probability(ohem_threshold=ohem_threshold)
         self.student: Model = model
         self.teacher: Teacher[Model] = Teacher(model, PUBLISHED_DECAY if ema_decay is None else ema_decay)
         self.ema_decay = ema_decay

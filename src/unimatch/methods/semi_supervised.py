@@ -21,7 +21,7 @@ from unimatch.methods.losses import consistency_loss
 from unimatch.methods.options import Alignment, CutMixPartner, MethodOptions, PseudoLabelsFrom, Thresholds
 from unimatch.methods.reliability import NEVER, Reliability, measure, poor_classes, warning_of
 from unimatch.models.base import Model
-from unimatch.options import not_negative, one_of
+from unimatch.options import not_negative, one_of, probability
 from unimatch.speed.cross_entropy_by_rows import label_and_confidence
 from unimatch.speed.upsampling import size_of, upsample
 from unimatch.types import TrainBatch, UnlabeledBatch
@@ -77,8 +77,7 @@ class SemiSupervised(Method):
         **options: Unpack[MethodOptions],
     ) -> None:
         super().__init__(model, **options)
-        if not 0 <= tau <= 1:
-            raise ConfigError(f"tau={tau}: must be a probability, 0 to 1")
+        probability(tau=tau)
         one_of("thresholds", thresholds, ("fixed", "reliable"))
         not_negative(loss_weight=loss_weight)
         one_of("strong_views", strong_views, (1, 2))

@@ -54,6 +54,12 @@ class SegmentationModel(Model):
                 raise ConfigError("decoder: a module has its own widths; leave out features and out_channels")
             self.decoder, self.features = decoder, int(getattr(decoder, "features", 0))
         else:
+            if out_channels is not None and not (len(out_channels) == 4 and min(out_channels) > 0):
+                raise ConfigError(
+                    f"out_channels={list(out_channels)}: must be four numbers above 0, one for each level"
+                )
+            if features is not None and features < 1:
+                raise ConfigError(f"features={features}: must be at least 1")
             preset, fitting = PRESETS.get(self.name), decoder_widths(self.encoder.widths)
             self.features = features or (preset and preset.features) or fitting[0]
             self.out_channels = tuple(out_channels or (preset and preset.out_channels) or fitting[1])

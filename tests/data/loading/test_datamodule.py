@@ -297,6 +297,8 @@ def test_view_settings_reach_the_views():
     [
         ({"crop": 0}, r"crop=0: must be at least 1"),
         ({"crop": np.int64(0)}, r"crop=0: must be at least 1"),
+        ({"crop": 2**15}, r"crop=32768: must be at most 32767"),
+        ({"batch_size": 10**20}, r"batch_size=100000000000000000000: must be at most 2147483647"),
         ({"crop": "Auto"}, r"crop=Auto: must be a whole number of pixels, or auto"),
         ({"batch_size": 0}, r"batch_size=0: must be at least 1"),
         ({"evaluation_batch": 0}, r"evaluation_batch=0: must be at least 1"),

@@ -29,10 +29,14 @@ from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
 from unimatch.images.arrays import ImageArray, nearest_multiple
 from unimatch.images.tensors import prepare
+from unimatch.options import probability
 from unimatch.trainer import parts_in_batch, parts_of
 from unimatch.types import HasNeeds, Needs
 
 log = logging.getLogger("unimatch")
+
+LARGEST_CROP = 2**15 - 1
+"""The side of the largest crop, in pixels: OpenCV moves no larger images."""
 
 
 class SemiSupervisedDataModule(lightning.LightningDataModule):
@@ -120,10 +124,12 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         for key, number in numbers.items():
             if number < (lowest := 0 if key == "workers" else 1):
                 raise ConfigError(f"{key}={number}: must be at least {lowest}")
+            if number > (highest := LARGEST_CROP if key == "crop" else 2**31 - 1):
+                raise ConfigError(f"{key}={number}: must be at most {highest}")
         if rare_class_temperature is not None and not 0 < rare_class_temperature < inf:
             raise ConfigError(f"rare_class_temperature={rare_class_temperature}: must be above 0, such as 0.05")
-        if cutmix is not None and not 0 <= cutmix <= 1:
-            raise ConfigError(f"cutmix={cutmix}: must be a probability, 0 to 1")
+        if cutmix is not None:
+            probability(cutmix=cutmix)
         if augment not in ("workers", "device"):
             raise ConfigError(f"augment={augment}: must be workers or device")
         self.given, self.data = data, hold_out_labels(data, held_out, split_seed)

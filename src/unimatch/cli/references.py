@@ -1,0 +1,61 @@
+"""Follows references between settings, such as ``method.tau: ${recipe.tau}``."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+
+from unimatch.cli.overrides import flat_keys
+from unimatch.errors import ConfigError
+from unimatch.options import did_you_mean
+
+ONE_KEY = re.compile(r"\$\{(?:oc\.select:)?(\w[\w.]*)(?:,[^{}]*)?\}")
+"""A value that is nothing but the value of another key."""
+
+
+def place_of_value(config: DictConfig, key: str) -> str:
+    """Returns the key at which a key's value stands, which is another one if the key refers to it.
+
+    Args:
+        config: the whole configuration.
+        key: its full name.
+
+    >>> config = OmegaConf.create({"recipe": {"tau": 0.95}, "method": {"tau": "${recipe.tau}", "loss_weight": 1.0}})
+    >>> place_of_value(config, "method.tau"), place_of_value(config, "method.loss_weight")
+    ('recipe.tau', 'method.loss_weight')
+    """
+    values = {name: node._get_node(own)._value() for name, node, own in references(config)}
+    seen = [key]
+    while (found := ONE_KEY.fullmatch(values.get(seen[-1], ""))) and found[1] not in seen:
+        seen.append(found[1])
+    existing = set(flat_keys(config))
+    return next((name for name in reversed(seen) if name in existing), key)
+
+
+def refuse_unknown_references(config: DictConfig) -> None:
+    """Refuses a key that refers to one that does not exist: ``method.tau=${recipe.tauu}``.
+
+    Raises:
+        ConfigError: naming both keys.
+    """
+    for key, node, name in references(config):
+        try:
+            _ = node[name]
+        except InterpolationKeyError as error:
+            missing = str(error).partition("'")[2].partition("'")[0]
+            value = node._get_node(name)._value()
+            meant = did_you_mean(missing, list(flat_keys(config)))
+            raise ConfigError(f"{key}={value}: there is no key {missing}{meant}") from error
+        except OmegaConfBaseException:  # such as a value that is missing, of which the reader of the key tells
+            continue
+
+
+def references(config: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yields each reference in a configuration: its full key, the node that holds it, and its key or place in there."""
+    for name in range(len(config)) if isinstance(config, ListConfig) else config:
+        if OmegaConf.is_interpolation(config, name):
+            yield f"{prefix}{name}", config, name
+        elif not OmegaConf.is_missing(config, name) and OmegaConf.is_config(config[name]):
+            yield from references(config[name], f"{prefix}{name}.")
