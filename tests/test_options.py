@@ -6,7 +6,7 @@ from typing import Annotated, TypedDict, Unpack
 import pytest
 
 from unimatch.errors import ConfigError
-from unimatch.options import with_options
+from unimatch.options import ascending, at_least_one, not_negative, probability, with_options
 
 
 class Size(TypedDict, total=False):
@@ -63,3 +63,25 @@ def test_a_name_that_is_no_option_is_an_error_at_once():
         draw(1, heigth=3)
     with pytest.raises(ConfigError, match=r"^colour=3: Pen\.__call__ has no such argument\. There are: .*height$"):
         Pen()(1, colour=3)
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad", "told"),
+    [
+        (not_negative, [0, 0.5, 1e300], [-1, float("inf"), float("nan")], "must be a number, at least 0"),
+        (probability, [0, 0.5, 1], [-0.1, 1.1, float("inf"), float("nan")], "must be a probability, 0 to 1"),
+        (at_least_one, [1, 10**20, None], [0, -1], "must be at least 1"),
+        (
+            ascending,
+            [(1, 1), [0.5, 2]],
+            [(), (1,), (1, 2, 3), (2, 1), (0, 1), (-1, 1), (float("nan"), 1), (1, float("nan")), (1, float("inf"))],
+            "must be the lowest and the highest number, both above 0",
+        ),
+    ],
+)
+def test_numbers_out_of_range_are_refused_by_name(check, good, bad, told):
+    for value in good:
+        check(size=value)
+    for value in bad:
+        with pytest.raises(ConfigError, match=rf"^size=.*: {told}$"):
+            check(size=value)

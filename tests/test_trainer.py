@@ -325,6 +325,10 @@ def test_fsdp2_trains_as_one_process_does_and_is_resumed(tmp_path, monkeypatch):
         ({"num_nodes": 0}, "num_nodes=0: must be at least 1"),
         ({"log_every_n_steps": -1}, "log_every_n_steps=-1: must be at least 0"),
         ({"gradient_clip_val": -1.0}, "gradient_clip_val=-1.0: must be a number, at least 0"),  # else none in silence
+        ({"gradient_clip_val": ""}, "gradient_clip_val=: must be a number or null"),
+        ({"gradient_clip_val": [1]}, "gradient_clip_val=\\[1\\]: must be a number or null"),
+        ({"devices": 10**20}, "devices=100000000000000000000: must be at most 65536"),
+        ({"num_nodes": 10**20}, "num_nodes=100000000000000000000: must be at most 65536"),
         ({"gradient_clip_val": math.nan}, "gradient_clip_val=nan: must be a number, at least 0"),
         ({"accelerator": "gpu"}, "accelerator=gpu: PyTorch finds no GPU here; trainer=cpu trains"),
         ({"accelerator": "cuda"}, "accelerator=cuda: PyTorch finds no GPU here"),

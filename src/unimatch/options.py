@@ -165,6 +165,17 @@ def not_negative(**numbers: float) -> None:
             raise ConfigError(f"{name}={number}: must be a number, at least 0")
 
 
+def at_least_one(**numbers: int | None) -> None:
+    """Refuses whole numbers below 1; None passes.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ConfigError(f"{name}={number}: must be at least 1")
+
+
 def ascending(**ranges: Sequence[float]) -> None:
     """Refuses what is not a lowest and a highest number, both above 0 and finite.
 

@@ -25,7 +25,7 @@ from unimatch.inference.inputs import Photo, find_photos
 from unimatch.inference.outputs import KINDS, Writer
 from unimatch.inference.pipeline import Pipeline
 from unimatch.inference.predictor import Predictor
-from unimatch.options import probability
+from unimatch.options import at_least_one, probability
 from unimatch.safe_text import csv_text, one_line, printable
 from unimatch.terminal import progress_bar
 from unimatch.types import IGNORE_INDEX
@@ -127,9 +127,7 @@ def check_settings(config: DictConfig) -> None:
         raise ConfigError(f"save={list(config.save)}: {unknown[0]} is none of {', '.join(KINDS)}")
     if config.threshold is not None:
         probability(threshold=config.threshold)
-    for key in ("batch_size", "threads"):
-        if config[key] is not None and config[key] < 1:
-            raise ConfigError(f"{key}={config[key]}: must be at least 1")
+    at_least_one(batch_size=config.batch_size, threads=config.threads)
 
 
 def checkpoint_files(config: DictConfig) -> list[str]:

@@ -22,7 +22,7 @@ from unimatch.inference.inputs import Photo, name_photos
 from unimatch.inference.outputs import Writer
 from unimatch.inference.predictor import Predictor
 from unimatch.labelling import TOOLS, predicted_labels, write
-from unimatch.options import one_of
+from unimatch.options import at_least_one, one_of
 from unimatch.predict import checkpoint_files, predict_photos
 from unimatch.safe_text import one_line, to_type
 from unimatch.select import describer_of, draw
@@ -44,9 +44,7 @@ def next_round(config: DictConfig) -> None:
     one_of("shapes", config.shapes, ("polygons", "masks"))
     if not 0 <= config.tolerance < 100:
         raise ConfigError(f"tolerance={config.tolerance}: must be a number of pixels from 0 up")
-    for key in ("batch_size", "threads"):
-        if config[key] is not None and config[key] < 1:
-            raise ConfigError(f"{key}={config[key]}: must be at least 1")
+    at_least_one(batch_size=config.batch_size, threads=config.threads)
     out = Path(config.out).expanduser()
     check_out(out, config.overwrite)
     photos = photos_below(config.dataset.root)

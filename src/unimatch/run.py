@@ -22,6 +22,7 @@ from unimatch.callbacks.signals import status_of_signals
 from unimatch.checkpoints.content import run_of, training_of
 from unimatch.checkpoints.files import read_checkpoint, start_from
 from unimatch.checkpoints.resume import (
+    best_before,
     check_continuable,
     check_unchanged,
     choose_checkpoint,
@@ -104,7 +105,7 @@ def train_in(run_dir: Path, config: DictConfig, choices: Mapping[str, Any]) -> f
     if config.plan:
         return print_plan(config, method, datamodule)
     facts = facts_of(config, choices, data, datamodule, method)
-    trainer = build_trainer(config, run_dir, facts, data, resumed=checkpoint is not None)
+    trainer = build_trainer(config, run_dir, facts, data, checkpoint)
     if isinstance(trainer, Trainer):
         trainer.check_parts(datamodule.batch_size)
         method.check_parts(trainer.parts_at_once)
@@ -176,16 +177,18 @@ def facts_of(
 
 
 def build_trainer(
-    config: DictConfig, run_dir: Path, facts: RunFacts, data: SegmentationData, *, resumed: bool
+    config: DictConfig, run_dir: Path, facts: RunFacts, data: SegmentationData, checkpoint: Path | None
 ) -> lightning.Trainer:
-    """Builds the trainer with its callbacks and loggers."""
+    """Builds the trainer with its callbacks and loggers; ``checkpoint`` is the one that the training continues from."""
     callbacks = build_callbacks(config.callbacks, run_dir=run_dir, facts=facts, data=data)
-    if not resumed:
+    if checkpoint is None:
         callbacks.insert(0, EarlierRun(files_of_run(run_dir)))
+    elif not is_of(checkpoint, run_dir):
+        callbacks.insert(0, EarlierRun(files_of_run(run_dir), best=best_before(checkpoint), run_dir=run_dir))
     return build(
         config.trainer,
         default_root_dir=run_dir,
-        logger=build(config.logger, run_dir, resumed=resumed),
+        logger=build(config.logger, run_dir, resumed=checkpoint is not None),
         callbacks=callbacks,
         plugins=[CheckpointFiles()],
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),  # else Lightning adds one

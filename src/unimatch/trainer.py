@@ -17,6 +17,9 @@ from unimatch.speed.compile import Compile, Mode
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
 """The precisions in which weights are float32, as those of the models are."""
 
+MOST_PROCESSES = 2**16
+"""How many machines there may be, and processes on one: more are a slip of the hand, and some libraries crash."""
+
 REFUSED = {
     "fast_dev_run": "trainer=debug trains four steps and evaluates two images",
     "overfit_batches": "dataset.labeled=N trains on N images",
@@ -48,8 +51,14 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for name in ("accumulate_grad_batches", "num_nodes", "check_val_every_n_epoch"):
         if is_below(settings.get(name), 1):
             raise ConfigError(f"{name}={settings[name]}: must be at least 1")
-    if settings.get("gradient_clip_val") is not None:
-        not_negative(gradient_clip_val=settings["gradient_clip_val"])
+    for name in ("num_nodes", "devices"):
+        if type(settings.get(name)) is int and settings[name] > MOST_PROCESSES:
+            raise ConfigError(f"{name}={settings[name]}: must be at most {MOST_PROCESSES}")
+    clip = settings.get("gradient_clip_val")
+    if clip is not None:
+        if type(clip) not in (int, float):
+            raise ConfigError(f"gradient_clip_val={clip}: must be a number or null")
+        not_negative(gradient_clip_val=clip)
     if is_below(settings.get("log_every_n_steps"), 0):
         raise ConfigError(f"log_every_n_steps={settings['log_every_n_steps']}: must be at least 0")
     check_device(settings)

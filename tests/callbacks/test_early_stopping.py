@@ -47,5 +47,5 @@ def test_a_resumed_run_that_had_ended_so_ends_at_once():
 def test_arguments_out_of_range_are_refused():
     with pytest.raises(ConfigError, match=r"^patience=0: must be at least 1"):
         EarlyStopping(patience=0)
-    with pytest.raises(ConfigError, match=r"^min_delta=-1: must not be negative"):
+    with pytest.raises(ConfigError, match=r"^min_delta=-1: must be a number, at least 0"):
         EarlyStopping(min_delta=-1)

@@ -5,6 +5,8 @@ import pytest
 
 from unimatch import Segmentation
 from unimatch.callbacks.pictures import Pictures, draw_curves
+from unimatch.callbacks.tracking import Tracking
+from unimatch.errors import ConfigError
 from unimatch.methods.base import Method
 
 
@@ -28,3 +30,12 @@ def test_pictures_that_fail_end_no_run(tmp_path, monkeypatch, caplog):
     Pictures(tmp_path, data).on_fit_end(SimpleNamespace(is_global_zero=True, loggers=[]), method)
     for name in ("validation.png", "curves.png"):
         assert f"{name} was not drawn: $: not a formula" in caplog.text
+
+
+def test_no_or_a_negative_number_of_images_is_refused(tmp_path):
+    data = SimpleNamespace(val=range(3), info=None)
+    for count in (0, -1):
+        with pytest.raises(ConfigError, match=rf"^count={count}: must be at least 1"):
+            Pictures(tmp_path, data, count=count)
+        with pytest.raises(ConfigError, match=rf"^count={count}: must be at least 1"):
+            Tracking(data, count=count)

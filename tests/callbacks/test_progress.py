@@ -2,11 +2,13 @@ import logging
 import signal
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from helpers.fits import fit, make_method
 from unimatch.callbacks import CheckpointFiles, Checkpoints, Guard
 from unimatch.callbacks.progress import Progress, count_images
+from unimatch.errors import ConfigError
 
 
 def test_images_of_both_loaders_count():
@@ -27,6 +29,11 @@ def test_a_long_evaluation_is_told_on_the_way():
     progress.on_validation_batch_end(trainer, None, None, None, 3)
     progress.on_validation_batch_end(trainer, None, None, None, 4)
     assert said == ["evaluating 4/7"]
+
+
+def test_a_negative_time_between_lines_is_refused():
+    with pytest.raises(ConfigError, match=r"^line_seconds=-1: must be a number, at least 0"):
+        Progress(line_seconds=-1)
 
 
 def test_the_trial_evaluation_says_of_how_many_images_it_is(caplog):

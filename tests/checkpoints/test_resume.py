@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from unimatch.checkpoints import resume
+from unimatch.checkpoints.content import Place, Training, write
 from unimatch.checkpoints.resume import (
     MAY_BE_SKIPPED,
     Change,
+    best_before,
     changes,
     check_optimizer,
     check_unchanged,
@@ -111,3 +113,32 @@ def test_slurm_counts_how_often_a_job_was_started(count, expected, monkeypatch):
     if count is not None:
         monkeypatch.setenv("SLURM_RESTART_COUNT", count)
     assert requeued() is expected
+
+
+def checkpoint_with(path, scores):
+    """A file that holds what a training of so many evaluations records of them."""
+    evaluations = [{"step": step, "teacher": score} for step, score in enumerate(scores)]
+    place = Place(epoch=0, batch=len(scores), evaluated=True, accumulating=False)
+    content = {"state_dict": {}, "unimatch_model": {"encoder": "tiny"}}
+    write(content, Training(place, len(scores), evaluations, None))
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("best", "last", "found"),
+    [
+        ([0.5], [0.5, 0.4], True),
+        ([0.5], [0.5], True),
+        ([0.5, 0.6], [0.5], False),  # it was reached later
+        ([0.5], [0.4, 0.3], False),  # of another training
+        ([], [0.5], False),
+        (None, [0.5], False),
+    ],
+)
+def test_the_best_checkpoint_before_another_is_of_the_same_training_and_no_later(best, last, found, tmp_path):
+    place = tmp_path / "best.ckpt"
+    if best is not None:
+        checkpoint_with(place, best)
+    last = checkpoint_with(tmp_path / "last.ckpt", last)
+    assert best_before(last) == (place if found else None)

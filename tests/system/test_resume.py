@@ -144,6 +144,20 @@ def test_a_checkpoint_of_another_run_directory_brings_its_rows(whole, run_comman
     assert f"continuing from {best}, step {step}" in (run_dir / "run.log").read_text()
 
 
+def test_a_training_that_continues_elsewhere_brings_its_best_checkpoint(finished, run_command, monkeypatch, tmp_path):
+    settings = [*TINY, "method.learning_rate=1e-12"]  # all evaluations are equal, so the first stays the best
+    with monkeypatch.context() as patch:
+        interrupt(patch, step=4)
+        with pytest.raises(SystemExit):
+            run_command(*settings, name="first")
+    first = tmp_path / "first" / "checkpoints"
+    shutil.copytree(finished, tmp_path / "other")  # another training, which is replaced
+    other = run_command(*settings, f"resume={first / 'last.ckpt'}", "overwrite=true", name="other")
+    best = (other / "checkpoints" / "best.ckpt").read_bytes()
+    assert best == (first / "best.ckpt").read_bytes() != (finished / "checkpoints" / "best.ckpt").read_bytes()
+    assert read_summary(other)["best_step"] == 3
+
+
 def cut(*keys):
     """Removes an entry of a checkpoint."""
 

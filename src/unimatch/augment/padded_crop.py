@@ -11,8 +11,7 @@ from typing_extensions import override
 
 from unimatch.augment.base import Cut, Image, Label, WeakView, each_plane
 from unimatch.augment.geometry import resized, resized_mask
-from unimatch.errors import ConfigError
-from unimatch.options import not_negative, probability
+from unimatch.options import at_least_one, not_negative, probability
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,7 @@ class PaddedCrop(WeakView):
 
     def __post_init__(self) -> None:
         not_negative(padding=self.padding)
-        if self.resize is not None and self.resize < 1:
-            raise ConfigError(f"resize={self.resize}: must be at least 1, or null")
+        at_least_one(resize=self.resize)
         probability(flip=self.flip)
 
     @override

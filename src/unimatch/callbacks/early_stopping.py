@@ -3,8 +3,8 @@
 from lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from unimatch.errors import ConfigError
 from unimatch.methods.base import Method
+from unimatch.options import at_least_one, not_negative
 from unimatch.trainer import evaluates_training
 
 
@@ -22,10 +22,8 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:
-        if patience < 1:
-            raise ConfigError(f"patience={patience}: must be at least 1")
-        if min_delta < 0:
-            raise ConfigError(f"min_delta={min_delta}: must not be negative")
+        at_least_one(patience=patience)
+        not_negative(min_delta=min_delta)
         self.patience, self.min_delta = patience, min_delta
 
     @override

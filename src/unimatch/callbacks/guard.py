@@ -18,6 +18,7 @@ from unimatch.errors import ConfigError, NumericalError
 from unimatch.lightning_internals import is_accumulating
 from unimatch.methods.base import Method
 from unimatch.methods.sharding import whole
+from unimatch.options import at_least_one
 from unimatch.trainer import evaluates_training
 
 log = logging.getLogger("unimatch")
@@ -63,12 +64,13 @@ class Guard(Callback):
         idle_steps: the number of optimizer steps without a confident pixel after which to warn.
 
     Raises:
-        ConfigError: ``on_nan`` is another word.
+        ConfigError: ``on_nan`` is another word, or ``idle_steps`` is below 1.
     """
 
     def __init__(self, run_dir: Path, *, on_nan: Literal["stop", "skip"] = "stop", idle_steps: int = 500) -> None:
         if on_nan not in ("stop", "skip"):
             raise ConfigError(f"on_nan={on_nan}: must be stop or skip")
+        at_least_one(idle_steps=idle_steps)
         self.run_dir, self.on_nan, self.idle_steps = run_dir, on_nan, idle_steps
         self.begin_anew()
 

@@ -16,6 +16,7 @@ from unimatch.images.pictures import Cell, colorize, drawing, legend_of, save_fi
 from unimatch.methods.base import Method
 from unimatch.methods.sharding import gather
 from unimatch.models.base import Model
+from unimatch.options import at_least_one
 from unimatch.report.examples import label_with
 from unimatch.report.run_files import read_curves
 from unimatch.tasks import Task
@@ -34,10 +35,14 @@ class Pictures(lightning.Callback):
     Args:
         run_dir: the run directory.
         data: the data set, whose validation images are shown in the colours of its classes.
-        count: how many images are shown.
+        count: how many images are shown; at least 1.
+
+    Raises:
+        ConfigError: ``count`` is below 1.
     """
 
     def __init__(self, run_dir: Path, data: SegmentationData, count: int = 4) -> None:
+        at_least_one(count=count)
         self.run_dir, self.source, self.info, self.count = run_dir, data.val, data.info, count
 
     @override

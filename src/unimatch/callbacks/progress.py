@@ -9,6 +9,7 @@ from tqdm import tqdm
 from typing_extensions import override
 
 from unimatch.methods.base import Method
+from unimatch.options import not_negative
 from unimatch.terminal import is_terminal, progress_bar
 from unimatch.trainer import evaluates_training
 
@@ -23,9 +24,13 @@ class Progress(Callback):
 
     Args:
         line_seconds: seconds between two lines if there is no terminal.
+
+    Raises:
+        ConfigError: ``line_seconds`` is negative.
     """
 
     def __init__(self, line_seconds: float = 10.0) -> None:
+        not_negative(line_seconds=line_seconds)
         self.line_seconds = line_seconds
         self.bar: tqdm | None = None
         self.evaluated = ""

@@ -17,6 +17,7 @@ from unimatch.images.arrays import ImageArray, dates_by_name
 from unimatch.images.pictures import drawing, overlay, spread_evenly, stack_rows
 from unimatch.loggers.loggers import MlflowRun
 from unimatch.methods.base import Method
+from unimatch.options import at_least_one
 from unimatch.report.examples import label_with
 from unimatch.tasks import PixelTask
 from unimatch.trainer import evaluates_training
@@ -33,10 +34,14 @@ class Tracking(lightning.Callback):
 
     Args:
         data: the data set, with the validation images of the picture and the classes' names and colours.
-        count: how many images the picture shows.
+        count: how many images the picture shows; at least 1.
+
+    Raises:
+        ConfigError: ``count`` is below 1.
     """
 
     def __init__(self, data: SegmentationData, count: int = 4) -> None:
+        at_least_one(count=count)
         self.data, self.count = data, count
 
     @override

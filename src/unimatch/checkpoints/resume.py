@@ -12,8 +12,10 @@ import torch
 from lightning import Trainer
 from torch.optim import AdamW, Optimizer
 
+from unimatch.checkpoints.content import training_of
 from unimatch.checkpoints.earlier_versions import IMPLIED_SETTINGS
-from unimatch.checkpoints.files import newest_checkpoint
+from unimatch.checkpoints.files import newest_checkpoint, read_checkpoint
+from unimatch.checkpoints.run_folder import BEST
 from unimatch.errors import ConfigError, UnimatchError, WeightsError, first_line
 from unimatch.options import number_of
 from unimatch.safe_text import one_line
@@ -92,6 +94,20 @@ def choose_checkpoint(resume: str | None, run_dir: Path) -> Path | None:
     if not path.is_file():
         raise ConfigError(f"resume={resume}: no such file; resume=auto takes the run directory's last checkpoint")
     return path
+
+
+def best_before(checkpoint: Path) -> Path | None:
+    """Returns the run's best checkpoint up to a checkpoint that lies beside it; None if there is none.
+
+    The best one of all, ``best.ckpt``, may be a later one, or of another training.
+    """
+    best = checkpoint.with_name(BEST)
+    if not best.is_file():
+        return None
+    earlier, later = (training_of(read_checkpoint(path)) for path in (best, checkpoint))
+    if earlier is None or later is None or not earlier.evaluations:
+        return None
+    return best if later.evaluations[: len(earlier.evaluations)] == earlier.evaluations else None
 
 
 def check_unchanged(old: dict[str, Any], new: dict[str, Any], *, allowed: bool) -> None:

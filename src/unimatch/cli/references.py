@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from unimatch.cli.overrides import flat_keys
@@ -15,7 +15,7 @@ ONE_KEY = re.compile(r"\$\{(?:oc\.select:)?(\w[\w.]*)(?:,[^{}]*)?\}")
 """A value that is nothing but the value of another key."""
 
 
-def place_of_value(config: DictConfig, key: str) -> str:
+def place_of_value(config: Any, key: str) -> str:
     """Returns the key at which a key's value stands, which is another one if the key refers to it.
 
     Args:
@@ -52,9 +52,9 @@ def refuse_unknown_references(config: DictConfig) -> None:
             continue
 
 
-def references(config: DictConfig | ListConfig, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+def references(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yields each reference in a configuration: its full key, the node that holds it, and its key or place in there."""
-    for name in range(len(config)) if isinstance(config, ListConfig) else config:
+    for name in range(len(config)) if OmegaConf.is_list(config) else config:
         if OmegaConf.is_interpolation(config, name):
             yield f"{prefix}{name}", config, name
         elif not OmegaConf.is_missing(config, name) and OmegaConf.is_config(config[name]):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from unimatch.engines.base import Array, Engine
 from unimatch.engines.sliding_window import sliding_blocks
 from unimatch.errors import ConfigError
+from unimatch.options import at_least_one
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,12 @@ class Inference:
     def __post_init__(self) -> None:
         if self.mode not in ("whole", "sliding"):
             raise ConfigError(f"mode={self.mode}: must be 'whole' or 'sliding'")
-        if self.window < 1:
-            raise ConfigError(f"window={self.window}: must be at least 1")
+        at_least_one(window=self.window, large=self.large)
         if self.stride is not None and not 1 <= self.stride <= self.window:
             raise ConfigError(f"stride={self.stride}: must be between 1 and the window, {self.window}")
         object.__setattr__(self, "scales", tuple(self.scales))
         if not self.scales or not all(0 < scale < inf for scale in self.scales):
             raise ConfigError(f"scales={list(self.scales)}: at least one factor above 0 is needed")
-        if self.large is not None and self.large < 1:
-            raise ConfigError(f"large={self.large}: must be at least 1 pixel, or None for no limit")
 
     def slides(self, height: int, width: int) -> bool:
         """Tells whether an image of that size is predicted in windows."""

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.errors import ConfigError
+from unimatch.options import at_least_one
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,7 @@ class OnnxOptions:
         sides = self.size if isinstance(self.size, Sequence) else ()
         if self.size is not None and [type(side) is int and side >= 1 for side in sides] != [True, True]:
             raise ConfigError(f"size={self.size}: must be a height and a width in pixels, such as [512,1024]")
-        if self.batch is not None and self.batch < 1:
-            raise ConfigError(f"batch={self.batch}: must be at least 1")
+        at_least_one(batch=self.batch)
 
     def example(self, images: Tensor, multiple: int) -> Tensor:
         """Returns a batch of zeros to trace with, of the fixed size, or else of the size of ``images``.

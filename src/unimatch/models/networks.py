@@ -12,6 +12,7 @@ from unimatch.models.base import Model, ModelOptions
 from unimatch.models.dpt import DPTDecoder
 from unimatch.models.pooled_encoders import as_pooled_encoder, build_pooled_encoder
 from unimatch.models.presets import PRESETS, decoder_widths
+from unimatch.options import at_least_one
 
 
 class SegmentationModel(Model):
@@ -58,8 +59,7 @@ class SegmentationModel(Model):
                 raise ConfigError(
                     f"out_channels={list(out_channels)}: must be four numbers above 0, one for each level"
                 )
-            if features is not None and features < 1:
-                raise ConfigError(f"features={features}: must be at least 1")
+            at_least_one(features=features)
             preset, fitting = PRESETS.get(self.name), decoder_widths(self.encoder.widths)
             self.features = features or (preset and preset.features) or fitting[0]
             self.out_channels = tuple(out_channels or (preset and preset.out_channels) or fitting[1])
@@ -144,8 +144,7 @@ class ClassificationModel(Model):
         resize: int | None = None,
         **options: Unpack[ModelOptions],
     ) -> None:
-        if image_size < 1 or (resize is not None and resize < 1):
-            raise ConfigError(f"image_size={image_size}, resize={resize}: must be at least 1")
+        at_least_one(image_size=image_size, resize=resize)
         super().__init__(encoder, num_classes, **options)
         self.image_size, self.resize = nearest_multiple(image_size, self.encoder.size_multiple), resize
         self.features = self.encoder.widths[-1]

@@ -12,6 +12,7 @@ import numpy as np
 from unimatch.data.splits.generate import group_of
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.arrays import ImageArray, read_image
+from unimatch.options import at_least_one
 from unimatch.selection.feature_cache import Store, default_folder, key_of, open_store
 from unimatch.selection.features import ColorDescriber, Describer
 from unimatch.selection.greedy import Coverage, Floats, check_count, choose
@@ -115,8 +116,7 @@ def check_choice(
     check_count(n, len(photos), len(set(given) & set(photos)))
     if not 0 <= likeness < inf:
         raise ConfigError(f"likeness={likeness}: must be a finite number of at least 0")
-    if kinds < 1:
-        raise ConfigError(f"kinds={kinds}: must be at least 1")
+    at_least_one(kinds=kinds)
     return {path: group_of(path.as_posix(), group) for path in photos}
 
 
