@@ -28,7 +28,8 @@ from unimatch.data.sets.class_names import class_file, data_set_within, misplace
 from unimatch.data.sets.own_folders import training_place
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
-from unimatch.images.folders import exported, notes_taken
+from unimatch.images.folders import notes_taken
+from unimatch.images.label_files import exported
 from unimatch.images.pictures import drawing
 from unimatch.safe_text import one_line, to_type
 from unimatch.terminal import text_table

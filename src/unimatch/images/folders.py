@@ -11,6 +11,7 @@ from pathlib import Path
 
 from unimatch.errors import DataError
 from unimatch.images.file_kinds import IMAGE_SUFFIXES
+from unimatch.images.label_files import exported
 from unimatch.wording import counted
 
 log = logging.getLogger("unimatch")
@@ -90,13 +91,6 @@ def refuse_unread(error: OSError) -> None:
         raise DataError(f"{error.filename}: the folder cannot be read ({error.strerror}); allow it, or move it away")
 
 
-LABEL_TOOL_FILES = (
-    *("_classes.csv", "labelmap.txt", "*/_classes.csv", "*/labelmap.txt", "*/ann/*.json"),
-    *("labels/*.txt", "labels/*/*.txt", "*/labels/*.txt", "*.json", "*/*.json", "*.xml", "*/*.xml"),
-)
-"""Patterns of the files that label tools write beside photos; a data set of masks has none of them."""
-
-
 def is_foreign(name: str) -> bool:
     """Tells by its name whether a file or folder was made by a system, such as macOS's ``._photo.jpg``."""
     return name[0] == "." or name.lower() in SYSTEM_FOLDERS or name.startswith(("SYNOPHOTO_THUMB", "SYNOFILE_THUMB"))
@@ -107,7 +101,14 @@ def holds_files(folder: Path) -> bool:
     return folder.is_dir() and any(not is_foreign(name) for _, names in walk(folder) for name in names)
 
 
-def find_images(directory: Path, *, masks: bool = False, classes: bool = False, skip: Iterable[Path] = ()) -> list[str]:
+def find_images(
+    directory: Path,
+    *,
+    masks: bool = False,
+    classes: bool = False,
+    skip: Iterable[Path] = (),
+    remedy: str = "move or rename what is meant",
+) -> list[str]:
     """Returns the image files below a folder at any depth, sorted, as paths relative to it.
 
     Masks of photos in the same folder, and files of kinds that are not read, are left out and counted in a warning.
@@ -117,6 +118,7 @@ def find_images(directory: Path, *, masks: bool = False, classes: bool = False, 
         masks: whether it is a folder of masks, so that masks are not left out.
         classes: whether each folder in it is a class, so that none is taken for the masks of another.
         skip: folders in it that are left out.
+        remedy: what the message says to do if there is no such folder, but others beside it.
 
     Raises:
         DataError: no such folder, or no images in it.
@@ -124,8 +126,8 @@ def find_images(directory: Path, *, masks: bool = False, classes: bool = False, 
     if not directory.is_dir():
         refuse_dead_link(directory)
         above = directory.parent
-        remedy = f"remove {above} if it is not meant" if above.is_dir() else "make it"
-        remedy = "move or rename what is meant" if (there := what_is_there(above)) else remedy
+        if not (there := what_is_there(above)):
+            remedy = f"remove {above} if it is not meant" if above.is_dir() else "make it"
         raise DataError(f"{directory}: no such folder{there}{(exported(above) if masks else '') or f'; {remedy}'}")
     files, others = list[str](), Counter[str]()
     for prefix, names in walk(directory, skip):
@@ -307,24 +309,6 @@ def what_is_there(folder: Path) -> str:
     if not names:
         names = sorted(path.name for path in folder.iterdir() if not is_foreign(path.name))
     return f" ({folder} has {', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
-
-
-def exported(folder: Path, whole: str | Path = "EXPORT") -> str:
-    """Says, for a message, how to convert a folder that holds a label tool's export; empty for other folders.
-
-    Args:
-        folder: where the files of label tools are looked for.
-        whole: the export to name in the message, of which the folder may be a part.
-    """
-    file = next(
-        (file for form in LABEL_TOOL_FILES for file in sorted(folder.glob(form)) if not is_foreign(file.name)), None
-    )
-    if file is None:
-        return ""
-    return (
-        f"; {file} seems to be from a label tool: make images/ masks/ classes.txt of its export with python -m "
-        f"unimatch.labels from={whole} to=FOLDER"
-    )
 
 
 def note(kind: str, text: str) -> None:

@@ -18,6 +18,7 @@ from unimatch.errors import DataError
 from unimatch.images.arrays import ORIENTATION, SIDEWAYS
 from unimatch.images.file_kinds import IMAGE_SUFFIXES, REPAIR, open_image, why_unreadable
 from unimatch.images.folders import is_foreign
+from unimatch.images.label_files import JSON_KINDS, json_kind
 from unimatch.images.storage import TIFF_HEADERS
 
 LARGEST_NOTE = 256 * 2**20
@@ -32,14 +33,6 @@ MOST_COMPRESSED = 30
 Python needs 72 bytes for three bytes of JSON, ``{},``: a small archive could fill the memory. Real annotations are five
 to fifteen times as large as in an archive.
 """
-
-JSON_KINDS = {
-    "coco": r'\s*\{.*"(images|annotations|categories)"\s*:\s*\[',
-    "labelme": r'\s*\{.*"shapes"\s*:\s*\[',
-    "labelstudio": r'\s*\[\s*\{.*"(annotations|predictions|completions)"\s*:',
-    "supervisely": r'\s*\{.*"(classes|objects)"\s*:\s*\[',
-}
-"""Regular expressions for the first 64 kB of JSON files of each format; the first one that matches counts."""
 
 
 class Source:
@@ -79,11 +72,10 @@ class Source:
 
     @cached_property
     def json_kinds(self) -> dict[str, list[Member]]:
-        """The JSON files of each of :data:`JSON_KINDS`, sorted."""
+        """The JSON files of each of :data:`unimatch.images.label_files.JSON_KINDS`, sorted."""
         kinds: dict[str, list[Member]] = {kind: [] for kind in JSON_KINDS}
         for member in self.matching(r"[^/]+\.json"):
-            text = head(member)
-            kind = next((kind for kind, form in JSON_KINDS.items() if re.match(form, text, re.DOTALL)), None)
+            kind = json_kind(head(member))
             if kind is not None:
                 kinds[kind].append(member)
         return kinds

@@ -203,6 +203,26 @@ def test_folder_layout_reads_lists_relative_to_the_root(folder_root, tmp_path):
     assert stems(data.unlabeled) == ["a0", "a1", "a2", "a3", "a4", "u0", "u1", "u2", "u3"]
 
 
+def test_lists_of_all_images_need_no_folder_of_images(tmp_path, write_pair):
+    """Such as photos and masks side by side, in folders of any names."""
+    for number in range(5):
+        write_pair(tmp_path / f"photos/{number}_sat.jpg", tmp_path / f"photos/{number}_label.png")
+    (tmp_path / "classes.txt").write_text("ground\nroad\n")
+    for name, numbers in (("train", (0, 1)), ("val", (2,)), ("unlabeled", (3, 4))):
+        lines = [f"photos/{number}_sat.jpg photos/{number}_label.png\n" for number in numbers]
+        (tmp_path / f"{name}.txt").write_text("".join(lines))
+    lists = {"labeled_list": tmp_path / "train.txt", "val_list": tmp_path / "val.txt"}
+    data = folder(tmp_path, **lists)
+    assert [len(part) for part in (data.labeled, data.unlabeled, data.val)] == [2, 0, 1]
+    assert len(folder(tmp_path, **lists, unlabeled_list=tmp_path / "unlabeled.txt").unlabeled) == 2
+    assert len(folder(tmp_path, **lists, without_mask="unlabeled").unlabeled) == 0
+    write_pair(tmp_path / "unlabeled/a.jpg", None)
+    assert len(folder(tmp_path, **lists).unlabeled) == 1
+    for options in ({}, {"labeled": 1}, {**lists, "unlabeled": "train"}, {"labeled_list": lists["labeled_list"]}):
+        with pytest.raises(DataError, match=r"images: no such folder .*, or name the files in lists \(dataset\.label"):
+            folder(tmp_path, **options)
+
+
 def test_root_may_be_below_the_home_folder(folder_root, monkeypatch):
     monkeypatch.setenv("HOME", str(folder_root.parent))
     assert len(folder("~/photos").labeled) == 6

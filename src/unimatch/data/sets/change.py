@@ -86,6 +86,8 @@ class FoundPairs:
 
     source: type[FileSource] = PairSource
     folders: tuple[str, str] | None
+    holds_train = True
+    """Whether the training pairs have a folder: lists hold names in it."""
 
     def __init__(self, info: DatasetInfo, root: Path, options: ChangeOptions) -> None:
         self.info, self.root, self.options = info, root, options

@@ -10,7 +10,8 @@ from pathlib import Path
 from unimatch.data.sets.class_files import Classes, parse
 from unimatch.data.sets.own_folders import place_of
 from unimatch.errors import DataError
-from unimatch.images.folders import exported, subfolders, what_is_there
+from unimatch.images.folders import subfolders, what_is_there
+from unimatch.images.label_files import exported
 
 FILES = (
     *("classes.txt", "classes.json", "_classes.csv", "class_dict.csv", "classes.csv", "labelmap.txt", "labels.txt"),

@@ -80,6 +80,11 @@ class FoundImages:
         self.info, self.layout, self.root = layout.info, layout, root
         self.allow_missing, self.without_mask = options["allow_missing"], options["without_mask"]
 
+    @property
+    def holds_train(self) -> bool:
+        """Whether the training images have a folder, which lists of all images can do without."""
+        return (self.root / self.layout.train.images).is_dir()
+
     def pool_folder(self, root: Path) -> str:
         """Returns no folder: the images of a pool lie anywhere below its root."""
         return ""
@@ -117,7 +122,7 @@ class FoundImages:
     @cached_property
     def extra(self) -> FilePairs:
         """The unlabelled images: those of the folders of unlabelled ones, and training images without masks."""
-        found = self.layout.train.unlabeled(self.root, self.without_mask)
+        found = self.layout.train.unlabeled(self.root, self.without_mask) if self.holds_train else FilePairs()
         for folder in (self.root / name for name in self.layout.unlabeled):
             if holds_files(folder):
                 found += images_alone(folder)

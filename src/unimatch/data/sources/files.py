@@ -252,7 +252,8 @@ def by_common_name(
         DataError: two files have one name, or there is no such file.
     """
     result: dict[str, str] = {}
-    for file in find_images(directory, masks=masks):
+    lists = "move or rename what is meant, or name the files in lists (dataset.labeled_list, dataset.val_list)"
+    for file in find_images(directory, masks=masks, remedy=lists):
         end = name_suffix + (suffix(file) if ending is None else ending)
         if not file.endswith(end):
             continue

@@ -88,6 +88,10 @@ class Available(Protocol):
     folders: tuple[str, str] | None
     """The folders of images and masks, if lists hold names only; None if they hold paths."""
 
+    @property
+    def holds_train(self) -> bool:
+        """Whether the training images have a folder, which lists of all images can do without."""
+
     def pool_folder(self, root: Path) -> str:
         """Returns the folder of images below another root, for a pool of unlabelled images."""
 
@@ -111,8 +115,8 @@ class Available(Protocol):
 def select(available: Available, options: SelectionOptions) -> SegmentationData:
     """Chooses labelled, unlabelled and validation images.
 
-    If lists name all images that are needed, no folder is searched. Validation images are left out of the training
-    images found in folders.
+    If lists name all images that are needed, no folder is searched, and there need be none. Validation images are left
+    out of the training images found in folders.
 
     Args:
         available: the data set's images.
@@ -131,7 +135,7 @@ def select(available: Available, options: SelectionOptions) -> SegmentationData:
     val = read(lists.val) if lists.val else available.val
     needs_rest = "rest" in pools.values() and not lists.unlabeled
     train = FilePairs()
-    if not lists.labeled or needs_rest or "train" in pools.values():
+    if not lists.labeled or "train" in pools.values() or (needs_rest and available.holds_train):
         train = available.train.without(val.images())
     if lists.labeled:
         labeled = read(lists.labeled)
