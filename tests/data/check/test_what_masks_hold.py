@@ -88,6 +88,12 @@ def test_two_kinds_of_masks_are_named_with_their_counts(tmp_path):
     ("stored", "classes", "setting"),
     [
         ([0, 1, 3, 255], "class_0\nclass_1\nclass_2\nclass_3\n", None),
+        (
+            [1, 2, 3],
+            "class_0\nclass_1\nclass_2\nclass_3\n",
+            "add dataset.reduce_zero_label=true",
+        ),
+        ([1, 2, 255], "class_0\nclass_1\nclass_2\n", "No mask shows 0."),
         ([0, 255], "background\nclass_1\n", "dataset.ids={0:0,255:1}"),
         ([0, 100, 200], "class_0\nclass_100\nclass_200\n", "dataset.ids={0:0,100:1,200:2}"),
         (range(60), "", None),
@@ -101,6 +107,7 @@ def test_numbers(tmp_path, stored, classes, setting, grey_colours):
     advice = told(save(tmp_path / "masks", np.repeat(mask[..., None], 3, -1) if grey_colours else mask))
     assert advice.classes == classes
     assert setting is None or setting in advice.lines[-1]
+    assert setting is not None or "No mask shows 0" not in " ".join(advice.lines)
 
 
 def test_masks_of_training_and_validation_are_found(tmp_path):

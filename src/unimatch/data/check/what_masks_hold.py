@@ -254,6 +254,11 @@ def of_ids(held: Held, lines: list[str]) -> Advice:
         return Advice(lines, "background\nclass_1\n", (BINARY_SETTING,))
     if IGNORE_INDEX in stored:
         lines.append("255 stands for pixels that do not count, unless dataset.ids says otherwise.")
+    if named == [*range(1, len(named) + 1)]:
+        lines.append(
+            "No mask shows 0. If it never means a class, add dataset.reduce_zero_label=true to your commands and leave "
+            "out the first line below: classes then count from 1, and 0 is no class."
+        )
     if named and named[-1] < max(2 * len(named), 16):
         return Advice(lines, "".join(f"class_{i}\n" for i in range(named[-1] + 1)))
     setting = f"dataset.ids={{{','.join(f'{i}:{place}' for place, i in enumerate(named))}}}"
