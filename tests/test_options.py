@@ -6,7 +6,7 @@ from typing import Annotated, TypedDict, Unpack
 import pytest
 
 from unimatch.errors import ConfigError
-from unimatch.options import ascending, at_least_one, not_negative, probability, with_options
+from unimatch.options import ascending, at_least_one, not_negative, probability, seed_of_numpy, with_options
 
 
 class Size(TypedDict, total=False):
@@ -71,6 +71,7 @@ def test_a_name_that_is_no_option_is_an_error_at_once():
         (not_negative, [0, 0.5, 1e300], [-1, float("inf"), float("nan")], "must be a number, at least 0"),
         (probability, [0, 0.5, 1], [-0.1, 1.1, float("inf"), float("nan")], "must be a probability, 0 to 1"),
         (at_least_one, [1, 10**20, None], [0, -1], "must be at least 1"),
+        (seed_of_numpy, [0, 2**32 - 1], [-1, 2**32], "must be at least 0 and below 4294967296"),
         (
             ascending,
             [(1, 1), [0.5, 2]],

@@ -198,6 +198,17 @@ def probability(**numbers: float) -> None:
             raise ConfigError(f"{name}={number}: must be a probability, 0 to 1")
 
 
+def seed_of_numpy(**numbers: int) -> None:
+    """Refuses seeds that NumPy's generators do not take.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
+    for name, number in numbers.items():
+        if not 0 <= number < 2**32:
+            raise ConfigError(f"{name}={number}: must be at least 0 and below {2**32}")
+
+
 def number_of(variable: str, default: int = 0) -> int:
     """Returns the value of an environment variable, a whole number of at least 0; the default if it is not set.
 

@@ -59,6 +59,8 @@ def test_shrinking_averages():
     [
         ({"padding": -1}, "padding=-1"),
         ({"resize": 0}, "resize=0"),
+        ({"padding": 10**20}, r"padding=100000000000000000000: must be at most 32767"),
+        ({"resize": 2**15}, r"resize=32768: must be at most 32767"),
         ({"flip": 2.0}, r"flip=2\.0: must be a probability"),
     ],
 )

@@ -275,6 +275,8 @@ def test_a_run_without_a_length_is_refused():
         {"weight_decay": -0.01},
         {"ohem_threshold": 7.0},
         {"ohem_min_kept": -1},
+        {"seed": -1},
+        {"seed": 2**32},
         {"ema_decay": 1.0},
         {"ema_decay": -0.1},
         {"ema_decay": math.nan},

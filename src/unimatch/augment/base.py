@@ -19,6 +19,9 @@ Region = tuple[slice, slice]
 
 WHOLE: Region = (slice(None), slice(None))
 
+LARGEST_SIDE = 2**15 - 1
+"""The largest side of a view, in pixels: OpenCV moves no larger images."""
+
 
 @dataclass(frozen=True)
 class Cut:

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from typing_extensions import override
 
-from unimatch.augment.base import Cut, Image, Label, WeakView, each_plane
+from unimatch.augment.base import LARGEST_SIDE, Cut, Image, Label, WeakView, each_plane
 from unimatch.augment.geometry import resized, resized_mask
+from unimatch.errors import ConfigError
 from unimatch.options import at_least_one, not_negative, probability
 
 
@@ -31,6 +32,9 @@ class PaddedCrop(WeakView):
     def __post_init__(self) -> None:
         not_negative(padding=self.padding)
         at_least_one(resize=self.resize)
+        for name, number in (("padding", self.padding), ("resize", self.resize or 1)):
+            if number > LARGEST_SIDE:
+                raise ConfigError(f"{name}={number}: must be at most {LARGEST_SIDE}")
         probability(flip=self.flip)
 
     @override

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from unimatch.cli.arguments import accepted, fits, written
 from unimatch.cli.overrides import CONFIG_MODULE, flat_keys
 from unimatch.errors import ConfigError
+from unimatch.options import seed_of_numpy
 
 WITHOUT_DEFAULT = {
     "n": int,
@@ -42,8 +43,8 @@ def check_seeds(config: DictConfig) -> None:
         node, _, name = key.rpartition(".")
         ours = str(OmegaConf.select(config, f"{node}._target_", default="unimatch.")).startswith("unimatch.")
         seed = OmegaConf.select(config, key) if name.endswith("seed") and ours else 0
-        if fits(seed, int) and not 0 <= seed < 2**32:
-            raise ConfigError(f"{key}={seed}: must be at least 0 and below {2**32}")
+        if fits(seed, int):
+            seed_of_numpy(**{key: seed})
 
 
 def check_kind(config: DictConfig, key: str, hint: Any) -> None:

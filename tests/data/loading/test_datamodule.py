@@ -303,6 +303,8 @@ def test_view_settings_reach_the_views():
         ({"batch_size": 0}, r"batch_size=0: must be at least 1"),
         ({"evaluation_batch": 0}, r"evaluation_batch=0: must be at least 1"),
         ({"workers": -1}, r"workers=-1: must be at least 0"),
+        ({"seed": -1}, r"seed=-1: must be at least 0 and below"),
+        ({"split_seed": 2**32}, r"split_seed=4294967296: must be at least 0 and below"),
         ({"cutmix": -0.1}, r"cutmix=-0\.1: must be a probability"),
         ({"augment": "gpu"}, "augment=gpu: must be workers or device"),
     ],

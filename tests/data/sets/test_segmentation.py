@@ -490,6 +490,12 @@ def test_masks_in_the_colors_of_the_class_file(folder_root):
     assert data.labeled.mask(0).tolist() == ids.tolist()
 
 
+@pytest.mark.parametrize("color", [(1,), (1, 2, 3, 4), (0, 0, 256), (-1, 0, 0)])
+def test_colours_that_cannot_be_are_refused(folder_root, color):
+    with pytest.raises(ConfigError, match=r"^ignore_colors=\[\[0, 0, 0\], .*: each must be three numbers, 0 to 255"):
+        folder(folder_root, ignore_colors=[(0, 0, 0), color])
+
+
 def test_colors_must_be_there_and_fit_the_classes(folder_root, camvid_root, tmp_path):
     with pytest.raises(DataError, match=r"colors=palette: .*classes\.txt gives no colours"):
         folder(folder_root, colors="palette")

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from unimatch.augment import PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, StrongView, Views, WeakView
-from unimatch.augment.base import CalledView
+from unimatch.augment.base import LARGEST_SIDE, CalledView
 from unimatch.augment.batched import with_strong_views
 from unimatch.data.check.before_training import verify
 from unimatch.data.loading.auto_crop import fitting_side, rounded_down
@@ -29,14 +29,11 @@ from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
 from unimatch.images.arrays import ImageArray, nearest_multiple
 from unimatch.images.tensors import prepare
-from unimatch.options import probability
+from unimatch.options import probability, seed_of_numpy
 from unimatch.trainer import parts_in_batch, parts_of
 from unimatch.types import HasNeeds, Needs
 
 log = logging.getLogger("unimatch")
-
-LARGEST_CROP = 2**15 - 1
-"""The side of the largest crop, in pixels: OpenCV moves no larger images."""
 
 
 class SemiSupervisedDataModule(lightning.LightningDataModule):
@@ -124,10 +121,11 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         for key, number in numbers.items():
             if number < (lowest := 0 if key == "workers" else 1):
                 raise ConfigError(f"{key}={number}: must be at least {lowest}")
-            if number > (highest := LARGEST_CROP if key == "crop" else 2**31 - 1):
+            if number > (highest := LARGEST_SIDE if key == "crop" else 2**31 - 1):
                 raise ConfigError(f"{key}={number}: must be at most {highest}")
         if rare_class_temperature is not None and not 0 < rare_class_temperature < inf:
             raise ConfigError(f"rare_class_temperature={rare_class_temperature}: must be above 0, such as 0.05")
+        seed_of_numpy(seed=seed, split_seed=split_seed)
         if cutmix is not None:
             probability(cutmix=cutmix)
         if augment not in ("workers", "device"):

@@ -200,6 +200,10 @@ def folder(
     path, colors = existing_root(root), options["colors"]
     if not 0 <= val_share < 1:
         raise ConfigError(f"val_share={val_share}: must be at least 0 and below 1")
+    for color in ignore_colors:
+        if len(color) != 3 or not all(0 <= part <= 255 for part in color):
+            listed = [list(color) for color in ignore_colors]
+            raise ConfigError(f"ignore_colors={listed}: each must be three numbers, 0 to 255")
     if classes is None:
         classes = colors if colors not in (None, "palette") else find_classes(path)
     assert classes is not None
