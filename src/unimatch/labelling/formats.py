@@ -18,6 +18,7 @@ from unimatch.labelling import (
     kaggle,
     label_studio,
     labelme,
+    mask_files,
     merging,
     pairs,
     roboflow,
@@ -45,6 +46,7 @@ FORMATS: dict[str, ModuleType] = {
     "labelme": labelme,
     "labelstudio": label_studio,
     "kaggle": kaggle,
+    "masks": mask_files,
 }
 """The formats that can be read. A module has ``find`` and ``read``; where its format can be written too, also
 ``write_image`` and ``finish``."""
@@ -183,6 +185,8 @@ def format_of(export: Source, name: str) -> tuple[ModuleType, list[Member]]:
     fitting = {name: files for name, module in FORMATS.items() if name != "voc" and (files := module.find(export))}
     if not fitting:
         raise DataError(f"{export.path}: {not_known(export)}")
+    if len(fitting) > 1:
+        fitting.pop("masks", None)  # the other one describes the same masks
     if len(fitting) > 1:
         raise DataError(f"{export.path}: may be {' or '.join(fitting)}; choose with format=NAME")
     ((name, files),) = fitting.items()

@@ -185,10 +185,10 @@ class SemiSupervised(Method):
             return label_and_confidence(logits, size)
         if logits.dim() == 4:
             logits = upsample(logits, size)  # not row by row: alignment needs the whole batch
-        probability = logits.detach().float().softmax(dim=1)
+        probabilities = logits.detach().float().softmax(dim=1)
         if observed is not None:
-            self.alignment.observe(observed, probability)
-        confidence, label = self.alignment(probability).max(dim=1)
+            self.alignment.observe(observed, probabilities)
+        confidence, label = self.alignment(probabilities).max(dim=1)
         return label, confidence
 
     def cutmixed(

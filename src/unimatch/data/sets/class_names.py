@@ -10,7 +10,7 @@ from pathlib import Path
 from unimatch.data.sets.class_files import Classes, parse
 from unimatch.data.sets.own_folders import place_of
 from unimatch.errors import DataError
-from unimatch.images.folders import subfolders, what_is_there
+from unimatch.images.folders import find_images, subfolders, what_is_there
 from unimatch.images.label_files import exported
 
 FILES = (
@@ -65,6 +65,12 @@ def data_set_within(root: Path) -> Path | None:
                 found.append(root / name)
     if len(found) > 1:
         one, other, *more = (path.name for path in found)
+        place = place_of(found[0], "train")
+        if place and [len(find_images(found[0] / folder, masks=True)) > 1 for folder in place] == [False, True]:
+            raise DataError(
+                f"{root}: {one} and {other}{' and others' if more else ''} each hold one image with several masks, "
+                f"such as one for each object: python -m unimatch.labels from={root} to=FOLDER joins them"
+            )
         raise DataError(
             f"{root}: {one} and {other}{' and others' if more else ''} each hold images and masks; put them into "
             f"images/{one} and masks/{one}, images/{other} and masks/{other} of one folder"

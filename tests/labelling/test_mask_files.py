@@ -1,0 +1,113 @@
+"""Several mask files for each photo."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import exports
+from helpers.exports import HEIGHT, WIDTH, area, masks, photo, save, unlabelled
+from unimatch.data import folder
+from unimatch.errors import DataError
+from unimatch.labelling import read, write
+
+FIRST, SECOND = area(0, 0, 3, 3), area(2, 2, 5, 4)
+
+
+def mask(path, inside, *, mode="L"):
+    """A mask that is white where ``inside``; with an alpha channel, the rest is transparent instead of black."""
+    picture = Image.fromarray(inside.astype(np.uint8) * 255)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if mode == "alpha":
+        Image.merge("RGBA", (*[Image.new("L", picture.size, 7)] * 3, picture)).save(path)
+    else:
+        picture.convert(mode).save(path)
+
+
+def bowl(root):
+    """As the Data Science Bowl 2018 has its training images, and a test image without masks."""
+    for name in ("a", "b"):
+        photo(root / f"stage1_train/{name}/images/{name}.png")
+        mask(root / f"stage1_train/{name}/masks/{name}1.png", FIRST)
+    mask(root / "stage1_train/a/masks/a2.png", SECOND, mode="alpha")
+    photo(root / "stage1_test/c/images/c.png")
+    return root
+
+
+def test_each_mask_is_an_object_of_one_class(tmp_path):
+    labels = read(bowl(tmp_path))
+    assert labels.classes == ("background", "foreground")
+    found = masks(labels)
+    assert found.keys() == {"train/a.png", "train/b.png"}
+    assert np.array_equal(found["train/a.png"], (FIRST | SECOND).astype(np.uint8))
+    assert np.array_equal(found["train/b.png"], FIRST.astype(np.uint8))
+    assert unlabelled(labels) == ["c.png"]
+
+
+@pytest.mark.parametrize("prefix", ["", "NAME_"])
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA", "alpha"])
+def test_names_that_recur_are_classes_and_later_ones_lie_on_top(tmp_path, prefix, mode):
+    for name in ("a", "b"):
+        photo(tmp_path / f"images/{name}.jpg")
+        for label, inside in (("leaf", FIRST), ("stone", SECOND)):
+            mask(tmp_path / f"masks/{name}/{prefix.replace('NAME', name)}{label}.png", inside, mode=mode)
+    mask(tmp_path / "masks/a/moss.png", area(5, 5, 6, 6))  # of one photo alone
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "leaf", "moss", "stone")
+    expected = FIRST.astype(np.uint8)
+    expected[SECOND] = 3
+    assert np.array_equal(masks(labels)["train/b.jpg"], expected)
+
+
+def test_numbers_that_recur_are_objects(tmp_path):
+    for name in ("a", "b"):
+        photo(tmp_path / f"images/{name}.jpg")
+        for number in range(2):
+            mask(tmp_path / f"masks/{name}/{number}.png", (FIRST, SECOND)[number])
+    assert read(tmp_path).classes == ("background", "foreground")
+
+
+def test_photos_of_one_name_keep_their_folders(tmp_path):
+    for name in ("a", "b"):
+        photo(tmp_path / f"{name}/images/photo.png")
+        for number in range(2):
+            mask(tmp_path / f"{name}/masks/{number}.png", FIRST)
+    assert masks(read(tmp_path)).keys() == {"train/a/photo.png", "train/b/photo.png"}
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path):
+    mask(bowl(tmp_path) / "stage1_train/a/masks/a2.png", np.ones((HEIGHT + 1, WIDTH), bool))
+    with pytest.raises(DataError, match=r"a2\.png: the mask has .* pixels and its photo"):
+        masks(read(tmp_path))
+
+
+def test_one_mask_for_each_photo_is_another_format(tmp_path):
+    (bowl(tmp_path) / "stage1_train/a/masks/a2.png").unlink()
+    with pytest.raises(DataError, match="of no known format"):
+        read(tmp_path)
+
+
+def test_a_file_that_describes_the_same_masks_is_read_in_their_place(tmp_path):
+    save(bowl(tmp_path) / "train.csv", f"ImageId,EncodedPixels\na,1 3\nb,{HEIGHT + 1} 2\n")
+    assert masks(read(tmp_path))["train/a.png"].sum() == 3
+    assert masks(read(tmp_path, format="masks"))["train/a.png"].sum() == (FIRST | SECOND).sum()
+
+
+def test_training_reads_what_is_written_and_names_this_command_before(tmp_path):
+    root = bowl(tmp_path / "bowl")
+    (root / "classes.txt").write_text("background\nnucleus\n")
+    with pytest.raises(DataError, match=r"no such folder"):
+        folder(root)
+    (root / "classes.txt").unlink()
+    with pytest.raises(DataError, match=r"a and b each hold one image with several masks.*unimatch\.labels from="):
+        folder(root / "stage1_train")
+    write(read(root), tmp_path / "mine", workers=0)
+    data = folder(tmp_path / "mine", val_share=0.5)
+    assert (len(data.labeled), len(data.unlabeled), len(data.val)) == (1, 1, 1)
+    assert data.info.classes == ("background", "foreground")
+
+
+def test_exports_of_tools_are_not_taken_for_this_format(tmp_path):
+    for name in ("coco", "cvat", "labelme", "roboflow", "kaggle", "yolo", "supervisely", "label_studio"):
+        getattr(exports, name)(tmp_path / name)
+        with pytest.raises(DataError, match="holds nothing in the format masks"):
+            read(tmp_path / name, format="masks")
