@@ -1,5 +1,7 @@
 """Several mask files for each photo."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -58,6 +60,20 @@ def test_names_that_recur_are_classes_and_later_ones_lie_on_top(tmp_path, prefix
     assert np.array_equal(masks(labels)["train/b.jpg"], expected)
 
 
+@pytest.mark.parametrize("folder", ["masks", "Labels"])
+def test_each_class_may_have_a_folder(folder, tmp_path):
+    for name in ("a", "b"):
+        photo(tmp_path / f"images/day/{name}.jpg")
+        mask(tmp_path / f"{folder}/day/leaf/{name}.png", FIRST)
+    mask(tmp_path / f"{folder}/day/stone/a.png", SECOND)
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "leaf", "stone")
+    expected = FIRST.astype(np.uint8)
+    expected[SECOND] = 2
+    assert np.array_equal(masks(labels)["train/a.jpg"], expected)
+    assert np.array_equal(masks(labels)["train/b.jpg"], FIRST.astype(np.uint8))
+
+
 def test_numbers_that_recur_are_objects(tmp_path):
     for name in ("a", "b"):
         photo(tmp_path / f"images/{name}.jpg")
@@ -66,12 +82,36 @@ def test_numbers_that_recur_are_objects(tmp_path):
     assert read(tmp_path).classes == ("background", "foreground")
 
 
+@pytest.mark.parametrize("names", [("a_0", "a_1", "b_0", "b_1"), ("a_mask", "a_mask_1", "b_mask", "a_b_mask_1")])
+def test_masks_of_all_photos_may_share_a_folder(names, tmp_path):
+    for name in ("a", "b", "a_b"):
+        photo(tmp_path / f"images/{name}.jpg")
+    for number, name in enumerate(names):
+        mask(tmp_path / f"masks/{name}.png", (FIRST, SECOND)[number % 2])
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "foreground")
+    found = masks(labels)
+    assert np.array_equal(found["train/a.jpg"], (FIRST | SECOND).astype(np.uint8))
+    assert found.keys() == {"train/a.jpg", "train/b.jpg", *(["train/a_b.jpg"] if "a_b_mask_1" in names else [])}
+
+
 def test_photos_of_one_name_keep_their_folders(tmp_path):
     for name in ("a", "b"):
         photo(tmp_path / f"{name}/images/photo.png")
         for number in range(2):
             mask(tmp_path / f"{name}/masks/{number}.png", FIRST)
     assert masks(read(tmp_path)).keys() == {"train/a/photo.png", "train/b/photo.png"}
+
+
+def test_masks_without_a_photo_are_named_and_are_no_photos(tmp_path, caplog):
+    mask(bowl(tmp_path) / "stage1_train/lost/masks/l1.png", FIRST)
+    photo(tmp_path / "overlays/a.png")
+    for name in ("d", "e"):
+        photo(tmp_path / f"two/images/{name}.png")
+    mask(tmp_path / "two/masks/d1.png", FIRST)  # may be of a photo d1
+    labels = read(tmp_path)
+    assert sorted(image.name for image in labels.images) == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+    assert re.search(r"2 annotations are left out: no photo has such masks; .*lost/masks/l1\.png", caplog.text)
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path):

@@ -1,11 +1,13 @@
 """Reads masks in several files for each photo: one for each object, or one for each class.
 
-They lie in ``masks/`` beside the ``images/`` of a single photo, as in the Data Science Bowl 2018, or in a folder of
-their own below ``masks/`` that has the photo's name.
+They lie in ``masks/`` beside the ``images/`` of a single photo, as in the Data Science Bowl 2018; or in a folder below
+``masks/`` that has the photo's name; or their names begin with the photo's; or they have the photo's name, in a folder
+for each class.
 """
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -19,9 +21,12 @@ from unimatch.images.folders import PHOTO_FOLDERS
 from unimatch.labelling.export_files import Source, opened_mask
 from unimatch.labelling.kaggle import ONLY_CLASS
 from unimatch.labelling.photos import Photos, name_of, part_of
-from unimatch.labelling.records import Found, LabelledImage, unknown_class
+from unimatch.labelling.records import Found, LabelledImage, log_left_out, unknown_class
 
-MASK_FILES = r"masks?/.*\.(png|gif|bmp|tiff?)"
+MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentations", "gt", "ground_truth")
+MASK_FILES = rf"({'|'.join(MASK_FOLDERS)})/.*\.(png|gif|bmp|tiff?)"
+NUMBERS = re.compile(r"(masks?|label|object|instance|segment|segmentation)?[_\-. ]*\d*")
+"""Names, in lower case, that only tell the masks of a photo apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,49 +64,68 @@ def find(source: Source) -> list[Member]:
 
 def masks_by_photo(source: Source) -> dict[str, list[Member]]:
     """Returns the masks of each photo, by its path in the export."""
-    photos = defaultdict[str, list[str]](list)
+    photos = defaultdict[str, dict[str, str]](dict)  # of each folder of masks, the photos by their names
     for name in (member.name for member in source.images()):
         for place in places_of(name):
-            photos[place].append(name)
+            photos[place][PurePosixPath(name).stem] = name
     owned = defaultdict[str, list[Member]](list)
     for mask in source.matching(MASK_FILES):
-        owners = photos.get(str(PurePosixPath(mask.name).parent), [])
-        if len(owners) == 1:
-            owned[owners[0]].append(mask)
+        path = PurePosixPath(mask.name)
+        there = photos.get(str(path.parent).lower(), {})
+        owner = next(iter(there)) if len(there) == 1 else owner_of(path.stem, there)
+        if not there and path.stem in (there := photos.get(str(path.parent.parent).lower(), {})):
+            owner = path.stem  # in the folder of a class
+        if owner is not None:
+            owned[there[owner]].append(mask)
     return dict(owned)
 
 
-def places_of(photo: str) -> Iterator[str]:
-    """Yields the folders in which the masks of a photo may lie.
+def owner_of(mask: str, photos: Container[str]) -> str | None:
+    """Returns the longest name of a photo with which a mask's name begins, up to a mark; None if there is none.
 
-    >>> list(places_of("a/images/1.png"))
-    ['a/masks', 'a/mask', 'a/masks/1', 'a/mask/1']
+    >>> owner_of("a_1_mask_2", {"a", "a_1", "b"}), owner_of("ab", {"a"})
+    ('a_1', None)
     """
-    *folders, base = photo.split("/")
+    while mask and mask not in photos:
+        mask = re.sub(r"[_\-. ]?[^_\-. ]*$", "", mask)
+    return mask or None
+
+
+def places_of(photo: str) -> Iterator[str]:
+    """Yields the folders, in lower case, in which the masks of a photo may lie.
+
+    >>> list(places_of("A/images/1.png"))[:4]
+    ['a/masks', 'a/masks/1', 'a/mask', 'a/mask/1']
+    """
+    *folders, base = photo.lower().split("/")
     for number, folder in enumerate(folders):
-        if folder.lower() in PHOTO_FOLDERS:
-            for masks in ("masks", "mask"):
-                yield "/".join([*folders[:number], masks, *folders[number + 1 :]])
-            for masks in ("masks", "mask"):
-                yield "/".join([*folders[:number], masks, *folders[number + 1 :], base.rpartition(".")[0]])
+        if folder in PHOTO_FOLDERS:
+            for masks in MASK_FOLDERS:
+                place = [*folders[:number], masks, *folders[number + 1 :]]
+                yield from ("/".join(place), "/".join([*place, base.rpartition(".")[0]]))
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
-    """Reads the photos and their masks; photos of other folders have none.
+    """Reads the photos and their masks; photos in other folders of photos have none.
 
-    If most masks have a name that masks of other photos have too, and that is no number, such as ``road.png``, then
-    these names are the classes. Otherwise each mask is an object of one class.
+    If most masks have a name that masks of other photos have too, such as ``road.png``, then these names are the
+    classes. Otherwise, or if the names are :data:`NUMBERS`, each mask is an object of one class.
     """
     owned = masks_by_photo(source)
     by_class = named_by_class(owned)
-    paths = [member.name for member in source.images() if member not in files]
+    masks_there = {mask.name: mask for mask in source.matching(MASK_FILES)}
+    lone = masks_there.keys() - {mask.name for masks in owned.values() for mask in masks}
+    log_left_out(sorted(masks_there[name].where for name in lone), "no photo has such masks")
+    paths = [
+        member.name for member in source.images() if member.name not in masks_there and any(places_of(member.name))
+    ]
     plain = Counter(PurePosixPath(path).name for path in paths)
     images = []
     for member in (source.files[path] for path in paths):
         base = PurePosixPath(member.name).name
         name = base if plain.total() == len(plain) else name_of(member.name)
         masks = sorted(owned.get(member.name, ()), key=lambda mask: mask.name)
-        labels = MaskFiles(tuple((mask, stem_of(mask, member) if by_class else ONLY_CLASS) for mask in masks))
+        labels = MaskFiles(tuple((mask, stem_of(mask.name, member.name) if by_class else ONLY_CLASS) for mask in masks))
         where = str(PurePosixPath(masks[0].where).parent) if masks else ""
         images.append(LabelledImage(name, member, labels if masks else None, None, part_of(member.name), where))
     used = {label for image in images if isinstance(image.labels, MaskFiles) for _, label in image.labels.files}
@@ -109,18 +133,18 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
 
 
 def named_by_class(owned: Mapping[str, list[Member]]) -> bool:
-    """Tells whether most masks have a name that is no number and that masks of other photos have too."""
-    names = [stem_of(mask, Member(mask.place, photo, 0)).lower() for photo, masks in owned.items() for mask in masks]
+    """Tells whether most masks have a name that masks of other photos have too and that is none of :data:`NUMBERS`."""
+    names = [stem_of(mask.name, photo).lower() for photo, masks in owned.items() for mask in masks]
     count = Counter(names)
-    return sum(count[name] > 1 and not name.isdecimal() for name in names) > len(names) / 2
+    return sum(count[name] > 1 and not NUMBERS.fullmatch(name) for name in names) > len(names) / 2
 
 
-def stem_of(mask: Member, photo: Member) -> str:
-    """Returns a mask's name without extension and without the photo's name at its beginning.
+def stem_of(mask: str, photo: str) -> str:
+    """Returns a mask's name without extension and without the photo's name; if nothing is left, its folder's name.
 
-    >>> from pathlib import Path
-    >>> stem_of(Member(Path(), "masks/a/a_road.png", 0), Member(Path(), "images/a.jpg", 0))
-    'road'
+    >>> photo = "images/a.jpg"
+    >>> stem_of("masks/a/a_road.png", photo), stem_of("masks/a/road.png", photo), stem_of("masks/road/a.png", photo)
+    ('road', 'road', 'road')
     """
-    stem = PurePosixPath(mask.name).stem
-    return stem.removeprefix(PurePosixPath(photo.name).stem).strip("_-. ") or stem
+    path = PurePosixPath(mask)
+    return path.stem.removeprefix(PurePosixPath(photo).stem).strip("_-. ") or path.parent.name

@@ -15,19 +15,16 @@ MASK_WORDS = rf"{MASK_WORD}|target|l"
 def several_masks(image: str, masks: Sequence[str]) -> str:
     """Says, for a message, that an image seems to have several masks, each of one class or object; empty if not.
 
-    >>> several_masks("day/7.jpg", ["road/7.png", "car/7.png", "8_car.png"])
-    '; car/7.png and road/7.png seem to be masks of one image: join them into one that stores the ids of classes'
-    >>> several_masks("7.jpg", ["7/1.png", "7/2.png"]).rpartition(" of classes")[2]
-    ' (python -m unimatch.labels from=ROOT to=FOLDER does so)'
+    >>> print(several_masks("day/7.jpg", ["road/7.png", "car/7.png", "8_car.png"]))
+    ; car/7.png and road/7.png seem to be masks of one image: python -m unimatch.labels from=ROOT to=FOLDER joins them
     """
     name = os.path.splitext(os.path.basename(image))[0]  # noqa: PTH119, PTH122 - as in `suffix`
     belongs = re.compile(rf"(?:.*/)?{re.escape(name)}(?:[/_\-. ].*)?", re.IGNORECASE)
     own = sorted(mask for mask in masks if belongs.fullmatch(mask.removesuffix(suffix(mask)).replace(os.sep, "/")))
     if len(own) < 2:
         return ""
-    text = f"; {own[0]} and {own[1]} seem to be masks of one image: join them into one that stores the ids of classes"
-    if all(f"{name}/" in mask.replace(os.sep, "/") for mask in own):
-        return f"{text} (python -m unimatch.labels from=ROOT to=FOLDER does so)"
+    joined = "python -m unimatch.labels from=ROOT to=FOLDER joins them"
+    text = f"; {own[0]} and {own[1]} seem to be masks of one image: {joined}"
     return text if "/" in own[1] else f"{text}, or name what follows the one that is meant: dataset.mask_suffix"
 
 
