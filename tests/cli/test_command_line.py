@@ -20,11 +20,11 @@ def test_a_pickle_is_never_run_again():
 def test_an_output_folder_that_cannot_be_made_is_refused_first(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="is a file"):
-        check_output_folder([f"hydra.run.dir={tmp_path}/file/run"])
+        check_output_folder("run", [f"hydra.run.dir={tmp_path}/file/run"])
     monkeypatch.setattr("unimatch.cli.command_line.os.access", lambda path, mode: False)
     with pytest.raises(ConfigError, match=r"cannot be written to; choose another hydra\.sweep\.dir"):
-        check_output_folder(["-m", "seed=1", f"hydra.sweep.dir='{tmp_path}/a/b'"])
-    check_output_folder(["hydra.run.dir=${oc.env:HOME}/run", "seed=1"])
+        check_output_folder("run", ["-m", "seed=1", f"hydra.sweep.dir='{tmp_path}/a/b'"])
+    check_output_folder("run", ["hydra.run.dir=${oc.env:HOME}/run", "seed=1"])
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_an_output_folder_that_cannot_be_made_is_refused_first(tmp_path, monkeyp
 def test_an_output_folder_that_would_not_be_read_is_refused(arguments, read, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=f"would not be written there; give {read}=FOLDER"):
-        check_output_folder(arguments)
-    check_output_folder([*(flag for flag in arguments if "dir" not in flag), f"{read}=a"])
+        check_output_folder("run", arguments)
+    check_output_folder("run", [*(flag for flag in arguments if "dir" not in flag), f"{read}=a"])
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,14 @@ def test_a_run_directory_whose_files_lead_elsewhere_is_refused(mode, link, tmp_p
     (tmp_path / "victim").mkdir()
     (tmp_path / "run" / link).symlink_to(tmp_path / "victim")
     with pytest.raises(ConfigError, match=rf"hydra\.{mode}\.dir=.*{link} is a link.*remove it"):
-        check_output_folder([*["-m"] * (mode == "sweep"), f"hydra.{mode}.dir={tmp_path / 'run'}"])
+        check_output_folder("run", [*["-m"] * (mode == "sweep"), f"hydra.{mode}.dir={tmp_path / 'run'}"])
 
 
 def test_links_within_a_run_directory_that_hydra_does_not_write_are_left_alone(tmp_path):
     """W&B makes some, beside which the run is resumed."""
     (tmp_path / "run/wandb").mkdir(parents=True)
     (tmp_path / "run/wandb/debug.log").symlink_to(tmp_path / "elsewhere.log")
-    check_output_folder([f"hydra.run.dir={tmp_path / 'run'}", "resume=auto"])
+    check_output_folder("run", [f"hydra.run.dir={tmp_path / 'run'}", "resume=auto"])
 
 
 @pytest.mark.nightly
@@ -81,3 +81,10 @@ def test_a_package_on_the_path_that_is_not_installed_says_so(tmp_path):
     assert "unimatch.conf, is missing" in done.stderr
     assert str(tmp_path / "unimatch") in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_one_folder_for_all_jobs_of_a_checks_sweep_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"^out=a: the jobs of a sweep would not be written there; give hydra\.sweep"):
+        check_output_folder("check", ["-m", "out=a"])
+    check_output_folder("check", ["out=a"])
+    check_output_folder("split", ["-m", "out=a"])

@@ -24,7 +24,7 @@ def test_user_errors_exit_with_2_and_no_traceback(capsys):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda name: check_output_folder([f"hydra.run.dir={name}"]),
+        lambda name: check_output_folder("run", [f"hydra.run.dir={name}"]),
         lambda name: build(OmegaConf.create({"dataset": {"_target_": "unimatch.data.folder", "root": name}}).dataset),
         read_checkpoint,
     ],

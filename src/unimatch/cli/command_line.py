@@ -24,7 +24,7 @@ def check_command_line(config_name: str, arguments: list[str]) -> None:
     refuse_empty(arguments)
     check_installed()
     config_folder(arguments)  # refuses a folder that does not exist
-    check_output_folder(arguments)
+    check_output_folder(config_name, arguments)
     if is_sweep(arguments):  # Hydra makes the sweep's folder before it composes all jobs
         check_overrides(config_name, arguments)
 
@@ -63,8 +63,12 @@ def check_installed() -> None:
         )
 
 
-def check_output_folder(arguments: list[str]) -> None:
+def check_output_folder(config_name: str, arguments: list[str]) -> None:
     """Refuses an output folder on the command line that Hydra cannot make, or does not read.
+
+    Args:
+        config_name: the primary configuration in ``conf/``, without ``.yaml``.
+        arguments: the command line.
 
     Raises:
         ConfigError: naming the argument.
@@ -76,7 +80,7 @@ def check_output_folder(arguments: list[str]) -> None:
     for text in arguments:
         key, _, value = text.partition("=")
         key = key.lstrip("+")
-        if key == unread:
+        if key == unread or (key == "out" and config_name == "check" and is_sweep(arguments)):
             raise ConfigError(f"{text}: {jobs} would not be written there; give {read}=FOLDER")
         if key == read and "${" not in value:
             folder = Path(value.strip("'\"")).absolute()
