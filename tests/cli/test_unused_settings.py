@@ -48,6 +48,7 @@ def test_settings_that_the_task_or_the_views_do_not_read_are_refused(given, read
         ("++encoder.lorra=8", "encoder.lorra: nothing reads this key; did you mean encoder.lora?"),
         ("+nosuch=3", "nosuch: nothing reads this key"),
         ("+strong._target_=own.strong", "strong: nothing reads this node; begin your file of the group strong with"),
+        ("+recipe_for=tuned_coco", "recipe_for: nothing reads this node; begin your file of the group recipe_for with"),
         ("+experiment.tau=0.5", "begin your file of the group experiment with '# @package _global_'"),
         ("+recipe.learning_rat=1", "recipe.learning_rat: nothing reads this key; did you mean recipe.learning_rate?"),
         ("+epochs=3", "epochs: nothing reads this key; did you mean trainer.max_epochs?"),

@@ -13,7 +13,7 @@ from unimatch.cli.setting_kinds import own_settings
 from unimatch.errors import ConfigError
 from unimatch.options import did_you_mean
 
-PACKAGES = {"strong": "datamodule.strong", "weak": "datamodule.weak", "experiment": "_global_"}
+PACKAGES = {"strong": "datamodule.strong", "weak": "datamodule.weak", "recipe_for": "recipe", "experiment": "_global_"}
 """The groups whose files fill in another node than one of the group's name, with that node: Hydra's ``@package``."""
 
 REFERENCE = r"\$\{(?:oc\.select:)?(?=((?:encoder|recipe)\.\w+|\w+))"
