@@ -41,7 +41,7 @@ from unimatch.checkpoints.run_folder import (
 from unimatch.cli.building import build, made_as, plain, target_of
 from unimatch.cli.command import command, quiet_libraries
 from unimatch.cli.sweeps import failures_reported, goes_on, note_hours
-from unimatch.cli.unused_settings import refuse_idle
+from unimatch.cli.unused_settings import refuse_idle, warn_of_idle
 from unimatch.data import SegmentationData, SemiSupervisedDataModule
 from unimatch.data.fingerprint import fingerprint
 from unimatch.data.loading.auto_crop import refuse_one_class
@@ -76,6 +76,8 @@ def train(config: DictConfig) -> float:
         log.setLevel(logging.WARNING)  # the first process says the rest for all
     hydra_config = HydraConfig.get()
     refuse_idle(hydra_config.overrides.task, config)
+    if is_first_process():
+        warn_of_idle(hydra_config.overrides.task, config)
     run_dir = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
         use_arguments_of_job(hydra_config, run_dir)

@@ -3,7 +3,14 @@ import re
 import pytest
 from hydra import compose, initialize_config_module
 
-from unimatch.cli.unused_settings import refuse_idle, refuse_of_training, refuse_unread
+from unimatch.cli.overrides import flat_keys
+from unimatch.cli.unused_settings import (
+    WITHOUT_EFFECT,
+    refuse_idle,
+    refuse_of_training,
+    refuse_unread,
+    warn_of_idle,
+)
 from unimatch.errors import ConfigError
 
 
@@ -103,3 +110,34 @@ def test_other_commands_refuse_what_only_trainings_read(command, argument):
 )  # fmt: skip
 def test_what_a_command_reads_may_be_given(command, arguments):
     refuse_of_training(arguments, command)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "read_with"),
+    [
+        ("method.ohem_threshold=0.5", "method.criterion=ce", "method.criterion=ohem"),
+        ("method.ohem_min_kept=9", "method.criterion=ce", "recipe.criterion=ohem"),
+        ("method.keep_ratio=0.2", "method.channel_dropout=none", "method.channel_dropout=independent"),
+        ("method.dropout_at=classifier", "method.channel_dropout=none", "method.channel_dropout=independent"),
+        (
+            "datamodule.rare_class_crops=3",
+            "datamodule.rare_class_temperature=null",
+            "datamodule.rare_class_temperature=0.05",
+        ),
+        ("inference.window=64", "inference.mode=whole and inference.large=null", "inference.mode=sliding"),
+        ("inference.stride=64", "inference.mode=whole and inference.large=null", "inference.large=9"),
+        ("plan_memory=24", "plan=false", "plan=true"),
+    ],
+)
+def test_settings_without_effect_beside_others_are_told(given, reason, read_with, caplog):
+    idle = ["method.channel_dropout=none"] if "channel_dropout" in reason else []
+    warn_of_idle([given, *idle], composed("run", given, *idle))
+    assert [record.getMessage() for record in caplog.records] == [f"{given}: has no effect with {reason}"]
+    caplog.clear()
+    warn_of_idle([given, read_with], composed("run", given, read_with))
+    assert not caplog.records
+
+
+def test_every_setting_that_may_be_without_effect_exists():
+    keys = {*WITHOUT_EFFECT, *(other for others in WITHOUT_EFFECT.values() for other in others)}
+    assert keys <= set(flat_keys(composed("run")))

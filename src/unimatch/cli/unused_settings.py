@@ -1,17 +1,22 @@
 """Refuses settings that nothing reads, which would have no effect."""
 
 import functools
+import logging
 import re
 from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from unimatch.cli.arguments import written
 from unimatch.cli.overrides import CONFIG_MODULE, SYNONYMS, config_groups, meant_key
 from unimatch.cli.setting_kinds import own_settings
 from unimatch.errors import ConfigError
 from unimatch.options import did_you_mean
+
+log = logging.getLogger("unimatch")
 
 PACKAGES = {"strong": "datamodule.strong", "weak": "datamodule.weak", "recipe_for": "recipe", "experiment": "_global_"}
 """The groups whose files fill in another node than one of the group's name, with that node: Hydra's ``@package``."""
@@ -25,6 +30,19 @@ PHOTO_VIEWS = {"recipe.hue", "recipe.grayscale"} | {
     f"datamodule.strong.{name}" for name in ("hue", "saturation", "grayscale_probability")
 }
 """Settings of what the paper's strong views do to photos of red, green and blue only."""
+
+
+WITHOUT_EFFECT: dict[str, dict[str, Any]] = {
+    "method.ohem_threshold": {"method.criterion": "ce"},
+    "method.ohem_min_kept": {"method.criterion": "ce"},
+    "method.keep_ratio": {"method.channel_dropout": "none"},
+    "method.dropout_at": {"method.channel_dropout": "none"},
+    "datamodule.rare_class_crops": {"datamodule.rare_class_temperature": None},
+    "inference.window": {"inference.mode": "whole", "inference.large": None},
+    "inference.stride": {"inference.mode": "whole", "inference.large": None},
+    "plan_memory": {"plan": False},
+}
+"""Settings of ``run`` that have no effect while others have these values."""
 
 
 def refuse_unread(config: DictConfig, command: str) -> None:
@@ -96,6 +114,19 @@ def refuse_idle(arguments: Collection[str], config: DictConfig) -> None:
             raise ConfigError(f"{text}: nothing reads this: the chosen views (weak=, strong=) have no such change")
         if key in PHOTO_VIEWS and config.dataset.get("bands") is not None:
             raise ConfigError(f"{text}: nothing reads this: with dataset.bands strong views change no hues or colours")
+
+
+def warn_of_idle(arguments: Collection[str], config: DictConfig) -> None:
+    """Warns of arguments of ``run`` that have no effect beside others, such as ``method.ohem_min_kept`` without OHEM.
+
+    They are not refused, because a sweep may give them to all of its jobs.
+    """
+    for text in arguments:
+        key = text.lstrip("+").partition("=")[0]
+        others = WITHOUT_EFFECT.get(key, {})
+        if others and all(OmegaConf.select(config, other) == value for other, value in others.items()):
+            reason = " and ".join(f"{other}={written(value)}" for other, value in others.items())
+            log.warning("%s: has no effect with %s", text, reason)
 
 
 def nodes_of_run() -> set[str]:
