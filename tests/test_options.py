@@ -3,6 +3,7 @@
 import inspect
 from typing import Annotated, TypedDict, Unpack
 
+import numpy as np
 import pytest
 
 from unimatch.errors import ConfigError
@@ -65,17 +66,35 @@ def test_a_name_that_is_no_option_is_an_error_at_once():
         Pen()(1, colour=3)
 
 
+NO_NUMBERS = [float("nan"), "x", None, [1], np.ones(2)]
+
+
 @pytest.mark.parametrize(
     ("check", "good", "bad", "told"),
     [
-        (not_negative, [0, 0.5, 1e300], [-1, float("inf"), float("nan")], "must be a number, at least 0"),
-        (probability, [0, 0.5, 1], [-0.1, 1.1, float("inf"), float("nan")], "must be a probability, 0 to 1"),
-        (at_least_one, [1, 10**20, None], [0, -1], "must be at least 1"),
-        (seed_of_numpy, [0, 2**32 - 1], [-1, 2**32], "must be at least 0 and below 4294967296"),
+        (not_negative, [0, 0.5, 1e300], [-1, float("inf"), *NO_NUMBERS], "must be a number, at least 0"),
+        (probability, [0, 0.5, 1], [-0.1, 1.1, float("inf"), *NO_NUMBERS], "must be a probability, 0 to 1"),
+        (at_least_one, [1, 10**20, None], [0, -1, "x", np.ones(2)], "must be at least 1"),
+        (
+            seed_of_numpy,
+            [0, 2**32 - 1, np.int64(3)],
+            [-1, 2**32, *NO_NUMBERS],
+            "must be at least 0 and below 4294967296",
+        ),
         (
             ascending,
-            [(1, 1), [0.5, 2]],
-            [(), (1,), (1, 2, 3), (2, 1), (0, 1), (-1, 1), (float("nan"), 1), (1, float("nan")), (1, float("inf"))],
+            [(1, 1), [0.5, 2], np.array([1, 2])],
+            [
+                (),
+                (1,),
+                (1, 2, 3),
+                (2, 1),
+                (0, 1),
+                (-1, 1),
+                (1, float("inf")),
+                3,
+                *((1, number) for number in NO_NUMBERS),
+            ],
             "must be the lowest and the highest number, both above 0",
         ),
     ],

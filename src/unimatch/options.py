@@ -10,6 +10,7 @@ import functools
 import inspect
 import math
 import os
+import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -154,6 +155,14 @@ def one_of(name: str, value: object, choices: Collection[object]) -> None:
         raise ConfigError(f"{name}={value}: must be one of {', '.join(map(str, choices))}")
 
 
+def is_between(number: Any, lowest: float, highest: float) -> bool:
+    """Returns whether a value is a number in a range, both ends included; False for NaN and for what is no number."""
+    try:
+        return bool(lowest <= number <= highest)
+    except (TypeError, ValueError):  # such as a text, or an array
+        return False
+
+
 def not_negative(**numbers: float) -> None:
     """Refuses numbers that are negative, infinite or NaN.
 
@@ -161,7 +170,7 @@ def not_negative(**numbers: float) -> None:
         ConfigError: naming the argument.
     """
     for name, number in numbers.items():
-        if not 0 <= number < math.inf:
+        if not is_between(number, 0, sys.float_info.max):
             raise ConfigError(f"{name}={number}: must be a number, at least 0")
 
 
@@ -172,7 +181,7 @@ def at_least_one(**numbers: int | None) -> None:
         ConfigError: naming the argument.
     """
     for name, number in numbers.items():
-        if number is not None and number < 1:
+        if number is not None and not is_between(number, 1, math.inf):
             raise ConfigError(f"{name}={number}: must be at least 1")
 
 
@@ -183,8 +192,10 @@ def ascending(**ranges: Sequence[float]) -> None:
         ConfigError: naming the argument.
     """
     for name, values in ranges.items():
-        if len(values) != 2 or not 0 < values[0] <= values[1] < math.inf:
-            raise ConfigError(f"{name}={list(values)}: must be the lowest and the highest number, both above 0")
+        given = list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+        ends = [number for number in given if is_between(number, 0, sys.float_info.max) and number > 0]
+        if len(given) != 2 or len(ends) != 2 or ends[0] > ends[1]:
+            raise ConfigError(f"{name}={given}: must be the lowest and the highest number, both above 0")
 
 
 def probability(**numbers: float) -> None:
@@ -194,7 +205,7 @@ def probability(**numbers: float) -> None:
         ConfigError: naming the argument.
     """
     for name, number in numbers.items():
-        if not 0 <= number <= 1:
+        if not is_between(number, 0, 1):
             raise ConfigError(f"{name}={number}: must be a probability, 0 to 1")
 
 
@@ -205,7 +216,7 @@ def seed_of_numpy(**numbers: int) -> None:
         ConfigError: naming the argument.
     """
     for name, number in numbers.items():
-        if not 0 <= number < 2**32:
+        if not is_between(number, 0, 2**32 - 1):
             raise ConfigError(f"{name}={number}: must be at least 0 and below {2**32}")
 
 

@@ -5,7 +5,7 @@
 
 import inspect
 import logging
-import math
+import sys
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
@@ -46,7 +46,7 @@ from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay, forget_places
 from unimatch.models.base import Model
 from unimatch.models.descriptions import check_logits, describe_model
-from unimatch.options import NamedOptions, not_negative, probability, seed_of_numpy
+from unimatch.options import NamedOptions, is_between, not_negative, probability, seed_of_numpy
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, task_of
 from unimatch.types import CountsClasses, Needs, TrainBatch
@@ -123,12 +123,12 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         super().__init__()
         check_model(model)
         not_negative(decoder_multiplier=decoder_multiplier, weight_decay=weight_decay, ohem_min_kept=ohem_min_kept)
-        if not 0 < learning_rate < math.inf:
+        if not is_between(learning_rate, sys.float_info.min, sys.float_info.max):
             raise ConfigError(f"learning_rate={learning_rate}: must be above 0")
         optim.check_choices(optimizer, schedule)
-        if not 0 < layer_decay <= 1:
+        if not is_between(layer_decay, sys.float_info.min, 1):
             raise ConfigError(f"layer_decay={layer_decay}: must be above 0 and at most 1")
-        if ema_decay is not None and not 0 <= ema_decay < 1:
+        if ema_decay is not None and (not is_between(ema_decay, 0, 1) or ema_decay == 1):
             raise ConfigError(f"ema_decay={ema_decay}: must be at least 0 and below 1")
         probability(ohem_threshold=ohem_threshold)
         seed_of_numpy(seed=seed)

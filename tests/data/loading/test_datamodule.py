@@ -298,7 +298,10 @@ def test_view_settings_reach_the_views():
         ({"crop": 0}, r"crop=0: must be at least 1"),
         ({"crop": np.int64(0)}, r"crop=0: must be at least 1"),
         ({"crop": 2**15}, r"crop=32768: must be at most 32767"),
-        ({"batch_size": 10**20}, r"batch_size=100000000000000000000: must be at most 2147483647"),
+        (
+            {"batch_size": 10**20},
+            r"batch_size=100000000000000000000: must be at most 2147483647",
+        ),
         ({"crop": "Auto"}, r"crop=Auto: must be a whole number of pixels, or auto"),
         ({"batch_size": 0}, r"batch_size=0: must be at least 1"),
         ({"evaluation_batch": 0}, r"evaluation_batch=0: must be at least 1"),
@@ -306,6 +309,8 @@ def test_view_settings_reach_the_views():
         ({"seed": -1}, r"seed=-1: must be at least 0 and below"),
         ({"split_seed": 2**32}, r"split_seed=4294967296: must be at least 0 and below"),
         ({"cutmix": -0.1}, r"cutmix=-0\.1: must be a probability"),
+        ({"weak": 3}, r"weak=3: must be a weak view, such as unimatch\.augment\.ScaledCrop"),
+        ({"batch_size": "4"}, r"batch_size=4: must be at least 1"),
         ({"augment": "gpu"}, "augment=gpu: must be workers or device"),
     ],
 )

@@ -29,7 +29,7 @@ from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
 from unimatch.images.arrays import ImageArray, nearest_multiple
 from unimatch.images.tensors import prepare
-from unimatch.options import probability, seed_of_numpy
+from unimatch.options import is_between, probability, seed_of_numpy
 from unimatch.trainer import parts_in_batch, parts_of
 from unimatch.types import HasNeeds, Needs
 
@@ -119,15 +119,18 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         elif crop != "auto":
             raise ConfigError(f"crop={crop}: must be a whole number of pixels, or auto")
         for key, number in numbers.items():
-            if number < (lowest := 0 if key == "workers" else 1):
+            lowest, highest = 0 if key == "workers" else 1, LARGEST_SIDE if key == "crop" else 2**31 - 1
+            if not is_between(number, lowest, inf):
                 raise ConfigError(f"{key}={number}: must be at least {lowest}")
-            if number > (highest := LARGEST_SIDE if key == "crop" else 2**31 - 1):
+            if number > highest:
                 raise ConfigError(f"{key}={number}: must be at most {highest}")
         if rare_class_temperature is not None and not 0 < rare_class_temperature < inf:
             raise ConfigError(f"rare_class_temperature={rare_class_temperature}: must be above 0, such as 0.05")
         seed_of_numpy(seed=seed, split_seed=split_seed)
         if cutmix is not None:
             probability(cutmix=cutmix)
+        if weak is not None and not isinstance(weak, WeakView):
+            raise ConfigError(f"weak={weak}: must be a weak view, such as unimatch.augment.ScaledCrop()")
         if augment not in ("workers", "device"):
             raise ConfigError(f"augment={augment}: must be workers or device")
         self.given, self.data = data, hold_out_labels(data, held_out, split_seed)
