@@ -16,7 +16,8 @@ CONFIG = {
         "padding": "${oc.select:recipe.padding,4}",
         "resize": "${oc.select:recipe.tau,null}",
         "name": "a_${seed}",
-        "hydra": "${now:%Y}",
+        "hydra": "${hydra:runtime.cwd}",  # not known before the job begins
+        "of_needed": "${method.needed}",
         "circle": "${method.circle}",
         "needed": "???",
         "own": 1,
@@ -50,6 +51,8 @@ def test_a_value_stands_where_its_references_end(key, place):
         ("method.tau=${recipe.tauu}", r"^method\.tau=\$\{recipe\.tauu\}: there is no key recipe\.tauu; did you mean"),
         ("recipe.scale=[0.5,'${recipe.high}']", r"^recipe\.scale\.1=\$\{recipe\.high\}: there is no key recipe\.high"),
         ("method.tau={inner: '${zzzz}'}", r"^method\.tau\.inner=\$\{zzzz\}: there is no key zzzz$"),
+        ("method.tau=${oc.env:NO_SUCH}", r"^method\.tau=\$\{oc\.env:NO_SUCH\}: .*'NO_SUCH' not found.*; correct what"),
+        ("method.tau=${nosuch:1}", r"^method\.tau=\$\{nosuch:1\}: Unsupported interpolation type nosuch; correct what"),
         ("method.name=a_${sed}", r"^method\.name=a_\$\{sed\}: there is no key sed; did you mean seed"),
     ],
 )

@@ -4,11 +4,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationKeyError,
+    InterpolationResolutionError,
+    InterpolationToMissingValueError,
+)
 
 from unimatch.cli.overrides import flat_keys
-from unimatch.errors import ConfigError
+from unimatch.errors import ConfigError, first_line
 from unimatch.options import did_you_mean
 
 ONE_KEY = re.compile(r"\$\{(?:oc\.select:)?(\w[\w.]*)(?:,[^{}]*)?\}")
@@ -35,21 +40,26 @@ def place_of_value(config: Any, key: str) -> str:
 
 
 def refuse_unknown_references(config: DictConfig) -> None:
-    """Refuses a key that refers to one that does not exist: ``method.tau=${recipe.tauu}``.
+    """Refuses a key that refers to what does not exist: ``method.tau=${recipe.tauu}``, ``${oc.env:NO_SUCH_VARIABLE}``.
 
     Raises:
-        ConfigError: naming both keys.
+        ConfigError: naming the key, and what it refers to.
     """
     for key, node, name in references(config):
         try:
             _ = node[name]
         except InterpolationKeyError as error:
             missing = str(error).partition("'")[2].partition("'")[0]
-            value = node._get_node(name)._value()
             meant = did_you_mean(missing, list(flat_keys(config)))
-            raise ConfigError(f"{key}={value}: there is no key {missing}{meant}") from error
-        except OmegaConfBaseException:  # such as a value that is missing, of which the reader of the key tells
+            raise ConfigError(f"{key}={node._get_node(name)._value()}: there is no key {missing}{meant}") from error
+        except InterpolationToMissingValueError:  # the reader of the key tells of it
             continue
+        except InterpolationResolutionError as error:
+            value = node._get_node(name)._value()
+            if "${hydra:" in value and not HydraConfig.initialized():  # known only once the job has begun
+                continue
+            reason = first_line(error).rpartition("resolving interpolation: ")[2]
+            raise ConfigError(f"{key}={value}: {reason}; correct what it refers to") from error
 
 
 def references(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
