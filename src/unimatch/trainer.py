@@ -51,9 +51,6 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for name in ("accumulate_grad_batches", "num_nodes", "check_val_every_n_epoch"):
         if is_below(settings.get(name), 1):
             raise ConfigError(f"{name}={settings[name]}: must be at least 1")
-    for name in ("num_nodes", "devices"):
-        if type(settings.get(name)) is int and settings[name] > MOST_PROCESSES:
-            raise ConfigError(f"{name}={settings[name]}: must be at most {MOST_PROCESSES}")
     clip = settings.get("gradient_clip_val")
     if clip is not None:
         if type(clip) not in (int, float):
@@ -75,6 +72,9 @@ def check_device(settings: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: beginning with the argument.
     """
+    for name in ("num_nodes", "devices"):
+        if type(settings.get(name)) is int and settings[name] > MOST_PROCESSES:
+            raise ConfigError(f"{name}={settings[name]}: must be at most {MOST_PROCESSES}")
     one_of("precision", str(settings.get("precision") or 32), PRECISIONS)
     accelerator, devices = settings.get("accelerator"), settings.get("devices")
     if accelerator not in ("gpu", "cuda") or (accelerator == "gpu" and MPSAccelerator.is_available()):

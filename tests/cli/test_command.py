@@ -183,7 +183,9 @@ def test_a_command_asks_for_open_files_before_it_begins(monkeypatch):
     assert done == ["asked", "begun"]
 
 
-@pytest.mark.parametrize("text", ["model=null", "datamodule=3", "method=[1]", "encoder=[1]", "guard=null", "trainer=1"])
+@pytest.mark.parametrize(
+    "text", ["model=null", "datamodule=3", "method=[1]", "encoder=[1]", "guard=null", "inference=3", "trainer=1"]
+)
 def test_a_value_in_place_of_settings_or_of_an_option_is_refused_by_name(text, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["unimatch.run", text])

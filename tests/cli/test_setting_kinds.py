@@ -42,16 +42,51 @@ def test_seeds_below_0_are_refused(key):
         ("app", "seconds=long", "seconds=long: must be a number"),
         ("labels", "tolerance=much", "tolerance=much: must be a number"),
         ("select", "n=1.5", "n=1.5: must be a whole number"),
+        ("predict", "output=null", "output=null: must be text"),
+        ("export", "output=null", "output=null: must be text"),
+        ("export", "format=[onnx]", "format=.*: must be text or null"),
+        ("select", "out=null", "out=null: must be text"),
+        ("predict", "device=null", "device=null: must be text"),
+        ("labels", "url=[a]", "url=.*: must be text"),
+        ("labels", "background=[a]", "background=.*: must be text or null"),
+        ("evaluate", "split=null", "split=null: must be text"),
     ],
 )
 def test_a_setting_of_the_wrong_kind_is_refused(command, override, told):
     key = override.partition("=")[0]
     must = {name: 2 if name == "n" else "a" for name, value in own_settings(command).items() if value == "???"}
+    if command in ("select", "round"):
+        must["dataset"] = {"root": "photos"}
     config = OmegaConf.create({**own_settings(command), **must})
     check_settings(config, command)
     config[key] = OverridesParser.create().parse_override(override).value()
     with pytest.raises(ConfigError, match=told):
         check_settings(config, command)
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "round"])
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("inference.flip=3", r"inference\.flip=3: must be true or false or null"),
+        ("inference.stride=far", r"inference\.stride=far: must be a whole number or null"),
+        ("inference.scales=2", r"inference\.scales=2: must be a list or null"),
+        ("inference.mode=[whole]", r"inference\.mode=\[whole\]: must be text or null"),
+    ],
+)
+def test_how_a_trained_model_predicts_is_checked_too(command, override, told):
+    needed = {key: "a" for key, value in own_settings(command).items() if value == "???"} | {"n": 2}
+    given = [f"{key}={value}" for key, value in needed.items() if key in own_settings(command)]
+    given += ["dataset.root=x"] if command == "round" else []
+    check_settings(composed(command, *given), command)
+    with pytest.raises(ConfigError, match=told):
+        check_settings(composed(command, *given, override), command)
+
+
+def test_folders_of_photos_are_text():
+    for root in ("[a]", "null", "{a: b}"):
+        with pytest.raises(ConfigError, match=r"dataset\.root=.*: must be text"):
+            check_settings(composed("select", "n=2", f"dataset.root={root}"), "select")
 
 
 def test_a_commands_own_settings_come_from_its_file():
@@ -64,8 +99,8 @@ def test_a_commands_own_settings_come_from_its_file():
     ("command", "key", "needed"),
     [
         ("app", "seconds", ["checkpoint=a.ckpt"]),
-        ("select", "likeness", ["n=1"]),
-        ("round", "likeness", ["n=1", "to=coco", "checkpoint=a.ckpt"]),
+        ("select", "likeness", ["n=1", "dataset.root=a"]),
+        ("round", "likeness", ["n=1", "to=coco", "checkpoint=a.ckpt", "dataset.root=a"]),
     ],
 )
 def test_amounts_may_be_fractions(command, key, needed):

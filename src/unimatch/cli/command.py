@@ -139,8 +139,9 @@ def refuse_wrong_choices(overrides: Collection[str]) -> None:
 
 def refuse_no_nodes(config: DictConfig, config_name: str) -> None:
     """Refuses one value, or none, in place of settings, such as ``model=null``."""
-    for key, default in own_settings(config_name).items():
-        if isinstance(default, dict) and key != "hydra" and not OmegaConf.is_dict(config[key]):
+    nodes = [key for key, default in own_settings(config_name).items() if isinstance(default, dict)]
+    for key in (*nodes, "inference"):
+        if key != "hydra" and key in config and not OmegaConf.is_dict(config[key]):
             raise ConfigError(f"{key}={written(config[key])}: is no value; change its settings, {key}.KEY=VALUE")
 
 

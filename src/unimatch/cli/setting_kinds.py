@@ -18,9 +18,16 @@ WITHOUT_DEFAULT = {
     **dict.fromkeys(("checkpoint", "input"), str),
     **dict.fromkeys(("predict.checkpoint", "round.checkpoint"), str | list),
     **dict.fromkeys(("output", "out", "from", "to", "source", "images", "given", "group", "features"), str | None),
-    **dict.fromkeys(("scores", "resume", "start_from"), str | None),
+    **dict.fromkeys(("scores", "resume", "start_from", "format", "first_dates", "root", "masks"), str | None),
+    **dict.fromkeys(("predict.output", "export.output", "round.to"), str),
 }
 """The types of settings whose default is null or ``???``, by ``KEY`` for all commands, or by ``COMMAND.KEY``."""
+
+NULLABLE = ("background",)
+"""Settings that may be null although their default is a text."""
+
+INFERENCE = {"mode": str, "window": int, "stride": int, "scales": list, "flip": bool, "large": int}
+"""The types of ``inference.KEY`` of commands that use a trained model, besides null: the model's own."""
 
 
 def check_settings(config: DictConfig, command: str) -> None:
@@ -30,10 +37,15 @@ def check_settings(config: DictConfig, command: str) -> None:
         ConfigError: naming the setting and what it must be.
     """
     for key, default in own_settings(command).items():
-        hint: Any = type(default) if isinstance(default, (int, float, list)) else Any
+        hint: Any = type(default) if isinstance(default, (int, float, str, list)) else Any
         if default in (None, "???"):
             hint = WITHOUT_DEFAULT.get(f"{command}.{key}", WITHOUT_DEFAULT.get(key, Any))
-        check_kind(config, key, hint)
+        check_kind(config, key, hint | None if key in NULLABLE else hint)
+    if command in ("select", "round"):
+        check_kind(config, "dataset.root", str)
+    if command != "run" and config.get("inference") is not None:  # in a training the class of the node checks them
+        for key, hint in INFERENCE.items():
+            check_kind(config, f"inference.{key}", hint | None)
     check_seeds(config)
 
 
