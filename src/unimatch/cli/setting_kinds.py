@@ -38,7 +38,9 @@ def check_settings(config: DictConfig, command: str) -> None:
     """
     for key, default in own_settings(command).items():
         hint: Any = type(default) if isinstance(default, (int, float, str, list)) else Any
-        if default in (None, "???"):
+        if isinstance(default, str) and "${" in default:  # not known before the job begins
+            hint = Any
+        elif default in (None, "???"):
             hint = WITHOUT_DEFAULT.get(f"{command}.{key}", WITHOUT_DEFAULT.get(key, Any))
         check_kind(config, key, hint | None if key in NULLABLE else hint)
     if command in ("select", "round"):
