@@ -107,6 +107,16 @@ def test_each_command_is_looked_at_by_its_own_keys(look):
         ("run", ["method.tau=0.5,0.9"]),  # several values without -m: told once the sweep's own checks are imported
         ("run", ["--config-name", "run", "datset=1"]),  # as Lightning starts its further processes
         ("run", ["--cfg"]),  # a flag without its value: left to Hydra
+        ("check", ["dataset=digits"]),  # its folder depends on the job, which has not begun
+        ("check", ["dataset=digits", "out=a"]),
+        ("split", ["root=photos", "labeled=[2,4]"]),
+        ("labels", ["from=export", "to=photos", "background=null"]),
+        ("select", ["dataset.root=photos", "n=2"]),
+        ("round", ["checkpoint=[a,b]", "dataset.root=photos", "n=2", "to=coco"]),
+        ("predict", ["checkpoint=a", "input=photos", "output=b", "inference.flip=true", "inference.scales=[1,2]"]),
+        ("export", ["checkpoint=a", "output=b.onnx", "size=[64,96]"]),
+        ("prepare", ["dataset=camvid", "source=a"]),
+        ("app", ["checkpoint=a"]),
         ("compare", ["--help"]),
         ("no_command", []),
     ],
