@@ -92,6 +92,7 @@ NO_NUMBERS = [float("nan"), "x", None, [1], np.ones(2)]
                 (0, 1),
                 (-1, 1),
                 (1, float("inf")),
+                (1, 2, "x"),
                 3,
                 *((1, number) for number in NO_NUMBERS),
             ],

@@ -615,3 +615,8 @@ def test_a_run_that_a_callback_stops_before_its_first_step_is_one_message(run_co
     with pytest.raises(SystemExit, match="2"):
         run_command(*SMALL, "trainer=debug", "callbacks=none", stops, f"hydra.run.dir={tmp_path}/run", hydra=False)
     assert "unimatch: the training has ended without an evaluation" in capsys.readouterr().err
+
+
+def test_a_setting_without_effect_is_told_in_the_log(run_command):
+    run_dir = run_command(*SMALL, *SHORT, "method.ohem_min_kept=100")
+    assert "method.ohem_min_kept=100: has no effect with method.criterion=ce" in (run_dir / "run.log").read_text()

@@ -60,10 +60,12 @@ def test_names_that_recur_are_classes_and_later_ones_lie_on_top(tmp_path, prefix
     assert np.array_equal(masks(labels)["train/b.jpg"], expected)
 
 
-@pytest.mark.parametrize("folder", ["masks", "Labels"])
-def test_each_class_may_have_a_folder(folder, tmp_path):
+@pytest.mark.parametrize(
+    ("photos", "folder"), [("images", "masks"), ("images", "Labels"), ("photos/img", "photos/masks")]
+)
+def test_each_class_may_have_a_folder(photos, folder, tmp_path):
     for name in ("a", "b"):
-        photo(tmp_path / f"images/day/{name}.jpg")
+        photo(tmp_path / f"{photos}/day/{name}.jpg")
         mask(tmp_path / f"{folder}/day/leaf/{name}.png", FIRST)
     mask(tmp_path / f"{folder}/day/stone/a.png", SECOND)
     labels = read(tmp_path)
@@ -72,6 +74,7 @@ def test_each_class_may_have_a_folder(folder, tmp_path):
     expected[SECOND] = 2
     assert np.array_equal(masks(labels)["train/a.jpg"], expected)
     assert np.array_equal(masks(labels)["train/b.jpg"], FIRST.astype(np.uint8))
+    assert len(labels.images) == 2  # no mask is taken for a photo
 
 
 def test_numbers_that_recur_are_objects(tmp_path):
