@@ -115,8 +115,9 @@ class Available(Protocol):
 def select(available: Available, options: SelectionOptions) -> SegmentationData:
     """Chooses labelled, unlabelled and validation images.
 
-    If lists name all images that are needed, no folder is searched, and there need be none. Validation images are left
-    out of the training images found in folders.
+    If lists name all images that are needed, no folder is searched. With ``labeled_list`` there need be none: other
+    training images than those of lists are then those of the folder, if it exists. Validation images are left out of
+    the training images found in folders.
 
     Args:
         available: the data set's images.
@@ -133,9 +134,10 @@ def select(available: Available, options: SelectionOptions) -> SegmentationData:
         return read_files(path, available.root, available.folders, options, masks=masks)
 
     val = read(lists.val) if lists.val else available.val
-    needs_rest = "rest" in pools.values() and not lists.unlabeled
+    can_do_without = options["labeled_list"] is not None and not available.holds_train
+    needs_rest = "rest" in pools.values() and not lists.unlabeled and not can_do_without
     train = FilePairs()
-    if not lists.labeled or "train" in pools.values() or (needs_rest and available.holds_train):
+    if not lists.labeled or needs_rest or "train" in pools.values():
         train = available.train.without(val.images())
     if lists.labeled:
         labeled = read(lists.labeled)
