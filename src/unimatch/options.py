@@ -22,6 +22,9 @@ from unimatch.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+MOST = 2**31 - 1
+"""The largest count that every library takes."""
+
 
 def with_options(**defaults: Any) -> Callable[[Function], Function]:
     """Fills in the defaults of a function's ``**options: Unpack[...]``: within it, ``options`` holds every entry.
@@ -183,6 +186,19 @@ def at_least_one(**numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and not is_between(number, 1, math.inf):
             raise ConfigError(f"{name}={number}: must be at least 1")
+
+
+def within(lowest: int, highest: int, **numbers: int | None) -> None:
+    """Refuses whole numbers out of a range, both ends included; None passes.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
+    for name, number in numbers.items():
+        if number is not None and not is_between(number, lowest, math.inf):
+            raise ConfigError(f"{name}={number}: must be at least {lowest}")
+        if number is not None and number > highest:
+            raise ConfigError(f"{name}={number}: must be at most {highest}")
 
 
 def ascending(**ranges: Sequence[float]) -> None:

@@ -11,8 +11,7 @@ from typing_extensions import override
 
 from unimatch.augment.base import LARGEST_SIDE, Cut, Image, Label, WeakView, each_plane
 from unimatch.augment.geometry import resized, resized_mask
-from unimatch.errors import ConfigError
-from unimatch.options import at_least_one, not_negative, probability
+from unimatch.options import probability, within
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,8 @@ class PaddedCrop(WeakView):
     flip: float = 0.5
 
     def __post_init__(self) -> None:
-        not_negative(padding=self.padding)
-        at_least_one(resize=self.resize)
-        for name, number in (("padding", self.padding), ("resize", self.resize or 1)):
-            if number > LARGEST_SIDE:
-                raise ConfigError(f"{name}={number}: must be at most {LARGEST_SIDE}")
+        within(0, LARGEST_SIDE, padding=self.padding)
+        within(1, LARGEST_SIDE, resize=self.resize)
         probability(flip=self.flip)
 
     @override

@@ -29,7 +29,7 @@ from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
 from unimatch.images.arrays import ImageArray, nearest_multiple
 from unimatch.images.tensors import prepare
-from unimatch.options import is_between, probability, seed_of_numpy
+from unimatch.options import MOST, probability, seed_of_numpy, within
 from unimatch.trainer import parts_in_batch, parts_of
 from unimatch.types import HasNeeds, Needs
 
@@ -112,23 +112,17 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        numbers = {"batch_size": batch_size, "unlabeled_ratio": unlabeled_ratio, "workers": workers}
-        numbers |= {"rare_class_crops": rare_class_crops, "evaluation_batch": evaluation_batch}
+        within(1, MOST, batch_size=batch_size, unlabeled_ratio=unlabeled_ratio, rare_class_crops=rare_class_crops)
+        within(1, MOST, evaluation_batch=evaluation_batch)
+        within(0, MOST, workers=workers)
         if not isinstance(crop, str):
-            numbers |= {"crop": crop}
+            within(1, LARGEST_SIDE, crop=crop)
         elif crop != "auto":
             raise ConfigError(f"crop={crop}: must be a whole number of pixels, or auto")
-        for key, number in numbers.items():
-            lowest, highest = 0 if key == "workers" else 1, LARGEST_SIDE if key == "crop" else 2**31 - 1
-            if not is_between(number, lowest, inf):
-                raise ConfigError(f"{key}={number}: must be at least {lowest}")
-            if number > highest:
-                raise ConfigError(f"{key}={number}: must be at most {highest}")
         if rare_class_temperature is not None and not 0 < rare_class_temperature < inf:
             raise ConfigError(f"rare_class_temperature={rare_class_temperature}: must be above 0, such as 0.05")
         seed_of_numpy(seed=seed, split_seed=split_seed)
-        if cutmix is not None:
-            probability(cutmix=cutmix)
+        probability(cutmix=0.5 if cutmix is None else cutmix)
         if weak is not None and not isinstance(weak, WeakView):
             raise ConfigError(f"weak={weak}: must be a weak view, such as unimatch.augment.ScaledCrop()")
         if augment not in ("workers", "device"):
