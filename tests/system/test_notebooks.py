@@ -1,7 +1,9 @@
+import ast
 import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -24,6 +26,20 @@ def test_notebook_runs(notebook, tmp_path, monkeypatch):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     assert "1 passed" in done.stdout
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_a_notebook_imports_of_ours_exists(notebook):
+    """Its cells run at night; this shows at once that a name has moved."""
+    cells = json.loads(notebook.read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    code = "\n".join(line for line in code.splitlines() if not line.lstrip().startswith(("%", "!")))
+    imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if str(node.module).partition(".")[0] == "unimatch"]
+    for node in ours:
+        module = import_module(str(node.module))
+        assert all(hasattr(module, name.name) for name in node.names), ast.unparse(node)
+    assert ours or "import unimatch" in code or "unimatch." in code
 
 
 def test_there_are_notebooks():
