@@ -46,7 +46,7 @@ def test_seeds_below_0_are_refused(key):
         ("export", "output=null", "output=null: must be text"),
         ("export", "format=[onnx]", "format=.*: must be text or null"),
         ("select", "out=null", "out=null: must be text"),
-        ("predict", "device=null", "device=null: must be text"),
+        ("predict", "device=null", "device=null: must be text or a whole number"),
         ("labels", "url=[a]", "url=.*: must be text"),
         ("labels", "background=[a]", "background=.*: must be text or null"),
         ("evaluate", "split=null", "split=null: must be text"),
@@ -81,6 +81,10 @@ def test_how_a_trained_model_predicts_is_checked_too(command, override, told):
     check_settings(composed(command, *given), command)
     with pytest.raises(ConfigError, match=told):
         check_settings(composed(command, *given, override), command)
+
+
+def test_a_gpu_may_be_given_by_its_number():
+    check_settings(composed("predict", "checkpoint=a", "input=b", "output=c", "device=0"), "predict")
 
 
 def test_folders_of_photos_are_text():

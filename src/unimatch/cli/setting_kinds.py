@@ -23,8 +23,8 @@ WITHOUT_DEFAULT = {
 }
 """The types of settings whose default is null or ``???``, by ``KEY`` for all commands, or by ``COMMAND.KEY``."""
 
-NULLABLE = ("background",)
-"""Settings that may be null although their default is a text."""
+BESIDE_TEXT = {"background": str | None, "device": str | int}
+"""The types of settings whose default is a text and that may be something else too."""
 
 INFERENCE = {"mode": str, "window": int, "stride": int, "scales": list, "flip": bool, "large": int}
 """The types of ``inference.KEY`` of commands that use a trained model, besides null: the model's own."""
@@ -42,7 +42,7 @@ def check_settings(config: DictConfig, command: str) -> None:
             hint = Any
         elif default in (None, "???"):
             hint = WITHOUT_DEFAULT.get(f"{command}.{key}", WITHOUT_DEFAULT.get(key, Any))
-        check_kind(config, key, hint | None if key in NULLABLE else hint)
+        check_kind(config, key, BESIDE_TEXT.get(key, hint))
     if command in ("select", "round"):
         check_kind(config, "dataset.root", str)
     if command != "run" and config.get("inference") is not None:  # in a training the class of the node checks them
