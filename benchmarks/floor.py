@@ -16,14 +16,15 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from select_neighbours import NEIGHBOURS
 from torch import Tensor, nn
 
 import unimatch
 from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.images.tensors import normalize
 from unimatch.models import build_encoder
+from unimatch.tasks.scores import mean_iou
 
-NEIGHBOURS = 20
 FEW = {"camvid": (12, 24), "nuclei": (8, 16)}
 """The numbers of labelled images, by data set."""
 
@@ -68,9 +69,7 @@ def score(val: Source, found: list[Tensor], labeled: Source, encoder: nn.Module,
         shares = np.stack([(nearest == c).mean(axis=-1, dtype=np.float32) for c in range(classes)], axis=-1)
         predicted = cv2.resize(shares, truth.shape[::-1], interpolation=cv2.INTER_LINEAR).argmax(axis=-1)
         np.add.at(confusion, (truth[truth != 255], predicted[truth != 255]), 1)
-    hit = np.diag(confusion)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hit
-    return float(100 * (hit[union > 0] / union[union > 0]).mean())
+    return float(mean_iou(torch.from_numpy(confusion)))
 
 
 def main() -> None:

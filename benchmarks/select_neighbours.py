@@ -23,6 +23,7 @@ from unimatch.data.sources.base import SegmentationData, Source
 from unimatch.models import build_encoder
 from unimatch.selection import EncoderDescriber
 from unimatch.selection.features import MEAN, STD, resized
+from unimatch.tasks.scores import mean_iou
 
 NEIGHBOURS = 20
 STEPS = {"camvid": {"val": 3, "test": 6}, "nuclei": {"val": 1, "test": 1}}
@@ -61,9 +62,7 @@ def score(bank: list[tuple[Tensor, NDArray]], images: list[tuple[Tensor, NDArray
         predicted = np.stack([(nearest == c).sum(axis=1) for c in range(classes)], axis=1).argmax(axis=1)
         known = truth != 255
         np.add.at(confusion, (truth[known], predicted[known]), 1)
-    hit = np.diag(confusion)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hit
-    return float(100 * (hit[union > 0] / union[union > 0]).mean())
+    return float(mean_iou(torch.from_numpy(confusion)))
 
 
 def main() -> None:

@@ -183,9 +183,7 @@ def at_least_one(**numbers: int | None) -> None:
     Raises:
         ConfigError: naming the argument.
     """
-    for name, number in numbers.items():
-        if number is not None and not is_between(number, 1, math.inf):
-            raise ConfigError(f"{name}={number}: must be at least 1")
+    within(1, MOST, **numbers)
 
 
 def within(lowest: int, highest: int, **numbers: int | None) -> None:

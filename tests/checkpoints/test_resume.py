@@ -142,3 +142,10 @@ def test_the_best_checkpoint_before_another_is_of_the_same_training_and_no_later
         checkpoint_with(place, best)
     last = checkpoint_with(tmp_path / "last.ckpt", last)
     assert best_before(last) == (place if found else None)
+
+
+def test_a_damaged_best_checkpoint_is_no_reason_not_to_continue(tmp_path, caplog):
+    last = checkpoint_with(tmp_path / "last.ckpt", [0.5])
+    (tmp_path / "best.ckpt").write_bytes(b"damaged")
+    assert best_before(last) is None
+    assert "best.ckpt is not brought along: " in caplog.text

@@ -141,6 +141,8 @@ def test_training_reads_what_is_written_and_names_this_command_before(tmp_path):
     with pytest.raises(DataError, match=r"no such folder"):
         folder(root)
     (root / "classes.txt").unlink()
+    mask(root / "stage1_train/b/masks/b2.png", SECOND)
+    (root / "stage1_train/a/masks/a2.png").unlink()
     with pytest.raises(DataError, match=r"a and b each hold one image with several masks.*unimatch\.labels from="):
         folder(root / "stage1_train")
     write(read(root), tmp_path / "mine", workers=0)

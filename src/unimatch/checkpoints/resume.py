@@ -104,7 +104,11 @@ def best_before(checkpoint: Path) -> Path | None:
     best = checkpoint.with_name(BEST)
     if not best.is_file():
         return None
-    earlier, later = (training_of(read_checkpoint(path)) for path in (best, checkpoint))
+    try:
+        earlier, later = (training_of(read_checkpoint(path)) for path in (best, checkpoint))
+    except WeightsError as error:  # no reason not to continue
+        log.warning("%s is not brought along: %s", best, error)
+        return None
     if earlier is None or later is None or not earlier.evaluations:
         return None
     return best if later.evaluations[: len(earlier.evaluations)] == earlier.evaluations else None

@@ -23,7 +23,10 @@ from unimatch.labelling.kaggle import ONLY_CLASS
 from unimatch.labelling.photos import Photos, name_of, part_of
 from unimatch.labelling.records import Found, LabelledImage, log_left_out, unknown_class
 
-MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "segmentations", "gt", "ground_truth")
+MASK_FOLDERS = (
+    *("masks", "mask", "labels", "label", "annotations", "annotation", "annot", "ann_dir"),
+    *("segmentations", "segmentation", "seg", "gt", "ground_truth"),
+)
 MASK_FILES = rf"({'|'.join(MASK_FOLDERS)})/.*\.(png|gif|bmp|tiff?)"
 NUMBERS = re.compile(r"(masks?|label|object|instance|segment|segmentation)?[_\-. ]*\d*")
 """Names, in lower case, that only tell the masks of a photo apart."""

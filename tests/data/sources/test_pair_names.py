@@ -11,7 +11,7 @@ def test_several_masks_of_an_image_are_told_apart_from_a_suffix(tmp_path, write_
         write_pair(tmp_path / "i" / f"{i}.png", tmp_path / "m" / f"{names[0].format(i)}.png")
         write_pair(tmp_path / "i" / f"{i}.png", tmp_path / "m" / f"{names[1].format(i)}.png")
     first, second = sorted(name.format(0) for name in names)
-    hint = rf"; {first}\.png and {second}\.png seem to be masks of one image: python -m unimatch.labels from="
+    hint = rf"; {first}\.png and {second}\.png seem to be masks of one image: join them \(python -m"
     with notes_taken() as notes, pytest.raises(DataError, match=hint):
         Tree("i", "m").pairs(tmp_path)
     assert [kind for kind, _ in notes] == ["masks without image"]

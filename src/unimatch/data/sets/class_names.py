@@ -65,8 +65,7 @@ def data_set_within(root: Path) -> Path | None:
                 found.append(root / name)
     if len(found) > 1:
         one, other, *more = (path.name for path in found)
-        place = place_of(found[0], "train")
-        if place and [len(find_images(found[0] / folder, masks=True)) > 1 for folder in place] == [False, True]:
+        if any(holds_several_masks(folder) for folder in found):
             raise DataError(
                 f"{root}: {one} and {other}{' and others' if more else ''} each hold one image with several masks, "
                 f"such as one for each object: python -m unimatch.labels from={root} to=FOLDER joins them"
@@ -76,6 +75,14 @@ def data_set_within(root: Path) -> Path | None:
             f"images/{one} and masks/{one}, images/{other} and masks/{other} of one folder"
         )
     return found[0] if found else None
+
+
+def holds_several_masks(folder: Path) -> bool:
+    """Tells whether a folder holds one image and several masks."""
+    place = place_of(folder, "train")
+    return place is not None and [
+        len(find_images(folder / part, masks=True)) > 1 for part in (place.images, place.masks)
+    ] == [False, True]
 
 
 def misplaced(root: Path) -> str:

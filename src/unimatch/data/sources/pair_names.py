@@ -16,15 +16,14 @@ def several_masks(image: str, masks: Sequence[str]) -> str:
     """Says, for a message, that an image seems to have several masks, each of one class or object; empty if not.
 
     >>> print(several_masks("day/7.jpg", ["road/7.png", "car/7.png", "8_car.png"]))
-    ; car/7.png and road/7.png seem to be masks of one image: python -m unimatch.labels from=ROOT to=FOLDER joins them
+    ; car/7.png and road/7.png seem to be masks of one image: join them (python -m unimatch.labels does so)
     """
     name = os.path.splitext(os.path.basename(image))[0]  # noqa: PTH119, PTH122 - as in `suffix`
     belongs = re.compile(rf"(?:.*/)?{re.escape(name)}(?:[/_\-. ].*)?", re.IGNORECASE)
     own = sorted(mask for mask in masks if belongs.fullmatch(mask.removesuffix(suffix(mask)).replace(os.sep, "/")))
     if len(own) < 2:
         return ""
-    joined = "python -m unimatch.labels from=ROOT to=FOLDER joins them"
-    text = f"; {own[0]} and {own[1]} seem to be masks of one image: {joined}"
+    text = f"; {own[0]} and {own[1]} seem to be masks of one image: join them (python -m unimatch.labels does so)"
     return text if "/" in own[1] else f"{text}, or name what follows the one that is meant: dataset.mask_suffix"
 
 
