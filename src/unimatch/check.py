@@ -22,10 +22,10 @@ from unimatch.data import SegmentationData
 from unimatch.data.check import FAULTS, WARNINGS, Part, Report, full_check
 from unimatch.data.check.contact_sheet import draw_contact_sheet
 from unimatch.data.check.fitness import misfits
-from unimatch.data.check.what_masks_hold import Held, advise, look, masks_below
+from unimatch.data.check.what_masks_hold import advise, look, masks_below
 from unimatch.data.loading.auto_crop import fitting_side
 from unimatch.data.sets.class_names import class_file, data_set_within, misplaced, read_classes
-from unimatch.data.sets.own_folders import training_place
+from unimatch.data.sets.own_folders import Place, training_place
 from unimatch.disk import replace_text
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.folders import notes_taken
@@ -87,6 +87,11 @@ def folder_root(config: DictConfig) -> Path | None:
     return path if path.is_dir() else None
 
 
+def place_in(root: Path, config: DictConfig) -> Place:
+    """Returns the folders of the training images and masks of ``dataset=folder``."""
+    return training_place(root, config.dataset.images, config.dataset.masks)
+
+
 def name_classes(config: DictConfig, out: Path) -> None:
     """Prints what the masks of a folder hold if its classes have no names yet, and then ends the process.
 
@@ -96,7 +101,8 @@ def name_classes(config: DictConfig, out: Path) -> None:
     root, dataset = folder_root(config), config.dataset
     if root is None or dataset.classes is not None or dataset.colors not in (None, "palette") or class_file(root):
         return
-    masks, folder = masks_below(root), root / training_place(root).masks
+    place = place_in(root, config)
+    masks, folder = masks_below(root, place, dataset.mask_suffix), root / place.masks
     if not masks and (exported(root) or data_set_within(root) is not None):
         return  # building the data set raises an error that says what to do
     if not masks:
@@ -129,11 +135,13 @@ def key_of(text: str) -> str:
 def advise_on_colors(config: DictConfig, out: Path) -> None:
     """Prints what to do about masks in colours that are read as ids, and about masks of two kinds."""
     root = folder_root(config)
-    held = look(masks_below(root), workers=config.workers) if root is not None else Held()
-    colored = config.dataset.get("colors") is not None
-    if root is None or "colours" not in held.files or (colored and not held.mixed):
+    if root is None:
         return
-    advice = advise(held, str(root / training_place(root).masks))
+    place, colored = place_in(root, config), config.dataset.get("colors") is not None
+    held = look(masks_below(root, place, config.dataset.mask_suffix), workers=config.workers)
+    if "colours" not in held.files or (colored and not held.mixed):
+        return
+    advice = advise(held, str(root / place.masks))
     print("\n" + "\n".join(map(one_line, advice.lines)))
     names = class_file(root)
     if not colored and names is not None and read_classes(names).colors is not None:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from helpers import exports
+from helpers.support import write_pair
 from unimatch import data
 from unimatch.errors import DataError
 from unimatch.labelling import predicted_labels, read, write
@@ -45,6 +46,18 @@ def test_a_photo_that_is_labelled_keeps_its_mask_unless_it_may_be_replaced(tmp_p
     write(second, photos, workers=0, overwrite=True)
     assert mask_of(photos / "masks/a.png") == [2]
     assert mask_of(photos / "masks/b.png") == [2]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_nothing_is_added_where_photos_and_masks_lie_in_one_folder(overwrite, tmp_path):
+    photos, classes = tmp_path / "photos", ["background", "leaf"]
+    for i in range(2):
+        write_pair(photos / f"{i}.jpg", photos / f"{i}.png", ids=(0, 1))
+    (photos / "classes.txt").write_text("background\nleaf\n")
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    with pytest.raises(DataError, match="photos and masks lie in one folder, to which nothing can be added"):
+        write(predicted_labels([made(tmp_path / "one", "0.png", 1)], classes), photos, workers=0, overwrite=overwrite)
+    assert {path: path.read_bytes() for path in photos.iterdir()} == before
 
 
 def test_classes_can_be_added_at_the_end_and_never_between(tmp_path):

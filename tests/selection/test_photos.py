@@ -32,6 +32,17 @@ def test_unlabelled_photos_beside_the_training_images_are_found(tmp_path):
     assert [path.name for path in photos.labelled] == ["a0.png", "a1.png"]
 
 
+@pytest.mark.parametrize("place", ["", "images", "train"])
+def test_photos_beside_their_masks_are_found_without_these(place, tmp_path):
+    for i in range(3):
+        write_pair(tmp_path / place / f"{i}.jpg", tmp_path / place / f"{i}.png" if i < 2 else None)
+    write_pair(tmp_path / "val" / "v.jpg", tmp_path / "val" / "v.png")
+    write_pair(tmp_path / "unlabeled" / "u.jpg", None)
+    photos = photos_below(tmp_path)
+    assert [photos.name_of(file) for file in photos.files] == ["0.jpg", "1.jpg", "2.jpg", "u.jpg"]
+    assert [path.name for path in photos.labelled] == ["0.jpg", "1.jpg"]
+
+
 def test_an_empty_folder_of_masks_says_that_nothing_is_labelled(tmp_path):
     for i in range(2):
         write_pair(tmp_path / "images" / f"{i}.png", None)

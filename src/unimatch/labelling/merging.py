@@ -219,6 +219,16 @@ def pools_in(folder: Path) -> list[Path]:
 
 
 def place_in(folder: Path, part: str) -> Place:
-    """Returns the folders of the images and masks of a part of a data set, whether they exist or not."""
+    """Returns the folders of the images and masks of a part of a data set, whether they exist or not.
+
+    Raises:
+        DataError: they are one folder, in which files could not be told apart by their stems.
+    """
     below = "" if part == "train" else f"{part}/"
-    return place_of(folder, cast(Part, part)) or Place(f"{below}images", f"{below}masks")
+    found = place_of(folder, cast(Part, part)) or Place(f"{below}images", f"{below}masks")
+    if found.images == found.masks:
+        raise DataError(
+            f"{folder / found.images}: photos and masks lie in one folder, to which nothing can be added; move them to "
+            "two, images/ and masks/, or write into a new folder"
+        )
+    return found

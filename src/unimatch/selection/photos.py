@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from unimatch.data.sets.own_folders import pools_of, training_place
-from unimatch.data.sources.files import Tree, existing_root, images_alone
+from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_alone
 from unimatch.data.splits.lists import read_lines, split_line
 from unimatch.errors import DataError
 from unimatch.images.arrays import read_mask
@@ -47,13 +47,14 @@ def photos_below(root: str | Path) -> Photos:
     place = training_place(path)
     laid_out = (path / part for part in (place.images, *pools_of(path, place)))
     parts = [part for part in laid_out if holds_files(part)] or [path]
-    labelled = []
+    pairs = FilePairs()
     if parts[0] == path / place.images and holds_files(path / place.masks):
         pairs = Tree(*place).images_and_masks(path)
-        labelled = [Path(image) for image, mask in pairs.names() if mask is not None]
+    labelled = [Path(image) for image, mask in pairs.names() if mask is not None]
     found: dict[Path, list[Path]] = {}
     for part in parts:
-        files = [Path(image) for image in images_alone(part).images()]
+        beside_masks = part == path / place.images and place.images == place.masks
+        files = [Path(image) for image in (pairs if beside_masks and pairs else images_alone(part)).images()]
         for photo in name_photos(files, part):
             name = Path(photo.name)
             found[photo.path] = [name] if part == path else [name, part.relative_to(path) / name]

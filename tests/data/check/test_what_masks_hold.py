@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.support import write_pair
 from unimatch.data.catalog import CAMVID, voc_colors
 from unimatch.data.check.what_masks_hold import advise, look, masks_below
 from unimatch.data.sets.class_names import read_classes
+from unimatch.data.sets.own_folders import training_place
 
 
 def save(folder: Path, *arrays, kind="png"):
@@ -122,6 +124,17 @@ def test_masks_of_training_and_validation_are_found(tmp_path):
     for kind in ("images", "labels"):
         other = save(tmp_path / "other" / "train" / kind, [[0]])
     assert masks_below(tmp_path / "other") == other
+
+
+def test_masks_beside_their_photos_are_found_without_these(tmp_path):
+    for name in ("a", "b", "val/c"):
+        write_pair(tmp_path / f"{name}.png", tmp_path / f"{name}_cover.png")
+    given = training_place(tmp_path, ".", ".")
+    assert masks_below(tmp_path) == []
+    assert masks_below(tmp_path, given, "_cover") == [tmp_path / "a_cover.png", tmp_path / "b_cover.png"]
+    for name in ("a", "b", "val/c"):
+        (tmp_path / f"{name}_cover.png").rename(tmp_path / f"{name}_mask.png")
+    assert masks_below(tmp_path) == [tmp_path / f"{name}_mask.png" for name in ("a", "b", "val/c")]
 
 
 def test_numbers_are_those_that_training_reads(tmp_path):

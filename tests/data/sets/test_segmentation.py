@@ -204,12 +204,12 @@ def test_folder_layout_reads_lists_relative_to_the_root(folder_root, tmp_path):
 
 
 def test_lists_of_all_images_need_no_folder_of_images(tmp_path, write_pair):
-    """Such as photos and masks side by side, in folders of any names."""
+    """Such as photos and masks side by side under any names, in folders of any names."""
     for number in range(5):
-        write_pair(tmp_path / f"photos/{number}_sat.jpg", tmp_path / f"photos/{number}_label.png")
+        write_pair(tmp_path / f"photos/{number}_sat.jpg", tmp_path / f"photos/{number}_cover.png")
     (tmp_path / "classes.txt").write_text("ground\nroad\n")
     for name, numbers in (("train", (0, 1)), ("val", (2,)), ("unlabeled", (3, 4))):
-        lines = [f"photos/{number}_sat.jpg photos/{number}_label.png\n" for number in numbers]
+        lines = [f"photos/{number}_sat.jpg photos/{number}_cover.png\n" for number in numbers]
         (tmp_path / f"{name}.txt").write_text("".join(lines))
     lists = {"labeled_list": tmp_path / "train.txt", "val_list": tmp_path / "val.txt"}
     data = folder(tmp_path, **lists)
@@ -219,7 +219,9 @@ def test_lists_of_all_images_need_no_folder_of_images(tmp_path, write_pair):
     write_pair(tmp_path / "unlabeled/a.jpg", None)
     assert len(folder(tmp_path, **lists).unlabeled) == 1
     for options in ({}, {"labeled": 1}, {**lists, "unlabeled": "train"}, {"labeled_list": lists["labeled_list"]}):
-        with pytest.raises(DataError, match=r"images: no such folder .*, or name the files in lists \(dataset\.label"):
+        with pytest.raises(
+            DataError, match=r"images: no such folder .* or all files, in lists \(dataset\.labeled_list"
+        ):
             folder(tmp_path, **options)
 
 

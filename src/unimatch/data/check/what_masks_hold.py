@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 
 from unimatch.data.catalog import CAMVID, CITYSCAPES, PASCAL, Color
 from unimatch.data.parallel import for_each
-from unimatch.data.sets.own_folders import place_of, training_place
+from unimatch.data.sets.own_folders import Place, place_of, training_place
 from unimatch.data.sources.mask_values import count_ids, pack, unpack
+from unimatch.data.sources.one_folder import photos_and_masks
 from unimatch.errors import DataError
 from unimatch.images.arrays import colors_of, ids_of, opened
 from unimatch.images.folders import find_images
@@ -78,17 +80,20 @@ class Held:
         return {"ids", "colours"} <= self.files.keys()
 
 
-def masks_below(root: Path) -> list[Path]:
-    """Returns the masks of training and validation images in the folders of ``dataset=folder``."""
-    folders = [root / training_place(root).masks]
-    if (val := place_of(root, "val")) is not None:
-        folders.append(root / val.masks)
+def masks_below(root: Path, train: Place | None = None, mask_suffix: str = "") -> list[Path]:
+    """Returns the masks of training and validation images in the folders of ``dataset=folder``.
+
+    Args:
+        root: the data set's folder.
+        train: the folders of its training images and their masks; by default they are found by their names.
+        mask_suffix: what names of masks end with, if they lie beside the images.
+    """
     found: list[Path] = []
-    for folder in folders:
-        try:
-            found += [folder / name for name in find_images(folder, masks=True)]
-        except DataError:  # no such folder, or nothing in it
-            continue
+    for images, masks in filter(None, (train or training_place(root), place_of(root, "val"))):
+        with suppress(DataError):  # no such folder, or nothing in it
+            together = images == masks
+            names = photos_and_masks(root, masks, mask_suffix)[1] if together else find_images(root / masks, masks=True)
+            found += [root / masks / name for name in names]
     return found
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from unimatch.data.sets.class_files import Classes, parse
-from unimatch.data.sets.own_folders import place_of
+from unimatch.data.sets.own_folders import in_two_folders, place_of
 from unimatch.errors import DataError
 from unimatch.images.folders import find_images, subfolders, what_is_there
 from unimatch.images.label_files import exported
@@ -31,7 +31,7 @@ def find_classes(root: Path) -> Path:
     """
     if (file := class_file(root)) is not None:
         return file
-    laid_out = place_of(root, "train") is not None or (root / "masks").is_dir()
+    laid_out = next(in_two_folders(root, "train"), None) is not None or (root / "masks").is_dir()
     if not laid_out and (hint := exported(root, root)):
         raise DataError(f"{root}: no classes.txt{hint}")
     if not laid_out and (inner := data_set_within(root)) is not None:

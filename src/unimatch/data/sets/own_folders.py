@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from unimatch.data.sources.one_folder import RUN_FOLDERS, photos_beside_masks
 from unimatch.errors import DataError
 from unimatch.images.file_kinds import IMAGE_SUFFIXES
 from unimatch.images.folders import (
@@ -32,9 +33,6 @@ Part = Literal["train", "val", "test"]
 VISUALIZATION = re.compile("visual", re.IGNORECASE)
 """In the name of a folder of masks drawn over photos, such as LabelMe's SegmentationClassVisualization."""
 
-RUN_FOLDERS = ("runs", "outputs", "multirun")
-"""Folders into which the commands of this package write."""
-
 
 class Place(NamedTuple):
     """The folders of the images and masks of a part, relative to the root."""
@@ -46,6 +44,9 @@ class Place(NamedTuple):
 USUAL = Place("images", "masks")
 """The usual place of training images."""
 
+WHOLE = "."
+"""The root as the folder of both images and masks."""
+
 
 class Places(NamedTuple):
     """The places of the parts of a data set; None for a part that does not exist."""
@@ -55,13 +56,20 @@ class Places(NamedTuple):
     test: Place | None
 
 
-def places_of(root: Path) -> Places:
+def places_of(root: Path, images: str | Path | None = None, masks: str | Path | None = None) -> Places:
     """Finds the places of the parts of a data set, and warns of folders that are not used.
+
+    Args:
+        root: the data set's folder.
+        images: the folder of training images, relative to the root or absolute; None to find it.
+        masks: the folder of their masks.
 
     Raises:
         DataError: several folders could be meant.
     """
-    found = {part: list(arrangements(root, part)) for part in get_args(Part)}
+    given = images is not None or masks is not None
+    found = {part: list(arrangements(root, part)) for part in get_args(Part) if part != "train" or not given}
+    found.setdefault("train", [training_place(root, images, masks)])
     for part, places in found.items():
         folders = [place.images for place in places]
         tops = {folder.partition("/")[0] for folder in folders}
@@ -83,9 +91,26 @@ def places_of(root: Path) -> Places:
     return Places(train, val, test)
 
 
-def training_place(root: Path) -> Place:
-    """Returns the place of the training images, whether it exists or not."""
-    return place_of(root, "train") or USUAL
+def training_place(root: Path, images: str | Path | None = None, masks: str | Path | None = None) -> Place:
+    """Returns the place of the training images, whether it exists or not.
+
+    Args:
+        root: the data set's folder.
+        images: their folder, relative to the root or absolute; None to find it.
+        masks: the folder of their masks.
+    """
+    if images is None and masks is None:
+        return place_of(root, "train") or USUAL
+    found = Place(photo_folder(root) or USUAL.images, mask_folder(root) or USUAL.masks)
+    return Place(
+        *(other if one is None else below(root, one) for one, other in zip((images, masks), found, strict=True))
+    )
+
+
+def below(root: Path, folder: str | Path) -> str:
+    """Returns a folder that may be absolute as relative to a root, if it lies there."""
+    path = root / Path(folder).expanduser()
+    return os.path.relpath(path, root) if path.is_relative_to(root) else os.path.normpath(path)
 
 
 def pools_of(root: Path, train: Place) -> tuple[str, ...]:
@@ -105,12 +130,14 @@ def without_masks(root: Path, part: Part) -> Place | None:
     if images is not None and is_by_part(root / images) and (names := parts_named(root / images, part)):
         return Place(f"{images}/{names[0]}", f"{mask_folder(root) or 'masks'}/{names[0]}")
     name = part_folder(root, part)
+    if part == "val" and holds_images_itself(root / name):
+        return Place(name, name)
     return Place(f"{name}/images", f"{name}/masks") if (root / name).is_dir() else None
 
 
 def say_unused_within(root: Path, train: Place) -> None:
     """Warns of folders in that of the training images that are named like another part, but not used as one."""
-    inner = subfolders(root / train.images)
+    inner = subfolders(root / train.images) if train.images != WHOLE else []
     if parts := [name for name in inner if name.lower() in PARTS]:
         note(
             "folder not used",
@@ -127,10 +154,11 @@ def say_unused_beside(root: Path, places: Places, pools: Sequence[str]) -> None:
         places: the places of its parts.
         pools: the folders of unlabelled images (:func:`pools_of`).
     """
-    if not (root / places.train.images).is_dir():
-        return  # an error will say so
+    if not (root / places.train.images).is_dir() or WHOLE in places.train:
+        return  # an error will say so, or all other folders are used
     used = [*(folder for place in places if place for folder in place), *pools]
-    for above in dict.fromkeys(("", places.train.images.rpartition("/")[0])):
+    aside = places.train.images.rpartition("/")[0] if (root / places.train.images).is_relative_to(root) else ""
+    for above in dict.fromkeys(("", aside)):
         inner = [f"{folder}/".removeprefix(f"{above}/" if above else "") for folder in used]
         say_unused(root / above, {folder.partition("/")[0] for folder in inner}, root, at_root=not above)
 
@@ -176,7 +204,9 @@ def place_of(root: Path, part: Part) -> Place | None:
     """Finds the folders of a part's images and masks; None if either is missing.
 
     These are, in this order, ``images/ masks/`` (for training only) or ``images/train/ masks/train/``,
-    ``train/images/ train/masks/``, or ``train/ train_masks/``. Folders of images may have any name in
+    ``train/images/ train/masks/``, or ``train/ train_masks/``. If there are none, photos and masks may lie together in
+    ``images/``, ``images/train/``, ``train/images/``, ``train/``, or for training anywhere below the root
+    (:func:`unimatch.data.sources.one_folder.divide`). Folders of images may have any name in
     :data:`unimatch.images.folders.PHOTO_FOLDERS`, those of masks any that
     :data:`unimatch.images.folders.MASK_FOLDER` matches, and parts any in
     :data:`unimatch.images.folders.OTHER_NAMES`, all of them in any case.
@@ -189,6 +219,12 @@ def place_of(root: Path, part: Part) -> Place | None:
 
 def arrangements(root: Path, part: Part) -> Iterator[Place]:
     """Yields all places of a part that exist, in the order of :func:`place_of`."""
+    found = list(in_two_folders(root, part))
+    yield from found or in_one_folder(root, part)
+
+
+def in_two_folders(root: Path, part: Part) -> Iterator[Place]:
+    """Yields the places of a part whose images and masks lie in folders of their own."""
     images, masks = photo_folder(root), mask_folder(root)
     if images and masks and is_by_part(root / images):
         for name, other in zip(parts_named(root / images, part), parts_named(root / masks, part), strict=False):
@@ -203,6 +239,33 @@ def arrangements(root: Path, part: Part) -> Iterator[Place]:
     labels = [name for name in subfolders(root) if mask_part(name) in names_of(part) and holds_images(root / name)]
     if beside and labels:
         yield Place(the_one(root, beside), the_one(root, labels))
+
+
+def in_one_folder(root: Path, part: Part) -> Iterator[Place]:
+    """Yields the places of a part whose masks lie beside its images."""
+    images = photo_folder(root)
+    by_part = images is not None and is_by_part(root / images)
+    folders = [f"{images}/{name}" for name in parts_named(root / images, part)] if images and by_part else []
+    if images and not by_part and part == "train":
+        folders.append(images)
+    for name in parts_named(root, part):
+        inner = photo_folder(root / name)
+        folders.append(f"{name}/{inner}" if inner else name)
+    found = [folder for folder in folders if photos_beside_masks(root, folder)]
+    if (
+        part == "train"
+        and not found
+        and (photos := photos_beside_masks(root, WHOLE))
+        and not any(map(of_a_part, photos))
+    ):
+        found = [WHOLE]
+    yield from (Place(folder, folder) for folder in found)
+
+
+def of_a_part(photo: str) -> bool:
+    """Tells whether a path leads through a folder that is named like a part."""
+    names = {*names_of("train"), *names_of("unlabeled"), *PARTS}
+    return not names.isdisjoint(folder.lower() for folder in Path(photo).parts[:-1])
 
 
 def is_by_part(images: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, Unpack
 
 from unimatch.data.catalog import ADE20K, CAMVID, CITYSCAPES, COCO, PASCAL, DatasetInfo, distinct_colors
 from unimatch.data.sets.class_names import find_classes, read_classes
-from unimatch.data.sets.own_folders import places_of, pools_of, say_unused_beside, say_unused_lists
+from unimatch.data.sets.own_folders import Place, places_of, pools_of, say_unused_beside, say_unused_lists
 from unimatch.data.sources.base import FileSource, SegmentationData
 from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_alone
 from unimatch.data.splits.labeled import SelectionOptions, hold_out, names_files, select
@@ -157,11 +157,20 @@ camvid = Layout(CAMVID, train=Tree("train", "trainannot"), val=Tree("val", "vala
 """CamVid in SegNet's layout: ``train/ trainannot/ val/ valannot/ test/ testannot/``; mask value 11 or 255 is void."""
 
 
+FOLDER_REMEDY = (
+    "move or rename what is meant, or name the folders (dataset.images, dataset.masks) or all files, in lists "
+    "(dataset.labeled_list, dataset.val_list)"
+)
+"""What to do if a folder of your own is not found."""
+
+
 @with_options()
 def folder(
     root: str | Path,
     *,
     classes: str | Path | Sequence[str] | None = None,
+    images: str | Path | None = None,
+    masks: str | Path | None = None,
     ignore_colors: Sequence[Sequence[int]] = (),
     ids: Mapping[int, int] | None = None,
     ignore_ids: Sequence[int] = (IGNORE_INDEX,),
@@ -184,6 +193,8 @@ def folder(
         classes: names in the order of their ids, or a file of them, with or without colours
             (:func:`unimatch.data.sets.class_names.read_classes`). By default ``colors``, if that is a file, or else the
             first of :data:`unimatch.data.sets.class_names.FILES` below the root, such as ``classes.txt``.
+        images: the folder of training images, relative to the root or absolute; by default it is found by its name.
+        masks: the folder of their masks, likewise; it may be that of the images.
         ignore_colors: the colours of ignored pixels in masks in colours.
         ids: stored id -> class id, if they differ, such as ``{0: 0, 255: 1}``; other ids are errors.
         ignore_ids: stored ids of ignored pixels; 255 always is one, unless ``ids`` names it.
@@ -218,17 +229,21 @@ def folder(
         ids=None if ids is None else dict(ids),
         ignore_colors=frozenset((color[0], color[1], color[2]) for color in ignore_colors),
     )
-    train, val, test = places = places_of(path)
+    train, val, test = places = places_of(path, images, masks)
     pools = pools_of(path, train)
     if not names_files(options):
         say_unused_beside(path, places, pools)
         if val is None:
             say_unused_lists(path)
+
+    def tree(place: Place) -> Tree:
+        return Tree(*place, mask_suffix=mask_suffix, folder_remedy=FOLDER_REMEDY)
+
     layout = Layout(
         info,
-        train=Tree(*train, mask_suffix=mask_suffix),
-        val=Tree(*(val or ("val/images", "val/masks")), mask_suffix=mask_suffix),
-        test=test and Tree(*test, mask_suffix=mask_suffix),
+        train=tree(train),
+        val=tree(val or Place("val/images", "val/masks")),
+        test=test and tree(test),
         unlabeled=pools,
         val_share=0.0 if val else val_share,
         val_seed=val_seed,

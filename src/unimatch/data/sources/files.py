@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from unimatch.data.sources.pair_names import in_other_folder, pair_similar, several_masks
+from unimatch.data.sources.one_folder import photos_and_masks
+from unimatch.data.sources.pair_names import further_mask, in_other_folder, pair_similar, several_masks
 from unimatch.errors import DataError
 from unimatch.images.folders import find_images, note, parts_named, suffix
 from unimatch.wording import counted
@@ -123,7 +124,8 @@ WithoutMask = Literal["error", "unlabeled"]
 class Tree:
     """Two folders below a root, of images and of masks, in which an image and its mask have the same name and path.
 
-    Images without a mask in a subfolder ``unlabeled`` of the folder of images are unlabelled.
+    Images without a mask in a subfolder ``unlabeled`` of the folder of images are unlabelled. The two may be one
+    folder, in which the names tell masks from images (:func:`unimatch.data.sources.one_folder.divide`).
     """
 
     images: str
@@ -140,6 +142,10 @@ class Tree:
     """Whether the folder of masks holds only those of these images."""
     suffix_remedy: str = "if a suffix is why: dataset=folder takes dataset.mask_suffix"
     """What a message says to do if names of masks have more than those of images."""
+    folder_remedy: str = (
+        "move or rename what is meant, or name the files in lists (dataset.labeled_list, dataset.val_list)"
+    )
+    """What a message says to do if one of the folders is not there."""
 
     def pairs(self, root: Path, *, allow_missing: bool = False, without_mask: WithoutMask | None = None) -> FilePairs:
         """Finds the pairs below a root, sorted by the image's name.
@@ -164,7 +170,8 @@ class Tree:
             name = without[0].removeprefix(f"{images}{os.sep}")
             hint = several_masks(name, unused) or in_other_folder(name, unused)
         if self.own_masks and unused:
-            remedy = (hint or f"; {self.suffix_remedy}") if without else ""
+            used = (mask.removeprefix(f"{masks}{os.sep}") for _, mask in found.names() if mask)
+            remedy = further_mask(unused, used) or (without and (hint or f"; {self.suffix_remedy}")) or ""
             note(
                 "masks without image",
                 f"{masks}: {counted(len(unused), 'mask')} with the name of no image in {images}, such as {unused[0]}, "
@@ -216,15 +223,27 @@ class Tree:
         Files whose names differ are paired if they are similar and only one pairing is possible.
         """
         images, masks = root / self.images, root / self.masks
-        image_of = by_common_name(images, self.image_ending, "rename one of the two, or move a mask to the masks")
-        mask_of = by_common_name(masks, self.mask_ending, "keep one of the two masks", self.mask_suffix, masks=True)
+        if images == masks:
+            photos, labels = photos_and_masks(root, self.images, self.mask_suffix)
+            if not labels:
+                text = "no masks of these images, neither beside them (a_mask.png of a.jpg) nor in a folder of masks"
+                raise DataError(f"{images}: {text}; {self.folder_remedy}; unlabelled images go to unlabeled/")
+        else:
+            photos = find_images(images, remedy=self.folder_remedy)
+            labels = find_images(masks, masks=True, remedy=self.folder_remedy)
+        image_of = by_common_name(
+            images, photos, self.image_ending, "rename one of the two, or move a mask to the masks"
+        )
+        mask_of = by_common_name(
+            masks, labels, self.mask_ending, "keep one of the two masks", self.mask_suffix, masks=True
+        )
         unused = {name: mask for name, mask in mask_of.items() if name not in image_of}
         if unused and self.image_ending is None and self.mask_ending is None:
             without = {name: image for name, image in image_of.items() if name not in mask_of}
             similar = pair_similar(without, unused)
             for name, mask_name in similar.items():
                 mask_of[name] = unused.pop(mask_name)
-            if similar:
+            if similar and images != masks:
                 name, mask_name = next(iter(similar.items()))
                 note(
                     "paired by likeness",
@@ -240,20 +259,26 @@ class Tree:
     def _mask_of(self, root: Path, image: str) -> str:
         """Returns the path that a missing mask should have."""
         name = image.removeprefix(f"{root / self.images}{os.sep}").removesuffix(self.image_ending or suffix(image))
-        return f"{root / self.masks}{os.sep}{name}{self.mask_suffix}{self.mask_ending or '.png'}"
+        mark = self.mask_suffix or ("_mask" if root / self.images == root / self.masks else "")
+        return f"{root / self.masks}{os.sep}{name}{mark}{self.mask_ending or '.png'}"
 
 
 def by_common_name(
-    directory: Path, ending: str | None, remedy: str, name_suffix: str = "", *, masks: bool = False
+    directory: Path,
+    files: Sequence[str],
+    ending: str | None,
+    remedy: str,
+    name_suffix: str = "",
+    *,
+    masks: bool = False,
 ) -> dict[str, str]:
-    """Finds the image files below a folder that end in a suffix and ending, by their names without these.
+    """Returns the files of a folder that end in a suffix and ending, by their names without these.
 
     Raises:
         DataError: two files have one name, or there is no such file.
     """
     result: dict[str, str] = {}
-    lists = "move or rename what is meant, or name the files in lists (dataset.labeled_list, dataset.val_list)"
-    for file in find_images(directory, masks=masks, remedy=lists):
+    for file in files:
         end = name_suffix + (suffix(file) if ending is None else ending)
         if not file.endswith(end):
             continue

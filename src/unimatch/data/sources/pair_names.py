@@ -3,7 +3,7 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from unimatch.images.folders import MASK_WORD, canonical, suffix
 
@@ -25,6 +25,20 @@ def several_masks(image: str, masks: Sequence[str]) -> str:
         return ""
     text = f"; {own[0]} and {own[1]} seem to be masks of one image: join them (python -m unimatch.labels does so)"
     return text if "/" in own[1] else f"{text}, or name what follows the one that is meant: dataset.mask_suffix"
+
+
+def further_mask(unused: Sequence[str], used: Iterable[str]) -> str:
+    """Says, for a message, that a mask of no image seems to be a further one of an image that has one; empty if not.
+
+    >>> further_mask(["7.png", "a_mask_1.png"], ["a_mask.png", "b_mask.png"])
+    '; a_mask_1.png seems to be a further mask beside a_mask.png: join them (python -m unimatch.labels does so)'
+    """
+    first = {mask.removesuffix(suffix(mask)): mask for mask in used}
+    for mask in unused:
+        numbered = re.fullmatch(r"(.+)[_\-. ]\d+", mask.removesuffix(suffix(mask)))
+        if numbered and (other := first.get(numbered[1])):
+            return f"; {mask} seems to be a further mask beside {other}: join them (python -m unimatch.labels does so)"
+    return ""
 
 
 def in_other_folder(image: str, masks: Sequence[str]) -> str:
@@ -53,10 +67,10 @@ def pair_similar(images: dict[str, str], masks: dict[str, str]) -> dict[str, str
     """
     alike_images, alike_masks = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     for name, file in images.items():
-        for key in {canonical(name), canonical(file), without_word(canonical(name), IMAGE_WORDS)}:
+        for key in {canonical(file), *without_word(canonical(name), IMAGE_WORDS)}:
             alike_images[key].add(name)
     for name in masks:
-        for key in {canonical(name), without_word(canonical(name), MASK_WORDS)}:
+        for key in without_word(canonical(name), MASK_WORDS):
             alike_masks[key].add(name)
     partners, claims = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     for key, names in alike_images.items():
@@ -68,12 +82,16 @@ def pair_similar(images: dict[str, str], masks: dict[str, str]) -> dict[str, str
     return {name: pairs[name] for name in images if name in pairs and len(claims[pairs[name]]) == 1}
 
 
-def without_word(path: str, words: str) -> str:
-    """Removes one of some words, given as a regular expression, from the start or end of a path's last part.
+def without_word(path: str, words: str) -> set[str]:
+    """Returns a path, and it without a word at the start or at the end of its last part.
 
-    >>> without_word("a/mask_7", MASK_WORDS), without_word("a/7_image", IMAGE_WORDS), without_word("mask7", MASK_WORDS)
-    ('a/7', 'a/7', '7')
+    Args:
+        path: without extension.
+        words: the words, as a regular expression.
+
+    >>> sorted(without_word("a/mask_7", MASK_WORDS)), sorted(without_word("mask7_gt", MASK_WORDS))
+    (['a/7', 'a/mask_7'], ['7_gt', 'mask7', 'mask7_gt'])
     """
     folder, slash, name = path.rpartition("/")
     at_start, at_end = rf"^(?:{words})(?:[_\-. ]+(?=.)|(?=\d))", rf"(?<=.)[_\-. ]+(?:{words})$"
-    return folder + slash + re.sub(f"{at_start}|{at_end}", "", name, count=1)
+    return {path, *(folder + slash + re.sub(place, "", name) for place in (at_start, at_end))}
