@@ -6,6 +6,7 @@ from unimatch.data.check.class_faults import empty_classes, has_one_class, two_c
 from unimatch.data.check.duplicates import copies, repeated, shared
 from unimatch.data.check.findings import FAULTS, WARNINGS, Part, Report, collect
 from unimatch.data.check.mask_faults import faults_together
+from unimatch.data.check.near_copies import Thumbnail, look_alike
 from unimatch.data.check.one_image import Reading, read
 from unimatch.data.check.pair_faults import share_faults
 from unimatch.data.parallel import for_each
@@ -43,6 +44,7 @@ def full_check(
 
     add("files", notes)
     fingerprints: dict[str, list[bytes | None]] = {name: [] for name in sources}
+    thumbnails: dict[str, list[Thumbnail | None]] = {name: [] for name in sources}
     for name, source in sources.items():
         title = f"{name} images" if progress else ""
         for reading in for_each(read, (source, reader), range(len(source)), workers=workers, title=title):
@@ -59,6 +61,7 @@ def full_check(
                 part.shapes[reading.shape] += 1
             part.count(reading.label)
             fingerprints[name].append(reading.fingerprint)
+            thumbnails[name].append(reading.thumbnail)
             add(name, faults)
     masked = [parts["labelled"], parts["validation"]]
     for part in masked:
@@ -74,6 +77,7 @@ def full_check(
         for held in ("validation", "test"):
             if held in sources:
                 add(name, shared(sources[name], sources[held], fingerprints[name], fingerprints[held], held))
+                add(name, look_alike(sources[name], sources[held], thumbnails[name], thumbnails[held], held))
     add("unlabelled", copies(data.labeled, data.unlabeled, fingerprints["labelled"], fingerprints["unlabelled"]))
     return Report(data.info, tuple(parts.values()), collect(found), one_class)
 

@@ -10,6 +10,7 @@ from unimatch.data.check.duplicates import fingerprint
 from unimatch.data.check.findings import Label
 from unimatch.data.check.geolocation import apart
 from unimatch.data.check.mask_faults import counts_of, faults_of_mask, kind_of_error
+from unimatch.data.check.near_copies import Thumbnail, thumbnail
 from unimatch.data.check.orientation import size_mismatch, turned_alone
 from unimatch.data.check.pair_faults import date_faults, differ_in_size
 from unimatch.data.sources.base import FileSource, Source
@@ -30,6 +31,7 @@ class Reading(NamedTuple):
     shape: tuple[int, int] | None
     """Height and width of the image; None if it cannot be read."""
     fingerprint: bytes | None
+    thumbnail: Thumbnail | None
 
 
 def read(context: tuple[Source, MaskReader | None], index: int) -> Reading:
@@ -48,7 +50,8 @@ def read(context: tuple[Source, MaskReader | None], index: int) -> Reading:
         image_faults.append((kind_of_image_error(source, index), str(error)))
     shape = None if image is None else (image.shape[-3], image.shape[-2])
     label = read_label(context, index, shape)
-    return Reading(tuple(image_faults), label, shape, None if image is None else fingerprint(image))
+    marks = (None, None) if image is None else (fingerprint(image), thumbnail(image))
+    return Reading(tuple(image_faults), label, shape, *marks)
 
 
 def read_label(
