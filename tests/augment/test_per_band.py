@@ -1,7 +1,10 @@
 """Views of images whose bands are not red, green and blue."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from unimatch.augment import PaddedCrop, RandAugment, ScaledCrop, StrongAugmentation, Views
 from unimatch.augment import per_band as module
@@ -117,3 +120,22 @@ def test_randaugment_changes_all_bands_alike():
     for name in CHANGES:
         changed = RandAugment(1, [name], 0.0).for_bands()(np.random.default_rng(5), image)
         assert np.array_equal(changed, np.repeat(changed[..., :1], 4, axis=-1)), name
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.0, 2.0])
+@pytest.mark.parametrize("dates", [1, 2])
+def test_pixels_without_data_do_not_count_where_resizing_blends_them_with_others(factor, dates):
+    image = np.random.default_rng(0).integers(100, 255, (dates, 64, 64, 5), dtype=np.uint8)
+    image[-1, :, ::4] = 0  # stripes, as in images of Landsat 7
+    image = image if dates == 2 else image[0]
+    label = np.zeros((64, 64), np.uint8)
+    label[:, ::4] = 1  # the mask says something of them
+    bands = Bands((1, 2, 3, 4, 5), no_data=0, mean=(0.5,) * 5, std=(0.2,) * 5)
+    views = Views(48, weak=ScaledCrop((factor, factor)), bands=bands)
+    labeled = views.labeled(np.random.default_rng(1), image, label)["label"]
+    unlabeled = views.unlabeled(np.random.default_rng(1), image, None)
+    assert {0} <= set(labeled.unique().tolist()) <= {0, 255}
+    assert torch.equal(labeled == 255, ~unlabeled["valid"])
+    everything = Views(48, weak=ScaledCrop((factor, factor)), bands=replace(bands, no_data=None))
+    same = everything.unlabeled(np.random.default_rng(1), image, None)
+    assert all(torch.equal(unlabeled[name], same[name]) for name in ("weak", "strong1", "strong2", "box1"))

@@ -4,6 +4,7 @@ Both dates of a pair share one geometry; colour and sharpness are changed indepe
 """
 
 import math
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -100,10 +101,15 @@ class Views:
             )
         if self.one_class:
             return self.weak.cut(rng, image, None, self.crop), torch.tensor(NO_CLASS if label is None else int(label))
+        empty = self.bands.without_data(image)
+        before = None if empty is None or not empty.any() else deepcopy(rng)
         cut = self.weak.cut(rng, image, None if label is None else np.asarray(label, np.uint8), self.crop)
-        if (empty := self.bands.without_data(cut.image)) is not None:
-            mask = None if cut.label is None else np.where(empty, IGNORE_INDEX, cut.label).astype(np.uint8)
-            cut = replace(cut, label=mask, valid=cut.valid & ~empty)
+        if empty is not None and before is not None:
+            # Resizing blends such pixels with their neighbours, so that in the view they are no longer 0: they are cut
+            # out like a label, by the same draws.
+            hidden = np.asarray(self.weak.cut(before, image, empty.astype(np.uint8), self.crop).label) == 1
+            mask = None if cut.label is None else np.where(hidden, IGNORE_INDEX, cut.label).astype(np.uint8)
+            cut = replace(cut, label=mask, valid=cut.valid & ~hidden)
         unknown = np.full((self.crop, self.crop), UNKNOWN_TRUTH, np.uint8)
         return cut, torch.from_numpy(unknown if cut.label is None else cut.label)
 
