@@ -142,6 +142,18 @@ def test_labels_that_are_mostly_changed_are_noted(root):
     assert len(said) == 1
 
 
+def test_a_label_with_both_values_of_change_is_noted(root):
+    path = sorted((root / "train" / "label").iterdir())[0]
+    label = np.array(Image.open(path))
+    label[:2] = 1
+    Image.fromarray(label).save(path)
+    ((kind, part),) = found = findings(root)
+    assert (kind, part) == ("1 and 255", "labelled")
+    text = f"{path}: {(label == 255).sum()} pixels of 255 and {(label == 1).sum()} of 1 are one class; if 255 is no"
+    assert found[kind, part][0].startswith(text)
+    assert any(line.startswith("labelled: 1 and 255") for line in survey(change_folder(root)))
+
+
 def test_labels_without_any_change_are_noted(root):
     for path in (root / "train" / "label").iterdir():
         rewrite(np.zeros_like)(path)

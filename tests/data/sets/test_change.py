@@ -328,3 +328,54 @@ def test_folders_of_images_beside_those_of_pairs_are_said_not_to_be_used(tmp_pat
     with notes_taken() as notes:
         change_folder(root, labeled_list=root / "names.txt")
     assert not notes
+
+
+def test_parts_may_lie_within_the_folders_of_dates(tmp_path):
+    parts = {"train": NAMES[:5], "val": NAMES[5:7], "test": NAMES[7:9], "unlabeled": NAMES[9:]}
+    for part, chosen in parts.items():
+        plain = make_change(tmp_path / part, chosen)
+        for kind in ("A", "B", "label"):
+            (tmp_path / "pairs" / kind).mkdir(parents=True, exist_ok=True)
+            (plain / kind).rename(tmp_path / "pairs" / kind / part)
+    root = tmp_path / "pairs"
+    shutil.rmtree(root / "label" / "unlabeled")
+    with notes_taken() as notes:
+        data = change_folder(root)
+    assert not notes
+    found = (data.labeled, data.val, data.test, data.unlabeled)
+    assert [names(part) for part in found] == list(parts.values())
+    assert data.val.image_paths(0) == [root / kind / "val" / NAMES[5] for kind in "AB"]
+    assert data.val.mask(0).max() == 1
+    (root / "list").mkdir()
+    for part in ("train", "val"):  # lists hold names below A
+        (root / "list" / f"{part}.txt").write_text("".join(f"{part}/{name}\n" for name in parts[part]))
+    assert names(change_folder(root).labeled) == NAMES[:5]
+    shutil.rmtree(root / "list")
+    shutil.rmtree(root / "label" / "test")
+    (root / "A" / "train" / NAMES[0]).unlink()
+    (root / "label" / "train" / NAMES[0]).unlink()
+    with notes_taken() as notes:
+        assert change_folder(root).test is None
+    assert sorted(kind for kind, _ in notes) == ["folder not used", "second dates alone"]
+    assert f"{root / 'A' / 'test'}: not used; it needs labels in label/test" in dict(notes)["folder not used"]
+
+
+@pytest.mark.parametrize("file", ["test.txt", "lists/val.txt"])
+def test_lists_that_lie_elsewhere_are_said_not_to_be_used(tmp_path, file):
+    root = make_change(tmp_path, NAMES)
+    (root / file).parent.mkdir(exist_ok=True)
+    (root / file).write_text(NAMES[0])
+    with notes_taken() as notes:
+        change_folder(root)
+    (found,) = notes
+    assert found[0] == "list not used"
+    assert found[1].startswith(f"{root / file}: is not used; lists lie in {root / 'list'}, or in a folder that")
+    with notes_taken() as notes:
+        change_folder(root, splits=(root / file).parent)
+    assert not notes
+
+
+@pytest.mark.parametrize("share", [-1, 0, 1.0, float("nan")])
+def test_a_share_held_out_leaves_some_on_both_sides(tmp_path, share):
+    with pytest.raises(ConfigError, match=r"val_share=.*: must be above 0 and below 1"):
+        change_folder(make_change(tmp_path, NAMES[:4]), val_share=share)

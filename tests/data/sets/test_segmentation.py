@@ -369,6 +369,8 @@ def test_validation_images_are_never_trained_on(published, tmp_path):
         ({"unlabeled": [{"list": "a.txt"}]}, r"unlabeled\[0\]=.*must be"),
         ({"unlabeled": ["rest", {"root": ".", "lists": "a.txt"}]}, r"unlabeled\[1\]=.*must be"),
         ({"unlabeled": ["train"], "unlabeled_list": "a.txt"}, r"unlabeled_list: says what 'rest' is"),
+        ({"unlabeled": "train", "unlabeled_list": "a.txt"}, r"unlabeled_list: says what 'rest' is"),
+        ({"unlabeled": {"root": "."}, "unlabeled_list": "a.txt"}, r"unlabeled_list: says what 'rest' is"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(published, published_splits, arguments, message):

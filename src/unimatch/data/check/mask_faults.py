@@ -43,6 +43,14 @@ def faults_of_mask(
             yield "palette order", f"{where}: {misplaced}"
         if reader.info.ids is None and len(stored) > 2 and not mask.lossy and (number := between(mask.values)):
             yield "ids between", f"{where}: {counted(number, 'pixel')} in some lines; resize masks to the nearest pixel"
+        meanings = reader.info.ids or {}
+        both = {1, IGNORE_INDEX} <= stored.keys() and meanings.get(1) == meanings.get(IGNORE_INDEX) is not None
+        if both and not mask.lossy:
+            yield (
+                "1 and 255",
+                f"{where}: {counted(stored[IGNORE_INDEX], 'pixel')} of 255 and {stored[1]} of 1 are one class; if 255 "
+                "is no class, save another value there and set dataset.unknown_values=ignore",
+            )
     if set(classes) == {IGNORE_INDEX}:
         yield "mask all ignored", f"{where}: every pixel is ignored"
     if mask.lossy:

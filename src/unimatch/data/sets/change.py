@@ -8,12 +8,20 @@ from typing import Annotated, Literal, Unpack
 from unimatch.data.catalog import CHANGE, LEVIR, WHU, DatasetInfo
 from unimatch.data.sets.own_folders import say_unused
 from unimatch.data.sources.base import FileSource, SegmentationData
-from unimatch.data.sources.dates import AFTER, PairSource, PairTree, all_there, first_and_label, training_folder
+from unimatch.data.sources.dates import (
+    AFTER,
+    PairSource,
+    PairTree,
+    all_there,
+    first_and_label,
+    training_folder,
+    tree_within,
+)
 from unimatch.data.sources.files import FilePairs, absolute, existing_root, images_alone
 from unimatch.data.splits.labeled import SelectionOptions, hold_out, names_files, read_files, select
 from unimatch.data.splits.lists import SplitLists, find_split
 from unimatch.errors import ConfigError
-from unimatch.images.folders import holds_files, part_folder
+from unimatch.images.folders import holds_files, names_of, note, part_folder, parts_named
 from unimatch.images.pairs import second_folder
 from unimatch.options import with_options
 
@@ -64,6 +72,8 @@ class ChangeLayout:
         choose_best_on, named = options["choose_best_on"], names_files(options)
         if choose_best_on not in ("val", "test"):
             raise ConfigError(f"choose_best_on={choose_best_on}: must be 'val' or 'test'")
+        if not 0 < options["val_share"] < 1:
+            raise ConfigError(f"val_share={options['val_share']}: must be above 0 and below 1")
         path = existing_root(root)
         if options["splits"] is None and options["split"] is None and (path / "list").is_dir():
             options["splits"] = path / "list"
@@ -72,6 +82,8 @@ class ChangeLayout:
             used = {train} if train else {first, second_folder(first) or AFTER, label}
             if (path / first).is_dir():
                 say_unused(path, used, path)
+            if options["splits"] is None:
+                say_unused_lists(path)
         info = replace(self.info, unknown_values=options["unknown_values"], exif=options["exif"])
         data = select(FoundPairs(info, path, options), options)
         if choose_best_on == "val":
@@ -79,6 +91,14 @@ class ChangeLayout:
         if data.test is None:
             raise ConfigError("choose_best_on=test: there are no test pairs; give test_list")
         return replace(data, val=data.test)
+
+
+def say_unused_lists(root: Path) -> None:
+    """Warns of a list of validation or test pairs in a data set that is not in its folder of lists."""
+    names = [f"{folder}{name}.txt" for folder in ("", "lists/", "splits/") for name in (*names_of("val"), "test")]
+    if name := next((name for name in names if (root / name).is_file()), None):
+        text = f"is not used; lists lie in {root / 'list'}, or in a folder that dataset.splits gives"
+        note("list not used", f"{root / name}: {text}")
 
 
 class FoundPairs:
@@ -104,7 +124,9 @@ class FoundPairs:
         return read_files(file, self.root, self.folders, self.options)
 
     def _part(self, part: str) -> FilePairs | None:
-        """Finds the pairs of ``val/`` or ``test/``; None if there is no such folder."""
+        """Finds the pairs of ``val/`` or ``test/``, or of ``A/val`` or ``A/test``; None if there is no such folder."""
+        if (within := tree_within(self.root, part)) is not None:
+            return within.pairs(self.root, allow_missing=self.options["allow_missing"])
         folder = self.root / part_folder(self.root, part)
         tree = PairTree.of(folder)
         if not (folder / tree.images).is_dir():
@@ -118,6 +140,11 @@ class FoundPairs:
         file = absolute(given) if given is not None else self.lists.test or self.own.test
         if file:
             return self._listed(file)
+        if (within := tree_within(self.root, "test")) is not None:
+            if (self.root / within.masks).is_dir():
+                return self._part("test")
+            note("folder not used", f"{self.root / within.images}: not used; it needs labels in {within.masks}")
+            return None
         part = part_folder(self.root, "test")
         tree = PairTree.of(self.root / part)
         return self._part("test") if all_there(self.root, f"{part}/{tree.images}", f"{part}/{tree.masks}") else None
@@ -130,9 +157,16 @@ class FoundPairs:
             pairs = self._listed(file)
         else:
             missing, without_mask = self.options["allow_missing"], self.options["without_mask"]
-            folder = self.root / training_folder(self.root)
-            pairs = PairTree.of(folder).pairs(folder, allow_missing=missing, without_mask=without_mask)
+            tree, folder = self._training_tree
+            pairs = tree.pairs(folder, allow_missing=missing, without_mask=without_mask)
         return pairs if self.test is None else pairs.without(self.test.images())
+
+    @cached_property
+    def _training_tree(self) -> tuple[PairTree, Path]:
+        """The folders of training pairs, and the folder that holds them."""
+        folder = self.root / training_folder(self.root)
+        within = tree_within(self.root, "train") if folder == self.root else None
+        return within or PairTree.of(folder), folder
 
     @cached_property
     def val(self) -> FilePairs:
@@ -144,10 +178,13 @@ class FoundPairs:
     @cached_property
     def extra(self) -> FilePairs:
         """The unlabelled pairs: those below ``unlabeled/`` of the root or the training folder, and without labels."""
-        train = self.root / training_folder(self.root)
-        tree, found = PairTree.of(train), FilePairs()
+        (tree, train), found = self._training_tree, FilePairs()
         if (train / tree.images).is_dir():
             found = tree.unlabeled(train, self.options["without_mask"])
+        above = train / Path(tree.images).parent
+        if above != train:  # A/unlabeled beside A/train
+            for name in parts_named(above, "unlabeled"):
+                found += images_alone(above / name)
         for folder in dict.fromkeys((self.root, train)):
             unlabeled = part_folder(folder, "unlabeled")
             name = f"{unlabeled}/{PairTree.of(folder / unlabeled).images}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from unimatch.data.sets.own_folders import mask_folder
+from unimatch.data.sets.own_folders import is_by_part, mask_folder
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePairs, Tree, WithoutMask
 from unimatch.errors import DataError
@@ -80,7 +80,7 @@ class PairTree(Tree):
                 f"{missing[0]} and has its name"
                 + (f" (and {len(missing) - 1} more like this)" if len(missing) > 1 else "")
             )
-        point_out_later_dates(root / self.images, self.images_and_masks(root) if without_mask == "unlabeled" else pairs)
+        point_out_later_dates(root, self.images, self.images_and_masks(root) if without_mask == "unlabeled" else pairs)
         return pairs
 
 
@@ -96,10 +96,11 @@ def labels_remedy(root: Path) -> str:
     return USUAL_FOLDERS
 
 
-def point_out_later_dates(before: Path, pairs: FilePairs) -> None:
+def point_out_later_dates(root: Path, images: str, pairs: FilePairs) -> None:
     """Warns of images of the second date that have no first date, so that they belong to no pair."""
-    after = before.with_name(second_folder(before.name) or AFTER)
-    paired = {second_date(name, [before.parent]) for name in pairs.images()}
+    before, (first, *part) = root / images, Path(images).parts
+    after = root.joinpath(second_folder(first) or AFTER, *part)
+    paired = {second_date(name, [root]) for name in pairs.images()}
     there = find_images(after) if after.is_dir() and holds_images(after) else []
     unused = [name for name in there if str(after / name) not in paired]
     if unused:
@@ -108,6 +109,18 @@ def point_out_later_dates(before: Path, pairs: FilePairs) -> None:
             f"{after}: {counted(len(unused), 'image')} with the name of none in {before}, such as {unused[0]}, "
             "not used",
         )
+
+
+def tree_within(root: Path, part: str) -> PairTree | None:
+    """Returns where a part lies within the folders of dates and labels: ``A/train B/train label/train``.
+
+    None if these folders are not divided into parts, or do not have this one.
+    """
+    tree = PairTree.of(root)
+    if not is_by_part(root / tree.images) or not (names := parts_named(root / tree.images, part)):
+        return None
+    labels = parts_named(root / tree.masks, part)
+    return PairTree(f"{tree.images}/{names[0]}", f"{tree.masks}/{(labels or names)[0]}")
 
 
 def training_folder(root: Path) -> str:

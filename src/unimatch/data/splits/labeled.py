@@ -203,8 +203,6 @@ def read_pools(options: SelectionOptions) -> dict[str, Pool]:
         pools = {f"unlabeled[{i}]": pool for i, pool in enumerate(given)}
         if not pools:
             raise ConfigError("unlabeled=[]: name at least one pool")
-        if options["unlabeled_list"] is not None and "rest" not in pools.values():
-            raise ConfigError("unlabeled_list: says what 'rest' is, which unlabeled does not name")
     for key, pool in pools.items():
         if isinstance(pool, Mapping):
             valid = pool.get("root") is not None and set(pool) <= {"root", "list"}
@@ -214,6 +212,8 @@ def read_pools(options: SelectionOptions) -> dict[str, Pool]:
             raise ConfigError(
                 f"{key}={pool}: must be 'rest', 'train', {{root: FOLDER}} or {{root: FOLDER, list: FILE}}"
             )
+    if options["unlabeled_list"] is not None and "rest" not in pools.values():
+        raise ConfigError("unlabeled_list: says what 'rest' is, which unlabeled does not name")
     named = list(pools.items())
     for number, (key, pool) in enumerate(named):
         if again := next((earlier for earlier, other in named[:number] if other == pool), None):
