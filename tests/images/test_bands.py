@@ -112,6 +112,12 @@ def test_plain_values_make_the_same_bands_again():
             Bands.of(hostile)
 
 
+def test_pictures_of_red_green_and_blue_show_them_in_the_chosen_order():
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    assert np.array_equal(Bands(shown=(3, 1, 2)).picture(image), image[..., [2, 0, 1]])
+    assert Bands().picture(image) is image
+
+
 def test_pictures_show_the_chosen_bands_and_else_the_first():
     image = np.arange(5, dtype=np.uint8)[None, None]
     five = {"mean": (0,) * 5, "std": (1,) * 5}

@@ -68,6 +68,9 @@ def test_series_of_images_are_refused_with_their_axes(tmp_path):
         read_stored(path)
     import tifffile
 
+    tifffile.imwrite(tmp_path / "bands.tif", np.stack([frames] * 3), photometric="minisblack")  # axes without names
+    with pytest.raises(DataError, match=r"holds 1 image, the first with axes Q of 3, Q' of 5, Y of 20, X of 30; save"):
+        read_stored(tmp_path / "bands.tif")
     with tifffile.TiffWriter(tmp_path / "two.tif") as file:
         file.write(frames[0])
         file.write(frames[0, :9])

@@ -191,11 +191,11 @@ class Bands:
         return empty if image.ndim == 3 else np.any(empty, axis=0)
 
     def picture(self, image: ImageArray) -> ImageArray:
-        """Returns an image (..., H, W, C) as a picture (..., H, W, 3); an RGB image is returned itself."""
-        if self.bands is None:
+        """Returns an image (..., H, W, C) as a picture (..., H, W, 3)."""
+        if self.bands is None and self.shown is None:
             return image
         shown = (
-            [self.bands.index(band) for band in self.shown]
+            [(self.bands or (1, 2, 3)).index(band) for band in self.shown]
             if self.shown
             else [min(i, self.count - 1) for i in range(3)]
         )

@@ -28,6 +28,7 @@ from unimatch.images.pairs import read_pair
 from unimatch.images.storage import TIFF_HEADERS, divided, first_page_tags, multiplied, storage
 from unimatch.images.tiff_pages import count_pages
 from unimatch.read_file import read_file
+from unimatch.wording import counted
 
 GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
 """GeoTIFF's tags of scale, tie points, transformation, and the three of the coordinate system."""
@@ -120,9 +121,15 @@ def read_tiff(path: Path, exif: Exif) -> NDArray[Any]:
 
 
 def axes_of(series: Any) -> dict[str, int]:
-    """Returns the axes of a tifffile's series in their order, such as Y, X and S, with their lengths; no empty ones."""
-    named = zip(series.get_axes(False), series.get_shape(False), strict=True)
-    return {name: length for name, length in named if length > 1 or name in "YX"}
+    """Returns the axes of a tifffile's series in their order, such as Y, X and S, with their lengths; no empty ones.
+
+    The second of two axes of one name, as files have that do not name theirs, gets a prime.
+    """
+    found = dict[str, int]()
+    for name, length in zip(series.get_axes(False), series.get_shape(False), strict=True):
+        if length > 1 or name in "YX":
+            found[name + "'" * sum(other.startswith(name) for other in found)] = length
+    return found
 
 
 def unusable(file: Any, axes: Mapping[str, int], exif: Exif) -> str:
@@ -135,7 +142,7 @@ def unusable(file: Any, axes: Mapping[str, int], exif: Exif) -> str:
         return f"it has {axes['X']} x {axes['Y']} pixels in {series.nbytes >> 20} MiB; cut it up"
     if others or not set("YX") <= set(axes) <= set("YXSCQI") or len(axes) > 3:
         sizes = ", ".join(f"{name} of {size}" for name, size in axes.items())
-        return f"it holds {1 + len(others)} images, the first with axes {sizes}; save them one by one"
+        return f"it holds {counted(1 + len(others), 'image')}, the first with axes {sizes}; save them one by one"
     if exif == "turn" and first.tags.valueof(ORIENTATION, 1) in range(2, 9):
         return TURNED_BY_TAG
     if first.photometric in NO_LEVELS:

@@ -149,3 +149,22 @@ def test_pairs_and_class_folders_take_the_same_settings(tmp_path):
     assert {int(trees.labeled.image(i)[0, 0, 0]) for i in range(4)} <= {0, 128, 127, 255}
     assert trees.val.image(0).shape == (8, 8, 1)
     assert trees.info.bands.count == 1
+
+
+def test_a_value_that_files_name_for_no_data_is_worth_a_note(tmp_path):
+    import tifffile
+
+    make_folder(tmp_path, labeled=3, val=1)
+    for path in [*(tmp_path / "images").iterdir(), *(tmp_path / "val" / "images").iterdir()]:
+        values = read_image(path).astype(np.int16)
+        values[:2] = -9999
+        path.unlink()
+        tifffile.imwrite(
+            path.with_suffix(".tif"), values, photometric="rgb", extratags=[(42113, "s", 0, "-9999", True)]
+        )
+    for no_data, noted in ((None, True), (0, True), (-9999, False)):
+        with notes_taken() as notes:
+            folder(tmp_path, bands=3, value_range=[0, 255], no_data=no_data)
+        texts = [text for kind, text in notes if kind == "other no data"]
+        assert len(texts) == noted
+        assert all("says that -9999 means no data, and stores it; if so, set dataset.no_data=-9999" in t for t in texts)

@@ -44,6 +44,7 @@ WARNINGS = {
     "list not used": "a list of validation or test images lies in the data set and is not read",
     "values cut off": "many values of a band lie outside dataset.value_range",
     "range hardly used": "all values of a band lie in a small part of dataset.value_range",
+    "other no data": "a GeoTIFF names a value that means no data, and dataset.no_data is not that value",
     "numbered from 1?": "no mask holds id 0; if ids start at 1, each class has its neighbour's name",
     "reduced twice?": "0 is read as void and ids as one less, but the masks look as if that had been done to them",
     "class never labelled": "no labelled image shows a class, so it cannot be learned",

@@ -1,8 +1,10 @@
 """The settings of images that are no 8-bit photos, and the measurement of what the settings leave open."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from numbers import Real
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import numpy as np
@@ -14,6 +16,7 @@ from unimatch.errors import ConfigError, DataError
 from unimatch.images.bands import IMAGENET_MEAN, IMAGENET_STD, Bands
 from unimatch.images.folders import note
 from unimatch.images.pictures import spread_evenly
+from unimatch.images.rasters import NO_DATA_TAG, tiff_tags
 
 SAMPLED_IMAGES = 128
 """The most training images, evenly spread, from which ranges, means and deviations are measured."""
@@ -106,6 +109,7 @@ def with_bands(info: DatasetInfo, options: PixelOptions, source: FileSource) -> 
         bands = replace(bands, value_range=ranges)
     else:
         note_values_outside(bands, values)
+    note_no_data(bands, samples)
     if chosen is not None and mean is None:
         levels = np.concatenate([bands.levels(pixels[None], name)[0] for name, pixels in samples])
         levels = levels[levels.any(-1)] if bands.no_data is not None else levels
@@ -182,6 +186,17 @@ def known(bands: Bands, values: NDArray[Any], name: str) -> NDArray[Any]:
     """Returns the rows of the values (n, C) that are not missing in any band."""
     missing = bands.missing(values[None], name)
     return values if missing is None else values[~missing[0]]
+
+
+def note_no_data(bands: Bands, samples: Sequence[tuple[str, NDArray[Any]]]) -> None:
+    """Warns if a GeoTIFF says which value means no data, has such pixels, and ``no_data`` is not that value."""
+    for name, values in samples:
+        said = str(tiff_tags(Path(name)).get(NO_DATA_TAG, "")).strip(" \0")
+        with suppress(ValueError):  # not a number
+            if float(said) != bands.no_data and (values == float(said)).any():
+                text = f"{name}: says that {said} means no data, and stores it; if so, set dataset.no_data={said}"
+                note("other no data", text)
+                return
 
 
 def note_values_outside(bands: Bands, values: NDArray[Any]) -> None:
