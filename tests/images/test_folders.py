@@ -79,6 +79,8 @@ def test_a_name_of_another_case_or_form_is_pointed_out(tmp_path):
     assert spelled(str(tmp_path / "m\u00fcller.png")) == r" (but 'Mu\u0308ller.PNG' is there; write it so)"
     assert spelled(str(tmp_path / "m\u00fcller")) == r" (but 'Mu\u0308ller.PNG' is there; write it so)"
     assert spelled(str(tmp_path / "other.png")) == spelled(str(tmp_path / "nowhere" / "a.png")) == ""
+    (tmp_path / "folder.png").mkdir()
+    assert spelled(str(tmp_path / "folder.png")) == ""  # it is there, and no file
 
 
 def test_a_missing_folder_names_those_that_are_there(tmp_path):

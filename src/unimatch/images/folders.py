@@ -294,7 +294,7 @@ def spelled(path: str) -> str:
     folder, name = os.path.split(path)
     with suppress(OSError):
         for other in os.listdir(folder):  # noqa: PTH208 - as in `suffix`
-            if canonical(name) in (canonical(other), canonical(os.path.splitext(other)[0])):  # noqa: PTH122
+            if name != other and canonical(name) in (canonical(other), canonical(os.path.splitext(other)[0])):  # noqa: PTH122
                 return f" (but {other!a} is there; write it so)"
     return ""
 

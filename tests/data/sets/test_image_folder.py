@@ -202,3 +202,30 @@ def test_classes_whose_names_look_alike_are_told(tmp_path):
         shutil.copytree(tmp_path / "train" / "ant", tmp_path / "train" / name)
     with pytest.raises(DataError, match="has two classes called \u00fc, in two Unicode forms; join their folders"):
         image_folder(tmp_path, val_per_class=1)
+
+
+@pytest.mark.parametrize("key", ["val_per_class", "val_list"])
+def test_a_validation_folder_that_is_not_used_is_told(tmp_path, key):
+    make_image_folder(tmp_path)
+    shutil.copytree(tmp_path / "test", tmp_path / "val")
+    (tmp_path / "val.txt").write_text("ant_train_0.png\nbee_train_0.png\n")
+    with notes_taken() as notes:
+        image_folder(tmp_path)
+    assert not notes
+    with notes_taken() as notes:
+        data = image_folder(tmp_path, **{key: 1 if key == "val_per_class" else tmp_path / "val.txt"})
+    assert "/train/" in data.val.name(0)
+    text = f"{tmp_path / 'val'}: not used; {key} holds out images of {tmp_path / 'train'} for validation instead"
+    assert notes == [("folder not used", text)]
+
+
+def test_a_line_that_names_no_image_is_told_what_to_be(tmp_path):
+    make_image_folder(tmp_path)
+    path = tmp_path / "labeled.txt"
+    for line, remedy in [
+        ("train/ant/ant_train_0.png", "write CLASS/FILE"),
+        ("ant/ant_train_0", "'ant_train_0.png' is there"),
+    ]:
+        path.write_text(line)
+        with pytest.raises(DataError, match=rf"line 1: {line} is no training image below .*train.*{remedy}"):
+            image_folder(tmp_path, labeled_list=path, val_per_class=0)

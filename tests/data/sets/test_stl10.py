@@ -33,3 +33,15 @@ def test_files_that_are_not_of_the_format_are_refused(tmp_path):
     (tmp_path / "stl10_binary" / "train_X.bin").write_bytes(b"\0" * 5000)
     with pytest.raises(DataError, match=r"train_X\.bin: cannot be read"):
         stl10(tmp_path)
+
+
+@pytest.mark.parametrize("places", ["0 1 20", "0 1 -1", "0 one", "0 1 1"])
+def test_a_fold_names_training_images_each_once(tmp_path, places):
+    make_stl10(tmp_path)
+    file = tmp_path / "stl10_binary" / "fold_indices.txt"
+    file.write_text(f"0 1\n{places}\n")
+    assert len(stl10(tmp_path, fold=0).labeled) == 2
+    with pytest.raises(
+        DataError, match=r"fold_indices\.txt: fold 1 must be numbers of training images, 0 to 19, each once"
+    ):
+        stl10(tmp_path, fold=1)

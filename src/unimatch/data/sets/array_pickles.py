@@ -8,18 +8,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from unimatch.errors import DataError
 
 RECONSTRUCT = np.zeros(0).__reduce__()[0]
+
+
+def latin1(text: Any, encoding: Any) -> bytes:
+    """Returns the bytes that pickles of protocols 0 to 2 store as text."""
+    if type(text) is not str or encoding != "latin1":
+        raise pickle.UnpicklingError(f"refused, it encodes text as {encoding}")
+    return text.encode("latin1")
+
+
+def from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> NDArray[Any]:
+    """Returns an array that a pickle of protocol 5 stores; NumPy refuses one of objects."""
+    array = np.frombuffer(buffer, dtype)
+    return array.reshape(shape, order=order) if axes is None else array.reshape(shape).transpose(axes)
+
+
 ALLOWED = {
+    ("_codecs", "encode"): latin1,
+    ("numpy.core.numeric", "_frombuffer"): from_buffer,
+    ("numpy._core.numeric", "_frombuffer"): from_buffer,
     ("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): RECONSTRUCT,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
 }
-"""The names in NumPy's pickles of arrays, and what they stand for."""
+"""The names in NumPy's pickles of arrays in every protocol, and what they stand for."""
 
 
 class ArrayUnpickler(pickle.Unpickler):

@@ -149,6 +149,10 @@ def image_folder(
     )
     if options["val_per_class"] is None:
         options["val_per_class"] = 10 if held_out is None and held is None and listed is None else 0
+    if held_out is not None and (held is not None or options["val_per_class"]):
+        key = "val_per_class" if held is None else "val_list"
+        text = f"not used; {key} holds out images of {path / train} for validation instead"
+        note("folder not used", f"{path / val}: {text}")
     skipping = options["on_bad_image"]
     return choose_images(
         info, pool, tested, options, val=held_out, extra=extra, listed=listed, held=held, on_bad_image=skipping
@@ -237,7 +241,10 @@ def listed_images(path: Path, source: ClassFiles, folder: Path) -> list[int]:
         if not (name := line.strip()):
             continue
         if name not in places:
-            raise DataError(f"{path}, line {number}: {name} is no training image below {folder}")
+            remedy = spelled(str(folder / name)) or (
+                "; write CLASS/FILE as below it, or FILE alone, and nothing else in the line, no labels and no quotes"
+            )
+            raise DataError(f"{path}, line {number}: {name} is no training image below {folder}{remedy}")
         if name in ambiguous:
             raise DataError(f"{path}, line {number}: several classes have an image {name}; write CLASS/{name}")
         if places[name] in found:

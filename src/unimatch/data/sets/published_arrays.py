@@ -37,9 +37,13 @@ def class_ids(file: Path, labels: Any, count: int, classes: int) -> NDArray[np.i
         DataError: they are no numbers, as many as ``count``, from 0 to ``classes`` - 1.
     """
     try:
-        ids = np.asarray(labels, np.int64)
+        with np.errstate(invalid="ignore"):  # of floats that are no numbers
+            ids = np.asarray(labels, np.int64)
+        given = np.asarray(labels)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{file}: the labels are no numbers") from error
+    if given.dtype.kind == "f" and not np.array_equal(ids, given):
+        raise DataError(f"{file}: the labels are no whole numbers")
     if ids.shape != (count,) or (count and not 0 <= ids.min() <= ids.max() < classes):
         raise DataError(f"{file}: {count} labels from 0 to {classes - 1} are needed; found {ids.shape} labels")
     return ids

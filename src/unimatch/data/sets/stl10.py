@@ -34,7 +34,14 @@ def stl10(root: str | Path, *, fold: int | None = None, **options: Unpack[PerCla
         lines = [line for line in read_lines(folder / "fold_indices.txt") if line.strip()]
         if not 0 <= fold < len(lines):
             raise ConfigError(f"fold={fold}: must be from 0 to {len(lines) - 1}")
-        train = train.select([int(number) for number in lines[fold].split()])
+        places = lines[fold].split()
+        known = {str(place) for place in range(len(train))}
+        if not set(places) <= known or len(set(places)) < len(places):
+            raise DataError(
+                f"{folder / 'fold_indices.txt'}: fold {fold} must be numbers of training images, 0 to "
+                f"{len(train) - 1}, each once; restore the published file"
+            )
+        train = train.select([int(place) for place in places])
     return choose_images(STL10, train, test, options, extra=extra)
 
 
