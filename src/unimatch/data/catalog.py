@@ -122,6 +122,7 @@ PASCAL = DatasetInfo(
         """
     ),
     palette=voc_colors(21),
+    ignore_colors=frozenset({(224, 224, 192)}),  # the borders of objects, of id 255
     url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
     license="Flickr's terms of use for the images; research use",
     citation="Everingham et al.: The Pascal Visual Object Classes Challenge, IJCV 2010; masks of the training images: "

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from unimatch.data.check.before_training import verify
 from unimatch.data.sources.files import Tree
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.file_kinds import IMAGE_SUFFIXES
+from unimatch.images.folders import notes_taken
 
 SHARED = SHARED / "data"
 
@@ -385,6 +387,39 @@ def test_pascal_must_be_told_its_validation_images(tmp_path, write_pair):
     write_pair(tmp_path / "JPEGImages" / "a.jpg", tmp_path / "SegmentationClass" / "a.png")
     with pytest.raises(ConfigError, match=r"for validation\? Give splits or val_list, or the file"):
         pascal(tmp_path)
+    (tmp_path / "VOC2012").mkdir()
+    (tmp_path / "JPEGImages").rename(tmp_path / "VOC2012" / "JPEGImages")
+    with pytest.raises(DataError, match=r"JPEGImages: no such folder \(.* has SegmentationClass, VOC2012\)"):
+        pascal(tmp_path)
+
+
+def test_further_masks_of_pascal_are_said_not_to_be_used(tmp_path, write_pair):
+    for i in range(3):
+        write_pair(tmp_path / "JPEGImages" / f"{i}.jpg", tmp_path / "SegmentationClassAug" / f"{i}.png")
+    shutil.copytree(tmp_path / "SegmentationClassAug", tmp_path / "SegmentationClass")
+    (tmp_path / "SegmentationClass" / "2.png").unlink()
+    (tmp_path / "val.txt").write_text("JPEGImages/0.jpg SegmentationClass/0.png\n")
+    (tmp_path / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_text("0\n")
+    with notes_taken() as notes:
+        assert len(pascal(tmp_path).labeled) == 1
+    assert [text.partition(",")[0] for _, text in notes] == [f"{tmp_path / 'SegmentationClassAug'}: not used"]
+    with notes_taken() as notes:
+        pascal(tmp_path, val_list=tmp_path / "val.txt")
+    assert not notes
+
+
+def test_pascals_colours_include_its_borders(tmp_path, write_pair):
+    for i in range(2):
+        write_pair(tmp_path / "JPEGImages" / f"{i}.jpg", tmp_path / "SegmentationClass" / f"{i}.png")
+        height, width = np.asarray(Image.open(tmp_path / "JPEGImages" / f"{i}.jpg")).shape[:2]
+        mask = np.full((height, width, 3), (128, 0, 0), np.uint8)  # aeroplane
+        mask[0] = 224, 224, 192
+        Image.fromarray(mask).save(tmp_path / "SegmentationClass" / f"{i}.png")
+    (tmp_path / "val.txt").write_text("JPEGImages/0.jpg SegmentationClass/0.png\n")
+    found = pascal(tmp_path, val_list=tmp_path / "val.txt", colors="palette").labeled.mask(0)
+    assert (found[0] == 255).all()
+    assert (found[1:] == 1).all()
 
 
 def test_pools_of_several_roots(camvid_root, tmp_path, write_pair):

@@ -14,7 +14,7 @@ from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_a
 from unimatch.data.splits.labeled import SelectionOptions, hold_out, names_files, select
 from unimatch.data.splits.lists import read_lines
 from unimatch.errors import ConfigError, DataError
-from unimatch.images.folders import holds_files
+from unimatch.images.folders import holds_files, holds_images, note, subfolders
 from unimatch.options import with_options
 from unimatch.types import IGNORE_INDEX
 
@@ -79,6 +79,7 @@ class FoundImages:
     def __init__(self, layout: Layout, root: Path, options: MaskOptions) -> None:
         self.info, self.layout, self.root = layout.info, layout, root
         self.allow_missing, self.without_mask = options["allow_missing"], options["without_mask"]
+        self.named = names_files(options)
 
     @property
     def holds_train(self) -> bool:
@@ -93,6 +94,8 @@ class FoundImages:
     def train(self) -> FilePairs:
         """The images with masks; validation images may be among them."""
         tree, without_mask = self.layout.train, self.without_mask
+        if not tree.every_image_has_mask and not self.named:
+            say_other_masks(self.root, tree.masks)
         return tree.pairs(self.root, allow_missing=self.allow_missing, without_mask=without_mask)
 
     @cached_property
@@ -104,6 +107,8 @@ class FoundImages:
         if layout.val is not None:
             return layout.val.pairs(self.root, allow_missing=self.allow_missing)
         if layout.val_names is None or not (self.root / layout.val_names).is_file():
+            if not self.named and not self.holds_train:
+                return self.train  # which raises an error: the root is another folder
             raise ConfigError(
                 f"which images of {self.root} are for validation? Give splits or val_list"
                 + (f", or the file {self.root / layout.val_names}" if layout.val_names else "")
@@ -127,6 +132,16 @@ class FoundImages:
             if holds_files(folder):
                 found += images_alone(folder)
         return found
+
+
+def say_other_masks(root: Path, used: str) -> None:
+    """Warns of folders of masks that are named like the one in use, such as ``SegmentationClassAug``."""
+    for name in subfolders(root):
+        if name != used and name.lower().startswith(used.lower()) and holds_images(root / name):
+            text = (
+                f"not used, the masks are those of {used}; put them there, or name the files in lists (dataset.splits)"
+            )
+            note("folder not used", f"{root / name}: {text}")
 
 
 pascal = Layout(
