@@ -106,6 +106,7 @@ def test_any_text_is_classes_or_a_named_error(tmp_path_factory, text, name):
         ("names.txt", "sky\ntree\n255 void\n", "line 3: '255 void' is no class name"),
         ("names.txt", "sky,\ntree,\n", "line 1: 'sky,' is no class name"),
         ("names.txt", "sky\n---\ntree\n", "line 2: '---' is no class name"),
+        ("names.txt", "item {\n  id: 1\n  name: 'sky'\n}\n", "line 1: 'item {' is no class name"),
         ("names.txt", "#000000 sky\n#888 road\n#ffffff tree\n", "line 2: some lines give a colour, .*#888 road"),
         ("names.txt", "#000000ff sky\n#804080ff tree\n", "line 1: '#000000ff sky' is no class name; write colours as"),
         ("names.txt", "sky #000\ntree #fff\n", "line 1: 'sky #000' is no class name; write colours as"),

@@ -70,7 +70,7 @@ COMMENT_LINE_WITHOUT_COLORS = re.compile(r"#(?!(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{8})
 """The start of a comment in other files, where ``#add more here`` is one."""
 
 NO_NAME = re.compile(
-    r"""(?:[=>|,;:]|-\s).*|.*[,;:=|]|[-=_*#]{2,}|[\[{]\s*["'].*|\w+\s*[:=]\s*[\[{].*|255\W+\w.*|.*\t.*"""
+    r"""(?:[=>|,;:]|-\s).*|.*[,;:=|{]|[-=_*#]{2,}|[\[{]\s*["'].*|\w+\s*[:=]\s*[\[{].*|255\W+\w.*|.*\t.*"""
 )
 """A text that is no name but comes from a line in none of these forms, such as a piece of JSON or of a table."""
 
