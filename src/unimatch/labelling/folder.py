@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from unimatch.data.catalog import Color
 from unimatch.data.prepare.archives import Member
-from unimatch.data.sets.class_files import Classes
+from unimatch.data.sets.class_entries import Classes
 from unimatch.data.sets.class_names import FILES, find_classes, read_classes
 from unimatch.data.sets.own_folders import Place
 from unimatch.disk import replace_text

@@ -15,7 +15,8 @@ import numpy as np
 import yaml
 
 from unimatch.data.prepare.archives import Member
-from unimatch.data.sets.class_files import LARGEST, from_object, in_order
+from unimatch.data.sets.class_entries import in_order
+from unimatch.data.sets.class_files import LARGEST, from_object
 from unimatch.errors import DataError, in_one_line
 from unimatch.images.arrays import MaskArray
 from unimatch.labelling.export_files import Source, head, read_text

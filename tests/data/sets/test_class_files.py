@@ -51,6 +51,20 @@ def test_lists_as_people_write_them_are_names_alone(tmp_path, text):
     assert read_classes(tmp_path / "classes.txt") == (("sky", "tree"), None)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '{"classes": ["soil", "leaf"], "colors": [[0, 0, 0], [255, 128, 0]]}'),
+        ("a.json", '{"names": ["soil", "leaf"], "palette": ["#000000", "#ff8000"], "nc": 2}'),
+        ("a.yaml", "names: [soil, leaf]\ncolor_map: [[0, 0, 0], [255, 128, 0]]"),
+        ("a.yaml", "names: {1: leaf, 0: soil}\ncolours: [[0, 0, 0], [255, 128, 0]]"),
+    ],
+)
+def test_colours_may_be_listed_beside_the_names(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    assert read_classes(tmp_path / name) == (("soil", "leaf"), ((0, 0, 0), (255, 128, 0)))
+
+
 def test_colours_may_stand_behind_names_with_numbers_and_commas_between_quotes(tmp_path):
     (tmp_path / "a.txt").write_text("lane 1 0 0 0\nlane 2 9 9 9\n")
     assert read_classes(tmp_path / "a.txt") == (("lane 1", "lane 2"), ((0, 0, 0), (9, 9, 9)))
@@ -73,6 +87,13 @@ def test_any_text_is_classes_or_a_named_error(tmp_path_factory, text, name):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
+        (
+            "a.json",
+            '{"names": ["a", "b"], "colors": [[0, 0, 0]]}',
+            r"colors must be a list of a colour .* of the 2 names",
+        ),
+        ("a.json", '{"names": ["a", "b"], "palette": [0, 0, 0, 9, 9, 9]}', r"palette must be a list of a colour"),
+        ("a.json", '{"names": ["a", "b"], "colors": [[0, 0, 0], 7]}', r"a colour is three numbers from 0 to 255"),
         ("names.json", '["cat", "dog"', "cannot be read"),
         ("names.json", '{"0": "cat", "2": "dog"}', "line 2: 'dog' has the number 2, and 1 is next"),
         ("names.txt", "1 cat\n2 dog\n", "line 1: 'cat' has the number 1, and 0 is next"),

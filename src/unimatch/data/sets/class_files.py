@@ -3,13 +3,13 @@
 import csv
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
-from unimatch.data.catalog import Color
+from unimatch.data.sets.class_entries import Classes, Entry, in_order, is_color, is_number
 from unimatch.errors import DataError, in_one_line
 from unimatch.read_file import read_text
 
@@ -21,9 +21,6 @@ LARGEST_JSON = 2**22
 
 LONGEST_LINE = 1000
 """The most characters of a line: matching :data:`FORMS` may take quadratic time."""
-
-IGNORED = "__ignore__"
-"""LabelMe's name for ignored pixels; it is no class."""
 
 COLUMNS = {
     "id": (
@@ -79,24 +76,6 @@ OTHER_COLOR = re.compile(
     r"|(?:.*[\s,;:])?0x[0-9a-fA-F]{6,8}\b.*|(?:.*[^\w.])?\d+(?:\.\d+)?(?:[\s,;]+\d+(?:\.\d+)?){2}\b.*"
 )
 """A line with a colour in none of these forms: with 3, 4 or 8 hexadecimal digits, or with fractions."""
-
-
-class Classes(NamedTuple):
-    """Class names in the order of their ids, and their colours, if the file gives any."""
-
-    names: tuple[str, ...]
-    colors: tuple[Color, ...] | None = None
-
-
-class Entry(NamedTuple):
-    """One class as it is written in a file."""
-
-    line: int
-    """The number of its line, from 1; in a JSON or YAML file its position in the list."""
-    name: Any
-    number: Any = None
-    """Its id, if the file gives one."""
-    color: Any = None
 
 
 def parse(path: Path) -> Classes:
@@ -262,7 +241,7 @@ def from_object(path: Path, content: Any) -> list[Entry]:
             count = content.get("nc", len(entries))
             if not is_number(count) or int(count) != len(entries):
                 raise DataError(f"{path}: nc does not say that there are {len(entries)} names; correct one of the two")
-            return entries
+            return with_colors_of(path, entries, content)
         items = list(content.items())
         if all(is_color(value) for _, value in items):
             return [Entry(i, name, None, value) for i, (name, value) in enumerate(items, 1)]
@@ -286,58 +265,21 @@ def from_object(path: Path, content: Any) -> list[Entry]:
     return [Entry(place, name) for place, name in enumerate(content, start=1)]
 
 
-def in_order(path: Path, entries: Iterable[Entry]) -> Classes:
-    """Returns classes in the order of their ids, which must run from 0 up, with their colours."""
-    entries = [entry for entry in entries if entry.name != IGNORED and entry.number not in (255, "255")]
-    if any(entry.number is not None for entry in entries):
-        for entry in entries:
-            if not is_number(entry.number):
-                raise DataError(f"{path}, line {entry.line}: {entry.name!r} has no id, or one that is no number")
+def with_colors_of(path: Path, entries: list[Entry], content: dict[Any, Any]) -> list[Entry]:
+    """Returns classes with the colours that an object lists beside them, in the order of their ids, if it does."""
+    keys = ("colors", "colours", "palette", "color_map", "colormap")
+    key = next((key for key in keys if content.get(key) is not None), None)
+    if key is None or any(entry.color is not None for entry in entries):
+        return entries
+    colors = content[key]
+    if not isinstance(colors, list) or len(colors) != len(entries):
+        raise DataError(f"{path}: {key} must be a list of a colour [R, G, B] for each of the {len(entries)} names")
+    if all(is_number(entry.number) for entry in entries):
         entries = sorted(entries, key=lambda entry: int(entry.number))
-        for number, entry in enumerate(entries):
-            if int(entry.number) != number:
-                raise DataError(
-                    f"{path}, line {entry.line}: {entry.name!r} has the number {int(entry.number)}, and {number} is "
-                    "next; ids run from 0 up, each once. Write the names alone, in the order of their ids (where masks "
-                    "store others: dataset.reduce_zero_label, dataset.ids), names that begin with numbers in JSON"
-                )
-    names = tuple(entry.name for entry in entries)
-    colored = [entry for entry in entries if entry.color is not None]
-    if not colored:
-        return Classes(names)
-    if len(colored) < len(entries):
-        line = next(entry.line for entry in entries if entry.color is None)
-        raise DataError(f"{path}, line {line}: some lines give a colour, 'R G B name', and some do not")
-    return Classes(names, tuple(color_of(path, entry) for entry in entries))
-
-
-def color_of(path: Path, entry: Entry) -> Color:
-    """Reads a colour: a list of three numbers, or text such as ``128,64,128`` or ``#804080``."""
-    parts = entry.color
-    if isinstance(parts, str):
-        match = re.fullmatch(r"#?([0-9a-fA-F]{6})", parts)
-        parts = list(bytes.fromhex(match[1])) if match else [int(n) for n in re.findall(r"\d+", parts)]
-    if not is_color(parts) or max(map(int, parts)) > 255:
-        shown = parts if is_color(parts) else "something else"
-        found = entry.color if isinstance(entry.color, str) else shown
-        raise DataError(f"{path}, line {entry.line}: a colour is three numbers from 0 to 255; found {found}")
-    red, green, blue = map(int, parts)
-    return red, green, blue
+    return [entry._replace(color=color) for entry, color in zip(entries, colors, strict=True)]
 
 
 def is_group(content: dict[Any, Any], key: str) -> bool:
     """Tells whether an object holds an object or a list under a key, and not a colour."""
     value = content.get(key)
     return isinstance(value, dict) or (isinstance(value, list) and not (is_color(value) and type(value[0]) is int))
-
-
-def is_number(value: Any) -> bool:
-    """Tells whether a value is a whole number from 0 up, or a string of one."""
-    return (type(value) is int and value >= 0) or (
-        isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value) is not None
-    )
-
-
-def is_color(value: Any) -> bool:
-    """Tells whether a value is a list of three whole numbers from 0 up."""
-    return isinstance(value, list) and len(value) == 3 and all(map(is_number, value))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from unimatch.data.sets.class_files import Classes, parse
+from unimatch.data.sets.class_entries import Classes
+from unimatch.data.sets.class_files import parse
 from unimatch.data.sets.own_folders import in_two_folders, place_of
 from unimatch.errors import DataError
 from unimatch.images.folders import find_images, subfolders, what_is_there
