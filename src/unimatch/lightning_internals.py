@@ -6,6 +6,7 @@ If a new version of Lightning renames one, ``tests/test_lightning_internals.py``
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -51,19 +52,33 @@ def is_accumulating(trainer: lightning.Trainer) -> bool:
     return trainer.fit_loop._should_accumulate()
 
 
-def restore_within(trainer: lightning.Trainer, context: Callable[[], AbstractContextManager[None]]) -> None:
-    """Makes Lightning restore checkpoints within a context, which may explain its errors."""
+def restore_within(
+    trainer: lightning.Trainer,
+    context: Callable[[], AbstractContextManager[None]],
+    check: Callable[[str | Path], None] | None = None,
+) -> None:
+    """Makes Lightning restore checkpoints within a context, which may explain its errors.
+
+    ``check`` is called with the path of a checkpoint before it is read.
+    """
     connector = trainer._checkpoint_connector
 
     def within_context(restore: Callable[..., None]) -> Callable[..., None]:
         def wrapped(*arguments: Any, **options: Any) -> None:
             with context():
+                if check is not None and arguments and arguments[0] is not None:  # restore_training_state takes no path
+                    check(arguments[0])
                 restore(*arguments, **options)
 
         return wrapped
 
     for name in ("_restore_modules_and_callbacks", "restore_training_state"):
         setattr(connector, name, within_context(getattr(connector, name)))
+
+
+def restores_within(trainer: lightning.Trainer) -> bool:
+    """Returns whether :func:`restore_within` has been called for a trainer."""
+    return "restore_training_state" in vars(trainer._checkpoint_connector)
 
 
 def stop_watching_processes() -> None:

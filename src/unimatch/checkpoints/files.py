@@ -14,7 +14,7 @@ from unimatch.checkpoints.run_folder import LAST, PREVIOUS
 from unimatch.errors import UnimatchError, WeightsError, first_line
 from unimatch.models.base import Model
 from unimatch.models.descriptions import build_described, describe_model
-from unimatch.models.weights import check_fit, check_parts, read_plain
+from unimatch.models.weights import check_exists, check_fit, check_parts, read_plain
 
 log = logging.getLogger("unimatch")
 
@@ -36,12 +36,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path}: no checkpoint; a .pt2 file, which may run code, is read by unimatch.Predictor alone, with "
             "trusted=True. Give a checkpoint, or export as .onnx or .safetensors, which run none"
         )
-    if path.is_file() and (damage := damage_of(path)):
-        raise WeightsError(f"{path}: cannot be read as a checkpoint, it is cut short or altered ({damage})")
+    check_undamaged(path)
     checkpoint = read_plain(path, "checkpoint")
     if not is_ours(checkpoint):
         raise WeightsError(f"{path}: not a checkpoint of unimatch")
     return checkpoint
+
+
+def check_undamaged(path: Path) -> None:
+    """Refuses a checkpoint file that is missing, or whose parts are not as they were written; reads no value of it.
+
+    Raises:
+        WeightsError: with the reason.
+    """
+    check_exists(path, "checkpoint")
+    if damage := damage_of(path):
+        raise WeightsError(f"{path}: cannot be read as a checkpoint, it is cut short or altered ({damage})")
 
 
 def damage_of(path: Path) -> str | None:
@@ -53,6 +63,12 @@ def damage_of(path: Path) -> str | None:
             return None if part is None else f"the checksum of {part} is wrong"
     except Exception as error:  # zipfile raises many kinds for a file that is not an archive
         return first_line(error)
+
+
+def misfit_of(error: Exception) -> str:
+    """Returns in a line why a state could not be loaded, such as the first weights that do not fit."""
+    detail = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
+    return f"{detail or f'{type(error).__name__}: {first_line(error)}':.300}"
 
 
 def load_model(

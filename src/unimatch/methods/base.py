@@ -40,7 +40,7 @@ from unimatch.methods.losses import Criterion, Losses
 from unimatch.methods.optim import Factor, MakeOptimizer
 from unimatch.methods.parts_at_once import BATCH_NORMS, PartsOfSteps
 from unimatch.methods.pseudo_quality import PseudoLabelQuality
-from unimatch.methods.resuming import continue_from, write_progress
+from unimatch.methods.resuming import continue_from, explain_restoring, write_progress
 from unimatch.methods.saved_settings import drop_objects, settings_of
 from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay, forget_places
@@ -223,6 +223,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
 
     @override
     def setup(self, stage: str) -> None:
+        explain_restoring(self.trainer)
         if stage == "fit":
             self.prepare_fit()
         super().setup(stage)

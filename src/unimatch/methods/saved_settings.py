@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import Tensor
 
 from unimatch.checkpoints.content import MethodSettings, method_settings_of, model_of, run_of
-from unimatch.checkpoints.files import MISFIT, build_fitting, read_checkpoint, state_of
-from unimatch.errors import ConfigError, WeightsError, first_line
+from unimatch.checkpoints.files import MISFIT, build_fitting, misfit_of, read_checkpoint, state_of
+from unimatch.errors import ConfigError, WeightsError
 from unimatch.models.base import Model
 from unimatch.options import as_plain
 from unimatch.tasks import Task, build_task, describe_task, describes_task
@@ -66,8 +66,7 @@ def restore(kind: type[M], path: str | Path, given: Mapping[str, Any], *, strict
     try:
         load_state(method, checkpoint["state_dict"], given, strict=strict)
     except RuntimeError as error:
-        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:3]) or first_line(error)
-        raise WeightsError(f"{path}: does not hold the weights of this model ({reason:.300})") from error
+        raise WeightsError(f"{path}: does not hold the weights of this model ({misfit_of(error)})") from error
     method.on_load_checkpoint(checkpoint)  # for what a subclass stores in checkpoints
     return method
 

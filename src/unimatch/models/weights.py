@@ -39,11 +39,8 @@ def read_plain(path: Path, kind: str, allowed: Sequence[Any] = ()) -> Any:
     Raises:
         WeightsError: the file is missing or unreadable, or holds anything else.
     """
+    check_exists(path, kind)
     file = path.expanduser()
-    if not file.is_file():
-        best = path / "checkpoints" / "best.ckpt"
-        hint = f"; give {best}" if best.expanduser().is_file() else ", but a folder" if file.is_dir() else ""
-        raise WeightsError(f"{path}: no such {kind}{hint}")
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
@@ -56,6 +53,19 @@ def read_plain(path: Path, kind: str, allowed: Sequence[Any] = ()) -> Any:
         return content
     except Exception as error:  # torch's readers raise many kinds
         raise WeightsError(f"{path}: {why_unreadable(error)}") from error
+
+
+def check_exists(path: Path, kind: str) -> None:
+    """Refuses a path that is no file; of a run directory, the message names the best checkpoint.
+
+    Raises:
+        WeightsError: there is no such file of this ``kind``.
+    """
+    file = path.expanduser()
+    if not file.is_file():
+        best = path / "checkpoints" / "best.ckpt"
+        hint = f"; give {best}" if best.expanduser().is_file() else ", but a folder" if file.is_dir() else ""
+        raise WeightsError(f"{path}: no such {kind}{hint}")
 
 
 SPARE = 8 * 10**8
