@@ -55,6 +55,10 @@ def test_weights_and_settings_come_back(trained):
     assert again.task.inference == method.task.inference
     assert again.task.absent == "zero"
     assert UniMatchV2.load_from_checkpoint(str(path), map_location="cpu", tau=0.75).tau == 0.75
+    assert UniMatchV2.load_from_checkpoint(path, map_location="meta").device == torch.device("meta")
+    for wrong in (lambda storage, place: storage, {"cuda:0": "cpu"}, "gpu"):
+        with pytest.raises(ConfigError, match=r"^map_location=.*must be a device, such as cpu"):
+            UniMatchV2.load_from_checkpoint(path, map_location=wrong)
 
 
 def test_every_setting_of_a_task_comes_back(tmp_path):

@@ -1,11 +1,13 @@
 import inspect
 import json
+import re
 from inspect import signature
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from unimatch import UniMatchV2
 from unimatch.errors import ConfigError, WeightsError
 from unimatch.models import ChangeModel, ClassificationModel, Model, SegmentationModel
 
@@ -79,6 +81,29 @@ def test_sizes_that_are_no_multiple_of_the_patch_are_refused(size):
         assert model.size_multiple == 14
         with pytest.raises(ValueError, match=rf"{size[0]} x {size[1]} pixels.*14"):
             model(torch.zeros(1, 3, *size))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "expected"),
+    [
+        (SegmentationModel, (3, 32, 32), "(B, 3, H, W)"),
+        (SegmentationModel, (1, 4, 32, 32), "(B, 3, H, W)"),
+        (SegmentationModel, (1, 32, 32, 3), "(B, 3, H, W)"),
+        (SegmentationModel, (1, 2, 3, 32, 32), "(B, 3, H, W)"),
+        (ClassificationModel, (3, 32, 32), "(B, 3, H, W)"),
+        (ChangeModel, (2, 3, 32, 32), "(B, 2, 3, H, W)"),
+        (ChangeModel, (4, 3, 3, 32, 32), "(B, 2, 3, H, W)"),
+        (ChangeModel, (4, 2, 4, 32, 32), "(B, 2, 3, H, W)"),
+    ],
+)
+def test_what_is_no_batch_of_images_is_refused_with_its_shape(kind, shape, expected):
+    model = kind("tiny", 2).eval()
+    with pytest.raises(
+        ConfigError, match=re.escape(f"images of the shape {shape}: the model takes batches {expected}")
+    ):
+        model(torch.zeros(shape))
+    with pytest.raises(ConfigError, match=re.escape(f"takes batches {expected}")):
+        UniMatchV2(model)(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("num_classes", [1, 0, -1])

@@ -3,7 +3,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.fits import make_method, make_trainer
-from unimatch import ConfigError, DataError
+from unimatch import ConfigError, DataError, SegmentationModel, UniMatchV2
+from unimatch.images.bands import Bands
 from unimatch.images.tensors import normalize
 from unimatch.tasks.plain_batches import images_of, label_errors_explained, warn_unless_normalized
 
@@ -27,6 +28,38 @@ def loader(labels):
 def test_labels_that_do_not_fit_are_said(labels, told):
     with pytest.raises(DataError, match=told):
         make_trainer().validate(make_method(), loader(labels), verbose=False)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int16, torch.bool])
+def test_images_of_integers_other_than_uint8_are_refused(kind):
+    method, images = make_method(), (255 * torch.rand(2, 3, 32, 32)).to(kind)
+    for use in (
+        lambda: make_trainer().validate(method, DataLoader(TensorDataset(images, LABELS), 2), verbose=False),
+        lambda: make_trainer().predict(method, DataLoader(images, 2)),
+        lambda: method(images),
+    ):
+        with pytest.raises(DataError, match=rf"^images of {str(kind)[6:]}: must be uint8 in 0-255"):
+            use()
+
+
+def test_an_array_in_place_of_a_tensor_is_refused():
+    with pytest.raises(DataError, match=r"must be a tensor, and this is ndarray; unimatch\.Predictor takes arrays"):
+        make_method()(IMAGES.numpy())
+
+
+@pytest.mark.parametrize(
+    "bands", [{"bands": [1, 2, 3, 4], "mean": [0.4] * 4, "std": [0.2] * 4}, {"mean": [0.1] * 3, "std": [0.3] * 3}]
+)
+def test_uint8_images_are_normalised_as_the_models_bands_are(bands):
+    bands = Bands.of(bands)
+    method = UniMatchV2(SegmentationModel("tiny", 2, bands=bands))
+    pixels = (255 * torch.rand(2, bands.count, 32, 32)).byte()
+    expected = method(normalize(pixels, bands))
+    torch.testing.assert_close(method(pixels), expected)
+    labels = expected.argmax(1)
+    for images in (pixels, normalize(pixels, bands)):
+        make_trainer().validate(method, DataLoader(TensorDataset(images, labels), 2), verbose=False)
+        assert method.scores["teacher"].miou == 100
 
 
 def test_ids_as_floats_are_read():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from unimatch import ChangeDetection, ChangeModel, Inference, Segmentation, SegmentationModel
+from unimatch import ChangeDetection, ChangeModel, ConfigError, Inference, Segmentation, SegmentationModel
 from unimatch.methods.teacher import Teacher
 from unimatch.tasks.evaluator import Evaluator
 from unimatch.tasks.shared_encoder import encoded_once, share_encoder
@@ -159,7 +159,7 @@ def test_what_encode_was_comes_back_after_an_error_too():
     student, teacher = pair(freeze=True)
     own = teacher.encode
     teacher.encode = own
-    with pytest.raises(RuntimeError, match="channels"), encoded_once([student, teacher]):
+    with pytest.raises(ConfigError, match="shape"), encoded_once([student, teacher]):
         student(torch.zeros(1, 5, 32, 32))
     assert "encode" not in vars(student)
     assert vars(teacher)["encode"] is own

@@ -7,11 +7,27 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from unimatch.errors import ConfigError
 from unimatch.methods.saved_settings import restore
 from unimatch.methods.teacher import Teacher
 from unimatch.models.base import Model
 from unimatch.tasks.evaluator import EvaluationLoop
 from unimatch.tasks.plain_batches import as_floats, for_model, images_of, warn_unless_normalized
+
+
+def device_of(map_location: Any) -> torch.device:
+    """Returns the device of this name or number.
+
+    Raises:
+        ConfigError: it is none, such as the functions and dictionaries that ``torch.load`` takes.
+    """
+    try:
+        return torch.device(map_location)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(
+            f"map_location={map_location!s:.80}: must be a device, such as cpu or cuda:0; without it, a method is on "
+            "the CPU, wherever it was trained"
+        ) from error
 
 
 class AfterTraining(EvaluationLoop):
@@ -39,7 +55,7 @@ class AfterTraining(EvaluationLoop):
 
         Args:
             checkpoint_path: a checkpoint that unimatch wrote.
-            map_location: the device; None for the CPU.
+            map_location: the device, such as ``cuda:0``; None for the CPU.
             hparams_file: an argument of Lightning's method, without effect here.
             strict: False to ignore weights that only the file or only the method has.
             weights_only: without effect: code is never unpickled.
@@ -49,12 +65,14 @@ class AfterTraining(EvaluationLoop):
 
         Raises:
             WeightsError: the file is damaged or not one of unimatch's, or its model cannot be built.
-            ConfigError: another method wrote the file, or an argument that it could not store is missing.
+            ConfigError: another method wrote the file, an argument that it could not store is missing, or
+                ``map_location`` is no device.
         """
+        device = device_of("cpu" if map_location is None else map_location)
         if model is not None:
             settings["model"] = model
         method: Any = cls  # always a subclass of unimatch.Method, which mypy cannot know here
-        return restore(method, checkpoint_path, settings, strict=strict is not False).to(map_location or "cpu")
+        return restore(method, checkpoint_path, settings, strict=strict is not False).to(device)
 
     @override
     @torch.no_grad()
@@ -64,10 +82,10 @@ class AfterTraining(EvaluationLoop):
         They are logits, or probabilities where the task averages the predictions of several windows or scales.
 
         Args:
-            images: (B, ..., H, W) of any height and width: normalised floats, or uint8 RGB.
+            images: (B, ..., H, W) of any height and width: normalised floats, or uint8 in 0-255.
         """
         model = self.teacher.checked()
-        return self.task.predict(model, for_model(as_floats(images), model))
+        return self.task.predict(model, for_model(as_floats(images, model.bands), model))
 
     @override
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor | list[Tensor]:

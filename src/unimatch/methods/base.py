@@ -223,10 +223,10 @@ class Method(PartsOfSteps, NamedOptions, ABC):
 
     @override
     def setup(self, stage: str) -> None:
-        explain_restoring(self.trainer)
         if stage == "fit":
             self.prepare_fit()
         super().setup(stage)
+        explain_restoring(self.trainer)
         speed_up(self, self.trainer.strategy.root_device)
 
     def prepare_fit(self) -> None:

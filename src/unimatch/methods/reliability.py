@@ -146,7 +146,7 @@ def measure(method: "SemiSupervised", datamodule: SemiSupervisedDataModule, metr
     assert held_out is not None
     position = trainer.global_rank
     for batch in loader:
-        for sample in samples_of(trainer.strategy.batch_to_device(batch)):
+        for sample in samples_of(trainer.strategy.batch_to_device(batch), model.bands):
             with trainer.precision_plugin.val_step_context():
                 probability = method.task.probabilities(model, sample["image"][None])
             if method.alignment is not None:

@@ -201,13 +201,15 @@ class Model(nn.Module, NamedOptions, ABC):
         return self.encoder(images.contiguous(memory_format=torch.channels_last) if last else images.contiguous())
 
     def check_images(self, images: Tensor) -> None:
-        """Refuses images (B, 3, H, W) of a size that the encoder does not take.
+        """Refuses what is no batch of images (B, 3, H, W), or of a size that the encoder does not take.
 
         Raises:
-            ConfigError: the encoder takes images of one size only, and these are of another; or a batch of one image,
-                in training, is too small for batch normalisation.
+            ConfigError: the batch has another shape; the encoder takes images of one size only, and these are of
+                another; or a batch of one image, in training, is too small for batch normalisation.
             ValueError: H or W is not a multiple of :attr:`size_multiple`.
         """
+        if images.ndim != 4 or images.shape[1] != self.bands.count:
+            raise ConfigError(self.shape_fault(images))
         height, width = images.shape[-2:]
         if self.encoder.fixed_size and not height == width == self.size_multiple:
             side = self.size_multiple
@@ -227,6 +229,14 @@ class Model(nn.Module, NamedOptions, ABC):
                 f"a batch of one image of {height} x {width} pixels: the encoder makes one pixel of it, and batch "
                 "normalisation has nothing to average; choose a larger datamodule.crop"
             )
+
+    def shape_fault(self, images: Tensor) -> str:
+        """Says which shape a batch must have that has another one."""
+        expected = ", ".join(map(str, (*self.sample_shape, "H", "W")))
+        return (
+            f"images of the shape {tuple(images.shape)}: the model takes batches (B, {expected}); image[None] makes a "
+            "batch of one image, and images.movedim(-1, -3) puts channels first"
+        )
 
     def use_channels_last(self) -> None:
         """Stores weights in the memory layout in which convolutions are fastest, on CPUs and GPUs."""

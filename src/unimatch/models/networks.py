@@ -106,6 +106,8 @@ class ChangeModel(SegmentationModel):
     @override
     def encode(self, images: Tensor) -> list[Tensor]:
         """Turns pairs (B, 2, 3, H, W) into four levels (B, D_l, h_l, w_l) of what differs between the dates."""
+        if images.ndim != 5 or tuple(images.shape[1:3]) != self.sample_shape:
+            raise ConfigError(self.shape_fault(images))
         levels = super().encode(images.flatten(0, 1))  # of (2B, D_l, h_l, w_l)
         pairs = [level.reshape(*images.shape[:2], *level.shape[1:]) for level in levels]  # of (B, 2, D_l, h_l, w_l)
         return [(pair[:, 0] - pair[:, 1]).abs() for pair in pairs]

@@ -69,11 +69,11 @@ class EvaluationLoop(lightning.LightningModule):
                 "several loaders: an evaluation counts the images of one; evaluate them one after the other, such as "
                 "trainer.validate(method, loader), or join their data sets: torch.utils.data.ConcatDataset"
             )
-        samples = samples_of(batch)
+        models = self.evaluated_models
+        samples = samples_of(batch, next(iter(models.values())).bands)
         if batch_idx == 0:
             warn_unless_normalized([sample["image"] for sample in samples])
         found: dict[str, list[Counts]] = {name: [] for name in self.metrics}
-        models = self.evaluated_models
         with encoded_once([*models.values()]) if self.encode_once else nullcontext():
             for alike in of_one_size(samples):
                 images = [sample["image"] for sample in alike]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unimatch.errors import DataError
+from unimatch.images.bands import PHOTOS, Bands
 from unimatch.images.tensors import normalize
 
 log = logging.getLogger("unimatch")
@@ -17,18 +18,19 @@ HIGHEST = 10
 """More than any value of a normalised image that has none below 0: white is 2.6 with ImageNet's mean and deviation."""
 
 
-def samples_of(batch: Any) -> list[dict[str, Tensor]]:
+def samples_of(batch: Any, bands: Bands = PHOTOS) -> list[dict[str, Tensor]]:
     """Returns a batch's samples: each an image (..., H, W) of normalised floats and a label (*S) int64.
 
     Args:
         batch: a list of samples, as our data module gives it; or stacked tensors, as ``{"image": ..., "label": ...}``
             (or ``mask``) or ``(images, labels)``. uint8 images are normalised here, floats must be normalised already.
+        bands: how the model's images are normalised.
 
     Raises:
-        DataError: images or labels are missing, or labels are not whole numbers.
+        DataError: images or labels are missing or of the wrong type, or labels are not whole numbers.
     """
     if not isinstance(batch, Mapping) and len(batch) and isinstance(batch[0], Mapping):
-        return [prepare_sample(sample["image"], sample["label"], sample) for sample in batch]
+        return [prepare_sample(sample["image"], sample["label"], sample, bands) for sample in batch]
     images, labels = images_of(batch), None
     if isinstance(batch, Mapping):
         labels = batch.get("label", batch.get("mask"))
@@ -36,15 +38,15 @@ def samples_of(batch: Any) -> list[dict[str, Tensor]]:
         labels = batch[1]
     if labels is None:
         raise DataError("an evaluation batch has no labels: give {'image': ..., 'label': ...} or (images, labels)")
-    return [prepare_sample(image, label, {}) for image, label in zip(images, labels, strict=True)]
+    return [prepare_sample(image, label, {}, bands) for image, label in zip(images, labels, strict=True)]
 
 
-def prepare_sample(image: Tensor, label: Tensor, others: Mapping[str, Any]) -> dict[str, Any]:
+def prepare_sample(image: Tensor, label: Tensor, others: Mapping[str, Any], bands: Bands) -> dict[str, Any]:
     """Returns a sample with a normalised image, an int64 label, and the ``others`` of its entries unchanged."""
     ids = label.long()
     if label.is_floating_point() and not torch.equal(ids.to(label.dtype), label):
         raise DataError("the labels of an evaluation batch hold fractions: they must be ids of classes, whole numbers")
-    return {**others, "image": as_floats(image), "label": ids}
+    return {**others, "image": as_floats(image, bands), "label": ids}
 
 
 def images_of(batch: Any) -> Any:
@@ -68,9 +70,24 @@ def images_of(batch: Any) -> Any:
     return images
 
 
-def as_floats(images: Tensor) -> Tensor:
-    """Returns uint8 images (0-255) normalised as our data module does it, and floats unchanged."""
-    return normalize(images) if images.dtype == torch.uint8 else images
+def as_floats(images: Any, bands: Bands = PHOTOS) -> Tensor:
+    """Returns uint8 images (0-255) normalised as our data module does it, and floats unchanged.
+
+    Raises:
+        DataError: they are no tensor, or of another type, such as int64: nothing says then what their values mean.
+    """
+    if not isinstance(images, Tensor):
+        raise DataError(
+            f"images must be a tensor, and this is {type(images).__name__}; unimatch.Predictor takes arrays and files"
+        )
+    if images.dtype == torch.uint8:
+        return normalize(images, bands)
+    if not images.is_floating_point():
+        raise DataError(
+            f"images of {str(images.dtype).removeprefix('torch.')}: must be uint8 in 0-255, which are normalised here, "
+            "or normalised floats; images.to(torch.uint8) converts whole numbers in 0-255"
+        )
+    return images
 
 
 def for_model(images: Tensor, model: nn.Module) -> Tensor:
