@@ -154,16 +154,31 @@ def one_of(name: str, value: object, choices: Collection[object]) -> None:
     Raises:
         ConfigError: naming the argument and the choices.
     """
-    if value not in choices:
+    try:
+        known = bool(value in choices) and not isinstance(value, bool)
+    except (TypeError, ValueError, RuntimeError):  # such as a list, or an array of several values
+        known = False
+    if not known:
         raise ConfigError(f"{name}={value}: must be one of {', '.join(map(str, choices))}")
 
 
 def is_between(number: Any, lowest: float, highest: float) -> bool:
     """Returns whether a value is a number in a range, both ends included; False for NaN and for what is no number."""
     try:
-        return bool(lowest <= number <= highest)
-    except (TypeError, ValueError):  # such as a text, or an array
+        return not isinstance(number, bool) and bool(lowest <= number <= highest)
+    except (TypeError, ValueError, RuntimeError):  # such as a text, an array, or a tensor of several numbers
         return False
+
+
+def flags(**values: object) -> None:
+    """Refuses what is neither True nor False: the text "false" would count as true.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
+    for name, value in values.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise ConfigError(f"{name}={value}: must be True or False")
 
 
 def not_negative(**numbers: float) -> None:
@@ -193,10 +208,23 @@ def within(lowest: int, highest: int, **numbers: int | None) -> None:
         ConfigError: naming the argument.
     """
     for name, number in numbers.items():
-        if number is not None and not is_between(number, lowest, math.inf):
+        if number is None:
+            continue
+        if not is_between(number, lowest, math.inf):
             raise ConfigError(f"{name}={number}: must be at least {lowest}")
-        if number is not None and number > highest:
+        if number > highest:
             raise ConfigError(f"{name}={number}: must be at most {highest}")
+        if not is_whole(number):
+            raise ConfigError(f"{name}={number}: must be a whole number")
+
+
+def is_whole(number: Any) -> bool:
+    """Returns whether a number has no fraction.
+
+    >>> is_whole(3), is_whole(3.0), is_whole(np.int64(3)), is_whole(3.5)
+    (True, True, True, False)
+    """
+    return bool(number == math.floor(number))
 
 
 def ascending(**ranges: Sequence[float]) -> None:
@@ -232,6 +260,8 @@ def seed_of_numpy(**numbers: int) -> None:
     for name, number in numbers.items():
         if not is_between(number, 0, 2**32 - 1):
             raise ConfigError(f"{name}={number}: must be at least 0 and below {2**32}")
+        if not is_whole(number):
+            raise ConfigError(f"{name}={number}: must be a whole number")
 
 
 def number_of(variable: str, default: int = 0) -> int:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from sys import float_info
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from unimatch.disk import replace_file, training_goes_on, unwritten
 from unimatch.errors import ConfigError, NumericalError
 from unimatch.launchers import requeue
 from unimatch.methods.base import Method
+from unimatch.options import MOST, is_between, within
 from unimatch.trainer import evaluates_training
 
 log = logging.getLogger("unimatch")
@@ -48,11 +50,15 @@ class Checkpoints(Checkpoint):
         ConfigError: an interval is not above 0.
     """
 
-    def __init__(self, run_dir: Path, *, every_n_steps: int | None = None, every_minutes: float | None = None) -> None:
+    def __init__(
+        self, run_dir: str | Path, *, every_n_steps: int | None = None, every_minutes: float | None = None
+    ) -> None:
         for key, interval in (("every_n_steps", every_n_steps), ("every_minutes", every_minutes)):
-            if interval is not None and not interval > 0:
+            if interval is not None and not is_between(interval, float_info.min, float_info.max):
                 raise ConfigError(f"{key}={interval}: must be above 0, or null for none")
-        self.folder, self.every_n_steps, self.every_minutes = run_dir / "checkpoints", every_n_steps, every_minutes
+        within(1, MOST, every_n_steps=every_n_steps)
+        self.folder = Path(run_dir) / "checkpoints"
+        self.every_n_steps, self.every_minutes = every_n_steps, every_minutes
         self.begin_anew()
 
     def begin_anew(self) -> None:

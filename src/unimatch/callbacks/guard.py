@@ -67,11 +67,11 @@ class Guard(Callback):
         ConfigError: ``on_nan`` is another word, or ``idle_steps`` is below 1.
     """
 
-    def __init__(self, run_dir: Path, *, on_nan: Literal["stop", "skip"] = "stop", idle_steps: int = 500) -> None:
+    def __init__(self, run_dir: str | Path, *, on_nan: Literal["stop", "skip"] = "stop", idle_steps: int = 500) -> None:
         if on_nan not in ("stop", "skip"):
             raise ConfigError(f"on_nan={on_nan}: must be stop or skip")
         at_least_one(idle_steps=idle_steps)
-        self.run_dir, self.on_nan, self.idle_steps = run_dir, on_nan, idle_steps
+        self.run_dir, self.on_nan, self.idle_steps = Path(run_dir), on_nan, idle_steps
         self.begin_anew()
 
     def begin_anew(self) -> None:

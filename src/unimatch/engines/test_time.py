@@ -1,10 +1,10 @@
 """Predicts images at test time: whole or in windows, at one scale or several, with or without their mirror images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from math import inf
+from sys import float_info
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unimatch.engines.base import Array, Engine
 from unimatch.engines.sliding_window import sliding_blocks
 from unimatch.errors import ConfigError
-from unimatch.options import at_least_one
+from unimatch.options import at_least_one, flags, is_between
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,20 @@ class Inference:
     large: int | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in ("whole", "sliding"):
+        if not isinstance(self.mode, str) or self.mode not in ("whole", "sliding"):
             raise ConfigError(f"mode={self.mode}: must be 'whole' or 'sliding'")
+        flags(flip=self.flip)
         at_least_one(window=self.window, large=self.large)
-        if self.stride is not None and not 1 <= self.stride <= self.window:
+        at_least_one(stride=self.stride)
+        if self.stride is not None and self.stride > self.window:
             raise ConfigError(f"stride={self.stride}: must be between 1 and the window, {self.window}")
-        object.__setattr__(self, "scales", tuple(self.scales))
-        if not self.scales or not all(0 < scale < inf for scale in self.scales):
-            raise ConfigError(f"scales={list(self.scales)}: at least one factor above 0 is needed")
+        listed = (
+            isinstance(self.scales, Iterable) and not isinstance(self.scales, (str, bytes)) and np.ndim(self.scales) > 0
+        )
+        scales = tuple(self.scales) if listed else (self.scales,)
+        if not listed or not scales or not all(is_between(scale, float_info.min, float_info.max) for scale in scales):
+            raise ConfigError(f"scales={list(scales)}: at least one factor above 0 is needed, in a list")
+        object.__setattr__(self, "scales", scales)
 
     def slides(self, height: int, width: int) -> bool:
         """Tells whether an image of that size is predicted in windows."""

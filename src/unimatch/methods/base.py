@@ -46,9 +46,9 @@ from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay, forget_places
 from unimatch.models.base import Model
 from unimatch.models.descriptions import check_logits, describe_model
-from unimatch.options import NamedOptions, is_between, not_negative, probability, seed_of_numpy
+from unimatch.options import NamedOptions, flags, is_between, not_negative, probability, seed_of_numpy
 from unimatch.speed.apply import speed_up
-from unimatch.tasks import Task, task_of
+from unimatch.tasks import Task, chosen_task
 from unimatch.types import CountsClasses, Needs, TrainBatch
 
 log = logging.getLogger("unimatch")
@@ -125,12 +125,13 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         not_negative(decoder_multiplier=decoder_multiplier, weight_decay=weight_decay, ohem_min_kept=ohem_min_kept)
         if not is_between(learning_rate, sys.float_info.min, sys.float_info.max):
             raise ConfigError(f"learning_rate={learning_rate}: must be above 0")
-        optim.check_choices(optimizer, schedule)
+        optim.check_choices(optimizer, schedule, reference_batch)
         if not is_between(layer_decay, sys.float_info.min, 1):
             raise ConfigError(f"layer_decay={layer_decay}: must be above 0 and at most 1")
         if ema_decay is not None and (not is_between(ema_decay, 0, 1) or ema_decay == 1):
             raise ConfigError(f"ema_decay={ema_decay}: must be at least 0 and below 1")
         probability(ohem_threshold=ohem_threshold)
+        flags(decay_norms=decay_norms, freeze_batch_statistics=freeze_batch_statistics)
         seed_of_numpy(seed=seed)
         self.student: Model = model
         self.teacher: Teacher[Model] = Teacher(model, PUBLISHED_DECAY if ema_decay is None else ema_decay)
@@ -139,10 +140,9 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         self.learning_rate, self.decoder_multiplier = float(learning_rate), float(decoder_multiplier)
         self.optimizer, self.schedule = optimizer, schedule
         self.weight_decay, self.decay_norms, self.layer_decay = float(weight_decay), decay_norms, float(layer_decay)
-        self.freeze_batch_statistics = freeze_batch_statistics
-        self.reference_batch = reference_batch
+        self.freeze_batch_statistics, self.reference_batch = freeze_batch_statistics, reference_batch
         self.seed = seed
-        self.task = task or task_of(model)
+        self.task = chosen_task(task, model)
         self.criterion: Criterion = labeled_criterion(
             criterion,
             num_classes=model.num_classes,

@@ -75,6 +75,10 @@ class Weighted(nn.Module):
         if isinstance(weights, str):
             one_of("class_weights", weights, ("balanced",))
             weights = [1.0] * num_classes
+        if isinstance(weights, (np.ndarray, Tensor)):
+            weights = weights.tolist()
+        if not isinstance(weights, Sequence):
+            raise ConfigError(f"class_weights={weights}: must be balanced, or a number for each class")
         if len(weights) != num_classes:
             raise ConfigError(f"class_weights: {len(weights)} numbers, but there are {num_classes} classes")
         numbers = all(isinstance(weight, (int, float)) and 0 <= weight < math.inf for weight in weights)

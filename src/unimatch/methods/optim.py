@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from unimatch.errors import ConfigError, describe_error
 from unimatch.models.encoder_base import Encoder
-from unimatch.options import one_of
+from unimatch.options import at_least_one, one_of
 from unimatch.trainer import parts_in_batch
 
 log = logging.getLogger("unimatch")
@@ -128,8 +128,8 @@ def cosine_factor(step: int, total_steps: int) -> float:
 FACTORS: dict[str, Factor] = {"poly": poly_factor, "cosine": cosine_factor}
 
 
-def check_choices(optimizer: str | MakeOptimizer, schedule: str | Factor) -> None:
-    """Refuses an optimiser or a schedule that is neither the name of one of ours nor a callable.
+def check_choices(optimizer: str | MakeOptimizer, schedule: str | Factor, reference_batch: int | None = None) -> None:
+    """Refuses an optimiser or a schedule that is neither the name of one of ours nor a callable, and a wrong number.
 
     Raises:
         ConfigError: naming the argument and what it may be.
@@ -142,6 +142,7 @@ def check_choices(optimizer: str | MakeOptimizer, schedule: str | Factor) -> Non
         one_of("optimizer", optimizer, OPTIMIZERS)
     if not callable(schedule):
         one_of("schedule", schedule, FACTORS)
+    at_least_one(reference_batch=reference_batch)
 
 
 def custom_optimizer(make: MakeOptimizer, groups: list[dict[str, Any]]) -> Optimizer:

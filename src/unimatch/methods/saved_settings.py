@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from torch import Tensor
 
 from unimatch.checkpoints.content import MethodSettings, method_settings_of, model_of, run_of
@@ -35,6 +36,8 @@ def settings_of(method: "Method") -> MethodSettings:
     for name, value in method.given.items():
         if isinstance(value, Model):
             continue
+        if isinstance(value, (np.ndarray, Tensor)):  # such as class weights
+            value = value.tolist()
         try:
             plain[name] = describe_task(value) if isinstance(value, Task) else as_plain(value)
         except TypeError:

@@ -15,7 +15,7 @@ from unimatch.models.encoders import Weights, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
 from unimatch.models.own_encoder import as_encoder
 from unimatch.models.presets import PositionRule
-from unimatch.options import NamedOptions
+from unimatch.options import MOST, NamedOptions, flags, is_between, is_whole
 from unimatch.speed.upsampling import size_of, upsample
 
 
@@ -91,17 +91,19 @@ class Model(nn.Module, NamedOptions, ABC):
         bands: Bands | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise ConfigError(f"num_classes={num_classes}: at least two classes are needed")
+        if not is_between(num_classes, 2, MOST) or not is_whole(num_classes):
+            raise ConfigError(f"num_classes={num_classes}: at least two classes are needed, a whole number")
+        flags(freeze=freeze, gradient_checkpointing=gradient_checkpointing)
         if freeze and (lora is not None or gradient_checkpointing):
             raise ConfigError("freeze=True: a frozen encoder has no use for lora or gradient_checkpointing")
-        if unlock_after < 0 or (unlock_after and (freeze or lora is not None)):
+        steps = is_between(unlock_after, 0, MOST) and is_whole(unlock_after)
+        if not steps or (unlock_after and (freeze or lora is not None)):
             raise ConfigError(
                 f"unlock_after={unlock_after}: must be 0 or more optimizer steps; 0 with freeze=True or lora, whose "
                 "encoder is never trained"
             )
-        if lora is not None and lora < 1:
-            raise ConfigError(f"lora={lora}: the rank must be at least 1; leave it out for none")
+        if lora is not None and not (is_between(lora, 1, MOST) and is_whole(lora)):
+            raise ConfigError(f"lora={lora}: the rank must be at least 1, a whole number; leave it out for none")
         self.num_classes = int(num_classes)  # checkpoints hold it, and no NumPy numbers
         self.options = dict(options or {})
         self.freeze, self.lora, self.unlock_after = freeze, lora, unlock_after

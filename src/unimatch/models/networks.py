@@ -47,6 +47,8 @@ class SegmentationModel(Model):
         decoder: nn.Module | None = None,
         **options: Unpack[ModelOptions],
     ) -> None:
+        if decoder is not None and not isinstance(decoder, nn.Module):
+            raise ConfigError(f"decoder={decoder}: must be a module, which turns the four levels into logits")
         super().__init__(encoder, num_classes, **options)
         self.decoder: nn.Module
         self.out_channels: tuple[int, ...] = ()

@@ -36,6 +36,19 @@ def task_of(
     return TASKS[model.task](inference, absent=absent)
 
 
+def chosen_task(task: Task | None, model: Model) -> Task:
+    """Returns the task that a method is given; None for the model's own, on whole images.
+
+    Raises:
+        ConfigError: it is no task.
+    """
+    if task is None:
+        return task_of(model)
+    if not isinstance(task, Task):
+        raise ConfigError(f"task={task}: must be a task, such as unimatch.Segmentation(unimatch.Inference(...))")
+    return task
+
+
 def describe_task(task: Task) -> dict[str, Any]:
     """Returns a task as plain values, for a checkpoint.
 
@@ -76,6 +89,7 @@ __all__ = [
     "Segmentation",
     "Task",
     "build_task",
+    "chosen_task",
     "describe_task",
     "describes_task",
     "task_of",

@@ -13,6 +13,7 @@ from unimatch.engines.test_time import Inference
 from unimatch.engines.torch import TorchEngine
 from unimatch.errors import ConfigError
 from unimatch.models.base import Model
+from unimatch.options import one_of
 from unimatch.tasks.scores import Absent, Scores, confusion_metric, mean_iou
 from unimatch.types import IGNORE_INDEX
 
@@ -24,6 +25,9 @@ class Task(ABC):
         inference: how samples are predicted; None for whole images.
         absent: how means over classes treat a class that is in neither truth nor prediction: ``"exclude"`` leaves it
             out, ``"zero"`` counts it as 0, as the published code does.
+
+    Raises:
+        ConfigError: ``absent`` is another word, or ``inference`` another object.
     """
 
     name: ClassVar[str]
@@ -40,6 +44,9 @@ class Task(ABC):
     """How many images a sample has: 2 for the dates of a pair."""
 
     def __init__(self, inference: Inference | None = None, *, absent: Absent = "exclude") -> None:
+        one_of("absent", absent, ("exclude", "zero"))
+        if inference is not None and not isinstance(inference, Inference):
+            raise ConfigError(f"inference={inference}: must be a unimatch.Inference, such as Inference('sliding')")
         self.inference, self.absent = inference or Inference(), absent
 
     def check_data(self, data: SegmentationData) -> None:

@@ -311,7 +311,7 @@ def test_view_settings_reach_the_views():
         ({"cutmix": -0.1}, r"cutmix=-0\.1: must be a probability"),
         ({"weak": 3}, r"weak=3: must be a weak view, such as unimatch\.augment\.ScaledCrop"),
         ({"batch_size": "4"}, r"batch_size=4: must be at least 1"),
-        ({"augment": "gpu"}, "augment=gpu: must be workers or device"),
+        ({"augment": "gpu"}, "augment=gpu: must be one of workers, device"),
     ],
 )
 def test_impossible_numbers_are_refused_with_their_key(scenes, arguments, message):

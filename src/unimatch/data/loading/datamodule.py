@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
-from math import ceil, inf
+from math import ceil
 from typing import Any, ClassVar, Literal
 
 import lightning
@@ -29,7 +29,7 @@ from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
 from unimatch.images.arrays import ImageArray, nearest_multiple
 from unimatch.images.tensors import prepare
-from unimatch.options import MOST, probability, seed_of_numpy, within
+from unimatch.options import MOST, flags, is_between, one_of, probability, seed_of_numpy, within
 from unimatch.trainer import parts_in_batch, parts_of
 from unimatch.types import HasNeeds, Needs
 
@@ -113,20 +113,20 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         within(1, MOST, batch_size=batch_size, unlabeled_ratio=unlabeled_ratio, rare_class_crops=rare_class_crops)
-        within(1, MOST, evaluation_batch=evaluation_batch)
+        within(1, MOST, evaluation_batch=evaluation_batch, labeled_length=labeled_length)
         within(0, MOST, workers=workers)
         if not isinstance(crop, str):
             within(1, LARGEST_SIDE, crop=crop)
         elif crop != "auto":
             raise ConfigError(f"crop={crop}: must be a whole number of pixels, or auto")
-        if rare_class_temperature is not None and not 0 < rare_class_temperature < inf:
+        if rare_class_temperature is not None and not is_between(rare_class_temperature, 1e-300, MOST):
             raise ConfigError(f"rare_class_temperature={rare_class_temperature}: must be above 0, such as 0.05")
         seed_of_numpy(seed=seed, split_seed=split_seed)
         probability(cutmix=0.5 if cutmix is None else cutmix)
         if weak is not None and not isinstance(weak, WeakView):
             raise ConfigError(f"weak={weak}: must be a weak view, such as unimatch.augment.ScaledCrop()")
-        if augment not in ("workers", "device"):
-            raise ConfigError(f"augment={augment}: must be workers or device")
+        one_of("augment", augment, ("workers", "device"))
+        flags(labeled_strong=labeled_strong)
         self.given, self.data = data, hold_out_labels(data, held_out, split_seed)
         self.asked_crop = crop
         self.weak, self.cutmix, self.augment = weak, cutmix, augment

@@ -210,6 +210,8 @@ class SegmentationData:
                     f"{part}: a {type(given).__name__} does not give its samples by number; give a Dataset with "
                     "__len__ and __getitem__, or a list of samples"
                 )
+        if isinstance(classes, str):
+            raise ConfigError(f"classes={classes}: must be a list of names, such as [{classes!r}, ...], not a text")
         colors = distinct_colors(len(classes)) if palette is None else tuple((r, g, b) for r, g, b in palette)
         info = DatasetInfo(name, tuple(classes), colors, bands=bands)
         first = DatasetSource(labeled, f"{name}.labeled").mask(0) if len(labeled) else None

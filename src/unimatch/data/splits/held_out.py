@@ -27,12 +27,17 @@ def hold_out_labels(data: SegmentationData, held_out: HeldOut, seed: int) -> Seg
     They are not added to the unlabelled images.
 
     Raises:
-        ConfigError: ``held_out`` is invalid, or there are too few labelled images.
+        ConfigError: ``data`` is no data set, ``held_out`` is invalid, or there are too few labelled images.
     """
+    if not isinstance(data, SegmentationData):
+        raise ConfigError(
+            f"data: must be a data set, such as unimatch.data.digits() or SegmentationData.from_datasets(...), and is "
+            f"a {type(data).__name__}"
+        )
     if held_out is None:
         return data
     total = len(data.labeled)
-    if held_out == "auto":
+    if isinstance(held_out, str) and held_out == "auto":
         count = automatic_count(total)
         if count == 0:
             raise ConfigError(
