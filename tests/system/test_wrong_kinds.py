@@ -8,6 +8,7 @@ from helpers.fits import make_data
 from unimatch import (
     Checkpoints,
     ConfigError,
+    DataError,
     Guard,
     Inference,
     Segmentation,
@@ -101,6 +102,14 @@ def test_one_text_is_no_list_of_classes():
     pairs = [(torch.rand(3, 8, 8), torch.zeros(8, 8, dtype=torch.int64))]
     with pytest.raises(ConfigError, match=r"^classes=road: must be a list of names"):
         SegmentationData.from_datasets(pairs, pairs, pairs, classes="road")
+
+
+@pytest.mark.parametrize("part", ["labeled", "unlabeled", "val"])
+def test_none_is_no_list_of_samples(part):
+    pairs = [(torch.rand(3, 8, 8), torch.zeros(8, 8, dtype=torch.int64))]
+    parts = {"labeled": pairs, "unlabeled": [], "val": pairs, part: None}
+    with pytest.raises(DataError, match=f"^{part}: is missing"):
+        SegmentationData.from_datasets(**parts, classes=["a", "b"])
 
 
 @pytest.mark.parametrize("weights", [np.array([1, 3]), np.float32([1, 3]), torch.tensor([1.0, 3.0]), (1, 3)])

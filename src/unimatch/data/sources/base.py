@@ -205,6 +205,8 @@ class SegmentationData:
         from unimatch.data.sources.torch_datasets import DatasetSource  # data sets of files need no PyTorch
 
         for part, given in (("labeled", labeled), ("unlabeled", unlabeled), ("val", val), ("test", test)):
+            if given is None and part != "test":
+                raise DataError(f"{part}: is missing; where there are no such samples, give an empty list")
             if given is not None and not (hasattr(given, "__len__") and hasattr(type(given), "__getitem__")):
                 raise DataError(
                     f"{part}: a {type(given).__name__} does not give its samples by number; give a Dataset with "
