@@ -77,6 +77,45 @@ def test_each_class_may_have_a_folder(photos, folder, tmp_path):
     assert len(labels.images) == 2  # no mask is taken for a photo
 
 
+@pytest.mark.parametrize(
+    ("photos", "folder", "part"),
+    [
+        ("train_images", "train_masks", "train"),
+        ("TrainImgs", "train-labels", "train"),
+        ("train", "trainannot", "train"),
+        ("data/valid", "data/ValAnnot", "val"),
+        ("test", "test_labels", "test"),
+        ("training/images", "training/masks", "train"),
+    ],
+)
+@pytest.mark.parametrize("mark", ["/", "_"])
+def test_folders_may_name_a_part(photos, folder, part, mark, tmp_path):
+    for name in ("a", "b", "c"):
+        photo(tmp_path / f"{photos}/{name}.jpg")
+        for label, inside in (("leaf", FIRST), ("stone", SECOND)):
+            if name != "c":
+                mask(tmp_path / f"{folder}/{name}{mark}{label}.png", inside)
+    photo(tmp_path / "overlays/a.png")
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "leaf", "stone")
+    assert masks(labels).keys() == {f"{part}/a.jpg", f"{part}/b.jpg"}
+    assert np.array_equal(masks(labels)[f"{part}/a.jpg"][SECOND], np.full(SECOND.sum(), 2))
+    assert unlabelled(labels) == ["c.jpg"]
+
+
+def test_masks_belong_to_photos_of_the_same_part(tmp_path):
+    for part, name in (("train", "a"), ("val", "a"), ("test", "b")):
+        photo(tmp_path / f"{part}/{name}.jpg")
+    for number in range(2):
+        mask(tmp_path / f"train_masks/a_{number}.png", FIRST)
+        mask(tmp_path / f"val_masks/a_{number}.png", SECOND)
+    labels = read(tmp_path)
+    found = masks(labels)
+    assert np.array_equal(found["train/a.jpg"], FIRST)
+    assert np.array_equal(found["val/a.jpg"], SECOND)
+    assert unlabelled(labels) == ["b.jpg"]  # of a part without masks
+
+
 def test_numbers_that_recur_are_objects(tmp_path):
     for name in ("a", "b"):
         photo(tmp_path / f"images/{name}.jpg")

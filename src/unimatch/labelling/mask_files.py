@@ -2,7 +2,7 @@
 
 They lie in ``masks/`` beside the ``images/`` of a single photo, as in the Data Science Bowl 2018; or in a folder below
 ``masks/`` that has the photo's name; or their names begin with the photo's; or they have the photo's name, in a folder
-for each class.
+for each class. Folders may name a part of the data: ``train_images/ train_masks/``, or ``train/ trainannot/``.
 """
 
 import re
@@ -17,17 +17,16 @@ from numpy.typing import NDArray
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
 from unimatch.images.arrays import MaskArray, colors_of, ids_of
-from unimatch.images.folders import PHOTO_FOLDERS
+from unimatch.images.folders import MASK_WORD, PHOTO_FOLDERS
 from unimatch.labelling.export_files import Source, opened_mask
 from unimatch.labelling.kaggle import ONLY_CLASS
-from unimatch.labelling.photos import Photos, name_of, part_of
+from unimatch.labelling.photos import PART_WORDS, Photos, name_of, part_of
 from unimatch.labelling.records import Found, LabelledImage, log_left_out, unknown_class
 
-MASK_FOLDERS = (
-    *("masks", "mask", "labels", "label", "annotations", "annotation", "annot", "ann_dir"),
-    *("segmentations", "segmentation", "seg", "gt", "ground_truth"),
-)
-MASK_FILES = rf"({'|'.join(MASK_FOLDERS)})/.*\.(png|gif|bmp|tiff?)"
+OF_A_PART = rf"(?:(?P<part>{'|'.join(PART_WORDS)})[_-]?)?"
+MASK_FOLDER = rf"{OF_A_PART}(?:{MASK_WORD}|ann_dir)"
+MASK_FILES = rf"{MASK_FOLDER}/.*\.(png|gif|bmp|tiff?)"
+PHOTO_FOLDER = rf"{OF_A_PART}(?:{'|'.join(PHOTO_FOLDERS)})"
 NUMBERS = re.compile(r"(masks?|label|object|instance|segment|segmentation)?[_\-. ]*\d*")
 """Names, in lower case, that only tell the masks of a photo apart."""
 
@@ -73,13 +72,15 @@ def masks_by_photo(source: Source) -> dict[str, list[Member]]:
             photos[place][PurePosixPath(name).stem] = name
     owned = defaultdict[str, list[Member]](list)
     for mask in source.matching(MASK_FILES):
-        path = PurePosixPath(mask.name)
-        there = photos.get(str(path.parent).lower(), {})
-        owner = next(iter(there)) if len(there) == 1 else owner_of(path.stem, there)
-        if not there and path.stem in (there := photos.get(str(path.parent.parent).lower(), {})):
-            owner = path.stem  # in the folder of a class
-        if owner is not None:
-            owned[there[owner]].append(mask)
+        stem = PurePosixPath(mask.name).stem
+        for place in places_of(mask.name, MASK_FOLDER):
+            there = photos.get(place, {})
+            owner = next(iter(there)) if len(there) == 1 else owner_of(stem, there)
+            if not there and stem in (there := photos.get(place.rpartition("/")[0], {})):
+                owner = stem  # in the folder of a class
+            if owner is not None:
+                owned[there[owner]].append(mask)
+                break
     return dict(owned)
 
 
@@ -94,18 +95,46 @@ def owner_of(mask: str, photos: Container[str]) -> str | None:
     return mask or None
 
 
-def places_of(photo: str) -> Iterator[str]:
-    """Yields the folders, in lower case, in which the masks of a photo may lie.
+def places_of(file: str, kind: str = PHOTO_FOLDER) -> Iterator[str]:
+    """Yields the folders, in lower case, in which the masks of a photo may lie, or in which a mask lies.
 
-    >>> list(places_of("A/images/1.png"))[:4]
-    ['a/masks', 'a/masks/1', 'a/mask', 'a/mask/1']
+    Whatever folders of photos and of masks are called, ``*`` stands for them, after the part of the data that they
+    name. A folder that is called like a part, such as ``train``, may also hold photos itself.
+
+    >>> list(places_of("A/images/1.png")), list(places_of("A/masks/1/x.png", MASK_FOLDER))
+    (['a/*', 'a/*/1'], ['a/*/1'])
+    >>> list(places_of("train/1.png")), list(places_of("TrainAnnot/1_x.png", MASK_FOLDER))
+    (['train*', 'train*/1'], ['train*'])
     """
-    *folders, base = photo.lower().split("/")
+    *folders, base = file.lower().split("/")
     for number, folder in enumerate(folders):
-        if folder in PHOTO_FOLDERS:
-            for masks in MASK_FOLDERS:
-                place = [*folders[:number], masks, *folders[number + 1 :]]
-                yield from ("/".join(place), "/".join([*place, base.rpartition(".")[0]]))
+        match = re.fullmatch(kind, folder, re.IGNORECASE)
+        word = match["part"] if match else folder if kind == PHOTO_FOLDER else None
+        if match or word in PART_WORDS:
+            place = "/".join([*folders[:number], f"{PART_WORDS.get(word or '', '')}*", *folders[number + 1 :]])
+            yield place
+            if kind == PHOTO_FOLDER:
+                yield f"{place}/{base.rpartition('.')[0]}"
+
+
+def photos_among(names: list[str], owned: Container[str], beside: Container[str]) -> Iterator[str]:
+    """Yields the photos among images: those in folders of photos, and those in folders of parts beside such.
+
+    Args:
+        names: of images.
+        owned: the photos that have masks.
+        beside: the folders in which a folder called like a part holds photos itself.
+    """
+    for name in names:
+        folder = PurePosixPath(name).parent
+        is_part = folder.name.lower() in PART_WORDS and str(folder.parent) in beside
+        if name in owned or is_part or in_folder_of_photos(name):
+            yield name
+
+
+def in_folder_of_photos(name: str) -> bool:
+    """Tells whether a file lies, at any depth, in a folder that is called like one of photos."""
+    return any(re.fullmatch(PHOTO_FOLDER, folder, re.IGNORECASE) for folder in name.split("/")[:-1])
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
@@ -119,9 +148,9 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     masks_there = {mask.name: mask for mask in source.matching(MASK_FILES)}
     lone = masks_there.keys() - {mask.name for masks in owned.values() for mask in masks}
     log_left_out(sorted(masks_there[name].where for name in lone), "no photo has such masks")
-    paths = [
-        member.name for member in source.images() if member.name not in masks_there and any(places_of(member.name))
-    ]
+    names = [member.name for member in source.images() if member.name not in masks_there]
+    beside = {str(PurePosixPath(name).parent.parent) for name in owned if not in_folder_of_photos(name)}
+    paths = list(photos_among(names, owned, beside))
     plain = Counter(PurePosixPath(path).name for path in paths)
     images = []
     for member in (source.files[path] for path in paths):
