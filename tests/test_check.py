@@ -68,6 +68,14 @@ def test_the_length_that_is_judged_is_that_of_the_training(length, steps, monkey
     assert misfits_of(config, SimpleNamespace(unlabeled=range(20))) == steps  # three batches an epoch
 
 
+@pytest.mark.parametrize("setting", ["trainer.max_epochs=0", "trainer.max_steps=-2"])
+def test_a_length_that_no_training_has_is_refused(setting, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run_check(monkeypatch, "dataset=digits", setting) == 2
+    assert f"{setting}: must be at least 1, or -1" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("crop", "judged"), [(16, 16), ("auto", 96)])
 def test_the_crop_that_is_judged_is_that_of_the_training(crop, judged, monkeypatch):
     config = OmegaConf.create({"trainer": {"max_epochs": 1, "max_steps": -1}})

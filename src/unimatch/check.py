@@ -151,12 +151,13 @@ def advise_on_colors(config: DictConfig, out: Path) -> None:
         replace_text(out / "classes.txt", advice.classes)
 
 
+LENGTHS = ("trainer.max_epochs", "trainer.max_steps")
 TRAINING = {
     "recipe.crop": int | Literal["auto"],
     **dict.fromkeys(("recipe.batch_size", "recipe.unlabeled_ratio"), int),
     "recipe.scale": list,
     "recipe.ema_decay": float | None,
-    **dict.fromkeys(("trainer.max_epochs", "trainer.max_steps"), int | None),
+    **dict.fromkeys(LENGTHS, int | None),
 }
 """The settings of a training that the check uses, and their types."""
 POSITIVE = ("recipe.crop", "recipe.batch_size", "recipe.unlabeled_ratio")
@@ -173,6 +174,8 @@ def check_training(config: DictConfig) -> None:
         value = OmegaConf.select(config, key)
         if key in POSITIVE and value != "auto" and value < 1:
             raise ConfigError(f"{key}={value}: must be at least 1")
+        if key in LENGTHS and value is not None and value < 1 and value != -1:
+            raise ConfigError(f"{key}={value}: must be at least 1, or -1 where the other one ends training")
     decay = config.recipe.ema_decay
     if decay is not None and not 0 <= decay < 1:
         raise ConfigError(f"recipe.ema_decay={decay}: must be at least 0 and below 1")

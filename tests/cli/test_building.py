@@ -6,7 +6,7 @@ import pytest
 from lightning import Callback
 from omegaconf import OmegaConf
 
-from unimatch.cli.building import build, made_as, user_error_in
+from unimatch.cli.building import build, made_as, user_error_in, with_key
 from unimatch.cli.user_errors import exit_on_user_error
 from unimatch.errors import ConfigError
 
@@ -193,3 +193,10 @@ def test_a_name_that_the_system_refuses_is_no_traceback(tmp_path):
         with pytest.raises(OSError, match=str(tmp_path)) as caught:
             use()
         assert told in str(user_error_in(caught.value))
+
+
+def test_null_is_told_as_it_is_written():
+    config = OmegaConf.create({"split": None, "text": "None", "method": {"tau": None}})
+    assert with_key("split=None: wrong", config) == "split=null: wrong"
+    assert with_key("text=None: wrong", config) == "text=None: wrong"
+    assert with_key("tau=None: wrong", config) == "method.tau=null: wrong"

@@ -191,16 +191,27 @@ def with_key(message: str, node: DictConfig, prefix: str = "") -> str:
     'seed=-1: must be at least 0'
     >>> with_key("tau=2: must be a probability", config.method, "method.")
     'method.tau=2: must be a probability'
+    >>> with_key("split=None: must be one of val, test", OmegaConf.create({"split": None}))
+    'split=null: must be one of val, test'
     """
     name = re.match(r"(\w+)[=:]", message)
-    if name is None or (not prefix and name[1] in node):
+    if name is None:
         return message
+    if not prefix and name[1] in node:
+        return with_null(message, name[1], node)
     keys = [key for key in flat_keys(node, prefix) if key.rpartition(".")[2] == name[1]]
     keys = [key for key in keys if prefix or key.startswith(NODES)]
     nearest = [key for key in keys if key.count(".") == min(key.count(".") for key in keys)]
     if len(nearest) != 1:
         return message
-    return place_of_value(node._get_root(), nearest[0]) + message.removeprefix(name[1])
+    key = place_of_value(node._get_root(), nearest[0])
+    return with_null(key + message.removeprefix(name[1]), key, node._get_root())
+
+
+def with_null(message: str, key: str, config: Any) -> str:
+    """Writes ``null`` for Python's None in a message that begins with a key, unless the key's value is that text."""
+    is_null = message.startswith(f"{key}=None:") and OmegaConf.select(config, key) is None
+    return f"{key}=null{message.removeprefix(f'{key}=None')}" if is_null else message
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
