@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import unimatch
-from unimatch.cli.command_line import check_output_folder, refuse_pickles
+from unimatch.cli.command_line import check_output_folder, check_outputs_of_sweep, refuse_pickles
 from unimatch.errors import ConfigError
 
 
@@ -88,3 +88,39 @@ def test_one_folder_for_all_jobs_of_a_checks_sweep_is_refused(tmp_path):
         check_output_folder("check", ["-m", "out=a"])
     check_output_folder("check", ["out=a"])
     check_output_folder("split", ["-m", "out=a"])
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "said"),
+    [
+        ("predict", ["checkpoint=a,b", "output=o"], "^output=o: jobs of the sweep, which differ in checkpoint, would"),
+        ("predict", ["checkpoint=a,b", "output=o,p"], "^output=o,p: jobs"),  # a/o, a/p, b/o, b/p
+        ("predict", ["input=a,b", "output='o'"], "'output=outputs/\\${hydra:job.num}'"),
+        ("export", ["model=student,teacher", "output=m.onnx"], r"num}\.SUFFIX'"),
+        ("evaluate", ["checkpoint=a", "inference.flip=true,false"], "^output: is not given, so that jobs"),
+        ("select", ["n=1,2"], "^out: is not given"),
+        ("round", ["n=range(1,3)", "out=r", "overwrite=true"], "^out=r: "),
+        ("split", ["root=a", "seed=0,1"], "^out: is not given"),
+        ("labels", ["from=a", "to=coco,labelme", "out=o"], "^out=o: "),
+        ("app", ["checkpoint=a,b"], "^-m: the app serves one page"),
+    ],
+)
+def test_a_sweep_whose_jobs_would_write_to_one_place_is_refused(command, arguments, said):
+    with pytest.raises(ConfigError, match=said):
+        check_outputs_of_sweep(command, ["-m", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("predict", ["checkpoint=a,b", "output=o/${hydra:job.num}"]),
+        ("predict", ["checkpoint=a", "output=o,p"]),
+        ("predict", ["checkpoint=[a,b]", "output=o", "hydra.job.num=0,1"]),
+        ("evaluate", ["checkpoint=a,b", "split=val,test"]),
+        ("labels", ["from=a,b", "to=data"]),  # each adds its labels
+        ("run", ["seed=0,1"]),
+        ("check", ["dataset=camvid,pascal"]),
+    ],
+)
+def test_a_sweep_whose_jobs_write_to_their_own_places_is_not_refused(command, arguments):
+    check_outputs_of_sweep(command, ["-m", *arguments])

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from unimatch.cli.overrides import CONFIG_MODULE, check_overrides, config_folder
 from unimatch.cli.quoting import flags_first, is_sweep, quote_names, quote_numbers, refuse_empty
@@ -27,6 +28,48 @@ def check_command_line(config_name: str, arguments: list[str]) -> None:
     check_output_folder(config_name, arguments)
     if is_sweep(arguments):  # Hydra makes the sweep's folder before it composes all jobs
         check_overrides(config_name, arguments)
+        check_outputs_of_sweep(config_name, arguments)
+
+
+OUTPUTS = {
+    **dict.fromkeys(("predict", "export", "evaluate"), "output"),
+    **dict.fromkeys(("select", "round", "split", "labels"), "out"),
+}
+"""The setting of each command that names the file or folder that it writes."""
+
+OWN_PLACE = {
+    "evaluate": {"checkpoint", "dataset", "split"},
+    "labels": {"from", "to"},
+    "split": {"root", "dataset"},
+}
+"""Settings of which the commands make the name of the place that they write to if none is given."""
+
+
+def check_outputs_of_sweep(config_name: str, arguments: list[str]) -> None:
+    """Refuses a sweep whose jobs would all write to one place, so that each replaced or mixed the others' results.
+
+    Args:
+        config_name: the primary configuration in ``conf/``, without ``.yaml``.
+        arguments: the command line of a sweep, which names known keys.
+
+    Raises:
+        ConfigError: naming the setting of the place.
+    """
+    if config_name == "app":
+        raise ConfigError("-m: the app serves one page until it is ended; leave it out")
+    key = OUTPUTS.get(config_name)
+    texts = [text for text in arguments if "=" in text and not text.startswith(("-", "hydra."))]
+    overrides = OverridesParser.create().parse_overrides(texts)
+    varied = {override.key_or_group for override in overrides if override.is_sweep_override()}
+    given = next((text for text in reversed(texts) if text.lstrip("+").partition("=")[0] == key), None)
+    others = varied - ({key} if given else OWN_PLACE.get(config_name, set()))
+    if key is None or not others or "${" in (given or ""):
+        return
+    name = "outputs/${hydra:job.num}" + (".SUFFIX" if config_name == "export" else "")
+    raise ConfigError(
+        f"{given or f'{key}: is not given, so that'}{':' if given else ''} jobs of the sweep, which differ in "
+        f"{', '.join(sorted(others))}, would write to one place; give each its own, such as '{key}={name}'"
+    )
 
 
 def check_working_folder() -> None:
