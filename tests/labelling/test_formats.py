@@ -227,3 +227,21 @@ def test_exports_that_are_not_read_are_called_by_their_name(tmp_path, name, cont
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=f"{name} is {told}"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("tool", ["coco", "labelme", "labelstudio"])
+def test_photos_that_are_background_all_over_come_back_from_a_tool(tool, tmp_path):
+    for name in "ab":
+        exports.photo(tmp_path / f"data/images/{name}.png")
+        (tmp_path / "data/masks").mkdir(exist_ok=True)
+        nothing = np.zeros((exports.HEIGHT, exports.WIDTH), np.uint8)
+        Image.fromarray(nothing).save(tmp_path / f"data/masks/{name}.png")
+    (tmp_path / "data/classes.txt").write_text("background\nleaf\n")
+    write(read(tmp_path / "data"), tmp_path / "out", format=tool, workers=0)
+    with pytest.raises(DataError, match=r"no photo in it is labelled.*if they are background all over, negatives=true"):
+        read(tmp_path / "out")
+    with pytest.raises(DataError, match="no class for negatives; set background=CLASS"):
+        read(tmp_path / "out", negatives=True, background=None, classes=["leaf", "stone"])
+    found = exports.masks(read(tmp_path / "out", negatives=True))
+    assert found.keys() == {"train/a.png", "train/b.png"}
+    assert not any(mask.any() for mask in found.values())

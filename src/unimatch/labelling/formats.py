@@ -113,14 +113,21 @@ def read(
     module, files = format_of(export, format)
     pool = export if images is None else Source(Path(images).expanduser())
     found: Found = module.read(export, files, photos_of(pool))
-    if not any(image.labels is not None for image in found.images):
-        raise DataError(f"{source}: no photo in it is labelled; export the annotations, not the photos alone")
+    labelled = any(image.labels is not None for image in found.images)
+    listed_only = not labelled and any(map(is_negative, found.images))
+    if not labelled and not (negatives and listed_only):
+        hint = "; if they are background all over, negatives=true" if listed_only else ""
+        raise DataError(f"{source}: no photo in it is labelled; export the annotations, not the photos alone{hint}")
     names, colors = class_order(found, classes, background)
     synonyms = (background, *BACKGROUNDS) if background in BACKGROUNDS else (background,)
     background = next((name for name in synonyms if name in names), None)
     listed = sorted(once_each(found.images), key=lambda image: (image.part, image.name))
     if negatives and background is not None:
         listed = [replace(image, labels=Regions(())) if is_negative(image) else image for image in listed]
+    elif listed_only:
+        raise DataError(
+            f"{source}: no photo in it is labelled, and there is no class for negatives; set background=CLASS"
+        )
     moved = [image for image in listed if is_negative(image) and image.part != "train"]
     if moved:
         log.warning(
