@@ -1,6 +1,7 @@
 """``python -m unimatch.evaluate``, over a short run of the demo's model on a data set in files."""
 
 import functools
+import importlib
 import json
 import os
 import signal
@@ -272,3 +273,11 @@ def test_a_loading_process_that_dies_is_one_line(evaluate, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert "unimatch: a process that loads images has died (DataLoader worker" in error
     assert error.rstrip().endswith("fewer workers, or smaller images")
+
+
+def test_a_folder_in_place_of_the_file_of_results_is_refused_before_the_work(tmp_path):
+    trainer = {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
+    command = importlib.import_module("unimatch.evaluate")
+    config = OmegaConf.create({"trainer": trainer, "output": str(tmp_path), "checkpoint": "not_read.ckpt"})
+    with pytest.raises(ConfigError, match=r"^output=.*: is a folder; name a file, such as .*/scores\.json"):
+        command.evaluate(config)

@@ -51,7 +51,7 @@ def test_images_that_cannot_be_read_are_counted_and_left_out(export, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["output=model.bin"], "format=onnx with a file *.onnx"),
+        (["output=model.bin"], "unimatch: output=model.bin: choose format=onnx with a file *.onnx"),
         (["output=model.onnx", "format=torch"], "format=torch with a file *.pt2"),
         at_night(["output=model.onnx", "precision=int8"], "precision=int8"),
         at_night(["output=model.onnx", "verify=true", "images=nowhere"], "no images there"),

@@ -60,6 +60,8 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         if config.trainer.get(name):
             raise ConfigError(f"trainer.{name}={config.trainer[name]}: an evaluation is of all images; leave it out")
     check_device(config.trainer)
+    if config.output is not None and Path(config.output).expanduser().is_dir():  # told before the work, not after it
+        raise ConfigError(f"output={config.output}: is a folder; name a file, such as {config.output}/scores.json")
     path = Path(config.checkpoint).expanduser()
     checkpoint = read_checkpoint(path)
     names = list(config.models)

@@ -65,7 +65,7 @@ def choose_format(name: str | None, path: Path) -> str:
     chosen = name or by_suffix.get(path.suffix)
     if chosen not in EXPORTERS or SUFFIXES[chosen] != path.suffix:
         expected = ", ".join(f"format={known} with a file *{suffix}" for known, suffix in SUFFIXES.items())
-        raise ConfigError(f"format={name} output={path}: choose {expected}")
+        raise ConfigError(f"{'' if name is None else f'format={name} '}output={path}: choose {expected}")
     return chosen
 
 
