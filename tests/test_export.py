@@ -1,3 +1,4 @@
+import re
 import sys
 
 import pytest
@@ -29,6 +30,15 @@ def test_the_command_exports_and_verifies(export, tmp_path):
     assert "safetensors, float16" in printed
     assert "3 images: largest difference of a logit" in printed
     assert Predictor(tmp_path / "new" / "model.safetensors").classes[0] == "sky"
+
+
+@pytest.mark.parametrize("size", ["[64,32]", "[32,96]"])
+def test_a_model_of_one_size_is_compared_on_noise_of_that_size(export, tmp_path, size):
+    """Other noise would be resized for one of the two models, which would differ by much."""
+    status, printed = export(f"output={tmp_path / 'model.onnx'}", f"size={size}", "verify=true")
+    assert status == 0
+    difference = float(re.search(r"largest difference of a logit ([\d.e+-]+)", printed)[1])
+    assert difference < 1e-4
 
 
 def test_images_that_cannot_be_read_are_counted_and_left_out(export, tmp_path):

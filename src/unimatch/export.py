@@ -1,6 +1,7 @@
 """``python -m unimatch.export``: writes a trained model for use elsewhere."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def export(config: DictConfig) -> Agreement | None:
         )
     if config.verify and options.labels:
         raise ConfigError("labels=true: verify compares logits, which such a file does not give; leave out one of them")
-    images = sample_images(config.images, facts) if config.verify else []
+    images = sample_images(config.images, facts, options.size) if config.verify else []
     more = [options] if format_name == "onnx" else []
     EXPORTERS[format_name](path, model, facts, config.precision, *more)
     print(f"{path}: {format_name}, {config.precision}, {path.stat().st_size / 1e6:.1f} MB; {facts_path(path)}")
@@ -69,10 +70,11 @@ def choose_format(name: str | None, path: Path) -> str:
     return chosen
 
 
-def sample_images(source: str | None, facts: ModelFacts) -> list[ImageArray]:
+def sample_images(source: str | None, facts: ModelFacts, size: Sequence[int] | None = None) -> list[ImageArray]:
     """Returns images, or pairs of dates, to compare models on: those of a source, or noise if there is none.
 
-    Images that cannot be read are left out with a warning.
+    Images that cannot be read are left out with a warning. Noise has the ``size`` (H, W) of a model that takes no
+    other, to which all else would be resized.
 
     Raises:
         DataError: there are no images, or none can be read.
@@ -80,7 +82,8 @@ def sample_images(source: str | None, facts: ModelFacts) -> list[ImageArray]:
     if source is None:
         rng = np.random.default_rng(0)
         dates = (facts.dates,) if facts.dates > 1 else ()
-        return [rng.integers(0, 256, (*dates, *size, facts.bands.count), dtype=np.uint8) for size in NOISE_SIZES]
+        sizes = NOISE_SIZES if size is None else (size,) * len(NOISE_SIZES)
+        return [rng.integers(0, 256, (*dates, *size, facts.bands.count), dtype=np.uint8) for size in sizes]
     images: list[ImageArray] = []
     faults: list[DataError] = []
     for photo in find_photos(source, facts.dates, bands=facts.bands)[1]:
