@@ -195,3 +195,32 @@ def test_exports_of_tools_are_not_taken_for_this_format(tmp_path):
         getattr(exports, name)(tmp_path / name)
         with pytest.raises(DataError, match="holds nothing in the format masks"):
             read(tmp_path / name, format="masks")
+
+
+@pytest.mark.parametrize("place", ["", "benign/", "images/", "train/"])
+def test_masks_beside_their_photo_are_joined(tmp_path, place):
+    """As breast ultrasound images have them."""
+    for name in ("scan (1)", "scan (2)"):
+        photo(tmp_path / f"{place}{name}.png")
+        mask(tmp_path / f"{place}{name}_mask.png", FIRST)
+    mask(tmp_path / f"{place}scan (2)_mask_1.png", SECOND)
+    photo(tmp_path / f"{place}scan (3).png")
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "foreground")
+    found = {name.rpartition("/")[2]: values for name, values in masks(labels).items()}
+    assert found.keys() == {"scan (1).png", "scan (2).png"}
+    assert np.array_equal(found["scan (1).png"], FIRST.astype(np.uint8))
+    assert np.array_equal(found["scan (2).png"], (FIRST | SECOND).astype(np.uint8))
+    assert unlabelled(labels) == ["scan (3).png"]
+
+
+def test_masks_of_classes_beside_their_photo_are_joined(tmp_path, caplog):
+    for name in ("a", "b"):
+        photo(tmp_path / f"{name}.jpg")
+        for label, inside in (("leaf", FIRST), ("stone", SECOND)):
+            mask(tmp_path / f"{name}_{label}_mask.png", inside)
+    mask(tmp_path / "c_mask.png", FIRST)  # of no photo
+    labels = read(tmp_path)
+    assert labels.classes == ("background", "leaf", "stone")
+    assert np.unique(masks(labels)["train/b.jpg"]).tolist() == [0, 1, 2]
+    assert "no photo has such masks" in caplog.text

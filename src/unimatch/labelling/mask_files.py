@@ -2,7 +2,8 @@
 
 They lie in ``masks/`` beside the ``images/`` of a single photo, as in the Data Science Bowl 2018; or in a folder below
 ``masks/`` that has the photo's name; or their names begin with the photo's; or they have the photo's name, in a folder
-for each class. Folders may name a part of the data: ``train_images/ train_masks/``, or ``train/ trainannot/``.
+for each class. Folders may name a part of the data: ``train_images/ train_masks/``, or ``train/ trainannot/``. Or they
+lie beside the photo, as ``a_mask.png`` and ``a_mask_1.png`` beside ``a.png``.
 """
 
 import re
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
 from unimatch.images.arrays import MaskArray, colors_of, ids_of
-from unimatch.images.folders import MASK_WORD, PHOTO_FOLDERS
+from unimatch.images.folders import MASK_NAME, MASK_WORD, PHOTO_FOLDERS
 from unimatch.labelling.export_files import Source, opened_mask
 from unimatch.labelling.kaggle import ONLY_CLASS
 from unimatch.labelling.photos import PART_WORDS, Photos, name_of, part_of
@@ -59,13 +60,18 @@ def covered(member: Member, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def find(source: Source) -> list[Member]:
-    """Returns the masks of photos that have their own folder of masks, if any photo has several."""
+    """Returns the masks of photos, if any photo has several."""
     owned = masks_by_photo(source)
     return [mask for masks in owned.values() for mask in masks] if max(map(len, owned.values()), default=0) > 1 else []
 
 
 def masks_by_photo(source: Source) -> dict[str, list[Member]]:
     """Returns the masks of each photo, by its path in the export."""
+    return in_folders(source) or beside_photos(source)
+
+
+def in_folders(source: Source) -> dict[str, list[Member]]:
+    """Returns the masks of each photo that lie in folders of masks."""
     photos = defaultdict[str, dict[str, str]](dict)  # of each folder of masks, the photos by their names
     for name in (member.name for member in source.images()):
         for place in places_of(name):
@@ -81,6 +87,24 @@ def masks_by_photo(source: Source) -> dict[str, list[Member]]:
             if owner is not None:
                 owned[there[owner]].append(mask)
                 break
+    return dict(owned)
+
+
+def beside_photos(source: Source) -> dict[str, list[Member]]:
+    """Returns the masks of each photo that lie beside it and have a word such as ``mask`` at the end of their names."""
+    photos, masks = defaultdict[PurePosixPath, dict[str, str]](dict), list[Member]()
+    for member in source.images():
+        path = PurePosixPath(member.name)
+        if MASK_NAME.fullmatch(path.stem):
+            masks.append(member)
+        else:
+            photos[path.parent][path.stem] = member.name
+    owned = defaultdict[str, list[Member]](list)
+    for mask in masks:
+        path = PurePosixPath(mask.name)
+        there = photos.get(path.parent, {})
+        if (owner := owner_of(path.stem, there)) is not None:
+            owned[there[owner]].append(mask)
     return dict(owned)
 
 
@@ -117,24 +141,27 @@ def places_of(file: str, kind: str = PHOTO_FOLDER) -> Iterator[str]:
                 yield f"{place}/{base.rpartition('.')[0]}"
 
 
-def photos_among(names: list[str], owned: Container[str], beside: Container[str]) -> Iterator[str]:
+def photos_among(
+    names: list[str], owned: Container[str], beside: Container[str], shared: Container[PurePosixPath]
+) -> Iterator[str]:
     """Yields the photos among images: those in folders of photos, and those in folders of parts beside such.
 
     Args:
-        names: of images.
+        names: of images that are no masks.
         owned: the photos that have masks.
         beside: the folders in which a folder called like a part holds photos itself.
+        shared: the folders that hold photos and masks.
     """
     for name in names:
         folder = PurePosixPath(name).parent
         is_part = folder.name.lower() in PART_WORDS and str(folder.parent) in beside
-        if name in owned or is_part or in_folder_of_photos(name):
+        if name in owned or is_part or folder in shared or in_folder_of(PHOTO_FOLDER, name):
             yield name
 
 
-def in_folder_of_photos(name: str) -> bool:
-    """Tells whether a file lies, at any depth, in a folder that is called like one of photos."""
-    return any(re.fullmatch(PHOTO_FOLDER, folder, re.IGNORECASE) for folder in name.split("/")[:-1])
+def in_folder_of(kind: str, name: str) -> bool:
+    """Tells whether a file lies, at any depth, in a folder of this name, given as a regular expression."""
+    return any(re.fullmatch(kind, folder, re.IGNORECASE) for folder in name.split("/")[:-1])
 
 
 def read(source: Source, files: list[Member], photos: Photos) -> Found:
@@ -145,12 +172,19 @@ def read(source: Source, files: list[Member], photos: Photos) -> Found:
     """
     owned = masks_by_photo(source)
     by_class = named_by_class(owned)
-    masks_there = {mask.name: mask for mask in source.matching(MASK_FILES)}
-    lone = masks_there.keys() - {mask.name for masks in owned.values() for mask in masks}
+    taken = {mask.name: mask for masks in owned.values() for mask in masks}
+    shared = {PurePosixPath(mask).parent for mask in taken if not in_folder_of(MASK_FOLDER, mask)}
+    masks_there = {mask.name: mask for mask in source.matching(MASK_FILES)} | taken
+    masks_there |= {
+        member.name: member
+        for member in source.images()
+        if PurePosixPath(member.name).parent in shared and MASK_NAME.fullmatch(PurePosixPath(member.name).stem)
+    }
+    lone = masks_there.keys() - taken.keys()
     log_left_out(sorted(masks_there[name].where for name in lone), "no photo has such masks")
     names = [member.name for member in source.images() if member.name not in masks_there]
-    beside = {str(PurePosixPath(name).parent.parent) for name in owned if not in_folder_of_photos(name)}
-    paths = list(photos_among(names, owned, beside))
+    beside = {str(PurePosixPath(name).parent.parent) for name in owned if not in_folder_of(PHOTO_FOLDER, name)}
+    paths = list(photos_among(names, owned, beside, shared))
     plain = Counter(PurePosixPath(path).name for path in paths)
     images = []
     for member in (source.files[path] for path in paths):
@@ -172,11 +206,15 @@ def named_by_class(owned: Mapping[str, list[Member]]) -> bool:
 
 
 def stem_of(mask: str, photo: str) -> str:
-    """Returns a mask's name without extension and without the photo's name; if nothing is left, its folder's name.
+    """Returns a mask's name without extension, the photo's name and ``mask``; if nothing is left, its folder's name.
 
     >>> photo = "images/a.jpg"
     >>> stem_of("masks/a/a_road.png", photo), stem_of("masks/a/road.png", photo), stem_of("masks/road/a.png", photo)
     ('road', 'road', 'road')
+    >>> stem_of("images/a_road_mask.png", photo), stem_of("images/a_mask_1.png", photo)
+    ('road', 'mask_1')
     """
     path = PurePosixPath(mask)
-    return path.stem.removeprefix(PurePosixPath(photo).stem).strip("_-. ") or path.parent.name
+    own = path.stem.removeprefix(PurePosixPath(photo).stem).strip("_-. ")
+    marked = MASK_NAME.fullmatch(own)
+    return (marked["photo"] if marked else own) or path.parent.name
