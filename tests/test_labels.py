@@ -43,6 +43,7 @@ def test_masks_go_to_a_tool_and_corrections_come_back_with_the_same_ids(tmp_path
     [
         (["to=x"], "from=FILE_OR_FOLDER is needed"),
         (["from=x"], "to=FOLDER is needed"),
+        (["from={root}", "to={root}/photos", "out={root}/x"], "out={root}/x: goes with to=TOOL alone"),
         (["from={root}/nowhere", "to={root}/x"], "nowhere: no such file or folder"),
         (["from={root}", "to={root}/x", "format=boxes"], "format=boxes: must be auto or one of"),
         (["from={root}", "to=coco", "out={root}/x", "tolerance=-1"], "tolerance=-1"),
@@ -55,5 +56,5 @@ def test_bad_input_is_one_message_and_status_2(tmp_path, monkeypatch, capsys, ov
     with pytest.raises(SystemExit) as stopped:
         run_labels(monkeypatch, *(override.format(root=tmp_path) for override in overrides))
     assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
+    assert message.format(root=tmp_path) in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

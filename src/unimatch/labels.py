@@ -23,6 +23,8 @@ def convert_labels(config: DictConfig) -> None:
         raise ConfigError("from=FILE_OR_FOLDER is needed: where the labels are")
     if config.to is None:
         raise ConfigError("to=FOLDER is needed: where they go")
+    if config.out is not None and config.to not in TOOLS:
+        raise ConfigError(f"out={config.out}: goes with to=TOOL alone; to={config.to} is itself the folder to write")
     target = Path(config.to if config.out is None else config.out).expanduser()
     tool = "folder" if config.first_dates is None else "pairs"
     if config.to in TOOLS:
