@@ -19,6 +19,8 @@ NAMES = {
     "other extensions": ("{}.jpeg", "{}.png"),
     "a word at the start": ("img_{}.png", "mask_{}.png"),
     "a word and a number": ("image{}.png", "label{}.png"),
+    "a folder for each photo": ("{}/image.png", "{}/mask.png"),
+    "a folder for each photo, LabelMe": ("{}_json/img.png", "{}_json/label.png"),
     "photos named like masks": ("seg_{}.jpg", "seg_{}_mask.png"),
     "a blank": ("scan ({}).png", "scan ({})_mask.png"),
 }

@@ -26,8 +26,8 @@ RUN_FOLDERS = ("runs", "outputs", "multirun")
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
 """Extensions of photos whose mask may have the same stem and another extension."""
 
-BEGINNING = re.compile(rf"(?:{MASK_WORD})(?:[_\-. ].+|\d+)", re.IGNORECASE)
-"""The stem of a mask such as ``mask_a`` or ``label7``."""
+BEGINNING = re.compile(rf"(?:{MASK_WORD})(?:[_\-. ].+|\d+)?", re.IGNORECASE)
+"""The stem of a mask such as ``mask_a``, ``label7`` or ``mask``."""
 
 
 def photos_and_masks(root: Path, folder: str, mask_suffix: str = "") -> tuple[list[str], list[str]]:
@@ -63,7 +63,7 @@ def skipped(root: Path, folder: str) -> list[Path]:
 def divide(files: Sequence[str], mask_suffix: str = "") -> tuple[list[str], list[str]]:
     """Divides files into photos and masks.
 
-    Names of masks end with a word such as ``mask``, or begin with one, or are those of JPEG photos with another
+    Names of masks end with a word such as ``mask``, or begin with or are one, or are those of JPEG photos with another
     extension: the rule that finds masks for the most photos is used. There are no masks if no rule finds one.
 
     Args:

@@ -83,7 +83,7 @@ def pair_similar(images: dict[str, str], masks: dict[str, str]) -> dict[str, str
 
 
 def without_word(path: str, words: str) -> set[str]:
-    """Returns a path, and it without a word at the start or at the end of its last part.
+    """Returns a path, and it without a word at the start or end of its last part, or as its last part.
 
     Args:
         path: without extension.
@@ -91,7 +91,13 @@ def without_word(path: str, words: str) -> set[str]:
 
     >>> sorted(without_word("a/mask_7", MASK_WORDS)), sorted(without_word("mask7_gt", MASK_WORDS))
     (['a/7', 'a/mask_7'], ['7_gt', 'mask7', 'mask7_gt'])
+    >>> sorted(without_word("a/mask", MASK_WORDS))
+    ['a/', 'a/mask']
     """
     folder, slash, name = path.rpartition("/")
-    at_start, at_end = rf"^(?:{words})(?:[_\-. ]+(?=.)|(?=\d))", rf"(?<=.)[_\-. ]+(?:{words})$"
-    return {path, *(folder + slash + re.sub(place, "", name) for place in (at_start, at_end))}
+    at_start, at_end, alone = (
+        rf"^(?:{words})(?:[_\-. ]+(?=.)|(?=\d))",
+        rf"(?<=.)[_\-. ]+(?:{words})$",
+        rf"^(?:{words})$",
+    )
+    return {path, *(folder + slash + re.sub(place, "", name) for place in (at_start, at_end, alone))}
