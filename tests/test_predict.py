@@ -128,6 +128,50 @@ def test_other_settings_are_not_mixed_into_one_folder(predict, capsys):
     assert predict("save=[]", "threshold=0.5", "overwrite=true")[1] == 0
 
 
+def test_overwritten_results_leave_no_line(predict):
+    """Else ``areas.csv`` would count images twice, with the numbers of other settings."""
+    predict("save=[]")
+    output, _ = predict("save=[]", "threshold=0.999", "overwrite=true")
+    assert len((output / "areas.csv").read_text().splitlines()) == 6
+
+
+def test_an_overwrite_that_is_interrupted_leaves_no_result_of_before(predict, monkeypatch, capsys):
+    from unimatch.inference.pipeline import Pipeline
+
+    output, _ = predict("save=[]")
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "run", lambda self, photos: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            predict("save=[]", "threshold=1", "overwrite=true")
+    predict("save=[]", "threshold=1")
+    assert "5 of 5 images predicted (0 of them earlier)" in capsys.readouterr().out
+    assert all((read_mask(path) == 255).all() for path in (output / "masks").iterdir())
+
+
+def test_a_checkpoint_that_was_trained_further_is_another(run, predict, tmp_path, capsys):
+    copied = tmp_path / "copied.ckpt"
+    copied.write_bytes(run[0].read_bytes())
+    given = f"checkpoint={copied}"
+    output, _ = predict("save=[]", given)
+    other = torch.load(copied, weights_only=True)
+    next(weight for weight in other["state_dict"].values() if weight.is_floating_point()).add_(1)
+    torch.save(other, copied)
+    assert predict("save=[]", given)[1] == 2
+    assert f"holds results of {copied} as it was before" in capsys.readouterr().err
+    assert predict("save=[]", given, "overwrite=true")[1] == 0
+    settings = json.loads((output / "predict.json").read_text())
+    del settings["contents"]  # as earlier versions wrote it
+    (output / "predict.json").write_text(json.dumps(settings))
+    assert predict("save=[]", given)[1] == 0
+    assert "(5 of them earlier)" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder in which nobody can make one")
+def test_a_folder_that_cannot_be_made_is_one_message(predict, capsys):
+    assert predict("save=[]", "output=/proc/unimatch/out")[1] == 2
+    assert "/proc/unimatch/out/predict.json: cannot be written (" in capsys.readouterr().err
+
+
 def test_another_folder_with_the_same_names_is_not_predicted_earlier(predict, run, tmp_path, capsys):
     """Else pseudo_labels.txt would pair one folder's photos with another's masks."""
     photos = {folder: tmp_path / folder / "000.jpg" for folder in ("here", "there")}

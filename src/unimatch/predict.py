@@ -1,5 +1,6 @@
 """``python -m unimatch.predict``: predicts masks, overlays and more of any images, or classes with a classifier."""
 
+import hashlib
 import json
 import logging
 import sys
@@ -66,11 +67,11 @@ def predict(config: DictConfig) -> int:
 def predict_photos(config: DictConfig, predictor: Predictor, output: Path, count: int, photos: Iterator[Photo]) -> int:
     """Predicts ``count`` photos into the folder ``output``; returns the number of those that failed."""
     predictor.inference = inference_with(predictor.inference, plain(config.inference))
+    if config.overwrite and (output / "areas.csv").exists():
+        # First of all: else, if this call is interrupted, the next one would take earlier results for this one's.
+        write_output(output / "areas.csv", "")
     write_settings(output, config, predictor)
     writer = Writer(output, predictor.facts, config.save)
-    if config.overwrite:
-        writer.done.clear()
-        writer.files.clear()
     done_before = set(writer.done)
 
     bar = progress_bar(count or None, "images", "image", late=True)
@@ -189,7 +190,6 @@ def predict_classes(config: DictConfig, trained: Any) -> int:
             bar.update(len(chunk))
     bar.close()
     output = Path(config.output).expanduser()
-    output.mkdir(parents=True, exist_ok=True)
     write_output(output / "classes.csv", csv_text(rows))
     sync_below(output)
     print(f"{counted(len(rows) - 1, 'image')} classified, {failed} failed: {output / 'classes.csv'}")
@@ -213,6 +213,7 @@ def write_settings(output: Path, config: DictConfig, predictor: Predictor) -> No
     path, files = output / "predict.json", checkpoint_files(config)
     settings = {
         "checkpoint": files if len(files) > 1 else files[0],
+        "contents": [contents_of(file) for file in files],
         "model": config.model,
         "save": list(config.save),
         "threshold": config.threshold,
@@ -225,15 +226,25 @@ def write_settings(output: Path, config: DictConfig, predictor: Predictor) -> No
     text = json.dumps(settings, indent=2)
     if path.is_file() and not config.overwrite:
         with written_by_others(path):
-            before = dict(json.loads(path.read_text(encoding="utf-8")))
+            before = {"contents": settings["contents"], **json.loads(path.read_text(encoding="utf-8"))}
         different = [key for key, value in json.loads(text).items() if before.get(key) != value]
+        if different == ["contents"]:
+            raise ConfigError(
+                f"output={output}: holds results of {', '.join(files)} as it was before, and it has been written anew, "
+                "for example by further training; name another folder, or overwrite=true"
+            )
         if different:
             raise ConfigError(
                 f"output={output}: holds results of other settings ({', '.join(different)}, see predict.json); name "
                 "another folder, or overwrite=true"
             )
-    output.mkdir(parents=True, exist_ok=True)
     write_output(path, text)
+
+
+def contents_of(checkpoint: str) -> str:
+    """Returns a digest of a checkpoint's file, which a further training may replace by another of the same name."""
+    with Path(checkpoint).expanduser().open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
 
 
 def write_list(output: Path, writer: Writer, photos: list[Photo]) -> str:

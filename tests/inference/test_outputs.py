@@ -3,12 +3,13 @@ import dataclasses
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from unimatch import Inference, Prediction
+from unimatch import DataError, Inference, Prediction
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.inference.inputs import KIND_FOLDERS
 from unimatch.inference.outputs import KINDS, Writer, run_lengths
@@ -136,6 +137,42 @@ def test_done_is_what_has_a_line_and_a_mask(tmp_path):
     assert again.done == {"whole"}
     again.finish(again.write("cut", image, make_prediction()))
     assert Writer(tmp_path, FACTS, []).done == {"whole", "cut"}
+
+
+def test_an_image_that_is_predicted_again_has_one_line_at_the_end(tmp_path):
+    image = np.zeros((20, 30, 3), np.uint8)
+    writer = Writer(tmp_path, FACTS, [])
+    for name in ("image", "other"):  # one called as the first column is
+        writer.finish(writer.write(name, image, make_prediction(), "before"))
+    writer.mask_path("image").unlink()
+    again = Writer(tmp_path, FACTS, [])
+    again.finish(again.write("image", image, make_prediction(), "after"))
+    again.sync()
+    with (tmp_path / "areas.csv").open(newline="") as file:
+        _, *rows = csv.reader(file)
+    assert [(row[0], row[-1]) for row in rows] == [("image", "after"), ("other", "before")]
+
+
+def test_a_table_of_earlier_calls_with_repeated_lines_is_put_right(tmp_path):
+    writer = Writer(tmp_path, FACTS, [])
+    writer.finish(writer.write("x", np.zeros((20, 30, 3), np.uint8), make_prediction()))
+    areas = tmp_path / "areas.csv"
+    header, line = areas.read_text().splitlines(keepends=True)
+    areas.write_text(header + line + line)
+    Writer(tmp_path, FACTS, []).sync()
+    assert areas.read_text() == header + line
+
+
+def test_a_table_that_goes_missing_or_is_none_is_one_message(tmp_path):
+    writer = Writer(tmp_path, FACTS, [])
+    row = writer.write("x", np.zeros((20, 30, 3), np.uint8), make_prediction())
+    writer.areas.unlink()
+    for call in (lambda: writer.finish(row), writer.sync):
+        with pytest.raises(DataError, match=r"areas\.csv: cannot be written \(No such file"):
+            call()
+    writer.areas.write_text("a" * 200_000 + "\n")
+    with pytest.raises(DataError, match=r"areas\.csv: holds what unimatch does not write there"):
+        Writer(tmp_path, FACTS, [])
 
 
 def test_a_table_of_other_columns_is_begun_anew_and_is_then_known_again(tmp_path):

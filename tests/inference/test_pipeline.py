@@ -71,7 +71,7 @@ def test_a_full_disk_ends_it_at_once(writes, predictor, photos, tmp_path, monkey
         raise error
 
     monkeypatch.setattr(f"unimatch.inference.outputs.{writes}", full)
-    with pytest.raises(type(error)):
+    with pytest.raises(WriteError):
         work.run(iter(photos))
     assert work.failures == {}
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unimatch.disk import append, sync_below, write_output
+from unimatch.disk import append, sync_below, unwritable, write_output
 from unimatch.engines.model_facts import ModelFacts
 from unimatch.images.arrays import ImageArray, MaskArray, latest, to_levels
 from unimatch.images.pictures import add_legend, drawing, legend_of, overlay
@@ -23,6 +23,7 @@ from unimatch.images.rasters import NO_DATA_TAG, georeference
 from unimatch.inference.predictor import Prediction
 from unimatch.safe_text import csv_text, from_cell
 from unimatch.types import IGNORE_INDEX
+from unimatch.untrusted import written_by_others
 
 KINDS = ("overlay", "confidence", "scores", "rle", "disagreement")
 """What can be written in addition to masks and areas."""
@@ -48,7 +49,10 @@ class Writer:
         self.areas = output / "areas.csv"
         optional = ["disagreement"] if "disagreement" in kinds else []
         self.columns = ["image", "width", "height", *facts.classes, "unsure", *optional, "file"]
-        output.mkdir(parents=True, exist_ok=True)
+        self.listed: set[str] = set()
+        """The names in ``areas.csv``."""
+        self.repeats = False
+        """Whether ``areas.csv`` has several lines of one image, of which the last one counts."""
         self.files: dict[str, str] = {}
         """The file of each image that is done, by the image's name; unknown in tables of older versions."""
         self.done = self.read_done()
@@ -72,17 +76,28 @@ class Writer:
             return set()
         text = self.areas.read_text(encoding="utf-8", errors="surrogateescape")
         whole = text[: text.rfind("\n") + 1]
-        table = [[from_cell(cell) for cell in row] for row in csv.reader(io.StringIO(whole))]
-        header, *rows = table or [[]]
+        header, *rows = self.table_in(whole)
         if header == self.columns[:-1]:  # of a version without the column "file"
             whole = csv_text([self.columns, *([*row, ""] for row in rows)])
         elif header != self.columns:
             whole, rows = csv_text([self.columns]), []
         if whole != text:
             write_output(self.areas, whole)
+        rows = [row for row in rows if row]
+        self.listed = {row[0] for row in rows}
+        self.repeats = len(self.listed) < len(rows)
         rows = [row for row in rows if row[1:] and self.mask_path(row[0]).is_file()]
         self.files = {row[0]: row[-1] for row in rows if header == self.columns}
         return {row[0] for row in rows}
+
+    def table_in(self, text: str) -> list[list[str]]:
+        """Returns the header, which may be empty, and the lines in the text of ``areas.csv``.
+
+        Raises:
+            DataError: it is no table.
+        """
+        with written_by_others(self.areas):
+            return [[from_cell(cell) for cell in row] for row in csv.reader(io.StringIO(text))] or [[]]
 
     def write(
         self, name: str, image: ImageArray, prediction: Prediction, file: str = "", source: Path | None = None
@@ -158,13 +173,33 @@ class Writer:
 
     def finish(self, row: Row) -> None:
         """Records in ``areas.csv`` that an image is done. Only one thread may call it."""
-        append(self.areas, csv_text([row]), sync=False)
-        self.done.add(str(row[0]))
-        self.files[str(row[0])] = str(row[-1])
+        name = str(row[0])
+        self.append(csv_text([row]), sync=False)
+        self.repeats |= name in self.listed
+        self.listed.add(name)
+        self.done.add(name)
+        self.files[name] = str(row[-1])
+
+    def append(self, text: str, *, sync: bool) -> None:
+        """Appends to ``areas.csv``.
+
+        Raises:
+            WriteError: the disk is full.
+            DataError: it cannot be written, for example because somebody has removed it.
+        """
+        try:
+            append(self.areas, text, sync=sync)
+        except OSError as error:
+            raise unwritable(f"{self.areas}: cannot be written ({error.strerror or error})", error) from error
 
     def sync(self) -> None:
-        """Waits until everything written has reached the disk."""
-        append(self.areas, "")
+        """Leaves one line of each image in ``areas.csv``, and waits until everything written has reached the disk."""
+        if self.repeats and self.areas.is_file():  # an image was predicted again, as its mask had been removed
+            header, *rows = self.table_in(self.areas.read_text(encoding="utf-8", errors="surrogateescape"))
+            last = {row[0]: row for row in rows if row}
+            write_output(self.areas, csv_text([header, *last.values()]))
+            self.repeats = False
+        self.append("", sync=True)
         sync_below(self.output)
 
 
