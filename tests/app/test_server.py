@@ -5,6 +5,8 @@ import io
 import json
 import select
 import socket
+import struct
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -58,6 +60,7 @@ def test_large_images_are_shown_smaller(server, monkeypatch, photo):
         ({"headers": {"Content-Type": "text/plain"}}, 403),
         ({"headers": {**BINARY, "Content-Length": "999999999"}}, 413),
         ({"headers": {**BINARY, "Content-Length": "-1"}}, 413),
+        ({"headers": {**BINARY, "Content-Length": "1" * 5000}}, 413),
         ({"path": "/other"}, 404),
         ({"path": "/predict?image=7&other=1", "body": b"no image"}, 422),
         ({"path": "/predict?truth=8", "body": b"no image"}, 422),
@@ -164,6 +167,35 @@ def test_a_body_that_trickles_in_does_not_hold_its_place(server, monkeypatch):
         while not select.select([connection], [], [], 0.06)[0]:  # until it answers
             connection.sendall(b"x")
         assert b" 408 " in connection.recv(100)
+
+
+@pytest.mark.parametrize("sent", ["half", "whole"])
+def test_a_page_that_is_closed_meanwhile_is_no_error(sent, server, monkeypatch, photo, capfd, caplog):
+    ended, shutdown = threading.Event(), server.shutdown_request
+    monkeypatch.setattr(server, "shutdown_request", lambda request: (shutdown(request), ended.set()))
+    began, closed = threading.Event(), threading.Event()
+    answer = server.model.answer
+    monkeypatch.setattr(server.model, "answer", lambda files: (began.set(), closed.wait(10), answer(files))[-1])
+    body = png(photo)
+    head = f"POST /predict HTTP/1.0\r\nHost: 127.0.0.1:{server.server_port}\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection(("127.0.0.1", server.server_port)) as browser:
+        browser.sendall(f"{head}Content-Type: application/octet-stream\r\n\r\n".encode())
+        browser.sendall(body if sent == "whole" else body[:20])
+        assert sent == "half" or began.wait(10)
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes it with a reset
+    closed.set()
+    assert ended.wait(10)
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+def test_a_fault_of_the_program_is_logged_and_the_server_goes_on(server, monkeypatch, photo, caplog):
+    with monkeypatch.context() as patch:
+        patch.setattr(server.model, "answer", lambda files: 1 / 0)
+        with pytest.raises(http.client.RemoteDisconnected):
+            ask(server, body=png(photo))
+    assert "ZeroDivisionError" in caplog.text
+    assert ask(server, body=png(photo))[0] == 200
 
 
 def test_no_other_site_may_frame_the_page(server):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ log = logging.getLogger("unimatch")
 ADDRESS = "127.0.0.1"
 LARGEST_BODY = 100 * 2**20
 """The most bytes of a request's body: an image with its second date and its mask."""
+DIGITS = 20
+"""The most digits of a body's length: Python refuses to read a number of thousands."""
 CONNECTIONS = 16
 """How many connections are answered at once; further ones are closed."""
 BODIES = 2
@@ -78,6 +81,12 @@ class AppServer(ThreadingHTTPServer):
         finally:
             self.connections.release()
 
+    @override
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Logs the error that ended a connection, unless the browser has gone, as when its page is closed."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            log.exception("a request was not answered")
+
     @property
     def url(self) -> str:
         """The address of the page."""
@@ -113,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(HTTPStatus.FORBIDDEN, "not for other sites")
         elif work is None or (path == "/coco" and not isinstance(self.server.model, Masks)):
             self.refuse(HTTPStatus.NOT_FOUND, "this server has only /predict, and /coco for masks")
-        elif not length.isdecimal() or int(length) > LARGEST_BODY:
+        elif not length.isdecimal() or len(length) > DIGITS or int(length) > LARGEST_BODY:
             self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"images of up to {LARGEST_BODY // 2**20} MB are taken")
         elif not self.server.bodies.acquire(timeout=LONGEST_WAIT):
             self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "other images are being predicted; try again")
