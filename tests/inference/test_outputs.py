@@ -11,6 +11,8 @@ from PIL import Image
 
 from unimatch import DataError, Inference, Prediction
 from unimatch.engines.model_facts import ModelFacts
+from unimatch.images.arrays import read_ids, read_image, read_mask
+from unimatch.images.rasters import georeference
 from unimatch.inference.inputs import KIND_FOLDERS
 from unimatch.inference.outputs import KINDS, Writer, run_lengths
 
@@ -137,6 +139,24 @@ def test_done_is_what_has_a_line_and_a_mask(tmp_path):
     assert again.done == {"whole"}
     again.finish(again.write("cut", image, make_prediction()))
     assert Writer(tmp_path, FACTS, []).done == {"whole", "cut"}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_mask_of_a_turned_geotiff_lies_where_its_image_lies(orientation, tmp_path):
+    """Its place is that of the pixels as they are stored, whatever a viewer turns."""
+    tifffile = pytest.importorskip("tifffile")
+    stored = np.random.default_rng(0).integers(0, 3, (20, 30), np.uint8)
+    tags = [(33550, "d", 3, (10.0, 10.0, 0.0)), (33922, "d", 6, (0, 0, 0, 5e5, 5e6, 0)), (274, "H", 1, orientation)]
+    path = tmp_path / "scene.tif"
+    tifffile.imwrite(path, stored, extratags=[(*tag, True) for tag in tags], metadata=None)
+    image = read_image(path)
+    writer = Writer(tmp_path / "out", FACTS, [])
+    writer.write("scene", image, Prediction(image[..., 0], None, None, FACTS), "", path)
+    mask = writer.mask_path("scene")
+    assert np.array_equal(tifffile.imread(mask), stored)
+    assert np.array_equal(read_mask(mask), image[..., 0])
+    assert np.array_equal(read_ids(mask, exif="stored").values, stored)
+    assert georeference(mask)[33922] == tags[1][-1]
 
 
 def test_an_image_that_is_predicted_again_has_one_line_at_the_end(tmp_path):

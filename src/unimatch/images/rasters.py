@@ -222,13 +222,20 @@ def tiff_tags(path: Path) -> TiffImagePlugin.ImageFileDirectory_v2:
 
 
 def georeference(path: Path) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
-    """Returns the tags that say where on Earth a GeoTIFF lies, as Pillow writes them; None of other files."""
+    """Returns the tags that say where on Earth a GeoTIFF lies, as Pillow writes them; None of other files.
+
+    They are about the pixels as they are stored. An orientation that turns these is among the tags.
+    """
     found, tags = tiff_tags(path), TiffImagePlugin.ImageFileDirectory_v2()
     for tag in GEOREFERENCE:
         if tag in found:
             tags.tagtype[tag] = found.tagtype[tag]
             tags[tag] = found[tag]
-    return tags if len(tags) else None
+    if not len(tags):
+        return None
+    if (orientation := found.get(ORIENTATION, 1)) in range(2, 9):
+        tags[ORIENTATION] = orientation
+    return tags
 
 
 def pixel_count(path: Path) -> int:

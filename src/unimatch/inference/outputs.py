@@ -17,7 +17,7 @@ from PIL import Image
 
 from unimatch.disk import append, sync_below, unwritable, write_output
 from unimatch.engines.model_facts import ModelFacts
-from unimatch.images.arrays import ImageArray, MaskArray, latest, to_levels
+from unimatch.images.arrays import ORIENTATION, UNDO_ORIENTATION, ImageArray, MaskArray, latest, to_levels
 from unimatch.images.pictures import add_legend, drawing, legend_of, overlay
 from unimatch.images.rasters import NO_DATA_TAG, georeference
 from unimatch.inference.predictor import Prediction
@@ -167,6 +167,8 @@ class Writer:
             geotiff.unlink(missing_ok=True)  # an earlier mask, of another image of this name
         else:
             place[NO_DATA_TAG] = str(IGNORE_INDEX)
+            if (orientation := place.get(ORIENTATION, 1)) != 1:  # the place is that of the pixels as they are stored
+                picture = picture.transpose(UNDO_ORIENTATION[orientation])
             options = {"tiffinfo": place, "compression": "tiff_adobe_deflate"}
             write_output(geotiff, lambda file: picture.save(file, "TIFF", **options))
             png.unlink(missing_ok=True)
