@@ -57,8 +57,7 @@ def predict(config: DictConfig) -> int:
             return predict_classes(config, source)
     predictor = Predictor(source, model=config.model, device=config.device, precision=config.precision)
     predictor.check_votes(config.votes, disagreement="disagreement" in config.save)
-    if config.threshold is not None and predictor.facts.dates > 1:
-        raise ConfigError(f"threshold={config.threshold}: 255 means changed in labels, so no pixel can be left open")
+    predictor.check_threshold(config.threshold)
     output = Path(config.output).expanduser()
     count, photos = find_photos(config.input, predictor.facts.dates, output, bands=predictor.facts.bands)
     return predict_photos(config, predictor, output, count, photos)

@@ -92,6 +92,24 @@ def test_a_threshold_marks_unsure_pixels(predictor):
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"threshold": number}, "must be a probability, 0 to 1") for number in (95, -0.1, float("nan"), True, "0.9")),
+        *(({"batch_size": number}, "must be ") for number in (0, -1, 2.5)),
+    ],
+)
+def test_options_without_a_meaning_are_refused(options, message, predictor):
+    with pytest.raises(ConfigError, match=f"^{next(iter(options))}=.*{message}"):
+        predictor([random_image()], **options)
+
+
+def test_no_pixel_of_a_change_is_left_open(predictor, monkeypatch):
+    monkeypatch.setattr(predictor, "facts", replace(predictor.facts, dates=2))
+    with pytest.raises(ConfigError, match=r"threshold=0.5: 255 means changed in labels"):
+        predictor(np.stack([random_image()] * 2), threshold=0.5)
+
+
+@pytest.mark.parametrize(
     "rule", [Inference("sliding", window=24), Inference(scales=(0.5, 1.0), flip=True), Inference(window=24, large=500)]
 )
 def test_the_rule_is_that_of_evaluation(checkpoint, rule):
@@ -256,8 +274,10 @@ def test_votes_that_cannot_be_are_refused(checkpoint, predictor, voters):
     ):
         with pytest.raises(ConfigError, match=message):
             predictor(image, **options)
-    for votes in (0, 4):
-        with pytest.raises(ConfigError, match=rf"votes={votes}: must be between 1 and the number of models, 3"):
+    for votes in (0, 4, 1.5, True, "2"):
+        with pytest.raises(
+            ConfigError, match=rf"votes={votes}: must be a whole number between 1 and that of models, 3"
+        ):
             Predictor(voters, device="cpu")(image, votes=votes)
     with pytest.raises(ConfigError, match="no model is named"):
         Predictor([])

@@ -19,6 +19,7 @@ from unimatch.images.arrays import ImageArray, MaskArray, to_levels
 from unimatch.images.pictures import overlay
 from unimatch.inference.arrays import is_tensor, to_arrays
 from unimatch.inference.open_engine import check_alike, open_engine
+from unimatch.options import at_least_one, is_between, is_whole, probability
 from unimatch.types import IGNORE_INDEX
 
 if TYPE_CHECKING:  # exported models run where PyTorch is not installed
@@ -179,12 +180,15 @@ class Predictor:
             A :class:`Prediction`, or a list of them for several images.
 
         Raises:
-            ConfigError: votes are asked of one model.
+            ConfigError: an option has no meaning, such as a threshold in percent, or votes of one model.
             DataError: not an image.
         """
+        self.check_threshold(threshold)
+        self.check_votes(votes, disagreement=disagreement)
+        at_least_one(batch_size=batch_size)
         several = isinstance(images, (list, tuple)) or (is_tensor(images) and images.ndim == 3 + self.facts.dates)
         arrays = [to_arrays(image, self.facts.dates, self.facts.bands) for image in (images if several else [images])]
-        at_once = batch_size or self.batch_size
+        at_once = int(batch_size or self.batch_size)
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for i, array in enumerate(arrays):
             by_shape.setdefault(array.shape, []).append(i)
@@ -280,6 +284,17 @@ class Predictor:
             predictions.append(prediction)
         return predictions
 
+    def check_threshold(self, threshold: float | None) -> None:
+        """Refuses a threshold that is no probability, or in change detection.
+
+        Raises:
+            ConfigError: with the reason.
+        """
+        if threshold is not None:
+            probability(threshold=threshold)
+            if self.facts.dates > 1:
+                raise ConfigError(f"threshold={threshold}: 255 means changed in labels, so no pixel can be left open")
+
     def check_votes(self, votes: int | None, *, disagreement: bool = False) -> None:
         """Refuses to count the votes of one model, or more votes than there are models.
 
@@ -292,8 +307,8 @@ class Predictor:
             raise ConfigError(
                 f"{key}: one model has none to agree with; give several, as in checkpoint=[a.ckpt,b.ckpt]"
             )
-        if votes is not None and not 1 <= votes <= count:
-            raise ConfigError(f"votes={votes}: must be between 1 and the number of models, {count}")
+        if votes is not None and not (is_between(votes, 1, count) and is_whole(votes)):
+            raise ConfigError(f"votes={votes}: must be a whole number between 1 and that of models, {count}")
         if votes is not None and self.facts.dates > 1:
             raise ConfigError(f"votes={votes}: 255 means changed in labels, so no pixel can be left open")
 
