@@ -117,7 +117,7 @@ def test_an_interrupted_round_goes_on_and_ends_the_same(call, tmp_path, monkeypa
         raise KeyboardInterrupt
 
     monkeypatch.setattr(round, "predict_photos", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         call("n=3", "hand_over=zip", "to=cvat")
     monkeypatch.setattr(round, "predict_photos", predict)
     (tmp_path / "round/to_correct").mkdir()  # or while it wrote what is to be corrected

@@ -163,6 +163,35 @@ def test_flags_that_exclude_each_other_are_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("unimatch: Only one of --run, --multirun, --cfg")
 
 
+@pytest.mark.parametrize("name", ["predict", "check", "round"])
+def test_ctrl_c_is_one_line_and_its_status(name, monkeypatch, tmp_path, capsys):
+    def interrupted(config):
+        raise KeyboardInterrupt
+
+    missing = {
+        "predict": ["checkpoint=a", "input=a", "output=a"],
+        "round": ["checkpoint=a", "dataset.root=a", "n=1", "to=labelme"],
+    }
+    arguments = [f"hydra.run.dir={tmp_path}", *missing.get(name, [])]
+    monkeypatch.setattr(sys, "argv", [f"unimatch.{name}", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        command(name)(interrupted)()
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "\nunimatch: SIGINT: ended before all was done\n"
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(KeyboardInterrupt):
+        command(name)(interrupted)()
+
+
+def test_a_second_ctrl_c_in_a_training_shows_where_it_was(monkeypatch, tmp_path):
+    def interrupted(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["unimatch.run", f"hydra.run.dir={tmp_path}"])
+    with pytest.raises(KeyboardInterrupt):
+        command("run")(interrupted)()
+
+
 def test_a_folder_that_is_gone_is_one_message(tmp_path, monkeypatch, capsys):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")

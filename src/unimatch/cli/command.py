@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator
@@ -65,12 +66,27 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             sys.argv[1:] = as_hydra_reads(sys.argv[1:])
             with exit_on_user_error():
                 check_command_line(config_name, sys.argv[1:])
-            with hydra_errors_told(config_name, lambda: has_begun), raised_by_hydra():
+            with interruption_told(config_name), hydra_errors_told(config_name, lambda: has_begun), raised_by_hydra():
                 hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=config_name)(run)()
 
         return main
 
     return decorate
+
+
+@contextmanager
+def interruption_told(config_name: str) -> Iterator[None]:
+    """Ends the process with the status of Ctrl-C and one line, in place of a traceback of whatever it was doing.
+
+    A training acts on Ctrl-C itself; a second one there shows where it was.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if config_name == "run" or tracebacks_wanted():
+            raise
+        print("\nunimatch: SIGINT: ended before all was done", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 @contextmanager
