@@ -151,6 +151,17 @@ def test_what_unimatch_does_not_write_is_one_line_that_names_the_run(damage, tmp
     assert not (run / "report.html").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["summary.json", "config.json", "evaluations.jsonl", "confusion.csv", "examples/examples.json"]
+)
+def test_a_file_that_is_no_text_is_named(name, tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_bytes(b"\xff\xfe")
+    assert report([str(run)]) == 2
+    assert f"({name.rpartition('/')[2]}: 'utf-8' codec can't decode" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e999"])
 def test_losses_that_are_not_finite_are_left_out_of_the_charts(value, tmp_path):
     run = make_run(tmp_path / "run")

@@ -168,7 +168,10 @@ def read_run(place: Path) -> RunFiles:
 
 def read_text(path: Path) -> str:
     """Returns the text of a file, or an empty one if there is no file."""
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:  # which does not say of which of a run's files
+        raise ValueError(f"{path.name}: {error}") from error
 
 
 def read_warnings(path: Path) -> tuple[str, ...]:
