@@ -1,4 +1,5 @@
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -68,9 +69,10 @@ def test_predicting_and_training_on_a_cpu_speed_a_model_up():
 
 
 class FakeTrainer:
-    """Has a device and a precision and nothing else."""
+    """Has a device, a precision and what restores checkpoints, and nothing else."""
 
     precision = "32-true"
+    _checkpoint_connector = SimpleNamespace(_restore_modules_and_callbacks=None, restore_training_state=None)
 
     @property
     def strategy(self):

@@ -14,8 +14,8 @@ from functools import partial
 from importlib import import_module
 from itertools import zip_longest
 from pathlib import PurePosixPath
-from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hydra import compose, initialize_config_module
@@ -29,6 +29,7 @@ from helpers.support import NIGHTLY, SMALL, at_night, read_summary, rest_nightly
 from unimatch import ConfigError
 from unimatch.augment import Albumentations, RandAugment, StrongAugmentation
 from unimatch.cli.overrides import check_overrides, config_groups
+from unimatch.data import SegmentationData
 from unimatch.data.catalog import DatasetInfo
 
 GROUPS = config_groups()
@@ -161,7 +162,8 @@ def test_strong_views_are_the_papers_and_every_strength_has_a_key(dataset, chang
 def test_views_are_groups_of_every_task(dataset, strong):
     node = composed(f"dataset={dataset}", f"strong={strong}", "weak=d4").datamodule
     one_class = dataset == "digits_classification"
-    build = partial(instantiate(node, _partial_=True), SimpleNamespace(unlabeled=[], one_class=one_class, info=BLOCKS))
+    data = Mock(spec=SegmentationData, unlabeled=[], one_class=one_class, info=BLOCKS)
+    build = partial(instantiate(node, _partial_=True), data)
     if strong == "randaugment" and not one_class:
         with pytest.raises(ConfigError, match="strong=RandAugment: rotate"):
             build()
