@@ -10,7 +10,7 @@ from helpers.support import make_folder
 from unimatch.data import folder
 from unimatch.data.catalog import DIGITS
 from unimatch.data.check import full_check
-from unimatch.data.check.near_copies import ROWS, are_alike, look_alike, thumbnail
+from unimatch.data.check.near_copies import ALIKE, ROWS, are_alike, look_alike, thumbnail
 from unimatch.data.sources.base import FileSource
 from unimatch.data.sources.files import FilePair
 
@@ -48,6 +48,19 @@ def test_different_scenes_and_equal_images_do_not():
     scenes = [scene(seed) for seed in range(8)]
     for i, one in enumerate(scenes):
         assert not any(are_alike(one, other) for other in scenes[i:])
+
+
+def test_images_that_are_only_similar_do_not():
+    """Scenes of one place, and scenes that are the same but for what small objects there are."""
+    first, second = scene(0).astype(np.float32), scene(1).astype(np.float32)
+    place = (0.8 * first + 0.2 * second).astype(np.uint8)
+    coarse = float(thumbnail(scene(0)).astype(np.float32) @ thumbnail(place))
+    assert 0.9 < coarse < ALIKE
+    assert not are_alike(scene(0), place)
+    dots = np.random.default_rng(0).choice([-90, 90], (90, 120, 1))
+    crowd = np.clip(scene(0) + dots, 0, 255).astype(np.uint8)
+    assert float(thumbnail(scene(0)).astype(np.float32) @ thumbnail(crowd)) > 0.9
+    assert not are_alike(scene(0), crowd)
 
 
 def test_a_thumbnail_is_the_mean_of_squares_without_brightness_and_contrast():

@@ -100,6 +100,17 @@ def one_folder(root, count=4, mark="_mask"):
     return root
 
 
+def test_all_folders_below_the_root_are_used(tmp_path):
+    """Such as one for each patient."""
+    for patient in ("p1", "p2"):
+        one_folder(tmp_path / patient)
+        (tmp_path / patient / "classes.txt").replace(tmp_path / "classes.txt")
+    with notes_taken() as notes:
+        data = folder(tmp_path)
+    assert not notes
+    assert len(data.labeled) + len(data.val) == 8
+
+
 def test_photos_without_masks_are_missed_or_unlabelled(tmp_path):
     root = one_folder(tmp_path)
     (root / "2_mask.png").unlink()
