@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from unimatch._version import __version__
 from unimatch.checkpoints.run_folder import removed_if_empty
-from unimatch.cli.arguments import fits
 from unimatch.cli.building import build
 from unimatch.cli.command import command
 from unimatch.cli.overrides import config_folder
@@ -31,6 +30,7 @@ from unimatch.errors import ConfigError, DataError
 from unimatch.images.folders import notes_taken
 from unimatch.images.label_files import exported
 from unimatch.images.pictures import drawing
+from unimatch.kinds import fits
 from unimatch.safe_text import one_line, to_type
 from unimatch.terminal import text_table
 from unimatch.types import IGNORE_INDEX

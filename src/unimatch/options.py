@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar, get_args, get_type_hints
 import numpy as np
 
 from unimatch.errors import ConfigError
+from unimatch.kinds import checked, refuse_other_kinds
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -63,6 +64,7 @@ def with_options(**defaults: Any) -> Callable[[Function], Function]:
         @functools.wraps(function)
         def call(*args: Any, **given: Any) -> Any:
             refuse_others(function, given, signature)
+            refuse_other_kinds(signature, args, given)
             return function(*args, **{**options, **given})
 
         before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("\n\nRaises:")
@@ -77,14 +79,15 @@ class NamedOptions:
     """Lists, in its subclasses' signatures, the base class's keyword arguments in place of ``**options``.
 
     ``**options: Unpack[SomeOptions]`` stands for those of the base that ``SomeOptions`` has, any other ``**options``
-    for all of them. An argument is explained in the class whose constructor lists it.
+    for all of them. An argument is explained, and its kind :func:`unimatch.kinds.checked`, in the class whose
+    constructor lists it.
     """
 
     given: Mapping[str, Any]
     """The arguments with which the object was made, by name."""
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        """Refuses a keyword argument that the class does not take, and keeps the arguments in :attr:`given`."""
+        """Refuses arguments that the class does not take, and keeps the others in :attr:`given`."""
         signature = inspect.signature(cls)
         refuse_others(cls, options, signature)
         self = super().__new__(cls)
@@ -96,6 +99,7 @@ class NamedOptions:
         super().__init_subclass__(**options)
         if "__init__" not in vars(cls):  # the signature is inherited with it
             return
+        checked(cls)
         own = list(inspect.signature(vars(cls)["__init__"]).parameters.values())[1:]  # without self
         if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
             unpacked = get_args(own.pop().annotation)  # the TypedDict in Unpack, if there is one
@@ -168,17 +172,6 @@ def is_between(number: Any, lowest: float, highest: float) -> bool:
         return not isinstance(number, bool) and bool(lowest <= number <= highest)
     except (TypeError, ValueError, RuntimeError):  # such as a text, an array, or a tensor of several numbers
         return False
-
-
-def flags(**values: object) -> None:
-    """Refuses what is neither True nor False: the text "false" would count as true.
-
-    Raises:
-        ConfigError: naming the argument.
-    """
-    for name, value in values.items():
-        if not isinstance(value, (bool, np.bool_)):
-            raise ConfigError(f"{name}={value}: must be True or False")
 
 
 def not_negative(**numbers: float) -> None:

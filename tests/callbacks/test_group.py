@@ -55,7 +55,7 @@ def test_the_nodes_checkpoint_and_guard_are_those_entries_keys(tmp_path):
     found = {type(c).__name__: c for c in callbacks(tmp_path, "checkpoint.every_n_steps=7", "guard.on_nan=skip")}
     assert (found["Checkpoints"].every_n_steps, found["Guard"].on_nan) == (7, "skip")
     assert found["Checkpoints"].folder == tmp_path / "checkpoints"
-    with pytest.raises(ConfigError, match=r"^guard\.on_nan=sleep: must be stop or skip"):
+    with pytest.raises(ConfigError, match=r"^guard\.on_nan=sleep: must be one of stop, skip"):
         callbacks(tmp_path, "guard.on_nan=sleep")
 
 

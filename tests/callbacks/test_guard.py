@@ -163,5 +163,5 @@ def test_a_classifier_that_predicts_one_class_is_told_of_images(tmp_path, monkey
 def test_settings_that_cannot_be_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"^idle_steps=-1: must be at least 1"):
         Guard(tmp_path, idle_steps=-1)
-    with pytest.raises(ConfigError, match=r"^on_nan=ignore: must be stop or skip"):
+    with pytest.raises(ConfigError, match=r"^on_nan=ignore: must be one of stop, skip"):
         Guard(tmp_path, on_nan="ignore")

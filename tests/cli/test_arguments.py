@@ -1,38 +1,10 @@
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import pytest
 
-from unimatch.cli.arguments import check_arguments, fits
+from unimatch.cli.arguments import check_arguments
 from unimatch.errors import ConfigError
-
-
-@pytest.mark.parametrize(
-    ("hint", "good", "bad"),
-    [
-        (int, [0, -3], [True, 1.5, "3", None, [1]]),
-        (float, [0, 0.5], [False, "high", None, [0.5]]),
-        (bool, [True], [1, "no", None]),
-        (str, ["a"], [2024, True, None]),
-        (Path, ["a"], [2024, None]),
-        (str | Path | None, ["a", None], [2024, True, ["a"]]),
-        (Literal["a", "b"] | None, ["a", None], ["c", 3, True]),
-        (Annotated[float, 1.0, "a number."], [2], ["2"]),
-        (Sequence[int], [[1], []], [1, "1", None, {"a": 1}, [1.5], [True], ["1"], [None]]),
-        (tuple[float, float], [[1, 2]], [2, "ab", [1, "b"]]),
-        (Sequence[Sequence[int]], [[[1], [2, 3]]], [[1], [["a"]]]),
-        (Sequence[str | Mapping[str, str]], [["a", {"b": "c"}], [1]], ["a"]),  # not plain: what is called says more
-        (Mapping[str, int], [{"a": 1}], [[1], "a", 1]),
-        (Any, [1, None, "a"], []),
-        (Exception, [Exception(), {"_target_": "builtins.Exception"}], [None, 3, "a", [1], {"a": 1}]),
-        (str | Exception, ["a", Exception()], [None, 3, [1], {"a": 1}]),
-        (Callable[[int], int] | Literal["a"], ["a", abs, {"_target_": "builtins.abs"}], [None, 3, "b", []]),
-    ],
-)
-def test_a_value_fits_its_hint(hint, good, bad):
-    assert all(fits(value, hint) for value in good)
-    assert not any(fits(value, hint) for value in bad)
 
 
 class Thing:
@@ -44,8 +16,8 @@ class Thing:
     [
         ({"need": 1, "rate": "high"}, "rate=high: must be a number"),
         ({"need": 1, "rate": None}, "rate=null: must be a number"),
-        ({"need": 1, "mode": "c"}, "mode=c: must be a or b"),
-        ({"need": 1, "mode": True}, "mode=true: must be a or b"),
+        ({"need": 1, "mode": "c"}, "mode=c: must be one of a, b"),
+        ({"need": 1, "mode": True}, "mode=true: must be one of a, b"),
         ({"need": 1, "raet": 2}, "raet=2: Thing has no such argument; did you mean rate?"),
         ({"rate": 2}, "need: missing; Thing needs it"),
     ],

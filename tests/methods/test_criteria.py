@@ -136,10 +136,10 @@ def test_balanced_weights_equal_their_formula(pixels):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"class_weights": "rare"}, "class_weights=rare: must be one of balanced"),
+        ({"class_weights": "rare"}, "class_weights=rare: must be balanced or a list of numbers"),
         ({"class_weights": [1.0, 2.0]}, "class_weights: 2 numbers, but there are 4 classes"),
         ({"class_weights": [1.0, -1, 1, 1]}, "at least 0"),
-        ({"class_weights": ["1", 1, 1, 1]}, "must be numbers"),
+        ({"class_weights": ["1", 1, 1, 1]}, "must be balanced or a list of numbers"),
         ({"class_weights": [0, 0, 0, 0]}, "not all of them 0"),
         ({"class_weights": [math.nan, 1, 1, 1]}, "at least 0"),
         ({"class_weights": "balanced", "criterion": torch.nn.CrossEntropyLoss(ignore_index=255)}, "your own weighs"),

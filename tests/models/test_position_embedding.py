@@ -108,7 +108,7 @@ def test_a_rule_for_what_has_no_such_embedding_is_refused(name):
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(ConfigError, match=r"position_embedding=nearest: must be dinov2 or timm"):
+    with pytest.raises(ConfigError, match=r"position_embedding=nearest: must be one of dinov2, timm"):
         build_encoder("vits", None, position_embedding="nearest", options=SMALL)
 
 

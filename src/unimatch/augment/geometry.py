@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from unimatch.augment.base import WHOLE, Cut, Image, Label, Region, WeakView, each_plane
+from unimatch.kinds import checked
 from unimatch.options import ascending, probability
 from unimatch.types import IGNORE_INDEX
 
@@ -94,6 +95,7 @@ def _scaled(array: Image, height: int, width: int, interpolation: int) -> Image:
     return np.asarray(cv2.resize(array, (width, height), interpolation=interpolation), np.uint8)
 
 
+@checked
 @dataclass(frozen=True)
 class ScaledCrop(WeakView):
     """Resizes an image by a random factor, crops it at a random place and flips it at random.

@@ -11,9 +11,11 @@ from typing_extensions import override
 
 from unimatch.augment.base import LARGEST_SIDE, Cut, Image, Label, WeakView, each_plane
 from unimatch.augment.geometry import resized, resized_mask
+from unimatch.kinds import checked
 from unimatch.options import probability, within
 
 
+@checked
 @dataclass(frozen=True)
 class PaddedCrop(WeakView):
     """Resizes an image, pads it by reflection, crops it at a random place and flips it at random.

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from unimatch.augment.base import WHOLE, Region, StrongView
 from unimatch.errors import ConfigError
+from unimatch.kinds import checked
 
 GREY = (127, 127, 127)
 """The colour of pixels that come into view when an image is moved, and of the square."""
@@ -53,6 +54,7 @@ MOVING = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 """Changes that move pixels."""
 
 
+@checked
 @dataclass(frozen=True)
 class RandAugment(StrongView):
     """Makes ``count`` random changes, then paints a grey square at a random place.

@@ -19,12 +19,14 @@ from unimatch.augment.base import WHOLE, Image, Region, StrongView
 from unimatch.augment.blur import blurred
 from unimatch.augment.per_band import BandAugmentation
 from unimatch.errors import ConfigError
+from unimatch.kinds import checked
 from unimatch.options import ascending, probability
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """The weights of red, green and blue in the gray value (ITU-R 601)."""
 
 
+@checked
 @dataclass(frozen=True)
 class StrongAugmentation(StrongView):
     """Changes colours, converts to gray and blurs, each at random.

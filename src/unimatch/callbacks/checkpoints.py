@@ -19,6 +19,7 @@ from unimatch.checkpoints.files import read_checkpoint
 from unimatch.checkpoints.run_folder import BEST, LAST, PREVIOUS
 from unimatch.disk import replace_file, training_goes_on, unwritten
 from unimatch.errors import ConfigError, NumericalError
+from unimatch.kinds import checked
 from unimatch.launchers import requeue
 from unimatch.methods.base import Method
 from unimatch.options import MOST, is_between, within
@@ -30,6 +31,7 @@ TIMER = 1
 """What a process asks for when only ``every_minutes`` have passed; all signals that end a run have larger numbers."""
 
 
+@checked
 class Checkpoints(Checkpoint):
     """Writes ``last.ckpt`` after each evaluation, at intervals and when a signal ends the run; and ``best.ckpt``.
 

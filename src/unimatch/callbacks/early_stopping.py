@@ -3,11 +3,13 @@
 from lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from unimatch.kinds import checked
 from unimatch.methods.base import Method
 from unimatch.options import at_least_one, not_negative
 from unimatch.trainer import evaluates_training
 
 
+@checked
 class EarlyStopping(Callback):
     """Ends the training when the teacher's headline score, such as mIoU, has not improved for several evaluations.
 

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from unimatch.disk import replace_file, training_goes_on
 from unimatch.errors import ConfigError, NumericalError
+from unimatch.kinds import checked
 from unimatch.lightning_internals import is_accumulating
 from unimatch.methods.base import Method
 from unimatch.methods.sharding import whole
@@ -50,6 +51,7 @@ class Check(NamedTuple):
     batches: list[Batch]
 
 
+@checked
 class Guard(Callback):
     """Stops a run with numbers that are not finite, and warns of one that learns nothing from its unlabelled images.
 
@@ -69,7 +71,7 @@ class Guard(Callback):
 
     def __init__(self, run_dir: str | Path, *, on_nan: Literal["stop", "skip"] = "stop", idle_steps: int = 500) -> None:
         if on_nan not in ("stop", "skip"):
-            raise ConfigError(f"on_nan={on_nan}: must be stop or skip")
+            raise ConfigError(f"on_nan={on_nan}: must be one of stop, skip")
         at_least_one(idle_steps=idle_steps)
         self.run_dir, self.on_nan, self.idle_steps = Path(run_dir), on_nan, idle_steps
         self.begin_anew()

@@ -12,6 +12,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from unimatch.checkpoints.content import checked_description, is_ours, model_of, run_of
 from unimatch.checkpoints.run_folder import LAST, PREVIOUS
 from unimatch.errors import UnimatchError, WeightsError, first_line
+from unimatch.kinds import checked
 from unimatch.models.base import Model
 from unimatch.models.descriptions import build_described, describe_model
 from unimatch.models.weights import check_exists, check_fit, check_parts, read_plain
@@ -71,6 +72,7 @@ def misfit_of(error: Exception) -> str:
     return f"{detail or f'{type(error).__name__}: {first_line(error)}':.300}"
 
 
+@checked
 def load_model(
     path: str | Path, which: Literal["teacher", "student"] = "teacher", *, model: Model | None = None
 ) -> Model:

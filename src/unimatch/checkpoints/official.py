@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from unimatch.checkpoints.content import MODEL
 from unimatch.errors import WeightsError
+from unimatch.kinds import checked
 from unimatch.models.base import Model
 from unimatch.models.descriptions import build_described
 from unimatch.models.networks import ChangeModel, SegmentationModel
@@ -81,6 +82,7 @@ class OfficialWeights:
     """A line for the log: what matched and what was left out."""
 
 
+@checked
 def load_official(path: str | Path, which: Literal["teacher", "student"] = "teacher") -> Model:
     """Loads a model of one of the authors' published checkpoints, in eval mode on the CPU.
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from unimatch.cli.arguments import accepted, fits, written
+from unimatch.cli.arguments import written
 from unimatch.cli.overrides import CONFIG_MODULE, flat_keys
 from unimatch.errors import ConfigError
+from unimatch.kinds import accepted, fits
 from unimatch.options import seed_of_numpy
 
 WITHOUT_DEFAULT = {

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from unimatch.engines.base import Array, Engine
 from unimatch.engines.sliding_window import sliding_blocks
 from unimatch.errors import ConfigError
-from unimatch.options import at_least_one, flags, is_between
+from unimatch.kinds import checked
+from unimatch.options import at_least_one, is_between
 
 
+@checked
 @dataclass(frozen=True)
 class Inference:
     """Says how images are predicted; the rule is the same in evaluations during training, ``evaluate`` and ``predict``.
@@ -46,7 +48,6 @@ class Inference:
     def __post_init__(self) -> None:
         if not isinstance(self.mode, str) or self.mode not in ("whole", "sliding"):
             raise ConfigError(f"mode={self.mode}: must be 'whole' or 'sliding'")
-        flags(flip=self.flip)
         at_least_one(window=self.window, large=self.large)
         at_least_one(stride=self.stride)
         if self.stride is not None and self.stride > self.window:

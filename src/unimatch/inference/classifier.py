@@ -16,6 +16,7 @@ from unimatch.images.tensors import normalize, to_tensor
 from unimatch.inference.arrays import to_array
 from unimatch.inference.load import Trained, choose_device, trained_model
 from unimatch.inference.predictor import ImageLike
+from unimatch.kinds import checked
 from unimatch.models.networks import ClassificationModel
 from unimatch.speed.apply import speed_up
 from unimatch.tasks.classification import center_crop
@@ -35,6 +36,7 @@ class ClassPrediction:
     """(C,) probabilities of all classes."""
 
 
+@checked
 class Classifier:
     """Predicts classes of images with a trained model.
 

@@ -19,6 +19,7 @@ from unimatch.images.arrays import ImageArray, MaskArray, to_levels
 from unimatch.images.pictures import overlay
 from unimatch.inference.arrays import is_tensor, to_arrays
 from unimatch.inference.open_engine import check_alike, open_engine
+from unimatch.kinds import checked
 from unimatch.options import at_least_one, is_between, is_whole, probability
 from unimatch.types import IGNORE_INDEX
 
@@ -76,6 +77,7 @@ class PredictionOptions(TypedDict, total=False):
     batch_size: int | None
 
 
+@checked
 class Predictor:
     """Predicts masks with a trained model.
 

@@ -46,7 +46,7 @@ from unimatch.methods.sharding import shard
 from unimatch.methods.teacher import PUBLISHED_DECAY, Teacher, fitting_decay, forget_places
 from unimatch.models.base import Model
 from unimatch.models.descriptions import check_logits, describe_model
-from unimatch.options import NamedOptions, flags, is_between, not_negative, probability, seed_of_numpy
+from unimatch.options import NamedOptions, is_between, not_negative, probability, seed_of_numpy
 from unimatch.speed.apply import speed_up
 from unimatch.tasks import Task, chosen_task
 from unimatch.types import CountsClasses, Needs, TrainBatch
@@ -131,7 +131,6 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         if ema_decay is not None and (not is_between(ema_decay, 0, 1) or ema_decay == 1):
             raise ConfigError(f"ema_decay={ema_decay}: must be at least 0 and below 1")
         probability(ohem_threshold=ohem_threshold)
-        flags(decay_norms=decay_norms, freeze_batch_statistics=freeze_batch_statistics)
         seed_of_numpy(seed=seed)
         self.student: Model = model
         self.teacher: Teacher[Model] = Teacher(model, PUBLISHED_DECAY if ema_decay is None else ema_decay)

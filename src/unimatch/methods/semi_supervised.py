@@ -78,12 +78,8 @@ class SemiSupervised(Method):
     ) -> None:
         super().__init__(model, **options)
         probability(tau=tau)
-        one_of("thresholds", thresholds, ("fixed", "reliable"))
         not_negative(loss_weight=loss_weight)
         one_of("strong_views", strong_views, (1, 2))
-        one_of("pseudo_labels_from", pseudo_labels_from, ("teacher", "student"))
-        one_of("cutmix_partner", cutmix_partner, ("reversed", "second_batch"))
-        one_of("distribution_alignment", distribution_alignment, ("none", "uniform", "labeled"))
         self.tau, self.loss_weight, self.strong_views = tau, loss_weight, strong_views
         self.pseudo_labels_from = pseudo_labels_from
         self.uses_partner = cutmix_partner == "second_batch" and self.task.cutmix

@@ -19,7 +19,7 @@ from unimatch.methods.parts_in_batch import masks_of_parts
 from unimatch.methods.semi_supervised import SemiSupervised
 from unimatch.models.base import Model
 from unimatch.models.dropout import channel_masks, drop_channels
-from unimatch.options import is_between, one_of
+from unimatch.options import is_between
 from unimatch.types import TrainBatch
 
 ChannelDropout = Literal["complementary", "independent", "none"]
@@ -55,8 +55,6 @@ class UniMatchV2(SemiSupervised):
         **options: Unpack[SemiSupervisedOptions],
     ) -> None:
         super().__init__(model, **options)
-        one_of("channel_dropout", channel_dropout, ("complementary", "independent", "none"))
-        one_of("dropout_at", dropout_at, ("encoder", "classifier"))
         if not is_between(keep_ratio, 0, 1):
             raise ConfigError(f"keep_ratio={keep_ratio}: must be a share, 0 to 1")
         if channel_dropout == "complementary" and self.strong_views == 1:

@@ -15,7 +15,7 @@ from unimatch.models.encoders import Weights, build_encoder
 from unimatch.models.lora import add_lora, merge_lora
 from unimatch.models.own_encoder import as_encoder
 from unimatch.models.presets import PositionRule
-from unimatch.options import MOST, NamedOptions, flags, is_between, is_whole
+from unimatch.options import MOST, NamedOptions, is_between, is_whole
 from unimatch.speed.upsampling import size_of, upsample
 
 
@@ -93,7 +93,6 @@ class Model(nn.Module, NamedOptions, ABC):
         super().__init__()
         if not is_between(num_classes, 2, MOST) or not is_whole(num_classes):
             raise ConfigError(f"num_classes={num_classes}: at least two classes are needed, a whole number")
-        flags(freeze=freeze, gradient_checkpointing=gradient_checkpointing)
         if freeze and (lora is not None or gradient_checkpointing):
             raise ConfigError("freeze=True: a frozen encoder has no use for lora or gradient_checkpointing")
         steps = is_between(unlock_after, 0, MOST) and is_whole(unlock_after)

@@ -15,6 +15,7 @@ from timm.models import is_model_pretrained
 from timm.models.fastvit import FastVit
 
 from unimatch.errors import ConfigError
+from unimatch.kinds import checked
 from unimatch.models.encoder_base import Encoder
 from unimatch.models.image_sizes import find_image_sizes
 from unimatch.models.mit import MiTEncoder
@@ -33,6 +34,7 @@ FREE_LICENSES = {"apache-2.0", "bsd-3-clause", "cc-by-4.0", "mit"}
 """Licences that allow any use, by timm's names."""
 
 
+@checked
 def build_encoder(
     name: str,
     weights: Weights = ...,

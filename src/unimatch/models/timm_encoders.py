@@ -97,7 +97,7 @@ def create_body(
         any_grid(body)
     rule = position_embedding
     if rule not in (None, "dinov2", "timm"):
-        raise ConfigError(f"position_embedding={rule}: must be dinov2 or timm, or left out")
+        raise ConfigError(f"position_embedding={rule}: must be one of dinov2, timm, or left out")
     if rule and not has_positions(body):
         raise ConfigError(f"position_embedding={rule}: {timm_name} has no such position embedding; leave it out")
     if rule == "dinov2":

@@ -11,6 +11,8 @@ from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 from typing_extensions import override
 
+from unimatch.kinds import checked
+
 log = logging.getLogger("unimatch")
 
 Mode = Literal["default", "max-autotune-no-cudagraphs"]
@@ -23,6 +25,7 @@ LAYOUT_LOST = (2, 13)
 """The first PyTorch whose compiled convolutions lose the channels-last layout in their backward pass."""
 
 
+@checked
 class Compile(lightning.Callback):
     """Compiles encoder and decoder of student and teacher for training; on request, on a GPU, losses and pseudo labels.
 

@@ -24,7 +24,7 @@ def test_labeled_images_are_nested_and_drawn_by_the_seed():
         ({"labeled_per_class": 0}, r"labeled_per_class=0"),
         ({"labeled_per_class": 4, "val_per_class": 200}, r"val_per_class=200: .* the class"),
         ({"val_per_class": -1}, r"val_per_class=-1"),
-        ({"unlabeled": "all"}, r"unlabeled=all: must be train or rest"),
+        ({"unlabeled": "all"}, r"unlabeled=all: must be one of train, rest"),
     ],
 )
 def test_choices_that_cannot_be_are_refused(options, message):

@@ -29,13 +29,15 @@ from unimatch.data.splits.held_out import HeldOut, hold_out_labels
 from unimatch.errors import ConfigError
 from unimatch.images.arrays import ImageArray, nearest_multiple
 from unimatch.images.tensors import prepare
-from unimatch.options import MOST, flags, is_between, one_of, probability, seed_of_numpy, within
+from unimatch.kinds import checked
+from unimatch.options import MOST, is_between, probability, seed_of_numpy, within
 from unimatch.trainer import parts_in_batch, parts_of
 from unimatch.types import HasNeeds, Needs
 
 log = logging.getLogger("unimatch")
 
 
+@checked
 class SemiSupervisedDataModule(lightning.LightningDataModule):
     """Loads labelled and unlabelled images for any method and task, and validation and test images.
 
@@ -125,8 +127,6 @@ class SemiSupervisedDataModule(lightning.LightningDataModule):
         probability(cutmix=0.5 if cutmix is None else cutmix)
         if weak is not None and not isinstance(weak, WeakView):
             raise ConfigError(f"weak={weak}: must be a weak view, such as unimatch.augment.ScaledCrop()")
-        one_of("augment", augment, ("workers", "device"))
-        flags(labeled_strong=labeled_strong)
         self.given, self.data = data, hold_out_labels(data, held_out, split_seed)
         self.asked_crop = crop
         self.weak, self.cutmix, self.augment = weak, cutmix, augment
