@@ -61,6 +61,7 @@ OPTIONS = {
     "balanced": ("method.class_weights=balanced",),
     "rare": ("datamodule.rare_class_temperature=0.05",),
     "reliable": ("datamodule.held_out=auto", "method.thresholds=reliable"),
+    "first": ("method.labeled_first=0.3333",),
 }
 """What may help beyond the paper, by a short name, and its settings."""
 
@@ -116,7 +117,7 @@ class Run:
         ]
 
 
-OF_PSEUDO_LABELS = ("tau", "reliable")
+OF_PSEUDO_LABELS = ("tau", "reliable", "first")
 """Those that need unlabelled images; the others are judged without any, which is cheaper."""
 
 
@@ -192,6 +193,8 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=PAIR, default=list(PAIR))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--option", choices=OPTIONS, help="add it to the runs with pseudo labels, and leave out others")
+    parser.add_argument("--only", default="", help="leave out runs whose name does not contain this")
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--list", action="store_true")
@@ -201,6 +204,9 @@ def main() -> None:
         runs = (replace(run, gpu=True, frozen=False, steps=GPU_STEPS) for run in runs)
     if options.steps is not None:
         runs = (replace(run, steps=options.steps) for run in runs)
+    if options.option is not None:
+        runs = (replace(run, option=options.option) for run in runs if run.method != "supervised")
+    runs = (run for run in runs if options.only in run.name)
     lines = options.results.read_text().splitlines() if options.results.is_file() else []
     done = {json.loads(line)["name"] for line in lines}
     to_do = dict[str, Run]()

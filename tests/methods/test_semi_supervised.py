@@ -1,7 +1,10 @@
+import lightning
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
-from unimatch import ConfigError, SegmentationModel, UniMatchV2
+from helpers.fits import assert_same, fit, make_method, snapshot
+from unimatch import ConfigError, FixMatch, SegmentationModel, UniMatchV1, UniMatchV2
 from unimatch.augment.cutmix import cutmix
 from unimatch.methods.losses import consistency_loss
 from unimatch.methods.semi_supervised import strong_images
@@ -75,8 +78,51 @@ def test_there_are_as_many_strong_views_as_asked_for():
         {"pseudo_labels_from": "nobody"},
         {"cutmix_partner": "none"},
         {"distribution_alignment": "some"},
+        {"labeled_first": 1},
+        {"labeled_first": -0.1},
+        {"labeled_first": float("nan")},
     ],
 )
 def test_settings_that_cannot_be_are_refused(bad):
     with pytest.raises(ConfigError, match=f"^{next(iter(bad))}="):
         make(**bad)
+
+
+class Steps(lightning.Callback):
+    """Keeps the student after each step, and the names of the losses."""
+
+    def __init__(self):
+        self.students, self.losses = [], []
+
+    def on_train_batch_end(self, trainer, pl_module, *rest):
+        self.students.append(snapshot(pl_module.student))
+        self.losses.append({key for key in trainer.callback_metrics if key.startswith("train/")})
+
+
+@pytest.mark.parametrize("kind", [UniMatchV2, UniMatchV1, FixMatch])
+def test_the_first_share_trains_on_labelled_images_alone_and_then_both_count(kind, caplog):
+    options = {"tau": 0.1, "freeze_batch_statistics": True}
+    labeled, both, neither = Steps(), Steps(), Steps()
+    with caplog.at_level("INFO", "unimatch"):
+        fit(make_method(kind, labeled_first=0.6, **options), max_steps=5, callbacks=[both])
+    assert "the first 3 of 5 steps train on labelled images alone" in caplog.text
+    fit(make_method(kind, loss_weight=0, **options), max_steps=5, callbacks=[labeled])
+    fit(make_method(kind, **options), max_steps=5, callbacks=[neither])
+    for step in range(3):
+        for key, value in labeled.students[step].items():
+            torch.testing.assert_close(both.students[step][key], value, atol=2e-5, rtol=1e-4)
+        assert both.losses[step] == {"train/loss", "train/loss_x"}
+    weight = next(key for key in both.students[0] if key.startswith("decoder") and key.endswith("weight"))
+    for other in (labeled.students[4], neither.students[4]):
+        assert (both.students[4][weight] - other[weight]).abs().max() > 1e-4
+    assert {"train/loss_s", "train/mask_ratio"} <= both.losses[3]
+
+
+@pytest.mark.parametrize("step", [4, 8])
+def test_a_run_that_begins_with_labels_alone_resumes_to_the_same_end(tmp_path, step):
+    keep = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, every_n_train_steps=4)
+    options = {"max_steps": 12, "enable_checkpointing": True}
+    whole, resumed = make_method(labeled_first=0.5), make_method(labeled_first=0.5)
+    fit(whole, callbacks=[keep], **options)
+    fit(resumed, resume=tmp_path / f"step={step}.ckpt", **options)
+    assert_same(snapshot(resumed), snapshot(whole))

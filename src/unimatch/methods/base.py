@@ -134,13 +134,12 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         seed_of_numpy(seed=seed)
         self.student: Model = model
         self.teacher: Teacher[Model] = Teacher(model, PUBLISHED_DECAY if ema_decay is None else ema_decay)
-        self.ema_decay = ema_decay
         # Python's floats: the optimiser's state holds them, and a checkpoint with NumPy's would not be read.
         self.learning_rate, self.decoder_multiplier = float(learning_rate), float(decoder_multiplier)
         self.optimizer, self.schedule = optimizer, schedule
         self.weight_decay, self.decay_norms, self.layer_decay = float(weight_decay), decay_norms, float(layer_decay)
         self.freeze_batch_statistics, self.reference_batch = freeze_batch_statistics, reference_batch
-        self.seed = seed
+        self.ema_decay, self.seed = ema_decay, seed
         self.task = chosen_task(task, model)
         self.criterion: Criterion = labeled_criterion(
             criterion,
@@ -166,8 +165,7 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         """Discards the progress of an earlier fit; that of a checkpoint to continue from is read later."""
         if self.student.unlock_after:
             self.student.lock()
-        for model in (self.student, self.teacher.model):
-            forget_places(model)  # its modules may have been replaced since an earlier fit
+        forget_places(self.student, self.teacher.model)  # their modules may have been replaced since an earlier fit
         self.start = (0, 0)  # (epoch, batch) at which the data begin; later only when a training is resumed
         self.forget_evaluations()
 
@@ -181,6 +179,10 @@ class Method(PartsOfSteps, NamedOptions, ABC):
                 step (``trainer.parts_at_once``), it has a generator for each (:mod:`unimatch.methods.parts_in_batch`).
         """
 
+    def losses_at(self, step: int, batch: TrainBatch, generator: torch.Generator) -> Losses:
+        """Computes the losses of an optimizer step, counted from 0; here those of every step."""
+        return self.losses(batch, generator)
+
     @property
     def needs(self) -> Needs:
         """What this method needs from the data module."""
@@ -191,15 +193,14 @@ class Method(PartsOfSteps, NamedOptions, ABC):
         generator = self.step_generator(batch_idx)
         torch.manual_seed(generator.initial_seed())  # for the model's own dropout: resuming restores no state of it
         with batch_errors_explained(batch, unlabeled=self.uses_unlabeled):
-            losses = self.losses(batch, generator)
+            losses = self.losses_at(self.global_step, batch, generator)
         check_losses(losses)
         self.log("train/loss", losses.total.detach())
         for name, value in losses.parts.items():
             self.log(f"train/{name}", value.detach())
         for number, group in enumerate(self.trainer.optimizers[0].param_groups):
             name = group.get("name", number)  # the groups of a subclass's optimiser may have no names
-            # As a tensor on the host: Lightning would copy a number to the device, and wait for it.
-            self.log(f"lr/{name}", torch.tensor(group["lr"]))
+            self.log(f"lr/{name}", torch.tensor(group["lr"]))  # Lightning would copy a number to the device, and wait
         if losses.pseudo is not None and self.global_step % self.log_interval == 0:
             pseudo = losses.pseudo
             confident = pseudo.confidence >= pseudo.tau

@@ -41,6 +41,7 @@ class PseudoLabelOptions(MethodOptions, total=False):
     tau: float
     thresholds: Thresholds
     loss_weight: float
+    labeled_first: float
     pseudo_labels_from: PseudoLabelsFrom
     distribution_alignment: Alignment
 

@@ -17,11 +17,12 @@ from unimatch.data.loading.datamodule import SemiSupervisedDataModule
 from unimatch.errors import ConfigError
 from unimatch.methods.alignment import DistributionAlignment
 from unimatch.methods.base import Method
-from unimatch.methods.losses import consistency_loss
+from unimatch.methods.fit_checks import total_steps
+from unimatch.methods.losses import Losses, consistency_loss
 from unimatch.methods.options import Alignment, CutMixPartner, MethodOptions, PseudoLabelsFrom, Thresholds
 from unimatch.methods.reliability import NEVER, Reliability, measure, poor_classes, warning_of
 from unimatch.models.base import Model
-from unimatch.options import not_negative, one_of, probability
+from unimatch.options import is_between, not_negative, one_of, probability
 from unimatch.speed.cross_entropy_by_rows import label_and_confidence
 from unimatch.speed.upsampling import size_of, upsample
 from unimatch.types import TrainBatch, UnlabeledBatch
@@ -54,6 +55,9 @@ class SemiSupervised(Method):
             gives no pseudo labels. Each evaluation measures the thresholds on labelled images that the data module
             holds out (:mod:`unimatch.methods.reliability`).
         loss_weight: lambda, the weight of the unlabelled loss.
+        labeled_first: share of the training, from its start, that trains on the labelled images alone, as if lambda
+            were 0; such a step takes no longer than one of labelled-only training. A teacher that has learned from the
+            labels before its pseudo labels count makes fewer wrong ones.
         strong_views: number of strong views of each unlabelled image, 1 or 2.
         pseudo_labels_from: the teacher, or the student itself (the paper's "no EMA", table 10).
         cutmix_partner: ``reversed`` pastes from the same batch in reverse order, ``second_batch`` from a second
@@ -70,6 +74,7 @@ class SemiSupervised(Method):
         tau: float = 0.95,
         thresholds: Thresholds = "fixed",
         loss_weight: float = 1.0,
+        labeled_first: float = 0.0,
         strong_views: int = 2,
         pseudo_labels_from: PseudoLabelsFrom = "teacher",
         cutmix_partner: CutMixPartner = "reversed",
@@ -79,8 +84,11 @@ class SemiSupervised(Method):
         super().__init__(model, **options)
         probability(tau=tau)
         not_negative(loss_weight=loss_weight)
+        if not is_between(labeled_first, 0, 1) or labeled_first == 1:
+            raise ConfigError(f"labeled_first={labeled_first}: must be at least 0 and below 1; 1 is method=supervised")
         one_of("strong_views", strong_views, (1, 2))
         self.tau, self.loss_weight, self.strong_views = tau, loss_weight, strong_views
+        self.labeled_first, self.labeled_steps = labeled_first, 0
         self.pseudo_labels_from = pseudo_labels_from
         self.uses_partner = cutmix_partner == "second_batch" and self.task.cutmix
         self.alignment: DistributionAlignment | None = None
@@ -99,6 +107,23 @@ class SemiSupervised(Method):
         super().setup(stage)
         if stage == "fit" and self.thresholds is not None:
             self.thresholds.fill_(self.tau)  # those of a checkpoint to continue from are read later
+
+    @override
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if self.labeled_first:
+            total = total_steps(self.trainer)
+            self.labeled_steps = round(self.labeled_first * total)
+            log.info("the first %d of %d steps train on labelled images alone", self.labeled_steps, total)
+
+    @override
+    def losses_at(self, step: int, batch: TrainBatch, generator: torch.Generator) -> Losses:
+        """Computes the losses of a step; those of the labelled images alone in the first steps, if it is asked for."""
+        if step >= self.labeled_steps:
+            return self.losses(batch, generator)
+        x, y = batch["labeled"]["image"], batch["labeled"]["label"]
+        loss_x = self.part_mean(self.criterion, self.student.coarse(x), y)
+        return Losses(loss_x / 2, {"loss_x": loss_x})  # the methods' total with lambda 0
 
     @override
     def reason_for_one_part(self) -> str | None:

@@ -144,9 +144,10 @@ def tensors(model: nn.Module) -> list[Tensor]:
     return [local(tensor) for values, name in PLACES[model] if (tensor := values[name]) is not None]
 
 
-def forget_places(model: nn.Module) -> None:
-    """Makes :func:`tensors` walk a model's modules again."""
-    PLACES.pop(model, None)
+def forget_places(*models: nn.Module) -> None:
+    """Makes :func:`tensors` walk the models' modules again."""
+    for model in models:
+        PLACES.pop(model, None)
 
 
 def places(model: nn.Module) -> list[Place]:
