@@ -111,6 +111,15 @@ def test_some_are_held_out_where_nothing_says_which(tmp_path):
     assert sorted(names(data.labeled) + names(data.val)) == NAMES
 
 
+def test_whole_groups_are_held_out(tmp_path, root):
+    cities = [f"{city}_{i}.png" for city in ("york", "bath", "ely") for i in range(3)]
+    data = change_folder(make_change(tmp_path / "a", cities), val_share=0.4, val_group=r"A/(\w+)_")
+    held, kept = ({name.split("_")[0] for name in names(part)} for part in (data.val, data.labeled))
+    assert (len(data.val), len(data.labeled), held & kept) == (3, 6, set())
+    with pytest.raises(ConfigError, match=r"^val_group=t: no images are held out, as .*val\.txt has those"):
+        levir(root, splits=root.parent / "lists", split="5%", val_group="t")
+
+
 def test_a_pool_of_another_root_has_both_dates(tmp_path, root):
     other = make_change(tmp_path / "other", ["x.png", "y.png"])
     data = levir(root, splits=root.parent / "lists", split="5%", unlabeled=["rest", {"root": str(other)}])

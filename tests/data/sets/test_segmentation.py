@@ -500,6 +500,21 @@ def test_validation_images_are_held_out_where_there_are_none(folder_root, caplog
     assert stems(folder(folder_root, val_list=folder_root / "val.txt").val) == ["a3"]
 
 
+def test_whole_groups_are_held_out_and_only_where_some_are(folder_root):
+    with pytest.raises(ConfigError, match=r"^val_group=a: no images are held out, as val/images has those"):
+        folder(folder_root, val_group="a")
+    (folder_root / "val").rename(folder_root / "elsewhere")
+    (folder_root / "val.txt").write_text("images/a3.png masks/a3.png")
+    with pytest.raises(ConfigError, match=r"^val_group=a: no images are held out, as .*val\.txt has those"):
+        folder(folder_root, val_list=folder_root / "val.txt", val_group="a")
+    for part in ("images", "masks"):  # two of each patient
+        for i in range(6):
+            (folder_root / part / f"a{i}.png").rename(folder_root / part / f"p{i // 2}_{i}.png")
+    data = folder(folder_root, val_share=0.4, val_group=r"(p\d)_")
+    held, kept = ({stem[:2] for stem in stems(part)} for part in (data.val, data.labeled))
+    assert (len(data.val), len(data.labeled), held & kept) == (2, 4, set())
+
+
 @pytest.mark.parametrize(
     ("share", "message"),
     [(1.0, "must be at least 0 and below 1"), (0.95, "of 6 images with masks none is left"), (0.0, "no such folder")],

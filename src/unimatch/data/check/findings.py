@@ -63,7 +63,7 @@ WARNINGS = {
     "image skipped": "an unlabelled image cannot be read and is skipped, as dataset.on_bad_image=skip says",
     "truth unusable": "an unlabelled image has a mask that cannot be used; pseudo labels are not compared with it",
     "near copy": "a validation or test image looks like a training image: a copy saved again, or a frame soon after it "
-    "(python -m unimatch.split group=... keeps series of frames together)",
+    "(dataset.val_group, or python -m unimatch.split group=..., keeps series of frames together)",
     "listed twice": "an image is in the same part more than once",
     "labelled copy": "an unlabelled image has the pixels of a labelled one of another name",
 }

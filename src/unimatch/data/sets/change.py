@@ -18,7 +18,8 @@ from unimatch.data.sources.dates import (
     tree_within,
 )
 from unimatch.data.sources.files import FilePairs, absolute, existing_root, images_alone
-from unimatch.data.splits.labeled import SelectionOptions, hold_out, names_files, read_files, select
+from unimatch.data.splits.hold_out import hold_out, refuse_group
+from unimatch.data.splits.labeled import SelectionOptions, names_files, read_files, select
 from unimatch.data.splits.lists import SplitLists, find_split
 from unimatch.errors import ConfigError
 from unimatch.images.folders import holds_files, names_of, note, part_folder, parts_named
@@ -34,6 +35,12 @@ class ChangeOptions(SelectionOptions, total=False):
         float, 0.2, "the share of the training pairs to hold out where neither a list nor a folder says which."
     ]
     val_seed: Annotated[int, 0, "chooses these pairs."]
+    val_group: Annotated[
+        str | None,
+        None,
+        "holds out whole groups, such as the tiles of a city: a regular expression that finds a pair's group in the "
+        "path of its first date below the root.",
+    ]
     choose_best_on: Annotated[
         Literal["val", "test"],
         "val",
@@ -110,7 +117,7 @@ class FoundPairs:
     """Whether the training pairs have a folder: lists hold names in it."""
 
     def __init__(self, info: DatasetInfo, root: Path, options: ChangeOptions) -> None:
-        self.info, self.root, self.options = info, root, options
+        self.info, self.root, self.options, self.val_group = info, root, options, options["val_group"]
         self.folders = first_and_label(root)
         self.own = find_split(root / "list", info.name, None) if (root / "list").is_dir() else SplitLists()
         splits = options["splits"]
@@ -172,8 +179,13 @@ class FoundPairs:
     def val(self) -> FilePairs:
         """The validation pairs of the list or folder below the root, or a share of the training pairs."""
         if self.own.val:
+            refuse_group(self.val_group, self.own.val)
             return self._listed(self.own.val)
-        return self._part("val") or hold_out(self.train, self.options["val_share"], self.options["val_seed"])
+        options, part = self.options, self._part("val")
+        if part:
+            refuse_group(self.val_group, "val/")
+            return part
+        return hold_out(self.train, options["val_share"], options["val_seed"], self.val_group, self.root)
 
     @cached_property
     def extra(self) -> FilePairs:

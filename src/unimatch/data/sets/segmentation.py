@@ -11,7 +11,8 @@ from unimatch.data.sets.class_names import find_classes, read_classes
 from unimatch.data.sets.own_folders import Place, places_of, pools_of, say_unused_beside, say_unused_lists
 from unimatch.data.sources.base import FileSource, SegmentationData
 from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_alone
-from unimatch.data.splits.labeled import SelectionOptions, hold_out, names_files, select
+from unimatch.data.splits.hold_out import hold_out, refuse_group
+from unimatch.data.splits.labeled import SelectionOptions, names_files, select
 from unimatch.data.splits.lists import read_lines
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.folders import holds_files, holds_images, note, subfolders
@@ -49,6 +50,8 @@ class Layout:
     """The share of the training images to hold out for validation instead."""
     val_seed: int = 0
     """Chooses these images."""
+    val_group: str | None = None
+    """A regular expression that finds their groups, which are held out as a whole."""
 
     @with_options()
     def __call__(self, root: str | Path, **options: Unpack[MaskOptions]) -> SegmentationData:
@@ -79,7 +82,7 @@ class FoundImages:
     def __init__(self, layout: Layout, root: Path, options: MaskOptions) -> None:
         self.info, self.layout, self.root = layout.info, layout, root
         self.allow_missing, self.without_mask = options["allow_missing"], options["without_mask"]
-        self.named = names_files(options)
+        self.named, self.val_group = names_files(options), layout.val_group
 
     @property
     def holds_train(self) -> bool:
@@ -103,7 +106,7 @@ class FoundImages:
         """The validation images: those of a folder, those that a file names, or a share of the training images."""
         layout = self.layout
         if layout.val_share:
-            return hold_out(self.train, layout.val_share, layout.val_seed)
+            return hold_out(self.train, layout.val_share, layout.val_seed, layout.val_group, self.root)
         if layout.val is not None:
             return layout.val.pairs(self.root, allow_missing=self.allow_missing)
         if layout.val_names is None or not (self.root / layout.val_names).is_file():
@@ -191,11 +194,12 @@ def folder(
     ignore_ids: Sequence[int] = (IGNORE_INDEX,),
     val_share: float = 0.2,
     val_seed: int = 0,
+    val_group: str | None = None,
     mask_suffix: str = "",
     name: str = "folder",
     **options: Unpack[MaskOptions],
 ) -> SegmentationData:
-    """Finds your own images below a root: ``images/ masks/``, optionally ``unlabeled/ val/images/ val/masks/ test/``.
+    r"""Finds your own images below a root: ``images/ masks/``, optionally ``unlabeled/ val/images/ val/masks/ test/``.
 
     Other arrangements are found too (:func:`unimatch.data.sets.own_folders.place_of`). A mask has its image's stem,
     and stores class ids from 0 (or what the arguments below say) with 255 for ignored pixels: a PNG of 8 or 16 bits,
@@ -215,6 +219,8 @@ def folder(
         ignore_ids: stored ids of ignored pixels; 255 always is one, unless ``ids`` names it.
         val_share: the share of the images with masks that is held out for validation if there is no ``val/``.
         val_seed: chooses these images.
+        val_group: holds out whole groups, such as the slices of a patient or the frames of a video: a regular
+            expression that finds an image's group in its path below the root, such as ``patient_(\d+)``.
         mask_suffix: what comes between the image's name and the extension of its mask, such as ``_mask``; common
             suffixes are found without it.
         name: the name of the data set.
@@ -245,6 +251,8 @@ def folder(
         ignore_colors=frozenset((color[0], color[1], color[2]) for color in ignore_colors),
     )
     train, val, test = places = places_of(path, images, masks)
+    if val is not None:
+        refuse_group(val_group, val.images)
     pools = pools_of(path, train)
     if not names_files(options):
         say_unused_beside(path, places, pools)
@@ -262,6 +270,7 @@ def folder(
         unlabeled=pools,
         val_share=0.0 if val else val_share,
         val_seed=val_seed,
+        val_group=val_group,
     )
     return layout(path, **options)
 

@@ -76,7 +76,7 @@ def choose(candidates: Sequence[Candidate], sizes: Iterable[int], seed: int | Se
             f"labeled={sizes[-1]} and val={val}: there are only {counted(len(candidates), 'image')} to choose from; "
             "choose fewer"
         )
-    groups = collect_groups(candidates)
+    groups = collect(candidate.group for candidate in candidates)
     classes = [frozenset[int]().union(*(candidates[i].classes for i in group)) for group in groups]
     order = order_groups(groups, classes, sizes[0], seed)
     held_out = take(groups, order[::-1], val, "val")
@@ -127,11 +127,11 @@ def choose_of_each_class(
     return Split({size: sorted(images) for size, images in sorted(labeled.items())}, sorted(held_out))
 
 
-def collect_groups(candidates: Sequence[Candidate]) -> list[list[int]]:
-    """Returns the indices of the candidates of each group, with the groups in the order of their first images."""
+def collect(names: Iterable[str]) -> list[list[int]]:
+    """Returns the indices of the images of each group, given the group of each, in the order of their first images."""
     groups: dict[str, list[int]] = {}
-    for index, candidate in enumerate(candidates):
-        groups.setdefault(candidate.group, []).append(index)
+    for index, name in enumerate(names):
+        groups.setdefault(name, []).append(index)
     return list(groups.values())
 
 
@@ -209,8 +209,13 @@ def read_classes_of(source: Source, indices: Sequence[int], workers: int | None)
     return list(for_each(ids_in_mask, source, indices, workers=workers, title="reading masks", unit="mask"))
 
 
-def group_of(image: str, pattern: str | None) -> str:
+def group_of(image: str, pattern: str | None, key: str = "group") -> str:
     r"""Returns an image's group: what a regular expression finds in its path or, without one, the path itself.
+
+    Args:
+        image: its path.
+        pattern: the regular expression.
+        key: the setting, for messages.
 
     Raises:
         ConfigError: ``pattern`` is no regular expression, or finds nothing.
@@ -223,9 +228,9 @@ def group_of(image: str, pattern: str | None) -> str:
     try:
         match = re.search(pattern, image)
     except re.error as error:
-        raise ConfigError(f"group={pattern}: not a regular expression ({error})") from error
+        raise ConfigError(f"{key}={pattern}: not a regular expression ({error})") from error
     if match is None:
-        raise ConfigError(f"group={pattern}: not found in {image}; every image must belong to a group")
+        raise ConfigError(f"{key}={pattern}: not found in {image}; every image must belong to a group")
     return "/".join(match.groups("")) or match.group()
 
 
@@ -274,7 +279,7 @@ def write_split(
         "unimatch": __version__,
         **settings,
         "images": len(candidates),
-        "groups": len(collect_groups(candidates)),
+        "groups": len(collect(candidate.group for candidate in candidates)),
         "images_without_mask": len(others),
         "classes": count_classes(candidates, range(len(candidates)), names),
         "lists": {},

@@ -9,6 +9,7 @@ from unimatch.data.catalog import DatasetInfo, UnknownValues
 from unimatch.data.sources.band_settings import PixelOptions, with_bands
 from unimatch.data.sources.base import FileSource, OnBadImage, SegmentationData
 from unimatch.data.sources.files import FilePairs, WithoutMask, absolute, images_alone
+from unimatch.data.splits.hold_out import refuse_group
 from unimatch.data.splits.lists import SplitLists, choose_labeled, find_split, read_list
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.arrays import Exif
@@ -87,6 +88,8 @@ class Available(Protocol):
     """The class that reads the files."""
     folders: tuple[str, str] | None
     """The folders of images and masks, if lists hold names only; None if they hold paths."""
+    val_group: str | None
+    """What groups are held out by, if some images are (:func:`unimatch.data.splits.hold_out.hold_out`)."""
 
     @property
     def holds_train(self) -> bool:
@@ -133,6 +136,8 @@ def select(available: Available, options: SelectionOptions) -> SegmentationData:
     def read(path: Path, *, masks: bool = True) -> FilePairs:
         return read_files(path, available.root, available.folders, options, masks=masks)
 
+    if lists.val:
+        refuse_group(available.val_group, lists.val)
     val = read(lists.val) if lists.val else available.val
     can_do_without = options["labeled_list"] is not None and not available.holds_train
     needs_rest = "rest" in pools.values() and not lists.unlabeled and not can_do_without
@@ -257,22 +262,3 @@ def pool_of_folder(key: str, pool: Mapping[str, Any], available: Available, opti
     folders = (folder,) if available.folders else None
     pairs = read_files(absolute(pool["list"]), root, folders, options, masks=False)
     return FilePairs((image, None) for image in pairs.images())
-
-
-def hold_out(train: FilePairs, share: float, seed: int) -> FilePairs:
-    """Returns a share of the training images, chosen at random, for validation.
-
-    Raises:
-        ConfigError: no image would be left to train on.
-    """
-    count = max(1, round(share * len(train)))
-    if count >= len(train):
-        raise ConfigError(f"val_share={share}: of {len(train)} images with masks none is left to train on")
-    log.info(
-        "no folder of validation images: %d of the %d images with masks are held out (val_share=%s, val_seed=%d)",
-        count,
-        len(train),
-        share,
-        seed,
-    )
-    return train.select(choose_labeled(len(train), count, seed)[0])
