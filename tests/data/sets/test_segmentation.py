@@ -92,6 +92,7 @@ def test_number_and_list_at_once_are_refused(camvid_root):
     ("arguments", "message"),
     [
         ({"labeled": 0}, r"labeled=0: at least one"),
+        ({"labeled": 2, "split_seed": 2**32}, r"^split_seed=4294967296: must be at least 0 and below"),
         ({"labeled": 9}, r"labeled=9: .* only 8 images"),
         ({"unlabeled": "all"}, r"unlabeled=all: must be 'rest', 'train', "),
     ],

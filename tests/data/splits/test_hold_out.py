@@ -61,6 +61,12 @@ def test_groups_that_cannot_be_are_refused(group, message):
         held(0.2, group=group)
 
 
+@pytest.mark.parametrize("group", [None, r"p\d"])
+def test_a_seed_that_cannot_be_is_refused(group):
+    with pytest.raises(ConfigError, match=r"^val_seed=-1: must be at least 0 and below"):
+        held(0.2, seed=-1, group=group)
+
+
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=9), st.integers(1, 40), st.integers(0, 99))
 def test_some_groups_are_chosen_and_some_left(sizes, count, seed):
     count = min(count, sum(sizes) - 1)

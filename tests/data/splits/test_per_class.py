@@ -22,6 +22,7 @@ def test_labeled_images_are_nested_and_drawn_by_the_seed():
     ("options", "message"),
     [
         ({"labeled_per_class": 0}, r"labeled_per_class=0"),
+        ({"labeled_per_class": 2, "split_seed": -1}, r"^split_seed=-1: must be at least 0"),
         ({"labeled_per_class": 4, "val_per_class": 200}, r"val_per_class=200: .* the class"),
         ({"val_per_class": -1}, r"val_per_class=-1"),
         ({"unlabeled": "all"}, r"unlabeled=all: must be one of train, rest"),

@@ -10,6 +10,7 @@ from unimatch.data.sources.files import FilePairs
 from unimatch.data.splits.generate import collect, group_of
 from unimatch.data.splits.lists import choose_labeled
 from unimatch.errors import ConfigError
+from unimatch.options import seed_of_numpy
 
 log = logging.getLogger("unimatch")
 
@@ -31,6 +32,7 @@ def hold_out(train: FilePairs, share: float, seed: int, group: str | None, root:
     count = max(1, round(share * len(train)))
     if count >= len(train):
         raise ConfigError(f"val_share={share}: of {len(train)} images with masks none is left to train on")
+    seed_of_numpy(val_seed=seed)
     if group is None:
         chosen, settings = choose_labeled(len(train), count, seed)[0], f"val_share={share}, val_seed={seed}"
     else:

@@ -10,6 +10,7 @@ import numpy as np
 from unimatch.data.sources.files import FilePairs, lies_within, outside
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.folders import spelled
+from unimatch.options import seed_of_numpy
 from unimatch.read_file import read_text
 from unimatch.safe_text import wrongly_separated
 from unimatch.wording import counted
@@ -32,11 +33,12 @@ def choose_labeled(total: int, labeled: int | None, seed: int) -> tuple[list[int
         seed: of the random order.
 
     Raises:
-        ConfigError: ``labeled`` is below 1 or above ``total``.
+        ConfigError: ``labeled`` is below 1 or above ``total``, or the seed is none.
 
     >>> choose_labeled(5, 2, seed=0)
     ([2, 4], [0, 1, 3])
     """
+    seed_of_numpy(split_seed=seed)
     if labeled is None:
         labeled = total
     if labeled < 1:

@@ -10,6 +10,7 @@ from unimatch.data.catalog import DatasetInfo
 from unimatch.data.sources.base import OnBadImage, SegmentationData, Source
 from unimatch.data.sources.one_class import ClassArrays, ClassFiles, Joined, choose_per_class
 from unimatch.errors import ConfigError
+from unimatch.options import seed_of_numpy
 
 
 class PerClassOptions(TypedDict, total=False):
@@ -95,6 +96,7 @@ def choose_images(
             raise ConfigError(f"{train.name(both[0])}: is in labeled_list and in val_list; name it once")
         chosen = list(listed)
     else:
+        seed_of_numpy(split_seed=options["split_seed"])
         key = "labeled_per_class"
         labels = train.labels[np.asarray(pool, np.int64)]
         places, _ = choose_per_class(labels, labeled_per_class, options["split_seed"], key=key, classes=info.classes)
