@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -111,6 +112,20 @@ def test_a_second_call_goes_on_where_the_first_one_stopped(predict, capsys):
     predict("save=[]", "overwrite=true")
     assert "(0 of them earlier)" in capsys.readouterr().out
     assert all(path.stat().st_mtime_ns > time for path, time in before.items())
+
+
+def test_a_photo_that_was_replaced_is_predicted_again(predict, run, tmp_path, capsys):
+    source = tmp_path / "photos"
+    shutil.copytree(run[1] / "test", source)
+    output, _ = predict("save=[]", source=source)
+    masks = {path.stem: path.read_bytes() for path in (output / "masks").iterdir()}
+    (source / "002.jpg").write_bytes((source / "003.jpg").read_bytes())
+    predict("save=[]", source=source)
+    assert "5 of 5 images predicted (4 of them earlier), 0 failed" in capsys.readouterr().out
+    now = {path.stem: path.read_bytes() for path in (output / "masks").iterdir()}
+    assert now == {**masks, "002": masks["003"]}
+    assert masks["002"] != masks["003"]
+    assert len((output / "areas.csv").read_text().splitlines()) == 6
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.0, True), (60.0, False)])

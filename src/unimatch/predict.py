@@ -99,6 +99,9 @@ def predict_photos(config: DictConfig, predictor: Predictor, output: Path, count
                     "name another folder, or overwrite=true"
                 )
             found.append(photo)
+            if writer.is_older(photo.name, photo.path):
+                done_before.discard(photo.name)
+                writer.done.discard(photo.name)
             if photo.name in writer.done:
                 bar.update()
             else:

@@ -90,6 +90,10 @@ class Writer:
         self.files = {row[0]: row[-1] for row in rows if header == self.columns}
         return {row[0] for row in rows}
 
+    def is_older(self, name: str, source: Path) -> bool:
+        """Returns whether an image that is done has been written since: its result is of another image."""
+        return name in self.done and self.mask_path(name).stat().st_mtime_ns < source.stat().st_mtime_ns
+
     def table_in(self, text: str) -> list[list[str]]:
         """Returns the header, which may be empty, and the lines in the text of ``areas.csv``.
 
