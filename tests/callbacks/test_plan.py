@@ -140,3 +140,7 @@ def test_the_time_is_that_of_steps_loading_and_evaluations(device, workers, each
     assert plan.hours * 3600 == pytest.approx(10 * each + 7)
     assert "7 s of it for 3 evaluations" in report
     assert ("With loading, a step takes 5 s: its images take 2 s to load" in report) is (each == 5)
+    assert "labels alone" not in report
+    method.labeled_first = 0.3333
+    report = plan.describe(trainer, method, 2, Costs(2, Cost(1, 1, 1.5), Cost(1, 1, 2.0)), workers, (3, 7.0))
+    assert "counts every step as a whole one; the first 33%, on labels alone, take less." in report

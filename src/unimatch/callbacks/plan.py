@@ -115,6 +115,8 @@ class Plan(Callback):
             f"The training, {steps} steps, takes about {duration(total)} on {device}, {duration(evaluating)} of it for "
             f"{count} {'evaluation' if count == 1 else 'evaluations'}.",
         ]
+        if share := getattr(method, "labeled_first", 0):
+            lines.append(f"That counts every step as a whole one; the first {share:.0%}, on labels alone, take less.")
         if seconds > computing:
             lines.append(
                 f"With loading, a step takes {duration(seconds)}: its images take {duration(loading)} to load "
