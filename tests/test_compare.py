@@ -101,7 +101,10 @@ def test_names_of_strangers_are_one_row_without_control_characters(tmp_path, cap
     assert main([str(tmp_path)]) == 0
     output = capsys.readouterr().out
     assert re.fullmatch(r"[ -~±\n]*", output)
-    assert len(output.partition("\n\n")[0].splitlines()) == 4
+    rows = output.partition("\n\n")[0].splitlines()
+    assert len(rows) == 4
+    columns = {len(re.split(r"(?<!\\)\|", row)) for row in rows}  # a bar in a name begins no column
+    assert len(columns) == 1
     assert main([str(tmp_path / "\x1b[2J")]) == 2
     assert "\x1b" not in capsys.readouterr().err
 

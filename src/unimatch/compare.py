@@ -188,7 +188,7 @@ def seeds_that_follow(run: dict[str, Any], runs: Sequence[dict[str, Any]]) -> se
 
 def table(comparison: Comparison) -> str:
     """Returns the comparison as a Markdown table."""
-    header, rows = comparison.header, comparison.rows
+    header, *rows = [[cell.replace("|", r"\|") for cell in row] for row in (comparison.header, *comparison.rows)]
     rule = ["-" * max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = text_table([header, rule, *rows], left=range(len(header)), gap=" | ")
     return "\n".join(f"| {line} |" for line in lines)
